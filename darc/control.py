@@ -1,0 +1,198 @@
+"""The ``darc`` command and :func:`send_command`: parse, send, print.
+
+Nothing here reads YAML or imports more than it must: an operator types it many times a night.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from darc import __version__
+from darc.node.endpoint import DEFAULT_PORT, read_endpoint
+
+LOCAL = ("localhost", "127.0.0.1", "::1")
+COMMANDS = {
+    "status": "state of a service, or of all",
+    "start": "start a service, or all",
+    "stop": "stop a service, or all",
+    "restart": "stop and start",
+    "get_attr": "an attribute of a service, or of the master: get_attr NAME",
+    "start_observation": "needs --parset or --config",
+    "stop_observation": "needs --parset or --config",
+    "abort_observation": "needs --parset or --config",
+    "lofar_status": "whether LOFAR triggering is enabled (master node)",
+    "lofar_enable": "switch LOFAR triggering on",
+    "lofar_disable": "switch LOFAR triggering off",
+    "voevent_status": "whether VOEvents are sent (master node)",
+    "voevent_enable": "switch VOEvents on",
+    "voevent_disable": "switch VOEvents off",
+    "reload": "read the configuration again",
+    "edit": "open the configuration in $EDITOR",
+    "stop_master": "stop the master and every service",
+}
+
+
+def exchange_messages(
+    host: str, port: int, request: dict[str, str], timeout: float, secret: Path | None
+) -> dict[str, Any]:
+    """Send a request and return the reply.
+
+    :param timeout: s for the whole exchange
+    :param secret: file of the secret, for when the master wants the request signed
+    :raises OSError: no connection, or no answer in time
+    :raises ValueError: the answer is not one of a DARC master
+    """
+    deadline = time.monotonic() + timeout
+    line = json.dumps(request).encode() + b"\n"
+    with socket.create_connection((host, port), timeout=timeout) as connection:
+        connection.sendall(line)
+        answer = _read_line(connection, deadline)
+        challenge = answer.get("challenge")
+        if challenge is not None:
+            if secret is None:
+                return {"status": "Error", "message": {"error": "no secret to sign with"}}
+            connection.sendall(_signature(secret, challenge, line))
+            answer = _read_line(connection, deadline)
+    return answer
+
+
+def _signature(secret: Path, challenge: str, line: bytes) -> bytes:
+    # Only changes are signed; questions need not wait for this import.
+    from darc.node.secret import read_secret, sign  # noqa: PLC0415
+
+    signature = sign(read_secret(secret), challenge, line)
+    return json.dumps({"signature": signature}).encode() + b"\n"
+
+
+def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:
+    data = b""
+    while not data.endswith(b"\n"):
+        connection.settimeout(max(0.001, deadline - time.monotonic()))
+        part = connection.recv(65536)
+        if not part:
+            break
+        data += part
+    try:
+        answer = json.loads(data)
+    except ValueError as error:
+        raise ValueError(f"not the answer of a DARC master: {data[:80]!r}") from error
+    if not isinstance(answer, dict):
+        raise ValueError(f"not the answer of a DARC master: {data[:80]!r}")
+    return answer
+
+
+def send_command(
+    timeout: float,
+    service: str | None,
+    command: str,
+    payload: str | None = None,
+    host: str = "localhost",
+    port: int | None = None,
+) -> dict[str, Any] | None:
+    """Send a command to a DARC master and print its reply, or the reason why there is none.
+
+    :param timeout: s
+    :param payload: path of an observation's configuration
+    :param port: by default the one that this host's node uses
+    :return: ``{'status': …, 'message': …}``, or None if anything failed
+    """
+    reply, reason = ask(timeout, service, command, payload, host, port)
+    if reply is None:
+        print(reason)
+        return None
+    print(f"status: {reply['status']}")
+    print(f"message: {reply['message']}")
+    return reply
+
+
+def ask(
+    timeout: float,
+    service: str | None,
+    command: str,
+    payload: str | None = None,
+    host: str = "localhost",
+    port: int | None = None,
+) -> tuple[dict[str, Any] | None, str]:
+    """Send a command without printing: the reply, or None and the reason."""
+    request = {"command": command}
+    if service:
+        request["service"] = service
+    if payload:
+        request["payload"] = payload
+    try:
+        endpoint = read_endpoint()
+        secret = Path(endpoint.secret) if endpoint else None
+        if endpoint and host in LOCAL and port is None:
+            host = endpoint.host
+        port = port or (endpoint.port if endpoint else DEFAULT_PORT)
+        reply = exchange_messages(host, port, request, timeout, secret)
+    except TimeoutError:
+        return None, f"Failed to connect to DARC master: no answer within {timeout:g} s"
+    except OSError as error:
+        return None, f"Failed to connect to DARC master: {error}"
+    except ValueError as error:
+        return None, f"Failed to talk to DARC master: {error}"
+    if set(reply) != {"status", "message"}:
+        return None, f"Failed to talk to DARC master: not a reply: {reply!r}"[:300]
+    return reply, ""
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(len(name) for name in COMMANDS)
+    listing = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="darc",
+        description="Watch and steer the DARC node of this host, or of another.",
+        epilog=f"commands:\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", metavar="command", choices=COMMANDS, help="see below")
+    parser.add_argument("attribute", nargs="?", help="name of an attribute, after get_attr")
+    parser.add_argument("--service", metavar="NAME", help="a service, or all")
+    parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="default: 10")
+    parser.add_argument("--host", default="localhost", metavar="H", help="default: localhost")
+    parser.add_argument("--port", type=int, metavar="P", help="default: as configured")
+    files = parser.add_mutually_exclusive_group()
+    files.add_argument("--parset", metavar="FILE", help="an observation's parset")
+    files.add_argument("--config", metavar="FILE", help="an observation's configuration in YAML")
+    parser.add_argument("--json", action="store_true", help="print the reply as JSON")
+    parser.add_argument("--version", action="version", version=f"darc {__version__}")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the ``darc`` command; returns its exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.command == "get_attr") != (options.attribute is not None):
+        parser.error("get_attr, and only get_attr, takes the name of an attribute")
+    if options.command in {"status", "start", "stop", "restart"} and not options.service:
+        parser.error(f"{options.command} needs --service NAME or --service all")
+    payload = options.parset or options.config
+    if options.command.endswith("_observation") and not payload:
+        parser.error(f"{options.command} needs --parset FILE or --config FILE")
+    if options.command == "edit":
+        # Starts a program and reads the configuration: not for the other commands to carry.
+        from darc.scripts.edit import edit_config  # noqa: PLC0415
+
+        return edit_config()
+    if payload and options.host in LOCAL:
+        payload = str(Path(payload).absolute())
+    command = f"{options.command} {options.attribute or ''}".strip()
+    where = (options.timeout, options.service, command, payload, options.host, options.port)
+    if options.json:
+        reply, reason = ask(*where)
+        print(json.dumps(reply) if reply else json.dumps({"error": reason}))
+    else:
+        reply = send_command(*where)
+    return 0 if reply and reply["status"] != "Error" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

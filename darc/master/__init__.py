@@ -1,0 +1,1 @@
+"""darc_master: command port, services and observations."""

@@ -1,0 +1,285 @@
+"""darc_master: starts everything that the master is made of, and keeps it together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from darc import __version__
+from darc.master.commands import Vocabulary
+from darc.master.observations import Observations, Run
+from darc.master.port import CommandPort
+from darc.master.services import Services
+from darc.model.config import Config, ConfigError
+from darc.node import identity, render
+from darc.node.configuration import load_config
+from darc.node.endpoint import Endpoint, write_endpoint
+from darc.node.log import set_up_logging
+from darc.node.process_end import end_on_sigterm, end_with_supervisord
+from darc.node.secret import read_secret
+from darc.node.supervisor import Supervisor, SupervisorError
+from darc.queues.exchange import EXPOSED, Exchange
+from darc.queues.journal import Journal
+from darc.queues.messages import Order
+from darc.queues.server import QueueServer
+
+log = logging.getLogger(__name__)
+
+#: Queues that keep what an ended observation left.
+KEPT_QUEUES = ("processor", "offline_processing")
+
+
+class Master:
+    """The master of a node."""
+
+    def __init__(self, config: Config, node: identity.Identity) -> None:
+        self.config = config
+        self.node_id = node.node_id
+        self.started = time.time()
+        run_dir = Path(config.master.run_dir)
+        self._secret = read_secret(run_dir / "secret")
+        self._journal = Journal(run_dir / "journal.sqlite")
+        self._exchange = Exchange(self._journal, self._service_changed, self._service_finished)
+        self._supervisor = Supervisor(run_dir / "supervisord.sock", config.master.control_timeout)
+        self.services = self._make_services(config)
+        self.observations = Observations(
+            run_dir / "observations",
+            config.master.setup_time,
+            config.master.end_delay,
+            self._give_orders,
+            self._clear_ended,
+            self._observation_over,
+        )
+        self._vocabulary = Vocabulary(self)
+        self._run_dir = run_dir
+        self._stopping = threading.Event()
+
+    def _make_services(self, config: Config) -> Services:
+        return Services(
+            self._supervisor,
+            self._exchange,
+            config.services(),
+            config.master.control_timeout,
+            config.master.stop_timeout,
+            config.master.health.unresponsive_after,
+        )
+
+    def run(self) -> None:
+        """Serve until stopped.
+
+        :raises OSError: the command port cannot be had
+        """
+        queues = self._run_dir / "queues.sock"
+        queues.unlink(missing_ok=True)
+        self._queue_server = QueueServer(str(queues), self._secret, self._exchange, EXPOSED)
+        self._port = CommandPort(
+            (self.config.bind_address, self.config.master.port),
+            self._secret,
+            self._vocabulary.answer,
+            self._vocabulary.changes,
+            self.config.control.allow_unsigned_from,
+            self.config.master.socket_timeout,
+            self.config.control.max_connections,
+        )
+        self._queue_server.start()
+        self.observations.start_thread()
+        self._start_what_was_wanted()
+        loopback = "127.0.0.1" if self.config.bind_address == "0.0.0.0" else ""
+        write_endpoint(
+            Endpoint(
+                loopback or self.config.bind_address,
+                self.config.master.port,
+                str(self._run_dir),
+                self.node_id,
+            )
+        )
+        log.info("listening on %s:%d", self.config.bind_address, self.config.master.port)
+        self._stopping.wait()
+        self._end_node()
+
+    # -- what the parts call ---------------------------------------------------------------------
+
+    def _service_changed(self, service: str) -> None:
+        """A service attached or went; supervisord sees a death late unless it is woken."""
+        if self._exchange.presence(service) is None:
+            try:
+                self._supervisor.poke()
+            except SupervisorError as error:
+                log.warning("%s", error)
+
+    def _service_finished(self, service: str, task_id: str) -> None:
+        self.observations.finished(service, task_id)
+
+    def _give_orders(self, orders: dict[str, list[Order]]) -> None:
+        self._exchange.give_orders(orders)
+
+    def _clear_ended(self, begun: Run) -> None:
+        """Drop what ended observations left in the real-time queues."""
+        alive = {run.observation.task_id for run in self.observations.runs()}
+        for task_id in self._journal.observations() - alive - {""}:
+            for depth in self._journal.depths():
+                if depth.queue in KEPT_QUEUES:
+                    continue
+                cleared = self._journal.clear(depth.queue, task_id)
+                if cleared:
+                    log.warning(
+                        "%d entries of ended observation %s cleared from %s",
+                        *(cleared, task_id, depth.queue),
+                    )
+
+    def _observation_over(self, run: Run) -> None:
+        self._journal.forget(run.observation.task_id)
+
+    # -- what commands call ----------------------------------------------------------------------
+
+    #: What ``get_attr`` without a service may ask.
+    ATTRIBUTES = (
+        *("node_id", "log_file", "version", "hostname", "mode", "role", "uptime"),
+        *("observations", "queue_depths", "refused_commands", "refused_queue_connections"),
+    )
+
+    def attribute(self, name: str) -> str | None:
+        return str(getattr(self, name)) if name in self.ATTRIBUTES else None
+
+    @property
+    def log_file(self) -> str:
+        return self.config.master.log_file
+
+    @property
+    def version(self) -> str:
+        return __version__
+
+    @property
+    def hostname(self) -> str:
+        return self.config.hostname
+
+    @property
+    def mode(self) -> str:
+        return self.config.master.mode
+
+    @property
+    def role(self) -> str:
+        return self.config.role.value
+
+    @property
+    def uptime(self) -> float:
+        """s since this process started."""
+        return round(time.time() - self.started, 1)
+
+    @property
+    def queue_depths(self) -> dict[str, int]:
+        return {depth.queue: depth.entries for depth in self._journal.depths()}
+
+    @property
+    def refused_commands(self) -> int:
+        return self._port.refused
+
+    @property
+    def refused_queue_connections(self) -> int:
+        return self._queue_server.refused
+
+    def reload(self) -> list[str]:
+        """Read the configuration again and apply it.
+
+        :return: what was done beside that, and what needs a restart of the node
+        :raises ConfigError: it is broken; nothing has changed
+        :raises SupervisorError: supervisord refuses the sections
+        """
+        config = load_config()
+        files = render.render(config)
+        notes = [f"warning: {warning}" for warning in config.warnings]
+        for what, before, after in (
+            ("darc_master.port", self.config.master.port, config.master.port),
+            ("darc_master.run_dir", self.config.master.run_dir, config.master.run_dir),
+            ("control.bind", self.config.bind_address, config.bind_address),
+        ):
+            if before != after:
+                notes.append(f"{what} changes with a restart of the node")
+        if config.master.run_dir == self.config.master.run_dir:
+            render.write(files)
+            notes += self._apply_sections()
+        self.config = config
+        self.services = self._make_services(config)
+        self.observations.setup_time = config.master.setup_time
+        self.observations.end_delay = config.master.end_delay
+        self._port.allow_unsigned_from = config.control.allow_unsigned_from
+        return notes
+
+    def _apply_sections(self) -> list[str]:
+        """Let supervisord add, change and remove services; the others run on."""
+        changes = self._supervisor.reread()
+        notes = []
+        states = self._supervisor.processes()
+        if render.MASTER in changes.changed:
+            notes.append("the master's section changes with a restart of the node")
+        for name in (*changes.removed, *changes.changed):
+            if name == render.MASTER:
+                continue
+            if states[name].state.alive:
+                self.services.stop([name])
+            self._supervisor.remove(name)
+        for name in (*changes.added, *changes.changed):
+            if name == render.MASTER:
+                continue
+            self._supervisor.add(name)
+            if name in changes.changed and states[name].state.alive:
+                self._supervisor.start(name)
+        for word, names in (
+            ("added", changes.added),
+            ("removed", changes.removed),
+            ("restarted", [name for name in changes.changed if name != render.MASTER]),
+        ):
+            if names:
+                notes.append(f"{word}: {', '.join(names)}")
+        return notes
+
+    def stop(self) -> None:
+        """End the node once the reply is on its way."""
+        self._stopping.set()
+
+    def _end_node(self) -> None:
+        log.info("stopping all services, then supervisord")
+        self.observations.abort_all()
+        try:
+            self.services.stop(self.services.names)
+            self._supervisor.shut_down()
+        except SupervisorError as error:
+            log.error("%s; darc_kill_all ends what is left", error)
+        # supervisord ends this process, too
+        threading.Event().wait(self.config.master.stop_timeout)
+
+    def _start_what_was_wanted(self) -> None:
+        """Services of observations that go on, which a new supervisord has not started yet."""
+
+
+def main() -> None:
+    """Run the master: what supervisord starts."""
+    set_up_logging("darc_master")
+    end_on_sigterm()
+    end_with_supervisord()
+    try:
+        config = load_config()
+    except (ConfigError, OSError) as error:
+        log.critical("cannot start: %s", error)
+        sys.exit(1)
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    run_dir = Path(config.master.run_dir)
+    node = identity.read_identity(run_dir)
+    if node is None or os.environ.get("DARC_NODE_ID") != node.node_id:
+        log.critical("cannot start: %s is not this node's; use darc_start_master", run_dir)
+        sys.exit(1)
+    held = identity.try_lock(run_dir / "lock")
+    if held is None:
+        log.critical("cannot start: another master holds %s", run_dir / "lock")
+        sys.exit(1)
+    log.info("DARC %s on %s: %s", __version__, config.hostname, ", ".join(config.services()))
+    Master(config, node).run()
+
+
+if __name__ == "__main__":
+    main()

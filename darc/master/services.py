@@ -1,0 +1,157 @@
+"""What the master knows of the services, and does to them through supervisord."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from darc.model.state import Pulse, ServiceState, service_state
+from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
+from darc.queues.exchange import Exchange
+
+log = logging.getLogger(__name__)
+
+# After SIGKILL supervisord needs a moment to see the end of a process.
+KILL_SECONDS = 3.0
+
+
+class Services:
+    """The services of this node.
+
+    :param names: in the order in which replies list them
+    :param control_timeout: s for a service to start or to answer
+    :param stop_timeout: s for a service to stop before it is killed
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        exchange: Exchange,
+        names: Sequence[str],
+        control_timeout: float,
+        stop_timeout: float,
+        unresponsive_after: float,
+    ) -> None:
+        self.names = tuple(names)
+        self._supervisor = supervisor
+        self._exchange = exchange
+        self._control_timeout = control_timeout
+        self._stop_timeout = stop_timeout
+        self._unresponsive_after = unresponsive_after
+
+    def _pulse(self, name: str, process: ProcessInfo) -> Pulse:
+        presence = self._exchange.presence(name)
+        if presence is None or presence.pid != process.pid:
+            return Pulse.NONE
+        silent = time.monotonic() - presence.last_beat
+        return Pulse.SILENT if silent > self._unresponsive_after else Pulse.BEATING
+
+    def states(self, names: Sequence[str]) -> dict[str, ServiceState]:
+        """The state of each service.
+
+        :raises SupervisorError: supervisord cannot be asked
+        """
+        processes = self._supervisor.processes()
+        return {name: self._state(name, processes) for name in names}
+
+    def _state(self, name: str, processes: dict[str, ProcessInfo]) -> ServiceState:
+        process = processes.get(name)
+        if process is None:
+            return ServiceState.STOPPED
+        return service_state(process.state.name, self._pulse(name, process))
+
+    def start(self, names: Sequence[str]) -> dict[str, str]:
+        """Start services side by side, and wait until each runs or has failed."""
+        running = ServiceState.RUNNING
+        before = self.states(names)
+        replies = {name: "already running" for name in names if before[name] is running}
+        waiting = [name for name in names if name not in replies]
+        for name in waiting:
+            try:
+                self._supervisor.start(name)
+            except SupervisorError as error:
+                log.error("%s: %s", name, error)
+                replies[name] = "failed"
+        waiting = [name for name in waiting if name not in replies]
+        self._wait(lambda: self._settled(waiting), self._control_timeout)
+        after = self.states(waiting)
+        for name in waiting:
+            replies[name] = "started" if after[name] is running else "failed"
+        return {name: replies[name] for name in names}
+
+    def start_without_waiting(self, names: Sequence[str]) -> None:
+        """Start those that do not run."""
+        processes = self._supervisor.processes()
+        for name in names:
+            process = processes.get(name)
+            if process and process.state.ended:
+                log.info("starting %s", name)
+                self._supervisor.start(name)
+
+    def _settled(self, names: Sequence[str]) -> bool:
+        """Each runs, or supervisord has seen a start fail (it goes on trying for a while)."""
+        processes = self._supervisor.processes()
+        return all(
+            processes[name].state in {ProcessState.BACKOFF, ProcessState.FATAL}
+            or self._state(name, processes) is ServiceState.RUNNING
+            for name in names
+        )
+
+    def stop(self, names: Sequence[str]) -> dict[str, str]:
+        """Stop services side by side, and wait until each has ended."""
+        for name in names:
+            try:
+                self._supervisor.stop(name)
+            except SupervisorError as error:
+                log.error("%s: %s", name, error)
+
+        def ended() -> bool:
+            processes = self._supervisor.processes()
+            return all(name not in processes or processes[name].state.ended for name in names)
+
+        self._wait(ended, self._stop_timeout + KILL_SECONDS)
+        after = self._supervisor.processes()
+        return {
+            name: "stopped" if name not in after or after[name].state.ended else "failed"
+            for name in names
+        }
+
+    def _wait(self, condition: Callable[[], bool], timeout: float) -> None:
+        self._exchange.wait_until(condition, timeout)
+
+    def attributes(self, names: Sequence[str], attribute: str) -> dict[str, str]:
+        """Ask services for an attribute, all at the same time."""
+        answers: dict[str, str] = {}
+        states = self.states(names)
+        threads = [
+            threading.Thread(target=self._ask, args=(name, states[name], attribute, answers))
+            for name in names
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return {name: answers[name] for name in names}
+
+    def _ask(self, name: str, state: ServiceState, attribute: str, answers: dict[str, str]) -> None:
+        presence = self._exchange.presence(name)
+        if state is ServiceState.UNRESPONSIVE:
+            answers[name] = f"Service not responding: {name}"
+            return
+        if presence is None or state is not ServiceState.RUNNING:
+            answers[name] = f"Service not running: {name}"
+            return
+        question = self._exchange.ask(name, attribute, self._control_timeout)
+        if question is None:
+            answers[name] = f"Service not responding: {name}"
+        elif not question.found:
+            answers[name] = f"No such attribute: {attribute}"
+        else:
+            answers[name] = f"{{'{presence.class_name}.{attribute}': {question.value}}}"
+
+    def switch(self, name: str, switch: str, value: bool) -> bool:
+        """Set a switch of a service; False when it did not do so in time."""
+        question = self._exchange.ask(name, f"{switch}={value}", self._control_timeout)
+        return question is not None and question.found

@@ -1,0 +1,1 @@
+"""What describes: typed configuration, observations, candidates and triggers. No I/O."""

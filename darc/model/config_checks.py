@@ -1,0 +1,87 @@
+"""What holds between the values of a configuration."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from darc.model import settings
+from darc.model.config_layers import expand_hosts, value_at
+from darc.model.typed import Reader, Value
+
+
+def check(reader: Reader, tree: Value, found: Mapping[str, Any]) -> None:
+    """Complain about values that do not fit each other.
+
+    :param reader: takes the complaints
+    :param tree: the merged configuration, for file and line
+    :param found: the settings by their field in Config, None for those already known as wrong
+    """
+    amber, processor = found["amber_clustering"], found["processor"]
+    if amber:
+        _check_periods(reader, tree, amber, "amber_clustering")
+    if processor:
+        _check_periods(reader, tree, processor.clustering, "processor", "clustering")
+    if found["control"]:
+        _check_addresses(reader, tree, found["control"])
+    if found["cluster"]:
+        _check_cluster(reader, tree, found["cluster"])
+
+
+def _check_periods(
+    reader: Reader,
+    tree: Value,
+    section: settings.AmberClusteringSettings | settings.ProcessorClustering,
+    *path: str,
+) -> None:
+    low, high = section.sb_filter_period_min, section.sb_filter_period_max
+    if low >= high:
+        path = (*path, "sb_filter_period_max")
+        what = f"{high} is not above sb_filter_period_min"
+        reader.complain(value_at(tree, *path), ".".join(path), what, f"a number above {low}")
+
+
+def _check_addresses(reader: Reader, tree: Value, control: settings.ControlSettings) -> None:
+    entries = value_at(tree, "control", "allow_unsigned_from").data
+    for entry, address in zip(entries, control.allow_unsigned_from, strict=True):
+        try:
+            ipaddress.ip_network(address, strict=False)
+        except ValueError:
+            what = f"{address!r} is not an address"
+            allowed = "IP addresses or networks, such as 10.1.0.0/16"
+            reader.complain(entry, "control.allow_unsigned_from", what, allowed)
+
+
+def _check_cluster(reader: Reader, tree: Value, cluster: settings.ClusterSettings) -> None:
+    master = value_at(tree, "cluster", "master")
+    workers = value_at(tree, "cluster", "workers")
+    wrong = False
+    for entry, name in zip(workers.data, cluster.workers, strict=True):
+        wrong |= _check_hosts(reader, entry, "cluster.workers", name)
+    if cluster.master is None:
+        if cluster.workers:
+            reader.complain(master, "cluster.master", "null with workers", "a host name")
+        return
+    if "[" in cluster.master:
+        what = f"{cluster.master!r} is not one host"
+        reader.complain(master, "cluster.master", what, "a host name")
+        return
+    wrong |= _check_hosts(reader, master, "cluster.master", cluster.master)
+    if not wrong:
+        # The master among them as well: no host has both roles.
+        _check_hosts(reader, workers, "cluster.workers", cluster.master, *cluster.workers)
+
+
+def _check_hosts(reader: Reader, value: Value, path: str, *names: str) -> bool:
+    """Complain if these are no hosts or not different ones; return whether that is so."""
+    try:
+        expand_hosts(names)
+    except ValueError as error:
+        allowed = "a host name" if path == "cluster.master" else _WORKERS
+        reader.complain(value, path, str(error), allowed)
+        return True
+    return False
+
+
+_WORKERS = "host names and ranges such as arts[001-040], each host once and none the master"

@@ -1,0 +1,152 @@
+"""An observation: one typed object, made and checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from darc.model import typed
+from darc.model.typed import OneOf, Range, shown
+
+_Beam = Annotated[int, Range(0, 1_000_000)]
+_Count = Annotated[int, Range(1, 1_000_000)]
+_Port = Annotated[int, Range(1, 65535)]
+_Positive = Annotated[float, Range(1e-12, 1e15)]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with an observation's files: where, which key, its value, what is allowed.
+
+    `line` is 0 where there is none, `value` None for a key that is missing. `what` says what is
+    wrong where the value alone does not.
+    """
+
+    file: str
+    line: int
+    key: str
+    value: str | None
+    allowed: str
+    what: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        what = "missing" if self.value is None else f"{shown(self.value)} is wrong"
+        what = self.what or what
+        return f"{place}: {self.key}: {what}; allowed: {self.allowed}"
+
+
+class ObservationError(ValueError):
+    """The description of an observation is wrong; `problems` names everything that is."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Pointing:
+    """Where a compound beam points: right ascension or hour angle, and declination (deg)."""
+
+    beam: _Beam
+    longitude_deg: float
+    latitude_deg: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """An observation as this node sees it; see `build_observation`.
+
+    Paths are as in the parset; an empty text where it has none.
+    """
+
+    task_id: str
+    datetimesource: str  # also the name of its directories
+    date: str  # YYYYMMDD
+    source: str
+    start: float  # Unix s, to the microsecond
+    utc_start: str  # YYYY-MM-DD-hh:mm:ss, as the headers of the raw data have it
+    duration: _Positive  # s
+    proctrigger: bool  # false: not processed at all
+    enable_iquv: bool  # false: no IQUV dumps
+    beam: _Beam | None  # the compound beam of this worker; None: a master
+    beams: tuple[_Beam, ...]  # all compound beams observed
+    source_beam: _Beam | None  # the compound beam that holds the source, if known
+    pointings: tuple[Pointing, ...]  # none if not known
+    reference_frame: Annotated[str, OneOf("J2000", "HADEC")]  # of the pointings
+    dishes: tuple[str, ...]  # names, none if not known
+    n_dishes: _Count
+    min_freq: _Positive  # MHz, centre of the lowest channel
+    bandwidth: _Positive  # MHz
+    nchan: _Count
+    tsamp: _Positive  # s
+    ntabs: _Count
+    nsynbeams: _Count
+    science_case: int | None
+    snrmin: float | None  # of AMBER's candidates
+    amber_dir: str
+    amber_config: str
+    amber_instances: Annotated[int, Range(0, 1000)]  # each writes a trigger file; 0: not known
+    amber_conf_dir: str
+    output_dir: str
+    master_dir: str
+    event_port_i: _Port | None  # of dada_dbevent; the configuration's wins
+    event_port_iquv: _Port | None
+    config_file: str  # where all this was read
+
+    @property
+    def end(self) -> float:
+        """End time (Unix s)."""
+        return self.start + self.duration
+
+    @property
+    def channel_width(self) -> float:
+        """Width of a channel (MHz)."""
+        return self.bandwidth / self.nchan
+
+    @property
+    def f_low(self) -> float:
+        """Low edge of the band (MHz)."""
+        return self.min_freq - self.channel_width / 2
+
+    @property
+    def f_high(self) -> float:
+        """High edge of the band (MHz)."""
+        return self.f_low + self.bandwidth
+
+    @property
+    def f_centre(self) -> float:
+        """Centre of the band (MHz)."""
+        return self.f_low + self.bandwidth / 2
+
+    @property
+    def searched_in_sbs(self) -> bool:
+        """Whether AMBER searched synthesised beams; otherwise tied-array beams."""
+        return self.nsynbeams > 1
+
+    def pointing(self, beam: int) -> Pointing | None:
+        """Where a compound beam points; None if that is not known."""
+        return next((entry for entry in self.pointings if entry.beam == beam), None)
+
+    def trigger_files(self) -> list[str]:
+        """AMBER's trigger files on this worker, one per instance; none on a master."""
+        if self.beam is None:
+            return []
+        return [
+            f"{self.amber_dir}/CB{self.beam:02d}_step{step}.trigger"
+            for step in range(1, self.amber_instances + 1)
+        ]
+
+    def to_plain(self) -> dict[str, Any]:
+        """As dicts, lists and scalars."""
+        plain: dict[str, Any] = typed.to_plain(self)
+        return plain
+
+    @classmethod
+    def from_plain(cls, data: dict[str, Any]) -> Observation:
+        """The way back from `to_plain`.
+
+        :raises ValueError: a type is wrong, a key missing or unknown
+        """
+        return typed.from_plain(cls, data, "observation")

@@ -1,0 +1,246 @@
+"""Making an observation from its parsets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from darc.model.instrument import Instrument
+from darc.model.observation import Observation, ObservationError, Pointing, Problem
+from darc.model.parset import Parset, embedded_parset
+from darc.model.parset_values import (
+    UTC_LENGTH,
+    to_angles,
+    to_count,
+    to_date,
+    to_datetimesource,
+    to_integer,
+    to_integers,
+    to_name,
+    to_names,
+    to_number,
+    to_port,
+    to_positive,
+    to_task_id,
+    to_utc,
+    within,
+)
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+_PHASE_CENTRE = re.compile(r"task\.beamSet\.0\.compoundBeam\.([0-9]{1,6})\.phaseCenter")
+_OPENCL_DEVICE = re.compile(r"^[ \t]*opencl_device[ \t]*=([^#\n]*)", re.MULTILINE)
+_LATEST = 253_402_300_799  # Unix s, the end of the year 9999
+_COUNT = "a whole number from 1"
+_MHZ = "MHz, above 0"
+_SECONDS = "seconds, above 0"
+_UTC = "a time such as 2019-05-18-23:51:13"
+
+
+def build_observation(
+    parset: Parset,
+    master_parset: Parset | None,
+    amber_config_text: str | None,
+    instrument: Instrument,
+) -> Observation:
+    """Make an observation.
+
+    What the node's parset lacks is taken from the telescope's in its key `parset`, then from
+    the master's and the telescope's in that, then from the instrument.
+
+    :param parset: the node's: a worker's if it has the key `beam`, else a master's
+    :param master_parset: the master's, if there is one
+    :param amber_config_text: what the file named in `amber_config` says; a worker needs it
+    :raises ObservationError: keys are missing or values wrong; all of them are named
+    """
+    problems: list[Problem] = []
+    keys = _Keys(_chain(parset, master_parset, problems), problems)
+    is_worker = "beam" in parset.values
+    last_beam = instrument.n_compound_beams - 1
+    beams = f"a compound beam of this instrument, 0 to {last_beam}"
+
+    def beam_number(value: Any) -> int:
+        return within(to_integer(value), 0, last_beam)
+
+    # Only the node's own: the master's parset is about every beam.
+    beam = _Keys([parset], problems).get("beam", beam_number, beams, None)
+    time_unit = keys.get("time_unit", to_count, _COUNT, instrument.time_unit)
+    directory = keys.need("datetimesource", to_datetimesource, _UTC + ".<source>, without /") or ""
+    dishes = keys.get("task.telescopes", to_names, "a list of names", None) or ()
+    worker_path = keys.needed_path if is_worker else keys.path
+    amber_config = worker_path("amber_config") or ""
+    found: dict[str, Any] = {
+        "task_id": keys.need("taskid", to_task_id, "letters, digits and . + - _", "task.taskID"),
+        "datetimesource": directory,
+        "date": keys.get("date", to_date, "YYYYMMDD", directory[:10].replace("-", "")),
+        "source": keys.get(
+            "task.source.name", to_name, "a name without /", directory[UTC_LENGTH + 1 :]
+        ),
+        "start": keys.need(
+            "startpacket", lambda value: _start(value, time_unit), f"Unix time x {time_unit}"
+        ),
+        "utc_start": keys.get("utc_start", to_utc, _UTC, directory[:UTC_LENGTH]),
+        "duration": keys.need("duration", to_positive, _SECONDS),
+        "proctrigger": keys.get("proctrigger", bool, "True or False", True),
+        "enable_iquv": keys.get("enable_iquv", bool, "True or False", True),
+        "beam": beam,
+        "beams": _beams(keys, beam, last_beam),
+        "source_beam": keys.get("task.source.beam", beam_number, beams, None),
+        "pointings": _pointings(keys, last_beam),
+        "reference_frame": keys.get(
+            "task.directionReferenceFrame", _frame, "J2000 or HADEC", "J2000"
+        ),
+        "dishes": dishes,
+        "n_dishes": len(dishes) or instrument.n_dishes,
+        "min_freq": keys.get("min_freq", to_positive, _MHZ, instrument.min_freq),
+        "bandwidth": keys.get("bw", to_positive, _MHZ, instrument.bandwidth),
+        "nchan": keys.get("nchan", to_count, _COUNT, instrument.nchan),
+        "tsamp": keys.get("tsamp", to_positive, _SECONDS, instrument.tsamp),
+        "ntabs": keys.get("ntabs", to_count, _COUNT, instrument.n_tabs),
+        "nsynbeams": keys.get("nsynbeams", to_count, _COUNT, instrument.n_sbs),
+        "science_case": keys.get("science_case", to_integer, "a whole number", None),
+        "snrmin": keys.get("snrmin", to_number, "a number", None),
+        "amber_dir": worker_path("amber_dir") or "",
+        "amber_config": amber_config,
+        "amber_instances": _instances(keys, amber_config, amber_config_text, is_worker),
+        "amber_conf_dir": keys.path("amber_conf_dir") or "",
+        "output_dir": worker_path("output_dir") or "",
+        "master_dir": keys.path("master_dir") or "",
+        "event_port_i": keys.get("network_port_event_i", to_port, "1 to 65535", None),
+        "event_port_iquv": keys.get("network_port_event_iquv", to_port, "1 to 65535", None),
+        "config_file": parset.name,
+    }
+    if problems:
+        raise ObservationError(problems)
+    return Observation(**found)
+
+
+class _Keys:
+    """Looks keys up in parsets, the first that has one counts; collects problems."""
+
+    def __init__(self, chain: Sequence[Parset], problems: list[Problem]) -> None:
+        self.chain = chain
+        self.problems = problems
+
+    def get(self, key: str, convert: Callable[[Any], T], allowed: str, default: D) -> T | D:
+        """The value of a key, converted; the default if there is none, or it is wrong."""
+        parset = self._holder(key)
+        if parset is None:
+            return default
+        try:
+            return convert(parset.values[key])
+        except ValueError:
+            self.problems.append(parset.problem(key, allowed))
+            return default
+
+    def need(
+        self, key: str, convert: Callable[[Any], T], allowed: str, instead: str = ""
+    ) -> T | None:
+        """The value of a key, or of the one that may stand for it; None if there is a problem."""
+        for name in (key, instead):
+            if self._holder(name) is not None:
+                return self.get(name, convert, allowed, None)
+        name = f"{key} (or {instead})" if instead else key
+        self.problems.append(Problem(self.chain[0].name, 0, name, None, allowed))
+        return None
+
+    def path(self, key: str) -> str | None:
+        """The value of a key that need not be there."""
+        return self.get(key, str, "a path", None)
+
+    def needed_path(self, key: str) -> str | None:
+        return self.need(key, str, "a path")
+
+    def _holder(self, key: str) -> Parset | None:
+        # An empty value, `dada_dir=`, is how a parset says that it has none.
+        return next((parset for parset in self.chain if parset.values.get(key, "") != ""), None)
+
+
+def _chain(parset: Parset, master: Parset | None, problems: list[Problem]) -> list[Parset]:
+    chain = []
+    for entry in (parset, master):
+        if entry is None:
+            continue
+        chain.append(entry)
+        try:
+            embedded = embedded_parset(entry)
+        except ObservationError as error:
+            problems += error.problems
+        else:
+            chain += [embedded] if embedded else []
+    return chain
+
+
+def _beams(keys: _Keys, beam: int | None, last: int) -> tuple[int, ...]:
+    everything = (beam,) if beam is not None else tuple(range(last + 1))
+    allowed = f"a list of compound beams, each 0 to {last}"
+    of_telescope = keys.get("task.beamSet.0.compoundBeams", _integers(last), allowed, everything)
+    return keys.get("beams", _integers(last), allowed, of_telescope)
+
+
+def _pointings(keys: _Keys, last: int) -> tuple[Pointing, ...]:
+    """The pointings in the first parset that has any."""
+    for parset in keys.chain:
+        found = []
+        for key, value in parset.values.items():
+            match = _PHASE_CENTRE.fullmatch(key)
+            if match is None:
+                continue
+            try:
+                longitude, latitude = to_angles(str(value))
+                within(abs(longitude), 0, 360)
+                within(abs(latitude), 0, 90)
+                found.append(Pointing(within(int(match[1]), 0, last), longitude, latitude))
+            except ValueError:
+                allowed = f"[<longitude>deg, <latitude>deg], for beams 0 to {last}"
+                keys.problems.append(parset.problem(key, allowed))
+                return ()
+        if found:
+            return tuple(sorted(found, key=lambda pointing: pointing.beam))
+    return ()
+
+
+def _instances(keys: _Keys, config: str, text: str | None, is_worker: bool) -> int:
+    """The number of AMBER instances: that of the entries of `opencl_device`."""
+    if text is None:
+        if config and is_worker:
+            allowed = "a file that can be read"
+            keys.problems += [
+                parset.problem("amber_config", allowed)
+                for parset in keys.chain
+                if parset.values.get("amber_config") == config
+            ][:1]
+        return 0
+    allowed = "a list with an entry per AMBER instance"
+    match = _OPENCL_DEVICE.search(text)
+    if match is None:
+        keys.problems.append(Problem(config, 0, "opencl_device", None, allowed))
+        return 0
+    try:
+        return within(len(to_integers(match[1].strip())), 1, 1000)
+    except ValueError:
+        line = text.count("\n", 0, match.start()) + 1
+        keys.problems.append(Problem(config, line, "opencl_device", match[1].strip(), allowed))
+        return 0
+
+
+def _start(value: Any, time_unit: int) -> float:
+    return within(round(to_integer(value) / time_unit, 6), 1, _LATEST)
+
+
+def _integers(last: int) -> Callable[[Any], tuple[int, ...]]:
+    def convert(value: Any) -> tuple[int, ...]:
+        numbers = value if isinstance(value, tuple) else to_integers(str(value))
+        if not numbers:
+            raise ValueError(value)
+        return tuple(within(number, 0, last) for number in numbers)
+
+    return convert
+
+
+def _frame(value: Any) -> str:
+    if value not in ("J2000", "HADEC"):
+        raise ValueError(value)
+    return str(value)

@@ -1,0 +1,156 @@
+"""Parsets: the key = value files that describe an observation, and the same keys in YAML."""
+
+from __future__ import annotations
+
+import bz2
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from darc.model.observation import ObservationError, Problem
+from darc.model.parset_values import to_boolean, to_integer, to_integers, to_number
+from darc.model.typed import shown
+from darc.model.yaml_tree import YAMLTextError, parse_yaml
+
+ParsetValue = str | int | float | bool | tuple[int, ...]
+
+#: The most that the telescope's parset may be, once decompressed (bytes).
+MAX_EMBEDDED = 4 * 2**20
+
+_Type = tuple[Callable[[str], ParsetValue], str]
+_INTEGER: _Type = (to_integer, "a whole number")
+_NUMBER: _Type = (to_number, "a number")
+_BOOLEAN: _Type = (to_boolean, "True or False")
+_TYPES: dict[str, _Type] = {
+    "startpacket": _INTEGER,
+    "beam": _INTEGER,
+    "ntabs": _INTEGER,
+    "nsynbeams": _INTEGER,
+    "network_port_event_i": _INTEGER,
+    "network_port_event_iquv": _INTEGER,
+    "duration": _NUMBER,
+    "history_i": _NUMBER,
+    "history_iquv": _NUMBER,
+    "snrmin": _NUMBER,
+    "min_freq": _NUMBER,
+    "proctrigger": _BOOLEAN,
+    "enable_iquv": _BOOLEAN,
+    "beams": (to_integers, "a list of whole numbers"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parset:
+    """A parset: values by key, with the line of each, and what was skipped (`warnings`)."""
+
+    name: str
+    values: Mapping[str, ParsetValue]
+    lines: Mapping[str, int]
+    warnings: tuple[str, ...] = ()
+
+    def problem(self, key: str, allowed: str) -> Problem:
+        """What to report when the value of a key is wrong, or missing."""
+        value = self.values.get(key)
+        text = None if value is None else str(value)
+        return Problem(self.name, self.lines.get(key, 0), key, text, allowed)
+
+
+def parse_parset(text: str, name: str) -> Parset:
+    """Parse a parset.
+
+    A line that is no `key = value` is skipped with a warning. Of a key that is given twice
+    the last one counts.
+
+    :param name: the file's name, for messages
+    :raises ObservationError: a key that has a type has another value
+    """
+    texts: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    warnings = []
+    for number, line in enumerate(text.split("\n"), 1):
+        entry = line.strip()
+        if not entry or entry.startswith("#"):
+            continue
+        key, equals, value = entry.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            warnings.append(f"{name}:{number}: {shown(entry)} is not key = value; skipped")
+            continue
+        texts[key] = value.partition("#")[0].strip()
+        lines[key] = number
+    return _typed(name, texts, lines, tuple(warnings))
+
+
+def parse_yaml_observation(text: str, name: str) -> Parset:
+    """Parse an observation in YAML, a mapping with the keys of a parset.
+
+    :param name: the file's name, for messages
+    :raises ObservationError: it is not such a YAML, or a key that has a type has another value
+    """
+    allowed = "keys of a parset, each with a value or a list of values"
+    try:
+        tree = parse_yaml(text, name, as_text=True)
+    except YAMLTextError as error:
+        problems = [_yaml_problem(name, message, allowed) for message in error.problems]
+        raise ObservationError(problems) from error
+    if not isinstance(tree.data, dict):
+        what = f"{shown(tree.data)} is not a mapping"
+        raise ObservationError([Problem(name, tree.line, "file", None, allowed, what)])
+    texts = {}
+    for key, value in tree.data.items():
+        entries = value.data if isinstance(value.data, list) else [value]
+        if any(isinstance(entry.data, list | dict) for entry in entries):
+            what = "a mapping, or a list in a list"
+            raise ObservationError([Problem(name, value.line, key, None, allowed, what)])
+        if isinstance(value.data, list):
+            texts[key] = "[" + ", ".join(str(entry.data) for entry in entries) + "]"
+        elif value.data is not None:
+            texts[key] = value.data.strip()
+    return _typed(name, texts, {key: value.line for key, value in tree.data.items()}, ())
+
+
+def embedded_parset(parset: Parset) -> Parset | None:
+    """Decode the telescope's parset out of the key `parset`; None where there is none.
+
+    :raises ObservationError: it is not UTF-8 text, compressed with bzip2, in hexadecimal, or
+        it is too large
+    """
+    if not parset.values.get("parset"):
+        return None
+    allowed = "a parset, compressed with bzip2, in hexadecimal"
+    name = f"{parset.name}:{parset.lines.get('parset', 0)} (parset)"
+    try:
+        decompressor = bz2.BZ2Decompressor()
+        data = decompressor.decompress(bytes.fromhex(str(parset.values["parset"])), MAX_EMBEDDED)
+        if not decompressor.eof and len(data) >= MAX_EMBEDDED:
+            allowed += f", of at most {MAX_EMBEDDED} bytes"
+            raise ObservationError([parset.problem("parset", allowed)])
+        if not decompressor.eof:
+            raise EOFError
+        text = data.decode("utf-8")
+    except (ValueError, OSError, EOFError) as error:
+        if isinstance(error, ObservationError):
+            raise
+        raise ObservationError([parset.problem("parset", allowed)]) from error
+    return parse_parset(text, name)
+
+
+def _typed(
+    name: str, texts: Mapping[str, str], lines: Mapping[str, int], warnings: tuple[str, ...]
+) -> Parset:
+    values: dict[str, ParsetValue] = {}
+    problems = []
+    for key, text in texts.items():
+        convert, allowed = _TYPES.get(key, (str, "a text"))
+        try:
+            values[key] = convert(text)
+        except ValueError:
+            problems.append(Problem(name, lines[key], key, text, allowed))
+    if problems:
+        raise ObservationError(problems)
+    return Parset(name, values, lines, warnings)
+
+
+def _yaml_problem(name: str, message: str, allowed: str) -> Problem:
+    place, _, what = message.removeprefix(f"{name}:").partition(": ")
+    line = int(place) if place.isdecimal() else 0
+    return Problem(name, line, "file", None, allowed, what)

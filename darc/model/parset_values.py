@@ -1,0 +1,146 @@
+"""The values in parsets: text to numbers, lists, times and names.
+
+Every function raises ValueError for what it does not take.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime
+from typing import Any, TypeVar
+
+N = TypeVar("N", int, float)
+
+UTC_LENGTH = 19
+_MAX_LIST = 10_000
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+# Some have blanks before the unit: `+0.0          deg`.
+_ANGLE = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*deg")
+_UTC_SHAPE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{2}:[0-9]{2}:[0-9]{2}")
+_TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
+
+
+def to_integer(value: Any) -> int:
+    """A whole number of at most 18 digits."""
+    text = str(value)
+    if not _INTEGER.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
+
+
+def to_number(value: Any) -> float:
+    """A finite number."""
+    text = str(value)
+    number = float(text)
+    if not math.isfinite(number) or "_" in text:
+        raise ValueError(text)
+    return number
+
+
+def to_boolean(text: str) -> bool:
+    """Either true or false, of any case."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+def to_list(text: str) -> tuple[str, ...]:
+    """The entries of `[a, b]`."""
+    if not (text.startswith("[") and text.endswith("]")) or len(text) < 2:
+        raise ValueError(text)
+    return tuple(entry.strip() for entry in text[1:-1].split(",")) if text[1:-1].strip() else ()
+
+
+def to_integers(text: str) -> tuple[int, ...]:
+    """The numbers in `[0, 1, 2]`, `[0..2]` or a mixture; a number stands for a list of one."""
+    found: list[int] = []
+    for entry in to_list(text) if text.startswith("[") else (text,):
+        low, dots, high = entry.partition("..")
+        first = to_integer(low.strip())
+        last = to_integer(high.strip()) if dots else first
+        if last < first or last - first + len(found) >= _MAX_LIST:
+            raise ValueError(text)
+        found += range(first, last + 1)
+    return tuple(found)
+
+
+def to_angles(text: str) -> tuple[float, ...]:
+    """The angles in a list such as `[293.9deg, 16.3 deg]`, in degrees."""
+    found = []
+    for entry in to_list(text):
+        match = _ANGLE.fullmatch(entry)
+        if match is None:
+            raise ValueError(text)
+        found.append(to_number(match[1]))
+    return tuple(found)
+
+
+def within(number: N, low: float, high: float) -> N:
+    """The number, if it is from `low` to `high`."""
+    if not low <= number <= high:
+        raise ValueError(number)
+    return number
+
+
+def to_count(value: Any) -> int:
+    """A whole number from 1 to a million."""
+    return within(to_integer(value), 1, 1_000_000)
+
+
+def to_port(value: Any) -> int:
+    """A TCP or UDP port."""
+    return within(to_integer(value), 1, 65535)
+
+
+def to_positive(value: Any) -> float:
+    """A number above 0."""
+    return within(to_number(value), 1e-12, 1e15)
+
+
+def to_names(value: Any) -> tuple[str, ...]:
+    """A list of names."""
+    return tuple(to_name(name) for name in to_list(str(value)))
+
+
+def to_task_id(value: Any) -> str:
+    """A task's identity, also the name of its file."""
+    if not _TASK_ID.fullmatch(str(value)):
+        raise ValueError(value)
+    return str(value)
+
+
+def to_utc(value: Any) -> str:
+    """A time such as 2019-05-18-23:51:13."""
+    text = str(value)
+    if not _UTC_SHAPE.fullmatch(text):
+        raise ValueError(value)
+    datetime.strptime(text, "%Y-%m-%d-%H:%M:%S")
+    return text
+
+
+def to_date(value: Any) -> str:
+    """A date such as 20190518."""
+    text = str(value)
+    to_utc(f"{text[:4]}-{text[4:6]}-{text[6:]}-00:00:00")
+    return text
+
+
+def to_name(value: Any) -> str:
+    """A name that is safe as that of a file or directory."""
+    text = str(value)
+    if not text.isprintable() or "/" in text or text in ("", ".", ".."):
+        raise ValueError(value)
+    if len(text.encode()) > 200:  # of the 255 bytes that a file system allows
+        raise ValueError(value)
+    return text
+
+
+def to_datetimesource(value: Any) -> str:
+    """A time, a point and a source's name; also the name of a directory."""
+    text = str(value)
+    to_utc(text[:UTC_LENGTH])
+    if text[UTC_LENGTH : UTC_LENGTH + 1] != ".":
+        raise ValueError(value)
+    to_name(text[UTC_LENGTH + 1 :])
+    return text

@@ -1,0 +1,59 @@
+"""The settings of every section of the configuration, one dataclass each.
+
+They have no defaults: those are in conf/default.yaml and nowhere else. Units and meanings
+that a name does not say are noted at the field, and for operators in that file.
+"""
+
+from darc.model.settings_node import (
+    ClusterSettings,
+    ControlSettings,
+    EmailSettings,
+    HealthSettings,
+    MailSettings,
+    MasterSettings,
+    StatusWebsiteSettings,
+)
+from darc.model.settings_pipeline import (
+    AmberClusteringSettings,
+    AmberListenerSettings,
+    DadaTriggerSettings,
+    IquvThresholds,
+    LofarOverride,
+    LofarThresholds,
+    LofarTriggerSettings,
+    VOEventGeneratorSettings,
+)
+from darc.model.settings_processor import (
+    OfflineProcessingSettings,
+    ProcessorClassifier,
+    ProcessorClustering,
+    ProcessorExtractor,
+    ProcessorMasterSettings,
+    ProcessorSettings,
+    ProcessorVisualizer,
+)
+
+__all__ = [
+    "AmberClusteringSettings",
+    "AmberListenerSettings",
+    "ClusterSettings",
+    "ControlSettings",
+    "DadaTriggerSettings",
+    "EmailSettings",
+    "HealthSettings",
+    "IquvThresholds",
+    "LofarOverride",
+    "LofarThresholds",
+    "LofarTriggerSettings",
+    "MailSettings",
+    "MasterSettings",
+    "OfflineProcessingSettings",
+    "ProcessorClassifier",
+    "ProcessorClustering",
+    "ProcessorExtractor",
+    "ProcessorMasterSettings",
+    "ProcessorSettings",
+    "ProcessorVisualizer",
+    "StatusWebsiteSettings",
+    "VOEventGeneratorSettings",
+]

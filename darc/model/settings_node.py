@@ -1,0 +1,100 @@
+"""Settings of a node: its master, control, cluster, mail and status pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from darc.model.typed import NotEmpty, OneOf, OneOrMore, Range
+
+Text = Annotated[str, NotEmpty()]
+Port = Annotated[int, Range(1, 65535)]
+Seconds = Annotated[float, Range(0.01, 86400)]
+Delay = Annotated[float, Range(0, 86400)]  # s, may be none
+Names = tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """When a service counts as hung."""
+
+    unresponsive_after: Annotated[float, Range(1.5, 3600)]  # s without a beat
+
+
+@dataclass(frozen=True, slots=True)
+class MasterSettings:
+    """Section `darc_master`."""
+
+    log_file: Text
+    log_dir: Text  # of supervisord, and of services without a log_file of their own
+    log_max_bytes: Annotated[int, Range(10_000, 2**40)]
+    log_backups: Annotated[int, Range(0, 1000)]
+    run_dir: Text
+    parset_dir: Text
+    port: Port
+    socket_timeout: Seconds  # s, for a client to send its message
+    setup_time: Delay  # s before the start that the services get an observation
+    end_delay: Delay  # s after the end at which an observation without a stop is ended
+    stop_timeout: Seconds
+    control_timeout: Seconds
+    mode: Annotated[str, OneOf("real-time", "offline", "mixed")]
+    services_master_rt: Names
+    services_master_off: Names
+    services_master_mix: Names
+    services_worker_rt: Names
+    services_worker_off: Names
+    services_worker_mix: Names
+    editor: Text | None  # None: $EDITOR
+    health: HealthSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """Section `control`: the command port."""
+
+    bind: Text | None  # None: see Config.bind_address
+    allow_unsigned_from: Names  # addresses or networks
+    clock_tolerance: Annotated[float, Range(1, 3600)]  # s between a signature's time and ours
+    max_connections: Annotated[int, Range(1, 10_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """Section `cluster`; ranges in `workers` are expanded."""
+
+    master: Text | None
+    workers: Names
+    user: Text | None  # to log in as with ssh; None: the same
+    ssh_port: Port
+    python: Text | None  # on the other nodes; None: the same path as here
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """Section `mail`: where e-mail is handed in."""
+
+    host: Text
+    port: Port
+    sender: Text | None  # None: <user>@<host name>
+
+
+@dataclass(frozen=True, slots=True)
+class EmailSettings:
+    """Who gets the e-mails of a service; no one: none are sent."""
+
+    to: Annotated[Names, OneOrMore()]
+
+
+@dataclass(frozen=True, slots=True)
+class StatusWebsiteSettings:
+    """Section `status_website`."""
+
+    log_file: Text
+    web_dir: Text
+    interval: Seconds
+    timeout: Seconds
+    colour_good: Text
+    colour_bad: Text
+    colour_unknown: Text
+    service_to_name: Mapping[str, Text]

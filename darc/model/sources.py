@@ -1,0 +1,132 @@
+"""The list of known sources: pulsars and fast radio bursts, their DMs and positions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from darc.model.typed import Range, Reader, Value
+from darc.model.yaml_tree import YAMLTextError, parse_yaml
+
+Kind = Literal["pulsar", "frb"]
+
+_SOURCE = "a pulsar or FRB of this list"
+_DM = Annotated[float, Range(0, 100_000)]
+
+
+class SourceListError(ValueError):
+    """The source list is wrong; `problems` has a message per error, with file and line."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A known source."""
+
+    name: str  # as the list has it, whatever alias was asked for
+    kind: Kind
+    dm: float  # pc cm-3
+    position: tuple[float, float] | None  # ICRS right ascension and declination (deg)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceList:
+    """Known sources by name."""
+
+    sources: Mapping[str, Source]
+    aliases: Mapping[str, str]  # to the name in `sources`
+    warnings: tuple[str, ...] = ()
+
+    def lookup(self, name: str) -> Source | None:
+        """Find a source by its name or an alias; None if it is not known."""
+        return self.sources.get(self.aliases.get(name, name))
+
+    def with_position(self) -> tuple[Source, ...]:
+        """The sources whose position is known."""
+        return tuple(source for source in self.sources.values() if source.position)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    pulsars: Mapping[str, _DM] | None = None
+    frbs: Mapping[str, _DM] | None = None
+    aliases: Mapping[str, str] | None = None
+    positions: Mapping[str, tuple[float, float]] | None = None
+
+
+def parse_source_list(text: str, name: str) -> SourceList:
+    """Parse a source list: YAML maps `pulsars`, `frbs` (to DMs), `aliases` and `positions`.
+
+    :param name: the file's name, for messages
+    :raises SourceListError: with everything that is wrong
+    """
+    try:
+        tree = parse_yaml(text, name)
+    except YAMLTextError as error:
+        raise SourceListError(error.problems) from error
+    reader = Reader()
+    if tree.data is None:
+        tree = Value({}, name, 1)
+    file = reader.read(_File, tree, "")
+    if file is None:
+        raise SourceListError(reader.problems)
+
+    sources = _sources(reader, tree, file)
+    aliases = _aliases(reader, tree, file.aliases or {}, sources)
+    if reader.problems:
+        raise SourceListError(reader.problems)
+    warnings = tuple(f"{e.value.place}: {e.path}: unknown, ignored" for e in reader.unknown)
+    return SourceList(sources, aliases, warnings)
+
+
+def _sources(reader: Reader, tree: Value, file: _File) -> dict[str, Source]:
+    positions = file.positions or {}
+    kinds: tuple[tuple[Kind, str, Mapping[str, float]], ...] = (
+        ("pulsar", "pulsars", file.pulsars or {}),
+        ("frb", "frbs", file.frbs or {}),
+    )
+    sources: dict[str, Source] = {}
+    for kind, section, dms in kinds:
+        for name, dm in dms.items():
+            if name in sources:
+                _complain(reader, tree, (section, name), "a pulsar too", "one kind for a name")
+            sources[name] = Source(name, kind, dm, positions.get(name))
+    for name, (longitude, latitude) in positions.items():
+        if name not in sources:
+            _complain(reader, tree, ("positions", name), "not a source", _SOURCE)
+        if not (0 <= longitude < 360 and -90 <= latitude <= 90):
+            what = f"{longitude}, {latitude} is not a position"
+            allowed = "[ra, dec], 0 to 360 and -90 to 90"
+            _complain(reader, tree, ("positions", name), what, allowed)
+    return sources
+
+
+def _aliases(
+    reader: Reader, tree: Value, aliases: Mapping[str, str], sources: Mapping[str, Source]
+) -> dict[str, str]:
+    known = {}
+    for alias, target in aliases.items():
+        known[alias] = _follow(target, aliases)
+        if alias in sources:
+            _complain(reader, tree, ("aliases", alias), "a source itself", "another name")
+        elif known[alias] not in sources:
+            _complain(reader, tree, ("aliases", alias), f"{target!r} is not a source", _SOURCE)
+    return known
+
+
+def _complain(reader: Reader, tree: Value, path: tuple[str, str], what: str, allowed: str) -> None:
+    section, name = path
+    reader.complain(tree.data[section].data[name], f"{section}.{name}", what, allowed)
+
+
+def _follow(name: str, aliases: Mapping[str, str]) -> str:
+    """Resolve aliases of aliases; a circle ends where it closes."""
+    seen = set()
+    while name in aliases and name not in seen:
+        seen.add(name)
+        name = aliases[name]
+    return name

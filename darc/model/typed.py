@@ -1,0 +1,282 @@
+"""Typed objects from plain values: one set of rules for configuration and observations.
+
+A dataclass says what its fields may hold by their types::
+
+    interval: Annotated[float, Range(0.01, 60)]
+    mode: Annotated[str, OneOf("real-time", "offline", "mixed")]
+    to: Annotated[tuple[str, ...], OneOrMore()]
+
+`Reader` makes such an object from a tree of `Value`, and collects everything that is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+_BAD = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A number from `low` to `high`, both allowed; `high` None: no upper limit."""
+
+    low: float
+    high: float | None = None
+
+    def allows(self, value: float) -> bool:
+        return self.low <= value and (self.high is None or value <= self.high)
+
+    def __str__(self) -> str:
+        return f"of at least {self.low}" if self.high is None else f"from {self.low} to {self.high}"
+
+
+class OneOf:
+    """One of these texts."""
+
+    def __init__(self, *values: str) -> None:
+        self.values = values
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(self.values)
+
+
+class NotEmpty:
+    """A text of at least one character."""
+
+
+class OneOrMore:
+    """A list, or a single value that stands for a list of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A plain value and where it stands.
+
+    `data` is None, bool, int, float, str, a list of Value or a dict of str to Value;
+    `line` counts from 1, 0 when there is none.
+    """
+
+    data: Any
+    file: str
+    line: int
+
+    @property
+    def place(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A key that the dataclass does not have."""
+
+    value: Value
+    path: str
+    name: str
+    valid: tuple[str, ...]
+
+
+class Reader:
+    """Makes typed objects from values.
+
+    `problems` collects one message per error, `unknown` the keys that no field takes.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.unknown: list[Unknown] = []
+
+    def read(self, kind: type[T], value: Value, path: str) -> T | None:
+        """Make a `kind` from the mapping `value`; None if anything in it is wrong."""
+        result = self._convert(kind, value, path)
+        return None if result is _BAD else cast(T, result)
+
+    def complain(self, value: Value, path: str, what: str, allowed: str) -> None:
+        """Note a problem: `<file>:<line>: <path>: <what>; allowed: <allowed>`."""
+        self.problems.append(f"{value.place}: {path}: {what}; allowed: {allowed}")
+
+    def _convert(self, hint: Any, value: Value, path: str) -> Any:
+        base, rules = _unwrap(hint)
+        origin = get_origin(base)
+        if origin in (Union, UnionType):
+            if value.data is None:
+                return None
+            (base,) = (kind for kind in get_args(base) if kind is not NoneType)
+            return self._convert(base, value, path)
+        if is_dataclass(base):
+            return self._dataclass(base, value, path)
+        if origin is tuple:
+            return self._tuple(base, rules, value, path)
+        if origin is Mapping:
+            return self._mapping(base, value, path)
+        result = _scalar(base, value.data)
+        if result is _BAD:
+            self.complain(value, path, f"{shown(value.data)} is not {_NOUN[base]}", describe(hint))
+        elif not all(_obeys(rule, result) for rule in rules):
+            self.complain(value, path, f"{shown(value.data)} is not allowed", describe(hint))
+            result = _BAD
+        return result
+
+    def _dataclass(self, kind: Any, value: Value, path: str) -> Any:
+        if not isinstance(value.data, dict):
+            self.complain(value, path, f"{shown(value.data)} is not a mapping", describe(kind))
+            return _BAD
+        hints = field_types(kind)
+        for name, entry in value.data.items():
+            if name not in hints:
+                self.unknown.append(Unknown(entry, _join(path, name), name, tuple(hints)))
+        found: dict[str, Any] = {}
+        for field in fields(kind):
+            if field.name in value.data:
+                entry, inner = value.data[field.name], _join(path, field.name)
+                found[field.name] = self._convert(hints[field.name], entry, inner)
+            elif field.default is MISSING and field.default_factory is MISSING:
+                allowed = describe(hints[field.name])
+                self.complain(value, _join(path, field.name), "missing", allowed)
+                found[field.name] = _BAD
+        return _BAD if _BAD in found.values() else kind(**found)
+
+    def _tuple(self, base: Any, rules: tuple[Any, ...], value: Value, path: str) -> Any:
+        kinds = get_args(base)
+        entries = value.data
+        if any(isinstance(rule, OneOrMore) for rule in rules) and not isinstance(entries, list):
+            entries = [value]
+        length = None if kinds[-1] is Ellipsis else len(kinds)
+        if not isinstance(entries, list) or length not in (None, len(entries)):
+            self.complain(value, path, f"{shown(value.data)} is not a list", describe(base))
+            return _BAD
+        kinds = kinds if length else (kinds[0],) * len(entries)
+        found = tuple(
+            self._convert(kind, entry, path) for kind, entry in zip(kinds, entries, strict=True)
+        )
+        return _BAD if _BAD in found else found
+
+    def _mapping(self, base: Any, value: Value, path: str) -> Any:
+        if not isinstance(value.data, dict):
+            self.complain(value, path, f"{shown(value.data)} is not a mapping", describe(base))
+            return _BAD
+        kind = get_args(base)[1]
+        found = {
+            name: self._convert(kind, entry, _join(path, name))
+            for name, entry in value.data.items()
+        }
+        return _BAD if _BAD in found.values() else found
+
+
+@cache
+def field_types(kind: Any) -> Mapping[str, Any]:
+    """The fields of a dataclass with their types, `Annotated` kept."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def describe(hint: Any) -> str:
+    """What a field of this type may hold, in words."""
+    base, rules = _unwrap(hint)
+    origin = get_origin(base)
+    if origin in (Union, UnionType):
+        return " or ".join(describe(kind) for kind in get_args(base))
+    if is_dataclass(base):
+        return "a mapping of " + ", ".join(field.name for field in fields(base))
+    if origin is tuple:
+        kinds = get_args(base)
+        count = "" if kinds[-1] is Ellipsis else f" of {len(kinds)}"
+        single = " (or one)" if any(isinstance(rule, OneOrMore) for rule in rules) else ""
+        return f"a list{count}{single}, each {describe(kinds[0])}"
+    if origin is Mapping:
+        return f"a mapping of names, each to {describe(get_args(base)[1])}"
+    if choice := next((rule for rule in rules if isinstance(rule, OneOf)), None):
+        return str(choice)
+    noun = _NOUN[base]
+    if any(isinstance(rule, NotEmpty) for rule in rules):
+        noun += " that is not empty"
+    return " ".join([noun, *(str(rule) for rule in rules if isinstance(rule, Range))])
+
+
+def shown(data: Any) -> str:
+    """A plain value as the operator wrote it, or nearly, and never long."""
+    if data is None:
+        return "null"
+    if isinstance(data, bool):
+        return str(data).lower()
+    if isinstance(data, list):
+        return f"a list of {len(data)}"
+    if isinstance(data, dict):
+        return "a mapping"
+    text = repr(data)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def to_plain(item: Any) -> Any:
+    """Turn a dataclass into dicts, lists and scalars; `from_plain` is the way back."""
+    if is_dataclass(item):
+        return {field.name: to_plain(getattr(item, field.name)) for field in fields(item)}
+    if isinstance(item, Mapping):
+        return {name: to_plain(entry) for name, entry in item.items()}
+    if isinstance(item, Sequence) and not isinstance(item, str):
+        return [to_plain(entry) for entry in item]
+    return item
+
+
+def from_plain(kind: type[T], data: Any, name: str) -> T:
+    """Make a `kind` from what `to_plain` made.
+
+    :param name: what to call it in messages
+    :raises ValueError: a type is wrong, or a key missing or unknown; all that is wrong is named
+    """
+    reader = Reader()
+    result = reader.read(kind, _tree(data, name), "")
+    reader.problems += [f"{name}: {entry.path}: unknown" for entry in reader.unknown]
+    if result is None or reader.problems:
+        raise ValueError("\n".join(reader.problems))
+    return result
+
+
+def _tree(data: Any, name: str) -> Value:
+    if isinstance(data, dict):
+        data = {str(key): _tree(entry, name) for key, entry in data.items()}
+    elif isinstance(data, list | tuple):
+        data = [_tree(entry, name) for entry in data]
+    return Value(data, name, 0)
+
+
+def _unwrap(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    if get_origin(hint) is Annotated:
+        return hint.__origin__, hint.__metadata__
+    return hint, ()
+
+
+def _scalar(kind: Any, data: Any) -> Any:
+    """Return `data` as a `kind`, or _BAD. An integer may stand for a float; a bool for neither."""
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        # An integer too large for a float is no usable number either.
+        data = float(data) if abs(data) < 1e300 else math.inf
+    if type(data) is not kind or (kind is float and not math.isfinite(data)):
+        return _BAD
+    return data
+
+
+def _obeys(rule: Any, value: Any) -> bool:
+    if isinstance(rule, Range):
+        return rule.allows(value)
+    if isinstance(rule, OneOf):
+        return value in rule.values
+    return not isinstance(rule, NotEmpty) or value != ""
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+_NOUN = {
+    float: "a number",
+    int: "a whole number",
+    str: "a text",
+    bool: "true or false",
+    NoneType: "null",
+}

@@ -1,0 +1,1 @@
+"""A node's files and processes: home, secret, supervisord, start, stop and kill."""

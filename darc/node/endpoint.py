@@ -1,0 +1,66 @@
+"""The small file by which a running node is found; read by every command, so no YAML.
+
+It always lies at ``$DARC_HOME/run/<hostname>/endpoint.json``, wherever run_dir is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from darc.node.files import darc_home, hostname
+
+DEFAULT_PORT = 51000
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a node is reached."""
+
+    host: str
+    port: int
+    run_dir: str
+    node_id: str
+
+    @property
+    def secret(self) -> str:
+        """Path of the secret's file."""
+        return f"{self.run_dir}/secret"
+
+    @property
+    def queues(self) -> str:
+        """Path of the queues' socket."""
+        return f"{self.run_dir}/queues.sock"
+
+
+def endpoint_file() -> Path:
+    return darc_home() / "run" / hostname() / "endpoint.json"
+
+
+def read_endpoint() -> Endpoint | None:
+    """Where this host's node is reached; None when none was started.
+
+    :raises ValueError: the file is damaged; the text names it
+    """
+    path = endpoint_file()
+    try:
+        return Endpoint(**json.loads(path.read_text()))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not an endpoint file: {error}") from error
+
+
+def write_endpoint(endpoint: Endpoint) -> None:
+    """Leave the file, whole or not at all."""
+    path = endpoint_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps(asdict(endpoint)) + "\n")
+    temporary.replace(path)
+
+
+def remove_endpoint() -> None:
+    endpoint_file().unlink(missing_ok=True)

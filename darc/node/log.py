@@ -1,0 +1,91 @@
+"""Log lines of services: to standard output, which supervisord captures, never waiting for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+
+# Writes of up to PIPE_BUF bytes to a pipe are whole or not at all.
+MAX_LINE_BYTES = 4096
+
+_observation: ContextVar[str] = ContextVar("observation", default="")
+
+
+@contextmanager
+def about(observation: str) -> Iterator[None]:
+    """Log lines within carry the observation's id."""
+    token = _observation.set(observation)
+    try:
+        yield
+    finally:
+        _observation.reset(token)
+
+
+class LineFormatter(logging.Formatter):
+    """``2026-05-18 23:51:13.042 INFO amber_listener [190518009]: text``, in UTC."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self, service: str) -> None:
+        super().__init__(datefmt="%Y-%m-%d %H:%M:%S")
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = f"{self.formatTime(record, self.datefmt)}.{int(record.msecs):03d}"
+        observation = _observation.get()
+        place = f"{self._service} [{observation}]" if observation else self._service
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        return f"{moment} {record.levelname} {place}: {text}"
+
+
+class NonBlockingHandler(logging.Handler):
+    """Writes lines to a descriptor; what cannot be written at once is dropped and counted."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self.dropped = 0
+        self._unreported = 0
+        os.set_blocking(descriptor, False)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._unreported:
+            note = f"({self._unreported} log lines could not be written and were dropped)"
+            if self._write(note):
+                self._unreported = 0
+        if not self._write(self.format(record)):
+            self.dropped += 1
+            self._unreported += 1
+
+    def _write(self, text: str) -> bool:
+        data = text.encode(errors="backslashreplace")
+        if len(data) >= MAX_LINE_BYTES:
+            data = data[: MAX_LINE_BYTES - 5] + b" ..."
+        try:
+            os.write(self._descriptor, data + b"\n")
+        except OSError:  # full, or nobody reads any more: work goes on
+            return False
+        return True
+
+
+def set_up_logging(service: str) -> NonBlockingHandler:
+    """Send all log lines of this process, and what ends it, to standard output."""
+    handler = NonBlockingHandler(sys.stdout.fileno())
+    handler.setFormatter(LineFormatter(service))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+    def log_end(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        logging.getLogger(service).critical("ends", exc_info=(kind, error, traceback))
+
+    sys.excepthook = log_end
+    return handler

@@ -1,0 +1,90 @@
+"""Reading the files that describe an observation."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from darc.model.instrument import Instrument
+from darc.model.observation import Observation, ObservationError, Problem
+from darc.model.observation_build import build_observation
+from darc.model.parset import Parset, parse_parset, parse_yaml_observation
+
+_log = logging.getLogger(__name__)
+
+_PARSERS = {
+    ".parset": parse_parset,
+    ".yaml": parse_yaml_observation,
+    ".yml": parse_yaml_observation,
+}
+#: A parset is some kilobytes; a larger file than this is none (bytes).
+MAX_FILE = 16 * 2**20
+
+
+class UnknownConfigType(ValueError):  # noqa: N818 - the answer is "Failed: unknown config file type"
+    """The file's name ends neither in .parset nor in .yaml or .yml."""
+
+
+def read_observation(path: Path, instrument: Instrument) -> Observation:
+    """Read an observation from a parset or YAML file, and the files that it names.
+
+    These are AMBER's configuration, and the master's parset where that exists and is about
+    the same observation.
+
+    :raises FileNotFoundError: there is no such file
+    :raises UnknownConfigType: its kind is not known
+    :raises ObservationError: something in it is missing or wrong
+    :raises OSError: it cannot be read
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    parset = _read(path)
+    amber_text = None
+    if amber_config := str(parset.values.get("amber_config", "")):
+        try:
+            amber_text = _text(path.parent / amber_config)
+        except OSError as error:
+            allowed = f"a file that can be read ({error.strerror})"
+            raise ObservationError([parset.problem("amber_config", allowed)]) from error
+    return build_observation(parset, _master_parset(path, parset), amber_text, instrument)
+
+
+def _master_parset(path: Path, parset: Parset) -> Parset | None:
+    directory = str(parset.values.get("master_dir", ""))
+    file = path.parent / directory / "parset" / "darc_master.parset"
+    if not directory or not file.exists() or file.samefile(path):
+        return None
+    master = _read(file)
+    here, there = (entry.values.get("datetimesource") for entry in (parset, master))
+    # A master that wrote no parset leaves the last one behind, with other pointings.
+    if here and there and here != there:
+        _log.warning("%s is not used: it is about %s, not %s", file, there, here)
+        return None
+    return master
+
+
+def _read(path: Path) -> Parset:
+    parse = _PARSERS.get(path.suffix.lower())
+    if parse is None:
+        raise UnknownConfigType(f"{path} is neither .parset nor .yaml")
+    parset = parse(_text(path), str(path))
+    for warning in parset.warnings:
+        _log.warning("%s", warning)
+    return parset
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
+        allowed = f"at most {MAX_FILE} bytes"
+        raise ObservationError([Problem(str(path), 0, "file", None, allowed, "too large")])
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        what = "not UTF-8"
+        raise ObservationError(
+            [Problem(str(path), line, "file", None, "text in UTF-8", what)]
+        ) from error

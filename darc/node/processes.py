@@ -1,0 +1,92 @@
+"""The processes of a node: told from everybody else's by the DARC_NODE_ID they carry."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+import psutil
+
+NODE_ID = "DARC_NODE_ID"
+_LOOK_SECONDS = 0.05
+
+
+def of_node(node_id: str) -> list[psutil.Process]:
+    """The living processes that carry this node's id, the caller's own process left out."""
+    found = []
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
+            continue
+        try:
+            if process.environ().get(NODE_ID) == node_id and process.is_running():
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
+            continue  # gone meanwhile, or another user's, which cannot be of this node
+    return [process for process in found if not _is_zombie(process)]
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def kill_node(node_id: str, supervisord_pid: int | None, patience: float) -> tuple[int, int]:
+    """End every process of a node: SIGTERM, and SIGKILL after ``patience`` seconds.
+
+    supervisord comes first each time, so that it starts nothing again.
+
+    :return: how many were asked to end, and how many had to be killed
+    """
+
+    def supervisord_first(process: psutil.Process) -> bool:
+        return process.pid != supervisord_pid
+
+    asked = sorted(of_node(node_id), key=supervisord_first)
+    _signal(asked, signal.SIGTERM)
+    wait_until(lambda: not of_node(node_id), patience)
+    killed = 0
+    # What is started between a look and its signal is found by the next look.
+    for _ in range(10):
+        left = sorted(of_node(node_id), key=supervisord_first)
+        if not left:
+            break
+        killed += len(left)
+        _signal(left, signal.SIGKILL)
+        wait_until(lambda: not of_node(node_id), 1.0)
+    return len(asked), killed
+
+
+def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)  # psutil checks that the pid was not given anew
+        except psutil.NoSuchProcess:
+            continue
+
+
+def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
+    """Look often until the condition holds; False when it did not in time."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True
+
+
+def who_listens(port: int) -> str:
+    """Who has a TCP port, in words."""
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,):
+            if connection.pid is None:
+                return "a process of another user"
+            try:
+                words = psutil.Process(connection.pid).cmdline()
+            except psutil.Error:
+                words = []
+            return f"process {connection.pid} ({' '.join(words)[:200] or 'unknown'})"
+    return "nobody who can be seen from here"

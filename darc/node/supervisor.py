@@ -1,0 +1,187 @@
+"""A typed helper for the XML-RPC of a node's supervisord."""
+
+from __future__ import annotations
+
+import enum
+import http.client
+import socket
+import xmlrpc.client
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# The full address of a Unix socket: longer ones are refused by the kernel.
+MAX_SOCKET_PATH = 100
+
+
+class SupervisorError(Exception):
+    """supervisord refused a call; the text says why."""
+
+
+class SupervisorGoneError(SupervisorError):
+    """supervisord cannot be reached, or did not answer in time."""
+
+
+class ProcessState(enum.IntEnum):
+    """The states of a process in supervisord's documentation."""
+
+    STOPPED = 0
+    STARTING = 10
+    RUNNING = 20
+    BACKOFF = 30
+    STOPPING = 40
+    EXITED = 100
+    FATAL = 200
+    UNKNOWN = 1000
+
+    @property
+    def alive(self) -> bool:
+        """There is a process."""
+        return self in {ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING}
+
+    @property
+    def ended(self) -> bool:
+        """There is no process, and none will be started by itself."""
+        return self in {ProcessState.STOPPED, ProcessState.EXITED, ProcessState.FATAL}
+
+
+class Fault(enum.IntEnum):
+    """Faults of supervisord that callers tell apart."""
+
+    BAD_NAME = 10
+    ABNORMAL_TERMINATION = 40
+    SPAWN_ERROR = 50
+    ALREADY_STARTED = 60
+    NOT_RUNNING = 70
+    ALREADY_ADDED = 90
+    STILL_RUNNING = 91
+    CANT_REREAD = 92
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """What supervisord knows of a process.
+
+    :param started: Unix time of the last start; 0 when supervisord never started it
+    """
+
+    name: str
+    state: ProcessState
+    pid: int
+    started: float
+    spawn_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """What changed in the configuration on disk since it was last applied."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__()
+        self._path = path
+        self._timeout = timeout
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return _UnixConnection(self._path, self._timeout)
+
+
+class Supervisor:
+    """Calls to supervisord, each over a connection of its own; may be shared between threads.
+
+    :param path: supervisord's Unix socket
+    :param timeout: s for each call
+    """
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        self._path = path
+        self._timeout = timeout
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call an XML-RPC method.
+
+        :raises SupervisorGoneError: no answer in time
+        :raises SupervisorError: refused; ``args[1]`` is the :class:`Fault`'s number
+        """
+        transport = _UnixTransport(self._path, self._timeout)
+        with xmlrpc.client.ServerProxy("http://localhost/RPC2", transport) as proxy:
+            function = getattr(proxy, method)
+            try:
+                return function(*arguments)
+            except xmlrpc.client.Fault as fault:
+                raise SupervisorError(fault.faultString, fault.faultCode) from fault
+            except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+                raise SupervisorGoneError(f"supervisord at {self._path}: {error}") from error
+
+    def processes(self) -> dict[str, ProcessInfo]:
+        """All processes by name."""
+        return {
+            info["name"]: ProcessInfo(
+                info["name"],
+                ProcessState(info["state"]),
+                info["pid"],
+                info["start"],
+                info["spawnerr"],
+            )
+            for info in self.call("supervisor.getAllProcessInfo")
+        }
+
+    def start(self, name: str) -> bool:
+        """Start a process without waiting for it; False when it runs already."""
+        return self._changed(Fault.ALREADY_STARTED, "supervisor.startProcess", name)
+
+    def stop(self, name: str) -> bool:
+        """Stop a process without waiting for it; False when it does not run."""
+        return self._changed(Fault.NOT_RUNNING, "supervisor.stopProcess", name)
+
+    def _changed(self, already: Fault, method: str, name: str) -> bool:
+        try:
+            self.call(method, name, False)
+        except SupervisorGoneError:
+            raise
+        except SupervisorError as error:
+            if error.args[1:] == (already,):
+                return False
+            raise
+        return True
+
+    def pid(self) -> int:
+        """supervisord's process."""
+        return int(self.call("supervisor.getPID"))
+
+    def poke(self) -> None:
+        """Wake it up, so that it sees at once that a process has died."""
+        self.call("supervisor.getState")
+
+    def reread(self) -> Reread:
+        """Read the configuration on disk; nothing is applied.
+
+        :raises SupervisorError: it has a mistake; what runs stays as it is
+        """
+        added, changed, removed = self.call("supervisor.reloadConfig")[0]
+        return Reread(tuple(added), tuple(changed), tuple(removed))
+
+    def add(self, name: str) -> None:
+        self.call("supervisor.addProcessGroup", name)
+
+    def remove(self, name: str) -> None:
+        self.call("supervisor.removeProcessGroup", name)
+
+    def shut_down(self) -> None:
+        self.call("supervisor.shutdown")

@@ -1,0 +1,1 @@
+"""The queues between services: journal, server and client."""

@@ -1,0 +1,187 @@
+"""Clients of a node's queues: what services use, and what a person attaches from Python.
+
+>>> from darc.queues.client import attach
+>>> queues = attach()
+>>> queues.depths()
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from multiprocessing import AuthenticationError
+from multiprocessing.managers import RemoteError, dispatch  # type: ignore[attr-defined]
+from pathlib import Path
+from typing import Any
+
+from darc.node.endpoint import read_endpoint
+from darc.node.secret import read_secret
+from darc.queues import messages
+from darc.queues.exchange import SCRATCH
+from darc.queues.messages import Commit, Depth, Entry, Order, OutOfStepError, QueueError
+from darc.queues.plain import plain_client
+from darc.queues.server import OBJECT
+
+_ERRORS: dict[str, type[QueueError]] = {
+    "FencedError": messages.FencedError,
+    "OutOfStepError": OutOfStepError,
+}
+
+
+class QueuesGoneError(ConnectionError):
+    """The master cannot be reached, or went while it was asked."""
+
+
+class QueueClient:
+    """One connection to a node's queues; not to be shared between threads.
+
+    :param address: path of the Unix socket
+    :param key: the node's secret
+    :raises QueuesGoneError: nobody serves there
+    :raises QueueError: the key was not accepted
+    """
+
+    def __init__(self, address: Path, key: bytes, name: str) -> None:
+        try:
+            self._connection = plain_client(str(address), authkey=key)
+            dispatch(self._connection, None, "accept_connection", (name,))
+        except AuthenticationError as error:
+            raise QueueError(f"{address}: the secret was not accepted") from error
+        except (OSError, EOFError) as error:
+            raise QueuesGoneError(f"{address}: {error or 'closed'}") from error
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def call(self, method: str, *arguments: object) -> Any:
+        """Call a method of :class:`darc.queues.exchange.Exchange`.
+
+        :raises QueuesGoneError: the master went
+        :raises QueueError: it refuses; of the class that says why
+        """
+        try:
+            return dispatch(self._connection, OBJECT, method, arguments)
+        except (OSError, EOFError) as error:
+            raise QueuesGoneError(str(error) or "closed") from error
+        except RemoteError as error:
+            name, _, text = str(error.args[0]).partition(": ")
+            raise _ERRORS.get(name, QueueError)(text or name) from error
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What :meth:`Holder.listen` brings.
+
+    :param orders: all of the service's observations, or None when nothing changed
+    :param question: number and attribute
+    """
+
+    version: int
+    orders: list[Order] | None
+    question: tuple[int, str] | None
+
+
+class Holder:
+    """A service's hold on its work, which outlives its connection.
+
+    :param previous: the number of this process's hold before the master went
+    """
+
+    def __init__(
+        self, client: QueueClient, service: str, pid: int, class_name: str, previous: int | None
+    ) -> None:
+        self._client = client
+        self._service = service
+        self.number: int
+        self._sequence: int
+        self.number, self._sequence = client.call("attach", service, pid, class_name, previous)
+
+    def beat(self) -> None:
+        self._client.call("beat", self._service, self.number)
+
+    def take(self, after: int, timeout: float) -> list[Entry]:
+        """Wait for entries behind ``after``; a beat."""
+        entries = self._client.call("take", self._service, self.number, after, timeout)
+        return [Entry.from_plain(entry) for entry in entries]
+
+    def commit(self, commit: Commit, sequence: int) -> None:
+        """Do a step as a whole; doing it again with the same number does nothing."""
+        self._client.call("commit", self._service, self.number, sequence, commit.to_plain())
+        self._sequence = sequence
+
+    @property
+    def next_sequence(self) -> int:
+        """The number of the next new step."""
+        return self._sequence + 1
+
+    def recall(self, observation: str) -> dict[str, Any]:
+        """What earlier commits of the service remembered of an observation."""
+        remembered: dict[str, Any] = self._client.call("recall", self._service, observation)
+        return remembered
+
+    def progress(self, observation: str) -> dict[str, int]:
+        """How far each file of an observation is held, in bytes."""
+        held: dict[str, int] = self._client.call("progress", observation)
+        return held
+
+    def finished(self, observation: str) -> None:
+        self._client.call("finished", self._service, self.number, observation)
+
+
+def listen(client: QueueClient, service: str, holder: int, version: int, timeout: float) -> News:
+    """Wait for other orders than those of ``version``, or for a question; no beat."""
+    version, orders, question = client.call("listen", service, holder, version, timeout)
+    return News(
+        version,
+        None if orders is None else [Order.from_plain(order) for order in orders],
+        None if question is None else (question[0], question[1]),
+    )
+
+
+class Queues:
+    """A node's queues as a person sees them."""
+
+    def __init__(self, client: QueueClient) -> None:
+        self._client = client
+
+    def depths(self) -> list[Depth]:
+        """How full each queue is; empty ones are left out."""
+        return [Depth(*row) for row in self._client.call("depths")]
+
+    def ages(self) -> dict[str, float]:
+        """Age of each queue's oldest entry, s."""
+        now = time.time()
+        return {depth.queue: now - depth.oldest for depth in self.depths() if depth.oldest}
+
+    def put(self, value: object, queue: str = SCRATCH) -> None:
+        """Put a plain value; on a service's queue the service gets it."""
+        self._client.call("put", queue, value)
+
+    def get(self, timeout: float = 0.0) -> Any:
+        """Take the oldest value from the queue for trying out.
+
+        :raises TimeoutError: none came
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            values = self._client.call("get", SCRATCH, left)
+            if values:
+                return values[0]
+            if left <= 0:
+                raise TimeoutError(f"nothing on {SCRATCH!r} within {timeout} s")
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def attach() -> Queues:
+    """Attach to the queues of this host's running node.
+
+    :raises QueuesGoneError: no node runs here
+    """
+    endpoint = read_endpoint()
+    if endpoint is None:
+        raise QueuesGoneError("no node has been started on this host (no endpoint file)")
+    key = read_secret(Path(endpoint.secret))
+    return Queues(QueueClient(Path(endpoint.queues), key, "person"))

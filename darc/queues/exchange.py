@@ -1,0 +1,319 @@
+"""What the master serves on its queue socket: who is attached, the queues, questions to services.
+
+Everything that must survive the master is in the journal; what is here is made anew when the
+services attach again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from darc.queues.journal import Journal
+from darc.queues.messages import Commit, FencedError, Kind, Order, Put, QueueError
+from darc.queues.plain import pack, unpack
+from darc.queues.server import Session
+
+log = logging.getLogger(__name__)
+
+#: A queue for trying out: the only one from which a person may take.
+SCRATCH = "scratch"
+MAX_WAIT_SECONDS = 0.5
+RECHECK_SECONDS = 0.1
+EXPOSED = (
+    *("attach", "take", "commit", "recall", "progress", "beat", "finished"),
+    *("listen", "answer"),
+    *("depths", "put", "get"),
+)
+
+
+@dataclass(slots=True)
+class Presence:
+    """An attached service."""
+
+    holder: int
+    pid: int
+    session: Session
+    last_beat: float  # monotonic
+    class_name: str
+
+
+@dataclass(slots=True)
+class Question:
+    """An attribute asked of one service."""
+
+    number: int
+    attribute: str
+    answered: threading.Event = field(default_factory=threading.Event)
+    found: bool = False
+    value: str = ""
+
+
+class Bell:
+    """Rings when there is news; a listener that looked before the last ring does not wait."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._rings = 0
+
+    def ring(self) -> None:
+        with self._condition:
+            self._rings += 1
+            self._condition.notify_all()
+
+    def heard(self) -> int:
+        with self._condition:
+            return self._rings
+
+    def wait(self, heard: int, timeout: float) -> None:
+        """Wait for a ring after ``heard``."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._rings != heard, timeout)
+
+
+class Orders:
+    """The observations each service has to work on, with a version that tells of changes."""
+
+    def __init__(self) -> None:
+        # Never one that a client knows from the master before this one.
+        self.version = time.time_ns()
+        self._by_service: dict[str, list[Order]] = {}
+
+    def of(self, service: str) -> list[Order]:
+        return self._by_service.get(service, [])
+
+    def replace(self, by_service: dict[str, list[Order]]) -> None:
+        self._by_service = by_service
+        self.version += 1
+
+
+class Exchange:
+    """The object behind the queue socket.
+
+    :param on_change: called with a service's name when it attached or went
+    :param on_finished: called with service and observation when a service is done with one
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        on_change: Callable[[str], None],
+        on_finished: Callable[[str, str], None],
+    ) -> None:
+        self._journal = journal
+        self._on_change = on_change
+        self._on_finished = on_finished
+        self._lock = threading.Lock()
+        self._presences: dict[str, Presence] = {}
+        self._questions: defaultdict[str, list[Question]] = defaultdict(list)
+        self._asked: dict[int, Question] = {}
+        self._numbers = itertools.count(1)
+        self._orders = Orders()
+        self._work: defaultdict[str, Bell] = defaultdict(Bell)  # by queue
+        self._control: defaultdict[str, Bell] = defaultdict(Bell)  # by service
+        self._taking = threading.Lock()  # two people never get the same value
+        self._services = Bell()  # somebody attached or went
+
+    # -- for the master ------------------------------------------------------------------------
+
+    def presence(self, service: str) -> Presence | None:
+        with self._lock:
+            return self._presences.get(service)
+
+    def give_orders(self, by_service: dict[str, list[Order]]) -> None:
+        """Tell the services which observations there are for them."""
+        with self._lock:
+            self._orders.replace(by_service)
+            services = list(self._presences)
+        for service in services:
+            self._control[service].ring()
+            self._work[service].ring()
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait until services coming and going have made the condition true."""
+        deadline = time.monotonic() + timeout
+        while True:
+            heard = self._services.heard()
+            if condition():
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            # What supervisord does without a service noticing is seen at the next look.
+            self._services.wait(heard, min(left, RECHECK_SECONDS))
+
+    def ask(self, service: str, attribute: str, timeout: float) -> Question | None:
+        """Ask a service for an attribute; None when it does not answer in time."""
+        question = Question(next(self._numbers), attribute)
+        with self._lock:
+            self._questions[service].append(question)
+            self._asked[question.number] = question
+        self._control[service].ring()
+        answered = question.answered.wait(timeout)
+        with self._lock:
+            del self._asked[question.number]
+            if question in self._questions[service]:
+                self._questions[service].remove(question)
+        return question if answered else None
+
+    # -- for services --------------------------------------------------------------------------
+
+    def attach(
+        self, session: Session, service: str, pid: int, class_name: str, holder: int | None
+    ) -> list[int]:
+        """Become the holder of a service's work, or go on as the one that this process was.
+
+        :return: holder number, sequence number of its last commit
+        """
+        if holder is None:
+            holder, sequence = self._journal.attach(service)
+        else:
+            sequence = self._journal.check_holder(service, holder)
+        presence = Presence(holder, pid, session, time.monotonic(), class_name)
+        with self._lock:
+            self._presences[service] = presence
+        self._services.ring()
+        session.on_gone(lambda: self._gone(service, presence))
+        log.info("%s attached: process %d, holder %d", service, pid, holder)
+        self._on_change(service)
+        return [holder, sequence]
+
+    def _gone(self, service: str, presence: Presence) -> None:
+        with self._lock:
+            current = self._presences.get(service) is presence
+            if current:
+                del self._presences[service]
+        if current:
+            self._services.ring()
+            log.info("%s is gone: process %d", service, presence.pid)
+            self._on_change(service)
+
+    def _hold(self, service: str, holder: int) -> Presence:
+        presence = self.presence(service)
+        if presence is None or presence.holder != holder:
+            raise FencedError(f"{service}: holder {holder} holds it no more")
+        presence.last_beat = time.monotonic()
+        return presence
+
+    def beat(self, session: Session, service: str, holder: int) -> None:
+        self._hold(service, holder)
+
+    def take(
+        self,
+        session: Session,
+        service: str,
+        holder: int,
+        after: int,
+        timeout: float,
+        max_entries: int = 1000,
+        max_bytes: int = 4 * 2**20,
+    ) -> list[list[Any]]:
+        """Wait for entries of the service's queue behind ``after``, or for new orders."""
+        self._hold(service, holder)
+        deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
+        first_look = self._work[service].heard()
+        heard = first_look
+        while True:
+            entries = self._journal.take(service, after, max_entries, max_bytes)
+            left = deadline - time.monotonic()
+            if entries or left <= 0 or heard != first_look:
+                return [entry.to_plain() for entry in entries]
+            self._work[service].wait(heard, left)
+            heard = self._work[service].heard()
+
+    def commit(
+        self, session: Session, service: str, holder: int, sequence: int, plain: list[Any]
+    ) -> bool:
+        """Do a step of a service; see :meth:`Journal.commit`."""
+        self._hold(service, holder)
+        commit = Commit.from_plain(plain)
+        done = self._journal.commit(service, holder, sequence, commit)
+        for queue in {queue for put in commit.puts for queue in put.queues}:
+            self._work[queue].ring()
+        return done
+
+    def recall(self, session: Session, service: str, observation: str) -> dict[str, Any]:
+        return self._journal.recall(service, observation)
+
+    def progress(self, session: Session, observation: str) -> dict[str, int]:
+        return self._journal.progress(observation)
+
+    def finished(self, session: Session, service: str, holder: int, observation: str) -> None:
+        """A service is done with an observation that was stopped."""
+        self._hold(service, holder)
+        self._on_finished(service, observation)
+
+    def listen(
+        self, session: Session, service: str, holder: int, version: int, timeout: float
+    ) -> list[Any]:
+        """Wait for a question, or for other orders than those of the version known.
+
+        Is no beat: a thread beside the service's work calls it.
+
+        :return: version of the orders; the orders, None where unchanged; number and attribute of a
+            question, or None
+        """
+        deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
+        while True:
+            heard = self._control[service].heard()
+            with self._lock:
+                presence = self._presences.get(service)
+                if presence is None or presence.holder != holder:
+                    raise FencedError(f"{service}: holder {holder} holds it no more")
+                orders = None
+                if self._orders.version != version:
+                    version = self._orders.version
+                    orders = [order.to_plain() for order in self._orders.of(service)]
+                question = None
+                if self._questions[service]:
+                    asked = self._questions[service].pop(0)
+                    question = [asked.number, asked.attribute]
+            left = deadline - time.monotonic()
+            if orders is not None or question or left <= 0:
+                return [version, orders, question]
+            self._control[service].wait(heard, left)
+
+    def answer(self, session: Session, number: int, found: bool, value: str) -> None:
+        """Answer a question; one that nobody waits for any more is dropped."""
+        with self._lock:
+            question = self._asked.get(number)
+        if question:
+            question.found, question.value = found, value
+            question.answered.set()
+
+    # -- for people ----------------------------------------------------------------------------
+
+    def depths(self, session: Session) -> list[list[Any]]:
+        return [
+            [depth.queue, depth.entries, depth.content_bytes, depth.oldest]
+            for depth in self._journal.depths()
+        ]
+
+    def put(self, session: Session, queue: str, value: object) -> None:
+        """Put a plain value on any queue."""
+        self._journal.put(Put((queue,), Kind.PLAIN, pack(value)))
+        self._work[queue].ring()
+
+    def get(self, session: Session, queue: str, timeout: float) -> list[Any]:
+        """Take the oldest value: [value], or [] when none came in time."""
+        if queue != SCRATCH:
+            raise QueueError(f"{queue} belongs to its service; {SCRATCH!r} is for trying out")
+        deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
+        while True:
+            heard = self._work[queue].heard()
+            with self._taking:
+                entries = self._journal.take(queue, 0, 1, 1)
+                if entries:
+                    self._journal.remove(queue, [entries[0].id])
+            if entries:
+                return [unpack(entries[0].content)]
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return []
+            self._work[queue].wait(heard, left)

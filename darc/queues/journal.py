@@ -1,0 +1,293 @@
+"""The journal: what is in the queues, on disk, so that no death loses or doubles anything.
+
+One SQLite file in WAL mode with one writer. It survives the SIGKILL of any process; a power cut may
+cost the last second. A batch that several queues hold is stored once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from darc.queues.messages import (
+    Commit,
+    Depth,
+    Entry,
+    FencedError,
+    Kind,
+    OutOfStepError,
+    Put,
+    QueueError,
+)
+from darc.queues.plain import pack, unpack
+
+_SCHEMA = """
+-- AUTOINCREMENT: a reader's cursor must never meet a number for the second time
+CREATE TABLE IF NOT EXISTS body (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    observation TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    stamp REAL NOT NULL,
+    held_at REAL NOT NULL,
+    content BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS entry (
+    queue TEXT NOT NULL,
+    body INTEGER NOT NULL,
+    PRIMARY KEY (queue, body)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entry_body ON entry (body);
+CREATE TABLE IF NOT EXISTS holder (
+    service TEXT PRIMARY KEY,
+    number INTEGER NOT NULL,
+    sequence INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS progress (
+    observation TEXT NOT NULL,
+    source TEXT NOT NULL,
+    held INTEGER NOT NULL,
+    PRIMARY KEY (observation, source)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS memory (
+    service TEXT NOT NULL,
+    observation TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (service, observation, key)
+) WITHOUT ROWID;
+"""
+_ENTRY_COLUMNS = "body.id, kind, content, body.observation, stamp, held_at"
+
+
+class Journal:
+    """The queues on disk. All methods may be called from any thread.
+
+    :param path: the file, on a local disk
+    :raises sqlite3.DatabaseError: the file is no journal, or the disk fails
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=NORMAL")
+        self._database.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                # SQLite has ended the transaction itself after some errors (a full disk)
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+    def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        with self._lock:
+            return self._database.execute(query, parameters).fetchall()
+
+    # -- holders -------------------------------------------------------------------------------
+
+    def attach(self, service: str) -> tuple[int, int]:
+        """Make the caller the holder of a service's work; any earlier holder is fenced off.
+
+        :return: the holder's number, and the sequence number of its last commit (0)
+        """
+        with self._transaction() as database:
+            database.execute(
+                "INSERT INTO holder VALUES (?, 1, 0)"
+                " ON CONFLICT (service) DO UPDATE SET number = number + 1, sequence = 0",
+                (service,),
+            )
+            return self._holder(database, service)
+
+    def check_holder(self, service: str, number: int) -> int:
+        """Return the sequence number of the holder's last commit.
+
+        :raises FencedError: another one holds the service's work
+        """
+        with self._lock:
+            held, sequence = self._holder(self._database, service)
+        if held != number:
+            raise FencedError(f"{service}: holder {number} was replaced by {held}")
+        return sequence
+
+    @staticmethod
+    def _holder(database: sqlite3.Connection, service: str) -> tuple[int, int]:
+        row = database.execute(
+            "SELECT number, sequence FROM holder WHERE service = ?", (service,)
+        ).fetchone()
+        if row is None:
+            raise QueueError(f"{service}: nobody has attached yet")
+        return int(row[0]), int(row[1])
+
+    # -- entries -------------------------------------------------------------------------------
+
+    def take(self, queue: str, after: int, max_entries: int, max_bytes: int) -> list[Entry]:
+        """The oldest entries of a queue behind entry ``after``; they stay until completed.
+
+        At least one is returned where there is one, whatever its size.
+        """
+        entries: list[Entry] = []
+        size = 0
+        with self._lock:
+            for number, kind, content, observation, stamp, held_at in self._database.execute(
+                f"SELECT {_ENTRY_COLUMNS} FROM entry JOIN body ON body.id = entry.body"
+                " WHERE queue = ? AND entry.body > ? ORDER BY entry.body LIMIT ?",
+                (queue, after, max_entries),
+            ):
+                size += len(content)
+                if entries and size > max_bytes:
+                    break
+                entries.append(Entry(number, Kind(kind), content, observation, stamp, held_at))
+        return entries
+
+    def commit(self, service: str, holder: int, sequence: int, commit: Commit) -> bool:
+        """Do a service's step in one transaction.
+
+        :param sequence: one more than the holder's last; a repeated one is ignored
+        :return: False when this step had been done before
+        :raises FencedError: another one holds the service's work
+        :raises OutOfStepError: its progress does not start where the last one ended
+        """
+        with self._transaction() as database:
+            held, done = self._holder(database, service)
+            if held != holder:
+                raise FencedError(f"{service}: holder {holder} was replaced by {held}")
+            if sequence == done:
+                return False
+            if sequence != done + 1:
+                raise OutOfStepError(f"{service}: commit {sequence} after {done}")
+            self._advance(database, commit)
+            for put in commit.puts:
+                self._put(database, put)
+            self._complete(database, service, commit.completed)
+            database.executemany(
+                "INSERT OR REPLACE INTO memory VALUES (?, ?, ?, ?)",
+                [
+                    (service, commit.observation, key, pack(value))
+                    for key, value in commit.memory.items()
+                ],
+            )
+            database.execute(
+                "UPDATE holder SET sequence = ? WHERE service = ?", (sequence, service)
+            )
+        return True
+
+    @staticmethod
+    def _advance(database: sqlite3.Connection, commit: Commit) -> None:
+        for step in commit.progress:
+            row = database.execute(
+                "SELECT held FROM progress WHERE observation = ? AND source = ?",
+                (commit.observation, step.source),
+            ).fetchone()
+            held = row[0] if row else 0
+            if step.start != held:
+                raise OutOfStepError(f"{step.source}: put from byte {step.start}, held to {held}")
+            database.execute(
+                "INSERT OR REPLACE INTO progress VALUES (?, ?, ?)",
+                (commit.observation, step.source, step.end),
+            )
+
+    @staticmethod
+    def _put(database: sqlite3.Connection, put: Put) -> None:
+        body = database.execute(
+            "INSERT INTO body (observation, kind, stamp, held_at, content) VALUES (?, ?, ?, ?, ?)",
+            (put.observation, str(put.kind), put.stamp, time.time(), put.content),
+        ).lastrowid
+        database.executemany(
+            "INSERT INTO entry VALUES (?, ?)", [(queue, body) for queue in put.queues]
+        )
+
+    @staticmethod
+    def _complete(database: sqlite3.Connection, queue: str, completed: Sequence[int]) -> None:
+        database.executemany(
+            "DELETE FROM entry WHERE queue = ? AND body = ?",
+            [(queue, number) for number in completed],
+        )
+        database.executemany(
+            "DELETE FROM body WHERE id = ?1"
+            " AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.body = ?1)",
+            [(number,) for number in completed],
+        )
+
+    def put(self, put: Put) -> None:
+        """Put without a holder: what a person does."""
+        with self._transaction() as database:
+            self._put(database, put)
+
+    def remove(self, queue: str, completed: Sequence[int]) -> None:
+        """Complete without a holder: what a person does."""
+        with self._transaction() as database:
+            self._complete(database, queue, completed)
+
+    # -- what is remembered --------------------------------------------------------------------
+
+    def progress(self, observation: str) -> dict[str, int]:
+        """How far each file of an observation is held, in bytes."""
+        return dict(
+            self._rows("SELECT source, held FROM progress WHERE observation = ?", (observation,))
+        )
+
+    def recall(self, service: str, observation: str) -> dict[str, Any]:
+        """What a service committed to memory for an observation."""
+        rows = self._rows(
+            "SELECT key, value FROM memory WHERE service = ? AND observation = ?",
+            (service, observation),
+        )
+        return {key: unpack(value) for key, value in rows}
+
+    def remember(self, service: str, observation: str, key: str, value: object) -> None:
+        """Remember outside a commit; the master's own notes."""
+        with self._transaction() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO memory VALUES (?, ?, ?, ?)",
+                (service, observation, key, pack(value)),
+            )
+
+    # -- observations --------------------------------------------------------------------------
+
+    def observations(self) -> set[str]:
+        """The observations that have entries in any queue."""
+        return {row[0] for row in self._rows("SELECT DISTINCT observation FROM body")}
+
+    def clear(self, queue: str, observation: str) -> int:
+        """Drop a queue's entries of an observation; returns how many."""
+        with self._transaction() as database:
+            numbers = [
+                row[0]
+                for row in database.execute(
+                    "SELECT id FROM body JOIN entry ON entry.body = body.id"
+                    " WHERE queue = ? AND observation = ?",
+                    (queue, observation),
+                )
+            ]
+            self._complete(database, queue, numbers)
+        return len(numbers)
+
+    def forget(self, observation: str) -> None:
+        """Drop progress and memory of an observation that is over."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM progress WHERE observation = ?", (observation,))
+            database.execute("DELETE FROM memory WHERE observation = ?", (observation,))
+
+    def depths(self) -> list[Depth]:
+        """How full each queue is; empty ones are left out."""
+        rows = self._rows(
+            "SELECT queue, count(*), sum(length(content)), min(held_at)"
+            " FROM entry JOIN body ON body.id = entry.body GROUP BY queue ORDER BY queue"
+        )
+        return [Depth(*row) for row in rows]

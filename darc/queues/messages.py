@@ -1,0 +1,151 @@
+"""What travels between services and the journal, typed at both ends."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class QueueError(Exception):
+    """A request that the queues refuse; the text says why."""
+
+
+class FencedError(QueueError):
+    """Another process holds this service's work now; whoever gets this has to end."""
+
+
+class OutOfStepError(QueueError):
+    """A put does not go on where the last one held for its source ended."""
+
+
+class Kind(enum.StrEnum):
+    """What an entry's content is."""
+
+    CANDIDATES = "candidates"  # records of darc.model.candidate.CANDIDATE
+    END = "end"  # nothing more comes for this observation
+    TRIGGERS = "triggers"  # packed list of darc.model.trigger.Trigger
+    PLAIN = "plain"  # packed plain value, put by a person
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """An output: one content for one or more queues.
+
+    :param stamp: Unix time; all that was written before it is in this entry or an earlier one
+    """
+
+    queues: tuple[str, ...]
+    kind: Kind
+    content: bytes = b""
+    observation: str = ""
+    stamp: float = 0.0
+
+    def to_plain(self) -> list[Any]:
+        return [list(self.queues), str(self.kind), self.content, self.observation, self.stamp]
+
+    @classmethod
+    def from_plain(cls, plain: list[Any]) -> Put:
+        queues, kind, content, observation, stamp = plain
+        return cls(tuple(queues), Kind(kind), bytes(content), str(observation), float(stamp))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of a queue, not completed yet."""
+
+    id: int
+    kind: Kind
+    content: bytes
+    observation: str
+    stamp: float
+    held_at: float  # Unix time at which the journal got it
+
+    def to_plain(self) -> list[Any]:
+        return [self.id, str(self.kind), self.content, self.observation, self.stamp, self.held_at]
+
+    @classmethod
+    def from_plain(cls, plain: list[Any]) -> Entry:
+        number, kind, content, observation, stamp, held_at = plain
+        return cls(int(number), Kind(kind), bytes(content), observation, stamp, held_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a file has been read: bytes [start, end) of ``source`` are in the commit."""
+
+    source: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One step of a service, done as a whole or not at all.
+
+    :param completed: entries of its own queue that it has dealt with
+    :param puts: what comes out
+    :param progress: which bytes of which files came in
+    :param memory: what the service wants to find again after a death, by observation and key
+    """
+
+    observation: str = ""
+    completed: tuple[int, ...] = ()
+    puts: tuple[Put, ...] = ()
+    progress: tuple[Progress, ...] = ()
+    memory: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_plain(self) -> list[Any]:
+        return [
+            self.observation,
+            list(self.completed),
+            [put.to_plain() for put in self.puts],
+            [[step.source, step.start, step.end] for step in self.progress],
+            dict(self.memory),
+        ]
+
+    @classmethod
+    def from_plain(cls, plain: list[Any]) -> Commit:
+        observation, completed, puts, progress, memory = plain
+        return cls(
+            str(observation),
+            tuple(int(number) for number in completed),
+            tuple(Put.from_plain(put) for put in puts),
+            tuple(Progress(str(source), int(start), int(end)) for source, start, end in progress),
+            dict(memory),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How full a queue is."""
+
+    queue: str
+    entries: int
+    content_bytes: int
+    oldest: float | None  # Unix time at which the oldest entry was put
+
+
+class OrderState(enum.StrEnum):
+    """What a service has to do about an observation."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"  # finish what is there
+    ABORTED = "aborted"  # drop it
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An observation, and what a service has to do about it."""
+
+    observation: Mapping[str, Any]  # Observation.to_plain()
+    state: OrderState
+
+    def to_plain(self) -> list[Any]:
+        return [dict(self.observation), str(self.state)]
+
+    @classmethod
+    def from_plain(cls, plain: list[Any]) -> Order:
+        observation, state = plain
+        return cls(observation, OrderState(state))

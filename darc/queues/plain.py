@@ -1,0 +1,106 @@
+"""The serialiser of the queues: plain types only, so that nothing received can run code.
+
+Registered with :mod:`multiprocessing.managers` as ``serializer="darc"``. Carried are None,
+booleans, integers of 64 bits, floats, text, bytes, lists, tuples and dicts.
+"""
+
+from __future__ import annotations
+
+from multiprocessing import connection, managers
+from typing import Any
+
+import msgpack
+
+SERIALIZER = "darc"
+MAX_MESSAGE_BYTES = 16 * 2**20
+_TUPLE = 1
+
+
+def _encode_tuple(value: object) -> msgpack.ExtType:
+    if type(value) is tuple:
+        return msgpack.ExtType(_TUPLE, pack(list(value)))
+    raise TypeError(f"only plain types travel through a queue, not {type(value).__name__}")
+
+
+def _decode_extension(code: int, data: bytes) -> object:
+    if code == _TUPLE:
+        return tuple(unpack(data))
+    raise ValueError(f"unknown extension type {code}")
+
+
+def pack(value: object) -> bytes:
+    """Encode a plain value.
+
+    :raises TypeError: the value holds something that is not of a plain type
+    """
+    data: bytes = msgpack.packb(value, default=_encode_tuple, strict_types=True)
+    return data
+
+
+def unpack(data: bytes) -> Any:
+    """Decode what :func:`pack` made.
+
+    :raises ValueError: the bytes are not a packed plain value
+    """
+    try:
+        return msgpack.unpackb(data, ext_hook=_decode_extension, strict_map_key=False)
+    except (msgpack.UnpackException, RecursionError, TypeError) as error:
+        raise ValueError(f"not a packed plain value: {error}") from error
+
+
+class PlainConnection:
+    """A :class:`multiprocessing.connection.Connection` that sends and receives plain values."""
+
+    def __init__(self, raw: connection.Connection[Any, Any]) -> None:
+        self._raw = raw
+
+    def send(self, value: object) -> None:
+        """Send a plain value.
+
+        :raises ValueError: the value is larger than ``MAX_MESSAGE_BYTES``
+        """
+        data = pack(value)
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise ValueError(f"message of {len(data)} bytes, the limit is {MAX_MESSAGE_BYTES}")
+        self._raw.send_bytes(data)
+
+    def recv(self) -> Any:
+        """Receive a plain value.
+
+        :raises EOFError: the other side is gone
+        :raises OSError: the connection broke, or the message is larger than the limit
+        :raises ValueError: what came is no packed plain value
+        """
+        return unpack(self._raw.recv_bytes(MAX_MESSAGE_BYTES))
+
+    # What the handshake of multiprocessing needs, and no more.
+    def send_bytes(self, data: bytes) -> None:
+        self._raw.send_bytes(data)
+
+    def recv_bytes(self, maxlength: int | None = None) -> bytes:
+        return self._raw.recv_bytes(maxlength)
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        return self._raw.poll(timeout)
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class PlainListener(connection.Listener):
+    """A listener whose connections carry plain values."""
+
+    def accept(self) -> PlainConnection:  # type: ignore[override]
+        return PlainConnection(super().accept())
+
+
+def plain_client(address: Any, authkey: bytes | None = None) -> PlainConnection:
+    """Connect to a :class:`PlainListener`, proving the key where one is given."""
+    return PlainConnection(connection.Client(address, authkey=authkey))
+
+
+# The documented extension point does not exist; this table is what BaseManager(serializer=…) reads.
+managers.listener_client[SERIALIZER] = (PlainListener, plain_client)  # type: ignore[attr-defined]

@@ -1,0 +1,214 @@
+"""The manager's server, made safe: limits, deadlines, plain types, and a death is seen at once.
+
+What ``multiprocessing.managers.Server`` lacks: it takes connections without limit, waits for ever
+for a handshake, lets any client shut it down, and a client that died inside a call is not noticed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import managers
+from typing import Any
+
+from darc.queues.messages import QueueError
+from darc.queues.plain import SERIALIZER, PlainConnection
+
+log = logging.getLogger(__name__)
+
+#: The name under which clients find the served object.
+OBJECT = "queues"
+HANDSHAKE_SECONDS = 5.0
+SEND_SECONDS = 10.0
+MAX_CONNECTIONS = 128
+
+
+class Session:
+    """One client's connection, as the served object sees it."""
+
+    def __init__(self, connection: PlainConnection) -> None:
+        self.connection = connection
+        self.deadline: float | None = time.monotonic() + HANDSHAKE_SECONDS
+        self.gone = threading.Event()
+        self._on_gone: list[Callable[[], None]] = []
+
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        """Call back, in the watcher's thread, once the client is gone."""
+        self._on_gone.append(callback)
+
+    def hang_up(self) -> None:
+        """Note that the client is gone; done once."""
+        if not self.gone.is_set():
+            self.gone.set()
+            for callback in self._on_gone:
+                callback()
+
+
+class HangupWatcher:
+    """Sees clients go and handshakes take too long, whatever their threads are waiting for."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._sessions: dict[int, Session] = {}
+        self._lock = threading.Lock()
+        threading.Thread(target=self._watch, name="hangup watcher", daemon=True).start()
+
+    def add(self, session: Session) -> None:
+        number = session.connection.fileno()
+        with self._lock:
+            self._sessions[number] = session
+            self._epoll.register(number, select.EPOLLRDHUP | select.EPOLLONESHOT)
+
+    def remove(self, session: Session) -> None:
+        number = session.connection.fileno()
+        with self._lock:
+            del self._sessions[number]
+            self._epoll.unregister(number)
+        session.hang_up()
+
+    def _watch(self) -> None:
+        while True:
+            for number, _ in self._epoll.poll(1.0):
+                with self._lock:
+                    session = self._sessions.get(number)
+                if session:
+                    session.hang_up()
+            now = time.monotonic()
+            with self._lock:
+                for number, session in self._sessions.items():
+                    if session.deadline is not None and now > session.deadline:
+                        _shut_down(number)
+
+
+def _shut_down(number: int) -> None:
+    """End a connection under the thread that reads it: its read returns end-of-file."""
+    with socket.socket(fileno=os.dup(number)) as duplicate:
+        try:
+            duplicate.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            log.debug("connection %d was gone already: %s", number, error)
+
+
+def _limit_sending(number: int) -> None:
+    """A client that never reads costs a thread for ``SEND_SECONDS``, not for ever."""
+    with socket.socket(fileno=os.dup(number)) as duplicate:
+        duplicate.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SEND_SECONDS), 0)
+        )
+
+
+# The published types of this class describe pickled connections only.
+_Server: Any = managers.Server
+
+
+class QueueServer(_Server):  # type: ignore[misc]
+    """Serves one object's ``exposed`` methods, each called with the client's :class:`Session`.
+
+    :param address: path of a Unix socket, or (host, port)
+    :param authkey: the secret a client proves before anything it sends is decoded
+    """
+
+    # What a client may ask of the server itself: no shutdown, no look at its insides.
+    public = ("create", "accept_connection", "get_methods", "dummy", "incref", "decref")
+
+    def __init__(
+        self, address: Any, authkey: bytes, served: object, exposed: tuple[str, ...]
+    ) -> None:
+        super().__init__({}, address, authkey, SERIALIZER)
+        # A fixed name instead of an address in memory: it is the same after a restart.
+        self.id_to_obj[OBJECT] = (served, set(exposed), None)
+        self.stop_event = threading.Event()
+        self._watcher = HangupWatcher()
+        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._session = threading.local()
+        self.refused = 0
+
+    def start(self) -> None:
+        """Serve from now on, in threads of this process."""
+        threading.Thread(target=self.accepter, name="queue accepter", daemon=True).start()
+
+    def stop(self) -> None:
+        """Take no more connections."""
+        self.stop_event.set()
+        self.listener.close()
+
+    def accepter(self) -> None:
+        while not self.stop_event.is_set():
+            try:
+                connection = self.listener.accept()
+            except OSError as error:
+                if self.stop_event.is_set():
+                    return
+                log.error("queue connection not accepted: %s", error)
+                time.sleep(0.1)  # out of descriptors: give others time to close theirs
+                continue
+            if not self._places.acquire(blocking=False):
+                self.refused += 1
+                log.warning("queue connection refused: %d are open", MAX_CONNECTIONS)
+                connection.close()
+                continue
+            threading.Thread(target=self.handle_request, args=(connection,), daemon=True).start()
+
+    def handle_request(self, conn: PlainConnection) -> None:
+        """Prove the key, then serve until the client goes."""
+        session = Session(conn)
+        self._session.current = session
+        _limit_sending(conn.fileno())
+        self._watcher.add(session)
+        try:
+            super()._handle_request(conn)
+        except SystemExit:
+            pass  # how serve_client of the standard library ends
+        finally:
+            self._watcher.remove(session)
+            conn.close()
+            self._places.release()
+
+    def create(self, c: PlainConnection, typeid: str, /) -> tuple[str, tuple[str, ...]]:
+        """What a manager's proxy asks first: the one object that there is."""
+        if typeid != OBJECT:
+            raise QueueError(f"there is no {typeid!r} here, only {OBJECT!r}")
+        return OBJECT, tuple(sorted(self.id_to_obj[OBJECT][1]))
+
+    # The object lives as long as the server: proxies have nothing to count.
+    def incref(self, c: PlainConnection, ident: str) -> None:
+        pass
+
+    def decref(self, c: PlainConnection, ident: str) -> None:
+        pass
+
+    def serve_client(self, conn: PlainConnection) -> None:
+        session: Session = self._session.current
+        session.deadline = None
+        while not self.stop_event.is_set():
+            try:
+                request = conn.recv()
+            except (EOFError, OSError):
+                return
+            except ValueError as error:
+                log.warning("queue client sent what cannot be decoded: %s", error)
+                return
+            try:
+                conn.send(self._answer(session, request))
+            except OSError as error:
+                log.info("queue client went before its answer: %s", error)
+                return
+
+    def _answer(self, session: Session, request: Any) -> tuple[str, Any]:
+        try:
+            ident, method, arguments, keywords = request
+            served, exposed, _ = self.id_to_obj[ident]
+            if method not in exposed:
+                raise QueueError(f"no such request: {method}")
+            return ("#RETURN", getattr(served, method)(session, *arguments, **keywords))
+        # The client must hear of its error, whatever that is, and the others go on.
+        except Exception as error:
+            if not isinstance(error, QueueError):
+                log.exception("queue request failed")
+            return ("#TRACEBACK", f"{type(error).__name__}: {error}")

@@ -1,0 +1,1 @@
+"""Made or recorded trigger files, played into an observation."""

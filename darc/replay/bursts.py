@@ -1,0 +1,214 @@
+"""What AMBER sees of a dispersed pulse: at which trial DMs, widths, beams and times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+DISPERSION_S = 4.148808e3  # s MHz2 pc-1 cm3
+
+
+@dataclass(frozen=True, slots=True)
+class DmGrid:
+    """Trial DMs of one AMBER instance: start + step * DM_id (pc cm-3), below stop."""
+
+    start: float
+    stop: float
+    step: float
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What AMBER searches, and how. The defaults resemble ARTS."""
+
+    grids: tuple[DmGrid, ...] = (
+        DmGrid(0.0, 820.0, 0.2),
+        DmGrid(820.0, 1640.0, 0.4),
+        DmGrid(1640.0, 3000.0, 2.5),
+    )  # one per instance
+    steps: tuple[int, ...] = (1, 5, 10, 50, 100, 250, 500, 1000)  # widths (samples)
+    tsamp: float = 81.92e-6  # s
+    batch_samples: int = 12_500
+    freq_centre: float = 1369.60327  # MHz
+    bandwidth: float = 300.0  # MHz
+    snr_min: float = 8.0
+    beams: int = 12
+    beam_period: int = 1  # a burst's next brightest beam is so far away: 1 for TABs, 12 for SBs
+    beam_falloff: float = 0.7  # S/N there, in units of that in the beam before
+    compaction: int = 10  # so many neighbouring DM trials give one line
+
+    @property
+    def batch_length_s(self) -> float:
+        """Length of a batch (s)."""
+        return self.batch_samples * self.tsamp
+
+    def apparent_delay(self, dm_error: float) -> float:
+        """How much later a pulse seems to arrive when the trial DM is too low by so much (s)."""
+        top = self.freq_centre + self.bandwidth / 2
+        return DISPERSION_S * dm_error * (self.freq_centre**-2 - top**-2)
+
+    def batches(self, duration: float) -> int:
+        """Number of complete batches in so many seconds."""
+        return int(duration / self.batch_length_s + 1e-9)
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """A dispersed pulse."""
+
+    time_s: float  # arrival at the top of the band, s since the start
+    dm: float  # pc cm-3
+    width_samples: int
+    snr: float  # at the true DM and width
+    beam: int  # where it is brightest
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A line of a trigger file, before it is written."""
+
+    beam: int
+    dm_id: int
+    dm: float
+    step: int
+    bin: int  # of `step` samples, in its batch
+    batch: int
+    snr: float
+    compacted_dms: int = 1
+
+    def time(self, search: Search) -> float:
+        """Start of the bin (s since the start)."""
+        return (self.batch * search.batch_samples + self.bin * self.step) * search.tsamp
+
+
+def dm_response(dm_error: float, width_ms: float, freq_centre: float, bandwidth: float) -> float:
+    """Fraction of the S/N left at a wrong DM (Cordes & McLaughlin 2003, equations 12 and 13).
+
+    :param dm_error: pc cm-3
+    :param freq_centre: MHz
+    :param bandwidth: MHz
+    """
+    zeta = 6.91e-3 * abs(dm_error) * bandwidth / (width_ms * (freq_centre / 1e3) ** 3)
+    return math.sqrt(math.pi) / 2 * math.erf(zeta) / zeta if zeta > 1e-6 else 1.0
+
+
+def detections(burst: Burst, grid: DmGrid, search: Search, duration: float) -> Iterator[Candidate]:
+    """A burst's candidates in one instance: in every beam, width and group of DMs that sees it."""
+    centre = round((burst.dm - grid.start) / grid.step)
+    for step in search.steps:
+        snrs = _snr_per_trial(burst, step, grid, search)
+        for beam, fraction in _beams(burst.beam, search):
+            # Grouped around the centre in all beams, so that their peaks agree in time and DM.
+            groups: dict[int, list[int]] = {}
+            for dm_id, snr in snrs.items():
+                if fraction * snr >= search.snr_min:
+                    groups.setdefault(round((dm_id - centre) / search.compaction), []).append(dm_id)
+            for group in groups.values():
+                best = max(group, key=snrs.__getitem__)
+                dm = grid.start + grid.step * best
+                time = burst.time_s + search.apparent_delay(burst.dm - dm)
+                batch, sample = divmod(math.floor(time / search.tsamp + 1e-6), search.batch_samples)
+                if 0 <= batch < search.batches(duration):
+                    # The samples beyond the last whole bin of a batch are not searched.
+                    place = min(sample // step, search.batch_samples // step - 1)
+                    yield Candidate(
+                        beam, best, dm, step, place, batch, fraction * snrs[best], len(group)
+                    )
+
+
+def _snr_per_trial(burst: Burst, step: int, grid: DmGrid, search: Search) -> dict[int, float]:
+    """S/N by DM_id in the brightest beam, where it may be above the threshold.
+
+    A top-hat pulse seen through a top-hat window loses with the root of the ratio of the two
+    widths; the wider of the two is what a wrong DM smears.
+    """
+    width = max(step, burst.width_samples)
+    matched = burst.snr * math.sqrt(min(step, burst.width_samples) / width)
+
+    def response(error: float) -> float:
+        width_ms = width * search.tsamp * 1e3
+        return dm_response(error, width_ms, search.freq_centre, search.bandwidth)
+
+    reach = 1.0
+    while matched * response(reach) >= search.snr_min:
+        reach *= 2
+    first = math.ceil((max(burst.dm - reach, grid.start) - grid.start) / grid.step)
+    last = math.ceil((min(burst.dm + reach, grid.stop) - grid.start) / grid.step)
+    return {
+        dm_id: matched * response(grid.start + grid.step * dm_id - burst.dm)
+        for dm_id in range(first, last)
+    }
+
+
+def _beams(brightest: int, search: Search) -> Iterator[tuple[int, float]]:
+    """Beams that see a burst, and which fraction of its S/N."""
+    for beam in range(brightest % search.beam_period, search.beams, search.beam_period):
+        yield beam, search.beam_falloff ** (abs(beam - brightest) // search.beam_period)
+
+
+def random_bursts(
+    n: int,
+    duration: float,
+    dm_range: tuple[float, float],
+    seed: int,
+    *,
+    separation: float = 2.0,
+    margin: float = 2.0,
+    widths: Sequence[int] = (5, 10, 50, 100),
+    snr_range: tuple[float, float] = (20.0, 50.0),
+    beams: int = 12,
+    dm_edges: Sequence[float] = (),
+    dm_margin: float = 5.0,
+    window: float | None = None,
+    window_offset: float = 0.0,
+    window_margin: float = 0.2,
+) -> list[Burst]:
+    """Bursts in order of time, everything about them drawn evenly.
+
+    :param dm_range: pc cm-3
+    :param separation: least time between two (s)
+    :param margin: free time at the observation's start and end (s)
+    :param dm_edges: DMs to keep `dm_margin` away from
+    :param window: keep `window_margin` away from window_offset + k * window (s)
+    :raises ValueError: no room for so many
+    """
+    rng = np.random.default_rng(seed)
+
+    def free_time(time: float, taken: list[float]) -> bool:
+        phase = math.remainder(time - window_offset, window) if window else math.inf
+        return abs(phase) >= window_margin and all(abs(time - t) >= separation for t in taken)
+
+    def free_dm(dm: float, _: list[float]) -> bool:
+        return all(abs(dm - edge) >= dm_margin for edge in dm_edges)
+
+    times = _draw(rng, n, (margin, duration - margin), free_time)
+    dms = _draw(rng, n, dm_range, free_dm)
+    return [
+        Burst(
+            time_s=time,
+            dm=dm,
+            width_samples=int(rng.choice(widths)),
+            snr=round(rng.uniform(*snr_range), 2),
+            beam=int(rng.integers(beams)),
+        )
+        for time, dm in zip(sorted(times), dms, strict=True)
+    ]
+
+
+def _draw(
+    rng: np.random.Generator,
+    n: int,
+    between: tuple[float, float],
+    free: Callable[[float, list[float]], bool],
+) -> list[float]:
+    drawn: list[float] = []
+    for _ in range(1000 * n if between[0] <= between[1] else 0):
+        value = round(rng.uniform(*between), 4)
+        if len(drawn) < n and free(value, drawn):
+            drawn.append(value)
+    if len(drawn) < n:
+        raise ValueError(f"no room for {n} bursts between {between[0]} and {between[1]}")
+    return drawn

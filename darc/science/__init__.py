@@ -1,0 +1,1 @@
+"""What computes: arrays in, arrays out. No I/O, no configuration object."""

@@ -1,0 +1,222 @@
+"""Clustering of candidates in DM and time, and the filter on synthesised beams.
+
+Source: the project's specification, candidates.md. Records are those of
+:mod:`darc.model.candidate`. Candidates are finite; whoever reads them sees to that.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.model.candidate import CLUSTER, Records
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+#: Windows further than this from the origin are no longer told apart by a float.
+_MAX_WINDOW = 2.0**52
+
+#: Sums of products of S/N that differ relatively by less are equal: AMBER's S/N have six digits,
+#: so that others differ by more, and rounding in floats (over 100 terms) makes less.
+_ROUNDING = 1e-13
+
+
+def _lower_edge(upper: float) -> int:
+    """Lower edge of the DM bin below an upper edge, pc cm-3."""
+    # Multiplied first: 2/3 and 3/7 are not exact, and truncating would show it.
+    if upper >= 100:
+        return math.trunc(2 * upper / 3)
+    if upper >= 50:
+        return math.trunc(3 * upper / 7)
+    return 0
+
+
+def _edges_down(first: float, untruncated: float, lowest: float) -> Floats:
+    """Edges from ``first`` down to the bin that holds ``lowest``, in ascending order."""
+    edges = [first, _lower_edge(untruncated)]
+    while edges[-1] > 0.9 * lowest:
+        edges.append(_lower_edge(edges[-1]))
+    return np.array(edges[::-1], dtype=np.float64)
+
+
+def dm_edges(highest: float, lowest: float) -> Floats:
+    """Edges of the DM bins for given data (candidates.md, clustering, step 2).
+
+    :param highest: highest DM of the data, pc cm-3
+    :param lowest: lowest DM of the data, pc cm-3, at least 0
+    :return: ascending, shape (bins + 1,), pc cm-3
+    :raises ValueError: not 0 <= lowest <= highest < infinity
+    """
+    top = 1.1 * highest
+    if not (0 <= lowest <= highest and top < math.inf):
+        raise ValueError(f"no DM bins from {lowest} to {highest} pc cm-3")
+    return _edges_down(max(math.trunc(top), math.trunc(highest) + 1), top, lowest)
+
+
+def fixed_dm_edges(top: float) -> Floats:
+    """Edges of DM bins that do not depend on data: from 0 to ``top``, and on to infinity.
+
+    :param top: upper edge of the last bin but one, pc cm-3
+    :return: ascending, from 0 to infinity, shape (bins + 1,), pc cm-3
+    :raises ValueError: not 0 < top < infinity
+    """
+    if not 0 < top < math.inf:
+        raise ValueError(f"no DM bins below {top} pc cm-3")
+    return np.append(_edges_down(top, top, 0.0), np.inf)
+
+
+def cluster(
+    candidates: Records,
+    *,
+    snr_min: float,
+    dm_edges: Floats,
+    time_window: float,
+    time_origin: float,
+) -> Records:
+    """Keep the best candidate of each (DM bin, time window) box (step 4).
+
+    Bins are [lower, upper), windows [start, end). Of equal S/N the first is kept. A candidate
+    outside the edges is in no box.
+
+    :param candidates: shape (n,), finite values
+    :param snr_min: lowest S/N considered, inclusive
+    :param dm_edges: ascending, shape (bins + 1,), pc cm-3
+    :param time_window: length of a window, s
+    :param time_origin: start of window 0, s
+    :return: CLUSTER records, by window and then DM bin
+    :raises ValueError: the window is not positive, or a time is beyond all reason
+    """
+    if not time_window > 0:
+        raise ValueError(f"a time window of {time_window} s")
+    dm_bin = np.searchsorted(dm_edges, candidates["dm"], side="right") - 1
+    n_bins = len(dm_edges) - 1
+    kept = np.flatnonzero((candidates["snr"] >= snr_min) & (dm_bin >= 0) & (dm_bin < n_bins))
+    if not len(kept):
+        return np.empty(0, dtype=CLUSTER)
+    window_float = np.floor((candidates["time"][kept] - time_origin) / time_window)
+    if np.abs(window_float).max() > _MAX_WINDOW:
+        raise ValueError("a candidate's time is too large to have a time window")
+    window = window_float.astype(np.int64)
+
+    order, starts = _group(window, dm_bin[kept])
+    snr = candidates["snr"][kept][order]
+    counts = np.diff(starts, append=len(order))
+    is_best = snr == np.repeat(np.maximum.reduceat(snr, starts), counts)
+    # The sort is stable, so the first of the best in a box is the first in the input.
+    best_at = np.flatnonzero(is_best)
+    best = order[best_at[np.searchsorted(best_at, starts)]]
+
+    clusters = np.empty(len(starts), dtype=CLUSTER)
+    source = candidates[kept[best]]
+    for name in ("beam", "downsampling", "time", "dm", "snr"):
+        clusters[name] = source[name]
+    clusters["count"] = counts
+    clusters["window"] = window[best]
+    clusters["dm_bin"] = dm_bin[kept[best]]
+    return clusters
+
+
+def _group(window: Ints, dm_bin: Ints) -> tuple[Ints, Ints]:
+    """Sort boxes by window and DM bin, stably.
+
+    :return: the order, shape (n,), and where in it each box starts, shape (boxes,)
+    """
+    order = np.lexsort((dm_bin, window))
+    window, dm_bin = window[order], dm_bin[order]
+    changes = (np.diff(window) != 0) | (np.diff(dm_bin) != 0)
+    return order, np.concatenate(([0], np.flatnonzero(changes) + 1))
+
+
+def cluster_whole_file(candidates: Records, *, snr_min: float, time_window: float) -> Records:
+    """Cluster the candidates of whole trigger files at once (steps 1 to 4).
+
+    :param candidates: shape (n,), finite values
+    :param snr_min: lowest S/N considered, inclusive
+    :param time_window: length of a window, s; the first starts half a window before the
+        earliest candidate
+    :return: CLUSTER records, by window and then DM bin
+    :raises ValueError: a DM is negative, or as for :func:`cluster`
+    """
+    kept = candidates[candidates["snr"] >= snr_min]
+    if not len(kept):
+        return np.empty(0, dtype=CLUSTER)
+    return cluster(
+        kept,
+        snr_min=snr_min,
+        dm_edges=dm_edges(float(kept["dm"].max()), float(kept["dm"].min())),
+        time_window=time_window,
+        time_origin=float(kept["time"].min()) - time_window / 2,
+    )
+
+
+def within(clusters: Records, *, dm_min: float, dm_max: float) -> Records:
+    """Clusters whose DM is from ``dm_min`` to ``dm_max``, both inclusive, pc cm-3 (step 5)."""
+    return clusters[(clusters["dm"] >= dm_min) & (clusters["dm"] <= dm_max)]
+
+
+def synthesised_beam_filter(
+    candidates: Records,
+    clusters: Records,
+    *,
+    period_min: float,
+    period_max: float,
+    n_beams: int = 71,
+    dm_range: float = 20.0,
+) -> Mask:
+    """Tell the clusters that recur over the synthesised beams (SBs) as a real signal does (step 6).
+
+    Of the candidates at the cluster's very time and within ``dm_range`` of its DM, the highest
+    S/N in each SB is autocorrelated over the SBs, without wrapping. The period is the lag, at
+    least 2, of the highest autocorrelation; of equal ones, the smallest.
+
+    :param candidates: all those that passed the S/N threshold, shape (n,)
+    :param clusters: shape (m,)
+    :param period_min: the period must be above this
+    :param period_max: the period must be below this
+    :param n_beams: number of SBs, at least 3
+    :param dm_range: inclusive, pc cm-3
+    :return: shape (m,), true to keep
+    :raises ValueError: a candidate's beam is not among the SBs, or there are fewer than 3
+    """
+    if n_beams < 3:
+        raise ValueError(f"no period in {n_beams} synthesised beams")
+    beam = candidates["beam"]
+    if len(beam) and (beam.min() < 0 or beam.max() >= n_beams):
+        raise ValueError(f"a candidate's beam is not one of {n_beams} synthesised beams")
+    snr = _snr_per_beam(candidates, clusters, n_beams, dm_range)
+    period = _periods(snr)
+    return (period > period_min) & (period < period_max)
+
+
+def _snr_per_beam(candidates: Records, clusters: Records, n_beams: int, dm_range: float) -> Floats:
+    """Highest S/N per SB around each cluster, zero where there is none, shape (m, n_beams)."""
+    order = np.argsort(candidates["time"], kind="stable")
+    time = candidates["time"][order]
+    first = np.searchsorted(time, clusters["time"], side="left")
+    n_near = np.searchsorted(time, clusters["time"], side="right") - first
+    # One entry per pair of a cluster and a candidate of its time.
+    row = np.repeat(np.arange(len(clusters)), n_near)
+    position = np.arange(len(row)) + np.repeat(first - (np.cumsum(n_near) - n_near), n_near)
+    near = order[position]
+    close = np.abs(candidates["dm"][near] - clusters["dm"][row]) <= dm_range
+    row, near = row[close], near[close]
+    snr = np.zeros((len(clusters), n_beams))
+    np.maximum.at(snr, (row, candidates["beam"][near]), candidates["snr"][near])
+    return snr
+
+
+def _periods(snr: Floats) -> Ints:
+    """Lag (>= 2) of the highest autocorrelation of each row, shape (m,)."""
+    n_beams = snr.shape[1]
+    lags = np.arange(2, n_beams)
+    correlation = np.empty((len(lags), len(snr)))
+    columns = np.ascontiguousarray(snr.T)
+    for lag in lags:
+        correlation[lag - 2] = np.einsum("ij,ij->j", columns[:-lag], columns[lag:])
+    equal_to_highest = correlation >= correlation.max(axis=0) * (1 - _ROUNDING)
+    period: Ints = lags[np.argmax(equal_to_highest, axis=0)]  # the first, so the smallest
+    return period

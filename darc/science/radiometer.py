@@ -1,0 +1,68 @@
+"""Gain, sensitivity and flux density of an array of dishes (observation.md, the instrument).
+
+Source of the radiometer equation: Lorimer & Kramer 2005, Handbook of Pulsar Astronomy, A1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+#: J/K, exact in the SI.
+BOLTZMANN = 1.380649e-23
+
+#: W m-2 Hz-1.
+JANSKY = 1e-26
+
+FloatOrArray = TypeVar("FloatOrArray", float, npt.NDArray[np.float64])
+
+
+def dish_gain(diameter: float, efficiency: float) -> float:
+    """Gain of one dish.
+
+    :param diameter: m
+    :param efficiency: aperture efficiency, 0 to 1
+    :return: K/Jy
+    """
+    effective_area = efficiency * math.pi * (diameter / 2) ** 2
+    return effective_area * JANSKY / (2 * BOLTZMANN)
+
+
+def array_gain(diameter: float, efficiency: float, n_dishes: int) -> float:
+    """Gain of dishes that are added coherently.
+
+    :param diameter: of a dish, m
+    :param efficiency: aperture efficiency, 0 to 1
+    :param n_dishes: number of dishes in use
+    :return: K/Jy
+    """
+    return n_dishes * dish_gain(diameter, efficiency)
+
+
+def sefd(system_temperature: float, gain: float) -> float:
+    """System-equivalent flux density.
+
+    :param system_temperature: K
+    :param gain: K/Jy
+    :return: Jy
+    """
+    return system_temperature / gain
+
+
+def peak_flux_density(
+    snr: FloatOrArray, *, sefd: float, n_polarisations: int, bandwidth: float, width: FloatOrArray
+) -> FloatOrArray:
+    """Peak flux density of a pulse, by the radiometer equation.
+
+    :param snr: S/N; a number or an array
+    :param sefd: Jy
+    :param n_polarisations: number of polarisations summed
+    :param bandwidth: of the whole band, MHz
+    :param width: of the pulse, s; a number or an array
+    :return: Jy
+    """
+    flux_density: FloatOrArray = snr * sefd / np.sqrt(n_polarisations * bandwidth * 1e6 * width)
+    return flux_density

@@ -1,0 +1,230 @@
+"""Gathers candidates into clusters, and decides which are worth a trigger.
+
+Windows, clusters and decisions follow from the entries alone: see :mod:`darc.services.gathering`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from darc.model.candidate import candidates_from_bytes
+from darc.model.observation import Observation
+from darc.model.settings import AmberClusteringSettings
+from darc.model.sources import Source, SourceListError, parse_source_list
+from darc.model.trigger import Trigger
+from darc.node.files import packaged
+from darc.queues.messages import Commit, Entry, Kind, Put
+from darc.queues.plain import pack
+from darc.science.galaxy import load_galaxy_map
+from darc.services.base import Consumer
+from darc.services.decisions import Decider, Decision, Field
+from darc.services.gathering import Closed, Gathering
+
+log = logging.getLogger(__name__)
+
+LAST_DUMP = "last IQUV request"
+KEPT_COUNTS = 10
+
+
+@dataclass(slots=True)
+class Work:
+    """What is known of one observation."""
+
+    settings: AmberClusteringSettings  # those of its start
+    gathering: Gathering
+    decider: Decider
+    counts: Counter[str]
+    passed_on: dict[int, dict[str, list[int]]]  # window → kind of trigger → DM bins
+    last_dump: float | None  # data time of the window, s
+
+
+class AMBERClustering(Consumer[AmberClusteringSettings]):
+    """Finds the bursts."""
+
+    name = "amber_clustering"
+    settings_type = AmberClusteringSettings
+    attributes: ClassVar[tuple[str, ...]] = ("counts", "bad_entries")
+
+    def prepare(self) -> None:
+        self.counts: dict[str, dict[str, int]] = {}  # by observation, the last ones
+        self.bad_entries = 0
+        self._work: dict[str, Work] = {}
+
+    # -- observations --------------------------------------------------------------------------
+
+    def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
+        source = self._known_source(observation)
+        field = self._field(observation)
+        decider = Decider(self.settings, observation, self.config.instrument, field, source)
+        for search in decider.searches:
+            what = f"known {search.source.kind} {search.source.name}" if search.source else "new"
+            log.info("%s: IQUV %s, LOFAR %s", what, search.iquv, search.lofar)
+        windows = {
+            int(key[7:]): value for key, value in memory.items() if key.startswith("window ")
+        }
+        gathering = Gathering(
+            self.settings.interval,
+            self.settings.clustering_window,
+            {window: value["through"] for window, value in windows.items()},
+        )
+        self._work[observation.task_id] = Work(
+            self.settings,
+            gathering,
+            decider,
+            Counter(memory.get("counts", {})),
+            {window: value["passed on"] for window, value in windows.items()},
+            memory.get(LAST_DUMP),
+        )
+
+    def _known_source(self, observation: Observation) -> Source | None:
+        path = Path(self.settings.source_file)
+        path = path if path.is_absolute() else packaged(f"conf/{path}")
+        try:
+            sources = parse_source_list(path.read_text(), str(path))
+        except (OSError, SourceListError) as error:
+            log.error("no source is known: %s", error)
+            return None
+        return sources.lookup(observation.source)
+
+    def _field(self, observation: Observation) -> Field | None:
+        pointing = None if observation.beam is None else observation.pointing(observation.beam)
+        if pointing is None:
+            log.warning("no pointing known: new sources trigger neither LOFAR nor VOEvents")
+            return None
+        # astropy costs 0.7 s and tens of MB: only once there is an observation.
+        from darc.science import sky  # noqa: PLC0415
+
+        ra, dec = pointing.longitude_deg, pointing.latitude_deg
+        if observation.reference_frame == "HADEC":
+            middle = observation.start + observation.duration / 2
+            ra, dec = sky.icrs_from_hadec(ra, dec, middle, self.config.instrument.position)
+        path = Path(self.settings.galaxy_map)
+        try:
+            galaxy = load_galaxy_map(path if path.is_absolute() else packaged(f"conf/{path}"))
+        except (OSError, ValueError) as error:
+            log.error("no Milky Way DM: new sources trigger neither LOFAR nor VOEvents: %s", error)
+            return None
+        return Field(ra, dec, galaxy.dm_max(*sky.galactic(ra, dec)), galaxy.model)
+
+    def abort_observation(self, observation: Observation) -> None:
+        self._work.pop(observation.task_id, None)
+
+    # -- entries -------------------------------------------------------------------------------
+
+    def work(self, entry: Entry, observation: Observation | None) -> None:
+        work = self._work.get(entry.observation)
+        if work is None:
+            log.warning("entry %d dropped: no such observation runs", entry.id)
+            self.commit(Commit(entry.observation, completed=(entry.id,)))
+            return
+        try:
+            if entry.kind is not Kind.CANDIDATES:
+                raise ValueError(f"{entry.kind} where candidates are expected")
+            candidates = candidates_from_bytes(entry.content)
+        except ValueError as error:
+            self.bad_entries += 1
+            log.error("entry %d dropped: %s", entry.id, error)
+            self.commit(Commit(entry.observation, completed=(entry.id,)))
+            return
+        closed = work.gathering.add(entry.id, entry.stamp, candidates)
+        self._settle(entry.observation, work, closed, ())
+
+    def end(self, entry: Entry, observation: Observation) -> None:
+        work = self._work.pop(observation.task_id)
+        last = Put(("dada_trigger",), Kind.END, observation=observation.task_id)
+        self._settle(observation.task_id, work, work.gathering.close_all(), (last,), entry.id)
+        log.info("clustered: %s", dict(work.counts))
+
+    def _settle(
+        self,
+        task_id: str,
+        work: Work,
+        closed: list[Closed],
+        puts: tuple[Put, ...],
+        *entries: int,
+    ) -> None:
+        """Decide about closed windows, and commit all that follows in one step."""
+        memory: dict[str, Any] = {}
+        outputs: list[Put] = []
+        for window in closed:
+            decision = work.decider.decide(window.candidates, window.window)
+            outputs += self._outputs(task_id, work, window, decision)
+            passed_on = work.passed_on.get(window.window, {})
+            memory[f"window {window.window}"] = {"through": window.through, "passed on": passed_on}
+        if closed:
+            memory |= {"counts": dict(work.counts), LAST_DUMP: work.last_dump}
+        completed = (*work.gathering.completed(), *entries)
+        if completed or outputs or puts:
+            self.commit(Commit(task_id, completed, (*outputs, *puts), memory=memory))
+        if closed:
+            self._account(task_id, work)
+
+    def _outputs(self, task_id: str, work: Work, window: Closed, decision: Decision) -> list[Put]:
+        counts = work.counts
+        counts["windows"] += 1
+        counts["clusters"] += decision.clusters
+        counts["clustered"] += decision.clustered
+        for reason, number in decision.rejected.items():
+            counts[f"rejected: {reason}"] += number
+        outputs = []
+        iquv = self._new_ones(work, "iquv", decision.iquv)
+        if iquv and self._dump_allowed(work, window.window):
+            outputs.append(_put(("dada_trigger",), task_id, iquv))
+            self._note(work, "iquv", iquv)
+        elif iquv:
+            counts["IQUV triggers held back"] += len(iquv)
+        lofar = self._new_ones(work, "lofar", (decision.lofar,) if decision.lofar else ())
+        if lofar:
+            outputs.append(_put(("lofar_trigger", "voevent_generator"), task_id, lofar))
+            self._note(work, "lofar", lofar)
+        return outputs
+
+    def _new_ones(self, work: Work, kind: str, triggers: tuple[Trigger, ...]) -> list[Trigger]:
+        """Those that have not left before: late lines may bring a window up again."""
+        fresh = [
+            trigger
+            for trigger in triggers
+            if trigger.dm_bin not in work.passed_on.get(trigger.window, {}).get(kind, [])
+        ]
+        if len(fresh) < len(triggers):
+            work.counts[f"{kind} triggers repeated"] += len(triggers) - len(fresh)
+        return fresh
+
+    def _note(self, work: Work, kind: str, triggers: list[Trigger]) -> None:
+        work.counts[f"{kind} triggers"] += len(triggers)
+        for trigger in triggers:
+            bins = work.passed_on.setdefault(trigger.window, {}).setdefault(kind, [])
+            bins.append(trigger.dm_bin)
+            log.info(
+                "%s trigger %s: %s, DM %.2f, S/N %.1f, width %d, beam %d, %d candidates",
+                *(kind, trigger.identity, trigger.src_name or trigger.name, trigger.dm),
+                *(trigger.snr, trigger.downsampling, trigger.sb, trigger.count),
+            )
+
+    def _dump_allowed(self, work: Work, window: int) -> bool:
+        """At most one request per interval of data time, whatever delayed its lines."""
+        time = window * work.settings.clustering_window
+        interval = work.settings.thresh_iquv.interval
+        if work.last_dump is not None and abs(time - work.last_dump) < interval:
+            return False
+        work.last_dump = time
+        return True
+
+    def _account(self, task_id: str, work: Work) -> None:
+        self.counts.pop(task_id, None)
+        self.counts[task_id] = dict(work.counts)
+        while len(self.counts) > KEPT_COUNTS:
+            del self.counts[next(iter(self.counts))]
+
+
+def _put(queues: tuple[str, ...], task_id: str, triggers: list[Trigger]) -> Put:
+    content = pack([trigger.to_plain() for trigger in triggers])
+    return Put(queues, Kind.TRIGGERS, content, task_id)
+
+
+if __name__ == "__main__":
+    AMBERClustering.main()

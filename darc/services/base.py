@@ -1,0 +1,254 @@
+"""What every service is: a process that attaches to its queue, works, and completes its work.
+
+A service is one subclass of :class:`Service` in one module of this package; docs/services.md shows
+one of thirty lines. It may be killed at any moment: what it did not commit comes again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from darc import __version__
+from darc.model.config import Config, ConfigError
+from darc.model.observation import Observation
+from darc.node.configuration import load_config
+from darc.node.log import NonBlockingHandler, about, set_up_logging
+from darc.node.process_end import end_on_sigterm, end_with_supervisord
+from darc.queues.messages import Commit, Entry, FencedError, Kind, Order, OrderState
+from darc.services.link import Ear, Link
+
+log = logging.getLogger(__name__)
+S = TypeVar("S")
+
+LOOP_SECONDS = 0.5  # twice the rate that makes a service count as alive
+
+
+class Service(Generic[S]):
+    """One service.
+
+    Subclasses name themselves, their settings and the attributes that may be asked, and override
+    the hooks below. A hook that raises ends the process; supervisord starts it again.
+    """
+
+    #: Name of the service, of its queue and of its section in the configuration.
+    name: ClassVar[str]
+    #: Dataclass of its section.
+    settings_type: ClassVar[type]
+    #: What ``get_attr`` may ask, beside what every service has.
+    attributes: ClassVar[tuple[str, ...]] = ()
+    #: Boolean attributes that commands may set; they outlive the process.
+    switches: ClassVar[tuple[str, ...]] = ()
+    #: Whether observations concern it.
+    observes: ClassVar[bool] = True
+
+    _common_attributes: ClassVar[tuple[str, ...]] = (
+        "log_file",
+        "log_lines_dropped",
+        "observations",
+        "entries_completed",
+    )
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.settings: S = cast(S, config.block(self.name, self.settings_type))
+        self.log_file = config.log_file(self.name)
+        self.entries_completed = 0
+        self._running: dict[str, Observation] = {}
+        self._states: dict[str, OrderState] = {}
+        self._done: set[str] = set()
+        self._cursor = 0
+        self._log_handler: NonBlockingHandler | None = None
+        self._link = Link(Path(config.master.run_dir), self.name, self.class_name())
+        self.prepare()
+
+    # -- hooks ---------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Called once, before the service attaches: its settings are there."""
+
+    def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
+        """An observation begins, or goes on after this process was started anew.
+
+        :param memory: what earlier commits of this service remembered of it
+        """
+
+    def stop_observation(self, observation: Observation) -> None:
+        """No more data will come. What is there is still to be done; then call :meth:`finish`."""
+
+    def abort_observation(self, observation: Observation) -> None:
+        """Drop all about it, at once."""
+
+    def process(self, entry: Entry, observation: Observation | None) -> None:
+        """Deal with an entry, and sooner or later commit it as completed."""
+        self.commit(Commit(entry.observation, completed=(entry.id,)))
+
+    def idle(self) -> None:
+        """Called at least twice a second, after the entries that came."""
+
+    # -- for subclasses ------------------------------------------------------------------------
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name that ``get_attr`` shows."""
+        return cls.__name__
+
+    @property
+    def observations(self) -> list[str]:
+        """The observations that this service works on."""
+        return list(self._running)
+
+    @property
+    def log_lines_dropped(self) -> int:
+        return self._log_handler.dropped if self._log_handler else 0
+
+    def commit(self, commit: Commit) -> None:
+        """Do a step as a whole, exactly once."""
+        self._link.commit(commit)
+        self.entries_completed += len(commit.completed)
+
+    def progress(self, observation: Observation) -> dict[str, int]:
+        """How far each file of an observation is held, in bytes."""
+        return self._link.progress(observation.task_id)
+
+    def finish(self, observation: Observation) -> None:
+        """This service has done all it has to do about an observation."""
+        self._running.pop(observation.task_id, None)
+        self._done.add(observation.task_id)
+        self._link.finished(observation.task_id)
+        log.info("done")
+
+    def reload_config(self) -> None:
+        """Read the configuration again, as at each observation; a broken one changes nothing."""
+        try:
+            self.config = load_config()
+            self.settings = cast(S, self.config.block(self.name, self.settings_type))
+        except ConfigError as error:
+            log.error("the configuration of before stays in force: %s", error)
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    @classmethod
+    def main(cls) -> None:
+        """Run the service until it is stopped: what supervisord starts."""
+        handler = set_up_logging(cls.name)
+        end_on_sigterm()
+        end_with_supervisord()
+        try:
+            service = cls(load_config())
+        except ConfigError as error:
+            log.critical("cannot start: %s", error)
+            sys.exit(1)
+        service._log_handler = handler
+        log.info("started: process %d, version %s", os.getpid(), __version__)
+        try:
+            service.run()
+        except FencedError as error:
+            log.critical("ends, as another process holds its work: %s", error)
+            sys.exit(1)
+
+    def run(self) -> None:
+        """Work until the process is ended."""
+        self._link.attach()
+        self._recall_switches()
+        self._ear = Ear(self._link, self.name, self._answer)
+        while True:
+            entries = self.wait()
+            self._follow_orders()
+            for entry in entries:
+                self._cursor = entry.id
+                observation = self._observation_of(entry)
+                with about(entry.observation):
+                    self.process(entry, observation)
+            self.idle()
+
+    def wait(self) -> list[Entry]:
+        """Wait for entries; returns at least twice a second, and beats."""
+        return self._link.take(self._cursor, LOOP_SECONDS)
+
+    def _observation_of(self, entry: Entry) -> Observation | None:
+        if entry.observation and entry.observation not in self._running:
+            self._obey(self._link.orders())
+        return self._running.get(entry.observation)
+
+    def _follow_orders(self) -> None:
+        orders = self._ear.orders()
+        if orders is not None:
+            self._obey(orders)
+
+    def _obey(self, orders: list[Order]) -> None:
+        """Make what this service works on agree with what the master says."""
+        current = {}
+        for order in orders:
+            observation = Observation.from_plain(dict(order.observation))
+            current[observation.task_id] = order.state
+            with about(observation.task_id):
+                self._obey_one(observation, order.state)
+        for task_id in [known for known in self._running if known not in current]:
+            with about(task_id):
+                log.info("ended by the master")
+                self.abort_observation(self._running.pop(task_id))
+        self._done &= set(current)
+        self._states = current
+
+    def _obey_one(self, observation: Observation, state: OrderState) -> None:
+        task_id = observation.task_id
+        if task_id in self._done:
+            return
+        if not self.observes:
+            self.finish(observation)
+            return
+        if state is OrderState.ABORTED:
+            log.info("observation aborted")
+            self.abort_observation(self._running.pop(task_id, observation))
+            self.finish(observation)
+            return
+        if task_id not in self._running:
+            self.reload_config()
+            self._running[task_id] = observation
+            log.info("observation of %s", observation.source)
+            self.start_observation(observation, dict(self._link.recall(task_id)))
+        if state is OrderState.STOPPED and self._states.get(task_id) is not OrderState.STOPPED:
+            log.info("observation stopped")
+            self.stop_observation(self._running[task_id])
+
+    def _recall_switches(self) -> None:
+        remembered = self._link.recall("")
+        for switch in self.switches:
+            if switch in remembered:
+                setattr(self, switch, bool(remembered[switch]))
+                log.info("%s is %s, as it was switched before", switch, remembered[switch])
+
+    def _answer(self, attribute: str) -> tuple[bool, str]:
+        name, is_switch, value = attribute.partition("=")
+        if is_switch:
+            if name not in self.switches:
+                return False, ""
+            setattr(self, name, value == "True")
+            log.info("%s switched to %s", name, value)
+            return True, value
+        if attribute not in (*self._common_attributes, *self.attributes):
+            return False, ""
+        return True, str(getattr(self, attribute))
+
+
+class Consumer(Service[S]):
+    """A service that is done with an observation when the entry that says so has come."""
+
+    def process(self, entry: Entry, observation: Observation | None) -> None:
+        if observation is None or entry.kind is not Kind.END:
+            self.work(entry, observation)
+            return
+        self.end(entry, observation)
+        self.finish(observation)
+
+    def work(self, entry: Entry, observation: Observation | None) -> None:
+        """Deal with an entry; the observation is None where it has ended."""
+        self.commit(Commit(entry.observation, completed=(entry.id,)))
+
+    def end(self, entry: Entry, observation: Observation) -> None:
+        """All of an observation's entries have come: complete what is open, this one too."""
+        self.commit(Commit(entry.observation, completed=(entry.id,)))

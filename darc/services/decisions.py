@@ -1,0 +1,280 @@
+"""Which clusters of a window are worth a trigger, and of which kind (candidates.md, thresholds)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.model.candidate import Records
+from darc.model.instrument import Instrument
+from darc.model.observation import Observation
+from darc.model.settings import AmberClusteringSettings
+from darc.model.sources import Source
+from darc.model.trigger import Trigger
+from darc.science import clustering, dispersion, radiometer
+from darc.science.thresholds import passing, strongest
+
+IMPORTANCE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Where a beam looks.
+
+    :param ra: deg, ICRS; likewise dec
+    :param galactic_dm: the Milky Way's maximum DM there, pc cm-3, by ``galactic_model``
+    """
+
+    ra: float
+    dec: float
+    galactic_dm: float
+    galactic_model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a cluster has to pass; see :func:`darc.science.thresholds.passing`."""
+
+    dm_min: float
+    dm_max: float = math.inf
+    snr_min: float = 0.0
+    width_max: float = math.inf
+    count_max: float = math.inf
+
+    def passed_by(self, clusters: Records) -> npt.NDArray[np.bool_]:
+        return passing(
+            clusters,
+            dm_min=self.dm_min,
+            dm_max=self.dm_max,
+            snr_min=self.snr_min,
+            width_max=self.width_max,
+            count_max=self.count_max,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One run of the clustering: for a known source, or for new ones (``source`` None).
+
+    :param lofar: None where this must not trigger LOFAR and VOEvents
+    """
+
+    source: Source | None
+    iquv: Limits
+    lofar: Limits | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What comes of a window.
+
+    :param iquv: triggers worth a dump, known sources first
+    :param lofar: the one to be passed on, if any
+    :param clustered: candidates that are in a cluster
+    :param rejected: the other candidates, by reason
+    """
+
+    iquv: tuple[Trigger, ...]
+    lofar: Trigger | None
+    clusters: int
+    clustered: int
+    rejected: dict[str, int]
+
+
+class Decider:
+    """Decides for one observation.
+
+    :param field: None where the pointing or the Milky Way's DM cannot be had: then new sources
+        trigger neither LOFAR nor VOEvents
+    :param source: the known source that is observed, if it is one
+    """
+
+    def __init__(
+        self,
+        settings: AmberClusteringSettings,
+        observation: Observation,
+        instrument: Instrument,
+        field: Field | None,
+        source: Source | None,
+    ) -> None:
+        self._settings = settings
+        self._observation = observation
+        self._instrument = instrument
+        self._field = field
+        self._edges = clustering.fixed_dm_edges(settings.dm_bin_top)
+        self.searches = self._searches(source)
+
+    def _searches(self, source: Source | None) -> tuple[Search, ...]:
+        new = Search(None, self._new_iquv(), self._new_lofar(source))
+        if source is None:
+            return (new,)
+        return (Search(source, self._known_iquv(source), self._known_lofar(source)), new)
+
+    def _new_iquv(self) -> Limits:
+        thresholds = self._settings.thresh_iquv
+        galactic = self._field.galactic_dm if self._field else 0.0
+        return Limits(
+            max(thresholds.dm_frac_min * galactic, self._settings.dm_min_global),
+            snr_min=thresholds.snr_min,
+            width_max=thresholds.width_max,
+        )
+
+    def _new_lofar(self, source: Source | None) -> Limits | None:
+        thresholds, override = self._settings.thresh_lofar, self._settings.thresh_lofar_override
+        if self._field is None:
+            return None
+        if self._is_overridden(source) and not override.trigger_on_new_sources:
+            return None
+        return Limits(
+            max(thresholds.dm_frac_min * self._field.galactic_dm, self._settings.dm_min_global),
+            snr_min=thresholds.snr_min,
+            width_max=thresholds.width_max,
+            count_max=thresholds.max_cands_per_cluster,
+        )
+
+    def _known_iquv(self, source: Source) -> Limits:
+        low, high = source.dm - self._settings.dm_range, source.dm + self._settings.dm_range
+        snr_min = self._settings.thresh_iquv.snr_min
+        return Limits(max(low, self._settings.dm_min_global), high, snr_min=snr_min)
+
+    def _known_lofar(self, source: Source) -> Limits | None:
+        if source.kind == "pulsar":
+            return None
+        dm = self._known_iquv(source)
+        if not self._is_overridden(source):
+            thresholds = self._settings.thresh_lofar
+            return Limits(dm.dm_min, dm.dm_max, thresholds.snr_min, thresholds.width_max)
+        override = self._settings.thresh_lofar_override
+        if override.cb is not None and self._observation.beam not in override.cb:
+            return None
+        return Limits(dm.dm_min, dm.dm_max, override.snr_min, override.width_max)
+
+    def _is_overridden(self, source: Source | None) -> bool:
+        return source is not None and source.name in self._settings.lofar_trigger_sources
+
+    # -- a window --------------------------------------------------------------------------------
+
+    def decide(self, candidates: Records, window: int) -> Decision:
+        """Cluster the candidates of one window, and say what they are worth.
+
+        :param candidates: CANDIDATE records, all in the window
+        """
+        kept, rejected = self._usable(candidates)
+        iquv: dict[int, Trigger] = {}  # by DM bin: a known source comes first
+        lofar: list[tuple[Search, Records]] = []
+        n_clusters = 0
+        for search in self.searches:
+            clusters = self._cluster(kept, search, window)
+            n_clusters += len(clusters)
+            for cluster in clusters[search.iquv.passed_by(clusters)]:
+                iquv.setdefault(int(cluster["dm_bin"]), self._trigger(cluster, search))
+            if search.lofar:
+                lofar.append((search, clusters[search.lofar.passed_by(clusters)]))
+        return Decision(
+            tuple(iquv.values()) if self._observation.enable_iquv else (),
+            self._strongest(lofar),
+            n_clusters,
+            len(kept),
+            rejected,
+        )
+
+    def _usable(self, candidates: Records) -> tuple[Records, dict[str, int]]:
+        observation = self._observation
+        n_beams = observation.nsynbeams if observation.searched_in_sbs else None
+        weak = candidates["snr"] < self._settings.snr_min_global
+        foreign = ~weak & (candidates["beam"] >= (n_beams or math.inf))
+        counts = {"below S/N threshold": int(weak.sum()), "no such beam": int(foreign.sum())}
+        rejected = {reason: count for reason, count in counts.items() if count}
+        return candidates[~weak & ~foreign], rejected
+
+    def _cluster(self, candidates: Records, search: Search, window: int) -> Records:
+        if search.source:
+            # Something stronger in the same DM bin must not hide the source.
+            low, high = search.iquv.dm_min, search.iquv.dm_max
+            candidates = candidates[(candidates["dm"] >= low) & (candidates["dm"] <= high)]
+        clusters = clustering.cluster(
+            candidates,
+            snr_min=self._settings.snr_min_global,
+            dm_edges=self._edges,
+            time_window=math.inf,  # all of them are in this one
+            time_origin=0.0,
+        )
+        clusters["window"] = window
+        if self._settings.sb_filter and self._observation.searched_in_sbs:
+            return clusters[
+                clustering.synthesised_beam_filter(
+                    candidates,
+                    clusters,
+                    period_min=self._settings.sb_filter_period_min,
+                    period_max=self._settings.sb_filter_period_max,
+                    n_beams=self._observation.nsynbeams,
+                )
+            ]
+        return clusters
+
+    def _strongest(self, passed: list[tuple[Search, Records]]) -> Trigger | None:
+        best = [(search, found[strongest(found)]) for search, found in passed if len(found)]
+        if not best:
+            return None
+        search, cluster = max(best, key=lambda item: float(item[1]["snr"]))
+        return self._trigger(cluster, search)
+
+    def _trigger(self, cluster: np.void, search: Search) -> Trigger:
+        observation, instrument, source = self._observation, self._instrument, search.source
+        width = float(cluster["downsampling"]) * observation.tsamp
+        time, dm = float(cluster["time"]), source.dm if source else float(cluster["dm"])
+        band = observation.f_low, observation.f_high
+        arrival = dispersion.arrival_at_centre(time, dm, observation.f_centre, observation.f_high)
+        gain = radiometer.array_gain(
+            instrument.dish_diameter, instrument.aperture_efficiency, observation.n_dishes
+        )
+        flux = radiometer.peak_flux_density(
+            float(cluster["snr"]),
+            sefd=radiometer.sefd(instrument.tsys, gain),
+            n_polarisations=instrument.npol,
+            bandwidth=observation.bandwidth,
+            width=width,
+        )
+        field = self._field
+        return Trigger(
+            observation=observation.task_id,
+            window=int(cluster["window"]),
+            dm_bin=int(cluster["dm_bin"]),
+            name=source.kind if source else "candidate",
+            src_name=source.name if source else None,
+            dm=dm,
+            dm_err=0.0 if source else float(dispersion.dm_error(width, *band)),
+            dm_cluster=float(cluster["dm"]),
+            width=width * 1e3,
+            downsampling=int(cluster["downsampling"]),
+            snr=float(cluster["snr"]),
+            flux=float(flux),
+            ra=field.ra if field else None,
+            dec=field.dec if field else None,
+            cb=observation.beam,
+            sb=int(cluster["beam"]),
+            ymw16=field.galactic_dm if field else None,
+            galactic_model=field.galactic_model if field else None,
+            semiMaj=instrument.beam_semimajor,
+            semiMin=instrument.beam_semiminor,
+            datetimesource=observation.datetimesource,
+            utc=_iso(observation.start + arrival),
+            tarr=time,
+            count=int(cluster["count"]),
+            importance=IMPORTANCE,
+            dt=observation.tsamp,
+            delta_nu_MHz=observation.channel_width,
+            nu_GHz=observation.f_centre / 1e3,
+        )
+
+
+def _iso(unix_time: float) -> str:
+    return (
+        datetime.fromtimestamp(unix_time, UTC)
+        .replace(tzinfo=None)
+        .isoformat(timespec="microseconds")
+    )

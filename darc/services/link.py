@@ -1,0 +1,174 @@
+"""A service's link to the queues, which is made again whenever the master comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from darc.node.secret import read_secret
+from darc.node.supervisor import Supervisor, SupervisorError
+from darc.queues.client import Holder, News, QueueClient, QueuesGoneError, listen
+from darc.queues.messages import Commit, Entry, FencedError, Order, QueueError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+RETRY_SECONDS = 0.05
+LISTEN_SECONDS = 0.5
+
+
+class Link:
+    """Calls to the queues that wait for the master when it is away.
+
+    The wait has no limit of its own: it ends with the process, which supervisord ends, or which
+    ends itself when supervisord is gone.
+
+    :param run_dir: the node's
+    """
+
+    def __init__(self, run_dir: Path, service: str, class_name: str) -> None:
+        self._run_dir = run_dir
+        self._service = service
+        self._class_name = class_name
+        self._holder: Holder | None = None
+        self._client: QueueClient | None = None
+
+    @property
+    def number(self) -> int | None:
+        """The number of this process's hold on its work."""
+        return self._holder.number if self._holder else None
+
+    def connect(self) -> QueueClient:
+        """Open another connection to the queues.
+
+        :raises QueuesGoneError: the master is away
+        """
+        key = read_secret(self._run_dir / "secret")
+        return QueueClient(self._run_dir / "queues.sock", key, self._service)
+
+    def attach(self) -> Holder:
+        """Attach, waiting for the master where it is away."""
+        said = False
+        while True:
+            try:
+                self._client = self.connect()
+                self._holder = Holder(
+                    self._client, self._service, os.getpid(), self._class_name, self.number
+                )
+            except QueuesGoneError as error:
+                if not said:
+                    log.warning("waiting for the master: %s", error)
+                    self._wake_supervisord()
+                    said = True
+                time.sleep(RETRY_SECONDS)
+            else:
+                log.info("attached as holder %d", self._holder.number)
+                return self._holder
+
+    def _wake_supervisord(self) -> None:
+        """supervisord sleeps up to a second after a death; any call wakes it."""
+        try:
+            Supervisor(self._run_dir / "supervisord.sock", timeout=1.0).poke()
+        except SupervisorError as error:
+            log.warning("%s", error)
+
+    def _again(self, action: Callable[[Holder], T]) -> T:
+        """Do it, and once more after each return of the master."""
+        holder = self._holder or self.attach()
+        while True:
+            try:
+                return action(holder)
+            except QueuesGoneError as error:
+                log.warning("the master went: %s", error)
+                if self._client:
+                    self._client.close()
+                holder = self.attach()
+
+    def beat(self) -> None:
+        self._again(lambda holder: holder.beat())
+
+    def take(self, after: int, timeout: float) -> list[Entry]:
+        return self._again(lambda holder: holder.take(after, timeout))
+
+    def recall(self, observation: str) -> dict[str, object]:
+        return self._again(lambda holder: holder.recall(observation))
+
+    def progress(self, observation: str) -> dict[str, int]:
+        return self._again(lambda holder: holder.progress(observation))
+
+    def finished(self, observation: str) -> None:
+        self._again(lambda holder: holder.finished(observation))
+
+    def commit(self, commit: Commit) -> None:
+        """Do a step exactly once, whatever happens to the master meanwhile."""
+        sequence = self._again(lambda holder: holder.next_sequence)
+        self._again(lambda holder: holder.commit(commit, sequence))
+
+    def orders(self) -> list[Order]:
+        """The service's observations as they are now."""
+
+        def ask(_: Holder) -> list[Order]:
+            if self._client is None or self.number is None:
+                raise QueuesGoneError("not attached")
+            return listen(self._client, self._service, self.number, 0, 0.0).orders or []
+
+        return self._again(ask)
+
+
+class Ear:
+    """A thread that hears orders and questions while the service's loop is at work.
+
+    ``descriptor`` is an eventfd that can be read when orders have come.
+
+    :param answer: finds a declared attribute: (found, value)
+    """
+
+    def __init__(self, link: Link, service: str, answer: Callable[[str], tuple[bool, str]]) -> None:
+        self._link = link
+        self._service = service
+        self._answer = answer
+        self._orders: deque[list[Order]] = deque()
+        self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        threading.Thread(target=self._hear, name="ear", daemon=True).start()
+
+    def orders(self) -> list[Order] | None:
+        """The newest orders, or None when none came since the last call."""
+        newest = None
+        while self._orders:
+            newest = self._orders.popleft()
+        with contextlib.suppress(BlockingIOError):  # appended, and not written yet
+            os.eventfd_read(self.descriptor)
+        return newest
+
+    def _hear(self) -> None:
+        while True:
+            number = self._link.number
+            try:
+                if number is not None:
+                    self._listen(self._link.connect(), number)
+            except QueuesGoneError:
+                pass  # the loop says so, and brings the link back
+            except FencedError as error:
+                if self._link.number == number:
+                    log.debug("no more questions: %s", error)
+            except QueueError as error:
+                log.error("questions: %s", error)
+            time.sleep(RETRY_SECONDS)
+
+    def _listen(self, client: QueueClient, number: int) -> None:
+        version = 0
+        while True:
+            news: News = listen(client, self._service, number, version, LISTEN_SECONDS)
+            version = news.version
+            if news.orders is not None:
+                self._orders.append(news.orders)
+                os.eventfd_write(self.descriptor, 1)
+            if news.question:
+                client.call("answer", news.question[0], *self._answer(news.question[1]))

@@ -1,0 +1,403 @@
+"""The configuration: defaults, merging, errors with file and line, roles and services."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import hypothesis
+import pytest
+import yaml
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+
+from darc.model import settings
+from darc.model.config import _SECTIONS, Config, ConfigError, Layer, Role, parse_config
+from darc.model.config_layers import expand_hosts
+from darc.model.typed import Range
+from darc.node.configuration import load_config
+from darc.node.files import packaged
+
+DEFAULT = Layer("default.yaml", packaged("conf/default.yaml").read_text())
+ARTS = Layer("arts.yaml", packaged("conf/arts.yaml").read_text())
+
+
+def parse(*texts: str, hostname: str = "host") -> Config:
+    def instruments(name: str) -> Layer:
+        if name != "arts":
+            raise FileNotFoundError(name)
+        return ARTS
+
+    layers = [DEFAULT, *(Layer("my.yaml", text) for text in texts)]
+    return parse_config(
+        layers, home="/home/me", darc_home="/d", hostname=hostname, instruments=instruments
+    )
+
+
+def problems(*texts: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        parse(*texts)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+def test_the_default_is_whole_and_without_warnings() -> None:
+    config = parse()
+    assert config.warnings == ()
+    assert config.master.port == 51000
+    assert config.master.run_dir == "/d/run/host"
+    assert config.amber_clustering.thresh_lofar_override.cb == (0,)
+    assert config.amber_clustering.thresh_iquv.dm_frac_min == 1.2
+    assert config.processor.extractor.rfi_clean_type == "perchannel"
+    assert config.status_website.service_to_name["dada_trigger"] == "IQUV triggering"
+    assert config.lofar_trigger.email_settings.to == ()
+
+
+def test_the_default_holds_every_section_and_nothing_else() -> None:
+    assert list(yaml.safe_load(DEFAULT.text)) == list(_SECTIONS)
+
+
+def test_the_instrument_is_arts() -> None:
+    arts = parse().instrument
+    assert arts.f_low == pytest.approx(1219.60327, abs=1e-5)
+    assert arts.f_high == pytest.approx(1519.60327, abs=1e-5)
+    assert arts.f_centre == pytest.approx(1369.60327, abs=1e-5)
+    assert arts.channel_width == 300 / 1536
+    assert arts.batch_length == pytest.approx(1.024)
+    assert arts.position[2] == 5064922.99755
+
+
+def test_log_files_are_named_by_service_and_host() -> None:
+    config = parse("darc_master: {services_worker_rt: [mine, other]}\nmine: {log_file: /x}")
+    assert config.log_file("amber_listener") == "/d/log/amber_listener.host.log"
+    assert config.log_file("processor_master") == "/d/log/processor.host.log"
+    assert config.log_file("darc_master") == "/d/log/darc_master.host.log"
+    assert config.log_file("mine") == "/x"
+    assert config.log_file("other") == "/d/log/other.host.log"
+
+
+def test_later_layers_are_laid_over_by_key() -> None:
+    config = parse(
+        "amber_clustering: {interval: 2, thresh_iquv: {snr_min: 12}}\nmail:\nprocessor: {}",
+        "amber_clustering:\n  interval: 3\n  thresh_iquv:\n  lofar_trigger_sources: [A, B]",
+    )
+    assert config.amber_clustering.interval == 3.0
+    assert isinstance(config.amber_clustering.interval, float)
+    assert config.amber_clustering.thresh_iquv == settings.IquvThresholds(1.2, 100, 12, 60)
+    assert config.amber_clustering.lofar_trigger_sources == ("A", "B")
+    assert config.mail.port == 25
+
+
+@pytest.mark.parametrize(
+    ("text", "cb"), [("3", (3,)), ("[1, 2]", (1, 2)), ("null", None), ("[]", ())]
+)
+def test_one_value_or_a_list(text: str, cb: tuple[int, ...] | None) -> None:
+    config = parse(f"amber_clustering: {{thresh_lofar_override: {{cb: {text}}}}}")
+    assert config.amber_clustering.thresh_lofar_override.cb == cb
+    mail = parse("processor_master: {email_settings: {to: a@b}}").processor_master.email_settings
+    assert mail.to == ("a@b",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "amber_clustering:\n\n  interval: fast",
+            "my.yaml:3: amber_clustering.interval: 'fast' is not a number; "
+            "allowed: a number from 0.01 to 60",
+        ),
+        (
+            "darc_master:\n  port: 0",
+            "my.yaml:2: darc_master.port: 0 is not allowed; allowed: a whole number "
+            "from 1 to 65535",
+        ),
+        ("mail: {port: 65536}", "my.yaml:1: mail.port: 65536 is not allowed"),
+        ("mail: {port: 25.0}", "my.yaml:1: mail.port: 25.0 is not a whole number"),
+        ("mail: {port: true}", "my.yaml:1: mail.port: true is not a whole number"),
+        ("mail: {port: null}", "my.yaml:1: mail.port: null is not a whole number"),
+        ("mail: {host: 3}", "my.yaml:1: mail.host: 3 is not a text"),
+        ("mail: {host: ''}", "my.yaml:1: mail.host: '' is not allowed"),
+        ("mail: {sender: [a]}", "my.yaml:1: mail.sender: a list of 1 is not a text"),
+        ("mail: 3", "my.yaml:1: mail: 3 is not a mapping"),
+        ("processor: {interval: .inf}", "processor.interval: inf is not a number"),
+        ("processor: {interval: .nan}", "processor.interval: nan is not a number"),
+        ("processor: {interval: yes}", "processor.interval: true is not a number"),
+        ("lofar_trigger: {test: 1}", "lofar_trigger.test: 1 is not true or false"),
+        ("darc_master: {mode: fast}", "allowed: one of real-time, offline, mixed"),
+        ("processor:\n extractor:\n  ndm: x", "my.yaml:3: processor.extractor.ndm: 'x'"),
+        ("processor: {clustering: 1}", "processor.clustering: 1 is not a mapping"),
+        (
+            "amber_clustering: {thresh_lofar_override:\n {cb: [0,\n -1]}}",
+            "my.yaml:3: amber_clustering.thresh_lofar_override.cb: -1 is not allowed",
+        ),
+        ("instrument: {position: [1, 2]}", "instrument.position: a list of 2 is not a list"),
+        ("instrument: {base: gmrt}", "my.yaml:1: instrument.base: 'gmrt' cannot be read"),
+        ("instrument: {base: 3}", "my.yaml:1: instrument.base: 3 is not a name"),
+        (
+            "amber_clustering:\n  sb_filter_period_min: 15",
+            "amber_clustering.sb_filter_period_max: 15.0 is not above sb_filter_period_min",
+        ),
+        (
+            "processor: {clustering: {\nsb_filter_period_max: 3}}",
+            "my.yaml:2: processor.clustering.sb_filter_period_max: 3.0 is not above",
+        ),
+        ("dada_trigger: {min_window_size: 0}", "dada_trigger.min_window_size: 0 is not allowed"),
+        (
+            "control: {allow_unsigned_from: [10.0.0.0/8,\n arts001]}",
+            "my.yaml:2: control.allow_unsigned_from: 'arts001' is not an address",
+        ),
+        ("cluster: {workers: [a]}", "cluster.master: null with workers"),
+        (
+            "cluster: {master: a, workers:\n ['b', 'c[2-1]']}",
+            "my.yaml:2: cluster.workers: 'c[2-1]'",
+        ),
+        ("cluster: {master: a, workers: [b, b]}", "cluster.workers: b is given twice"),
+        ("cluster: {master: a, workers: ['a']}", "cluster.workers: a is given twice"),
+        ("cluster: {master: 'a[1-2]'}", "cluster.master: 'a[1-2]' is not one host"),
+        ("cluster: {master: 'a b'}", "cluster.master: 'a b' is not a host name"),
+        ("mail:\n  port: 1\n  port: 2", "my.yaml:3: port: given twice, first in line 2"),
+        ("mail:\n  port: [1", "my.yaml:2: not valid YAML"),
+        ("mail:\n  host: a\x00b", "my.yaml:2: not valid YAML"),
+        ("mail: !!python/object:os.x {}", "my.yaml:1: the tag"),
+        ("mail: {host: !secret x}", "my.yaml:1: the tag !secret is not allowed"),
+        ("mail: &a {x: *a}", "my.yaml:1: an alias inside what it stands for"),
+        ("? [a]\n: 1", "my.yaml:1: a key must be a single word"),
+        ("- a\n- b", "my.yaml:1: a list of 2 is not a mapping"),
+        ("[" * 5000, "my.yaml: nested too deeply"),
+    ],
+)
+def test_an_error_names_file_line_and_what_is_allowed(text: str, message: str) -> None:
+    found = problems(text)
+    assert any(message in problem for problem in found), found
+
+
+def test_all_errors_are_named_at_once() -> None:
+    found = problems(
+        "mail: {port: x}\nprocessor: {interval: -1, classifier: {ndm: 0}}\n"
+        "mail2: {}\namber_listener:\n  start_timeout: a\n  start_timeout: 3"
+    )
+    assert len(found) == 5
+
+
+def test_an_instrument_without_its_base_is_one_error() -> None:
+    assert len(problems("instrument: {base: gmrt}")) == 1
+
+
+def test_keys_over_the_instrument_win_over_its_base() -> None:
+    assert parse("instrument: {n_tabs: 9}").instrument.n_tabs == 9
+    assert parse("instrument: {n_tabs: 9}").instrument.n_sbs == 71
+
+
+def test_placeholders() -> None:
+    config = parse(
+        "cluster: {python: '{home}/{hostname}{x}'}\nprocessor: {result_dir: '{darc_home}'}"
+    )
+    assert config.cluster.python == "/home/me/host{x}"
+    assert config.processor.result_dir == "/d"
+
+
+def test_numbers_with_exponents_are_numbers() -> None:
+    assert parse("processor: {interval: 1e-1}").processor.interval == 0.1
+
+
+def test_unknown_keys_are_warnings_with_the_nearest_name() -> None:
+    config = parse(
+        "amber_clusterin: {}\nprocessor:\n  num_extractors: 3\n  server_auth: hush\n"
+        "  plot_script: x\n  extractor: {zzz: 1}\ndarc_master: {master_commands: [a]}"
+    )
+    assert config.warnings == (
+        "my.yaml:7: darc_master.master_commands: no longer used",
+        "my.yaml:3: processor.num_extractors: unknown, ignored; did you mean num_extractor?",
+        "my.yaml:4: processor.server_auth: no longer used: the cluster's secret file takes its "
+        "place",
+        "my.yaml:5: processor.plot_script: no longer used",
+        "my.yaml:6: processor.extractor.zzz: unknown, ignored",
+        "my.yaml:1: amber_clusterin: unknown, ignored; did you mean amber_clustering?",
+    )
+
+
+CLUSTER = "cluster: {master: arts041, workers: ['arts[001-040]']}\n"
+MASTER_MIX = (
+    "offline_processing status_website voevent_generator lofar_trigger processor".split()  # noqa: SIM905
+)
+WORKER_MIX = (
+    "offline_processing amber_listener amber_clustering dada_trigger processor".split()  # noqa: SIM905
+)
+
+
+def test_roles_in_the_cluster() -> None:
+    master = parse(CLUSTER, hostname="arts041")
+    assert (master.role, master.compound_beam) == (Role.MASTER, None)
+    assert list(master.services()) == MASTER_MIX
+    assert master.nodes()[:2] == ("arts041", "arts001")
+    assert len(master.nodes()) == 41
+    assert master.bind_address == "0.0.0.0"
+    assert master.master_host == "localhost"
+    worker = parse(CLUSTER, hostname="arts040")
+    assert (worker.role, worker.compound_beam) == (Role.WORKER, 39)
+    assert list(worker.services()) == WORKER_MIX
+    assert worker.master_host == "arts041"
+    assert parse(CLUSTER + "control: {bind: 10.0.0.1}").bind_address == "10.0.0.1"
+
+
+def test_a_host_that_is_in_no_cluster_runs_the_services_of_both() -> None:
+    for config in (parse(), parse(CLUSTER)):
+        assert config.role is Role.STANDALONE
+        assert config.nodes() == ("host",)
+        assert list(config.services()) == MASTER_MIX + WORKER_MIX[1:4]
+        assert config.bind_address == "127.0.0.1"
+        assert config.compound_beam is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "master", "worker"),
+    [
+        ("real-time", MASTER_MIX[1:], WORKER_MIX[1:]),
+        ("offline", ["offline_processing", "status_website"], ["offline_processing"]),
+        ("mixed", MASTER_MIX, WORKER_MIX),
+    ],
+)
+def test_services_by_mode(mode: str, master: list[str], worker: list[str]) -> None:
+    text = CLUSTER + f"darc_master: {{mode: {mode}}}"
+    assert list(parse(text, hostname="arts041").services()) == master
+    assert list(parse(text, hostname="arts001").services()) == worker
+
+
+def test_host_ranges() -> None:
+    assert expand_hosts(["a[08-10]", "b", "c[1,3-4].x"]) == (
+        *("a08", "a09", "a10", "b", "c1.x", "c3.x", "c4.x"),
+    )
+    with pytest.raises(ValueError, match="more than"):
+        expand_hosts(["a[0-99999999999]"])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Further:
+    level: Annotated[float, Range(0, 1)]
+    name: str = "x"
+
+
+def test_the_block_of_a_further_service() -> None:
+    head = "darc_master: {services_worker_mix: [mine]}\n"
+    config = parse(head + "mine: {level: 1, name: '{hostname}'}")
+    assert config.warnings == ()
+    assert config.block("mine", Further) == Further(1.0, "host")
+    assert config.block("processor", settings.ProcessorSettings) is config.processor
+    with pytest.raises(TypeError):
+        config.block("processor", Further)
+    for text, message in (
+        ("mine: {level: 2}", "my.yaml:2: mine.level: 2 is not allowed; allowed: a number from 0"),
+        ("mine: {}", "my.yaml:2: mine.level: missing"),
+        ("mine:", "my.yaml:2: mine.level: missing"),
+        ("", "the configuration: mine.level: missing"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            parse(head + text).block("mine", Further)
+
+
+def test_unknown_keys_of_a_further_service_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    config = parse("darc_master: {services_worker_mix: [mine]}\nmine: {level: 1, nam: y}")
+    config.block("mine", Further)
+    assert "my.yaml:2: mine.nam: unknown, ignored; did you mean name?" in caplog.text
+
+
+def test_a_section_of_no_service_is_unknown() -> None:
+    assert "mine" not in parse("mine: {a: 1}").further
+
+
+_words = st.text("ab[]{}:-,1 \n", max_size=6)
+_leaves = st.none() | st.booleans() | st.integers() | st.floats() | _words
+_keys = st.sampled_from(["interval", "port", "workers", "thresh_iquv", "cb", "to", "base"])
+_trees = st.recursive(
+    _leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys | _words, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _outcome(text: str) -> tuple[str, ...]:
+    try:
+        return parse(text).warnings
+    except ConfigError as error:
+        return error.problems
+
+
+# Each example parses the whole default.
+@hypothesis.settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.dictionaries(st.sampled_from(sorted(_SECTIONS)), _trees, max_size=3))
+def test_any_yaml_is_taken_or_refused(tree: dict[str, object]) -> None:
+    for message in _outcome(yaml.safe_dump(tree)):
+        assert message.startswith(("my.yaml:", "default.yaml:"))
+
+
+@hypothesis.settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.text())
+def test_any_text_is_taken_or_refused(text: str) -> None:
+    for message in _outcome(text):
+        assert message.startswith("my.yaml:")
+
+
+class TestFiles:
+    """The files of a node and the environment."""
+
+    @pytest.fixture(autouse=True)
+    def _home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DARC_HOME", str(tmp_path))
+        monkeypatch.setenv("DARC_HOSTNAME", "arts002")
+        monkeypatch.delenv("DARC_CONFIG", raising=False)
+
+    def test_the_file_in_the_home_need_not_exist(self, tmp_path: Path) -> None:
+        assert load_config().hostname == "arts002"
+        (tmp_path / "config.yaml").write_text("mail: {port: 26}")
+        assert load_config().mail.port == 26
+        assert load_config().darc_home == str(tmp_path)
+
+    def test_the_example_of_the_cluster(self) -> None:
+        config = load_config(packaged("conf/arts_cluster.yaml"))
+        assert (config.role, config.compound_beam) == (Role.WORKER, 1)
+
+    def test_a_named_file_must_exist(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(FileNotFoundError):
+            load_config(tmp_path / "none.yaml")
+        monkeypatch.setenv("DARC_CONFIG", str(tmp_path / "other.yaml"))
+        with pytest.raises(FileNotFoundError):
+            load_config()
+        (tmp_path / "other.yaml").write_text("mail: {port: 27}")
+        assert load_config().mail.port == 27
+
+    def test_errors_name_the_whole_path(self, tmp_path: Path) -> None:
+        file = tmp_path / "config.yaml"
+        file.write_text("mail: {port: x}")
+        with pytest.raises(ConfigError, match=f"^{file}:1: mail.port: 'x'"):
+            load_config()
+        file.write_bytes(b"mail: \xff")
+        with pytest.raises(ConfigError, match="not UTF-8"):
+            load_config()
+
+    def test_another_instrument_by_path(self, tmp_path: Path) -> None:
+        mine = tmp_path / "mine.yaml"
+        mine.write_text(ARTS.text.replace("n_tabs: 12", "n_tabs: 1"))
+        (tmp_path / "config.yaml").write_text("instrument: {base: '{darc_home}/mine.yaml'}")
+        assert load_config().instrument.n_tabs == 1
+        for name in ("mine.yaml", "../conf/arts", "none"):
+            (tmp_path / "config.yaml").write_text(f"instrument: {{base: {name}}}")
+            with pytest.raises(ConfigError, match="cannot be read"):
+                load_config()
+
+    def test_packaged_files(self) -> None:
+        assert packaged("conf/arts.yaml").is_file()
+        assert packaged("supervisor").is_dir()
+        with pytest.raises(FileNotFoundError, match="looked for"):
+            packaged("conf/none.yaml")
+
+
+def test_settings_need_the_standard_library_only() -> None:
+    code = (
+        "import sys, darc.model.settings, darc.node.files;"
+        "assert not {'yaml', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ})

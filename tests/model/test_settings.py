@@ -1,0 +1,116 @@
+"""Typed objects from plain values: the rules that settings and observations share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from darc.model import settings
+from darc.model.config import _SECTIONS
+from darc.model.typed import (
+    NotEmpty,
+    OneOf,
+    OneOrMore,
+    Range,
+    describe,
+    field_types,
+    from_plain,
+    to_plain,
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Inner:
+    ratio: Annotated[float, Range(0, 1)]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outer:
+    inner: Inner
+    many: tuple[Inner, ...]
+    pair: tuple[int, str]
+    names: Mapping[str, int]
+    some: Annotated[tuple[int, ...], OneOrMore()] | None
+    flag: bool = False
+
+
+OUTER = Outer(Inner(0.5), (Inner(0.0), Inner(1.0)), (1, "a"), {"x": 1}, (3,), True)
+
+
+def test_there_and_back() -> None:
+    assert from_plain(Outer, to_plain(OUTER), "o") == OUTER
+
+
+def test_a_default_stands_for_what_is_missing() -> None:
+    plain = to_plain(OUTER)
+    del plain["flag"]
+    assert from_plain(Outer, plain, "o").flag is False
+
+
+@pytest.mark.parametrize(
+    ("hint", "text"),
+    [
+        (Annotated[float, Range(0.01, 60)], "a number from 0.01 to 60"),
+        (Annotated[int, Range(1)], "a whole number of at least 1"),
+        (Annotated[str, OneOf("a", "b")], "one of a, b"),
+        (Annotated[str, NotEmpty()], "a text that is not empty"),
+        (Annotated[tuple[int, ...], OneOrMore()], "a list (or one), each a whole number"),
+        (bool | None, "true or false or null"),
+        (Mapping[str, int], "a mapping of names, each to a whole number"),
+        (Inner, "a mapping of ratio"),
+    ],
+)
+def test_what_is_allowed_in_words(hint: object, text: str) -> None:
+    assert describe(hint) == text
+
+
+_plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from([field.name for field in dataclasses.fields(Outer)]), _plain)
+def test_another_value_is_taken_as_it_is_or_refused(name: str, value: object) -> None:
+    try:
+        found = from_plain(Outer, {**to_plain(OUTER), name: value}, "o")
+    except ValueError as error:
+        assert str(error).startswith(f"o: {name}")  # noqa: PT017 - some values are right
+    else:
+        again = to_plain(found)[name]
+        assert again in (value, [value])
+        assert isinstance(again, bool | None) or not isinstance(value, bool)
+
+
+def _dataclasses() -> list[type]:
+    return [getattr(settings, name) for name in settings.__all__]
+
+
+@pytest.mark.parametrize("kind", _dataclasses())
+def test_settings_are_frozen_slotted_and_without_defaults(kind: type) -> None:
+    assert "__slots__" in vars(kind)
+    for field in dataclasses.fields(kind):
+        assert field.default is field.default_factory is dataclasses.MISSING
+        assert describe(field_types(kind)[field.name])
+    item: object = object.__new__(kind)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(item, dataclasses.fields(kind)[0].name, 1)
+
+
+@pytest.mark.parametrize("section", sorted(set(_SECTIONS) - {"instrument"}))
+def test_every_number_has_a_range(section: str) -> None:
+    def check(kind: type) -> None:
+        for name, hint in field_types(kind).items():
+            if dataclasses.is_dataclass(hint):
+                assert isinstance(hint, type)
+                check(hint)
+            elif hint in (int, float):
+                pytest.fail(f"{kind.__name__}.{name} has none")
+
+    check(_SECTIONS[section])
