@@ -138,7 +138,7 @@ class Master:
 
     #: What ``get_attr`` without a service may ask.
     ATTRIBUTES = (
-        *("node_id", "log_file", "version", "hostname", "mode", "role", "uptime"),
+        *("node_id", "log_file", "version", "hostname", "mode", "role", "uptime", "stopping"),
         *("observations", "queue_depths", "refused_commands", "refused_queue_connections"),
     )
 
@@ -156,6 +156,11 @@ class Master:
     @property
     def hostname(self) -> str:
         return self.config.hostname
+
+    @property
+    def stopping(self) -> bool:
+        """The node is ending."""
+        return self._stopping.is_set()
 
     @property
     def mode(self) -> str:
@@ -246,11 +251,13 @@ class Master:
         self.observations.abort_all()
         try:
             self.services.stop(self.services.names)
+            # supervisord ends one group a second: leave it this process alone
+            for name in self._supervisor.processes():
+                if name != render.MASTER:
+                    self._supervisor.remove(name)
             self._supervisor.shut_down()
         except SupervisorError as error:
             log.error("%s; darc_kill_all ends what is left", error)
-        # supervisord ends this process, too
-        threading.Event().wait(self.config.master.stop_timeout)
 
     def _start_what_was_wanted(self) -> None:
         """Services of observations that go on, which a new supervisord has not started yet."""

@@ -22,6 +22,8 @@ from darc.node.supervisor import ProcessState, Supervisor, SupervisorError, Supe
 START_SECONDS = 15.0
 LOCK_SECONDS = 30.0
 LOG_LINES = 15
+# What a stop may take beyond stop_timeout.
+STOP_SECONDS = 3.0
 
 
 def supervisor_of(config: Config) -> Supervisor:
@@ -38,6 +40,7 @@ def start_master(config: Config, say: Callable[[str], None]) -> None:
         _make_directory(directory)
     run_dir.chmod(0o700)
     with identity.lock(run_dir / "start.lock", LOCK_SECONDS):
+        _wait_for_stopping(config, say)
         if _answers(config):
             say(f"DARC master is already running ({_where()})")
             return
@@ -156,19 +159,30 @@ def _check_port(config: Config) -> None:
             ) from error
 
 
+def _wait_for_stopping(config: Config, say: Callable[[str], None]) -> None:
+    """A node that is about to end is not one that runs."""
+    if _attribute("stopping") == "True":
+        say("waiting for the end of the node that is being stopped")
+        wait_until(lambda: not is_running(config), config.master.stop_timeout + STOP_SECONDS)
+
+
 def _answers(config: Config) -> bool:
     """This host's node answers on its command port."""
-    endpoint = read_endpoint()
     node = identity.read_identity(Path(config.master.run_dir))
-    if endpoint is None or node is None:
-        return False
+    return node is not None and _attribute("node_id") == node.node_id
+
+
+def _attribute(name: str) -> str | None:
+    """An attribute of the master that the endpoint file names; None when it does not answer."""
+    endpoint = read_endpoint()
+    if endpoint is None:
+        return None
+    request = {"command": f"get_attr {name}"}
     try:
-        reply = exchange_messages(
-            endpoint.host, endpoint.port, {"command": "get_attr node_id"}, 2.0, None
-        )
+        reply = exchange_messages(endpoint.host, endpoint.port, request, 2.0, None)
     except (OSError, ValueError):
-        return False
-    return str(reply.get("message")) == f"DARCMaster.node_id = {node.node_id}"
+        return None
+    return str(reply.get("message")).removeprefix(f"DARCMaster.{name} = ")
 
 
 def _where() -> str:
@@ -213,7 +227,7 @@ def wait_for_stop(config: Config) -> None:
     node = identity.read_identity(run_dir)
     if node is None:
         return
-    patience = config.master.stop_timeout + 3.0
+    patience = config.master.stop_timeout + STOP_SECONDS
     if not wait_until(lambda: not of_node(node.node_id), patience):
         names = ", ".join(f"{process.pid}" for process in of_node(node.node_id))
         raise NodeError(

@@ -197,7 +197,7 @@ class QueueServer(_Server):  # type: ignore[misc]
             try:
                 conn.send(self._answer(session, request))
             except OSError as error:
-                log.info("queue client went before its answer: %s", error)
+                log.debug("queue client went before its answer: %s", error)
                 return
 
     def _answer(self, session: Session, request: Any) -> tuple[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,6 +67,36 @@ def ask_node(host: str, port: int | None, timeout: float, titles: Mapping[str, s
     return NodeStatus(host, tuple(services))
 
 
+class Round:
+    """All nodes being asked at the same time.
+
+    In threads that do not keep the process from ending: one that gets no answer lives on for its
+    whole timeout.
+    """
+
+    def __init__(self, hosts: Sequence[str], ask_one: Callable[[str], NodeStatus]) -> None:
+        self._hosts = hosts
+        self._answers: dict[str, NodeStatus] = {}
+        self._changed = threading.Condition()
+        self._ask_one = ask_one
+        for host in hosts:
+            threading.Thread(target=self._ask, args=(host,), daemon=True).start()
+
+    def _ask(self, host: str) -> None:
+        answer = self._ask_one(host)
+        with self._changed:
+            self._answers[host] = answer
+            self._changed.notify_all()
+
+    def answers(self, timeout: float) -> list[NodeStatus] | None:
+        """What they said, in the order of the hosts; None when some are still being asked."""
+        with self._changed:
+            complete = self._changed.wait_for(
+                lambda: len(self._answers) == len(self._hosts), timeout
+            )
+            return [self._answers[host] for host in self._hosts] if complete else None
+
+
 class StatusWebsite(Service[StatusWebsiteSettings]):
     """Keeps the status page up to date."""
 
@@ -84,9 +114,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
         # Whatever a host name or an error text holds is shown, and never markup.
         environment = jinja2.Environment(loader=loader, autoescape=True)
         self._template = environment.get_template("status.html")
-        # Nodes that do not answer hold a thread each for the whole timeout.
-        self._pool = ThreadPoolExecutor(len(self._hosts))
-        self._asking: list[Future[NodeStatus]] = []
+        self._round: Round | None = None
 
     def _ask(self, host: str) -> NodeStatus:
         if host == self.config.hostname:
@@ -99,16 +127,15 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
 
     def idle(self) -> None:
         """Ask, and write once all have answered; the loop beats on meanwhile."""
-        if not self._asking:
+        if self._round is None:
             if time.monotonic() < self._next_update:
                 return
             self._next_update = time.monotonic() + self.settings.interval
-            self._asking = [self._pool.submit(self._ask, host) for host in self._hosts]
-            wait(self._asking, LOOP_SECONDS)
-        if not all(future.done() for future in self._asking):
+            self._round = Round(self._hosts, self._ask)
+        nodes = self._round.answers(LOOP_SECONDS)
+        if nodes is None:
             return
-        nodes = [future.result() for future in self._asking]
-        self._asking = []
+        self._round = None
         try:
             self._write(self._render(nodes))
         except OSError as error:
