@@ -267,12 +267,12 @@ def test_within_has_both_ends():
 
 
 def slow_period(candidates: Records, at: np.void, n_beams: int) -> int:
-    """The period of step 6, in exact decimals."""
-    best = [Fraction(0)] * n_beams
+    """The period of step 6, in whole numbers: S/N have up to four decimals here."""
+    best = [0] * n_beams
     for candidate in candidates:
         if candidate["time"] == at["time"] and abs(candidate["dm"] - at["dm"]) <= 20:
             beam = candidate["beam"]
-            best[beam] = max(best[beam], Fraction(str(candidate["snr"])))
+            best[beam] = max(best[beam], round(candidate["snr"] * 10_000))
     correlation = {
         lag: sum(best[i] * best[i + lag] for i in range(n_beams - lag)) for lag in range(2, n_beams)
     }
