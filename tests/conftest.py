@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from nodes import Node, left_of_run, node  # noqa: E402
+from nodes import Node, left_of_run, node
 
 _RUN = uuid.uuid4().hex
 
@@ -61,7 +61,7 @@ def shared_data() -> Path:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A process of a test's node that outlives the tests is a defect: of the tests, or of the stop."""
+    """A process of a node that outlives the tests is a defect, of the tests or of the stop."""
     left = left_of_run(_RUN)
     for process in left:
         print(f"left running by the tests: {process}", file=sys.__stderr__)
