@@ -289,7 +289,8 @@ def _records(
         with np.errstate(over="ignore", invalid="ignore"):  # absurd numbers agree with nothing
             exact = batch * batch_length_s + sample * records["downsampling"] * tsamp
             agrees = np.abs(exact - printed) <= _last_digit(printed)
-        records["time"] = np.where(agrees, exact, printed)
+        # To the nanosecond: the same moment is the same number, whatever its integration step.
+        records["time"] = np.where(agrees, np.round(exact, 9), printed)
     return records
 
 

@@ -26,8 +26,8 @@ def test_the_packaged_list() -> None:
 
 
 def test_an_alias_of_an_alias_and_a_list_of_parts() -> None:
-    sources = parse_source_list("frbs: {A: 3}\naliases: {b: A, c: b}\npulsars:", "x")
-    assert sources.lookup("c") == Source("A", "frb", 3.0, None)
+    sources = parse_source_list("frbs: {A: 3}\naliases: {b: A, c: b, d: c}\npulsars:", "x")
+    assert sources.lookup("c") == sources.lookup("d") == Source("A", "frb", 3.0, None)
     assert sources.with_position() == ()
     assert parse_source_list("", "x").lookup("c") is None
     assert parse_source_list("pulsar: {}", "x").warnings == ("x:1: pulsar: unknown, ignored",)
