@@ -6,6 +6,7 @@ Nothing here reads YAML or imports more than it must: an operator types it many 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import socket
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from darc import __version__
-from darc.node.endpoint import DEFAULT_PORT, read_endpoint
+from darc.node.endpoint import DEFAULT_PORT, endpoint_file, read_endpoint
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 COMMANDS = {
@@ -46,17 +47,19 @@ def exchange_messages(
     :param timeout: s for the whole exchange
     :param secret: file of the secret, for when the master wants the request signed
     :raises OSError: no connection, or no answer in time
-    :raises ValueError: the answer is not one of a DARC master
+    :raises ValueError: the answer is not one of a DARC master, or there is no secret to sign with
     """
     deadline = time.monotonic() + timeout
-    line = json.dumps(request).encode() + b"\n"
+    # The first key tells the dialect, wherever the line is cut on its way.
+    line = json.dumps({"protocol": 1, **request}).encode() + b"\n"
     with socket.create_connection((host, port), timeout=timeout) as connection:
-        connection.sendall(line)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(line)  # one that is refused half-way is told why
         answer = _read_line(connection, deadline)
         challenge = answer.get("challenge")
         if challenge is not None:
             if secret is None:
-                return {"status": "Error", "message": {"error": "no secret to sign with"}}
+                raise ValueError("no secret to sign the command with")
             connection.sendall(_signature(secret, challenge, line))
             answer = _read_line(connection, deadline)
     return answer
@@ -64,9 +67,12 @@ def exchange_messages(
 
 def _signature(secret: Path, challenge: str, line: bytes) -> bytes:
     # Only changes are signed; questions need not wait for this import.
-    from darc.node.secret import read_secret, sign  # noqa: PLC0415
+    from darc.node.secret import SecretError, read_secret, sign  # noqa: PLC0415
 
-    signature = sign(read_secret(secret), challenge, line)
+    try:
+        signature = sign(read_secret(secret), challenge, line)
+    except SecretError as error:
+        raise ValueError(f"the command has to be signed, and cannot be: {error}") from error
     return json.dumps({"signature": signature}).encode() + b"\n"
 
 
@@ -78,6 +84,8 @@ def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:
         if not part:
             break
         data += part
+    if not data:
+        raise ConnectionError("it closed the connection without an answer")
     try:
         answer = json.loads(data)
     except ValueError as error:
@@ -127,7 +135,8 @@ def ask(
         request["payload"] = payload
     try:
         endpoint = read_endpoint()
-        secret = Path(endpoint.secret) if endpoint else None
+        # Where a stopped node with the default run_dir keeps it.
+        secret = Path(endpoint.secret) if endpoint else endpoint_file().with_name("secret")
         if endpoint and host in LOCAL and port is None:
             host = endpoint.host
         port = port or (endpoint.port if endpoint else DEFAULT_PORT)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,6 +49,7 @@ class Vocabulary:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._subject = threading.local()  # the observation that a thread's request is about
         self._commands: dict[str, Callable[[Request], Reply]] = {
             "status": self._status,
             "start": self._start,
@@ -65,21 +67,22 @@ class Vocabulary:
             for command in ("status", "enable", "disable"):
                 self._commands[f"{system.prefix}_{command}"] = self._switch
 
-    @staticmethod
-    def changes(request: Request) -> bool:
+    def changes(self, request: Request) -> bool:
         """Whether a request changes something, and so has to be signed."""
-        return request.command not in QUESTIONS
+        return request.command in self._commands and request.command not in QUESTIONS
 
     def answer(self, request: Request) -> Reply:
         """Do a request; whatever goes wrong becomes an error that says so."""
         began = time.monotonic()
+        self._subject.task_id = ""
         reply = self._answer(request)
         if self.changes(request):
-            log.info(
-                "%s %s: %s in %.2f s: %s",
-                *(request.command, request.service, reply.status),
-                *(time.monotonic() - began, reply.message),
-            )
+            with about(self._subject.task_id):
+                log.info(
+                    "%s %s: %s in %.2f s: %s",
+                    *(request.command, request.service, reply.status),
+                    *(time.monotonic() - began, reply.message),
+                )
         return reply
 
     def _answer(self, request: Request) -> Reply:
@@ -123,13 +126,13 @@ class Vocabulary:
         if not request.service:
             return Reply.error("No service specified")
         replies = self._node.services.start(self._names(request))
-        return _unless_failed(replies, replies.values())
+        return _unless_failed(replies, list(replies.values()))
 
     def _stop(self, request: Request) -> Reply:
         if not request.service:
             return Reply.error("No service specified")
         replies = self._node.services.stop(self._names(request))
-        return _unless_failed(replies, replies.values())
+        return _unless_failed(replies, list(replies.values()))
 
     def _restart(self, request: Request) -> Reply:
         if not request.service:
@@ -168,6 +171,8 @@ class Vocabulary:
         ):
             return Reply.failed(f"{system.title} service is not running")
         answer = self._node.services.attributes([service], "send_events")[service]
+        if not answer.startswith("{"):
+            return Reply.failed(answer)
         enabled = answer.endswith(": True}")
         if action == "status":
             return Reply.success(f"{system.what} is {_able(enabled)}")
@@ -185,7 +190,9 @@ class Vocabulary:
             return Reply.error("Payload missing")
         path = Path(request.payload)
         try:
-            return read_observation(path, self._node.config.instrument)
+            observation = read_observation(path, self._node.config.instrument)
+            self._subject.task_id = observation.task_id
+            return observation
         except FileNotFoundError:
             return Reply.failed("Failed: config file not found")
         except UnknownConfigType:
@@ -215,7 +222,7 @@ class Vocabulary:
                 return Reply.error(f"{one} takes no part in observations")
             taking_part = [one]
         not_stopped = ("offline_processing",) if node.config.master.mode == "mixed" else ()
-        run = Run(observation, tuple(taking_part), not_stopped=not_stopped)
+        run = Run(observation, tuple(taking_part), not_stopped=not_stopped, partial=bool(one))
         if not node.observations.add(run):
             return Reply.error(f"Observation {observation.task_id} is running already")
         self._keep_copy(observation)
@@ -251,7 +258,9 @@ class Vocabulary:
             return observation
         one = request.service if request.service not in ("", "all") else ""
         services = (one,) if one else ()
-        if not self._node.observations.end(observation.task_id, state, services):
+        with about(observation.task_id):
+            ended = self._node.observations.end(observation.task_id, state, services)
+        if not ended:
             return Reply.warning(f"Observation {observation.task_id} is not running")
         if one:
             return Reply.warning(f"{done} for {one} only")
@@ -301,5 +310,7 @@ def _able(enabled: bool) -> str:
     return "enabled" if enabled else "disabled"
 
 
-def _unless_failed(message: dict[str, Any], outcomes: Any) -> Reply:
-    return Reply("Error" if "failed" in outcomes else "Success", message)
+def _unless_failed(message: dict[str, Any], outcomes: Collection[str]) -> Reply:
+    if "failed" in outcomes:
+        return Reply("Error", message)
+    return Reply("Warning" if "starting" in outcomes else "Success", message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -16,8 +18,12 @@ from darc.master.port import CommandPort
 from darc.master.services import Services
 from darc.model.config import Config, ConfigError
 from darc.node import identity, render
-from darc.node.configuration import load_config
-from darc.node.endpoint import Endpoint, write_endpoint
+from darc.node.configuration import (
+    load_node_config,
+    read_sources,
+    with_run_dir,
+)
+from darc.node.endpoint import Endpoint, reached_at, remove_endpoint, write_endpoint
 from darc.node.log import set_up_logging
 from darc.node.process_end import end_on_sigterm, end_with_supervisord
 from darc.node.secret import read_secret
@@ -38,6 +44,8 @@ class Master:
 
     def __init__(self, config: Config, node: identity.Identity) -> None:
         self.config = config
+        self._fixed = _fixed(config)
+        self._reloading = threading.Lock()
         self.node_id = node.node_id
         self.started = time.time()
         run_dir = Path(config.master.run_dir)
@@ -88,10 +96,9 @@ class Master:
         self._queue_server.start()
         self.observations.start_thread()
         self._start_what_was_wanted()
-        loopback = "127.0.0.1" if self.config.bind_address == "0.0.0.0" else ""
         write_endpoint(
             Endpoint(
-                loopback or self.config.bind_address,
+                reached_at(self.config.bind_address),
                 self.config.master.port,
                 str(self._run_dir),
                 self.node_id,
@@ -194,19 +201,21 @@ class Master:
         :raises ConfigError: it is broken; nothing has changed
         :raises SupervisorError: supervisord refuses the sections
         """
-        config = load_config()
-        files = render.render(config)
+        with self._reloading:
+            sources = read_sources()
+            notes = self._apply(sources.parse())
+            sources.keep()
+            return notes
+
+    def _apply(self, config: Config) -> list[str]:
         notes = [f"warning: {warning}" for warning in config.warnings]
-        for what, before, after in (
-            ("darc_master.port", self.config.master.port, config.master.port),
-            ("darc_master.run_dir", self.config.master.run_dir, config.master.run_dir),
-            ("control.bind", self.config.bind_address, config.bind_address),
-        ):
-            if before != after:
+        for what, after in _fixed(config).items():
+            if self._fixed[what] != after:
                 notes.append(f"{what} changes with a restart of the node")
-        if config.master.run_dir == self.config.master.run_dir:
-            render.write(files)
-            notes += self._apply_sections()
+        config = with_run_dir(config, str(self._run_dir))
+        files = render.render(config)
+        render.write(files)
+        notes += self._apply_sections()
         self.config = config
         self.services = self._make_services(config)
         self.observations.setup_time = config.master.setup_time
@@ -221,25 +230,23 @@ class Master:
         states = self._supervisor.processes()
         if render.MASTER in changes.changed:
             notes.append("the master's section changes with a restart of the node")
-        for name in (*changes.removed, *changes.changed):
-            if name == render.MASTER:
-                continue
-            if states[name].state.alive:
-                self.services.stop([name])
+        changed = [name for name in changes.changed if name != render.MASTER]
+        ending = [*changes.removed, *changed]
+        restarted = [name for name in changed if not states[name].state.ended]
+        self.services.stop([name for name in ending if not states[name].state.ended])
+        for name in ending:
             self._supervisor.remove(name)
-        for name in (*changes.added, *changes.changed):
-            if name == render.MASTER:
-                continue
+        for name in (*changes.added, *changed):
             self._supervisor.add(name)
-            if name in changes.changed and states[name].state.alive:
-                self._supervisor.start(name)
+        for name in restarted:
+            self._supervisor.start(name)
         for word, names in (
             ("added", changes.added),
             ("removed", changes.removed),
-            ("restarted", [name for name in changes.changed if name != render.MASTER]),
+            ("restarted", restarted),
         ):
             if names:
-                notes.append(f"{word}: {', '.join(names)}")
+                notes.append(f"{word}: {', '.join(sorted(names))}")
         return notes
 
     def stop(self) -> None:
@@ -250,11 +257,14 @@ class Master:
         log.info("stopping all services, then supervisord")
         self.observations.abort_all()
         try:
-            self.services.stop(self.services.names)
+            # all that supervisord knows, a service that an operator added by hand too
+            names = [name for name in self._supervisor.processes() if name != render.MASTER]
+            self.services.stop(names)
             # supervisord ends one group a second: leave it this process alone
-            for name in self._supervisor.processes():
-                if name != render.MASTER:
+            for name in names:
+                with contextlib.suppress(SupervisorError):  # it runs still: supervisord's to end
                     self._supervisor.remove(name)
+            remove_endpoint()
             self._supervisor.shut_down()
         except SupervisorError as error:
             log.error("%s; darc_kill_all ends what is left", error)
@@ -263,13 +273,33 @@ class Master:
         """Services of observations that go on, which a new supervisord has not started yet."""
 
 
+def _fixed(config: Config) -> dict[str, object]:
+    """What does not change while a node runs."""
+    return {
+        "darc_master.port": config.master.port,
+        "darc_master.run_dir": config.master.run_dir,
+        "control.bind": config.bind_address,
+        "darc_master.socket_timeout": config.master.socket_timeout,
+        "control.max_connections": config.control.max_connections,
+    }
+
+
 def main() -> None:
     """Run the master: what supervisord starts."""
+    parser = argparse.ArgumentParser(
+        prog="darc_service",
+        description="The master service itself, which supervisord runs; people use"
+        " darc_start_master.",
+    )
+    parser.add_argument("--config", metavar="FILE", help="the node's configuration file")
+    path = parser.parse_args().config
+    if path:
+        os.environ["DARC_CONFIG"] = str(Path(path).absolute())
     set_up_logging("darc_master")
     end_on_sigterm()
     end_with_supervisord()
     try:
-        config = load_config()
+        config = load_node_config(keep=True)
     except (ConfigError, OSError) as error:
         log.critical("cannot start: %s", error)
         sys.exit(1)

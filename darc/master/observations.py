@@ -45,6 +45,8 @@ class Run:
 
     :param services: those that take part
     :param not_stopped: those of them that a stop does not concern
+    :param partial: some services only, by an operator's wish: it leaves the queues alone
+    :param stopped: services that were stopped before the others
     :param ended_at: Unix time of stop or abort
     """
 
@@ -52,6 +54,8 @@ class Run:
     services: tuple[str, ...]
     state: State = State.PENDING
     not_stopped: tuple[str, ...] = ()
+    partial: bool = False
+    stopped: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
     ended_at: float | None = None
 
@@ -62,6 +66,8 @@ class Run:
         state = _ORDERS[self.state]
         if state is OrderState.STOPPED and service in self.not_stopped:
             state = OrderState.RUNNING
+        if state is OrderState.RUNNING and service in self.stopped:
+            state = OrderState.STOPPED
         return Order(self.observation.to_plain(), state)
 
     def to_plain(self) -> dict[str, Any]:
@@ -70,6 +76,8 @@ class Run:
             "services": list(self.services),
             "state": str(self.state),
             "not_stopped": list(self.not_stopped),
+            "partial": self.partial,
+            "stopped": sorted(self.stopped),
             "finished": sorted(self.finished),
             "ended_at": self.ended_at,
         }
@@ -81,6 +89,8 @@ class Run:
             tuple(plain["services"]),
             State(plain["state"]),
             tuple(plain["not_stopped"]),
+            plain["partial"],
+            set(plain["stopped"]),
             set(plain["finished"]),
             plain["ended_at"],
         )
@@ -127,14 +137,18 @@ class Observations:
                 log.error("%s: not an observation, set aside: %s", path, error)
                 path.replace(path.with_suffix(".damaged"))
                 continue
-            log.info("observation %s goes on: %s", run.observation.task_id, run.state)
+            with about(run.observation.task_id):
+                log.info("observation %s goes on: %s", run.observation.task_id, run.state)
             yield run.observation.task_id, run
 
     def _save(self, run: Run) -> None:
         path = self._directory / f"{run.observation.task_id}.json"
         temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(run.to_plain()))
-        temporary.replace(path)
+        try:
+            temporary.write_text(json.dumps(run.to_plain()))
+            temporary.replace(path)
+        except OSError as error:  # the observation matters more
+            log.error("a master started anew will not know of this: %s", error)
 
     def _tell(self) -> None:
         orders: dict[str, list[Order]] = {}
@@ -182,7 +196,7 @@ class Observations:
             if run is None or run.state is State.ABORTED:
                 return False
             if services:
-                return self._end_for(run, services)
+                return self._end_for(run, state, services)
             if run.state is State.STOPPED and state is State.STOPPED:
                 return False
             if run.state is State.PENDING:
@@ -195,13 +209,24 @@ class Observations:
             self._changed.notify_all()
         return True
 
-    def _end_for(self, run: Run, services: tuple[str, ...]) -> bool:
-        concerned = [name for name in services if name in run.services]
-        run.services = tuple(name for name in run.services if name not in concerned)
+    def _end_for(self, run: Run, state: State, services: tuple[str, ...]) -> bool:
+        concerned = {name for name in services if name in run.services}
+        if state is State.STOPPED and run.state is not State.PENDING:
+            concerned -= run.stopped
+            run.stopped |= concerned
+        else:
+            run.services = tuple(name for name in run.services if name not in concerned)
         self._save(run)
         self._tell()
         self._changed.notify_all()
         return bool(concerned)
+
+    def _call(self, hook: Callable[[Run], None], run: Run) -> None:
+        """What goes wrong in it must not hold up any observation."""
+        try:
+            hook(run)
+        except Exception:
+            log.exception("observation %s goes on", run.observation.task_id)
 
     def finished(self, service: str, task_id: str) -> None:
         """A service has done all it has to do about an observation."""
@@ -211,6 +236,7 @@ class Observations:
                 return
             run.finished.add(service)
             self._save(run)
+            self._tell()  # a process of the service that is started anew has nothing to do
             self._changed.notify_all()
 
     def abort_all(self) -> int:
@@ -253,7 +279,8 @@ class Observations:
             run.state = State.RUNNING
             log.info("observation of %s begins", run.observation.source)
             self._save(run)
-            self._begin(run)
+            if not run.partial:
+                self._call(self._begin, run)
             self._tell()
         elif run.state is State.RUNNING and late and not self._is_past(run):
             log.warning("no stop came %.0f s after the end: stopped", self.end_delay)
@@ -278,10 +305,15 @@ class Observations:
         return set(run.services) <= set(UNHURRIED)
 
     def _remove(self, run: Run, why: str) -> None:
-        del self._runs[run.observation.task_id]
-        (self._directory / f"{run.observation.task_id}.json").unlink(missing_ok=True)
-        log.info("observation %s: %s", run.observation.task_id, why)
-        self._over(run)
+        task_id = run.observation.task_id
+        del self._runs[task_id]
+        with about(task_id):
+            try:
+                (self._directory / f"{task_id}.json").unlink(missing_ok=True)
+            except OSError as error:
+                log.error("a master started anew will take it up again: %s", error)
+            log.info("observation %s: %s", task_id, why)
+            self._call(self._over, run)
 
 
 #: Services that may work on an observation long after its end.

@@ -7,6 +7,7 @@ Older clients send a Python dict literal without a newline and read with one ``r
 from __future__ import annotations
 
 import ast
+import contextlib
 import ipaddress
 import json
 import logging
@@ -21,10 +22,15 @@ from darc.node.secret import make_challenge, signature_holds
 
 log = logging.getLogger(__name__)
 
+# What our own client's lines begin with: they are whole with their line end, not before.
+OURS = b'{"protocol"'
 LEGACY_REPLY_BYTES = 1024
 # A literal is parsed anew after each part of it: keep that cheap.
 LEGACY_MESSAGE_BYTES = 65536
 SIGNATURE_SECONDS = 5.0
+# A client that still sends gets this long to read why it was refused.
+LINGER_SECONDS = 1.0
+LINGER_BYTES = 16 * 2**20
 
 
 class PortError(Exception):
@@ -49,17 +55,31 @@ def parse_message(data: bytes) -> Message | None:
     if text and not text.startswith(b"{"):
         raise PortError("Cannot parse message")
     if data.endswith(b"\n"):
-        try:
-            return Message(_request(json.loads(text)), data, legacy=False)
-        except (ValueError, RecursionError):
-            pass  # a literal may have line ends, too
-    if not text.endswith(b"}"):
-        return None
-    if len(text) > LEGACY_MESSAGE_BYTES:
+        plain = _json(text)
+        if plain is not None:
+            return Message(_request(plain), data, legacy=False)
+        if text.startswith(OURS):
+            raise PortError("Cannot parse message")
+        # a literal may have line ends, too
+    if text.startswith(OURS) or not text.endswith(b"}") or len(text) > LEGACY_MESSAGE_BYTES:
         return None
     try:
-        return Message(_request(ast.literal_eval(text.decode())), data, legacy=True)
+        expression = ast.parse(text.decode(), mode="eval")
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    try:
+        return Message(_request(ast.literal_eval(expression)), data, legacy=True)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        if _json(text) is not None:
+            return None  # its line end is still to come
+        raise PortError("Cannot parse message") from None
+
+
+def _json(text: bytes) -> object:
+    """Decode; None where it is not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
         return None
 
 
@@ -69,7 +89,7 @@ def _request(plain: object) -> Request:
     try:
         return Request.from_plain(plain)
     except ValueError as error:
-        raise PortError(f"Cannot parse message: {error}") from error
+        raise PortError(f"Cannot parse message: {error}"[:150]) from error
 
 
 class CommandPort:
@@ -99,12 +119,17 @@ class CommandPort:
         self._places = threading.BoundedSemaphore(max_connections)
         self._max_connections = max_connections
         self.refused = 0
+        self._counting = threading.Lock()
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._listener = socket.create_server(address, family=family, backlog=128)
         threading.Thread(target=self._accept, name="command port", daemon=True).start()
 
     def close(self) -> None:
         self._listener.close()
+
+    def _count_refusal(self) -> None:
+        with self._counting:
+            self.refused += 1
 
     def _accept(self) -> None:
         while True:
@@ -117,9 +142,11 @@ class CommandPort:
                 time.sleep(0.1)  # out of descriptors: give others time to close theirs
                 continue
             if not self._places.acquire(blocking=False):
-                self.refused += 1
+                self._count_refusal()
                 log.warning("command refused: %d connections are open", self._max_connections)
-                connection.close()
+                with connection, contextlib.suppress(OSError):
+                    connection.setblocking(False)
+                    _send_to_either(connection, "too many connections are open; try again")
                 continue
             threading.Thread(
                 target=self._serve, args=(connection, str(peer[0])), daemon=True
@@ -139,13 +166,17 @@ class CommandPort:
         try:
             message = self._receive(connection)
         except PortError as error:
+            self._count_refusal()
             log.warning("%s: %s", peer, error)
-            _send(connection, Reply.error(str(error)), legacy=True)
+            connection.settimeout(LINGER_SECONDS)
+            _send_to_either(connection, str(error))
+            _drain(connection)
             return
         if message is None:
             return
         refusal = self._refusal(connection, message, peer)
         reply = refusal or self._answer(message.request)
+        connection.settimeout(self._socket_timeout)
         _send(connection, reply, message.legacy)
 
     def _receive(self, connection: socket.socket) -> Message | None:
@@ -176,8 +207,8 @@ class CommandPort:
             return None
         command = message.request.command
         if message.legacy:
-            self.refused += 1
-            log.warning("unsigned %s from %s refused", command, peer)
+            self._count_refusal()
+            log.warning("unsigned %.100r from %s refused", command, peer)
             return Reply.error(
                 f"{command} has to be signed; control.allow_unsigned_from lists the addresses"
                 f" of old clients that need not, and {peer} is not among them"
@@ -185,20 +216,10 @@ class CommandPort:
         challenge = make_challenge()
         connection.settimeout(SIGNATURE_SECONDS)
         connection.sendall(json.dumps({"challenge": challenge}).encode() + b"\n")
-        data = b""
-        while not data.endswith(b"\n") and len(data) < 1024:
-            part = connection.recv(1024)
-            if not part:
-                break
-            data += part
-        try:
-            signature = str(json.loads(data)["signature"])
-        except (ValueError, KeyError, TypeError):
-            signature = ""
-        if signature_holds(self._secret, challenge, message.line, signature):
+        if signature_holds(self._secret, challenge, message.line, _receive_signature(connection)):
             return None
-        self.refused += 1
-        log.warning("wrongly signed %s from %s refused", command, peer)
+        self._count_refusal()
+        log.warning("wrongly signed %.100r from %s refused", command, peer)
         return Reply.error(f"{command} refused: the signature does not hold")
 
     def _is_allowed(self, peer: str) -> bool:
@@ -207,6 +228,38 @@ class CommandPort:
             address in ipaddress.ip_network(network, strict=False)
             for network in self.allow_unsigned_from
         )
+
+
+def _receive_signature(connection: socket.socket) -> str:
+    """Read a client's answer to a challenge; empty when it gives none in time."""
+    deadline = time.monotonic() + SIGNATURE_SECONDS
+    data = b""
+    try:
+        while not data.endswith(b"\n") and len(data) < 1024:
+            connection.settimeout(max(0.001, deadline - time.monotonic()))
+            part = connection.recv(1024)
+            if not part:
+                break
+            data += part
+        signature: str = json.loads(data)["signature"].encode("ascii").decode()
+    except (TimeoutError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""
+    return signature
+
+
+def _send_to_either(connection: socket.socket, text: str) -> None:
+    """Send an error to a client whose dialect is not known: JSON of texts is a literal, too."""
+    connection.sendall(json.dumps(Reply.error(text).to_plain()).encode() + b"\n")
+
+
+def _drain(connection: socket.socket) -> None:
+    """Read what still comes: closing with it unread would take the answer from the client."""
+    connection.shutdown(socket.SHUT_WR)
+    deadline = time.monotonic() + LINGER_SECONDS
+    for _ in range(LINGER_BYTES // 65536):
+        connection.settimeout(max(0.001, deadline - time.monotonic()))
+        if not connection.recv(65536):
+            return
 
 
 def _send(connection: socket.socket, reply: Reply, legacy: bool) -> None:

@@ -15,13 +15,15 @@ log = logging.getLogger(__name__)
 
 # After SIGKILL supervisord needs a moment to see the end of a process.
 KILL_SECONDS = 3.0
+# Less than what clients wait for a reply; on a busy machine a start may take longer.
+START_SECONDS = 8.0
 
 
 class Services:
     """The services of this node.
 
     :param names: in the order in which replies list them
-    :param control_timeout: s for a service to start or to answer
+    :param control_timeout: s for a service to answer
     :param stop_timeout: s for a service to stop before it is killed
     """
 
@@ -75,11 +77,18 @@ class Services:
                 log.error("%s: %s", name, error)
                 replies[name] = "failed"
         waiting = [name for name in waiting if name not in replies]
-        self._wait(lambda: self._settled(waiting), self._control_timeout)
-        after = self.states(waiting)
+        self._wait(lambda: self._settled(waiting), START_SECONDS)
+        processes = self._supervisor.processes()
         for name in waiting:
-            replies[name] = "started" if after[name] is running else "failed"
+            replies[name] = self._outcome(name, processes)
         return {name: replies[name] for name in names}
+
+    def _outcome(self, name: str, processes: dict[str, ProcessInfo]) -> str:
+        state = self._state(name, processes)
+        if state is ServiceState.RUNNING:
+            return "started"
+        still = state is ServiceState.STARTING and processes[name].state.alive
+        return "starting" if still else "failed"
 
     def start_without_waiting(self, names: Sequence[str]) -> None:
         """Start those that do not run."""
@@ -143,6 +152,9 @@ class Services:
         if presence is None or state is not ServiceState.RUNNING:
             answers[name] = f"Service not running: {name}"
             return
+        if not attribute.isidentifier():  # "name=value" would set a switch, without a signature
+            answers[name] = f"No such attribute: {attribute}"
+            return
         question = self._exchange.ask(name, attribute, self._control_timeout)
         if question is None:
             answers[name] = f"Service not responding: {name}"
@@ -152,6 +164,11 @@ class Services:
             answers[name] = f"{{'{presence.class_name}.{attribute}': {question.value}}}"
 
     def switch(self, name: str, switch: str, value: bool) -> bool:
-        """Set a switch of a service; False when it did not do so in time."""
+        """Set a switch of a service, for later starts too; False when it did not do so in time."""
+        if not value:  # off stays off, whatever becomes of the service
+            self._exchange.remember(name, switch, value)
         question = self._exchange.ask(name, f"{switch}={value}", self._control_timeout)
-        return question is not None and question.found
+        done = question is not None and question.found
+        if done and value:
+            self._exchange.remember(name, switch, value)
+        return done

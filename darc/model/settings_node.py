@@ -20,6 +20,7 @@ class HealthSettings:
     """When a service counts as hung."""
 
     unresponsive_after: Annotated[float, Range(1.5, 3600)]  # s without a beat
+    restart_unresponsive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class MasterSettings:
     services_worker_rt: Names
     services_worker_off: Names
     services_worker_mix: Names
+    journal_max_bytes: Annotated[int, Range(65536, 2**50)]
+    reserve_bytes: Annotated[int, Range(0, 2**40)]
     editor: Text | None  # None: $EDITOR
     health: HealthSettings
 

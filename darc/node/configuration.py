@@ -1,12 +1,19 @@
-"""Reading the configuration of this node."""
+"""Reading the configuration of this node, and the last good one of a node that runs."""
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+import time
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from darc.model.config import Config, ConfigError, Layer, parse_config
+from darc.node.endpoint import EndpointError, endpoint_file, read_endpoint
 from darc.node.files import darc_home, hostname, packaged
+
+log = logging.getLogger(__name__)
 
 
 def config_file() -> Path:
@@ -22,18 +29,111 @@ def load_config(path: Path | None = None) -> Config:
     :raises ConfigError: the configuration is wrong
     :raises OSError: a file that is named cannot be read
     """
-    layers = [_layer(packaged("conf/default.yaml"))]
+    return read_sources(path).parse()
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The texts that a configuration is made of, beside the packaged default.
+
+    :param instruments: by what `instrument.base` calls them; read where they are missing
+    """
+
+    operator: Layer | None
+    instruments: dict[str, Layer] = field(default_factory=dict)
+
+    def parse(self) -> Config:
+        """Make the configuration.
+
+        :raises ConfigError: it is wrong
+        """
+        layers = [_layer(packaged("conf/default.yaml"))]
+        if self.operator is not None:
+            layers.append(self.operator)
+        return parse_config(
+            layers,
+            home=str(Path.home()),
+            darc_home=str(darc_home()),
+            hostname=hostname(),
+            instruments=self._instrument,
+        )
+
+    def _instrument(self, name: str) -> Layer:
+        if name not in self.instruments:
+            self.instruments[name] = _instrument(name)
+        return self.instruments[name]
+
+    def keep(self) -> None:
+        """Leave the texts for the processes that are started while the files are broken."""
+        path = _last_good_file()
+        temporary = path.with_suffix(f".{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(asdict(self), file)
+            temporary.replace(path)
+        except OSError as error:
+            log.error("the configuration is not kept for bad times: %s", error)
+
+
+def read_sources(path: Path | None = None) -> Sources:
+    """Read the operator's file; see :func:`load_config`."""
     named = path is not None or bool(os.environ.get("DARC_CONFIG"))
     path = path or config_file()
-    if named or path.exists():
-        layers.append(_layer(path))
-    return parse_config(
-        layers,
-        home=str(Path.home()),
-        darc_home=str(darc_home()),
-        hostname=hostname(),
-        instruments=_instrument,
-    )
+    return Sources(_layer(path) if named or path.exists() else None)
+
+
+def load_node_config(keep: bool = False) -> Config:
+    """What a process of a running node goes by; it need not be what the files say now.
+
+    Where these are broken, it is what the node's master read last without a mistake. run_dir is
+    the running node's in any case.
+
+    :param keep: a good one is what processes started later fall back to
+    :raises ConfigError: the configuration is wrong, and there is no good one
+    :raises OSError: likewise, a file cannot be read
+    """
+    try:
+        sources = read_sources()
+        config = sources.parse()
+        if keep:
+            sources.keep()
+    except (ConfigError, OSError) as error:
+        config = _last_good(error)
+    try:
+        endpoint = read_endpoint()
+    except EndpointError as error:
+        log.error("%s", error)
+        return config
+    if endpoint is None or endpoint.node_id != os.environ.get("DARC_NODE_ID"):
+        return config
+    return with_run_dir(config, endpoint.run_dir)
+
+
+def with_run_dir(config: Config, run_dir: str) -> Config:
+    """The same with another run_dir."""
+    return replace(config, master=replace(config.master, run_dir=run_dir))
+
+
+def _last_good_file() -> Path:
+    # Where run_dir is, only a good configuration tells.
+    return endpoint_file().with_name("last_good_config.json")
+
+
+def _last_good(broken: ConfigError | OSError) -> Config:
+    path = _last_good_file()
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        operator = Layer(**kept["operator"]) if kept["operator"] else None
+        instruments = {name: Layer(**layer) for name, layer in kept["instruments"].items()}
+        config = Sources(operator, instruments).parse()
+        written = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(path.stat().st_mtime))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        raise broken from None
+    log.error("the configuration is broken: %s", broken)
+    log.error("used instead: the last good configuration, in force since %s UTC", written)
+    return config
 
 
 def _instrument(name: str) -> Layer:

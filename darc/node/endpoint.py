@@ -15,6 +15,10 @@ from darc.node.files import darc_home, hostname
 DEFAULT_PORT = 51000
 
 
+class EndpointError(ValueError):
+    """The file is damaged; the text names it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where a node is reached."""
@@ -42,15 +46,21 @@ def endpoint_file() -> Path:
 def read_endpoint() -> Endpoint | None:
     """Where this host's node is reached; None when none was started.
 
-    :raises ValueError: the file is damaged; the text names it
+    :raises EndpointError: the file is damaged
     """
     path = endpoint_file()
     try:
-        return Endpoint(**json.loads(path.read_text()))
+        endpoint = Endpoint(**json.loads(path.read_text()))
+        texts = (endpoint.host, endpoint.run_dir, endpoint.node_id)
+        if not (isinstance(endpoint.port, int) and all(isinstance(text, str) for text in texts)):
+            raise ValueError("a value of the wrong type")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: not an endpoint file: {error}") from error
+        raise EndpointError(
+            f"{path}: not an endpoint file: {error}; darc_start_master makes it anew"
+        ) from error
+    return endpoint
 
 
 def write_endpoint(endpoint: Endpoint) -> None:
@@ -60,6 +70,11 @@ def write_endpoint(endpoint: Endpoint) -> None:
     temporary = path.with_suffix(f".{os.getpid()}")
     temporary.write_text(json.dumps(asdict(endpoint)) + "\n")
     temporary.replace(path)
+
+
+def reached_at(bind_address: str) -> str:
+    """Where this host reaches what listens on an address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind_address, bind_address)
 
 
 def remove_endpoint() -> None:

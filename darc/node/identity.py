@@ -47,7 +47,7 @@ def read_identity(run_dir: Path) -> Identity | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
-        raise NodeError(f"{run_dir / 'node.json'}: damaged ({error}); remove it") from error
+        raise NodeError(f"{run_dir / 'node.json'}: damaged: {error}") from error
 
 
 def write_identity(run_dir: Path, identity: Identity) -> None:
@@ -73,6 +73,15 @@ def try_lock(path: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process holds a lock."""
+    descriptor = try_lock(path)
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False
 
 
 @contextmanager

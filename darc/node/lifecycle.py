@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
+import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from darc.control import exchange_messages
 from darc.model.config import Config
 from darc.node import files, identity, render
-from darc.node.endpoint import read_endpoint, remove_endpoint
+from darc.node.configuration import with_run_dir
+from darc.node.endpoint import (
+    Endpoint,
+    EndpointError,
+    reached_at,
+    read_endpoint,
+    remove_endpoint,
+    write_endpoint,
+)
 from darc.node.identity import NodeError
 from darc.node.processes import NODE_ID, kill_node, of_node, wait_until, who_listens
-from darc.node.secret import make_secret
+from darc.node.secret import make_secret, read_secret
 from darc.node.supervisor import ProcessState, Supervisor, SupervisorError, SupervisorGoneError
 
 START_SECONDS = 15.0
@@ -24,6 +36,8 @@ LOCK_SECONDS = 30.0
 LOG_LINES = 15
 # What a stop may take beyond stop_timeout.
 STOP_SECONDS = 3.0
+# For the processes that a dead supervisord left to end by themselves.
+ORPHAN_SECONDS = 1.0
 
 
 def supervisor_of(config: Config) -> Supervisor:
@@ -38,27 +52,127 @@ def start_master(config: Config, say: Callable[[str], None]) -> None:
     run_dir = Path(config.master.run_dir)
     for directory in (run_dir, *_directories(config)):
         _make_directory(directory)
-    run_dir.chmod(0o700)
-    with identity.lock(run_dir / "start.lock", LOCK_SECONDS):
+    _close_to_others(run_dir)
+    with alone(config):
         _wait_for_stopping(config, say)
         if _answers(config):
+            _repair(config, say)
             say(f"DARC master is already running ({_where()})")
             return
         supervisor = supervisor_of(config)
         try:
-            supervisor.poke()
+            state = supervisor.processes()[render.MASTER].state
         except SupervisorGoneError:
-            _start_supervisord(config, run_dir, say)
+            _start_node(config, say)
         else:
+            if state is ProcessState.BACKOFF:  # try now, not when it is its time
+                supervisor.stop(render.MASTER)
             supervisor.start(render.MASTER)
-        _wait_for_master(config)
+            _wait_for_master(config)
         say(f"DARC master started ({_where()})")
+
+
+def _start_node(config: Config, say: Callable[[str], None]) -> None:
+    """Start supervisord, and the master under it; or leave nothing."""
+    run_dir = Path(config.master.run_dir)
+    try:
+        node = _start_supervisord(config, run_dir, say)
+    except subprocess.TimeoutExpired as error:
+        raise NodeError(f"supervisord did not start within {START_SECONDS:.0f} s") from error
+    try:
+        _wait_for_master(config)
+    except NodeError:
+        pid = identity.supervisord_pid(run_dir)
+        kill_node(node.node_id, pid, config.master.stop_timeout)
+        _clean(run_dir)
+        raise
+
+
+@contextmanager
+def alone(config: Config) -> Iterator[None]:
+    """Starts and stops of a node come one after the other.
+
+    :raises NodeError: another one takes too long
+    """
+    patience = max(LOCK_SECONDS, config.master.stop_timeout + 2 * STOP_SECONDS)
+    with identity.lock(Path(config.master.run_dir) / "start.lock", patience):
+        yield
 
 
 def is_running(config: Config) -> bool:
     """Whether any process of this host's node is there."""
-    node = identity.read_identity(Path(config.master.run_dir))
-    return node is not None and bool(of_node(node.node_id))
+    node_id = _node_id(Path(config.master.run_dir))
+    return node_id is not None and bool(of_node(node_id))
+
+
+def is_stopping(config: Config) -> bool:
+    """This host's node is on its way to its end."""
+    return (
+        _attribute(config, "stopping") == "True" or supervisor_of(config).is_shutting_down()
+    ) and is_running(config)
+
+
+def of_running_node(config: Config) -> Config:
+    """The configuration with the run_dir of the node that runs, if one does."""
+    endpoint = _endpoint()
+    if endpoint and endpoint.run_dir != config.master.run_dir and of_node(endpoint.node_id):
+        return with_run_dir(config, endpoint.run_dir)
+    return config
+
+
+def _endpoint() -> Endpoint | None:
+    """Where the node is reached; None as well when the file is damaged."""
+    try:
+        return read_endpoint()
+    except EndpointError:
+        return None
+
+
+def _node_id(run_dir: Path) -> str | None:
+    """The id of the node that was started last; the endpoint knows it as well.
+
+    :raises NodeError: what says so is damaged, and there may be a node
+    """
+    try:
+        node = identity.read_identity(run_dir)
+    except NodeError:
+        endpoint = _endpoint()
+        if endpoint and Path(endpoint.run_dir) == run_dir:
+            return endpoint.node_id
+        if identity.is_locked(run_dir / "lock"):
+            raise
+        return None  # whatever it said, nobody is there
+    return node.node_id if node else None
+
+
+def _repair(config: Config, say: Callable[[str], None]) -> None:
+    """Make files of a node that runs anew where they are damaged."""
+    run_dir = Path(config.master.run_dir)
+    node_id = _node_id(run_dir)
+    if node_id is None:
+        return
+    try:
+        identity.read_identity(run_dir)
+    except NodeError as error:
+        say(f"{error}; made anew")
+        node = identity.Identity.new(config.hostname)
+        identity.write_identity(run_dir, replace(node, node_id=node_id))
+    endpoint = _endpoint()
+    if endpoint is None or endpoint.node_id != node_id:
+        say("the endpoint file was missing or damaged; made anew")
+        host = reached_at(config.bind_address)
+        write_endpoint(Endpoint(host, config.master.port, str(run_dir), node_id))
+
+
+def _close_to_others(run_dir: Path) -> None:
+    """Nobody else has a business in run_dir; but /tmp is not to be closed by mistake."""
+    status = run_dir.stat()
+    if status.st_uid != os.getuid() or status.st_mode & stat.S_ISVTX:
+        raise NodeError(
+            f"{run_dir}: belongs to others as well; set darc_master.run_dir to a directory"
+            " of its own"
+        )
+    run_dir.chmod(0o700)
 
 
 def _directories(config: Config) -> list[Path]:
@@ -82,11 +196,14 @@ def _make_directory(directory: Path) -> None:
         raise NodeError(f"{directory}: cannot be written: {error.strerror}") from error
 
 
-def _start_supervisord(config: Config, run_dir: Path, say: Callable[[str], None]) -> None:
-    _clear_leftovers(config, run_dir, say)
+def _start_supervisord(
+    config: Config, run_dir: Path, say: Callable[[str], None]
+) -> identity.Identity:
     rendered = render.render(config)
+    _clear_leftovers(config, run_dir, say)
     _check_port(config)
     make_secret(run_dir / "secret")
+    read_secret(run_dir / "secret")
     node = identity.Identity.new(config.hostname)
     render.write(rendered)
     identity.write_identity(run_dir, node)
@@ -106,6 +223,7 @@ def _start_supervisord(config: Config, run_dir: Path, say: Callable[[str], None]
     )
     if result.returncode != 0:
         raise NodeError(f"supervisord did not start: {(result.stderr or result.stdout).strip()}")
+    return node
 
 
 def _environment(config: Config, node_id: str) -> dict[str, str]:
@@ -125,23 +243,25 @@ def _environment(config: Config, node_id: str) -> dict[str, str]:
 
 def _clear_leftovers(config: Config, run_dir: Path, say: Callable[[str], None]) -> None:
     """End what a dead supervisord left, and refuse to share a run_dir with a living node."""
-    before = identity.read_identity(run_dir)
-    if before is None:
-        return
-    left = of_node(before.node_id)
-    if left:
-        say(f"replacing {len(left)} processes that a dead supervisord left")
+    node_id = _node_id(run_dir)
+    if node_id and not wait_until(lambda: not of_node(node_id), ORPHAN_SECONDS):
+        say(f"replacing {len(of_node(node_id))} processes that a dead supervisord left")
         pid = identity.supervisord_pid(run_dir)
-        kill_node(before.node_id, pid, config.master.stop_timeout)
-    held = identity.try_lock(run_dir / "lock")
-    if held is None:
+        kill_node(node_id, pid, config.master.stop_timeout)
+    if not identity.is_locked(run_dir / "lock"):
+        return
+    try:
+        before = identity.read_identity(run_dir)
+    except NodeError:
+        before = None
+    whose = "another process"
+    if before:
         machine = "this machine" if before.machine == identity.this_machine() else "another machine"
-        raise NodeError(
-            f"{run_dir} is in use by a node named {before.hostname} on {machine}"
-            f" (id {before.node_id}); a second node of the same name on one home is refused:"
-            " set DARC_HOSTNAME to another name, or stop that node"
-        )
-    os.close(held)
+        whose = f"a node named {before.hostname} on {machine} (id {before.node_id})"
+    raise NodeError(
+        f"{run_dir} is in use by {whose}; a second node of the same name on one home is refused:"
+        " set DARC_HOSTNAME to another name, or stop that node"
+    )
 
 
 def _check_port(config: Config) -> None:
@@ -152,41 +272,59 @@ def _check_port(config: Config) -> None:
         try:
             probe.bind(address)
         except OSError as error:
+            text = f"cannot listen on {address[0]}:{address[1]}: {error.strerror}"
+            if error.errno != errno.EADDRINUSE:
+                raise NodeError(
+                    f"{text}; set control.bind or darc_master.port to what can be listened on"
+                ) from error
             raise NodeError(
-                f"cannot listen on {address[0]}:{address[1]}: {error.strerror};"
-                f" the port is in use by {who_listens(config.master.port)};"
+                f"{text}; the port is in use by {who_listens(config.master.port)};"
                 " set darc_master.port to another one, or stop that process"
             ) from error
 
 
 def _wait_for_stopping(config: Config, say: Callable[[str], None]) -> None:
     """A node that is about to end is not one that runs."""
-    if _attribute("stopping") == "True":
+    if is_stopping(config):
         say("waiting for the end of the node that is being stopped")
-        wait_until(lambda: not is_running(config), config.master.stop_timeout + STOP_SECONDS)
+        patience = config.master.stop_timeout + STOP_SECONDS
+        if not wait_until(lambda: not is_running(config), patience):
+            raise NodeError(
+                f"a node that is being stopped has not ended within {patience:.0f} s;"
+                " darc_kill_all ends it"
+            )
+
+
+def _is_up(config: Config) -> bool:
+    """The master answers, and has left word of where it does."""
+    endpoint = _endpoint()
+    node_id = _node_id(Path(config.master.run_dir))
+    return endpoint is not None and endpoint.node_id == node_id and _answers(config)
 
 
 def _answers(config: Config) -> bool:
     """This host's node answers on its command port."""
-    node = identity.read_identity(Path(config.master.run_dir))
-    return node is not None and _attribute("node_id") == node.node_id
+    node_id = _node_id(Path(config.master.run_dir))
+    return node_id is not None and _attribute(config, "node_id") == node_id
 
 
-def _attribute(name: str) -> str | None:
-    """An attribute of the master that the endpoint file names; None when it does not answer."""
-    endpoint = read_endpoint()
-    if endpoint is None:
-        return None
+def _attribute(config: Config, name: str) -> str | None:
+    """An attribute of this host's master; None when it does not answer."""
+    endpoint = _endpoint()
+    if endpoint:
+        host, port = endpoint.host, endpoint.port
+    else:
+        host, port = reached_at(config.bind_address), config.master.port
     request = {"command": f"get_attr {name}"}
     try:
-        reply = exchange_messages(endpoint.host, endpoint.port, request, 2.0, None)
+        reply = exchange_messages(host, port, request, 2.0, None)
     except (OSError, ValueError):
         return None
     return str(reply.get("message")).removeprefix(f"DARCMaster.{name} = ")
 
 
 def _where() -> str:
-    endpoint = read_endpoint()
+    endpoint = _endpoint()
     return f"{endpoint.host}:{endpoint.port}" if endpoint else "nowhere"
 
 
@@ -194,19 +332,31 @@ def _wait_for_master(config: Config) -> None:
     supervisor = supervisor_of(config)
 
     def settled() -> bool:
-        return _answers(config) or supervisor.processes()[render.MASTER].state in {
+        return _is_up(config) or supervisor.processes()[render.MASTER].state in {
             ProcessState.BACKOFF,
             ProcessState.FATAL,
         }
 
     with contextlib.suppress(SupervisorError):
         wait_until(settled, START_SECONDS)
-    if _answers(config):
+    if _is_up(config):
         return
-    raise NodeError(f"DARC master did not come up\n{log_end(config, render.MASTER)}")
+    raise NodeError(f"DARC master did not come up\n{what_went_wrong(config, render.MASTER)}")
 
 
-def log_end(config: Config, service: str) -> str:
+def what_went_wrong(config: Config, service: str) -> str:
+    """What supervisord says of a service that does not run, and the last lines of its log."""
+    process = None
+    with contextlib.suppress(SupervisorError):
+        process = supervisor_of(config).processes().get(service)
+    if process and process.state is ProcessState.STOPPED:
+        # supervisord refused even to try, and has told the master why
+        return f"{service}: {_log_end(config, render.MASTER)}"
+    said = f"{process.spawn_error}\n" if process and process.spawn_error else ""
+    return f"{service}: {said}{_log_end(config, service)}"
+
+
+def _log_end(config: Config, service: str) -> str:
     """The last lines of a service's log, with its name."""
     path = Path(config.log_file(service))
     try:
@@ -224,31 +374,32 @@ def wait_for_stop(config: Config) -> None:
     :raises NodeError: something is
     """
     run_dir = Path(config.master.run_dir)
-    node = identity.read_identity(run_dir)
-    if node is None:
-        return
+    node_id = _node_id(run_dir)
     patience = config.master.stop_timeout + STOP_SECONDS
-    if not wait_until(lambda: not of_node(node.node_id), patience):
-        names = ", ".join(f"{process.pid}" for process in of_node(node.node_id))
+    if node_id and not wait_until(lambda: not of_node(node_id), patience):
+        names = ", ".join(f"{process.pid}" for process in of_node(node_id))
         raise NodeError(
             f"still running after {patience:.0f} s: processes {names}; darc_kill_all ends them\n"
-            + log_end(config, render.MASTER)
+            + _log_end(config, render.MASTER)
         )
     _clean(run_dir)
 
 
 def kill_all(run_dir: Path, stop_timeout: float) -> str:
     """End everything of the node that was started last in ``run_dir``; says what was done."""
-    node = identity.read_identity(run_dir)
-    if node is None:
+    node_id = _node_id(run_dir)
+    if node_id is None:
         return "DARC is not running: no node was started here"
-    asked, killed = kill_node(node.node_id, identity.supervisord_pid(run_dir), stop_timeout)
-    left = of_node(node.node_id)
+    # Without the lock: it also ends a start or stop that hangs.
+    asked, killed = kill_node(node_id, identity.supervisord_pid(run_dir), stop_timeout)
+    left = of_node(node_id)
     if left:
         raise NodeError(
             f"processes {', '.join(str(process.pid) for process in left)} cannot be killed"
         )
-    _clean(run_dir)
+    with identity.lock(run_dir / "start.lock", LOCK_SECONDS):
+        if _node_id(run_dir) == node_id:  # not the files of one that was started meanwhile
+            _clean(run_dir)
     if not asked:
         return "DARC is not running"
     return f"{asked} processes ended, {killed} of them by SIGKILL"

@@ -37,24 +37,25 @@ def _is_zombie(process: psutil.Process) -> bool:
 def kill_node(node_id: str, supervisord_pid: int | None, patience: float) -> tuple[int, int]:
     """End every process of a node: SIGTERM, and SIGKILL after ``patience`` seconds.
 
-    supervisord comes first each time, so that it starts nothing again.
+    supervisord comes first each time, so that it starts nothing again. Alone it is not waited for:
+    it takes a second to see the end of each process.
 
-    :return: how many were asked to end, and how many had to be killed
+    :return: how many were asked to end, and how many others than supervisord had to be killed
     """
 
-    def supervisord_first(process: psutil.Process) -> bool:
+    def is_not_supervisord(process: psutil.Process) -> bool:
         return process.pid != supervisord_pid
 
-    asked = sorted(of_node(node_id), key=supervisord_first)
+    asked = sorted(of_node(node_id), key=is_not_supervisord)
     _signal(asked, signal.SIGTERM)
-    wait_until(lambda: not of_node(node_id), patience)
+    wait_until(lambda: not any(map(is_not_supervisord, of_node(node_id))), patience)
     killed = 0
     # What is started between a look and its signal is found by the next look.
     for _ in range(10):
-        left = sorted(of_node(node_id), key=supervisord_first)
+        left = sorted(of_node(node_id), key=is_not_supervisord)
         if not left:
             break
-        killed += len(left)
+        killed += sum(map(is_not_supervisord, left))
         _signal(left, signal.SIGKILL)
         wait_until(lambda: not of_node(node_id), 1.0)
     return len(asked), killed
@@ -88,5 +89,6 @@ def who_listens(port: int) -> str:
                 words = psutil.Process(connection.pid).cmdline()
             except psutil.Error:
                 words = []
-            return f"process {connection.pid} ({' '.join(words)[:200] or 'unknown'})"
+            command = " ".join(" ".join(words).split())  # on one line
+            return f"process {connection.pid} ({command[:200] or 'unknown'})"
     return "nobody who can be seen from here"

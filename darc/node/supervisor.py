@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# The full address of a Unix socket: longer ones are refused by the kernel.
-MAX_SOCKET_PATH = 100
+# The kernel takes 107; supervisord makes its socket with ".<pid>" behind the name at first.
+MAX_SOCKET_PATH = 99
 
 
 class SupervisorError(Exception):
     """supervisord refused a call; the text says why."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # the fault's number is for programs
 
 
 class SupervisorGoneError(SupervisorError):
@@ -48,6 +51,7 @@ class ProcessState(enum.IntEnum):
 class Fault(enum.IntEnum):
     """Faults of supervisord that callers tell apart."""
 
+    SHUTDOWN_STATE = 6
     BAD_NAME = 10
     ABNORMAL_TERMINATION = 40
     SPAWN_ERROR = 50
@@ -164,6 +168,16 @@ class Supervisor:
     def pid(self) -> int:
         """supervisord's process."""
         return int(self.call("supervisor.getPID"))
+
+    def is_shutting_down(self) -> bool:
+        """It still answers, but starts nothing any more."""
+        try:
+            self.poke()
+        except SupervisorGoneError:
+            return False
+        except SupervisorError as error:
+            return error.args[1:] == (Fault.SHUTDOWN_STATE,)
+        return False
 
     def poke(self) -> None:
         """Wake it up, so that it sees at once that a process has died."""

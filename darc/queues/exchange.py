@@ -162,6 +162,10 @@ class Exchange:
                 self._questions[service].remove(question)
         return question if answered else None
 
+    def remember(self, service: str, key: str, value: object) -> None:
+        """Have a service find a value in its memory whenever it starts."""
+        self._journal.remember(service, "", key, value)
+
     # -- for services --------------------------------------------------------------------------
 
     def attach(
@@ -308,6 +312,8 @@ class Exchange:
         while True:
             heard = self._work[queue].heard()
             with self._taking:
+                if session.has_gone():
+                    return []  # nobody would get what is taken now
                 entries = self._journal.take(queue, 0, 1, 1)
                 if entries:
                     self._journal.remove(queue, [entries[0].id])

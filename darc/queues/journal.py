@@ -24,7 +24,7 @@ from darc.queues.messages import (
     Put,
     QueueError,
 )
-from darc.queues.plain import pack, unpack
+from darc.queues.plain import MAX_MESSAGE_BYTES, pack, unpack
 
 _SCHEMA = """
 -- AUTOINCREMENT: a reader's cursor must never meet a number for the second time
@@ -61,6 +61,8 @@ CREATE TABLE IF NOT EXISTS memory (
     PRIMARY KEY (service, observation, key)
 ) WITHOUT ROWID;
 """
+#: Of one entry: it must fit into a message of the queues to come out again.
+MAX_CONTENT_BYTES = MAX_MESSAGE_BYTES // 2
 _ENTRY_COLUMNS = "body.id, kind, content, body.observation, stamp, held_at"
 
 
@@ -88,12 +90,12 @@ class Journal:
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
+                self._database.execute("COMMIT")
             except BaseException:
                 # SQLite has ended the transaction itself after some errors (a full disk)
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 raise
-            self._database.execute("COMMIT")
 
     def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
         with self._lock:
@@ -204,6 +206,8 @@ class Journal:
 
     @staticmethod
     def _put(database: sqlite3.Connection, put: Put) -> None:
+        if len(put.content) > MAX_CONTENT_BYTES:
+            raise QueueError(f"{len(put.content)} bytes, the limit is {MAX_CONTENT_BYTES}")
         body = database.execute(
             "INSERT INTO body (observation, kind, stamp, held_at, content) VALUES (?, ?, ?, ?, ?)",
             (put.observation, str(put.kind), put.stamp, time.time(), put.content),

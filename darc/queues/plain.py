@@ -13,27 +13,31 @@ import msgpack
 
 SERIALIZER = "darc"
 MAX_MESSAGE_BYTES = 16 * 2**20
+#: Tuples within tuples. Each level takes some 40 KB of the C stack: 200 of them end the process.
+MAX_TUPLE_DEPTH = 32
 _TUPLE = 1
 
 
-def _encode_tuple(value: object) -> msgpack.ExtType:
-    if type(value) is tuple:
-        return msgpack.ExtType(_TUPLE, pack(list(value)))
-    raise TypeError(f"only plain types travel through a queue, not {type(value).__name__}")
-
-
-def _decode_extension(code: int, data: bytes) -> object:
-    if code == _TUPLE:
-        return tuple(unpack(data))
-    raise ValueError(f"unknown extension type {code}")
-
-
 def pack(value: object) -> bytes:
-    """Encode a plain value.
+    """Encode a plain value; a bytearray or memoryview arrives as bytes.
 
-    :raises TypeError: the value holds something that is not of a plain type
+    :raises TypeError: the value holds something that is not of a plain type, or is nested too deep
     """
-    data: bytes = msgpack.packb(value, default=_encode_tuple, strict_types=True)
+    try:
+        return _pack(value, 0)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise TypeError(f"not a plain value: {error}") from error
+
+
+def _pack(value: object, depth: int) -> bytes:
+    def encode_tuple(part: object) -> msgpack.ExtType:
+        if type(part) is not tuple:
+            raise TypeError(f"only plain types travel through a queue, not {type(part).__name__}")
+        if depth >= MAX_TUPLE_DEPTH:
+            raise TypeError(f"tuples within tuples, more than {MAX_TUPLE_DEPTH} deep")
+        return msgpack.ExtType(_TUPLE, _pack(list(part), depth + 1))
+
+    data: bytes = msgpack.packb(value, default=encode_tuple, strict_types=True)
     return data
 
 
@@ -43,9 +47,20 @@ def unpack(data: bytes) -> Any:
     :raises ValueError: the bytes are not a packed plain value
     """
     try:
-        return msgpack.unpackb(data, ext_hook=_decode_extension, strict_map_key=False)
-    except (msgpack.UnpackException, RecursionError, TypeError) as error:
+        return _unpack(data, 0)
+    except (ValueError, msgpack.UnpackException, RecursionError, TypeError) as error:
         raise ValueError(f"not a packed plain value: {error}") from error
+
+
+def _unpack(data: bytes, depth: int) -> Any:
+    def decode_tuple(code: int, part: bytes) -> object:
+        if code != _TUPLE:
+            raise ValueError(f"unknown extension type {code}")
+        if depth >= MAX_TUPLE_DEPTH:
+            raise ValueError(f"tuples within tuples, more than {MAX_TUPLE_DEPTH} deep")
+        return tuple(_unpack(part, depth + 1))
+
+    return msgpack.unpackb(data, ext_hook=decode_tuple, strict_map_key=False)
 
 
 class PlainConnection:

@@ -36,18 +36,33 @@ class Session:
         self.connection = connection
         self.deadline: float | None = time.monotonic() + HANDSHAKE_SECONDS
         self.gone = threading.Event()
+        self._lock = threading.Lock()
         self._on_gone: list[Callable[[], None]] = []
 
     def on_gone(self, callback: Callable[[], None]) -> None:
-        """Call back, in the watcher's thread, once the client is gone."""
-        self._on_gone.append(callback)
+        """Call back once the client is gone: in the watcher's thread, or at once where it is."""
+        with self._lock:
+            if not self.gone.is_set():
+                self._on_gone.append(callback)
+                return
+        callback()
+
+    def has_gone(self) -> bool:
+        """Whether the client is gone, seen now; its connection must not be closed here yet."""
+        return self.gone.is_set() or _is_hung_up(self.connection.fileno())
 
     def hang_up(self) -> None:
         """Note that the client is gone; done once."""
-        if not self.gone.is_set():
+        with self._lock:
+            if self.gone.is_set():
+                return
             self.gone.set()
-            for callback in self._on_gone:
+        for callback in self._on_gone:
+            try:
                 callback()
+            # A defect in one callback must not blind the watcher.
+            except Exception:
+                log.exception("after a client went")
 
 
 class HangupWatcher:
@@ -77,13 +92,21 @@ class HangupWatcher:
             for number, _ in self._epoll.poll(1.0):
                 with self._lock:
                     session = self._sessions.get(number)
-                if session:
+                    # The number may be another connection's by now.
+                    went = session is not None and _is_hung_up(number)
+                if session and went:
                     session.hang_up()
             now = time.monotonic()
             with self._lock:
                 for number, session in self._sessions.items():
                     if session.deadline is not None and now > session.deadline:
                         _shut_down(number)
+
+
+def _is_hung_up(number: int) -> bool:
+    poll = select.poll()
+    poll.register(number, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _shut_down(number: int) -> None:
@@ -164,7 +187,7 @@ class QueueServer(_Server):  # type: ignore[misc]
         try:
             super()._handle_request(conn)
         except SystemExit:
-            pass  # how serve_client of the standard library ends
+            pass  # how serve_client ends
         finally:
             self._watcher.remove(session)
             conn.close()
@@ -184,6 +207,11 @@ class QueueServer(_Server):  # type: ignore[misc]
         pass
 
     def serve_client(self, conn: PlainConnection) -> None:
+        self._serve(conn)
+        # Returning would send "done" as the answer to a request that was never looked at.
+        raise SystemExit
+
+    def _serve(self, conn: PlainConnection) -> None:
         session: Session = self._session.current
         session.deadline = None
         while not self.stop_event.is_set():
@@ -195,10 +223,18 @@ class QueueServer(_Server):  # type: ignore[misc]
                 log.warning("queue client sent what cannot be decoded: %s", error)
                 return
             try:
-                conn.send(self._answer(session, request))
+                self._send(conn, self._answer(session, request))
             except OSError as error:
                 log.debug("queue client went before its answer: %s", error)
                 return
+
+    @staticmethod
+    def _send(conn: PlainConnection, answer: tuple[str, Any]) -> None:
+        try:
+            conn.send(answer)
+        except (ValueError, TypeError) as error:
+            log.error("queue answer cannot be sent: %s", error)
+            conn.send(("#TRACEBACK", f"QueueError: the answer cannot be sent: {error}"))
 
     def _answer(self, session: Session, request: Any) -> tuple[str, Any]:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,19 @@ from typing import Any
 from darc.control import ask
 from darc.model.config import Config, ConfigError
 from darc.node import lifecycle
-from darc.node.configuration import load_config
-from darc.node.endpoint import read_endpoint
+from darc.node.configuration import load_config, load_node_config
+from darc.node.endpoint import EndpointError, read_endpoint
+from darc.node.files import darc_home, hostname
 from darc.node.identity import NodeError
+from darc.node.secret import SecretError
+from darc.node.supervisor import SupervisorError
 
-# A reply comes when all services are settled; a little more than the master waits for them.
-REPLY_SECONDS = 30.0
+# A reply comes when all services are settled; what it may take beyond the configured times.
+REPLY_SECONDS = 10.0
 
 
-class _CommandError(Exception):
-    """A command was not answered with success; the text says how."""
+# What an operator is told in words, without a traceback.
+_TOLD = (ConfigError, NodeError, SecretError, SupervisorError, OSError)
 
 
 def start_master() -> int:
@@ -29,7 +33,7 @@ def start_master() -> int:
     def action(config: Config) -> None:
         lifecycle.start_master(config, print)
 
-    return _run(start_master, action)
+    return _run(start_master, action, load_config)
 
 
 def stop_master() -> int:
@@ -39,11 +43,12 @@ def stop_master() -> int:
         if not lifecycle.is_running(config):
             print("DARC is not running")
             return
-        _command("stop_master")
-        lifecycle.wait_for_stop(config)
+        with lifecycle.alone(config):
+            _stop_master(config)
+            lifecycle.wait_for_stop(config)
         print("DARC master and all services stopped")
 
-    return _run(stop_master, action)
+    return _run(stop_master, action, load_node_config)
 
 
 def start_all_services() -> int:
@@ -51,17 +56,13 @@ def start_all_services() -> int:
 
     def action(config: Config) -> None:
         lifecycle.start_master(config, print)
-        try:
-            outcomes = _command("start", "all")
-        except _CommandError as error:
-            outcomes = error.args[0]
-            failed = [name for name, outcome in outcomes.items() if outcome == "failed"]
-            _print_outcomes(outcomes)
-            ends = "\n".join(lifecycle.log_end(config, name) for name in failed)
-            raise NodeError(f"not started: {', '.join(failed)}\n{ends}") from error
+        outcomes, failed = _started(config)
         _print_outcomes(outcomes)
+        if failed:
+            reasons = "\n".join(lifecycle.what_went_wrong(config, name) for name in failed)
+            raise NodeError(f"not started: {', '.join(failed)}\n{reasons}")
 
-    return _run(start_all_services, action)
+    return _run(start_all_services, action, load_config)
 
 
 def stop_all_services() -> int:
@@ -71,35 +72,50 @@ def stop_all_services() -> int:
         if not lifecycle.is_running(config):
             print("DARC is not running")
             return
-        _command("abort_all")
-        _print_outcomes(_command("stop", "all"))
+        _command(config, "abort_all")
+        outcomes, failed = _outcomes(config, "stop")
+        _print_outcomes(outcomes)
+        if failed:
+            raise NodeError(f"not stopped: {', '.join(failed)}; darc_kill_all ends what hangs")
 
-    return _run(stop_all_services, action)
+    return _run(stop_all_services, action, load_node_config)
 
 
 def kill_all() -> int:
     """Kill the master and every service, for when a normal stop fails."""
     _no_arguments(kill_all)
-    run_dir, stop_timeout = _kill_settings()
     try:
+        run_dir, stop_timeout = _kill_settings()
         print(lifecycle.kill_all(run_dir, stop_timeout))
-    except NodeError as error:
+    except _TOLD as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
 def _kill_settings() -> tuple[Path, float]:
-    """Where the node is; a broken configuration must not stand in the way."""
-    endpoint = read_endpoint()
+    """Where the node is; broken files must not stand in the way."""
+    endpoint = None
     try:
-        config = load_config()
+        endpoint = read_endpoint()
+    except EndpointError as error:
+        print(error, file=sys.stderr)
+    try:
+        config = load_node_config()
     except (ConfigError, OSError) as error:
-        if endpoint is None:
-            raise
         print(f"{error}\n(stop_timeout of 5 s used instead)", file=sys.stderr)
-        return Path(endpoint.run_dir), 5.0
+        default = darc_home() / "run" / hostname()
+        return Path(endpoint.run_dir) if endpoint else default, 5.0
     return Path(endpoint.run_dir if endpoint else config.master.run_dir), config.master.stop_timeout
+
+
+def _stop_master(config: Config) -> None:
+    """Tell the master to end the node, unless it does so already."""
+    try:
+        _command(config, "stop_master")
+    except NodeError:
+        if lifecycle.is_running(config) and not lifecycle.is_stopping(config):
+            raise
 
 
 def _no_arguments(script: Callable[[], int]) -> None:
@@ -107,29 +123,63 @@ def _no_arguments(script: Callable[[], int]) -> None:
     argparse.ArgumentParser(prog=name, description=script.__doc__).parse_args()
 
 
-def _run(script: Callable[[], int], action: Callable[[Config], None]) -> int:
+def _run(
+    script: Callable[[], int], action: Callable[[Config], None], load: Callable[[], Config]
+) -> int:
+    """Do a script; one that stops a node does so with its last good configuration, too."""
     _no_arguments(script)
     try:
-        config = load_config()
+        config = load()
         for warning in config.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        action(config)
-    except (ConfigError, NodeError, OSError, _CommandError) as error:
+        action(lifecycle.of_running_node(config))
+    except _TOLD as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def _command(command: str, service: str | None = None) -> Any:
-    reply, reason = ask(REPLY_SECONDS, service, command)
+def _command(config: Config, command: str) -> None:
+    reply = _reply(config, command, None)
+    if reply["status"] == "Error":
+        raise NodeError(f"{command}: {_text(reply['message'])}")
+
+
+def _started(config: Config) -> tuple[dict[str, str], list[str]]:
+    """Start all services, and wait for those that take longer than the command does."""
+    outcomes, failed = _outcomes(config, "start")
+    deadline = time.monotonic() + REPLY_SECONDS
+    while "starting" in outcomes.values() and time.monotonic() < deadline:
+        again, failed = _outcomes(config, "start")
+        for name, outcome in again.items():
+            if outcomes[name] == "starting":
+                outcomes[name] = "started" if outcome == "already running" else outcome
+    late = [name for name, outcome in outcomes.items() if outcome == "starting"]
+    return outcomes, failed + late
+
+
+def _outcomes(config: Config, command: str) -> tuple[dict[str, str], list[str]]:
+    """Do a command on all services: what became of each, and which failed."""
+    reply = _reply(config, command, "all")
+    outcomes = reply["message"]
+    if not isinstance(outcomes, dict) or "error" in outcomes:
+        raise NodeError(f"{command}: {_text(outcomes)}")
+    return outcomes, [name for name, outcome in outcomes.items() if outcome == "failed"]
+
+
+def _reply(config: Config, command: str, service: str | None) -> dict[str, Any]:
+    timeout = config.master.stop_timeout + config.master.control_timeout + REPLY_SECONDS
+    reply, reason = ask(timeout, service, command)
     if reply is None:
         raise NodeError(f"{reason}\ndarc_kill_all ends what does not answer")
-    if reply["status"] == "Error":
-        raise _CommandError(reply["message"])
-    return reply["message"]
+    return reply
+
+
+def _text(message: Any) -> str:
+    return str(message.get("error", message)) if isinstance(message, dict) else str(message)
 
 
 def _print_outcomes(outcomes: dict[str, str]) -> None:
-    width = max(len(name) for name in outcomes)
+    width = max((len(name) for name in outcomes), default=0)
     for name, outcome in outcomes.items():
         print(f"{name:<{width}}  {outcome}")

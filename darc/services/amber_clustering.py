@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from darc.model.candidate import candidates_from_bytes
 from darc.model.observation import Observation
 from darc.model.settings import AmberClusteringSettings
-from darc.model.sources import Source, SourceListError, parse_source_list
+from darc.model.sources import SourceList, parse_source_list
 from darc.model.trigger import Trigger
 from darc.node.files import packaged
 from darc.queues.messages import Commit, Entry, Kind, Put
 from darc.queues.plain import pack
 from darc.science.galaxy import load_galaxy_map
-from darc.services.base import Consumer
+from darc.services.base import ENDED, Consumer
 from darc.services.decisions import Decider, Decision, Field
 from darc.services.gathering import Closed, Gathering
 
@@ -57,9 +57,15 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     # -- observations --------------------------------------------------------------------------
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
-        source = self._known_source(observation)
+        sources = self._source_list()
+        source = sources.lookup(observation.source)
         field = self._field(observation)
-        decider = Decider(self.settings, observation, self.config.instrument, field, source)
+        # The operator may have given aliases; from here on it is one name for one source.
+        names = [sources.lookup(name) for name in self.settings.lofar_trigger_sources]
+        settings = replace(
+            self.settings, lofar_trigger_sources=tuple(known.name for known in names if known)
+        )
+        decider = Decider(settings, observation, self.config.instrument, field, source)
         for search in decider.searches:
             what = f"known {search.source.kind} {search.source.name}" if search.source else "new"
             log.info("%s: IQUV %s, LOFAR %s", what, search.iquv, search.lofar)
@@ -80,15 +86,14 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             memory.get(LAST_DUMP),
         )
 
-    def _known_source(self, observation: Observation) -> Source | None:
+    def _source_list(self) -> SourceList:
         path = Path(self.settings.source_file)
         path = path if path.is_absolute() else packaged(f"conf/{path}")
         try:
-            sources = parse_source_list(path.read_text(), str(path))
-        except (OSError, SourceListError) as error:
-            log.error("no source is known: %s", error)
-            return None
-        return sources.lookup(observation.source)
+            return parse_source_list(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, ValueError) as error:
+            log.error("%s: no source is known: %s", path, error)
+            return SourceList({}, {})
 
     def _field(self, observation: Observation) -> Field | None:
         pointing = None if observation.beam is None else observation.pointing(observation.beam)
@@ -106,7 +111,10 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         try:
             galaxy = load_galaxy_map(path if path.is_absolute() else packaged(f"conf/{path}"))
         except (OSError, ValueError) as error:
-            log.error("no Milky Way DM: new sources trigger neither LOFAR nor VOEvents: %s", error)
+            log.error(
+                "%s: no Milky Way DM: new sources trigger neither LOFAR nor VOEvents: %s",
+                *(path, error),
+            )
             return None
         return Field(ra, dec, galaxy.dm_max(*sky.galactic(ra, dec)), galaxy.model)
 
@@ -147,7 +155,10 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         puts: tuple[Put, ...],
         *entries: int,
     ) -> None:
-        """Decide about closed windows, and commit all that follows in one step."""
+        """Decide about closed windows, and commit all that follows in one step.
+
+        :param entries: the last one, where it has come
+        """
         memory: dict[str, Any] = {}
         outputs: list[Put] = []
         for window in closed:
@@ -157,6 +168,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             memory[f"window {window.window}"] = {"through": window.through, "passed on": passed_on}
         if closed:
             memory |= {"counts": dict(work.counts), LAST_DUMP: work.last_dump}
+        if entries:
+            memory[ENDED] = True
         completed = (*work.gathering.completed(), *entries)
         if completed or outputs or puts:
             self.commit(Commit(task_id, completed, (*outputs, *puts), memory=memory))
@@ -166,6 +179,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     def _outputs(self, task_id: str, work: Work, window: Closed, decision: Decision) -> list[Put]:
         counts = work.counts
         counts["windows"] += 1
+        counts["candidates"] += len(window.candidates)
         counts["clusters"] += decision.clusters
         counts["clustered"] += decision.clustered
         for reason, number in decision.rejected.items():

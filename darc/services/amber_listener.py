@@ -24,7 +24,7 @@ from darc.model.observation import Observation
 from darc.model.settings import AmberListenerSettings
 from darc.node.log import about
 from darc.queues.messages import Commit, Entry, Kind, Put
-from darc.services.base import LOOP_SECONDS, Service
+from darc.services.base import ENDED, LOOP_SECONDS, Service
 from darc.services.trigger_file import CHUNK_BYTES, Chunk, TriggerFile, count_chunks
 
 log = logging.getLogger(__name__)
@@ -58,12 +58,14 @@ class Following:
                 batch_length_s=batch_length_s,
                 tsamp=observation.tsamp,
                 offset=progress.get(Path(path).name, 0),
-                columns=memory.get(f"columns {Path(path).name}"),
+                state=memory.get(f"state {Path(path).name}"),
             )
             for path in observation.trigger_files()
         ]
         self.counts: Counter[str] = Counter(memory.get("counts", {}))
         self.stamps_due: deque[float] = deque()
+        # Candidates were put that no stamp has followed yet, perhaps by an earlier process.
+        self.stamp_owed = bool(progress)
         self.missing_said = False
         self.unreadable: set[Path] = set()
         self.stopped_at: float | None = None
@@ -74,8 +76,8 @@ class Following:
 
     def memory(self) -> dict[str, Any]:
         """What the next process has to know."""
-        columns = {f"columns {file.path.name}": file.state() for file in self.files}
-        return {"counts": dict(self.counts), **columns}
+        states = {f"state {file.path.name}": file.state() for file in self.files}
+        return {"counts": dict(self.counts), **states}
 
 
 class AMBERListener(Service[AmberListenerSettings]):
@@ -172,9 +174,9 @@ class AMBERListener(Service[AmberListenerSettings]):
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                     log.error("%s: cannot be watched, looking every second: %s", directory, error)
-        elif not directory.exists():
+        elif not _exists(directory):
             del self._watches[directory]
-        missing = [str(file.path) for file in following.files if not file.path.exists()]
+        missing = [str(file.path) for file in following.files if not _exists(file.path)]
         late = time.time() > following.observation.start + self.settings.start_timeout
         if missing and late and not following.missing_said:
             following.missing_said = True
@@ -186,7 +188,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     def _read(self, following: Following) -> None:
         """Read all files to where they end now, and put what was found."""
         stamp = time.time()  # taken before the sizes: what is written later comes later
-        limits = [(file, file.size()) for file in following.files]
+        limits = [(file, self._size(following, file)) for file in following.files]
         chunks: list[Chunk] = []
         for file, limit in limits:
             while chunk := self._read_chunk(following, file, limit):
@@ -195,19 +197,31 @@ class AMBERListener(Service[AmberListenerSettings]):
                     self._put(following, chunks, 0.0)
                     chunks = []
         stamp_due = bool(following.stamps_due) and following.stamps_due[0] <= stamp
-        if chunks or stamp_due:
+        if chunks or stamp_due or following.stamp_owed:
             self._put(following, chunks, stamp)
+
+    def _size(self, following: Following, file: TriggerFile) -> int:
+        try:
+            return file.size()
+        except (OSError, ValueError) as error:
+            self._unreadable(following, file, error)
+            return file.offset
+
+    def _unreadable(self, following: Following, file: TriggerFile, error: Exception) -> None:
+        if file.path not in following.unreadable:
+            following.unreadable.add(file.path)
+            log.error("cannot be read, trying again every second: %s", error)
 
     def _read_chunk(self, following: Following, file: TriggerFile, limit: int) -> Chunk | None:
         try:
             chunk = file.read(limit)
         except OSError as error:
-            if file.path not in following.unreadable:
-                following.unreadable.add(file.path)
-                log.error("cannot be read, trying again every second: %s", error)
+            self._unreadable(following, file, error)
             return None
-        following.unreadable.discard(file.path)
-        if file.shrunk_to is not None and file.path not in following.unreadable:
+        if file.shrunk_to is None:
+            if chunk:
+                following.unreadable.discard(file.path)
+        elif file.path not in following.unreadable:
             following.unreadable.add(file.path)
             log.error("%s shrank to %d bytes, %d were read", file.path, file.shrunk_to, file.offset)
         return chunk
@@ -235,16 +249,20 @@ class AMBERListener(Service[AmberListenerSettings]):
                 task_id,
                 puts=tuple(put for put in puts if put.queues),
                 progress=tuple(chunk.progress for chunk in chunks),
-                memory=following.memory(),
+                memory=following.memory() | ({ENDED: True} if end else {}),
             )
         )
         self._account(following)
         if chunks and not self._notified:
             self.found_by_recheck += 1
+        following.stamp_owed |= bool(content)
+        if not stamp:
+            return
         while following.stamps_due and following.stamps_due[0] <= stamp:
             following.stamps_due.popleft()
-        if content and not end:
-            following.stamps_due.append((stamp or time.time()) + self._gather_interval)
+        if following.stamp_owed:
+            following.stamps_due.append(stamp + self._gather_interval)
+            following.stamp_owed = False
 
     @property
     def _gather_interval(self) -> float:
@@ -253,10 +271,19 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def _end(self, following: Following) -> None:
         """All that was written is read: say so."""
-        half = any(file.offset < file.size() for file in following.files)
+        half = any(file.offset < self._size(following, file) for file in following.files)
         if half and following.stopped_at and time.time() < following.stopped_at + FLUSH_SECONDS:
             return
-        rest = [chunk for file in following.files if (chunk := file.read_rest())]
+        rest: list[Chunk] = []
+        for file in following.files:
+            limit = self._size(following, file)
+            while chunk := self._read_chunk(following, file, limit):
+                rest.append(chunk)
+            try:
+                chunk = file.read_rest(limit)
+            except OSError as error:
+                log.error("%d bytes not read: %s", limit - file.offset, error)
+            rest += [chunk] if chunk else []
         self._put(following, rest, time.time(), end=True)
         log.info("read: %s", dict(following.counts))
         self._forget(following.observation.task_id)
@@ -268,6 +295,14 @@ class AMBERListener(Service[AmberListenerSettings]):
         self.counts[task_id] = dict(following.counts)
         while len(self.counts) > KEPT_COUNTS:
             del self.counts[next(iter(self.counts))]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 if __name__ == "__main__":

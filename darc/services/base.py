@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 from darc import __version__
 from darc.model.config import Config, ConfigError
 from darc.model.observation import Observation
-from darc.node.configuration import load_config
+from darc.node.configuration import load_config, load_node_config
 from darc.node.log import NonBlockingHandler, about, set_up_logging
 from darc.node.process_end import end_on_sigterm, end_with_supervisord
 from darc.queues.messages import Commit, Entry, FencedError, Kind, Order, OrderState
@@ -24,6 +24,9 @@ from darc.services.link import Ear, Link
 log = logging.getLogger(__name__)
 S = TypeVar("S")
 
+#: In a service's memory of an observation: it is done, even if the master was not told before
+#: the process died.
+ENDED = "ended"
 LOOP_SECONDS = 0.5  # twice the rate that makes a service count as alive
 
 
@@ -61,6 +64,7 @@ class Service(Generic[S]):
         self._states: dict[str, OrderState] = {}
         self._done: set[str] = set()
         self._cursor = 0
+        self._perhaps_orders = False
         self._log_handler: NonBlockingHandler | None = None
         self._link = Link(Path(config.master.run_dir), self.name, self.class_name())
         self.prepare()
@@ -126,7 +130,7 @@ class Service(Generic[S]):
         try:
             self.config = load_config()
             self.settings = cast(S, self.config.block(self.name, self.settings_type))
-        except ConfigError as error:
+        except (ConfigError, OSError) as error:
             log.error("the configuration of before stays in force: %s", error)
 
     # -- the loop ------------------------------------------------------------------------------
@@ -138,8 +142,8 @@ class Service(Generic[S]):
         end_on_sigterm()
         end_with_supervisord()
         try:
-            service = cls(load_config())
-        except ConfigError as error:
+            service = cls(load_node_config())
+        except (ConfigError, OSError) as error:
             log.critical("cannot start: %s", error)
             sys.exit(1)
         service._log_handler = handler
@@ -167,17 +171,19 @@ class Service(Generic[S]):
 
     def wait(self) -> list[Entry]:
         """Wait for entries; returns at least twice a second, and beats."""
-        return self._link.take(self._cursor, LOOP_SECONDS)
+        entries = self._link.take(self._cursor, LOOP_SECONDS)
+        # Orders end the wait too, and perhaps before the ear has heard of them.
+        self._perhaps_orders = not entries
+        return entries
 
     def _observation_of(self, entry: Entry) -> Observation | None:
         if entry.observation and entry.observation not in self._running:
-            self._obey(self._link.orders())
+            self._obey(self._link.orders(self._answer))
         return self._running.get(entry.observation)
 
     def _follow_orders(self) -> None:
-        orders = self._ear.orders()
-        if orders is not None:
-            self._obey(orders)
+        if self._ear.has_orders() or self._perhaps_orders:
+            self._obey(self._link.orders(self._answer))
 
     def _obey(self, orders: list[Order]) -> None:
         """Make what this service works on agree with what the master says."""
@@ -207,10 +213,14 @@ class Service(Generic[S]):
             self.finish(observation)
             return
         if task_id not in self._running:
+            memory = dict(self._link.recall(task_id))
+            if memory.get(ENDED):
+                self.finish(observation)
+                return
             self.reload_config()
             self._running[task_id] = observation
             log.info("observation of %s", observation.source)
-            self.start_observation(observation, dict(self._link.recall(task_id)))
+            self.start_observation(observation, memory)
         if state is OrderState.STOPPED and self._states.get(task_id) is not OrderState.STOPPED:
             log.info("observation stopped")
             self.stop_observation(self._running[task_id])
@@ -251,4 +261,4 @@ class Consumer(Service[S]):
 
     def end(self, entry: Entry, observation: Observation) -> None:
         """All of an observation's entries have come: complete what is open, this one too."""
-        self.commit(Commit(entry.observation, completed=(entry.id,)))
+        self.commit(Commit(entry.observation, completed=(entry.id,), memory={ENDED: True}))

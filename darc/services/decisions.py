@@ -19,6 +19,8 @@ from darc.science import clustering, dispersion, radiometer
 from darc.science.thresholds import passing, strongest
 
 IMPORTANCE = 0.1
+#: In fewer synthesised beams there is no period to be found.
+MIN_SBS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,8 @@ class Decider:
             for cluster in clusters[search.iquv.passed_by(clusters)]:
                 iquv.setdefault(int(cluster["dm_bin"]), self._trigger(cluster, search))
             if search.lofar:
-                lofar.append((search, clusters[search.lofar.passed_by(clusters)]))
+                worth = search.lofar.passed_by(clusters) & ~self._is_barred(clusters, search)
+                lofar.append((search, clusters[worth]))
         return Decision(
             tuple(iquv.values()) if self._observation.enable_iquv else (),
             self._strongest(lofar),
@@ -191,6 +194,15 @@ class Decider:
         rejected = {reason: count for reason, count in counts.items() if count}
         return candidates[~weak & ~foreign], rejected
 
+    def _is_barred(self, clusters: Records, search: Search) -> npt.NDArray[np.bool_]:
+        """A known source that must not trigger LOFAR does not do so as a new one either."""
+        barred = np.zeros(len(clusters), dtype=np.bool_)
+        for other in self.searches:
+            if search.source is None and other.source and other.lofar is None:
+                low, high = other.iquv.dm_min, other.iquv.dm_max
+                barred |= (clusters["dm"] >= low) & (clusters["dm"] <= high)
+        return barred
+
     def _cluster(self, candidates: Records, search: Search, window: int) -> Records:
         if search.source:
             # Something stronger in the same DM bin must not hide the source.
@@ -204,7 +216,7 @@ class Decider:
             time_origin=0.0,
         )
         clusters["window"] = window
-        if self._settings.sb_filter and self._observation.searched_in_sbs:
+        if self._settings.sb_filter and self._observation.nsynbeams >= MIN_SBS:
             return clusters[
                 clustering.synthesised_beam_filter(
                     candidates,

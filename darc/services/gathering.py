@@ -48,7 +48,8 @@ class Gathering:
         self._window_length = window_length
         self._closed = dict(closed)
         self._open: dict[int, _Open] = {}
-        self._needed: dict[int, set[int]] = {}  # entry → open windows that it has candidates in
+        # entry → open windows that it has candidates in, or gave the first stamp
+        self._needed: dict[int, set[int]] = {}
         self._free: list[int] = []
 
     def add(self, entry: int, stamp: float, candidates: Records) -> list[Closed]:
@@ -62,8 +63,11 @@ class Gathering:
             opened = self._open.setdefault(window, _Open())
             opened.parts.append(part)
             opened.through = entry
-        if windows:
-            self._needed[entry] = {window for window, _ in windows}
+        needed_by = {window for window, _ in windows}
+        if stamp:
+            needed_by |= self._stamp(stamp)
+        if needed_by:
+            self._needed[entry] = needed_by
         else:
             self._free.append(entry)
         return self._close(stamp) if stamp else []
@@ -76,13 +80,19 @@ class Gathering:
         parts = [(int(number), candidates[window == number]) for number in np.unique(window)]
         return [part for part in parts if self._closed.get(part[0], 0) < entry]
 
+    def _stamp(self, stamp: float) -> set[int]:
+        """Stamp the windows that have none yet; returns which."""
+        fresh = {window for window, opened in self._open.items() if opened.first_stamp is None}
+        for window in fresh:
+            self._open[window].first_stamp = stamp
+        return fresh
+
     def _close(self, stamp: float) -> list[Closed]:
-        due = []
-        for window, opened in self._open.items():
-            if opened.first_stamp is None:
-                opened.first_stamp = stamp
-            if opened.first_stamp + self._interval <= stamp:
-                due.append(window)
+        due = [
+            window
+            for window, opened in self._open.items()
+            if opened.first_stamp is not None and opened.first_stamp + self._interval <= stamp
+        ]
         return [self._take(window) for window in sorted(due)]
 
     def close_all(self) -> list[Closed]:

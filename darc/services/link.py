@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -111,13 +109,19 @@ class Link:
         sequence = self._again(lambda holder: holder.next_sequence)
         self._again(lambda holder: holder.commit(commit, sequence))
 
-    def orders(self) -> list[Order]:
-        """The service's observations as they are now."""
+    def orders(self, answer: Callable[[str], tuple[bool, str]]) -> list[Order]:
+        """The service's observations as they are now.
+
+        :param answer: as for :class:`Ear`: a question may come along
+        """
 
         def ask(_: Holder) -> list[Order]:
             if self._client is None or self.number is None:
                 raise QueuesGoneError("not attached")
-            return listen(self._client, self._service, self.number, 0, 0.0).orders or []
+            news = listen(self._client, self._service, self.number, 0, 0.0)
+            if news.question:
+                self._client.call("answer", news.question[0], *answer(news.question[1]))
+            return news.orders or []
 
         return self._again(ask)
 
@@ -125,7 +129,8 @@ class Link:
 class Ear:
     """A thread that hears orders and questions while the service's loop is at work.
 
-    ``descriptor`` is an eventfd that can be read when orders have come.
+    ``descriptor`` is an eventfd that can be read when orders have come. What they are the loop
+    asks itself (:meth:`Link.orders`): heard here, they may be older than what it knows.
 
     :param answer: finds a declared attribute: (found, value)
     """
@@ -134,18 +139,15 @@ class Ear:
         self._link = link
         self._service = service
         self._answer = answer
-        self._orders: deque[list[Order]] = deque()
         self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         threading.Thread(target=self._hear, name="ear", daemon=True).start()
 
-    def orders(self) -> list[Order] | None:
-        """The newest orders, or None when none came since the last call."""
-        newest = None
-        while self._orders:
-            newest = self._orders.popleft()
-        with contextlib.suppress(BlockingIOError):  # appended, and not written yet
-            os.eventfd_read(self.descriptor)
-        return newest
+    def has_orders(self) -> bool:
+        """Whether orders have come since the last call."""
+        try:
+            return os.eventfd_read(self.descriptor) > 0
+        except BlockingIOError:
+            return False
 
     def _hear(self) -> None:
         while True:
@@ -168,7 +170,6 @@ class Ear:
             news: News = listen(client, self._service, number, version, LISTEN_SECONDS)
             version = news.version
             if news.orders is not None:
-                self._orders.append(news.orders)
                 os.eventfd_write(self.descriptor, 1)
             if news.question:
                 client.call("answer", news.question[0], *self._answer(news.question[1]))

@@ -25,6 +25,7 @@ class LOFARTrigger(TriggerConsumer[LofarTriggerSettings]):
     send_events = False
 
     def prepare(self) -> None:
+        super().prepare()
         self.send_events = self.settings.send_events
 
     def act(self, triggers: list[Trigger], observation: Observation | None) -> None:

@@ -83,7 +83,11 @@ class Round:
             threading.Thread(target=self._ask, args=(host,), daemon=True).start()
 
     def _ask(self, host: str) -> None:
-        answer = self._ask_one(host)
+        try:
+            answer = self._ask_one(host)
+        # Whatever a node says, the page has to be written.
+        except Exception as error:
+            answer = NodeStatus(host, reason=f"{type(error).__name__}: {error}")
         with self._changed:
             self._answers[host] = answer
             self._changed.notify_all()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import ClassVar, Generic, TypeVar
+from collections import Counter
+from typing import Any, ClassVar, Generic, TypeVar
 
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
@@ -13,6 +14,8 @@ from darc.services.base import Consumer
 
 log = logging.getLogger(__name__)
 S = TypeVar("S")
+
+RECEIVED = "trigger "
 
 
 def triggers_of(entry: Entry) -> list[Trigger]:
@@ -36,11 +39,26 @@ class TriggerConsumer(Consumer[S], Generic[S]):
     triggers_received = 0
     bad_entries = 0
 
+    def prepare(self) -> None:
+        self._received: dict[str, Counter[str]] = {}  # by observation and identity
+
+    def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
+        known = {key: number for key, number in memory.items() if key.startswith(RECEIVED)}
+        self._received[observation.task_id] = Counter(known)
+
+    def abort_observation(self, observation: Observation) -> None:
+        self._received.pop(observation.task_id, None)
+
+    def end(self, entry: Entry, observation: Observation) -> None:
+        super().end(entry, observation)
+        self._received.pop(observation.task_id, None)
+
     def act(self, triggers: list[Trigger], observation: Observation | None) -> None:
         """Do what the service is for."""
         raise NotImplementedError
 
     def work(self, entry: Entry, observation: Observation | None) -> None:
+        memory: dict[str, int] = {}
         try:
             triggers = triggers_of(entry)
         except ValueError as error:
@@ -55,4 +73,14 @@ class TriggerConsumer(Consumer[S], Generic[S]):
                     *(trigger.snr, trigger.width, trigger.sb),
                 )
             self.act(triggers, observation)
-        self.commit(Commit(entry.observation, completed=(entry.id,)))
+            memory = self._count(entry.observation, triggers)
+        self.commit(Commit(entry.observation, completed=(entry.id,), memory=memory))
+
+    def _count(self, task_id: str, triggers: list[Trigger]) -> dict[str, int]:
+        """How often each trigger was received: the observation's books show that none was twice."""
+        received = self._received.get(task_id)
+        if received is None:
+            return {}
+        keys = [f"{RECEIVED}{trigger.identity}" for trigger in triggers]
+        received.update(keys)
+        return {key: received[key] for key in keys}

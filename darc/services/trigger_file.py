@@ -18,6 +18,7 @@ CHUNK_BYTES = 2**20
 NO_HEADER = "no header before it"
 BAD_HEADER = "header not usable"
 HALF_LINE = "half a line at the end"
+LONG_LINE = f"line of over {CHUNK_BYTES} bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +37,31 @@ class TriggerFile:
     """One trigger file and how far it has been read.
 
     :param offset: bytes that an earlier process has read
-    :param columns: those in force there, as :meth:`state` gave them
+    :param state: what was in force there, as :meth:`state` gave it
     """
 
     def __init__(
-        self, path: Path, *, batch_length_s: float, tsamp: float, offset: int = 0, columns: Any
+        self, path: Path, *, batch_length_s: float, tsamp: float, offset: int = 0, state: Any = None
     ) -> None:
         self.path = path
         self.offset = offset
         self._batch_length_s = batch_length_s
         self._tsamp = tsamp
-        self._columns = Columns(**columns) if columns else None
+        state = state or {}
+        self._columns = Columns(**state["columns"]) if state.get("columns") else None
+        self._in_long_line = bool(state.get("in long line"))
         self.shrunk_to: int | None = None
 
-    def state(self) -> dict[str, Any] | None:
-        """The columns in force, as plain values."""
-        return asdict(self._columns) if self._columns else None
+    def state(self) -> dict[str, Any]:
+        """What the next process has to know to go on at ``offset``, as plain values."""
+        columns = asdict(self._columns) if self._columns else None
+        return {"columns": columns, "in long line": self._in_long_line}
 
     def size(self) -> int:
-        """Bytes there are to read up to; none while there is no file."""
+        """Bytes there are to read up to; none while there is no file.
+
+        :raises OSError: it cannot be told
+        """
         try:
             size = self.path.stat().st_size
         except (FileNotFoundError, NotADirectoryError):
@@ -72,35 +79,42 @@ class TriggerFile:
         with self.path.open("rb") as file:
             file.seek(self.offset)
             data = file.read(min(CHUNK_BYTES, limit - self.offset))
-            end = data.rfind(b"\n") + 1
-            if end == 0 and len(data) == CHUNK_BYTES:
-                return self._skip(data)
-        return self._parse(data[:end]) if end else None
+        if self._in_long_line:
+            return self._skip(data) if data else None
+        end = data.rfind(b"\n") + 1
+        if end:
+            return self._parse(data[:end])
+        if len(data) < CHUNK_BYTES:
+            return None
+        # No line is that long: count it as one bad line, and go on behind its end.
+        self._in_long_line = True
+        return self._reject(len(data), {LONG_LINE: 1}, data)
 
-    def read_rest(self) -> Chunk | None:
-        """What follows the last whole line, which will never become one."""
-        size = self.size()
-        if self.offset >= size:
+    def read_rest(self, limit: int) -> Chunk | None:
+        """What follows the last whole line before byte ``limit``, and will never become one.
+
+        To be called when :meth:`read` has given all there is.
+
+        :raises OSError: the file cannot be read
+        """
+        if self.offset >= limit:
             return None
         with self.path.open("rb") as file:
             file.seek(self.offset)
-            data = file.read(size - self.offset)
-        return self._reject(len(data), 1, HALF_LINE, data)
+            data = file.read(limit - self.offset)
+        return self._reject(len(data), {HALF_LINE: 1}, data) if data else None
 
     def _skip(self, data: bytes) -> Chunk:
-        """No line is that long: count it as one bad line and go on."""
-        return self._reject(len(data), 1, f"line of over {CHUNK_BYTES} bytes", data)
+        """Pass over what belongs to a line that was counted when it began."""
+        end = data.find(b"\n") + 1
+        self._in_long_line = not end
+        return self._reject(end or len(data), {}, b"")
 
     def _parse(self, data: bytes) -> Chunk:
-        if self._columns is None:
-            before = self._lines_before_header(data)
-            if before:
-                return before
-            header, _, _ = data.partition(b"\n")
-            try:
-                self._columns = Columns.from_header(header)
-            except ValueError as error:
-                return self._reject(len(header) + 1, 1, BAD_HEADER, str(error).encode())
+        before = self._lines_before_header(data) if self._columns is None else None
+        if before:
+            return before
+        assert self._columns is not None  # the first line is a header
         parsed = parse_lines(
             data, self._columns, batch_length_s=self._batch_length_s, tsamp=self._tsamp
         )
@@ -119,18 +133,30 @@ class TriggerFile:
         )
 
     def _lines_before_header(self, data: bytes) -> Chunk | None:
-        lines = data.splitlines(keepends=True)
-        number = next((i for i, line in enumerate(lines) if line.startswith(b"#")), len(lines))
-        if number == 0:
-            return None
-        length = sum(len(line) for line in lines[:number])
-        return self._reject(length, number, NO_HEADER, lines[0])
+        """Reject what comes before the first usable header, which is taken; None: nothing does."""
+        rejected: Counter[str] = Counter()
+        first = b""
+        begin = 0
+        while begin < len(data):
+            end = data.index(b"\n", begin) + 1
+            text = data[begin:end]
+            reason = NO_HEADER
+            if text.startswith(b"#"):
+                try:
+                    self._columns = Columns.from_header(text)
+                    break
+                except ValueError as error:
+                    reason, text = BAD_HEADER, str(error).encode()
+            first = first or text
+            rejected[reason] += 1
+            begin = end
+        return self._reject(begin, dict(rejected), first) if begin else None
 
-    def _reject(self, length: int, lines: int, reason: str, text: bytes) -> Chunk:
-        first = self._describe(0, text)
+    def _reject(self, length: int, rejected: Mapping[str, int], text: bytes) -> Chunk:
+        first = self._describe(0, text) if rejected else ""
         nothing = np.empty(0, dtype=CANDIDATE)
         progress = self._advance(length)
-        return Chunk(progress, nothing, lines, 0, {reason: lines}, first)
+        return Chunk(progress, nothing, sum(rejected.values()), 0, rejected, first)
 
     def _describe(self, number: int, text: bytes) -> str:
         return f"{self.path}: line {number + 1} from byte {self.offset}: {text[:120]!r}"

@@ -1,0 +1,53 @@
+# make demo    a node of its own, half a minute of candidates with bursts among them, and what
+#              became of each. ARGS are for the demo: make demo ARGS='--bursts 8 --duration 60'
+# make test    lint, types and all tests. ARGS are for tox: make test ARGS='-e tests -- -k demo'
+# make bench   all benchmarks, one after the other (docs/performance.md)
+# make clean   removes what these have made
+#
+# They need Python 3.11 or later with venv and pip; PYTHON names another interpreter.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+ARGS ?=
+VENV := .venv
+BENCHMARKS := status_command start_stop memory clustering latency parse_lines
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+export PIP_NO_INPUT := 1
+
+.PHONY: demo test bench clean
+
+demo: $(VENV)/installed
+	@$(VENV)/bin/python -m darc.replay.demo $(ARGS)
+
+# What an earlier build has left would get into the wheel.
+test: $(VENV)/tox
+	@rm -rf build
+	$(VENV)/bin/python -m tox $(ARGS)
+
+bench: $(VENV)/installed
+	@for name in $(BENCHMARKS); do \
+	    echo; echo "== $$name"; $(VENV)/bin/python -m benchmarks.$$name || exit 1; \
+	done
+
+# Editable: a change of the code needs no new installation, one of what is installed does.
+$(VENV)/installed: $(VENV)/python setup.cfg pyproject.toml darc/__init__.py $(wildcard bin/*)
+	$(VENV)/bin/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/tox: $(VENV)/python
+	$(VENV)/bin/python -m pip install --quiet 'tox>=4.11'
+	@touch $@
+
+# A half-made environment is made again.
+$(VENV)/python:
+	@test -n '$(PYTHON)' || { echo 'no Python found: make PYTHON=/path/to/python3.11 ...'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo 'Python 3.11 or later is needed: make PYTHON=/path/to/python3.11 ...'; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV) || \
+	    { echo 'venv and pip are needed (Debian, Ubuntu: the package python3-venv)'; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .tox build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find darc tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

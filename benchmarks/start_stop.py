@@ -1,0 +1,66 @@
+"""How long start, restart and stop of a node take: python -m benchmarks.start_stop.
+
+Commands are run as whole processes, as an operator does; what they promise is checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+from darc.node.processes import of_node
+from darc.replay.demo_node import TemporaryNode
+
+START_TARGET = 5.0  # s, from nothing to all services running
+RESTART_TARGET = 1.0  # s, until it runs again
+STOP_MARGIN = 3.0  # s beyond stop_timeout
+STOP_TIMEOUT = 5.0  # the default of darc_master.stop_timeout
+SERVICE = "amber_clustering"
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """How long something takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def round_trip(times: dict[str, list[float]]) -> None:
+    """Start a node from nothing, restart a service, and stop everything."""
+    # As it comes: with the default time limits.
+    node = TemporaryNode(sections={"darc_master": {"control_timeout": 5.0}})
+    try:
+        times["start"].append(seconds(node.start))
+        assert set(node.states().values()) == {"running"}
+        times["restart"].append(seconds(lambda: node.ask("restart", SERVICE)))
+        assert node.states()[SERVICE] == "running"
+        ids = [process.environ()["DARC_NODE_ID"] for process in node.processes()]
+        times["stop"].append(seconds(lambda: node.run("stop_master")))
+        assert not of_node(ids[0])
+    finally:
+        node.stop()
+        node.remove()
+
+
+def main() -> None:
+    """Measure, and print median and maximum of each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10)
+    args = parser.parse_args()
+    times: dict[str, list[float]] = {"start": [], "restart": [], "stop": []}
+    for _ in range(args.rounds):
+        round_trip(times)
+    print(f"{args.rounds} rounds                                     median  maximum   target")
+    for name, what, target in (
+        ("start", "nothing to eight services running", START_TARGET),
+        ("restart", "restart of a service until it runs", RESTART_TARGET),
+        ("stop", "darc_stop_master to nothing left", STOP_TIMEOUT + STOP_MARGIN),
+    ):
+        median, most = statistics.median(times[name]), max(times[name])
+        print(f"{what:<42} {median:7.2f} s {most:7.2f} s {target:7.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The text that asks dada_dbevent (PSRDADA) for raw data (triggers.md, IQUV dump).
+
+A count of events, the observation's start, and a line per event: start, end, DM, S/N, width, beam::
+
+    N_EVENTS 1
+    2019-05-18-23:51:13
+    2019-05-18-23:51:20 793 2019-05-18-23:51:26 937 1056.6 28.4666 10 35
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+MIN_LINE, MAX_LINE = 10, 1023  # bytes
+
+_MS = 1000  # in a second
+_TIME = r"(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d)"
+_REAL = r"(\d+(?:\.\d+)?(?:e[+-]\d+)?)"
+_HEADER = re.compile(r"N_EVENTS ([1-9]\d*)", re.ASCII)
+_UTC_START = re.compile(_TIME, re.ASCII)
+_EVENT = re.compile(rf"{_TIME} (\d{{3}}) {_TIME} (\d{{3}}) {_REAL} {_REAL} (\d+) (\d+)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class DumpEvent:
+    """A stretch of raw data to keep, and why.
+
+    :param start: s since the observation's start (that of `startpacket`); likewise end
+    :param dm: pc cm-3
+    :param width: samples
+    :param beam: index of the SB or TAB
+    """
+
+    start: float
+    end: float
+    dm: float
+    snr: float
+    width: int
+    beam: int
+
+
+@dataclass(frozen=True, slots=True)
+class DumpRequest:
+    """The events of one gathering; each connection takes one request.
+
+    :param utc_start: YYYY-MM-DD-hh:mm:ss, as the headers of the raw data have it: to
+        dada_dbevent, all times count from there
+    """
+
+    utc_start: str
+    events: tuple[DumpEvent, ...]
+
+
+def format_request(request: DumpRequest) -> str:
+    """Text of a request, events in order of their start, times to the nearest millisecond.
+
+    :raises ValueError: there are no events, or one of them or the start cannot be told
+    """
+    if not request.events:
+        raise ValueError("a request without events")  # dada_dbevent can crash on it
+    origin = _read_time(request.utc_start)
+    events = sorted(request.events, key=lambda event: event.start)
+    lines = [
+        f"N_EVENTS {len(events)}",
+        request.utc_start,
+        *(_event_line(event, origin) for event in events),
+    ]
+    _check(lines)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def parse_request(text: str) -> DumpRequest:
+    """Read a request, strictly: what `format_request` would not write is an error.
+
+    Only the order of the events is free.
+
+    :raises ValueError: naming the line that is wrong
+    """
+    *lines, rest = text.split("\n")
+    if rest:
+        raise ValueError(f"no end of line after {rest!r}")
+    _check(lines)
+    if len(lines) < 3 or not (header := _HEADER.fullmatch(lines[0])):
+        raise ValueError("not a request: N_EVENTS, the start and a line per event are expected")
+    if int(header[1]) != len(lines) - 2:
+        raise ValueError(f"{lines[0]!r} is followed by {len(lines) - 2} events")
+    origin = _read_time(lines[1])
+    return DumpRequest(lines[1], tuple(_read_event(line, origin) for line in lines[2:]))
+
+
+def _event_line(event: DumpEvent, origin: datetime) -> str:
+    reals, integers = (event.dm, event.snr), (event.width, event.beam)
+    if not all(0 <= value < math.inf for value in (*reals, *integers)):
+        raise ValueError(f"a number of {event} cannot be told")
+    try:
+        start, end = round(event.start * _MS), round(event.end * _MS)
+        times = [_time_text(origin + timedelta(milliseconds=ms)) for ms in (start, end)]
+    except OverflowError as error:
+        raise ValueError(f"a time of {event} cannot be told") from error
+    if not 0 <= start < end:
+        raise ValueError(f"{event} is not a stretch of the observation")
+    return " ".join([*times, *map(_real_text, reals), *map(str, integers)])
+
+
+def _time_text(time: datetime) -> str:
+    """Three digits of milliseconds: they are read as a decimal fraction."""
+    return time.isoformat(sep="-", timespec="milliseconds").replace(".", " ")
+
+
+def _real_text(value: float) -> str:
+    """The shortest text of exactly this number, with no sign for a negative zero."""
+    return repr(abs(float(value))).removesuffix(".0")
+
+
+def _read_event(line: str, origin: datetime) -> DumpEvent:
+    fields = _EVENT.fullmatch(line)
+    if not fields:
+        raise ValueError(f"not an event: {line!r}")
+    start, start_ms, end, end_ms, *numbers = fields.groups()
+    millisecond = timedelta(milliseconds=1)
+    first = (_read_time(start) - origin) // millisecond + int(start_ms)
+    last = (_read_time(end) - origin) // millisecond + int(end_ms)
+    dm, snr, width, beam = numbers
+    if not 0 <= first < last:
+        raise ValueError(f"not a stretch of the observation: {line!r}")
+    return DumpEvent(first / _MS, last / _MS, float(dm), float(snr), int(width), int(beam))
+
+
+def _read_time(text: str) -> datetime:
+    """A time to the whole second, UTC.
+
+    :raises ValueError: it has another form, or there is no such time
+    """
+    if not _UTC_START.fullmatch(text):
+        raise ValueError(f"{text!r} is not a time; allowed: YYYY-MM-DD-hh:mm:ss")
+    return datetime.fromisoformat(f"{text[:10]}T{text[11:]}")
+
+
+def _check(lines: Sequence[str]) -> None:
+    """What dada_dbevent's reading of lines allows; it takes '#' for the start of a comment."""
+    for line in lines:
+        if not MIN_LINE <= len(line.encode()) <= MAX_LINE or "#" in line:
+            raise ValueError(f"dada_dbevent cannot read the line {line[:80]!r}")

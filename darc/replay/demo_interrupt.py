@@ -1,0 +1,32 @@
+"""Ctrl-C at any moment: the first one is heeded, and what follows is cleared up undisturbed."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType, TracebackType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interruptible:
+    """Within it, the first signal to end raises KeyboardInterrupt; all others do nothing."""
+
+    def __enter__(self) -> None:
+        for number in SIGNALS:
+            signal.signal(number, self._interrupt)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._ignore()
+        raise KeyboardInterrupt
+
+    def _ignore(self) -> None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ignore()

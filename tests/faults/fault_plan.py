@@ -1,0 +1,81 @@
+"""Which faults strike a node when, drawn from a seed."""
+
+from __future__ import annotations
+
+import enum
+import random
+from dataclasses import dataclass
+
+
+class Kind(enum.StrEnum):
+    """What is done to the node."""
+
+    KILL = "kill"  # SIGKILL of a service or the master
+    STOP = "stop"  # SIGSTOP for a while
+    DIE_AT = "die at"  # a service dies at a named point of its code
+    KILL_SUPERVISORD = "kill supervisord"  # and darc_start_master afterwards
+    STOP_SUPERVISORD = "stop supervisord"
+    FULL_JOURNAL = "full journal"  # and room again after a while
+    REMOVE_LOGS = "remove logs"
+    REMOVE_SOCKET = "remove socket"
+    RUBBISH_CONFIG = "rubbish configuration"  # and reload, and the good one again
+    FLOOD = "flood"  # of the command port
+
+
+SERVICES = ("amber_listener", "amber_clustering", "dada_trigger", "processor")
+POINTS = ("after taking", "before committing", "after committing", "while waiting")
+SOCKETS = ("queues.sock", "supervisord.sock")
+#: How often each kind is drawn.
+WEIGHTS = {
+    Kind.KILL: 6,
+    Kind.STOP: 4,
+    Kind.DIE_AT: 4,
+    Kind.KILL_SUPERVISORD: 1,
+    Kind.STOP_SUPERVISORD: 1,
+    Kind.FULL_JOURNAL: 2,
+    Kind.REMOVE_LOGS: 1,
+    Kind.REMOVE_SOCKET: 1,
+    Kind.RUBBISH_CONFIG: 1,
+    Kind.FLOOD: 1,
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """One fault.
+
+    :param time: s since the start of the replay
+    :param duration: s that it lasts, where it does
+    """
+
+    time: float
+    kind: Kind
+    target: str = ""
+    duration: float = 0.0
+
+    def __str__(self) -> str:
+        lasting = f" for {self.duration:.2f} s" if self.duration else ""
+        return f"{self.time:5.2f} s: {self.kind} {self.target}{lasting}"
+
+
+def draw(seed: int, duration: float) -> list[Fault]:
+    """The faults of one run, in order of time; the same ones for the same seed."""
+    rng = random.Random(seed)
+    faults = []
+    for _ in range(rng.randint(2, 5)):
+        kind = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        time = rng.uniform(0.0, duration)
+        lasting = rng.uniform(0.1, 1.5)
+        target, lasts = "", 0.0
+        if kind is Kind.KILL:
+            target = rng.choice((*SERVICES, "darc_master"))
+        elif kind is Kind.STOP:
+            target, lasts = rng.choice((*SERVICES, "darc_master")), lasting
+        elif kind is Kind.DIE_AT:
+            target = f"{rng.choice(SERVICES)}.{rng.choice(POINTS)}"
+        elif kind is Kind.REMOVE_SOCKET:
+            target = rng.choice(SOCKETS)
+        elif kind in {Kind.STOP_SUPERVISORD, Kind.FULL_JOURNAL}:
+            lasts = lasting
+        faults.append(Fault(time, kind, target, lasts))
+    return sorted(faults)

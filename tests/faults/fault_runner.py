@@ -1,0 +1,343 @@
+"""Observations that are replayed while faults strike; afterwards the books have to balance.
+
+python tests/faults/fault_runner.py --seed 1 --runs 200
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from faults.fault_plan import Fault, Kind, draw
+from nodes import Node, node, wait_for
+
+from darc.node.supervisor import SupervisorError
+from darc.replay.generator import (
+    Burst,
+    Search,
+    make_observation_candidates,
+    random_bursts,
+    timed_files,
+)
+from darc.replay.observation import write_observation
+from darc.replay.player import Player
+
+#: Small batches, so that a few seconds hold many windows; a window holds just one batch.
+BATCH_SAMPLES = 2500
+SEARCH = Search(batch_samples=BATCH_SAMPLES)
+DURATION = 20 * SEARCH.batch_length_s
+GATHER_SECONDS = 0.15
+CONTENT_SEED = 7
+RECOVERY_SECONDS = 15.0
+JOURNAL_BYTES = 2**30
+
+
+@dataclass
+class Books:
+    """What an observation came to."""
+
+    lines: int = 0
+    listener: dict[str, int] = field(default_factory=dict)
+    clustering: dict[str, int] = field(default_factory=dict)
+    triggers: dict[str, list[str]] = field(default_factory=dict)  # kind → window/DM bin
+    received: dict[str, int] = field(default_factory=dict)  # by dada_trigger: → how often
+
+    @property
+    def candidates(self) -> int:
+        return self.listener.get("candidates", 0)
+
+    def problems(self) -> list[str]:
+        """What does not add up."""
+        found = []
+        rejected = sum(n for key, n in self.listener.items() if key.startswith("rejected"))
+        accounted = self.candidates + self.listener.get("headers", 0) + rejected
+        if self.listener.get("lines") != self.lines or accounted != self.lines:
+            found.append(f"{self.lines} lines written, {self.listener} accounted for")
+        rejected = sum(n for key, n in self.clustering.items() if key.startswith("rejected"))
+        if self.clustering.get("clustered", 0) + rejected != self.candidates:
+            found.append(f"{self.candidates} candidates handed on, {self.clustering} accounted for")
+        twice = [identity for identity, times in self.received.items() if times != 1]
+        if twice:
+            found.append(f"received more than once: {twice}")
+        if sorted(self.received) != sorted(self.triggers.get("iquv", [])):
+            found.append(f"sent {self.triggers.get('iquv')}, received {sorted(self.received)}")
+        return found
+
+
+class FaultRun:
+    """One node, and observations on it, one after the other."""
+
+    def __init__(self, made: Node) -> None:
+        self._node = made
+        self._points = made.home / "fault_points"
+        self._points.mkdir()
+        made.environment["DARC_FAULT_POINTS"] = str(self._points)
+        made.configure(
+            instrument={"batch_length_samples": BATCH_SAMPLES},
+            darc_master={"journal_max_bytes": JOURNAL_BYTES},
+            amber_clustering={
+                "interval": GATHER_SECONDS,
+                "clustering_window": SEARCH.batch_length_s,
+                "thresh_iquv": {"interval": 0.0},
+            },
+        )
+        bursts = [
+            Burst(
+                time_s=burst.time_s,
+                dm=burst.dm,
+                width_samples=burst.width_samples,
+                snr=burst.snr,
+                beam=burst.beam,
+            )
+            for burst in random_bursts(
+                8, DURATION, (300.0, 2000.0), CONTENT_SEED, separation=0.3, margin=0.1
+            )
+        ]
+        self._generated = make_observation_candidates(
+            bursts, duration=DURATION, seed=CONTENT_SEED, interference_rate=300.0, search=SEARCH
+        )
+        self.recoveries: dict[str, list[float]] = {}
+
+    # -- an observation --------------------------------------------------------------------------
+
+    def observe(self, faults: list[Fault]) -> Books:
+        """Replay the observation while the faults strike, and return its books."""
+        task_id = uuid.uuid4().hex[:12]
+        directory = self._node.home / "data" / task_id
+        files = timed_files(self._generated, beam=0)
+        observation = write_observation(
+            directory,
+            task_id=task_id,
+            source="FAKE",
+            start=time.time() + 0.3,
+            duration=DURATION,
+            instances=len(files),
+            pointing=(90.0, 60.0),
+        )
+        reply = self._node.darc("--parset", str(observation.parset), "start_observation")
+        assert reply.returncode == 0, reply.stdout
+        player = Player(observation.amber_dir, files)
+        playing = threading.Thread(target=player.play)
+        playing.start()
+        began = time.monotonic()
+        striking = [threading.Thread(target=self._strike, args=(fault, began)) for fault in faults]
+        for thread in striking:
+            thread.start()
+        for thread in (playing, *striking):
+            thread.join()
+        self._recover()
+        wait_for(
+            lambda: self._node.darc("--parset", str(observation.parset), "stop_observation").returncode == 0,
+            RECOVERY_SECONDS,
+            "stop_observation accepted",
+        )
+        books_file = self._books_file(observation.parset)
+        wait_for(books_file.exists, RECOVERY_SECONDS * 2, "the observation's books")
+        books = self._read(books_file)
+        books.lines = sum(len(file.lines) + 1 for file in files)
+        shutil.rmtree(directory)
+        return books
+
+    def _books_file(self, parset: Path) -> Path:
+        name = next(
+            line.split("=")[1].strip()
+            for line in parset.read_text().splitlines()
+            if line.startswith("datetimesource")
+        )
+        return self._node.home / "parsets" / name / "books.json"
+
+    @staticmethod
+    def _read(path: Path) -> Books:
+        books = json.loads(path.read_text())
+        memory = books["amber_clustering"]
+        triggers: dict[str, list[str]] = {}
+        for key, value in memory.items():
+            if key.startswith("window "):
+                for kind, dm_bins in value["passed on"].items():
+                    triggers.setdefault(kind, []).extend(f"{key[7:]}/{dm}" for dm in dm_bins)
+        path.unlink()
+        return Books(
+            listener=books["amber_listener"].get("counts", {}),
+            clustering=memory.get("counts", {}),
+            triggers={kind: sorted(identities) for kind, identities in triggers.items()},
+            received={
+                key.split("/", 1)[1]: times
+                for key, times in books.get("dada_trigger", {}).items()
+                if key.startswith("trigger ")
+            },
+        )
+
+    # -- faults ----------------------------------------------------------------------------------
+
+    def _strike(self, fault: Fault, began: float) -> None:
+        time.sleep(max(0.0, began + fault.time - time.monotonic()))
+        action = {
+            Kind.KILL: lambda: self._signal(fault.target, signal.SIGKILL),
+            Kind.STOP: lambda: self._pause(self._pid(fault.target), fault.duration),
+            Kind.DIE_AT: lambda: (self._points / fault.target).touch(),
+            Kind.KILL_SUPERVISORD: self._kill_supervisord,
+            Kind.STOP_SUPERVISORD: lambda: self._pause(self._supervisord(), fault.duration),
+            Kind.FULL_JOURNAL: lambda: self._fill_journal(fault.duration),
+            Kind.REMOVE_LOGS: lambda: shutil.rmtree(self._node.home / "log", ignore_errors=True),
+            Kind.REMOVE_SOCKET: lambda: (self._node.run_dir / fault.target).unlink(missing_ok=True),
+            Kind.RUBBISH_CONFIG: self._rubbish,
+            Kind.FLOOD: self._flood,
+        }[fault.kind]
+        action()
+
+    def _pid(self, service: str) -> int | None:
+        try:
+            return self._node.supervisor.processes()[service].pid or None
+        except (SupervisorError, OSError):
+            return None  # another fault was here before
+
+    def _supervisord(self) -> int | None:
+        try:
+            return int((self._node.run_dir / "supervisord.pid").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def _signal(self, service: str, number: signal.Signals) -> None:
+        _send(self._pid(service), number)
+
+    @staticmethod
+    def _pause(pid: int | None, duration: float) -> None:
+        _send(pid, signal.SIGSTOP)
+        time.sleep(duration)
+        _send(pid, signal.SIGCONT)
+
+    def _kill_supervisord(self) -> None:
+        _send(self._supervisord(), signal.SIGKILL)
+        self._node.run("darc_start_master")
+
+    def _fill_journal(self, duration: float) -> None:
+        self._reload(journal_max_bytes=65536)
+        time.sleep(duration)
+        self._reload(journal_max_bytes=JOURNAL_BYTES)
+
+    def _reload(self, **master: Any) -> None:
+        self._node.configure(darc_master=master)
+        self._node.darc("reload")
+
+    def _rubbish(self) -> None:
+        path = self._node.home / "config.yaml"
+        path.write_text("amber_clustering: {interval: soon\n\x00")
+        self._node.darc("reload")
+        time.sleep(0.3)
+        self._node.configure()
+
+    def _flood(self) -> None:
+        sockets = []
+        for number in range(300):
+            try:
+                connection = socket.create_connection(("127.0.0.1", self._node.port), timeout=0.5)
+                connection.sendall(b"{" if number % 2 else os.urandom(512))
+            except OSError:
+                continue
+            sockets.append(connection)
+        time.sleep(0.3)
+        for connection in sockets:
+            connection.close()
+
+    # -- afterwards ------------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        """What an operator does in the morning, where it is needed; then all have to run."""
+        self._node.configure()
+        for point in self._points.iterdir():
+            point.unlink()
+        if self._node.run("darc_start_master").returncode != 0:
+            self._node.run("darc_kill_all")
+            raise AssertionError("darc_start_master failed\n" + self._node.log("darc_master")[-3000:])
+        self._reload(journal_max_bytes=JOURNAL_BYTES)
+        wait_for(self._all_running, RECOVERY_SECONDS, "all services running")
+
+    def _all_running(self) -> bool:
+        result = self._node.darc("--json", "--service", "all", "status")
+        if result.returncode != 0:
+            return False
+        return set(json.loads(result.stdout)["message"].values()) == {"running"}
+
+    def leftovers(self, before: dict[str, Counter[str]]) -> list[str]:
+        """Descriptors, threads and files that are more than before the run."""
+        found = []
+        now = self.inventory()
+        for name, counts in now.items():
+            for what, number in counts.items():
+                allowed = before[name][what] + (3 if what != "temporary files" else 0)
+                if number > allowed:
+                    found.append(f"{name}: {what} {before[name][what]} before, {number} after")
+        return found
+
+    def inventory(self) -> dict[str, Counter[str]]:
+        """Descriptors and threads of each process, and temporary files."""
+        counts: dict[str, Counter[str]] = {}
+        for name, process in self._node.supervisor.processes().items():
+            living = psutil.Process(process.pid)
+            counts[name] = Counter(descriptors=living.num_fds(), threads=living.num_threads())
+        temporary = [path for path in self._node.home.rglob("*.new") if path.is_file()]
+        counts["the home"] = Counter({"temporary files": len(temporary)})
+        return counts
+
+
+def _send(pid: int | None, number: signal.Signals) -> None:
+    if pid:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass  # it was hit by another fault
+
+
+def run_all(seed: int, runs: int, *, say: Any = print) -> int:
+    """Do runs with the seeds from ``seed`` up; returns how many failed."""
+    failed = 0
+    with node(uuid.uuid4().hex) as made:
+        faulty = FaultRun(made)
+        made.start()
+        reference = faulty.observe([])
+        assert not reference.problems(), reference.problems()
+        say(f"undisturbed: {reference.lines} lines, triggers {reference.triggers}")
+        for number in range(seed, seed + runs):
+            faults = draw(number, DURATION)
+            before = faulty.inventory()
+            try:
+                books = faulty.observe(faults)
+                problems = books.problems() + faulty.leftovers(before)
+                if books.triggers != reference.triggers:
+                    problems.append(f"triggers {books.triggers}, undisturbed {reference.triggers}")
+            except AssertionError as error:
+                problems = [str(error)]
+            say(f"seed {number}: {'; '.join(map(str, faults))}: {problems or 'balanced'}")
+            if problems:
+                failed += 1
+                shutil.copytree(made.home / "log", f"/tmp/darc-faults-{number}", dirs_exist_ok=True)
+    say(f"{runs} runs, {failed} failed")
+    return failed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=10)
+    options = parser.parse_args()
+    return 1 if run_all(options.seed, options.runs, say=lambda text: print(text, flush=True)) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""The Crab pulsar as AMBER saw it: its pulses go to the dump, and nowhere else."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nodes import Node, node
+from nodes import wait_for as wait_for_seconds
+
+from darc.model.amber import Columns, parse_lines
+from darc.model.candidate import Records
+from darc.node.files import packaged
+from darc.replay.observation import MadeObservation, write_observation
+from darc.replay.player import Player, TimedFile, read_recorded
+from darc.science import clustering, sky
+from darc.science.galaxy import load_galaxy_map
+from darc.science.thresholds import passing
+
+#: Others may be at work on the same cores.
+wait_for = partial(wait_for_seconds, timeout=40.0)
+
+CRAB_DM = 56.77
+POINTING = (83.633, 22.0145)  # deg
+_numbers = itertools.count(1)
+_TRIGGER = re.compile(r"trigger (\w+)/(-?\d+)/(\d+): (\S+), DM ([\d.]+), S/N ([\d.]+)")
+
+
+@pytest.fixture(scope="module")
+def crab_node(test_run: str) -> Iterator[Node]:
+    with node(test_run, darc_master={"control_timeout": 30}) as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def recorded(shared_data: Path) -> list[TimedFile]:
+    return [read_recorded(path) for path in sorted((shared_data / "amber").glob("CB00_*.trigger"))]
+
+
+@pytest.fixture(scope="module")
+def candidates(recorded: list[TimedFile]) -> Records:
+    """All of them, straight from the files."""
+    found = []
+    for file in recorded:
+        text = b"".join(line for _, line in file.lines)
+        columns = Columns.from_header(file.header)
+        found.append(parse_lines(text, columns, batch_length_s=1.024, tsamp=81.92e-6).candidates)
+    return np.concatenate(found)
+
+
+def observe(of: Node, directory: Path, recorded: list[TimedFile], speed: float) -> MadeObservation:
+    """Play the sample as an observation that starts now, and stop it when all is decided."""
+    made = write_observation(
+        directory,
+        task_id=f"crab{next(_numbers)}",
+        source="B0531+21",
+        start=time.time(),
+        duration=3600.0,
+        pointing=POINTING,
+    )
+    assert of.ask("start_observation", "--parset", str(made.parset)) == "Observation started"
+    assert Player(made.amber_dir, recorded, speed=speed).play()
+    total = sum(1 + len(file.lines) for file in recorded)
+    wait_for(lambda: of.counts("amber_listener", made.task_id).get("lines") == total)
+    assert of.ask("stop_observation", "--parset", str(made.parset)) == "Stopped observation"
+    for service in ("amber_listener", "amber_clustering", "dada_trigger", "processor"):
+        wait_for(lambda name=service: f"[{made.task_id}]: done" in of.log(name), what=service)
+    of.ask("abort_observation", "--parset", str(made.parset))
+    of.wait_until_over(made.task_id)
+    return made
+
+
+def triggers(of: Node, service: str, task_id: str) -> list[tuple[int, int, str, float, float]]:
+    """Window, DM bin, name, DM and S/N of those that a service received."""
+    return [
+        (int(window), int(dm_bin), name, float(dm), float(snr))
+        for task, window, dm_bin, name, dm, snr in _TRIGGER.findall(of.log(service))
+        if task == task_id
+    ]
+
+
+def check_books(of: Node, task_id: str, recorded: list[TimedFile], candidates: Records) -> None:
+    listener = of.counts("amber_listener", task_id)
+    assert listener["headers"] == len(recorded)
+    assert listener["candidates"] == len(candidates)
+    assert listener["lines"] == listener["headers"] + listener["candidates"]
+    counts = of.counts("amber_clustering", task_id)
+    rejected = sum(number for key, number in counts.items() if key.startswith("rejected"))
+    assert counts["candidates"] == len(candidates) == counts["clustered"] + rejected
+    assert rejected == (candidates["snr"] < 10).sum()
+
+
+def expected(candidates: Records) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """(window, DM bin) of what is worth a dump: as the Crab, and as a new source."""
+    kept = candidates[candidates["snr"] >= 10]
+    near = kept[np.abs(kept["dm"] - CRAB_DM) <= 10]
+    galaxy = load_galaxy_map(packaged("conf/galaxy_ymw16.npz"))
+    galactic = galaxy.dm_max(*sky.galactic(*POINTING))
+
+    def boxes(records: Records, **limits: float) -> set[tuple[int, int]]:
+        clusters = clustering.cluster(
+            records,
+            snr_min=10,
+            dm_edges=clustering.fixed_dm_edges(10_000.0),
+            time_window=1.0,
+            time_origin=0.0,
+        )
+        found = clusters[passing(clusters, **limits)]
+        return set(zip(found["window"].tolist(), found["dm_bin"].tolist(), strict=True))
+
+    return boxes(near), boxes(kept, dm_min=1.2 * galactic, width_max=100)
+
+
+@pytest.mark.parametrize("speed", [math.inf, 500.0])
+def test_every_pulse_of_the_whole_file_is_found(
+    crab_node: Node, tmp_path: Path, recorded: list[TimedFile], candidates: Records, speed: float
+) -> None:
+    crab_node.configure(amber_clustering={"thresh_iquv": {"interval": 0}})
+    made = observe(crab_node, tmp_path, recorded, speed)
+    check_books(crab_node, made.task_id, recorded, candidates)
+    received = triggers(crab_node, "dada_trigger", made.task_id)
+    crab, new = expected(candidates)
+    assert len(crab) > 20
+    pulses = [trigger for trigger in received if trigger[2] == "B0531+21"]
+    assert {trigger[:2] for trigger in pulses} == crab
+    assert {trigger[3] for trigger in pulses} == {CRAB_DM}
+    assert {trigger[:2] for trigger in received} == crab | new
+    assert len({trigger[:2] for trigger in received}) == len(received)
+    assert triggers(crab_node, "lofar_trigger", made.task_id) == []
+    assert triggers(crab_node, "voevent_generator", made.task_id) == []
+
+
+def test_a_pulse_a_minute_is_dumped_and_the_others_are_counted(
+    crab_node: Node, tmp_path: Path, recorded: list[TimedFile], candidates: Records
+) -> None:
+    crab_node.configure(amber_clustering={"thresh_iquv": {"interval": 60}})
+    made = observe(crab_node, tmp_path, recorded, math.inf)
+    check_books(crab_node, made.task_id, recorded, candidates)
+    crab, new = expected(candidates)
+    due: list[int] = []
+    for window in sorted(window for window, _ in crab | new):
+        if not due or window - due[-1] >= 60:
+            due.append(window)
+    received = triggers(crab_node, "dada_trigger", made.task_id)
+    assert sorted({trigger[0] for trigger in received}) == due
+    counts = crab_node.counts("amber_clustering", made.task_id)
+    assert counts["iquv triggers"] == len(received)
+    assert counts["IQUV triggers held back"] == len(crab | new) - len(received)

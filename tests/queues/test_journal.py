@@ -1,0 +1,312 @@
+"""What the journal holds is there again after any death, once, and goes when it is dealt with."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from nodes import PYTHON
+
+from darc.queues.journal import MAX_CONTENT_BYTES, Journal
+from darc.queues.messages import (
+    Commit,
+    FencedError,
+    Kind,
+    OutOfStepError,
+    Progress,
+    Put,
+    QueueError,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.sqlite"
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[Journal]:
+    made = Journal(path)
+    yield made
+    made.close()
+
+
+def put(content: bytes, *queues: str, observation: str = "") -> Put:
+    return Put(queues, Kind.PLAIN, content, observation)
+
+
+def contents(journal: Journal, queue: str, after: int = 0) -> list[bytes]:
+    return [entry.content for entry in journal.take(queue, after, 1000, 2**20)]
+
+
+def bodies(path: Path) -> int:
+    with sqlite3.connect(path) as database:
+        return int(database.execute("SELECT count(*) FROM body").fetchone()[0])
+
+
+def test_entries_survive_reopening(journal: Journal, path: Path) -> None:
+    journal.put(Put(("one",), Kind.CANDIDATES, b"\x00\xff", "190518009", 12.5))
+    journal.close()
+    again = Journal(path)
+    (entry,) = again.take("one", 0, 10, 1000)
+    assert (entry.kind, entry.content) == (Kind.CANDIDATES, b"\x00\xff")
+    assert (entry.observation, entry.stamp) == ("190518009", 12.5)
+    again.close()
+
+
+def test_what_was_put_survives_the_death_of_its_process(path: Path) -> None:
+    code = (
+        "import os, pathlib, sys\n"
+        "from darc.queues.journal import Journal\n"
+        "from darc.queues.messages import Kind, Put\n"
+        "journal = Journal(pathlib.Path(sys.argv[1]))\n"
+        "journal.put(Put(('one',), Kind.PLAIN, b'held'))\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([PYTHON, "-c", code, str(path)], check=False).returncode == -9
+    journal = Journal(path)
+    assert contents(journal, "one") == [b"held"]
+    journal.close()
+
+
+def test_entries_stay_until_they_are_completed(journal: Journal) -> None:
+    holder, _ = journal.attach("one")
+    for content in (b"a", b"b", b"c"):
+        journal.put(put(content, "one"))
+    assert contents(journal, "one") == contents(journal, "one") == [b"a", b"b", b"c"]
+    first = journal.take("one", 0, 1, 1000)[0]
+    assert contents(journal, "one", after=first.id) == [b"b", b"c"]
+    journal.commit("one", holder, 1, Commit(completed=(first.id,)))
+    assert contents(journal, "one") == [b"b", b"c"]
+
+
+def test_a_take_is_limited_and_never_empty(journal: Journal) -> None:
+    for content in (b"a" * 50, b"b" * 50, b"c"):
+        journal.put(put(content, "one"))
+    assert len(journal.take("one", 0, 2, 1000)) == 2
+    assert len(journal.take("one", 0, 10, 100)) == 2
+    assert len(journal.take("one", 0, 10, 10)) == 1
+
+
+def test_a_body_goes_with_its_last_reader(journal: Journal, path: Path) -> None:
+    journal.put(put(b"shared", "one", "two"))
+    assert bodies(path) == 1
+    (entry,) = journal.take("one", 0, 10, 1000)
+    for queue, left in (("one", 1), ("one", 1), ("two", 0)):
+        holder, _ = journal.attach(queue)
+        journal.commit(queue, holder, 1, Commit(completed=(entry.id,)))
+        assert bodies(path) == left
+    assert journal.depths() == []
+
+
+def test_nobody_completes_what_is_in_anothers_queue(journal: Journal) -> None:
+    journal.put(put(b"mine", "one"))
+    (entry,) = journal.take("one", 0, 10, 1000)
+    holder, _ = journal.attach("two")
+    journal.commit("two", holder, 1, Commit(completed=(entry.id,)))
+    assert contents(journal, "one") == [b"mine"]
+
+
+def test_a_commit_is_done_as_a_whole_or_not_at_all(journal: Journal) -> None:
+    holder, _ = journal.attach("one")
+    journal.put(put(b"input", "one"))
+    (entry,) = journal.take("one", 0, 10, 1000)
+    wrong = (
+        Commit("o", (entry.id,), (put(b"out", "two"), put(b"x" * (MAX_CONTENT_BYTES + 1), "two"))),
+        Commit("o", (entry.id,), (put(b"out", "two"),), (Progress("file", 5, 9),)),
+        # a queue named twice breaks a constraint of the database
+        Commit("o", (entry.id,), (put(b"out", "two", "two"),), (Progress("file", 0, 9),)),
+        Commit("o", (entry.id,), (put(b"out", "two"),), memory={"key": object()}),
+    )
+    for commit in wrong:
+        with pytest.raises((QueueError, sqlite3.Error, TypeError)):
+            journal.commit("one", holder, 1, commit)
+        assert contents(journal, "one") == [b"input"]
+        assert contents(journal, "two") == []
+        assert journal.progress("o") == {}
+        assert journal.recall("one", "o") == {}
+        assert journal.check_holder("one", holder) == 0
+
+
+def test_a_full_disk_refuses_and_can_be_repaired(journal: Journal) -> None:
+    holder, _ = journal.attach("one")
+    journal._database.execute("PRAGMA max_page_count = 30")
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        journal.commit("one", holder, 1, Commit(puts=(put(b"x" * 2**18, "two"),)))
+    assert contents(journal, "two") == []
+    journal._database.execute("PRAGMA max_page_count = 100000")
+    assert journal.commit("one", holder, 1, Commit(puts=(put(b"x" * 2**18, "two"),)))
+    assert len(contents(journal, "two")) == 1
+
+
+def test_a_repeated_step_is_ignored(journal: Journal) -> None:
+    holder, sequence = journal.attach("one")
+    assert sequence == 0
+    commit = Commit("o", puts=(put(b"out", "two"),), progress=(Progress("file", 0, 10),))
+    assert journal.commit("one", holder, 1, commit)
+    assert not journal.commit("one", holder, 1, commit)
+    assert contents(journal, "two") == [b"out"]
+    for sequence in (0, 3):
+        with pytest.raises(OutOfStepError):
+            journal.commit("one", holder, sequence, commit)
+    assert journal.check_holder("one", holder) == 1
+
+
+def test_an_earlier_holder_is_fenced_off(journal: Journal) -> None:
+    first, _ = journal.attach("one")
+    second, sequence = journal.attach("one")
+    assert (second, sequence) == (first + 1, 0)
+    with pytest.raises(FencedError):
+        journal.commit("one", first, 1, Commit(puts=(put(b"late", "two"),)))
+    with pytest.raises(FencedError):
+        journal.check_holder("one", first)
+    with pytest.raises(QueueError):
+        journal.commit("never", 1, 1, Commit())
+    assert contents(journal, "two") == []
+    assert journal.commit("one", second, 1, Commit(puts=(put(b"now", "two"),)))
+    assert contents(journal, "two") == [b"now"]
+
+
+def test_progress_goes_on_where_it_ended(journal: Journal) -> None:
+    holder, _ = journal.attach("one")
+    journal.commit("one", holder, 1, Commit("o", progress=(Progress("file", 0, 10),)))
+    for start, end in ((0, 10), (9, 12), (11, 12)):
+        with pytest.raises(OutOfStepError, match="held to 10"):
+            journal.commit("one", holder, 2, Commit("o", progress=(Progress("file", start, end),)))
+    journal.commit("one", holder, 2, Commit("o", progress=(Progress("file", 10, 12),)))
+    assert journal.progress("o") == {"file": 12}
+    assert journal.progress("another") == {}
+
+
+def test_memory_is_recalled_until_forgotten(journal: Journal, path: Path) -> None:
+    holder, _ = journal.attach("one")
+    journal.commit("one", holder, 1, Commit("o", memory={"a": (1, [2]), "b": "x"}))
+    journal.commit("one", holder, 2, Commit("o", memory={"b": b"y"}))
+    journal.remember("one", "", "switch", True)
+    journal.close()
+    again = Journal(path)
+    assert again.recall("one", "o") == {"a": (1, [2]), "b": b"y"}
+    assert again.recall("two", "o") == {}
+    again.forget("o")
+    assert again.recall("one", "o") == {}
+    assert again.recall("one", "") == {"switch": True}
+    again.close()
+
+
+def test_clear_counts_and_spares_the_rest(journal: Journal, path: Path) -> None:
+    for _ in range(3):
+        journal.put(put(b"x", "one", "two", observation="old"))
+    journal.put(put(b"y", "one", observation="new"))
+    assert journal.observations() == {"old", "new"}
+    assert journal.clear("one", "old") == 3
+    assert journal.clear("one", "old") == 0
+    assert contents(journal, "one") == [b"y"]
+    assert contents(journal, "two") == [b"x"] * 3
+    assert journal.clear("two", "old") == 3
+    assert bodies(path) == 1
+    assert journal.observations() == {"new"}
+
+
+def test_a_cursor_never_meets_a_number_twice(journal: Journal, path: Path) -> None:
+    journal.put(put(b"first", "one"))
+    (entry,) = journal.take("one", 0, 10, 1000)
+    journal.remove("one", [entry.id])
+    journal.close()
+    again = Journal(path)
+    again.put(put(b"second", "one"))
+    assert contents(again, "one", after=entry.id) == [b"second"]
+    again.close()
+
+
+def test_what_could_not_come_out_does_not_go_in(journal: Journal) -> None:
+    with pytest.raises(QueueError, match="limit"):
+        journal.put(put(b"x" * (MAX_CONTENT_BYTES + 1), "one"))
+    journal.put(put(b"x" * MAX_CONTENT_BYTES, "one"))
+    assert journal.depths()[0].content_bytes == MAX_CONTENT_BYTES
+
+
+QUEUES = ("one", "two")
+
+
+class JournalModel(RuleBasedStateMachine):
+    """The journal against lists in memory, through reopenings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        import tempfile  # noqa: PLC0415
+
+        self.directory = tempfile.TemporaryDirectory()
+        self.path = Path(self.directory.name) / "journal.sqlite"
+        self.journal = Journal(self.path)
+        self.queues: dict[str, list[bytes]] = {queue: [] for queue in QUEUES}
+        self.holders = {queue: self.journal.attach(queue)[0] for queue in QUEUES}
+        self.sequences = dict.fromkeys(QUEUES, 0)
+        self.count = 0
+
+    def teardown(self) -> None:
+        self.journal.close()
+        self.directory.cleanup()
+
+    def new(self, size: int) -> bytes:
+        self.count += 1
+        return b"%d" % self.count + b"x" * size
+
+    @rule(
+        queue=st.sampled_from(QUEUES),
+        done=st.sets(st.integers(0, 5)),
+        outputs=st.lists(st.sets(st.sampled_from(QUEUES), min_size=1), max_size=3),
+        again=st.booleans(),
+    )
+    def commit(self, queue: str, done: set[int], outputs: list[set[str]], again: bool) -> None:
+        entries = self.journal.take(queue, 0, 100, 2**20)
+        completed = [entries[index] for index in done if index < len(entries)]
+        puts = [put(self.new(3), *sorted(names)) for names in outputs]
+        commit = Commit("", tuple(entry.id for entry in completed), tuple(puts))
+        self.sequences[queue] += 1
+        where = (queue, self.holders[queue], self.sequences[queue], commit)
+        assert self.journal.commit(*where)
+        if again:
+            assert not self.journal.commit(*where)
+        for entry in completed:
+            self.queues[queue].remove(entry.content)
+        for one in puts:
+            for name in one.queues:
+                self.queues[name].append(one.content)
+
+    @rule(queue=st.sampled_from(QUEUES))
+    def replace_holder(self, queue: str) -> None:
+        old = self.holders[queue]
+        self.holders[queue], self.sequences[queue] = self.journal.attach(queue)
+        with pytest.raises(FencedError):
+            self.journal.commit(queue, old, 1, Commit(puts=(put(b"never", *QUEUES),)))
+
+    @rule()
+    def reopen(self) -> None:
+        self.journal.close()
+        self.journal = Journal(self.path)
+
+    @precondition(lambda self: any(self.queues.values()))
+    @rule(queue=st.sampled_from(QUEUES))
+    def clear(self, queue: str) -> None:
+        assert self.journal.clear(queue, "") == len(self.queues[queue])
+        self.queues[queue].clear()
+
+    @invariant()
+    def holds_what_the_model_holds(self) -> None:
+        for queue in QUEUES:
+            assert contents(self.journal, queue) == self.queues[queue]
+        depths = {depth.queue: depth.entries for depth in self.journal.depths()}
+        assert depths == {name: len(held) for name, held in self.queues.items() if held}
+        assert bodies(self.path) == len({body for held in self.queues.values() for body in held})
+
+
+JournalModel.TestCase.settings = settings(
+    max_examples=25, stateful_step_count=15, deadline=None, database=None
+)
+TestJournalAgainstModel = JournalModel.TestCase

@@ -1,0 +1,495 @@
+"""The queues' socket: nobody without the key, only plain values, and no client harms others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing import AuthenticationError, connection
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+from nodes import PYTHON, wait_for
+
+from darc.queues import server as server_module
+from darc.queues.client import Holder, QueueClient, Queues, QueuesGoneError, listen
+from darc.queues.exchange import EXPOSED, SCRATCH, Exchange
+from darc.queues.journal import Journal
+from darc.queues.messages import Commit, FencedError, Kind, OutOfStepError, Put, QueueError
+from darc.queues.plain import MAX_MESSAGE_BYTES, PlainConnection, pack
+from darc.queues.server import QueueServer
+
+KEY = b"k" * 64
+
+
+class Hub:
+    """A journal, exchange and server, which can go and come back as a master does."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.address = directory / "queues.sock"
+        self.changes: list[str] = []
+        self.finished: list[tuple[str, str]] = []
+        self.start()
+
+    def start(self) -> None:
+        self.journal = Journal(self.directory / "journal.sqlite")
+        self.exchange = Exchange(
+            self.journal, self.changes.append, lambda *what: self.finished.append(what)
+        )
+        self.server = QueueServer(str(self.address), KEY, self.exchange, EXPOSED)
+        self.server.start()
+
+    def stop(self) -> None:
+        self.server.stop()
+        with self.server._watcher._lock:
+            for number in self.server._watcher._sessions:
+                server_module._shut_down(number)
+        wait_for(lambda: not self.server._watcher._sessions, what="connections closed")
+        self.journal.close()
+
+    def client(self) -> QueueClient:
+        return QueueClient(self.address, KEY, "test")
+
+    def queues(self) -> Queues:
+        return Queues(self.client())
+
+    def sessions(self) -> int:
+        return len(self.server._watcher._sessions)
+
+
+@pytest.fixture
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    made = Hub(tmp_path_factory.mktemp("q"))
+    yield made
+    made.stop()
+
+
+@contextmanager
+def raw(hub: Hub) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.connect(str(hub.address))
+        made.settimeout(10)
+        yield made
+
+
+def until_closed(client: Any) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            client.recv_bytes()
+
+
+@contextmanager
+def child(hub: Hub, code: str) -> Iterator[subprocess.Popen[str]]:
+    """A process with a connected ``client``; it says a line when it is about to wait."""
+    start = (
+        "import sys, pathlib\n"
+        "from darc.queues.client import *\n"
+        "from darc.queues.client import QueueClient, Queues, Holder\n"
+        f"client = QueueClient(pathlib.Path({str(hub.address)!r}), {KEY!r}, 'child')\n"
+    )
+    process = subprocess.Popen(
+        [PYTHON, "-c", start + code], stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout
+        process.stdout.close()
+
+
+# -- who may ---------------------------------------------------------------------------------
+
+
+def test_a_wrong_key_is_refused(hub: Hub) -> None:
+    with pytest.raises(QueueError, match="the secret was not accepted"):
+        QueueClient(hub.address, b"x" * 64, "stranger")
+    assert hub.queues().depths() == []
+
+
+def test_nothing_is_decoded_before_the_key_is_proven(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+    original = PlainConnection.recv
+
+    def recv(self: PlainConnection) -> Any:
+        value = original(self)
+        decoded.append(value)
+        return value
+
+    monkeypatch.setattr(PlainConnection, "recv", recv)
+    with connection.Client(str(hub.address)) as stranger:
+        assert stranger.recv_bytes().startswith(b"#CHALLENGE#")
+        with contextlib.suppress(OSError):  # it may have been closed by then
+            stranger.send_bytes(b"no digest")
+            stranger.send_bytes(pack((None, "accept_connection", ("stranger",), {})))
+        until_closed(stranger)
+    with pytest.raises(AuthenticationError):
+        connection.Client(str(hub.address), authkey=b"wrong")
+    assert decoded == []
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_is_not_run(hub: Hub, tmp_path: Path, protocol: int) -> None:
+    mark = tmp_path / "ran"
+    data = pickle.dumps((None, "dummy", (Bomb(mark),), {}), protocol)
+    with connection.Client(str(hub.address), authkey=KEY) as first:  # before it is served
+        first.send_bytes(data)
+        until_closed(first)
+    client = hub.client()  # and while it is
+    client._connection.send_bytes(data)
+    until_closed(client._connection)
+    assert not mark.exists()
+    pickle.loads(data)
+    assert mark.exists(), "the bomb is none"
+    assert hub.queues().depths() == []
+
+
+@pytest.mark.parametrize("name", ["shutdown", "debug_info", "number_of_objects", "serve_forever"])
+def test_the_server_itself_cannot_be_told(hub: Hub, name: str) -> None:
+    with PlainConnection(connection.Client(str(hub.address), authkey=KEY)) as one:  # type: ignore[attr-defined]
+        one.send((None, name, (), {}))
+        kind, text = one.recv()
+    assert kind == "#TRACEBACK"
+    assert "unrecognized" in text
+    assert hub.queues().depths() == []
+
+
+PlainConnection.__enter__ = lambda self: self  # type: ignore[attr-defined]
+PlainConnection.__exit__ = lambda self, *_: self.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("method", ["presence", "ask", "give_orders", "_gone", "__class__", "x"])
+def test_only_what_is_exposed_can_be_called(hub: Hub, method: str) -> None:
+    client = hub.client()
+    with pytest.raises(QueueError, match=f"no such request: {method}"):
+        client.call(method)
+    assert client.call("depths") == []
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [None, 1, "x" * 100, [], (1, 2), ("0", "x", (), {}), ("nobody", "depths", (), {}),
+     (["queues"], "depths", (), {}), ("queues", ["depths"], (), {}), ("queues", "depths", 5, {}),
+     ("queues", "depths", (), {"x": 1}), ("queues", "depths", (), {3: 1})],
+)  # fmt: skip
+def test_a_wrong_request_is_refused_and_the_next_is_answered(hub: Hub, request_: object) -> None:
+    client = hub.client()
+    client._connection.send(request_)
+    assert client._connection.recv()[0] == "#TRACEBACK"
+    assert client.call("depths") == []
+
+
+# -- limits ------------------------------------------------------------------------------------
+
+
+def test_too_large_messages_are_refused(hub: Hub) -> None:
+    client = hub.client()
+    with pytest.raises(ValueError, match="limit"):
+        client.call("put", SCRATCH, b"x" * MAX_MESSAGE_BYTES)
+    with raw(hub):  # one that does not look at the limit itself
+        one = connection.Client(str(hub.address), authkey=KEY)
+        one.send_bytes(pack((None, "accept_connection", ("big",), {})))
+        one.recv_bytes()
+        try:
+            one.send_bytes(b"x" * (MAX_MESSAGE_BYTES + 1))
+            with pytest.raises((EOFError, OSError)):
+                one.recv_bytes()
+        except OSError:
+            pass  # refused on its length alone, before all of it was sent
+        one.close()
+    assert client.call("depths") == []
+
+
+def test_what_goes_in_comes_out_or_is_refused(hub: Hub) -> None:
+    """Nothing lies in a queue that is too large to be taken."""
+    queues = hub.queues()
+    with pytest.raises(QueueError, match="the limit is"):
+        queues.put(b"x" * (MAX_MESSAGE_BYTES - 1000))
+    queues.put(b"x" * (MAX_MESSAGE_BYTES // 2 - 100))
+    queues.put("small")
+    assert len(queues.get()) == MAX_MESSAGE_BYTES // 2 - 100
+    assert queues.get() == "small"
+
+
+def test_an_answer_that_is_too_large_is_an_error_and_not_the_end(hub: Hub) -> None:
+    client = hub.client()
+    for _ in range(3):
+        client.call("put", "one", b"x" * 7 * 2**20)
+    holder = Holder(client, "one", os.getpid(), "One", None)
+    with pytest.raises(QueueError, match="the answer cannot be sent"):
+        client.call("take", "one", holder.number, 0, 0.0, 1000, 2**40)
+    assert len(holder.take(0, 0.0)) == 1
+
+
+def test_silent_connections_are_refused_and_do_not_stay(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "HANDSHAKE_SECONDS", 1.5)
+    before = hub.queues()
+    with ExitStack() as silent:
+        connections = [silent.enter_context(raw(hub)) for _ in range(200)]
+        wait_for(lambda: hub.server.refused >= 200 - server_module.MAX_CONNECTIONS, what="limit")
+        assert hub.sessions() <= server_module.MAX_CONNECTIONS
+        before.put("others work on")
+        assert before.get() == "others work on"
+
+        def newcomer() -> Queues | None:
+            try:
+                return hub.queues()
+            except QueuesGoneError:
+                return None
+
+        assert newcomer() is None
+        newer = wait_for(newcomer, 5.0, "a place")
+        newer.put("so do newcomers")
+        assert newer.get() == "so do newcomers"
+        for one in connections[:5]:
+            while one.recv(100):
+                pass
+
+
+def test_a_slow_handshake_is_ended(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "HANDSHAKE_SECONDS", 0.5)
+    with raw(hub) as slow:
+        began = time.monotonic()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while time.monotonic() - began < 10:
+                slow.sendall(b"\x00")  # of a length that never becomes one
+                time.sleep(0.05)
+        assert time.monotonic() - began < 4
+
+
+# -- deaths ------------------------------------------------------------------------------------
+
+TAKER = """
+holder = Holder(client, 'one', 1, 'One', None)
+print('waiting', flush=True)
+while True:
+    for entry in holder.take(0, 0.5):
+        print('got', flush=True)
+"""
+
+
+def test_a_client_killed_while_it_waits_loses_nothing(hub: Hub) -> None:
+    with child(hub, TAKER) as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.kill()
+        process.wait()
+        hub.queues().put("kept", "one")
+        assert len(Holder(hub.client(), "one", 2, "One", None).take(0, 0.0)) == 1
+
+
+def test_a_person_killed_while_waiting_takes_nothing_along(hub: Hub) -> None:
+    """The server's thread that waits for a dead client must not take the next value for it."""
+    code = "print('waiting', flush=True)\nwhile True: client.call('get', 'scratch', 0.5)\n"
+    queues = hub.queues()
+    for number in range(5):
+        with child(hub, code) as process:
+            assert process.stdout
+            process.stdout.readline()
+            waiting = hub.exchange._work[SCRATCH]._condition
+            wait_for(lambda: waiting._waiters, what="the server waits for it")  # noqa: B023
+            process.kill()
+            process.wait()
+            queues.put(number)
+            assert queues.get(timeout=1) == number
+
+
+def test_a_death_is_seen_at_once(hub: Hub) -> None:
+    with child(hub, TAKER) as process:
+        assert process.stdout
+        process.stdout.readline()
+        presence = hub.exchange.presence("one")
+        assert presence
+        assert presence.class_name == "One"
+        hub.changes.clear()
+        os.kill(process.pid, signal.SIGKILL)
+        wait_for(lambda: hub.exchange.presence("one") is None, 1.0, "absence")
+        wait_for(lambda: hub.changes == ["one"], 1.0, "the master is told")
+
+
+def test_one_that_went_before_it_was_attached_is_not_present(hub: Hub) -> None:
+    client = hub.client()
+    client._connection.send(("queues", "attach", ("one", 5, "One", None), {}))
+    client.close()
+    wait_for(lambda: hub.sessions() == 0, what="connection gone")
+    assert hub.exchange.presence("one") is None
+
+
+def test_a_defect_in_the_master_does_not_blind_the_watcher(hub: Hub) -> None:
+    def fail(service: str) -> None:
+        raise RuntimeError("a defect")
+
+    def go_while_waiting(name: str) -> None:
+        """So that the watcher sees it, before the thread that serves it does."""
+        client = hub.client()
+        holder = Holder(client, name, 1, name, None)
+        hub.exchange._on_change = fail
+        client._connection.send(("queues", "take", (name, holder.number, 0, 0.5), {}))
+        wait_for(lambda: hub.exchange._work[name]._condition._waiters, what="waiting")
+        client.close()
+
+    for name in ("one", "two", "three", "four"):
+        hub.exchange._on_change = hub.changes.append
+        went = time.monotonic()
+        go_while_waiting(name)
+        wait_for(lambda: hub.exchange.presence(name) is None, 2.0)  # noqa: B023
+    assert time.monotonic() - went < 0.4
+    hub.exchange._on_change = hub.changes.append
+
+
+def test_work_goes_on_after_the_server_came_back(hub: Hub) -> None:
+    client = hub.client()
+    holder = Holder(client, "one", 5, "One", None)
+    commit = Commit(puts=(Put(("two",), Kind.PLAIN, b"x"),))
+    holder.commit(commit, 1)
+    hub.stop()
+    with pytest.raises(QueuesGoneError):
+        holder.beat()
+    with pytest.raises(QueuesGoneError):
+        hub.client()
+    hub.start()
+    again = Holder(hub.client(), "one", 5, "One", holder.number)
+    assert again.next_sequence == 2
+    again.commit(commit, 1)  # as its answer might have been lost
+    again.commit(commit, 2)
+    assert [depth.entries for depth in hub.queues().depths()] == [2]
+
+
+# -- what services do --------------------------------------------------------------------------
+
+
+def test_the_next_holder_gets_what_was_not_completed(hub: Hub) -> None:
+    hub.queues().put("work", "one")
+    first = Holder(hub.client(), "one", 1, "One", None)
+    (entry,) = first.take(0, 0.0)
+    second = Holder(hub.client(), "one", 2, "One", None)
+    assert second.take(0, 0.0) == [entry]
+    for late in (
+        first.beat,
+        lambda: first.take(0, 0.0),
+        lambda: first.commit(Commit(completed=(entry.id,)), 1),
+    ):
+        with pytest.raises(FencedError):
+            late()
+    second.commit(Commit(completed=(entry.id,)), 1)
+    assert second.take(0, 0.0) == []
+    with pytest.raises(OutOfStepError):
+        second.commit(Commit(), 7)
+
+
+def test_a_put_wakes_who_waits(hub: Hub) -> None:
+    holder = Holder(hub.client(), "one", 1, "One", None)
+    arrived: list[float] = []
+
+    def take() -> None:
+        while not holder.take(0, 0.5):
+            pass
+        arrived.append(time.monotonic())
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    queues = hub.queues()
+    put_at = time.monotonic()
+    queues.put("wake up", "one")
+    thread.join(5)
+    assert arrived[0] - put_at < 0.3
+
+
+def test_a_question_goes_to_one_service_and_its_answer_to_one_asker(hub: Hub) -> None:
+    answers: dict[str, Any] = {}
+    holders = {}
+    for name in ("one", "two"):
+        client = hub.client()
+        holders[name] = (client, Holder(client, name, 1, name, None).number)
+
+    def ask(attribute: str) -> None:
+        answers[attribute] = hub.exchange.ask("one", attribute, 5.0)
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    client, number = holders["one"]
+    questions = [
+        listen(client, "one", number, hub.exchange._orders.version, 0.5).question for _ in "abc"
+    ]
+    other, other_number = holders["two"]
+    news = listen(other, "two", other_number, hub.exchange._orders.version, 0.0)
+    assert news.question is None
+    for asked in reversed(questions):
+        assert asked
+        client.call("answer", asked[0], True, f"value of {asked[1]}")
+        client.call("answer", asked[0] + 1000, True, "nobody asked")
+    for thread in threads:
+        thread.join(5)
+    assert {name: question.value for name, question in answers.items()} == {
+        name: f"value of {name}" for name in "abc"
+    }
+    assert hub.exchange.ask("one", "unheard", 0.05) is None
+    news = listen(client, "one", number, hub.exchange._orders.version, 0.0)
+    assert news.question is None, "nobody waits for this answer any more"
+
+
+def test_two_people_never_get_the_same(hub: Hub) -> None:
+    queues = hub.queues()
+    for number in range(60):
+        queues.put(number)
+    got: list[list[int]] = [[], [], []]
+
+    def take(mine: list[int]) -> None:
+        own = hub.queues()
+        for _ in range(20):
+            mine.append(own.get(timeout=2))
+
+    threads = [threading.Thread(target=take, args=(mine,)) for mine in got]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(value for mine in got for value in mine) == list(range(60))
+
+
+def test_people_take_only_from_the_queue_for_trying_out(hub: Hub) -> None:
+    with pytest.raises(QueueError, match="belongs to its service"):
+        hub.client().call("get", "processor", 0.0)
+
+
+@pytest.mark.parametrize("data", [b"\xc1", b"\x93\x01", b"", b"\x00" * 50])
+def test_garbage_after_the_handshake_ends_that_client_only(hub: Hub, data: bytes) -> None:
+    others = hub.queues()
+    client = hub.client()
+    client._connection.send_bytes(data)
+    with pytest.raises((QueuesGoneError, QueueError)):
+        client.call("depths")
+    assert others.depths() == []
+
+
+def test_msgpack_of_other_types_is_refused(hub: Hub) -> None:
+    client = hub.client()
+    client._connection.send_bytes(msgpack.packb(msgpack.ExtType(77, b"x")))
+    with pytest.raises(QueuesGoneError):
+        client.call("depths")

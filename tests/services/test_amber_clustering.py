@@ -1,0 +1,226 @@
+"""amber_clustering between entries and commits: what it remembers, and what it is told."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from darc.model.candidate import CANDIDATE, records_to_bytes
+from darc.model.observation import Observation, Pointing
+from darc.model.trigger import Trigger
+from darc.node.configuration import load_config
+from darc.node.observation_files import read_observation
+from darc.queues.messages import Commit, Entry, Kind, Order, OrderState
+from darc.queues.plain import pack, unpack
+from darc.replay.observation import write_observation
+from darc.services.amber_clustering import AMBERClustering
+
+START = 1_700_000_000.0
+
+
+class Kept(AMBERClustering):
+    """Its commits are kept here, as the journal would."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.commits: list[Commit] = []
+
+    def commit(self, commit: Commit) -> None:
+        self.commits.append(Commit.from_plain(commit.to_plain()))
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for commit in self.commits:
+            found |= {key: unpack(pack(value)) for key, value in commit.memory.items()}
+        return found
+
+    @property
+    def completed(self) -> list[int]:
+        return [number for commit in self.commits for number in commit.completed]
+
+    def sent(self, queue: str) -> list[Trigger]:
+        return [
+            Trigger.from_plain(plain)
+            for commit in self.commits
+            for put in commit.puts
+            if queue in put.queues and put.kind is Kind.TRIGGERS
+            for plain in unpack(put.content)
+        ]
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Callable[..., Kept]:
+    def make(**rules: Any) -> Kept:
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump({"amber_clustering": rules}))
+        return Kept(load_config(path))
+
+    return make
+
+
+@pytest.fixture
+def observation(tmp_path: Path, service: Callable[..., Kept]) -> Observation:
+    made = write_observation(
+        tmp_path / "observation",
+        task_id="clu1",
+        source="R1",
+        start=START,
+        duration=600.0,
+        pointing=(192.86, 27.13),
+    )
+    return read_observation(made.parset, service().config.instrument)
+
+
+def entry(number: int, stamp: float, *times: float, snr: float = 30.0, dm: float = 700.0) -> Entry:
+    found = np.zeros(len(times), CANDIDATE)
+    found["time"], found["snr"], found["dm"], found["downsampling"] = times, snr, dm, 10
+    return Entry(number, Kind.CANDIDATES, records_to_bytes(found), "clu1", stamp, stamp)
+
+
+def test_late_lines_do_not_send_a_trigger_twice_not_even_after_a_death(service, observation):
+    first = service(thresh_iquv={"interval": 0})
+    first.start_observation(observation, {})
+    for one in (entry(1, 100.0, 5.1), entry(2, 101.0)):
+        first.process(one, observation)
+    assert [trigger.identity for trigger in first.sent("lofar_trigger")] == ["clu1/5/7"]
+    again = service(thresh_iquv={"interval": 0})
+    again.start_observation(observation, first.memory)
+    for one in (entry(3, 102.0, 5.2, snr=60.0), entry(4, 103.0)):
+        again.process(one, observation)
+    assert again.sent("dada_trigger") == again.sent("lofar_trigger") == []
+    counts = again.memory["counts"]
+    assert counts["windows"] == counts["candidates"] == 2
+    assert (counts["iquv triggers repeated"], counts["lofar triggers repeated"]) == (1, 1)
+
+
+def test_one_dump_a_minute_of_data_time_not_even_after_a_death(service, observation):
+    first = service()
+    first.start_observation(observation, {})
+    for one in (entry(1, 100.0, 5.1, 6.1), entry(2, 101.0)):
+        first.process(one, observation)
+    assert [trigger.window for trigger in first.sent("dada_trigger")] == [5]
+    again = service()
+    again.start_observation(observation, first.memory)
+    for one in (entry(3, 102.0, 64.9), entry(4, 103.0), entry(5, 104.0, 65.0), entry(6, 105.0)):
+        again.process(one, observation)
+    assert [trigger.window for trigger in again.sent("dada_trigger")] == [65]
+    assert again.memory["counts"]["IQUV triggers held back"] == 2
+    assert [trigger.window for trigger in again.sent("lofar_trigger")] == [64, 65]
+
+
+def test_outputs_and_the_entries_they_come_from_are_one_commit(service, observation):
+    one = service()
+    one.start_observation(observation, {})
+    one.process(entry(1, 100.0, 5.1), observation)
+    assert one.commits == []
+    one.process(entry(2, 101.0), observation)
+    assert len(one.commits) == 1
+    assert sorted(one.commits[0].completed) == [1, 2]
+    assert len(one.commits[0].puts) == 2
+    assert "window 5" in one.commits[0].memory
+
+
+def test_an_entry_that_is_none_is_completed_and_counted(service, observation):
+    one = service()
+    one.start_observation(observation, {})
+    one.process(replace(entry(1, 100.0, 5.1), content=b"rubbish"), observation)
+    one.process(replace(entry(2, 100.0, 5.1), kind=Kind.PLAIN), observation)
+    assert one.bad_entries == 2
+    assert one.completed == [1, 2]
+    one.process(replace(entry(3, 100.0, 5.1), observation="other"), None)
+    assert one.completed == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["R1", "FRB 121102", "FRB20121102A"])
+def test_an_override_finds_a_source_by_any_of_its_names(service, observation, name):
+    one = service(lofar_trigger_sources=[name], thresh_lofar_override={"cb": None})
+    one.start_observation(observation, {})
+    one.process(entry(1, 100.0, 5.1, snr=11.0, dm=557.0), observation)
+    one.process(entry(2, 101.0), observation)
+    assert [trigger.src_name for trigger in one.sent("lofar_trigger")] == ["FRB 121102"]
+
+
+@pytest.mark.parametrize("broken", ["source_file", "galaxy_map"])
+def test_a_broken_file_is_named_and_work_goes_on(service, observation, tmp_path, caplog, broken):
+    path = tmp_path / "broken"
+    path.write_bytes(b"\xff: [")
+    one = service(**{broken: str(path)})
+    with caplog.at_level(logging.ERROR):
+        one.start_observation(observation, {})
+    assert len(caplog.records) == 1
+    assert str(path) in caplog.text
+    one.process(entry(1, 100.0, 5.1, dm=1700.0), observation)
+    one.process(entry(2, 101.0), observation)
+    assert len(one.sent("dada_trigger")) == 1
+    # Without the Milky Way's DM a new source triggers no LOFAR; without a source list it does.
+    assert len(one.sent("voevent_generator")) == (broken == "source_file")
+
+
+def test_hour_angles_become_right_ascensions_at_mid_observation(service, observation):
+    """By the almanac's formulae: sidereal time at the site, and precession since 2000."""
+    hour_angle, declination = 10.0, 40.0
+    hadec = replace(
+        observation,
+        reference_frame="HADEC",
+        pointings=(Pointing(0, hour_angle, declination),),
+    )
+    field = service()._field(hadec)
+    days = (START + 300.0) / 86400 + 40587 - 51544.5
+    longitude = math.degrees(math.atan2(443593.39226634375, 3828630.63486200943))
+    sidereal = 280.46061837 + 360.98564736629 * days + longitude
+    ra, dec = math.radians(sidereal - hour_angle), math.radians(declination)
+    years = days / 365.25
+    moved = (3.07496 + 1.33621 * math.sin(ra) * math.tan(dec)) * 15 / 3600 * years
+    expected = (math.degrees(ra) - moved) % 360
+    assert field is not None
+    assert field.ra == pytest.approx(expected, abs=0.03)
+    assert field.dec == pytest.approx(declination - 20.0431 * math.cos(ra) / 3600 * years, abs=0.03)
+
+
+def test_without_a_pointing_it_is_said_once(service, observation, caplog):
+    one = service()
+    with caplog.at_level(logging.WARNING):
+        one.start_observation(replace(observation, pointings=()), {})
+        for number in range(1, 6):
+            one.process(entry(number, 100.0 + number, float(number), dm=1700.0), observation)
+    assert [text for text in caplog.messages if "pointing" in text] == caplog.messages
+    assert len(caplog.messages) == 1
+    assert one.sent("lofar_trigger") == []
+
+
+class StubLink:
+    """A master that answers what it was told."""
+
+    def __init__(self, memory: dict[str, Any]) -> None:
+        self.memory = memory
+        self.done: list[str] = []
+
+    def recall(self, task_id: str) -> dict[str, Any]:
+        return self.memory
+
+    def finished(self, task_id: str) -> None:
+        self.done.append(task_id)
+
+
+def test_killed_between_its_last_commit_and_saying_so_it_says_so_again(service, observation):
+    """The entry that ends the observation does not come twice."""
+    first = service()
+    first._link = StubLink({})
+    first._obey([Order(observation.to_plain(), OrderState.RUNNING)])
+    first.process(entry(1, 100.0, 5.1), observation)
+    first.process(replace(entry(2, 101.0), kind=Kind.END), observation)
+    assert sorted(first.completed) == [1, 2]
+    again = service()
+    again._link = StubLink(first.memory)
+    again._obey([Order(observation.to_plain(), OrderState.STOPPED)])
+    assert again._link.done == first._link.done == ["clu1"]
+    assert again.observations == again.commits == []
