@@ -176,10 +176,12 @@ class Vocabulary:
         enabled = answer.endswith(": True}")
         if action == "status":
             return Reply.success(f"{system.what} is {_able(enabled)}")
-        wanted = action == "enable"
+        return self._switch_to(system, enabled, action == "enable")
+
+    def _switch_to(self, system: _System, enabled: bool, wanted: bool) -> Reply:
         if wanted is enabled:
             return Reply.success(f"{system.what} already {_able(enabled)}")
-        if not self._node.services.switch(service, "send_events", wanted):
+        if not self._node.services.switch(system.service, "send_events", wanted):
             return Reply.failed(f"Failed: {system.what} could not be {_able(wanted)}")
         return Reply.success(f"{system.what} {_able(wanted)}")
 

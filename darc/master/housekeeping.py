@@ -11,11 +11,32 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from darc.model.state import ServiceState
+from darc.node.identity import kept_link
 from darc.node.supervisor import ProcessState, Supervisor, SupervisorError
 
 log = logging.getLogger(__name__)
 
 ROUND_SECONDS = 1.0
+
+
+class Waker:
+    """Wakes supervisord, which sleeps up to a second after a death; never waits for it."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._wanted = threading.Event()
+        threading.Thread(target=self._run, name="waker", daemon=True).start()
+
+    def wake(self) -> None:
+        self._wanted.set()
+
+    def _run(self) -> None:
+        while self._wanted.wait():
+            self._wanted.clear()
+            try:
+                self._supervisor.poke()
+            except SupervisorError as error:
+                log.warning("%s", error)
 
 
 class KeptSocket:
@@ -26,18 +47,21 @@ class KeptSocket:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._kept = path.with_name(f".{path.name}.kept")
-        self._kept.unlink(missing_ok=True)
-        os.link(path, self._kept)
+        self._kept = kept_link(path)
+        self.look()
 
     def look(self) -> None:
         """Put the path back if it is gone.
 
         :raises OSError: it cannot be
         """
-        if not self._path.exists() and self._kept.exists():
-            os.link(self._kept, self._path)
-            log.warning("%s was removed: it is back", self._path)
+        if not self._path.exists():
+            if self._kept.exists():
+                os.link(self._kept, self._path)
+                log.warning("%s was removed: it is back", self._path)
+        elif not self._kept.exists() or not self._kept.samefile(self._path):
+            self._kept.unlink(missing_ok=True)
+            os.link(self._path, self._kept)
 
 
 class Directories:
@@ -100,7 +124,7 @@ class Unresponsive:
         self,
         states: Callable[[], dict[str, ServiceState]],
         kill: Callable[[str], None],
-        restart: bool,
+        restart: Callable[[], bool],
     ) -> None:
         self._states = states
         self._kill = kill
@@ -111,11 +135,11 @@ class Unresponsive:
         states = self._states()
         hanging = {name for name, state in states.items() if state is ServiceState.UNRESPONSIVE}
         for name in hanging - self._said:
-            log.error("%s does not respond%s", name, ": killed" if self._restart else "")
+            log.error("%s does not respond%s", name, ": killed" if self._restart() else "")
         for name in self._said - hanging:
             log.info("%s is %s again", name, states.get(name, ServiceState.STOPPED))
         self._said = hanging
-        if self._restart:
+        if self._restart():
             for name in hanging:
                 self._kill(name)
 

@@ -12,7 +12,16 @@ import time
 from pathlib import Path
 
 from darc import __version__
+from darc.master.books import write_books
 from darc.master.commands import Vocabulary
+from darc.master.housekeeping import (
+    Directories,
+    Housekeeping,
+    KeptSocket,
+    Unresponsive,
+    Waker,
+    Wanted,
+)
 from darc.master.observations import Observations, Run
 from darc.master.port import CommandPort
 from darc.master.services import Services
@@ -50,7 +59,9 @@ class Master:
         self.started = time.time()
         run_dir = Path(config.master.run_dir)
         self._secret = read_secret(run_dir / "secret")
-        self._journal = Journal(run_dir / "journal.sqlite")
+        self._journal = Journal(
+            run_dir / "journal.sqlite", config.master.journal_max_bytes, config.master.reserve_bytes
+        )
         self._exchange = Exchange(self._journal, self._service_changed, self._service_finished)
         self._supervisor = Supervisor(run_dir / "supervisord.sock", config.master.control_timeout)
         self.services = self._make_services(config)
@@ -65,6 +76,8 @@ class Master:
         self._vocabulary = Vocabulary(self)
         self._run_dir = run_dir
         self._stopping = threading.Event()
+        self._poke = Waker(self._supervisor)
+        self._wanted = Wanted(run_dir / "wanted.json", self._supervisor)
 
     def _make_services(self, config: Config) -> Services:
         return Services(
@@ -93,9 +106,12 @@ class Master:
             self.config.master.socket_timeout,
             self.config.control.max_connections,
         )
-        self._queue_server.start()
+        # Orders first: a service that attached before them would drop what it works on.
         self.observations.start_thread()
-        self._start_what_was_wanted()
+        self._queue_server.start()
+        self._wanted.start_again()
+        self._housekeeping = self._make_housekeeping()
+        self._housekeeping.start()
         write_endpoint(
             Endpoint(
                 reached_at(self.config.bind_address),
@@ -113,10 +129,7 @@ class Master:
     def _service_changed(self, service: str) -> None:
         """A service attached or went; supervisord sees a death late unless it is woken."""
         if self._exchange.presence(service) is None:
-            try:
-                self._supervisor.poke()
-            except SupervisorError as error:
-                log.warning("%s", error)
+            self._poke.wake()
 
     def _service_finished(self, service: str, task_id: str) -> None:
         self.observations.finished(service, task_id)
@@ -139,7 +152,31 @@ class Master:
                     )
 
     def _observation_over(self, run: Run) -> None:
-        self._journal.forget(run.observation.task_id)
+        task_id = run.observation.task_id
+        directory = Path(self.config.master.parset_dir) / run.observation.datetimesource
+        write_books(directory, self._journal.memories(task_id))
+        self._journal.forget(task_id)
+
+    def _make_housekeeping(self) -> Housekeeping:
+        logs = {Path(self.config.log_file(name)).parent for name in self.services.names}
+        directories = Directories(
+            sorted({*logs, Path(self.config.master.log_dir), Path(self.config.master.parset_dir)})
+        )
+        sockets = [KeptSocket(self._run_dir / name) for name in ("queues.sock", "supervisord.sock")]
+        unresponsive = Unresponsive(
+            lambda: self.services.states(self.services.names),
+            self._supervisor.kill,
+            lambda: self.config.master.health.restart_unresponsive,
+        )
+        return Housekeeping(
+            [
+                directories.look,
+                *(kept.look for kept in sockets),
+                self._journal.look,
+                self._wanted.look,
+                unresponsive.look,
+            ]
+        )
 
     # -- what commands call ----------------------------------------------------------------------
 
@@ -218,6 +255,7 @@ class Master:
         notes += self._apply_sections()
         self.config = config
         self.services = self._make_services(config)
+        self._journal.set_max_bytes(config.master.journal_max_bytes)
         self.observations.setup_time = config.master.setup_time
         self.observations.end_delay = config.master.end_delay
         self._port.allow_unsigned_from = config.control.allow_unsigned_from
@@ -255,7 +293,9 @@ class Master:
 
     def _end_node(self) -> None:
         log.info("stopping all services, then supervisord")
+        self._housekeeping.end()
         self.observations.abort_all()
+        self._wanted.forget()
         try:
             # all that supervisord knows, a service that an operator added by hand too
             names = [name for name in self._supervisor.processes() if name != render.MASTER]
@@ -268,9 +308,6 @@ class Master:
             self._supervisor.shut_down()
         except SupervisorError as error:
             log.error("%s; darc_kill_all ends what is left", error)
-
-    def _start_what_was_wanted(self) -> None:
-        """Services of observations that go on, which a new supervisord has not started yet."""
 
 
 def _fixed(config: Config) -> dict[str, object]:

@@ -142,13 +142,14 @@ class Observations:
             yield run.observation.task_id, run
 
     def _save(self, run: Run) -> None:
+        """Keep it on disk; a disk that is full does not keep it from going on."""
         path = self._directory / f"{run.observation.task_id}.json"
         temporary = path.with_suffix(".new")
         try:
             temporary.write_text(json.dumps(run.to_plain()))
             temporary.replace(path)
-        except OSError as error:  # the observation matters more
-            log.error("a master started anew will not know of this: %s", error)
+        except OSError as error:
+            log.error("would be forgotten if the master died now: %s", error)
 
     def _tell(self) -> None:
         orders: dict[str, list[Order]] = {}

@@ -56,6 +56,21 @@ def write_identity(run_dir: Path, identity: Identity) -> None:
     temporary.replace(run_dir / "node.json")
 
 
+#: Of supervisord and of the queues.
+SOCKETS = ("supervisord.sock", "queues.sock")
+
+
+def kept_link(path: Path) -> Path:
+    """The second link to a socket, by which it comes back when its path was removed."""
+    return path.with_name(f".{path.name}.kept")
+
+
+def remove_sockets(run_dir: Path) -> None:
+    for name in SOCKETS:
+        (run_dir / name).unlink(missing_ok=True)
+        kept_link(run_dir / name).unlink(missing_ok=True)
+
+
 def supervisord_pid(run_dir: Path) -> int | None:
     """What supervisord's pid file says; it may be out of date."""
     try:

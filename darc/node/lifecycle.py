@@ -207,8 +207,7 @@ def _start_supervisord(
     node = identity.Identity.new(config.hostname)
     render.write(rendered)
     identity.write_identity(run_dir, node)
-    for name in ("supervisord.sock", "queues.sock"):
-        (run_dir / name).unlink(missing_ok=True)
+    identity.remove_sockets(run_dir)
     command = [sys.executable, "-P", "-m", "supervisor.supervisord"]
     # It goes to the background once its configuration is read and its socket is open.
     result = subprocess.run(
@@ -406,6 +405,6 @@ def kill_all(run_dir: Path, stop_timeout: float) -> str:
 
 
 def _clean(run_dir: Path) -> None:
-    for name in ("supervisord.sock", "supervisord.pid", "queues.sock"):
-        (run_dir / name).unlink(missing_ok=True)
+    identity.remove_sockets(run_dir)
+    (run_dir / "supervisord.pid").unlink(missing_ok=True)
     remove_endpoint()

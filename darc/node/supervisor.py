@@ -165,6 +165,10 @@ class Supervisor:
             raise
         return True
 
+    def kill(self, name: str) -> None:
+        """Send SIGKILL to a process, which is then started anew."""
+        self.call("supervisor.signalProcess", name, "KILL")
+
     def pid(self) -> int:
         """supervisord's process."""
         return int(self.call("supervisor.getPID"))

@@ -24,6 +24,7 @@ from darc.queues.server import OBJECT
 
 _ERRORS: dict[str, type[QueueError]] = {
     "FencedError": messages.FencedError,
+    "FullError": messages.FullError,
     "OutOfStepError": OutOfStepError,
 }
 

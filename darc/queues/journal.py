@@ -19,12 +19,14 @@ from darc.queues.messages import (
     Depth,
     Entry,
     FencedError,
+    FullError,
     Kind,
     OutOfStepError,
     Put,
     QueueError,
 )
 from darc.queues.plain import MAX_MESSAGE_BYTES, pack, unpack
+from darc.queues.room import Room
 
 _SCHEMA = """
 -- AUTOINCREMENT: a reader's cursor must never meet a number for the second time
@@ -61,6 +63,7 @@ CREATE TABLE IF NOT EXISTS memory (
     PRIMARY KEY (service, observation, key)
 ) WITHOUT ROWID;
 """
+WAL_BYTES = 64 * 2**20
 #: Of one entry: it must fit into a message of the queues to come out again.
 MAX_CONTENT_BYTES = MAX_MESSAGE_BYTES // 2
 _ENTRY_COLUMNS = "body.id, kind, content, body.observation, stamp, held_at"
@@ -69,20 +72,45 @@ _ENTRY_COLUMNS = "body.id, kind, content, body.observation, stamp, held_at"
 class Journal:
     """The queues on disk. All methods may be called from any thread.
 
+    When it is full, the reserve is given up, so that what is there can be completed; nothing new is
+    taken in until :meth:`look` has got the reserve back.
+
     :param path: the file, on a local disk
+    :param max_bytes: the most that the file may hold
+    :param reserve_bytes: kept free on disk beside it
     :raises sqlite3.DatabaseError: the file is no journal, or the disk fails
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_bytes: int = 2**40, reserve_bytes: int = 2**20) -> None:
         self._lock = threading.Lock()
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
+        # What a burst of traffic has made of the log beside the file is given back afterwards.
+        self._database.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
         self._database.executescript(_SCHEMA)
+        self._room = Room(self._database, path.with_suffix(".reserve"), max_bytes, reserve_bytes)
 
     def close(self) -> None:
         with self._lock:
             self._database.close()
+
+    # -- room ----------------------------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Nothing new is taken in."""
+        return self._room.full
+
+    def set_max_bytes(self, max_bytes: int) -> None:
+        """Change the most that the file may hold; what it holds already stays."""
+        with self._lock:
+            self._room.set_max_bytes(max_bytes)
+
+    def look(self) -> None:
+        """Take things in again once there is room, with the reserve back in its place."""
+        with self._lock:
+            self._room.look()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -91,10 +119,13 @@ class Journal:
             try:
                 yield self._database
                 self._database.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 # SQLite has ended the transaction itself after some errors (a full disk)
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
+                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                    self._room.run_out()
+                    raise FullError("the journal is full") from error
                 raise
 
     def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
@@ -164,8 +195,11 @@ class Journal:
         :return: False when this step had been done before
         :raises FencedError: another one holds the service's work
         :raises OutOfStepError: its progress does not start where the last one ended
+        :raises FullError: there is no room; nothing was done
         """
         with self._transaction() as database:
+            if self._room.full and not commit.completed:
+                raise FullError("the journal is full")
             held, done = self._holder(database, service)
             if held != holder:
                 raise FencedError(f"{service}: holder {holder} was replaced by {held}")
@@ -174,9 +208,9 @@ class Journal:
             if sequence != done + 1:
                 raise OutOfStepError(f"{service}: commit {sequence} after {done}")
             self._advance(database, commit)
+            self._complete(database, service, commit.completed)  # first, as it makes room
             for put in commit.puts:
                 self._put(database, put)
-            self._complete(database, service, commit.completed)
             database.executemany(
                 "INSERT OR REPLACE INTO memory VALUES (?, ?, ?, ?)",
                 [
@@ -230,6 +264,8 @@ class Journal:
 
     def put(self, put: Put) -> None:
         """Put without a holder: what a person does."""
+        if self._room.full:
+            raise FullError("the journal is full")
         with self._transaction() as database:
             self._put(database, put)
 
@@ -253,6 +289,16 @@ class Journal:
             (service, observation),
         )
         return {key: unpack(value) for key, value in rows}
+
+    def memories(self, observation: str) -> dict[str, dict[str, Any]]:
+        """What all services committed to memory for an observation."""
+        rows = self._rows(
+            "SELECT service, key, value FROM memory WHERE observation = ?", (observation,)
+        )
+        memories: dict[str, dict[str, Any]] = {}
+        for service, key, value in rows:
+            memories.setdefault(service, {})[key] = unpack(value)
+        return memories
 
     def remember(self, service: str, observation: str, key: str, value: object) -> None:
         """Remember outside a commit; the master's own notes."""

@@ -20,6 +20,10 @@ class OutOfStepError(QueueError):
     """A put does not go on where the last one held for its source ended."""
 
 
+class FullError(QueueError):
+    """The journal is full; what was asked can be done once there is room again."""
+
+
 class Kind(enum.StrEnum):
     """What an entry's content is."""
 

@@ -16,6 +16,7 @@ from darc import __version__
 from darc.model.config import Config, ConfigError
 from darc.model.observation import Observation
 from darc.node.configuration import load_config, load_node_config
+from darc.node.fault_points import fault_point
 from darc.node.log import NonBlockingHandler, about, set_up_logging
 from darc.node.process_end import end_on_sigterm, end_with_supervisord
 from darc.queues.messages import Commit, Entry, FencedError, Kind, Order, OrderState
@@ -111,7 +112,9 @@ class Service(Generic[S]):
 
     def commit(self, commit: Commit) -> None:
         """Do a step as a whole, exactly once."""
+        fault_point(f"{self.name}.before committing")
         self._link.commit(commit)
+        fault_point(f"{self.name}.after committing")
         self.entries_completed += len(commit.completed)
 
     def progress(self, observation: Observation) -> dict[str, int]:
@@ -160,7 +163,10 @@ class Service(Generic[S]):
         self._recall_switches()
         self._ear = Ear(self._link, self.name, self._answer)
         while True:
+            fault_point(f"{self.name}.while waiting")
             entries = self.wait()
+            if entries:
+                fault_point(f"{self.name}.after taking")
             self._follow_orders()
             for entry in entries:
                 self._cursor = entry.id

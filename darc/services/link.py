@@ -13,7 +13,7 @@ from typing import TypeVar
 from darc.node.secret import read_secret
 from darc.node.supervisor import Supervisor, SupervisorError
 from darc.queues.client import Holder, News, QueueClient, QueuesGoneError, listen
-from darc.queues.messages import Commit, Entry, FencedError, Order, QueueError
+from darc.queues.messages import Commit, Entry, FencedError, FullError, Order, QueueError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Link:
                 self._holder = Holder(
                     self._client, self._service, os.getpid(), self._class_name, self.number
                 )
-            except QueuesGoneError as error:
+            except (QueuesGoneError, FullError) as error:
                 if not said:
                     log.warning("waiting for the master: %s", error)
                     self._wake_supervisord()
@@ -78,11 +78,17 @@ class Link:
             log.warning("%s", error)
 
     def _again(self, action: Callable[[Holder], T]) -> T:
-        """Do it, and once more after each return of the master."""
+        """Do it, and once more after each return of the master, or when a full journal has room."""
         holder = self._holder or self.attach()
+        full_said = False
         while True:
             try:
                 return action(holder)
+            except FullError as error:
+                if not full_said:
+                    log.error("waiting for room: %s", error)
+                full_said = True
+                time.sleep(RETRY_SECONDS)
             except QueuesGoneError as error:
                 log.warning("the master went: %s", error)
                 if self._client:

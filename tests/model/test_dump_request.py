@@ -112,6 +112,7 @@ def test_events_that_cannot_be_told(changes: dict[str, float]) -> None:
         "\n",
         TEXT[:-1],
         TEXT + "\n",
+        TEXT + "x",
         TEXT.replace("\n", "\r\n"),
         TEXT.replace("N_EVENTS 1", "N_EVENTS 2"),
         TEXT.replace("N_EVENTS 1", "N_EVENTS 01"),

@@ -17,6 +17,7 @@ from darc.queues.journal import MAX_CONTENT_BYTES, Journal
 from darc.queues.messages import (
     Commit,
     FencedError,
+    FullError,
     Kind,
     OutOfStepError,
     Progress,
@@ -134,15 +135,47 @@ def test_a_commit_is_done_as_a_whole_or_not_at_all(journal: Journal) -> None:
         assert journal.check_holder("one", holder) == 0
 
 
-def test_a_full_disk_refuses_and_can_be_repaired(journal: Journal) -> None:
+def test_a_full_journal_lets_what_is_there_be_completed_and_takes_in_nothing_new(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(tmp_path / "small", max_bytes=2**18, reserve_bytes=2**17)
     holder, _ = journal.attach("one")
-    journal._database.execute("PRAGMA max_page_count = 30")
-    with pytest.raises(sqlite3.OperationalError, match="full"):
-        journal.commit("one", holder, 1, Commit(puts=(put(b"x" * 2**18, "two"),)))
-    assert contents(journal, "two") == []
-    journal._database.execute("PRAGMA max_page_count = 100000")
-    assert journal.commit("one", holder, 1, Commit(puts=(put(b"x" * 2**18, "two"),)))
-    assert len(contents(journal, "two")) == 1
+    big = Commit("o", puts=(put(b"x" * 2**16, "two"),))
+    taken = 2
+    assert journal.commit("one", holder, 1, big)
+    assert journal.commit("one", holder, 2, big)
+    with pytest.raises(FullError):
+        journal.commit("one", holder, 3, Commit(puts=(put(b"x" * 2**18, "two"),)))
+    assert len(contents(journal, "two")) == taken  # what failed left nothing behind
+    assert not (tmp_path / "small.reserve").exists()
+    with pytest.raises(FullError):
+        journal.put(put(b"small", "two"))
+    # A reader completes, and its outputs find room in the reserve.
+    reader, _ = journal.attach("two")
+    entries = journal.take("two", 0, 100, 2**30)
+    for number, entry in enumerate(entries, 1):
+        step = Commit("o", completed=(entry.id,), puts=(put(b"out", "three"),))
+        assert journal.commit("two", reader, number, step)
+    assert journal.full
+    journal.look()
+    assert not journal.full
+    assert (tmp_path / "small.reserve").stat().st_size == 2**17
+    assert journal.commit("one", holder, taken + 1, Commit(puts=(put(b"again", "two"),)))
+
+
+def test_a_disk_without_room_for_the_reserve_takes_in_nothing_until_there_is(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(tmp_path / "small", max_bytes=2**18, reserve_bytes=2**17)
+    with pytest.raises(FullError):
+        journal.put(put(b"x" * 2**19, "two"))
+    (tmp_path / "small.reserve").mkdir()  # as good as no room for it
+    with pytest.raises(OSError, match="small"):
+        journal.look()
+    assert journal.full
+    (tmp_path / "small.reserve").rmdir()
+    journal.look()
+    journal.put(put(b"x", "two"))
 
 
 def test_a_repeated_step_is_ignored(journal: Journal) -> None:

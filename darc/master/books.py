@@ -1,0 +1,31 @@
+"""The books of an observation: what each service counted and passed on, for those who ask later."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+BOOKS = "books.json"
+
+
+def write_books(directory: Path, memories: Mapping[str, Mapping[str, Any]]) -> None:
+    """Keep what the services have committed to memory, beside the observation's configuration.
+
+    :param memories: by service
+    """
+    path = directory / BOOKS
+    temporary = path.with_suffix(".new")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(memories, indent=1, default=str) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        log.error("no books kept: %s", error)
+    for service, memory in memories.items():
+        if "counts" in memory:
+            log.info("%s: %s", service, memory["counts"])
