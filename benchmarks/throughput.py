@@ -100,7 +100,8 @@ def report(node: TemporaryNode, elapsed: float, written: int) -> int:
     done += sum(number for key, number in books.items() if key.startswith("rejected"))
     depths = node.master_attribute("queue_depths")
     print(
-        f"{elapsed:6.1f} s: written {written:>10,}  read {read:>10,}  clustered {done:>10,}  {depths}",
+        f"{elapsed:6.1f} s: written {written:>10,}  read {read:>10,}  clustered {done:>10,}",
+        depths,
         flush=True,
     )
     return done

@@ -144,10 +144,12 @@ class Node:
 
     def remove(self) -> None:
         """End whatever runs, by id, and remove the home."""
-        if self.processes() and self.run("darc_stop_master").returncode != 0:
-            self.run("darc_kill_all")
-        left = self.processes()
-        shutil.rmtree(self.home, ignore_errors=True)
+        try:
+            if self.processes() and self.run("darc_stop_master").returncode != 0:
+                self.run("darc_kill_all")
+            left = self.processes()
+        finally:
+            shutil.rmtree(self.home, ignore_errors=True)
         assert not left, f"left running: {left}"
 
 

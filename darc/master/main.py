@@ -77,7 +77,7 @@ class Master:
         self._run_dir = run_dir
         self._stopping = threading.Event()
         self._poke = Waker(self._supervisor)
-        self._wanted = Wanted(run_dir / "wanted.json", self._supervisor)
+        self._wanted = Wanted(run_dir / identity.WANTED, self._supervisor)
 
     def _make_services(self, config: Config) -> Services:
         return Services(

@@ -67,11 +67,14 @@ class Services:
     def start(self, names: Sequence[str]) -> dict[str, str]:
         """Start services side by side, and wait until each runs or has failed."""
         running = ServiceState.RUNNING
-        before = self.states(names)
+        processes = self._supervisor.processes()
+        before = {name: self._state(name, processes) for name in names}
         replies = {name: "already running" for name in names if before[name] is running}
         waiting = [name for name in names if name not in replies]
         for name in waiting:
             try:
+                if processes[name].state is ProcessState.BACKOFF:
+                    self._supervisor.stop(name)  # do not wait for its next try
                 self._supervisor.start(name)
             except SupervisorError as error:
                 log.error("%s: %s", name, error)
@@ -95,9 +98,13 @@ class Services:
         processes = self._supervisor.processes()
         for name in names:
             process = processes.get(name)
-            if process and process.state.ended:
-                log.info("starting %s", name)
+            if process is None or not process.state.ended:
+                continue
+            log.info("starting %s", name)
+            try:
                 self._supervisor.start(name)
+            except SupervisorError as error:
+                log.error("%s: %s", name, error)
 
     def _settled(self, names: Sequence[str]) -> bool:
         """Each runs, or supervisord has seen a start fail (it goes on trying for a while)."""

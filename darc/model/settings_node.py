@@ -58,7 +58,6 @@ class ControlSettings:
 
     bind: Text | None  # None: see Config.bind_address
     allow_unsigned_from: Names  # addresses or networks
-    clock_tolerance: Annotated[float, Range(1, 3600)]  # s between a signature's time and ours
     max_connections: Annotated[int, Range(1, 10_000)]
 
 

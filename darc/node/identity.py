@@ -56,6 +56,8 @@ def write_identity(run_dir: Path, identity: Identity) -> None:
     temporary.replace(run_dir / "node.json")
 
 
+#: Names the services that are meant to run.
+WANTED = "wanted.json"
 #: Of supervisord and of the queues.
 SOCKETS = ("supervisord.sock", "queues.sock")
 

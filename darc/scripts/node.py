@@ -11,7 +11,7 @@ from typing import Any
 
 from darc.control import ask
 from darc.model.config import Config, ConfigError
-from darc.node import lifecycle
+from darc.node import ending, look, starting
 from darc.node.configuration import load_config, load_node_config
 from darc.node.endpoint import EndpointError, read_endpoint
 from darc.node.files import darc_home, hostname
@@ -31,7 +31,7 @@ def start_master() -> int:
     """Start the master on this node and check that it came up."""
 
     def action(config: Config) -> None:
-        lifecycle.start_master(config, print)
+        starting.start_master(config, print)
 
     return _run(start_master, action, load_config)
 
@@ -40,12 +40,12 @@ def stop_master() -> int:
     """Stop the master and every service; running observations are aborted."""
 
     def action(config: Config) -> None:
-        if not lifecycle.is_running(config):
+        if not look.is_running(config):
             print("DARC is not running")
             return
-        with lifecycle.alone(config):
+        with ending.alone(config):
             _stop_master(config)
-            lifecycle.wait_for_stop(config)
+            ending.wait_for_stop(config)
         print("DARC master and all services stopped")
 
     return _run(stop_master, action, load_node_config)
@@ -55,11 +55,11 @@ def start_all_services() -> int:
     """Start every service, and the master if it is not running."""
 
     def action(config: Config) -> None:
-        lifecycle.start_master(config, print)
+        starting.start_master(config, print)
         outcomes, failed = _started(config)
         _print_outcomes(outcomes)
         if failed:
-            reasons = "\n".join(lifecycle.what_went_wrong(config, name) for name in failed)
+            reasons = "\n".join(look.what_went_wrong(config, name) for name in failed)
             raise NodeError(f"not started: {', '.join(failed)}\n{reasons}")
 
     return _run(start_all_services, action, load_config)
@@ -69,7 +69,7 @@ def stop_all_services() -> int:
     """Stop every service but the master; running observations are aborted."""
 
     def action(config: Config) -> None:
-        if not lifecycle.is_running(config):
+        if not look.is_running(config):
             print("DARC is not running")
             return
         _command(config, "abort_all")
@@ -81,12 +81,36 @@ def stop_all_services() -> int:
     return _run(stop_all_services, action, load_node_config)
 
 
+def start_full_pipeline() -> int:
+    """Start every service on every node of the cluster."""
+    return _on_whole_cluster(start_full_pipeline, start_all_services)
+
+
+def stop_full_pipeline() -> int:
+    """Stop every service, the master services too, on every node of the cluster."""
+    return _on_whole_cluster(stop_full_pipeline, stop_master)
+
+
+def _on_whole_cluster(script: Callable[[], int], here: Callable[[], int]) -> int:
+    """A host that stands alone is its whole cluster."""
+    _no_arguments(script)
+    try:
+        nodes = load_config().nodes()
+    except _TOLD as error:
+        print(error, file=sys.stderr)
+        return 1
+    if len(nodes) == 1:
+        return here()
+    print(f"this version cannot reach the other nodes; run darc_{here.__name__} on each of", *nodes)
+    return 1
+
+
 def kill_all() -> int:
     """Kill the master and every service, for when a normal stop fails."""
     _no_arguments(kill_all)
     try:
         run_dir, stop_timeout = _kill_settings()
-        print(lifecycle.kill_all(run_dir, stop_timeout))
+        print(ending.kill_all(run_dir, stop_timeout))
     except _TOLD as error:
         print(error, file=sys.stderr)
         return 1
@@ -110,12 +134,14 @@ def _kill_settings() -> tuple[Path, float]:
 
 
 def _stop_master(config: Config) -> None:
-    """Tell the master to end the node, unless it does so already."""
+    """Tell the master to end the node, or its supervisord where the master does not answer."""
     try:
         _command(config, "stop_master")
-    except NodeError:
-        if lifecycle.is_running(config) and not lifecycle.is_stopping(config):
-            raise
+    except NodeError as error:
+        if not look.is_running(config) or look.is_stopping(config):
+            return
+        print(f"{error}\nstopped by way of supervisord instead", file=sys.stderr)
+        ending.stop_without_master(config)
 
 
 def _no_arguments(script: Callable[[], int]) -> None:
@@ -132,7 +158,7 @@ def _run(
         config = load()
         for warning in config.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        action(lifecycle.of_running_node(config))
+        action(look.of_running_node(config))
     except _TOLD as error:
         print(error, file=sys.stderr)
         return 1
@@ -168,6 +194,8 @@ def _outcomes(config: Config, command: str) -> tuple[dict[str, str], list[str]]:
 
 
 def _reply(config: Config, command: str, service: str | None) -> dict[str, Any]:
+    if read_endpoint() is None:  # whoever has the default port is somebody else's
+        raise NodeError("the master of this node does not answer\ndarc_kill_all ends it")
     timeout = config.master.stop_timeout + config.master.control_timeout + REPLY_SECONDS
     reply, reason = ask(timeout, service, command)
     if reply is None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import ClassVar
 
 from darc.model.candidate import candidates_from_bytes
 from darc.model.config import Role
 from darc.model.observation import Observation
 from darc.model.settings import ProcessorSettings
-from darc.node.configuration import load_config
+from darc.node.configuration import load_node_config
+from darc.node.log import about
 from darc.queues.messages import Commit, Entry, Kind
 from darc.services.base import Consumer
 
@@ -25,8 +27,30 @@ class ProcessorManager(Consumer[ProcessorSettings]):
 
     candidates_received = 0
 
+    def prepare(self) -> None:
+        self._stopped: dict[str, tuple[Observation, float]] = {}  # and when, Unix s
+
     def start_observation(self, observation: Observation, memory: dict[str, object]) -> None:
         log.info("candidates are counted only: this version does not process them yet")
+        if observation.end < time.time():
+            log.warning("the observation is in the past, and its files are not read yet")
+            self.finish(observation)
+
+    def stop_observation(self, observation: Observation) -> None:
+        self._stopped[observation.task_id] = (observation, time.time())
+
+    def abort_observation(self, observation: Observation) -> None:
+        self._stopped.pop(observation.task_id, None)
+
+    def idle(self) -> None:
+        """An end that amber_listener never puts must not keep an observation for ever."""
+        latest = time.time() - self.config.master.end_delay
+        for observation, stopped in list(self._stopped.values()):
+            if stopped < latest:
+                with about(observation.task_id):
+                    log.warning("no end came from amber_listener: nothing more is awaited")
+                    del self._stopped[observation.task_id]
+                    self.finish(observation)
 
     def work(self, entry: Entry, observation: Observation | None) -> None:
         if entry.kind is Kind.CANDIDATES:
@@ -35,6 +59,7 @@ class ProcessorManager(Consumer[ProcessorSettings]):
 
     def end(self, entry: Entry, observation: Observation) -> None:
         log.info("%d candidates received", self.candidates_received)
+        self._stopped.pop(observation.task_id, None)
         super().end(entry, observation)
 
 
@@ -47,5 +72,5 @@ class ProcessorMasterManager(ProcessorManager):
 
 
 if __name__ == "__main__":
-    on_master = load_config().role is Role.MASTER
+    on_master = load_node_config().role is Role.MASTER
     (ProcessorMasterManager if on_master else ProcessorManager).main()

@@ -6,6 +6,7 @@ python tests/faults/fault_runner.py --seed 1 --runs 200
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -143,7 +144,10 @@ class FaultRun:
             thread.join()
         self._recover()
         wait_for(
-            lambda: self._node.darc("--parset", str(observation.parset), "stop_observation").returncode == 0,
+            lambda: (
+                self._node.darc("--parset", str(observation.parset), "stop_observation").returncode
+                == 0
+            ),
             RECOVERY_SECONDS,
             "stop_observation accepted",
         )
@@ -190,7 +194,7 @@ class FaultRun:
         action = {
             Kind.KILL: lambda: self._signal(fault.target, signal.SIGKILL),
             Kind.STOP: lambda: self._pause(self._pid(fault.target), fault.duration),
-            Kind.DIE_AT: lambda: (self._points / fault.target).touch(),
+            Kind.DIE_AT: (self._points / fault.target).touch,
             Kind.KILL_SUPERVISORD: self._kill_supervisord,
             Kind.STOP_SUPERVISORD: lambda: self._pause(self._supervisord(), fault.duration),
             Kind.FULL_JOURNAL: lambda: self._fill_journal(fault.duration),
@@ -264,7 +268,9 @@ class FaultRun:
             point.unlink()
         if self._node.run("darc_start_master").returncode != 0:
             self._node.run("darc_kill_all")
-            raise AssertionError("darc_start_master failed\n" + self._node.log("darc_master")[-3000:])
+            raise AssertionError(
+                "darc_start_master failed\n" + self._node.log("darc_master")[-3000:]
+            )
         self._reload(journal_max_bytes=JOURNAL_BYTES)
         wait_for(self._all_running, RECOVERY_SECONDS, "all services running")
 
@@ -298,10 +304,8 @@ class FaultRun:
 
 def _send(pid: int | None, number: signal.Signals) -> None:
     if pid:
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it was hit by another fault
             os.kill(pid, number)
-        except ProcessLookupError:
-            pass  # it was hit by another fault
 
 
 def run_all(seed: int, runs: int, *, say: Any = print) -> int:

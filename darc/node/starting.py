@@ -1,4 +1,4 @@
-"""Start, stop and kill a node: what the scripts in bin/ do."""
+"""The start of a node."""
 
 from __future__ import annotations
 
@@ -9,39 +9,37 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from darc.control import exchange_messages
 from darc.model.config import Config
 from darc.node import files, identity, render
-from darc.node.configuration import with_run_dir
+from darc.node.ending import STOP_SECONDS, alone, clean
 from darc.node.endpoint import (
     Endpoint,
-    EndpointError,
     reached_at,
-    read_endpoint,
-    remove_endpoint,
     write_endpoint,
 )
 from darc.node.identity import NodeError
+from darc.node.look import (
+    answers,
+    endpoint_of_node,
+    is_running,
+    is_stopping,
+    is_up,
+    last_node_id,
+    supervisor_of,
+    what_went_wrong,
+    where,
+)
 from darc.node.processes import NODE_ID, kill_node, of_node, wait_until, who_listens
 from darc.node.secret import make_secret, read_secret
-from darc.node.supervisor import ProcessState, Supervisor, SupervisorError, SupervisorGoneError
+from darc.node.supervisor import ProcessState, SupervisorError, SupervisorGoneError
 
 START_SECONDS = 15.0
-LOCK_SECONDS = 30.0
-LOG_LINES = 15
-# What a stop may take beyond stop_timeout.
-STOP_SECONDS = 3.0
 # For the processes that a dead supervisord left to end by themselves.
 ORPHAN_SECONDS = 1.0
-
-
-def supervisor_of(config: Config) -> Supervisor:
-    return Supervisor(Path(config.master.run_dir) / "supervisord.sock", timeout=5.0)
 
 
 def start_master(config: Config, say: Callable[[str], None]) -> None:
@@ -55,9 +53,9 @@ def start_master(config: Config, say: Callable[[str], None]) -> None:
     _close_to_others(run_dir)
     with alone(config):
         _wait_for_stopping(config, say)
-        if _answers(config):
+        if answers(config):
             _repair(config, say)
-            say(f"DARC master is already running ({_where()})")
+            say(f"DARC master is already running ({where()})")
             return
         supervisor = supervisor_of(config)
         try:
@@ -69,7 +67,7 @@ def start_master(config: Config, say: Callable[[str], None]) -> None:
                 supervisor.stop(render.MASTER)
             supervisor.start(render.MASTER)
             _wait_for_master(config)
-        say(f"DARC master started ({_where()})")
+        say(f"DARC master started ({where()})")
 
 
 def _start_node(config: Config, say: Callable[[str], None]) -> None:
@@ -84,71 +82,14 @@ def _start_node(config: Config, say: Callable[[str], None]) -> None:
     except NodeError:
         pid = identity.supervisord_pid(run_dir)
         kill_node(node.node_id, pid, config.master.stop_timeout)
-        _clean(run_dir)
+        clean(run_dir)
         raise
-
-
-@contextmanager
-def alone(config: Config) -> Iterator[None]:
-    """Starts and stops of a node come one after the other.
-
-    :raises NodeError: another one takes too long
-    """
-    patience = max(LOCK_SECONDS, config.master.stop_timeout + 2 * STOP_SECONDS)
-    with identity.lock(Path(config.master.run_dir) / "start.lock", patience):
-        yield
-
-
-def is_running(config: Config) -> bool:
-    """Whether any process of this host's node is there."""
-    node_id = _node_id(Path(config.master.run_dir))
-    return node_id is not None and bool(of_node(node_id))
-
-
-def is_stopping(config: Config) -> bool:
-    """This host's node is on its way to its end."""
-    return (
-        _attribute(config, "stopping") == "True" or supervisor_of(config).is_shutting_down()
-    ) and is_running(config)
-
-
-def of_running_node(config: Config) -> Config:
-    """The configuration with the run_dir of the node that runs, if one does."""
-    endpoint = _endpoint()
-    if endpoint and endpoint.run_dir != config.master.run_dir and of_node(endpoint.node_id):
-        return with_run_dir(config, endpoint.run_dir)
-    return config
-
-
-def _endpoint() -> Endpoint | None:
-    """Where the node is reached; None as well when the file is damaged."""
-    try:
-        return read_endpoint()
-    except EndpointError:
-        return None
-
-
-def _node_id(run_dir: Path) -> str | None:
-    """The id of the node that was started last; the endpoint knows it as well.
-
-    :raises NodeError: what says so is damaged, and there may be a node
-    """
-    try:
-        node = identity.read_identity(run_dir)
-    except NodeError:
-        endpoint = _endpoint()
-        if endpoint and Path(endpoint.run_dir) == run_dir:
-            return endpoint.node_id
-        if identity.is_locked(run_dir / "lock"):
-            raise
-        return None  # whatever it said, nobody is there
-    return node.node_id if node else None
 
 
 def _repair(config: Config, say: Callable[[str], None]) -> None:
     """Make files of a node that runs anew where they are damaged."""
     run_dir = Path(config.master.run_dir)
-    node_id = _node_id(run_dir)
+    node_id = last_node_id(run_dir)
     if node_id is None:
         return
     try:
@@ -157,7 +98,7 @@ def _repair(config: Config, say: Callable[[str], None]) -> None:
         say(f"{error}; made anew")
         node = identity.Identity.new(config.hostname)
         identity.write_identity(run_dir, replace(node, node_id=node_id))
-    endpoint = _endpoint()
+    endpoint = endpoint_of_node()
     if endpoint is None or endpoint.node_id != node_id:
         say("the endpoint file was missing or damaged; made anew")
         host = reached_at(config.bind_address)
@@ -242,7 +183,7 @@ def _environment(config: Config, node_id: str) -> dict[str, str]:
 
 def _clear_leftovers(config: Config, run_dir: Path, say: Callable[[str], None]) -> None:
     """End what a dead supervisord left, and refuse to share a run_dir with a living node."""
-    node_id = _node_id(run_dir)
+    node_id = last_node_id(run_dir)
     if node_id and not wait_until(lambda: not of_node(node_id), ORPHAN_SECONDS):
         say(f"replacing {len(of_node(node_id))} processes that a dead supervisord left")
         pid = identity.supervisord_pid(run_dir)
@@ -294,117 +235,17 @@ def _wait_for_stopping(config: Config, say: Callable[[str], None]) -> None:
             )
 
 
-def _is_up(config: Config) -> bool:
-    """The master answers, and has left word of where it does."""
-    endpoint = _endpoint()
-    node_id = _node_id(Path(config.master.run_dir))
-    return endpoint is not None and endpoint.node_id == node_id and _answers(config)
-
-
-def _answers(config: Config) -> bool:
-    """This host's node answers on its command port."""
-    node_id = _node_id(Path(config.master.run_dir))
-    return node_id is not None and _attribute(config, "node_id") == node_id
-
-
-def _attribute(config: Config, name: str) -> str | None:
-    """An attribute of this host's master; None when it does not answer."""
-    endpoint = _endpoint()
-    if endpoint:
-        host, port = endpoint.host, endpoint.port
-    else:
-        host, port = reached_at(config.bind_address), config.master.port
-    request = {"command": f"get_attr {name}"}
-    try:
-        reply = exchange_messages(host, port, request, 2.0, None)
-    except (OSError, ValueError):
-        return None
-    return str(reply.get("message")).removeprefix(f"DARCMaster.{name} = ")
-
-
-def _where() -> str:
-    endpoint = _endpoint()
-    return f"{endpoint.host}:{endpoint.port}" if endpoint else "nowhere"
-
-
 def _wait_for_master(config: Config) -> None:
     supervisor = supervisor_of(config)
 
     def settled() -> bool:
-        return _is_up(config) or supervisor.processes()[render.MASTER].state in {
+        return is_up(config) or supervisor.processes()[render.MASTER].state in {
             ProcessState.BACKOFF,
             ProcessState.FATAL,
         }
 
     with contextlib.suppress(SupervisorError):
         wait_until(settled, START_SECONDS)
-    if _is_up(config):
+    if is_up(config):
         return
     raise NodeError(f"DARC master did not come up\n{what_went_wrong(config, render.MASTER)}")
-
-
-def what_went_wrong(config: Config, service: str) -> str:
-    """What supervisord says of a service that does not run, and the last lines of its log."""
-    process = None
-    with contextlib.suppress(SupervisorError):
-        process = supervisor_of(config).processes().get(service)
-    if process and process.state is ProcessState.STOPPED:
-        # supervisord refused even to try, and has told the master why
-        return f"{service}: {_log_end(config, render.MASTER)}"
-    said = f"{process.spawn_error}\n" if process and process.spawn_error else ""
-    return f"{service}: {said}{_log_end(config, service)}"
-
-
-def _log_end(config: Config, service: str) -> str:
-    """The last lines of a service's log, with its name."""
-    path = Path(config.log_file(service))
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 16384))
-            lines = file.read().decode(errors="replace").splitlines()[-LOG_LINES:]
-    except OSError as error:
-        return f"{path}: {error.strerror}"
-    return "\n".join([f"the end of {path}:", *(f"  {line}" for line in lines)])
-
-
-def wait_for_stop(config: Config) -> None:
-    """Wait until nothing of this host's node is left.
-
-    :raises NodeError: something is
-    """
-    run_dir = Path(config.master.run_dir)
-    node_id = _node_id(run_dir)
-    patience = config.master.stop_timeout + STOP_SECONDS
-    if node_id and not wait_until(lambda: not of_node(node_id), patience):
-        names = ", ".join(f"{process.pid}" for process in of_node(node_id))
-        raise NodeError(
-            f"still running after {patience:.0f} s: processes {names}; darc_kill_all ends them\n"
-            + _log_end(config, render.MASTER)
-        )
-    _clean(run_dir)
-
-
-def kill_all(run_dir: Path, stop_timeout: float) -> str:
-    """End everything of the node that was started last in ``run_dir``; says what was done."""
-    node_id = _node_id(run_dir)
-    if node_id is None:
-        return "DARC is not running: no node was started here"
-    # Without the lock: it also ends a start or stop that hangs.
-    asked, killed = kill_node(node_id, identity.supervisord_pid(run_dir), stop_timeout)
-    left = of_node(node_id)
-    if left:
-        raise NodeError(
-            f"processes {', '.join(str(process.pid) for process in left)} cannot be killed"
-        )
-    with identity.lock(run_dir / "start.lock", LOCK_SECONDS):
-        if _node_id(run_dir) == node_id:  # not the files of one that was started meanwhile
-            _clean(run_dir)
-    if not asked:
-        return "DARC is not running"
-    return f"{asked} processes ended, {killed} of them by SIGKILL"
-
-
-def _clean(run_dir: Path) -> None:
-    identity.remove_sockets(run_dir)
-    (run_dir / "supervisord.pid").unlink(missing_ok=True)
-    remove_endpoint()
