@@ -1,6 +1,7 @@
 # make demo    a node of its own, half a minute of candidates with bursts among them, and what
 #              became of each. ARGS are for the demo: make demo ARGS='--bursts 8 --duration 60'
 # make test    lint, types and all tests. ARGS are for tox: make test ARGS='-e tests -- -k demo'
+# make faults  observations while faults strike: SEED is the first one's, RUNS is how many
 # make bench   all benchmarks, one after the other (docs/performance.md)
 # make clean   removes what these have made
 #
@@ -8,14 +9,16 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 ARGS ?=
+SEED ?= 1
+RUNS ?= 20
 VENV := .venv
-BENCHMARKS := status_command start_stop memory clustering latency parse_lines
+BENCHMARKS := status_command start_stop recovery memory clustering latency throughput parse_lines
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
-.PHONY: demo test bench clean
+.PHONY: demo test faults bench clean
 
 demo: $(VENV)/installed
 	@$(VENV)/bin/python -m darc.replay.demo $(ARGS)
@@ -24,6 +27,10 @@ demo: $(VENV)/installed
 test: $(VENV)/tox
 	@rm -rf build
 	$(VENV)/bin/python -m tox $(ARGS)
+
+faults: $(VENV)/installed
+	@$(VENV)/bin/python -m pip install --quiet --editable '.[test]'
+	@$(VENV)/bin/python tests/faults/fault_runner.py --seed $(SEED) --runs $(RUNS)
 
 bench: $(VENV)/installed
 	@for name in $(BENCHMARKS); do \

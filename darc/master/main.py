@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from darc import __version__
+from darc.master.attributes import Attributes
 from darc.master.books import write_books
 from darc.master.commands import Vocabulary
 from darc.master.housekeeping import (
@@ -24,6 +25,7 @@ from darc.master.housekeeping import (
 )
 from darc.master.observations import Observations, Run
 from darc.master.port import CommandPort
+from darc.master.sections import apply_sections
 from darc.master.services import Services
 from darc.model.config import Config, ConfigError
 from darc.node import identity, render
@@ -56,7 +58,6 @@ class Master:
         self._fixed = _fixed(config)
         self._reloading = threading.Lock()
         self.node_id = node.node_id
-        self.started = time.time()
         run_dir = Path(config.master.run_dir)
         self._secret = read_secret(run_dir / "secret")
         self._journal = Journal(
@@ -76,6 +77,7 @@ class Master:
         self._vocabulary = Vocabulary(self)
         self._run_dir = run_dir
         self._stopping = threading.Event()
+        self._attributes = Attributes(self, time.time())
         self._poke = Waker(self._supervisor)
         self._wanted = Wanted(run_dir / identity.WANTED, self._supervisor)
 
@@ -180,26 +182,9 @@ class Master:
 
     # -- what commands call ----------------------------------------------------------------------
 
-    #: What ``get_attr`` without a service may ask.
-    ATTRIBUTES = (
-        *("node_id", "log_file", "version", "hostname", "mode", "role", "uptime", "stopping"),
-        *("observations", "queue_depths", "refused_commands", "refused_queue_connections"),
-    )
-
     def attribute(self, name: str) -> str | None:
-        return str(getattr(self, name)) if name in self.ATTRIBUTES else None
-
-    @property
-    def log_file(self) -> str:
-        return self.config.master.log_file
-
-    @property
-    def version(self) -> str:
-        return __version__
-
-    @property
-    def hostname(self) -> str:
-        return self.config.hostname
+        """A declared attribute of the master, as text."""
+        return self._attributes.find(name)
 
     @property
     def stopping(self) -> bool:
@@ -207,29 +192,19 @@ class Master:
         return self._stopping.is_set()
 
     @property
-    def mode(self) -> str:
-        return self.config.master.mode
-
-    @property
-    def role(self) -> str:
-        return self.config.role.value
-
-    @property
-    def uptime(self) -> float:
-        """s since this process started."""
-        return round(time.time() - self.started, 1)
+    def refused(self) -> tuple[int, int]:
+        """Commands and queue connections that were refused."""
+        return self._port.refused, self._queue_server.refused
 
     @property
     def queue_depths(self) -> dict[str, int]:
+        """Entries in each queue that is not empty."""
         return {depth.queue: depth.entries for depth in self._journal.depths()}
 
     @property
-    def refused_commands(self) -> int:
-        return self._port.refused
-
-    @property
-    def refused_queue_connections(self) -> int:
-        return self._queue_server.refused
+    def journal_full(self) -> bool:
+        """Nothing new is taken into the queues, for lack of room."""
+        return self._journal.full
 
     def reload(self) -> list[str]:
         """Read the configuration again and apply it.
@@ -252,39 +227,13 @@ class Master:
         config = with_run_dir(config, str(self._run_dir))
         files = render.render(config)
         render.write(files)
-        notes += self._apply_sections()
+        notes += apply_sections(self._supervisor, self.services)
         self.config = config
         self.services = self._make_services(config)
         self._journal.set_max_bytes(config.master.journal_max_bytes)
         self.observations.setup_time = config.master.setup_time
         self.observations.end_delay = config.master.end_delay
         self._port.allow_unsigned_from = config.control.allow_unsigned_from
-        return notes
-
-    def _apply_sections(self) -> list[str]:
-        """Let supervisord add, change and remove services; the others run on."""
-        changes = self._supervisor.reread()
-        notes = []
-        states = self._supervisor.processes()
-        if render.MASTER in changes.changed:
-            notes.append("the master's section changes with a restart of the node")
-        changed = [name for name in changes.changed if name != render.MASTER]
-        ending = [*changes.removed, *changed]
-        restarted = [name for name in changed if not states[name].state.ended]
-        self.services.stop([name for name in ending if not states[name].state.ended])
-        for name in ending:
-            self._supervisor.remove(name)
-        for name in (*changes.added, *changed):
-            self._supervisor.add(name)
-        for name in restarted:
-            self._supervisor.start(name)
-        for word, names in (
-            ("added", changes.added),
-            ("removed", changes.removed),
-            ("restarted", restarted),
-        ):
-            if names:
-                notes.append(f"{word}: {', '.join(sorted(names))}")
         return notes
 
     def stop(self) -> None:

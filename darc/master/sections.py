@@ -1,0 +1,34 @@
+"""A changed configuration, applied to supervisord while it runs."""
+
+from __future__ import annotations
+
+from darc.master.services import Services
+from darc.node import render
+from darc.node.supervisor import Supervisor
+
+
+def apply_sections(supervisor: Supervisor, services: Services) -> list[str]:
+    """Let supervisord add, change and remove services; the others run on."""
+    changes = supervisor.reread()
+    notes = []
+    states = supervisor.processes()
+    if render.MASTER in changes.changed:
+        notes.append("the master's section changes with a restart of the node")
+    changed = [name for name in changes.changed if name != render.MASTER]
+    ending = [*changes.removed, *changed]
+    restarted = [name for name in changed if not states[name].state.ended]
+    services.stop([name for name in ending if not states[name].state.ended])
+    for name in ending:
+        supervisor.remove(name)
+    for name in (*changes.added, *changed):
+        supervisor.add(name)
+    for name in restarted:
+        supervisor.start(name)
+    for word, names in (
+        ("added", changes.added),
+        ("removed", changes.removed),
+        ("restarted", restarted),
+    ):
+        if names:
+            notes.append(f"{word}: {', '.join(sorted(names))}")
+    return notes
