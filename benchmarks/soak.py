@@ -100,8 +100,9 @@ def plot(path: Path, picture: Path) -> None:
         rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(table)]
     minutes = [row["seconds"] / 60 for row in rows]
     figure, axes = plt.subplots(3, 1, sharex=True, figsize=(7, 6), layout="constrained")
+    backlog = [(row["written"] - row["clustered"]) / 1e3 for row in rows]
     series: list[tuple[Any, str, list[float]]] = [
-        (axes[0], "not clustered yet\n(1000 lines)", [(r["written"] - r["clustered"]) / 1e3 for r in rows]),
+        (axes[0], "not clustered yet\n(1000 lines)", backlog),
         (axes[1], "memory of the node\n(PSS, MB)", [r["pss_mb"] for r in rows]),
         (axes[2], "journal (MB)", [r["journal_mb"] for r in rows]),
     ]  # fmt: skip
