@@ -231,7 +231,7 @@ class FaultRun:
         self._node.run("darc_start_master")
 
     def _fill_journal(self, duration: float) -> None:
-        self._reload(journal_max_bytes=65536)
+        self._reload(journal_max_bytes=4096)
         time.sleep(duration)
         self._reload(journal_max_bytes=JOURNAL_BYTES)
 
