@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from darc.node.fault_points import fault_point
 from darc.queues.journal import Journal
 from darc.queues.messages import Commit, FencedError, Kind, Order, Put, QueueError
 from darc.queues.plain import pack, unpack
@@ -237,7 +238,9 @@ class Exchange:
         """Do a step of a service; see :meth:`Journal.commit`."""
         self._hold(service, holder)
         commit = Commit.from_plain(plain)
+        fault_point("darc_master.before committing")
         done = self._journal.commit(service, holder, sequence, commit)
+        fault_point("darc_master.before replying")
         for queue in {queue for put in commit.puts for queue in put.queues}:
             self._work[queue].ring()
         return done

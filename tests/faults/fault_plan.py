@@ -12,7 +12,7 @@ class Kind(enum.StrEnum):
 
     KILL = "kill"  # SIGKILL of a service or the master
     STOP = "stop"  # SIGSTOP for a while
-    DIE_AT = "die at"  # a service dies at a named point of its code
+    DIE_AT = "die at"  # a process dies at a named point of its code
     KILL_SUPERVISORD = "kill supervisord"  # and darc_start_master afterwards
     STOP_SUPERVISORD = "stop supervisord"
     FULL_JOURNAL = "full journal"  # and room again after a while
@@ -24,6 +24,10 @@ class Kind(enum.StrEnum):
 
 SERVICES = ("amber_listener", "amber_clustering", "dada_trigger", "processor")
 POINTS = ("after taking", "before committing", "after committing", "while waiting")
+PLACES = (
+    *(f"{service}.{point}" for service in SERVICES for point in POINTS),
+    *("darc_master.before committing", "darc_master.before replying") * 4,
+)
 SOCKETS = ("queues.sock", "supervisord.sock")
 #: How often each kind is drawn.
 WEIGHTS = {
@@ -72,7 +76,7 @@ def draw(seed: int, duration: float) -> list[Fault]:
         elif kind is Kind.STOP:
             target, lasts = rng.choice((*SERVICES, "darc_master")), lasting
         elif kind is Kind.DIE_AT:
-            target = f"{rng.choice(SERVICES)}.{rng.choice(POINTS)}"
+            target = rng.choice(PLACES)
         elif kind is Kind.REMOVE_SOCKET:
             target = rng.choice(SOCKETS)
         elif kind in {Kind.STOP_SUPERVISORD, Kind.FULL_JOURNAL}:

@@ -231,9 +231,13 @@ class FaultRun:
         self._node.run("darc_start_master")
 
     def _fill_journal(self, duration: float) -> None:
+        """No page more than now, and a reader that does not take what is in the queue."""
+        reader = self._pid("processor")
+        _send(reader, signal.SIGSTOP)
         self._reload(journal_max_bytes=4096)
         time.sleep(duration)
         self._reload(journal_max_bytes=JOURNAL_BYTES)
+        _send(reader, signal.SIGCONT)
 
     def _reload(self, **master: Any) -> None:
         self._node.configure(darc_master=master)

@@ -19,9 +19,7 @@ from pathlib import Path
 import pytest
 from nodes import Node
 
-import darc
-
-ROOT = Path(darc.__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("darc", "bin", "conf", "supervisor")
 SCRIPTS = sorted(path.name for path in (ROOT / "bin").iterdir())
 SMALL = {"services_master_mix": ["status_website"], "services_worker_mix": []}
