@@ -238,9 +238,9 @@ class Exchange:
         """Do a step of a service; see :meth:`Journal.commit`."""
         self._hold(service, holder)
         commit = Commit.from_plain(plain)
-        fault_point("darc_master.before committing")
+        fault_point(f"darc_master.before committing {service}")
         done = self._journal.commit(service, holder, sequence, commit)
-        fault_point("darc_master.before replying")
+        fault_point(f"darc_master.before replying {service}")
         for queue in {queue for put in commit.puts for queue in put.queues}:
             self._work[queue].ring()
         return done

@@ -26,7 +26,8 @@ SERVICES = ("amber_listener", "amber_clustering", "dada_trigger", "processor")
 POINTS = ("after taking", "before committing", "after committing", "while waiting")
 PLACES = (
     *(f"{service}.{point}" for service in SERVICES for point in POINTS),
-    *("darc_master.before committing", "darc_master.before replying") * 4,
+    *(f"darc_master.before committing {service}" for service in SERVICES),
+    *(f"darc_master.before replying {service}" for service in SERVICES),
 )
 SOCKETS = ("queues.sock", "supervisord.sock")
 #: How often each kind is drawn.

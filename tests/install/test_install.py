@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from nodes import Node
 
+from darc import __version__
+
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("darc", "bin", "conf", "supervisor")
 SCRIPTS = sorted(path.name for path in (ROOT / "bin").iterdir())
@@ -138,7 +140,7 @@ def test_an_installation_is_whole_and_runs_a_node(
     if installation.kind == "checkout":
         darc_command = ["python3", "-m", "darc.control"]
     version = run(installation, *darc_command, "--version")
-    assert version.stdout == f"darc {darc.__version__}\n", version.stderr
+    assert version.stdout == f"darc {__version__}\n", version.stderr
 
     assert [name for name in SCRIPTS if not (installation.scripts / name).exists()] == []
     try:
@@ -157,7 +159,7 @@ def test_an_installation_is_whole_and_runs_a_node(
 
 def test_a_wheel_has_every_module_and_data_file_and_nothing_beside_darc(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    info = f"darc-{darc.__version__}"
+    info = f"darc-{__version__}"
     tops = {name.split("/")[0] for name in names}
     assert tops == {"darc", f"{info}.data", f"{info}.dist-info"}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "darc").rglob("*.py")}
@@ -170,12 +172,12 @@ def test_a_wheel_has_every_module_and_data_file_and_nothing_beside_darc(wheel: P
 
 def test_the_metadata_are_complete(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        info = f"darc-{darc.__version__}.dist-info"
+        info = f"darc-{__version__}.dist-info"
         metadata: Message = Parser().parsestr(archive.read(f"{info}/METADATA").decode())
         entry_points = archive.read(f"{info}/entry_points.txt").decode()
         names = archive.namelist()
     assert metadata["Name"] == "darc"
-    assert metadata["Version"] == darc.__version__
+    assert metadata["Version"] == __version__
     assert metadata["License"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["Summary"]
