@@ -85,6 +85,17 @@ class Installation:
     environment: dict[str, str]
 
 
+def dependencies(directory: Path) -> Path:
+    """What the tests' environment has, without its own DARC."""
+    place = directory / "dependencies"
+    if not place.exists():
+        place.mkdir()
+        for path in Path(sysconfig.get_path("purelib")).iterdir():
+            if "darc" not in path.name.lower():
+                (place / path.name).symlink_to(path)
+    return place
+
+
 @pytest.fixture(params=["wheel", "editable", "checkout"])
 def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Installation:
     place = tmp_path / "venv"
@@ -101,14 +112,13 @@ def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Installation
     elif request.param == "editable":
         source = copy_of_project(tmp_path / "source")
         # The build needs setuptools, from where the tests have it.
-        (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        (packages / "others.pth").write_text(f"{dependencies(tmp_path)}\n")
         pip(python, "install", "--ignore-installed", "--editable", str(source))
         package = source / "darc"
     else:
         environment["PYTHONPATH"] = str(source)
         scripts = source / "bin"
-    # The dependencies of the tests' environment, without its editable DARC.
-    (packages / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (packages / "others.pth").write_text(f"{dependencies(tmp_path)}\n")
     return Installation(request.param, package, scripts, environment)
 
 
