@@ -8,16 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from darc.node.log import about
+
 log = logging.getLogger(__name__)
 
 BOOKS = "books.json"
 
 
-def write_books(directory: Path, memories: Mapping[str, Mapping[str, Any]]) -> None:
+def write_books(directory: Path, task_id: str, memories: Mapping[str, Mapping[str, Any]]) -> None:
     """Keep what the services have committed to memory, beside the observation's configuration.
 
     :param memories: by service
     """
+    with about(task_id):
+        _write_books(directory, memories)
+
+
+def _write_books(directory: Path, memories: Mapping[str, Mapping[str, Any]]) -> None:
+    if not memories:  # kept before, by a master that died since
+        return
     path = directory / BOOKS
     temporary = path.with_suffix(".new")
     try:

@@ -224,7 +224,9 @@ class Vocabulary:
                 return Reply.error(f"{one} takes no part in observations")
             taking_part = [one]
         not_stopped = ("offline_processing",) if node.config.master.mode == "mixed" else ()
-        run = Run(observation, tuple(taking_part), not_stopped=not_stopped, partial=bool(one))
+        run = Run(
+            observation, tuple(taking_part), not_stopped=not_stopped, partial=bool(one), past=past
+        )
         if not node.observations.add(run):
             return Reply.error(f"Observation {observation.task_id} is running already")
         self._keep_copy(observation)

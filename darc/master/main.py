@@ -23,7 +23,7 @@ from darc.master.housekeeping import (
     Waker,
     Wanted,
 )
-from darc.master.observations import Observations, Run
+from darc.master.observations import UNHURRIED, Observations, Run
 from darc.master.port import CommandPort
 from darc.master.sections import apply_sections
 from darc.master.services import Services
@@ -45,9 +45,6 @@ from darc.queues.messages import Order
 from darc.queues.server import QueueServer
 
 log = logging.getLogger(__name__)
-
-#: Queues that keep what an ended observation left.
-KEPT_QUEUES = ("processor", "offline_processing")
 
 
 class Master:
@@ -71,8 +68,9 @@ class Master:
             config.master.setup_time,
             config.master.end_delay,
             self._give_orders,
-            self._clear_ended,
+            self._observation_begins,
             self._observation_over,
+            lambda: self._journal.full,
         )
         self._vocabulary = Vocabulary(self)
         self._run_dir = run_dir
@@ -139,12 +137,18 @@ class Master:
     def _give_orders(self, orders: dict[str, list[Order]]) -> None:
         self._exchange.give_orders(orders)
 
-    def _clear_ended(self, begun: Run) -> None:
-        """Drop what ended observations left in the real-time queues."""
-        alive = {run.observation.task_id for run in self.observations.runs()}
-        for task_id in self._journal.observations() - alive - {""}:
+    def _observation_begins(self, begun: Run) -> None:
+        """What an earlier run of the same observation remembered is no concern of this one."""
+        self._journal.forget(begun.observation.task_id)
+        if not begun.partial:
+            threading.Thread(target=self._clear_ended, name="clear", daemon=True).start()
+
+    def _clear_ended(self) -> None:
+        """Drop what ended observations left in the real-time queues and in memory."""
+        alive = {run.observation.task_id for run in self.observations.runs()} | {""}
+        for task_id in self._journal.observations() - alive:
             for depth in self._journal.depths():
-                if depth.queue in KEPT_QUEUES:
+                if depth.queue in UNHURRIED:
                     continue
                 cleared = self._journal.clear(depth.queue, task_id)
                 if cleared:
@@ -152,11 +156,17 @@ class Master:
                         "%d entries of ended observation %s cleared from %s",
                         *(cleared, task_id, depth.queue),
                     )
+        for task_id in self._journal.remembered() - alive:
+            self._journal.forget(task_id)
 
     def _observation_over(self, run: Run) -> None:
+        """Keep its books, in a thread: they may go onto a network file system that hangs."""
         task_id = run.observation.task_id
+        memories = self._journal.memories(task_id)
         directory = Path(self.config.master.parset_dir) / run.observation.datetimesource
-        write_books(directory, self._journal.memories(task_id))
+        threading.Thread(
+            target=write_books, args=(directory, task_id, memories), name="books", daemon=True
+        ).start()
         self._journal.forget(task_id)
 
     def _make_housekeeping(self) -> Housekeeping:
@@ -265,6 +275,7 @@ def _fixed(config: Config) -> dict[str, object]:
         "darc_master.port": config.master.port,
         "darc_master.run_dir": config.master.run_dir,
         "control.bind": config.bind_address,
+        "darc_master.reserve_bytes": config.master.reserve_bytes,
         "darc_master.socket_timeout": config.master.socket_timeout,
         "control.max_connections": config.control.max_connections,
     }

@@ -11,6 +11,7 @@ import json
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,8 @@ class Run:
     stopped: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
     ended_at: float | None = None
+    past: bool = False
+    number: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def order(self, service: str) -> Order | None:
         """What a service has to do; None when nothing."""
@@ -68,7 +71,7 @@ class Run:
             state = OrderState.RUNNING
         if state is OrderState.RUNNING and service in self.stopped:
             state = OrderState.STOPPED
-        return Order(self.observation.to_plain(), state)
+        return Order(self.observation.to_plain(), state, self.number, self.past)
 
     def to_plain(self) -> dict[str, Any]:
         return {
@@ -80,6 +83,8 @@ class Run:
             "stopped": sorted(self.stopped),
             "finished": sorted(self.finished),
             "ended_at": self.ended_at,
+            "past": self.past,
+            "number": self.number,
         }
 
     @classmethod
@@ -93,6 +98,8 @@ class Run:
             set(plain["stopped"]),
             set(plain["finished"]),
             plain["ended_at"],
+            plain["past"],
+            plain["number"],
         )
 
 
@@ -103,6 +110,7 @@ class Observations:
     :param give_orders: tells the services; called with every service's orders after each change
     :param begin: called when one begins to run
     :param over: called when one is over
+    :param held: tells that services cannot get on, and no observation is over by time alone
     """
 
     def __init__(
@@ -113,6 +121,7 @@ class Observations:
         give_orders: Callable[[dict[str, list[Order]]], None],
         begin: Callable[[Run], None],
         over: Callable[[Run], None],
+        held: Callable[[], bool] = lambda: False,
     ) -> None:
         directory.mkdir(exist_ok=True)
         self._directory = directory
@@ -121,6 +130,7 @@ class Observations:
         self._give_orders = give_orders
         self._begin = begin
         self._over = over
+        self._held = held
         self._changed = threading.Condition(threading.RLock())
         self._runs = dict(self._load())
 
@@ -263,6 +273,8 @@ class Observations:
                         self._advance(run, now)
                 # A time that has passed has done what it does; the rest comes by a command.
                 due = [moment for run in self._runs.values() if (moment := self._due(run)) > now]
+                if self._held():
+                    due.append(now + 1.0)
                 self._changed.wait(max(0.01, min(due) - time.time()) if due else None)
 
     def _due(self, run: Run) -> float:
@@ -280,10 +292,9 @@ class Observations:
             run.state = State.RUNNING
             log.info("observation of %s begins", run.observation.source)
             self._save(run)
-            if not run.partial:
-                self._call(self._begin, run)
+            self._call(self._begin, run)
             self._tell()
-        elif run.state is State.RUNNING and late and not self._is_past(run):
+        elif run.state is State.RUNNING and late and not run.past:
             log.warning("no stop came %.0f s after the end: stopped", self.end_delay)
             run.state, run.ended_at = State.STOPPED, now
             self._save(run)
@@ -295,26 +306,22 @@ class Observations:
         missing = [name for name in run.services if name not in run.finished]
         if not missing:
             self._remove(run, "over")
-        elif late and not set(missing) & set(UNHURRIED):
+        elif late and not set(missing) & set(UNHURRIED) and not self._held():
             self._remove(run, f"over, though not finished by {', '.join(missing)}")
         else:
             return
         self._tell()
 
-    def _is_past(self, run: Run) -> bool:
-        """Only services that take their time work on it."""
-        return set(run.services) <= set(UNHURRIED)
-
     def _remove(self, run: Run, why: str) -> None:
         task_id = run.observation.task_id
         del self._runs[task_id]
         with about(task_id):
+            self._call(self._over, run)
             try:
                 (self._directory / f"{task_id}.json").unlink(missing_ok=True)
             except OSError as error:
                 log.error("a master started anew will take it up again: %s", error)
             log.info("observation %s: %s", task_id, why)
-            self._call(self._over, run)
 
 
 #: Services that may work on an observation long after its end.

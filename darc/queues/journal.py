@@ -314,6 +314,15 @@ class Journal:
         """The observations that have entries in any queue."""
         return {row[0] for row in self._rows("SELECT DISTINCT observation FROM body")}
 
+    def remembered(self) -> set[str]:
+        """The observations of which progress or memory is kept."""
+        return {
+            row[0]
+            for row in self._rows(
+                "SELECT observation FROM memory UNION SELECT observation FROM progress"
+            )
+        }
+
     def clear(self, queue: str, observation: str) -> int:
         """Drop a queue's entries of an observation; returns how many."""
         with self._transaction() as database:

@@ -141,15 +141,21 @@ class OrderState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An observation, and what a service has to do about it."""
+    """An observation, and what a service has to do about it.
+
+    :param run: another one each time that an observation is started, also the same one again
+    :param past: it had ended before it was started: what is on disk is all there will be
+    """
 
     observation: Mapping[str, Any]  # Observation.to_plain()
     state: OrderState
+    run: str = ""
+    past: bool = False
 
     def to_plain(self) -> list[Any]:
-        return [dict(self.observation), str(self.state)]
+        return [dict(self.observation), str(self.state), self.run, self.past]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> Order:
-        observation, state = plain
-        return cls(observation, OrderState(state))
+        observation, state, run, past = plain
+        return cls(observation, OrderState(state), run, past)

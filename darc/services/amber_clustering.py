@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 LAST_DUMP = "last IQUV request"
 KEPT_COUNTS = 10
+LOFAR_READERS = ("lofar_trigger", "voevent_generator")
 
 
 @dataclass(slots=True)
@@ -192,8 +193,13 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         elif iquv:
             counts["IQUV triggers held back"] += len(iquv)
         lofar = self._new_ones(work, "lofar", (decision.lofar,) if decision.lofar else ())
+        here = tuple(name for name in LOFAR_READERS if name in self.config.services())
+        if lofar and here:
+            outputs.append(_put(here, task_id, lofar))
+        elif lofar:
+            log.error("not passed on: this node has no %s", " and no ".join(LOFAR_READERS))
+            counts["lofar triggers not passed on"] += len(lofar)
         if lofar:
-            outputs.append(_put(("lofar_trigger", "voevent_generator"), task_id, lofar))
             self._note(work, "lofar", lofar)
         return outputs
 

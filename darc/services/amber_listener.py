@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 import select
+import sys
 import time
 from collections import Counter, deque
 from pathlib import Path
@@ -23,8 +24,9 @@ from darc.model.candidate import records_to_bytes
 from darc.model.observation import Observation
 from darc.model.settings import AmberListenerSettings
 from darc.node.log import about
-from darc.queues.messages import Commit, Entry, Kind, Put
+from darc.queues.messages import Commit, Entry, Kind, OutOfStepError, Put
 from darc.services.base import ENDED, LOOP_SECONDS, Service
+from darc.services.stamp_clock import StampClock
 from darc.services.trigger_file import CHUNK_BYTES, Chunk, TriggerFile, count_chunks
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,12 @@ READERS = ("amber_clustering", "processor")
 RECHECK_SECONDS = 1.0
 # A line that is being written when the observation is stopped gets this long to become whole.
 FLUSH_SECONDS = 1.0
+# What part of end_delay a file that cannot be read gets at the end: those who read what is put
+# need the rest of it.
+PATIENCE = 0.5
 KEPT_COUNTS = 10
+LAST_STAMP = "last stamp"
+GIVEN_UP = "files given up"
 _WATCHED = flags.CREATE | flags.MODIFY | flags.MOVED_TO
 
 
@@ -63,12 +70,16 @@ class Following:
             for path in observation.trigger_files()
         ]
         self.counts: Counter[str] = Counter(memory.get("counts", {}))
-        self.stamps_due: deque[float] = deque()
+        self.last_stamp: float = memory.get(LAST_STAMP, 0.0)
+        self.clock = StampClock(self.last_stamp)
+        self.stamps_due: deque[float] = deque()  # in its time
         # Candidates were put that no stamp has followed yet, perhaps by an earlier process.
         self.stamp_owed = bool(progress)
         self.missing_said = False
-        self.unreadable: set[Path] = set()
-        self.stopped_at: float | None = None
+        self.failing: dict[Path, str] = {}  # what was wrong with a file at the last look
+        self.failing_said: set[Path] = set()
+        self.shrunk_said: set[Path] = set()
+        self.stopped_at: float | None = None  # monotonic
 
     @property
     def directory(self) -> Path:
@@ -77,7 +88,7 @@ class Following:
     def memory(self) -> dict[str, Any]:
         """What the next process has to know."""
         states = {f"state {file.path.name}": file.state() for file in self.files}
-        return {"counts": dict(self.counts), **states}
+        return {"counts": dict(self.counts), LAST_STAMP: self.last_stamp, **states}
 
 
 class AMBERListener(Service[AmberListenerSettings]):
@@ -94,7 +105,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         self._inotify = INotify()
         self._watches: dict[Path, int] = {}
         self._notified = False
-        self._next_check = 0.0
+        self._next_check = 0.0  # monotonic, as is the next
         self._next_beat = 0.0
 
     # -- observations --------------------------------------------------------------------------
@@ -110,7 +121,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         self._next_check = 0.0
 
     def stop_observation(self, observation: Observation) -> None:
-        self._following[observation.task_id].stopped_at = time.time()
+        self._following[observation.task_id].stopped_at = time.monotonic()
 
     def abort_observation(self, observation: Observation) -> None:
         self._forget(observation.task_id)
@@ -133,25 +144,31 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def wait(self) -> list[Entry]:
         """Wait for files to change, for orders, or until a stamp is due."""
-        now = time.time()
+        now = time.monotonic()
         if now >= self._next_beat:
             self._link.beat()
             self._next_beat = now + LOOP_SECONDS
         due = [
-            following.stamps_due[0]
+            following.stamps_due[0] - following.clock.now()
             for following in self._following.values()
             if following.stamps_due
         ]
-        timeout = min([LOOP_SECONDS, *(moment - now for moment in due)])
+        timeout = min([LOOP_SECONDS, *due])
         poll = select.poll()
         poll.register(self._inotify.fileno(), select.POLLIN)
         poll.register(self._ear.descriptor, select.POLLIN)
         poll.poll(max(0.0, timeout) * 1000)
-        self._notified = bool(self._inotify.read(timeout=0))
+        events = self._inotify.read(timeout=0)
+        self._notified = bool(events)
+        # A directory that was removed is not watched any more, even if it is there again.
+        dead = {event.wd for event in events if event.mask & flags.IGNORED}
+        self._watches = {path: watch for path, watch in self._watches.items() if watch not in dead}
+        # At each check too: if the ear missed something, that costs a second.
+        self._perhaps_orders = time.monotonic() >= self._next_check
         return []
 
     def idle(self) -> None:
-        now = time.time()
+        now = time.monotonic()
         check = now >= self._next_check
         if check:
             self._next_check = now + RECHECK_SECONDS
@@ -159,11 +176,24 @@ class AMBERListener(Service[AmberListenerSettings]):
             with about(following.observation.task_id):
                 if check:
                     self._watch(following)
-                due = bool(following.stamps_due) and following.stamps_due[0] <= now
-                if check or due or self._notified or following.stopped_at is not None:
-                    self._read(following)
-                if following.stopped_at is not None:
-                    self._end(following)
+                try:
+                    self._follow(following, check)
+                except OutOfStepError:
+                    self._out_of_step(following)
+
+    def _follow(self, following: Following, check: bool) -> None:
+        due = bool(following.stamps_due) and following.stamps_due[0] <= following.clock.now()
+        if check or due or self._notified or following.stopped_at is not None:
+            self._read(following)
+        if following.stopped_at is not None:
+            self._end(following)
+
+    def _out_of_step(self, following: Following) -> None:
+        """Drop an observation that is over, as may happen while a full journal is waited for."""
+        self._obey(self._link.orders(self._answer))
+        if following in self._following.values():
+            log.critical("ends, to begin again where the journal is")
+            sys.exit(1)
 
     def _watch(self, following: Following) -> None:
         """Have the directory watched once it is there, and say so when files stay away."""
@@ -187,7 +217,7 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def _read(self, following: Following) -> None:
         """Read all files to where they end now, and put what was found."""
-        stamp = time.time()  # taken before the sizes: what is written later comes later
+        stamp = following.clock.now()  # taken before the sizes: what is written later comes later
         limits = [(file, self._size(following, file)) for file in following.files]
         chunks: list[Chunk] = []
         for file, limit in limits:
@@ -202,27 +232,34 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def _size(self, following: Following, file: TriggerFile) -> int:
         try:
-            return file.size()
+            size = file.size()
         except (OSError, ValueError) as error:
-            self._unreadable(following, file, error)
+            self._fails(following, file, str(error))
             return file.offset
+        if file.vanished:
+            self._fails(following, file, f"{file.path}: gone after {file.offset} bytes were read")
+        else:
+            following.failing.pop(file.path, None)
+        return size
 
-    def _unreadable(self, following: Following, file: TriggerFile, error: Exception) -> None:
-        if file.path not in following.unreadable:
-            following.unreadable.add(file.path)
-            log.error("cannot be read, trying again every second: %s", error)
+    def _fails(self, following: Following, file: TriggerFile, why: str) -> None:
+        following.failing[file.path] = why
+        if file.path not in following.failing_said:
+            following.failing_said.add(file.path)
+            log.error("cannot be read, trying again every second: %s", why)
 
     def _read_chunk(self, following: Following, file: TriggerFile, limit: int) -> Chunk | None:
         try:
             chunk = file.read(limit)
         except OSError as error:
-            self._unreadable(following, file, error)
+            self._fails(following, file, str(error))
             return None
         if file.shrunk_to is None:
             if chunk:
-                following.unreadable.discard(file.path)
-        elif file.path not in following.unreadable:
-            following.unreadable.add(file.path)
+                following.failing_said.discard(file.path)
+                following.shrunk_said.discard(file.path)
+        elif file.path not in following.shrunk_said:
+            following.shrunk_said.add(file.path)
             log.error("%s shrank to %d bytes, %d were read", file.path, file.shrunk_to, file.offset)
         return chunk
 
@@ -244,7 +281,8 @@ class AMBERListener(Service[AmberListenerSettings]):
             puts.append(Put(readers[:1], Kind.CANDIDATES, b"", task_id, stamp))
         if end:
             puts.append(Put(readers, Kind.END, b"", task_id, stamp))
-        self.commit(
+        following.last_stamp = max(following.last_stamp, stamp)
+        self._commit(
             Commit(
                 task_id,
                 puts=tuple(put for put in puts if put.queues),
@@ -264,6 +302,14 @@ class AMBERListener(Service[AmberListenerSettings]):
             following.stamps_due.append(stamp + self._gather_interval)
             following.stamp_owed = False
 
+    def _commit(self, commit: Commit) -> None:
+        try:
+            self.commit(commit)
+        except OutOfStepError as error:
+            steps = [f"{step.source} bytes {step.start} to {step.end}" for step in commit.progress]
+            log.error("not taken: %s: %s", ", ".join(steps) or "no bytes", error)
+            raise
+
     @property
     def _gather_interval(self) -> float:
         """When amber_clustering may close a window that these lines open (s)."""
@@ -271,23 +317,36 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def _end(self, following: Following) -> None:
         """All that was written is read: say so."""
+        assert following.stopped_at is not None
+        passed = time.monotonic() - following.stopped_at
         half = any(file.offset < self._size(following, file) for file in following.files)
-        if half and following.stopped_at and time.time() < following.stopped_at + FLUSH_SECONDS:
+        if half and passed < FLUSH_SECONDS:
             return
-        rest: list[Chunk] = []
-        for file in following.files:
-            limit = self._size(following, file)
-            while chunk := self._read_chunk(following, file, limit):
-                rest.append(chunk)
-            try:
-                chunk = file.read_rest(limit)
-            except OSError as error:
-                log.error("%d bytes not read: %s", limit - file.offset, error)
-            rest += [chunk] if chunk else []
-        self._put(following, rest, time.time(), end=True)
+        rest = [chunk for file in following.files for chunk in self._rest(following, file)]
+        if following.failing and passed < PATIENCE * self.config.master.end_delay:
+            if rest:
+                self._put(following, rest, 0.0)
+            return
+        for path, why in following.failing.items():
+            following.counts[GIVEN_UP] += 1
+            log.error("%s given up, what was not read of it is lost: %s", path, why)
+        self._put(following, rest, following.clock.now(), end=True)
         log.info("read: %s", dict(following.counts))
         self._forget(following.observation.task_id)
         self.finish(following.observation)
+
+    def _rest(self, following: Following, file: TriggerFile) -> list[Chunk]:
+        """What there is of a file, half a line at its end too."""
+        chunks: list[Chunk] = []
+        limit = self._size(following, file)
+        while chunk := self._read_chunk(following, file, limit):
+            chunks.append(chunk)
+        try:
+            half = file.read_rest(limit)
+        except OSError as error:
+            self._fails(following, file, str(error))
+            return chunks
+        return [*chunks, half] if half else chunks
 
     def _account(self, following: Following) -> None:
         task_id = following.observation.task_id

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 from darc import __version__
 from darc.model.config import Config, ConfigError
 from darc.model.observation import Observation
+from darc.model.typed import from_plain, to_plain
 from darc.node.configuration import load_config, load_node_config
 from darc.node.fault_points import fault_point
 from darc.node.log import NonBlockingHandler, about, set_up_logging
@@ -28,6 +29,8 @@ S = TypeVar("S")
 #: In a service's memory of an observation: it is done, even if the master was not told before
 #: the process died.
 ENDED = "ended"
+#: Likewise: the settings at its start.
+SETTINGS = "settings"
 LOOP_SECONDS = 0.5  # twice the rate that makes a service count as alive
 
 
@@ -64,6 +67,8 @@ class Service(Generic[S]):
         self._running: dict[str, Observation] = {}
         self._states: dict[str, OrderState] = {}
         self._done: set[str] = set()
+        self._past: set[str] = set()
+        self._run_of: dict[str, str] = {}
         self._cursor = 0
         self._perhaps_orders = False
         self._log_handler: NonBlockingHandler | None = None
@@ -127,6 +132,18 @@ class Service(Generic[S]):
         self._done.add(observation.task_id)
         self._link.finished(observation.task_id)
         log.info("done")
+
+    def is_past(self, observation: Observation) -> bool:
+        """It had ended before it was started: what is on disk is all there will be."""
+        return observation.task_id in self._past
+
+    def _take_settings(self, task_id: str, memory: dict[str, Any]) -> None:
+        """The configuration as it is when an observation starts holds for all of it."""
+        if SETTINGS in memory:
+            self.settings = cast(S, from_plain(self.settings_type, memory[SETTINGS], self.name))
+            return
+        self.reload_config()
+        self.commit(Commit(task_id, memory={SETTINGS: to_plain(self.settings)}))
 
     def reload_config(self) -> None:
         """Read the configuration again, as at each observation; a broken one changes nothing."""
@@ -198,16 +215,28 @@ class Service(Generic[S]):
             observation = Observation.from_plain(dict(order.observation))
             current[observation.task_id] = order.state
             with about(observation.task_id):
-                self._obey_one(observation, order.state)
+                self._start_over(observation.task_id, order.run)
+                self._obey_one(observation, order)
         for task_id in [known for known in self._running if known not in current]:
             with about(task_id):
                 log.info("ended by the master")
                 self.abort_observation(self._running.pop(task_id))
-        self._done &= set(current)
+        for known in (self._done, self._past):
+            known &= set(current)
+        self._run_of = {known: run for known, run in self._run_of.items() if known in current}
         self._states = current
 
-    def _obey_one(self, observation: Observation, state: OrderState) -> None:
-        task_id = observation.task_id
+    def _start_over(self, task_id: str, run: str) -> None:
+        """The same observation started again is another one: nothing of before holds."""
+        if self._run_of.get(task_id, run) != run:
+            if task_id in self._running:
+                self.abort_observation(self._running.pop(task_id))
+            self._done.discard(task_id)
+            self._states.pop(task_id, None)
+        self._run_of[task_id] = run
+
+    def _obey_one(self, observation: Observation, order: Order) -> None:
+        task_id, state = observation.task_id, order.state
         if task_id in self._done:
             return
         if not self.observes:
@@ -223,10 +252,14 @@ class Service(Generic[S]):
             if memory.get(ENDED):
                 self.finish(observation)
                 return
-            self.reload_config()
+            self._take_settings(task_id, memory)
             self._running[task_id] = observation
+            if order.past:
+                self._past.add(task_id)
             log.info("observation of %s", observation.source)
             self.start_observation(observation, memory)
+        if task_id not in self._running:
+            return  # there was nothing to do
         if state is OrderState.STOPPED and self._states.get(task_id) is not OrderState.STOPPED:
             log.info("observation stopped")
             self.stop_observation(self._running[task_id])

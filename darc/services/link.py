@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from darc.node.secret import read_secret
+from darc.node.secret import SecretError, read_secret
 from darc.node.supervisor import Supervisor, SupervisorError
 from darc.queues.client import Holder, News, QueueClient, QueuesGoneError, listen
 from darc.queues.messages import Commit, Entry, FencedError, FullError, Order, QueueError
@@ -126,7 +126,7 @@ class Link:
                 raise QueuesGoneError("not attached")
             news = listen(self._client, self._service, self.number, 0, 0.0)
             if news.question:
-                self._client.call("answer", news.question[0], *answer(news.question[1]))
+                _reply(self._client, news.question, answer)
             return news.orders or []
 
         return self._again(ask)
@@ -145,6 +145,7 @@ class Ear:
         self._link = link
         self._service = service
         self._answer = answer
+        self._said: set[type[Exception]] = set()
         self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         threading.Thread(target=self._hear, name="ear", daemon=True).start()
 
@@ -166,9 +167,19 @@ class Ear:
             except FencedError as error:
                 if self._link.number == number:
                     log.debug("no more questions: %s", error)
-            except QueueError as error:
-                log.error("questions: %s", error)
+            except Exception as error:
+                self._say(error)
             time.sleep(RETRY_SECONDS)
+
+    def _say(self, error: Exception) -> None:
+        """Say once of each kind what is wrong, as it may come again at each attempt."""
+        if type(error) in self._said:
+            return
+        self._said.add(type(error))
+        if isinstance(error, QueueError | SecretError):
+            log.error("neither orders nor questions are heard: %s", error)
+        else:
+            log.exception("neither orders nor questions are heard")
 
     def _listen(self, client: QueueClient, number: int) -> None:
         version = 0
@@ -178,4 +189,17 @@ class Ear:
             if news.orders is not None:
                 os.eventfd_write(self.descriptor, 1)
             if news.question:
-                client.call("answer", news.question[0], *self._answer(news.question[1]))
+                _reply(client, news.question, self._answer)
+
+
+def _reply(
+    client: QueueClient, question: tuple[int, str], answer: Callable[[str], tuple[bool, str]]
+) -> None:
+    """Answer a question; an attribute that cannot be told is one that is not found."""
+    number, attribute = question
+    try:
+        found, value = answer(attribute)
+    except Exception as error:
+        log.error("%s cannot be told: %s: %s", attribute, type(error).__name__, error)
+        found, value = False, ""
+    client.call("answer", number, found, value)

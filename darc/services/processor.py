@@ -32,7 +32,7 @@ class ProcessorManager(Consumer[ProcessorSettings]):
 
     def start_observation(self, observation: Observation, memory: dict[str, object]) -> None:
         log.info("candidates are counted only: this version does not process them yet")
-        if observation.end < time.time():
+        if self.is_past(observation):
             log.warning("the observation is in the past, and its files are not read yet")
             self.finish(observation)
 

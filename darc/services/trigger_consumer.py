@@ -32,7 +32,10 @@ def triggers_of(entry: Entry) -> list[Trigger]:
 
 
 class TriggerConsumer(Consumer[S], Generic[S]):
-    """Takes triggers, hands them to :meth:`act`, counts them, and completes their entry."""
+    """Takes triggers, hands them to :meth:`act`, counts them, and completes their entry.
+
+    What act() does may be done twice if the process dies before the commit: see docs/services.md.
+    """
 
     attributes: ClassVar[tuple[str, ...]] = ("triggers_received", "bad_entries")
 

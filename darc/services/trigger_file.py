@@ -51,6 +51,7 @@ class TriggerFile:
         self._columns = Columns(**state["columns"]) if state.get("columns") else None
         self._in_long_line = bool(state.get("in long line"))
         self.shrunk_to: int | None = None
+        self.vanished = False  # it was read from, and is not there now
 
     def state(self) -> dict[str, Any]:
         """What the next process has to know to go on at ``offset``, as plain values."""
@@ -65,7 +66,9 @@ class TriggerFile:
         try:
             size = self.path.stat().st_size
         except (FileNotFoundError, NotADirectoryError):
+            self.vanished = self.offset > 0
             return self.offset
+        self.vanished = False
         self.shrunk_to = size if size < self.offset else None
         return max(size, self.offset)
 

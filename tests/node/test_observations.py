@@ -527,6 +527,40 @@ def test_a_failing_disk_or_journal_stops_no_observation(
         wait_for(lambda: observations.runs() == [])
 
 
+@pytest.mark.parametrize("services", [("processor",), ("offline_processing", "processor")])
+def test_without_a_stop_a_node_without_listener_stops_an_observation_too(
+    tmp_path: Path, make: Make, services: tuple[str, ...]
+) -> None:
+    """On a master node nobody but those that take their time works on an observation."""
+    told = Told()
+    observations = Observations(tmp_path / "kept", 0.0, 0.1, told.give, told.begin, told.ended)
+    observations.start_thread()
+    instrument = load_config(empty_config(tmp_path)).instrument
+    observation = read_observation(make(duration=0.1).parset, instrument)
+    assert observations.add(Run(observation, services))
+    wait_for(lambda: {order.state for order in told.orders.get("processor", [])} == {"stopped"})
+
+
+def test_no_observation_is_over_by_time_alone_while_the_journal_is_full(
+    tmp_path: Path, make: Make
+) -> None:
+    told = Told()
+    full = [True]
+    observations = Observations(
+        tmp_path / "kept", 0.0, 0.1, told.give, told.begin, told.ended, lambda: full[0]
+    )
+    observations.start_thread()
+    instrument = load_config(empty_config(tmp_path)).instrument
+    observation = read_observation(make(duration=0.1).parset, instrument)
+    assert observations.add(Run(observation, ("amber_listener",)))
+    wait_for(lambda: observations.runs()[0].state == "stopped")
+    ended = observations.runs()[0].ended_at
+    wait_for(lambda: time.time() > ended + 0.3)
+    assert told.over == []
+    full[0] = False
+    wait_for(lambda: told.over == [observation.task_id])
+
+
 def empty_config(directory: Path) -> Path:
     path = directory / "config.yaml"
     path.write_text("")

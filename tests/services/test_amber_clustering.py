@@ -224,3 +224,39 @@ def test_killed_between_its_last_commit_and_saying_so_it_says_so_again(service, 
     again._obey([Order(observation.to_plain(), OrderState.STOPPED)])
     assert again._link.done == first._link.done == ["clu1"]
     assert again.observations == again.commits == []
+
+
+def test_an_observation_keeps_the_settings_of_its_start(
+    service, observation, monkeypatch, tmp_path
+):
+    """Whoever edits the configuration for the next observation, and whatever dies meanwhile."""
+    config = tmp_path / "config.yaml"
+    monkeypatch.setenv("DARC_CONFIG", str(config))
+    first = service(clustering_window=2.0)
+    first._link = StubLink({})
+    first._obey([Order(observation.to_plain(), OrderState.RUNNING, "run")])
+    again = service(clustering_window=0.5)
+    again._link = StubLink(first.memory)
+    again._obey([Order(observation.to_plain(), OrderState.RUNNING, "run")])
+    assert again.settings.clustering_window == 2.0
+    another = service(clustering_window=0.5)
+    another._link = StubLink({})
+    another._obey([Order(observation.to_plain(), OrderState.RUNNING, "run")])
+    assert another.settings.clustering_window == 0.5
+
+
+def test_the_same_observation_started_again_is_another_one(service, observation):
+    """Also for a service that has not seen how the first one ended."""
+    one = service()
+    one._link = StubLink({})
+    running = Order(observation.to_plain(), OrderState.RUNNING, "first")
+    one._obey([running])
+    one.process(entry(1, 100.0, 5.1), observation)
+    work = one._work["clu1"]
+    one._obey([replace(running, state=OrderState.ABORTED)])
+    assert one.observations == []
+    one._obey([replace(running, run="second")])
+    assert one.observations == ["clu1"]
+    one._obey([replace(running, run="third")])
+    assert one.observations == ["clu1"]
+    assert one._work["clu1"] is not work
