@@ -15,7 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from darc.node.supervisor import Supervisor
+from darc.node.supervisor import ProcessState, Supervisor
 from darc.replay.demo_node import DemoError, TemporaryNode
 
 SERVICES = ("amber_listener", "amber_clustering", "dada_trigger", "processor")
@@ -33,6 +33,12 @@ def running_again(node: TemporaryNode, before: dict[str, int], changed: set[str]
     return others and set(states.values()) == {"running"}
 
 
+def settled(node: TemporaryNode) -> bool:
+    supervisor = Supervisor(node.run_dir / "supervisord.sock", timeout=2.0)
+    states = {process.state for process in supervisor.processes().values()}
+    return states == {ProcessState.RUNNING}
+
+
 def pids(node: TemporaryNode) -> dict[str, int]:
     supervisor = Supervisor(node.run_dir / "supervisord.sock", timeout=2.0)
     try:
@@ -43,7 +49,13 @@ def pids(node: TemporaryNode) -> dict[str, int]:
 
 
 def recovery(node: TemporaryNode, strike: Callable[[dict[str, int]], set[str]]) -> float:
-    """Strike, and return the seconds until all runs again."""
+    """Strike, and return the seconds until all runs again.
+
+    Not before supervisord takes all for started: it waits longer each time that a process dies
+    within a second of its start.
+    """
+    while not settled(node):
+        time.sleep(0.05)
     before = pids(node)
     began = time.monotonic()
     changed = strike(before)

@@ -179,10 +179,13 @@ class Vocabulary:
         return self._switch_to(system, enabled, action == "enable")
 
     def _switch_to(self, system: _System, enabled: bool, wanted: bool) -> Reply:
-        if wanted is enabled:
-            return Reply.success(f"{system.what} already {_able(enabled)}")
+        if wanted and enabled:
+            return Reply.success(f"{system.what} already enabled")
+        # Also when it is off: perhaps it was not remembered the last time.
         if not self._node.services.switch(system.service, "send_events", wanted):
-            return Reply.failed(f"Failed: {system.what} could not be {_able(wanted)}")
+            return Reply.failed(f"Failed: {system.what} could not be {_able(wanted)} for good")
+        if wanted is enabled:
+            return Reply.success(f"{system.what} already disabled")
         return Reply.success(f"{system.what} {_able(wanted)}")
 
     # -- observations --------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +38,9 @@ class Waker:
                 self._supervisor.poke()
             except SupervisorError as error:
                 log.warning("%s", error)
+            # A defect must not end the thread.
+            except Exception:
+                log.exception("supervisord not woken")
 
 
 class KeptSocket:
@@ -174,9 +178,14 @@ class Housekeeping:
     def _do(self, task: Callable[[], None]) -> None:
         try:
             task()
-        except (OSError, SupervisorError) as error:
+        except (OSError, SupervisorError, sqlite3.Error) as error:
             if self._failing.get(task) != str(error):
                 log.error("%s", error)
+            self._failing[task] = str(error)
+        # A defect in one task must not end the thread, on which the others depend.
+        except Exception as error:
+            if self._failing.get(task) != str(error):
+                log.exception("housekeeping failed")
             self._failing[task] = str(error)
         else:
             self._failing.pop(task, None)

@@ -142,15 +142,23 @@ class CommandPort:
                 time.sleep(0.1)  # out of descriptors: give others time to close theirs
                 continue
             if not self._places.acquire(blocking=False):
-                self._count_refusal()
                 log.warning("command refused: %d connections are open", self._max_connections)
-                with connection, contextlib.suppress(OSError):
-                    connection.setblocking(False)
-                    _send_to_either(connection, "too many connections are open; try again")
+                self._turn_away(connection)
                 continue
-            threading.Thread(
-                target=self._serve, args=(connection, str(peer[0])), daemon=True
-            ).start()
+            try:
+                threading.Thread(
+                    target=self._serve, args=(connection, str(peer[0])), daemon=True
+                ).start()
+            except RuntimeError as error:  # the limit of threads
+                self._places.release()
+                log.error("command refused: %s", error)
+                self._turn_away(connection)
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        self._count_refusal()
+        with connection, contextlib.suppress(OSError):
+            connection.setblocking(False)
+            _send_to_either(connection, "too many connections are open; try again")
 
     def _serve(self, connection: socket.socket, peer: str) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from darc.model.state import Pulse, ServiceState, service_state
 from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
 from darc.queues.exchange import Exchange
+from darc.queues.messages import QueueError
 
 log = logging.getLogger(__name__)
 
@@ -171,11 +173,32 @@ class Services:
             answers[name] = f"{{'{presence.class_name}.{attribute}': {question.value}}}"
 
     def switch(self, name: str, switch: str, value: bool) -> bool:
-        """Set a switch of a service, for later starts too; False when it did not do so in time."""
-        if not value:  # off stays off, whatever becomes of the service
-            self._exchange.remember(name, switch, value)
+        """Set a switch of a service, for later starts too.
+
+        :return: False when the service did not do so in time, or would not find it so after its
+            next start; it is off then wherever it can be
+        """
+        if not value:  # first, so that off stays off, whatever becomes of the service
+            remembered = self._remember(name, switch, value)
+            return self._tell(name, switch, value) and remembered
+        if not self._tell(name, switch, value):
+            return False
+        if self._remember(name, switch, value):
+            return True
+        self._tell(name, switch, False)  # nobody has to wonder why it is on
+        return False
+
+    def _tell(self, name: str, switch: str, value: bool) -> bool:
         question = self._exchange.ask(name, f"{switch}={value}", self._control_timeout)
-        done = question is not None and question.found
-        if done and value:
+        return question is not None and question.found
+
+    def _remember(self, name: str, switch: str, value: bool) -> bool:
+        try:
             self._exchange.remember(name, switch, value)
-        return done
+        except (QueueError, sqlite3.Error) as error:
+            log.error(
+                "%s: %s=%s cannot be remembered, and will not outlive a restart of the service: %s",
+                *(name, switch, value, error),
+            )
+            return False
+        return True

@@ -47,7 +47,7 @@ class MasterSettings:
     services_worker_off: Names
     services_worker_mix: Names
     journal_max_bytes: Annotated[int, Range(4096, 2**50)]
-    reserve_bytes: Annotated[int, Range(0, 2**40)]
+    reserve_bytes: Annotated[int, Range(65536, 2**40)]
     editor: Text | None  # None: $EDITOR
     health: HealthSettings
 

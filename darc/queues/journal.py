@@ -64,6 +64,9 @@ CREATE TABLE IF NOT EXISTS memory (
 ) WITHOUT ROWID;
 """
 WAL_BYTES = 64 * 2**20
+#: The most that is dropped in one transaction: the others wait for it.
+CLEAR_ENTRIES = 50
+CLEAR_BYTES = 16 * 2**20
 #: Of one entry: it must fit into a message of the queues to come out again.
 MAX_CONTENT_BYTES = MAX_MESSAGE_BYTES // 2
 _ENTRY_COLUMNS = "body.id, kind, content, body.observation, stamp, held_at"
@@ -73,7 +76,7 @@ class Journal:
     """The queues on disk. All methods may be called from any thread.
 
     When it is full, the reserve is given up, so that what is there can be completed; nothing new is
-    taken in until :meth:`look` has got the reserve back.
+    taken in until :meth:`look` finds that there is room again.
 
     :param path: the file, on a local disk
     :param max_bytes: the most that the file may hold
@@ -84,12 +87,14 @@ class Journal:
     def __init__(self, path: Path, max_bytes: int = 2**40, reserve_bytes: int = 2**20) -> None:
         self._lock = threading.Lock()
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        # Before anything is written: what is completed can then be given back to a full disk.
+        self._database.execute("PRAGMA auto_vacuum=INCREMENTAL")
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
         # What a burst of traffic has made of the log beside the file is given back afterwards.
         self._database.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
         self._database.executescript(_SCHEMA)
-        self._room = Room(self._database, path.with_suffix(".reserve"), max_bytes, reserve_bytes)
+        self._room = Room(self._database, path, max_bytes, reserve_bytes, self._holds_most)
 
     def close(self) -> None:
         with self._lock:
@@ -108,7 +113,7 @@ class Journal:
             self._room.set_max_bytes(max_bytes)
 
     def look(self) -> None:
-        """Take things in again once there is room, with the reserve back in its place."""
+        """Take things in again once there is room."""
         with self._lock:
             self._room.look()
 
@@ -324,18 +329,28 @@ class Journal:
         }
 
     def clear(self, queue: str, observation: str) -> int:
-        """Drop a queue's entries of an observation; returns how many."""
-        with self._transaction() as database:
-            numbers = [
-                row[0]
-                for row in database.execute(
-                    "SELECT id FROM body JOIN entry ON entry.body = body.id"
-                    " WHERE queue = ? AND observation = ?",
-                    (queue, observation),
-                )
-            ]
-            self._complete(database, queue, numbers)
-        return len(numbers)
+        """Drop a queue's entries of an observation, some at a time; returns how many."""
+        count = after = 0
+        while True:
+            numbers: list[int] = []
+            size = 0
+            with self._transaction() as database:
+                for number, content_bytes in database.execute(
+                    "SELECT id, length(content) FROM entry JOIN body ON body.id = entry.body"
+                    " WHERE queue = ? AND observation = ? AND entry.body > ?"
+                    " ORDER BY entry.body LIMIT ?",
+                    (queue, observation, after, CLEAR_ENTRIES),
+                ):
+                    numbers.append(number)
+                    size += content_bytes
+                    if size > CLEAR_BYTES:
+                        break
+                self._complete(database, queue, numbers)
+            if not numbers:
+                return count
+            count += len(numbers)
+            after = numbers[-1]
+            time.sleep(0.001)  # who waits for the lock would not get it otherwise
 
     def forget(self, observation: str) -> None:
         """Drop progress and memory of an observation that is over."""
@@ -345,8 +360,23 @@ class Journal:
 
     def depths(self) -> list[Depth]:
         """How full each queue is; empty ones are left out."""
-        rows = self._rows(
+        with self._lock:
+            return self._depths()
+
+    def _depths(self) -> list[Depth]:
+        rows = self._database.execute(
             "SELECT queue, count(*), sum(length(content)), min(held_at)"
             " FROM entry JOIN body ON body.id = entry.body GROUP BY queue ORDER BY queue"
         )
         return [Depth(*row) for row in rows]
+
+    def _holds_most(self) -> str:
+        """Where to look when there is no room. To be called with the lock held."""
+        depths = self._depths()
+        if not depths:
+            return "all queues are empty"
+        most = max(depths, key=lambda depth: depth.content_bytes)
+        return (
+            f"{most.queue} holds most, {most.entries} entries with"
+            f" {most.content_bytes / 2**20:.1f} MiB"
+        )

@@ -77,8 +77,8 @@ class HangupWatcher:
     def add(self, session: Session) -> None:
         number = session.connection.fileno()
         with self._lock:
-            self._sessions[number] = session
             self._epoll.register(number, select.EPOLLRDHUP | select.EPOLLONESHOT)
+            self._sessions[number] = session
 
     def remove(self, session: Session) -> None:
         number = session.connection.fileno()
@@ -89,18 +89,26 @@ class HangupWatcher:
 
     def _watch(self) -> None:
         while True:
-            for number, _ in self._epoll.poll(1.0):
-                with self._lock:
-                    session = self._sessions.get(number)
-                    # The number may be another connection's by now.
-                    went = session is not None and _is_hung_up(number)
-                if session and went:
-                    session.hang_up()
-            now = time.monotonic()
+            try:
+                self._look()
+            # No defect may blind the watcher: a death would never be seen again.
+            except Exception:
+                log.exception("watching queue connections failed")
+                time.sleep(0.1)
+
+    def _look(self) -> None:
+        for number, _ in self._epoll.poll(1.0):
             with self._lock:
-                for number, session in self._sessions.items():
-                    if session.deadline is not None and now > session.deadline:
-                        _shut_down(number)
+                session = self._sessions.get(number)
+                # The number may be another connection's by now.
+                went = session is not None and _is_hung_up(number)
+            if session and went:
+                session.hang_up()
+        now = time.monotonic()
+        with self._lock:
+            for number, session in self._sessions.items():
+                if session.deadline is not None and now > session.deadline:
+                    _shut_down(number)
 
 
 def _is_hung_up(number: int) -> bool:
@@ -111,11 +119,15 @@ def _is_hung_up(number: int) -> bool:
 
 def _shut_down(number: int) -> None:
     """End a connection under the thread that reads it: its read returns end-of-file."""
-    with socket.socket(fileno=os.dup(number)) as duplicate:
+    try:
+        # A duplicate could not be had when descriptors have run out, which is when it matters.
+        borrowed = socket.socket(fileno=number)
         try:
-            duplicate.shutdown(socket.SHUT_RDWR)
-        except OSError as error:
-            log.debug("connection %d was gone already: %s", number, error)
+            borrowed.shutdown(socket.SHUT_RDWR)
+        finally:
+            borrowed.detach()
+    except OSError as error:
+        log.debug("connection %d was gone already: %s", number, error)
 
 
 def _limit_sending(number: int) -> None:
@@ -176,20 +188,32 @@ class QueueServer(_Server):  # type: ignore[misc]
                 log.warning("queue connection refused: %d are open", MAX_CONNECTIONS)
                 connection.close()
                 continue
-            threading.Thread(target=self.handle_request, args=(connection,), daemon=True).start()
+            try:
+                threading.Thread(
+                    target=self.handle_request, args=(connection,), daemon=True
+                ).start()
+            except RuntimeError as error:  # the limit of threads
+                self.refused += 1
+                log.error("queue connection refused: %s", error)
+                connection.close()
+                self._places.release()
 
     def handle_request(self, conn: PlainConnection) -> None:
         """Prove the key, then serve until the client goes."""
         session = Session(conn)
         self._session.current = session
-        _limit_sending(conn.fileno())
-        self._watcher.add(session)
         try:
-            super()._handle_request(conn)
+            _limit_sending(conn.fileno())
+            self._watcher.add(session)
+            try:
+                super()._handle_request(conn)
+            finally:
+                self._watcher.remove(session)
         except SystemExit:
             pass  # how serve_client ends
+        except OSError as error:
+            log.error("queue connection not served: %s", error)
         finally:
-            self._watcher.remove(session)
             conn.close()
             self._places.release()
 

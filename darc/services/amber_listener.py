@@ -13,7 +13,6 @@ import logging
 import select
 import sys
 import time
-from collections import Counter, deque
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +25,7 @@ from darc.model.settings import AmberListenerSettings
 from darc.node.log import about
 from darc.queues.messages import Commit, Entry, Kind, OutOfStepError, Put
 from darc.services.base import ENDED, LOOP_SECONDS, Service
-from darc.services.stamp_clock import StampClock
+from darc.services.following import Following
 from darc.services.trigger_file import CHUNK_BYTES, Chunk, TriggerFile, count_chunks
 
 log = logging.getLogger(__name__)
@@ -36,59 +35,12 @@ READERS = ("amber_clustering", "processor")
 RECHECK_SECONDS = 1.0
 # A line that is being written when the observation is stopped gets this long to become whole.
 FLUSH_SECONDS = 1.0
-# What part of end_delay a file that cannot be read gets at the end: those who read what is put
-# need the rest of it.
+# At the end a file that cannot be read gets this part of end_delay to come back; the rest of it is
+# for the services that come behind.
 PATIENCE = 0.5
 KEPT_COUNTS = 10
-LAST_STAMP = "last stamp"
 GIVEN_UP = "files given up"
 _WATCHED = flags.CREATE | flags.MODIFY | flags.MOVED_TO
-
-
-class Following:
-    """An observation's files, and what is known of them.
-
-    :param memory: what an earlier process committed about this observation
-    """
-
-    def __init__(
-        self,
-        observation: Observation,
-        batch_length_s: float,
-        progress: dict[str, int],
-        memory: dict[str, Any],
-    ) -> None:
-        self.observation = observation
-        self.files = [
-            TriggerFile(
-                Path(path),
-                batch_length_s=batch_length_s,
-                tsamp=observation.tsamp,
-                offset=progress.get(Path(path).name, 0),
-                state=memory.get(f"state {Path(path).name}"),
-            )
-            for path in observation.trigger_files()
-        ]
-        self.counts: Counter[str] = Counter(memory.get("counts", {}))
-        self.last_stamp: float = memory.get(LAST_STAMP, 0.0)
-        self.clock = StampClock(self.last_stamp)
-        self.stamps_due: deque[float] = deque()  # in its time
-        # Candidates were put that no stamp has followed yet, perhaps by an earlier process.
-        self.stamp_owed = bool(progress)
-        self.missing_said = False
-        self.failing: dict[Path, str] = {}  # what was wrong with a file at the last look
-        self.failing_said: set[Path] = set()
-        self.shrunk_said: set[Path] = set()
-        self.stopped_at: float | None = None  # monotonic
-
-    @property
-    def directory(self) -> Path:
-        return Path(self.observation.amber_dir)
-
-    def memory(self) -> dict[str, Any]:
-        """What the next process has to know."""
-        states = {f"state {file.path.name}": file.state() for file in self.files}
-        return {"counts": dict(self.counts), LAST_STAMP: self.last_stamp, **states}
 
 
 class AMBERListener(Service[AmberListenerSettings]):
@@ -112,7 +64,9 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
         batch = self.config.instrument.batch_length_samples * observation.tsamp
-        following = Following(observation, batch, self.progress(observation), memory)
+        interval = self.config.amber_clustering.interval
+        progress = self.progress(observation)
+        following = Following(observation, batch, interval, progress, memory)
         self._following[observation.task_id] = following
         if not following.files:
             log.error("no trigger files to read: %s names no beam", observation.config_file)
@@ -173,6 +127,8 @@ class AMBERListener(Service[AmberListenerSettings]):
         if check:
             self._next_check = now + RECHECK_SECONDS
         for following in list(self._following.values()):
+            if following not in self._following.values():
+                continue  # dropped with one before it
             with about(following.observation.task_id):
                 if check:
                     self._watch(following)
@@ -237,7 +193,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             self._fails(following, file, str(error))
             return file.offset
         if file.vanished:
-            self._fails(following, file, f"{file.path}: gone after {file.offset} bytes were read")
+            self._fails(following, file, f"gone after {file.offset} bytes were read")
         else:
             following.failing.pop(file.path, None)
         return size
@@ -246,7 +202,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         following.failing[file.path] = why
         if file.path not in following.failing_said:
             following.failing_said.add(file.path)
-            log.error("cannot be read, trying again every second: %s", why)
+            log.error("%s cannot be read, trying again every second: %s", file.path, why)
 
     def _read_chunk(self, following: Following, file: TriggerFile, limit: int) -> Chunk | None:
         try:
@@ -299,7 +255,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         while following.stamps_due and following.stamps_due[0] <= stamp:
             following.stamps_due.popleft()
         if following.stamp_owed:
-            following.stamps_due.append(stamp + self._gather_interval)
+            following.stamps_due.append(stamp + following.gather_interval)
             following.stamp_owed = False
 
     def _commit(self, commit: Commit) -> None:
@@ -309,11 +265,6 @@ class AMBERListener(Service[AmberListenerSettings]):
             steps = [f"{step.source} bytes {step.start} to {step.end}" for step in commit.progress]
             log.error("not taken: %s: %s", ", ".join(steps) or "no bytes", error)
             raise
-
-    @property
-    def _gather_interval(self) -> float:
-        """When amber_clustering may close a window that these lines open (s)."""
-        return self.config.amber_clustering.interval
 
     def _end(self, following: Following) -> None:
         """All that was written is read: say so."""

@@ -43,7 +43,8 @@ def quick_node(test_run: str) -> Iterator[Node]:
     """A node that misses files at once."""
     with node(
         test_run,
-        darc_master={"control_timeout": 30},
+        # Files that cannot be read are waited for half as long as end_delay.
+        darc_master={"control_timeout": 30, "end_delay": 10},
         amber_listener={"start_timeout": 0.3},
         amber_clustering={"interval": 0.2},
     ) as made:
@@ -212,6 +213,8 @@ def test_something_that_is_no_file_ends_nothing(quick_node: Node, begin: Begin, 
     stop(quick_node, observation)
     assert quick_node.pid("amber_listener") == pid
     assert quick_node.counts("amber_clustering", observation.task_id)["candidates"] == 1
+    assert books(quick_node, observation)["files given up"] == 1
+    assert any(f"{bad} given up" in text for text in about(quick_node, observation))
 
 
 def test_a_path_that_no_system_takes_ends_nothing(quick_node: Node, begin: Begin) -> None:

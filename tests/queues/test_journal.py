@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from nodes import PYTHON
 
-from darc.queues.journal import MAX_CONTENT_BYTES, Journal
+from darc.queues import journal as journal_module
+from darc.queues.journal import CLEAR_ENTRIES, MAX_CONTENT_BYTES, Journal
 from darc.queues.messages import (
     Commit,
     FencedError,
@@ -24,6 +27,7 @@ from darc.queues.messages import (
     Put,
     QueueError,
 )
+from darc.queues.room import Reserve
 
 
 @pytest.fixture
@@ -178,6 +182,165 @@ def test_a_disk_without_room_for_the_reserve_takes_in_nothing_until_there_is(
     journal.put(put(b"x", "two"))
 
 
+# -- a full disk -------------------------------------------------------------------------------
+
+MIB = 2**20
+RESERVE = 8 * MIB
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        pytest.skip(f"no small disk: {error}")
+    if mounted.returncode != 0:
+        pytest.skip(f"no small disk: {mounted.stderr.strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def fill(journal: Journal, content_bytes: int = MIB) -> int:
+    """Put until nothing more is taken in; returns how many were."""
+    count = 0
+    with contextlib.suppress(FullError):
+        while count < 1000:
+            journal.put(put(b"x" * content_bytes, "two"))
+            count += 1
+    assert journal.full
+    return count
+
+
+def drain(journal: Journal) -> None:
+    """Complete everything, with an output each, as a service does."""
+    holder, _ = journal.attach("two")
+    number = 0
+    while entries := journal.take("two", 0, 1, 1):
+        number += 1
+        step = Commit(completed=(entries[0].id,), puts=(put(b"out", "three"),))
+        assert journal.commit("two", holder, number, step)
+
+
+def looks(journal: Journal, count: int) -> list[bool]:
+    """Whether it was full after each of some looks."""
+    seen = []
+    for _ in range(count):
+        journal.look()
+        seen.append(journal.full)
+    return seen
+
+
+def test_a_disk_that_the_journal_filled_heals_when_the_queues_are_empty(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "darc.queues.room")
+    journal = Journal(small_disk / "journal.sqlite", reserve_bytes=RESERVE)
+    reserve = small_disk / "journal.reserve"
+    for _ in range(3):
+        caplog.clear()
+        assert reserve.stat().st_size == RESERVE
+        assert fill(journal) > 30
+        assert looks(journal, 5) == [True] * 5  # what was given up is no room
+        with pytest.raises(FullError):
+            journal.put(put(b"small", "two"))
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert "two holds most" in caplog.text
+        drain(journal)
+        journal.clear("three", "")
+        assert not any(looks(journal, 10))
+        assert [record.message for record in caplog.records[1:]] == ["the journal has room again"]
+    journal.put(put(b"x", "two"))
+    journal.close()
+
+
+@pytest.mark.parametrize("can_shrink", [True, False])
+def test_free_pages_in_the_file_are_room_while_others_fill_the_disk(
+    small_disk: Path, can_shrink: bool
+) -> None:
+    path = small_disk / "journal.sqlite"
+    if not can_shrink:  # made by an earlier version
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.executescript("PRAGMA journal_mode=WAL; CREATE TABLE old (a)")
+    journal = Journal(path, reserve_bytes=RESERVE)
+    for _ in range(30):
+        journal.put(put(b"x" * MIB, "two"))
+    with (small_disk / "others").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * MIB)
+    held = 30 + fill(journal)
+    drain(journal)
+    assert looks(journal, 5) == [False] * 5
+    # A file that cannot shrink has no reserve now, and does not grow into what is left for it.
+    assert (small_disk / "journal.reserve").exists() is can_shrink
+    size = path.stat().st_size
+    again = fill(journal)
+    assert again > (5 if can_shrink else held - 5)
+    assert can_shrink or path.stat().st_size == size
+    assert looks(journal, 5) == [True] * 5
+    drain(journal)
+    assert looks(journal, 5) == [False] * 5
+    (small_disk / "others").unlink()
+    journal.look()
+    assert (small_disk / "journal.reserve").stat().st_size == RESERVE
+    journal.close()
+
+
+def test_the_reserve_that_was_given_up_is_no_room(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "darc.queues.room")
+    free = 2**17 + 1000
+    monkeypatch.setattr(Reserve, "disk_free", lambda reserve: free)
+    journal = Journal(path, max_bytes=2**18, reserve_bytes=2**17)
+    with pytest.raises(FullError):
+        journal.put(put(b"x" * 2**18, "two"))
+    assert looks(journal, 3) == [True] * 3
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "all queues are empty" in caplog.text
+    free = 2**18
+    assert looks(journal, 3) == [False] * 3
+    journal.close()
+
+
+def test_a_journal_at_its_limit_has_room_again_well_below_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "darc.queues.room")
+    journal = Journal(tmp_path / "small", max_bytes=4 * MIB, reserve_bytes=2**17)
+    count = fill(journal, 2**15)
+    assert looks(journal, 3) == [True] * 3
+    entries = journal.take("two", 0, 1000, 2**30)
+    seen = []
+    for entry in entries:
+        journal.remove("two", [entry.id])
+        seen += looks(journal, 1)
+    still_full = seen.index(False)
+    assert still_full > count * 0.05
+    assert not any(seen[still_full:])
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert f"two holds most, {count} entries with {count / 32:.1f} MiB" in caplog.text
+    journal.close()
+
+
+def test_without_disk_for_the_reserve_a_journal_starts_full(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reserve, "take", lambda reserve: False)
+    monkeypatch.setattr(Reserve, "disk_free", lambda reserve: 0)
+    journal = Journal(path, reserve_bytes=2**17)
+    assert journal.full
+    monkeypatch.undo()
+    journal.look()
+    assert not journal.full
+    journal.close()
+
+
 def test_a_repeated_step_is_ignored(journal: Journal) -> None:
     holder, sequence = journal.attach("one")
     assert sequence == 0
@@ -244,6 +407,27 @@ def test_clear_counts_and_spares_the_rest(journal: Journal, path: Path) -> None:
     assert journal.clear("two", "old") == 3
     assert bodies(path) == 1
     assert journal.observations() == {"new"}
+
+
+def test_others_get_in_between_while_a_backlog_is_cleared(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2 * CLEAR_ENTRIES + 1):
+        journal.put(put(b"x", "one", observation="old"))
+    left: list[int] = []
+
+    def look(_seconds: float) -> None:
+        left.append(sum(depth.entries for depth in journal.depths()))
+
+    monkeypatch.setattr(journal_module.time, "sleep", look)
+    assert journal.clear("one", "old") == 2 * CLEAR_ENTRIES + 1
+    assert left == [CLEAR_ENTRIES + 1, 1, 0]
+    left.clear()
+    monkeypatch.setattr(journal_module, "CLEAR_BYTES", 100)
+    for _ in range(4):
+        journal.put(put(b"x" * 60, "one", observation="old"))
+    assert journal.clear("one", "old") == 4
+    assert left == [2, 0]
 
 
 def test_a_cursor_never_meets_a_number_twice(journal: Journal, path: Path) -> None:

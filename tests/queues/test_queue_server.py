@@ -493,3 +493,83 @@ def test_msgpack_of_other_types_is_refused(hub: Hub) -> None:
     client._connection.send_bytes(msgpack.packb(msgpack.ExtType(77, b"x")))
     with pytest.raises(QueuesGoneError):
         client.call("depths")
+
+
+# -- what must not end the threads that all depend on ------------------------------------------
+
+
+def test_a_connection_for_which_there_is_no_thread_is_refused_and_the_next_is_served(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.server._places = threading.BoundedSemaphore(1)
+    start = threading.Thread.start
+    limits = [RuntimeError("can't start new thread")] * 2
+
+    def no_more(thread: threading.Thread) -> None:
+        if limits:
+            raise limits.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+    for _ in range(2):
+        with raw(hub) as client:
+            assert client.recv(1) == b""
+    assert hub.queues().depths() == []
+    assert hub.server.refused == 2
+
+
+def test_a_connection_that_cannot_be_watched_gives_its_place_back(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.server._places = threading.BoundedSemaphore(1)
+
+    def none_left(number: int) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server_module, "_limit_sending", none_left)
+        with raw(hub) as client:
+            assert client.recv(1) == b""
+    wait_for(lambda: hub.server._places._value == 1, what="the place")
+    assert hub.queues().depths() == []
+
+
+def test_the_watcher_goes_on_after_a_defect(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = threading.Event()
+
+    def fail(number: int) -> bool:
+        failed.set()
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server_module, "_is_hung_up", fail)
+        with raw(hub):
+            wait_for(hub.sessions)
+        assert failed.wait(10)
+    with raw(hub) as client:
+        wait_for(lambda: hub.sessions() == 1, what="the first one to be gone")
+        # Its thread waits in the handshake; it is the watcher that ends it.
+        (session,) = hub.server._watcher._sessions.values()
+        session.deadline = 0.0
+        until_closed_raw(client)
+    wait_for(lambda: not hub.sessions())
+
+
+def test_a_connection_is_shut_down_without_another_descriptor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(number: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    here, there = socket.socketpair()
+    with here, there:
+        monkeypatch.setattr(os, "dup", none_left)
+        server_module._shut_down(here.fileno())
+        assert there.recv(1) == b""
+        assert here.fileno() >= 0
+        os.fstat(here.fileno())  # still open
+
+
+def until_closed_raw(client: socket.socket) -> None:
+    while client.recv(1000):
+        pass

@@ -1,0 +1,322 @@
+"""amber_listener between files and commits, with a file system and clocks that misbehave."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from darc.model.amber import format_header, format_line, trigger_name
+from darc.model.observation import Observation
+from darc.node.configuration import load_config
+from darc.node.observation_files import read_observation
+from darc.queues.messages import Commit, Kind, Order, OrderState, OutOfStepError
+from darc.replay.observation import write_observation
+from darc.services.amber_listener import AMBERListener
+from darc.services.trigger_file import TriggerFile
+
+HEADER = format_header()
+LINE = format_line(
+    beam=1, batch=1, sample=3, integration_step=10, time=1.03, dm_id=7, dm=100.0, snr=12.5
+)
+
+
+class Master:
+    """Gives orders, and counts who asks for them and beats."""
+
+    def __init__(self) -> None:
+        self.given: list[Order] = []
+        self.memory: dict[str, Any] = {}
+        self.held: dict[str, int] = {}
+        self.asked = self.beats = 0
+        self.done: list[str] = []
+
+    def beat(self) -> None:
+        self.beats += 1
+
+    def orders(self, answer: object) -> list[Order]:
+        self.asked += 1
+        return self.given
+
+    def recall(self, task_id: str) -> dict[str, Any]:
+        return self.memory
+
+    def progress(self, task_id: str) -> dict[str, int]:
+        return self.held
+
+    def finished(self, task_id: str) -> None:
+        self.done.append(task_id)
+
+
+class DeafEar:
+    """Hears nothing."""
+
+    def __init__(self) -> None:
+        self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def has_orders(self) -> bool:
+        return False
+
+
+class Kept(AMBERListener):
+    """Its commits are kept here, as the journal would."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.commits: list[Commit] = []
+        self.refusal: OutOfStepError | None = None
+        self.master = Master()
+        self._link = self.master  # type: ignore[assignment]
+        self._ear = DeafEar()  # type: ignore[assignment]
+
+    def reload_config(self) -> None:
+        pass
+
+    def commit(self, commit: Commit) -> None:
+        if self.refusal and commit.progress:
+            raise self.refusal
+        self.commits.append(commit)
+        self.master.memory |= commit.memory
+        self.master.held |= {step.source: step.end for step in commit.progress}
+
+    def turn(self) -> None:
+        """Once through the loop."""
+        self.wait()
+        self._follow_orders()
+        self.idle()
+
+    def turn_until(self, condition: Callable[[], Any]) -> None:
+        deadline = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < deadline
+            self.turn()
+
+    @property
+    def counts_now(self) -> dict[str, int]:
+        counts: dict[str, int] = self.master.memory.get("counts", {})
+        return counts
+
+    @property
+    def stamps(self) -> list[float]:
+        return [put.stamp for commit in self.commits for put in commit.puts if put.stamp]
+
+    @property
+    def ended(self) -> bool:
+        return any(put.kind is Kind.END for commit in self.commits for put in commit.puts)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[[], Kept]:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        yaml.safe_dump({"darc_master": {"end_delay": 2.0}, "amber_clustering": {"interval": 0.1}})
+    )
+    return lambda: Kept(load_config(path))
+
+
+@pytest.fixture
+def listener(make: Callable[[], Kept]) -> Kept:
+    return make()
+
+
+@pytest.fixture
+def observation(tmp_path: Path, listener: Kept) -> Observation:
+    made = write_observation(
+        tmp_path / "observation",
+        task_id="lis1",
+        source="BLANK",
+        start=time.time(),
+        duration=600.0,
+        instances=1,
+    )
+    return read_observation(made.parset, listener.config.instrument)
+
+
+@pytest.fixture
+def path(observation: Observation) -> Path:
+    return Path(observation.amber_dir) / trigger_name(0, 1)
+
+
+def order(service: Kept, observation: Observation, state: OrderState = OrderState.RUNNING) -> None:
+    service.master.given = [Order(observation.to_plain(), state)]
+    service._obey(service.master.given)
+
+
+def append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
+# -- orders ----------------------------------------------------------------------------------
+
+
+def test_orders_are_asked_for_once_a_second_though_the_ear_hears_nothing(
+    listener: Kept, observation: Observation
+) -> None:
+    listener.turn()
+    listener.master.given = [Order(observation.to_plain(), OrderState.RUNNING)]
+    began = time.monotonic()
+    listener.turn_until(lambda: listener.observations == ["lis1"])
+    assert time.monotonic() - began < 2.0
+    assert listener.master.asked <= 4
+
+
+# -- clocks ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    unix = time.time
+    return lambda step: monkeypatch.setattr(time, "time", lambda: unix() + step)
+
+
+def test_a_clock_set_back_stops_neither_beats_nor_checks_nor_stamps(
+    listener: Kept, observation: Observation, path: Path, set_clock: Callable[[float], None]
+) -> None:
+    order(listener, observation)
+    path.write_bytes(HEADER + LINE)
+    listener.turn_until(lambda: listener.counts_now.get("candidates") == 1)
+    before = listener.stamps[-1]
+    set_clock(-3600.0)
+    beats, asked = listener.master.beats, listener.master.asked
+    listener.turn_until(lambda: listener.stamps[-1] > before)
+    listener.turn_until(lambda: listener.master.beats > beats and listener.master.asked > asked)
+    append(path, LINE)
+    listener.turn_until(lambda: listener.counts_now.get("candidates") == 2)
+    assert listener.stamps == sorted(listener.stamps)
+
+
+def test_a_listener_started_after_the_clock_was_set_back_goes_on_from_the_last_stamp(
+    make: Callable[[], Kept],
+    observation: Observation,
+    path: Path,
+    set_clock: Callable[[float], None],
+) -> None:
+    first = make()
+    order(first, observation)
+    path.write_bytes(HEADER + LINE)
+    first.turn_until(lambda: first.counts_now.get("candidates") == 1)
+    set_clock(-3600.0)
+    again = make()
+    again.master = again._link = first.master  # type: ignore[assignment]
+    order(again, observation)
+    again.turn_until(lambda: len(again.stamps) >= 2)
+    assert first.stamps[-1] <= again.stamps[0] < again.stamps[1] - 0.05
+    assert again.stamps[0] < first.stamps[-1] + 60
+
+
+# -- the end ---------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_away_for_a_moment_at_the_stop_is_read_to_its_end(
+    listener: Kept, observation: Observation, path: Path
+) -> None:
+    order(listener, observation)
+    path.write_bytes(HEADER + LINE)
+    listener.turn_until(lambda: listener.counts_now.get("candidates") == 1)
+    away = path.with_suffix(".away")
+    path.rename(away)
+    append(away, LINE)
+    order(listener, observation, OrderState.STOPPED)
+    listener.turn()
+    assert not listener.ended
+    away.rename(path)
+    listener.turn_until(lambda: listener.ended)
+    assert listener.counts_now == {"lines": 3, "headers": 1, "candidates": 2}
+    assert listener.master.done == ["lis1"]
+
+
+def test_a_file_that_cannot_be_looked_at_for_a_moment_at_the_stop_is_read_to_its_end(
+    listener: Kept, observation: Observation, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order(listener, observation)
+    path.write_bytes(HEADER + LINE)
+
+    def stale(self: TriggerFile) -> int:
+        raise OSError(116, "Stale file handle", str(self.path))
+
+    with monkeypatch.context() as hiccup:
+        hiccup.setattr(TriggerFile, "size", stale)
+        order(listener, observation, OrderState.STOPPED)
+        listener.turn()
+    assert not listener.ended
+    listener.turn_until(lambda: listener.ended)
+    assert listener.counts_now == {"lines": 2, "headers": 1, "candidates": 1}
+
+
+def test_a_file_that_stays_away_is_given_up_named_and_counted(
+    listener: Kept, observation: Observation, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    order(listener, observation)
+    path.write_bytes(HEADER + LINE)
+    listener.turn_until(lambda: listener.counts_now.get("candidates") == 1)
+    path.unlink()
+    order(listener, observation, OrderState.STOPPED)
+    began = time.monotonic()
+    listener.turn_until(lambda: listener.ended)
+    assert 1.0 <= time.monotonic() - began < 2.0  # half of end_delay
+    assert listener.counts_now["files given up"] == 1
+    said = [text for text in caplog.messages if "given up" in text and str(path) in text]
+    assert len(said) == 1
+
+
+def test_a_file_that_never_came_is_not_waited_for(listener: Kept, observation: Observation) -> None:
+    order(listener, observation)
+    order(listener, observation, OrderState.STOPPED)
+    listener.turn()
+    assert listener.ended
+    assert "files given up" not in listener.counts_now
+
+
+# -- directories -----------------------------------------------------------------------------
+
+
+def test_a_directory_that_is_made_again_at_once_is_watched_again(
+    listener: Kept, observation: Observation, path: Path
+) -> None:
+    order(listener, observation)
+    listener.turn()
+    shutil.rmtree(path.parent)
+    path.parent.mkdir()
+    deadline = time.monotonic() + 1.5  # the next check
+    while time.monotonic() < deadline:
+        listener.turn()
+    listener._next_check = time.monotonic() + 60
+    path.write_bytes(HEADER + LINE)
+    listener.turn()
+    assert listener.counts_now.get("candidates") == 1
+    assert listener.found_by_recheck == 0
+
+
+# -- out of step -----------------------------------------------------------------------------
+
+
+def test_an_observation_that_is_over_when_its_bytes_are_not_taken_is_dropped(
+    listener: Kept, observation: Observation, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    order(listener, observation)
+    path.write_bytes(HEADER + LINE)
+    listener.master.given = []
+    listener.refusal = OutOfStepError(f"{path.name}: put from byte 0, held to 17")
+    listener.idle()
+    assert listener.observations == []
+    length = len(HEADER + LINE)
+    assert any(f"{path.name} bytes 0 to {length}" in text for text in caplog.messages)
+
+
+def test_a_listener_out_of_step_in_an_observation_ends(
+    listener: Kept, observation: Observation, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    order(listener, observation)
+    path.write_bytes(HEADER + LINE)
+    listener.refusal = OutOfStepError(f"{path.name}: put from byte 0, held to 17")
+    with pytest.raises(SystemExit) as ended:
+        listener.idle()
+    assert ended.value.code == 1
+    assert any(f"{path.name} bytes 0 to" in text for text in caplog.messages)

@@ -1,0 +1,90 @@
+"""The ear hears on, whatever goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from darc.node.secret import SecretError
+from darc.services import link
+from darc.services.link import Ear
+
+
+class Client:
+    """A connection on which questions come; each answer is kept."""
+
+    def __init__(self, *attributes: str) -> None:
+        self.questions = list(enumerate(attributes))
+        self.answers: list[tuple[Any, ...]] = []
+        self.answered = threading.Event()
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        if method == "listen":
+            question = self.questions.pop(0) if self.questions else None
+            if question is None:
+                time.sleep(0.01)
+            return [1, None, question]
+        assert method == "answer"
+        self.answers.append(arguments)
+        if not self.questions:
+            self.answered.set()
+        return None
+
+
+class StubLink:
+    """Its connections are made by a function of their number."""
+
+    number = 1
+
+    def __init__(self, connect: Callable[[int], Client]) -> None:
+        self.made = 0
+        self._connect = connect
+
+    def connect(self) -> Client:
+        self.made += 1
+        return self._connect(self.made)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "RETRY_SECONDS", 0.001)
+
+
+def test_an_attribute_that_raises_is_not_found_and_the_next_one_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = Client("broken", "sound")
+
+    def answer(attribute: str) -> tuple[bool, str]:
+        if attribute == "broken":
+            raise ZeroDivisionError("no lines yet")
+        return True, "7"
+
+    Ear(StubLink(lambda _: client), "a_service", answer)  # type: ignore[arg-type]
+    assert client.answered.wait(10)
+    assert client.answers == [(0, False, ""), (1, True, "7")]
+    assert caplog.messages == ["broken cannot be told: ZeroDivisionError: no lines yet"]
+
+
+@pytest.mark.parametrize("error", [SecretError("open to others"), OSError("EMFILE"), KeyError(3)])
+def test_what_goes_wrong_is_said_once_and_it_is_heard_again(
+    caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    client = Client("sound")
+
+    def connect(number: int) -> Client:
+        if number < 20:
+            raise error
+        return client
+
+    Ear(StubLink(connect), "a_service", lambda _: (True, "7"))  # type: ignore[arg-type]
+    assert client.answered.wait(10)
+    said = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.getMessage().split(":")[0] for record in said] == [
+        "neither orders nor questions are heard"
+    ]

@@ -1,0 +1,144 @@
+"""Parts of the master by themselves: the threads that must not end, and the switches."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from nodes import free_port
+
+from darc.master.housekeeping import Housekeeping, Waker
+from darc.master.port import CommandPort
+from darc.master.services import Services
+from darc.model.message import Reply
+from darc.node.supervisor import Supervisor
+from darc.queues.exchange import Exchange, Question
+from darc.queues.messages import FullError
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("disk I/O error"), KeyError("defect")])
+def test_a_task_that_fails_does_not_end_housekeeping_and_is_said_once(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("darc.master.housekeeping.ROUND_SECONDS", 0.01)
+    rounds = threading.Semaphore(0)
+
+    def fail() -> None:
+        raise error
+
+    housekeeping = Housekeeping([fail, rounds.release])
+    housekeeping.start()
+    for _ in range(3):
+        assert rounds.acquire(timeout=10)
+    housekeeping.end()
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert str(error) in caplog.text
+
+
+def test_the_waker_goes_on_after_a_defect() -> None:
+    pokes = threading.Semaphore(0)
+
+    class Broken:
+        def poke(self) -> None:
+            pokes.release()
+            raise ValueError("defect")
+
+    waker = Waker(cast(Supervisor, Broken()))
+    for _ in range(2):
+        waker.wake()
+        assert pokes.acquire(timeout=10)
+
+
+def test_a_command_for_which_there_is_no_thread_is_refused_and_the_next_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    number = free_port()
+    port = CommandPort(
+        ("127.0.0.1", number), b"s", lambda _: Reply.success("here"), lambda _: False, (), 5.0, 1
+    )
+    start = threading.Thread.start
+    limits = [RuntimeError("can't start new thread")] * 2
+
+    def no_more(thread: threading.Thread) -> None:
+        if limits:
+            raise limits.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+    answers = []
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", number), timeout=10) as client:
+            client.sendall(b'{"command": "status"}\n')
+            answers.append(client.recv(1000))
+    assert [b"try again" in answer for answer in answers] == [True, True, False]
+    assert b"here" in answers[2]
+    assert port.refused == 2
+    port.close()
+
+
+class FakeExchange:
+    """What switching needs: a service that does as it is told, or does not, and a memory."""
+
+    def __init__(self, obeys: bool = True, error: Exception | None = None) -> None:
+        self.obeys = obeys
+        self.error = error
+        self.is_on: bool | None = None
+        self.remembered: bool | None = None
+
+    def remember(self, service: str, key: str, value: bool) -> None:
+        if self.error:
+            raise self.error
+        self.remembered = value
+
+    def ask(self, service: str, attribute: str, timeout: float) -> Question | None:
+        if not self.obeys:
+            return None
+        self.is_on = attribute == "send_events=True"
+        return Question(1, attribute, found=True)
+
+
+@pytest.fixture
+def switch() -> Callable[[FakeExchange, bool], bool]:
+    def switch(exchange: FakeExchange, value: bool) -> bool:
+        unused = cast(Any, None)
+        services = Services(unused, cast(Exchange, exchange), ("lofar_trigger",), 1.0, 1.0, 1.0)
+        return services.switch("lofar_trigger", "send_events", value)
+
+    return switch
+
+
+def test_a_switch_is_told_and_remembered(switch: Callable[[FakeExchange, bool], bool]) -> None:
+    for value in (True, False):
+        exchange = FakeExchange()
+        assert switch(exchange, value)
+        assert exchange.is_on is exchange.remembered is value
+
+
+def test_a_service_that_does_not_answer_is_remembered_as_off_only(
+    switch: Callable[[FakeExchange, bool], bool],
+) -> None:
+    for value, remembered in ((True, None), (False, False)):
+        exchange = FakeExchange(obeys=False)
+        assert not switch(exchange, value)
+        assert exchange.remembered is remembered
+
+
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize(
+    "error", [FullError("the journal is full"), sqlite3.OperationalError("disk I/O error")]
+)
+def test_what_cannot_be_remembered_is_off_and_no_success(
+    switch: Callable[[FakeExchange, bool], bool],
+    value: bool,
+    error: Exception,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    exchange = FakeExchange(error=error)
+    assert not switch(exchange, value)
+    assert exchange.is_on is False
+    assert "will not outlive a restart" in caplog.text
