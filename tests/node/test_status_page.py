@@ -54,9 +54,16 @@ def test_every_node_of_the_cluster_is_shown(master: Node) -> None:
 def test_a_node_is_green_when_all_its_services_run_and_red_when_not(master: Node) -> None:
     wait_for(lambda: verdicts(master).get("testnode") == "good")
     assert master.ask("--service", "lofar_trigger", "stop") == {"lofar_trigger": "stopped"}
-    wait_for(lambda: verdicts(master)["testnode"] == "bad")
-    body = next(body for _, host, _, body in _SECTION.findall(page(master)) if host == "testnode")
-    rows = dict(re.findall(r'<th scope="row">([^<]+)</th><td>([^<]+)</td>', body))
+
+    def rows_of_node() -> dict[str, str]:
+        body = next(
+            body for _, host, _, body in _SECTION.findall(page(master)) if host == "testnode"
+        )
+        return dict(re.findall(r'<th scope="row">([^<]+)</th><td>([^<]+)</td>', body))
+
+    wait_for(lambda: rows_of_node()["LOFAR triggering"] == "stopped")
+    assert verdicts(master)["testnode"] == "bad"
+    rows = rows_of_node()
     assert rows.pop("LOFAR triggering") == "stopped"
     assert set(rows.values()) == {"running"}
     assert len(rows) == 4
