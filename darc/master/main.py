@@ -128,6 +128,7 @@ class Master:
 
     def _service_changed(self, service: str) -> None:
         """A service attached or went; supervisord sees a death late unless it is woken."""
+        self.services.changed()
         if self._exchange.presence(service) is None:
             self._poke.wake()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 KILL_SECONDS = 3.0
 # Less than what clients wait for a reply; on a busy machine a start may take longer.
 START_SECONDS = 8.0
+# What supervisord said so long ago is still good for a status.
+RECENT_SECONDS = 0.2
 
 
 class Services:
@@ -44,6 +47,8 @@ class Services:
         self._control_timeout = control_timeout
         self._stop_timeout = stop_timeout
         self._unresponsive_after = unresponsive_after
+        self._processes: dict[str, ProcessInfo] = {}
+        self._asked_at = -math.inf
 
     def _pulse(self, name: str, process: ProcessInfo) -> Pulse:
         presence = self._exchange.presence(name)
@@ -57,8 +62,23 @@ class Services:
 
         :raises SupervisorError: supervisord cannot be asked
         """
-        processes = self._supervisor.processes()
+        processes = self._recent_processes()
         return {name: self._state(name, processes) for name in names}
+
+    def changed(self) -> None:
+        """Something has happened to a service: what supervisord said is out of date."""
+        self._asked_at = -math.inf
+
+    def _recent_processes(self) -> dict[str, ProcessInfo]:
+        """What supervisord says, or said a moment ago: many may ask for the status at once.
+
+        Whether a service is attached and beats is never old, so none is called running that died.
+        """
+        asked_at = time.monotonic()
+        if asked_at > self._asked_at + RECENT_SECONDS:
+            self._processes = self._supervisor.processes()
+            self._asked_at = asked_at
+        return self._processes
 
     def _state(self, name: str, processes: dict[str, ProcessInfo]) -> ServiceState:
         process = processes.get(name)
@@ -83,6 +103,7 @@ class Services:
                 replies[name] = "failed"
         waiting = [name for name in waiting if name not in replies]
         self._wait(lambda: self._settled(waiting), START_SECONDS)
+        self.changed()
         processes = self._supervisor.processes()
         for name in waiting:
             replies[name] = self._outcome(name, processes)
@@ -97,6 +118,7 @@ class Services:
 
     def start_without_waiting(self, names: Sequence[str]) -> None:
         """Start those that do not run."""
+        self.changed()
         processes = self._supervisor.processes()
         for name in names:
             process = processes.get(name)
@@ -130,6 +152,7 @@ class Services:
             return all(name not in processes or processes[name].state.ended for name in names)
 
         self._wait(ended, self._stop_timeout + KILL_SECONDS)
+        self.changed()
         after = self._supervisor.processes()
         return {
             name: "stopped" if name not in after or after[name].state.ended else "failed"
