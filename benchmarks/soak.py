@@ -14,10 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.throughput import STEPS_PER_SECOND, block
-from darc.model.amber import format_header
+from benchmarks.throughput import STEPS_PER_SECOND, block, observe
 from darc.replay.demo_node import DemoError, TemporaryNode
-from darc.replay.observation import write_observation
 
 TASK = "soak"
 SAMPLE_SECONDS = 10
@@ -56,16 +54,7 @@ def run(seconds: int, rate: int, path: Path) -> None:
     node = TemporaryNode(sections={"darc_master": {"setup_time": 0.1}})
     try:
         node.start()
-        observation = write_observation(
-            node.home / "data", task_id=TASK, source="FAKE", start=time.time() + 0.5,
-            duration=seconds + 60,
-        )  # fmt: skip
-        paths = [observation.amber_dir / f"CB00_step{step}.trigger" for step in (1, 2, 3)]
-        files = [file.open("ab", buffering=0) for file in paths]
-        for file in files:
-            file.write(format_header())
-        node.ask("start_observation", payload=observation.parset)
-        time.sleep(2.0)
+        files = observe(node, TASK, seconds + 60)
         began = time.monotonic()
         written = 0
         with path.open("w", newline="") as table:

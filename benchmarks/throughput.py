@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from io import FileIO
 
 from darc.model.amber import format_header
 from darc.replay.demo_node import TemporaryNode
@@ -38,6 +39,24 @@ def block(rate: int, second: int, part: int, rng: random.Random) -> bytes:
     return "".join(lines).encode()
 
 
+def observe(node: TemporaryNode, task_id: str, duration: float) -> list[FileIO]:
+    """Start an observation, and return its trigger files, ready to be written."""
+    observation = write_observation(
+        node.home / "data",
+        task_id=task_id,
+        source="FAKE",
+        start=time.time() + 0.5,
+        duration=duration,
+    )
+    paths = [observation.amber_dir / f"CB00_step{step}.trigger" for step in (1, 2, 3)]
+    files = [path.open("ab", buffering=0) for path in paths]
+    for file in files:
+        file.write(format_header())
+    node.ask("start_observation", payload=observation.parset)
+    time.sleep(2.0)
+    return files
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -54,19 +73,7 @@ def main() -> None:
     node = TemporaryNode(sections={"darc_master": {"setup_time": 0.1}})
     try:
         node.start()
-        observation = write_observation(
-            node.home / "data",
-            task_id=TASK,
-            source="FAKE",
-            start=time.time() + 0.5,
-            duration=options.seconds + 5,
-        )
-        paths = [observation.amber_dir / f"CB00_step{step}.trigger" for step in (1, 2, 3)]
-        files = [path.open("ab", buffering=0) for path in paths]
-        for file in files:
-            file.write(format_header())
-        node.ask("start_observation", payload=observation.parset)
-        time.sleep(2.0)
+        files = observe(node, TASK, options.seconds + 5)
         began = time.monotonic()
         written = 0
         for second, parts in enumerate(blocks):
