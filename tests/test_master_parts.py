@@ -7,11 +7,13 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from nodes import free_port
 
+from darc.master.books import prune
 from darc.master.housekeeping import Housekeeping, Waker
 from darc.master.port import CommandPort
 from darc.master.services import Services
@@ -142,3 +144,14 @@ def test_what_cannot_be_remembered_is_off_and_no_success(
     assert not switch(exchange, value)
     assert exchange.is_on is False
     assert "will not outlive a restart" in caplog.text
+
+
+def test_only_the_oldest_observations_beyond_the_limit_go(tmp_path: Path) -> None:
+    names = [f"2026-05-{day:02d}-01:02:03.B0531+21" for day in range(1, 6)]
+    for name in (*names, "notes", "2026"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "CB00.parset").write_text("")
+    prune(tmp_path, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names[2:], "notes", "2026"])
+    prune(tmp_path, 3)
+    assert len(list(tmp_path.iterdir())) == 5

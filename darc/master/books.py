@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,33 @@ from darc.node.log import about
 log = logging.getLogger(__name__)
 
 BOOKS = "books.json"
+#: Names that sort by time.
+_OBSERVATION = re.compile(r"\d{4}-\d{2}-\d{2}-\d{2}:\d{2}:\d{2}\..+")
 
 
-def write_books(directory: Path, task_id: str, memories: Mapping[str, Mapping[str, Any]]) -> None:
+def write_books(
+    directory: Path, task_id: str, memories: Mapping[str, Mapping[str, Any]], kept: int
+) -> None:
     """Keep what the services have committed to memory, beside the observation's configuration.
 
     :param memories: by service
+    :param kept: of so many observations; the oldest go
     """
     with about(task_id):
         _write_books(directory, memories)
+        prune(directory.parent, kept)
+
+
+def prune(directory: Path, kept: int) -> None:
+    """Remove the oldest observations beyond the number to be kept, and nothing else."""
+    found = sorted(path for path in directory.iterdir() if _OBSERVATION.fullmatch(path.name))
+    for path in found[: max(0, len(found) - kept)]:
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            log.error("cannot be removed: %s", error)
+        else:
+            log.info("%s removed: more than %d observations are kept", path, kept)
 
 
 def _write_books(directory: Path, memories: Mapping[str, Mapping[str, Any]]) -> None:

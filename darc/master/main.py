@@ -166,7 +166,10 @@ class Master:
         memories = self._journal.memories(task_id)
         directory = Path(self.config.master.parset_dir) / run.observation.datetimesource
         threading.Thread(
-            target=write_books, args=(directory, task_id, memories), name="books", daemon=True
+            target=write_books,
+            args=(directory, task_id, memories, self.config.master.parsets_kept),
+            name="books",
+            daemon=True,
         ).start()
         self._journal.forget(task_id)
 

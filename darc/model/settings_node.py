@@ -33,6 +33,7 @@ class MasterSettings:
     log_backups: Annotated[int, Range(0, 1000)]
     run_dir: Text
     parset_dir: Text
+    parsets_kept: Annotated[int, Range(1, 10_000_000)]
     port: Port
     socket_timeout: Seconds  # s, for a client to send its message
     setup_time: Delay  # s before the start that the services get an observation
