@@ -52,7 +52,10 @@ class KeptSocket:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._kept = kept_link(path)
-        self.look()
+        try:
+            self.look()
+        except OSError as error:  # a file system without such links: the node runs all the same
+            log.warning("%s would not come back if it were removed: %s", path, error)
 
     def look(self) -> None:
         """Put the path back if it is gone.

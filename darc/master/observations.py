@@ -176,10 +176,6 @@ class Observations:
         with self._changed:
             return list(self._runs.values())
 
-    def find(self, task_id: str) -> Run | None:
-        with self._changed:
-            return self._runs.get(task_id)
-
     def add(self, run: Run) -> bool:
         """Take an observation in, or add services to it; False when they have it already."""
         with self._changed:

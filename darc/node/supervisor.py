@@ -169,10 +169,6 @@ class Supervisor:
         """Send SIGKILL to a process, which is then started anew."""
         self.call("supervisor.signalProcess", name, "KILL")
 
-    def pid(self) -> int:
-        """supervisord's process."""
-        return int(self.call("supervisor.getPID"))
-
     def is_shutting_down(self) -> bool:
         """It still answers, but starts nothing any more."""
         try:
