@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -9,10 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from types import TracebackType
 
 # Writes of up to PIPE_BUF bytes to a pipe are whole or not at all.
 MAX_LINE_BYTES = 4096
+#: In the environment of services: text or json.
+FORMAT = "DARC_LOG_FORMAT"
 
 _observation: ContextVar[str] = ContextVar("observation", default="")
 
@@ -25,6 +29,18 @@ def about(observation: str) -> Iterator[None]:
         yield
     finally:
         _observation.reset(token)
+
+
+def printable(text: str) -> str:
+    """What a terminal can be shown: control characters are spelt out, further lines indented.
+
+    A line of the log begins at its margin, so what comes from outside cannot pass for one.
+    """
+    plain = "".join(
+        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1]
+        for letter in text.expandtabs()
+    )
+    return plain.replace("\n", "\n    ")
 
 
 class LineFormatter(logging.Formatter):
@@ -40,10 +56,33 @@ class LineFormatter(logging.Formatter):
         moment = f"{self.formatTime(record, self.datefmt)}.{int(record.msecs):03d}"
         observation = _observation.get()
         place = f"{self._service} [{observation}]" if observation else self._service
+        return f"{moment} {record.levelname} {place}: {printable(self.message_of(record))}"
+
+    def message_of(self, record: logging.LogRecord) -> str:
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
-        return f"{moment} {record.levelname} {place}: {text}"
+        return text
+
+
+class JsonFormatter(LineFormatter):
+    """The same as an object of JSON per line: time, level, service, observation, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC)
+        line = {
+            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname,
+            "service": self._service,
+            "observation": _observation.get() or None,
+            "message": self.message_of(record),
+        }
+        text = json.dumps(line)
+        if len(text) < MAX_LINE_BYTES:
+            return text
+        # Cut where the object stays whole; a letter may take six bytes.
+        line["message"] = line["message"][: (MAX_LINE_BYTES - 300) // 6] + " ..."
+        return json.dumps(line)
 
 
 class NonBlockingHandler(logging.Handler):
@@ -79,7 +118,8 @@ class NonBlockingHandler(logging.Handler):
 def set_up_logging(service: str) -> NonBlockingHandler:
     """Send all log lines of this process, and what ends it, to standard output."""
     handler = NonBlockingHandler(sys.stdout.fileno())
-    handler.setFormatter(LineFormatter(service))
+    formatter = JsonFormatter if os.environ.get(FORMAT) == "json" else LineFormatter
+    handler.setFormatter(formatter(service))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
     def log_end(

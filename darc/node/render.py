@@ -79,6 +79,7 @@ def _fill(config: Config, name: str, service: str) -> str:
         "log_file": config.log_file(service),
         "log_max_bytes": str(config.master.log_max_bytes),
         "log_backups": str(config.master.log_backups),
+        "log_format": config.master.log_format,
         "stop_timeout": str(max(1, round(config.master.stop_timeout))),
     }
     # supervisord expands %(…)s itself
