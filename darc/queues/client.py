@@ -36,20 +36,37 @@ class QueuesGoneError(ConnectionError):
 class QueueClient:
     """One connection to a node's queues; not to be shared between threads.
 
-    :param address: path of the Unix socket
-    :param key: the node's secret
+    :param address: path of a Unix socket, or host and port
+    :param key: the secret of the node or cluster
+    :param timeout: s to connect, and for each answer; None: no limit
     :raises QueuesGoneError: nobody serves there
     :raises QueueError: the key was not accepted
     """
 
-    def __init__(self, address: Path, key: bytes, name: str) -> None:
+    def __init__(
+        self, address: Path | tuple[str, int], key: bytes, name: str, timeout: float | None = None
+    ) -> None:
+        self._place = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
         try:
-            self._connection = plain_client(str(address), authkey=key)
-            dispatch(self._connection, None, "accept_connection", (name,))
+            self._connection = plain_client(address, key, timeout)
         except AuthenticationError as error:
-            raise QueueError(f"{address}: the secret was not accepted") from error
+            raise QueueError(f"{self._place}: the secret was not accepted") from error
         except (OSError, EOFError) as error:
-            raise QueuesGoneError(f"{address}: {error or 'closed'}") from error
+            raise QueuesGoneError(f"{self._place}: {self._reason(error)}") from error
+        try:
+            dispatch(self._connection, None, "accept_connection", (name,))
+        except (OSError, EOFError) as error:
+            self._connection.close()
+            raise QueuesGoneError(f"{self._place}: {self._reason(error)}") from error
+        except RemoteError as error:
+            self._connection.close()
+            raise QueueError(f"{self._place}: {error.args[0]}") from error
+
+    @staticmethod
+    def _reason(error: OSError | EOFError) -> str:
+        if isinstance(error, BlockingIOError):
+            return "no answer in time"
+        return str(error) or "closed"
 
     def close(self) -> None:
         self._connection.close()
@@ -63,7 +80,7 @@ class QueueClient:
         try:
             return dispatch(self._connection, OBJECT, method, arguments)
         except (OSError, EOFError) as error:
-            raise QueuesGoneError(str(error) or "closed") from error
+            raise QueuesGoneError(f"{self._place}: {self._reason(error)}") from error
         except RemoteError as error:
             name, _, text = str(error.args[0]).partition(": ")
             raise _ERRORS.get(name, QueueError)(text or name) from error

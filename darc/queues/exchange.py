@@ -163,6 +163,10 @@ class Exchange:
                 self._questions[service].remove(question)
         return question if answered else None
 
+    def remembered(self, service: str, key: str) -> object:
+        """What a service finds in its memory; None where it finds nothing."""
+        return self._journal.recall(service, "").get(key)
+
     def remember(self, service: str, key: str, value: object) -> None:
         """Have a service find a value in its memory whenever it starts."""
         self._journal.remember(service, "", key, value)

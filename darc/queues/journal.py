@@ -36,7 +36,9 @@ CREATE TABLE IF NOT EXISTS body (
     kind TEXT NOT NULL,
     stamp REAL NOT NULL,
     held_at REAL NOT NULL,
-    content BLOB NOT NULL
+    content BLOB NOT NULL,
+    written REAL NOT NULL DEFAULT 0,
+    read REAL NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS entry (
     queue TEXT NOT NULL,
@@ -69,7 +71,9 @@ CLEAR_ENTRIES = 50
 CLEAR_BYTES = 16 * 2**20
 #: Of one entry: it must fit into a message of the queues to come out again.
 MAX_CONTENT_BYTES = MAX_MESSAGE_BYTES // 2
-_ENTRY_COLUMNS = "body.id, kind, content, body.observation, stamp, held_at"
+_ENTRY_COLUMNS = "body.id, kind, content, body.observation, stamp, held_at, written, read"
+#: Those that a journal of an earlier version lacks.
+_NEW_COLUMNS = ("written", "read")
 
 
 class Journal:
@@ -94,7 +98,14 @@ class Journal:
         # What a burst of traffic has made of the log beside the file is given back afterwards.
         self._database.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
         self._database.executescript(_SCHEMA)
+        self._add_columns()
         self._room = Room(self._database, path, max_bytes, reserve_bytes, self._holds_most)
+
+    def _add_columns(self) -> None:
+        present = {row[1] for row in self._database.execute("PRAGMA table_info(body)")}
+        for name in _NEW_COLUMNS:
+            if name not in present:
+                self._database.execute(f"ALTER TABLE body ADD {name} REAL NOT NULL DEFAULT 0")
 
     def close(self) -> None:
         with self._lock:
@@ -182,7 +193,7 @@ class Journal:
         entries: list[Entry] = []
         size = 0
         with self._lock:
-            for number, kind, content, observation, stamp, held_at in self._database.execute(
+            for number, kind, content, observation, *times in self._database.execute(
                 f"SELECT {_ENTRY_COLUMNS} FROM entry JOIN body ON body.id = entry.body"
                 " WHERE queue = ? AND entry.body > ? ORDER BY entry.body LIMIT ?",
                 (queue, after, max_entries),
@@ -190,7 +201,7 @@ class Journal:
                 size += len(content)
                 if entries and size > max_bytes:
                     break
-                entries.append(Entry(number, Kind(kind), content, observation, stamp, held_at))
+                entries.append(Entry(number, Kind(kind), content, observation, *times))
         return entries
 
     def commit(self, service: str, holder: int, sequence: int, commit: Commit) -> bool:
@@ -221,6 +232,15 @@ class Journal:
                 [
                     (service, commit.observation, key, pack(value))
                     for key, value in commit.memory.items()
+                    if value is not None
+                ],
+            )
+            database.executemany(
+                "DELETE FROM memory WHERE service = ? AND observation = ? AND key = ?",
+                [
+                    (service, commit.observation, key)
+                    for key, value in commit.memory.items()
+                    if value is None
                 ],
             )
             database.execute(
@@ -248,8 +268,12 @@ class Journal:
         if len(put.content) > MAX_CONTENT_BYTES:
             raise QueueError(f"{len(put.content)} bytes, the limit is {MAX_CONTENT_BYTES}")
         body = database.execute(
-            "INSERT INTO body (observation, kind, stamp, held_at, content) VALUES (?, ?, ?, ?, ?)",
-            (put.observation, str(put.kind), put.stamp, time.time(), put.content),
+            "INSERT INTO body (observation, kind, stamp, held_at, content, written, read)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(put.observation, str(put.kind), put.stamp, time.time(), put.content),
+                *(put.written, put.read),
+            ),
         ).lastrowid
         database.executemany(
             "INSERT INTO entry VALUES (?, ?)", [(queue, body) for queue in put.queues]

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+#: A question that asks nothing: read the configuration again. No attribute has such a name.
+RELOAD = "!reload"
+
 
 class QueueError(Exception):
     """A request that the queues refuse; the text says why."""
@@ -37,7 +40,10 @@ class Kind(enum.StrEnum):
 class Put:
     """An output: one content for one or more queues.
 
-    :param stamp: Unix time; all that was written before it is in this entry or an earlier one
+    :param stamp: Unix time; all that was written before it is in this entry or an earlier one. Of
+        triggers: since when they wait; 0: since they are here
+    :param written: Unix time at which its lines were written, 0 where that is not known
+    :param read: Unix time at which they were read, likewise
     """
 
     queues: tuple[str, ...]
@@ -45,19 +51,24 @@ class Put:
     content: bytes = b""
     observation: str = ""
     stamp: float = 0.0
+    written: float = 0.0
+    read: float = 0.0
 
     def to_plain(self) -> list[Any]:
-        return [list(self.queues), str(self.kind), self.content, self.observation, self.stamp]
+        times = self.stamp, self.written, self.read
+        return [list(self.queues), str(self.kind), self.content, self.observation, *times]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> Put:
-        queues, kind, content, observation, stamp = plain
-        return cls(tuple(queues), Kind(kind), bytes(content), str(observation), float(stamp))
+        queues, kind, content, observation, *times = plain
+        stamp, written, read = map(float, times)
+        name = str(observation)
+        return cls(tuple(queues), Kind(kind), bytes(content), name, stamp, written, read)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of a queue, not completed yet."""
+    """An entry of a queue, not completed yet; its times are those of its :class:`Put`."""
 
     id: int
     kind: Kind
@@ -65,14 +76,17 @@ class Entry:
     observation: str
     stamp: float
     held_at: float  # Unix time at which the journal got it
+    written: float = 0.0
+    read: float = 0.0
 
     def to_plain(self) -> list[Any]:
-        return [self.id, str(self.kind), self.content, self.observation, self.stamp, self.held_at]
+        times = self.stamp, self.held_at, self.written, self.read
+        return [self.id, str(self.kind), self.content, self.observation, *times]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> Entry:
-        number, kind, content, observation, stamp, held_at = plain
-        return cls(int(number), Kind(kind), bytes(content), observation, stamp, held_at)
+        number, kind, content, observation, *times = plain
+        return cls(int(number), Kind(kind), bytes(content), observation, *times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +105,8 @@ class Commit:
     :param completed: entries of its own queue that it has dealt with
     :param puts: what comes out
     :param progress: which bytes of which files came in
-    :param memory: what the service wants to find again after a death, by observation and key
+    :param memory: what the service wants to find again after a death, by observation and key;
+        None: what it need not find any more
     """
 
     observation: str = ""

@@ -6,7 +6,9 @@ booleans, integers of 64 bits, floats, text, bytes, lists, tuples and dicts.
 
 from __future__ import annotations
 
-from multiprocessing import connection, managers
+import socket
+import struct
+from multiprocessing import AuthenticationError, connection, managers
 from typing import Any
 
 import msgpack
@@ -88,6 +90,15 @@ class PlainConnection:
         """
         return unpack(self._raw.recv_bytes(MAX_MESSAGE_BYTES))
 
+    def prove(self, key: bytes) -> None:
+        """Have the other side prove the key, and prove it too; the listener's part.
+
+        :raises AuthenticationError: it has another key
+        :raises AssertionError, ValueError, EOFError, OSError: it says something else
+        """
+        connection.deliver_challenge(self._raw, key)
+        connection.answer_challenge(self._raw, key)
+
     # What the handshake of multiprocessing needs, and no more.
     def send_bytes(self, data: bytes) -> None:
         self._raw.send_bytes(data)
@@ -112,9 +123,40 @@ class PlainListener(connection.Listener):
         return PlainConnection(super().accept())
 
 
-def plain_client(address: Any, authkey: bytes | None = None) -> PlainConnection:
-    """Connect to a :class:`PlainListener`, proving the key where one is given."""
-    return PlainConnection(connection.Client(address, authkey=authkey))
+def plain_client(
+    address: Any, authkey: bytes | None = None, timeout: float | None = None
+) -> PlainConnection:
+    """Connect to a :class:`PlainListener`, proving the key where one is given.
+
+    :param address: path of a Unix socket, or (host, port)
+    :param timeout: s to connect, and for each part that is sent or received; None: no limit
+    :raises OSError: nobody is there, or does not answer in time
+    :raises AuthenticationError: the key is not the other side's
+    """
+    if not isinstance(address, tuple):
+        return PlainConnection(connection.Client(str(address), authkey=authkey))
+    joined = socket.create_connection(address, timeout)
+    try:
+        joined.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        joined.setblocking(True)
+        if timeout is not None:
+            limit = struct.pack("ll", int(timeout), int(timeout % 1 * 1e6))
+            joined.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+            joined.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    except BaseException:
+        joined.close()
+        raise
+    raw: connection.Connection[Any, Any] = connection.Connection(joined.detach())
+    try:
+        if authkey is not None:
+            connection.answer_challenge(raw, authkey)
+            connection.deliver_challenge(raw, authkey)
+    except BaseException as error:
+        raw.close()
+        if isinstance(error, AssertionError | ValueError):  # the other side speaks otherwise
+            raise AuthenticationError(str(error) or "no challenge") from error
+        raise
+    return PlainConnection(raw)
 
 
 # The documented extension point does not exist; this table is what BaseManager(serializer=…) reads.

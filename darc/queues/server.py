@@ -14,7 +14,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing import managers
+from multiprocessing import AuthenticationError, managers
 from typing import Any
 
 from darc.queues.messages import QueueError
@@ -130,6 +130,25 @@ def _shut_down(number: int) -> None:
         log.debug("connection %d was gone already: %s", number, error)
 
 
+def _peer_of(number: int) -> str:
+    """Who is at the other end, for the log."""
+    with socket.socket(fileno=os.dup(number)) as duplicate:
+        name = duplicate.getpeername()
+    return str(name[0]) if isinstance(name, tuple) else "this host"
+
+
+def _keep_alive(number: int) -> None:
+    """A peer that went without a word, as at a power cut, is noticed within half a minute."""
+    with socket.socket(fileno=os.dup(number)) as duplicate:
+        if duplicate.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        duplicate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        duplicate.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+        duplicate.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+        duplicate.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+
+
 def _limit_sending(number: int) -> None:
     """A client that never reads costs a thread for ``SEND_SECONDS``, not for ever."""
     with socket.socket(fileno=os.dup(number)) as duplicate:
@@ -146,16 +165,18 @@ class QueueServer(_Server):  # type: ignore[misc]
     """Serves one object's ``exposed`` methods, each called with the client's :class:`Session`.
 
     :param address: path of a Unix socket, or (host, port)
-    :param authkey: the secret a client proves before anything it sends is decoded
+    :param secret: gives the secret that a client proves before anything it sends is decoded; it may
+        be another one for the next client
     """
 
     # What a client may ask of the server itself: no shutdown, no look at its insides.
     public = ("create", "accept_connection", "get_methods", "dummy", "incref", "decref")
 
     def __init__(
-        self, address: Any, authkey: bytes, served: object, exposed: tuple[str, ...]
+        self, address: Any, secret: Callable[[], bytes], served: object, exposed: tuple[str, ...]
     ) -> None:
-        super().__init__({}, address, authkey, SERIALIZER)
+        super().__init__({}, address, b"", SERIALIZER)  # proven by what is below
+        self._secret = secret
         # A fixed name instead of an address in memory: it is the same after a restart.
         self.id_to_obj[OBJECT] = (served, set(exposed), None)
         self.stop_event = threading.Event()
@@ -163,6 +184,7 @@ class QueueServer(_Server):  # type: ignore[misc]
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._session = threading.local()
         self.refused = 0
+        self._counting = threading.Lock()
 
     def start(self) -> None:
         """Serve from now on, in threads of this process."""
@@ -184,7 +206,7 @@ class QueueServer(_Server):  # type: ignore[misc]
                 time.sleep(0.1)  # out of descriptors: give others time to close theirs
                 continue
             if not self._places.acquire(blocking=False):
-                self.refused += 1
+                self._count_refusal()
                 log.warning("queue connection refused: %d are open", MAX_CONNECTIONS)
                 connection.close()
                 continue
@@ -193,10 +215,39 @@ class QueueServer(_Server):  # type: ignore[misc]
                     target=self.handle_request, args=(connection,), daemon=True
                 ).start()
             except RuntimeError as error:  # the limit of threads
-                self.refused += 1
+                self._count_refusal()
                 log.error("queue connection refused: %s", error)
                 connection.close()
                 self._places.release()
+
+    def _handle_request(self, c: PlainConnection) -> None:
+        """Nothing is said to one that has not proven the key, beside the challenge."""
+        peer = _peer_of(c.fileno())
+        try:
+            c.prove(self._secret())
+        # multiprocessing's ways to say that what came is no answer
+        except (AuthenticationError, AssertionError, ValueError, EOFError, OSError) as error:
+            self._count_refusal()
+            log.warning("queue connection of %s refused, no proof of the secret: %s", peer, error)
+            return
+        try:
+            _, method, arguments, keywords = c.recv()
+            if method not in self.public:
+                raise QueueError(f"no such request: {method}")
+            answer = ("#RETURN", getattr(self, method)(c, *arguments, **keywords))
+        except (EOFError, OSError):
+            return
+        except (QueueError, ValueError, TypeError) as error:
+            log.warning("queue request of %s refused: %s", peer, error)
+            answer = ("#TRACEBACK", f"QueueError: {error}")
+        try:
+            self._send(c, answer)
+        except OSError as error:
+            log.debug("queue client went before its answer: %s", error)
+
+    def _count_refusal(self) -> None:
+        with self._counting:
+            self.refused += 1
 
     def handle_request(self, conn: PlainConnection) -> None:
         """Prove the key, then serve until the client goes."""
@@ -204,9 +255,10 @@ class QueueServer(_Server):  # type: ignore[misc]
         self._session.current = session
         try:
             _limit_sending(conn.fileno())
+            _keep_alive(conn.fileno())
             self._watcher.add(session)
             try:
-                super()._handle_request(conn)
+                self._handle_request(conn)
             finally:
                 self._watcher.remove(session)
         except SystemExit:

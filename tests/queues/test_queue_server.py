@@ -46,7 +46,7 @@ class Hub:
         self.exchange = Exchange(
             self.journal, self.changes.append, lambda *what: self.finished.append(what)
         )
-        self.server = QueueServer(str(self.address), KEY, self.exchange, EXPOSED)
+        self.server = QueueServer(str(self.address), lambda: KEY, self.exchange, EXPOSED)
         self.server.start()
 
     def stop(self) -> None:
@@ -173,7 +173,7 @@ def test_the_server_itself_cannot_be_told(hub: Hub, name: str) -> None:
         one.send((None, name, (), {}))
         kind, text = one.recv()
     assert kind == "#TRACEBACK"
-    assert "unrecognized" in text
+    assert text == f"QueueError: no such request: {name}"
     assert hub.queues().depths() == []
 
 
