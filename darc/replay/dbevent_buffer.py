@@ -1,0 +1,183 @@
+"""How dada_dbevent (PSRDADA) reads a request, and what it can copy (triggers.md, IQUV dump)."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from fractions import Fraction
+
+from darc.model.dump_request import MAX_LINE, MIN_LINE, DumpEvent
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_START = 19  # characters of YYYY-MM-DD-hh:mm:ss
+_TIME = r"(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d)"
+_GAP = r"[ .\t]+"  # between times
+_REAL = r"[ \t]+([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)"
+_COUNT = r"[ \t]+(\d+)"
+_HEADER = re.compile(rb"N_EVENTS\s+(\d{1,9})\b")
+_EVENT = re.compile(
+    _GAP.join((_TIME, r"(\d+)", _TIME, r"(\d+)")) + _REAL * 2 + _COUNT * 2 + r"\s*", re.ASCII
+)
+
+
+class Outcome(StrEnum):
+    """What became of an event."""
+
+    KEPT = "kept"
+    MERGED = "merged"  # into a later one, which was kept
+    SKIPPED = "skipped"  # it starts before the end of what was read
+    LEFT = "left the buffer"
+    REFUSED = "refused: other start"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event as it was requested, its times since the start that the request names."""
+
+    asked: DumpEvent
+    outcome: Outcome
+
+
+class CrashError(Exception):
+    """A request that dada_dbevent does not survive."""
+
+
+class RingBuffer:
+    """The raw data that can be copied: what is old is gone, and there is no going back.
+
+    :param length: s
+    """
+
+    def __init__(self, length: float) -> None:
+        self._length = length
+        self._start: datetime | None = None
+        self._read_to = 0.0  # s since the start
+        self._lock = threading.Lock()
+
+    def begin(self, start: datetime) -> None:
+        """Data of another observation come in."""
+        with self._lock:
+            self._start = start
+            self._read_to = 0.0
+
+    def take(
+        self, start: datetime, asked: Sequence[DumpEvent], now: float
+    ) -> tuple[list[Event], list[DumpEvent]]:
+        """Copy what can be copied, in order of time.
+
+        :param start: the request's
+        :param now: Unix s
+        :return: what became of each event; and the windows that were copied, each with DM, S/N,
+            width and beam of the last event in it
+        """
+        asked = sorted(asked, key=lambda event: event.start)
+        events: list[Event] = []
+        kept: list[DumpEvent] = []
+        with self._lock:
+            if start != self._start:
+                return [Event(event, Outcome.REFUSED) for event in asked], []
+            oldest = now - self._length - start.timestamp()
+            for group in _overlapping(asked):
+                # What starts before the observation is copied from its start.
+                window = replace(
+                    group[-1],
+                    start=max(group[0].start, 0.0),
+                    end=max(event.end for event in group),
+                )
+                outcome = others = self._read(window, oldest)
+                if outcome is Outcome.KEPT:
+                    kept.append(window)
+                    others = Outcome.MERGED
+                events += [Event(event, others) for event in group[:-1]]
+                events.append(Event(group[-1], outcome))
+        return events, kept
+
+    def _read(self, window: DumpEvent, oldest: float) -> Outcome:
+        if window.start < oldest:
+            return Outcome.LEFT
+        if window.start < self._read_to or window.end <= window.start:
+            return Outcome.SKIPPED
+        self._read_to = window.end
+        return Outcome.KEPT
+
+
+def _overlapping(events: Sequence[DumpEvent]) -> Iterator[list[DumpEvent]]:
+    """Events in order of time, by stretches without a gap; those that only touch are apart."""
+    group: list[DumpEvent] = []
+    for event in events:
+        if group and event.start >= max(earlier.end for earlier in group):
+            yield group
+            group = []
+        group.append(event)
+    if group:
+        yield group
+
+
+def read_request(data: bytes, errors: list[str]) -> tuple[datetime, list[DumpEvent]]:
+    """The start, and the events with their times since then.
+
+    :param errors: lines that cannot be read are told here; as events they do not count
+    :raises ValueError: the first or second line cannot be read
+    :raises CrashError: there are fewer events than were announced, or none were
+    """
+    lines = data.removesuffix(b"\n").split(b"\n")
+    header = _HEADER.match(lines[0])
+    if not header:
+        raise ValueError("line 1: not N_EVENTS and a number")
+    announced = int(header[1])
+    start: datetime | None = None
+    events: list[DumpEvent] = []
+    for number, line in enumerate(lines[1:], 2):
+        if number > 2 and len(events) == announced:
+            break  # more are ignored
+        try:
+            text = _line(line)
+            if number == 2:
+                start = read_time(text[:_START])
+            else:
+                events.append(_read_event(text, start or _EPOCH))
+        except ValueError as error:
+            errors.append(f"line {number}: {error}")
+    if announced == 0 or len(events) < announced:
+        raise CrashError(f"{announced} events were announced, {len(events)} came")
+    if start is None:
+        raise ValueError("there is no start to count from")
+    return start, events
+
+
+def read_time(text: str) -> datetime:
+    """Read YYYY-MM-DD-hh:mm:ss, UTC.
+
+    :raises ValueError: it is something else
+    """
+    return datetime.strptime(text, "%Y-%m-%d-%H:%M:%S").replace(tzinfo=UTC)
+
+
+def _line(line: bytes) -> str:
+    """What is left of a line once comments are cut."""
+    line, _, _ = line.partition(b"#")
+    if not MIN_LINE <= len(line) <= MAX_LINE:
+        raise ValueError(f"{len(line)} bytes where {MIN_LINE} to {MAX_LINE} can be read")
+    return line.decode("ascii", "backslashreplace")
+
+
+def _read_event(line: str, origin: datetime) -> DumpEvent:
+    fields = _EVENT.fullmatch(line)
+    if not fields:
+        raise ValueError(f"not an event: {line[:80]!r}")
+    first, first_digits, last, last_digits, dm, snr, width, beam = fields.groups()
+    start = _since(origin, first, first_digits)
+    end = _since(origin, last, last_digits)
+    if start >= end:
+        raise ValueError(f"it ends before it starts: {line[:80]!r}")
+    return DumpEvent(start, end, float(dm), float(snr), int(width), int(beam))
+
+
+def _since(origin: datetime, text: str, digits: str) -> float:
+    """Seconds since the origin; digits are a decimal fraction: 7 is 0.7 s, not 7 ms."""
+    seconds = round((read_time(text) - origin).total_seconds())
+    return float(seconds + Fraction(int(digits), 10 ** len(digits)))
