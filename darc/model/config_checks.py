@@ -8,6 +8,7 @@ from typing import Any
 
 from darc.model import settings
 from darc.model.config_layers import expand_hosts, value_at
+from darc.model.ivoid import ALLOWED, is_ivoid
 from darc.model.typed import Reader, Value
 
 
@@ -25,6 +26,8 @@ def check(reader: Reader, tree: Value, found: Mapping[str, Any]) -> None:
         _check_periods(reader, tree, processor.clustering, "processor", "clustering")
     if found["control"]:
         _check_addresses(reader, tree, found["control"])
+    if found["voevent_generator"]:
+        _check_ivoids(reader, tree, found["voevent_generator"])
     if found["cluster"]:
         _check_cluster(reader, tree, found["cluster"])
 
@@ -40,6 +43,14 @@ def _check_periods(
         path = (*path, "sb_filter_period_max")
         what = f"{high} is not above sb_filter_period_min"
         reader.complain(value_at(tree, *path), ".".join(path), what, f"a number above {low}")
+
+
+def _check_ivoids(reader: Reader, tree: Value, section: settings.VOEventGeneratorSettings) -> None:
+    for key, text in (("stream", section.stream), ("author_ivorn", section.author_ivorn)):
+        if not is_ivoid(text):
+            value = value_at(tree, "voevent_generator", key)
+            what = f"{text!r} is no IVOA identifier"
+            reader.complain(value, f"voevent_generator.{key}", what, ALLOWED)
 
 
 def _check_addresses(reader: Reader, tree: Value, control: settings.ControlSettings) -> None:

@@ -7,7 +7,6 @@ template "detection": names, units and UCDs are its own. What is not known is le
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from typing import Any
 import voeventparse  # type: ignore[import-untyped]
 
 from darc.model.instrument import Instrument
+from darc.model.ivoid import ALLOWED, is_ivoid
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 
@@ -30,8 +30,6 @@ ARCMIN = "MM"
 #: DM per unit of redshift, pc cm-3 (triggers.md).
 DM_PER_REDSHIFT = 1000
 
-#: IVOA Identifiers 2.0, without query and fragment.
-_IVOID = re.compile(r"(?:ivo://)?[\w.!~*'()+=-]+(?:/[\w.!~*'()+=-]+)*", re.ASCII)
 _SYSTEM = "UTC-FK5-GEO"
 _MJD_ORIGIN = datetime(1858, 11, 17, tzinfo=UTC)
 
@@ -93,8 +91,8 @@ class Sender:
 
     def __post_init__(self) -> None:
         for text in (self.stream, self.author_ivorn):
-            if not _IVOID.fullmatch(text):
-                raise ValueError(f"{text!r} is no IVOA identifier; allowed: <authority>/<path>")
+            if not is_ivoid(text):
+                raise ValueError(f"{text!r} is no IVOA identifier; allowed: {ALLOWED}")
 
 
 @dataclass(frozen=True, slots=True)

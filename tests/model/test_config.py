@@ -159,6 +159,10 @@ def test_one_value_or_a_list(text: str, cb: tuple[int, ...] | None) -> None:
         ("cluster: {master: a, workers: ['a']}", "cluster.workers: a is given twice"),
         ("cluster: {master: 'a[1-2]'}", "cluster.master: 'a[1-2]' is not one host"),
         ("cluster: {master: 'a b'}", "cluster.master: 'a b' is not a host name"),
+        (
+            "voevent_generator:\n  stream: a b",
+            "my.yaml:2: voevent_generator.stream: 'a b' is no IVOA identifier",
+        ),
         ("mail:\n  port: 1\n  port: 2", "my.yaml:3: port: given twice, first in line 2"),
         ("mail:\n  port: [1", "my.yaml:2: not valid YAML"),
         ("mail:\n  host: a\x00b", "my.yaml:2: not valid YAML"),

@@ -156,17 +156,17 @@ def test_nobody_is_named_unless_configured() -> None:
 
 
 def test_the_prefix_of_identifiers_is_there_once() -> None:
-    event = read(sender=Sender("ivo://a/b", "ivo://a", None, None))
-    assert event.get("ivorn").startswith("ivo://a/b#FRB")
-    assert event.Who.AuthorIVORN == "ivo://a"
+    event = read(sender=Sender("ivo://nl.a/b", "ivo://nl.a", None, None))
+    assert event.get("ivorn").startswith("ivo://nl.a/b#FRB")
+    assert event.Who.AuthorIVORN == "ivo://nl.a"
 
 
-@pytest.mark.parametrize("text", ["", "a b", "a#b", "a/", "<a>", "ivo://", "a\n"])
+@pytest.mark.parametrize("text", ["", "nl a", "nl.a#b", "nl.a/", "<nl.a>", "ivo://", "nl.a\n", "nl", "-nl.a"])
 def test_wrong_identifiers(text: str) -> None:
     with pytest.raises(ValueError, match="IVOA identifier"):
-        Sender(text, "a", None, None)
+        Sender(text, "nl.a", None, None)
     with pytest.raises(ValueError, match="IVOA identifier"):
-        Sender("a", text, None, None)
+        Sender("nl.a", text, None, None)
 
 
 def test_role() -> None:
@@ -287,7 +287,7 @@ def test_what_is_no_number(field: str, value: float) -> None:
 
 
 def test_a_time_that_is_none() -> None:
-    with pytest.raises(ValueError, match="isoformat"):
+    with pytest.raises(ValueError, match="is no time"):
         made(replace(TRIGGER, utc="yesterday"))
 
 
