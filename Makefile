@@ -1,5 +1,6 @@
-# make demo    a node of its own, half a minute of candidates with bursts among them, and what
-#              became of each. ARGS are for the demo: make demo ARGS='--bursts 8 --duration 60'
+# make demo    a node of its own, half a minute of candidates with bursts among them, what became of
+#              each, and what came to LOFAR and others, which are the demo's own. ARGS are for the
+#              demo: make demo ARGS='--bursts 8 --duration 60'
 # make test    lint, types and all tests. ARGS are for tox: make test ARGS='-e tests -- -k demo'
 # make faults  observations while faults strike: SEED is the first one's, RUNS is how many
 # make bench   all benchmarks, one after the other (docs/performance.md)
@@ -12,7 +13,8 @@ ARGS ?=
 SEED ?= 1
 RUNS ?= 20
 VENV := .venv
-BENCHMARKS := status_command start_stop recovery memory clustering latency throughput parse_lines
+BENCHMARKS := status_command start_stop recovery memory clustering latency throughput parse_lines \
+    trigger_latency
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -39,7 +41,7 @@ bench: $(VENV)/installed
 
 # Editable: a change of the code needs no new installation, one of what is installed does.
 $(VENV)/installed: $(VENV)/python setup.cfg pyproject.toml darc/__init__.py $(wildcard bin/*)
-	$(VENV)/bin/python -m pip install --quiet --editable .
+	$(VENV)/bin/python -m pip install --quiet --editable '.[demo]'
 	@touch $@
 
 $(VENV)/tox: $(VENV)/python

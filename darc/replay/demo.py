@@ -1,5 +1,7 @@
 """The demo: a node at work on half a minute of candidates with known bursts among them.
 
+What it sends goes to receivers of the demo's own, on this machine.
+
 python -m darc.replay.demo [--duration S] [--bursts N] [--seed N] [--home DIR] [--no-keep]
 """
 
@@ -15,23 +17,26 @@ from pathlib import Path
 
 from rich.console import Console
 
-from darc.node.files import packaged
 from darc.replay import demo_bursts
-from darc.replay.demo_bursts import Outcome
-from darc.replay.demo_dbevent import DumpRequests
+from darc.replay.comet_broker import BrokerError
+from darc.replay.demo_deliveries import deliver
 from darc.replay.demo_interrupt import Interruptible
 from darc.replay.demo_node import DemoError, TemporaryNode
-from darc.replay.demo_screen import Screen, Snapshot, burst_table
+from darc.replay.demo_receivers import Receivers
+from darc.replay.demo_report import report, say
+from darc.replay.demo_screen import Screen, Snapshot
+from darc.replay.demo_tables import Results
 from darc.replay.generator import Generated, timed_files
 from darc.replay.observation import MadeObservation, write_observation
 from darc.replay.player import Player, Written
-from darc.science.galaxy import load_galaxy_map
 
 # Between the node's start and the observation's.
 LEAD_SECONDS = 1.5
 LOOK_SECONDS = 0.25
 # What is open when the observation is stopped is done in a moment; more would be a defect.
 OVER_SECONDS = 60.0
+# So does what was sent: it is on its way already.
+ARRIVE_SECONDS = 10.0
 # Towards the Galactic north pole the Milky Way is thin: right ascension and declination, deg.
 POINTING = (192.859, 27.128)
 TASK_ID = "demo"
@@ -49,18 +54,22 @@ class Demo:
     console: Console
     duration: float
     generated: Generated
-    dumps: DumpRequests
+    receivers: Receivers
     written: list[Written] = field(default_factory=list)
     stop_player: threading.Event = field(default_factory=threading.Event)
 
     def say(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(self.console, text)
 
-    def run(self) -> Outcome:
-        """Start the node, run the observation, and tell what was found.
+    def run(self) -> Results:
+        """Start receivers and node, run the observation, and tell what came of it.
 
         :raises DemoError: something did not go as it should
+        :raises BrokerError: the VOEvent broker does not run
         """
+        self.say(f"Starting the receivers: {self.receivers} ...")
+        self.receivers.start()
+        self.node.configure(self.receivers.sections)
         began = time.monotonic()
         self.say("Starting a node: supervisord, the master and every service ...")
         self.node.start()
@@ -76,12 +85,12 @@ class Demo:
         player = threading.Thread(target=self._play, args=(observation,), daemon=True)
         player.start()
         try:
-            with Screen(self.console, self.generated.truth, self.duration) as screen:
+            with Screen(self.console, self.duration) as screen:
                 self._watch(screen, observation)
         finally:
             self.stop_player.set()
             player.join()
-        return self._outcome()
+        return self._results()
 
     def _begin(self) -> MadeObservation:
         observation = write_observation(
@@ -94,6 +103,7 @@ class Demo:
             n_sbs=demo_bursts.SEARCH.beams,
             pointing=POINTING,
         )
+        self.receivers.begin(observation.start)
         self.node.ask("start_observation", payload=observation.parset)
         return observation
 
@@ -116,6 +126,10 @@ class Demo:
                 raise DemoError(f"the observation is not over {OVER_SECONDS:.0f} s after its stop")
             screen.show(self._look("finishing", observation))
             time.sleep(LOOK_SECONDS)
+        deadline = time.monotonic() + ARRIVE_SECONDS
+        while self._results().deliveries.awaited and time.monotonic() < deadline:
+            screen.show(self._look("delivering", observation))
+            time.sleep(LOOK_SECONDS)
         screen.show(self._look("over", observation))
 
     def _look(self, phase: str, observation: MadeObservation) -> Snapshot:
@@ -126,37 +140,16 @@ class Demo:
             written=sum(group.lines for group in list(self.written)),
             counts=self.node.counts(TASK_ID),
             depths=self.node.master_attribute("queue_depths"),
-            outcome=self._outcome(),
+            results=self._results(),
         )
 
-    def _outcome(self) -> Outcome:
+    def _results(self) -> Results:
+        truths = self.generated.truth
         triggers = demo_bursts.triggers_in(self.node.log("dada_trigger"), TASK_ID)
-        return demo_bursts.match(self.generated.truth, triggers)
-
-    def report(self, outcome: Outcome) -> None:
-        """Print the table of bursts, and what it means."""
-        self.say("\nThe bursts that were put in, and the triggers that came of them:")
-        self.console.print(burst_table(self.generated.truth, outcome))
-        found, all_ = sum(map(bool, outcome.found)), len(outcome.found)
-        self.say(f"{found} of {all_} bursts found.")
-        galaxy = load_galaxy_map(packaged("conf/galaxy_ymw16.npz"))
-        self.say(
-            "DMs are in pc cm-3. This observation points to the Galactic north pole, where\n"
-            f"the Milky Way accounts for {galaxy.dm_max(0, 90):.1f} at most ({galaxy.model})."
-        )
-        alerts = demo_bursts.triggers_in(self.node.log("lofar_trigger"), TASK_ID)
-        self.say(f"Strong enough for LOFAR and a VOEvent as well (not sent here): {len(alerts)}.")
-        if outcome.echoes:
-            self.say(f"Beside these, the same bursts seen at wrong DMs: {len(outcome.echoes)}.")
-        if outcome.others:
-            self.say(f"Triggers that no burst explains: {len(outcome.others)}.")
-        if self.dumps.received:
-            self.say(
-                f"{self.dumps.received} requests for dumps came to a stand-in of dada_dbevent."
-            )
-        self.say(
-            "(thresh_iquv.interval is 0 here, so that every burst may trigger; by default\n"
-            "at most one request for a dump leaves in 60 s.)"
+        return Results(
+            truths,
+            demo_bursts.match(truths, triggers),
+            deliver(truths, list(self.written), self.receivers.arrivals(), self.receivers.channels),
         )
 
 
@@ -167,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--duration", type=float, default=30.0, metavar="S", help="default: 30")
     parser.add_argument("--bursts", type=int, default=5, metavar="N", help="default: 5")
-    parser.add_argument("--seed", type=int, default=3, metavar="N", help="of bursts and noise")
+    parser.add_argument("--seed", type=int, default=13, metavar="N", help="of bursts and noise")
     parser.add_argument("--home", type=Path, metavar="DIR", help="of the node; default: temporary")
     parser.add_argument(
         "--keep",
@@ -179,11 +172,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 only if every burst was found and nothing is left running."""
+    """Run the demo; 0 only if all bursts were found and told of, and nothing is left running."""
     parser = _parser()
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 80)
-    dumps = DumpRequests()
     try:
         generated = demo_bursts.make(options.bursts, options.duration, options.seed)
         node = TemporaryNode(
@@ -191,22 +183,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             {
                 "darc_master": {"setup_time": LEAD_SECONDS},
                 "amber_clustering": {
+                    "interval": demo_bursts.GATHER,
                     "clustering_window": demo_bursts.WINDOW,
                     "dm_bin_top": demo_bursts.DM_BIN_TOP,
                     "thresh_iquv": {"interval": 0},
+                    "thresh_lofar": {"snr_min": demo_bursts.ALERT_SNR},
                 },
-                "dada_trigger": {"port_i": dumps.port, "port_iquv": dumps.port},
                 "status_website": {"interval": 1.0},
             },
         )
     except (ValueError, DemoError, OSError) as error:
         parser.error(str(error))
-    demo = Demo(node, console, options.duration, generated, dumps)
+    demo = Demo(node, console, options.duration, generated, Receivers())
     demo.say(
-        f"DARC demo: a node of its own reads {options.duration:g} s of made telescope output with"
-        f" {options.bursts} bursts\nin it, as it is written, and has to find each of them. Only"
-        f" {node.home} is\nused, no other system is talked to, and Ctrl-C stops it at any"
-        " moment.\n"
+        f"DARC demo: a node of its own reads {options.duration:g} s of made telescope output,"
+        " as it is\n"
+        f"written, has to find the {options.bursts} bursts in it, and to tell others of them."
+        " Those are\nreceivers of the demo's own, on this machine. Ctrl-C stops everything at any"
+        "\nmoment.\n"
     )
     return _run(demo, options.keep)
 
@@ -215,23 +209,23 @@ def _run(demo: Demo, keep: bool) -> int:
     status = 1
     try:
         with Interruptible():
-            outcome = demo.run()
-            demo.report(outcome)
-            status = 0 if outcome.complete else 1
+            results = demo.run()
+            report(demo.console, results)
+            status = 0 if results.complete else 1
     except KeyboardInterrupt:
         status = INTERRUPTED
-    except (DemoError, OSError) as error:
+    except (DemoError, BrokerError, OSError) as error:
         print(f"The demo failed: {error}", file=sys.stderr)
     finally:
         left = demo.node.stop()
-        demo.dumps.close()
+        demo.receivers.close()
     if status == INTERRUPTED:
         demo.say("\nInterrupted.")
     if left:
         demo.say(f"LEFT RUNNING: processes {', '.join(str(process.pid) for process in left)}")
         status = status or 1
     else:
-        demo.say("The node is stopped, and none of its processes is left.")
+        demo.say("The node and the receivers are stopped, and none of their processes is left.")
     _say_where(demo, keep and not (status == INTERRUPTED and not demo.node.log_dir.exists()))
     return status
 

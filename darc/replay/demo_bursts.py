@@ -6,25 +6,37 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from darc.replay.bursts import Search, random_bursts
+import numpy as np
+
+from darc.replay.bursts import Burst, Search
 from darc.replay.generator import Generated, Truth, make_observation_candidates
 from darc.science.clustering import fixed_dm_edges
 
 #: As ARTS searches: synthesised beams, in which a burst comes again every twelfth.
 SEARCH = Search(beams=71, beam_period=12)
 INSTANCES = 3
-#: pc cm-3; far beyond the Milky Way's in the demo's direction.
-DM_RANGE = (100.0, 2200.0)
-SNR_RANGE = (25.0, 50.0)
-WIDTHS = (5, 10, 50)  # samples
 INTERFERENCE = 40.0  # lines per second
-#: The bounds of the boxes of amber_clustering: its defaults.
-WINDOW = 1.0  # s
-DM_BIN_TOP = 10_000.0  # pc cm-3
+#: amber_clustering looks at one of AMBER's batches at a time.
+WINDOW = SEARCH.batch_length_s
+DM_BIN_TOP = 10_000.0  # pc cm-3, its default
+#: It closes a window so long after the first line of it (s), its default.
+GATHER = 1.0
+#: From this S/N on, bursts go to LOFAR and into VOEvents: its default.
+ALERT_SNR = 20.0
+#: So every third burst is too weak for that, but for nothing else.
+STRONG, WEAK = (25.0, 45.0), (16.0, 18.0)
+#: pc cm-3; far beyond the Milky Way's in the demo's direction.
+DM_RANGE = (100.0, 2000.0)
+#: Widths in samples. The trial DMs of the last instance are too coarse for narrow bursts; broad
+#: ones at low DMs leave so many candidates that they count as interference (thresh_lofar).
+NARROW, BROAD = (5, 10), 50
 # A burst's triggers are this near to how AMBER saw it best.
 DM_TOLERANCE = 5.0  # pc cm-3
 # At wrong DMs it is seen so many windows earlier or later at most, and no stronger.
 ECHO_WINDOWS = 1
+# Dumps of raw data (6.14 s) must not overlap: of one that begins before the end of the last,
+# dada_dbevent keeps nothing. In batches: the first burst's, and at least so many to the next.
+FIRST, SPACING = 2, 6
 
 
 def make(bursts: int, duration: float, seed: int) -> Generated:
@@ -33,20 +45,19 @@ def make(bursts: int, duration: float, seed: int) -> Generated:
     :param duration: s
     :raises ValueError: no room for so many
     """
-    chosen = random_bursts(
-        bursts,
-        duration,
-        DM_RANGE,
-        seed,
-        separation=2 * WINDOW,
-        margin=1.5,
-        widths=WIDTHS,
-        snr_range=SNR_RANGE,
-        beams=SEARCH.beams,
-        dm_edges=fixed_dm_edges(DM_BIN_TOP).tolist(),
-        dm_margin=DM_TOLERANCE,
-        window=WINDOW,
-    )
+    rng = np.random.default_rng(seed)
+    chosen = [
+        Burst(
+            time_s=round(time, 4),
+            dm=dm,
+            width_samples=BROAD if dm >= SEARCH.grids[-1].start else int(rng.choice(NARROW)),
+            snr=round(rng.uniform(*(WEAK if number % 3 == 1 else STRONG)), 2),
+            beam=int(rng.integers(SEARCH.beams)),
+        )
+        for number, (time, dm) in enumerate(
+            zip(_times(rng, bursts, duration), _dms(rng, bursts), strict=True)
+        )
+    ]
     return make_observation_candidates(
         chosen,
         duration=duration,
@@ -55,6 +66,40 @@ def make(bursts: int, duration: float, seed: int) -> Generated:
         instances=INSTANCES,
         search=SEARCH,
     )
+
+
+def is_strong(truth: Truth) -> bool:
+    """Whether LOFAR and the world are to be told of a burst."""
+    return truth.snr >= ALERT_SNR
+
+
+def _times(rng: np.random.Generator, n: int, duration: float) -> list[float]:
+    """Away from the ends of batches; the last one's window closes before the observation does."""
+    last = int((duration - GATHER) / WINDOW - 0.25) - 1
+    room = last - FIRST - SPACING * (n - 1)
+    if room < 0:
+        raise ValueError(f"no room for {n} bursts in {duration:g} s")
+    batches = FIRST + np.sort(rng.integers(0, room + 1, n)) + SPACING * np.arange(n)
+    times: list[float] = ((batches + np.linspace(0.2, 0.8, n)) * WINDOW).tolist()
+    return times
+
+
+def _dms(rng: np.random.Generator, n: int) -> list[float]:
+    """Away from the edges of DM bins and AMBER instances, and from each other.
+
+    By their DMs bursts are told apart.
+    """
+    edges = fixed_dm_edges(DM_BIN_TOP).tolist()
+    taken: list[float] = [*edges, *(grid.start for grid in SEARCH.grids)]
+    drawn: list[float] = []
+    for _ in range(1000 * n):
+        dm = round(rng.uniform(*DM_RANGE), 1)
+        if len(drawn) < n and all(abs(dm - other) > 2 * DM_TOLERANCE for other in taken):
+            drawn.append(dm)
+            taken.append(dm)
+    if len(drawn) < n:
+        raise ValueError(f"no room for {n} bursts between DM {DM_RANGE[0]:g} and {DM_RANGE[1]:g}")
+    return drawn
 
 
 @dataclass(frozen=True, slots=True)

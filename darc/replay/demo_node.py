@@ -81,14 +81,19 @@ class TemporaryNode:
                 "broker_port": broker,
             },
         }
-        for name, section in (sections or {}).items():
-            config.setdefault(name, {}).update(section)
-        (self.home / "config.yaml").write_text(yaml.safe_dump(config))
+        self._config = config
+        self.configure(sections or {})
         self.environment = {
             **{name: value for name, value in os.environ.items() if name != "DARC_CONFIG"},
             "DARC_HOME": str(self.home),
             "DARC_HOSTNAME": HOSTNAME,
         }
+
+    def configure(self, sections: Mapping[str, Mapping[str, Any]]) -> None:
+        """Lay sections over the configuration; for services that start later."""
+        for name, section in sections.items():
+            self._config.setdefault(name, {}).update(section)
+        (self.home / "config.yaml").write_text(yaml.safe_dump(self._config))
 
     # -- scripts and commands ----------------------------------------------------------------------
 

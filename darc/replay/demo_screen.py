@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -14,8 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from darc.replay.demo_bursts import Found, Outcome
-from darc.replay.generator import Truth
+from darc.replay.demo_tables import Results, live_table
 
 PLAIN_SECONDS = 2.0  # between two lines
 COLOURS = {"running": "green", "starting": "yellow", "stopping": "yellow"}
@@ -37,7 +35,7 @@ class Snapshot:
     written: int
     counts: Mapping[str, Mapping[str, int]]
     depths: Mapping[str, int]
-    outcome: Outcome
+    results: Results
 
     def count(self, service: str, what: str) -> int:
         return self.counts.get(service, {}).get(what, 0)
@@ -45,27 +43,25 @@ class Snapshot:
     @property
     def flow(self) -> tuple[tuple[str, int], ...]:
         return (
-            ("lines written", self.written),
+            ("lines", self.written),
             ("read", self.count("amber_listener", "candidates")),
             ("strong", self.count("amber_clustering", "clustered")),
             ("clusters", self.count("amber_clustering", "clusters")),
-            ("triggers", self.outcome.triggers),
+            ("triggers", self.results.outcome.triggers),
         )
 
 
 class Screen:
     """Shows an observation while it runs.
 
-    :param truths: the bursts that are put in
     :param duration: of the observation, s
     """
 
-    def __init__(self, console: Console, truths: Sequence[Truth], duration: float) -> None:
+    def __init__(self, console: Console, duration: float) -> None:
         self._console = console
-        self._truths = truths
         self._duration = duration
         self._next_line = 0.0
-        self._announced: set[int] = set()
+        self._announced: set[tuple[int, str]] = set()
         self._live = (
             Live(console=console, auto_refresh=False, transient=True)
             if console.is_terminal
@@ -87,7 +83,7 @@ class Screen:
         if self._live:
             self._live.stop()
         if self._last:
-            self._print("In all: " + ", ".join(f"{n} {what}" for what, n in self._last.flow) + ".")
+            self._print("In all: " + ", ".join(f"{what} {n}" for what, n in self._last.flow) + ".")
 
     def show(self, now: Snapshot) -> None:
         """Bring the display up to date."""
@@ -100,21 +96,37 @@ class Screen:
     # -- plain lines -------------------------------------------------------------------------------
 
     def _plain(self, now: Snapshot) -> None:
-        for number, (truth, found) in enumerate(_pairs(self._truths, now.outcome), 1):
-            if found and number not in self._announced:
-                self._announced.add(number)
-                self._print(
-                    f"{now.elapsed:6.1f} s  found burst {number} of {truth.time:.2f} s:"
-                    f" DM {found.dm:.1f}, S/N {found.snr:.1f}"
-                )
+        for line in self._news(now.results):
+            self._print(f"{now.elapsed:6.1f} s  {line}")
         if now.elapsed >= self._next_line:
             self._next_line = now.elapsed + PLAIN_SECONDS
             running = list(now.states.values()).count("running")
-            flow = ", ".join(f"{n} {what}" for what, n in now.flow if what != "strong")
+            flow = ", ".join(f"{what} {n}" for what, n in now.flow if what != "strong")
             queued = sum(now.depths.values())
             self._print(
-                f"{now.elapsed:6.1f} s  {running}/{len(now.states)} up, {flow}, {queued} queued"
+                f"{now.elapsed:6.1f} s  {running}/{len(now.states)} up; {flow}, queued {queued}"
             )
+
+    def _news(self, results: Results) -> Iterator[str]:
+        """A line for each burst of which there is something new."""
+        outcome, deliveries = results.outcome, results.deliveries
+        for number, truth in enumerate(results.truths, 1):
+            found = outcome.found[number - 1]
+            if found and self._is_new(number, "found"):
+                at = truth.burst.time_s
+                yield f"burst {number} at {at:.2f} s found: DM {found.dm:.1f}, S/N {found.snr:.1f}"
+            news = [
+                f"{channel} {one.arrivals[0].what}"
+                for channel, one in deliveries.by_burst[number - 1].items()
+                if one.arrivals and self._is_new(number, channel)
+            ]
+            if news:
+                yield f"burst {number}: {', '.join(news)}"
+
+    def _is_new(self, number: int, what: str) -> bool:
+        new = (number, what) not in self._announced
+        self._announced.add((number, what))
+        return new
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -135,57 +147,14 @@ class Screen:
         rows.add_column(style="dim")
         rows.add_column()
         rows.add_row("services", _services(now.states))
-        rows.add_row("lines", Text(" > ").join(_number(n, what) for what, n in now.flow[:3]))
+        rows.add_row("AMBER", Text(" > ").join(_number(n, what) for what, n in now.flow[:3]))
         rows.add_row("results", Text(" > ").join(_number(n, what) for what, n in now.flow[3:]))
         queued = [_number(n, queue) for queue, n in now.depths.items()]
         rows.add_row("queues", Text(", ").join(queued) if queued else Text("all empty", "dim"))
 
-        bursts = burst_table(self._truths, now.outcome, now.elapsed)
+        bursts = live_table(now.results, now.elapsed)
         title = "DARC demo: a node at work"
         return Panel(Group(progress, "", rows, bursts), title=title, border_style="blue")
-
-
-def burst_table(truths: Sequence[Truth], outcome: Outcome, elapsed: float | None = None) -> Table:
-    """The bursts that were put in, and whether each was found.
-
-    :param elapsed: s since the observation's start; None: it is over
-    """
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("#", "time/s", "DM", "S/N", "ms wide", "beam"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("found", min_width=5, no_wrap=True)
-    for name in ("DM", "S/N"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("trigger", no_wrap=True, style="dim")
-    for number, (truth, found) in enumerate(_pairs(truths, outcome), 1):
-        burst = truth.burst
-        result = (f"{found.dm:.1f}", f"{found.snr:.1f}", found.identity) if found else ()
-        table.add_row(
-            str(number),
-            f"{burst.time_s:.2f}",
-            f"{burst.dm:.1f}",
-            f"{burst.snr:.1f}",
-            f"{burst.width_samples * 0.08192:.2f}",
-            str(burst.beam),
-            _state(truth, found, elapsed),
-            *result,
-        )
-    return table
-
-
-def _pairs(truths: Sequence[Truth], outcome: Outcome) -> list[tuple[Truth, Found | None]]:
-    found = outcome.found or (None,) * len(truths)
-    return list(zip(truths, found, strict=True))
-
-
-def _state(truth: Truth, found: Found | None, elapsed: float | None) -> Text:
-    if found:
-        return Text("yes", "bold green")
-    if elapsed is None:
-        return Text("NO", "bold red")
-    if elapsed < truth.burst.time_s:
-        return Text("later", "dim")
-    return Text("...", "yellow")
 
 
 def _services(states: Mapping[str, str]) -> Text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,12 +31,14 @@ class Received:
     :param message: its lines end in LF, as those of mail that was delivered do
     :param sender: of the envelope, as are the recipients
     :param content: the message's bytes as sent, with CR LF
+    :param time: when it was taken, Unix s
     """
 
     message: EmailMessage
     sender: str
     recipients: tuple[str, ...]
     content: bytes
+    time: float
 
 
 class Mailbox(Receiver[Received]):
@@ -114,7 +117,7 @@ class Mailbox(Receiver[Received]):
         stored = content.replace(b"\r\n", b"\n")
         message = BytesParser(policy=policy.default).parsebytes(stored)
         sender, recipients = envelope.mail_from or "", tuple(envelope.rcpt_tos)
-        self._add(Received(message, sender, recipients, content))
+        self._add(Received(message, sender, recipients, content, time.time()))
         return "250 2.0.0 taken"
 
 
