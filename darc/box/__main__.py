@@ -1,0 +1,7 @@
+"""``python -m darc.box``"""
+
+import sys
+
+from darc.box.main import main
+
+sys.exit(main())
