@@ -30,8 +30,8 @@ def make_node(test_run: str) -> Iterator[Callable[..., Node]]:
     """Make nodes that are gone when the test ends: ``make_node(section={key: value})``."""
     with ExitStack() as nodes:
 
-        def make(**config: Any) -> Node:
-            return nodes.enter_context(node(test_run, **config))
+        def make(hostname: str = "testnode", **config: Any) -> Node:
+            return nodes.enter_context(node(test_run, hostname, **config))
 
         yield make
 

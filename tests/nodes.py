@@ -48,10 +48,10 @@ def wait_for(condition: Callable[[], Any], timeout: float = 10.0, what: str = ""
 class Node:
     """A node in a home of its own. It is stopped, and its home removed, by the fixture."""
 
-    def __init__(self, run: str, **config: dict[str, Any]) -> None:
+    def __init__(self, run: str, hostname: str = "testnode", **config: dict[str, Any]) -> None:
         # Sockets' paths have to be short.
         self.home = Path(tempfile.mkdtemp(prefix="darc-", dir="/tmp"))
-        self.hostname = "testnode"
+        self.hostname = hostname
         self.port = free_port()
         self.run_dir = self.home / "run" / self.hostname
         self.environment = {
@@ -65,6 +65,14 @@ class Node:
         self.config: dict[str, Any] = {
             "darc_master": {"port": self.port, "setup_time": 0.2},
             "status_website": {"interval": 0.5, "timeout": 2.0},
+            # Nobody is there: what leaves by mistake reaches nobody.
+            "dada_trigger": {
+                "port_i": free_port(),
+                "port_iquv": free_port(),
+                "buffer_length": 2.0,
+            },
+            "lofar_trigger": {"server_port": free_port(), "lofar_port": free_port()},
+            "voevent_generator": {"server_port": free_port(), "broker_port": free_port()},
         }
         self.configure(**config)
 
@@ -154,9 +162,9 @@ class Node:
 
 
 @contextmanager
-def node(run: str, **config: dict[str, Any]) -> Iterator[Node]:
+def node(run: str, hostname: str = "testnode", **config: dict[str, Any]) -> Iterator[Node]:
     """A node that is not started yet, and gone afterwards."""
-    made = Node(run, **config)
+    made = Node(run, hostname, **config)
     try:
         yield made
     finally:

@@ -86,6 +86,7 @@ class DadaTriggerSettings:
     port_iquv: Port
     min_window_size: Window
     delay_end: Annotated[float, Range(0, 3600)]  # s
+    buffer_length: Window  # s of raw data that dada_dbevent holds
     polcal_dump_size: Window
     polcal_interval: Seconds
     polcal_max_dumps: Annotated[int, Range(0, 10_000)]
@@ -99,6 +100,7 @@ class LofarTriggerSettings:
     test: bool
     send_events: bool
     interval: Interval
+    age_limit: Seconds  # of a trigger that is still worth sending
     server_port: Port
     lofar_host: Text
     lofar_port: Port
@@ -116,9 +118,12 @@ class VOEventGeneratorSettings:
     test: bool
     send_events: bool
     interval: Interval
+    age_limit: Annotated[float, Range(0.01, 1e9)]  # s, of a trigger that is still worth sending
     server_port: Port
     broker_host: Text
     broker_port: Port
+    broker_timeout: Annotated[float, Range(0.1, 600)]  # s for the broker to answer
+    give_up_after: Annotated[float, Range(0, 1e9)]  # s
     stream: Text  # <authority>/<path>, of the events' identifiers
     author_ivorn: Text
     contact_name: Text | None

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 from darc.model import typed
+from darc.model.typed import OneOf, Range
+
+# What is beyond these is no measurement but a fault on the way here.
+_DM = Annotated[float, Range(0, 100_000)]
+_SNR = Annotated[float, Range(0, 100_000)]
+_Width = Annotated[float, Range(0, 1e7)]
+_Number = Annotated[int, Range(0, 2**53)]
+_Positive = Annotated[float, Range(0, 1e12)]
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """When a trigger passed each stage, Unix s; None where that is not known.
+
+    The first three are those of the first line of its time window.
+    """
+
+    written: float | None = None  # by the file system's clock
+    read: float | None = None
+    queued: float | None = None
+    closed: float | None = None  # the gather window of amber_clustering
+    clustered: float | None = None
+    decided: float | None = None
+    waited: float = 0.0  # in gather windows, as configured (s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,44 +45,65 @@ class Trigger:
     dm_bin: int
     name: str  # 'pulsar' or 'frb' for a known source, else 'candidate'
     src_name: str | None  # of the known source
-    dm: float  # pc cm-3; the source's, if known
-    dm_err: float  # pc cm-3; 0 for a known source
-    dm_cluster: float  # pc cm-3, as found
-    width: float  # ms
-    downsampling: int  # width in samples
-    snr: float
-    flux: float | None  # peak flux density, Jy
-    ra: float | None  # deg, ICRS
-    dec: float | None  # deg, ICRS
-    cb: int | None  # compound beam
-    sb: int  # TAB or SB
-    ymw16: float | None  # the Milky Way's maximum DM in this direction, pc cm-3
+    dm: _DM  # pc cm-3; the source's, if known
+    dm_err: _DM  # pc cm-3; 0 for a known source
+    dm_cluster: _DM  # pc cm-3, as found
+    width: _Width  # ms
+    downsampling: _Number  # width in samples
+    snr: _SNR
+    flux: _Positive | None  # peak flux density, Jy
+    ra: Annotated[float, Range(0, 360)] | None  # deg, ICRS
+    dec: Annotated[float, Range(-90, 90)] | None  # deg, ICRS
+    cb: _Number | None  # compound beam
+    sb: _Number  # TAB or SB
+    ymw16: _DM | None  # the Milky Way's maximum DM in this direction, pc cm-3
     galactic_model: str | None  # the model it comes from
-    semiMaj: float  # noqa: N815 - arcmin
-    semiMin: float  # noqa: N815 - arcmin
+    semiMaj: _Positive  # noqa: N815 - arcmin
+    semiMin: _Positive  # noqa: N815 - arcmin
     datetimesource: str
     utc: str  # arrival at the band's centre, ISO
     tarr: float  # AMBER's time: s since the start, top of the band
-    count: int  # raw candidates in the cluster
+    count: _Number  # raw candidates in the cluster
     importance: float
-    dt: float  # sampling time, s
-    delta_nu_MHz: float  # noqa: N815 - width of a channel
-    nu_GHz: float  # noqa: N815 - centre of the band
+    dt: _Positive  # sampling time, s
+    delta_nu_MHz: _Positive  # noqa: N815 - width of a channel
+    nu_GHz: _Positive  # noqa: N815 - centre of the band
     test: bool | None = None  # overrides the configured value where given
+    stokes: Annotated[str, OneOf("IQUV", "I")] = "IQUV"  # which raw data to dump
+    nchan: _Number | None = None  # None: as the instrument usually has; likewise
+    gain: _Positive | None = None  # of the array, K/Jy
+    stages: Stages = field(default_factory=Stages)
+
+    def __post_init__(self) -> None:
+        try:
+            datetime.fromisoformat(self.utc)
+        except ValueError as error:
+            raise ValueError(f"trigger: utc: {self.utc!r} is no time; allowed: ISO 8601") from error
 
     @property
     def identity(self) -> str:
         """The same however lines happened to be batched."""
         return f"{self.observation}/{self.window}/{self.dm_bin}"
 
+    @property
+    def arrival(self) -> float:
+        """Arrival at the band's centre, Unix s, good to 1 µs."""
+        utc = datetime.fromisoformat(self.utc)
+        return (utc if utc.tzinfo else utc.replace(tzinfo=UTC)).timestamp()
+
     def to_plain(self) -> dict[str, Any]:
         plain: dict[str, Any] = typed.to_plain(self)
         return plain
 
     @classmethod
-    def from_plain(cls, data: dict[str, Any]) -> Trigger:
+    def from_plain(cls, data: object) -> Trigger:
         """The way back from `to_plain`.
 
-        :raises ValueError: a type is wrong, a key missing or unknown
+        :raises ValueError: a type is wrong, a value absurd, a key missing or unknown
         """
-        return typed.from_plain(cls, data, "trigger")
+        if not isinstance(data, dict):
+            raise ValueError(f"trigger: {typed.shown(data)} is not a mapping")
+        try:
+            return typed.from_plain(cls, data, "trigger")
+        except RecursionError as error:
+            raise ValueError("trigger: nested too deep") from error

@@ -214,7 +214,8 @@ class Journal:
         :raises FullError: there is no room; nothing was done
         """
         with self._transaction() as database:
-            if self._room.full and not commit.completed:
+            # What is only remembered is little, and what is there could not be completed without.
+            if self._room.full and commit.puts and not commit.completed:
                 raise FullError("the journal is full")
             held, done = self._holder(database, service)
             if held != holder:

@@ -18,6 +18,8 @@ MAX_MESSAGE_BYTES = 16 * 2**20
 #: Tuples within tuples. Each level takes some 40 KB of the C stack: 200 of them end the process.
 MAX_TUPLE_DEPTH = 32
 _TUPLE = 1
+#: Connections that wait to be taken; the system may allow less.
+BACKLOG = 1024
 
 
 def pack(value: object) -> bytes:
@@ -118,6 +120,11 @@ class PlainConnection:
 
 class PlainListener(connection.Listener):
     """A listener whose connections carry plain values."""
+
+    def __init__(self, address: Any, family: str | None = None, backlog: int = 1) -> None:
+        # What finds no room in a queue of 16, as the manager's server wants, comes a second late:
+        # the workers of a cluster that come back at once.
+        super().__init__(address, family, max(backlog, BACKLOG))
 
     def accept(self) -> PlainConnection:  # type: ignore[override]
         return PlainConnection(super().accept())

@@ -170,7 +170,7 @@ class QueueServer(_Server):  # type: ignore[misc]
     """
 
     # What a client may ask of the server itself: no shutdown, no look at its insides.
-    public = ("create", "accept_connection", "get_methods", "dummy", "incref", "decref")
+    public = ("create", "accept_connection", "dummy", "incref", "decref")
 
     def __init__(
         self, address: Any, secret: Callable[[], bytes], served: object, exposed: tuple[str, ...]
@@ -237,7 +237,8 @@ class QueueServer(_Server):  # type: ignore[misc]
             answer = ("#RETURN", getattr(self, method)(c, *arguments, **keywords))
         except (EOFError, OSError):
             return
-        except (QueueError, ValueError, TypeError) as error:
+        # Whatever is wrong with it, it is one client's.
+        except Exception as error:
             log.warning("queue request of %s refused: %s", peer, error)
             answer = ("#TRACEBACK", f"QueueError: {error}")
         try:

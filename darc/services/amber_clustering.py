@@ -6,23 +6,26 @@ Windows, clusters and decisions follow from the entries alone: see :mod:`darc.se
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from darc.model.candidate import candidates_from_bytes
+from darc.model.config import Role
 from darc.model.observation import Observation
 from darc.model.settings import AmberClusteringSettings
 from darc.model.sources import SourceList, parse_source_list
-from darc.model.trigger import Trigger
+from darc.model.trigger import Stages, Trigger
 from darc.node.files import packaged
 from darc.queues.messages import Commit, Entry, Kind, Put
 from darc.queues.plain import pack
 from darc.science.galaxy import load_galaxy_map
 from darc.services.base import ENDED, Consumer
 from darc.services.decisions import Decider, Decision, Field
-from darc.services.gathering import Closed, Gathering
+from darc.services.forwarding import Forwarder
+from darc.services.gathering import Closed, Gathering, Times
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +51,40 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
 
     name = "amber_clustering"
     settings_type = AmberClusteringSettings
-    attributes: ClassVar[tuple[str, ...]] = ("counts", "bad_entries")
+    attributes: ClassVar[tuple[str, ...]] = ("counts", "bad_entries", "forwarding")
 
     def prepare(self) -> None:
         self.counts: dict[str, dict[str, int]] = {}  # by observation, the last ones
         self.bad_entries = 0
         self._work: dict[str, Work] = {}
+        self._forwarders: tuple[Forwarder, ...] = ()
+
+    @property
+    def forwarding(self) -> dict[str, str]:
+        """On a worker: how handing in triggers at the master node goes."""
+        return {forwarder.service: str(forwarder) for forwarder in self._forwarders}
+
+    def recover(self, memory: dict[str, Any]) -> None:
+        if self.config.role is Role.WORKER:
+            config, run_dir = self.config, Path(self.config.master.run_dir)
+            self._forwarders = tuple(
+                Forwarder(
+                    run_dir,
+                    service,
+                    (config.master_host, settings.server_port),
+                    config.hostname,
+                    settings.age_limit,
+                )
+                for service, settings in (
+                    ("lofar_trigger", config.lofar_trigger),
+                    ("voevent_generator", config.voevent_generator),
+                )
+            )
+
+    def idle(self) -> None:
+        for forwarder in self._forwarders:
+            if forwarder.failure:
+                raise forwarder.failure
 
     # -- observations --------------------------------------------------------------------------
 
@@ -139,7 +170,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             log.error("entry %d dropped: %s", entry.id, error)
             self.commit(Commit(entry.observation, completed=(entry.id,)))
             return
-        closed = work.gathering.add(entry.id, entry.stamp, candidates)
+        times = Times(entry.written, entry.read, entry.held_at)
+        closed = work.gathering.add(entry.id, entry.stamp, candidates, times)
         self._settle(entry.observation, work, closed, ())
 
     def end(self, entry: Entry, observation: Observation) -> None:
@@ -163,7 +195,9 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         memory: dict[str, Any] = {}
         outputs: list[Put] = []
         for window in closed:
+            closed_at = time.time()
             decision = work.decider.decide(window.candidates, window.window)
+            decision = _timed(decision, window, closed_at, work.settings.interval)
             outputs += self._outputs(task_id, work, window, decision)
             passed_on = work.passed_on.get(window.window, {})
             memory[f"window {window.window}"] = {"through": window.through, "passed on": passed_on}
@@ -193,7 +227,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         elif iquv:
             counts["IQUV triggers held back"] += len(iquv)
         lofar = self._new_ones(work, "lofar", (decision.lofar,) if decision.lofar else ())
-        here = tuple(name for name in LOFAR_READERS if name in self.config.services())
+        here = self._lofar_readers()
         if lofar and here:
             outputs.append(_put(here, task_id, lofar))
         elif lofar:
@@ -202,6 +236,12 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         if lofar:
             self._note(work, "lofar", lofar)
         return outputs
+
+    def _lofar_readers(self) -> tuple[str, ...]:
+        """Those that take triggers from this node: here, or on the master node."""
+        if self.config.role is Role.WORKER:
+            return LOFAR_READERS
+        return tuple(name for name in LOFAR_READERS if name in self.config.services())
 
     def _new_ones(self, work: Work, kind: str, triggers: tuple[Trigger, ...]) -> list[Trigger]:
         """Those that have not left before: late lines may bring a window up again."""
@@ -227,11 +267,11 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
 
     def _dump_allowed(self, work: Work, window: int) -> bool:
         """At most one request per interval of data time, whatever delayed its lines."""
-        time = window * work.settings.clustering_window
+        data_time = window * work.settings.clustering_window
         interval = work.settings.thresh_iquv.interval
-        if work.last_dump is not None and abs(time - work.last_dump) < interval:
+        if work.last_dump is not None and abs(data_time - work.last_dump) < interval:
             return False
-        work.last_dump = time
+        work.last_dump = data_time
         return True
 
     def _account(self, task_id: str, work: Work) -> None:
@@ -239,6 +279,27 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         self.counts[task_id] = dict(work.counts)
         while len(self.counts) > KEPT_COUNTS:
             del self.counts[next(iter(self.counts))]
+
+
+def _timed(decision: Decision, window: Closed, closed_at: float, interval: float) -> Decision:
+    """With the times of the stages in each trigger."""
+    first = window.first
+    # The end of an observation closes windows early.
+    waited = min(interval, max(0.0, closed_at - first.queued)) if first.queued else 0.0
+    stages = Stages(
+        written=first.written or None,
+        read=first.read or None,
+        queued=first.queued or None,
+        closed=closed_at,
+        clustered=decision.clustered_at,
+        decided=time.time(),
+        waited=waited,
+    )
+    return replace(
+        decision,
+        iquv=tuple(replace(trigger, stages=stages) for trigger in decision.iquv),
+        lofar=replace(decision.lofar, stages=stages) if decision.lofar else None,
+    )
 
 
 def _put(queues: tuple[str, ...], task_id: str, triggers: list[Trigger]) -> Put:

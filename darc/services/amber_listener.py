@@ -232,7 +232,9 @@ class AMBERListener(Service[AmberListenerSettings]):
         content = records_to_bytes(np.concatenate(candidates)) if candidates else b""
         puts = []
         if content:
-            puts.append(Put(readers, Kind.CANDIDATES, content, task_id, stamp))
+            written = min(chunk.written for chunk in chunks)
+            times = stamp, written, time.time()
+            puts.append(Put(readers, Kind.CANDIDATES, content, task_id, *times))
         elif stamp and not end:  # a stamp alone concerns those only who close windows
             puts.append(Put(readers[:1], Kind.CANDIDATES, b"", task_id, stamp))
         if end:

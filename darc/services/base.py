@@ -20,7 +20,7 @@ from darc.node.configuration import load_config, load_node_config
 from darc.node.fault_points import fault_point
 from darc.node.log import NonBlockingHandler, about, set_up_logging
 from darc.node.process_end import end_on_sigterm, end_with_supervisord
-from darc.queues.messages import Commit, Entry, FencedError, Kind, Order, OrderState
+from darc.queues.messages import RELOAD, Commit, Entry, FencedError, Kind, Order, OrderState
 from darc.services.link import Ear, Link
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ S = TypeVar("S")
 #: In a service's memory of an observation: it is done, even if the master was not told before
 #: the process died.
 ENDED = "ended"
-#: Likewise: the settings at its start.
+#: In a service's memory of an observation: the settings at its start.
 SETTINGS = "settings"
 LOOP_SECONDS = 0.5  # twice the rate that makes a service count as alive
 
@@ -71,6 +71,7 @@ class Service(Generic[S]):
         self._run_of: dict[str, str] = {}
         self._cursor = 0
         self._perhaps_orders = False
+        self._reload_due = False
         self._log_handler: NonBlockingHandler | None = None
         self._link = Link(Path(config.master.run_dir), self.name, self.class_name())
         self.prepare()
@@ -98,6 +99,19 @@ class Service(Generic[S]):
 
     def idle(self) -> None:
         """Called at least twice a second, after the entries that came."""
+
+    def patience(self) -> float:
+        """How long the next wait for entries may last at most (s), before :meth:`idle`."""
+        return LOOP_SECONDS
+
+    def reloaded(self) -> None:
+        """The configuration was read again, outside any observation."""
+
+    def recover(self, memory: dict[str, Any]) -> None:
+        """Called once the service is attached.
+
+        :param memory: what earlier commits remembered that belongs to no observation
+        """
 
     # -- for subclasses ------------------------------------------------------------------------
 
@@ -177,7 +191,9 @@ class Service(Generic[S]):
     def run(self) -> None:
         """Work until the process is ended."""
         self._link.attach()
-        self._recall_switches()
+        memory = dict(self._link.recall(""))
+        self._recall_switches(memory)
+        self.recover(memory)
         self._ear = Ear(self._link, self.name, self._answer)
         while True:
             fault_point(f"{self.name}.while waiting")
@@ -185,6 +201,10 @@ class Service(Generic[S]):
             if entries:
                 fault_point(f"{self.name}.after taking")
             self._follow_orders()
+            if self._reload_due:
+                self._reload_due = False
+                self.reload_config()
+                self.reloaded()
             for entry in entries:
                 self._cursor = entry.id
                 observation = self._observation_of(entry)
@@ -194,7 +214,8 @@ class Service(Generic[S]):
 
     def wait(self) -> list[Entry]:
         """Wait for entries; returns at least twice a second, and beats."""
-        entries = self._link.take(self._cursor, LOOP_SECONDS)
+        patience = min(max(0.0, self.patience()), LOOP_SECONDS)
+        entries = self._link.take(self._cursor, patience)
         # Orders end the wait too, and perhaps before the ear has heard of them.
         self._perhaps_orders = not entries
         return entries
@@ -264,20 +285,29 @@ class Service(Generic[S]):
             log.info("observation stopped")
             self.stop_observation(self._running[task_id])
 
-    def _recall_switches(self) -> None:
-        remembered = self._link.recall("")
+    def _recall_switches(self, memory: dict[str, Any]) -> None:
+        """As they were left; the first time, as configured, which holds from then on."""
         for switch in self.switches:
-            if switch in remembered:
-                setattr(self, switch, bool(remembered[switch]))
-                log.info("%s is %s, as it was switched before", switch, remembered[switch])
+            if switch in memory:
+                setattr(self, switch, bool(memory[switch]))
+                how = memory.get(f"{switch} switched", "before")
+                log.info("%s is %s, as it was switched: %s", switch, memory[switch], how)
+            else:
+                self.commit(Commit(memory={switch: getattr(self, switch)}))
+                log.info("%s is %s, as configured", switch, getattr(self, switch))
 
     def _answer(self, attribute: str) -> tuple[bool, str]:
-        name, is_switch, value = attribute.partition("=")
+        if attribute == RELOAD:
+            # An observation keeps the configuration of its start.
+            self._reload_due = not self.observes
+            return True, ""
+        name, is_switch, setting = attribute.partition("=")
         if is_switch:
             if name not in self.switches:
                 return False, ""
+            value, _, origin = setting.partition(" ")
             setattr(self, name, value == "True")
-            log.info("%s switched to %s", name, value)
+            log.warning("%s switched to %s %s", name, value, origin)
             return True, value
         if attribute not in (*self._common_attributes, *self.attributes):
             return False, ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -78,6 +79,7 @@ class Decision:
     :param lofar: the one to be passed on, if any
     :param clustered: candidates that are in a cluster
     :param rejected: the other candidates, by reason
+    :param clustered_at: Unix s
     """
 
     iquv: tuple[Trigger, ...]
@@ -85,6 +87,7 @@ class Decision:
     clusters: int
     clustered: int
     rejected: dict[str, int]
+    clustered_at: float
 
 
 class Decider:
@@ -168,10 +171,9 @@ class Decider:
         kept, rejected = self._usable(candidates)
         iquv: dict[int, Trigger] = {}  # by DM bin: a known source comes first
         lofar: list[tuple[Search, Records]] = []
-        n_clusters = 0
-        for search in self.searches:
-            clusters = self._cluster(kept, search, window)
-            n_clusters += len(clusters)
+        found = [(search, self._cluster(kept, search, window)) for search in self.searches]
+        clustered_at = time.time()
+        for search, clusters in found:
             for cluster in clusters[search.iquv.passed_by(clusters)]:
                 iquv.setdefault(int(cluster["dm_bin"]), self._trigger(cluster, search))
             if search.lofar:
@@ -180,9 +182,10 @@ class Decider:
         return Decision(
             tuple(iquv.values()) if self._observation.enable_iquv else (),
             self._strongest(lofar),
-            n_clusters,
+            sum(len(clusters) for _, clusters in found),
             len(kept),
             rejected,
+            clustered_at,
         )
 
     def _usable(self, candidates: Records) -> tuple[Records, dict[str, int]]:
@@ -238,9 +241,9 @@ class Decider:
     def _trigger(self, cluster: np.void, search: Search) -> Trigger:
         observation, instrument, source = self._observation, self._instrument, search.source
         width = float(cluster["downsampling"]) * observation.tsamp
-        time, dm = float(cluster["time"]), source.dm if source else float(cluster["dm"])
+        tarr, dm = float(cluster["time"]), source.dm if source else float(cluster["dm"])
         band = observation.f_low, observation.f_high
-        arrival = dispersion.arrival_at_centre(time, dm, observation.f_centre, observation.f_high)
+        arrival = dispersion.arrival_at_centre(tarr, dm, observation.f_centre, observation.f_high)
         gain = radiometer.array_gain(
             instrument.dish_diameter, instrument.aperture_efficiency, observation.n_dishes
         )
@@ -275,12 +278,14 @@ class Decider:
             semiMin=instrument.beam_semiminor,
             datetimesource=observation.datetimesource,
             utc=_iso(observation.start + arrival),
-            tarr=time,
+            tarr=tarr,
             count=int(cluster["count"]),
             importance=IMPORTANCE,
             dt=observation.tsamp,
             delta_nu_MHz=observation.channel_width,
             nu_GHz=observation.f_centre / 1e3,
+            nchan=observation.nchan,
+            gain=float(gain),
         )
 
 

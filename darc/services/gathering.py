@@ -14,19 +14,31 @@ from darc.model.candidate import CANDIDATE, Records
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """When an entry's lines were written, read and queued, Unix s; 0 where not known."""
+
+    written: float = 0.0
+    read: float = 0.0
+    queued: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """A window that has closed.
 
     :param through: the last entry that has candidates in it
+    :param first: the times of the entry that opened it
     """
 
     window: int
     candidates: Records
     through: int
+    first: Times
 
 
 @dataclass(slots=True)
 class _Open:
+    first: Times
     parts: list[Records] = field(default_factory=list)
     first_stamp: float | None = None
     through: int = 0
@@ -52,7 +64,9 @@ class Gathering:
         self._needed: dict[int, set[int]] = {}
         self._free: list[int] = []
 
-    def add(self, entry: int, stamp: float, candidates: Records) -> list[Closed]:
+    def add(
+        self, entry: int, stamp: float, candidates: Records, times: Times | None = None
+    ) -> list[Closed]:
         """Take an entry in; returns the windows that its stamp closes.
 
         :param stamp: Unix time; all lines written before it are in this entry or an earlier one.
@@ -60,7 +74,7 @@ class Gathering:
         """
         windows = self._windows(entry, candidates)
         for window, part in windows:
-            opened = self._open.setdefault(window, _Open())
+            opened = self._open.setdefault(window, _Open(times or Times()))
             opened.parts.append(part)
             opened.through = entry
         needed_by = {window for window, _ in windows}
@@ -108,7 +122,7 @@ class Gathering:
                 del self._needed[entry]
                 self._free.append(entry)
         candidates = np.concatenate(opened.parts) if opened.parts else np.empty(0, CANDIDATE)
-        return Closed(window, candidates, opened.through)
+        return Closed(window, candidates, opened.through, opened.first)
 
     def completed(self) -> tuple[int, ...]:
         """The entries that nothing needs any more; each is given once."""

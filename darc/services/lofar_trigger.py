@@ -1,35 +1,261 @@
-"""Freezes LOFAR's transient buffers for a trigger."""
+"""Freezes LOFAR's transient buffers for a trigger.
+
+That a packet is about to leave is noted before it does. If the process dies before it has noted
+that it left, the same bytes leave again, and are counted: a second packet freezes nothing that
+the first has not, and without the first the burst would be lost.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from typing import Any, ClassVar
 
-from darc.model.observation import Observation
+from darc.model import lofar_email, lofar_packet
 from darc.model.settings import LofarTriggerSettings
 from darc.model.trigger import Trigger
-from darc.services.trigger_consumer import TriggerConsumer
+from darc.node.fault_points import fault_point
+from darc.node.log import about
+from darc.queues.messages import Commit
+from darc.science.freeze_time import freeze_time
+from darc.science.selection import known_then_highest_snr
+from darc.services import mail
+from darc.services.alerts import Alerts, Chosen
+from darc.services.lofar_port import LofarPort
+from darc.services.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
+SENDING = "sending"
+MAIL = "mail "
+RETRY_SECONDS = 0.2
+MAIL_SECONDS = 15.0
+MAIL_AGE_LIMIT = 86400.0
 
-class LOFARTrigger(TriggerConsumer[LofarTriggerSettings]):
+
+@dataclass(slots=True)
+class Packet:
+    """A datagram that has to leave.
+
+    :param taken_at: Unix s, as is the next
+    """
+
+    trigger: Trigger
+    test: bool
+    taken_at: float
+    gathered_at: float
+    freeze_at: float
+    attempts: int = field(default=0)
+
+    @property
+    def datagram(self) -> bytes:
+        return lofar_packet.compose(self.freeze_at, self.trigger.dm, test=self.test)
+
+    def to_plain(self) -> list[Any]:
+        times = self.taken_at, self.gathered_at, self.freeze_at
+        return [self.trigger.to_plain(), self.test, *times]
+
+    @classmethod
+    def from_plain(cls, plain: list[Any]) -> Packet:
+        trigger, test, *times = plain
+        return cls(Trigger.from_plain(trigger), bool(test), *times)
+
+
+class LOFARTrigger(Alerts[LofarTriggerSettings]):
     """Sends triggers to LOFAR, where that is switched on."""
 
     name = "lofar_trigger"
     settings_type = LofarTriggerSettings
-    attributes: ClassVar[tuple[str, ...]] = (*TriggerConsumer.attributes, "send_events")
-    switches = ("send_events",)
-    observes = False
-
-    send_events = False
+    attributes: ClassVar[tuple[str, ...]] = (*Alerts.attributes, "packets_waiting", "mails_waiting")
 
     def prepare(self) -> None:
         super().prepare()
-        self.send_events = self.settings.send_events
+        self._lofar = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
+        self._unsent: list[Packet] = []
+        self._next_try = 0.0  # monotonic
+        self._mails: Outbox[EmailMessage] = Outbox("e-mail", self._send_mail)
+        self._mail_keys: dict[str, None] = {}  # in order, those that are not known to have gone
 
-    def act(self, triggers: list[Trigger], observation: Observation | None) -> None:
-        log.info("no packet sent: this version does not talk to LOFAR yet")
+    @property
+    def packets_waiting(self) -> int:
+        """Packets that could not be sent yet."""
+        return len(self._unsent)
+
+    @property
+    def mails_waiting(self) -> list[str]:
+        """E-mails that the server has not taken yet, and why."""
+        errors = {one.key: one.error for one in self._mails.waiting}
+        return [
+            f"{key.removeprefix(MAIL)}: {errors.get(key) or 'under way'}"
+            for key in list(self._mail_keys)
+        ]
+
+    # -- which ---------------------------------------------------------------------------------
+
+    def why_not(self, trigger: Trigger) -> str:
+        try:
+            lofar_packet.compose(self._freeze_at(trigger), trigger.dm, test=True)
+        except (ValueError, ArithmeticError) as error:  # of frequencies near 0
+            return str(error)
+        return ""
+
+    def _freeze_at(self, trigger: Trigger) -> float:
+        return freeze_time(
+            trigger.arrival,
+            trigger.dm,
+            f_centre=trigger.nu_GHz * 1e3,
+            lofar_freq=self.settings.lofar_freq,
+            buffer_length=self.settings.lofar_tbb_buffer_size,
+        )
+
+    def select(self, triggers: Sequence[Trigger]) -> int:
+        return known_then_highest_snr([(trigger.name, trigger.snr) for trigger in triggers])
+
+    # -- packets -------------------------------------------------------------------------------
+
+    def recover(self, memory: dict[str, Any]) -> None:
+        super().recover(memory)
+        self._unsent = [Packet.from_plain(plain) for plain in memory.get(SENDING, [])]
+        for packet in self._unsent:
+            with about(packet.trigger.observation):
+                log.warning("sent again, as it may not have left: %s", packet.trigger.identity)
+            self._outcomes["sent again"] += 1
+        mails = {key: plain for key, plain in memory.items() if key.startswith(MAIL)}
+        hopeless = [key for key, plain in mails.items() if not self._submit(key, *plain)]
+        if self._unsent or hopeless:
+            self.commit(Commit(memory=dict.fromkeys(hopeless)))
+
+    def reloaded(self) -> None:
+        super().reloaded()
+        port = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
+        self._lofar.close()
+        self._lofar = port
+
+    def withdraw(self) -> None:
+        if not self._unsent:
+            return
+        for packet in list(self._unsent):
+            with about(packet.trigger.observation):
+                self._drop_disabled(packet)
+        self.commit(Commit(memory=self._sending()))
+
+    def announce(self, chosen: list[Chosen], commit: Callable[[dict[str, Any]], None]) -> None:
+        self._unsent += [
+            Packet(
+                one.trigger,
+                one.test,
+                one.taken_at,
+                one.gathered_at,
+                self._freeze_at(one.trigger),
+            )
+            for one in chosen
+        ]
+        # The pulses too: these entries come again if the process dies before it completes them.
+        self.commit(Commit(memory=self._sending() | self.note_pulses(chosen)))
+        mails = self._send_packets()
+        commit(self._sending() | mails)
+
+    def _sending(self) -> dict[str, Any]:
+        return {SENDING: [packet.to_plain() for packet in self._unsent] or None}
+
+    def idle(self) -> None:
+        super().idle()
+        if self._unsent and time.monotonic() >= self._next_try:
+            waiting = len(self._unsent)
+            mails = self._send_packets()
+            if len(self._unsent) < waiting:
+                self.commit(Commit(memory=self._sending() | mails))
+        gone = [outcome.key for outcome in self._mails.outcomes()]
+        if gone:
+            self.commit(Commit(memory=dict.fromkeys(gone)))
+        for key in gone:
+            del self._mail_keys[key]
+
+    def patience(self) -> float:
+        retry = self._next_try - time.monotonic() if self._unsent else super().patience()
+        return min(super().patience(), retry)
+
+    def _send_packets(self) -> dict[str, Any]:
+        """Send what waits; returns the e-mails to be remembered until they have gone."""
+        mails: dict[str, Any] = {}
+        for packet in list(self._unsent):
+            with about(packet.trigger.observation):
+                mails |= self._send(packet)
+        self._next_try = time.monotonic() + RETRY_SECONDS
+        return mails
+
+    def _send(self, packet: Packet) -> dict[str, Any]:
+        identity = packet.trigger.identity
+        if not self.send_events:
+            self._drop_disabled(packet)
+            return {}
+        packet.attempts += 1
+        try:
+            fault_point("lofar_trigger.before sending")
+            sent_at = self._lofar.send(packet.datagram)
+            fault_point("lofar_trigger.after sending")
+        except OSError as error:
+            if packet.attempts == 1:
+                log.error("packet of %s not sent to LOFAR, trying again: %s", identity, error)
+            if time.time() - packet.taken_at > self.settings.age_limit:
+                log.error("packet of %s given up: %s", identity, error)
+                self._drop(packet, "given up")
+            return {}
+        self._drop(packet, "sent")
+        times = {"taken": packet.taken_at, "gathered": packet.gathered_at, "sent": sent_at}
+        self._latencies.note(packet.trigger.stages, self.settings.interval, **times)
+        log.warning(
+            "trigger %s sent to LOFAR at %s%s: %s",
+            *(identity, self._lofar, " as a TEST" if packet.test else ""),
+            packet.datagram.hex(" "),
+        )
+        return self._mail(packet, sent_at)
+
+    def _drop_disabled(self, packet: Packet) -> None:
+        self._drop(packet, "not sent: disabled")
+        log.warning("not sent, as sending is disabled: %s", packet.trigger.identity)
+
+    def _drop(self, packet: Packet, outcome: str) -> None:
+        self._unsent.remove(packet)
+        self._outcomes[outcome] += 1
+
+    # -- e-mail --------------------------------------------------------------------------------
+
+    def _mail(self, packet: Packet, sent_at: float) -> dict[str, Any]:
+        if not self.settings.email_settings.to:
+            return {}
+        subject, text = lofar_email.compose(
+            packet.trigger, packet.freeze_at, test=packet.test, sent_at=sent_at
+        )
+        # A program may use an identity for several pulses.
+        kind = "test" if packet.test else "observation"
+        key = f"{MAIL}{packet.trigger.identity} {packet.trigger.utc} {kind}"
+        until = sent_at + MAIL_AGE_LIMIT
+        return {key: [subject, text, until]} if self._submit(key, subject, text, until) else {}
+
+    def _submit(self, key: str, subject: str, text: str, until: float) -> bool:
+        """Hand in an e-mail, to go when it can; False where there is nobody to send it to."""
+        try:
+            message = mail.make_message(
+                subject,
+                text,
+                self.settings.email_settings.to,
+                self.config.mail.sender,
+                self.config.hostname,
+                message_id=key,
+            )
+        except ValueError as error:
+            log.error("no e-mail: %s", error)
+            return False
+        self._mail_keys[key] = None
+        self._mails.submit(key, message, give_up_at=until)
+        return True
+
+    def _send_mail(self, message: EmailMessage) -> None:
+        mail.send(message, self.config.mail, MAIL_SECONDS)
 
 
 if __name__ == "__main__":

@@ -8,82 +8,96 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
+from darc.node.log import about
 from darc.queues.messages import Commit, Entry, Kind
 from darc.queues.plain import unpack
 from darc.services.base import Consumer
+from darc.services.latency import Latencies
 
 log = logging.getLogger(__name__)
 S = TypeVar("S")
 
-RECEIVED = "trigger "
 
-
-def triggers_of(entry: Entry) -> list[Trigger]:
+def triggers_of(entry: Entry) -> tuple[list[Trigger], list[str]]:
     """Decode an entry's triggers.
 
-    :raises ValueError: it has none, or one of them is wrong
+    :return: the good ones, and what is wrong with each of the others
     """
     if entry.kind not in (Kind.TRIGGERS, Kind.PLAIN):
-        raise ValueError(f"{entry.kind} where triggers are expected")
-    plain = unpack(entry.content)
+        return [], [f"{entry.kind} where triggers are expected"]
+    try:
+        plain = unpack(entry.content)
+    except ValueError as error:
+        return [], [str(error)]
     if not isinstance(plain, list):
-        raise ValueError(f"{type(plain).__name__} where a list of triggers is expected")
-    return [Trigger.from_plain(trigger) for trigger in plain]
+        return [], [f"{type(plain).__name__} where a list of triggers is expected"]
+    good, problems = [], []
+    for trigger in plain:
+        try:
+            good.append(Trigger.from_plain(trigger))
+        except ValueError as error:
+            problems.append(str(error).replace("\n", "; "))
+    return good, problems
 
 
 class TriggerConsumer(Consumer[S], Generic[S]):
-    """Takes triggers, hands them to :meth:`act`, counts them, and completes their entry.
+    """Takes triggers, hands them to :meth:`act`, and completes their entry.
 
     What act() does may be done twice if the process dies before the commit: see docs/services.md.
     """
 
-    attributes: ClassVar[tuple[str, ...]] = ("triggers_received", "bad_entries")
-
-    triggers_received = 0
-    bad_entries = 0
+    attributes: ClassVar[tuple[str, ...]] = (
+        *("triggers_received", "bad_entries", "outcomes", "latency"),
+    )
 
     def prepare(self) -> None:
-        self._received: dict[str, Counter[str]] = {}  # by observation and identity
+        self.triggers_received = 0
+        self._outcomes: Counter[str] = Counter()
+        self.bad_entries = 0
+        self._latencies = Latencies()
 
-    def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
-        known = {key: number for key, number in memory.items() if key.startswith(RECEIVED)}
-        self._received[observation.task_id] = Counter(known)
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many triggers went which way, since this process was started."""
+        return dict(self._outcomes)
 
-    def abort_observation(self, observation: Observation) -> None:
-        self._received.pop(observation.task_id, None)
+    @property
+    def latency(self) -> dict[str, dict[str, float]]:
+        """By stage, in ms: the distribution over the last triggers."""
+        return self._latencies.summary()
 
-    def end(self, entry: Entry, observation: Observation) -> None:
-        super().end(entry, observation)
-        self._received.pop(observation.task_id, None)
+    def take_triggers(self, entry: Entry) -> list[Trigger]:
+        """The triggers of an entry, logged; those that are none are named and counted."""
+        triggers, problems = triggers_of(entry)
+        if problems:
+            self.bad_entries += 1
+            self._outcomes["unusable"] += len(problems)
+            log.error(
+                "entry %d: %d unusable, dropped; the first: %s",
+                *(entry.id, len(problems), problems[0]),
+            )
+        self.triggers_received += len(triggers)
+        for trigger in triggers:
+            with about(trigger.observation):
+                log.info("trigger %s", describe(trigger))
+        return triggers
 
     def act(self, triggers: list[Trigger], observation: Observation | None) -> None:
         """Do what the service is for."""
-        raise NotImplementedError
 
     def work(self, entry: Entry, observation: Observation | None) -> None:
-        memory: dict[str, int] = {}
-        try:
-            triggers = triggers_of(entry)
-        except ValueError as error:
-            self.bad_entries += 1
-            log.error("entry %d is no trigger, dropped: %s", entry.id, error)
-        else:
-            self.triggers_received += len(triggers)
-            for trigger in triggers:
-                log.info(
-                    "trigger %s: %s, DM %.2f, S/N %.1f, width %.2f ms, beam %d",
-                    *(trigger.identity, trigger.src_name or trigger.name, trigger.dm),
-                    *(trigger.snr, trigger.width, trigger.sb),
-                )
-            self.act(triggers, observation)
-            memory = self._count(entry.observation, triggers)
-        self.commit(Commit(entry.observation, completed=(entry.id,), memory=memory))
+        self.act(self.take_triggers(entry), observation)
+        self.commit(Commit(entry.observation, completed=(entry.id,)))
 
-    def _count(self, task_id: str, triggers: list[Trigger]) -> dict[str, int]:
-        """How often each trigger was received: the observation's books show that none was twice."""
-        received = self._received.get(task_id)
-        if received is None:
-            return {}
-        keys = [f"{RECEIVED}{trigger.identity}" for trigger in triggers]
-        received.update(keys)
-        return {key: received[key] for key in keys}
+
+def describe(trigger: Trigger) -> str:
+    """A trigger in a few words, for the log."""
+    return (
+        f"{trigger.identity}: {trigger.src_name or trigger.name}, DM {trigger.dm:.2f},"
+        f" S/N {trigger.snr:.1f}, width {trigger.width:.2f} ms, beam {trigger.sb}"
+    )
+
+
+def plain_times(times: dict[str, float]) -> dict[str, Any]:
+    """Stage times for the books, to the microsecond."""
+    return {name: round(time, 6) for name, time in times.items()}

@@ -31,6 +31,7 @@ class Chunk:
     headers: int
     rejected: Mapping[str, int]
     first_rejected: str  # a description for the log; empty when none was
+    written: float  # when the file was last written to, Unix s; no line is younger
 
 
 class TriggerFile:
@@ -52,6 +53,7 @@ class TriggerFile:
         self._in_long_line = bool(state.get("in long line"))
         self.shrunk_to: int | None = None
         self.vanished = False  # it was read from, and is not there now
+        self.written = 0.0  # last, Unix s by the file system's clock
 
     def state(self) -> dict[str, Any]:
         """What the next process has to know to go on at ``offset``, as plain values."""
@@ -64,10 +66,12 @@ class TriggerFile:
         :raises OSError: it cannot be told
         """
         try:
-            size = self.path.stat().st_size
+            found = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             self.vanished = self.offset > 0
             return self.offset
+        size = found.st_size
+        self.written = found.st_mtime
         self.vanished = False
         self.shrunk_to = size if size < self.offset else None
         return max(size, self.offset)
@@ -133,6 +137,7 @@ class TriggerFile:
             parsed.headers,
             parsed.rejected,
             first,
+            self.written,
         )
 
     def _lines_before_header(self, data: bytes) -> Chunk | None:
@@ -159,7 +164,8 @@ class TriggerFile:
         first = self._describe(0, text) if rejected else ""
         nothing = np.empty(0, dtype=CANDIDATE)
         progress = self._advance(length)
-        return Chunk(progress, nothing, sum(rejected.values()), 0, rejected, first)
+        lines = sum(rejected.values())
+        return Chunk(progress, nothing, lines, 0, rejected, first, self.written)
 
     def _describe(self, number: int, text: bytes) -> str:
         return f"{self.path}: line {number + 1} from byte {self.offset}: {text[:120]!r}"

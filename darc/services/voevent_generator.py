@@ -1,35 +1,281 @@
-"""Tells the world of a trigger by VOEvent."""
+"""Tells the world of a trigger by VOEvent.
+
+An event is in the journal before it is sent, and stays there until the broker has taken it: it is
+always the same event, bytes and identifier, that is sent again, and brokers know it by these.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from darc.model.observation import Observation
 from darc.model.settings import VOEventGeneratorSettings
-from darc.model.trigger import Trigger
-from darc.services.trigger_consumer import TriggerConsumer
+from darc.model.trigger import Stages, Trigger
+from darc.node.fault_points import fault_point
+from darc.node.log import about
+from darc.queues.messages import Commit
+from darc.science import radiometer
+from darc.science.selection import highest_snr
+from darc.services import voevent_sender
+from darc.services.alerts import Alerts, Chosen
+from darc.services.outbox import DeliveryError, Outbox
+
+if TYPE_CHECKING:
+    from darc.model import voevent
 
 log = logging.getLogger(__name__)
 
+EVENT = "event "
+DISABLED = "sending is disabled"
+WARM_UP_SECONDS = 0.1  # between two looks whether it is done
 
-class VOEventGenerator(TriggerConsumer[VOEventGeneratorSettings]):
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A VOEvent that has to reach the broker.
+
+    :param taken_at: Unix s, as are the next two
+    """
+
+    identity: str
+    observation: str
+    xml: bytes
+    stages: Stages
+    taken_at: float
+    gathered_at: float
+    give_up_at: float
+
+    def to_plain(self) -> list[Any]:
+        times = self.taken_at, self.gathered_at, self.give_up_at
+        stages = [getattr(self.stages, name) for name in Stages.__slots__]
+        return [self.identity, self.observation, self.xml, stages, *times]
+
+    @classmethod
+    def from_plain(cls, plain: list[Any]) -> Event:
+        identity, observation, xml, stages, *times = plain
+        return cls(identity, observation, xml, Stages(*stages), *times)
+
+
+class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
     """Makes and sends VOEvents, where that is switched on."""
 
     name = "voevent_generator"
     settings_type = VOEventGeneratorSettings
-    attributes: ClassVar[tuple[str, ...]] = (*TriggerConsumer.attributes, "send_events")
-    switches = ("send_events",)
-    observes = False
-
-    send_events = False
+    attributes: ClassVar[tuple[str, ...]] = (*Alerts.attributes, "events_waiting")
 
     def prepare(self) -> None:
         super().prepare()
-        self.send_events = self.settings.send_events
+        self._events: dict[str, Event] = {}  # by key, those that the broker has not taken
+        self._sent_at: dict[str, float] = {}  # Unix s
+        self._outbox: Outbox[tuple[str, Event]] = Outbox("VOEvent", self._attempt)
+        # What makes and sends events takes a second to import, more on a busy machine: not when an
+        # event is waiting, and not in the loop, which would stand still.
+        self._warm = threading.Event()
+        threading.Thread(target=self._warm_up, name="warm up", daemon=True).start()
 
-    def act(self, triggers: list[Trigger], observation: Observation | None) -> None:
-        log.info("no VOEvent sent: this version does not make them yet")
+    def _warm_up(self) -> None:
+        try:
+            _warm_up()
+        finally:
+            self._warm.set()
+
+    @property
+    def events_waiting(self) -> list[str]:
+        """Events that the broker has not taken yet, and why."""
+        errors = {one.key: one.error for one in self._outbox.waiting}
+        return [
+            f"{event.identity}: {errors.get(key) or 'under way'}"
+            for key, event in list(self._events.items())
+        ]
+
+    # -- which ---------------------------------------------------------------------------------
+
+    def select(self, triggers: Sequence[Trigger]) -> int:
+        return highest_snr([(trigger.name, trigger.snr) for trigger in triggers])
+
+    # -- events --------------------------------------------------------------------------------
+
+    def recover(self, memory: dict[str, Any]) -> None:
+        super().recover(memory)
+        for key, plain in memory.items():
+            if key.startswith(EVENT):
+                event = Event.from_plain(plain)
+                with about(event.observation):
+                    log.warning("goes on being sent: %s", event.identity)
+                    self._submit(key, event)
+
+    def announce(self, chosen: list[Chosen], commit: Callable[[dict[str, Any]], None]) -> None:
+        made: dict[str, Event] = {}
+        told = []
+        for one in chosen:
+            with about(one.trigger.observation):
+                event = self._make(one)
+            if event:
+                # A program may use an identity for several pulses.
+                kind = "test" if one.test else "observation"
+                made[f"{EVENT}{event.identity} {one.trigger.utc} {kind}"] = event
+                told.append(one)
+        fault_point("voevent_generator.before sending")
+        events = {key: event.to_plain() for key, event in made.items()}
+        commit(events | self.note_pulses(told))
+        for key, event in made.items():
+            with about(event.observation):
+                self._submit(key, event)
+
+    def _make(self, one: Chosen) -> Event | None:
+        trigger = one.trigger
+        try:
+            xml = self._xml(trigger, one.test)
+        except (ValueError, ArithmeticError) as error:
+            self._outcomes["cannot be told"] += 1
+            log.error("no VOEvent of %s: %s", trigger.identity, error)
+            return None
+        self._keep(trigger, xml)
+        give_up_at = time.time() + self.settings.give_up_after
+        times = one.taken_at, one.gathered_at, give_up_at
+        return Event(trigger.identity, trigger.observation, xml, trigger.stages, *times)
+
+    def _xml(self, trigger: Trigger, test: bool) -> bytes:
+        """:raises ValueError: a value of the trigger or the configuration cannot be told"""
+        from darc.model import voevent  # noqa: PLC0415 - see _warm_up
+        from darc.science import sky  # noqa: PLC0415
+
+        instrument, settings = self.config.instrument, self.settings
+        direction = None
+        if trigger.ra is not None and trigger.dec is not None:
+            at = trigger.arrival, instrument.position
+            direction = voevent.Direction(
+                *sky.galactic(trigger.ra, trigger.dec),
+                sky.beam_rotation_angle(trigger.ra, trigger.dec, *at),
+            )
+        sender = voevent.Sender(
+            settings.stream, settings.author_ivorn, settings.contact_name, settings.contact_email
+        )
+        return voevent.make_voevent(
+            trigger,
+            self._setup(trigger),
+            direction,
+            sender,
+            test=test,
+            created=datetime.now(UTC),
+        )
+
+    def _setup(self, trigger: Trigger) -> voevent.Setup:
+        """What the burst was observed with: as the trigger says, else as usual."""
+        from darc.model.voevent import Setup  # noqa: PLC0415
+
+        instrument = self.config.instrument
+        gain = trigger.gain
+        if gain is None:
+            gain = radiometer.array_gain(
+                instrument.dish_diameter, instrument.aperture_efficiency, instrument.n_dishes
+            )
+        nchan = trigger.nchan or instrument.nchan
+        return Setup(
+            observatory=instrument.observatory,
+            backend=instrument.backend,
+            bandwidth=trigger.nchan * trigger.delta_nu_MHz
+            if trigger.nchan
+            else instrument.bandwidth,
+            nchan=nchan,
+            npol=instrument.npol,
+            bits_per_sample=instrument.bits_per_sample,
+            gain=float(gain),
+            tsys=instrument.tsys,
+        )
+
+    def _keep(self, trigger: Trigger, xml: bytes) -> None:
+        """A file for people; the event is sent from the journal."""
+        path = Path(self.settings.voevent_dir) / f"{trigger.utc}.xml"
+        temporary = path.with_suffix(".new")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(xml)
+            temporary.replace(path)
+        except (OSError, ValueError) as error:  # a time may have any character in its middle
+            log.error("no file of the VOEvent kept: %s", error)
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def _submit(self, key: str, event: Event) -> None:
+        self._events[key] = event
+        self._outbox.submit(key, (key, event), give_up_at=event.give_up_at)
+
+    def _attempt(self, item: tuple[str, Event]) -> None:
+        """Send, in the outbox's thread."""
+        key, event = item
+        if not self.may_leave:
+            raise DeliveryError(DISABLED, permanent=True)
+        self._sent_at[key] = time.time()
+        settings = self.settings
+        try:
+            voevent_sender.send(
+                event.xml, settings.broker_host, settings.broker_port, settings.broker_timeout
+            )
+        except voevent_sender.SendError as error:
+            raise DeliveryError(str(error)) from error
+        fault_point("voevent_generator.after sending")
+
+    def patience(self) -> float:
+        return max(super().patience(), 0.0 if self._warm.is_set() else WARM_UP_SECONDS)
+
+    def idle(self) -> None:
+        if not self._warm.is_set():
+            return
+        super().idle()
+        for outcome in self._outbox.outcomes():
+            event = self._events[outcome.key]
+            sent_at = self._sent_at.pop(outcome.key, 0.0)
+            with about(event.observation):
+                if outcome.delivered_at is not None:
+                    self._accepted(event, sent_at, outcome.delivered_at)
+                elif outcome.withdrawn or outcome.error == DISABLED:
+                    self._count_withdrawn(event)
+                else:
+                    self._outcomes["given up"] += 1
+            self.commit(Commit(memory={outcome.key: None}))
+            del self._events[outcome.key]
+
+    def _accepted(self, event: Event, sent_at: float, accepted_at: float) -> None:
+        self._outcomes["accepted"] += 1
+        times = {"taken": event.taken_at, "gathered": event.gathered_at}
+        times |= {"sent": sent_at, "accepted": accepted_at}
+        self._latencies.note(event.stages, self.settings.interval, **times)
+        log.warning("VOEvent of trigger %s taken by the broker", event.identity)
+
+    def withdraw(self) -> None:
+        dropped = self._outbox.withdraw()
+        for key in dropped:
+            event = self._events[key]
+            with about(event.observation):
+                self._count_withdrawn(event)
+        if dropped:
+            self.commit(Commit(memory=dict.fromkeys(dropped)))
+        for key in dropped:
+            del self._events[key]
+
+    def _count_withdrawn(self, event: Event) -> None:
+        self._outcomes["withdrawn"] += 1
+        log.warning("VOEvent of trigger %s withdrawn: %s", event.identity, DISABLED)
+
+
+def _warm_up() -> None:
+    """Import what takes long, and have astropy read its tables and lxml the schema."""
+    voevent_sender.warm_up()
+    import voeventparse  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    from darc.model import voevent  # noqa: F401, PLC0415
+    from darc.science import sky  # noqa: PLC0415
+
+    sky.beam_rotation_angle(0.0, 0.0, time.time(), (6378137.0, 0.0, 0.0))
+    sky.galactic(0.0, 0.0)
+    voeventparse.valid_as_v2_0(voeventparse.Voevent("darc/warm-up", "0", "test"))
 
 
 if __name__ == "__main__":

@@ -20,12 +20,15 @@ class Kind(enum.StrEnum):
     REMOVE_SOCKET = "remove socket"
     RUBBISH_CONFIG = "rubbish configuration"  # and reload, and the good one again
     FLOOD = "flood"  # of the command port
+    OUTSIDE_AWAY = "outside away"  # dada_dbevent refuses, the broker does not answer
 
 
-SERVICES = ("amber_listener", "amber_clustering", "dada_trigger", "processor")
+SENDERS = ("dada_trigger", "lofar_trigger", "voevent_generator")
+SERVICES = ("amber_listener", "amber_clustering", "processor", *SENDERS)
 POINTS = ("after taking", "before committing", "after committing", "while waiting")
 PLACES = (
     *(f"{service}.{point}" for service in SERVICES for point in POINTS),
+    *(f"{service}.{point} sending" for service in SENDERS for point in ("before", "after")),
     *(f"darc_master.before committing {service}" for service in SERVICES),
     *(f"darc_master.before replying {service}" for service in SERVICES),
 )
@@ -42,6 +45,7 @@ WEIGHTS = {
     Kind.REMOVE_SOCKET: 1,
     Kind.RUBBISH_CONFIG: 1,
     Kind.FLOOD: 1,
+    Kind.OUTSIDE_AWAY: 2,
 }
 
 
@@ -80,7 +84,7 @@ def draw(seed: int, duration: float) -> list[Fault]:
             target = rng.choice(PLACES)
         elif kind is Kind.REMOVE_SOCKET:
             target = rng.choice(SOCKETS)
-        elif kind in {Kind.STOP_SUPERVISORD, Kind.FULL_JOURNAL}:
+        elif kind in {Kind.STOP_SUPERVISORD, Kind.FULL_JOURNAL, Kind.OUTSIDE_AWAY}:
             lasts = lasting
         faults.append(Fault(time, kind, target, lasts))
     return sorted(faults)

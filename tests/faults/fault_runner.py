@@ -6,6 +6,7 @@ python tests/faults/fault_runner.py --seed 1 --runs 200
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import json
 import os
@@ -17,6 +18,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faults.fault_plan import Fault, Kind, draw
+from faults.outside import Outside, Reached
 from nodes import Node, node, wait_for
 
 from darc.node.supervisor import SupervisorError
@@ -57,7 +60,10 @@ class Books:
     listener: dict[str, int] = field(default_factory=dict)
     clustering: dict[str, int] = field(default_factory=dict)
     triggers: dict[str, list[str]] = field(default_factory=dict)  # kind → window/DM bin
-    received: dict[str, int] = field(default_factory=dict)  # by dada_trigger: → how often
+    asked: dict[str, int] = field(default_factory=dict)  # by dada_trigger: → how often
+    outcomes: set[str] = field(default_factory=set)  # of these
+    reached: Reached = field(default_factory=Reached)
+    again: Counter[str] = field(default_factory=Counter)  # sent once more, as the node counted
 
     @property
     def candidates(self) -> int:
@@ -73,19 +79,20 @@ class Books:
         rejected = sum(n for key, n in self.clustering.items() if key.startswith("rejected"))
         if self.clustering.get("clustered", 0) + rejected != self.candidates:
             found.append(f"{self.candidates} candidates handed on, {self.clustering} accounted for")
-        twice = [identity for identity, times in self.received.items() if times != 1]
-        if twice:
-            found.append(f"received more than once: {twice}")
-        if sorted(self.received) != sorted(self.triggers.get("iquv", [])):
-            found.append(f"sent {self.triggers.get('iquv')}, received {sorted(self.received)}")
+        if sorted(self.asked) != sorted(self.triggers.get("iquv", [])):
+            found.append(f"decided {self.triggers.get('iquv')}, asked for {sorted(self.asked)}")
+        if not self.outcomes <= {"sent", "sent, not confirmed"}:
+            found.append(f"dumps: {self.outcomes}")
         return found
 
 
 class FaultRun:
     """One node, and observations on it, one after the other."""
 
-    def __init__(self, made: Node) -> None:
+    def __init__(self, made: Node, outside: Outside) -> None:
         self._node = made
+        self._outside = outside
+        self._sent_again = 0
         self._points = made.home / "fault_points"
         self._points.mkdir()
         made.environment["DARC_FAULT_POINTS"] = str(self._points)
@@ -97,6 +104,7 @@ class FaultRun:
                 "clustering_window": SEARCH.batch_length_s,
                 "thresh_iquv": {"interval": 0.0},
             },
+            **outside.configuration(),
         )
         bursts = [
             Burst(
@@ -131,6 +139,7 @@ class FaultRun:
             instances=len(files),
             pointing=(90.0, 60.0),
         )
+        self._outside.begin(time.strftime("%Y-%m-%d-%H:%M:%S", time.gmtime(observation.start)))
         reply = self._node.darc("--parset", str(observation.parset), "start_observation")
         assert reply.returncode == 0, reply.stdout
         player = Player(observation.amber_dir, files)
@@ -156,7 +165,32 @@ class FaultRun:
         books = self._read(books_file)
         books.lines = sum(len(file.lines) + 1 for file in files)
         shutil.rmtree(directory)
+        wait_for(self._all_left, RECOVERY_SECONDS * 2, "all has left the node")
+        books.reached = self._outside.reached(observation.start)
+        books.again["dumps"] = sum(times - 1 for times in books.asked.values())
+        sent_again = self._outcomes("lofar_trigger").get("sent again", 0)
+        books.again["packets"] = sent_again - self._sent_again
+        self._sent_again = sent_again
         return books
+
+    def _all_left(self) -> bool:
+        """Nothing waits in the node, and the receivers have read what they got."""
+        if not self._node.ask("get_attr", "queue_depths").endswith("= {}"):
+            return False
+        waiting = {
+            "lofar_trigger": "packets_waiting': 0}",
+            "voevent_generator": "events_waiting': []}",
+        }
+        answers = {
+            service: str(self._node.ask("--service", service, "get_attr", end.split("'")[0]))
+            for service, end in waiting.items()
+        }
+        return all(end in answers[service] for service, end in waiting.items())
+
+    def _outcomes(self, service: str) -> dict[str, int]:
+        answer = self._node.ask("--service", service, "get_attr", "outcomes")[service]
+        found: dict[str, int] = ast.literal_eval(answer.split(": ", 1)[1][:-1])
+        return found
 
     def _books_file(self, parset: Path) -> Path:
         name = next(
@@ -170,6 +204,11 @@ class FaultRun:
     def _read(path: Path) -> Books:
         books = json.loads(path.read_text())
         memory = books["amber_clustering"]
+        dumps = {
+            key: row
+            for key, row in books.get("dada_trigger", {}).items()
+            if key.startswith("dump ")
+        }
         triggers: dict[str, list[str]] = {}
         for key, value in memory.items():
             if key.startswith("window "):
@@ -180,11 +219,8 @@ class FaultRun:
             listener=books["amber_listener"].get("counts", {}),
             clustering=memory.get("counts", {}),
             triggers={kind: sorted(identities) for kind, identities in triggers.items()},
-            received={
-                key.split("/", 1)[1]: times
-                for key, times in books.get("dada_trigger", {}).items()
-                if key.startswith("trigger ")
-            },
+            asked={key.split("/", 1)[1]: row["asked"] for key, row in dumps.items()},
+            outcomes={row["outcome"] for row in dumps.values()},
         )
 
     # -- faults ----------------------------------------------------------------------------------
@@ -202,6 +238,7 @@ class FaultRun:
             Kind.REMOVE_SOCKET: lambda: (self._node.run_dir / fault.target).unlink(missing_ok=True),
             Kind.RUBBISH_CONFIG: self._rubbish,
             Kind.FLOOD: self._flood,
+            Kind.OUTSIDE_AWAY: lambda: self._outside.go_away(fault.duration),
         }[fault.kind]
         action()
 
@@ -315,12 +352,13 @@ def _send(pid: int | None, number: signal.Signals) -> None:
 def run_all(seed: int, runs: int, *, say: Any = print) -> int:
     """Do runs with the seeds from ``seed`` up; returns how many failed."""
     failed = 0
-    with node(uuid.uuid4().hex) as made:
-        faulty = FaultRun(made)
+    with closing(Outside()) as outside, node(uuid.uuid4().hex) as made:
+        faulty = FaultRun(made, outside)
         made.start()
         reference = faulty.observe([])
         assert not reference.problems(), reference.problems()
         say(f"undisturbed: {reference.lines} lines, triggers {reference.triggers}")
+        say(f"reached: {reference.reached}")
         for number in range(seed, seed + runs):
             faults = draw(number, DURATION)
             before = faulty.inventory()
@@ -329,6 +367,7 @@ def run_all(seed: int, runs: int, *, say: Any = print) -> int:
                 problems = books.problems() + faulty.leftovers(before)
                 if books.triggers != reference.triggers:
                     problems.append(f"triggers {books.triggers}, undisturbed {reference.triggers}")
+                problems += books.reached.differs(reference.reached, books.again)
             except AssertionError as error:
                 problems = [str(error)]
             say(f"seed {number}: {'; '.join(map(str, faults))}: {problems or 'balanced'}")

@@ -1,0 +1,272 @@
+"""What lofar_trigger and voevent_generator have in common: what leaves the house, once per pulse.
+
+A trigger that arrives opens a gather window; when it closes, the best trigger of each pulse is
+chosen, and announced if that is switched on.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from darc.model.observation import Observation
+from darc.model.trigger import Trigger
+from darc.node.log import about
+from darc.node.secret import read_secret
+from darc.queues.messages import Commit, Entry
+from darc.queues.server import QueueServer
+from darc.services.base import LOOP_SECONDS
+from darc.services.intake import EXPOSED, Intake
+from darc.services.pulses import Known, Pulse, by_pulse
+from darc.services.trigger_consumer import TriggerConsumer
+
+log = logging.getLogger(__name__)
+
+PULSES = "pulses"
+#: Of one gather window that are announced: more are no bursts, but interference or a fault.
+MAX_PULSES = 100
+OUTCOMES = "outcomes"
+
+
+class AlertSettings(Protocol):
+    """What the settings of such a service have in common."""
+
+    @property
+    def test(self) -> bool: ...
+    @property
+    def send_events(self) -> bool: ...
+    @property
+    def interval(self) -> float: ...
+    @property
+    def age_limit(self) -> float: ...
+    @property
+    def server_port(self) -> int: ...
+
+
+A = TypeVar("A", bound=AlertSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The trigger that stands for a pulse.
+
+    :param taken_at: Unix s, as is the next
+    """
+
+    trigger: Trigger
+    test: bool
+    taken_at: float
+    gathered_at: float
+
+
+class Alerts(TriggerConsumer[A], Generic[A]):
+    """Subclasses say which trigger of a pulse is the best, and announce it."""
+
+    attributes: ClassVar[tuple[str, ...]] = (
+        *TriggerConsumer.attributes,
+        *("send_events", "test", "clients", "refused_clients"),
+    )
+    switches = ("send_events",)
+    observes = False
+
+    def prepare(self) -> None:
+        super().prepare()
+        self._switched_off = threading.Event()
+        self.send_events = self.settings.send_events
+        self._gathered: list[tuple[Trigger, float]] = []
+        self._entries: list[int] = []
+        self._closes: float | None = None  # monotonic
+        self._known = Known(self.settings.interval)
+        self._intake = Intake(Path(self.config.master.run_dir), self.name)
+        self._server: QueueServer | None = None
+
+    # -- what is told ----------------------------------------------------------------------------
+
+    @property
+    def send_events(self) -> bool:
+        """Whether anything may leave."""
+        return self._send_events
+
+    @send_events.setter
+    def send_events(self, enabled: bool) -> None:
+        self._send_events = enabled
+        # What waits does not leave later, also where it is on again at once.
+        if not enabled:
+            self._switched_off.set()
+
+    @property
+    def may_leave(self) -> bool:
+        """Whether what waits may leave: it was not switched off meanwhile."""
+        return self._send_events and not self._switched_off.is_set()
+
+    @property
+    def test(self) -> bool:
+        """Whether a trigger that does not say so is a test."""
+        return self.settings.test
+
+    @property
+    def clients(self) -> dict[str, str]:
+        """The workers that hand in triggers."""
+        return self._intake.clients
+
+    @property
+    def refused_clients(self) -> int:
+        """Connections to the queue server that were refused."""
+        return self._server.refused if self._server else 0
+
+    # -- for subclasses --------------------------------------------------------------------------
+
+    def why_not(self, trigger: Trigger) -> str:
+        """Why the system outside cannot be told of a trigger; empty where it can."""
+        return ""
+
+    def select(self, triggers: Sequence[Trigger]) -> int:
+        """Index of the trigger that stands for its pulse."""
+        raise NotImplementedError
+
+    def announce(self, chosen: list[Chosen], commit: Callable[[dict[str, Any]], None]) -> None:
+        """Tell the system outside.
+
+        :param commit: completes the gathered entries, with what is to be remembered
+        """
+        raise NotImplementedError
+
+    def withdraw(self) -> None:
+        """Drop what waits to leave: it was switched off."""
+
+    # -- the service -----------------------------------------------------------------------------
+
+    def commit(self, commit: Commit) -> None:
+        """Do a step; what became of triggers is counted over all processes."""
+        memory = {OUTCOMES: dict(self._outcomes), **commit.memory}
+        super().commit(replace(commit, memory=memory))
+
+    def recover(self, memory: dict[str, Any]) -> None:
+        if self.send_events:
+            self._switched_off.clear()  # it was off before the switch was found
+        self._outcomes.update(memory.get(OUTCOMES, {}))
+        pulses = map(Pulse.from_plain, memory.get(PULSES, []))
+        self._known = Known(self.settings.interval, pulses)
+        address = self.config.bind_address, self.settings.server_port
+        secret = partial(read_secret, Path(self.config.master.run_dir) / "secret")
+        try:
+            self._server = QueueServer(address, secret, self._intake, EXPOSED)
+        except OSError as error:
+            log.critical("triggers cannot be taken in at %s:%d: %s", *address, error)
+            sys.exit(1)
+        self._server.start()
+        log.info("triggers are taken in at %s:%d", *address)
+
+    def reloaded(self) -> None:
+        self._known.interval = self.settings.interval
+        log.info("configuration read again")
+        if self._server and self._server.address[1] != self.settings.server_port:
+            log.warning("server_port changes with a restart of %s", self.name)
+
+    def patience(self) -> float:
+        return LOOP_SECONDS if self._closes is None else self._closes - time.monotonic()
+
+    def work(self, entry: Entry, observation: Observation | None) -> None:
+        self._entries.append(entry.id)
+        taken_at = time.time()
+        age = taken_at - (entry.stamp or entry.held_at)
+        for trigger in self.take_triggers(entry):
+            with about(trigger.observation):
+                if self._is_wanted(trigger, age):
+                    self._gathered.append((trigger, taken_at))
+        if self._gathered and self._closes is None:
+            self._closes = time.monotonic() + self.settings.interval
+
+    def _is_wanted(self, trigger: Trigger, age: float) -> bool:
+        """Whether it can be told, and has not waited too long (s)."""
+        if age > self.settings.age_limit:
+            self._outcomes["expired"] += 1
+            log.error("trigger %s expired: it has waited for %.0f s", trigger.identity, age)
+            return False
+        reason = self.why_not(trigger)
+        if reason:
+            self._outcomes["cannot be told"] += 1
+            log.error("trigger %s: %s", trigger.identity, reason)
+        return not reason
+
+    def idle(self) -> None:
+        if self._switched_off.is_set():
+            self.withdraw()
+            self._switched_off.clear()
+        if self._entries and (self._closes is None or time.monotonic() >= self._closes):
+            gathered, self._gathered = self._gathered, []
+            entries, self._entries = tuple(self._entries), []
+            self._closes = None
+            self._close(gathered, entries)
+
+    def _close(self, gathered: list[tuple[Trigger, float]], entries: tuple[int, ...]) -> None:
+        """Choose a trigger for each pulse, and announce it."""
+        gathered_at = time.time()
+        taken_at = {id(trigger): time for trigger, time in gathered}
+        chosen = []
+        for test in (False, True):
+            triggers = [
+                trigger
+                for trigger, _ in gathered
+                if self._is_test(trigger) is test and not self._is_late(trigger, test)
+            ]
+            for group in by_pulse(triggers, self.settings.interval):
+                best = self._best(group)
+                chosen.append(Chosen(best, test, taken_at[id(best)], gathered_at))
+        chosen = self._limited(chosen)
+
+        def commit(memory: dict[str, Any]) -> None:
+            self.commit(Commit(completed=entries, memory=memory))
+
+        if not chosen:
+            commit({})
+        elif not self.send_events:
+            self._outcomes["not sent: disabled"] += len(chosen)
+            names = ", ".join(one.trigger.identity for one in chosen)
+            log.warning("not sent, as sending is disabled: %s", names)
+            commit({})
+        else:
+            self.announce(chosen, commit)
+
+    def _is_test(self, trigger: Trigger) -> bool:
+        return self.settings.test if trigger.test is None else trigger.test
+
+    def _is_late(self, trigger: Trigger, test: bool) -> bool:
+        """Whether its pulse was announced before."""
+        pulse = self._known.find(trigger, test=test)
+        if pulse:
+            self._outcomes["of a pulse announced before"] += 1
+            text = "trigger %s not sent: of the same pulse as %s"
+            log.info(text, trigger.identity, pulse.identity)
+        return pulse is not None
+
+    def _best(self, group: list[Trigger]) -> Trigger:
+        """The trigger that stands for a pulse."""
+        best = group[self.select(group)]
+        if len(group) > 1:
+            self._outcomes["of a pulse with a better trigger"] += len(group) - 1
+            log.info("trigger %s is the best of %d of its pulse", best.identity, len(group))
+        return best
+
+    def _limited(self, chosen: list[Chosen]) -> list[Chosen]:
+        """The strongest, observations before tests."""
+        if len(chosen) <= MAX_PULSES:
+            return chosen
+        dropped = len(chosen) - MAX_PULSES
+        self._outcomes["too many at once"] += dropped
+        text = "%d pulses within %g s: the %d weakest are not sent"
+        log.error(text, len(chosen), self.settings.interval, dropped)
+        return sorted(chosen, key=lambda one: (one.test, -one.trigger.snr))[:MAX_PULSES]
+
+    def note_pulses(self, chosen: Sequence[Chosen]) -> dict[str, Any]:
+        """Remember that pulses were announced: what to commit."""
+        for one in chosen:
+            self._known.add(one.trigger, test=one.test)
+        return {PULSES: self._known.to_plain()}

@@ -1,0 +1,170 @@
+"""A worker hands its triggers in at the master node: one thread for each service there.
+
+It holds the queue that is the service's on the master node. What the master node has not taken
+stays in this node's journal, and expires when it is of no use any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from pathlib import Path
+
+from darc.node.fault_points import fault_point
+from darc.node.log import about
+from darc.node.secret import SecretError, read_secret
+from darc.queues.client import QueueClient, QueuesGoneError
+from darc.queues.messages import Commit, Entry, QueueError
+from darc.services.link import Link
+from darc.services.trigger_consumer import triggers_of
+
+log = logging.getLogger(__name__)
+
+SOURCE = "source"
+TAKE_SECONDS = 0.5
+# For the master node to answer: a hung one costs no more.
+ANSWER_SECONDS = 3.0
+FIRST_RETRY_SECONDS = 0.25
+LONGEST_RETRY_SECONDS = 2.0
+# Between two signs of life: a connection that died is found before a trigger needs it.
+HELLO_SECONDS = 2.0
+
+
+class Forwarder:
+    """Hands in the triggers of one queue.
+
+    :param service: on the master node; also the queue here
+    :param address: host and port of its server
+    :param host: this one
+    :param age_limit: of a pulse whose trigger is worth handing in (s)
+    """
+
+    def __init__(
+        self, run_dir: Path, service: str, address: tuple[str, int], host: str, age_limit: float
+    ) -> None:
+        self.service = service
+        self.age_limit = age_limit
+        self.delivered = 0
+        self.expired = 0
+        self._run_dir = run_dir
+        self._address = address
+        self._host = host
+        self._link = Link(run_dir, service, type(self).__name__)
+        self._client: QueueClient | None = None
+        self._source = ""
+        self._waiting = 0
+        self._gone_since: float | None = time.time()  # Unix
+        self._error = "not reached yet"
+        self._delay = 0.0
+        self._next_try = 0.0  # monotonic, as is the next
+        self._next_hello = 0.0
+        self.failure: Exception | None = None
+        threading.Thread(target=self._run, name=f"to {service}", daemon=True).start()
+
+    def __str__(self) -> str:
+        place = f"{self._address[0]}:{self._address[1]}"
+        counts = f"{self.delivered} handed in, {self._waiting} waiting, {self.expired} expired"
+        if self._gone_since is None:
+            return f"{place} reached; {counts}"
+        gone = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._gone_since))
+        return f"{place} NOT REACHED since {gone}: {self._error}; {counts}"
+
+    def _run(self) -> None:
+        try:
+            self._forward()
+        # The service's loop ends the process for it: nobody would hand in triggers otherwise.
+        except Exception as error:
+            self.failure = error
+
+    def _forward(self) -> None:
+        self._link.attach()
+        memory = self._link.recall("")
+        self._source = str(memory.get(SOURCE) or "")
+        if not self._source:
+            self._source = uuid.uuid4().hex
+            self._link.commit(Commit(memory={SOURCE: self._source}))
+        pending: list[Entry] = []
+        cursor = 0
+        while True:
+            wait = self._next_try - time.monotonic() if pending else TAKE_SECONDS
+            new = self._link.take(cursor, max(0.0, min(wait, TAKE_SECONDS)))
+            pending += new
+            cursor = pending[-1].id if new else cursor
+            if pending:
+                self._link.beat()
+            pending = self._hand_in(pending)
+            self._waiting = len(pending)
+            self._say_hello()
+
+    def _hand_in(self, pending: list[Entry]) -> list[Entry]:
+        """Hand in what can be; returns what is left."""
+        while pending and time.monotonic() >= self._next_try:
+            entry = pending[0]
+            with about(entry.observation):
+                if self._is_expired(entry) or self._deliver(entry):
+                    self._link.commit(Commit(entry.observation, completed=(entry.id,)))
+                    pending = pending[1:]
+        return pending
+
+    def _is_expired(self, entry: Entry) -> bool:
+        """Whether nothing of it is of use any more."""
+        triggers, problems = triggers_of(entry)
+        if not triggers:
+            log.error("entry %d dropped, no trigger: %s", entry.id, "; ".join(problems))
+            return True
+        if time.time() - entry.held_at <= self.age_limit:
+            return False
+        self.expired += len(triggers)
+        names = ", ".join(trigger.identity for trigger in triggers)
+        log.error("expired before %s could be reached: %s", self.service, names)
+        return True
+
+    def _deliver(self, entry: Entry) -> bool:
+        fault_point(f"amber_clustering.before handing in to {self.service}")
+        waited = max(0.0, time.time() - entry.held_at)
+        arguments = entry.id, entry.observation, entry.content, waited
+        new = self._call("deliver", *arguments)
+        if new is None:
+            return False
+        fault_point(f"amber_clustering.after handing in to {self.service}")
+        self.delivered += 1
+        names = ", ".join(trigger.identity for trigger in triggers_of(entry)[0])
+        known = "" if new else ", which had it already"
+        log.info("trigger %s handed in at %s%s", names, self.service, known)
+        return True
+
+    def _say_hello(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_hello and now >= self._next_try:
+            self._next_hello = now + HELLO_SECONDS
+            self._call("hello")
+
+    def _call(self, method: str, *arguments: object) -> bool | None:
+        """Call the server; None when that cannot be done now."""
+        try:
+            if self._client is None:
+                key = read_secret(self._run_dir / "secret")
+                self._client = QueueClient(self._address, key, self._host, ANSWER_SECONDS)
+            answer = self._client.call(method, self._host, self._source, *arguments)
+        except (QueuesGoneError, QueueError, SecretError) as error:
+            self._failed(error)
+            return None
+        self._next_hello = time.monotonic() + HELLO_SECONDS
+        self._delay = 0.0
+        if self._gone_since is not None:
+            log.info("%s reached at %s:%d", self.service, *self._address)
+            self._gone_since = None
+        return bool(answer)
+
+    def _failed(self, error: Exception) -> None:
+        if self._client:
+            self._client.close()
+            self._client = None
+        if self._gone_since is None or str(error) != self._error:
+            log.error("%s: not reached, triggers are kept: %s", self.service, error)
+        self._gone_since = self._gone_since or time.time()
+        self._error = str(error)
+        self._delay = min(max(FIRST_RETRY_SECONDS, 2 * self._delay), LONGEST_RETRY_SECONDS)
+        self._next_try = time.monotonic() + self._delay

@@ -1,0 +1,157 @@
+"""Where the workers hand in triggers: the queue server of a service on the master node.
+
+What is handed in is in this node's journal before the worker is told so. A worker numbers what it
+hands in, and what comes for the second time, because the answer was lost, is left out.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from darc.node.fault_points import fault_point
+from darc.queues.messages import Commit, Kind, Put, QueueError
+from darc.queues.plain import pack, unpack
+from darc.queues.server import Session
+from darc.services.link import Link
+
+log = logging.getLogger(__name__)
+
+EXPOSED = ("hello", "deliver", "put")
+FROM = "handed in by "
+MAX_CONTENT_BYTES = 2**20
+MAX_NAME = 300
+# While this node's master is away, who hands in tries again.
+BUSY_SECONDS = 2.0
+KEPT_CLIENTS = 1000
+
+
+@dataclass(slots=True)
+class Client:
+    """A worker that has called.
+
+    :param heard: Unix time of its last call
+    """
+
+    host: str
+    heard: float
+    entries: int = 0
+
+
+class Intake:
+    """The object behind the queue server.
+
+    :param service: on whose queue triggers go
+    """
+
+    def __init__(self, run_dir: Path, service: str) -> None:
+        self._service = service
+        self._link = Link(run_dir, f"{service} intake", type(self).__name__)
+        self._lock = threading.Lock()
+        self._known: dict[str, int] | None = None
+        self._clients: dict[str, Client] = {}
+
+    @property
+    def clients(self) -> dict[str, str]:
+        """By host, when it was last heard of and how much it has handed in."""
+        now = time.time()
+        return {
+            client.host: f"heard {now - client.heard:.1f} s ago, {client.entries} handed in"
+            for client in list(self._clients.values())
+        }
+
+    def hello(self, session: Session, host: str, source: str) -> str:
+        """A worker asks whether somebody is here; the answer says who."""
+        _check_names(host, source)
+        self._heard(host, source, 0)
+        return self._service
+
+    def deliver(
+        self,
+        session: Session,
+        host: str,
+        source: str,
+        number: int,
+        observation: str,
+        content: bytes,
+        waited: float,
+    ) -> bool:
+        """Take triggers over.
+
+        :param waited: how long they have waited for this (s); clocks of hosts are not compared
+        :param source: of which a host has one for each of its journals
+        :param number: grows with each delivery of a source
+        :param content: packed list of triggers
+        :return: False where they were here already
+        """
+        _check(content)
+        _check_names(host, source, observation)
+        # NaN is neither.
+        if not isinstance(number, int) or not isinstance(waited, float) or not 0 <= waited < 1e9:
+            raise QueueError(f"not a delivery: number {number!r:.50}, waited {waited!r:.50}")
+        if not self._lock.acquire(timeout=BUSY_SECONDS):
+            raise QueueError(f"the master of {self._service}'s node is away")
+        try:
+            since = time.time() - waited
+            return self._hold(host, source, number, observation, content, since)
+        finally:
+            self._lock.release()
+
+    def put(self, session: Session, triggers: list[dict[str, object]]) -> None:
+        """Take triggers from a program that does not number them: each call counts."""
+        content = pack(triggers)
+        _check(content)
+        if not self._lock.acquire(timeout=BUSY_SECONDS):
+            raise QueueError(f"the master of {self._service}'s node is away")
+        try:
+            self._link.commit(Commit(puts=(Put((self._service,), Kind.TRIGGERS, content),)))
+        finally:
+            self._lock.release()
+
+    def _hold(
+        self, host: str, source: str, number: int, observation: str, content: bytes, since: float
+    ) -> bool:
+        if self._known is None:
+            memory = self._link.recall("")
+            self._known = {
+                key[len(FROM) :]: value
+                for key, value in memory.items()
+                if key.startswith(FROM) and isinstance(value, int)
+            }
+        if number <= self._known.get(source, 0):
+            log.info("handed in again by %s, left out: %d", host, number)
+            return False
+        put = Put((self._service,), Kind.TRIGGERS, content, observation, since)
+        self._link.commit(Commit(puts=(put,), memory={FROM + source: number}))
+        self._known[source] = number
+        self._heard(host, source, 1)
+        fault_point(f"{self._service}.after taking over")
+        return True
+
+    def _heard(self, host: str, source: str, entries: int) -> None:
+        client = self._clients.pop(source, None) or Client(host, 0.0)
+        client.heard = time.time()
+        client.entries += entries
+        self._clients[source] = client
+        while len(self._clients) > KEPT_CLIENTS:
+            del self._clients[next(iter(self._clients))]
+
+
+def _check_names(*names: str) -> None:
+    if not all(isinstance(name, str) and len(name) <= MAX_NAME for name in names):
+        raise QueueError(f"host, source and observation are texts of up to {MAX_NAME} characters")
+
+
+def _check(content: bytes) -> None:
+    """Refuse what cannot be triggers; whether each is one is seen where they are used."""
+    if not isinstance(content, bytes) or len(content) > MAX_CONTENT_BYTES:
+        raise QueueError(f"triggers are at most {MAX_CONTENT_BYTES} bytes")
+    try:
+        plain = unpack(content)
+    except ValueError as error:
+        raise QueueError(f"not triggers: {error}") from error
+    if not isinstance(plain, list):
+        raise QueueError(f"{type(plain).__name__} where a list of triggers is expected")

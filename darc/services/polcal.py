@@ -1,0 +1,39 @@
+"""Dumps of a polarisation calibrator: by the clock instead of by triggers (triggers.md)."""
+
+from __future__ import annotations
+
+from darc.model.dump_request import DumpEvent, DumpRequest
+from darc.model.observation import Observation
+from darc.model.settings import DadaTriggerSettings
+from darc.science.dump_window import Window, polcal_windows
+
+#: What the source of such an observation has in its name.
+POLCAL = "polcal"
+
+
+def is_polcal(observation: Observation) -> bool:
+    """Whether this worker's compound beam is on a polarisation calibrator."""
+    on_source = observation.beam is not None and observation.beam == observation.source_beam
+    return POLCAL in observation.source.lower() and on_source
+
+
+def schedule(
+    observation: Observation, settings: DadaTriggerSettings, batch_length_samples: int
+) -> tuple[Window, ...]:
+    """The windows to dump, in order of time.
+
+    :param batch_length_samples: of a page of raw data
+    """
+    return polcal_windows(
+        duration=observation.duration,
+        page=batch_length_samples * observation.tsamp,
+        dump_size=settings.polcal_dump_size,
+        interval=settings.polcal_interval,
+        max_dumps=settings.polcal_max_dumps,
+    )
+
+
+def request(observation: Observation, window: Window) -> DumpRequest:
+    """Ask for one of them: it is no pulse, and has none of its numbers."""
+    event = DumpEvent(window.start, window.end, dm=0.0, snr=0.0, width=0, beam=0)
+    return DumpRequest(observation.utc_start, (event,))

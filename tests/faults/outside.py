@@ -1,0 +1,122 @@
+"""The systems outside of a node under faults, and what reached them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from darc.model.dump_request import parse_request
+from darc.replay.comet_broker import CometBroker, Subscriber
+from darc.replay.dbevent import DadaDbevent
+from darc.replay.lofar import Lofar
+
+#: Longer than any fault lasts: what is asked for late must not be lost to that.
+BUFFER_SECONDS = 60.0
+#: Triggers that arrive within it are of one pulse: less than between any two windows' triggers.
+INTERVAL = 0.02
+_PARAM = re.compile(r'<Param [^>]*name="(dm|snr)"[^>]*>')
+_VALUE = re.compile(r'value="([^"]+)"')
+
+Item = tuple[float, ...]
+
+
+@dataclass
+class Reached:
+    """What reached the systems outside in an observation, in a form that is the same in each."""
+
+    dumps: Counter[Item] = field(default_factory=Counter)
+    packets: Counter[Item] = field(default_factory=Counter)
+    events: Counter[Item] = field(default_factory=Counter)
+
+    def differs(self, reference: Reached, again: Counter[str]) -> list[str]:
+        """What is missing, what is too much, and what came twice without being counted.
+
+        :param again: by what, how often something was sent again, as the log tells
+        """
+        found = []
+        for what in ("dumps", "packets", "events"):
+            mine, theirs = getattr(self, what), getattr(reference, what)
+            if set(mine) != set(theirs):
+                missing, more = set(theirs) - set(mine), set(mine) - set(theirs)
+                found.append(f"{what}: missing {sorted(missing)}, too much {sorted(more)}")
+            twice = mine.total() - len(mine)
+            if twice > again[what]:
+                found.append(f"{what}: {twice} came twice, {again[what]} were counted: {mine}")
+        return found
+
+
+class Outside:
+    """Receivers of all that leaves a node, from ``open`` until ``close``."""
+
+    def __init__(self) -> None:
+        with ExitStack() as opened:
+            self.dbevent = opened.enter_context(DadaDbevent(buffer_length=BUFFER_SECONDS))
+            self.lofar = opened.enter_context(Lofar())
+            self.broker = opened.enter_context(CometBroker())
+            self.subscriber = opened.enter_context(Subscriber(self.broker.broadcast_port))
+            self._opened = opened.pop_all()
+        self._seen = (0, 0, 0)
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def configuration(self) -> dict[str, dict[str, Any]]:
+        """What a node needs to send to these."""
+        sending = {"send_events": True, "interval": INTERVAL}
+        return {
+            "dada_trigger": {"port_iquv": self.dbevent.port, "buffer_length": BUFFER_SECONDS},
+            "lofar_trigger": {
+                **sending,
+                "lofar_host": "127.0.0.1",
+                "lofar_port": self.lofar.port,
+            },
+            "voevent_generator": {
+                **sending,
+                "broker_host": "127.0.0.1",
+                "broker_port": self.broker.port,
+                "broker_timeout": 1.0,
+            },
+        }
+
+    def begin(self, utc_start: str) -> None:
+        """Another observation."""
+        self.dbevent.begin(utc_start)
+        self._seen = (
+            len(self.dbevent.received),
+            len(self.lofar.received),
+            len(self.subscriber.received),
+        )
+
+    def go_away(self, duration: float) -> None:
+        """Refuse, and do not answer, for a while (s)."""
+        self.dbevent.refuse()
+        self.broker.pause()
+        time.sleep(duration)
+        self.broker.resume()
+        self.dbevent.accept()
+
+    def reached(self, start: float) -> Reached:
+        """What came since :meth:`begin`.
+
+        :param start: of the observation, Unix s
+        """
+        dumps, packets, events = self._seen
+        found = Reached()
+        for request in self.dbevent.received[dumps:]:
+            for event in parse_request(request.text).events:
+                found.dumps[(event.start, event.end, event.dm, event.snr, event.beam)] += 1
+        for packet in self.lofar.received[packets:]:
+            assert packet.freeze, packet
+            since = packet.freeze.time_ms / 1e3 - start
+            found.packets[(round(since, 1), packet.freeze.dm_tenths / 10)] += 1
+        for received in self.subscriber.received[events:]:
+            values = {
+                match[1]: float(_VALUE.search(match[0])[1])  # type: ignore[index]
+                for match in _PARAM.finditer(received.event.decode())
+            }
+            found.events[(values["dm"], values["snr"])] += 1
+        return found

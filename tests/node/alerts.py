@@ -1,0 +1,224 @@
+"""Triggers for the services that tell systems outside, and what these services say of them."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import os
+import random
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+from hypothesis import strategies as st
+from nodes import Node, wait_for
+
+from darc.control import exchange_messages
+from darc.model.trigger import Stages, Trigger
+from darc.model.typed import OneOf, Range, field_types
+from darc.node.secret import read_secret
+from darc.queues.client import QueueClient
+
+TRIGGER = Trigger(
+    observation="190518009",
+    window=0,
+    dm_bin=7,
+    name="candidate",
+    src_name=None,
+    dm=500.0,
+    dm_err=1.25,
+    dm_cluster=500.0,
+    width=0.8192,
+    downsampling=10,
+    snr=20.0,
+    flux=4.0375,
+    ra=83.63308,
+    dec=-22.0145,
+    cb=7,
+    sb=35,
+    ymw16=188.5,
+    galactic_model="YMW16",
+    semiMaj=15.0,
+    semiMin=14.0,
+    datetimesource="2019-05-18-23:51:13.B1933+16",
+    utc="2019-05-18T23:51:22.793214",
+    tarr=9.841,
+    count=12,
+    importance=0.1,
+    dt=81.92e-6,
+    delta_nu_MHz=300 / 1536,
+    nu_GHz=1.36960327148,
+)
+RELOADED = "configuration read again"
+#: Between two pulses' arrival times; more than any interval in these tests.
+PULSE_SECONDS = 4.0
+_STARTED = time.time()
+_windows = itertools.count(1)
+
+
+def trigger(**changes: Any) -> Trigger:
+    """A trigger of a pulse of its own, with an identity of its own."""
+    number = next(_windows)
+    utc = datetime.fromtimestamp(_STARTED - PULSE_SECONDS * number, UTC).replace(tzinfo=None)
+    return replace(
+        TRIGGER, **{"window": number, "utc": utc.isoformat(timespec="microseconds"), **changes}
+    )
+
+
+def of_same_pulse(first: Trigger, **changes: Any) -> Trigger:
+    """As another compound beam sees the pulse."""
+    return replace(first, window=next(_windows), **changes)
+
+
+def any_triggers() -> st.SearchStrategy[Trigger]:
+    """Whatever may be in one, however absurd together."""
+    return st.builds(
+        Trigger, **{name: _any(name, hint) for name, hint in field_types(Trigger).items()}
+    )
+
+
+def _any(name: str, hint: Any) -> st.SearchStrategy[Any]:
+    odd = "0001-01-01T00:00:00+12:00", "9999-12-31T23:59:59-12:00", "2026-01-01\x0000:00:00"
+    special = {
+        "utc": st.datetimes().map(datetime.isoformat) | st.sampled_from(odd),
+        "stages": st.just(Stages()),
+    }
+    if name in special:
+        return special[name]
+    choices = get_args(hint)
+    if type(None) in choices:
+        return st.none() | _any(name, next(kind for kind in choices if kind is not type(None)))
+    kind, rule = choices or (hint, None)
+    if isinstance(rule, OneOf):
+        return st.sampled_from(rule.values)
+    limits = rule if isinstance(rule, Range) else Range(-(2.0**63), 2.0**63 - 1024)
+    plain: dict[Any, st.SearchStrategy[Any]] = {
+        str: st.text(max_size=20),
+        int: st.integers(int(limits.low), int(limits.high or 2**53)),
+        float: st.floats(limits.low, limits.high),
+        bool: st.booleans(),
+    }
+    return plain[kind]
+
+
+def put(node: Node, service: str, *triggers: Trigger) -> None:
+    """On the service's queue, all in one entry."""
+    put_values(node, service, [[one.to_plain() for one in triggers]])
+
+
+def put_values(node: Node, service: str, values: Iterable[object]) -> None:
+    """On the service's queue, an entry each."""
+    client = QueueClient(node.run_dir / "queues.sock", read_secret(node.run_dir / "secret"), "test")
+    for value in values:
+        client.call("put", service, value)
+    client.close()
+
+
+def quiet_port() -> int:
+    """A port where nobody listens, and that no connection or test gets by chance."""
+    limits = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    while True:
+        port = random.randrange(20_000, int(limits[0]))
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
+            try:
+                stream.bind(("", port))
+                datagram.bind(("", port))
+            except OSError:
+                continue
+        return port
+
+
+def command(node: Node, words: str, service: str = "") -> Any:
+    """The message of a command's reply."""
+    request = {"command": words, "service": service} if service else {"command": words}
+    secret = node.run_dir / "secret"
+    return exchange_messages("127.0.0.1", node.port, request, 30.0, secret)["message"]
+
+
+def told(node: Node, service: str, attribute: str) -> Any:
+    """The value of an attribute; None where the service does not tell it now."""
+    answer = str(command(node, f"get_attr {attribute}", service)[service])
+    return ast.literal_eval(answer.split(": ", 1)[1][:-1]) if answer.startswith("{") else None
+
+
+def is_running(node: Node, service: str) -> bool:
+    return bool(command(node, "status", service) == {service: "running"})
+
+
+def wait_until_done(node: Node, service: str, timeout: float = 30.0) -> None:
+    """Wait until all that was put is decided upon, and what could be sent is sent."""
+    wait_for(
+        lambda: service not in command(node, "get_attr queue_depths"),
+        timeout,
+        f"nothing on the queue of {service}",
+    )
+
+
+class Outcomes:
+    """What became of a service's triggers since this was made."""
+
+    def __init__(self, node: Node, service: str) -> None:
+        self._node = node
+        self._service = service
+        self._before = self._now()
+
+    def _now(self) -> Counter[str]:
+        found: list[dict[str, int]] = []
+
+        def look() -> bool:
+            found[:] = [answer := told(self._node, self._service, "outcomes")]
+            return answer is not None
+
+        wait_for(look, 30.0, f"the outcomes of {self._service}")
+        return Counter(found[0])
+
+    def new(self) -> dict[str, int]:
+        return dict(self._now() - self._before)
+
+    def expect(self, expected: dict[str, int], timeout: float = 30.0) -> None:
+        """Wait until these and no others have come."""
+        deadline = time.monotonic() + timeout
+        while (new := self.new()) != expected and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert new == expected, f"{self._service}: {new}"
+
+
+def reload(node: Node, service: str, **sections: dict[str, Any]) -> str:
+    """Change the configuration, and have a running service read it; what the reply says."""
+    count = node.log(service).count(RELOADED)
+    node.configure(**sections)
+    reply = str(command(node, "reload"))
+    assert reply.startswith("Config reloaded"), reply
+    wait_for(lambda: node.log(service).count(RELOADED) > count, 20.0, f"{service} reloaded")
+    return reply
+
+
+@contextmanager
+def paused(node: Node, service: str) -> Iterator[None]:
+    """The service does nothing meanwhile; what is put is taken at once afterwards."""
+    pid = node.pid(service)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def kill(node: Node, service: str) -> None:
+    """End a service's process by SIGKILL, and wait for the next one."""
+    pid = node.pid(service)
+    os.kill(pid, signal.SIGKILL)
+    wait_for_successor(node, service, pid)
+
+
+def wait_for_successor(node: Node, service: str, pid: int) -> None:
+    """Wait until another process than this one does the service's work."""
+    wait_for(lambda: node.pid(service) not in (0, pid), 20.0, f"another {service}")
+    wait_for(lambda: is_running(node, service), 20.0, f"{service} running again")

@@ -1,0 +1,262 @@
+"""Workers hand their triggers in at the master node, and keep them where they cannot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nodes import Node, free_port, wait_for
+
+from darc.model.lofar_packet import parse
+from darc.model.trigger import Trigger
+from darc.node.secret import read_secret
+from darc.queues.client import QueueClient, QueuesGoneError
+from darc.queues.messages import QueueError
+from darc.queues.plain import pack, plain_client
+
+#: Resolvable everywhere: both nodes are on this machine.
+MASTER, WORKER = "localhost", "worker01"
+TRIGGER = Trigger(
+    observation="",
+    window=0,
+    dm_bin=0,
+    name="candidate",
+    src_name=None,
+    dm=500.0,
+    dm_err=1.0,
+    dm_cluster=500.0,
+    width=1.0,
+    downsampling=10,
+    snr=20.0,
+    flux=1.0,
+    ra=90.0,
+    dec=60.0,
+    cb=0,
+    sb=35,
+    ymw16=50.0,
+    galactic_model="YMW16",
+    semiMaj=15.0,
+    semiMin=15.0,
+    datetimesource="2026-01-01-00:00:00.FAKE",
+    utc="2026-01-01T00:00:00",
+    tarr=1.0,
+    count=5,
+    importance=0.1,
+    dt=8.192e-5,
+    delta_nu_MHz=0.195,
+    nu_GHz=1.37,
+)
+
+
+def trigger(window: int, *, age: float = 0.0, **changes: Any) -> Trigger:
+    """A trigger that arrived so many seconds ago; each window is a pulse of its own."""
+    utc = datetime.fromtimestamp(time.time() - age - 10.0 * window, UTC).replace(tzinfo=None)
+    return replace(TRIGGER, window=window, utc=utc.isoformat(), **changes)
+
+
+@pytest.fixture
+def lofar() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(20.0)
+        yield receiver
+
+
+@pytest.fixture
+def cluster(make_node: Callable[..., Node], lofar: socket.socket) -> tuple[Node, Node]:
+    """A master node and a worker, the worker not started; light, and with one secret."""
+    ports = {
+        "lofar_trigger": {
+            "server_port": free_port(),
+            "lofar_host": "127.0.0.1",
+            "lofar_port": lofar.getsockname()[1],
+            "send_events": True,
+            "interval": 0.2,
+        },
+        "voevent_generator": {"server_port": free_port()},
+        "cluster": {"master": MASTER, "workers": [WORKER]},
+        "control": {"bind": "127.0.0.1"},
+    }
+    master = make_node(MASTER, **ports)
+    master.configure(darc_master={"services_master_mix": ["lofar_trigger"]})
+    worker = make_node(WORKER, **ports)
+    worker.configure(darc_master={"services_worker_mix": ["amber_clustering"]})
+    worker.run_dir.mkdir(parents=True, mode=0o700)
+    master.run_dir.mkdir(parents=True, mode=0o700)
+    secret = master.run_dir / "secret"
+    secret.write_text("0123456789abcdef" * 4)
+    secret.chmod(0o600)
+    shutil.copy(secret, worker.run_dir / "secret")
+    return master, worker
+
+
+def put(node: Node, *triggers: Trigger) -> None:
+    """On the worker's queue of lofar_trigger, where its amber_clustering puts them."""
+    key = read_secret(node.run_dir / "secret")
+    client = QueueClient(node.run_dir / "queues.sock", key, "test")
+    for one in triggers:
+        client.call("put", "lofar_trigger", [one.to_plain()])
+    client.close()
+
+
+def told(node: Node, service: str, attribute: str) -> str:
+    return str(node.ask("--service", service, "get_attr", attribute)[service])
+
+
+def test_a_worker_hands_in_at_the_master_node(
+    cluster: tuple[Node, Node], lofar: socket.socket
+) -> None:
+    master, worker = cluster
+    master.start()
+    worker.start()
+    wait_for(lambda: "localhost" in told(worker, "amber_clustering", "forwarding"))
+    wait_for(lambda: WORKER in told(master, "lofar_trigger", "clients"))
+    put(worker, trigger(0, snr=30.0, cb=3))
+    assert parse(lofar.recv(100)).test
+    wait_for(lambda: "reached; 1 handed in" in told(worker, "amber_clustering", "forwarding"))
+    assert worker.ask("lofar_status") == "Failed: should run on master node"
+
+
+def test_what_cannot_be_handed_in_is_kept_and_handed_in_once(
+    cluster: tuple[Node, Node], lofar: socket.socket
+) -> None:
+    master, worker = cluster
+    worker.start()
+    put(worker, trigger(0), trigger(1))
+    said = wait_for(
+        lambda: (said := told(worker, "amber_clustering", "forwarding")).count("2 waiting") and said
+    )
+    assert "NOT REACHED since" in said
+    assert worker.ask("get_attr", "queue_depths").endswith("= {'lofar_trigger': 2}")
+    # It is on disk: neither the death of the service nor that of the whole node loses it.
+    os.kill(worker.pid("amber_clustering"), signal.SIGKILL)
+    worker.run("darc_kill_all")
+    worker.start()
+    master.start()
+    lofar.recv(100), lofar.recv(100)
+    wait_for(lambda: worker.ask("get_attr", "queue_depths").endswith("= {}"))
+    assert "triggers are kept" in worker.log("amber_clustering")
+    assert "'sent': 2" in told(master, "lofar_trigger", "outcomes")
+    assert told(master, "lofar_trigger", "triggers_received").endswith(": 2}")
+
+
+def test_what_is_of_no_use_any_more_expires(
+    cluster: tuple[Node, Node], lofar: socket.socket
+) -> None:
+    master, worker = cluster
+    for node in cluster:
+        node.configure(lofar_trigger={"age_limit": 1.0})
+    worker.start()
+    put(worker, trigger(0))
+    wait_for(lambda: worker.ask("get_attr", "queue_depths").endswith("= {}"))
+    assert "1 expired" in told(worker, "amber_clustering", "forwarding")
+    assert "expired before lofar_trigger could be reached" in worker.log("amber_clustering")
+    # What has waited there counts here as well, and an old pulse that has not waited does not.
+    master.start()
+    key = read_secret(master.run_dir / "secret")
+    place = "127.0.0.1", master.config["lofar_trigger"]["server_port"]
+    client = QueueClient(place, key, "test", 3.0)
+    for number, waited in ((1, 2.0), (2, 0.0)):
+        late = pack([trigger(number, age=120.0).to_plain()])
+        assert client.call("deliver", "h", "s", number, "", late, waited)
+    lofar.recv(100)
+    wait_for(
+        lambda: told(master, "lofar_trigger", "outcomes").endswith("{'expired': 1, 'sent': 1}}")
+    )
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+def test_a_death_while_handing_in_loses_and_doubles_nothing(
+    cluster: tuple[Node, Node], lofar: socket.socket, tmp_path: Path, point: str
+) -> None:
+    master, worker = cluster
+    worker.environment["DARC_FAULT_POINTS"] = str(tmp_path)
+    master.start()
+    worker.start()
+    pid = worker.pid("amber_clustering")
+    (tmp_path / f"amber_clustering.{point} handing in to lofar_trigger").touch()
+    put(worker, trigger(0))
+    wait_for(lambda: worker.pid("amber_clustering") not in (0, pid))
+    lofar.recv(100)
+    wait_for(lambda: worker.ask("get_attr", "queue_depths").endswith("= {}"))
+    assert told(master, "lofar_trigger", "triggers_received").endswith(": 1}")
+
+
+def test_a_service_that_dies_after_taking_over_gets_it_once(
+    cluster: tuple[Node, Node], lofar: socket.socket, tmp_path: Path
+) -> None:
+    master, worker = cluster
+    master.environment["DARC_FAULT_POINTS"] = str(tmp_path)
+    master.start()
+    worker.start()
+    pid = master.pid("lofar_trigger")
+    (tmp_path / "lofar_trigger.after taking over").touch()
+    put(worker, trigger(0))
+    wait_for(lambda: master.pid("lofar_trigger") not in (0, pid))
+    lofar.recv(100)
+    wait_for(lambda: worker.ask("get_attr", "queue_depths").endswith("= {}"))
+    assert "which had it already" in worker.log("amber_clustering")
+    assert told(master, "lofar_trigger", "outcomes").endswith("{'sent': 1}}")
+
+
+def test_no_proof_of_the_secret_no_trigger(
+    cluster: tuple[Node, Node], lofar: socket.socket
+) -> None:
+    master, _ = cluster
+    master.start()
+    place = "127.0.0.1", master.config["lofar_trigger"]["server_port"]
+    with pytest.raises(QueueError, match="the secret was not accepted"):
+        QueueClient(place, b"another secret of thirty-two char", "stranger", 3.0)
+    # A pickle that would make a file, before the proof and after it.
+    mark = master.home / "pickled"
+    pickle = b"cos\nsystem\n(S'touch " + str(mark).encode() + b"'\ntR."
+    with socket.create_connection(place, timeout=5.0) as stranger:
+        stranger.sendall(len(pickle).to_bytes(4, "big") + pickle)
+        while stranger.recv(1000):
+            pass
+    raw = plain_client(place, read_secret(master.run_dir / "secret"), 3.0)
+    raw.send_bytes(pickle)
+    assert raw.recv()[0] == "#TRACEBACK"
+    client = QueueClient(place, read_secret(master.run_dir / "secret"), "test", 3.0)
+    for content in (pickle, pack("no list"), b"x" * (2**20 + 1), None):
+        with pytest.raises(QueueError, match="triggers"):
+            client.call("deliver", "h", "s", 1, "", content, 0.0)
+    with pytest.raises(QueueError, match="no such request"):
+        client.call("shutdown")
+    assert not mark.exists()
+    wait_for(
+        lambda: (
+            "'LOFARTrigger.refused_clients': 2" in told(master, "lofar_trigger", "refused_clients")
+        )
+    )
+    assert master.log("lofar_trigger").count("no proof of the secret") == 2
+    # And it goes on for those who have it.
+    assert client.call("deliver", "h", "s", 1, "", pack([trigger(0).to_plain()]), 0.0)
+    assert not client.call("deliver", "h", "s", 1, "", pack([trigger(0).to_plain()]), 0.0)
+    assert parse(lofar.recv(100)).dm_tenths == 5000
+
+
+def test_a_master_node_that_takes_and_never_answers_holds_up_nothing(
+    cluster: tuple[Node, Node], lofar: socket.socket
+) -> None:
+    master, worker = cluster
+    with socket.create_server(("127.0.0.1", master.config["lofar_trigger"]["server_port"])):
+        worker.start()
+        put(worker, trigger(0))
+        wait_for(
+            lambda: "no answer in time" in told(worker, "amber_clustering", "forwarding"), 20.0
+        )
+        assert worker.states() == {"amber_clustering": "running"}
+    master.start()
+    assert parse(lofar.recv(100)).test
+    with pytest.raises(QueuesGoneError):
+        QueueClient(("127.0.0.1", free_port()), b"x" * 32, "test", 1.0)

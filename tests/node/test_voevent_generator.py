@@ -1,0 +1,411 @@
+"""What reaches a VOEvent broker of the triggers that reach their service, and when it does not."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import alerts
+import pytest
+import voeventparse
+from alerts import (
+    Outcomes,
+    any_triggers,
+    of_same_pulse,
+    paused,
+    put,
+    put_values,
+    quiet_port,
+    told,
+    trigger,
+    wait_until_done,
+)
+from comet.protocol import messages
+from hypothesis import given, settings
+from nodes import Node, node, wait_for
+
+from darc.model.trigger import Trigger
+from darc.node.configuration import load_config
+from darc.node.files import packaged
+from darc.replay.comet_broker import CometBroker, Subscriber
+from darc.services.alerts import Chosen
+from darc.services.voevent_generator import VOEventGenerator
+
+SERVICE = "voevent_generator"
+WAIT = 30.0
+STREAM = "nl.example/alert"
+
+
+@dataclass
+class Site:
+    """A node with nothing but the service, and the broker."""
+
+    node: Node
+    broker: CometBroker
+    points: Path
+
+    def put(self, *triggers: Trigger) -> None:
+        put(self.node, SERVICE, *triggers)
+
+    def reload(self, **settings: Any) -> None:
+        """Change settings of the service."""
+        alerts.reload(self.node, SERVICE, **{SERVICE: settings})
+
+    def outcomes(self) -> Outcomes:
+        return Outcomes(self.node, SERVICE)
+
+    def waiting(self) -> list[str]:
+        """Why events wait."""
+        found: list[str] = wait_for(lambda: told(self.node, SERVICE, "events_waiting"), WAIT)
+        return found
+
+    def file(self, one: Trigger) -> bytes:
+        return (self.node.home / "voevents" / f"{one.utc}.xml").read_bytes()
+
+    def log_since(self, mark: int) -> str:
+        return self.node.log(SERVICE)[mark:]
+
+    @property
+    def mark(self) -> int:
+        return len(self.node.log(SERVICE))
+
+
+@pytest.fixture(scope="module")
+def module_site(test_run: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    points = tmp_path_factory.mktemp("points")
+    with CometBroker(quiet_port(), quiet_port()) as broker:
+        services = {"services_master_mix": [SERVICE], "services_worker_mix": []}
+        ours = {"send_events": True, "interval": 0.3, "broker_timeout": 1.0, "stream": STREAM}
+        with node(test_run, darc_master=services, voevent_generator=ours) as made:
+            made.configure(
+                voevent_generator={"broker_host": "127.0.0.1", "broker_port": broker.port}
+            )
+            made.environment["DARC_FAULT_POINTS"] = str(points)
+            made.start()
+            yield Site(made, broker, points)
+
+
+@pytest.fixture
+def site(module_site: Site) -> Iterator[Site]:
+    """The module's, with the settings of before once the test is over."""
+    before = json.dumps(module_site.node.config)
+    yield module_site
+    if json.dumps(module_site.node.config) != before:
+        module_site.node.config = json.loads(before)
+        alerts.reload(module_site.node, SERVICE)
+    wait_until_done(module_site.node, SERVICE)
+    wait_for(lambda: told(module_site.node, SERVICE, "events_waiting") == [], WAIT)
+
+
+@pytest.fixture
+def subscriber(site: Site) -> Iterator[Subscriber]:
+    with Subscriber(site.broker.broadcast_port) as made:
+        yield made
+
+
+def events(subscriber: Subscriber, count: int) -> list[bytes]:
+    """All that came, once it is that many."""
+    return [one.event for one in subscriber.wait_for(count, WAIT)]
+
+
+def dm(event: bytes) -> float:
+    """Which of a test's triggers it is."""
+    return float(voeventparse.get_grouped_params(_read(event))["event parameters"]["dm"]["value"])
+
+
+def _read(event: bytes) -> Any:
+    parsed = voeventparse.loads(event)
+    voeventparse.assert_valid_as_v2_0(parsed)
+    return parsed
+
+
+# -- the event ---------------------------------------------------------------------------------
+
+
+def test_what_arrives_is_what_was_kept(site: Site, subscriber: Subscriber) -> None:
+    outcomes = site.outcomes()
+    one = trigger(snr=30.0)
+    site.put(of_same_pulse(one, name="frb", snr=29.0, dm=499.0), one)
+    (event,) = events(subscriber, 1)
+    assert event == site.file(one)
+    parsed = _read(event)
+    assert parsed.get("role") == "test"
+    minute = re.sub(r"\D", "", one.utc[2:16])
+    assert re.fullmatch(rf"ivo://{STREAM}#FRB{minute}/\d{{5}}\.\d+", parsed.get("ivorn"))
+    found = voeventparse.get_grouped_params(parsed)["event parameters"]
+    assert (found["dm"]["value"], found["snr"]["value"]) == ("500.0", "30.0")
+    # Other beams of the same pulse come late, and bring nothing up again.
+    site.put(of_same_pulse(one, snr=99.0))
+    wait_until_done(site.node, SERVICE)
+    outcomes.expect(
+        {
+            "accepted": 1,
+            "of a pulse with a better trigger": 1,
+            "of a pulse announced before": 1,
+        }
+    )
+    assert len(subscriber.received) == 1
+
+
+@pytest.mark.parametrize(("configured", "said"), [(True, False), (False, True)])
+def test_the_role(site: Site, subscriber: Subscriber, configured: bool, said: bool) -> None:
+    if not configured:
+        site.reload(test=False)
+    roles = {True: "test", False: "observation"}
+    first = trigger(dm=400.0, test=said)
+    # In one gather window with the other, which is neither better nor worse but of another kind.
+    site.put(first, of_same_pulse(first, dm=401.0, test=None))
+    came = {dm(event): _read(event).get("role") for event in events(subscriber, 2)}
+    assert came == {400.0: roles[said], 401.0: roles[configured]}
+
+
+def test_each_pulse_has_an_event_of_its_own(site: Site, subscriber: Subscriber) -> None:
+    """Even where a program gives all the same identity."""
+    pulses = [trigger(window=1, dm=400.0 + number) for number in range(3)]
+    site.put(*pulses)
+    came = events(subscriber, 3)
+    assert {dm(event) for event in came} == {400.0, 401.0, 402.0}
+    assert len({_read(event).get("ivorn") for event in came}) == 3
+    for event in came:
+        assert event == site.file(pulses[int(dm(event)) - 400])
+
+
+# -- bad input ---------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_told_is_named_and_the_rest_goes(site: Site, subscriber: Subscriber) -> None:
+    outcomes, mark = site.outcomes(), site.mark
+    before = told(site.node, SERVICE, "bad_entries")
+    entries = [
+        [trigger(dm=float("nan")).to_plain(), {}, trigger(snr=1e6).to_plain()],
+        "no list",
+        b"\x80\xff",
+        [trigger(dm=-1.0).to_plain(), trigger(flux=float("inf")).to_plain()],
+    ]
+    put_values(site.node, SERVICE, entries)
+    beyond = trigger(src_name="\x00", dm=300.0)
+    markup = trigger(name="frb", src_name="<Param name='x'/>&\n]]>", dm=301.0)
+    # LOFAR cannot be told this; and what one may write for a time.
+    high = trigger(dm=7000.0)
+    odd = replace(trigger(dm=302.0), utc=trigger().utc.replace("T", "\x00"))
+    no_time = trigger(utc="9999-12-31T23:59:59-12:00")
+    site.put(beyond, markup, high, odd, no_time)
+    came = {dm(event): event for event in events(subscriber, 3)}
+    assert set(came) == {301.0, 302.0, 7000.0}
+    name = _read(came[301.0]).Why.Name
+    assert name.text.split() == ["<Param", "name='x'/>&", "]]>"]
+    outcomes.expect({"accepted": 3, "unusable": 7, "cannot be told": 2})
+    assert told(site.node, SERVICE, "bad_entries") - before == 4
+    log = site.log_since(mark)
+    for text in ("dm: nan", "str where a list of triggers is expected", "dm: -1.0"):
+        assert text in log
+    assert f"no VOEvent of {beyond.identity}: " in log
+    assert "no file of the VOEvent kept: embedded null" in log
+    # That pulse was not announced: one who can be told of it is not hidden.
+    site.put(of_same_pulse(beyond, src_name=None))
+    assert dm(events(subscriber, 4)[-1]) == 300.0
+    outcomes.expect({"accepted": 4, "unusable": 7, "cannot be told": 2})
+    assert alerts.is_running(site.node, SERVICE)
+
+
+@given(any_triggers())
+@settings(max_examples=40, deadline=None)
+def test_whatever_a_trigger_holds_there_is_an_event_or_a_reason(
+    generator: VOEventGenerator, one: Trigger
+) -> None:
+    event = generator._make(Chosen(one, True, 0.0, 0.0))
+    assert event is None or _read(event.xml)
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> VOEventGenerator:
+    """One that serves nobody."""
+    config = load_config(packaged("conf/default.yaml"))
+    directory = str(tmp_path_factory.mktemp("voevents"))
+    own = replace(config.voevent_generator, voevent_dir=directory)
+    return VOEventGenerator(replace(config, voevent_generator=own))
+
+
+def test_ten_thousand_triggers(site: Site, subscriber: Subscriber) -> None:
+    """Of twenty pulses, the best first."""
+    outcomes = site.outcomes()
+    pulses = [trigger(snr=50.0, dm=400.0 + number) for number in range(20)]
+    others = [of_same_pulse(one, snr=49.0, dm=10.0) for one in pulses for _ in range(25)]
+    entry = [one.to_plain() for one in others]
+    first = entry[:480] + [one.to_plain() for one in pulses]
+    put_values(site.node, SERVICE, [first] + 19 * [entry])
+    while SERVICE in alerts.command(site.node, "get_attr queue_depths"):
+        assert alerts.is_running(site.node, SERVICE)
+    came = events(subscriber, 20)
+    assert sorted(map(dm, came)) == [400.0 + number for number in range(20)]
+    wait_for(lambda: told(site.node, SERVICE, "events_waiting") == [], WAIT)
+    counted = outcomes.new()
+    assert counted.pop("accepted") == 20
+    assert sum(counted.values()) == 9980
+    assert set(counted) <= {"of a pulse with a better trigger", "of a pulse announced before"}
+
+
+def test_a_directory_that_cannot_be_written_to(site: Site, subscriber: Subscriber) -> None:
+    mark = site.mark
+    file = site.node.home / "a_file"
+    file.write_text("")
+    site.reload(voevent_dir=str(file / "voevents"))
+    one = trigger(dm=400.0)
+    site.put(one)
+    assert dm(events(subscriber, 1)[0]) == 400.0
+    assert "no file of the VOEvent kept: [Errno 20] Not a directory" in site.log_since(mark)
+
+
+# -- deaths and brokers that are away ----------------------------------------------------------
+
+
+def test_a_death_does_not_double_an_event(site: Site, subscriber: Subscriber) -> None:
+    """The broker knows that it has it."""
+    outcomes = site.outcomes()
+    pid = site.node.pid(SERVICE)
+    (site.points / f"{SERVICE}.after sending").touch()
+    one = trigger()
+    site.put(one)
+    alerts.wait_for_successor(site.node, SERVICE, pid)
+    wait_until_done(site.node, SERVICE)
+    outcomes.expect({"accepted": 1})
+    assert [came.event for came in subscriber.received] == [site.file(one)]
+
+
+def test_a_broker_that_is_not_there_yet(site: Site) -> None:
+    outcomes, mark = site.outcomes(), site.mark
+    site.broker.stop()
+    one = trigger()
+    try:
+        site.put(one)
+        wait_until_done(site.node, SERVICE)
+        kept = site.file(one)
+        alerts.kill(site.node, SERVICE)
+        wait_for(lambda: "cannot be connected to" in site.waiting()[0], WAIT)
+        assert site.waiting()[0].startswith(one.identity)
+    finally:
+        with paused(site.node, SERVICE):  # until all is there to see the event come
+            site.broker.start()
+            subscriber = Subscriber(site.broker.broadcast_port).__enter__()
+    try:
+        assert events(subscriber, 1) == [kept]
+        outcomes.expect({"accepted": 1})
+        assert len(subscriber.received) == 1
+    finally:
+        subscriber.__exit__(None, None, None)
+    log = site.log_since(mark)
+    assert "did not go (attempt 1), it is tried again: 127.0.0.1:" in log
+    assert f"goes on being sent: {one.identity}" in log
+
+
+@pytest.mark.parametrize("again_at_once", [False, True])
+def test_switched_off_while_events_wait(site: Site, again_at_once: bool) -> None:
+    """They never leave, also not when it is on again, and be it before anybody looks."""
+    outcomes = site.outcomes()
+    broker_port = site.broker.port
+    site.reload(broker_port=quiet_port())
+    dropped = trigger(dm=300.0)
+    site.put(dropped)
+    wait_for(lambda: "cannot be connected to" in site.waiting()[0], WAIT)
+    assert alerts.command(site.node, "voevent_disable") == "VOEvent sending disabled"
+    if not again_at_once:
+        outcomes.expect({"withdrawn": 1})
+    assert alerts.command(site.node, "voevent_enable") == "VOEvent sending enabled"
+    if not again_at_once:
+        alerts.kill(site.node, SERVICE)
+    with Subscriber(site.broker.broadcast_port) as subscriber:
+        site.reload(broker_port=broker_port)
+        site.put(trigger(dm=301.0))
+        assert dm(events(subscriber, 1)[0]) == 301.0
+        outcomes.expect({"withdrawn": 1, "accepted": 1})
+        assert told(site.node, SERVICE, "events_waiting") == []
+        assert len(subscriber.received) == 1
+
+
+def test_a_broker_that_never_answers(site: Site, subscriber: Subscriber) -> None:
+    outcomes, mark = site.outcomes(), site.mark
+    one = trigger()
+    site.broker.pause()
+    try:
+        site.put(one)
+        wait_for(lambda: "has not answered within 1 s" in site.waiting()[0], WAIT)
+        assert alerts.is_running(site.node, SERVICE)
+    finally:
+        site.broker.resume()
+    assert events(subscriber, 1) == [site.file(one)]
+    outcomes.expect({"accepted": 1})
+    assert len(subscriber.received) == 1
+    assert "has not answered within 1 s" in site.log_since(mark)
+
+
+@contextmanager
+def broker(answer: Callable[[bytes], bytes]) -> Iterator[int]:
+    """A port at which an event is answered so."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ended = threading.Event()
+
+        def serve() -> None:
+            while not ended.is_set():
+                connection, _ = listener.accept()
+                with connection:
+                    head = connection.recv(4, socket.MSG_WAITALL)
+                    if len(head) == 4:
+                        event = connection.recv(struct.unpack(">I", head)[0], socket.MSG_WAITALL)
+                        connection.sendall(answer(event))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = listener.getsockname()[1]
+        try:
+            yield port
+        finally:
+            ended.set()
+            socket.create_connection(("127.0.0.1", port)).close()
+            thread.join()
+
+
+def refusal(event: bytes) -> bytes:
+    ivorn = voeventparse.loads(event).get("ivorn")
+    nak = messages.nak("ivo://a.broker/here", ivorn, "not one of ours").raw_bytes
+    return struct.pack(">I", len(nak)) + nak
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda event: b"", "closed the connection without an answer"),
+        (refusal, "refused the event: not one of ours"),
+    ],
+    ids=["closes", "refuses"],
+)
+def test_a_broker_that_does_not_take_it(
+    site: Site, subscriber: Subscriber, answer: Callable[[bytes], bytes], why: str
+) -> None:
+    outcomes, mark = site.outcomes(), site.mark
+    one = trigger()
+    with broker(answer) as port:
+        site.reload(broker_port=port)
+        site.put(one)
+        wait_for(lambda: why in site.waiting()[0], WAIT)
+        assert alerts.is_running(site.node, SERVICE)
+    assert why in site.log_since(mark)
+    site.reload(broker_port=site.broker.port)
+    assert events(subscriber, 1) == [site.file(one)]
+    outcomes.expect({"accepted": 1})
+
+
+def test_a_broker_that_never_takes_it(site: Site) -> None:
+    outcomes, mark = site.outcomes(), site.mark
+    site.reload(broker_port=quiet_port(), give_up_after=0.5)
+    site.put(trigger())
+    outcomes.expect({"given up": 1})
+    assert re.search(r"ERROR .* given up after \d attempts: .* cannot be", site.log_since(mark))
+    assert alerts.is_running(site.node, SERVICE)
