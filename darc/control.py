@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import socket
 import sys
 import time
@@ -18,6 +19,8 @@ from darc import __version__
 from darc.node.endpoint import DEFAULT_PORT, endpoint_file, read_endpoint
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
+#: A host that stands for every node of the cluster.
+EVERYWHERE = "all"
 COMMANDS = {
     "status": "state of a service, or of all",
     "start": "start a service, or all",
@@ -126,13 +129,19 @@ def ask(
     payload: str | None = None,
     host: str = "localhost",
     port: int | None = None,
+    content: str | None = None,
 ) -> tuple[dict[str, Any] | None, str]:
-    """Send a command without printing: the reply, or None and the reason."""
-    request = {"command": command}
+    """Send a command without printing: the reply, or None and the reason.
+
+    :param content: the text of an observation's configuration; payload is its file name then
+    """
+    request = {"command": command, "from": f"{os.environ.get('USER', '?')}@{socket.gethostname()}"}
     if service:
         request["service"] = service
     if payload:
         request["payload"] = payload
+    if content:
+        request["content"] = content
     try:
         endpoint = read_endpoint()
         # Where a stopped node with the default run_dir keeps it.
@@ -165,7 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("attribute", nargs="?", help="name of an attribute, after get_attr")
     parser.add_argument("--service", metavar="NAME", help="a service, or all")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="default: 10")
-    parser.add_argument("--host", default="localhost", metavar="H", help="default: localhost")
+    parser.add_argument(
+        "--host", default="localhost", metavar="H", help="default: localhost; all: every node"
+    )
     parser.add_argument("--port", type=int, metavar="P", help="default: as configured")
     files = parser.add_mutually_exclusive_group()
     files.add_argument("--parset", metavar="FILE", help="an observation's parset")
@@ -191,6 +202,12 @@ def main(arguments: list[str] | None = None) -> int:
         from darc.scripts.edit import edit_config  # noqa: PLC0415
 
         return edit_config()
+    if options.host == EVERYWHERE:
+        # Reads the configuration for the names of the nodes, and draws a table.
+        from darc.cluster.everywhere import run  # noqa: PLC0415
+
+        command = f"{options.command} {options.attribute or ''}".strip()
+        return run(options.timeout, options.service, command, payload, options.port, options.json)
     if payload and options.host in LOCAL:
         payload = str(Path(payload).absolute())
     command = f"{options.command} {options.attribute or ''}".strip()

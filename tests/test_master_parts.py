@@ -61,7 +61,7 @@ def test_a_command_for_which_there_is_no_thread_is_refused_and_the_next_is_serve
 ) -> None:
     number = free_port()
     port = CommandPort(
-        ("127.0.0.1", number), b"s", lambda _: Reply.success("here"), lambda _: False, (), 5.0, 1
+        ("127.0.0.1", number), lambda: b"s", lambda _: Reply.success("here"), lambda _: False, (), 5.0, 1
     )
     start = threading.Thread.start
     limits = [RuntimeError("can't start new thread")] * 2
@@ -92,15 +92,16 @@ class FakeExchange:
         self.is_on: bool | None = None
         self.remembered: bool | None = None
 
-    def remember(self, service: str, key: str, value: bool) -> None:
+    def remember(self, service: str, key: str, value: object) -> None:
         if self.error:
             raise self.error
-        self.remembered = value
+        if key == "send_events":
+            self.remembered = bool(value)
 
     def ask(self, service: str, attribute: str, timeout: float) -> Question | None:
         if not self.obeys:
             return None
-        self.is_on = attribute == "send_events=True"
+        self.is_on = attribute.startswith("send_events=True ")
         return Question(1, attribute, found=True)
 
 
@@ -109,7 +110,7 @@ def switch() -> Callable[[FakeExchange, bool], bool]:
     def switch(exchange: FakeExchange, value: bool) -> bool:
         unused = cast(Any, None)
         services = Services(unused, cast(Exchange, exchange), ("lofar_trigger",), 1.0, 1.0, 1.0)
-        return services.switch("lofar_trigger", "send_events", value)
+        return services.switch("lofar_trigger", "send_events", value, "by a test")
 
     return switch
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from darc.master.observations import UNHURRIED, Observations, Run, State
+from darc.master.placing import place
 from darc.master.services import Services
 from darc.model.config import Config, Role
-from darc.model.message import Reply, Request
+from darc.model.message import RUNNING_ALREADY, Reply, Request
 from darc.model.observation import Observation, ObservationError
 from darc.model.state import ServiceState
 from darc.node.log import about
@@ -34,7 +35,7 @@ class Node(Protocol):
     services: Services
     observations: Observations
 
-    def reload(self) -> list[str]:
+    def reload(self, origin: str) -> list[str]:
         """Read the configuration again and apply it; what was done, and what needs a restart."""
 
     def stop(self) -> None:
@@ -79,8 +80,8 @@ class Vocabulary:
         if self.changes(request):
             with about(self._subject.task_id):
                 log.info(
-                    "%s %s: %s in %.2f s: %s",
-                    *(request.command, request.service, reply.status),
+                    "%s %s from %s: %s in %.2f s: %s",
+                    *(request.command, request.service, request.origin, reply.status),
                     *(time.monotonic() - began, reply.message),
                 )
         return reply
@@ -176,13 +177,14 @@ class Vocabulary:
         enabled = answer.endswith(": True}")
         if action == "status":
             return Reply.success(f"{system.what} is {_able(enabled)}")
-        return self._switch_to(system, enabled, action == "enable")
+        origin = f"by {request.command} from {request.origin}"
+        return self._switch_to(system, enabled, action == "enable", origin)
 
-    def _switch_to(self, system: _System, enabled: bool, wanted: bool) -> Reply:
+    def _switch_to(self, system: _System, enabled: bool, wanted: bool, origin: str) -> Reply:
         if wanted and enabled:
             return Reply.success(f"{system.what} already enabled")
         # Also when it is off: perhaps it was not remembered the last time.
-        if not self._node.services.switch(system.service, "send_events", wanted):
+        if not self._node.services.switch(system.service, "send_events", wanted, origin):
             return Reply.failed(f"Failed: {system.what} could not be {_able(wanted)} for good")
         if wanted is enabled:
             return Reply.success(f"{system.what} already disabled")
@@ -195,6 +197,10 @@ class Vocabulary:
             return Reply.error("Payload missing")
         path = Path(request.payload)
         try:
+            if request.content:
+                path = place(
+                    Path(self._node.config.master.parset_dir), request.payload, request.content
+                )
             observation = read_observation(path, self._node.config.instrument)
             self._subject.task_id = observation.task_id
             return observation
@@ -231,7 +237,7 @@ class Vocabulary:
             observation, tuple(taking_part), not_stopped=not_stopped, partial=bool(one), past=past
         )
         if not node.observations.add(run):
-            return Reply.error(f"Observation {observation.task_id} is running already")
+            return self._known_already(observation.task_id)
         self._keep_copy(observation)
         node.services.start_without_waiting(taking_part)
         if one:
@@ -241,10 +247,20 @@ class Vocabulary:
             return Reply.warning(f"Observation started: it is in the past, so only for {parts}")
         return Reply.success("Observation started")
 
+    def _known_already(self, task_id: str) -> Reply:
+        """Why a start is refused: of one that has ended, nothing more is taken in."""
+        states = {run.observation.task_id: run.state for run in self._node.observations.runs()}
+        state = states.get(task_id, State.RUNNING)
+        if state in {State.PENDING, State.RUNNING}:
+            return Reply.error(f"Observation {task_id} {RUNNING_ALREADY}")
+        return Reply.error(f"Observation {task_id} was {state} before, and is not over yet")
+
     def _keep_copy(self, observation: Observation) -> None:
         """A copy of what was asked for, for those who wonder later."""
         source = Path(observation.config_file)
         directory = Path(self._node.config.master.parset_dir) / observation.datetimesource
+        if source.parent == directory:
+            return
         try:
             directory.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, directory / source.name)
@@ -280,7 +296,7 @@ class Vocabulary:
 
     def _reload(self, request: Request) -> Reply:
         try:
-            notes = self._node.reload()
+            notes = self._node.reload(f"by reload from {request.origin}")
         except ValueError as error:
             log.error("the configuration of before stays in force: %s", error)
             return Reply.error(f"{error}")

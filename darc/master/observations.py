@@ -322,3 +322,5 @@ class Observations:
 
 #: Services that may work on an observation long after its end.
 UNHURRIED = ("processor", "offline_processing")
+#: Queues that keep what ended observations left: what leaves the house has an age limit of its own.
+KEPT_QUEUES = (*UNHURRIED, "lofar_trigger", "voevent_generator")

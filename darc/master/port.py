@@ -15,10 +15,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from darc.model.message import MAX_MESSAGE_BYTES, Reply, Request
-from darc.node.secret import make_challenge, signature_holds
+from darc.node.secret import SecretError, make_challenge, signature_holds
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ LEGACY_REPLY_BYTES = 1024
 # A literal is parsed anew after each part of it: keep that cheap.
 LEGACY_MESSAGE_BYTES = 65536
 SIGNATURE_SECONDS = 5.0
+MAX_ORIGIN = 100  # characters
+# Connections that wait to be taken: one that finds no room comes a second late.
+BACKLOG = 1024
 # A client that still sends gets this long to read why it was refused.
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 16 * 2**20
@@ -68,7 +71,10 @@ def parse_message(data: bytes) -> Message | None:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
     try:
-        return Message(_request(ast.literal_eval(expression)), data, legacy=True)
+        request = _request(ast.literal_eval(expression))
+        if request.content:
+            raise PortError("Cannot parse message: content is for our own dialect")
+        return Message(request, data, legacy=True)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         if _json(text) is not None:
             return None  # its line end is still to come
@@ -95,6 +101,7 @@ def _request(plain: object) -> Request:
 class CommandPort:
     """Listens for commands and answers each in a thread of its own.
 
+    :param secret: gives the secret; it may be another one for the next change
     :param answer: does a request
     :param changes: tells whether a request changes something, and so needs a proof
     :param allow_unsigned_from: addresses or networks that need none
@@ -104,7 +111,7 @@ class CommandPort:
     def __init__(
         self,
         address: tuple[str, int],
-        secret: bytes,
+        secret: Callable[[], bytes],
         answer: Callable[[Request], Reply],
         changes: Callable[[Request], bool],
         allow_unsigned_from: Sequence[str],
@@ -121,7 +128,7 @@ class CommandPort:
         self.refused = 0
         self._counting = threading.Lock()
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._listener = socket.create_server(address, family=family, backlog=128)
+        self._listener = socket.create_server(address, family=family, backlog=BACKLOG)
         threading.Thread(target=self._accept, name="command port", daemon=True).start()
 
     def close(self) -> None:
@@ -183,7 +190,7 @@ class CommandPort:
         if message is None:
             return
         refusal = self._refusal(connection, message, peer)
-        reply = refusal or self._answer(message.request)
+        reply = refusal or self._answer(_with_origin(message.request, peer))
         connection.settimeout(self._socket_timeout)
         _send(connection, reply, message.legacy)
 
@@ -224,7 +231,14 @@ class CommandPort:
         challenge = make_challenge()
         connection.settimeout(SIGNATURE_SECONDS)
         connection.sendall(json.dumps({"challenge": challenge}).encode() + b"\n")
-        if signature_holds(self._secret, challenge, message.line, _receive_signature(connection)):
+        signature = _receive_signature(connection)
+        try:
+            secret = self._secret()
+        except SecretError as error:
+            self._count_refusal()
+            log.error("%.100r from %s refused: %s", command, peer, error)
+            return Reply.error(f"{command} refused: {error}")
+        if signature_holds(secret, challenge, message.line, signature):
             return None
         self._count_refusal()
         log.warning("wrongly signed %.100r from %s refused", command, peer)
@@ -236,6 +250,12 @@ class CommandPort:
             address in ipaddress.ip_network(network, strict=False)
             for network in self.allow_unsigned_from
         )
+
+
+def _with_origin(request: Request, peer: str) -> Request:
+    """Who sent it: what can be known, and what the client says of itself, made harmless."""
+    said = "".join(letter for letter in request.origin[:MAX_ORIGIN] if letter.isprintable())
+    return replace(request, origin=f"{peer} ({said})" if said else peer)
 
 
 def _receive_signature(connection: socket.socket) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from darc.model.state import Pulse, ServiceState, service_state
 from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
 from darc.queues.exchange import Exchange
-from darc.queues.messages import QueueError
+from darc.queues.messages import RELOAD, QueueError
 
 log = logging.getLogger(__name__)
 
@@ -195,29 +195,40 @@ class Services:
         else:
             answers[name] = f"{{'{presence.class_name}.{attribute}': {question.value}}}"
 
-    def switch(self, name: str, switch: str, value: bool) -> bool:
+    def reload(self, name: str) -> None:
+        """Have a service that runs read its configuration again."""
+        if self._exchange.presence(name):
+            self._exchange.ask(name, RELOAD, self._control_timeout)
+
+    def switch(self, name: str, switch: str, value: bool, origin: str) -> bool:
         """Set a switch of a service, for later starts too.
 
+        :param origin: who wants it, for the logs
         :return: False when the service did not do so in time, or would not find it so after its
             next start; it is off then wherever it can be
         """
         if not value:  # first, so that off stays off, whatever becomes of the service
-            remembered = self._remember(name, switch, value)
-            return self._tell(name, switch, value) and remembered
-        if not self._tell(name, switch, value):
+            remembered = self.remember_switch(name, switch, value, origin)
+            return self._tell(name, switch, value, origin) and remembered
+        if not self._tell(name, switch, value, origin):
             return False
-        if self._remember(name, switch, value):
+        if self.remember_switch(name, switch, value, origin):
             return True
-        self._tell(name, switch, False)  # nobody has to wonder why it is on
+        # nobody has to wonder why it is on
+        self._tell(name, switch, False, "as it could not be remembered")
         return False
 
-    def _tell(self, name: str, switch: str, value: bool) -> bool:
-        question = self._exchange.ask(name, f"{switch}={value}", self._control_timeout)
+    def _tell(self, name: str, switch: str, value: bool, origin: str) -> bool:
+        setting = f"{switch}={value} {origin}"
+        question = self._exchange.ask(name, setting, self._control_timeout)
         return question is not None and question.found
 
-    def _remember(self, name: str, switch: str, value: bool) -> bool:
+    def remember_switch(self, name: str, switch: str, value: bool, origin: str) -> bool:
+        """Have a service find a switch so at its next start; False where that failed."""
+        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
             self._exchange.remember(name, switch, value)
+            self._exchange.remember(name, f"{switch} switched", f"{value} at {at} {origin}")
         except (QueueError, sqlite3.Error) as error:
             log.error(
                 "%s: %s=%s cannot be remembered, and will not outlive a restart of the service: %s",

@@ -72,9 +72,9 @@ class Config:
     @property
     def role(self) -> Role:
         """What this host is. One that is neither master nor worker runs on its own."""
-        if self.cluster.master is not None and self._is_here(self.cluster.master):
+        if self.cluster.master is not None and self.is_here(self.cluster.master):
             return Role.MASTER
-        if any(map(self._is_here, self.cluster.workers)):
+        if any(map(self.is_here, self.cluster.workers)):
             return Role.WORKER
         return Role.STANDALONE
 
@@ -83,7 +83,7 @@ class Config:
         """The compound beam of this worker: its index in the list; None on other hosts."""
         if self.role is not Role.WORKER:
             return None
-        return [self._is_here(worker) for worker in self.cluster.workers].index(True)
+        return [self.is_here(worker) for worker in self.cluster.workers].index(True)
 
     @property
     def master_host(self) -> str:
@@ -149,7 +149,8 @@ class Config:
             _log.warning("%s", unknown_key(unknown))
         return found
 
-    def _is_here(self, host: str) -> bool:
+    def is_here(self, host: str) -> bool:
+        """Whether this host has that name."""
         return self.hostname in (host, host.split(".", maxsplit=1)[0])
 
 

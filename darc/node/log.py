@@ -80,9 +80,9 @@ class JsonFormatter(LineFormatter):
         text = json.dumps(line)
         if len(text) < MAX_LINE_BYTES:
             return text
-        # Cut where the object stays whole; a letter may take six bytes.
-        line["message"] = line["message"][: (MAX_LINE_BYTES - 300) // 6] + " ..."
-        return json.dumps(line)
+        # Cut where the object stays whole; a letter may take twelve bytes.
+        short = self.message_of(record)[: (MAX_LINE_BYTES - 300) // 12] + " ..."
+        return json.dumps(line | {"message": short})
 
 
 class NonBlockingHandler(logging.Handler):

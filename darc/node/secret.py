@@ -28,6 +28,17 @@ def make_secret(path: Path) -> None:
         file.write(secrets.token_hex(32) + "\n")
 
 
+def replace_secret(path: Path, secret: str) -> None:
+    """Have another secret from now on; whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret + "\n")
+    temporary.replace(path)
+
+
 def read_secret(path: Path) -> bytes:
     """Read the secret.
 

@@ -39,30 +39,44 @@ def start_master() -> int:
 def stop_master() -> int:
     """Stop the master and every service; running observations are aborted."""
 
-    def action(config: Config) -> None:
-        if not look.is_running(config):
-            print("DARC is not running")
-            return
-        with ending.alone(config):
-            _stop_master(config)
-            ending.wait_for_stop(config)
-        print("DARC master and all services stopped")
+    return _run(stop_master, stop_node, load_node_config)
 
-    return _run(stop_master, action, load_node_config)
+
+def stop_node(config: Config) -> None:
+    """Stop all of this node, and say so.
+
+    :raises NodeError: something is left
+    """
+    if not look.is_running(config):
+        print("DARC is not running")
+        return
+    with ending.alone(config):
+        _stop_master(config)
+        ending.wait_for_stop(config)
+    print("DARC master and all services stopped")
 
 
 def start_all_services() -> int:
     """Start every service, and the master if it is not running."""
 
     def action(config: Config) -> None:
-        starting.start_master(config, print)
-        outcomes, failed = _started(config)
-        _print_outcomes(outcomes)
-        if failed:
-            reasons = "\n".join(look.what_went_wrong(config, name) for name in failed)
-            raise NodeError(f"not started: {', '.join(failed)}\n{reasons}")
+        start_node(config)
 
     return _run(start_all_services, action, load_config)
+
+
+def start_node(config: Config) -> dict[str, str]:
+    """Start all of this node, say what came of each service, and return it.
+
+    :raises NodeError: one was not started
+    """
+    starting.start_master(config, print)
+    outcomes, failed = _started(config)
+    _print_outcomes(outcomes)
+    if failed:
+        reasons = "\n".join(look.what_went_wrong(config, name) for name in failed)
+        raise NodeError(f"not started: {', '.join(failed)}\n{reasons}")
+    return outcomes
 
 
 def stop_all_services() -> int:
@@ -79,30 +93,6 @@ def stop_all_services() -> int:
             raise NodeError(f"not stopped: {', '.join(failed)}; darc_kill_all ends what hangs")
 
     return _run(stop_all_services, action, load_node_config)
-
-
-def start_full_pipeline() -> int:
-    """Start every service on every node of the cluster."""
-    return _on_whole_cluster(start_full_pipeline, start_all_services)
-
-
-def stop_full_pipeline() -> int:
-    """Stop every service, the master services too, on every node of the cluster."""
-    return _on_whole_cluster(stop_full_pipeline, stop_master)
-
-
-def _on_whole_cluster(script: Callable[[], int], here: Callable[[], int]) -> int:
-    """A host that stands alone is its whole cluster."""
-    _no_arguments(script)
-    try:
-        nodes = load_config().nodes()
-    except _TOLD as error:
-        print(error, file=sys.stderr)
-        return 1
-    if len(nodes) == 1:
-        return here()
-    print(f"this version cannot reach the other nodes; run darc_{here.__name__} on each of", *nodes)
-    return 1
 
 
 def kill_all() -> int:

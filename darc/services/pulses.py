@@ -9,7 +9,7 @@ from typing import Any
 from darc.model.trigger import Trigger
 
 # Pulses that are remembered, so that what comes late of them is known.
-KEPT = 200
+KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True)

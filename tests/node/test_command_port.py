@@ -91,7 +91,7 @@ class Port:
         self.port = free_port()
         self.made = CommandPort(
             ("127.0.0.1", self.port),
-            read_secret(secret),
+            lambda: read_secret(secret),
             self.answer,
             lambda request: request.command == "change",
             (),
@@ -146,7 +146,7 @@ def test_each_is_answered_in_its_own_dialect(port: Port) -> None:
         new.sendall(b'{"command": "hello"}\n')
         assert until_closed(old) == b"{'status': 'Success', 'message': 'did hello'}"
         assert until_closed(new) == b'{"status": "Success", "message": "did hello"}\n'
-    assert port.done == [Request("hello")] * 2
+    assert port.done == [Request("hello", origin="127.0.0.1")] * 2
 
 
 def test_an_answer_that_old_clients_cannot_read_becomes_a_short_error(port: Port) -> None:

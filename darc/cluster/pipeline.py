@@ -1,0 +1,157 @@
+"""start_full_pipeline, stop_full_pipeline, darc_replace_secret: on every node of the cluster."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from darc.cluster import nodes, ssh
+from darc.cluster.nodes import Phase, Progress
+from darc.cluster.remote import RemoteOrder, tell_secret, warnings_of
+from darc.cluster.table import NodeTable, summary
+from darc.model.config import Config, ConfigError, Role
+from darc.node.configuration import load_config, load_node_config
+from darc.node.look import of_running_node
+from darc.node.secret import SecretError
+
+SECRET_SECONDS = 15.0
+INTERRUPTED = 130
+Report = Callable[[Progress], None]
+Work = Callable[[Config, Sequence[str], Report], None]
+
+
+def start_full_pipeline() -> int:
+    """Start every service on every node: the master node first, then the workers side by side.
+
+    What runs is left alone; what is missing is started, the cluster's secret is placed.
+    """
+    options = _parse(start_full_pipeline)
+
+    def work(config: Config, hosts: Sequence[str], report: Report) -> None:
+        secret, left = _secret_and_nodes(config, hosts, report)
+        order = RemoteOrder("start", secret)
+        timeout = config.cluster.connect_timeout + config.cluster.start_timeout
+        for group in _by_role(config, left):
+            nodes.carry_out_on(config, group, order, timeout, report)
+
+    return _run(options, load_config, work, "Starting the cluster", "run")
+
+
+def stop_full_pipeline() -> int:
+    """Stop every service and the master of every node: the workers first, then the master node."""
+    options = _parse(stop_full_pipeline)
+
+    def work(config: Config, hosts: Sequence[str], report: Report) -> None:
+        timeout = config.cluster.connect_timeout + config.cluster.stop_timeout
+        for group in reversed(_by_role(config, hosts)):
+            nodes.carry_out_on(config, group, RemoteOrder("stop"), timeout, report)
+
+    return _run(options, load_node_config, work, "Stopping the cluster", "are stopped")
+
+
+def replace_secret() -> int:
+    """Give the cluster another secret. Nothing has to be stopped for it.
+
+    The master node comes first; where it does not get the secret, nobody does. Another node that
+    does not keeps the old one, and is refused by the others, until start_full_pipeline runs again.
+    """
+    options = _parse(replace_secret)
+    order = RemoteOrder("place secret", secrets.token_hex(32))
+
+    def work(config: Config, hosts: Sequence[str], report: Report) -> None:
+        first, *others = _by_role(config, hosts)
+        if nodes.role_of(config, first[0]) == Role.WORKER.value:
+            raise ConfigError(["--nodes: not without the master node, whose secret is everybody's"])
+        timeout = config.cluster.connect_timeout + SECRET_SECONDS
+        (master,) = nodes.carry_out_on(config, first, order, timeout, report)
+        for group in others:
+            if master.phase is Phase.DONE:
+                nodes.carry_out_on(config, group, order, timeout, report)
+                continue
+            for host in group:
+                report(Progress(host, Role.WORKER.value, Phase.FAILED, detail="left as it was"))
+
+    return _run(options, load_node_config, work, "Replacing the secret", "have the new secret")
+
+
+def _parse(script: Callable[[], int]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name, description=script.__doc__)
+    parser.add_argument(
+        "--nodes", nargs="+", default=[], metavar="NODE", help="these alone: names or arts[001-040]"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be run, and do nothing"
+    )
+    return parser.parse_args()
+
+
+def _run(
+    options: argparse.Namespace, load: Callable[[], Config], work: Work, title: str, done: str
+) -> int:
+    try:
+        config = of_running_node(load())
+        hosts = nodes.chosen_nodes(config, options.nodes)
+        for warning in warnings_of(config):
+            print(warning, file=sys.stderr)
+        if options.dry_run:
+            for host in hosts:
+                print(f"{host}: {shlex.join(ssh.command(config, host))}")
+            return 0
+        ended: dict[str, Progress] = {}
+        waiting = [Progress(host, nodes.role_of(config, host)) for host in hosts]
+        with NodeTable(waiting, title) as table:
+
+            def report(progress: Progress) -> None:
+                ended[progress.host] = progress
+                table.update(progress)
+
+            work(config, hosts, report)
+    except (ConfigError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        ssh.hang_up()
+        print("interrupted; what is at work on a node goes on there", file=sys.stderr)
+        return INTERRUPTED
+    outcome = [ended[host] for host in config.nodes() if host in ended]
+    print(summary(outcome, done))
+    return 0 if all(progress.is_good for progress in outcome) else 1
+
+
+def _by_role(config: Config, hosts: Sequence[str]) -> list[list[str]]:
+    """The master node, and then the others."""
+    masters = [host for host in hosts if nodes.role_of(config, host) != Role.WORKER.value]
+    workers = [host for host in hosts if host not in masters]
+    return [group for group in (masters, workers) if group]
+
+
+def _secret_and_nodes(
+    config: Config, hosts: Sequence[str], report: Report
+) -> tuple[str | None, Sequence[str]]:
+    """The secret of the master node, made where it has none, and the nodes that are to have it.
+
+    Where the master node cannot be asked, the others do without: they see to their data, and get
+    the secret when it is back.
+    """
+    master = config.nodes()[0]
+    timeout = config.cluster.connect_timeout + SECRET_SECONDS
+    began = time.monotonic()
+    try:
+        if config.is_here(master):
+            return tell_secret(config), hosts
+        result = ssh.carry_out(config, master, RemoteOrder("tell secret"), timeout)
+        if result.secret:
+            return result.secret, hosts
+        phase, why = Phase.FAILED, result.error
+    except (SecretError, OSError) as error:
+        phase, why = Phase.FAILED, str(error)
+    except ssh.UnreachedError as error:
+        phase, why = Phase.UNREACHED, str(error)
+    seconds, detail = time.monotonic() - began, f"no secret to be had: {why}"
+    report(Progress(master, nodes.role_of(config, master), phase, seconds, detail))
+    return None, [host for host in hosts if host != master]

@@ -1,0 +1,130 @@
+"""A node by ssh: the system's OpenSSH, with the user's own configuration, keys and jump hosts."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import threading
+
+from darc.cluster.remote import RemoteOrder, RemoteResult
+from darc.model import typed
+from darc.model.config import Config
+
+# A node that goes while it is talked to is given up after so many of these (s).
+ALIVE_SECONDS = 3
+ALIVE_TIMES = 3
+SSH = "ssh"
+# -P: a directory named darc where it is started is not taken for the package.
+_MODULE = ("-P", "-m", "darc.cluster.remote")
+
+
+class UnreachedError(Exception):
+    """A node cannot be reached, or does not answer in time; the text says why."""
+
+
+def command(config: Config, host: str) -> list[str]:
+    """What is run here to have an order carried out on a node."""
+    cluster = config.cluster
+    if config.is_here(host):
+        return [sys.executable, *_MODULE]
+    there = [cluster.python or sys.executable, *_MODULE]
+    if cluster.darc_home:
+        there = ["env", f"DARC_HOME={cluster.darc_home}", *there]
+    options = ["BatchMode=yes", f"ConnectTimeout={max(1, round(cluster.connect_timeout))}"]
+    options += [f"ServerAliveInterval={ALIVE_SECONDS}", f"ServerAliveCountMax={ALIVE_TIMES}"]
+    # One that stays behind for others to share would keep our pipe open.
+    options += ["ControlMaster=no"]
+    return [
+        SSH,
+        *cluster.ssh_options,  # first: ssh takes what it is told first
+        *(word for option in options for word in ("-o", option)),
+        *(("-p", str(cluster.ssh_port)) if cluster.ssh_port else ()),
+        *(("-l", cluster.user) if cluster.user else ()),
+        "--",
+        host,
+        shlex.join(there),
+    ]
+
+
+class _Clients:
+    """The ssh clients of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: set[subprocess.Popen[str]] = set()
+        self._hung_up = False
+
+    def start(self, words: list[str]) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._hung_up:
+                raise UnreachedError("interrupted")
+            client = subprocess.Popen(
+                words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            # What is at work on this host goes on, as it does on the others.
+            if words[0] == SSH:
+                self._open.add(client)
+            return client
+
+    def ended(self, client: subprocess.Popen[str]) -> None:
+        with self._lock:
+            self._open.discard(client)
+
+    def hang_up(self) -> None:
+        with self._lock:
+            self._hung_up = True
+            for client in self._open:
+                client.terminate()
+
+
+_clients = _Clients()
+
+
+def hang_up() -> None:
+    """End the connections there are, and make no more: for when this program is about to end.
+
+    What is at work on a node goes on there; one that was not reached yet hears nothing.
+    """
+    _clients.hang_up()
+
+
+def carry_out(config: Config, host: str, order: RemoteOrder, timeout: float) -> RemoteResult:
+    """Have an order carried out on a node, this one too.
+
+    :param timeout: s for all of it
+    :raises UnreachedError: it was not, or nobody knows whether it was
+    """
+    line = json.dumps(typed.to_plain(order)) + "\n"
+    words = command(config, host)
+    try:
+        client = _clients.start(words)
+    except OSError as error:
+        raise UnreachedError(f"{words[0]}: {error.strerror}") from error
+    with client:
+        try:
+            out, err = client.communicate(line, timeout)
+        except subprocess.TimeoutExpired:
+            client.kill()
+            raise UnreachedError(f"{host}: no answer within {timeout:g} s") from None
+        finally:
+            _clients.ended(client)
+    try:
+        result = RemoteResult.from_output(out)
+    except ValueError as error:
+        raise UnreachedError(f"{host}: its answer cannot be read: {error}") from None
+    if result is None:
+        raise UnreachedError(_last_line(err) or _last_line(out) or f"status {client.returncode}")
+    return result
+
+
+def _last_line(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

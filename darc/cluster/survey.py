@@ -1,0 +1,237 @@
+"""Survey control: an observation is started, stopped or aborted on every node that takes part."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from darc.cluster.nodes import chosen_nodes
+from darc.control import ask
+from darc.model.config import Config, Role
+from darc.model.message import RUNNING_ALREADY
+from darc.model.node_parsets import MASTER_NAME, NodeParsets, make_node_parsets, worker_name
+from darc.model.observation import ObservationError, Problem
+from darc.model.parset import Parset, parse_parset
+from darc.node.configuration import load_node_config
+
+log = logging.getLogger(__name__)
+
+Action = Literal["start", "stop", "abort"]
+ACTIONS: tuple[Action, ...] = ("start", "stop", "abort")
+TIMEOUT = 10.0
+#: The telescope's parset is some ten kilobytes; a larger file than this is none (bytes).
+MAX_FILE = 2**20
+# A name that is looked up keeps a node's thread for longer than its timeout; not the others.
+_GRACE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a node gets of an observation: its parset.
+
+    :param beam: its compound beam; None: the master node
+    """
+
+    node: str
+    beam: int | None
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An observation, and who gets what of it.
+
+    :param without_node: observed compound beams that no node of the cluster is for
+    """
+
+    task_id: str
+    datetimesource: str
+    shares: tuple[Share, ...]
+    without_node: tuple[int, ...]
+
+    def to_plain(self) -> dict[str, Any]:
+        """As dicts, lists and scalars."""
+        nodes = [
+            {"node": share.node, "beam": share.beam, "name": share.name, "content": share.text}
+            for share in self.shares
+        ]
+        return {**_heading(self), "nodes": nodes, "without_node": list(self.without_node)}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAnswer:
+    """Whether a node is in, and what it said.
+
+    :param status: Success, Warning or Error; empty where it did not answer
+    :param message: its reply, or why there is none
+    """
+
+    node: str
+    beam: int | None
+    is_in: bool
+    status: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who is in, and who is not."""
+
+    action: Action
+    task_id: str
+    datetimesource: str
+    nodes: tuple[NodeAnswer, ...]
+    without_node: tuple[int, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every node that was told is in."""
+        return all(node.is_in for node in self.nodes)
+
+    def to_plain(self) -> dict[str, Any]:
+        """As dicts, lists and scalars."""
+        nodes = [
+            {
+                "node": one.node,
+                "beam": one.beam,
+                "in": one.is_in,
+                "status": one.status,
+                "message": one.message,
+            }
+            for one in self.nodes
+        ]
+        return {
+            "action": self.action,
+            **_heading(self),
+            "complete": self.complete,
+            "nodes": nodes,
+            "without_node": list(self.without_node),
+        }
+
+
+def observe(
+    action: Action,
+    parset: Path | str,
+    config: Config | None = None,
+    *,
+    timeout: float = TIMEOUT,
+    nodes: Sequence[str] = (),
+    home: str | None = None,
+) -> Account:
+    """Start, stop or abort an observation on the master node and all workers that take part.
+
+    They are told side by side; one that does not answer delays nobody. Doing it again is safe.
+
+    :param parset: the telescope's own
+    :param config: this node's by default
+    :param timeout: s for a node to answer
+    :param nodes: tell these alone, names or ranges; by default all
+    :param home: what {home} stands for in the parset; the home of this user by default
+    :raises ObservationError: the parset does not describe an observation; nobody was told
+    :raises ConfigError: the configuration is wrong, or a node that is named is not in the cluster
+    :raises OSError: the parset or the configuration cannot be read
+    """
+    if action not in ACTIONS:
+        raise ValueError(f"{action!r} is none of {', '.join(ACTIONS)}")
+    config = config or load_node_config()
+    plan = plan_observation(parset, config, nodes=nodes, home=home)
+    return tell(action, plan, config, timeout)
+
+
+def plan_observation(
+    parset: Path | str, config: Config, *, nodes: Sequence[str] = (), home: str | None = None
+) -> Plan:
+    """Find out which node gets what; tells nobody. See `observe`."""
+    chosen = chosen_nodes(config, nodes)
+    alone = config.role is Role.STANDALONE
+    telescope = _read(Path(parset))
+    made = make_node_parsets(telescope, config.instrument, home=home or str(Path.home()))
+    if alone:
+        shares = [_worker(config.hostname, made.beams[0], made)]
+        without = made.beams[1:]
+    else:
+        workers = dict(enumerate(config.cluster.workers))
+        shares = [Share(config.nodes()[0], None, MASTER_NAME, made.master)]
+        shares += [_worker(workers[beam], beam, made) for beam in made.beams if beam in workers]
+        without = tuple(beam for beam in made.beams if beam not in workers)
+    told = tuple(share for share in shares if share.node in chosen)
+    if nodes and len(told) < len(chosen):
+        idle = set(chosen) - {share.node for share in told}
+        allowed = "nodes whose compound beam is observed"
+        what = f"not observed with {', '.join(sorted(idle))}"
+        raise ObservationError([Problem(telescope.name, 0, "beams", None, allowed, what)])
+    return Plan(made.task_id, made.datetimesource, told, without)
+
+
+def tell(action: Action, plan: Plan, config: Config, timeout: float = TIMEOUT) -> Account:
+    """Tell all nodes of a plan side by side. See `observe`."""
+    # A host on its own is found by its endpoint, wherever it listens.
+    alone = config.role is Role.STANDALONE
+    answers: dict[str, NodeAnswer] = {}
+
+    def tell_one(share: Share) -> None:
+        host, port = ("localhost", None) if alone else (share.node, config.master.port)
+        command = f"{action}_observation"
+        reply, reason = ask(timeout, None, command, share.name, host, port, share.text)
+        answers[share.node] = _answer(action, share, reply, reason)
+
+    threads = [
+        threading.Thread(target=tell_one, args=(share,), name=share.node, daemon=True)
+        for share in plan.shares
+    ]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + timeout + _GRACE_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    came = dict(answers)
+    late = f"no answer within {timeout:g} s"
+    nodes = tuple(
+        came.get(share.node) or NodeAnswer(share.node, share.beam, False, "", late)
+        for share in plan.shares
+    )
+    return Account(action, plan.task_id, plan.datetimesource, nodes, plan.without_node)
+
+
+def _heading(about: Plan | Account) -> dict[str, str]:
+    return {"task_id": about.task_id, "datetimesource": about.datetimesource}
+
+
+def _worker(node: str, beam: int, made: NodeParsets) -> Share:
+    return Share(node, beam, worker_name(beam), made.workers[beam])
+
+
+def _answer(
+    action: Action, share: Share, reply: Mapping[str, Any] | None, reason: str
+) -> NodeAnswer:
+    if reply is None:
+        return NodeAnswer(share.node, share.beam, False, "", reason)
+    message = reply["message"]
+    text = str(message.get("error", message) if isinstance(message, dict) else message)
+    is_in = reply["status"] in ("Success", "Warning")
+    is_in |= action == "start" and text.endswith(RUNNING_ALREADY)
+    return NodeAnswer(share.node, share.beam, is_in, str(reply["status"]), text)
+
+
+def _read(path: Path) -> Parset:
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE + 1)
+    allowed = f"text in UTF-8, of at most {MAX_FILE} bytes"
+    try:
+        if len(data) > MAX_FILE:
+            raise ValueError("too large")
+        parset = parse_parset(data.decode("utf-8"), str(path))
+    except ValueError as error:
+        if isinstance(error, ObservationError):
+            raise
+        what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise ObservationError([Problem(str(path), 0, "file", None, allowed, what)]) from error
+    for warning in parset.warnings:
+        log.warning("%s", warning)
+    return parset

@@ -1,0 +1,58 @@
+"""Placing: a configuration of an observation that comes with its command becomes a file."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from pathlib import Path
+
+from darc.model.observation import ObservationError
+from darc.model.parset import parse_parset, parse_yaml_observation
+from darc.model.parset_values import to_datetimesource
+from darc.node.observation_files import UnknownConfigType
+
+_PARSERS = {
+    ".parset": parse_parset,
+    ".yaml": parse_yaml_observation,
+    ".yml": parse_yaml_observation,
+}
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+
+
+class NotPlainError(ValueError):
+    """The name is not that of a file alone."""
+
+
+def place(parset_dir: Path, name: str, text: str) -> Path:
+    """Write a configuration to `<parset_dir>/<datetimesource>/<name>`, whole or not at all.
+
+    What is there of that name is replaced.
+
+    :return: where it is
+    :raises NotPlainError: the name has other characters than letters, digits and . _ + -
+    :raises UnknownConfigType: its kind is not known
+    :raises ObservationError: it is damaged, or does not say its datetimesource
+    :raises OSError: it cannot be written
+    :raises ValueError: it is not text
+    """
+    if not _PLAIN.fullmatch(name):
+        raise NotPlainError(f"{name[:100]!r} is not a plain file name")
+    parse = _PARSERS.get(Path(name).suffix.lower())
+    if parse is None:
+        raise UnknownConfigType(f"{name} is neither .parset nor .yaml")
+    data = text.encode()
+    parset = parse(text, name)
+    key = "datetimesource"
+    try:
+        directory = parset_dir / to_datetimesource(parset.values.get(key, ""))
+    except ValueError as error:
+        allowed = "a time such as 2019-05-18-23:51:13.<source>, without /"
+        raise ObservationError([parset.problem(key, allowed)]) from error
+    directory.mkdir(parents=True, exist_ok=True)
+    temporary = directory / f".{name}.{uuid.uuid4().hex}"
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(directory / name)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return directory / name

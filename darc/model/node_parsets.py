@@ -1,0 +1,306 @@
+"""The parsets of a cluster's nodes, made of the telescope's own."""
+
+from __future__ import annotations
+
+import bz2
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from math import floor
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+from darc.model.instrument import Instrument
+from darc.model.observation import ObservationError, Problem
+from darc.model.observation_build import build_observation
+from darc.model.parset import Parset, ParsetValue, parse_parset
+from darc.model.parset_values import (
+    to_boolean,
+    to_count,
+    to_integers,
+    to_name,
+    to_number,
+    to_port,
+    to_positive,
+    to_task_id,
+    within,
+)
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+MASTER_NAME = "darc_master.parset"
+
+_ARTS = "ARTSSurveyControl."
+_SURVEY = "arts.survey."
+_MODE = re.compile(r"arts_sc([0-9]{1,3})_\w+")
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[-T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,6})?")
+_PLACE = re.compile(r"\{([^{}]*)\}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_COUNT = "a whole number from 1"
+_SECONDS = "seconds, above 0"
+_UTC = "a time (UTC) such as 2019-05-18 23:51:13"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeParsets:
+    """The texts of the nodes' parsets, and what they are about.
+
+    :param beams: all compound beams observed
+    :param master: text of the master node's parset
+    :param workers: text of a worker's parset, by its compound beam
+    """
+
+    task_id: str
+    datetimesource: str
+    beams: tuple[int, ...]
+    master: str
+    workers: Mapping[int, str]
+
+
+def worker_name(beam: int) -> str:
+    """The name of the file of a worker's parset."""
+    return f"darc_CB{beam:02d}.parset"
+
+
+def make_node_parsets(
+    telescope: Parset,
+    instrument: Instrument,
+    *,
+    home: str,
+    beams: Collection[int] | None = None,
+) -> NodeParsets:
+    """Make the parsets of a master and of workers.
+
+    What the telescope's parset does not say of band, sampling and beams, the instrument does.
+    Where it gives the size of the pages that data are recorded in, an observation begins with the
+    page that `task.startTime` is in, and has as many as fit into `task.duration`.
+
+    :param home: what {home} stands for in paths
+    :param beams: the compound beams that have a worker; None: all
+    :raises ObservationError: keys are missing or values wrong; all of them are named
+    """
+    keys = _Keys(telescope)
+    common = _common(keys, instrument, home)
+    of_workers = _worker_paths(keys, common, home)
+    embedded = _embedded(keys)
+    if keys.problems:
+        raise ObservationError(keys.problems)
+    observed: tuple[int, ...] = common["beams"]
+    # What is wrong elsewhere in the telescope's parset is told here, not by forty nodes.
+    name = f"{telescope.name} ({MASTER_NAME})"
+    build_observation(parse_parset(_lines(common), name), telescope, None, instrument)
+    return NodeParsets(
+        common["taskid"],
+        common["datetimesource"],
+        observed,
+        _lines({**common, "parset": embedded}),
+        {
+            beam: _lines({**common, **of_workers, "beam": beam, "parset": embedded})
+            for beam in observed
+            if beams is None or beam in beams
+        },
+    )
+
+
+class _Keys:
+    """Looks keys up in the telescope's parset; collects problems."""
+
+    def __init__(self, parset: Parset) -> None:
+        self.parset = parset
+        self.problems: list[Problem] = []
+
+    def has(self, key: str) -> bool:
+        # An empty value, `dada_dir=`, is how a parset says that it has none.
+        return self.parset.values.get(key, "") != ""
+
+    def get(self, key: str, convert: Callable[[str], T], allowed: str, default: D) -> T | D:
+        """The value of a key, converted; the default if there is none, or it is wrong."""
+        if not self.has(key):
+            return default
+        try:
+            return convert(_text(self.parset.values[key]))
+        except ValueError:
+            self.problems.append(self.parset.problem(key, allowed))
+            return default
+
+    def need(self, key: str, convert: Callable[[str], T], allowed: str) -> T | None:
+        """The value of a key that has to be there; None if there is a problem."""
+        if not self.has(key):
+            self.problems.append(Problem(self.parset.name, 0, key, None, allowed))
+        return self.get(key, convert, allowed, None)
+
+
+def _common(keys: _Keys, instrument: Instrument, home: str) -> dict[str, Any]:
+    """What is the same for master and workers; of use where there were no problems."""
+    start = keys.need("task.startTime", _time, _UTC) or _EPOCH
+    source = keys.need("task.source.name", to_name, "a name without /") or ""
+    moment = start.strftime("%Y-%m-%d-%H:%M:%S")
+    found: dict[str, Any] = {
+        "taskid": keys.need("task.taskID", to_task_id, "letters, digits and . + - _"),
+        "datetimesource": f"{moment}.{source}",
+        "date": moment[:10].replace("-", ""),
+        "utc_start": moment,
+        "time_unit": keys.get(_ARTS + "time_unit", to_count, _COUNT, instrument.time_unit),
+        "beams": _beams(keys, instrument.n_compound_beams - 1),
+        "min_freq": keys.get(_ARTS + "min_freq", to_positive, "MHz, above 0", instrument.min_freq),
+        "bw": keys.get(_ARTS + "bw", to_positive, "MHz, above 0", instrument.bandwidth),
+        "nchan": keys.get(_ARTS + "nchan", to_count, _COUNT, instrument.nchan),
+        **_science_case(keys, instrument),
+        "snrmin": keys.get(_SURVEY + "snr_threshold", to_number, "a number", None),
+        "proctrigger": keys.get(_SURVEY + "process_triggers", to_boolean, "True or False", None),
+        "enable_iquv": keys.get(_SURVEY + "enable_iquv", to_boolean, "True or False", None),
+    }
+    for kind in ("network_port_event_i", "network_port_event_iquv"):
+        found[kind] = keys.get(_ARTS + kind, to_port, "1 to 65535", None)
+    found |= _times(keys, start, found)
+    places = {"home": home, **{key: found[key] for key in ("date", "datetimesource")}}
+    for key in ("amber_dir", "output_dir"):
+        found[key] = keys.need(_ARTS + key, *_path(places))
+    return found
+
+
+def _worker_paths(keys: _Keys, common: Mapping[str, Any], home: str) -> dict[str, Any]:
+    """Where a worker finds AMBER's configuration: relative paths are below `master_dir`."""
+    places = {"home": home, **{key: common[key] for key in ("date", "datetimesource")}}
+    master_dir = keys.get(_ARTS + "master_dir", *_path(places), None)
+    below = _path(places, master_dir or "")
+    return {
+        "master_dir": master_dir,
+        "amber_config": keys.need(_ARTS + "amber_config", *below),
+        "amber_conf_dir": keys.get(_ARTS + "amber_conf_dir", *below, None),
+    }
+
+
+def _science_case(keys: _Keys, instrument: Instrument) -> dict[str, Any]:
+    """Sampling and beams; one that has science cases has to say what the one at hand is."""
+    has_cases = any(key.startswith(_ARTS + "sc") for key in keys.parset.values)
+    case = None
+    if has_cases:
+        case = keys.need("task.observingMode", _case, "arts_sc<number>_<mode>")
+    if case is None:
+        return {
+            "tsamp": instrument.tsamp,
+            "ntabs": instrument.n_tabs,
+            "nsynbeams": instrument.n_sbs,
+        }
+    prefix = f"{_ARTS}sc{case}."
+    mode = keys.need(_SURVEY + "science_mode", _science_mode, "TAB or IAB") or "tab"
+    return {
+        "science_case": case,
+        "tsamp": keys.need(prefix + "tsamp", to_positive, _SECONDS),
+        "page_size": keys.need(prefix + "page_size", to_count, _COUNT),
+        "ntabs": keys.need(f"{prefix}{mode}.ntabs", to_count, _COUNT),
+        "nsynbeams": keys.need(f"{prefix}{mode}.nsynbeams", to_count, _COUNT),
+    }
+
+
+def _times(keys: _Keys, start: datetime, found: Mapping[str, Any]) -> dict[str, Any]:
+    """First packet and length, both in whole pages where there are pages."""
+    key = "task.duration"
+    if keys.has(key) or not keys.has("task.stopTime"):
+        seconds = keys.need(key, to_positive, _SECONDS)
+        length = None if seconds is None else Fraction(repr(seconds))
+    else:
+        key = "task.stopTime"
+        stop = keys.need(key, _time, _UTC)
+        length = None if stop is None else _exact(stop - start)
+    begin = _exact(start - _EPOCH)
+    if length is None:
+        return {}
+    page = Fraction(0)
+    if found.get("page_size") and found["tsamp"]:
+        page = found["page_size"] * Fraction(repr(found["tsamp"]))
+        begin, length = begin // page * page, length // page * page
+    if length <= 0:
+        allowed = f"at least a page of {float(page)} s" if page else "after task.startTime"
+        keys.problems.append(keys.parset.problem(key, allowed))
+    return {"startpacket": floor(begin * found["time_unit"]), "duration": float(length)}
+
+
+def _beams(keys: _Keys, last: int) -> tuple[int, ...]:
+    allowed = f"a list of compound beams, each 0 to {last}"
+
+    def convert(text: str) -> tuple[int, ...]:
+        return tuple(within(beam, 0, last) for beam in to_integers(text))
+
+    key = _SURVEY + "beams"
+    if not keys.has(key):
+        key = "task.beamSet.0.compoundBeams"
+    listed = keys.get(key, convert, allowed, tuple(range(last + 1)))
+    missing = keys.get(_ARTS + "missing_beams", convert, allowed, ())
+    observed = tuple(sorted({*listed} - {*missing}))
+    if not observed:
+        what = "no compound beam is left"
+        keys.problems.append(
+            Problem(keys.parset.name, keys.parset.lines.get(key, 0), key, None, allowed, what)
+        )
+    return observed
+
+
+def _path(places: Mapping[str, str], below: str = "") -> tuple[Callable[[str], str], str]:
+    """How a path is made of a value, and what is allowed there.
+
+    :param below: the directory of relative ones; if empty, there must be none
+    """
+
+    def convert(text: str) -> str:
+        unknown = {name for name in _PLACE.findall(text) if name not in places}
+        path = str(PurePosixPath(below) / _PLACE.sub(lambda match: places.get(match[1], ""), text))
+        # A line of a parset ends at a #.
+        if unknown or not path.startswith("/") or not path.isprintable() or "#" in path:
+            raise ValueError(text)
+        return path
+
+    allowed = "an absolute path" if not below else f"a path, if relative below {below}"
+    names = ", ".join(f"{{{name}}}" for name in places)
+    return convert, f"{allowed}, without #, in which {names} may stand"
+
+
+def _embedded(keys: _Keys) -> str:
+    """The telescope's whole parset, as the nodes' carry it."""
+    parset = keys.parset
+    text = "".join(f"{key} = {_text(value)}\n" for key, value in sorted(parset.values.items()))
+    read = parse_parset(text, parset.name).values
+    for key, value in parset.values.items():
+        if read.get(key) != value:
+            keys.problems.append(parset.problem(key, "a key and a value that a line can hold"))
+    return bz2.compress(text.encode()).hex()
+
+
+def _lines(values: Mapping[str, Any]) -> str:
+    """The text of a parset; what is not known is left out."""
+    known = {key: value for key, value in values.items() if value is not None}
+    return "".join(f"{key} = {_text(value)}\n" for key, value in known.items())
+
+
+def _text(value: ParsetValue) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
+
+
+def _time(text: str) -> datetime:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    moment = f"{match[1]} {match[2]}{match[3] or '.0'}"
+    return datetime.strptime(moment, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
+
+
+def _exact(span: timedelta) -> Fraction:
+    return Fraction(span // timedelta(microseconds=1), 10**6)
+
+
+def _case(text: str) -> int:
+    match = _MODE.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    return int(match[1])
+
+
+def _science_mode(text: str) -> str:
+    if text not in ("TAB", "IAB"):
+        raise ValueError(text)
+    return text.lower()
