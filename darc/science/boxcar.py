@@ -1,0 +1,132 @@
+"""Signal-to-noise ratio of a pulse by boxcars of many widths.
+
+S/N is (peak - median) / (1.048 sigma) of the series smoothed by a boxcar, median and sigma after
+removing what is more than 3 sigma off, four times (processing.md, worker, step 2).
+
+A candidate's 64 bins hold so few independent values that sigma, and S/N with it, scatters by 7 % at
+the pulse's width, and more at larger ones. Where the noise of a single sample is known, from all
+samples of the channels, that is used. But as far as sigma is larger than its scatter explains,
+there is something that the channels alone do not show, interference or a wandering baseline, and
+sigma counts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+#: Smoothed samples that the noise is taken from, in each width of the boxcar.
+_PER_WIDTH = 8
+
+#: Sigma is this much larger than what is left of it after clipping.
+_CLIPPED = 1.048
+_CLIP, _N_CLIP = 3.0, 4
+
+#: Sigma begins to count where it is larger than the known noise by so many of its own standard
+#: errors, and counts in full from twice as many.
+_SIGNIFICANT = 3.0
+
+#: Neighbouring widths differ by this factor, rounded: a width between them loses less than 2 %.
+_STEP = 1.04
+
+
+@dataclass(frozen=True, slots=True)
+class Boxcar:
+    """The boxcar of highest S/N.
+
+    :param start: first sample in it
+    :param width: samples
+    """
+
+    snr: float
+    start: int
+    width: int
+
+    @property
+    def centre(self) -> float:
+        """Samples; a boxcar of one sample is centred half a sample after its start."""
+        return self.start + self.width / 2
+
+
+def boxcar_widths(narrowest: int, widest: int) -> npt.NDArray[np.int64]:
+    """Widths to try: all where they are small, then 4 % apart.
+
+    :param narrowest: samples, at least 1
+    :param widest: samples; at least `narrowest` is tried
+    """
+    widest = max(widest, narrowest)
+    steps = math.ceil(math.log(widest / narrowest) / math.log(_STEP)) if widest > narrowest else 0
+    widths = np.rint(narrowest * _STEP ** np.arange(steps + 1)).astype(np.int64)
+    return np.unique(np.append(np.minimum(widths, widest), widest))
+
+
+def best_boxcar(
+    series: npt.NDArray[np.float32], widths: npt.NDArray[np.int64], noise: float | None = None
+) -> Boxcar:
+    """Find the boxcar of highest S/N.
+
+    :param series: finite, shape (n,)
+    :param widths: samples; those longer than the series are left out
+    :param noise: standard deviation of a single sample, if it is known
+    :return: where there is no noise at all, the S/N is infinite or, in constant data, 0
+    :raises ValueError: no width is from 1 to the series' length
+    """
+    fitting = widths[(widths >= 1) & (widths <= len(series))]
+    if not len(fitting):
+        raise ValueError(f"no boxcar of {widths.tolist()} samples in a series of {len(series)}")
+    # In 64 bits the sums of 32-bit floats are exact enough to take differences of.
+    sums = np.concatenate(([0.0], np.cumsum(series, dtype=np.float64)))
+    best = Boxcar(-math.inf, 0, 1)
+    for width in fitting.tolist():
+        smoothed = sums[width:] - sums[:-width]
+        start = int(np.argmax(smoothed))
+        # Neighbours share most of their samples: an eighth of them says as much.
+        median, sigma = clipped_noise(smoothed[:: max(1, width // _PER_WIDTH)])
+        noise_level = _CLIPPED * sigma
+        if noise is not None:
+            noise_level = _weighed(noise_level, noise * math.sqrt(width), width, len(series))
+        snr = _ratio(float(smoothed[start]) - median, noise_level)
+        if snr > best.snr:
+            best = Boxcar(snr, start, width)
+    return best
+
+
+def _weighed(measured: float, known: float, width: int, length: int) -> float:
+    """Noise of smoothed samples: the known one, or that measured if it is clearly larger."""
+    # So many independent values have a variance as uncertain as that of the smoothed samples.
+    independent = max(3 * length * width / (2 * width**2 + 1), 1.0)
+    excess = (measured - known) * math.sqrt(2 * independent)
+    if excess <= _SIGNIFICANT * known:
+        return known
+    weight = min(excess / (_SIGNIFICANT * known) - 1, 1.0) if known > 0 else 1.0
+    return known + weight * (measured - known)
+
+
+def clipped_noise(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Median and standard deviation after removing what is over 3 sigma off, four times.
+
+    :param values: finite, shape (n,), n at least 1
+    """
+    kept = np.sort(values)
+    for _ in range(_N_CLIP):
+        median, reach = _median(kept), _CLIP * float(kept.std())
+        first = np.searchsorted(kept, median - reach, side="left")
+        end = np.searchsorted(kept, median + reach, side="right")
+        if end - first == len(kept):
+            break
+        kept = kept[first:end]
+    return _median(kept), float(kept.std())
+
+
+def _median(ordered: npt.NDArray[np.float64]) -> float:
+    middle = len(ordered) // 2
+    return float(ordered[middle] + ordered[~middle]) / 2
+
+
+def _ratio(signal: float, noise: float) -> float:
+    if noise > 0:
+        return signal / noise
+    return math.inf if signal > 0 else 0.0

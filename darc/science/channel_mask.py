@@ -1,0 +1,36 @@
+"""Channels that are not used, such as those in AMBER's ``zapped_channels_<freq>.conf``."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.model.typed import shown
+
+#: int() takes more: signs, underscores, digits of other scripts, thousands of them.
+_NUMBER = re.compile("[0-9]{1,9}")
+
+
+def parse_channel_mask(text: str, file: str, n_channels: int) -> npt.NDArray[np.bool_]:
+    """Read a list of channels, counted from the lowest frequency; one or more in a line.
+
+    Blank lines, and what follows a '#', are skipped.
+
+    :param file: its name, for messages
+    :param n_channels: of the band
+    :return: True for each listed channel, the lowest frequency first, shape (n_channels,)
+    :raises ValueError: a channel does not exist or is no number; names file, line and value
+    """
+    mask = np.zeros(n_channels, dtype=np.bool_)
+    for number, line in enumerate(text.splitlines(), 1):
+        for word in line.partition("#")[0].split():
+            if not _NUMBER.fullmatch(word):
+                raise ValueError(f"{file}:{number}: {shown(word)} is not a channel's number")
+            if int(word) >= n_channels:
+                raise ValueError(
+                    f"{file}:{number}: there is no channel {word}; allowed: 0 to {n_channels - 1}"
+                )
+            mask[int(word)] = True
+    return mask

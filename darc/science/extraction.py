@@ -1,0 +1,275 @@
+"""From a stretch of data around a pulse to the arrays and numbers of a candidate.
+
+Channels are taken in groups that fit into the processor's cache; each is cleaned, downsampled and
+added to everything that needs it, so that no copy of the stretch is made. Source: the project's
+specification, processing.md (worker, step 2).
+
+Every trial DM is summed directly. Where a bin of the candidate has 16 samples or more, the trials
+(not the candidate itself) are summed in steps of at most an eighth of a bin, to which their shifts
+are rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.science.boxcar import Boxcar, best_boxcar, boxcar_widths
+from darc.science.dedispersion import Band, add_binned, add_dedispersed, coverage
+from darc.science.dm_search import best_dm, trial_snrs
+from darc.science.downsample import downsample_time, group_means
+from darc.science.extraction_plan import ExtractionSettings, Plan, plan_extraction
+from darc.science.moments import Moments, channel_rows, mean_series, mean_spectrum
+from darc.science.rfi_cleaning import (
+    interference_in_frequency,
+    interference_in_time,
+    replace_missing,
+    replace_outliers,
+    replace_times,
+)
+from darc.science.row_statistics import medians, variances
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+#: Widest boxcar (downsampled samples).
+_WIDEST = 250
+
+#: Trials are summed in at least so many steps per bin, if it has as many samples.
+_STEPS_PER_BIN = 8
+
+#: Channels at a time: 16 of 12,750 samples are 0.8 MB.
+_AT_A_TIME = 16
+
+#: Part of the band that a sum over channels needs to be one.
+_LEAST_COVERAGE = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extraction:
+    """A candidate's arrays and numbers; its peak is in bin ntime // 2.
+
+    Where there is no data, arrays are 0 and not valid.
+
+    :param freq_time: at the pulse's DM, about each channel's median, in the data's units; the
+        lowest frequency first, shape (nfreq, ntime)
+    :param freq_time_valid: where there is data
+    :param dm_time: sum of the band in units of its noise, shape (ndm, ntime)
+    :param dm_time_valid: where at least half of the band has data
+    :param profile: the same at the pulse's DM, shape (ntime,)
+    :param dms: trials, pc cm-3, shape (ndm,)
+    :param bin_length: s
+    :param snr: of the best boxcar at the pulse's DM
+    :param snr_dm0: likewise at DM 0, in the same bins
+    :param width: of the best boxcar, samples of the data
+    :param time: start of the bin that holds the boxcar's centre, at the top of the band; s since
+        the file's first sample
+    :param best_dm: where S/N is highest, pc cm-3
+    """
+
+    freq_time: Floats
+    freq_time_valid: Mask
+    dm_time: Floats
+    dm_time_valid: Mask
+    profile: Floats
+    dms: Doubles
+    bin_length: float
+    snr: float
+    snr_dm0: float
+    width: int
+    time: float
+    best_dm: float
+
+
+def extract(
+    data: Moments,
+    plan: Plan,
+    settings: ExtractionSettings,
+    *,
+    descending: bool,
+    mask: Mask | None = None,
+) -> Extraction:
+    """Make a candidate of its stretch of data.
+
+    :param data: the stretch that the plan says, shape (count, n_channels)
+    :param descending: whether the first channel is the highest
+    :param mask: channels not to use, the lowest frequency first, shape (n_channels,)
+    :raises ValueError: the data or the mask has another shape; no channel is left; less than half
+        of the pulse's band is in the data
+    """
+    n_channels = plan.band.n_channels
+    if data.shape != (plan.count, n_channels):
+        raise ValueError(f"data of shape {data.shape}; wanted: {(plan.count, n_channels)}")
+    if mask is not None and mask.shape != (n_channels,):
+        raise ValueError(f"a mask of shape {mask.shape} for {n_channels} channels")
+    sums = _Sums(plan)
+    for channels, rows in _clean_rows(data, settings, descending, mask):
+        sums.add(channels, downsample_time(rows, plan.pre))
+    return _finish(sums, settings)
+
+
+def prepare(dtype: npt.DTypeLike, settings: ExtractionSettings) -> None:
+    """Compile what `extract` needs for samples of a type, or read it from where it is kept.
+
+    Without this, the first candidate waits for it: seconds, or a tenth of one.
+    """
+    band = Band(f_lowest=1000.0, channel_width=1.0, n_channels=2)
+    small = plan_extraction(band, 1e-3, dm=0.0, width=2, time=0.0, settings=settings)
+    data = np.zeros((small.count, 2), dtype=dtype)
+    data[:, 1] = np.arange(small.count) % 2
+    extract(data, replace(small, pre=2, post=1), settings, descending=False)
+
+
+def _clean_rows(
+    data: Moments, settings: ExtractionSettings, descending: bool, mask: Mask | None
+) -> Iterator[tuple[Ints, Floats]]:
+    """Give the channels that can be used, some at a time, cleaned as the settings say."""
+    n_channels = data.shape[1]
+    data = data.view()
+    data.setflags(write=False)  # so that there is one kind of array to compile for
+    channels = np.arange(n_channels) if mask is None else np.flatnonzero(~mask)
+    columns = n_channels - 1 - channels if descending else channels
+    in_time = settings.clean_type in ("time", "both")
+    if in_time:
+        series = mean_series(data, columns)
+        times = interference_in_time(series, settings.threshold_time, settings.n_iter_time)
+    else:
+        times = np.zeros(len(data), dtype=np.bool_)
+    if settings.clean_type in ("frequency", "both"):
+        bandpass = np.full(n_channels, np.nan)
+        bandpass[channels] = mean_spectrum(data, columns, times)
+        bad = interference_in_frequency(
+            bandpass, settings.threshold_freq, settings.n_iter_freq, settings.bin_size
+        )[channels]
+        channels, columns = channels[~bad], columns[~bad]
+    for begin in range(0, len(channels), _AT_A_TIME):
+        some = channels[begin : begin + _AT_A_TIME]
+        rows = channel_rows(data, columns[begin : begin + _AT_A_TIME])
+        if data.dtype.kind == "f":
+            usable = replace_missing(rows)
+            some, rows = some[usable], rows[usable]
+        if in_time:
+            replace_times(rows, times)
+        if settings.clean_type == "perchannel":
+            replace_outliers(rows, settings.threshold_time, settings.n_iter_time)
+        yield some, rows
+
+
+class _Sums:
+    """What the channels are added to."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.length = plan.count // plan.pre
+        n_out = plan.ntime * plan.post
+        tsamp = plan.tsamp * plan.pre
+        self.step = _step(plan.post)
+        # The pulse's DM, and DM 0.
+        self.shifts = plan.band.shifts([plan.dm, 0.0], tsamp)
+        self.series = np.zeros((2, n_out), dtype=np.float32)
+        self.trial_shifts = plan.band.shifts(plan.dms, tsamp * self.step)
+        self.trials = np.zeros((len(plan.dms), n_out // self.step), dtype=np.float32)
+        n_channels = plan.band.n_channels
+        self.binned = np.zeros((n_channels, plan.ntime))
+        self.counts = np.zeros((n_channels, plan.ntime), dtype=np.int64)
+        self.used = np.zeros(n_channels, dtype=np.bool_)
+        self.variances = np.zeros(n_channels)
+
+    def add(self, channels: Ints, rows: Floats) -> None:
+        """Add some channels.
+
+        :param channels: which, shape (n,)
+        :param rows: their samples, downsampled, shape (n, length); they are changed
+        """
+        if not rows.size:
+            return
+        self.used[channels] = True
+        self.variances[channels] = variances(rows)
+        rows -= medians(rows)[:, np.newaxis].astype(np.float32)
+        add_dedispersed(rows, self.shifts[:, channels], self.series)
+        steps = downsample_time(rows, self.step)
+        add_dedispersed(steps, self.trial_shifts[:, channels], self.trials)
+        sums, counts = self.binned[channels], self.counts[channels]
+        add_binned(rows, self.shifts[0, channels], self.plan.post, sums, counts)
+        self.binned[channels], self.counts[channels] = sums, counts
+
+    def in_units_of_noise(self, series: Floats, shifts: Ints, step: int) -> tuple[Floats, Mask]:
+        """Sums of the band that are worth the same everywhere.
+
+        :param series: sums over channels, shape (n_dms, n)
+        :param shifts: what they were shifted by, in steps, shape (n_dms, n_channels)
+        :param step: samples in a step
+        :return: the sums in units of their noise, and whether there is enough of the band, shape
+            (n_dms, n) each
+        """
+        length, n_out = self.length // step, series.shape[1]
+        used = self.used.astype(np.float64)
+        there = coverage(shifts, used, length, n_out)
+        valid = there >= _LEAST_COVERAGE * used.sum()
+        variance = coverage(shifts, self.variances / step, length, n_out)
+        usable = valid & (variance > 0)
+        scale = np.where(usable, 1 / np.sqrt(np.where(usable, variance, 1.0)), 0.0)
+        return (series * scale).astype(np.float32), valid
+
+
+def _step(post: int) -> int:
+    """Samples in a step of the trials: as many as fit evenly, with enough steps in a bin."""
+    fitting = (step for step in range(post // _STEPS_PER_BIN, 1, -1) if post % step == 0)
+    return next(fitting, 1)
+
+
+def _finish(sums: _Sums, settings: ExtractionSettings) -> Extraction:
+    plan, post = sums.plan, sums.plan.post
+    if not sums.used.any():
+        raise ValueError("no channel is left: all are masked, full of interference, or empty")
+    series, valid = sums.in_units_of_noise(sums.series, sums.shifts, 1)
+    if not valid[0].any():
+        raise ValueError(
+            f"less than half of the band is in the data at DM {plan.dm} pc cm-3: "
+            f"{plan.count} samples from {plan.start}"
+        )
+    boxcar = _boxcar(series[0], valid[0], post)
+    peak = int(boxcar.centre // post)
+    roll = plan.ntime // 2 - peak
+    trials, trials_valid = sums.in_units_of_noise(sums.trials, sums.trial_shifts, sums.step)
+    widths = np.unique(np.array([post // 2, post, 2 * post, boxcar.width]) // sums.step)
+    snrs = trial_snrs(trials, trials_valid, widths[widths > 0])
+    freq_time, freq_time_valid = group_means(sums.binned, sums.counts, settings.nfreq)
+    per_bin = post // sums.step
+    profile, _ = _in_bins(series[:1], valid[:1], post)
+    dm_time, dm_time_valid = _in_bins(trials, trials_valid, per_bin)
+    return Extraction(
+        freq_time=np.roll(freq_time, roll, axis=1),
+        freq_time_valid=np.roll(freq_time_valid, roll, axis=1),
+        dm_time=np.roll(dm_time, roll, axis=1),
+        dm_time_valid=np.roll(dm_time_valid, roll, axis=1),
+        profile=np.roll(profile[0], roll),
+        dms=plan.dms,
+        bin_length=plan.bin_samples * plan.tsamp,
+        snr=boxcar.snr,
+        snr_dm0=_boxcar(series[1], valid[1], post).snr,
+        width=boxcar.width * plan.pre,
+        time=(plan.start + peak * plan.bin_samples) * plan.tsamp,
+        best_dm=best_dm(plan.dms, snrs),
+    )
+
+
+def _boxcar(series: Floats, valid: Mask, post: int) -> Boxcar:
+    """The best boxcar in those samples that are valid: all, or all but some at the end."""
+    n_valid = int(np.count_nonzero(valid))
+    widths = boxcar_widths(min(max(1, post // 2), _WIDEST), min(2 * post, _WIDEST))
+    return best_boxcar(series[:n_valid], np.minimum(widths, n_valid), noise=1.0)
+
+
+def _in_bins(series: Floats, valid: Mask, factor: int) -> tuple[Floats, Mask]:
+    """Sum series of unit noise to bins of unit noise; a bin is valid if all of it is."""
+    n_dms = len(series)
+    bins = series.reshape(n_dms, -1, factor).sum(axis=2) / np.float32(np.sqrt(factor))
+    all_valid = np.logical_and.reduce(valid.reshape(n_dms, -1, factor), axis=2)
+    bins[~all_valid] = 0
+    return bins, all_valid

@@ -1,0 +1,81 @@
+"""Data as files have it: moments one after another, each with all channels side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.science.compiled import compiled
+
+#: Integers or floats of any size, shape (n_samples, n_channels).
+Moments = npt.NDArray[Any]
+
+Columns = npt.NDArray[np.int64]
+
+#: Samples that are turned at a time: what is read and written of them stays in the cache.
+_BLOCK = 64
+
+
+@compiled
+def channel_rows(data: Moments, columns: Columns) -> npt.NDArray[np.float32]:
+    """Take some channels, each as a row of its samples in time.
+
+    :param data: shape (n_samples, n_channels)
+    :param columns: which channels, in the order wanted, shape (n,)
+    :return: shape (n, n_samples)
+    """
+    n_samples = data.shape[0]
+    rows = np.empty((columns.size, n_samples), np.float32)
+    for begin in range(0, n_samples, _BLOCK):
+        end = min(begin + _BLOCK, n_samples)
+        for number in range(columns.size):
+            column = columns[number]
+            for sample in range(begin, end):
+                rows[number, sample] = data[sample, column]
+    return rows
+
+
+@compiled
+def mean_series(data: Moments, columns: Columns) -> npt.NDArray[np.float64]:
+    """Mean over some channels, for each sample (dedispersed at DM 0).
+
+    :param data: shape (n_samples, n_channels); what is no finite number is left out
+    :param columns: which channels, shape (n,)
+    :return: shape (n_samples,); NaN where there is no number
+    """
+    means = np.empty(data.shape[0])
+    for sample in range(data.shape[0]):
+        total, count = 0.0, 0
+        for column in columns:
+            value = np.float64(data[sample, column])
+            if np.isfinite(value):
+                total += value
+                count += 1
+        means[sample] = total / count if count else np.nan
+    return means
+
+
+@compiled
+def mean_spectrum(
+    data: Moments, columns: Columns, leave_out: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Mean over time, for some channels (the bandpass).
+
+    :param data: shape (n_samples, n_channels); what is no finite number is left out
+    :param columns: which channels, in the order wanted, shape (n,)
+    :param leave_out: samples that do not count, shape (n_samples,)
+    :return: shape (n,); NaN where there is no number
+    """
+    totals, counts = np.zeros(columns.size), np.zeros(columns.size, np.int64)
+    for sample in range(data.shape[0]):
+        if leave_out[sample]:
+            continue
+        for number in range(columns.size):
+            value = np.float64(data[sample, columns[number]])
+            finite = np.isfinite(value)
+            totals[number] += value if finite else 0.0
+            counts[number] += finite
+    # 0 / 0 where there is nothing.
+    return totals / counts
