@@ -209,7 +209,9 @@ class BoxNode:
             raise BoxError(f"{self.name}: {error}") from error
         # What an operator would have set for every session on the machine.
         session = {
-            name: text for name, text in self.environment.items() if name.startswith("DARC_")
+            name: text
+            for name, text in self.environment.items()
+            if name.startswith("DARC_") or name == "PATH"
         }
         config = ssh.write_sshd_config(self._place.directory / "ssh", self._host, session)
         return self.popen(*ssh.sshd_command(config, self._sshd_log))

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from darc import __version__
 from darc.master.observations import Observations
+from darc.master.overview import Overviews
 from darc.model.config import Config
 
 
@@ -17,6 +18,7 @@ class Described(Protocol):
     config: Config
     node_id: str
     observations: Observations
+    overviews: Overviews
 
     @property
     def stopping(self) -> bool: ...
@@ -36,6 +38,7 @@ class Attributes:
 
     def __init__(self, master: Described, started: float) -> None:
         config = master.config
+        self._overviews = master.overviews
         self._found: dict[str, Callable[[], object]] = {
             "node_id": lambda: master.node_id,
             "version": lambda: __version__,
@@ -54,5 +57,10 @@ class Attributes:
 
     def find(self, name: str) -> str | None:
         """An attribute as text; None when there is none of that name."""
+        name, _, arguments = name.partition(" ")
+        if name == "overview":
+            return self._overviews.find(arguments)
+        if arguments:
+            return None
         read = self._found.get(name)
         return None if read is None else str(read())

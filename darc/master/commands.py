@@ -79,9 +79,10 @@ class Vocabulary:
         reply = self._answer(request)
         if self.changes(request):
             with about(self._subject.task_id):
+                what = f"{request.command} {request.service}".strip()
                 log.info(
-                    "%s %s from %s: %s in %.2f s: %s",
-                    *(request.command, request.service, request.origin, reply.status),
+                    "%s from %s: %s in %.2f s: %s",
+                    *(what, request.origin, reply.status),
                     *(time.monotonic() - began, reply.message),
                 )
         return reply

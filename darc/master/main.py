@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from darc import __version__
@@ -23,7 +24,9 @@ from darc.master.housekeeping import (
     Waker,
     Wanted,
 )
-from darc.master.observations import UNHURRIED, Observations, Run
+from darc.master.lives import Lives, NotingSupervisor
+from darc.master.observations import KEPT_QUEUES, Observations, Run
+from darc.master.overview import Overviews
 from darc.master.port import CommandPort
 from darc.master.sections import apply_sections
 from darc.master.services import Services
@@ -38,13 +41,16 @@ from darc.node.endpoint import Endpoint, reached_at, remove_endpoint, write_endp
 from darc.node.log import set_up_logging
 from darc.node.process_end import end_on_sigterm, end_with_supervisord
 from darc.node.secret import read_secret
-from darc.node.supervisor import Supervisor, SupervisorError
+from darc.node.supervisor import SupervisorError
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
 from darc.queues.messages import Order
 from darc.queues.server import QueueServer
 
 log = logging.getLogger(__name__)
+
+#: Of a service that tells systems outside.
+SWITCH = "send_events"
 
 
 class Master:
@@ -56,12 +62,17 @@ class Master:
         self._reloading = threading.Lock()
         self.node_id = node.node_id
         run_dir = Path(config.master.run_dir)
-        self._secret = read_secret(run_dir / "secret")
+        # Read at each connection: it may be replaced while the node runs.
+        self._secret = partial(read_secret, run_dir / "secret")
+        self._secret()  # a node without one does not come up
         self._journal = Journal(
             run_dir / "journal.sqlite", config.master.journal_max_bytes, config.master.reserve_bytes
         )
         self._exchange = Exchange(self._journal, self._service_changed, self._service_finished)
-        self._supervisor = Supervisor(run_dir / "supervisord.sock", config.master.control_timeout)
+        lives = Lives(run_dir / "restarts.json", node.node_id)
+        self._supervisor = NotingSupervisor(
+            run_dir / "supervisord.sock", config.master.control_timeout, lives
+        )
         self.services = self._make_services(config)
         self.observations = Observations(
             run_dir / "observations",
@@ -75,7 +86,11 @@ class Master:
         self._vocabulary = Vocabulary(self)
         self._run_dir = run_dir
         self._stopping = threading.Event()
-        self._attributes = Attributes(self, time.time())
+        started = time.time()
+        self.overviews = Overviews(
+            self, self._supervisor, self._exchange, self._journal, lives, started
+        )
+        self._attributes = Attributes(self, started)
         self._poke = Waker(self._supervisor)
         self._wanted = Wanted(run_dir / identity.WANTED, self._supervisor)
 
@@ -110,6 +125,7 @@ class Master:
         self.observations.start_thread()
         self._queue_server.start()
         self._wanted.start_again()
+        self.overviews.start()
         self._housekeeping = self._make_housekeeping()
         self._housekeeping.start()
         write_endpoint(
@@ -129,6 +145,7 @@ class Master:
     def _service_changed(self, service: str) -> None:
         """A service attached or went; supervisord sees a death late unless it is woken."""
         self.services.changed()
+        self.overviews.wake()
         if self._exchange.presence(service) is None:
             self._poke.wake()
 
@@ -149,7 +166,7 @@ class Master:
         alive = {run.observation.task_id for run in self.observations.runs()} | {""}
         for task_id in self._journal.observations() - alive:
             for depth in self._journal.depths():
-                if depth.queue in UNHURRIED:
+                if depth.queue in KEPT_QUEUES:
                     continue
                 cleared = self._journal.clear(depth.queue, task_id)
                 if cleared:
@@ -220,9 +237,10 @@ class Master:
         """Nothing new is taken into the queues, for lack of room."""
         return self._journal.full
 
-    def reload(self) -> list[str]:
+    def reload(self, origin: str) -> list[str]:
         """Read the configuration again and apply it.
 
+        :param origin: who wants it, for the logs
         :return: what was done beside that, and what needs a restart of the node
         :raises ConfigError: it is broken; nothing has changed
         :raises SupervisorError: supervisord refuses the sections
@@ -231,7 +249,7 @@ class Master:
             sources = read_sources()
             notes = self._apply(sources.parse())
             sources.keep()
-            return notes
+            return notes + self._configure_switches(origin)
 
     def _apply(self, config: Config) -> list[str]:
         notes = [f"warning: {warning}" for warning in config.warnings]
@@ -248,6 +266,26 @@ class Master:
         self.observations.setup_time = config.master.setup_time
         self.observations.end_delay = config.master.end_delay
         self._port.allow_unsigned_from = config.control.allow_unsigned_from
+        return notes
+
+    def _configure_switches(self, origin: str) -> list[str]:
+        """The configuration decides anew about what leaves the house; what changes is said."""
+        notes = []
+        configured = {
+            "lofar_trigger": self.config.lofar_trigger.send_events,
+            "voevent_generator": self.config.voevent_generator.send_events,
+        }
+        for service, wanted in configured.items():
+            if service not in self.services.names:
+                continue
+            was = self._exchange.remembered(service, SWITCH)
+            if was is not None and bool(was) is not wanted:
+                notes.append(f"{service}.{SWITCH} is {wanted} as configured, it was {was}")
+            running = self._exchange.presence(service) is not None
+            switch = self.services.switch if running else self.services.remember_switch
+            if not switch(service, SWITCH, wanted, origin):
+                notes.append(f"{service}.{SWITCH} could not be set to {wanted}")
+            self.services.reload(service)
         return notes
 
     def stop(self) -> None:

@@ -25,8 +25,10 @@ log = logging.getLogger(__name__)
 # What our own client's lines begin with: they are whole with their line end, not before.
 OURS = b'{"protocol"'
 LEGACY_REPLY_BYTES = 1024
-# A literal is parsed anew after each part of it: keep that cheap.
-LEGACY_MESSAGE_BYTES = 65536
+# A literal is parsed anew after each part of it that may be its end. Existing clients send it in
+# one; nobody is to keep the master busy with that.
+LEGACY_MESSAGE_BYTES = 8192
+MAX_ATTEMPTS = 20
 SIGNATURE_SECONDS = 5.0
 MAX_ORIGIN = 100  # characters
 # Connections that wait to be taken: one that finds no room comes a second late.
@@ -61,7 +63,7 @@ def parse_message(data: bytes) -> Message | None:
         plain = _json(text)
         if plain is not None:
             return Message(_request(plain), data, legacy=False)
-        if text.startswith(OURS):
+        if text.startswith(OURS) or len(text) > LEGACY_MESSAGE_BYTES:
             raise PortError("Cannot parse message")
         # a literal may have line ends, too
     if text.startswith(OURS) or not text.endswith(b"}") or len(text) > LEGACY_MESSAGE_BYTES:
@@ -79,6 +81,13 @@ def parse_message(data: bytes) -> Message | None:
         if _json(text) is not None:
             return None  # its line end is still to come
         raise PortError("Cannot parse message") from None
+
+
+def _may_be_literal(data: bytes) -> bool:
+    """Whether these bytes were parsed, in vain, as they might have been a whole literal."""
+    if data.startswith(OURS) or len(data) > LEGACY_MESSAGE_BYTES:
+        return False
+    return data.endswith(b"\n") or data.rstrip().endswith(b"}")
 
 
 def _json(text: bytes) -> object:
@@ -201,6 +210,7 @@ class CommandPort:
         """
         deadline = time.monotonic() + self._socket_timeout
         data = b""
+        attempts = 0
         while True:
             try:
                 connection.settimeout(max(0.001, deadline - time.monotonic()))
@@ -215,6 +225,9 @@ class CommandPort:
                 if data and message is None:
                     raise PortError("Cannot parse message")
                 return message
+            attempts += _may_be_literal(data)
+            if attempts >= MAX_ATTEMPTS:
+                raise PortError("Cannot parse message")
 
     def _refusal(self, connection: socket.socket, message: Message, peer: str) -> Reply | None:
         """Why a change is not done; None when the request needs no proof or has brought it."""

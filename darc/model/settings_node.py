@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
+from darc.model.css_colour import OneColour
 from darc.model.typed import NotEmpty, OneOf, OneOrMore, Range
 
 Text = Annotated[str, NotEmpty()]
@@ -13,6 +14,7 @@ Port = Annotated[int, Range(1, 65535)]
 Seconds = Annotated[float, Range(0.01, 86400)]
 Delay = Annotated[float, Range(0, 86400)]  # s, may be none
 Names = tuple[Text, ...]
+CSSColour = Annotated[str, OneColour()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class MasterSettings:
     log_dir: Text  # of supervisord, and of services without a log_file of their own
     log_max_bytes: Annotated[int, Range(10_000, 2**40)]
     log_backups: Annotated[int, Range(0, 1000)]
+    log_format: Annotated[str, OneOf("text", "json")]
     run_dir: Text
     parset_dir: Text
     parsets_kept: Annotated[int, Range(1, 10_000_000)]
@@ -68,9 +71,15 @@ class ClusterSettings:
 
     master: Text | None
     workers: Names
-    user: Text | None  # to log in as with ssh; None: the same
-    ssh_port: Port
+    user: Text | None  # to log in as with ssh; None: as the user's ssh configuration says
+    ssh_port: Port | None  # likewise
+    ssh_options: Names  # further words for ssh
     python: Text | None  # on the other nodes; None: the same path as here
+    darc_home: Text | None  # likewise; None: as their environment says
+    connect_timeout: Seconds
+    start_timeout: Seconds
+    stop_timeout: Seconds
+    parallel: Annotated[int, Range(1, 10_000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,10 @@ class StatusWebsiteSettings:
     web_dir: Text
     interval: Seconds
     timeout: Seconds
-    colour_good: Text
-    colour_bad: Text
-    colour_unknown: Text
+    bind: Text
+    port: Port | None  # None: the pages are files only
+    max_pages: Annotated[int, Range(1, 1000)]
+    colour_good: CSSColour
+    colour_bad: CSSColour
+    colour_unknown: CSSColour
     service_to_name: Mapping[str, Text]

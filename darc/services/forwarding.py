@@ -17,6 +17,7 @@ from darc.node.log import about
 from darc.node.secret import SecretError, read_secret
 from darc.queues.client import QueueClient, QueuesGoneError
 from darc.queues.messages import Commit, Entry, QueueError
+from darc.services.intake import MAX_CONTENT_BYTES
 from darc.services.link import Link
 from darc.services.trigger_consumer import triggers_of
 
@@ -110,6 +111,10 @@ class Forwarder:
 
     def _is_expired(self, entry: Entry) -> bool:
         """Whether nothing of it is of use any more."""
+        if len(entry.content) > MAX_CONTENT_BYTES:
+            text = "entry %d dropped, which would hold up all others: %d bytes, %d are taken"
+            log.error(text, entry.id, len(entry.content), MAX_CONTENT_BYTES)
+            return True
         triggers, problems = triggers_of(entry)
         if not triggers:
             log.error("entry %d dropped, no trigger: %s", entry.id, "; ".join(problems))
@@ -148,7 +153,8 @@ class Forwarder:
                 key = read_secret(self._run_dir / "secret")
                 self._client = QueueClient(self._address, key, self._host, ANSWER_SECONDS)
             answer = self._client.call(method, self._host, self._source, *arguments)
-        except (QueuesGoneError, QueueError, SecretError) as error:
+        # What answers has proven the secret; its answers are not signed, and may be anything.
+        except (QueuesGoneError, QueueError, SecretError, ValueError, TypeError) as error:
             self._failed(error)
             return None
         self._next_hello = time.monotonic() + HELLO_SECONDS

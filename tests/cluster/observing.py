@@ -56,7 +56,7 @@ with CometBroker(int(sys.argv[1])) as broker, Subscriber(broker.broadcast_port) 
     say("ready")
     for n in itertools.count(1):
         event = ElementTree.fromstring(subscriber.wait_for(n, 1e6)[n - 1].event)
-        say(float(event.find(".//Param[@name='dm']").get("value")))
+        say([event.get("role"), float(event.find(".//Param[@name='dm']").get("value"))])
 """
 _BEGIN = """
 import itertools, json, sys
@@ -113,7 +113,7 @@ def lofar(node: BoxNode) -> StandIn:
 
 
 def broker(node: BoxNode) -> StandIn:
-    """Says the DM of each VOEvent that is broadcast."""
+    """Says role and DM of each VOEvent that is broadcast."""
     return StandIn(node, _BROKER, BROKER_PORT)
 
 

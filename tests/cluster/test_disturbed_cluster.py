@@ -3,17 +3,39 @@ burst reaches LOFAR once."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import re
+import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from boxes import require_box
-from clusters import config_of, on_all, run_dir, start
+from clusters import Said, ask, config_of, configure, log, on_all, run_dir, secret_file, start
 from nodes import TEST_RUN, wait_for
-from observing import SECTIONS, Bursts, Observing, dbevent, forwarding, lofar, told
+from observing import (
+    IQUV_PORT,
+    SECTIONS,
+    Bursts,
+    Observing,
+    StandIn,
+    dbevent,
+    forwarding,
+    lofar,
+    told,
+)
+from triggers import TRIGGER
 
+import darc
 from darc.box import Box, BoxNode
+from darc.node.secret import read_secret
+from darc.queues.client import QueueClient
 
 #: Light services: an observation, and one that tells somebody outside.
 SERVICES = {
@@ -84,15 +106,25 @@ def shared_cluster(test_run: str) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def cluster(shared_cluster: Cluster) -> Cluster:
+def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
     """As every test finds it, and has to leave it."""
     shared_cluster.all_told(*shared_cluster.see(*shared_cluster.box.workers))
-    return shared_cluster
+    yield shared_cluster
+    for node in shared_cluster.box.nodes:
+        node.restore()
 
 
 def is_waiting(worker: BoxNode) -> bool:
     said = forwarding(worker)
     return "NOT REACHED since" in said and " 1 waiting" in said
+
+
+def test_what_listens(cluster: Cluster) -> None:
+    """Beside sshd: commands everywhere, and on the master node who takes triggers in."""
+    for node, ports in ((cluster.master, {51000, 5201}), (cluster.first, {51000})):
+        rows = node.run("ss", "-Hltn", check=True).stdout.splitlines()
+        listening = {row.split()[3] for row in rows} - {"0.0.0.0:22", f"127.0.0.1:{IQUV_PORT}"}
+        assert listening == {f"0.0.0.0:{port}" for port in ports}
 
 
 # -- in the middle of an observation ---------------------------------------------------------------
@@ -114,9 +146,8 @@ def test_a_worker_out_of_reach(cluster: Cluster, disturb: Disturb) -> None:
     cluster.all_told(unheard, heard)
 
 
-@pytest.mark.parametrize("disturb", [BoxNode.cut_off, BoxNode.drop_packets])
-def test_a_master_node_out_of_reach(cluster: Cluster, disturb: Disturb) -> None:
-    disturb(cluster.master)
+def test_a_master_node_out_of_reach(cluster: Cluster) -> None:
+    cluster.master.cut_off()
     dms = cluster.see(*cluster.box.workers)
     cluster.dumps.wait_for([dms[0]])
     for worker in cluster.box.workers:
@@ -174,3 +205,164 @@ def test_a_full_disk(cluster: Cluster) -> None:
     full.run("rm", filler, check=True)
     wait_for(lambda: full.run(*attribute).stdout.endswith("= False\n"), 30.0, "there is room")
     cluster.all_told(held, heard)
+
+
+def test_what_can_never_be_handed_in(cluster: Cluster) -> None:
+    """It holds up nothing that comes behind it."""
+    key = read_secret(secret_file(cluster.first))
+    queues = run_dir(cluster.first) / "queues.sock"
+    with contextlib.closing(QueueClient(queues, key, "test")) as client:
+        client.call("put", "lofar_trigger", [TRIGGER.to_plain()] * 2500)
+    cluster.all_told(*cluster.see(cluster.first))
+    lines = log(cluster.first, "amber_clustering")
+    assert sum("dropped, which would hold up all others" in line for line in lines) == 1
+
+
+# -- nodes that differ -----------------------------------------------------------------------------
+
+CLOCK_SECONDS = 60
+#: Shorter than clocks are apart.
+AGE_LIMIT = 20.0
+OLD_VERSION = "0.0.1"
+# What python is on the workers: one's clock is ahead, one's behind, one has another DARC. A library
+# that moves the clock below Python (libfaketime 0.9.10) makes its timed waits hang, or its sleeps
+# fail; all of DARC asks Python's.
+_PYTHON = """#!/bin/sh
+export PYTHONPATH={directory}/$(hostname)
+exec {python} "$@"
+"""
+_CLOCK = """
+import time
+right = time.time
+time.time = lambda: right() + {seconds}
+"""
+
+
+@dataclass(frozen=True)
+class Different:
+    """A cluster of nodes that differ; what start_full_pipeline said; whom the master node tells."""
+
+    box: Box
+    said: Said
+    lofar: StandIn
+
+    def remarks(self, name: str) -> str:
+        phase, text = self.said.nodes[name]
+        assert phase == "done"
+        return text
+
+
+@pytest.fixture(scope="module")
+def different(test_run: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Different]:
+    """Workers that differ from the master node: two clocks, a version, two other masters."""
+    require_box()
+    directory = tmp_path_factory.mktemp("different")
+    for name, seconds in (("worker01", CLOCK_SECONDS), ("worker02", -CLOCK_SECONDS)):
+        (directory / name).mkdir()
+        (directory / name / "sitecustomize.py").write_text(_CLOCK.format(seconds=seconds))
+    copy_of_another_version(directory / "worker03")
+    interpreter = directory / "python"
+    interpreter.write_text(_PYTHON.format(directory=directory, python=sys.executable))
+    interpreter.chmod(0o755)
+    sections = {
+        **SECTIONS,
+        "lofar_trigger": {**SECTIONS["lofar_trigger"], "age_limit": AGE_LIMIT},
+        "darc_master": {
+            "services_master_mix": ["lofar_trigger"],
+            "services_worker_mix": ["amber_clustering"],
+        },
+        "cluster": {"python": str(interpreter)},
+    }
+    with Box(6, config=config_of(sections), environment={TEST_RUN: test_run}) as box:
+        for node in box.workers[3:]:
+            configure(node, "master: master", "master: worker04")
+            configure(node, "- worker04\n", "- master\n")
+        said = start(box.master, status=1)
+        with contextlib.closing(lofar(box.master)) as told_there:
+            yield Different(box, said, told_there)
+
+
+def copy_of_another_version(directory: Path) -> None:
+    """A DARC that says it is another one."""
+    package = Path(darc.__file__).parent
+    shutil.copytree(package, directory / "darc")
+    init = directory / "darc" / "__init__.py"
+    text = init.read_text()
+    assert darc.__version__ in text
+    init.write_text(text.replace(darc.__version__, OLD_VERSION))
+    for name in ("conf", "supervisor"):  # beside a checkout
+        if (package.parent / name).is_dir():
+            shutil.copytree(package.parent / name, directory / name)
+
+
+_numbers = itertools.count(1)
+
+
+def put(worker: BoxNode) -> float:
+    """A trigger of a pulse of its own, where amber_clustering puts them; its DM."""
+    number = next(_numbers)
+    utc = datetime.fromtimestamp(time.time() - 10.0 * number, UTC).replace(tzinfo=None)
+    dm = 500.0 + number
+    trigger = replace(TRIGGER, observation="", window=number, utc=utc.isoformat(), dm=dm)
+    key = read_secret(secret_file(worker))
+    with contextlib.closing(QueueClient(run_dir(worker) / "queues.sock", key, "test")) as client:
+        client.call("put", "lofar_trigger", [trigger.to_plain()])
+    return dm
+
+
+def is_handed_in(worker: BoxNode) -> bool:
+    return "reached; 1 handed in, 0 waiting, 0 expired" in forwarding(worker)
+
+
+@pytest.mark.parametrize(("name", "way"), [("worker01", "ahead of"), ("worker02", "behind")])
+def test_a_clock_that_is_off(different: Different, name: str, way: str) -> None:
+    worker, master = different.box.node(name), different.box.master
+    assert re.search(rf"its clock is \d+\.\d s or more {way} the one here", different.remarks(name))
+    logged = datetime.strptime(log(worker, "darc_master")[0][:19], "%Y-%m-%d %H:%M:%S")
+    first = datetime.strptime(log(master, "darc_master")[0][:19], "%Y-%m-%d %H:%M:%S")
+    assert abs((logged - first).total_seconds()) > AGE_LIMIT, "its clock is as everybody's"
+    # Nothing waits for it, nothing is too old by it, and proofs know no time.
+    dm = put(worker)
+    different.lofar.wait_for(dm)
+    wait_for(lambda: is_handed_in(worker), 30.0, "handed in")
+    for asking, of in ((master, worker), (worker, master)):
+        assert ask(asking, of, "reload").startswith("Config reloaded")
+    assert different.lofar.came.count(dm) == 1
+
+
+def test_another_version_on_a_node(different: Different) -> None:
+    worker = different.box.node("worker03")
+    expected = f"has DARC {OLD_VERSION}, here it is {darc.__version__}"
+    assert expected in different.remarks("worker03")
+    version = ask(different.box.master, worker, "get_attr", "version")
+    assert version == f"DARCMaster.version = {OLD_VERSION}"
+    different.lofar.wait_for(put(worker))
+
+
+def test_two_masters(different: Different) -> None:
+    """Both tell LOFAR, so an operator has to be told; then it is repaired as anything is."""
+    box = different.box
+    other, astray = box.workers[3:]
+    assert "is a worker in the configuration here, and a master in its own" in different.remarks(
+        other.name
+    )
+    assert "the master is master here, and worker04 in its config" in different.remarks(astray.name)
+    assert "worker04: " in different.said.rest
+    assert "worker05: " in different.said.rest
+    with contextlib.closing(lofar(other)) as told_too:
+        dms = put(other), put(astray)
+        told_too.wait_for(*dms)
+        assert not set(dms) & set(different.lofar.came)
+        assert ask(box.master, other, "lofar_status") == "LOFAR triggering is enabled"
+    # The one goes down, and what the other one has for it waits.
+    on_all(box.master, "stop_full_pipeline", "--nodes", other.name)
+    waiting = put(astray)
+    wait_for(lambda: " 1 waiting" in forwarding(astray), 30.0, "waiting")
+    for node in (other, astray):
+        configure(node, "master: worker04", "master: master")
+        configure(node, "- master\n", "- worker04\n")
+    on_all(box.master, "stop_full_pipeline", "--nodes", astray.name)
+    said = start(box.master, "--nodes", other.name, astray.name)
+    assert "configuration" not in said.rest
+    different.lofar.wait_for(waiting, put(other))
+    assert different.lofar.came.count(waiting) == 1

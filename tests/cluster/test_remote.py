@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ RESULTS = st.builds(
     time=NUMBERS,
     secret=st.none() | TEXTS,
 )
+_DEFECT = """
+import darc.node.secret
+
+def replace_secret(path, secret):
+    raise LookupError("a defect")
+
+darc.node.secret.replace_secret = replace_secret
+"""
 JSON = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS,
     lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
@@ -156,22 +165,28 @@ def test_rubbish_is_not_echoed(monkeypatch: pytest.MonkeyPatch, order: str) -> N
     assert SECRET not in result.to_line()
 
 
-def program(home: Path, order: RemoteOrder | bytes, **variables: str) -> tuple[RemoteResult, str]:
-    """Run the program as ssh does: its result, and all that was written."""
-    line = order if isinstance(order, bytes) else json.dumps(typed.to_plain(order)).encode()
-    environment = {**os.environ, "DARC_HOME": str(home), "DARC_HOSTNAME": "here", **variables}
-    done = subprocess.run(
+def run_program(
+    home: Path, order: RemoteOrder, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the program as ssh does."""
+    return subprocess.run(
         [sys.executable, "-P", "-m", "darc.cluster.remote"],
-        input=line + b"\n",
-        env=environment,
+        input=json.dumps(typed.to_plain(order)) + "\n",
+        env={**os.environ, "DARC_HOME": str(home), "DARC_HOSTNAME": "here", **variables},
         capture_output=True,
+        text=True,
         timeout=60,
         check=False,
     )
-    result = RemoteResult.from_output(done.stdout.decode())
+
+
+def program(home: Path, order: RemoteOrder) -> tuple[RemoteResult, str]:
+    """Its result, and all that it wrote."""
+    done = run_program(home, order)
+    result = RemoteResult.from_output(done.stdout)
     assert result
     assert done.returncode == (1 if result.error else 0)
-    return result, (done.stdout + done.stderr).decode()
+    return result, done.stdout + done.stderr
 
 
 def test_the_secret_is_placed_and_told(tmp_path: Path) -> None:
@@ -211,6 +226,16 @@ def test_a_broken_configuration_is_told(tmp_path: Path) -> None:
     assert (result.version, result.hostname) == (__version__, "")
     assert SECRET not in said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_traceback_shows_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_DEFECT)
+    order = RemoteOrder("start", SECRET)
+    done = run_program(tmp_path, order, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.endswith("\nLookupError: a defect\n")
+    assert "Traceback" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
 
 
 # -- ssh, played by a script -----------------------------------------------------------------------
@@ -402,23 +427,21 @@ def test_notes_are_told_and_no_failure(
 def test_so_many_at_a_time(
     configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, counts = threading.Lock(), {"now": 0, "most": 0}
-    together = threading.Barrier(2, timeout=30)
+    two, three = threading.Barrier(2, timeout=30), threading.Barrier(3, timeout=0.5)
+    crowded = threading.Event()
 
     def carry_out(*_: Any) -> RemoteResult:
-        with lock:
-            counts["now"] += 1
-            counts["most"] = max(counts.values())
-        together.wait()  # each has another one beside it
-        with lock:
-            counts["now"] -= 1
+        two.wait()  # each has another one beside it
+        with suppress(threading.BrokenBarrierError):
+            three.wait()
+            crowded.set()
         return worker()
 
     monkeypatch.setattr(nodes.ssh, "carry_out", carry_out)
     hosts = [f"node{number}" for number in (1, 2, 3, 4)]
     seen: list[Progress] = []
     ended = carry_out_on(configured(parallel=2), hosts, STOP, 60.0, seen.append)
-    assert counts["most"] == 2
+    assert not crowded.is_set()
     assert [one.host for one in ended] == hosts
     assert sorted(one.host for one in seen if one.ended) == hosts
 

@@ -157,7 +157,7 @@ def hand_in(worker: BoxNode) -> None:
 def test_it_is_replaced_while_an_observation_goes_on_and_seen_nowhere(
     make_cluster: MakeCluster, tmp_path: Path
 ) -> None:
-    box = make_cluster(darc_master=OBSERVING)
+    box = make_cluster(shared_home=True, darc_master=OBSERVING)
     master, worker01, worker02 = box.nodes
     with watched_processes() as seen_at_start:
         first = start(master)

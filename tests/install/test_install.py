@@ -33,7 +33,7 @@ from darc.node.files import packaged
 for name in ("conf/default.yaml", "conf/arts.yaml", "conf/source_list.yaml",
              "conf/galaxy_ymw16.npz", "supervisor/supervisord.conf", "supervisor/defaults.conf"):
     assert packaged(name).is_file(), name
-jinja2.Environment(loader=jinja2.PackageLoader("darc")).get_template("status.html")
+jinja2.Environment(loader=jinja2.PackageLoader("darc")).get_template("page.html")
 for service in ("darc_master", *load_config().services()):
     assert packaged(f"supervisor/{service}.conf").is_file(), service
 print(darc.__file__)

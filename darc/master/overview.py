@@ -1,0 +1,209 @@
+"""What the master knows of its node, told at once: ``darc get_attr overview``."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+
+import psutil
+
+from darc import __version__
+from darc.master.lives import Lives
+from darc.master.looks import Looks, Master, Seen
+from darc.master.observations import Run, State
+from darc.master.rounds import Rounds
+from darc.model import overview
+from darc.model.overview import NodeOverview, ObservationOverview, ServiceOverview
+from darc.model.state import ServiceState
+from darc.node.render import MASTER
+from darc.node.supervisor import Supervisor
+from darc.queues.exchange import Exchange
+from darc.queues.journal import Journal
+
+#: An answer is kept back no longer until something changes, and so many at a time.
+MAX_WITHIN = 30.0
+MAX_WAITING = 8
+#: What changes by time alone is noticed so often.
+NOTICE_SECONDS = 1.0
+
+_ARGUMENTS = re.compile(r"(?:after=(\S+) +within=(\d+(?:\.\d*)?))?", re.ASCII)
+
+
+class Overviews:
+    """Makes the overviews of a node.
+
+    :param lives: counts how often services were started anew
+    :param started: Unix time of the master's start
+    """
+
+    def __init__(
+        self,
+        master: Master,
+        supervisor: Supervisor,
+        exchange: Exchange,
+        journal: Journal,
+        lives: Lives,
+        started: float,
+    ) -> None:
+        self._master = master
+        self._started = started
+        self._node_started = _start_of_supervisord() or started
+        self._changed = threading.Condition()
+        self._changes = 0
+        self._known: object = None
+        self._places = threading.BoundedSemaphore(MAX_WAITING)
+        self._notices = Rounds("changes", NOTICE_SECONDS, self._notice)
+        self._looks = Looks(master, supervisor, exchange, journal, lives, self._notices.wake)
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._looks.start()
+        self._notices.start()
+
+    def wake(self) -> None:
+        """Look at once: a service attached or went."""
+        self._looks.wake()
+
+    def find(self, arguments: str) -> str | None:
+        """The overview as text; None where the arguments are none.
+
+        :param arguments: empty, or ``after=<change> within=<s>``: wait so long for another change
+        """
+        match = _ARGUMENTS.fullmatch(arguments.strip())
+        if match is None:
+            return None
+        waited = self._wait(match[1], min(float(match[2]), MAX_WITHIN)) if match[1] else 0.0
+        return overview.to_text(self.make(waited))
+
+    def _wait(self, after: str, within: float) -> float:
+        """Wait until something has changed; returns how long that took (s)."""
+        if not self._places.acquire(blocking=False):
+            return 0.0
+        began = time.monotonic()
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: self._change != after, within)
+        finally:
+            self._places.release()
+        return time.monotonic() - began
+
+    # -- what is told ------------------------------------------------------------------------------
+
+    @property
+    def _change(self) -> str:
+        return f"{self._started:.3f}/{self._changes}"
+
+    def make(self, waited: float = 0.0) -> NodeOverview:
+        """What is known now."""
+        master, seen = self._master, self._looks.seen
+        config = master.config
+        with self._changed:
+            change = self._change
+        return NodeOverview(
+            format=overview.FORMAT,
+            change=change,
+            hostname=config.hostname,
+            role=config.role.value,
+            version=__version__,
+            node_id=master.node_id,
+            time=time.time(),
+            waited=waited,
+            started=self._node_started,
+            master_started=self._started,
+            master=config.cluster.master,
+            mode=config.master.mode,
+            stopping=master.stopping,
+            supervisord=seen.supervisord,
+            looked=seen.looked,
+            read=seen.read,
+            asked=seen.asked,
+            journal_full=master.journal_full,
+            disks=seen.disks,
+            itself=self._service(MASTER, seen),
+            services=tuple(self._service(name, seen) for name in master.services.names),
+            observations=tuple(map(_observation, master.observations.runs())),
+            handovers=tuple(
+                one for said in seen.said.values() for one in said.get("forwarding", ())
+            ),
+        )
+
+    def _service(self, name: str, seen: Seen) -> ServiceOverview:
+        state, since = self._state(name)
+        life = self._looks.lives.of(name)
+        usage = seen.usage.get(name)
+        depth = seen.depths.get(name)
+        log_end = self._looks.logs.get(name)
+        said = seen.said.get(name, {})
+        return ServiceOverview(
+            name=name,
+            state=state,
+            since=since,
+            restarts=life.restarts,
+            deaths=life.deaths,
+            died=life.died,
+            pid=seen.processes[name].pid if name in seen.processes else 0,
+            memory=usage.memory if usage else 0,
+            cpu=usage.cpu if usage else 0.0,
+            queue=depth.entries if depth else 0,
+            oldest=depth.oldest if depth else None,
+            sending=said.get("send_events"),
+            last_trigger=log_end.last_trigger if log_end else None,
+            last_error=log_end.last_error if log_end else None,
+            log_file=self._master.config.log_file(name),
+            log_end=tuple(log_end.lines) if log_end else (),
+            outcomes=said.get("outcomes", {}),
+            latency=said.get("latency", ()),
+        )
+
+    def _state(self, name: str) -> tuple[str, float | None]:
+        if name == MASTER:
+            return str(ServiceState.RUNNING), self._started  # it is the one who tells
+        return self._looks.state(name)
+
+    def _notice(self) -> None:
+        """Tell those who wait where more than numbers has changed."""
+        now = self.make()
+        services = [
+            (
+                one.name,
+                one.state,
+                one.pid,
+                one.deaths,
+                one.sending,
+                one.last_error,
+                one.last_trigger,
+            )
+            for one in (now.itself, *now.services)
+        ]
+        handovers = [(one.service, one.reached) for one in now.handovers]
+        told = (now.supervisord, now.stopping, now.journal_full, now.mode, now.role, now.master)
+        known = (told, services, handovers, now.observations)
+        with self._changed:
+            if known != self._known:
+                self._known = known
+                self._changes += 1
+                self._changed.notify_all()
+
+
+def _start_of_supervisord() -> float | None:
+    """Unix time of the start of what started this process."""
+    if "SUPERVISOR_ENABLED" not in os.environ:
+        return None
+    try:
+        return float(psutil.Process(os.getppid()).create_time())
+    except psutil.Error:
+        return None
+
+
+def _observation(run: Run) -> ObservationOverview:
+    state = str(run.state)
+    if run.state is State.STOPPED or (run.state is State.RUNNING and run.past):
+        state = "in processing"
+    known = run.observation
+    waits_for = tuple(name for name in run.services if name not in run.finished)
+    return ObservationOverview(
+        *(known.task_id, known.source, state, known.start, known.end),
+        waits_for if state == "in processing" else (),
+    )

@@ -1,0 +1,190 @@
+"""What a node's master tells of its node in one answer, ``darc get_attr overview``.
+
+docs/status_page.md has an example. All times are Unix seconds by the clock of the node that tells.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from darc.model import typed
+from darc.model.state import ServiceState
+from darc.model.typed import OneOf, Range
+
+#: Of what `to_text` makes: another one for each change that a reader has to know of.
+FORMAT = 1
+#: Of a log, at most.
+LOG_LINES = 10
+LINE_CHARACTERS = 300
+
+_State = Annotated[str, OneOf(*map(str, ServiceState))]
+_Count = Annotated[int, Range(0)]
+
+
+class OverviewError(ValueError):
+    """What a node has told is no overview that this version can read; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of a log; `time` is None where the line has none."""
+
+    time: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How long triggers took from the stage before to this one (ms): see docs/triggers.md."""
+
+    name: str
+    n: _Count
+    median: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOverview:
+    """A service.
+
+    :param since: of its process when it has one, otherwise when that ended; None: never started
+    :param restarts: how often it was started anew since the node was started
+    :param deaths: how many of these were not asked for
+    :param died: when it last ended without being asked to; None: it has not
+    :param pid: 0 when there is no process
+    :param memory: resident (bytes)
+    :param cpu: share of one core (%), over the last few seconds
+    :param queue: entries that wait for it
+    :param oldest: when the oldest of them was put there
+    :param sending: whether it may tell the system outside; None: it tells none
+    :param last_trigger: the last line of its log about one
+    :param last_error: the last line of its log that says ERROR or CRITICAL
+    :param outcomes: how many triggers went which way
+    """
+
+    name: str
+    state: _State
+    since: float | None
+    restarts: _Count
+    deaths: _Count
+    died: float | None
+    pid: _Count
+    memory: _Count
+    cpu: float
+    queue: _Count
+    oldest: float | None
+    sending: bool | None
+    last_trigger: LogLine | None
+    last_error: LogLine | None
+    log_file: str
+    log_end: tuple[str, ...]
+    outcomes: Mapping[str, int]
+    latency: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationOverview:
+    """An observation on a node.
+
+    :param state: `in processing` is stopped, and not finished by `waits_for`
+    """
+
+    id: str
+    source: str
+    state: Annotated[str, OneOf("pending", "running", "in processing", "aborted")]
+    start: float
+    end: float
+    waits_for: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """How a worker's handing in of triggers for a service on the master node goes.
+
+    :param since: since when that is not reached
+    :param waiting: what is kept until it is
+    :param text: why it is not
+    """
+
+    service: str
+    reached: bool
+    since: float | None
+    waiting: _Count
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system of a directory (bytes)."""
+
+    name: str
+    path: str
+    total: _Count
+    free: _Count
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOverview:
+    """A node.
+
+    :param change: another text when more than numbers has changed
+    :param time: now
+    :param waited: how long the answer was kept back until something changed (s)
+    :param started: when the node was, `master_started` when its darc_master was
+    :param master: what it takes for the cluster's master; None: it stands alone
+    :param supervisord: what is wrong with it; empty: nothing
+    :param looked: when it last looked at processes, `read` at logs and disks, which may be on a
+        network file system that hangs, `asked` at what the services know of themselves
+    :param itself: darc_master
+    """
+
+    format: int
+    change: str
+    hostname: str
+    role: Annotated[str, OneOf("master", "worker", "standalone")]
+    version: str
+    node_id: str
+    time: float
+    waited: float
+    started: float
+    master_started: float
+    master: str | None
+    mode: str
+    stopping: bool
+    supervisord: str
+    looked: float
+    read: float
+    asked: float
+    journal_full: bool
+    disks: tuple[Disk, ...]
+    itself: ServiceOverview
+    services: tuple[ServiceOverview, ...]
+    observations: tuple[ObservationOverview, ...]
+    handovers: tuple[Handover, ...]
+
+
+def to_text(overview: NodeOverview) -> str:
+    """As one line of JSON."""
+    return json.dumps(typed.to_plain(overview), separators=(",", ":"))
+
+
+def from_text(text: str) -> NodeOverview:
+    """The way back.
+
+    :raises OverviewError: it is none, or of another format
+    """
+    try:
+        plain = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise OverviewError(f"not an overview: {text[:60]!r}") from error
+    known = plain.get("format") if isinstance(plain, dict) else None
+    if known != FORMAT:
+        raise OverviewError(f"an overview of format {known!r}, not {FORMAT}"[:200])
+    try:
+        return typed.from_plain(NodeOverview, plain, "overview")
+    except ValueError as error:
+        raise OverviewError(str(error)[:500]) from error

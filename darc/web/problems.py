@@ -1,0 +1,71 @@
+"""What is wrong in a cluster now, the most important first, and what to type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from darc.web.collect import ClusterStatus
+from darc.web.commands import ranges
+from darc.web.rules import Context, Finding, look_at
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong, on one host or on several.
+
+    :param grave: work is lost or will be; otherwise it is to be looked at
+    :param text: what else is known
+    :param since: Unix time by this host's clock
+    :param command: what to type
+    """
+
+    grave: bool
+    title: str
+    hosts: tuple[str, ...]
+    service: str
+    text: str
+    since: float | None
+    command: str
+
+
+def find_problems(
+    cluster: ClusterStatus, context: Context, further: Iterable[Finding] = ()
+) -> tuple[Problem, ...]:
+    """All that is wrong; what is the same on several hosts is one problem.
+
+    :param further: what is known beside that
+    """
+    found = list(further)
+    for node in cluster.nodes:
+        found += look_at(node, context, cluster.time)
+    groups = _alike(found)
+    groups.sort(key=lambda group: (group[0].rank, group[0].urgency, -len(group)))
+    return tuple(map(_problem, groups))
+
+
+def _alike(found: list[Finding]) -> list[list[Finding]]:
+    """By what differs by the host alone."""
+
+    def kind(finding: Finding) -> tuple[int, str, str]:
+        return finding.rank, finding.title, finding.service
+
+    return [list(group) for _, group in groupby(sorted(found, key=kind), key=kind)]
+
+
+def _problem(group: list[Finding]) -> Problem:
+    first = group[0]
+    hosts = tuple(dict.fromkeys(one.host for one in group))
+    title = first.title.replace("{host}", ranges(hosts))
+    since = min((one.since for one in group if one.since is not None), default=None)
+    texts = list(dict.fromkeys(_texts(group)))
+    text = texts[0] if texts else ""
+    if len(texts) > 1:
+        text = f"{next(one.host for one in group if one.text)}: {text}"
+    command = first.remedy(hosts)
+    return Problem(first.grave, title, hosts, first.service, text, since, command)
+
+
+def _texts(group: list[Finding]) -> Iterator[str]:
+    return (one.text for one in group if one.text)

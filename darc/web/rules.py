@@ -1,0 +1,342 @@
+"""The rules by which something is wrong with a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from darc import __version__
+from darc.model.overview import Disk, NodeOverview, ServiceOverview
+from darc.model.state import ServiceState
+from darc.web.collect import NodeStatus
+from darc.web.commands import Shell
+
+#: A service that died is shown as such for so long, even where it runs again at once (s).
+DIED_SECONDS = 5.0
+#: For so long it is mentioned that it did.
+DIED_LATELY_SECONDS = 600.0
+#: A start or stop that takes longer is wrong.
+CHANGING_SECONDS = 30.0
+#: Clocks may differ by so much (s).
+CLOCK_SECONDS = 2.0
+#: What waits for longer (s) in the queue of a real-time service is late.
+LATE_SECONDS = 30.0
+#: Services that may be behind for hours.
+UNHURRIED = ("processor", "offline_processing")
+#: A node's looks at its logs and disks are no older (s) unless something hangs.
+READ_SECONDS = 30.0
+#: An error said so long before (s) has to do with a service's end.
+RELATED_SECONDS = 600.0
+#: A disk is nearly full with less free than the first, or the second and this share (bytes).
+DISK_LEAST, DISK_LITTLE, DISK_SHARE = 2**30, 50 * 2**30, 0.05
+
+RUNNING, STOPPED = str(ServiceState.RUNNING), str(ServiceState.STOPPED)
+STARTING, STOPPING = str(ServiceState.STARTING), str(ServiceState.STOPPING)
+UNRESPONSIVE, FAILED = str(ServiceState.UNRESPONSIVE), str(ServiceState.FAILED)
+#: Beside the states that there are: it ended without being asked to, a moment ago.
+DIED = "died"
+
+_ACTIONS = {FAILED: "start", STOPPED: "start", UNRESPONSIVE: "restart"}
+_URGENCY = (FAILED, UNRESPONSIVE, DIED, STOPPED, STARTING, STOPPING)
+_TAIL = ("tail", "-n", "50")
+
+
+class Rank:
+    """What is more important has the lower number."""
+
+    MASTER = 1
+    JOURNAL = 2
+    ON_MASTER = 3
+    UNREACHED = 4
+    HANDOVER = 5
+    ON_WORKER = 6
+    SUPERVISORD = 7
+    UNHURRIED = 8
+    DISK = 9
+    LATE = 10
+    CLOCK = 11
+    VERSION = 12
+    CHANGING = 13
+    DIED_LATELY = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong on one host; see :class:`darc.web.problems.Problem`.
+
+    :param title: with ``{host}`` for the host, or for all that have the same
+    :param remedy: makes the command for all of these
+    :param urgency: the lowest first among those of one rank
+    """
+
+    rank: int
+    host: str
+    title: str
+    remedy: Callable[[Sequence[str]], str]
+    text: str = ""
+    since: float | None = None
+    service: str = ""
+    grave: bool = True
+    urgency: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the rules need to know beside the nodes.
+
+    :param names: of services, for people
+    :param master: what this host takes for the cluster's master
+    """
+
+    names: Mapping[str, str]
+    master: str
+    shell: Shell
+
+    def name(self, service: str) -> str:
+        return self.names.get(service, service)
+
+
+def state_of(service: ServiceOverview, now: float) -> str:
+    """The state to show: a service that died is not running again at once.
+
+    :param now: by the clock of its node (Unix s)
+    """
+    lately = service.died is not None and now - service.died < DIED_SECONDS
+    return DIED if lately and service.state in (RUNNING, STARTING) else service.state
+
+
+def look_at(node: NodeStatus, context: Context, now: float) -> Iterator[Finding]:
+    """All that is wrong with a node.
+
+    :param now: by this host's clock (Unix s)
+    """
+    if not node.asked:
+        return
+    if not node.reached:
+        yield _unreached(node, context)
+    elif node.overview is None:
+        yield Finding(
+            *(Rank.VERSION, node.name, "{host} cannot be read by this page"),
+            *(context.shell.restart, node.reason),
+            grave=False,
+        )
+    else:
+        yield from _Look(node, node.overview, context, now).findings()
+
+
+def _unreached(node: NodeStatus, context: Context) -> Finding:
+    def remedy(hosts: Sequence[str]) -> str:
+        if "refused" in node.reason:  # the machine is up
+            return context.shell.start(hosts)
+        if "Name or service" in node.reason or "name resolution" in node.reason:
+            return f"getent hosts {hosts[0]}"
+        return f"ping -c 3 {hosts[0]}"
+
+    kind = "cannot be reached: nothing runs there" if "refused" in node.reason else "no answer"
+    title = f"{{host}}: {kind}"
+    return Finding(Rank.UNREACHED, node.name, title, remedy, node.reason, node.since)
+
+
+class _Look:
+    """At a node that has told of itself."""
+
+    def __init__(self, node: NodeStatus, told: NodeOverview, context: Context, now: float) -> None:
+        self._node = node
+        self._now = told.time + now - node.heard  # by its clock
+        self._told = told
+        self._context = context
+        self._shell = context.shell
+
+    def findings(self) -> Iterator[Finding]:
+        yield from self._master()
+        yield from self._room()
+        yield from self._services()
+        yield from self._handovers()
+        yield from self._clock_and_version()
+
+    def _found(
+        self,
+        rank: int,
+        title: str,
+        remedy: Callable[[Sequence[str]], str],
+        text: str = "",
+        since: float | None = None,
+        service: str = "",
+        *,
+        grave: bool = True,
+        urgency: int = 0,
+    ) -> Finding:
+        """:param since: by the node's clock"""
+        since = None if since is None else since - self._node.clock
+        name = self._node.name
+        return Finding(rank, name, title, remedy, text, since, service, grave, urgency)
+
+    def _there(self, *words: str) -> Callable[[Sequence[str]], str]:
+        """A command on the host, the first where there are several."""
+        return lambda hosts: self._shell.on(hosts[0], *words)
+
+    def _service(self, service: str, action: str) -> Callable[[Sequence[str]], str]:
+        return partial(self._shell.service, service=service, action=action)
+
+    def _master(self) -> Iterator[Finding]:
+        taken = (self._told.master or "").split(".")[0]
+        if self._shell.alone or taken == self._context.master.split(".")[0]:
+            return
+        what = f"{self._told.master} for the master" if taken else "itself for a node on its own"
+        yield self._found(
+            *(Rank.MASTER, f"{{host}} takes {what}", self._shell.restart),
+            f"Here it is {self._context.master}. Mend cluster.master in its configuration, then:",
+        )
+
+    def _room(self) -> Iterator[Finding]:
+        told = self._told
+        run_dir = next((disk.path for disk in told.disks if disk.name == "run_dir"), "/")
+        if told.journal_full:
+            yield self._found(
+                *(Rank.JOURNAL, "{host}: the journal is full, nothing new is taken in"),
+                self._there("df", "-h", run_dir),
+                "Make room, or raise darc_master.journal_max_bytes.",
+            )
+        for disk in told.disks:
+            if _is_nearly_full(disk):
+                share = 100 * disk.free / disk.total if disk.total else 0
+                yield self._found(
+                    *(Rank.DISK, f"{{host}}: the disk of {disk.name} is nearly full"),
+                    self._there("df", "-h", disk.path),
+                    f"{disk.free / 2**30:.1f} GiB free ({share:.0f} %) at {disk.path}",
+                    grave=False,
+                )
+        since_start = told.time - told.master_started
+        if min(told.time - told.read, since_start) > READ_SECONDS:
+            home = next((disk.path for disk in told.disks if disk.name == "home"), "/")
+            yield self._found(
+                *(Rank.DISK, "{host}: logs and disks cannot be read"),
+                self._there("df", "-h", home),
+                "A network file system may hang.",
+                told.read or told.master_started,
+                grave=False,
+            )
+
+    def _services(self) -> Iterator[Finding]:
+        told = self._told
+        if told.supervisord:
+            title = "{host}: supervisord does not answer"
+            yield self._found(Rank.SUPERVISORD, title, self._shell.restart, told.supervisord)
+        states = {service.state for service in told.services}
+        if len(told.services) > 1 and states in ({STOPPED}, {STOPPING}, {FAILED}):
+            # one line for a node that was stopped
+            state = states.pop()
+            what = f"{{host}}: all services are {state}"
+            yield self._found(
+                Rank.ON_MASTER if self._is_master() else Rank.ON_WORKER,
+                "{host} is being stopped" if told.stopping else what,
+                self._service("all", "start"),
+                since=max((one.since for one in told.services if one.since), default=None),
+                service="all",
+                urgency=-1,
+            )
+            return
+        for service in told.services:
+            state = state_of(service, self._now)
+            if state != RUNNING:
+                yield self._not_running(service, state)
+                continue
+            if service.died is not None and self._now - service.died < DIED_LATELY_SECONDS:
+                yield self._died_lately(service)
+            late = service.oldest is not None and told.time - service.oldest > LATE_SECONDS
+            if late and service.name not in UNHURRIED:
+                yield self._found(
+                    *(Rank.LATE, f"{self._context.name(service.name)} on {{host}} is late"),
+                    self._service(service.name, "restart"),
+                    f"{service.queue:,} entries wait for it, the oldest since then.",
+                    service.oldest,
+                    service.name,
+                )
+
+    def _is_master(self) -> bool:
+        return self._told.role == "master"
+
+    def _not_running(self, service: ServiceOverview, state: str) -> Finding:
+        rank = Rank.ON_MASTER if self._is_master() else Rank.ON_WORKER
+        if service.name in UNHURRIED:
+            rank = Rank.UNHURRIED
+        since = service.died if state == DIED else service.since
+        late = since is not None and self._now - since > CHANGING_SECONDS
+        grave = state not in (STARTING, STOPPING) or late or service.deaths > 0
+        action = _ACTIONS.get(state)
+        log_end = self._there(*_TAIL, service.log_file)
+        verb = state if state in (FAILED, DIED) else f"is {state}"
+        return self._found(
+            rank if grave else Rank.CHANGING,
+            f"{self._context.name(service.name)} on {{host}} {verb}",
+            self._service(service.name, action) if action else log_end,
+            self._why(service, since),
+            since,
+            service.name,
+            grave=grave,
+            urgency=_URGENCY.index(state) if state in _URGENCY else 0,
+        )
+
+    def _why(self, service: ServiceOverview, ended: float | None) -> str:
+        """What it said last, where that has to do with its end."""
+        error = service.last_error
+        if error is None:
+            return ""
+        if error.time is not None and ended is not None and ended - error.time > RELATED_SECONDS:
+            return ""
+        return error.text
+
+    def _died_lately(self, service: ServiceOverview) -> Finding:
+        often = f" {service.deaths} times since the node was started." if service.deaths > 1 else ""
+        why = self._why(service, service.died) or "Its log does not say why."
+        return self._found(
+            *(Rank.DIED_LATELY, f"{self._context.name(service.name)} on {{host}} died"),
+            self._there(*_TAIL, service.log_file),
+            f"It runs again. {why}{often}",
+            service.died,
+            service.name,
+            grave=False,
+        )
+
+    def _handovers(self) -> Iterator[Finding]:
+        master = [self._context.master]
+        for handover in self._told.handovers:
+            if handover.reached:
+                continue
+            name = self._context.name(handover.service)
+            restart = self._shell.service(master, handover.service, "restart")
+            yield self._found(
+                *(Rank.HANDOVER, f"{{host}} cannot hand in triggers for {name}"),
+                _always(restart),
+                f"{handover.waiting} waiting. {handover.text}",
+                handover.since,
+                handover.service,
+            )
+
+    def _clock_and_version(self) -> Iterator[Finding]:
+        clock, version = self._node.clock, self._told.version
+        if abs(clock) > CLOCK_SECONDS:
+            yield self._found(
+                Rank.CLOCK,
+                f"The clock of {{host}} is {'ahead' if clock > 0 else 'behind'}",
+                self._there("timedatectl"),
+                f"By {abs(clock):.1f} s against this host's.",
+                grave=False,
+            )
+        if version != __version__:
+            yield self._found(
+                *(Rank.VERSION, f"{{host}} runs DARC {version}, this host {__version__}"),
+                self._shell.restart,
+                "Between two observations:",
+                grave=False,
+            )
+
+
+def _always(command: str) -> Callable[[Sequence[str]], str]:
+    return lambda hosts: command
+
+
+def _is_nearly_full(disk: Disk) -> bool:
+    little = disk.free < DISK_LITTLE and disk.free < DISK_SHARE * disk.total
+    return disk.free < DISK_LEAST or little
