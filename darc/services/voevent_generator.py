@@ -74,16 +74,25 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         self._events: dict[str, Event] = {}  # by key, those that the broker has not taken
         self._sent_at: dict[str, float] = {}  # Unix s
         self._outbox: Outbox[tuple[str, Event]] = Outbox("VOEvent", self._attempt)
-        # What makes and sends events takes a second to import, more on a busy machine: not when an
-        # event is waiting, and not in the loop, which would stand still.
+        # What makes and sends events takes a second to import, more on a busy machine, and 100 MB:
+        # not while nothing is to be sent, not when an event is waiting, and not in the loop, which
+        # would stand still.
         self._warm = threading.Event()
-        threading.Thread(target=self._warm_up, name="warm up", daemon=True).start()
+        self._warming: threading.Thread | None = None
 
     def _warm_up(self) -> None:
         try:
             _warm_up()
         finally:
             self._warm.set()
+
+    @property
+    def _is_ready(self) -> bool:
+        """Whether events can be made at once, or none are to be."""
+        if self.send_events and self._warming is None:
+            self._warming = threading.Thread(target=self._warm_up, name="warm up", daemon=True)
+            self._warming.start()
+        return self._warming is None or self._warm.is_set()
 
     @property
     def events_waiting(self) -> list[str]:
@@ -223,10 +232,10 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         fault_point("voevent_generator.after sending")
 
     def patience(self) -> float:
-        return max(super().patience(), 0.0 if self._warm.is_set() else WARM_UP_SECONDS)
+        return max(super().patience(), 0.0 if self._is_ready else WARM_UP_SECONDS)
 
     def idle(self) -> None:
-        if not self._warm.is_set():
+        if not self._is_ready:
             return
         super().idle()
         for outcome in self._outbox.outcomes():
