@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +18,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from nodes import Node, left_of_run, node
 
 _RUN = uuid.uuid4().hex
+
+# Ctrl-C is ignored in what runs in the background, and in all that it starts; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
