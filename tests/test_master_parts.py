@@ -61,7 +61,13 @@ def test_a_command_for_which_there_is_no_thread_is_refused_and_the_next_is_serve
 ) -> None:
     number = free_port()
     port = CommandPort(
-        ("127.0.0.1", number), lambda: b"s", lambda _: Reply.success("here"), lambda _: False, (), 5.0, 1
+        ("127.0.0.1", number),
+        lambda: b"s",
+        lambda _: Reply.success("here"),
+        lambda _: False,
+        (),
+        5.0,
+        1,
     )
     start = threading.Thread.start
     limits = [RuntimeError("can't start new thread")] * 2

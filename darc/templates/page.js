@@ -26,6 +26,7 @@ const count = () => {
   if (stopped) return;
   const gone = lost && performance.now() - lost > 3000, old = age > limit || gone, banner = $("#banner");
   body.classList.toggle("old", old);
+  if (old && !document.title.startsWith("Old")) head(`Old · ${document.title}`, "unknown");
   if (old) put(banner, `${gone ? "The status website does not answer" : "This page is old"}: what it shows was so ${ago(age)} ago.`);
   banner.hidden = !old;
 };
@@ -131,10 +132,14 @@ const listen = () => {
     take(Object.entries(news.parts).map(([name, html]) => [name, parse(name, html)]), news.now);
     head(news.title, news.verdict);
   });
-  events.addEventListener("tick", (event) => { take([], Number(event.data)); refreshDetails(); });
+  events.addEventListener("tick", (event) => {
+    if (body.classList.contains("old")) poll(); else take([], Number(event.data));
+    refreshDetails();
+  });
   events.addEventListener("stopped", (event) => {
     stopped = true;
     body.classList.add("stopped");
+    head(`Stopped · ${document.title}`, "unknown");
     put($("#banner"), event.data);
     $("#banner").hidden = false;
     link("", false);

@@ -172,7 +172,7 @@ class Renderer:
             "page.html",
             page,
             "",
-            title=parts.title,
+            title=parts.title if page.goodbye is None else f"Stopped · {parts.title}",
             verdict=parts.verdict if page.goodbye is None else view.UNKNOWN,
             cluster_name=self._cluster_name,
             fragments={name: Markup(text) for name, text in parts.parts.items()},

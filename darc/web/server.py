@@ -30,7 +30,7 @@ REQUEST_SECONDS = 20.0
 SEND_SECONDS = 10.0
 _GRACE_SECONDS = 60.0
 #: How often it looks whether it is to stop.
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.2
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",

@@ -161,7 +161,9 @@ def test_the_prefix_of_identifiers_is_there_once() -> None:
     assert event.Who.AuthorIVORN == "ivo://nl.a"
 
 
-@pytest.mark.parametrize("text", ["", "nl a", "nl.a#b", "nl.a/", "<nl.a>", "ivo://", "nl.a\n", "nl", "-nl.a"])
+@pytest.mark.parametrize(
+    "text", ["", "nl a", "nl.a#b", "nl.a/", "<nl.a>", "ivo://", "nl.a\n", "nl", "-nl.a"]
+)
 def test_wrong_identifiers(text: str) -> None:
     with pytest.raises(ValueError, match="IVOA identifier"):
         Sender(text, "nl.a", None, None)

@@ -109,4 +109,6 @@ def test_a_log_that_has_grown_is_rotated_and_only_so_many_are_kept(
     # supervisord looks after each write of its own, which is some lines.
     assert all(size < 20_000 for size in sizes().values())
     assert node.darc("reload").stdout == "status: Success\nmessage: Config reloaded\n"
-    wait_for(lambda: "reload from 127.0.0.1" in node.log("darc_master"), what="newest line in place")
+    wait_for(
+        lambda: "reload from 127.0.0.1" in node.log("darc_master"), what="newest line in place"
+    )

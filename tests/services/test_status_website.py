@@ -186,7 +186,7 @@ def test_one_that_has_shown_nothing_says_nothing_at_its_end(
     monkeypatch.setattr(Service, "run", run)
     with pytest.raises(SystemExit):
         website.run()
-    assert not page(website)
+    assert not website.page.parent.exists()
 
 
 def test_a_new_configuration_is_taken_up(make: Make, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,17 @@ ARGUMENTS = (
 )
 
 
+@cache
+def renderer() -> Renderer:
+    colours = Colours("green", "red", "grey")
+    return Renderer(colours, made_up.CONTEXT, made_up.MASTER, made_up.MASTER)
+
+
 def made_live(
-    cluster: ClusterStatus,
-    context: Context = made_up.CONTEXT,
-    colours: Colours | None = None,
-    interval: float = 10.0,
+    cluster: ClusterStatus, context: Context = made_up.CONTEXT, interval: float = 10.0
 ) -> Live:
     """What is served of a cluster."""
-    colours = colours or Colours("green", "red", "grey")
-    live = Live(Renderer(colours, context, made_up.MASTER, made_up.MASTER), interval)
+    live = Live(renderer(), interval)
     live.publish(cluster, find_problems(cluster, context))
     return live
 

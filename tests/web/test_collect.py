@@ -130,6 +130,26 @@ def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch
     hanging.set()
 
 
+def test_a_resolver_that_comes_to_hang_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = threading.Event()
+    monkeypatch.setattr("darc.web.collect.GRACE_SECONDS", 0.0)
+    answers = [told(made_up.overview("a", now=time.time()))]
+
+    def ask(*args: object, **more: object) -> object:
+        return (answers.pop(), "") if answers else (hanging.wait(20.0), "")
+
+    monkeypatch.setattr("darc.web.collect.ask", ask)
+    watch = Watch([Target("a", "127.0.0.1", 1)], interval=0.1, timeout=0.1)
+    watch.start()
+    wait_for(lambda: watch.status().nodes[0].reached)
+    wait_for(lambda: not watch.status().nodes[0].reached)
+    (node,) = watch.status().nodes
+    assert node.reason == "no answer within 0.1 s"
+    assert node.overview
+    watch.stop()
+    hanging.set()
+
+
 def test_a_node_of_another_version_is_asked_for_its_states() -> None:
     def answer(command: str) -> object:
         if command == "status":
