@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
 #: Changes that come together are shown together.
 GATHER_SECONDS = 0.02
+#: For open pages to hear of the end.
+GOODBYE_SECONDS = 0.5
 #: Files are not written more often.
 FILES_SECONDS = 1.0
 
@@ -56,7 +58,8 @@ class Publisher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         name = settings.context.master or settings.own
-        renderer = Renderer(settings.colours, settings.context, name, settings.own)
+        hosts = [target.name for target in settings.targets]
+        renderer = Renderer(settings.colours, settings.context, name, settings.own, hosts)
         self.live = Live(renderer, settings.interval)
         self.server: StatusServer | None = None
         self.pages_written = 0
@@ -99,6 +102,9 @@ class Publisher:
         if goodbye is not None:
             self.live.stop(goodbye)
             self._directory.write_all(self.live)
+            deadline = time.monotonic() + GOODBYE_SECONDS
+            while self.server and self.server.open_pages and time.monotonic() < deadline:
+                time.sleep(0.01)
         elif self.server:
             self.live.stop("")
             self.server.stop()

@@ -25,6 +25,9 @@ from darc.web.style import Colours, properties
 INDEX = "index.html"
 NODES = PurePosixPath("nodes")
 
+#: Letters of a host's name that there is room for.
+MIN_NAME, MAX_NAME = 7, 24
+
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 
@@ -66,9 +69,17 @@ class Renderer:
     :param context: names of services, and how commands are made
     :param cluster_name: in the title
     :param own: name of the node whose service this is
+    :param hosts: names of all nodes
     """
 
-    def __init__(self, colours: Colours, context: Context, cluster_name: str, own: str) -> None:
+    def __init__(
+        self,
+        colours: Colours,
+        context: Context,
+        cluster_name: str,
+        own: str,
+        hosts: Sequence[str],
+    ) -> None:
         self._context = context
         self._cluster_name = cluster_name
         self._own = own
@@ -92,7 +103,9 @@ class Renderer:
             "ms": _milliseconds,
         }
         self._environment.globals["parts"] = self._environment.get_template("parts.html").module
-        self._style = Markup(properties(colours) + self._source("style.css"))
+        longest = min(max(map(len, hosts), default=0), MAX_NAME)
+        name = f":root{{--name:{max(longest, MIN_NAME)}}}"
+        self._style = Markup(properties(colours) + name + self._source("style.css"))
         self._script = Markup(self._source("page.js"))
         self._signs = Markup(self._source("signs.svg"))
         #: Content-Security-Policy of the pages.

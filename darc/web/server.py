@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import socket
+import socketserver
 import threading
 import time
 from collections.abc import Iterator
@@ -120,6 +121,11 @@ class StatusServer(http.server.ThreadingHTTPServer):
                 self._pages.discard(connection)
 
     # -- what socketserver calls -------------------------------------------------------------------
+
+    def server_bind(self) -> None:
+        # http.server's own would look the host's name up, on the network if need be.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:

@@ -35,7 +35,7 @@ ARGUMENTS = (
 @cache
 def renderer() -> Renderer:
     colours = Colours("green", "red", "grey")
-    return Renderer(colours, made_up.CONTEXT, made_up.MASTER, made_up.MASTER)
+    return Renderer(colours, made_up.CONTEXT, made_up.MASTER, made_up.MASTER, made_up.workers())
 
 
 def made_live(

@@ -112,6 +112,8 @@ def test_never_by_colour_alone(
         ("bad", "died", "#bad"),
         ("changing", "starting", "#changing"),
     }
+    label = browser.attribute("#c-arts017-dada_trigger", "aria-label")
+    assert label == "arts017, IQUV triggering: hangs, unresponsive"
     greys = browser.run(
         "return [...document.querySelectorAll('.nodes tr.unknown')].map((one) => one.innerText)"
     )

@@ -6,8 +6,10 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import fields
 from functools import cache
 from html.parser import HTMLParser
+from pathlib import Path
 
 import made_up
 import pytest
@@ -16,7 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import NOW
 
-from darc.model.overview import LogLine
+from darc.model.overview import (
+    Disk,
+    Handover,
+    LogLine,
+    NodeOverview,
+    ObservationOverview,
+    ServiceOverview,
+    Stage,
+)
 from darc.web.live import STATUS, Live
 from darc.web.problems import find_problems
 from darc.web.render import INDEX, node_page, slug
@@ -216,6 +226,15 @@ def test_status_json_tells_programs() -> None:
     assert nodes["arts012"]["states"]["amber_listener"] == "died"
     assert nodes["arts001"]["overview"]["services"][0]["name"] == "offline_processing"
     assert "log_end" not in page(made_live(cluster), STATUS)
+
+
+def test_every_key_is_described() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "status_page.md").read_text()
+    described = set(re.findall(r"`(\w+)`", text)) | set(re.findall(r'"(\w+)":', text))
+    for kind in (NodeOverview, ServiceOverview, ObservationOverview, Handover, Disk, Stage):
+        assert {field.name for field in fields(kind)} <= described, kind
+    told = json.loads(page(made_live(made_up.troubled()), STATUS))
+    assert {*told, *told["nodes"][0], *told["problems"][0]} <= described
 
 
 def test_the_end_is_said_everywhere() -> None:

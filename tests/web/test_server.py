@@ -224,6 +224,19 @@ def test_noise_is_answered_or_dropped(site: Site, noise: bytes) -> None:
     assert ask(site, "/icon-good.svg")[0] == 200
 
 
+def test_no_name_is_looked_up(
+    make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name server that does not answer would hold up the service."""
+
+    def look_up(*arguments: object) -> None:
+        raise AssertionError("a name was looked up")
+
+    for name in ("getfqdn", "gethostbyaddr", "gethostbyname", "getnameinfo"):
+        monkeypatch.setattr(socket, name, look_up)
+    assert ask(make_site(made_up.healthy()), "/icon-good.svg")[0] == 200
+
+
 def test_an_address_that_is_taken_is_an_error(site: Site, make_site: Callable[..., Site]) -> None:
     with pytest.raises(OSError, match="in use"):
         make_site(made_up.healthy(), port=site.port)
