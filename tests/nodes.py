@@ -77,10 +77,12 @@ class Node:
         self.configure(**config)
 
     def configure(self, **sections: dict[str, Any]) -> None:
-        """Lay sections over the configuration, and write it."""
+        """Lay sections over the configuration, and write it; nobody reads half of it."""
         for name, section in sections.items():
             self.config.setdefault(name, {}).update(section)
-        (self.home / "config.yaml").write_text(yaml.safe_dump(self.config))
+        written = self.home / "config.yaml.written"
+        written.write_text(yaml.safe_dump(self.config))
+        written.replace(self.home / "config.yaml")
 
     # -- commands --------------------------------------------------------------------------------
 

@@ -93,7 +93,9 @@ class TemporaryNode:
         """Lay sections over the configuration; for services that start later."""
         for name, section in sections.items():
             self._config.setdefault(name, {}).update(section)
-        (self.home / "config.yaml").write_text(yaml.safe_dump(self._config))
+        written = self.home / "config.yaml.written"
+        written.write_text(yaml.safe_dump(self._config))
+        written.replace(self.home / "config.yaml")
 
     # -- scripts and commands ----------------------------------------------------------------------
 
