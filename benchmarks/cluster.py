@@ -42,17 +42,23 @@ SECTIONS = {
     "cluster": {"connect_timeout": CONNECT_SECONDS, "start_timeout": 300, "stop_timeout": 300},
 }
 # Arguments: timeout, rounds. Asks every node for the status of all services, and prints how long
-# each round took and what was said in the last one.
+# each round took and what was said in the last one; the same for all that the status page shows.
 _STATUS = """
 import json, sys, time
 from darc.cluster.everywhere import ask_all
 from darc.node.configuration import load_node_config
-config, took = load_node_config(), []
+from darc.web.collect import Target, collect
+config, timeout, took, page = load_node_config(), float(sys.argv[1]), [], []
+targets = [Target(name, name, config.master.port) for name in config.nodes()]
 for _ in range(int(sys.argv[2])):
     began = time.perf_counter()
-    answers = ask_all(config, None, float(sys.argv[1]), "all", "status", None)
+    answers = ask_all(config, None, timeout, "all", "status", None)
     took.append(time.perf_counter() - began)
-print(json.dumps([took, [one.text for one in answers]]))
+    began = time.perf_counter()
+    status = collect(targets, timeout)
+    page.append(time.perf_counter() - began)
+told = sum(node.overview is not None for node in status.nodes)
+print(json.dumps([took, page, [one.text for one in answers], told]))
 """
 
 
@@ -70,6 +76,8 @@ class Figures:
     again_silent: float
     status: float
     status_silent: float
+    page: float
+    page_silent: float
     stop: float
     memory: float
 
@@ -105,15 +113,18 @@ class Cluster:
             node.run("darc_start_all_services", check=True)
         return time.perf_counter() - began
 
-    def status(self, rounds: int, running: int) -> float:
-        """How long it takes to ask all nodes (s), the median; checks how many are green."""
+    def status(self, rounds: int, running: int) -> tuple[float, float]:
+        """How long it takes to ask all nodes (s), for a state and for the page, the medians.
+
+        Checks how many are green.
+        """
         words = (sys.executable, "-c", _STATUS, str(ASK_SECONDS), str(rounds))
         result = self._box.master.run(*words, timeout=COMMAND_SECONDS, check=True)
-        took, texts = json.loads(result.stdout)
+        took, page, texts, told = json.loads(result.stdout)
         green = sum(text.endswith(": running") for text in texts)
-        if green != running:
-            raise SystemExit(f"{green} nodes are green, not {running}: {texts}")
-        return statistics.median(took)
+        if green != running or told != running:
+            raise SystemExit(f"{green} nodes are green, {told} told, not {running}: {texts}")
+        return statistics.median(took), statistics.median(page)
 
     def cpu(self) -> float:
         """What everything in the box has used up to now, and all that ran for it (s)."""
@@ -155,14 +166,14 @@ def measure(nodes: int, parallel: int) -> Figures:
         cluster = Cluster(box)
         cluster.set_parallel(parallel)
         start, start_cpu = cluster.cpu_of(lambda: cluster.run("start_full_pipeline"))
-        status = cluster.status(STATUS_ROUNDS, running=nodes)
+        status, page = cluster.status(STATUS_ROUNDS, running=nodes)
         again = cluster.run("start_full_pipeline")
         memory = cluster.memory()
         cluster.set_parallel(PARALLEL)
         for node in box.workers[:silent]:
             node.drop_packets()
         again_silent = cluster.run("start_full_pipeline", status=1)
-        status_silent = cluster.status(1, running=nodes - silent)
+        status_silent, page_silent = cluster.status(1, running=nodes - silent)
         for node in box.workers[:silent]:
             node.restore()
         cluster.set_parallel(parallel)
@@ -181,6 +192,8 @@ def measure(nodes: int, parallel: int) -> Figures:
         again_silent=again_silent,
         status=status,
         status_silent=status_silent,
+        page=page,
+        page_silent=page_silent,
         stop=stop,
         memory=memory,
     )
@@ -202,6 +215,8 @@ def report(one: Figures) -> str:
         f"  the same, {silent:<36} {one.again_silent:7.1f} s  ({CONNECT_SECONDS} s to be reached)",
         f"  status of all nodes                            {1e3 * one.status:7.0f} ms",
         f"  the same, {silent:<36} {one.status_silent:7.1f} s  ({ASK_SECONDS:g} s to answer)",
+        f"  all that the status page shows                 {1e3 * one.page:7.0f} ms",
+        f"  the same, {silent:<36} {one.page_silent:7.1f} s  ({ASK_SECONDS:g} s to answer)",
         f"  stop_full_pipeline to nothing left             {one.stop:7.1f} s",
         f"  memory for each node (PSS)                     {one.memory:7.1f} MB",
     ]

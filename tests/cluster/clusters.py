@@ -11,6 +11,8 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+from nodes import wait_for
+
 from darc.box import BoxNode
 
 #: One service of each role, so that a start is quick.
@@ -123,6 +125,34 @@ def restarted(of: BoxNode) -> Any:
     """The answer to it."""
     outcome = {"stop": "stopped", "start": "started"}
     return {SERVICE_OF.get(of.name, "dada_trigger"): outcome}
+
+
+def page(master: BoxNode) -> dict[str, Any]:
+    """What the status page of a master node says, as status.json."""
+    status: dict[str, Any] = json.loads((master.home / "status" / "status.json").read_text())
+    return status
+
+
+def page_says(master: BoxNode, *titles: str, grave: bool = True) -> None:
+    """Wait until these problems are on the page, each with a command to type."""
+
+    def there() -> bool:
+        problems = {one["title"]: one for one in page(master)["problems"]}
+        return all(
+            title in problems and problems[title]["command"] and problems[title]["grave"] == grave
+            for title in titles
+        )
+
+    wait_for(there, 30.0, f"{titles} on the page")
+
+
+def page_is_rid_of(master: BoxNode, *titles: str) -> None:
+    """Wait until these problems are not on the page any more."""
+    wait_for(
+        lambda: not set(titles) & {one["title"] for one in page(master)["problems"]},
+        30.0,
+        f"{titles} away from the page",
+    )
 
 
 def configure(node: BoxNode, before: str, after: str) -> None:

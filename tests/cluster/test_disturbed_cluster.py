@@ -1,5 +1,5 @@
-"""Nodes that are cut off, dead, full or different while they observe: what is told, and that every
-burst reaches LOFAR once."""
+"""Nodes that are cut off, dead, full or different while they observe: what commands and the status
+page tell, and that every burst reaches LOFAR once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,20 @@ from pathlib import Path
 
 import pytest
 from boxes import require_box
-from clusters import Said, ask, config_of, configure, log, on_all, run_dir, secret_file, start
+from clusters import (
+    Said,
+    ask,
+    config_of,
+    configure,
+    log,
+    on_all,
+    page,
+    page_is_rid_of,
+    page_says,
+    run_dir,
+    secret_file,
+    start,
+)
 from nodes import TEST_RUN, wait_for
 from observing import (
     IQUV_PORT,
@@ -39,11 +52,14 @@ from darc.queues.client import QueueClient
 
 #: Light services: an observation, and one that tells somebody outside.
 SERVICES = {
-    "services_master_mix": ["lofar_trigger"],
+    "services_master_mix": ["lofar_trigger", "status_website"],
     "services_worker_mix": ["amber_listener", "amber_clustering", "dada_trigger"],
     "setup_time": 0.1,
     "reserve_bytes": 2**20,
 }
+PAGE = {"interval": 1, "timeout": 1}
+SILENT = ("worker01: no answer", "worker[01-02]: no answer")
+FULL = "worker02: the journal is full, nothing new is taken in"
 DISK = "8M"  # of the second worker, for its journal and sockets
 Disturb = Callable[[BoxNode], None]
 
@@ -98,7 +114,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def shared_cluster(test_run: str) -> Iterator[Cluster]:
     require_box()
-    config = config_of({**SECTIONS, "darc_master": SERVICES})
+    config = config_of({**SECTIONS, "darc_master": SERVICES, "status_website": PAGE})
     with Box(3, config=config, environment={TEST_RUN: test_run}) as box:
         made = Cluster(box)
         yield made
@@ -123,7 +139,8 @@ def test_what_listens(cluster: Cluster) -> None:
     """Beside sshd: commands everywhere, and on the master node who takes triggers in."""
     for node, ports in ((cluster.master, {51000, 5201}), (cluster.first, {51000})):
         rows = node.run("ss", "-Hltn", check=True).stdout.splitlines()
-        listening = {row.split()[3] for row in rows} - {"0.0.0.0:22", f"127.0.0.1:{IQUV_PORT}"}
+        here = {f"127.0.0.1:{IQUV_PORT}", "127.0.0.1:51080"}  # dada_dbevent, and the page
+        listening = {row.split()[3] for row in rows} - {"0.0.0.0:22", *here}
         assert listening == {f"0.0.0.0:{port}" for port in ports}
 
 
@@ -137,6 +154,8 @@ def test_a_worker_out_of_reach(cluster: Cluster, disturb: Disturb) -> None:
     # Its own data are dumped as ever, and the others go on.
     cluster.dumps.wait_for([unheard])
     wait_for(lambda: is_waiting(cluster.first), 30.0, "it says so")
+    page_says(cluster.master, SILENT[0])
+    assert page(cluster.master)["nodes"][1]["verdict"] == "unknown"
     (heard,) = cluster.see(cluster.second)
     cluster.lofar.wait_for(heard)
     assert unheard not in cluster.lofar.came
@@ -144,6 +163,7 @@ def test_a_worker_out_of_reach(cluster: Cluster, disturb: Disturb) -> None:
     assert "'lofar_trigger': 1" in queues
     cluster.first.restore()
     cluster.all_told(unheard, heard)
+    page_is_rid_of(cluster.master, *SILENT)
 
 
 def test_a_master_node_out_of_reach(cluster: Cluster) -> None:
@@ -152,8 +172,10 @@ def test_a_master_node_out_of_reach(cluster: Cluster) -> None:
     cluster.dumps.wait_for([dms[0]])
     for worker in cluster.box.workers:
         wait_for(lambda: is_waiting(worker), 30.0, "it says so")  # noqa: B023
+    page_says(cluster.master, SILENT[1])
     cluster.master.restore()
     cluster.all_told(*dms)
+    page_is_rid_of(cluster.master, *SILENT)
 
 
 def test_a_master_node_that_loses_its_power(cluster: Cluster) -> None:
@@ -162,13 +184,16 @@ def test_a_master_node_that_loses_its_power(cluster: Cluster) -> None:
     cluster.dumps.wait_for([dms[0]])
     for worker in cluster.box.workers:
         wait_for(lambda: is_waiting(worker), 30.0, "it says so")  # noqa: B023
+    died = page(cluster.master)
+    assert time.time() - died["time"] > died["interval"], "it looks up to date"
     cluster.master.revive()
     cluster.anew()
     said = start(cluster.master)
-    assert "1 service: 1 started" in said.nodes["master"][1]
+    assert "2 services: 2 started" in said.nodes["master"][1]
     assert "3 services: 3 already running" in said.nodes["worker01"][1]
     cluster.all_told(*dms)
     assert told(cluster.master, "lofar_trigger", "triggers_received") == 2
+    page_is_rid_of(cluster.master, *SILENT)
 
 
 def test_another_secret(cluster: Cluster) -> None:
@@ -178,6 +203,8 @@ def test_another_secret(cluster: Cluster) -> None:
     assert said.status == 0, said
     after = cluster.see(*cluster.box.workers)
     cluster.all_told(*before, *after)
+    verdicts = {node["verdict"] for node in page(cluster.master)["nodes"]}
+    assert "unknown" not in verdicts, "it cannot be read with another secret"
     for node in (cluster.first, cluster.master):
         service = "lofar_trigger" if node is cluster.master else "amber_clustering"
         pid = pid_of(node, service)
@@ -199,12 +226,14 @@ def test_a_full_disk(cluster: Cluster) -> None:
     wait_for(lambda: full.run(*attribute).stdout.endswith("= True\n"), 30.0, "it is told")
     log = full.home / "log" / f"darc_master.{full.name}.log"
     assert "the journal is full: nothing new is taken in until there is room" in log.read_text()
+    page_says(cluster.master, FULL)
     (heard,) = cluster.see(cluster.first)
     cluster.lofar.wait_for(heard)
     assert held not in cluster.lofar.came
     full.run("rm", filler, check=True)
     wait_for(lambda: full.run(*attribute).stdout.endswith("= False\n"), 30.0, "there is room")
     cluster.all_told(held, heard)
+    page_is_rid_of(cluster.master, FULL)
 
 
 def test_what_can_never_be_handed_in(cluster: Cluster) -> None:
@@ -224,6 +253,7 @@ CLOCK_SECONDS = 60
 #: Shorter than clocks are apart.
 AGE_LIMIT = 20.0
 OLD_VERSION = "0.0.1"
+TWO_MASTERS = "worker[04-05] takes worker04 for the master"
 # What python is on the workers: one's clock is ahead, one's behind, one has another DARC. A library
 # that moves the clock below Python (libfaketime 0.9.10) makes its timed waits hang, or its sleeps
 # fail; all of DARC asks Python's.
@@ -268,9 +298,10 @@ def different(test_run: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         **SECTIONS,
         "lofar_trigger": {**SECTIONS["lofar_trigger"], "age_limit": AGE_LIMIT},
         "darc_master": {
-            "services_master_mix": ["lofar_trigger"],
+            "services_master_mix": ["lofar_trigger", "status_website"],
             "services_worker_mix": ["amber_clustering"],
         },
+        "status_website": PAGE,
         "cluster": {"python": str(interpreter)},
     }
     with Box(6, config=config_of(sections), environment={TEST_RUN: test_run}) as box:
@@ -317,6 +348,7 @@ def is_handed_in(worker: BoxNode) -> bool:
 @pytest.mark.parametrize(("name", "way"), [("worker01", "ahead of"), ("worker02", "behind")])
 def test_a_clock_that_is_off(different: Different, name: str, way: str) -> None:
     worker, master = different.box.node(name), different.box.master
+    page_says(master, f"The clock of {name} is {way.split(maxsplit=1)[0]}", grave=False)
     assert re.search(rf"its clock is \d+\.\d s or more {way} the one here", different.remarks(name))
     logged = datetime.strptime(log(worker, "darc_master")[0][:19], "%Y-%m-%d %H:%M:%S")
     first = datetime.strptime(log(master, "darc_master")[0][:19], "%Y-%m-%d %H:%M:%S")
@@ -334,6 +366,8 @@ def test_another_version_on_a_node(different: Different) -> None:
     worker = different.box.node("worker03")
     expected = f"has DARC {OLD_VERSION}, here it is {darc.__version__}"
     assert expected in different.remarks("worker03")
+    title = f"worker03 runs DARC {OLD_VERSION}, this host {darc.__version__}"
+    page_says(different.box.master, title, grave=False)
     version = ask(different.box.master, worker, "get_attr", "version")
     assert version == f"DARCMaster.version = {OLD_VERSION}"
     different.lofar.wait_for(put(worker))
@@ -349,6 +383,7 @@ def test_two_masters(different: Different) -> None:
     assert "the master is master here, and worker04 in its config" in different.remarks(astray.name)
     assert "worker04: " in different.said.rest
     assert "worker05: " in different.said.rest
+    page_says(box.master, TWO_MASTERS)
     with contextlib.closing(lofar(other)) as told_too:
         dms = put(other), put(astray)
         told_too.wait_for(*dms)
@@ -364,5 +399,6 @@ def test_two_masters(different: Different) -> None:
     on_all(box.master, "stop_full_pipeline", "--nodes", astray.name)
     said = start(box.master, "--nodes", other.name, astray.name)
     assert "configuration" not in said.rest
+    page_is_rid_of(box.master, TWO_MASTERS)
     different.lofar.wait_for(waiting, put(other))
     assert different.lofar.came.count(waiting) == 1
