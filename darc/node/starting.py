@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -130,9 +131,8 @@ def _directories(config: Config) -> list[Path]:
 def _make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / f".probe.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=directory):
+            pass  # other hosts, with the same pids, may do this at the same time
     except OSError as error:
         raise NodeError(f"{directory}: cannot be written: {error.strerror}") from error
 

@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from nodes import Node
 
+from darc.node.starting import _make_directory
 from darc.node.supervisor import MAX_SOCKET_PATH
 
 SMALL = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}
@@ -238,3 +240,10 @@ def test_a_stranger_on_the_configured_port_is_not_taken_for_the_node(small: Node
     (small.run_dir / "endpoint.json").write_text(endpoint)
     with socket.create_server(("127.0.0.1", small.port)):
         assert "the port is in use by process" in reason(small)
+
+
+def test_hosts_that_share_a_home_may_start_at_the_same_time(tmp_path: Path) -> None:
+    """With the same pids, too: as threads of one process have."""
+    with ThreadPoolExecutor(8) as hosts:
+        list(hosts.map(_make_directory, [tmp_path / "log"] * 2000))
+    assert not list((tmp_path / "log").iterdir())
