@@ -14,7 +14,7 @@ SEED ?= 1
 RUNS ?= 20
 VENV := .venv
 BENCHMARKS := status_command start_stop recovery memory clustering latency throughput parse_lines \
-    trigger_latency extraction
+    trigger_latency status_page cluster extraction
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
