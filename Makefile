@@ -3,7 +3,8 @@
 #              demo: make demo ARGS='--bursts 8 --duration 60'
 # make test    lint, types and all tests. ARGS are for tox: make test ARGS='-e tests -- -k demo'
 # make faults  observations while faults strike: SEED is the first one's, RUNS is how many
-# make bench   all benchmarks, one after the other (docs/performance.md)
+# make bench   the benchmarks, one after the other (docs/performance.md); not those of an hour or of
+#              a cluster, which needs root
 # make clean   removes what these have made
 #
 # They need Python 3.11 or later with venv and pip; PYTHON names another interpreter.
@@ -14,7 +15,7 @@ SEED ?= 1
 RUNS ?= 20
 VENV := .venv
 BENCHMARKS := status_command start_stop recovery memory clustering latency throughput parse_lines \
-    trigger_latency status_page cluster extraction
+    trigger_latency status_page extraction
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
