@@ -17,6 +17,8 @@ from darc.node.processes import of_node
 
 SERVICES = ["lofar_trigger", "voevent_generator"]
 SMALL = {"services_master_mix": SERVICES, "services_worker_mix": [], "stop_timeout": 1.0}
+# Where all end by themselves, on a machine as busy as may be.
+PATIENT = {"stop_timeout": 30.0}
 # A service that does not end, with a child that has left its process group.
 STUBBORN = """
 import signal, subprocess, sys
@@ -60,6 +62,7 @@ def assert_all_gone_and_startable(node: Node, node_id: str) -> None:
 
 
 def test_kill_all_ends_a_healthy_node_gently(small: Node) -> None:
+    small.configure(darc_master=PATIENT)
     small.start()
     node_id = small.node_id
     result = small.run("darc_kill_all")
@@ -77,6 +80,7 @@ def test_kill_all_of_what_does_not_run_is_no_error(small: Node) -> None:
 
 
 def test_kill_all_with_a_supervisord_that_hangs(small: Node) -> None:
+    small.configure(darc_master=PATIENT)
     small.start()
     node_id = small.node_id
     os.kill(supervisord(small), signal.SIGSTOP)
