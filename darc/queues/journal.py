@@ -27,53 +27,14 @@ from darc.queues.messages import (
 )
 from darc.queues.plain import MAX_MESSAGE_BYTES, pack, unpack
 from darc.queues.room import Room
+from darc.queues.schema import open_database
 
-_SCHEMA = """
--- AUTOINCREMENT: a reader's cursor must never meet a number for the second time
-CREATE TABLE IF NOT EXISTS body (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    observation TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    stamp REAL NOT NULL,
-    held_at REAL NOT NULL,
-    content BLOB NOT NULL,
-    written REAL NOT NULL DEFAULT 0,
-    read REAL NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS entry (
-    queue TEXT NOT NULL,
-    body INTEGER NOT NULL,
-    PRIMARY KEY (queue, body)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS entry_body ON entry (body);
-CREATE TABLE IF NOT EXISTS holder (
-    service TEXT PRIMARY KEY,
-    number INTEGER NOT NULL,
-    sequence INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS progress (
-    observation TEXT NOT NULL,
-    source TEXT NOT NULL,
-    held INTEGER NOT NULL,
-    PRIMARY KEY (observation, source)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS memory (
-    service TEXT NOT NULL,
-    observation TEXT NOT NULL,
-    key TEXT NOT NULL,
-    value BLOB NOT NULL,
-    PRIMARY KEY (service, observation, key)
-) WITHOUT ROWID;
-"""
-WAL_BYTES = 64 * 2**20
 #: The most that is dropped in one transaction: the others wait for it.
 CLEAR_ENTRIES = 50
 CLEAR_BYTES = 16 * 2**20
 #: Of one entry: it must fit into a message of the queues to come out again.
 MAX_CONTENT_BYTES = MAX_MESSAGE_BYTES // 2
 _ENTRY_COLUMNS = "body.id, kind, content, body.observation, stamp, held_at, written, read"
-#: Those that a journal of an earlier version lacks.
-_NEW_COLUMNS = ("written", "read")
 
 
 class Journal:
@@ -90,22 +51,8 @@ class Journal:
 
     def __init__(self, path: Path, max_bytes: int = 2**40, reserve_bytes: int = 2**20) -> None:
         self._lock = threading.Lock()
-        self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        # Before anything is written: what is completed can then be given back to a full disk.
-        self._database.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")
-        # What a burst of traffic has made of the log beside the file is given back afterwards.
-        self._database.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
-        self._database.executescript(_SCHEMA)
-        self._add_columns()
+        self._database = open_database(path)
         self._room = Room(self._database, path, max_bytes, reserve_bytes, self._holds_most)
-
-    def _add_columns(self) -> None:
-        present = {row[1] for row in self._database.execute("PRAGMA table_info(body)")}
-        for name in _NEW_COLUMNS:
-            if name not in present:
-                self._database.execute(f"ALTER TABLE body ADD {name} REAL NOT NULL DEFAULT 0")
 
     def close(self) -> None:
         with self._lock:
