@@ -7,15 +7,10 @@ import uuid
 from pathlib import Path
 
 from darc.model.observation import ObservationError
-from darc.model.parset import parse_parset, parse_yaml_observation
+from darc.model.parset import PARSERS
 from darc.model.parset_values import to_datetimesource
 from darc.node.observation_files import UnknownConfigType
 
-_PARSERS = {
-    ".parset": parse_parset,
-    ".yaml": parse_yaml_observation,
-    ".yml": parse_yaml_observation,
-}
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 
 
@@ -37,7 +32,7 @@ def place(parset_dir: Path, name: str, text: str) -> Path:
     """
     if not _PLAIN.fullmatch(name):
         raise NotPlainError(f"{name[:100]!r} is not a plain file name")
-    parse = _PARSERS.get(Path(name).suffix.lower())
+    parse = PARSERS.get(Path(name).suffix.lower())
     if parse is None:
         raise UnknownConfigType(f"{name} is neither .parset nor .yaml")
     data = text.encode()

@@ -154,3 +154,11 @@ def _yaml_problem(name: str, message: str, allowed: str) -> Problem:
     place, _, what = message.removeprefix(f"{name}:").partition(": ")
     line = int(place) if place.isdecimal() else 0
     return Problem(name, line, "file", None, allowed, what)
+
+
+#: What reads the configuration of an observation, by the end of its file's name.
+PARSERS = {
+    ".parset": parse_parset,
+    ".yaml": parse_yaml_observation,
+    ".yml": parse_yaml_observation,
+}

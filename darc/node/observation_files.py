@@ -8,15 +8,10 @@ from pathlib import Path
 from darc.model.instrument import Instrument
 from darc.model.observation import Observation, ObservationError, Problem
 from darc.model.observation_build import build_observation
-from darc.model.parset import Parset, parse_parset, parse_yaml_observation
+from darc.model.parset import PARSERS, Parset
 
 _log = logging.getLogger(__name__)
 
-_PARSERS = {
-    ".parset": parse_parset,
-    ".yaml": parse_yaml_observation,
-    ".yml": parse_yaml_observation,
-}
 #: A parset is some kilobytes; a larger file than this is none (bytes).
 MAX_FILE = 16 * 2**20
 
@@ -65,7 +60,7 @@ def _master_parset(path: Path, parset: Parset) -> Parset | None:
 
 
 def _read(path: Path) -> Parset:
-    parse = _PARSERS.get(path.suffix.lower())
+    parse = PARSERS.get(path.suffix.lower())
     if parse is None:
         raise UnknownConfigType(f"{path} is neither .parset nor .yaml")
     parset = parse(_text(path), str(path))
