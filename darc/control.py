@@ -40,6 +40,16 @@ COMMANDS = {
     "edit": "open the configuration in $EDITOR",
     "stop_master": "stop the master and every service",
 }
+#: Words with options of their own, each a module of darc.terminal that only its word imports.
+TERMINAL = {
+    "watch": "this node or the cluster, live: problems, services, observations",
+    "logs": "log files of services, of this node or of others, merged and followed",
+    "observations": "observations: running, pending, in processing and past",
+    "doctor": "checks what a node needs, and says what to do",
+    "completion": "a script by which the shell completes what you type",
+}
+#: Options that are followed by a value.
+_WITH_VALUE = ("--service", "--timeout", "--host", "--port", "--parset", "--config")
 
 
 def exchange_messages(
@@ -161,13 +171,17 @@ def ask(
     return reply, ""
 
 
-def _parser() -> argparse.ArgumentParser:
-    width = max(len(name) for name in COMMANDS)
+def make_parser() -> argparse.ArgumentParser:
+    """What the plain commands take."""
+    width = max(len(name) for name in (*COMMANDS, *TERMINAL))
     listing = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    further = "\n".join(f"  {name:<{width}}  {text}" for name, text in TERMINAL.items())
     parser = argparse.ArgumentParser(
         prog="darc",
         description="Watch and steer the DARC node of this host, or of another.",
-        epilog=f"commands:\n{listing}",
+        epilog=f"commands:\n{listing}\n\nwith options of their own (darc WORD --help):\n{further}"
+        "\n\nexamples:\n  darc --service all status\n  darc --host all get_attr uptime\n"
+        "  darc logs amber_clustering -f",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", metavar="command", choices=COMMANDS, help="see below")
@@ -186,9 +200,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _terminal_word(arguments: list[str]) -> int | None:
+    """Where the command is, if it is one of those with options of their own."""
+    place = 0
+    while place < len(arguments):
+        if not arguments[place].startswith("-"):
+            return place if arguments[place] in TERMINAL else None
+        place += 2 if arguments[place] in _WITH_VALUE else 1
+    return None
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the ``darc`` command; returns its exit status."""
-    parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    place = _terminal_word(arguments)
+    if place is not None:
+        # They draw tables, read files, ask other nodes: not for the other commands to carry.
+        from darc.terminal.run import run_word  # noqa: PLC0415
+
+        return run_word(arguments[place], [*arguments[:place], *arguments[place + 1 :]])
+    parser = make_parser()
     options = parser.parse_args(arguments)
     if (options.command == "get_attr") != (options.attribute is not None):
         parser.error("get_attr, and only get_attr, takes the name of an attribute")

@@ -64,7 +64,8 @@ class Node:
         self.environment.pop("DARC_CONFIG", None)
         self.config: dict[str, Any] = {
             "darc_master": {"port": self.port, "setup_time": 0.2},
-            "status_website": {"interval": 0.5, "timeout": 2.0},
+            "metrics": {"port": None},  # nodes of this machine would all have the same
+            "status_website": {"interval": 0.5, "timeout": 2.0, "port": None},
             # Nobody is there: what leaves by mistake reaches nobody.
             "dada_trigger": {
                 "port_i": free_port(),

@@ -60,6 +60,8 @@ class Master(Protocol):
     def stopping(self) -> bool: ...
     @property
     def journal_full(self) -> bool: ...
+    @property
+    def refused(self) -> tuple[int, int]: ...
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Usage:
     process: psutil.Process
     memory: int = 0
     cpu: float = 0.0
+    cpu_seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -80,6 +83,8 @@ class Seen:
     depths: Mapping[str, Depth] = field(default_factory=dict)
     usage: Mapping[str, Usage] = field(default_factory=dict)
     disks: tuple[Disk, ...] = ()
+    log_disk: Disk | None = None
+    journal_bytes: int | None = None
     said: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     looked: float = 0.0
     read: float = 0.0
@@ -190,7 +195,9 @@ class Looks:
                 taker = known.process if known and same else psutil.Process(process.pid)
                 with taker.oneshot():
                     cpu = taker.cpu_percent()  # since the last time; the first one counts for none
-                    yield name, Usage(taker, taker.memory_info().rss, cpu if same else 0.0)
+                    times = taker.cpu_times()
+                    taken = times.user + times.system
+                    yield name, Usage(taker, taker.memory_info().rss, cpu if same else 0.0, taken)
 
     def _look_at_files(self) -> None:
         config = self._master.config
@@ -208,6 +215,8 @@ class Looks:
             _disk("run_dir", config.master.run_dir),
             _disk("home", config.darc_home),
         )
+        self.seen.log_disk = _disk("log_dir", config.master.log_dir)
+        self.seen.journal_bytes = _size_of_journal(Path(config.master.run_dir))
         self.seen.read = time.time()
         if changed:
             self._on_look()
@@ -243,6 +252,11 @@ class Looks:
             except ValueError as error:
                 log.debug("%s.%s: %s", name, attribute, error)
         return answers
+
+
+def _size_of_journal(run_dir: Path) -> int:
+    """With what SQLite keeps beside it (bytes)."""
+    return sum(path.stat().st_size for path in run_dir.glob("journal.sqlite*"))
 
 
 def _disk(name: str, path: str) -> Disk:

@@ -30,6 +30,7 @@ from darc.master.overview import Overviews
 from darc.master.port import CommandPort
 from darc.master.sections import apply_sections
 from darc.master.services import Services
+from darc.metrics.serving import Address, Serving
 from darc.model.config import Config, ConfigError
 from darc.node import identity, render
 from darc.node.configuration import (
@@ -90,6 +91,7 @@ class Master:
         self.overviews = Overviews(
             self, self._supervisor, self._exchange, self._journal, lives, started
         )
+        self._metrics = Serving(self.overviews.measure)
         self._attributes = Attributes(self, started)
         self._poke = Waker(self._supervisor)
         self._wanted = Wanted(run_dir / identity.WANTED, self._supervisor)
@@ -137,6 +139,7 @@ class Master:
             )
         )
         log.info("listening on %s:%d", self.config.bind_address, self.config.master.port)
+        self._metrics.serve(_metrics_address(self.config))
         self._stopping.wait()
         self._end_node()
 
@@ -266,6 +269,7 @@ class Master:
         self.observations.setup_time = config.master.setup_time
         self.observations.end_delay = config.master.end_delay
         self._port.allow_unsigned_from = config.control.allow_unsigned_from
+        self._metrics.serve(_metrics_address(config))
         return notes
 
     def _configure_switches(self, origin: str) -> list[str]:
@@ -309,6 +313,11 @@ class Master:
             self._supervisor.shut_down()
         except SupervisorError as error:
             log.error("%s; darc_kill_all ends what is left", error)
+
+
+def _metrics_address(config: Config) -> Address | None:
+    metrics = config.metrics
+    return None if metrics.port is None else (metrics.bind, metrics.port)
 
 
 def _fixed(config: Config) -> dict[str, object]:

@@ -14,9 +14,11 @@ from darc.master.lives import Lives
 from darc.master.looks import Looks, Master, Seen
 from darc.master.observations import Run, State
 from darc.master.rounds import Rounds
+from darc.metrics.measured import NodeMeasured
 from darc.model import overview
 from darc.model.overview import NodeOverview, ObservationOverview, ServiceOverview
 from darc.model.state import ServiceState
+from darc.node.log import lines_dropped
 from darc.node.render import MASTER
 from darc.node.supervisor import Supervisor
 from darc.queues.exchange import Exchange
@@ -127,6 +129,24 @@ class Overviews:
             handovers=tuple(
                 one for said in seen.said.values() for one in said.get("forwarding", ())
             ),
+        )
+
+    def measure(self) -> NodeMeasured:
+        """What the metrics are made of: the overview, and numbers that it leaves out."""
+        master, seen = self._master, self._looks.seen
+        commands, queues = master.refused
+        return NodeMeasured(
+            overview=self.make(),
+            services={
+                name: said["metrics"] for name, said in seen.said.items() if "metrics" in said
+            },
+            depths=seen.depths,
+            cpu_seconds={name: usage.cpu_seconds for name, usage in seen.usage.items()},
+            disks=(*seen.disks, *((seen.log_disk,) if seen.log_disk else ())),
+            journal_bytes=seen.journal_bytes,
+            journal_max_bytes=master.config.master.journal_max_bytes,
+            refused={"commands": commands, "queues": queues},
+            log_lines_dropped=lines_dropped(),
         )
 
     def _service(self, name: str, seen: Seen) -> ServiceOverview:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from darc.metrics.measured import read_measured
 from darc.model.overview import Handover, Stage
 
 #: As darc.services.forwarding says it.
@@ -56,4 +57,5 @@ READERS: Mapping[str, Callable[[Any], Any]] = {
     "outcomes": _read_outcomes,
     "latency": _read_latency,
     "forwarding": _read_handovers,
+    "metrics": read_measured,
 }

@@ -58,7 +58,9 @@ class Config:
     cluster: settings.ClusterSettings
     instrument: Instrument
     mail: settings.MailSettings
+    metrics: settings.MetricsSettings
     status_website: settings.StatusWebsiteSettings
+    alarms: settings.AlarmSettings
     amber_listener: settings.AmberListenerSettings
     amber_clustering: settings.AmberClusteringSettings
     dada_trigger: settings.DadaTriggerSettings
@@ -160,7 +162,9 @@ _SECTIONS: dict[str, Any] = {
     "cluster": settings.ClusterSettings,
     "instrument": Instrument,
     "mail": settings.MailSettings,
+    "metrics": settings.MetricsSettings,
     "status_website": settings.StatusWebsiteSettings,
+    "alarms": settings.AlarmSettings,
     "amber_listener": settings.AmberListenerSettings,
     "amber_clustering": settings.AmberClusteringSettings,
     "dada_trigger": settings.DadaTriggerSettings,

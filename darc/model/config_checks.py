@@ -10,6 +10,8 @@ from darc.model import settings
 from darc.model.config_layers import expand_hosts, value_at
 from darc.model.ivoid import ALLOWED, is_ivoid
 from darc.model.typed import Reader, Value
+from darc.model.web_address import ALLOWED as WEB_ADDRESS
+from darc.model.web_address import is_web_address
 
 
 def check(reader: Reader, tree: Value, found: Mapping[str, Any]) -> None:
@@ -28,6 +30,8 @@ def check(reader: Reader, tree: Value, found: Mapping[str, Any]) -> None:
         _check_addresses(reader, tree, found["control"])
     if found["voevent_generator"]:
         _check_ivoids(reader, tree, found["voevent_generator"])
+    if found["alarms"]:
+        _check_alarms(reader, tree, found["alarms"])
     if found["cluster"]:
         _check_cluster(reader, tree, found["cluster"])
 
@@ -64,6 +68,17 @@ def _check_addresses(reader: Reader, tree: Value, control: settings.ControlSetti
             reader.complain(entry, "control.allow_unsigned_from", what, allowed)
 
 
+def _check_alarms(reader: Reader, tree: Value, alarms: settings.AlarmSettings) -> None:
+    hosts = value_at(tree, "alarms", "ignore")
+    _check_hosts(reader, hosts, "alarms.ignore", *alarms.ignore)
+    urls = value_at(tree, "alarms", "webhooks")
+    for number, url in enumerate(alarms.webhooks, start=1):
+        if not is_web_address(url):
+            # Not shown: there may be a secret in it.
+            what = f"number {number} is no address of a webhook"
+            reader.complain(urls, "alarms.webhooks", what, WEB_ADDRESS)
+
+
 def _check_cluster(reader: Reader, tree: Value, cluster: settings.ClusterSettings) -> None:
     master = value_at(tree, "cluster", "master")
     workers = value_at(tree, "cluster", "workers")
@@ -89,10 +104,11 @@ def _check_hosts(reader: Reader, value: Value, path: str, *names: str) -> bool:
     try:
         expand_hosts(names)
     except ValueError as error:
-        allowed = "a host name" if path == "cluster.master" else _WORKERS
+        allowed = {"cluster.master": "a host name", "alarms.ignore": _IGNORED}.get(path, _WORKERS)
         reader.complain(value, path, str(error), allowed)
         return True
     return False
 
 
+_IGNORED = "host names and ranges such as arts[001-040]"
 _WORKERS = "host names and ranges such as arts[001-040], each host once and none the master"

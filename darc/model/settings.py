@@ -5,12 +5,14 @@ that a name does not say are noted at the field, and for operators in that file.
 """
 
 from darc.model.settings_node import (
+    AlarmSettings,
     ClusterSettings,
     ControlSettings,
     EmailSettings,
     HealthSettings,
     MailSettings,
     MasterSettings,
+    MetricsSettings,
     StatusWebsiteSettings,
 )
 from darc.model.settings_pipeline import (
@@ -34,6 +36,7 @@ from darc.model.settings_processor import (
 )
 
 __all__ = [
+    "AlarmSettings",
     "AmberClusteringSettings",
     "AmberListenerSettings",
     "ClusterSettings",
@@ -47,6 +50,7 @@ __all__ = [
     "LofarTriggerSettings",
     "MailSettings",
     "MasterSettings",
+    "MetricsSettings",
     "OfflineProcessingSettings",
     "ProcessorClassifier",
     "ProcessorClustering",

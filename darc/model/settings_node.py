@@ -92,10 +92,36 @@ class MailSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Section `metrics`: what Prometheus asks for, on every node."""
+
+    bind: Text
+    port: Port | None  # None: nothing is served
+
+
+@dataclass(frozen=True, slots=True)
 class EmailSettings:
     """Who gets the e-mails of a service; no one: none are sent."""
 
     to: Annotated[Names, OneOrMore()]
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmSettings:
+    """Section `alarms`: what status_website tells people of by e-mail and webhooks."""
+
+    enabled: bool
+    hold: Delay  # s that a grave problem has to last
+    hold_minor: Delay  # s that another one has to
+    clear: Annotated[float, Range(1, 86400)]  # s that it has to be gone
+    gather: Delay  # s to wait for further hosts with the same problem
+    repeat: Annotated[float, Range(1, 86400)]  # s to the next message about further hosts
+    give_up_after: Annotated[float, Range(1, 31_536_000)]  # s that a message is tried for
+    timeout: Annotated[float, Range(0.1, 600)]  # s for a server to take a message
+    ignore: Names  # hosts; ranges are not expanded here
+    page_url: Text | None  # None: where the status page is served
+    email_settings: EmailSettings
+    webhooks: Annotated[Names, OneOrMore()]  # may hold secrets: never to be logged
 
 
 @dataclass(frozen=True, slots=True)

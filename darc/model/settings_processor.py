@@ -59,6 +59,7 @@ class ProcessorExtractor:
 class ProcessorClassifier:
     """`classifier` of the processor."""
 
+    model: Text | None  # file of another classifier, *.onnx; None: the one that comes with DARC
     thresh_freqtime: Probability
     thresh_dmtime: Probability
     ndm: Bins
@@ -92,6 +93,7 @@ class ProcessorSettings:
     output_subdir: Text
     interval: Interval
     num_extractor: Annotated[int, Range(1, 256)]
+    scheduler: Text | None  # address of a Dask scheduler; None: processes on this host
     stop_delay: Delay
     processing_time_limit: Annotated[float, Range(-1, 10_000_000)]  # s, 0 or less: none
     clustering: ProcessorClustering
@@ -120,9 +122,14 @@ class OfflineProcessingSettings:
     log_file: Text
     result_dir: Text
     output_subdir: Text
+    time_limit: Seconds  # of one piece of work
     test_pulsars: Names
+    pulsar_file: Text  # ephemerides: the name of a packaged file, or a path
     fold_bins: Bins
+    prepfold: Text | None  # program; None: folded here
+    prepfold_time_limit: Seconds
     calibrators: Names
+    calibrator_file: Text  # flux densities: the name of a packaged file, or a path
     drift_bin: Window  # s
     repeater_dm_range: DM
     repeater_snr_min: SNR

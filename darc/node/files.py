@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -32,3 +33,28 @@ def darc_home() -> Path:
 def hostname() -> str:
     """The host's name without its domain, or what $DARC_HOSTNAME says."""
     return os.environ.get("DARC_HOSTNAME") or socket.gethostname().split(".")[0]
+
+
+def write_whole(path: Path, content: str | bytes, *, durable: bool = False) -> None:
+    """Write a file so that whoever reads it finds it whole, or as it was before.
+
+    What a process that is killed leaves behind is a hidden file `.NAME.….new`, which nobody reads.
+
+    :param content: text is written as UTF-8, with the line ends that it has
+    :param durable: once this returns, the file also outlives a loss of power
+    :raises OSError: it could not be written; what was there is still there
+    """
+    data = content.encode() if isinstance(content, str) else content
+    # A name that no other process has, on whichever host that shares the directory.
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.new")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):  # what it holds may be what the disk lacks
+            temporary.unlink()
+        raise

@@ -115,6 +115,12 @@ class NonBlockingHandler(logging.Handler):
         return True
 
 
+def lines_dropped() -> int:
+    """Log lines of this process that could not be written."""
+    handlers = logging.getLogger().handlers
+    return sum(one.dropped for one in handlers if isinstance(one, NonBlockingHandler))
+
+
 def set_up_logging(service: str) -> NonBlockingHandler:
     """Send all log lines of this process, and what ends it, to standard output."""
     handler = NonBlockingHandler(sys.stdout.fileno())

@@ -67,6 +67,8 @@ class TemporaryNode:
         config: dict[str, dict[str, Any]] = {
             # A machine that does other work may take its time.
             "darc_master": {"port": self.port, "control_timeout": PATIENCE_SECONDS},
+            "metrics": {"port": None},
+            "status_website": {"port": None},
             "dada_trigger": {"port_i": port_i, "port_iquv": port_iquv},
             "lofar_trigger": {
                 "send_events": False,

@@ -31,6 +31,12 @@ log = logging.getLogger(__name__)
 
 LAST_DUMP = "last IQUV request"
 KEPT_COUNTS = 10
+#: There from the start, for who wants to see them rise from 0.
+TOTALS = (
+    *("windows", "candidates", "clusters", "clustered", "iquv triggers", "lofar triggers"),
+    *("iquv triggers repeated", "lofar triggers repeated", "IQUV triggers held back"),
+    "lofar triggers not passed on",
+)
 LOFAR_READERS = ("lofar_trigger", "voevent_generator")
 
 
@@ -51,13 +57,19 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
 
     name = "amber_clustering"
     settings_type = AmberClusteringSettings
-    attributes: ClassVar[tuple[str, ...]] = ("counts", "bad_entries", "forwarding")
+    attributes: ClassVar[tuple[str, ...]] = ("counts", "totals", "bad_entries", "forwarding")
 
     def prepare(self) -> None:
         self.counts: dict[str, dict[str, int]] = {}  # by observation, the last ones
+        self._totals = Counter(dict.fromkeys(TOTALS, 0))
         self.bad_entries = 0
         self._work: dict[str, Work] = {}
         self._forwarders: tuple[Forwarder, ...] = ()
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """What became of candidates, over all observations since this process was started."""
+        return dict(self._totals)
 
     @property
     def forwarding(self) -> dict[str, str]:
@@ -194,6 +206,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         """
         memory: dict[str, Any] = {}
         outputs: list[Put] = []
+        before = work.counts.copy()
         for window in closed:
             closed_at = time.time()
             decision = work.decider.decide(window.candidates, window.window)
@@ -209,6 +222,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         if completed or outputs or puts:
             self.commit(Commit(task_id, completed, (*outputs, *puts), memory=memory))
         if closed:
+            self._totals.update(work.counts - before)
             self._account(task_id, work)
 
     def _outputs(self, task_id: str, work: Work, window: Closed, decision: Decision) -> list[Put]:

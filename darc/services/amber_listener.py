@@ -13,6 +13,7 @@ import logging
 import select
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -48,10 +49,11 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     name = "amber_listener"
     settings_type = AmberListenerSettings
-    attributes: ClassVar[tuple[str, ...]] = ("counts", "found_by_recheck")
+    attributes: ClassVar[tuple[str, ...]] = ("counts", "totals", "found_by_recheck")
 
     def prepare(self) -> None:
         self.counts: dict[str, dict[str, int]] = {}  # by observation, the last ones
+        self._totals = Counter(dict.fromkeys(("lines", "headers", "candidates", GIVEN_UP), 0))
         self.found_by_recheck = 0
         self._following: dict[str, Following] = {}
         self._inotify = INotify()
@@ -59,6 +61,11 @@ class AMBERListener(Service[AmberListenerSettings]):
         self._notified = False
         self._next_check = 0.0  # monotonic, as is the next
         self._next_beat = 0.0
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """What became of lines, over all observations since this process was started."""
+        return dict(self._totals)
 
     # -- observations --------------------------------------------------------------------------
 
@@ -248,6 +255,7 @@ class AMBERListener(Service[AmberListenerSettings]):
                 memory=following.memory() | ({ENDED: True} if end else {}),
             )
         )
+        count_chunks(chunks, self._totals)
         self._account(following)
         if chunks and not self._notified:
             self.found_by_recheck += 1
@@ -282,6 +290,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             return
         for path, why in following.failing.items():
             following.counts[GIVEN_UP] += 1
+            self._totals[GIVEN_UP] += 1
             log.error("%s given up, what was not read of it is lost: %s", path, why)
         self._put(following, rest, following.clock.now(), end=True)
         log.info("read: %s", dict(following.counts))

@@ -32,6 +32,13 @@ ENDED = "ended"
 #: In a service's memory of an observation: the settings at its start.
 SETTINGS = "settings"
 LOOP_SECONDS = 0.5  # twice the rate that makes a service count as alive
+#: What darc.metrics tells of a service that has it: numbers, some by name, or lists that wait.
+MEASURED = (
+    *("log_lines_dropped", "entries_completed", "bad_entries", "triggers_received", "totals"),
+    *("outcomes", "latency_histograms", "packets_waiting", "mails_waiting", "events_waiting"),
+    *("refused_clients", "refused_pages", "found_by_recheck"),
+    *("candidates_received", "clusters_done", "clusters_waiting", "clusters_in_work"),
+)
 
 
 class Service(Generic[S]):
@@ -41,8 +48,10 @@ class Service(Generic[S]):
     the hooks below. A hook that raises ends the process; supervisord starts it again.
     """
 
-    #: Name of the service, of its queue and of its section in the configuration.
+    #: Name of the service and of its queue.
     name: ClassVar[str]
+    #: Name of its section in the configuration, where that is another one.
+    section: ClassVar[str] = ""
     #: Dataclass of its section.
     settings_type: ClassVar[type]
     #: What ``get_attr`` may ask, beside what every service has.
@@ -57,11 +66,12 @@ class Service(Generic[S]):
         "log_lines_dropped",
         "observations",
         "entries_completed",
+        "metrics",
     )
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.settings: S = cast(S, config.block(self.name, self.settings_type))
+        self.settings: S = self._settings_of(config)
         self.log_file = config.log_file(self.name)
         self.entries_completed = 0
         self._running: dict[str, Observation] = {}
@@ -129,6 +139,15 @@ class Service(Generic[S]):
     def log_lines_dropped(self) -> int:
         return self._log_handler.dropped if self._log_handler else 0
 
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What :data:`MEASURED` names, as far as it is there; of lists, how long they are."""
+        known = (*self._common_attributes, *self.attributes)
+        found = {name: getattr(self, name) for name in MEASURED if name in known}
+        return {
+            name: len(value) if isinstance(value, list) else value for name, value in found.items()
+        }
+
     def commit(self, commit: Commit) -> None:
         """Do a step as a whole, exactly once."""
         fault_point(f"{self.name}.before committing")
@@ -151,6 +170,9 @@ class Service(Generic[S]):
         """It had ended before it was started: what is on disk is all there will be."""
         return observation.task_id in self._past
 
+    def _settings_of(self, config: Config) -> S:
+        return cast(S, config.block(self.section or self.name, self.settings_type))
+
     def _take_settings(self, task_id: str, memory: dict[str, Any]) -> None:
         """The configuration as it is when an observation starts holds for all of it."""
         if SETTINGS in memory:
@@ -163,7 +185,7 @@ class Service(Generic[S]):
         """Read the configuration again, as at each observation; a broken one changes nothing."""
         try:
             self.config = load_config()
-            self.settings = cast(S, self.config.block(self.name, self.settings_type))
+            self.settings = self._settings_of(self.config)
         except (ConfigError, OSError) as error:
             log.error("the configuration of before stays in force: %s", error)
 

@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from email.message import EmailMessage
 from typing import Any, ClassVar
 
 from darc.model import lofar_email, lofar_packet
@@ -22,18 +21,14 @@ from darc.node.log import about
 from darc.queues.messages import Commit
 from darc.science.freeze_time import freeze_time
 from darc.science.selection import known_then_highest_snr
-from darc.services import mail
 from darc.services.alerts import Alerts, Chosen
 from darc.services.lofar_port import LofarPort
-from darc.services.outbox import Outbox
+from darc.services.mails import AGE_LIMIT, Mail, Mails
 
 log = logging.getLogger(__name__)
 
 SENDING = "sending"
-MAIL = "mail "
 RETRY_SECONDS = 0.2
-MAIL_SECONDS = 15.0
-MAIL_AGE_LIMIT = 86400.0
 
 
 @dataclass(slots=True)
@@ -76,8 +71,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         self._lofar = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
         self._unsent: list[Packet] = []
         self._next_try = 0.0  # monotonic
-        self._mails: Outbox[EmailMessage] = Outbox("e-mail", self._send_mail)
-        self._mail_keys: dict[str, None] = {}  # in order, those that are not known to have gone
+        self._mails = Mails(lambda: self.config, lambda: self.settings.email_settings.to)
 
     @property
     def packets_waiting(self) -> int:
@@ -87,11 +81,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
     @property
     def mails_waiting(self) -> list[str]:
         """E-mails that the server has not taken yet, and why."""
-        errors = {one.key: one.error for one in self._mails.waiting}
-        return [
-            f"{key.removeprefix(MAIL)}: {errors.get(key) or 'under way'}"
-            for key in list(self._mail_keys)
-        ]
+        return self._mails.waiting
 
     # -- which ---------------------------------------------------------------------------------
 
@@ -123,10 +113,9 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             with about(packet.trigger.observation):
                 log.warning("sent again, as it may not have left: %s", packet.trigger.identity)
             self._outcomes["sent again"] += 1
-        mails = {key: plain for key, plain in memory.items() if key.startswith(MAIL)}
-        hopeless = [key for key, plain in mails.items() if not self._submit(key, *plain)]
+        hopeless = self._mails.send(memory)
         if self._unsent or hopeless:
-            self.commit(Commit(memory=dict.fromkeys(hopeless)))
+            self.commit(Commit(memory=hopeless))
 
     def reloaded(self) -> None:
         super().reloaded()
@@ -157,6 +146,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         self.commit(Commit(memory=self._sending() | self.note_pulses(chosen)))
         mails = self._send_packets()
         commit(self._sending() | mails)
+        self._mail(mails)
 
     def _sending(self) -> dict[str, Any]:
         return {SENDING: [packet.to_plain() for packet in self._unsent] or None}
@@ -168,11 +158,9 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             mails = self._send_packets()
             if len(self._unsent) < waiting:
                 self.commit(Commit(memory=self._sending() | mails))
-        gone = [outcome.key for outcome in self._mails.outcomes()]
-        if gone:
-            self.commit(Commit(memory=dict.fromkeys(gone)))
-        for key in gone:
-            del self._mail_keys[key]
+                self._mail(mails)
+        if gone := self._mails.gone():
+            self.commit(Commit(memory=gone))
 
     def patience(self) -> float:
         retry = self._next_try - time.monotonic() if self._unsent else super().patience()
@@ -212,7 +200,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             *(identity, self._lofar, " as a TEST" if packet.test else ""),
             packet.datagram.hex(" "),
         )
-        return self._mail(packet, sent_at)
+        return self._mail_of(packet, sent_at)
 
     def _drop_disabled(self, packet: Packet) -> None:
         self._drop(packet, "not sent: disabled")
@@ -224,7 +212,11 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
 
     # -- e-mail --------------------------------------------------------------------------------
 
-    def _mail(self, packet: Packet, sent_at: float) -> dict[str, Any]:
+    def _mail(self, mails: dict[str, Any]) -> None:
+        if hopeless := self._mails.send(mails):
+            self.commit(Commit(memory=hopeless))
+
+    def _mail_of(self, packet: Packet, sent_at: float) -> dict[str, Any]:
         if not self.settings.email_settings.to:
             return {}
         subject, text = lofar_email.compose(
@@ -232,30 +224,9 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         )
         # A program may use an identity for several pulses.
         kind = "test" if packet.test else "observation"
-        key = f"{MAIL}{packet.trigger.identity} {packet.trigger.utc} {kind}"
-        until = sent_at + MAIL_AGE_LIMIT
-        return {key: [subject, text, until]} if self._submit(key, subject, text, until) else {}
-
-    def _submit(self, key: str, subject: str, text: str, until: float) -> bool:
-        """Hand in an e-mail, to go when it can; False where there is nobody to send it to."""
-        try:
-            message = mail.make_message(
-                subject,
-                text,
-                self.settings.email_settings.to,
-                self.config.mail.sender,
-                self.config.hostname,
-                message_id=key,
-            )
-        except ValueError as error:
-            log.error("no e-mail: %s", error)
-            return False
-        self._mail_keys[key] = None
-        self._mails.submit(key, message, give_up_at=until)
-        return True
-
-    def _send_mail(self, message: EmailMessage) -> None:
-        mail.send(message, self.config.mail, MAIL_SECONDS)
+        identity = f"{packet.trigger.identity} {packet.trigger.utc} {kind}"
+        to = self.settings.email_settings.to
+        return self._mails.memory(identity, Mail(subject, text, to, sent_at + AGE_LIMIT))
 
 
 if __name__ == "__main__":

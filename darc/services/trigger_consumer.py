@@ -47,7 +47,7 @@ class TriggerConsumer(Consumer[S], Generic[S]):
     """
 
     attributes: ClassVar[tuple[str, ...]] = (
-        *("triggers_received", "bad_entries", "outcomes", "latency"),
+        *("triggers_received", "bad_entries", "outcomes", "latency", "latency_histograms"),
     )
 
     def prepare(self) -> None:
@@ -65,6 +65,11 @@ class TriggerConsumer(Consumer[S], Generic[S]):
     def latency(self) -> dict[str, dict[str, float]]:
         """By stage, in ms: the distribution over the last triggers."""
         return self._latencies.summary()
+
+    @property
+    def latency_histograms(self) -> dict[str, tuple[list[int], float]]:
+        """By stage, over all triggers since this process was started."""
+        return self._latencies.histograms()
 
     def take_triggers(self, entry: Entry) -> list[Trigger]:
         """The triggers of an entry, logged; those that are none are named and counted."""

@@ -139,7 +139,8 @@ def test_what_listens(cluster: Cluster) -> None:
     """Beside sshd: commands everywhere, and on the master node who takes triggers in."""
     for node, ports in ((cluster.master, {51000, 5201}), (cluster.first, {51000})):
         rows = node.run("ss", "-Hltn", check=True).stdout.splitlines()
-        here = {f"127.0.0.1:{IQUV_PORT}", "127.0.0.1:51080"}  # dada_dbevent, and the page
+        # dada_dbevent, the page, and the metrics
+        here = {f"127.0.0.1:{IQUV_PORT}", "127.0.0.1:51080", "127.0.0.1:51090"}
         listening = {row.split()[3] for row in rows} - {"0.0.0.0:22", *here}
         assert listening == {f"0.0.0.0:{port}" for port in ports}
 

@@ -241,9 +241,10 @@ def test_ten_thousand_triggers(site: Site, subscriber: Subscriber) -> None:
     others = [of_same_pulse(one, snr=49.0, dm=10.0) for one in pulses for _ in range(25)]
     entry = [one.to_plain() for one in others]
     first = entry[:480] + [one.to_plain() for one in pulses]
+    pid = site.node.pid(SERVICE)
     put_values(site.node, SERVICE, [first] + 19 * [entry])
-    while SERVICE in alerts.command(site.node, "get_attr queue_depths"):
-        assert alerts.is_running(site.node, SERVICE)
+    alerts.wait_until_done(site.node, SERVICE, 60.0)
+    assert site.node.pid(SERVICE) == pid
     came = events(subscriber, 20)
     assert sorted(map(dm, came)) == [400.0 + number for number in range(20)]
     wait_for(lambda: told(site.node, SERVICE, "events_waiting") == [], WAIT)

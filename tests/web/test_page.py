@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -300,7 +301,7 @@ def test_files_behind_any_web_server(browser: Browser, tmp_path: Path, now: floa
         assert "darc --host arts041 --service status_website start" in banner(browser)
         browser.screenshot("stopped")
         # And comes back.
-        directory.write_all(made_live(made_up.healthy(now), interval=1.0))
+        directory.write_all(made_live(made_up.healthy(time.time()), interval=1.0))
         wait_for(lambda: browser.text(".headline") == "All is well" and not banner(browser))
 
 

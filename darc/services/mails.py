@@ -1,0 +1,147 @@
+"""E-mails of a service: remembered until the mail server has taken them."""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from darc.model.config import Config
+from darc.services import mail
+from darc.services.outbox import DeliveryError, Outbox
+
+log = logging.getLogger(__name__)
+
+#: Keys in a service's memory begin with it.
+MAIL = "mail "
+SEND_SECONDS = 15.0
+AGE_LIMIT = 86400.0
+#: Mail servers take no more than some tens of megabytes; encoded, it is a third more.
+MAX_ATTACHED = 10 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What is to be said to whom.
+
+    :param until: Unix s; then it is given up
+    :param files: to be attached
+    """
+
+    subject: str
+    text: str
+    to: tuple[str, ...]
+    until: float
+    files: tuple[Path, ...] = ()
+
+    def to_plain(self) -> list[Any]:
+        return [self.subject, self.text, self.until, list(self.to), list(map(str, self.files))]
+
+
+class Mails:
+    """Sends e-mails when the server takes them; see :class:`darc.services.outbox.Outbox`.
+
+    A mail is remembered first, by a commit of the service under no observation, and sent then: so
+    it goes though the service dies. If it dies before it has noted that a mail went, the mail goes
+    again, and its Message-ID tells that.
+
+    :param config: of now
+    :param recipients: who gets what an earlier version remembered without saying that
+    """
+
+    def __init__(
+        self, config: Callable[[], Config], recipients: Callable[[], Sequence[str]]
+    ) -> None:
+        self._config = config
+        self._recipients = recipients
+        self._outbox: Outbox[tuple[EmailMessage, Mail]] = Outbox("e-mail", self._send)
+        self._keys: dict[str, None] = {}  # in order, those that are not known to have gone
+
+    @property
+    def waiting(self) -> list[str]:
+        """What the server has not taken yet, and why."""
+        errors = {one.key: one.error for one in self._outbox.waiting}
+        return [
+            f"{key.removeprefix(MAIL)}: {errors.get(key) or 'under way'}"
+            for key in list(self._keys)
+        ]
+
+    @staticmethod
+    def memory(identity: str, one: Mail) -> dict[str, Any]:
+        """What is to be remembered of a mail before it is sent; nothing if nobody is to get it."""
+        return {MAIL + identity: one.to_plain()} if one.to else {}
+
+    def send(self, memory: Mapping[str, Any]) -> dict[str, Any]:
+        """Send what is remembered; returns what is to be forgotten, as it never can be sent."""
+        hopeless: dict[str, Any] = {}
+        for key, plain in memory.items():
+            if key.startswith(MAIL):
+                subject, text, until, *rest = plain
+                to, files = rest if rest else (self._recipients(), ())
+                found = Mail(subject, text, tuple(to), until, tuple(map(Path, files)))
+                if not self._submit(key, found):
+                    hopeless[key] = None
+        return hopeless
+
+    def gone(self) -> dict[str, Any]:
+        """What is to be forgotten, as it has been sent or given up since the last call."""
+        keys = [outcome.key for outcome in self._outbox.outcomes()]
+        for key in keys:
+            del self._keys[key]
+        return dict.fromkeys(keys)
+
+    def _submit(self, key: str, one: Mail) -> bool:
+        config = self._config()
+        try:
+            message = mail.make_message(
+                one.subject,
+                one.text,
+                one.to,
+                config.mail.sender,
+                config.hostname,
+                message_id=key,
+            )
+        except ValueError as error:
+            log.error("no e-mail: %s", error)
+            return False
+        self._keys[key] = None
+        self._outbox.submit(key, (message, one), give_up_at=one.until)
+        return True
+
+    def _send(self, item: tuple[EmailMessage, Mail]) -> None:
+        message, one = item
+        if one.files and not list(message.iter_attachments()):
+            attach(message, one.files)
+        mail.send(message, self._config().mail, SEND_SECONDS)
+
+
+def attach(message: EmailMessage, files: Sequence[Path]) -> None:
+    """Attach files, as many as a mail server takes; what is left out is named in the text.
+
+    :raises DeliveryError: a file cannot be read now
+    """
+    left_out = []
+    size = 0
+    for path in files:
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            left_out.append(f"{path} is gone")
+            continue
+        except OSError as error:
+            raise DeliveryError(f"{path} cannot be attached: {error.strerror}") from error
+        if size + len(data) > MAX_ATTACHED:
+            left_out.append(f"{path} is too large for an e-mail")
+            continue
+        size += len(data)
+        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        main, _, sub = kind.partition("/")
+        message.add_attachment(data, maintype=main, subtype=sub, filename=path.name)
+    if left_out:
+        log.warning("not attached: %s", "; ".join(left_out))
+        text = "".join(f"{line}\n" for line in ("Not attached:", *left_out))
+        message.add_attachment(text, filename="not_attached.txt", cte="quoted-printable")

@@ -1,0 +1,54 @@
+"""Times, sizes and texts as a terminal shows them."""
+
+from __future__ import annotations
+
+import time
+
+
+def shown(text: str) -> str:
+    """On one line, with what a terminal might obey spelt out."""
+    return "".join(
+        letter if letter.isprintable() else ascii(letter)[1:-1]
+        for letter in " ".join(text.expandtabs(1).splitlines())
+    )
+
+
+def span(seconds: float) -> str:
+    """A duration in at most five letters: ``42s``, ``12m``, ``3h08``, ``12d``."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m"
+    if whole < 10 * 3600:
+        return f"{whole // 3600}h{whole // 60 % 60:02d}"
+    if whole < 2 * 86400:
+        return f"{whole // 3600}h"
+    return f"{whole // 86400}d"
+
+
+def size(n_bytes: float) -> str:
+    """In at most five letters: ``812M``, ``1.2G``."""
+    for unit in "BKMGT":
+        if n_bytes < 999.5 or unit == "T":
+            break
+        n_bytes /= 1024
+    return f"{n_bytes:.0f}{unit}" if n_bytes >= 10 or unit == "B" else f"{n_bytes:.1f}{unit}"
+
+
+def count(number: int) -> str:
+    """In at most five letters: ``99999``, ``123k``, ``4M``."""
+    for unit, scale in (("", 1), ("k", 10**3), ("M", 10**6)):
+        if number < 100_000 * scale or unit == "M":
+            break
+    return f"{number // scale}{unit}"
+
+
+def clock(moment: float) -> str:
+    """Time of day, UTC."""
+    return time.strftime("%H:%M:%S", time.gmtime(moment))
+
+
+def utc(moment: float) -> str:
+    """Date and time, UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment))
