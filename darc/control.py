@@ -18,6 +18,8 @@ from typing import Any
 from darc import __version__
 from darc.node.endpoint import DEFAULT_PORT, endpoint_file, read_endpoint
 
+#: Of an answer, bytes: whoever listens there, the overview of a node is far smaller.
+MAX_REPLY = 16 * 2**20
 LOCAL = ("localhost", "127.0.0.1", "::1")
 #: A host that stands for every node of the cluster.
 EVERYWHERE = "all"
@@ -97,6 +99,8 @@ def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:
         if not part:
             break
         data += part
+        if len(data) > MAX_REPLY:
+            raise ValueError(f"an answer of more than {MAX_REPLY} bytes")
     if not data:
         raise ConnectionError("it closed the connection without an answer")
     try:

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
 from darc.cluster.remote import RemoteOrder, RemoteResult
 from darc.model import typed
@@ -16,20 +17,24 @@ from darc.model.config import Config
 ALIVE_SECONDS = 3
 ALIVE_TIMES = 3
 SSH = "ssh"
-# -P: a directory named darc where it is started is not taken for the package.
-_MODULE = ("-P", "-m", "darc.cluster.remote")
+_ORDERS = ("darc.cluster.remote",)
 
 
 class UnreachedError(Exception):
     """A node cannot be reached, or does not answer in time; the text says why."""
 
 
-def command(config: Config, host: str) -> list[str]:
-    """What is run here to have an order carried out on a node."""
+def command(config: Config, host: str, module: Sequence[str] = _ORDERS) -> list[str]:
+    """What is run here to have a module run on a node.
+
+    :param module: its name, and its arguments; orders are carried out by the usual one
+    """
     cluster = config.cluster
+    # -P: a directory named darc where it is started is not taken for the package.
+    words = ("-P", "-m", *module)
     if config.is_here(host):
-        return [sys.executable, *_MODULE]
-    there = [cluster.python or sys.executable, *_MODULE]
+        return [sys.executable, *words]
+    there = [cluster.python or sys.executable, *words]
     if cluster.darc_home:
         there = ["env", f"DARC_HOME={cluster.darc_home}", *there]
     options = ["BatchMode=yes", f"ConnectTimeout={max(1, round(cluster.connect_timeout))}"]

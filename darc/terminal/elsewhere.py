@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +17,6 @@ from darc.terminal.run import TerminalError
 MARK = "darc-line: "
 EVERYWHERE = "all"
 HERE = ("localhost", "127.0.0.1", "::1")
-_REMOTE = " -m darc.cluster.remote"
 
 
 def chosen_hosts(config: Config, wanted: str) -> tuple[str, ...]:
@@ -47,15 +45,6 @@ def to_line(plain: Mapping[str, Any]) -> str:
     return MARK + json.dumps(plain)
 
 
-def command(config: Config, host: str, module: str, arguments: Sequence[str]) -> list[str]:
-    """What is run here to have a module run on another node, its output read as lines."""
-    *before, there = ssh.command(config, host)
-    if not there.endswith(_REMOTE):
-        raise TerminalError(f"{host}: not a command for another node: {there}")
-    words = shlex.join(["-m", f"darc.terminal.{module}", *arguments])
-    return [*before, f"{there.removesuffix(_REMOTE)} {words}"]
-
-
 class Far:
     """A word at work on another node, which ends there when its standard input does.
 
@@ -77,7 +66,7 @@ class Far:
         self._ended = ended
         # A session of its own: Ctrl-C is for this program, which then closes its input.
         self._process = subprocess.Popen(
-            command(config, host, module, arguments),
+            ssh.command(config, host, (f"darc.terminal.{module}", *arguments)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

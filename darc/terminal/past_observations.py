@@ -16,17 +16,12 @@ from darc.master.books import BOOKS
 from darc.master.observations import Run, State
 from darc.model.config import Config
 from darc.model.observation import ObservationError
-from darc.model.parset import Parset, parse_parset, parse_yaml_observation
+from darc.model.parset import PARSERS, Parset
 
 ASK_SECONDS = 5.0
 _COUNTING = ("amber_listener", "amber_clustering")
 _TRIGGERS = re.compile(r"\w+ triggers", re.ASCII)
 _DIRECTORY = re.compile(r"(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d)\.(.+)", re.ASCII)
-_PARSERS = {
-    ".parset": parse_parset,
-    ".yaml": parse_yaml_observation,
-    ".yml": parse_yaml_observation,
-}
 _OVER, _NO_BOOKS = "over", "no books"
 
 
@@ -158,7 +153,7 @@ def _past(directory: Path) -> ObservationRow | None:
 def _description(directory: Path) -> tuple[str | None, float | None, str]:
     """TaskID and duration from the configuration that was kept, and what is wrong with that."""
     for path in sorted(directory.iterdir()):
-        parse = _PARSERS.get(path.suffix.lower())
+        parse = PARSERS.get(path.suffix.lower())
         if parse is None or path.name.startswith("."):
             continue
         try:

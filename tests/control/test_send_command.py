@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from nodes import PYTHON, free_port
 
-from darc.control import main, send_command
+from darc.control import ask, main, send_command
 
 Handler = Callable[[socket.socket], None]
 REPLY = {"status": "Success", "message": "x"}
@@ -204,3 +205,21 @@ def test_a_question_loads_neither_yaml_nor_numpy() -> None:
     )
     result = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=False)
     assert result.stderr == "\n"  # of the empty list
+
+
+def test_an_answer_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darc.control.MAX_REPLY", 2**20)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def talk() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):  # it hangs up
+                while True:
+                    connection.sendall(b"x" * 65536)
+
+        talking = threading.Thread(target=talk)
+        talking.start()
+        reply, reason = ask(20.0, None, "get_attr version", port=listener.getsockname()[1])
+        talking.join()
+    assert reply is None
+    assert "an answer of more than 1048576 bytes" in reason
