@@ -14,10 +14,13 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from darc.filterbank.paths import filterbank_paths
 from darc.filterbank.reader import Filterbank, Samples
 from darc.model.filterbank_header import FilterbankError, FilterbankHeader
 from darc.science.dedispersion import Band
 from darc.science.synthesised_beam import runs
+
+__all__ = ["CompoundBeam", "filterbank_paths"]
 
 #: In these the TABs of a CB agree.
 _SAME = ("nchans", "nbits", "nifs", "signed", "tsamp", "fch1", "foff")
@@ -27,16 +30,6 @@ _DAY = 86400.0  # s
 #: So much of a TAB is mapped at a time while an SB is put together (bytes): what is mapped counts
 #: as the process's memory.
 _MAPPED_AT_A_TIME = 1 << 24
-
-
-def filterbank_paths(directory: Path, cb: int, n_tabs: int) -> list[Path]:
-    """Where the files of a CB are; with a single TAB, either name will do.
-
-    :param n_tabs: number of TABs of the observation
-    """
-    single = directory / f"CB{cb:02d}.fil"
-    tabs = [directory / f"CB{cb:02d}_{tab:02d}.fil" for tab in range(n_tabs)]
-    return tabs if n_tabs > 1 or (tabs[0].exists() and not single.exists()) else [single]
 
 
 class CompoundBeam:

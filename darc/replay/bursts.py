@@ -64,6 +64,7 @@ class Burst:
     width_samples: int
     snr: float  # at the true DM and width
     beam: int  # where it is brightest
+    scattering_s: float = 0.0  # in which it falls to 1/e at the band's centre; for filterbanks
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,10 @@ the pulse's width, and more at larger ones. Where the noise of a single sample i
 samples of the channels, that is used. But as far as sigma is larger than its scatter explains,
 there is something that the channels alone do not show, interference or a wandering baseline, and
 sigma counts.
+
+A boxcar loses up to 6 % on a pulse that dispersion within channels has made a triangle or a
+trapezium. The smearing is known, so the boxcar can be convolved with it (`smearing_kernel`): what
+that finds is the pulse as it was before, by the filter that matches what became of it.
 """
 
 from __future__ import annotations
@@ -28,6 +32,9 @@ _CLIP, _N_CLIP = 3.0, 4
 #: Sigma begins to count where it is larger than the known noise by so many of its own standard
 #: errors, and counts in full from twice as many.
 _SIGNIFICANT = 3.0
+
+#: What has no length at all is given a little: it divides (samples).
+_NARROW = 1e-6
 
 #: Neighbouring widths differ by this factor, rounded: a width between them loses less than 2 %.
 _STEP = 1.04
@@ -63,20 +70,41 @@ def boxcar_widths(narrowest: int, widest: int) -> npt.NDArray[np.int64]:
     return np.unique(np.append(np.minimum(widths, widest), widest))
 
 
+def smearing_kernel(smearing: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What becomes of a sample in the sum of channels that are smeared, each by another length.
+
+    :param smearing: samples, shape (n,)
+    :return: symmetric, of unit sum and odd length
+    """
+    half = np.maximum(smearing, _NARROW) / 2
+    reach = math.ceil(float(half.max()) - 0.5)
+    lengths, edges = 2 * half[:, np.newaxis], np.arange(-reach, reach + 2) - 0.5
+    within = np.clip(edges / lengths + 0.5, 0.0, 1.0)
+    kernel: npt.NDArray[np.float64] = np.diff(within.mean(axis=0))
+    return kernel
+
+
 def best_boxcar(
-    series: npt.NDArray[np.float32], widths: npt.NDArray[np.int64], noise: float | None = None
+    series: npt.NDArray[np.float32],
+    widths: npt.NDArray[np.int64],
+    noise: float | None = None,
+    kernel: npt.NDArray[np.float64] | None = None,
 ) -> Boxcar:
     """Find the boxcar of highest S/N.
 
     :param series: finite, shape (n,)
     :param widths: samples; those longer than the series are left out
     :param noise: standard deviation of a single sample, if it is known
+    :param kernel: that the boxcar is convolved with, symmetric, of unit sum and odd length
     :return: where there is no noise at all, the S/N is infinite or, in constant data, 0
     :raises ValueError: no width is from 1 to the series' length
     """
     fitting = widths[(widths >= 1) & (widths <= len(series))]
     if not len(fitting):
         raise ValueError(f"no boxcar of {widths.tolist()} samples in a series of {len(series)}")
+    if kernel is not None:
+        first = len(kernel) // 2
+        series = np.convolve(series, kernel)[first : first + len(series)].astype(np.float32)
     # In 64 bits the sums of 32-bit floats are exact enough to take differences of.
     sums = np.concatenate(([0.0], np.cumsum(series, dtype=np.float64)))
     best = Boxcar(-math.inf, 0, 1)
@@ -87,11 +115,21 @@ def best_boxcar(
         median, sigma = clipped_noise(smoothed[:: max(1, width // _PER_WIDTH)])
         noise_level = _CLIPPED * sigma
         if noise is not None:
-            noise_level = _weighed(noise_level, noise * math.sqrt(width), width, len(series))
+            known = noise * (math.sqrt(width) if kernel is None else filter_norm(width, kernel))
+            reach = width if kernel is None else width + len(kernel) // 2
+            noise_level = _weighed(noise_level, known, reach, len(series))
         snr = _ratio(float(smoothed[start]) - median, noise_level)
         if snr > best.snr:
             best = Boxcar(snr, start, width)
     return best
+
+
+def filter_norm(width: int, kernel: npt.NDArray[np.float64]) -> float:
+    """Root of the sum of squares of a boxcar that is convolved with a kernel."""
+    sums = np.concatenate(([0.0], np.cumsum(kernel)))
+    places = np.arange(1, width + len(kernel))
+    convolved = sums[np.minimum(places, len(kernel))] - sums[np.maximum(places - width, 0)]
+    return float(np.linalg.norm(convolved))
 
 
 def _weighed(measured: float, known: float, width: int, length: int) -> float:

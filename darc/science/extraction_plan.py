@@ -20,6 +20,10 @@ CleanType = Literal["time", "frequency", "both", "perchannel", "none"]
 _SAMPLES_PER_SMEARING = 4
 
 
+class OutsideDataError(ValueError):
+    """The pulse, or most of it, is not in the data."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExtractionSettings:
     """How to extract; section `processor.extractor` of the configuration.
@@ -93,10 +97,10 @@ class Plan:
         It is moved so far at most that the pulse comes to lie in the last bin but one.
 
         :param n_samples: of the file
-        :raises ValueError: the pulse arrives behind the file's end
+        :raises OutsideDataError: the pulse arrives behind the file's end
         """
         if self.arrival >= n_samples:
-            raise ValueError(
+            raise OutsideDataError(
                 f"a pulse in sample {self.arrival} is behind the {n_samples} samples there are"
             )
         latest = self.arrival - (self.ntime - 2) * self.bin_samples

@@ -1,6 +1,6 @@
 """Directions in the sky, for an observer at rest on the Earth.
 
-The only module that imports astropy, which is kept off the network: Earth rotation and leap
+astropy is kept off the network: Earth rotation and leap
 seconds come from the tables installed with it. Beyond their last date (a year after
 astropy-iers-data was made) it warns and keeps their last UT1 - UTC: 0.1 s of drift is 1.5 arcsec.
 

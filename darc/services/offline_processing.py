@@ -1,16 +1,35 @@
-"""What is done after an observation: folding, drift scans, known repeaters."""
+"""What is done after an observation: folding, drift scans, known repeaters.
+
+One piece of work at a time, in a process of its own. What is done is remembered: after a death the
+service goes on with the piece that it was at.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from collections import deque
+from typing import Any, ClassVar
 
 from darc.model.observation import Observation
 from darc.model.settings import OfflineProcessingSettings
-from darc.services.base import Service
+from darc.node.fault_points import fault_point
+from darc.node.log import about
+from darc.offline.child import Answer, Child
+from darc.offline.plan import plan
+from darc.offline.tasks import OfflineTask
+from darc.queues.messages import Commit
+from darc.services.base import ENDED, LOOP_SECONDS, Service
 
 log = logging.getLogger(__name__)
+
+#: In the service's memory of an observation: what has become of a piece of work, before its key.
+WORK = "work "
+DONE, FAILED = "done", "failed"
+#: A piece of work is begun at most so often, if its process dies.
+TRIES = 2
+#: While work is done: its end is waited for so long at most (s).
+_BUSY_SECONDS = 0.1
 
 
 class OfflineProcessing(Service[OfflineProcessingSettings]):
@@ -18,22 +37,116 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
 
     name = "offline_processing"
     settings_type = OfflineProcessingSettings
+    attributes: ClassVar[tuple[str, ...]] = ("waiting", "in_work", "done", "failed")
 
     def prepare(self) -> None:
-        self._waiting: dict[str, Observation] = {}
+        self.done = 0  # pieces of work, since this process was started; likewise failed
+        self.failed = 0
+        self._waiting: dict[str, Observation] = {}  # for their end, or for those before them
+        self._kept_settings: dict[str, OfflineProcessingSettings] = {}
+        self._remembered: dict[str, dict[str, Any]] = {}
+        self._current: Observation | None = None
+        self._tasks: deque[OfflineTask] = deque()
+        self._tries = 0
+        self._child: Child | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Observations that nothing has been done of yet."""
+        return len(self._waiting)
+
+    @property
+    def in_work(self) -> int:
+        """Pieces of work that are left of the observation that is worked on."""
+        return len(self._tasks)
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
         self._waiting[observation.task_id] = observation
+        self._kept_settings[observation.task_id] = self.settings
+        self._remembered[observation.task_id] = memory
 
     def abort_observation(self, observation: Observation) -> None:
         self._waiting.pop(observation.task_id, None)
+        self._forget(observation.task_id)
+        if self._current and self._current.task_id == observation.task_id:
+            if self._child:
+                self._child.end()
+                log.info("%s: aborted", self._child.task.key)
+            self._child, self._current = None, None
+            self._tasks.clear()
+
+    def _forget(self, task_id: str) -> None:
+        self._kept_settings.pop(task_id, None)
+        self._remembered.pop(task_id, None)
+
+    def patience(self) -> float:
+        return _BUSY_SECONDS if self._child else LOOP_SECONDS
 
     def idle(self) -> None:
+        if self._current is None:
+            self._begin_observation()
+        if self._current is None:
+            return
+        with about(self._current.task_id):
+            self._advance(self._current)
+
+    def _begin_observation(self) -> None:
+        """Begin with the observation that has ended first, if one has."""
         now = time.time()
-        for observation in [one for one in self._waiting.values() if one.end <= now]:
-            log.info("%s: nothing done: this version has no offline work yet", observation.task_id)
-            del self._waiting[observation.task_id]
+        ended = [one for one in self._waiting.values() if one.end <= now]
+        if not ended:
+            return
+        observation = min(ended, key=lambda one: one.end)
+        task_id = observation.task_id
+        with about(task_id):
+            tasks, problems = plan(observation, self._kept_settings[task_id], self.config)
+            for problem in problems:
+                log.error("%s", problem)
+            known = self._remembered[task_id]
+            self._tasks = deque(task for task in tasks if WORK + task.key not in known)
+            what = ", ".join(task.key for task in self._tasks)
+            log.info("offline work: %s", what or "nothing to do")
+        self._waiting.pop(task_id)
+        self._current, self._tries = observation, 0
+
+    def _advance(self, observation: Observation) -> None:
+        if self._child:
+            self._look_at(self._child, observation)
+        if self._child is None and self._tasks:
+            self._tries += 1
+            self._child = Child(self._tasks[0])
+        elif self._child is None:
+            self._current = None
+            self._forget(observation.task_id)
+            self.commit(Commit(observation.task_id, memory={ENDED: True}))
             self.finish(observation)
+
+    def _look_at(self, child: Child, observation: Observation) -> None:
+        limit = self._kept_settings[observation.task_id].time_limit
+        answer = child.answer()
+        if answer is None and time.monotonic() - child.began > limit:
+            answer = Answer(f"took more than {limit:.0f} s, ended")
+        if answer is None:
+            return
+        child.end()
+        self._child = None
+        key = child.task.key
+        if answer.died and self._tries < TRIES:
+            log.warning("%s: %s; once more", key, answer.error)
+            return
+        for problem in answer.problems:
+            log.warning("%s: %s", key, problem)
+        if answer.error:
+            log.error("%s: not done: %s", key, answer.error)
+        else:
+            log.info("%s: done", key)
+        fault_point("offline_processing.after working")
+        fate = FAILED if answer.error else DONE
+        self.commit(Commit(observation.task_id, memory={WORK + key: fate}))
+        self._tasks.popleft()
+        self._tries = 0
+        self.done += not answer.error
+        self.failed += bool(answer.error)
 
 
 if __name__ == "__main__":

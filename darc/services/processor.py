@@ -1,76 +1,413 @@
-"""Processing of candidates: extraction, score and plots on workers, gathering on the master."""
+"""Processing of candidates on a worker: clusters, their extraction and score, and the results.
+
+An entry is completed in the same step that remembers the clusters it brought, a row for each; what
+becomes of a cluster is entered into its row. So a process that dies loses no cluster, and what it
+was extracting is extracted again.
+"""
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
 import time
-from typing import ClassVar
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from darc.model.candidate import candidates_from_bytes
 from darc.model.config import Role
 from darc.model.observation import Observation
+from darc.model.processed import Fate
 from darc.model.settings import ProcessorSettings
 from darc.node.configuration import load_node_config
+from darc.node.fault_points import fault_point
 from darc.node.log import about
+from darc.processing.book import Book, Row
+from darc.processing.dask_pool import DaskPool
+from darc.processing.pool import Done, LocalPool, Pool
+from darc.processing.tasks import (
+    ExtractionJob,
+    Outcome,
+    Read,
+    ReadingJob,
+    ResultsJob,
+    Task,
+    Written,
+    describe,
+)
+from darc.processing.work import ALL_CAME, BEGAN, COUNTS, STOPPED, ObservationWork
 from darc.queues.messages import Commit, Entry, Kind
-from darc.services.base import Consumer
+from darc.services.base import ENDED, LOOP_SECONDS, Service
+from darc.services.gathering import Closed
 
 log = logging.getLogger(__name__)
 
+KEPT_FATES = 10
+#: While something is extracted: the next one waits for so long at most (s).
+BUSY_SECONDS = 0.05
+#: The shared directory may be away for a while: pauses between attempts to write results (s).
+RESULT_PAUSES = (2.0, 4.0, 8.0, 16.0, 32.0)
+#: So many are named when all that is left is given up.
+TOLD = 20
+#: Rows that are committed at a time.
+ROWS_AT_A_TIME = 5000
 
-class ProcessorManager(Consumer[ProcessorSettings]):
-    """The worker's half; on a host that stands alone, both."""
+
+class ProcessorManager(Service[ProcessorSettings]):
+    """The worker's half."""
 
     name = "processor"
     settings_type = ProcessorSettings
-    attributes: ClassVar[tuple[str, ...]] = ("candidates_received",)
-
-    candidates_received = 0
+    attributes: ClassVar[tuple[str, ...]] = (
+        *("candidates_received", "bad_entries", "processing", "fates"),
+        *("clusters_waiting", "clusters_in_work", "clusters_done"),
+    )
 
     def prepare(self) -> None:
-        self._stopped: dict[str, tuple[Observation, float]] = {}  # and when, Unix s
+        self.candidates_received = 0
+        self.bad_entries = 0
+        self.clusters_done = 0  # since this process was started
+        self.fates: dict[str, dict[str, int]] = {}  # by observation, the last ones
+        self._work: dict[str, ObservationWork] = {}
+        self._pools: tuple[Pool, Pool] | None = None  # for clusters; for what is done here
+        self._pools_of: tuple[int, str | None] | None = None
+        self._jobs: list[tuple[float, int, ExtractionJob]] = []  # a heap, the brightest first
+        self._chores: deque[Task] = deque()
+        self._numbers = itertools.count()
+        self._without: set[str] = set()  # observations whose entries are dropped, said already
 
-    def start_observation(self, observation: Observation, memory: dict[str, object]) -> None:
-        log.info("candidates are counted only: this version does not process them yet")
-        if self.is_past(observation):
-            log.warning("the observation is in the past, and its files are not read yet")
+    @property
+    def processing(self) -> dict[str, float]:
+        """The observations that are worked on, and since when, Unix s."""
+        return {task_id: round(work.began, 3) for task_id, work in list(self._work.items())}
+
+    @property
+    def clusters_in_work(self) -> int:
+        return sum(len(work.in_work) for work in list(self._work.values()))
+
+    @property
+    def clusters_waiting(self) -> int:
+        """For their data, or for a process."""
+        n_open = sum(work.book.n_open for work in list(self._work.values()))
+        return max(0, n_open - self.clusters_in_work)
+
+    # -- observations --------------------------------------------------------------------------
+
+    def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
+        if not observation.proctrigger or observation.beam is None:
+            why = "no compound beam" if observation.beam is None else "proctrigger is false"
+            log.info("not processed: %s", why)
+            self._without.add(observation.task_id)
             self.finish(observation)
+            return
+        past = self.is_past(observation)
+        work = ObservationWork(observation, self.settings, self.config, memory, past=past)
+        self._make_pools()
+        self._work[observation.task_id] = work
+        if BEGAN not in memory:
+            self.commit(Commit(observation.task_id, memory={BEGAN: work.began}))
+        if work.broken:
+            log.error("nothing can be extracted: %s", work.broken)
+        if work.past and not work.all_came:
+            self.add_task(work.reading_job())
+        if len(work.book):
+            log.info("goes on with %d clusters, %d of them open", len(work.book), work.book.n_open)
+
+    def _make_pools(self) -> None:
+        """As configured; another configuration holds from the next quiet moment."""
+        wanted = self.settings.num_extractor, self.settings.scheduler
+        if self._pools and (self._work or wanted == self._pools_of):
+            return
+        self._close_pools()
+        local = LocalPool(self.settings.num_extractor)
+        if self.settings.scheduler is None:
+            self._pools = local, local
+        else:
+            self._pools = DaskPool(self.settings.scheduler), local
+        self._pools_of = wanted
+
+    def _close_pools(self) -> None:
+        for pool in {id(pool): pool for pool in self._pools or ()}.values():
+            pool.close()
+        self._pools = None
 
     def stop_observation(self, observation: Observation) -> None:
-        self._stopped[observation.task_id] = (observation, time.time())
+        work = self._work[observation.task_id]
+        if work.stopped_at is None:
+            work.stopped_at = time.time()
+            self.commit(Commit(observation.task_id, memory={STOPPED: work.stopped_at}))
 
     def abort_observation(self, observation: Observation) -> None:
-        self._stopped.pop(observation.task_id, None)
+        work = self._work.pop(observation.task_id, None)
+        if work is None:
+            return
+        self._drop_tasks(observation.task_id)
+        log.info("dropped: %d clusters were open", work.book.n_open)
+        if entries := work.open_entries():
+            self.commit(Commit(observation.task_id, completed=entries))
+
+    def add_task(self, task: Task) -> None:
+        """Have something done on this host."""
+        self._chores.append(task)
+
+    def _drop_tasks(self, task_id: str) -> None:
+        for pool in self._pools or ():
+            pool.abort(task_id)
+        self._jobs = [one for one in self._jobs if one[2].observation != task_id]
+        heapq.heapify(self._jobs)
+        self._chores = deque(task for task in self._chores if task.observation != task_id)
+
+    # -- entries -------------------------------------------------------------------------------
+
+    def process(self, entry: Entry, observation: Observation | None) -> None:
+        work = self._work.get(entry.observation)
+        if work is not None and entry.kind is Kind.END:
+            self._all_came(work, (entry.id,))
+            return
+        try:
+            if entry.kind is not Kind.CANDIDATES:
+                raise ValueError(f"{entry.kind} where candidates are expected")
+            candidates = candidates_from_bytes(entry.content)
+        except ValueError as error:
+            if work is not None or entry.kind is not Kind.END:
+                self.bad_entries += 1
+                log.error("entry %d dropped: %s", entry.id, error)
+            self.commit(Commit(entry.observation, completed=(entry.id,)))
+            return
+        self.candidates_received += len(candidates)
+        if work is None:
+            if entry.observation not in self._without:
+                self._without.add(entry.observation)
+                log.warning("entry %d and what follows dropped: not processed", entry.id)
+            self.commit(Commit(entry.observation, completed=(entry.id,)))
+            return
+        self._settle(work, work.take(entry.id, entry.stamp, candidates))
+
+    def _all_came(self, work: ObservationWork, entries: tuple[int, ...] = ()) -> None:
+        """No more candidates will come."""
+        closed = work.close_windows(at_once=True)
+        work.all_came = True
+        self._settle(work, closed, entries, {ALL_CAME: True})
+        log.info("all came: %s, %d clusters", dict(work.counts), len(work.book))
+
+    def _settle(
+        self,
+        work: ObservationWork,
+        closed: list[Closed],
+        entries: tuple[int, ...] = (),
+        memory: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Commit the clusters of closed windows with the entries that they complete.
+
+        :param entries: that are completed, too
+        """
+        rows = work.clusters(closed)
+        completed = work.completed() + entries
+        if not (rows or completed or memory):
+            return
+        remembered = {**(memory or {}), COUNTS: dict(work.counts)}
+        self._enter(work, rows, remembered, completed)
+
+    def _enter(
+        self,
+        work: ObservationWork,
+        rows: Mapping[str, Row],
+        memory: Mapping[str, Any],
+        completed: tuple[int, ...] = (),
+    ) -> None:
+        work.remove_replaced(rows)
+        remembered = {**memory, **Book.memory(rows)}
+        self.commit(Commit(work.observation.task_id, completed=completed, memory=remembered))
+        work.enter(rows)
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def patience(self) -> float:
+        return BUSY_SECONDS if self.clusters_in_work or self._chores else LOOP_SECONDS
 
     def idle(self) -> None:
-        """An end that amber_listener never puts must not keep an observation for ever."""
-        latest = time.time() - self.config.master.end_delay
-        for observation, stopped in list(self._stopped.values()):
-            if stopped < latest:
-                with about(observation.task_id):
-                    log.warning("no end came from amber_listener: nothing more is awaited")
-                    del self._stopped[observation.task_id]
-                    self.finish(observation)
+        for pool in {id(pool): pool for pool in self._pools or ()}.values():
+            for done in pool.outcomes():
+                with about(done.task.observation):
+                    self._take_result(done)
+        for task_id, work in list(self._work.items()):
+            with about(task_id):
+                self._advance(work)
+        self._hand_out()
 
-    def work(self, entry: Entry, observation: Observation | None) -> None:
-        if entry.kind is Kind.CANDIDATES:
-            self.candidates_received += len(candidates_from_bytes(entry.content))
-        self.commit(Commit(entry.observation, completed=(entry.id,)))
+    def _advance(self, work: ObservationWork) -> None:
+        """Do what is due for an observation."""
+        if not work.past and not work.all_came:
+            self._settle(work, work.close_windows(at_once=False))
+            if self._no_end_comes(work):
+                log.warning("no end came from amber_listener: nothing more is awaited")
+                self._all_came(work)
+        if work.broken and work.waiting:
+            self._give_up(work, Fate.FAILED, work.broken)
+        for job in work.ready():
+            heapq.heappush(self._jobs, (-job.pulse.snr, next(self._numbers), job))
+        if not work.writing and work.is_out_of_time() and not work.is_extracted:
+            self._run_out_of_time(work)
+        if work.is_extracted and not work.writing and time.monotonic() >= work.not_before:
+            work.writing = True
+            self.add_task(work.results_job())
 
-    def end(self, entry: Entry, observation: Observation) -> None:
-        log.info("%d candidates received", self.candidates_received)
-        self._stopped.pop(observation.task_id, None)
-        super().end(entry, observation)
+    def _no_end_comes(self, work: ObservationWork) -> bool:
+        """Whether amber_listener never said that all came, and will not."""
+        delay = self.config.master.end_delay
+        quiet = time.monotonic() - work.last_entry > delay
+        return quiet and work.stopped_at is not None and work.stopped_at < time.time() - delay
+
+    def _run_out_of_time(self, work: ObservationWork) -> None:
+        log.warning("the time limit of processing is over: %d are left", work.book.n_open)
+        self._drop_tasks(work.observation.task_id)
+        work.in_work.clear()
+        if not work.all_came:
+            self._all_came(work)
+        limit = f"the limit is {work.settings.processing_time_limit:.0f} s"
+        self._give_up(work, Fate.OUT_OF_TIME, limit)
+
+    def _give_up(self, work: ObservationWork, fate: Fate, reason: str) -> None:
+        """Nothing will become of what is open."""
+        rows = work.given_up(fate)
+        pulses = sorted((row.pulse for row in rows.values()), key=lambda one: -one.snr)
+        for pulse in pulses[:TOLD]:
+            log.error("%s: %s: %s", describe(pulse), fate, reason)
+        if len(pulses) > TOLD:
+            log.error("%d weaker ones: %s: %s", len(pulses) - TOLD, fate, reason)
+        self._commit_rows(work, rows)
+        self._account(work, len(rows))
+
+    def _commit_rows(self, work: ObservationWork, rows: Mapping[str, Row]) -> None:
+        items = iter(rows.items())
+        while some := dict(itertools.islice(items, ROWS_AT_A_TIME)):
+            self._enter(work, some, {})
+
+    def _hand_out(self) -> None:
+        """Begin with what can be begun with, the brightest first."""
+        if self._pools is None:
+            return
+        extractors, here = self._pools
+        while self._chores and here.free() > 0:
+            here.submit(self._chores.popleft())
+        while self._jobs and extractors.free() > 0:
+            job = heapq.heappop(self._jobs)[2]
+            work = self._work.get(job.observation)
+            if work is None or job.key in work.in_work or not work.is_current(job):
+                continue  # a better one has taken its place, and waits itself
+            work.in_work.add(job.key)
+            extractors.submit(job)
+
+    # -- what comes back -----------------------------------------------------------------------
+
+    def _take_result(self, done: Done) -> None:
+        work = self._work.get(done.task.observation)
+        if work is None:
+            return
+        fault_point("processor.after a result")
+        match done.task:
+            case ExtractionJob():
+                self._extracted(work, done.task, done)
+            case ReadingJob():
+                self._have_read(work, done)
+            case ResultsJob():
+                self._written(work, done)
+            case _:
+                self.shown(work, done)
+
+    def _extracted(self, work: ObservationWork, job: ExtractionJob, done: Done) -> None:
+        outcome = done.result
+        if not isinstance(outcome, Outcome):
+            outcome = Outcome(job.pulse, Fate.FAILED, done.error)
+        work.in_work.discard(job.key)
+        if not work.is_current(job):
+            log.info("%s: a better one of the same pulse came", describe(job.pulse))
+            if outcome.path:
+                work.remove_file(outcome.path.name, job.key)
+            return
+        level = logging.ERROR if outcome.fate is Fate.FAILED else logging.INFO
+        what = " ".join(str(part) for part in (outcome.path, outcome.reason) if part)
+        log.log(level, "%s: %s: %s", describe(job.pulse), outcome.fate, what)
+        self._enter(work, {job.key: work.row_of(job, outcome)}, {})
+        self._account(work, 1)
+
+    def _have_read(self, work: ObservationWork, done: Done) -> None:
+        read = done.result
+        if isinstance(read, Read):
+            for problem in read.problems:
+                log.warning("%s", problem)
+            work.counts.clear()
+            work.counts.update({"candidates": read.n_candidates, **read.rejected})
+            self._commit_rows(work, work.rows(read.clusters))
+        else:
+            log.error("the trigger files were not read: %s", done.error)
+        self._all_came(work)
+
+    def _written(self, work: ObservationWork, done: Done) -> None:
+        """Have the results been written? If not, try again for a while."""
+        work.writing = False
+        if isinstance(done.result, Written):
+            for problem in done.result.problems:
+                log.error("%s", problem)
+            log.info("results are in %s: %s", work.results, _text(work.book.fates))
+            self.brought(work)
+        else:
+            self.try_again(work, "results not written", f"{work.results}: {done.error}")
+
+    def brought(self, work: ObservationWork) -> None:
+        """The results are written."""
+        self.end(work)
+
+    def shown(self, work: ObservationWork, done: Done) -> None:
+        """A task that a subclass has added is done."""
+        raise TypeError(f"nobody knows what to do with {done.task}")
+
+    def try_again(self, work: ObservationWork, what: str, why: str) -> None:
+        """The directories may be away for a while."""
+        if work.attempts == len(RESULT_PAUSES):
+            log.error("%s, given up: %s", what, why)
+            self.end(work)
+            return
+        log.error("%s, trying again: %s", what, why)
+        work.writing = False
+        work.not_before = time.monotonic() + RESULT_PAUSES[work.attempts]
+        work.attempts += 1
+
+    def end(self, work: ObservationWork) -> None:
+        """All is done about an observation."""
+        task_id = work.observation.task_id
+        self._account(work, 0)
+        del self._work[task_id]
+        memory = work.book.forgotten() | {
+            ENDED: True,
+            COUNTS: dict(work.counts) | _text(work.book.fates),
+        }
+        self.commit(Commit(task_id, completed=work.open_entries(), memory=memory))
+        self.finish(work.observation)
+
+    def _account(self, work: ObservationWork, n_done: int) -> None:
+        self.clusters_done += n_done
+        task_id = work.observation.task_id
+        self.fates.pop(task_id, None)
+        self.fates[task_id] = _text(work.book.fates)
+        while len(self.fates) > KEPT_FATES:
+            del self.fates[next(iter(self.fates))]
 
 
-class ProcessorMasterManager(ProcessorManager):
-    """The master's half, which no candidates reach."""
-
-    def stop_observation(self, observation: Observation) -> None:
-        log.info("results are not gathered: this version does not do that yet")
-        self.finish(observation)
+def _text(fates: Mapping[Fate, int]) -> dict[str, int]:
+    return {str(fate): count for fate, count in fates.items() if count}
 
 
 if __name__ == "__main__":
-    on_master = load_node_config().role is Role.MASTER
-    (ProcessorMasterManager if on_master else ProcessorManager).main()
+    match load_node_config().role:
+        case Role.MASTER:
+            from darc.services.processor_master import ProcessorMasterManager
+
+            ProcessorMasterManager.main()
+        case Role.STANDALONE:
+            from darc.services.processor_alone import ProcessorAlone
+
+            ProcessorAlone.main()
+        case _:
+            ProcessorManager.main()

@@ -1,4 +1,7 @@
-"""Writes the status page, serves it, and tells open pages of changes: see docs/status_page.md."""
+"""Writes the status page, serves it, and tells open pages of changes: see docs/status_page.md.
+
+It tells people of what is wrong, too: see docs/alarms.md.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,10 @@ import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
+from darc.alarms.desk import Desk
 from darc.model.config import Role
 from darc.model.settings import StatusWebsiteSettings
+from darc.queues.messages import Commit
 from darc.services.base import Service
 from darc.web.collect import Target
 from darc.web.commands import Shell
@@ -22,6 +27,8 @@ STOPPED = "The status website was stopped."
 ENDED = "The status website has ended."
 #: Without a look of the publisher, which may hang in a file system, the loop stands still, too.
 PATIENCE_SECONDS = 3.0
+#: In the memory: of the alarms.
+ALARMS = "alarms"
 
 
 class StatusWebsite(Service[StatusWebsiteSettings]):
@@ -30,12 +37,13 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
     name = "status_website"
     settings_type = StatusWebsiteSettings
     attributes: ClassVar[tuple[str, ...]] = (
-        *("page", "pages_written", "url", "open_pages", "refused_pages"),
+        *("page", "pages_written", "url", "open_pages", "refused_pages", "alarms"),
     )
     observes = False
 
     def prepare(self) -> None:
         self._publisher = Publisher(self._of_now())
+        self._desk = Desk(self.config, lambda: self._publisher)
         self._is_published = False
 
     def _of_now(self) -> Settings:
@@ -75,7 +83,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
     @property
     def url(self) -> str | None:
         """Where the pages are served; None: they are files only."""
-        return self._publisher.server.url if self._publisher.server else None
+        return self._publisher.url
 
     @property
     def open_pages(self) -> int:
@@ -87,19 +95,29 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
         """Connections of browsers that were refused."""
         return self._publisher.server.refused if self._publisher.server else 0
 
+    @property
+    def alarms(self) -> dict[str, list[str]]:
+        """Alarms that are open, and what waits to be sent."""
+        return self._desk.shown()
+
     # -- the service -------------------------------------------------------------------------------
 
     def recover(self, memory: dict[str, Any]) -> None:
         self._publisher.start()
         self._is_published = True
+        self._desk.start(memory.get(ALARMS, {}))
 
     def reloaded(self) -> None:
         self._publisher.stop()
-        self._publisher = Publisher(self._of_now())
+        self._publisher = Publisher(self._of_now(), self._publisher.history)
         self._publisher.start()
+        self._desk.reconfigure(self.config)
 
     def idle(self) -> None:
         """Be as alive as what keeps the page is."""
+        if news := self._desk.news():
+            self.commit(Commit(memory={ALARMS: news.memory}))
+            self._desk.remembered(news)
         self._publisher.wait_until_seen(PATIENCE_SECONDS)
 
     def run(self) -> None:
@@ -107,6 +125,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
         try:
             super().run()
         except SystemExit:
+            self._desk.stop()
             self._say_goodbye(STOPPED)
             raise
         except BaseException:

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from darc.web.collect import ClusterStatus
 from darc.web.commands import ranges
+from darc.web.history import History
 from darc.web.rules import Context, Finding, look_at
 
 
@@ -31,18 +32,28 @@ class Problem:
 
 
 def find_problems(
-    cluster: ClusterStatus, context: Context, further: Iterable[Finding] = ()
+    cluster: ClusterStatus,
+    context: Context,
+    further: Iterable[Finding] = (),
+    history: History | None = None,
 ) -> tuple[Problem, ...]:
     """All that is wrong; what is the same on several hosts is one problem.
 
     :param further: what is known beside that
+    :param history: what was seen before
     """
-    found = list(further)
-    for node in cluster.nodes:
-        found += look_at(node, context, cluster.time)
+    found = [*further, *find(cluster, context, history)]
     groups = _alike(found)
     groups.sort(key=lambda group: (group[0].rank, group[0].urgency, -len(group)))
     return tuple(map(_problem, groups))
+
+
+def find(
+    cluster: ClusterStatus, context: Context, history: History | None = None
+) -> Iterator[Finding]:
+    """All that is wrong, host by host."""
+    for node in cluster.nodes:
+        yield from look_at(node, context, cluster.time, history)
 
 
 def _alike(found: list[Finding]) -> list[list[Finding]]:

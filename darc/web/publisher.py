@@ -10,8 +10,9 @@ from pathlib import Path
 
 from darc.web.collect import ClusterStatus, NodeStatus, Target, Watch
 from darc.web.files import WebDirectory
+from darc.web.history import History
 from darc.web.live import Live
-from darc.web.problems import find_problems
+from darc.web.problems import find, find_problems
 from darc.web.render import Renderer
 from darc.web.rules import CLOCK_SECONDS, DIED_SECONDS, Context, Finding, Rank
 from darc.web.server import StatusServer
@@ -53,14 +54,18 @@ class Settings:
 
 
 class Publisher:
-    """Asks the nodes, writes the files, and serves them."""
+    """Asks the nodes, writes the files, and serves them.
 
-    def __init__(self, settings: Settings) -> None:
+    :param history: what was seen before; None: nothing
+    """
+
+    def __init__(self, settings: Settings, history: History | None = None) -> None:
         self._settings = settings
         name = settings.context.master or settings.own
         hosts = [target.name for target in settings.targets]
         renderer = Renderer(settings.colours, settings.context, name, settings.own, hosts)
         self.live = Live(renderer, settings.interval)
+        self.history = history or History()
         self.server: StatusServer | None = None
         self.pages_written = 0
         self.failure: Exception | None = None
@@ -141,6 +146,7 @@ class Publisher:
         now = time.monotonic()
         self._serve(now)
         cluster = self._watch.status()
+        self.history.note(cluster.nodes, cluster.time)
         changed = self._changed(cluster)
         self._due |= changed
         if changed or now >= self._next_show:
@@ -164,8 +170,22 @@ class Publisher:
         return changed
 
     def _show(self, cluster: ClusterStatus) -> None:
-        own = [self._finding()] if self._write_error else []
-        self.live.publish(cluster, find_problems(cluster, self._settings.context, own))
+        context, own = self._settings.context, self._own_findings()
+        self.live.publish(cluster, find_problems(cluster, context, own, self.history))
+
+    @property
+    def url(self) -> str | None:
+        """Where the pages are served; None: they are files only."""
+        return self.server.url if self.server else None
+
+    def findings(self) -> tuple[ClusterStatus, list[Finding]]:
+        """All that is wrong now, host by host; for other threads, also while a page hangs."""
+        cluster = self._watch.status()
+        found = find(cluster, self._settings.context, self.history)
+        return cluster, [*self._own_findings(), *found]
+
+    def _own_findings(self) -> list[Finding]:
+        return [self._finding()] if self._write_error else []
 
     def _finding(self) -> Finding:
         own, shell = self._settings.own, self._settings.context.shell

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 from darc import __version__
@@ -11,6 +12,7 @@ from darc.model.overview import Disk, NodeOverview, ServiceOverview
 from darc.model.state import ServiceState
 from darc.web.collect import NodeStatus
 from darc.web.commands import Shell
+from darc.web.history import OFTEN_SECONDS, History
 
 #: A service that died is shown as such for so long, even where it runs again at once (s).
 DIED_SECONDS = 5.0
@@ -36,6 +38,8 @@ STARTING, STOPPING = str(ServiceState.STARTING), str(ServiceState.STOPPING)
 UNRESPONSIVE, FAILED = str(ServiceState.UNRESPONSIVE), str(ServiceState.FAILED)
 #: Beside the states that there are: it ended without being asked to, a moment ago.
 DIED = "died"
+#: Likewise: it runs for the moment, but does not last.
+OFTEN = "dies often"
 
 _ACTIONS = {FAILED: "start", STOPPED: "start", UNRESPONSIVE: "restart"}
 _URGENCY = (FAILED, UNRESPONSIVE, DIED, STOPPED, STARTING, STOPPING)
@@ -55,10 +59,11 @@ class Rank:
     UNHURRIED = 8
     DISK = 9
     LATE = 10
-    CLOCK = 11
-    VERSION = 12
-    CHANGING = 13
-    DIED_LATELY = 14
+    GROWS = 11
+    CLOCK = 12
+    VERSION = 13
+    CHANGING = 14
+    DIED_LATELY = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Finding:
     :param title: with ``{host}`` for the host, or for all that have the same
     :param remedy: makes the command for all of these
     :param urgency: the lowest first among those of one rank
+    :param state: of the service, or of all of the node's, where it is this that is wrong
     """
 
     rank: int
@@ -79,6 +85,7 @@ class Finding:
     service: str = ""
     grave: bool = True
     urgency: int = 0
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +113,13 @@ def state_of(service: ServiceOverview, now: float) -> str:
     return DIED if lately and service.state in (RUNNING, STARTING) else service.state
 
 
-def look_at(node: NodeStatus, context: Context, now: float) -> Iterator[Finding]:
+def look_at(
+    node: NodeStatus, context: Context, now: float, history: History | None = None
+) -> Iterator[Finding]:
     """All that is wrong with a node.
 
     :param now: by this host's clock (Unix s)
+    :param history: what was seen before; None: nothing
     """
     if not node.asked:
         return
@@ -122,7 +132,7 @@ def look_at(node: NodeStatus, context: Context, now: float) -> Iterator[Finding]
             grave=False,
         )
     else:
-        yield from _Look(node, node.overview, context, now).findings()
+        yield from _Look(node, node.overview, context, now, history or History()).findings()
 
 
 def _unreached(node: NodeStatus, context: Context) -> Finding:
@@ -141,12 +151,20 @@ def _unreached(node: NodeStatus, context: Context) -> Finding:
 class _Look:
     """At a node that has told of itself."""
 
-    def __init__(self, node: NodeStatus, told: NodeOverview, context: Context, now: float) -> None:
+    def __init__(
+        self,
+        node: NodeStatus,
+        told: NodeOverview,
+        context: Context,
+        now: float,
+        history: History,
+    ) -> None:
         self._node = node
         self._now = told.time + now - node.heard  # by its clock
         self._told = told
         self._context = context
         self._shell = context.shell
+        self._history = history
 
     def findings(self) -> Iterator[Finding]:
         yield from self._master()
@@ -166,11 +184,12 @@ class _Look:
         *,
         grave: bool = True,
         urgency: int = 0,
+        state: str = "",
     ) -> Finding:
         """:param since: by the node's clock"""
         since = None if since is None else since - self._node.clock
         name = self._node.name
-        return Finding(rank, name, title, remedy, text, since, service, grave, urgency)
+        return Finding(rank, name, title, remedy, text, since, service, grave, urgency, state)
 
     def _there(self, *words: str) -> Callable[[Sequence[str]], str]:
         """A command on the host, the first where there are several."""
@@ -235,10 +254,19 @@ class _Look:
                 since=max((one.since for one in told.services if one.since), default=None),
                 service="all",
                 urgency=-1,
+                state=state,
             )
             return
+        if self._history.trend(self._node.name, told.itself.name).dies_often is not None:
+            yield self._dies_often(told.itself)
         for service in told.services:
             state = state_of(service, self._now)
+            trend = self._history.trend(self._node.name, service.name)
+            if trend.grows is not None and service.name in UNHURRIED:
+                yield self._grows(service, trend.grows)
+            if trend.dies_often is not None and state in (RUNNING, STARTING, DIED):
+                yield self._dies_often(service)
+                continue
             if state != RUNNING:
                 yield self._not_running(service, state)
                 continue
@@ -276,6 +304,35 @@ class _Look:
             service.name,
             grave=grave,
             urgency=_URGENCY.index(state) if state in _URGENCY else 0,
+            state=state,
+        )
+
+    def _dies_often(self, service: ServiceOverview) -> Finding:
+        trend = self._history.trend(self._node.name, service.name)
+        rank = Rank.ON_MASTER if self._is_master() else Rank.ON_WORKER
+        lately = OFTEN_SECONDS / 60
+        often = f"{trend.deaths} times in the last {lately:.0f} minutes." if trend.deaths else ""
+        why = self._why(service, service.died) or "Its log does not say why."
+        since = None if trend.dies_often is None else trend.dies_often + self._node.clock
+        return self._found(
+            Rank.UNHURRIED if service.name in UNHURRIED else rank,
+            f"{self._context.name(service.name)} on {{host}} dies again and again",
+            self._there(*_TAIL, service.log_file),
+            f"{often} {why}".lstrip(),
+            since,
+            service.name,
+            urgency=_URGENCY.index(DIED),
+            state=OFTEN,
+        )
+
+    def _grows(self, service: ServiceOverview, since: float) -> Finding:
+        return self._found(
+            *(Rank.GROWS, f"The queue of {self._context.name(service.name)} on {{host}} grows"),
+            self._there(*_TAIL, service.log_file),
+            f"{service.queue:,} entries wait, the oldest since {_clock_time(service.oldest)}.",
+            since + self._node.clock,
+            service.name,
+            grave=False,
         )
 
     def _why(self, service: ServiceOverview, ended: float | None) -> str:
@@ -335,6 +392,10 @@ class _Look:
 
 def _always(command: str) -> Callable[[Sequence[str]], str]:
     return lambda hosts: command
+
+
+def _clock_time(time: float | None) -> str:
+    return "?" if time is None else f"{datetime.fromtimestamp(time, UTC):%H:%M:%S} UTC"
 
 
 def _is_nearly_full(disk: Disk) -> bool:

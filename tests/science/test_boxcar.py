@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from darc.science.boxcar import best_boxcar, boxcar_widths, clipped_noise
+from darc.science.boxcar import (
+    best_boxcar,
+    boxcar_widths,
+    clipped_noise,
+    filter_norm,
+    smearing_kernel,
+)
 
 series_strategy = arrays(
     np.float32, st.integers(1, 60), elements=st.floats(-1e3, 1e3, width=32).map(round).map(float)
@@ -137,3 +143,40 @@ def test_small_widths_are_all_tried():
 def test_no_boxcar_that_fits(widths):
     with pytest.raises(ValueError, match=r"no boxcar of .* in a series of 10"):
         best_boxcar(np.zeros(10, np.float32), np.array(widths, dtype=np.int64))
+
+
+@given(st.lists(st.floats(0, 9), min_size=1, max_size=5), st.integers(1, 12))
+def test_smearing_kernels(smearing, width):
+    kernel = smearing_kernel(np.array(smearing))
+    assert len(kernel) % 2 == 1
+    assert kernel.sum() == pytest.approx(1)
+    assert kernel == pytest.approx(kernel[::-1])
+    assert kernel.min() >= 0
+    # As wide as boxes of these lengths, and of a sample where it is cut into samples.
+    variance = (kernel * (np.arange(len(kernel)) - len(kernel) // 2) ** 2).sum()
+    assert variance == pytest.approx((np.square(smearing) / 12).mean(), abs=0.25)
+    convolved = np.convolve(np.ones(width), kernel)
+    assert filter_norm(width, kernel) == pytest.approx(np.linalg.norm(convolved))
+
+
+def test_without_smearing_a_kernel_changes_nothing():
+    series = np.random.default_rng(3).standard_normal(200).astype(np.float32)
+    widths = boxcar_widths(3, 12)
+    plain = best_boxcar(series, widths, noise=1.0)
+    found = best_boxcar(series, widths, noise=1.0, kernel=smearing_kernel(np.zeros(5)))
+    assert (found.start, found.width) == (plain.start, plain.width)
+    assert found.snr == pytest.approx(plain.snr, rel=1e-5)
+
+
+def test_a_smeared_pulse_is_found_as_it_was_before():
+    rng = np.random.default_rng(4)
+    kernel = smearing_kernel(np.array([12.0]))
+    pulse = np.convolve(np.ones(12), kernel)
+    series = rng.standard_normal(640).astype(np.float32)
+    series[300 : 300 + len(pulse)] += (40 / np.linalg.norm(pulse) * pulse).astype(np.float32)
+    matched = series[300 : 300 + len(pulse)] @ pulse / np.linalg.norm(pulse)
+    found = best_boxcar(series, boxcar_widths(4, 24), noise=1.0, kernel=kernel)
+    assert found.snr == pytest.approx(matched, rel=0.02)
+    assert found.width == pytest.approx(12, abs=2)
+    assert found.centre == pytest.approx(300 + len(pulse) / 2, abs=1.5)
+    assert best_boxcar(series, boxcar_widths(4, 24), noise=1.0).snr < 0.97 * matched

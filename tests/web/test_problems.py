@@ -12,6 +12,7 @@ from made_up import MASTER, NOW, ON_MASTER, cluster, node, service, silent
 from darc.model.overview import Disk, Handover, LogLine
 from darc.web.collect import ClusterStatus, NodeStatus
 from darc.web.commands import Shell
+from darc.web.history import History
 from darc.web.problems import Problem, find_problems
 from darc.web.rules import DIED_LATELY_SECONDS, DIED_SECONDS, Context
 
@@ -230,3 +231,78 @@ def test_a_host_on_its_own() -> None:
 def test_nodes_not_asked_yet_are_no_problem() -> None:
     asked = ClusterStatus(NOW, (NodeStatus("arts001", asked=False),))
     assert find_problems(asked, made_up.CONTEXT) == ()
+
+
+# -- what is seen by looking for a while ----------------------------------------------------------
+
+
+def look_back(history: History, *changes: dict[str, Any], every: float = 30.0) -> tuple[str, ...]:
+    """What is wrong in the end, with a processor that changes so."""
+    found: tuple[Problem, ...] = ()
+    for number, change in enumerate(changes):
+        now = NOW + number * every
+        ages = {name: now - age for name, age in change.items() if name in ("died", "oldest")}
+        ill = service("processor", **{"now": now, **change, **ages})
+        at_work = [one for one in made_up.ON_WORKERS if one != "processor"]
+        seen = cluster(node("arts003", *at_work, ill, now=now), now=now)
+        history.note(seen.nodes, now)
+        found = find_problems(seen, made_up.CONTEXT, (), history)
+    return tuple(one.title for one in found)
+
+
+OFTEN = "Processor on arts003 dies again and again"
+GROWS = "The queue of Processor on arts003 grows"
+
+
+def deaths(*counts: int) -> list[dict[str, Any]]:
+    return [{"deaths": count, "died": 1.0} for count in counts]
+
+
+def test_a_service_that_dies_often() -> None:
+    assert OFTEN not in look_back(History(), *deaths(1, 2))
+    assert look_back(History(), *deaths(1, 2, 3)) == (OFTEN,)
+    assert OFTEN in look_back(History(), *deaths(0, 3))  # between two looks
+    assert OFTEN not in look_back(History(), *deaths(1, 2, 3), every=400.0)
+    old = {"deaths": 7, "died": 90_000.0}
+    assert look_back(History(), old, old) == ()
+    # The node was started anew, and counts from the beginning.
+    assert OFTEN not in look_back(History(), *deaths(2, 1, 2))
+
+
+def test_it_is_over_when_it_lived_for_ten_minutes() -> None:
+    """Also when another process goes on looking."""
+    lived = [{"deaths": 3, "died": 1.0 + 100.0 * number} for number in range(1, 7)]
+    history, again = History(), History()
+    assert OFTEN in look_back(history, *deaths(1, 2, 3), *lived[:5], every=100.0)
+    assert OFTEN not in look_back(History(), *deaths(1, 2, 3), *lived, every=100.0)
+    again.recall(history.to_plain())
+    assert again.to_plain() == history.to_plain()
+    assert again.trend("arts003", "processor").dies_often == NOW - 1.0
+
+
+def test_one_that_gave_up_begins_anew() -> None:
+    failed = {"deaths": 4, "died": 1.0, "state": "failed"}
+    titles = look_back(History(), *deaths(1, 2, 3), failed, *deaths(4))
+    assert titles == ("Processor on arts003 died",)
+
+
+def queue(*depths: int) -> list[dict[str, Any]]:
+    return [{"queue": depth, "oldest": 700.0} for depth in depths]
+
+
+def test_a_queue_that_grows() -> None:
+    assert GROWS in look_back(History(), *queue(*range(900, 1600, 30)))
+    assert GROWS not in look_back(History(), *queue(*range(1100, 1600, 30)))  # not for long yet
+    assert GROWS not in look_back(History(), *queue(*range(300, 990, 30)))
+    assert GROWS not in look_back(History(), *queue(*range(2000, 1100, -30)))
+    assert GROWS not in look_back(History(), *queue(*[1500] * 25))
+    # A reader that takes many at once
+    assert GROWS not in look_back(History(), *queue(*[100, 900, 1700, 2500] * 6))
+    young = [{"queue": depth, "oldest": 60.0} for depth in range(900, 1600, 30)]
+    assert GROWS not in look_back(History(), *young)
+
+
+def test_a_queue_grows_until_it_shrinks() -> None:
+    rising = [*range(900, 1800, 30)]
+    assert GROWS in look_back(History(), *queue(*rising, *[1800] * 25))
+    assert GROWS not in look_back(History(), *queue(*rising, *range(1800, 1100, -30)))

@@ -85,13 +85,13 @@ def test_nothing_can_be_changed(site: Site, method: str) -> None:
     assert ask(site, "/", "BREW")[0] == 501
 
 
-def test_files_of_web_dir_are_served_without_scripts(site: Site) -> None:
+def test_files_of_web_dir_are_served_with_no_scripts_but_their_own(site: Site) -> None:
     (site.web_dir / "triggers").mkdir()
     (site.web_dir / "triggers" / "index.html").write_text("<p>plots</p>")
     (site.web_dir / "triggers" / "one.png").write_bytes(b"\x89PNG")
     status, headers, body = ask(site, "/triggers/index.html")
     assert (status, body) == (200, b"<p>plots</p>")
-    assert "script-src" not in headers
+    assert "script-src 'self';" in headers
     assert "default-src 'none'" in headers
     assert ask(site, "/triggers/")[2] == b"<p>plots</p>"
     assert ask(site, "/triggers/one.png")[2] == b"\x89PNG"

@@ -1,0 +1,1 @@
+"""What is done with an observation's files when it is over."""

@@ -1,0 +1,209 @@
+"""Drift scans of calibrators: power against time of each TAB, its spectrum and sensitivity."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from darc.filterbank.reader import Filterbank
+from darc.model.filterbank_header import FilterbankError
+from darc.model.offline_tables import Calibrator
+from darc.node.files import write_whole
+from darc.offline.figures import STYLE, write_figure
+from darc.offline.names import DriftName
+from darc.offline.stream import blocks, n_samples
+from darc.results.style import GREY, INK
+from darc.science.downsample import channel_groups
+from darc.science.drift_scan import (
+    Doubles,
+    Passage,
+    clean_series,
+    deflections,
+    fit_passage,
+    flux_density,
+)
+from darc.science.moments import mean_spectrum
+
+log = logging.getLogger(__name__)
+
+#: A deflection of less is none (standard deviations).
+DETECTED = 8.0
+#: Spectra have so many channels at most; arrays so many numbers.
+_MAX_CHANNELS, _MAX_NUMBERS = 1536, 8_000_000
+_YEAR = 365.25 * 86400.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BeamDrift:
+    """A source that has passed through a TAB.
+
+    :param times: s since the first sample, shape (n_times,)
+    :param series: relative power of the band, shape (n_times,)
+    :param frequencies: MHz, ascending, shape (n_channels,)
+    :param passage: None: no source was seen
+    :param sefd: of the band, Jy; None: likewise
+    :param spectrum: SEFD of the channels, Jy, NaN where it is not known, shape (n_channels,)
+    """
+
+    tab: int
+    times: Doubles
+    series: Doubles
+    frequencies: Doubles
+    passage: Passage | None
+    flux_density: float
+    sefd: float | None
+    spectrum: Doubles
+    part_used: float
+
+
+def measure_beam(
+    path: Path, tab: int, calibrator: Calibrator, *, start: float, time_bin: float
+) -> BeamDrift:
+    """Measure one TAB.
+
+    :param start: of the observation, Unix s
+    :param time_bin: s
+    :raises FilterbankError: the file is no filterbank, or too short
+    :raises ValueError: there is no power in it
+    :raises OSError: it cannot be read
+    """
+    times, powers, frequencies, centre = read_powers(path, time_bin)
+    if len(times) < 8:
+        raise FilterbankError(
+            f"{path}: {len(times)} times of {time_bin} s are too few for a drift scan"
+        )
+    series, good = clean_series(powers)
+    passage: Passage | None = fit_passage(times, series)
+    years = 0.0
+    if calibrator.epoch is not None:
+        years = 1970.0 + start / _YEAR - calibrator.epoch
+    known = {"years": years, "change": calibrator.change}
+    band_flux = float(flux_density([centre], calibrator.coefficients, **known)[0])
+    spectrum = np.full(len(frequencies), np.nan)
+    sefd = None
+    if passage is not None and _is_seen(passage, times):
+        ratios = np.where(good, deflections(times, powers, passage), np.nan)
+        fluxes = flux_density(frequencies, calibrator.coefficients, **known)
+        seen = ratios > 0
+        spectrum[seen] = fluxes[seen] / ratios[seen]
+        sefd = band_flux / passage.deflection
+    else:
+        passage = None
+    part = float(good.mean())
+    return BeamDrift(tab, times, series, frequencies, passage, band_flux, sefd, spectrum, part)
+
+
+def _is_seen(passage: Passage, times: Doubles) -> bool:
+    """Whether its peak is in the data and stands out of the noise."""
+    inside = times[0] <= passage.centre <= times[-1]
+    return bool(inside and passage.deflection > 0 and passage.significance >= DETECTED)
+
+
+def read_powers(path: Path, time_bin: float) -> tuple[Doubles, Doubles, Doubles, float]:
+    """Mean power in bins of time and groups of channels.
+
+    :return: times (s), powers, shape (n_times, n_channels), frequencies (MHz, ascending), and the
+        band's centre (MHz)
+    """
+    with Filterbank(path) as file:
+        header = file.header
+        per_bin = max(1, round(time_bin / header.tsamp))
+        n_times = n_samples(file) // per_bin
+        n_groups = min(header.nchans, _MAX_CHANNELS, max(1, _MAX_NUMBERS // max(n_times, 1)))
+        starts = channel_groups(header.nchans, n_groups)[:-1]
+        columns = np.arange(header.nchans)
+        if header.descending:
+            columns = columns[::-1].copy()
+        sizes = np.diff(np.append(starts, header.nchans))
+        powers = np.empty((n_times, n_groups))
+        for number in range(n_times):
+            total, seen = np.zeros(header.nchans), 0
+            for _, data in blocks(file, number * per_bin, (number + 1) * per_bin):
+                total += mean_spectrum(data, columns, np.zeros(len(data), bool)) * len(data)
+                seen += len(data)
+            powers[number] = np.add.reduceat(total / seen, starts) / sizes
+        frequencies = np.sort(header.frequencies)
+        groups = np.asarray(np.add.reduceat(frequencies, starts) / sizes, dtype=np.float64)
+        times = np.asarray((np.arange(n_times) + 0.5) * per_bin * header.tsamp, dtype=np.float64)
+        return times, powers, groups, file.band.f_centre
+
+
+def write_drift(
+    base: Path, drift: DriftName, calibrator: Calibrator, beams: Sequence[BeamDrift], cb: int
+) -> list[Path]:
+    """Write power against time of each TAB, a plot of all, and the numbers.
+
+    :param base: path without its suffix
+    :return: the files
+    :raises OSError: they cannot be written
+    """
+    written = []
+    for beam in beams:
+        path = base.with_name(f"{base.name}_{beam.tab:02d}.npy")
+        memory = io.BytesIO()
+        np.save(memory, np.stack([beam.times, beam.series], axis=1))
+        write_whole(path, memory.getvalue())
+        written.append(path)
+    with rc_context(STYLE):
+        written += write_figure(_figure(drift, beams, cb), base)
+    path = base.with_name(f"{base.name}.yaml")
+    values = {
+        "calibrator": drift.calibrator,
+        "cb": cb,
+        "flux_density_jy": round(beams[0].flux_density, 4) if beams else None,
+        "resolved": calibrator.size > 0,
+        "tabs": {beam.tab: _numbers(beam) for beam in beams},
+    }
+    write_whole(path, yaml.safe_dump(values, sort_keys=False))
+    return [*written, path]
+
+
+def _numbers(beam: BeamDrift) -> dict[str, Any]:
+    passage = beam.passage
+    if passage is None or beam.sefd is None:
+        return {"detected": False, "sefd_jy": None}
+    return {
+        "detected": True,
+        "sefd_jy": round(beam.sefd, 3),
+        "sefd_error_jy": round(beam.sefd / passage.significance, 3),
+        "deflection": float(f"{passage.deflection:.5g}"),
+        "time_s": round(passage.centre, 3),
+        "fwhm_s": round(passage.fwhm, 3),
+        "part_used": round(beam.part_used, 4),
+    }
+
+
+def _figure(drift: DriftName, beams: Sequence[BeamDrift], cb: int) -> Figure:
+    n_rows = max(1, len(beams))
+    figure = Figure(figsize=(11, max(4.0, 1.6 * n_rows)), layout="constrained")
+    figure.suptitle(f"{drift.calibrator} through CB{cb:02d}")
+    axes = figure.subplots(n_rows, 2, squeeze=False)
+    for (left, right), beam in zip(axes, beams, strict=False):
+        left.plot(beam.times, beam.series, color=INK, linewidth=0.8)
+        label = "not seen"
+        if beam.passage is not None and beam.sefd is not None:
+            fit = 1 + beam.passage.deflection * beam.passage.shape(beam.times)
+            left.plot(beam.times, fit * np.median(beam.series / fit), color="tab:red")
+            label = f"SEFD {beam.sefd:.1f} Jy"
+        left.set_ylabel(f"TAB {beam.tab:02d}")
+        left.set_title(label, loc="right", fontsize=9)
+        known = np.isfinite(beam.spectrum)
+        if known.any():
+            right.plot(beam.frequencies[known], beam.spectrum[known], ".", color=INK, markersize=2)
+            right.axhline(beam.sefd or math.nan, color=GREY, linestyle=":")
+            low, high = np.percentile(beam.spectrum[known], (5, 95))
+            right.set_ylim(max(0.0, low - (high - low)), high + (high - low) + 1e-9)
+        right.set_ylabel("SEFD (Jy)", fontsize=9)
+    axes[-1][0].set_xlabel("Time (s)")
+    axes[-1][1].set_xlabel("Frequency (MHz)")
+    return figure

@@ -1,0 +1,36 @@
+"""Figures as PDF and PNG, written whole; made without pyplot, so that nothing outlives a call."""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from darc.node.files import write_whole
+from darc.results.style import RC
+
+# Of each font that it embeds, it tells at length.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
+
+#: Of all figures, for rc_context.
+STYLE: Any = RC
+
+
+def write_figure(figure: Figure, base: Path) -> list[Path]:
+    """Write a figure beside each other as PDF and PNG.
+
+    :param base: path without its suffix
+    :return: the files
+    :raises OSError: they cannot be written
+    """
+    written = []
+    for suffix in ("pdf", "png"):
+        memory = io.BytesIO()
+        figure.savefig(memory, format=suffix, dpi=110)
+        path = base.with_name(f"{base.name}.{suffix}")
+        write_whole(path, memory.getvalue())
+        written.append(path)
+    return written

@@ -1,0 +1,89 @@
+"""Fold a file: python -m darc.offline.fold FILE [--period S] [--dm DM] [--pulsar NAME].
+
+Without a period, that of a known pulsar is taken if the file's header names one
+(conf/pulsars.yaml), else one is searched for. FILE's name with .pdf, .png and .yaml is written
+into the current directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from darc.filterbank.reader import Filterbank
+from darc.model.filterbank_header import FilterbankError
+from darc.model.offline_tables import Ephemeris, TableError, parse_pulsars
+from darc.model.sources import SourceList, parse_source_list
+from darc.node.files import packaged
+from darc.offline.fold_report import DETECTED_SNR, write_report
+from darc.offline.folding import FoldingError, fold_filterbank
+
+
+def main() -> None:
+    """Run the command."""
+    words = argparse.ArgumentParser(
+        prog="python -m darc.offline.fold",
+        description="Fold a filterbank file, a known pulsar's or one of unknown period.",
+    )
+    words.add_argument("file", type=Path)
+    words.add_argument("--period", type=float, help="as the telescope sees it, s")
+    words.add_argument("--dm", type=float, help="pc cm-3")
+    words.add_argument("--dm-max", type=float, default=100.0, help="highest of a search (100)")
+    words.add_argument("--pulsar", help="name; by default as the file's header has it")
+    words.add_argument("--bins", type=int, default=128, help="of the profile (128)")
+    words.add_argument("--output", type=Path, default=Path(), help="directory (the current one)")
+    given = words.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for name in ("period", "dm_max", "bins"):
+        if (value := getattr(given, name)) is not None and not value > 0:
+            words.error(f"{name}: {value}; allowed: above 0")
+    try:
+        sys.exit(_fold(given))
+    except (FoldingError, FilterbankError, TableError, OSError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+def _fold(given: argparse.Namespace) -> int:
+    with Filterbank(given.file) as file:
+        in_header = file.header.source_name or ""
+    name, ephemeris = known_pulsar(given.pulsar or in_header)
+    if given.pulsar and ephemeris is None:
+        print(f"{given.pulsar} is not in conf/pulsars.yaml", file=sys.stderr)
+        return 1
+    found = fold_filterbank(
+        given.file,
+        name=name or in_header,
+        period=given.period,
+        dm=given.dm,
+        ephemeris=ephemeris,
+        n_bins=given.bins,
+        dm_max=given.dm_max,
+    )
+    given.output.mkdir(parents=True, exist_ok=True)
+    for path in write_report(found, given.output / given.file.stem):
+        print(path)
+    print(
+        f"{found.name}: period {found.period * 1e3:.6f} ms, DM {found.dm:.2f},"
+        f" S/N {found.peak.snr:.1f}"
+    )
+    if found.peak.snr < DETECTED_SNR:
+        print(f"no pulse was detected in {found.length:.1f} s")
+    return 0
+
+
+def known_pulsar(name: str) -> tuple[str, Ephemeris | None]:
+    """A pulsar's name, aliases resolved, and its ephemeris if the packaged table has it."""
+    sources: SourceList = parse_source_list(
+        packaged("conf/source_list.yaml").read_text(encoding="utf-8"), "source_list.yaml"
+    )
+    source = sources.lookup(name)
+    name = source.name if source else name
+    path = packaged("conf/pulsars.yaml")
+    return name, parse_pulsars(path.read_text(encoding="utf-8"), str(path)).get(name)
+
+
+if __name__ == "__main__":
+    main()

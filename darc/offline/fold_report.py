@@ -1,0 +1,176 @@
+"""What is shown of a folded pulsar: a plot, and a small YAML file with the numbers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from darc.node.files import write_whole
+from darc.offline.figures import STYLE, write_figure
+from darc.offline.folding import FoldedPulsar
+from darc.offline.prepfold import Prepfold
+from darc.results.style import GREY, INK
+from darc.science.profile import normalised
+
+#: With less, the pulsar was not seen.
+DETECTED_SNR = 6.0
+
+
+def numbers(found: FoldedPulsar) -> dict[str, Any]:
+    """What was measured, as the YAML file has it."""
+    start = found.start
+    moment = None if start is None else datetime.fromtimestamp(start, UTC).isoformat()
+    return {
+        "pulsar": found.name,
+        "file": str(found.path),
+        "start": moment,
+        "length_s": round(found.length, 3),
+        "method": "built in",
+        "dm": round(found.dm, 3),
+        "period_s": float(f"{found.period:.12g}"),
+        "period_derivative": float(f"{found.period_derivative:.4g}"),
+        "period_predicted_s": (
+            None if found.predicted is None else float(f"{1 / found.predicted:.12g}")
+        ),
+        "frame": "barycentric" if found.barycentric else "topocentric",
+        "snr": round(found.peak.snr, 2),
+        "detected": bool(found.peak.snr >= DETECTED_SNR),
+        "width_s": float(f"{found.peak.width * found.period / len(found.profile):.4g}"),
+        "n_bins": len(found.profile),
+        "part_used": round(found.folded.part_used, 4),
+    }
+
+
+def write_report(found: FoldedPulsar, base: Path) -> list[Path]:
+    """Plot and numbers of a pulsar that was folded here.
+
+    :param base: path without its suffix
+    :return: the files
+    :raises OSError: they cannot be written
+    """
+    with rc_context(STYLE):
+        written = write_figure(_figure(found), base)
+    return [*written, _write_numbers(numbers(found), base)]
+
+
+def write_prepfold_report(name: str, path: Path, found: Prepfold, base: Path) -> list[Path]:
+    """Plot and numbers of a pulsar that prepfold has folded, and its own plot beside them.
+
+    :raises OSError: they cannot be written
+    """
+    values = {
+        "pulsar": name,
+        "file": str(path),
+        "method": "prepfold",
+        "dm": found.dm,
+        "period_s": found.period,
+        "period_derivative": found.period_derivative,
+        "frame": "topocentric",
+        "snr": round(found.peak.snr, 2),
+        "reduced_chi_squared": found.reduced_chi_squared,
+        "detected": bool(found.peak.snr >= DETECTED_SNR),
+        "width_s": float(f"{found.peak.width * found.period / len(found.profile):.4g}"),
+        "n_bins": len(found.profile),
+    }
+    written = []
+    for file in found.files:
+        target = base.with_name(f"{base.name}_{_kind(file)}")
+        write_whole(target, file.read_bytes())
+        written.append(target)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8, 4), layout="constrained")
+        axes = figure.subplots()
+        _profile(axes, found.profile)
+        axes.set_title(f"{name}   S/N {found.peak.snr:.1f}   prepfold", loc="left")
+        axes.set_xlabel("Phase")
+        written += write_figure(figure, base)
+    return [*written, _write_numbers(values, base)]
+
+
+def _kind(file: Path) -> str:
+    return "prepfold" + file.name[file.name.rindex(".pfd") :]
+
+
+def _write_numbers(values: dict[str, Any], base: Path) -> Path:
+    path = base.with_name(f"{base.name}.yaml")
+    write_whole(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    return path
+
+
+def _profile(axes: Any, profile: Any) -> None:
+    """Two rotations."""
+    twice = np.tile(profile, 2)
+    axes.stairs(twice, np.arange(len(twice) + 1) / len(profile), color=INK)
+    axes.set_xlim(0, 2)
+    axes.set_ylabel("S/N per bin")
+
+
+def _figure(found: FoldedPulsar) -> Figure:
+    figure = Figure(figsize=(11, 8.5), layout="constrained")
+    grid = figure.add_gridspec(3, 2, height_ratios=(1, 2, 0.9))
+    folded = found.folded
+    _profile(figure.add_subplot(grid[0, 0]), found.profile)
+    text = figure.add_subplot(grid[0, 1])
+    text.axis("off")
+    text.text(0, 1, _text(found), va="top", family="monospace", fontsize=9)
+    sums, counts = folded.by_time
+    _image(
+        figure.add_subplot(grid[1, 0]),
+        normalised(sums, counts),
+        (0.0, found.length),
+        "Time (s)",
+    )
+    by_frequency = normalised(folded.sums.sum(axis=0), folded.counts.sum(axis=0))
+    half = (folded.frequencies[-1] - folded.frequencies[0]) / max(len(by_frequency) - 1, 1) / 2
+    half = half or 0.5
+    _image(
+        figure.add_subplot(grid[1, 1]),
+        by_frequency,
+        (folded.frequencies[0] - half, folded.frequencies[-1] + half),
+        "Frequency (MHz)",
+    )
+    curve = figure.add_subplot(grid[2, :])
+    curve.plot(found.dms, found.dm_snrs, color=INK)
+    curve.axvline(found.dm, color=GREY, linestyle=":")
+    curve.set_xlabel("DM (pc cm⁻³)")
+    curve.set_ylabel("S/N")
+    return figure
+
+
+def _image(axes: Any, rows: Any, limits: tuple[float, float], label: str) -> None:
+    """Two rotations against something."""
+    twice = np.tile(rows, (1, 2))
+    low, high = np.percentile(rows, (1, 99.7))
+    axes.imshow(
+        twice,
+        extent=(0, 2, *limits),
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        vmin=low,
+        vmax=max(high, low + 1e-6),
+    )
+    axes.set_xlabel("Phase")
+    axes.set_ylabel(label)
+
+
+def _text(found: FoldedPulsar) -> str:
+    values = numbers(found)
+    lines = [found.name, found.path.name, str(values["start"] or "start not known")]
+    lines += [f"DM             {found.dm:.3f} pc cm-3"]
+    lines += [f"period         {found.period * 1e3:.9f} ms"]
+    if found.predicted:
+        lines += [f"predicted      {1e3 / found.predicted:.9f} ms"]
+    lines += [f"derivative     {found.period_derivative:.3g} s/s"]
+    lines += [f"S/N            {found.peak.snr:.1f}"]
+    lines += [f"width          {values['width_s'] * 1e3:.3g} ms"]
+    lines += [f"channels used  {found.folded.part_used:.1%}"]
+    if not values["detected"]:
+        lines += ["not detected"]
+    return "\n".join(lines)

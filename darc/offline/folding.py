@@ -1,0 +1,401 @@
+"""Folding of a filterbank file, a known pulsar's or of an unknown period."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from darc.filterbank.reader import Filterbank
+from darc.model.filterbank_header import FilterbankHeader
+from darc.model.offline_tables import Ephemeris
+from darc.offline.stream import blocks, n_samples
+from darc.offline.telescopes import POSITIONS
+from darc.science.dedispersion import Band
+from darc.science.downsample import channel_groups
+from darc.science.folding import Doubles, Floats, Folded, Folder, PhaseModel
+from darc.science.period_search import search_period, trial_dms
+from darc.science.profile import (
+    Drift,
+    Peak,
+    best_dm_offset,
+    dm_curve,
+    dm_turns,
+    normalised,
+    profile_peak,
+    search_drift,
+)
+
+log = logging.getLogger(__name__)
+
+N_SUBINTS, N_SUBBANDS = 64, 64
+#: With fewer rotations there is nothing to fold.
+MIN_TURNS = 4.0
+#: The period is looked for within so many turns over the whole, its derivative likewise.
+_MAX_DRIFT, _MAX_CURVE = 0.5, 0.125
+#: A frequency that is hardly known is looked for in the beginning of the data (s).
+_FIRST_LOOK = 600.0
+#: Trials of a first look at most: what is left unseen is said.
+_MAX_TRIALS = 20_000
+#: A period is searched for in so many samples at most, of so many subbands.
+_SEARCHED_SAMPLES, _SEARCHED_SUBBANDS = 2**18, 64
+_FINEST = 0.25e-3  # s, of a search
+_MJD_OF_UNIX = 40587.0
+_DAY = 86400.0
+
+
+class FoldingError(ValueError):
+    """There is nothing to fold, and why."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldedPulsar:
+    """A folded pulsar, to show to people.
+
+    :param start: of the data, Unix s; None: not known
+    :param frequency: at the start, as the telescope sees it, Hz; likewise its derivative, Hz/s
+    :param predicted: frequency, Hz; None: it was not
+    :param length: of the data, s
+    :param peak: of the profile
+    :param profile: in units of its noise, shape (n_bins,)
+    :param dms: trials, pc cm-3, with the S/N of each
+    """
+
+    name: str
+    path: Path
+    start: float | None
+    dm: float
+    frequency: float
+    frequency_derivative: float
+    predicted: float | None
+    length: float
+    peak: Peak
+    profile: Doubles
+    folded: Folded
+    dms: Doubles
+    dm_snrs: Doubles
+    barycentric: bool
+
+    @property
+    def period(self) -> float:
+        """Seconds, as the telescope sees it."""
+        return 1 / self.frequency
+
+    @property
+    def period_derivative(self) -> float:
+        """Seconds per second."""
+        return -self.frequency_derivative / self.frequency**2
+
+
+def fold_filterbank(
+    path: Path,
+    *,
+    name: str = "",
+    period: float | None = None,
+    dm: float | None = None,
+    ephemeris: Ephemeris | None = None,
+    start: float | None = None,
+    position: tuple[float, float, float] | None = None,
+    n_bins: int = 128,
+    dm_max: float = 100.0,
+) -> FoldedPulsar:
+    """Fold a file, with the best period near the known one, or search for one.
+
+    :param period: as the telescope sees it, s; None: from the ephemeris, or searched for
+    :param dm: pc cm-3; None: likewise
+    :param ephemeris: of the pulsar; None: not known
+    :param start: of the data, Unix s; None: as the header says
+    :param position: of the telescope, ITRF, m; None: as the header says, else the Earth's centre
+    :param n_bins: of the profile; fewer where a period has fewer samples
+    :param dm_max: highest of a search, pc cm-3
+    :raises FoldingError: the data are too short, or no period was found
+    :raises FilterbankError: it is no filterbank
+    :raises OSError: it cannot be read
+    """
+    with Filterbank(path) as file:
+        header = file.header
+        length = n_samples(file) * header.tsamp
+        start = header_start(header) if start is None else start
+        uncertainty = 0.0
+        model: PhaseModel | None = None
+        searched = False
+        if period is not None:
+            model = PhaseModel.constant(1 / period)
+            dm = ephemeris.dm if dm is None and ephemeris else dm
+        elif ephemeris is not None:
+            model = predicted_model(ephemeris, header, start, length, position)
+            uncertainty = ephemeris.uncertainty
+            dm = ephemeris.dm if dm is None else dm
+        if model is None or dm is None:
+            found_frequency, dm = _search(file, model, dm, dm_max)
+            model = model or PhaseModel.constant(found_frequency)
+            searched = True
+        predicted = None if searched else model.frequency(0.0)
+        _check_turns(path, length, model)
+        # A sample that is longer than a bin leaves bins empty.
+        n_bins = max(4, min(n_bins, int(1 / (model.frequency(0.0) * header.tsamp))))
+        if uncertainty * length > _MAX_DRIFT:
+            model = _first_look(file, model, dm, n_bins, uncertainty)
+        folded, model, dm = _fold_and_correct(file, model, dm, n_bins, refine_dm=searched)
+    return _finished(
+        folded,
+        model,
+        name=name,
+        path=path,
+        start=start,
+        dm=dm,
+        predicted=predicted,
+        length=length,
+        band=Band(header.f_lowest, header.channel_width, header.nchans),
+        barycentric=bool(header.barycentric),
+    )
+
+
+def header_start(header: FilterbankHeader) -> float | None:
+    """Unix time of the first sample; None where the header does not know."""
+    return None if not header.tstart else (header.tstart - _MJD_OF_UNIX) * _DAY
+
+
+def predicted_model(
+    ephemeris: Ephemeris,
+    header: FilterbankHeader,
+    start: float | None,
+    length: float,
+    position: tuple[float, float, float] | None,
+) -> PhaseModel:
+    """Rotations as an ephemeris predicts them.
+
+    :raises FoldingError: it is not known when it was observed
+    """
+    from darc.science.barycentre import topocentric_model  # noqa: PLC0415 - astropy
+
+    if start is None:
+        raise FoldingError("the header does not say when this was observed (tstart)")
+    if header.barycentric:
+        past = start / _DAY + _MJD_OF_UNIX - ephemeris.epoch
+        spin = ephemeris.spin
+        frequency = sum(
+            value * (past * _DAY) ** number / math.factorial(number)
+            for number, value in enumerate(spin)
+        )
+        return PhaseModel.constant(frequency)
+    return topocentric_model(
+        start,
+        length,
+        spin=ephemeris.spin,
+        epoch_mjd=ephemeris.epoch,
+        ra_deg=ephemeris.position[0],
+        dec_deg=ephemeris.position[1],
+        itrf_xyz_m=position or POSITIONS.get(header.telescope_id or 0),
+    )
+
+
+def _check_turns(path: Path, length: float, model: PhaseModel) -> None:
+    turns = length * model.frequency(0.0)
+    if turns < MIN_TURNS:
+        raise FoldingError(
+            f"{path}: {length:.3f} s are {turns:.1f} rotations; at least {MIN_TURNS:.0f} are needed"
+        )
+
+
+# -- folding -----------------------------------------------------------------------------------
+
+
+def _fold(
+    file: Filterbank,
+    model: PhaseModel,
+    dm: float,
+    n_bins: int,
+    *,
+    n_subints: int,
+    n_subbands: int = N_SUBBANDS,
+    end: int | None = None,
+) -> Folded:
+    """Fold the beginning of a file, or all of it.
+
+    :param end: one behind the last sample; None: to the end
+    """
+    header = file.header
+    end = n_samples(file) if end is None else end
+    frequencies = header.frequencies
+    order = 1 if frequencies[0] <= frequencies[-1] else -1
+    delays = np.ascontiguousarray(file.band.delays([dm])[0][::order])
+    folder = Folder(model, delays, frequencies, n_bins, n_subbands)
+    edges = np.unique(np.linspace(0, end, min(n_subints, end) + 1).astype(np.int64))
+    for first, last in itertools.pairwise(edges):
+        for begin, data in blocks(file, int(first), int(last)):
+            numbers = begin + np.arange(len(data), dtype=np.float64)
+            folder.add(data, np.asarray((numbers + 0.5) * header.tsamp, dtype=np.float64))
+        folder.close_subint()
+    return folder.result()
+
+
+def _n_subints(model: PhaseModel, length: float) -> int:
+    """So many that each has some rotations."""
+    return int(max(1, min(N_SUBINTS, length * model.frequency(0.0) / MIN_TURNS)))
+
+
+def _first_look(
+    file: Filterbank, model: PhaseModel, dm: float, n_bins: int, uncertainty: float
+) -> PhaseModel:
+    """A better frequency, from the beginning of the data, folded in many short pieces."""
+    tsamp = file.header.tsamp
+    length = min(_FIRST_LOOK, n_samples(file) * tsamp)
+    # In a piece the pulse moves by two bins at most.
+    n_subints = math.ceil(length * uncertainty * n_bins / 2)
+    n_subints = max(_n_subints(model, length), n_subints)
+    end = min(n_samples(file), int(length / tsamp))
+    folded = _fold(file, model, dm, n_bins, n_subints=n_subints, n_subbands=1, end=end)
+    wanted = uncertainty * length
+    searched = min(wanted, _MAX_TRIALS / n_bins / 2)
+    if searched < wanted:
+        log.warning("%s: searched within %.2g Hz only", file.path, searched / length)
+    sums, counts = folded.by_time
+    found = search_drift(
+        sums, counts, folded.times, max_drift=searched, max_curve=0.0, step=1 / n_bins
+    )
+    return model.corrected(found.df, 0.0, found.reference)
+
+
+def _fold_and_correct(
+    file: Filterbank, model: PhaseModel, dm: float, n_bins: int, *, refine_dm: bool
+) -> tuple[Folded, PhaseModel, float]:
+    """Fold all of a file, and again if the period or DM turns out to be clearly another."""
+    length = n_samples(file) * file.header.tsamp
+    n_subints = _n_subints(model, length)
+    for again in (True, False):
+        folded = _fold(file, model, dm, n_bins, n_subints=n_subints)
+        found = _drift(folded, n_bins)
+        model = model.corrected(found.df, found.dfdot, found.reference)
+        folded = folded.turned(found.turns)
+        if not again:
+            break
+        offset = _better_dm(folded, file.band, model, dm) if refine_dm else 0.0
+        moved = dm_turns(folded.frequencies, file.band.f_top, offset, model.frequency(0.0))
+        within = np.ptp(found.turns) / n_subints + np.ptp(moved) / len(folded.frequencies)
+        if offset == 0 and within * n_bins < 0.5:
+            break
+        dm = max(0.0, dm + offset)
+    return folded, model, dm
+
+
+def _drift(folded: Folded, n_bins: int) -> Drift:
+    sums, counts = folded.by_time
+    return search_drift(
+        sums,
+        counts,
+        folded.times,
+        max_drift=_MAX_DRIFT,
+        max_curve=_MAX_CURVE if len(folded.times) >= 4 else 0.0,
+        step=0.5 / n_bins,
+    )
+
+
+def _dm_trials(band: Band, model: PhaseModel, dm: float, n_bins: int) -> Doubles:
+    """DMs around one, within which the pulse is smeared over a fraction of its period."""
+    per_dm = float(np.ptp(band.delays([1.0])[0])) * model.frequency(0.0)
+    step = 0.5 / n_bins / per_dm if per_dm > 0 else 1.0
+    trials = dm + step * np.arange(-48, 49)
+    return np.asarray(trials[trials >= 0], dtype=np.float64)
+
+
+def _better_dm(folded: Folded, band: Band, model: PhaseModel, dm: float) -> float:
+    trials = _dm_trials(band, model, dm, folded.sums.shape[-1])
+    return best_dm_offset(folded, band.f_top, model.frequency(0.0), trials - dm)
+
+
+def _finished(
+    folded: Folded,
+    model: PhaseModel,
+    *,
+    name: str,
+    path: Path,
+    start: float | None,
+    dm: float,
+    predicted: float | None,
+    length: float,
+    band: Band,
+    barycentric: bool,
+) -> FoldedPulsar:
+    sums, counts = folded.by_time
+    profile = normalised(sums.sum(axis=0), counts.sum(axis=0))
+    peak = profile_peak(profile)
+    dms = _dm_trials(band, model, dm, len(profile))
+    snrs = dm_curve(folded, band.f_top, model.frequency(0.0), dms - dm)
+    return FoldedPulsar(
+        name=name or path.stem,
+        path=path,
+        start=start,
+        dm=dm,
+        frequency=model.frequency(0.0),
+        frequency_derivative=model.frequency_derivative(0.0),
+        predicted=predicted,
+        length=length,
+        peak=peak,
+        profile=profile,
+        folded=folded,
+        dms=dms,
+        dm_snrs=snrs,
+        barycentric=barycentric,
+    )
+
+
+# -- search ------------------------------------------------------------------------------------
+
+
+def _search(
+    file: Filterbank, model: PhaseModel | None, dm: float | None, dm_max: float
+) -> tuple[float, float]:
+    """Look for a period, or for the DM of one that is known.
+
+    :return: frequency, Hz, and DM, pc cm-3
+    :raises FoldingError: there is none to be found
+    """
+    rows, band, tsamp = _searchable(file)
+    dms = np.array([dm]) if dm is not None else trial_dms(band, tsamp, dm_max)
+    found = search_period(rows, band, tsamp, dms, max_frequency=_max_frequency(tsamp))
+    if found is None:
+        raise FoldingError(f"{file.path}: too short to search for a period")
+    if model is not None:
+        return model.frequency(0.0), found.dm
+    log.info("%s: %.6f s at DM %.2f, S/N %.1f", file.path, 1 / found.frequency, found.dm, found.snr)
+    return found.frequency, found.dm
+
+
+def _max_frequency(tsamp: float) -> float:
+    return 0.125 / tsamp
+
+
+def _searchable(file: Filterbank) -> tuple[Floats, Band, float]:
+    """The beginning of a file as rows of subbands, each of mean 0 and variance 1."""
+    header = file.header
+    factor = max(1, math.ceil(_FINEST / header.tsamp))
+    # All of a long file at a lower resolution, but not below that of a slow pulsar.
+    factor = max(factor, min(8 * factor, math.ceil(n_samples(file) / _SEARCHED_SAMPLES)))
+    total = min(n_samples(file), _SEARCHED_SAMPLES * factor)
+    n_out = total // factor
+    n_rows = min(_SEARCHED_SUBBANDS, header.nchans)
+    starts = channel_groups(header.nchans, n_rows)
+    rows = np.zeros((n_rows, n_out), np.float32)
+    done = 0
+    for _, data in blocks(file, 0, n_out * factor):
+        ascending = np.asarray(data[:, :: -1 if header.descending else 1], dtype=np.float32)
+        count = len(ascending) // factor
+        if not count:
+            continue
+        means = ascending[: count * factor].reshape(count, factor, -1).mean(axis=1)
+        means -= np.median(means, axis=0)
+        groups = np.add.reduceat(np.nan_to_num(means), starts[:-1], axis=1)
+        rows[:, done : done + count] = groups.T[:, : n_out - done]
+        done += count
+    rows = np.ascontiguousarray(rows[:, :done])
+    for row in rows:
+        spread = float(row.std())
+        np.divide(row, spread if spread > 0 else 1.0, out=row)
+    width = header.channel_width * header.nchans / n_rows
+    low = header.f_lowest - header.channel_width / 2
+    return rows, Band(low + width / 2, width, n_rows), header.tsamp * factor

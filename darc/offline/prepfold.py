@@ -1,0 +1,180 @@
+"""PRESTO's prepfold, where it is installed.
+
+Source: its source, as of PRESTO 4: options of clig/prepfold_cmd.cli, the text file *.bestprof of
+prepfold_utils.c.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from darc.science.folding import Doubles
+from darc.science.profile import Peak, profile_peak
+
+_LINE = re.compile(r"#\s*([^=<]+?)\s*[=<]\s*(.*)")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_PR_SET_PDEATHSIG = 1
+_OUTPUT_SHOWN = 300  # characters
+
+
+class PrepfoldError(RuntimeError):
+    """prepfold did not do what it is for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepfold:
+    """What prepfold found.
+
+    :param period: topocentric, s; likewise its derivative, s/s
+    :param profile: shape (n_bins,)
+    :param files: to keep: plot, and its data
+    """
+
+    period: float
+    period_derivative: float
+    dm: float
+    reduced_chi_squared: float
+    peak: Peak
+    profile: Doubles
+    files: tuple[Path, ...]
+
+
+def find_prepfold(program: str | None) -> str | None:
+    """Path of the program, if it is to be used and is there."""
+    return shutil.which(program) if program else None
+
+
+def run_prepfold(
+    program: str,
+    path: Path,
+    directory: Path,
+    *,
+    period: float,
+    period_derivative: float,
+    dm: float,
+    n_bins: int,
+    n_subints: int,
+    n_subbands: int,
+    time_limit: float,
+) -> Prepfold:
+    """Fold a file with prepfold.
+
+    :param directory: to work in; what is left of an earlier run is not taken for a result
+    :param period: topocentric, at the first sample, s; likewise its derivative
+    :param time_limit: s
+    :raises PrepfoldError: it failed, took too long, or what it wrote is not usable
+    :raises OSError: the directory cannot be written to
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="prepfold-", dir=directory))
+    options = {
+        "-p": repr(period),
+        "-pd": repr(period_derivative),
+        "-dm": repr(dm),
+        "-n": str(n_bins),
+        "-npart": str(n_subints),
+        "-nsub": str(n_subbands),
+        "-o": "folded",
+    }
+    command = [program, "-topo", "-noxwin", "-nodmsearch"]
+    command += [word for option in options.items() for word in option]
+    _run([*command, str(path.absolute())], work, time_limit)
+    tables = sorted(work.glob("*.pfd.bestprof"))
+    if not tables:
+        raise PrepfoldError(f"{program} wrote no *.pfd.bestprof")
+    try:
+        text = tables[0].read_text(encoding="utf-8", errors="replace")
+        found = parse_bestprof(text, str(tables[0]))
+    except OSError as error:
+        raise PrepfoldError(str(error)) from error
+    kept = (".pfd", ".pfd.ps", ".pfd.png", ".pfd.bestprof")
+    files = tuple(sorted(file for file in work.iterdir() if file.name.endswith(kept)))
+    return Prepfold(*found, files)
+
+
+def _run(command: list[str], work: Path, time_limit: float) -> None:
+    output = work / "output.txt"
+    with output.open("wb") as sink:
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=work,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - there is one thread
+            )
+        except OSError as error:
+            raise PrepfoldError(f"{command[0]} does not start: {error}") from error
+        try:
+            status = process.wait(time_limit)
+        except subprocess.TimeoutExpired:
+            raise PrepfoldError(f"{command[0]} took more than {time_limit:.0f} s, ended") from None
+        finally:
+            if process.poll() is None or _group_lives(process.pid):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    if status != 0:
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        said = output.read_text(encoding="utf-8", errors="replace").strip()[-_OUTPUT_SHOWN:]
+        raise PrepfoldError(f"{command[0]} failed, {how}: {said}")
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def parse_bestprof(text: str, name: str) -> tuple[float, float, float, float, Peak, Doubles]:
+    """Period (s), its derivative, DM, reduced chi squared, peak and profile of a *.bestprof.
+
+    :param name: the file's name, for messages
+    :raises PrepfoldError: something is missing or no number
+    """
+    values: dict[str, str] = {}
+    profile: list[float] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("#"):
+            if match := _LINE.match(line):
+                values[match[1]] = match[2]
+        elif words := line.split():
+            try:
+                profile.append(float(words[1]))
+            except (IndexError, ValueError):
+                raise PrepfoldError(f"{name}:{number}: {line[:60]!r} is no bin and value") from None
+    milliseconds, derivative, dm, chi = (
+        _value(values, key, name)
+        for key in ("P_topo (ms)", "P'_topo (s/s)", "Best DM", "Reduced chi-sqr")
+    )
+    if milliseconds <= 0:
+        raise PrepfoldError(f"{name}: P_topo (ms): {milliseconds}; allowed: above 0")
+    bins = np.array(profile)
+    if len(bins) < 4 or not np.isfinite(bins).all():
+        raise PrepfoldError(f"{name}: a profile of {len(bins)} bins, or not all are numbers")
+    return milliseconds / 1e3, derivative, dm, chi, profile_peak(bins), bins
+
+
+def _value(values: dict[str, str], key: str, name: str) -> float:
+    match = _NUMBER.match(values.get(key, ""))
+    if match is None or not math.isfinite(float(match[0])):
+        raise PrepfoldError(f"{name}: {key}: {values.get(key, 'missing')[:60]!r} is no number")
+    return float(match[0])

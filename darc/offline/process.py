@@ -1,0 +1,69 @@
+"""The process of a piece of work: does it, and ends.
+
+python -m darc.offline.process <socket> <process ID of who has started it>
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import pickle
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+from darc.node.fault_points import fault_point
+from darc.node.log import about, set_up_logging
+from darc.offline.tasks import OfflineTask
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+#: What runs in real time comes first.
+NICE = 10
+
+
+def main() -> None:
+    """Do what comes in."""
+    descriptor, parent = map(int, sys.argv[1:])
+    _end_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICE)
+    set_up_logging("offline_processing")
+    logging.captureWarnings(True)
+    connection = Connection(descriptor)
+    try:
+        task: OfflineTask = pickle.loads(connection.recv_bytes())
+        with about(task.place.observation.task_id):
+            fault_point("offline process.before working")
+            answer = run_task(task)
+        connection.send_bytes(pickle.dumps(answer))
+    except (EOFError, ConnectionError):
+        return
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel end this process with the one that has started it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        sys.exit(1)  # it was gone before
+
+
+def run_task(task: OfflineTask) -> tuple[str, list[str]]:
+    """Run a task: an error in words, empty if there is none, and what else was wrong."""
+    try:
+        return "", task.run()
+    except (OSError, ValueError) as error:
+        return str(error), []
+    except MemoryError:
+        return "not enough memory", []
+    except Exception as error:  # whatever it is, it ends this work and no other
+        log.exception("%s", task.key)
+        return f"{type(error).__name__}: {error}", []
+
+
+if __name__ == "__main__":
+    main()

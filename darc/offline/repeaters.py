@@ -1,0 +1,200 @@
+"""Known repeaters in the field: every cluster near their DM, below the usual threshold too."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from darc.model.candidate import CANDIDATE, Records
+from darc.model.processed import Fate, Pulse
+from darc.model.settings import ProcessorSettings
+from darc.model.sources import Source
+from darc.node.files import packaged
+from darc.processing.clusters import pulse_of, write_clusters
+from darc.processing.tasks import BeamFiles, ExtractionJob, Outcome, describe
+from darc.results.lists import write_triggers
+from darc.results.plots import write_plots
+from darc.science.clustering import cluster
+from darc.science.synthesised_beam import (
+    SynthesisedBeams,
+    parse_synthesised_beams,
+    synthesised_beams,
+)
+from darc.services.trigger_file import TriggerFile
+
+log = logging.getLogger(__name__)
+
+#: More clusters than these are interference; the strongest are plotted.
+MAX_PLOTTED = 500
+
+
+def separation(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Angle between two directions.
+
+    :param one: right ascension and declination, deg
+    :return: deg
+    """
+    (a1, d1), (a2, d2) = (map(math.radians, position) for position in (one, other))
+    half = math.sin((d2 - d1) / 2) ** 2
+    half += math.cos(d1) * math.cos(d2) * math.sin((a2 - a1) / 2) ** 2
+    return math.degrees(2 * math.asin(min(1.0, math.sqrt(half))))
+
+
+def repeaters_in_field(
+    sources: Sequence[Source], pointing: tuple[float, float], radius: float
+) -> list[Source]:
+    """The FRBs within a beam.
+
+    :param pointing: ICRS, deg
+    :param radius: of the beam, deg
+    """
+    return [
+        source
+        for source in sources
+        if source.kind == "frb"
+        and source.position is not None
+        and separation(source.position, pointing) <= radius
+    ]
+
+
+def read_candidates(
+    files: Sequence[Path],
+    *,
+    dm: float,
+    dm_range: float,
+    snr_min: float,
+    batch_length: float,
+    tsamp: float,
+) -> tuple[Records, list[str]]:
+    """AMBER's candidates near a DM.
+
+    :param batch_length: s
+    :return: CANDIDATE records, and what is wrong with which file
+    """
+    found: list[Records] = [np.empty(0, CANDIDATE)]
+    problems: list[str] = []
+    for path in files:
+        file = TriggerFile(path, batch_length_s=batch_length, tsamp=tsamp)
+        try:
+            limit = path.stat().st_size
+            file.size()
+            chunks = []
+            while chunk := file.read(limit):
+                chunks.append(chunk)
+            if rest := file.read_rest(limit):
+                chunks.append(rest)
+        except OSError as error:
+            problems.append(f"{path} cannot be read: {error}")
+            continue
+        for chunk in chunks:
+            records = chunk.candidates
+            near = np.abs(records["dm"] - dm) <= dm_range
+            found.append(records[near & (records["snr"] >= snr_min)])
+            if chunk.first_rejected:
+                problems.append(chunk.first_rejected)
+    return np.concatenate(found), problems
+
+
+def clusters_near(candidates: Records, *, window: float, snr_min: float) -> list[Pulse]:
+    """One pulse for each time window that has candidates; all of them are near one DM.
+
+    :param window: s
+    """
+    if not len(candidates):
+        return []
+    top = float(candidates["dm"].max())
+    edges = np.array([0.0, math.floor(top) + 1.0])
+    found = cluster(
+        candidates, snr_min=snr_min, dm_edges=edges, time_window=window, time_origin=0.0
+    )
+    return sorted(map(pulse_of, found), key=lambda pulse: pulse.time)
+
+
+def subband_tabs(
+    *,
+    n_sbs: int,
+    n_subbands: int,
+    n_tabs: int,
+    table: str | None,
+    band_low: float,
+    bandwidth: float,
+    reference_freq: float,
+) -> SynthesisedBeams:
+    """The TABs of all SBs, from a file or by the formula.
+
+    :raises OSError: the file cannot be read
+    :raises ValueError: it is no table
+    """
+    shape = {"n_sbs": n_sbs, "n_subbands": n_subbands, "n_tabs": n_tabs}
+    if table is None:
+        return synthesised_beams(
+            **shape, band_low=band_low, bandwidth=bandwidth, reference_freq=reference_freq
+        )
+    path = Path(table)
+    path = path if path.is_absolute() else packaged(f"conf/{path}")
+    return parse_synthesised_beams(path.read_text(encoding="utf-8"), str(path), **shape)
+
+
+def plot_clusters(
+    observation: str,
+    name: str,
+    pulses: Sequence[Pulse],
+    *,
+    files: BeamFiles,
+    tabs: SynthesisedBeams | None,
+    settings: ProcessorSettings,
+    mask: Path | None,
+    output: Path,
+    base: Path,
+) -> list[str]:
+    """Extract clusters and plot all of them, whatever the classifier thinks of them.
+
+    :param tabs: of the synthesised beams; None: the pulses' beams are TABs
+    :param output: directory for the candidates' files
+    :param base: of the results, path without its suffix
+    :return: what could not be plotted
+    :raises OSError: the results cannot be written
+    """
+    lenient = replace(
+        settings,
+        extractor=replace(settings.extractor, snr_min_local=-math.inf, snr_dm0_filter=False),
+        classifier=replace(settings.classifier, thresh_freqtime=-1.0, thresh_dmtime=-1.0),
+    )
+    problems: list[str] = []
+    if len(pulses) > MAX_PLOTTED:
+        problems.append(f"{name}: {len(pulses)} clusters; the {MAX_PLOTTED} strongest are plotted")
+    kept: list[Outcome] = []
+    for number, pulse in enumerate(sorted(pulses, key=lambda one: -one.snr)[:MAX_PLOTTED]):
+        beams = (pulse.beam,) if tabs is None else _row(tabs, pulse.beam)
+        job = ExtractionJob(
+            observation, f"{name} {number}", files, pulse, beams, lenient, mask, output
+        )
+        outcome = job.run() if beams else Outcome(pulse, Fate.FAILED, f"no SB {pulse.beam}")
+        if outcome.path is None:
+            problems.append(f"{describe(pulse)}: {outcome.fate}: {outcome.reason}")
+        else:
+            kept.append(outcome)
+    paths = list(dict.fromkeys(one.path for one in kept if one.path))
+    problems += write_plots(base.with_name(f"{base.name}.pdf"), paths, settings.visualizer, None)
+    rows = [one.listed for one in kept if one.listed]
+    write_triggers(base.with_name(f"{base.name}_triggers.txt"), rows)
+    return problems
+
+
+def _row(tabs: SynthesisedBeams, beam: int) -> tuple[int, ...]:
+    return tuple(tabs[beam].tolist()) if 0 <= beam < len(tabs) else ()
+
+
+def write_list(base: Path, pulses: Sequence[Pulse]) -> Path:
+    """List clusters in the format of grouped_pulses.singlepulse.
+
+    :raises OSError: it cannot be written
+    """
+    path = base.with_name(f"{base.name}.singlepulse")
+    write_clusters(path, pulses)
+    return path

@@ -1,0 +1,211 @@
+"""The same tasks on a Dask cluster, whose workers see the same files.
+
+Dask itself gives the task of a worker that was lost to another one. A scheduler that cannot be
+reached is tried again and again; what was under way then begins anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from darc.processing.pool import TASK_SECONDS, TRIES, Done
+from darc.processing.pool_process import run_task
+from darc.processing.tasks import Task
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 10.0
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 60.0
+LOOK_SECONDS = 1.0
+
+
+class SchedulerError(Exception):
+    """There is no way to the scheduler; the text says why."""
+
+
+@dataclass(slots=True, eq=False)
+class _Begun:
+    task: Task
+    tries: int
+    future: Any
+    since: float  # monotonic
+
+
+def connect(address: str) -> Any:
+    """Connect to a scheduler.
+
+    :return: a distributed.Client
+    :raises SchedulerError: it cannot be reached, or Dask is not installed
+    """
+    try:
+        from distributed import Client  # noqa: PLC0415 - most do without
+    except ImportError as error:
+        raise SchedulerError(
+            f"processor.scheduler is {address}, but Dask is not installed"
+            f" (pip install darc[dask]): {error}"
+        ) from error
+    try:
+        client: Any = Client  # it has no types
+        return client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="darc")
+    except (OSError, ValueError, TimeoutError) as error:
+        raise SchedulerError(f"processor.scheduler {address}: not reached: {error}") from error
+
+
+class DaskPool:
+    """A pool on a Dask cluster.
+
+    :param address: of the scheduler, such as tcp://arts041:8786
+    """
+
+    def __init__(self, address: str, connect: Callable[[str], Any] = connect) -> None:
+        self._address = address
+        self._connect = connect
+        self._client: Any = None
+        self._capacity = 0
+        self._begun: dict[str, _Begun] = {}
+        self._again: list[tuple[Task, int]] = []
+        self._answered: queue.SimpleQueue[_Begun] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._lost = threading.Event()
+        threading.Thread(target=self._look_after, name="dask", daemon=True).start()
+
+    def free(self) -> int:
+        if self._client is None:
+            return 0
+        return max(0, self._capacity - len(self._begun) - len(self._again))
+
+    def submit(self, task: Task) -> None:
+        self._again.append((task, 1))
+        self._begin()
+
+    def _begin(self) -> None:
+        """Hand out what waits, if there is somebody to hand it to."""
+        client = self._client
+        while self._again and client is not None:
+            task, tries = self._again.pop()
+            try:
+                future = client.submit(run_task, task, pure=False, retries=0)
+            except Exception as error:  # of many kinds: the connection has just gone
+                log.warning("%s waits: %s", task, error)
+                self._again.append((task, tries))
+                return
+            begun = _Begun(task, tries, future, time.monotonic())
+            self._begun[future.key] = begun
+            future.add_done_callback(lambda _, begun=begun: self._answered.put(begun))
+
+    def outcomes(self) -> list[Done]:
+        if self._lost.is_set():
+            self._start_over()
+        done: list[Done] = []
+        while not self._answered.empty():
+            begun = self._answered.get()
+            if self._begun.pop(begun.future.key, None) is begun:
+                done += self._answer(begun)
+        done += self._too_slow()
+        self._begin()
+        return done
+
+    def _answer(self, begun: _Begun) -> list[Done]:
+        future = begun.future
+        if future.status == "finished":
+            error, result = future.result(timeout=CONNECT_SECONDS)
+            return [Done(begun.task, result, error)]
+        why = (
+            f"{type(exception).__name__}: {exception}"
+            if (exception := _exception(future))
+            else str(future.status)
+        )
+        if future.status in ("cancelled", "lost"):
+            # Not by us: what we cancel is forgotten. The scheduler went.
+            self._again.append((begun.task, begun.tries))
+            return []
+        if begun.tries < TRIES:
+            log.warning("%s failed; once more: %s", begun.task, why)
+            self._again.append((begun.task, begun.tries + 1))
+            return []
+        return [Done(begun.task, error=f"failed {begun.tries} times: {why}")]
+
+    def _too_slow(self) -> list[Done]:
+        late = time.monotonic() - TASK_SECONDS
+        slow = [begun for begun in self._begun.values() if begun.since < late]
+        for begun in slow:
+            self._drop(begun)
+        error = f"no answer within {TASK_SECONDS:.0f} s, ended"
+        return [Done(begun.task, error=error) for begun in slow]
+
+    def _drop(self, begun: _Begun) -> None:
+        self._begun.pop(begun.future.key, None)
+        # A worker that is at it already goes on to the end: Dask ends no thread.
+        begun.future.release()
+
+    def _start_over(self) -> None:
+        """The scheduler went: what was under way begins anew with the next one."""
+        self._again += [(begun.task, begun.tries) for begun in self._begun.values()]
+        self._begun.clear()
+        self._client = None
+        self._lost.clear()
+
+    def abort(self, observation: str) -> None:
+        for begun in list(self._begun.values()):
+            if begun.task.observation == observation:
+                self._drop(begun)
+        self._again = [one for one in self._again if one[0].observation != observation]
+
+    def close(self) -> None:
+        self._closed.set()
+        client, self._client = self._client, None
+        if client is not None:
+            client.close(timeout=1.0)
+
+    # -- the thread ----------------------------------------------------------------------------
+
+    def _look_after(self) -> None:
+        """Connect, and see how many tasks there are workers for."""
+        delay, said = FIRST_RETRY_SECONDS, ""
+        while not self._closed.is_set():
+            try:
+                client = self._connect(self._address)
+            except SchedulerError as error:
+                if str(error) != said:
+                    log.error("candidates wait, trying again: %s", error)
+                said = str(error)
+                self._closed.wait(delay)
+                delay = min(2 * delay, LONGEST_RETRY_SECONDS)
+                continue
+            delay, said = FIRST_RETRY_SECONDS, ""
+            log.info("connected to %s", self._address)
+            self._watch(client)
+
+    def _watch(self, client: Any) -> None:
+        """See to a connection until it is lost."""
+        had_workers = True
+        self._client = client
+        while not self._closed.wait(LOOK_SECONDS if self._capacity else LOOK_SECONDS / 10):
+            try:
+                if client.status != "running":
+                    raise OSError(f"the connection is {client.status}")
+                self._capacity = sum(client.nthreads().values())
+            except Exception as error:  # of many kinds, and all of them mean the same
+                log.error("%s went, candidates wait: %s", self._address, error)
+                self._capacity = 0
+                self._lost.set()
+                client.close(timeout=1.0)
+                while self._lost.is_set() and not self._closed.wait(0.05):
+                    pass
+                return
+            if had_workers and not self._capacity:
+                log.error("%s has no workers, candidates wait", self._address)
+            had_workers = bool(self._capacity)
+
+
+def _exception(future: Any) -> BaseException | None:
+    if future.status != "error":
+        return None
+    error: BaseException = future.exception(timeout=CONNECT_SECONDS)
+    return error

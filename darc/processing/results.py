@@ -1,0 +1,66 @@
+"""What is written when all candidates of an observation are extracted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from darc.model.processed import NOTHING_SEARCHED, ListedCandidate, Summary
+from darc.processing.clusters import write_clusters
+from darc.processing.milky_way import dm_galaxy
+from darc.processing.pictures import offer
+from darc.processing.reading import has_header
+from darc.processing.tasks import ResultsJob, Written
+from darc.results.gathering import candidates_directory
+from darc.results.lists import write_summary, write_triggers
+from darc.results.plots import write_plots
+
+
+def write_results(job: ResultsJob) -> Written:
+    """Write list of clusters, plots, list of candidates, and last the summary.
+
+    :raises OSError: the directory of the results cannot be written to
+    """
+    problems: list[str] = []
+    try:
+        write_clusters(job.clusters, job.pulses)
+    except OSError as error:
+        problems.append(str(error))
+    job.directory.mkdir(parents=True, exist_ok=True)
+    kept = sorted(job.kept, key=lambda one: (-one[1].probability, -one[1].snr))
+    problems += _plot(job, [path for path, _ in kept])
+    offer(candidates_directory(job.directory, job.cb), [path for path, _ in kept])
+    rows = [line for _, line in kept]
+    write_triggers(job.directory / f"CB{job.cb:02d}_triggers.txt", rows)
+    write_summary(job.directory / f"CB{job.cb:02d}_summary.yaml", _summary(job, rows))
+    return Written(tuple(problems))
+
+
+def _plot(job: ResultsJob, files: Sequence[Path]) -> list[str]:
+    """Plot candidates; returns what could not be."""
+    problems = []
+    try:
+        galaxy = dm_galaxy(job.beam)
+    except (OSError, ValueError) as error:
+        problems.append(f"no Milky Way DM: {error}")
+        galaxy = None
+    path = job.directory / f"CB{job.cb:02d}.pdf"
+    try:
+        left_out = write_plots(path, files, job.settings.visualizer, galaxy)
+        problems += [f"not plotted: {what}" for what in left_out]
+    except OSError:
+        raise
+    except Exception as error:  # whatever it is, the numbers are worth more than the pictures
+        problems.append(f"{path}: not plotted: {type(error).__name__}: {error}")
+    return problems
+
+
+def _summary(job: ResultsJob, kept: Sequence[ListedCandidate]) -> Summary:
+    if not job.n_raw and not any(map(has_header, job.trigger_files)):
+        return NOTHING_SEARCHED
+    return Summary(
+        ncand_raw=job.n_raw,
+        ncand_post_clustering=len(job.pulses),
+        ncand_post_thresholds=job.n_passed,
+        ncand_post_classifier=len(kept),
+    )

@@ -1,0 +1,201 @@
+"""Work for a pool: plain objects that can be pickled, and what comes of them.
+
+A task imports what it needs when it is run, in the process that runs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from darc.model.candidate import Records
+from darc.model.observation import Pointing
+from darc.model.processed import Fate, ListedCandidate, Pulse
+from darc.model.settings import ProcessorSettings
+
+
+class Task(Protocol):
+    """Something that a pool does.
+
+    Doing it again has the same result, as happens where a process died before its answer came.
+    """
+
+    @property
+    def observation(self) -> str:
+        """Its task ID, as `abort` names it."""
+
+    def run(self) -> object:
+        """Do it; what is returned can be pickled."""
+
+
+def describe(pulse: Pulse) -> str:
+    """Which cluster it is, for the log."""
+    return (
+        f"DM {pulse.dm:.2f}, time {pulse.time:.4f} s, S/N {pulse.snr:.1f},"
+        f" width {pulse.downsampling}, beam {pulse.beam}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BeamFiles:
+    """Where the data of a compound beam are.
+
+    :param directory: of its filterbank files
+    :param cb: compound beam
+    :param n_tabs: number of TABs of the observation
+    """
+
+    directory: Path
+    cb: int
+    n_tabs: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionJob:
+    """A cluster to be extracted and scored.
+
+    :param key: of the cluster, in its observation
+    :param tabs: the TAB of each subband of the pulse's beam, the lowest frequency first; one
+        where the beam is a TAB
+    :param settings: section `processor`
+    :param mask: file of channels that are not used; None: all are used
+    :param output: directory for the candidate's file
+    :param beam: for its picture; None: none is drawn
+    """
+
+    observation: str
+    key: str
+    files: BeamFiles
+    pulse: Pulse
+    tabs: tuple[int, ...]
+    settings: ProcessorSettings
+    mask: Path | None
+    output: Path
+    beam: BeamSky | None = None
+
+    def __str__(self) -> str:
+        return describe(self.pulse)
+
+    def run(self) -> Outcome:
+        from darc.processing.extracting import extract_candidate  # noqa: PLC0415 - numba
+
+        return extract_candidate(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a cluster.
+
+    :param reason: in words, where it was not kept
+    :param path: the candidate's file, if it was kept; likewise its line in lists
+    """
+
+    pulse: Pulse
+    fate: Fate
+    reason: str = ""
+    path: Path | None = None
+    listed: ListedCandidate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingJob:
+    """AMBER's trigger files of an observation in the past, to be read and clustered as a whole.
+
+    :param batch_length: of AMBER, s
+    :param tsamp: s
+    :param n_beams: beams from this number on do not exist; None: any may
+    """
+
+    observation: str
+    trigger_files: tuple[Path, ...]
+    batch_length: float
+    tsamp: float
+    settings: ProcessorSettings
+    n_beams: int | None
+    dm_bin_top: float
+
+    def __str__(self) -> str:
+        return f"the trigger files of {self.observation}"
+
+    def run(self) -> Read:
+        from darc.processing.reading import read_and_cluster  # noqa: PLC0415
+
+        return read_and_cluster(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """What was in trigger files.
+
+    :param clusters: CLUSTER records
+    :param n_candidates: those that were read
+    :param rejected: lines or candidates that were not used, by reason
+    :param problems: files that could not be read, and the first bad line of each
+    """
+
+    clusters: Records
+    n_candidates: int
+    rejected: dict[str, int]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BeamSky:
+    """Where a compound beam looks.
+
+    :param pointing: None: not known
+    :param hour_angle_at: Unix s; the pointing's longitude is the hour angle then; None: it is a
+        right ascension
+    :param position: of the telescope, ITRF, m
+    :param galaxy_map: file of the Milky Way's maximum DM: a packaged one, or a path
+    """
+
+    pointing: Pointing | None
+    hour_angle_at: float | None
+    position: tuple[float, float, float]
+    galaxy_map: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsJob:
+    """The files that say what an observation has brought, to be written when all is extracted.
+
+    :param directory: of the results
+    :param clusters: the file to list clusters in
+    :param pulses: those clusters
+    :param kept: the candidates that were kept: file, and line in lists
+    :param n_passed: clusters that were classified
+    :param n_raw: candidates of the search
+    :param trigger_files: looked at for a header where there are no candidates at all
+    """
+
+    observation: str
+    cb: int
+    directory: Path
+    clusters: Path
+    pulses: tuple[Pulse, ...]
+    kept: tuple[tuple[Path, ListedCandidate], ...]
+    n_passed: int
+    n_raw: int
+    trigger_files: tuple[Path, ...]
+    settings: ProcessorSettings
+    beam: BeamSky
+
+    def __str__(self) -> str:
+        return f"the results of {self.observation}"
+
+    def run(self) -> Written:
+        from darc.processing.results import write_results  # noqa: PLC0415 - matplotlib
+
+        return write_results(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written at an observation's end.
+
+    :param problems: what could not be, though the rest was
+    """
+
+    problems: tuple[str, ...]

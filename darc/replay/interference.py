@@ -1,0 +1,77 @@
+"""Interference in made filterbank data: carriers, impulses at DM 0, once or at regular times."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.science.dedispersion import Band
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interference:
+    """Something from Earth, at once in all of its channels and in all TABs.
+
+    :param time_s: when it begins, s since the start
+    :param duration_s: how long it lasts
+    :param strength: in a sample, units of its noise
+    :param f_low: of the part of the band that has it, MHz; likewise f_high
+    :param period_s: from one to the next
+    :param repeats: how often it comes in all
+    """
+
+    time_s: float
+    duration_s: float
+    strength: float
+    f_low: float = 0.0
+    f_high: float = math.inf
+    period_s: float = math.inf
+    repeats: int = 1
+
+    def in_samples(self, first: int, count: int, tsamp: float) -> npt.NDArray[np.bool_]:
+        """Whether it is there, in some samples; shape (count,)."""
+        since = np.arange(first, first + count) * tsamp - self.time_s
+        if self.repeats > 1:
+            number = np.clip(np.floor(since / self.period_s), 0, self.repeats - 1)
+            since -= number * self.period_s
+        return (since >= 0) & (since < self.duration_s)
+
+
+def random_interference(
+    duration: float, band: Band, seed: int, *, per_minute: float = 6.0
+) -> list[Interference]:
+    """Draw carriers, impulses of the whole band, and impulses at regular times."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(rng.poisson(per_minute * duration / 60)):
+        f_low = float(rng.choice(band.frequencies))
+        match rng.integers(3):
+            case 0:
+                one = Interference(
+                    time_s=rng.uniform(0, duration),
+                    duration_s=rng.uniform(0.1, 0.2 * duration),
+                    strength=rng.uniform(0.5, 5),
+                    f_low=f_low,
+                    f_high=f_low + band.channel_width * int(rng.integers(1, 20)),
+                )
+            case 1:
+                one = Interference(
+                    time_s=rng.uniform(0, duration),
+                    duration_s=rng.uniform(1e-4, 2e-2),
+                    strength=rng.uniform(0.1, 1),
+                )
+            case _:
+                one = Interference(
+                    time_s=rng.uniform(0, duration / 2),
+                    duration_s=rng.uniform(1e-4, 5e-3),
+                    strength=rng.uniform(0.3, 3),
+                    f_low=f_low,
+                    f_high=f_low + band.channel_width * band.n_channels / 8,
+                    period_s=rng.uniform(0.02, 0.5),
+                    repeats=int(rng.integers(2, 50)),
+                )
+        found.append(one)
+    return found

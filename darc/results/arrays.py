@@ -1,0 +1,102 @@
+"""What of a candidate's arrays is drawn: bins, axes and limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.model.processed import ProcessedCandidate
+
+Floats = npt.NDArray[np.float32]
+
+#: Part of an image's values below the darkest colour, and up to the brightest, %.
+_LIMITS = (5, 99.9)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bins that are drawn, at most."""
+
+    nfreq: int
+    ntime: int
+    ndm: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """What is drawn of a candidate.
+
+    :param freq_time: shape (nfreq, ntime)
+    :param dm_time: shape (ndm, ntime)
+    :param profile: S/N of each bin at the pulse's DM, shape (ntime,)
+    :param times: edges of the time axis against the arrival time, ms
+    :param dms: edges of the DM axis, pc cm-3
+    """
+
+    freq_time: Floats
+    dm_time: Floats
+    profile: Floats
+    times: tuple[float, float]
+    dms: tuple[float, float]
+
+    @property
+    def bin_centres(self) -> npt.NDArray[np.float64]:
+        """Times of the profile, ms, shape (ntime,)."""
+        begin, end = self.times
+        n = len(self.profile)
+        centres = begin + (np.arange(n) + 0.5) * ((end - begin) / n)
+        return np.asarray(centres, dtype=np.float64)
+
+
+def drawn(candidate: ProcessedCandidate, sizes: Sizes) -> Drawn:
+    """Make what is drawn; what is not finite in arrays is taken for 0."""
+    ntime = candidate.freq_time.shape[1]
+    dms = candidate.dms
+    bin_ms = candidate.measured.bin_length * 1e3
+    begin = -(ntime // 2) * bin_ms
+    step = float(dms[1] - dms[0]) if len(dms) > 1 else 1.0
+    dm_time = np.nan_to_num(candidate.dm_time, posinf=0.0, neginf=0.0)
+    profile = dm_time[int(np.argmin(np.abs(dms - candidate.pulse.dm)))][np.newaxis]
+    n_profile = bins(ntime, sizes.ntime)
+    return Drawn(
+        rebinned(
+            np.nan_to_num(candidate.freq_time, posinf=0.0, neginf=0.0), sizes.nfreq, sizes.ntime
+        ),
+        rebinned(dm_time, sizes.ndm, sizes.ntime),
+        # A sum of bins of unit noise, of unit noise again.
+        rebinned(profile, 1, sizes.ntime)[0] * np.float32((ntime / n_profile) ** 0.5),
+        (begin, begin + ntime * bin_ms),
+        (float(dms[0]) - step / 2, float(dms[-1]) + step / 2),
+    )
+
+
+def bins(have: int, want: int) -> int:
+    """The most bins up to the number wanted that groups of the same size make."""
+    return next(n for n in range(min(have, want), 0, -1) if have % n == 0)
+
+
+def rebinned(array: Floats, rows: int, columns: int) -> Floats:
+    """Means of groups: as many as are wanted, or the next lower number of groups of one size.
+
+    :param array: shape (n, m)
+    """
+    n, m = bins(array.shape[0], rows), bins(array.shape[1], columns)
+    if (n, m) == array.shape:
+        return array
+    means = array.reshape(n, array.shape[0] // n, m, -1).mean(axis=(1, 3))
+    return np.asarray(means, dtype=np.float32)
+
+
+def limits(image: Floats) -> tuple[float, float]:
+    """Values of the darkest and of the brightest colour; the first is the lower."""
+    low, high = (float(value) for value in np.percentile(image, _LIMITS))
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def profile_limits(profile: Floats) -> tuple[float, float]:
+    """Of the axis of a profile, with room above and below."""
+    low, high = float(profile.min()), float(profile.max())
+    edge = 0.08 * (high - low) or 1.0
+    return low - edge, high + edge

@@ -1,0 +1,63 @@
+"""Numbers and times as the pages show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
+#: Instead of what is not known.
+NOT_KNOWN = "\N{EN DASH}"
+
+
+def shown(value: object) -> object:
+    """Control characters, and those that turn the direction of text, are no part of any name."""
+    if isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable():
+        return "".join(
+            letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value
+        )
+    return value
+
+
+def _count(number: int) -> str:
+    return NOT_KNOWN if number < 0 else f"{number:,}"
+
+
+def _moment(unix: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(unix, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(0, UTC)  # what a file says need not be a time
+
+
+def _day(date: str) -> str:
+    try:
+        day = datetime.strptime(date, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        return date
+    return f"{day.day} {day:%B %Y}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _beams(numbers: tuple[int, ...]) -> str:
+    return ", ".join(f"CB{number:02d}" for number in numbers)
+
+
+SITE_FILTERS: dict[str, Callable[..., str]] = {
+    "count": _count,
+    "iso": lambda unix: _moment(unix).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    "utc": lambda unix: _moment(unix).strftime("%Y-%m-%d %H:%M:%S UTC"),
+    "clock": lambda unix: _moment(unix).strftime("%H:%M:%S"),
+    "day": _day,
+    "duration": _duration,
+    "beams": _beams,
+    "fixed": lambda value, digits: NOT_KNOWN if value is None else f"{value:.{digits}f}",
+    "two": lambda number: f"{number:02d}",
+}

@@ -1,0 +1,105 @@
+"""From a pulsar's rotation at the barycentre of the solar system to what the telescope sees.
+
+The Earth's place is that of the ephemeris built into astropy (ERFA's epv00, good to about 10 us),
+which needs no download. Shapiro delay (0.1 ms at most) and proper motion are left out: they change
+slowly, and a folded pulse's period is looked for around the prediction anyway.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from astropy import units as u
+from astropy.coordinates import EarthLocation, SkyCoord, solar_system_ephemeris
+from astropy.time import Time
+from numpy.polynomial import Chebyshev
+
+# Keeps astropy off the network.
+from darc.science import sky as _sky  # noqa: F401
+from darc.science.folding import Doubles, PhaseModel
+
+_DAY = 86400.0  # s
+_MJD_OF_JD = 2400000.5
+#: The Earth's rotation in a day is well within these.
+_DEGREE, _NODES_PER_HOUR, _MIN_NODES = 16, 8, 32
+_MARGIN = 600.0  # s
+
+
+def barycentric_seconds(
+    unix_times: npt.ArrayLike,
+    ra_deg: float,
+    dec_deg: float,
+    itrf_xyz_m: tuple[float, float, float] | None,
+    epoch_mjd: float,
+) -> tuple[float, Doubles]:
+    """Arrival times at the barycentre, TDB, of what arrives at the telescope.
+
+    :param unix_times: s, shape (n,)
+    :param ra_deg: right ascension (ICRS); likewise dec_deg
+    :param itrf_xyz_m: of the telescope; None: the Earth's centre
+    :param epoch_mjd: TDB, from which they are counted
+    :return: the first, s since the epoch; and all, s since the first, shape (n,)
+    """
+    place = itrf_xyz_m if itrf_xyz_m is not None else (0.0, 0.0, 0.0)
+    location = EarthLocation.from_geocentric(*place, unit=u.m)
+    times = Time(np.asarray(unix_times, dtype=np.float64), format="unix", scale="utc")
+    times = Time(times.jd1, times.jd2, format="jd", scale="utc", location=location)
+    with solar_system_ephemeris.set("builtin"):
+        source = SkyCoord(ra_deg, dec_deg, unit="deg", frame="icrs")
+        arrived = times.tdb + times.light_travel_time(source, kind="barycentric")
+    # From the first on, so that small differences keep their digits.
+    first = (arrived.jd1.flat[0] - _MJD_OF_JD - epoch_mjd) + arrived.jd2.flat[0]
+    since = (arrived.jd1 - arrived.jd1.flat[0]) + (arrived.jd2 - arrived.jd2.flat[0])
+    return float(first * _DAY), np.asarray(since * _DAY, dtype=np.float64)
+
+
+def topocentric_model(
+    start_unix: float,
+    duration: float,
+    *,
+    spin: tuple[float, ...],
+    epoch_mjd: float,
+    ra_deg: float,
+    dec_deg: float,
+    itrf_xyz_m: tuple[float, float, float] | None,
+) -> PhaseModel:
+    """Rotations of a pulsar at the telescope.
+
+    :param start_unix: of the first sample, s
+    :param duration: s, for which the model is good
+    :param spin: frequency and its derivatives at the barycentre, Hz, Hz/s, ...
+    :param epoch_mjd: of these, TDB
+    """
+    hours = duration / 3600
+    n_nodes = max(_MIN_NODES, int(hours * _NODES_PER_HOUR))
+    degree = min(_DEGREE, 5 + int(2 * hours))
+    # A polynomial's slope is worst at its ends.
+    domain = [-_MARGIN, duration + _MARGIN]
+    nodes = 0.5 * (1 - np.cos(np.pi * (np.arange(n_nodes) + 0.5) / n_nodes))
+    times = np.concatenate([[0.0], domain[0] + nodes * (domain[1] - domain[0])])
+    # Turns since the first sample, from its own frequency on: so no digits are lost.
+    first, since = barycentric_seconds(start_unix + times, ra_deg, dec_deg, itrf_xyz_m, epoch_mjd)
+    at_first = [_derivative(spin, number, first) for number in range(len(spin))]
+    turns = np.zeros(len(times))
+    factor = since.copy()
+    for number, value in enumerate(at_first):
+        turns += value * factor
+        factor = factor * since / (number + 2)
+    start = _turns(spin, first) % 1.0
+    return PhaseModel(Chebyshev.fit(times, turns + start, degree, domain=domain))
+
+
+def _turns(spin: tuple[float, ...], past: float) -> float:
+    total, factor = 0.0, past
+    for number, value in enumerate(spin):
+        total += value * factor
+        factor *= past / (number + 2)
+    return total
+
+
+def _derivative(spin: tuple[float, ...], number: int, past: float) -> float:
+    total, factor = 0.0, 1.0
+    for place, value in enumerate(spin[number:]):
+        total += value * factor
+        factor *= past / (place + 1)
+    return total

@@ -1,0 +1,248 @@
+"""Pulse profiles: their S/N, and the small corrections of period and DM that raise it.
+
+The search over period and its derivative is that of prepfold (Ransom 2001): profiles of
+sub-integrations are turned against each other. What is maximised is the H statistic (de Jager,
+Raubenheimer & Swanepoel 1989, A&A 221, 180), which needs no pulse shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.science.compiled import compiled
+from darc.science.dispersion import DISPERSION_CONSTANT
+from darc.science.folding import Doubles, Folded, rotate
+
+Complexes = npt.NDArray[np.complex128]
+
+#: Harmonics that are looked at.
+MAX_HARMONICS = 32
+#: A pulse is at most this part of a period.
+_WIDEST = 0.5
+_ROUNDS = 4
+_CLIP = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The pulse of a profile.
+
+    :param width: bins; first: its first bin
+    """
+
+    snr: float
+    width: int
+    first: int
+
+
+def profile_peak(profile: npt.ArrayLike, noise: float | None = None) -> Peak:
+    """The boxcar of highest S/N, around the circle.
+
+    S/N is the sum in the boxcar above the baseline, over the root of its width times the standard
+    deviation of a bin; both are of the bins outside it, without those beyond 3 sigma (another
+    component of the pulse).
+
+    :param profile: shape (n_bins,)
+    :param noise: standard deviation of a bin, if that is known
+    :return: S/N 0 where the profile is flat, or has fewer than 4 bins
+    """
+    bins = np.asarray(profile, dtype=np.float64)
+    n_bins = len(bins)
+    if n_bins < 4 or not np.isfinite(bins).all() or np.ptp(bins) == 0:
+        return Peak(0.0, 1, 0)
+    widths = sorted({round(1.25**step) for step in range(40)})
+    widths = [width for width in widths if width <= max(1, int(n_bins * _WIDEST))]
+    base, sigma = float(np.median(bins)), noise or 1.0
+    around = np.concatenate([[0.0], np.cumsum(np.tile(bins, 2))])
+    best = Peak(0.0, 1, 0)
+    for _ in range(_ROUNDS):
+        best = Peak(-np.inf, 1, 0)
+        for width in widths:
+            sums = around[width : width + n_bins] - around[:n_bins] - base * width
+            first = int(np.argmax(sums))
+            snr = float(sums[first] / np.sqrt(width) / sigma)
+            if snr > best.snr:
+                best = Peak(snr, width, first)
+        new = _off_pulse(bins, best)
+        new = new[0], noise or new[1]
+        if new == (base, sigma):
+            break
+        base, sigma = new
+        if sigma <= 0:
+            return Peak(0.0, best.width, best.first)
+    total = around[best.first + best.width] - around[best.first] - base * best.width
+    return Peak(float(total / np.sqrt(best.width) / sigma), best.width, best.first)
+
+
+def _off_pulse(bins: Doubles, peak: Peak) -> tuple[float, float]:
+    """Mean and standard deviation of the bins outside a pulse."""
+    margin = min(peak.width, (len(bins) - peak.width) // 4)
+    turned = np.roll(bins, -(peak.first - margin))
+    off = turned[peak.width + 2 * margin :]
+    for _ in range(_ROUNDS):
+        mean, sigma = float(off.mean()), float(off.std(ddof=1)) if len(off) > 1 else 0.0
+        kept = off[np.abs(off - mean) <= _CLIP * sigma]
+        if len(kept) == len(off) or len(kept) < 4:
+            break
+        off = kept
+    # Clipped noise looks weaker than it is: by 1.3 % at 3 sigma.
+    return mean, sigma * 1.013
+
+
+@compiled
+def h_statistics(
+    spectra: Complexes, variance: float, times: Doubles, drifts: Doubles, curves: Doubles
+) -> Doubles:
+    """H statistic of the sum of turned profiles, for each trial.
+
+    :param spectra: of the profiles, harmonics from the first on, shape (n_profiles, n_harmonics)
+    :param variance: of a harmonic of the sum, were there noise alone
+    :param times: of the profiles, in units of the whole, from -0.5 to 0.5, shape (n_profiles,)
+    :param drifts: turns per whole, shape (n,)
+    :param curves: turns per whole squared, shape (m,)
+    :return: shape (n, m)
+    """
+    n_profiles, n_harmonics = spectra.shape
+    found = np.empty((drifts.size, curves.size))
+    total = np.empty(n_harmonics, np.complex128)
+    for number in range(drifts.size):
+        for place in range(curves.size):
+            total[:] = 0
+            for profile in range(n_profiles):
+                x = times[profile]
+                angle = -2 * np.pi * (drifts[number] * x + curves[place] * x * x)
+                turn = complex(np.cos(angle), np.sin(angle))
+                factor = turn
+                for harmonic in range(n_harmonics):
+                    total[harmonic] += spectra[profile, harmonic] * factor
+                    factor *= turn
+            power, best = 0.0, 0.0
+            for harmonic in range(n_harmonics):
+                value = total[harmonic]
+                power += 2 * (value.real * value.real + value.imag * value.imag) / variance
+                best = max(best, power - 4.0 * harmonic)
+            found[number, place] = best
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drift:
+    """The correction that raises the H statistic most.
+
+    :param df: Hz, to be added; dfdot: Hz/s; both at the time of reference, s
+    :param turns: that the sub-integrations are turned by, shape (n_subints,)
+    """
+
+    df: float
+    dfdot: float
+    reference: float
+    h: float
+    turns: Doubles
+
+
+def search_drift(
+    sums: Doubles,
+    counts: Doubles,
+    times: Doubles,
+    *,
+    max_drift: float,
+    max_curve: float,
+    step: float,
+) -> Drift:
+    """Look for what is wrong with the period and its derivative.
+
+    :param sums: profiles of the sub-integrations, shape (n_subints, n_bins); likewise counts
+    :param times: s, shape (n_subints,)
+    :param max_drift: turns between the first and the last that are looked at, either way
+    :param max_curve: likewise in the middle against the ends
+    :param step: of the drift, turns
+    """
+    n_bins = sums.shape[1]
+    span = float(times[-1] - times[0]) if len(times) > 1 else 0.0
+    reference = float(times[0] + times[-1]) / 2
+    x = (times - reference) / span if span else np.zeros(len(times))
+    n_harmonics = max(1, min(MAX_HARMONICS, n_bins // 2))
+    spectra = np.fft.rfft(sums)[:, 1 : n_harmonics + 1]
+    drifts = _trials(max_drift if span else 0.0, step)
+    # A curve of c turns per whole squared is c / 4 turns between middle and ends.
+    curves = _trials(4 * max_curve if span else 0.0, 4 * step)
+    variance = max(float(counts.sum()), 1.0)
+    found = h_statistics(np.ascontiguousarray(spectra), variance, x, drifts, curves)
+    number, place = np.unravel_index(int(np.argmax(found)), found.shape)
+    drift, curve = float(drifts[number]), float(curves[place])
+    turns = drift * x + curve * x**2
+    df = drift / span if span else 0.0
+    dfdot = 2 * curve / span**2 if span else 0.0
+    return Drift(df, dfdot, reference, float(found[number, place]), turns)
+
+
+def _trials(largest: float, step: float) -> Doubles:
+    """From -largest to largest, 0 among them."""
+    count = int(np.ceil(largest / step - 1e-9))
+    return np.asarray(np.arange(-count, count + 1) * step, dtype=np.float64)
+
+
+def dm_turns(frequencies: Doubles, f_top: float, dm: float, frequency: float) -> Doubles:
+    """Turns that subbands' profiles have to go to earlier phases for a DM that is higher.
+
+    :param frequencies: of the subbands, MHz
+    :param dm: the difference, pc cm-3
+    :param frequency: of the pulsar, Hz
+    """
+    delays = DISPERSION_CONSTANT * dm * (frequencies**-2.0 - f_top**-2.0)
+    return np.asarray(delays * frequency, dtype=np.float64)
+
+
+def dm_curve(folded: Folded, f_top: float, frequency: float, offsets: Doubles) -> Doubles:
+    """S/N of the profile for other DMs than that it was folded at.
+
+    :param f_top: top of the band, to which delays refer, MHz
+    :param frequency: of the pulsar, Hz
+    :param offsets: of the DM, pc cm-3, shape (n,)
+    :return: shape (n,); of the noise that is expected, as that measured differs by chance
+    """
+    sums = folded.sums.sum(axis=0, dtype=np.float64)
+    counts = folded.counts.sum(axis=(0, 1), dtype=np.float64)
+    found = np.empty(len(offsets))
+    for number, offset in enumerate(offsets):
+        turns = -dm_turns(folded.frequencies, f_top, float(offset), frequency)
+        found[number] = profile_peak(normalised(rotate(sums, turns).sum(axis=0), counts), 1.0).snr
+    return found
+
+
+def best_dm_offset(folded: Folded, f_top: float, frequency: float, offsets: Doubles) -> float:
+    """The DM offset at which the pulse is sharpest: by the H statistic, which has no steps.
+
+    :param f_top: top of the band, to which delays refer, MHz
+    :param frequency: of the pulsar, Hz
+    :param offsets: evenly spaced trials, pc cm-3, shape (n,), n at least 1
+    """
+    sums = folded.sums.sum(axis=0, dtype=np.float64)
+    n_harmonics = max(1, min(MAX_HARMONICS, sums.shape[1] // 2 - 1))
+    spectra = np.fft.rfft(sums)[:, 1 : n_harmonics + 1]
+    harmonics = np.arange(1, n_harmonics + 1)
+    variance = max(float(folded.counts.sum()), 1.0)
+    powers = np.empty((len(offsets), n_harmonics))
+    for number, offset in enumerate(offsets):
+        turns = dm_turns(folded.frequencies, f_top, float(offset), frequency)
+        turned = spectra * np.exp(2j * np.pi * turns[:, np.newaxis] * harmonics)
+        powers[number] = 2 * np.abs(turned.sum(axis=0)) ** 2 / variance
+    h = np.cumsum(powers, axis=1) - 4.0 * (harmonics - 1)
+    curve = h[:, int(np.argmax(h.max(axis=0)))]
+    best = int(np.argmax(curve))
+    if not 0 < best < len(offsets) - 1:
+        return float(offsets[best])
+    low, top, high = curve[best - 1 : best + 2]
+    bend = low - 2 * top + high
+    part = (low - high) / (2 * bend) if bend < 0 else 0.0
+    return float(offsets[best] + part * (offsets[1] - offsets[0]))
+
+
+def normalised(sums: npt.ArrayLike, counts: npt.ArrayLike) -> Doubles:
+    """Sums in units of their noise; 0 where there is nothing."""
+    number = np.asarray(counts, dtype=np.float64)
+    total = np.asarray(sums, dtype=np.float64)
+    return np.where(number > 0, total / np.sqrt(np.maximum(number, 1)), 0.0)

@@ -1,0 +1,81 @@
+"""The processing on a host that stands alone: what it brings is shown and told there, too."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from darc.model.results import ObservationResults
+from darc.model.results_email import results_email
+from darc.processing.pool import Done
+from darc.processing.work import ObservationWork
+from darc.queues.messages import Commit
+from darc.results.publishing import Publication
+from darc.services.mails import AGE_LIMIT, Mail, Mails
+from darc.services.processor import ProcessorManager
+from darc.services.processor_master import pdfs_of, publication_of
+
+
+@dataclass(frozen=True, slots=True)
+class PublishingJob:
+    """Results to be shown, as the last thing that is done about an observation."""
+
+    observation: str
+    publication: Publication
+
+    def run(self) -> ObservationResults:
+        return self.publication.update()
+
+
+class ProcessorAlone(ProcessorManager):
+    """Both halves."""
+
+    attributes: ClassVar[tuple[str, ...]] = (*ProcessorManager.attributes, "mails_waiting")
+
+    def prepare(self) -> None:
+        super().prepare()
+        self._mails = Mails(lambda: self.config, self._recipients)
+
+    def _recipients(self) -> tuple[str, ...]:
+        return self.config.processor_master.email_settings.to
+
+    @property
+    def mails_waiting(self) -> list[str]:
+        """E-mails that the server has not taken yet, and why."""
+        return self._mails.waiting
+
+    def recover(self, memory: dict[str, Any]) -> None:
+        super().recover(memory)
+        if hopeless := self._mails.send(memory):
+            self.commit(Commit(memory=hopeless))
+
+    def idle(self) -> None:
+        super().idle()
+        if gone := self._mails.gone():
+            self.commit(Commit(memory=gone))
+
+    def brought(self, work: ObservationWork) -> None:
+        observation = work.observation
+        assert observation.beam is not None
+        publication = publication_of(observation, (observation.beam,), work.began, self.config)
+        work.writing = True
+        self.add_task(PublishingJob(observation.task_id, publication))
+
+    def shown(self, work: ObservationWork, done: Done) -> None:
+        if not isinstance(done.result, ObservationResults):
+            self.try_again(work, "results not shown", done.error)
+            return
+        assert isinstance(done.task, PublishingJob)
+        page = str(done.task.publication.page)
+        settings = self.config.processor_master
+        subject, text = results_email(done.result, settings.ntrig_email_max, page)
+        identity = f"{work.observation.task_id} {work.began:.0f} results"
+        until = time.time() + AGE_LIMIT
+        mails = self._mails.memory(
+            identity, Mail(subject, text, self._recipients(), until, pdfs_of(done.result))
+        )
+        if mails:
+            self.commit(Commit(memory=mails))
+            self._mails.send(mails)
+        self.end(work)

@@ -1,0 +1,281 @@
+"""The master's half of the processing: gathers what the workers bring, and tells people.
+
+It waits for the summary of every compound beam. Those that do not come and that nobody works on
+are told once by e-mail; when all are there, or have been given up, there is one e-mail and the
+page of results. What reads, writes and asks is done in a thread, as any of it may take long.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from darc.control import ask
+from darc.model.config import Config
+from darc.model.observation import Observation
+from darc.model.results import BeamState, ObservationResults
+from darc.model.results_email import missing_email, results_email
+from darc.model.settings import ProcessorMasterSettings
+from darc.node.log import about
+from darc.queues.messages import Commit
+from darc.results.gathering import Wanted, results_directory
+from darc.results.publishing import Publication
+from darc.services.base import ENDED, Service
+from darc.services.mails import AGE_LIMIT, Mail, Mails
+
+log = logging.getLogger(__name__)
+
+BEGAN, STOPPED, TOLD = "began", "stopped", "told of"
+SERVICE = "processor"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a look brought.
+
+    :param results: None: they could not be read or shown
+    :param missing: beams that nobody works on, and what is known of their workers
+    """
+
+    results: ObservationResults | None
+    missing: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Gathering:
+    """An observation whose results are awaited. Unix times.
+
+    :param told: beams whose absence has been told
+    :param absent: those that were missing in the last look, and have not been told
+    """
+
+    publication: Publication
+    began: float
+    stopped: float | None
+    told: set[int]
+    absent: set[int] = field(default_factory=set)
+    next_look: float = 0.0  # monotonic
+    looking: Future[Round] | None = None
+
+    @property
+    def observation(self) -> Observation:
+        return self.publication.wanted.observation
+
+    @property
+    def run(self) -> str:
+        """The same observation may be processed again."""
+        return f"{self.observation.task_id} {self.began:.0f}"
+
+    @property
+    def beams(self) -> tuple[int, ...]:
+        return self.publication.wanted.beams
+
+
+class ProcessorMasterManager(Service[ProcessorMasterSettings]):
+    """The master's half, which no candidates reach."""
+
+    name = SERVICE
+    section = "processor_master"
+    settings_type = ProcessorMasterSettings
+    attributes: ClassVar[tuple[str, ...]] = ("processing", "mails_waiting")
+
+    def prepare(self) -> None:
+        self._gatherings: dict[str, Gathering] = {}
+        self._mails = Mails(lambda: self.config, lambda: self.settings.email_settings.to)
+        self._looks = ThreadPoolExecutor(1, thread_name_prefix="results")
+
+    @property
+    def processing(self) -> dict[str, list[int]]:
+        """The observations whose results are awaited, and the beams that are."""
+        return {
+            task_id: list(one.beams)
+            for task_id, one in list(self._gatherings.items())
+            if one.stopped is not None
+        }
+
+    @property
+    def mails_waiting(self) -> list[str]:
+        """E-mails that the server has not taken yet, and why."""
+        return self._mails.waiting
+
+    # -- observations --------------------------------------------------------------------------
+
+    def recover(self, memory: dict[str, Any]) -> None:
+        if hopeless := self._mails.send(memory):
+            self.commit(Commit(memory=hopeless))
+
+    def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
+        beams = beams_of(observation, self.config)
+        if not observation.proctrigger or not beams:
+            why = "no worker has a beam of it" if observation.proctrigger else "not processed"
+            log.info("no results are gathered: %s", why)
+            self.finish(observation)
+            return
+        began = float(memory.get(BEGAN, time.time()))
+        one = Gathering(
+            publication_of(observation, beams, began, self.config),
+            began,
+            memory.get(STOPPED),
+            set(memory.get(TOLD, ())),
+        )
+        self._gatherings[observation.task_id] = one
+        if BEGAN not in memory:
+            self.commit(Commit(observation.task_id, memory={BEGAN: began}))
+        if self.is_past(observation):
+            self._await(one)
+
+    def stop_observation(self, observation: Observation) -> None:
+        self._await(self._gatherings[observation.task_id])
+
+    def _await(self, one: Gathering) -> None:
+        if one.stopped is None:
+            one.stopped = time.time()
+            self.commit(Commit(one.observation.task_id, memory={STOPPED: one.stopped}))
+
+    def abort_observation(self, observation: Observation) -> None:
+        one = self._gatherings.pop(observation.task_id, None)
+        if one and one.looking:
+            one.looking.cancel()
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def idle(self) -> None:
+        for one in list(self._gatherings.values()):
+            with about(one.observation.task_id):
+                self._advance(one)
+        if gone := self._mails.gone():
+            self.commit(Commit(memory=gone))
+
+    def _advance(self, one: Gathering) -> None:
+        if one.looking is not None:
+            if one.looking.done():
+                found, one.looking = one.looking.result(), None
+                self._take(one, found)
+            return
+        if one.stopped is None or time.monotonic() < one.next_look:
+            return
+        one.next_look = time.monotonic() + self.settings.check_interval
+        waited = time.time() - one.stopped
+        context = copy_context()  # the observation that log lines carry
+        one.looking = self._looks.submit(context.run, self._look, one, waited)
+
+    def _take(self, one: Gathering, found: Round) -> None:
+        # One that is just being started again works on it the next time.
+        news = {cb: why for cb, why in found.missing.items() if cb in one.absent}
+        one.absent = set(found.missing) - set(news)
+        if found.results and found.results.done:
+            self._finish(one, found.results)
+        elif news:
+            self._tell_of(one, news)
+
+    def _tell_of(self, one: Gathering, news: Mapping[int, str]) -> None:
+        for cb, why in sorted(news.items()):
+            log.error("beam %d: no results, and nobody works on them: %s", cb, why)
+        one.told |= set(news)
+        waited = time.time() - (one.stopped or one.began)
+        directory = one.publication.wanted.directory
+        subject, text = missing_email(one.observation, news, directory, waited)
+        beams = " ".join(map(str, sorted(news)))
+        mails = self._mail(f"{one.run} missing {beams}", subject, text)
+        self.commit(Commit(one.observation.task_id, memory={TOLD: sorted(one.told)}))
+        self._send(mails)
+
+    def _finish(self, one: Gathering, results: ObservationResults) -> None:
+        page = str(one.publication.page)
+        subject, text = results_email(results, self.settings.ntrig_email_max, page)
+        mails = self._mail(f"{one.run} results", subject, text, pdfs_of(results))
+        log.info("%s; see %s", subject, page)
+        # If the process dies here, the mail goes again, with the same Message-ID.
+        self._send(mails)
+        self.commit(Commit(one.observation.task_id, memory={ENDED: True}))
+        del self._gatherings[one.observation.task_id]
+        self.finish(one.observation)
+
+    def _mail(
+        self, identity: str, subject: str, text: str, files: tuple[Path, ...] = ()
+    ) -> dict[str, Any]:
+        to = self.settings.email_settings.to
+        one = Mail(subject, text, to, time.time() + AGE_LIMIT, files)
+        return self._mails.memory(identity, one)
+
+    def _send(self, mails: Mapping[str, Any]) -> None:
+        self.commit(Commit(memory=dict(mails)))
+        if hopeless := self._mails.send(mails):
+            self.commit(Commit(memory=hopeless))
+
+    # -- in the thread -------------------------------------------------------------------------
+
+    def _look(self, one: Gathering, waited: float) -> Round:
+        late = waited > self.settings.max_wait_time
+        given_up = one.beams if self._is_over(one.observation, waited) else ()
+        try:
+            results = one.publication.update(given_up)
+        except OSError as error:
+            log.error("the results are not gathered, the next time they may be: %s", error)
+            return Round(None)
+        missing = [beam.cb for beam in results.beams if beam.state is BeamState.WAITING]
+        if not late:
+            return Round(results)
+        workers = {cb: self._why_not(one.observation, cb) for cb in missing if cb not in one.told}
+        return Round(results, {cb: why for cb, why in workers.items() if why})
+
+    def _is_over(self, observation: Observation, waited: float) -> bool:
+        """Whether no worker may still be at work."""
+        limit = self.config.processor.processing_time_limit
+        if limit <= 0:
+            return False
+        since_end = min(waited, time.time() - observation.end)
+        return since_end > limit + self.settings.max_wait_time
+
+    def _why_not(self, observation: Observation, cb: int) -> str:
+        """Why a worker brings nothing; empty: it is at work on it."""
+        host = self.config.cluster.workers[cb]
+        port = None if self.config.is_here(host) else self.config.master.port
+        timeout = self.settings.node_timeout
+        reply, reason = ask(timeout, SERVICE, "get_attr processing", host=host, port=port)
+        if reply is None:
+            return f"{host}: {reason}"
+        message = reply["message"]
+        text = str(message.get(SERVICE) if isinstance(message, dict) else message)
+        try:
+            (known,) = ast.literal_eval(text).values()  # {'ProcessorManager.processing': {...}}
+        except (ValueError, SyntaxError, AttributeError):
+            return f"{host}: {text[:200]}"
+        if isinstance(known, Mapping) and observation.task_id in known:
+            return ""
+        return f"{host}: its processor does not work on the observation"
+
+
+def beams_of(observation: Observation, config: Config) -> tuple[int, ...]:
+    """The compound beams that have a worker."""
+    return tuple(beam for beam in observation.beams if beam < len(config.cluster.workers))
+
+
+def pdfs_of(results: ObservationResults) -> tuple[Path, ...]:
+    """The plots."""
+    return tuple(path for beam in results.beams for path in beam.files if path.suffix == ".pdf")
+
+
+def publication_of(
+    observation: Observation, beams: tuple[int, ...], since: float, config: Config
+) -> Publication:
+    """Where the results of an observation come from, and where they are shown."""
+    directory = results_directory(Path(config.processor.result_dir), observation)
+    site = Path(config.status_website.web_dir) / config.processor_master.webdir
+    return Publication(
+        Wanted(observation, directory, beams, since),
+        site,
+        config.instrument.position,
+        Path(config.amber_clustering.galaxy_map),
+    )
+
+
+if __name__ == "__main__":
+    ProcessorMasterManager.main()

@@ -1,0 +1,171 @@
+"""The shipped classifier: what it accepts, what it tells apart, and files that are none."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from darc.classifier import Classifier, ClassifierError, load_classifier
+from darc.classifier.examples import BURSTS, Example, burst, examples, interference
+from darc.classifier.feature_classifier import load_features, save_features
+from darc.model.processed import Score
+
+#: Of generated data that neither training nor the benchmark uses.
+SEED = 40_000
+N_BURSTS = 60
+#: What is generated quickly, so often.
+KINDS = ("narrow_band_periodic", "narrow_band_bursts", "sweeps", "baseline", "dropouts", "low_dm")
+N_PIECES = 3
+
+SHIPPED = load_classifier(None)
+
+
+def sizes(values: st.SearchStrategy[float]) -> st.SearchStrategy[np.ndarray]:
+    return arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=70), elements=values)
+
+
+ANY = sizes(st.floats(width=32, allow_nan=True, allow_infinity=True))
+
+
+@pytest.fixture(scope="session")
+def bursts() -> list[Example]:
+    return [
+        burst(np.random.default_rng([SEED, n]), BURSTS[n % len(BURSTS)]) for n in range(N_BURSTS)
+    ]
+
+
+@pytest.fixture(scope="session")
+def pieces() -> list[Example]:
+    """Of interference."""
+    return [
+        example
+        for number in range(N_PIECES)
+        for kind in KINDS
+        for example in interference(np.random.default_rng([SEED, number]), kind)
+    ]
+
+
+def score(example: Example, classifier: Classifier = SHIPPED) -> Score:
+    return classifier.score(example.freq_time, example.dm_time)
+
+
+@given(ANY, ANY)
+def test_any_arrays_have_probabilities(freq_time: np.ndarray, dm_time: np.ndarray) -> None:
+    found = SHIPPED.score(freq_time, dm_time)
+    assert 0 <= found.freq_time <= 1
+    assert 0 <= found.dm_time <= 1
+
+
+@pytest.mark.parametrize("value", [0.0, 7.5, math.nan, math.inf, -math.inf, 3e38])
+@pytest.mark.parametrize("shape", [(1, 1), (32, 64), (64, 64)])
+def test_arrays_of_one_value_are_no_bursts(value: float, shape: tuple[int, int]) -> None:
+    array = np.full(shape, value, dtype=np.float32)
+    found = SHIPPED.score(array, array)
+    assert 0 <= found.freq_time <= 0.5
+    assert 0 <= found.dm_time <= 1
+
+
+@given(power=st.integers(-60, 60), number=st.integers(0, 11))
+def test_units_do_not_matter(power: int, number: int, bursts: list[Example]) -> None:
+    example = bursts[number]
+    factor = np.float32(2.0**power)
+    found = SHIPPED.score(example.freq_time * factor, example.dm_time * factor)
+    expected = score(example)
+    assert found.freq_time == pytest.approx(expected.freq_time, abs=1e-9)
+    assert found.dm_time == pytest.approx(expected.dm_time, abs=1e-9)
+
+
+def test_arrays_are_left_as_they_were(bursts: list[Example]) -> None:
+    example = bursts[0]
+    before = example.freq_time.copy(), example.dm_time.copy()
+    score(example)
+    np.testing.assert_array_equal(example.freq_time, before[0])
+    np.testing.assert_array_equal(example.dm_time, before[1])
+
+
+def test_bursts_and_interference_are_told_apart(
+    bursts: list[Example], pieces: list[Example]
+) -> None:
+    found = [score(example) for example in bursts if example.snr >= 10]
+    wrong = [score(example) for example in pieces]
+    assert len(found) >= 30
+    assert len(wrong) >= 30
+    # At the default thresholds; of so few, one more or less is two per cent.
+    assert np.mean([s.freq_time > 0.5 and s.dm_time > 0 for s in found]) >= 0.9
+    assert np.mean([s.freq_time > 0.5 and s.dm_time > 0 for s in wrong]) <= 0.1
+    assert np.mean([s.dm_time > 0.5 for s in found]) >= 0.85
+    assert np.mean([s.dm_time > 0.5 for s in wrong]) <= 0.15
+
+
+def test_examples_are_reproducible() -> None:
+    for number in (4, 25):
+        once, again = ([*examples(SEED, range(number, number + 1), full_size=0)] for _ in range(2))
+        assert len(once) == len(again)
+        for one, other in zip(once, again, strict=True):
+            np.testing.assert_array_equal(one.freq_time, other.freq_time)
+            np.testing.assert_array_equal(one.dm_time, other.dm_time)
+
+
+def test_a_file_is_read_as_it_was_written(tmp_path: Path, bursts: list[Example]) -> None:
+    path = tmp_path / "mine.npz"
+    save_features(load_features(None), path)
+    again = load_classifier(path)
+    for example in bursts[:6]:
+        assert score(example, again) == score(example)
+
+
+def test_the_shipped_file_is_small(tmp_path: Path) -> None:
+    save_features(load_features(None), tmp_path / "shipped.npz")
+    assert (tmp_path / "shipped.npz").stat().st_size < 300_000
+
+
+def shipped_bytes() -> bytes:
+    file = io.BytesIO()
+    save_features(load_features(None), file)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no classifier",
+        shipped_bytes()[:-200],
+        shipped_bytes()[:1000] + bytes(1000) + shipped_bytes()[2000:],
+    ],
+    ids=["empty", "text", "cut off", "overwritten"],
+)
+def test_damaged_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "damaged.npz"
+    path.write_bytes(content)
+    with pytest.raises(ClassifierError, match=r"damaged\.npz: no classifier"):
+        load_classifier(path)
+
+
+def test_a_file_of_other_features(tmp_path: Path) -> None:
+    path = tmp_path / "other.npz"
+    save_features(load_features(None), path)
+    with np.load(path) as arrays:
+        changed = dict(arrays)
+    changed["dm_time.names"][0] = "colour"
+    np.savez_compressed(path, **changed)
+    with pytest.raises(ClassifierError, match=r"other\.npz.*not measured: colour"):
+        load_classifier(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ClassifierError, match=r"gone\.npz"):
+        load_classifier(tmp_path / "gone.npz")
+
+
+def test_what_is_no_candidate() -> None:
+    array = np.zeros((64, 64), dtype=np.float32)
+    with pytest.raises(ValueError, match=r"shape \(64,\)"):
+        SHIPPED.score(array[0], array)

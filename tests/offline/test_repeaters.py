@@ -1,0 +1,72 @@
+"""Known repeaters: which are in the field, the clusters near their DM, and their plots."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from nodes import Node
+from offline_files import HEADER, write_pulsar
+
+from darc.model.amber import format_header, format_line, trigger_name
+from darc.model.sources import Source
+from darc.offline.repeaters import repeaters_in_field, separation
+from darc.replay.observation import write_observation
+from darc.science.folding import PhaseModel
+
+R3 = Source("FRB 180916", "frb", 348.8, (29.5031, 65.7168))
+
+
+def test_what_is_in_the_field() -> None:
+    pulsar = replace(R3, kind="pulsar", name="P")
+    nowhere = replace(R3, position=None, name="N")
+    sources = [R3, pulsar, nowhere]
+    # 0.5 deg in right ascension are 0.2 deg there.
+    assert repeaters_in_field(sources, (30.0, 65.7168), 0.25) == [R3]
+    assert repeaters_in_field(sources, (30.5, 65.7168), 0.25) == []
+    assert repeaters_in_field(sources, (29.5031, 66.0), 0.25) == []
+    assert separation((359.9, 0.0), (0.1, 0.0)) == pytest.approx(0.2)
+    assert separation((0.0, 90.0), (180.0, 90.0)) == pytest.approx(0, abs=1e-9)
+
+
+def test_weak_bursts_near_the_dm_are_plotted_after_an_observation(
+    make_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    node = make_node(processor={"extractor": {"delay": 0.0}})
+    node.start()
+    start, duration = float(int(time.time() - 14)), 12.0
+    made = write_observation(
+        tmp_path / "r3", task_id="r3", source="BLANK", start=start, duration=duration, n_tabs=1,
+        instances=1, pointing=(29.6, 65.7), more={"tsamp": HEADER.tsamp, "nchan": HEADER.nchans},
+    )  # fmt: skip
+    data = tmp_path / "r3" / "output" / "filterbank"
+    data.mkdir(parents=True)
+    # One burst, at 5 s.
+    burst = PhaseModel.constant(0.1).corrected(0.0, 0.0, 0.0)
+    shifted = replace(burst, base=burst.base + 0.5)
+    write_pulsar(data / "CB00.fil", shifted, dm=R3.dm, duration=duration, height=2.0, width=0.0005)
+    lines = [
+        format_line(
+            beam=0, batch=number, sample=0, integration_step=5, time=moment, dm_id=1, dm=dm, snr=snr
+        )
+        for number, (moment, dm, snr) in enumerate(
+            [(5.0, 349.0, 8.5), (5.1, 347.0, 8.2), (7.0, 400.0, 30.0), (8.0, 350.0, 7.0)]
+        )
+    ]
+    header = format_header().encode() if isinstance(format_header(), str) else format_header()
+    (made.amber_dir / trigger_name(0, 1)).write_bytes(header + b"".join(lines))
+    node.ask("start_observation", "--parset", str(made.parset))
+    node.wait_until_over("r3", 120)
+    results = node.home / "results"
+    [listed] = results.glob("*/*/CB00_FRB180916.singlepulse")
+    rows = listed.read_text().splitlines()
+    assert rows[0] == "#snr dm time downsamp sb"
+    assert len(rows) == 2, "of one window the best, near the DM, above the threshold"
+    assert rows[1].startswith("8.50 349.00")
+    [triggers] = results.glob("*/*/CB00_FRB180916_triggers.txt")
+    assert len(triggers.read_text().splitlines()) == 2, node.log("offline_processing")
+    [pdf] = results.glob("*/*/CB00_FRB180916.pdf")
+    assert pdf.read_bytes().startswith(b"%PDF")

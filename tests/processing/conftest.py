@@ -1,0 +1,18 @@
+"""Pools whose processes can import what the tests have."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
+
+@pytest.fixture
+def _tasks_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = str(Path(__file__).parent), os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{there}" if there else here)

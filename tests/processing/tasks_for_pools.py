@@ -1,0 +1,41 @@
+"""Tasks that behave badly, which a pool's processes can import."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Notes in a directory that it has begun, and does as told.
+
+    :param what: "return", "raise", "die", "die once", or "sleep"
+    """
+
+    directory: Path
+    what: str = "return"
+    number: int = 0
+    observation: str = "obs1"
+
+    def run(self) -> int:
+        times = self.times()
+        (self.directory / f"{self.number}.{times}.{os.getpid()}").touch()
+        if self.what == "raise":
+            raise ArithmeticError("on purpose")
+        if self.what == "die" or (self.what == "die once" and times == 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.what == "sleep" or (self.what == "sleep once" and times == 0):
+            time.sleep(600)
+        return self.number
+
+    def times(self) -> int:
+        """How often it has begun."""
+        return len(list(self.directory.glob(f"{self.number}.*")))
+
+    def pids(self) -> list[int]:
+        """The processes in which it has begun."""
+        return [int(path.name.split(".")[2]) for path in self.directory.glob(f"{self.number}.*")]

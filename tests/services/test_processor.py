@@ -1,0 +1,511 @@
+"""The processor between entries and commits, with real processes that extract."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+from nodes import wait_for
+
+from darc.model.amber import format_header, format_line
+from darc.model.candidate import CANDIDATE, records_to_bytes
+from darc.model.observation import Observation
+from darc.model.processed import NOTHING_SEARCHED, Fate, Pulse, Summary
+from darc.node.configuration import load_config
+from darc.node.observation_files import read_observation
+from darc.processing.work import mask_file
+from darc.queues.messages import Commit, Entry, Kind
+from darc.queues.plain import pack, unpack
+from darc.replay.observation import write_observation
+from darc.results.lists import read_summary, read_triggers
+from darc.services import processor
+from darc.services.processor import ProcessorManager
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "processing"))
+
+from beams import burst, write_beam
+
+START = 1_700_000_000.0  # long ago: all data there will be are there
+TASK = "pro1"
+
+
+class Kept(ProcessorManager):
+    """Its commits are kept here, as the journal would."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.memory: dict[str, dict[str, Any]] = {}
+        self.completed: list[int] = []
+        self.finished: list[str] = []
+        self.past: set[str] = set()
+
+    def commit(self, commit: Commit) -> None:
+        commit = Commit.from_plain(commit.to_plain())
+        memory = self.memory.setdefault(commit.observation, {})
+        for key, value in commit.memory.items():
+            if value is None:
+                memory.pop(key, None)
+            else:
+                memory[key] = unpack(pack(value))
+        self.completed += commit.completed
+
+    def finish(self, observation: Observation) -> None:
+        self.finished.append(observation.task_id)
+
+    def is_past(self, observation: Observation) -> bool:
+        return observation.task_id in self.past
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Callable[..., Kept]]:
+    made: list[Kept] = []
+
+    def make(**rules: Any) -> Kept:
+        path = tmp_path / "config.yaml"
+        usual = {
+            "result_dir": str(tmp_path / "results"),
+            "interval": 0.1,
+            "stop_delay": 0,
+            "extractor": {"delay": 0},
+            "classifier": {"thresh_freqtime": 0},
+            "processing_time_limit": 0,
+        }
+        master = {"end_delay": rules.pop("end_delay", 60)}
+        path.write_text(yaml.safe_dump({"processor": usual | rules, "darc_master": master}))
+        made.append(Kept(load_config(path)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one._close_pools()
+
+
+@pytest.fixture
+def observe(tmp_path: Path, service: Callable[..., Kept]) -> Callable[..., Observation]:
+    def make(task_id: str = TASK, **keys: Any) -> Observation:
+        usual = {"source": "R1", "start": START, "duration": 8.0, "n_tabs": 1, "instances": 1}
+        more = keys.pop("more", {})
+        made = write_observation(
+            tmp_path / task_id, task_id=task_id, **(usual | keys), more={**more}
+        )
+        return read_observation(made.parset, service().config.instrument)
+
+    return make
+
+
+def entry(number: int, *pulses: Pulse, stamp: float = 1.0, task_id: str = TASK) -> Entry:
+    found = np.array(
+        [(one.beam, one.downsampling, one.time, one.dm, one.snr) for one in pulses], CANDIDATE
+    )
+    return Entry(number, Kind.CANDIDATES, records_to_bytes(found), task_id, stamp, stamp)
+
+
+def end(number: int, task_id: str = TASK) -> Entry:
+    return Entry(number, Kind.END, b"", task_id, 0.0, 0.0)
+
+
+def run_until(one: Kept, condition: Callable[[], Any], timeout: float = 100.0) -> None:
+    def turn() -> Any:
+        one.idle()
+        return condition()
+
+    wait_for(turn, timeout)
+
+
+def results(tmp_path: Path, observation: Observation) -> Path:
+    return tmp_path / "results" / observation.date / observation.datetimesource
+
+
+def summary(tmp_path: Path, observation: Observation) -> Summary | None:
+    return read_summary(results(tmp_path, observation) / f"CB{observation.beam:02d}_summary.yaml")
+
+
+def rows(one: Kept) -> dict[str, list[Any]]:
+    return {key: row for key, row in one.memory[TASK].items() if key.startswith("cluster ")}
+
+
+PULSES = [burst(1.0, dm=500.0), burst(3.0, dm=200.0), burst(5.0, dm=100.0)]
+
+
+def test_from_candidates_to_results(tmp_path, service, observe):
+    observation, one = observe(), service()
+    write_beam(Path(observation.output_dir), PULSES)
+    one.start_observation(observation, {})
+    nothing, weak = burst(6.5, dm=900.0), burst(2.0, snr=9.0)
+    one.process(entry(1, *PULSES[:2], weak), observation)
+    one.process(entry(2, PULSES[2], nothing, stamp=2.0), observation)
+    one.process(end(3), observation)
+    assert one.processing.keys() == {TASK}
+    run_until(one, lambda: one.finished)
+    assert one.completed == [1, 2, 3]
+    assert one.candidates_received == 5
+    assert one.fates == {TASK: {"kept": 3, "too weak": 1}}
+    assert (one.clusters_done, one.clusters_waiting, one.clusters_in_work) == (4, 0, 0)
+    assert not rows(one), "nothing is left in memory"
+    directory = results(tmp_path, observation)
+    assert summary(tmp_path, observation) == Summary(5, 4, 3, 3)
+    assert {line.dm for line in read_triggers(directory / "CB00_triggers.txt")} == {500, 200, 100}
+    assert (directory / "CB00.pdf").read_bytes().startswith(b"%PDF")
+    output = Path(observation.output_dir) / "triggers_realtime"
+    assert len(list((output / "data").glob("TOA*.hdf5"))) == 3
+    clusters = (output / "grouped_pulses.singlepulse").read_text().splitlines()
+    assert clusters[0] == "#snr dm time downsamp sb"
+    assert len(clusters) == 5
+
+
+def test_each_cluster_is_processed_once_whatever_dies_when(tmp_path, service, observe):
+    """A service that goes on where another one left off, at every stage."""
+    observation = observe()
+    write_beam(Path(observation.output_dir), PULSES)
+    first = service(num_extractor=1)
+    first.start_observation(observation, {})
+    first.process(entry(1, *PULSES[:2]), observation)
+    first.process(entry(2, PULSES[2], stamp=2.0), observation)
+    # Of windows that are open, nothing was committed: they come again.
+    assert not first.completed or 2 not in first.completed
+    first.process(end(3), observation)
+    assert sorted(first.completed) == [1, 2, 3]
+    run_until(first, lambda: first.clusters_done)
+    first._close_pools()
+    assert 0 < first.clusters_done < 3
+    second = service()
+    second.memory = first.memory
+    second.start_observation(observation, dict(first.memory[TASK]))
+    run_until(second, lambda: second.finished)
+    assert first.clusters_done + second.clusters_done == 3
+    assert summary(tmp_path, observation) == Summary(3, 3, 3, 3)
+
+
+def test_the_brightest_come_first(tmp_path, service, observe):
+    observation, one = observe(), service(num_extractor=1)
+    files = write_beam(Path(observation.output_dir))
+    (files.directory / "CB00.fil").unlink()
+    one.start_observation(observation, {})
+    bright = [burst(float(time), snr=snr) for time, snr in ((1, 20), (2, 50), (3, 11), (4, 30))]
+    one.process(entry(1, *bright), observation)
+    one.process(end(2), observation)
+    done: list[float] = []
+    enter = one._enter
+
+    def note(work: Any, found: Any, *rest: Any) -> None:
+        done.extend(row.pulse.snr for row in found.values() if row.fate)
+        enter(work, found, *rest)
+
+    one._enter = note
+    run_until(one, lambda: one.finished)
+    assert done == [50, 30, 20, 11]
+    assert one.fates[TASK] == {"failed": 4}
+
+
+def test_a_pool_process_that_is_killed_costs_nothing(tmp_path, service, observe, monkeypatch):
+    faults = tmp_path / "faults"
+    faults.mkdir()
+    (faults / "pool process.before working").touch()
+    monkeypatch.setenv("DARC_FAULT_POINTS", str(faults))
+    observation, one = observe(), service()
+    write_beam(Path(observation.output_dir), PULSES)
+    one.start_observation(observation, {})
+    one.process(entry(1, *PULSES), observation)
+    one.process(end(2), observation)
+    run_until(one, lambda: one.finished)
+    assert not list(faults.iterdir())
+    assert one.fates[TASK] == {"kept": 3}
+
+
+def test_a_late_line_that_is_better_takes_the_place_of_another(tmp_path, service, observe):
+    observation, one = observe(), service()
+    pulse = PULSES[0]
+    write_beam(Path(observation.output_dir), [pulse])
+    one.start_observation(observation, {})
+    early = Pulse(pulse.beam, pulse.downsampling, pulse.time + 0.01, pulse.dm + 2, 15.0)
+    one.process(entry(1, early), observation)
+    run_until(one, lambda: one.clusters_done == 1)
+    data = Path(observation.output_dir) / "triggers_realtime" / "data"
+    (before,) = data.glob("*.hdf5")
+    assert before.with_suffix(".png").exists()
+    one.process(entry(2, pulse, stamp=5.0), observation)
+    one.process(end(3), observation)
+    run_until(one, lambda: one.finished)
+    assert not before.exists()
+    assert not before.with_suffix(".png").exists()
+    assert len(list(data.iterdir())) == 2  # the candidate and its picture
+    assert summary(tmp_path, observation) == Summary(2, 1, 1, 1)
+
+
+def test_observations_overlap(tmp_path, service, observe):
+    one = service()
+    both = [observe("pro1"), observe("pro2", beam=3)]
+    for observation, pulse in zip(both, PULSES, strict=False):
+        write_beam(Path(observation.output_dir), [pulse], cb=observation.beam)
+        one.start_observation(observation, {})
+    for number, (observation, pulse) in enumerate(zip(both, PULSES, strict=False), 1):
+        one.process(entry(number, pulse, task_id=observation.task_id), observation)
+    for number, observation in enumerate(both, 10):
+        one.process(end(number, observation.task_id), observation)
+    run_until(one, lambda: len(one.finished) == 2)
+    for observation in both:
+        assert summary(tmp_path, observation) == Summary(1, 1, 1, 1)
+
+
+def test_an_abort_drops_everything(service, observe):
+    observation, one = observe(duration=1e9), service()
+    one.start_observation(observation, {})
+    one.process(entry(1, *PULSES), observation)
+    one.idle()
+    one.abort_observation(observation)
+    assert one.completed == [1]
+    assert (one.processing, one.clusters_waiting) == ({}, 0)
+    one.process(entry(2, *PULSES), None)
+    one.process(end(3), None)
+    assert one.completed == [1, 2, 3]
+    assert one.bad_entries == 0
+
+
+def test_an_abort_ends_what_is_under_way(tmp_path, service, observe):
+    observation, one = observe(), service(num_extractor=1)
+    files = write_beam(Path(observation.output_dir))
+    path = files.directory / "CB00.fil"
+    path.unlink()
+    os.mkfifo(path)  # whoever opens it waits for ever
+    one.start_observation(observation, {})
+    work = one._work[TASK]
+    work._on_disk.has = lambda *_: True
+    work._data_are_final = lambda: True
+    one.process(entry(1, *PULSES), observation)
+    run_until(one, lambda: one.clusters_in_work)
+    children = psutil.Process().children()
+    one.abort_observation(observation)
+    wait_for(lambda: not any(child.is_running() for child in children))
+    one.idle()
+    assert one.clusters_in_work == 0
+
+
+def test_the_time_limit(tmp_path, service, observe):
+    observation, one = observe(), service(processing_time_limit=1e-3)
+    write_beam(Path(observation.output_dir), PULSES)
+    one.start_observation(observation, {})
+    one.process(entry(1, *PULSES), observation)
+    run_until(one, lambda: one.finished)
+    assert one.fates[TASK] == {"out of time": 3}
+    assert summary(tmp_path, observation) == Summary(3, 3, 0, 0)
+
+
+def test_data_that_do_not_come_any_more(tmp_path, service, observe):
+    """The file stops growing long before the observation's end."""
+    observation, one = observe(start=time.time(), duration=3600.0), service()
+    write_beam(Path(observation.output_dir), PULSES[:1], seconds=4.0)
+    one.start_observation(observation, {})
+    one.process(entry(1, PULSES[0], burst(6.0)), observation)
+    run_until(one, lambda: one.clusters_done == 1)
+    assert one.clusters_waiting == 1, "it may still come: there was no stop"
+    one.process(end(2), observation)
+    one.stop_observation(observation)
+    run_until(one, lambda: one.finished)
+    assert one.fates[TASK] == {"kept": 1, "not in data": 1}
+
+
+def test_no_end_comes(tmp_path, service, observe):
+    observation, one = observe(), service(end_delay=1)
+    one.start_observation(observation, {"stopped": time.time() - 1e6})
+    one.idle()
+    assert one.processing, "what waits in the queue is taken first"
+    run_until(one, lambda: one.finished)
+    assert summary(tmp_path, observation) == NOTHING_SEARCHED
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, NOTHING_SEARCHED),
+        (b"", NOTHING_SEARCHED),
+        (b"rubbish\n", NOTHING_SEARCHED),
+        (format_header(), Summary(0, 0, 0, 0)),
+    ],
+)
+def test_minus_one_where_no_header_ever_came(tmp_path, service, observe, content, expected):
+    observation, one = observe(), service()
+    if content is not None:
+        Path(observation.trigger_files()[0]).write_bytes(content)
+    one.start_observation(observation, {})
+    one.process(end(1), observation)
+    run_until(one, lambda: one.finished)
+    assert summary(tmp_path, observation) == expected
+    assert read_triggers(results(tmp_path, observation) / "CB00_triggers.txt") == []
+
+
+def test_an_observation_in_the_past_is_read_as_a_whole(tmp_path, service, observe):
+    observation, one = observe(), service()
+    write_beam(Path(observation.output_dir), PULSES)
+    lines = [
+        format_line(
+            beam=0,
+            batch=0,
+            sample=round(pulse.time / pulse.downsampling / observation.tsamp),
+            integration_step=pulse.downsampling,
+            time=pulse.time,
+            dm_id=1,
+            dm=pulse.dm,
+            snr=pulse.snr,
+        )
+        for pulse in PULSES
+    ]
+    text = format_header() + b"".join(lines) + b"0 0 rubbish\n" + b"0 0 half a li"
+    Path(observation.trigger_files()[0]).write_bytes(text)
+    one.past.add(TASK)
+    one.start_observation(observation, {})
+    run_until(one, lambda: one.finished)
+    assert summary(tmp_path, observation) == Summary(3, 3, 3, 3)
+    assert one.memory[TASK]["counts"]["wrong number of columns"] == 1
+
+
+def test_what_is_not_processed(service, observe):
+    one = service()
+    not_wanted = observe("pro2", more={"proctrigger": False})
+    one.start_observation(not_wanted, {})
+    assert one.finished == ["pro2"]
+    one.process(entry(1, *PULSES, task_id="pro2"), None)
+    one.process(end(2, "pro2"), None)
+    assert one.completed == [1, 2]
+    assert one.memory.get("pro2", {}) == {}
+
+
+def test_entries_that_are_none(service, observe):
+    observation, one = observe(), service()
+    one.start_observation(observation, {})
+    one.process(Entry(1, Kind.CANDIDATES, b"rubbish", TASK, 1.0, 1.0), observation)
+    one.process(Entry(2, Kind.PLAIN, pack(1), TASK, 1.0, 1.0), observation)
+    assert one.bad_entries == 2
+    assert one.completed == [1, 2]
+
+
+def test_on_a_dask_cluster(tmp_path, service, observe):
+    """Results are written here, whatever is with the cluster."""
+    distributed = pytest.importorskip("distributed")
+    observation = observe()
+    write_beam(Path(observation.output_dir), PULSES)
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        one = service(scheduler=cluster.scheduler_address)
+        one.start_observation(observation, {})
+        one.process(entry(1, *PULSES), observation)
+        one.process(end(2), observation)
+        run_until(one, lambda: one.finished)
+        one._close_pools()
+    assert one.fates[TASK] == {"kept": 3}
+    assert summary(tmp_path, observation) == Summary(3, 3, 3, 3)
+
+
+def test_a_dask_cluster_that_is_not_there(tmp_path, service, observe):
+    """Clusters wait for it until the time limit, and then there are results all the same."""
+    observation = observe(start=time.time() - 1.0, duration=0.5)
+    one = service(scheduler="tcp://127.0.0.1:1", processing_time_limit=5.0)
+    one.start_observation(observation, {})
+    one.process(entry(1, *PULSES), observation)
+    one.process(end(2), observation)
+    run_until(one, lambda: one.finished)
+    assert one.fates[TASK] == {"out of time": 3}
+    assert summary(tmp_path, observation) == Summary(3, 3, 0, 0)
+
+
+# -- where results go ----------------------------------------------------------------------------
+
+
+def test_results_that_cannot_be_written_are_tried_again(tmp_path, service, observe, monkeypatch):
+    monkeypatch.setattr(processor, "RESULT_PAUSES", (0.1,) * 100)
+    observation, one = observe(), service()
+    one.start_observation(observation, {})
+    (tmp_path / "results").write_text("in the way")
+    one.process(end(1), observation)
+    run_until(one, lambda: one._work[TASK].attempts >= 2)
+    assert not one.finished
+    (tmp_path / "results").unlink()
+    run_until(one, lambda: one.finished)
+    assert summary(tmp_path, observation) == NOTHING_SEARCHED
+
+
+def test_and_given_up_in_the_end(tmp_path, service, observe, monkeypatch, caplog):
+    monkeypatch.setattr(processor, "RESULT_PAUSES", (0.0, 0.0))
+    observation, one = observe(), service()
+    one.start_observation(observation, {})
+    (tmp_path / "results").write_text("in the way")
+    one.process(end(1), observation)
+    run_until(one, lambda: one.finished)
+    (given_up,) = [text for text in caplog.messages if "given up" in text]
+    assert str(results(tmp_path, observation)) in given_up
+
+
+def test_two_workers_write_into_one_directory(tmp_path, service, observe):
+    both = service(), service()
+    for beam, one in enumerate(both):
+        observation = observe(f"pro{beam}", beam=beam)
+        write_beam(Path(observation.output_dir), PULSES[:1], cb=beam)
+        one.start_observation(observation, {})
+        one.process(entry(1, PULSES[0], task_id=observation.task_id), observation)
+        one.process(end(2, observation.task_id), observation)
+    for one in both:
+        run_until(one, lambda one=one: one.finished)
+    names = {path.name for path in results(tmp_path, observation).iterdir()}
+    assert names == {
+        f"CB{beam:02d}{rest}"
+        for beam in range(2)
+        for rest in ("", ".pdf", "_triggers.txt", "_summary.yaml")
+    }
+
+
+# -- synthesised beams, masks --------------------------------------------------------------------
+
+
+def test_a_pulse_in_a_synthesised_beam(tmp_path, service, observe):
+    observation, one = observe(n_tabs=12, more={"nsynbeams": 71}), service()
+    pulse = Pulse(3, 4, 3.0, 200.0, 30.0)
+    write_beam(Path(observation.output_dir), [pulse], n_tabs=12)
+    one.start_observation(observation, {})
+    one.process(entry(1, pulse, Pulse(71, 4, 5.0, 200.0, 30.0)), observation)
+    one.process(end(2), observation)
+    run_until(one, lambda: one.finished)
+    assert one.fates[TASK] == {"kept": 1}
+    assert one.memory[TASK]["counts"]["no such beam"] == 1
+
+
+def test_a_table_of_synthesised_beams_that_is_none(tmp_path, service, observe):
+    observation, one = observe(n_tabs=12, more={"nsynbeams": 71}), service()
+    path = tmp_path / "config.yaml"
+    config = yaml.safe_load(path.read_text()) | {"instrument": {"sb_table": str(tmp_path / "t")}}
+    path.write_text(yaml.safe_dump(config))
+    one.config = load_config(path)
+    one.start_observation(observation, {})
+    one.process(entry(1, *PULSES), observation)
+    one.process(end(2), observation)
+    run_until(one, lambda: one.finished)
+    assert one.fates[TASK] == {str(Fate.FAILED): 3}
+
+
+def test_the_mask_is_ambers_own_if_none_is_configured(tmp_path, service, observe):
+    observation, rules = observe(more={"amber_conf_dir": tmp_path}), service().settings
+    assert mask_file(observation, rules) is None
+    (tmp_path / "zapped_channels_1400.conf").touch()
+    assert mask_file(observation, rules) == tmp_path / "zapped_channels_1400.conf"
+    (tmp_path / "zapped_channels_1370.conf").touch()
+    assert mask_file(observation, rules) == tmp_path / "zapped_channels_1370.conf"
+    configured = service(extractor={"rfi_mask": "/a/mask"}).settings
+    assert mask_file(observation, configured) == Path("/a/mask")
+    without = service(extractor={"rfi_apply_mask": False}).settings
+    assert mask_file(observation, without) is None
+
+
+def test_the_service_itself_imports_nothing_large():
+    code = "import darc.services.processor, sys; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"numba", "h5py", "matplotlib", "astropy", "distributed", "sklearn"} & set(modules)
