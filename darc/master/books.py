@@ -14,22 +14,27 @@ from darc.node.log import about
 
 log = logging.getLogger(__name__)
 
-BOOKS = "books.json"
 #: Names that sort by time.
 _OBSERVATION = re.compile(r"\d{4}-\d{2}-\d{2}-\d{2}:\d{2}:\d{2}\..+")
 
 
+def books_file(directory: Path, hostname: str) -> Path:
+    """Where a node keeps the books of an observation, also where nodes share a home."""
+    return directory / f"books.{hostname}.json"
+
+
 def write_books(
-    directory: Path, task_id: str, memories: Mapping[str, Mapping[str, Any]], kept: int
+    path: Path, task_id: str, memories: Mapping[str, Mapping[str, Any]], kept: int
 ) -> None:
     """Keep what the services have committed to memory, beside the observation's configuration.
 
+    :param path: see `books_file`
     :param memories: by service
     :param kept: of so many observations; the oldest go
     """
     with about(task_id):
-        _write_books(directory, memories)
-        prune(directory.parent, kept)
+        _write_books(path, memories)
+        prune(path.parents[1], kept)
 
 
 def prune(directory: Path, kept: int) -> None:
@@ -38,19 +43,20 @@ def prune(directory: Path, kept: int) -> None:
     for path in found[: max(0, len(found) - kept)]:
         try:
             shutil.rmtree(path)
+        except FileNotFoundError:
+            continue  # another node of this home was quicker
         except OSError as error:
             log.error("cannot be removed: %s", error)
         else:
             log.info("%s removed: more than %d observations are kept", path, kept)
 
 
-def _write_books(directory: Path, memories: Mapping[str, Mapping[str, Any]]) -> None:
+def _write_books(path: Path, memories: Mapping[str, Mapping[str, Any]]) -> None:
     if not memories:  # kept before, by a master that died since
         return
-    path = directory / BOOKS
     temporary = path.with_suffix(".new")
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(memories, indent=1, default=str) + "\n")
         temporary.replace(path)
     except OSError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from darc import __version__
 from darc.master.attributes import Attributes
-from darc.master.books import write_books
+from darc.master.books import books_file, write_books
 from darc.master.commands import Vocabulary
 from darc.master.housekeeping import (
     Directories,
@@ -187,7 +187,10 @@ class Master:
         directory = Path(self.config.master.parset_dir) / run.observation.datetimesource
         threading.Thread(
             target=write_books,
-            args=(directory, task_id, memories, self.config.master.parsets_kept),
+            args=(
+                books_file(directory, self.config.hostname),
+                *(task_id, memories, self.config.master.parsets_kept),
+            ),
             name="books",
             daemon=True,
         ).start()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from darc.control import ask
-from darc.master.books import BOOKS
+from darc.master.books import books_file
 from darc.master.observations import Run, State
 from darc.model.config import Config
 from darc.model.observation import ObservationError
@@ -121,13 +121,13 @@ def past(config: Config, known: set[str | None], most: int | None) -> Iterator[O
     for path in reversed(found):
         if n == most:
             return
-        row = _past(path)
+        row = _past(path, books_file(path, config.hostname))
         if row is not None and row.id not in known:
             n += 1
             yield row
 
 
-def _past(directory: Path) -> ObservationRow | None:
+def _past(directory: Path, books_at: Path) -> ObservationRow | None:
     match = _DIRECTORY.fullmatch(directory.name)
     assert match
     try:
@@ -138,7 +138,7 @@ def _past(directory: Path) -> ObservationRow | None:
     books: dict[str, Any] = {}
     state = _NO_BOOKS
     try:
-        books = json.loads((directory / BOOKS).read_text(encoding="utf-8"))
+        books = json.loads(books_at.read_text(encoding="utf-8"))
         counts = [books.get(name, {}).get("counts", {}) for name in _COUNTING]
         numbers = _numbers(counts[0], counts[1])
         state = _OVER
@@ -146,7 +146,7 @@ def _past(directory: Path) -> ObservationRow | None:
         numbers = (None, None, None)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         numbers = (None, None, None)
-        problem = f"{directory / BOOKS}: {error}"
+        problem = f"{books_at}: {error}"
     return ObservationRow(task_id, match[2], start, duration, state, *numbers, problem=problem)
 
 

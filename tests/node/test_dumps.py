@@ -146,8 +146,8 @@ class Telescope:
         """The observation's books, once it is over: each dump."""
         self.node.wait_until_over(observation.task_id, TIMEOUT)
         directory = self.node.home / "parsets" / self.directories[observation.task_id]
-        wait_for((directory / "books.json").exists)
-        books = json.loads((directory / "books.json").read_text())["dada_trigger"]
+        wait_for((directory / "books.testnode.json").exists)
+        books = json.loads((directory / "books.testnode.json").read_text())["dada_trigger"]
         return {key[5:]: value for key, value in books.items() if key.startswith("dump ")}
 
     def waiting_entries(self) -> int:
@@ -393,7 +393,8 @@ def test_a_burst_is_dumped(pipeline: Node, iquv: DadaDbevent, tmp_path: Path) ->
 
     assert pipeline.ask("stop_observation", "--parset", parset) == "Stopped observation"
     pipeline.wait_until_over("replay", TIMEOUT)
-    path = pipeline.home / "parsets" / f"{said(observation, 0.0)[:19]}.BLANK" / "books.json"
+    name = f"{said(observation, 0.0)[:19]}.BLANK"
+    path = pipeline.home / "parsets" / name / "books.testnode.json"
     wait_for(path.exists)
     books = json.loads(path.read_text())
     dump = books["dada_trigger"][f"dump replay/{math.floor(truth.time)}/{dm_bin(truth.dm)}"]

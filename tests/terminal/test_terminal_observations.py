@@ -82,8 +82,8 @@ def test_their_lives(fresh_node: Node, tmp_path: Path) -> None:
     fresh_node.ask("stop_observation", "--parset", str(observed.parset))
     fresh_node.ask("abort_observation", "--parset", str(coming.parset))
     fresh_node.wait_until_over("1001")
-    books = list((fresh_node.home / "parsets").glob("*/books.json"))
-    wait_for(lambda: books or list((fresh_node.home / "parsets").glob("*/books.json")))
+    books = list((fresh_node.home / "parsets").glob("*/books.testnode.json"))
+    wait_for(lambda: books or list((fresh_node.home / "parsets").glob("*/books.testnode.json")))
     fresh_node.run("darc_stop_master", check=True)
 
     # What is known when the node does not run.
@@ -124,7 +124,7 @@ def test_the_past_is_the_latest_unless_all_is_asked_for(fresh_node: Node) -> Non
             },
             "amber_listener": {"counts": {"candidates": 10}},
         }
-        (directory / "books.json").write_text(json.dumps(books))
+        (directory / "books.testnode.json").write_text(json.dumps(books))
     (fresh_node.home / "parsets" / "other").mkdir()
     latest = rows(fresh_node)
     assert [row["id"] for row in latest] == [f"2610{day:02d}001" for day in range(25, 5, -1)]
@@ -140,7 +140,7 @@ def test_what_cannot_be_read_is_named_and_the_others_are_shown(fresh_node: Node)
         ("2026-10-03-01:02:03.c\x1b[m", "{}"),
     ):
         (parsets / name).mkdir(parents=True)
-        (parsets / name / "books.json").write_text(books)
+        (parsets / name / "books.testnode.json").write_text(books)
     (parsets / "2026-10-02-01:02:03.b" / "b.parset").write_text("duration = long\n")
     live = fresh_node.run_dir / "observations"
     live.mkdir(parents=True)
@@ -149,6 +149,6 @@ def test_what_cannot_be_read_is_named_and_the_others_are_shown(fresh_node: Node)
     assert result.returncode == 0
     assert len(result.stdout.splitlines()) == 5
     assert "77.json" in result.stderr
-    assert "books.json" in result.stderr
+    assert "books.testnode.json" in result.stderr
     assert "Traceback" not in result.stderr
     assert "\x1b" not in result.stdout + result.stderr
