@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from nodes import Node, left_of_run, node
 
 _RUN = uuid.uuid4().hex
+
+# No test fails by the clock.
+settings.register_profile("darc", deadline=None)
+settings.load_profile("darc")
 
 # Ctrl-C is ignored in what runs in the background, and in all that it starts; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -44,7 +44,7 @@ from darc.services.gathering import Closed
 log = logging.getLogger(__name__)
 
 KEPT_FATES = 10
-#: While something is extracted: the next one waits for so long at most (s).
+#: While something is extracted: entries and orders wait for so long at most (s).
 BUSY_SECONDS = 0.05
 #: The shared directory may be away for a while: pauses between attempts to write results (s).
 RESULT_PAUSES = (2.0, 4.0, 8.0, 16.0, 32.0)
@@ -223,8 +223,19 @@ class ProcessorManager(Service[ProcessorSettings]):
 
     # -- the loop ------------------------------------------------------------------------------
 
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self.clusters_in_work or self._chores)
+
     def patience(self) -> float:
-        return BUSY_SECONDS if self.clusters_in_work or self._chores else LOOP_SECONDS
+        return 0.0 if self._is_busy else LOOP_SECONDS
+
+    def wait(self) -> list[Entry]:
+        entries = super().wait()
+        if not entries and self._pools and self._is_busy:
+            # So that no process is without work for long.
+            self._pools[0].wait(BUSY_SECONDS)
+        return entries
 
     def idle(self) -> None:
         for pool in {id(pool): pool for pool in self._pools or ()}.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from darc.queues.messages import Commit
 from darc.results.publishing import Publication
 from darc.services.mails import AGE_LIMIT, Mail, Mails
 from darc.services.processor import ProcessorManager
-from darc.services.processor_master import pdfs_of, publication_of
+from darc.services.processor_master import pdfs_of, publication_of, show_index
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ class ProcessorAlone(ProcessorManager):
         super().recover(memory)
         if hopeless := self._mails.send(memory):
             self.commit(Commit(memory=hopeless))
+        threading.Thread(
+            target=show_index, args=(self.config,), name="results", daemon=True
+        ).start()
 
     def idle(self) -> None:
         super().idle()

@@ -27,6 +27,7 @@ from darc.node.log import about
 from darc.queues.messages import Commit
 from darc.results.gathering import Wanted, results_directory
 from darc.results.publishing import Publication
+from darc.results.site import write_index
 from darc.services.base import ENDED, Service
 from darc.services.mails import AGE_LIMIT, Mail, Mails
 
@@ -110,6 +111,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
     def recover(self, memory: dict[str, Any]) -> None:
         if hopeless := self._mails.send(memory):
             self.commit(Commit(memory=hopeless))
+        self._looks.submit(show_index, self.config)
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
         beams = beams_of(observation, self.config)
@@ -253,6 +255,20 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         return f"{host}: its processor does not work on the observation"
 
 
+def show_index(config: Config) -> None:
+    """Have the page of results there, which others link to."""
+    try:
+        for problem in write_index(site_of(config)):
+            log.error("not in the index of results: %s", problem)
+    except OSError as error:
+        log.error("no index of results: %s", error)
+
+
+def site_of(config: Config) -> Path:
+    """Where results are shown."""
+    return Path(config.status_website.web_dir) / config.processor_master.webdir
+
+
 def beams_of(observation: Observation, config: Config) -> tuple[int, ...]:
     """The compound beams that have a worker."""
     return tuple(beam for beam in observation.beams if beam < len(config.cluster.workers))
@@ -268,10 +284,9 @@ def publication_of(
 ) -> Publication:
     """Where the results of an observation come from, and where they are shown."""
     directory = results_directory(Path(config.processor.result_dir), observation)
-    site = Path(config.status_website.web_dir) / config.processor_master.webdir
     return Publication(
         Wanted(observation, directory, beams, since),
-        site,
+        site_of(config),
         config.instrument.position,
         Path(config.amber_clustering.galaxy_map),
     )

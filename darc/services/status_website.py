@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from darc.alarms.desk import Desk
 from darc.model.config import Role
@@ -60,7 +61,14 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
             web_dir=Path(settings.web_dir),
             address=None if settings.port is None else (settings.bind, settings.port),
             max_pages=settings.max_pages,
+            results=self._results(),
         )
+
+    def _results(self) -> str:
+        """Below the page; empty where they are elsewhere, or not gathered here."""
+        webdir = self.config.processor_master.webdir
+        is_here = not Path(webdir).is_absolute() and "processor" in self.config.services()
+        return quote(webdir) if is_here else ""
 
     def _is_here(self, host: str) -> bool:
         return self.config.hostname in (host, host.split(".", maxsplit=1)[0])

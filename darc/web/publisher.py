@@ -40,6 +40,7 @@ class Settings:
     :param timeout: s for a node to answer
     :param address: None: nothing is served
     :param max_pages: open at a time that hear of changes
+    :param results: where the results of observations are, from the page; empty: not told
     """
 
     targets: tuple[Target, ...]
@@ -51,6 +52,7 @@ class Settings:
     web_dir: Path
     address: tuple[str, int] | None
     max_pages: int
+    results: str = ""
 
 
 class Publisher:
@@ -63,7 +65,9 @@ class Publisher:
         self._settings = settings
         name = settings.context.master or settings.own
         hosts = [target.name for target in settings.targets]
-        renderer = Renderer(settings.colours, settings.context, name, settings.own, hosts)
+        renderer = Renderer(
+            *(settings.colours, settings.context, name, settings.own, hosts, settings.results)
+        )
         self.live = Live(renderer, settings.interval)
         self.history = history or History()
         self.server: StatusServer | None = None

@@ -70,6 +70,7 @@ class Renderer:
     :param cluster_name: in the title
     :param own: name of the node whose service this is
     :param hosts: names of all nodes
+    :param results: where the results of observations are, from the page; empty: not told
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Renderer:
         cluster_name: str,
         own: str,
         hosts: Sequence[str],
+        results: str = "",
     ) -> None:
         self._context = context
         self._cluster_name = cluster_name
@@ -102,6 +104,7 @@ class Renderer:
             "size": _size,
             "ms": _milliseconds,
         }
+        self._environment.globals["results"] = results
         self._environment.globals["parts"] = self._environment.get_template("parts.html").module
         longest = min(max(map(len, hosts), default=0), MAX_NAME)
         name = f":root{{--name:{max(longest, MIN_NAME)}}}"

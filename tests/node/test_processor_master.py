@@ -174,8 +174,10 @@ def test_what_cannot_be_read_counts_as_failed(site: Site) -> None:
 def test_no_mail_server_and_no_place_for_the_page(site: Site) -> None:
     """The results wait for their page, the mail for its server; neither is lost."""
     site.mailbox.close()
-    in_the_way = site.node.home / "status" / "triggers_realtime"
-    in_the_way.parent.mkdir(exist_ok=True)
+    date = time.strftime("%Y%m%d", time.gmtime(site.made.start))
+    in_the_way = site.node.home / "status" / "triggers_realtime" / date
+    index = in_the_way.with_name("index.html")
+    wait_for(index.exists, WAIT, "a page that can be linked to")
     in_the_way.write_text("a file")
     site.command("start_observation")
     site.command("stop_observation")
