@@ -34,6 +34,10 @@ class ProcessorAlone(ProcessorManager):
 
     attributes: ClassVar[tuple[str, ...]] = (*ProcessorManager.attributes, "mails_waiting")
 
+    @classmethod
+    def class_name(cls) -> str:
+        return ProcessorManager.class_name()
+
     def prepare(self) -> None:
         super().prepare()
         self._mails = Mails(lambda: self.config, self._recipients)

@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from receivers import Webhook, closes
 
 #: Others may be at work on the same cores.
-wait_for = partial(wait_for_seconds, timeout=60.0)
+pytestmark = pytest.mark.timeout(400)
+wait_for = partial(wait_for_seconds, timeout=120.0)
 TO = "night@example.org"
 
 
@@ -209,7 +210,7 @@ def test_receivers_that_are_down_get_each_once_later(make_site: Callable[..., Si
         site.kill_website()
         assert len(site.alarms()["waiting"]) == 2
     with Webhook(port) as late:
-        late.wait_for(2, 60.0)
+        late.wait_for(2, 120.0)
         wait_for(lambda: not site.alarms()["waiting"])
         assert [one["kind"] for one in late.received] == ["alarm", "over"]
     assert len(site.subjects(FAILED)) == 2

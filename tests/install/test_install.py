@@ -175,7 +175,8 @@ def test_a_wheel_has_every_module_and_data_file_and_nothing_beside_darc(wheel: P
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "darc").rglob("*.py")}
     data = {f"darc/{path.relative_to(ROOT)}" for path in (ROOT / "supervisor").iterdir()}
     data |= {f"darc/{path.relative_to(ROOT)}" for path in (ROOT / "conf").iterdir()}
-    templates = {str(path.relative_to(ROOT)) for path in (ROOT / "darc/templates").iterdir()}
+    found = (path for path in (ROOT / "darc/templates").rglob("*") if path.is_file())
+    templates = {str(path.relative_to(ROOT)) for path in found}
     assert (modules | data | templates | {"darc/py.typed"}) - names == set()
     assert {f"{info}.data/scripts/{script}" for script in SCRIPTS} - names == set()
 
