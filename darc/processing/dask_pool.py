@@ -73,6 +73,7 @@ class DaskPool:
         self._answered: queue.SimpleQueue[_Begun] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._lost = threading.Event()
+        self._news = threading.Event()  # since the last look
         threading.Thread(target=self._look_after, name="dask", daemon=True).start()
 
     def free(self) -> int:
@@ -97,9 +98,17 @@ class DaskPool:
                 return
             begun = _Begun(task, tries, future, time.monotonic())
             self._begun[future.key] = begun
-            future.add_done_callback(lambda _, begun=begun: self._answered.put(begun))
+            future.add_done_callback(lambda _, begun=begun: self._put(begun))
+
+    def _put(self, begun: _Begun) -> None:
+        self._answered.put(begun)
+        self._news.set()
+
+    def wait(self, seconds: float) -> None:
+        self._news.wait(seconds)
 
     def outcomes(self) -> list[Done]:
+        self._news.clear()
         if self._lost.is_set():
             self._start_over()
         done: list[Done] = []

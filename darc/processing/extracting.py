@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.classifier import ClassifierError, load_classifier
-from darc.filterbank.beams import CompoundBeam, filterbank_paths
+from darc.filterbank.beams import CompoundBeam
 from darc.model.filterbank_header import FilterbankError
 from darc.model.processed import Fate, Measurement, ProcessedCandidate, Score
 from darc.model.results import FrequencyRange
@@ -104,7 +104,7 @@ def _extract(job: ExtractionJob) -> tuple[Extraction, Band]:
     settings, pulse, files = extraction_settings(job.settings.extractor), job.pulse, job.files
     # Those alone that the beam needs: of the others, files may be missing.
     needed, tabs = np.unique(np.array(job.tabs, dtype=np.int64), return_inverse=True)
-    paths = filterbank_paths(files.directory, files.cb, files.n_tabs)
+    paths = files.paths()
     if needed[-1] >= len(paths):
         raise FilterbankError(f"{files.directory}: no TAB {needed[-1]}; there are {len(paths)}")
     with CompoundBeam([paths[tab] for tab in needed]) as beam:

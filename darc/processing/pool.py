@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for_any
 from typing import Protocol
 
 from darc.processing.tasks import Task
@@ -56,6 +57,9 @@ class Pool(Protocol):
     def outcomes(self) -> list[Done]:
         """What has been done since the last call, which is not waited for."""
 
+    def wait(self, seconds: float) -> None:
+        """Wait until there may be an outcome, for so long at most."""
+
     def abort(self, observation: str) -> None:
         """End all tasks of an observation; nothing more is heard of them."""
 
@@ -85,6 +89,11 @@ class _Process:
         """:raises OSError: the process has died"""
         self.task, self.tries, self.since = task, tries, time.monotonic()
         self._connection.send_bytes(pickle.dumps(task))
+
+    @property
+    def connection(self) -> Connection:
+        """Something can be read from it when its task is done, or it has died."""
+        return self._connection
 
     def result(self) -> Done | None:
         """What its task has come to; None: nothing yet.
@@ -156,6 +165,11 @@ class LocalPool:
         done += self._failed
         self._failed = []
         return done
+
+    def wait(self, seconds: float) -> None:
+        if not self._failed:
+            busy = [process.connection for process in self._processes if process.task]
+            wait_for_any(busy, seconds)
 
     def _remove(self, process: _Process) -> str:
         self._processes.remove(process)

@@ -24,9 +24,12 @@ def write_results(job: ResultsJob) -> Written:
     problems: list[str] = []
     try:
         write_clusters(job.clusters, job.pulses)
+        for directory in (job.clusters.parent, job.clusters.parent / "data"):
+            _remove_unfinished(directory, "")
     except OSError as error:
         problems.append(str(error))
     job.directory.mkdir(parents=True, exist_ok=True)
+    _remove_unfinished(job.directory, f"CB{job.cb:02d}")
     kept = sorted(job.kept, key=lambda one: (-one[1].probability, -one[1].snr))
     problems += _plot(job, [path for path, _ in kept])
     offer(candidates_directory(job.directory, job.cb), [path for path, _ in kept])
@@ -34,6 +37,16 @@ def write_results(job: ResultsJob) -> Written:
     write_triggers(job.directory / f"CB{job.cb:02d}_triggers.txt", rows)
     write_summary(job.directory / f"CB{job.cb:02d}_summary.yaml", _summary(job, rows))
     return Written(tuple(problems))
+
+
+def _remove_unfinished(directory: Path, begin: str) -> None:
+    """Remove what processes that were killed left half written, as `write_whole` has it.
+
+    :param begin: of the files' names: others may be writing theirs
+    :raises OSError: it cannot be removed
+    """
+    for path in directory.glob(f".{begin}*.new"):
+        path.unlink(missing_ok=True)
 
 
 def _plot(job: ResultsJob, files: Sequence[Path]) -> list[str]:
@@ -56,7 +69,7 @@ def _plot(job: ResultsJob, files: Sequence[Path]) -> list[str]:
 
 
 def _summary(job: ResultsJob, kept: Sequence[ListedCandidate]) -> Summary:
-    if not job.n_raw and not any(map(has_header, job.trigger_files)):
+    if not (job.n_raw or job.searched or any(map(has_header, job.trigger_files))):
         return NOTHING_SEARCHED
     return Summary(
         ncand_raw=job.n_raw,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from darc.filterbank.paths import filterbank_paths
 from darc.model.candidate import Records
 from darc.model.observation import Pointing
 from darc.model.processed import Fate, ListedCandidate, Pulse
@@ -44,11 +45,19 @@ class BeamFiles:
     :param directory: of its filterbank files
     :param cb: compound beam
     :param n_tabs: number of TABs of the observation
+    :param file: a single file of any name in place of those; None: there is none
     """
 
     directory: Path
     cb: int
     n_tabs: int
+    file: Path | None = None
+
+    def paths(self) -> list[Path]:
+        """The files, in order of TABs."""
+        if self.file is not None:
+            return [self.file]
+        return filterbank_paths(self.directory, self.cb, self.n_tabs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +177,7 @@ class ResultsJob:
     :param n_passed: clusters that were classified
     :param n_raw: candidates of the search
     :param trigger_files: looked at for a header where there are no candidates at all
+    :param searched: there was a search, whatever these files have
     """
 
     observation: str
@@ -181,6 +191,7 @@ class ResultsJob:
     trigger_files: tuple[Path, ...]
     settings: ProcessorSettings
     beam: BeamSky
+    searched: bool = False
 
     def __str__(self) -> str:
         return f"the results of {self.observation}"

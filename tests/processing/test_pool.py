@@ -68,6 +68,16 @@ def test_a_process_that_dies_costs_a_try(pool, tmp_path):
     assert pool.free() == 2
 
 
+@pytest.mark.parametrize("what", ["return", "die"])
+def test_waiting_ends_when_there_is_something(pool, tmp_path, what):
+    pool.submit(Made(tmp_path, what))
+    done: list[Done] = []
+    while not done:
+        pool.wait(1e6)  # an answer ends it, and so does a death
+        done = pool.outcomes()
+    assert bool(done[0].error) == (what == "die")
+
+
 def test_a_task_without_an_end_is_ended(pool, tmp_path, monkeypatch):
     task = Made(tmp_path, "sleep")
     pool.submit(task)

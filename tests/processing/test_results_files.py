@@ -67,3 +67,16 @@ def test_a_directory_that_cannot_be_written_is_an_error(job, tmp_path):
     (tmp_path / "results").write_text("in the way")
     with pytest.raises(OSError, match="results"):
         write_results(job)
+
+
+def test_what_was_left_half_written_is_removed(job, tmp_path):
+    data = tmp_path / "output" / "data"
+    for directory in (job.directory, data):
+        directory.mkdir(parents=True)
+    of_a_killed_process = [job.directory / ".CB07.pdf.00ff.new", data / ".TOA1.hdf5.00ff.new"]
+    of_another_beam = job.directory / ".CB08.pdf.00ff.new"
+    for path in (*of_a_killed_process, of_another_beam):
+        path.touch()
+    write_results(job)
+    assert [path.exists() for path in of_a_killed_process] == [False, False]
+    assert of_another_beam.exists()

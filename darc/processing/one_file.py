@@ -1,0 +1,432 @@
+"""A filterbank file and its triggers from beginning to end, without a node.
+
+The steps and their code are those of a worker: clusters, extraction in processes, results, page.
+Nothing here talks to people: what there is to tell goes through a `Listener`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from darc.filterbank.reader import Filterbank
+from darc.model.candidate import CANDIDATE, Records
+from darc.model.config import Config
+from darc.model.filterbank_header import FilterbankHeader
+from darc.model.observation import Observation, Pointing
+from darc.model.processed import Fate
+from darc.model.settings import ProcessorSettings
+from darc.processing.clusters import find_clusters, pulse_of, usable
+from darc.processing.pool import Done, LocalPool
+from darc.processing.tasks import (
+    BeamFiles,
+    BeamSky,
+    ExtractionJob,
+    Outcome,
+    Read,
+    ReadingJob,
+    ResultsJob,
+    Task,
+    Written,
+    describe,
+)
+from darc.processing.trigger_tables import is_amber, read_table
+from darc.results.gathering import Wanted
+from darc.results.publishing import Publication
+
+log = logging.getLogger(__name__)
+
+#: Below the output directory: the page, and what processes had to say.
+SITE, LOG = "site", "darc_process.log"
+#: The file is all there is of the observation.
+_CB = 0
+_POLL_SECONDS = 0.01
+_UNIX_EPOCH, _DAY = 40587.0, 86400.0
+_NO_PATH = re.compile(r"[^A-Za-z0-9._+-]+")
+#: A beam of the Milky Way's map needs no place on the Earth.
+_NOWHERE = (0.0, 0.0, 0.0)
+
+
+class ProcessingError(Exception):
+    """Something cannot be processed; the text names the file and what is wrong."""
+
+
+class Listener(Protocol):
+    """Hears how far the work is; no call may take long."""
+
+    def begin(self, step: str, total: int) -> None:
+        """A step of so many parts begins."""
+
+    def advance(self) -> None:
+        """A part is done."""
+
+    def say(self, text: str) -> None:
+        """Something that people should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be done.
+
+    :param triggers: None: the file is searched
+    :param output: directory that is there
+    :param settings: section `processor`, with what differs from it
+    :param dm_max_search: pc cm-3, of a search that has no limit otherwise
+    :param jobs: processes
+    """
+
+    file: Path
+    triggers: Path | None
+    output: Path
+    config: Config
+    settings: ProcessorSettings
+    dm_max_search: float
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """What came of it.
+
+    :param fates: how many clusters came to what
+    :param failed: what could not be done, though the rest was
+    """
+
+    n_raw: int
+    n_clusters: int
+    fates: dict[Fate, int]
+    failed: tuple[str, ...]
+    page: Path
+
+
+def process_file(request: Request, listener: Listener) -> Processed:
+    """Process a file.
+
+    :raises ProcessingError: a part failed that the rest needs
+    :raises OSError: a file cannot be read or written
+    :raises ValueError: a file is not what it should be; the text names it
+    """
+    with Filterbank(request.file) as file:
+        observation = describe_file(file, request.output, listener.say)
+        with (request.output / LOG).open("wb") as heard:
+            work = _Work(request, observation, file, listener, heard.fileno())
+            try:
+                return work.do()
+            finally:
+                work.pool.close()
+
+
+def describe_file(file: Filterbank, output: Path, say: Callable[[str], None]) -> Observation:
+    """Describe a file as the observation of one beam.
+
+    :param say: is told what the header lacks
+    :raises ValueError: there is not a single sample in it
+    """
+    header, n_samples = file.header, file.n_samples()
+    if not n_samples:
+        raise ValueError(f"{file.path}: no samples behind the header")
+    if header.nsamples and header.nsamples > n_samples:
+        say(f"{file.path}: {n_samples} samples are there of {header.nsamples}: it is cut short")
+    if header.nifs > 1:
+        say(f"{file.path}: nifs: {header.nifs}: the first IF is used")
+    start, date = 0.0, "undated"
+    if header.tstart:
+        start = round((header.tstart - _UNIX_EPOCH) * _DAY, 6)
+        moment = datetime.fromtimestamp(start, UTC)
+        date, utc_start = f"{moment:%Y%m%d}", f"{moment:%Y-%m-%d-%H:%M:%S}"
+    else:
+        utc_start = "undated"
+        say(f"{file.path}: no tstart: the page shows 1970")
+    source = header.source_name or file.path.stem
+    name = _NO_PATH.sub("_", source).strip("._") or "file"
+    pointing = header_pointing(header)
+    if pointing is None:
+        say(f"{file.path}: no position (src_raj, src_dej): the Milky Way's DM is not known")
+    return Observation(
+        task_id=file.path.name,
+        datetimesource=f"{utc_start}.{name[:100]}",
+        date=date,
+        source=source,
+        start=start,
+        utc_start=utc_start,
+        duration=n_samples * header.tsamp,
+        proctrigger=True,
+        enable_iquv=False,
+        beam=_CB,
+        beams=(_CB,),
+        source_beam=_CB,
+        pointings=() if pointing is None else (pointing,),
+        reference_frame="J2000",
+        dishes=(),
+        n_dishes=1,
+        min_freq=header.f_lowest,
+        bandwidth=header.nchans * header.channel_width,
+        nchan=header.nchans,
+        tsamp=header.tsamp,
+        ntabs=1,
+        nsynbeams=1,
+        science_case=None,
+        snrmin=None,
+        amber_dir="",
+        amber_config="",
+        amber_instances=0,
+        amber_conf_dir="",
+        output_dir=str(output),
+        master_dir="",
+        event_port_i=None,
+        event_port_iquv=None,
+        config_file=str(file.path),
+    )
+
+
+def header_pointing(header: FilterbankHeader) -> Pointing | None:
+    """Where a header's src_raj and src_dej point; None: nowhere, or both are 0."""
+    ra, dec = header.src_raj, header.src_dej
+    if ra is None or dec is None or ra == dec == 0:
+        return None
+    angles = _sexagesimal(ra), _sexagesimal(dec)
+    if angles[0] is None or angles[1] is None:
+        return None
+    longitude, latitude = angles[0] * 15, angles[1]
+    if not (0 <= longitude < 360 and -90 <= latitude <= 90):
+        return None
+    return Pointing(_CB, longitude, latitude)
+
+
+def _sexagesimal(packed: float) -> float | None:
+    """Of ddmmss.s: degrees, or hours; None if minutes or seconds are none."""
+    whole, seconds = divmod(abs(packed), 100)
+    degrees, minutes = divmod(whole, 100)
+    if minutes >= 60 or seconds >= 60:
+        return None
+    value = degrees + minutes / 60 + seconds / 3600
+    return -value if packed < 0 else value
+
+
+@contextmanager
+def _apart(output: int) -> Iterator[None]:
+    """Processes that are started within hear no Ctrl-C, which is ours, and write elsewhere."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    kept = os.dup(1)
+    try:
+        os.dup2(output, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Work:
+    def __init__(
+        self,
+        request: Request,
+        observation: Observation,
+        file: Filterbank,
+        listener: Listener,
+        heard: int,
+    ) -> None:
+        self.pool = LocalPool(request.jobs)
+        self._request = request
+        self._observation = observation
+        self._file = file
+        self._listener = listener
+        self._heard = heard
+        self._rejected: Counter[str] = Counter()
+        self._failed: list[str] = []
+        extractor = request.settings.extractor
+        masked = extractor.rfi_apply_mask and extractor.rfi_mask is not None
+        self._mask = Path(extractor.rfi_mask) if masked and extractor.rfi_mask else None
+        pointing = observation.pointing(_CB)
+        galaxy = Path(request.config.amber_clustering.galaxy_map)
+        self._sky = BeamSky(pointing, None, _NOWHERE, galaxy)
+
+    def do(self) -> Processed:
+        began = time.time()
+        request, listener = self._request, self._listener
+        read = self._read() if request.triggers is not None else self._search()
+        if rejected := {why: count for why, count in read.rejected.items() if count}:
+            listener.say(f"not used: {', '.join(f'{n} {why}' for why, n in rejected.items())}")
+        for problem in read.problems:
+            listener.say(problem)
+        outcomes = self._extract(read.clusters)
+        fates = Counter(outcome.fate for outcome in outcomes)
+        self._write(read, outcomes, fates)
+        page = self._publish(began)
+        return Processed(
+            read.n_candidates, len(read.clusters), dict(fates), tuple(self._failed), page
+        )
+
+    def _run(self, tasks: Iterable[Task]) -> Iterator[Done]:
+        """Have tasks done side by side, in their order; results come in any."""
+        waiting = list(tasks)[::-1]
+        n_open = len(waiting)
+        while n_open:
+            with _apart(self._heard):
+                while waiting and self.pool.free() > 0:
+                    self.pool.submit(waiting.pop())
+                outcomes = self.pool.outcomes()
+            if not outcomes:
+                time.sleep(_POLL_SECONDS)
+            for done in outcomes:
+                n_open -= 1
+                self._listener.advance()
+                yield done
+
+    # -- candidates ----------------------------------------------------------------------------
+
+    def _read(self) -> Read:
+        request = self._request
+        path = request.triggers
+        assert path is not None
+        self._listener.begin("reading triggers", 1)
+        if is_amber(path):
+            instrument = request.config.instrument
+            read = ReadingJob(
+                observation=self._observation.task_id,
+                trigger_files=(path,),
+                batch_length=instrument.batch_length_samples * self._observation.tsamp,
+                tsamp=self._observation.tsamp,
+                settings=request.settings,
+                n_beams=None,
+                dm_bin_top=request.config.amber_clustering.dm_bin_top,
+            ).run()
+        else:
+            table = read_table(path)
+            read = self._cluster(table.candidates, table.rejected, table.problems)
+        self._listener.advance()
+        return read
+
+    def _search(self) -> Read:
+        from darc.processing.search import dm_limit, plan_search  # noqa: PLC0415 - numba
+
+        request, file = self._request, self._file
+        clustering, extractor = request.settings.clustering, request.settings.extractor
+        low = max(clustering.dm_min, 0.0)
+        limit = dm_limit(file.band, self._observation.duration)
+        high = clustering.dm_max if clustering.dm_max >= 0 else min(request.dm_max_search, limit)
+        if low > high:
+            raise ValueError(
+                f"{file.path}: no DM to search from {low:g} to {high:g} pc cm-3; in"
+                f" {self._observation.duration:g} s a pulse crosses the band up to DM {limit:.1f}"
+            )
+        clip = extractor.rfi_threshold_time, extractor.rfi_n_iter_time
+        parts = plan_search(
+            file,
+            observation=self._observation.task_id,
+            dm_min=low,
+            dm_max=high,
+            snr_min=clustering.snr_min_clustering,
+            mask=self._mask,
+            clip=clip if extractor.rfi_clean_type != "none" else (clip[0], 0),
+        )
+        self._listener.say(f"searched for single pulses from DM {low:g} to {high:.1f}")
+        self._listener.begin("searching", len(parts))
+        found = [np.empty(0, CANDIDATE)]
+        for done in self._run(parts):
+            if done.error:
+                raise ProcessingError(f"{done.task}: {done.error}")
+            found.append(np.asarray(done.result))
+        return self._cluster(np.concatenate(found), {}, ())
+
+    def _cluster(
+        self, candidates: Records, rejected: dict[str, int], problems: tuple[str, ...]
+    ) -> Read:
+        request = self._request
+        kept, why = usable(candidates, request.settings.clustering, None)
+        clusters, _ = find_clusters(
+            kept,
+            request.settings.clustering,
+            n_beams=None,
+            dm_bin_top=request.config.amber_clustering.dm_bin_top,
+        )
+        return Read(clusters, len(candidates), rejected | why, problems)
+
+    # -- clusters ------------------------------------------------------------------------------
+
+    def _extract(self, clusters: Records) -> list[Outcome]:
+        request = self._request
+        pulses = sorted(map(pulse_of, clusters), key=lambda pulse: -pulse.snr)
+        files = BeamFiles(request.output, _CB, 1, request.file.absolute())
+        jobs = [
+            ExtractionJob(
+                observation=self._observation.task_id,
+                key=str(number),
+                files=files,
+                pulse=pulse,
+                tabs=(0,),
+                settings=request.settings,
+                mask=self._mask,
+                output=request.output / "data",
+                beam=self._sky,
+            )
+            for number, pulse in enumerate(pulses)
+        ]
+        self._listener.begin("extracting", len(jobs))
+        outcomes = []
+        for done in self._run(jobs):
+            outcome = done.result
+            if not isinstance(outcome, Outcome):
+                assert isinstance(done.task, ExtractionJob)
+                outcome = Outcome(done.task.pulse, Fate.FAILED, done.error)
+            if outcome.fate is Fate.FAILED:
+                self._failed.append(f"{describe(outcome.pulse)}: {outcome.reason}")
+            elif outcome.path and outcome.reason:
+                self._failed.append(f"{outcome.path}: {outcome.reason}")
+            outcomes.append(outcome)
+        return outcomes
+
+    # -- results -------------------------------------------------------------------------------
+
+    def _write(self, read: Read, outcomes: list[Outcome], fates: Counter[Fate]) -> None:
+        request = self._request
+        job = ResultsJob(
+            observation=self._observation.task_id,
+            cb=_CB,
+            directory=request.output,
+            clusters=request.output / request.settings.clustering.output_file,
+            pulses=tuple(outcome.pulse for outcome in outcomes),
+            kept=tuple((one.path, one.listed) for one in outcomes if one.path and one.listed),
+            n_passed=sum(count for fate, count in fates.items() if fate.passed_thresholds),
+            n_raw=read.n_candidates,
+            trigger_files=(),
+            settings=request.settings,
+            beam=self._sky,
+            searched=True,
+        )
+        self._listener.begin("drawing", 1)
+        for done in self._run([job]):
+            if not isinstance(done.result, Written):
+                raise ProcessingError(f"{request.output}: results not written: {done.error}")
+            self._failed += done.result.problems
+
+    def _publish(self, began: float) -> Path:
+        publication = Publication(
+            wanted=Wanted(self._observation, self._request.output, (_CB,), began),
+            site=self._request.output / SITE,
+            position=_NOWHERE,
+            galaxy_map=self._sky.galaxy_map,
+        )
+        publication.update()
+        return publication.page
+
+
+def remove_unfinished(output: Path) -> None:
+    """Remove what processes that were ended left half written."""
+    for directory in (output, output / "data", output / f"CB{_CB:02d}"):
+        for path in directory.glob(".*.new"):
+            with contextlib.suppress(OSError):  # hidden, and read by nobody
+                path.unlink()

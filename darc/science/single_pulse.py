@@ -1,0 +1,226 @@
+"""Search for single pulses: trial DMs, dedispersion by subbands, boxcars.
+
+Plain and not fast; for files that no real-time search has seen. Rows are channels, the lowest
+frequency first, each with its samples in time.
+
+Trials are so far apart that from one to the next the delay across the band differs by what a sample
+and the dispersion within a channel smear anyway; where that smearing is longer than two samples,
+data are downsampled. Trials that are close to each other share sums over subbands: what that smears
+is half as long.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.science.compiled import compiled
+from darc.science.dedispersion import Band, add_dedispersed
+from darc.science.dispersion import DISPERSION_CONSTANT
+from darc.science.downsample import channel_groups
+from darc.science.row_statistics import variances
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: More trials are refused: they would take days.
+MAX_TRIALS = 100_000
+
+_SUBBANDS = 64
+#: Pulses in so many samples are one: the strongest is given.
+_CELL = 32
+#: Fewer smoothed samples say nothing about the noise.
+_LEAST_SAMPLES = 64
+#: The level of a channel is taken from so many samples at a time, and is even in between.
+_LEVEL_SAMPLES = 8192
+#: Sigma after clipping at 3 sigma is smaller by this.
+_CLIPPED = 0.98
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stage:
+    """Trial DMs that are searched at the same resolution in time.
+
+    :param factor: samples of the data that become one
+    :param dms: ascending, pc cm-3, shape (n,)
+    """
+
+    factor: int
+    dms: Doubles
+
+
+def dm_stages(band: Band, tsamp: float, low: float, high: float) -> list[Stage]:
+    """Choose trial DMs from a lowest to a highest.
+
+    :param tsamp: of the data, s
+    :raises ValueError: there are none, or more than MAX_TRIALS
+    """
+    if not 0 <= low <= high < math.inf:
+        raise ValueError(f"no DM to search from {low:g} to {high:g} pc cm-3")
+    per_dm = DISPERSION_CONSTANT * (band.f_lowest**-2 - band.f_top**-2)
+    trials: dict[int, list[float]] = {}
+    dm, count = low, 0
+    while dm <= high:
+        smearing = band.smearing(dm)
+        factor = 1 << max(0, math.floor(math.log2(max(smearing / tsamp / 2, 1))))
+        trials.setdefault(factor, []).append(dm)
+        dm += math.hypot(factor * tsamp, smearing) / per_dm
+        count += 1
+        if count > MAX_TRIALS:
+            raise ValueError(
+                f"more than {MAX_TRIALS} trial DMs from {low:g} to {high:g} pc cm-3:"
+                f" samples of {tsamp:g} s, {per_dm:g} s of delay across the band per unit"
+            )
+    return [Stage(factor, np.array(dms)) for factor, dms in sorted(trials.items())]
+
+
+def pulse_widths(longest: int) -> Ints:
+    """Widths of boxcars, samples: 1, 2, 3, 4, 6, 8, 12, ... up to a longest."""
+    powers = 1 << np.arange(24)
+    widths = np.unique(np.concatenate((powers, 3 * powers)))
+    return widths[widths <= max(1, longest)]
+
+
+def normalise(rows: Floats) -> npt.NDArray[np.bool_]:
+    """Take the level off each channel, and give it a variance of 1, in place.
+
+    :param rows: finite, shape (n, m)
+    :return: whether a channel varies at all, shape (n,); if not, it is 0 now
+    """
+    length = rows.shape[1]
+    edges = np.linspace(0, length, max(1, length // _LEVEL_SAMPLES) + 1).astype(np.int64)
+    centres = (edges[:-1] + edges[1:]) / 2
+    # Not the median: of few bits, it is far from the mean, which shows where channels end.
+    levels = np.array([rows[:, begin:end].mean(axis=1) for begin, end in _pairs(edges)])
+    places = np.arange(length)
+    for number, level in enumerate(levels.T):
+        rows[number] -= np.interp(places, centres, level).astype(np.float32)
+    sigma = np.sqrt(variances(rows))
+    varies: npt.NDArray[np.bool_] = sigma > 0
+    rows[varies] /= sigma[varies, np.newaxis].astype(np.float32)
+    rows[~varies] = 0
+    return varies
+
+
+def _pairs(edges: Ints) -> list[tuple[int, int]]:
+    plain = edges.tolist()
+    return list(itertools.pairwise(plain))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Pulses, shape (n,) each.
+
+    :param trial: index of the DM
+    :param start: first sample of the boxcar
+    :param width: samples
+    """
+
+    trial: Ints
+    start: Ints
+    width: Ints
+    snr: Doubles
+
+
+def find_pulses(
+    rows: Floats, late: Doubles, dms: Doubles, n_out: int, widths: Ints, snr_min: float
+) -> Found:
+    """Find pulses in some trial DMs.
+
+    :param rows: channels of unit variance, shape (n, m); m may go beyond n_out by the delay
+    :param late: delay of each channel per DM, samples per pc cm-3, falling, shape (n,)
+    :param dms: ascending, shape (n_dms,)
+    :param n_out: samples in which a pulse may begin
+    :param widths: of boxcars, samples
+    """
+    n_rows, length = rows.shape
+    edges = channel_groups(n_rows, min(n_rows, _SUBBANDS))
+    tops = late[edges[1:] - 1]
+    reach = n_out + int(widths.max())
+    found = []
+    for first, end in _groups(dms, late[edges[:-1]] - tops):
+        middle = float(dms[first:end].mean())
+        shifts = np.rint(np.outer(dms[first:end], tops)).astype(np.int64)
+        subbands = np.zeros((len(tops), reach + int(shifts.max())), dtype=np.float32)
+        for number, (begin, stop) in enumerate(_pairs(edges)):
+            inner = np.rint(middle * (late[begin:stop] - tops[number])).astype(np.int64)
+            add_dedispersed(rows[begin:stop], inner[np.newaxis], subbands[number : number + 1])
+        series = np.zeros((end - first, reach), dtype=np.float32)
+        add_dedispersed(subbands, shifts, series)
+        # Where less than half of the channels are in the data, there is nothing to be found.
+        half = np.rint(dms[first:end] * np.median(late)).astype(np.int64)
+        valid = np.clip(length - half, 0, reach)
+        starts, at_width, snrs = _strongest(series, valid, widths, n_out)
+        trial, cell = np.nonzero(snrs >= snr_min)
+        found.append(
+            Found(trial + first, starts[trial, cell], at_width[trial, cell], snrs[trial, cell])
+        )
+    return Found(
+        *(
+            np.concatenate([getattr(one, name) for one in found])
+            for name in ("trial", "start", "width", "snr")
+        )
+    )
+
+
+def _groups(dms: Doubles, within: Doubles) -> list[tuple[int, int]]:
+    """Cut trials where their distance would smear more than a sample within a subband."""
+    widest = float(within.max())
+    groups, first = [], 0
+    for number in range(1, len(dms) + 1):
+        if number == len(dms) or (dms[number] - dms[first]) * widest > 1:
+            groups.append((first, number))
+            first = number
+    return groups
+
+
+@compiled
+def _strongest(series: Floats, valid: Ints, widths: Ints, n_out: int) -> tuple[Ints, Ints, Doubles]:
+    """The strongest pulse of each cell.
+
+    :param valid: samples of each trial that count, shape (n_dms,)
+    :return: start, width and S/N of each, shape (n_dms, n_cells)
+    """
+    n_dms, n = series.shape
+    n_cells = (n_out + _CELL - 1) // _CELL
+    starts = np.zeros((n_dms, n_cells), np.int64)
+    at_width = np.ones((n_dms, n_cells), np.int64)
+    snrs = np.full((n_dms, n_cells), -np.inf)
+    sums = np.zeros(n + 1)
+    for trial in range(n_dms):
+        length = min(n, valid[trial])
+        for place in range(length):
+            sums[place + 1] = sums[place] + series[trial, place]
+        for width in widths:
+            count = length - width + 1
+            if count < _LEAST_SAMPLES:
+                break
+            apart = max(1, width // 4)
+            mean, sigma = 0.0, np.inf
+            for _ in range(3):
+                total, squares, number = 0.0, 0.0, 0
+                low, high = mean - 3 * sigma, mean + 3 * sigma
+                for place in range(0, count, apart):
+                    value = sums[place + width] - sums[place]
+                    inside = (value >= low) & (value <= high)
+                    total += value if inside else 0.0
+                    squares += value * value if inside else 0.0
+                    number += inside
+                mean = total / max(number, 1)
+                sigma = np.sqrt(max(squares / max(number, 1) - mean * mean, 0.0))
+            if sigma <= 0:
+                continue
+            scale = _CLIPPED / sigma
+            for place in range(min(count, n_out)):
+                snr = (sums[place + width] - sums[place] - mean) * scale
+                cell = place // _CELL
+                if snr > snrs[trial, cell]:
+                    snrs[trial, cell] = snr
+                    starts[trial, cell] = place
+                    at_width[trial, cell] = width
+    return starts, at_width, snrs
