@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Kind(enum.StrEnum):
     """What is done to the node."""
 
-    KILL = "kill"  # SIGKILL of a service or the master
+    KILL = "kill"  # SIGKILL of a service, the master, or a process that extracts
     STOP = "stop"  # SIGSTOP for a while
     DIE_AT = "die at"  # a process dies at a named point of its code
     KILL_SUPERVISORD = "kill supervisord"  # and darc_start_master afterwards
@@ -21,6 +21,8 @@ class Kind(enum.StrEnum):
     RUBBISH_CONFIG = "rubbish configuration"  # and reload, and the good one again
     FLOOD = "flood"  # of the command port
     OUTSIDE_AWAY = "outside away"  # dada_dbevent refuses, the broker does not answer
+    RESULTS_AWAY = "results away"  # the directory that results are written to
+    DATA_STOP = "data stop"  # the filterbank files do not grow for a while
 
 
 SENDERS = ("dada_trigger", "lofar_trigger", "voevent_generator")
@@ -33,6 +35,23 @@ PLACES = (
     *(f"darc_master.before replying {service}" for service in SERVICES),
 )
 SOCKETS = ("queues.sock", "supervisord.sock")
+POOL = "pool process"  # one that extracts candidates and writes results
+#: A task that two processes died of is given up, so a run has one of these at most.
+POOL_DEATHS = (
+    (Kind.KILL, POOL),
+    (Kind.DIE_AT, f"{POOL}.before working"),
+    (Kind.DIE_AT, f"{POOL}.after working"),
+)
+PROCESSING = (
+    (Kind.KILL, "processor"),
+    (Kind.STOP, "processor"),
+    (Kind.STOP, POOL),
+    (Kind.DIE_AT, "processor.after a result"),
+    (Kind.RESULTS_AWAY, ""),
+    (Kind.DATA_STOP, ""),
+)
+#: Results are written once an observation was stopped: some faults strike in so many s after that.
+LATE_SECONDS = 1.5
 #: How often each kind is drawn.
 WEIGHTS = {
     Kind.KILL: 6,
@@ -53,7 +72,8 @@ WEIGHTS = {
 class Fault:
     """One fault.
 
-    :param time: s since the start of the replay
+    :param time: s since the start of the replay; from its end on, s since the observation was
+        stopped, and the replay's duration
     :param duration: s that it lasts, where it does
     """
 
@@ -87,4 +107,15 @@ def draw(seed: int, duration: float) -> list[Fault]:
         elif kind in {Kind.STOP_SUPERVISORD, Kind.FULL_JOURNAL, Kind.OUTSIDE_AWAY}:
             lasts = lasting
         faults.append(Fault(time, kind, target, lasts))
-    return sorted(faults)
+    # By numbers of their own: the others stay as they were before there was processing.
+    return sorted(faults + _of_processing(random.Random(f"processing {seed}"), duration))
+
+
+def _of_processing(rng: random.Random, duration: float) -> list[Fault]:
+    faults = []
+    for kind, target in rng.sample((rng.choice(POOL_DEATHS), *PROCESSING), rng.randint(1, 2)):
+        late = kind is Kind.RESULTS_AWAY or (kind is not Kind.DATA_STOP and rng.random() < 0.4)
+        time = rng.uniform(duration, duration + LATE_SECONDS) if late else rng.uniform(0, duration)
+        lasts = 0.0 if kind in {Kind.KILL, Kind.DIE_AT} else rng.uniform(0.1, 1.5)
+        faults.append(Fault(time, kind, target, lasts))
+    return faults

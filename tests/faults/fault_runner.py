@@ -27,8 +27,9 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from faults.fault_plan import Fault, Kind, draw
+from faults.fault_plan import POOL, Fault, Kind, draw
 from faults.outside import Outside, Reached
+from faults.processing import N_TABS, Processed, Processing
 from nodes import Node, node, wait_for
 
 from darc.node.supervisor import SupervisorError
@@ -62,6 +63,7 @@ class Books:
     triggers: dict[str, list[str]] = field(default_factory=dict)  # kind → window/DM bin
     asked: dict[str, int] = field(default_factory=dict)  # by dada_trigger: → how often
     outcomes: set[str] = field(default_factory=set)  # of these
+    processed: Processed = field(default_factory=Processed)
     reached: Reached = field(default_factory=Reached)
     again: Counter[str] = field(default_factory=Counter)  # sent once more, as the node counted
 
@@ -83,7 +85,7 @@ class Books:
             found.append(f"decided {self.triggers.get('iquv')}, asked for {sorted(self.asked)}")
         if not self.outcomes <= {"sent", "sent, not confirmed"}:
             found.append(f"dumps: {self.outcomes}")
-        return found
+        return found + self.processed.problems(self.candidates)
 
 
 class FaultRun:
@@ -121,7 +123,8 @@ class FaultRun:
         self._generated = make_observation_candidates(
             bursts, duration=DURATION, seed=CONTENT_SEED, interference_rate=300.0, search=SEARCH
         )
-        self.recoveries: dict[str, list[float]] = {}
+        self._processing = Processing(made.home, bursts, SEARCH, DURATION)
+        made.configure(**self._processing.configuration())
 
     # -- an observation --------------------------------------------------------------------------
 
@@ -137,19 +140,22 @@ class FaultRun:
             start=time.time() + 0.3,
             duration=DURATION,
             instances=len(files),
+            n_tabs=N_TABS,
             pointing=(90.0, 60.0),
         )
+        data = self._processing.place(directory / "output")
         self._outside.begin(time.strftime("%Y-%m-%d-%H:%M:%S", time.gmtime(observation.start)))
         reply = self._node.darc("--parset", str(observation.parset), "start_observation")
         assert reply.returncode == 0, reply.stdout
         player = Player(observation.amber_dir, files)
-        playing = threading.Thread(target=player.play)
-        playing.start()
-        began = time.monotonic()
-        striking = [threading.Thread(target=self._strike, args=(fault, began)) for fault in faults]
-        for thread in striking:
+        playing = [
+            threading.Thread(target=player.play),
+            threading.Thread(target=self._processing.play, args=(data,)),
+        ]
+        for thread in playing:
             thread.start()
-        for thread in (playing, *striking):
+        self._let_strike([fault for fault in faults if fault.time < DURATION], time.monotonic())
+        for thread in playing:
             thread.join()
         self._recover()
         wait_for(
@@ -160,9 +166,12 @@ class FaultRun:
             RECOVERY_SECONDS,
             "stop_observation accepted",
         )
-        books_file = self._books_file(observation.parset)
-        wait_for(books_file.exists, RECOVERY_SECONDS * 2, "the observation's books")
-        books = self._read(books_file)
+        if late := [fault for fault in faults if fault.time >= DURATION]:
+            self._let_strike(late, time.monotonic() - DURATION)
+            self._recover()
+        path = self._books_file(observation.parset)
+        wait_for(path.exists, RECOVERY_SECONDS * 2, "the observation's books")
+        books = self._read(path, directory / "output")
         books.lines = sum(len(file.lines) + 1 for file in files)
         shutil.rmtree(directory)
         wait_for(self._all_left, RECOVERY_SECONDS * 2, "all has left the node")
@@ -198,10 +207,9 @@ class FaultRun:
             for line in parset.read_text().splitlines()
             if line.startswith("datetimesource")
         )
-        return self._node.home / "parsets" / name / "books.json"
+        return self._node.home / "parsets" / name / "books.testnode.json"
 
-    @staticmethod
-    def _read(path: Path) -> Books:
+    def _read(self, path: Path, output: Path) -> Books:
         books = json.loads(path.read_text())
         memory = books["amber_clustering"]
         dumps = {
@@ -214,6 +222,9 @@ class FaultRun:
             if key.startswith("window "):
                 for kind, dm_bins in value["passed on"].items():
                     triggers.setdefault(kind, []).extend(f"{key[7:]}/{dm}" for dm in dm_bins)
+        processed = self._processing.read(
+            books["processor"].get("counts", {}), output, path.parent.name
+        )
         path.unlink()
         return Books(
             listener=books["amber_listener"].get("counts", {}),
@@ -221,9 +232,17 @@ class FaultRun:
             triggers={kind: sorted(identities) for kind, identities in triggers.items()},
             asked={key.split("/", 1)[1]: row["asked"] for key, row in dumps.items()},
             outcomes={row["outcome"] for row in dumps.values()},
+            processed=processed,
         )
 
     # -- faults ----------------------------------------------------------------------------------
+
+    def _let_strike(self, faults: list[Fault], began: float) -> None:
+        striking = [threading.Thread(target=self._strike, args=(fault, began)) for fault in faults]
+        for thread in striking:
+            thread.start()
+        for thread in striking:
+            thread.join()
 
     def _strike(self, fault: Fault, began: float) -> None:
         time.sleep(max(0.0, began + fault.time - time.monotonic()))
@@ -239,13 +258,19 @@ class FaultRun:
             Kind.RUBBISH_CONFIG: self._rubbish,
             Kind.FLOOD: self._flood,
             Kind.OUTSIDE_AWAY: lambda: self._outside.go_away(fault.duration),
+            Kind.RESULTS_AWAY: lambda: self._processing.take_results_away(fault.duration),
+            Kind.DATA_STOP: lambda: self._processing.stop_data(fault.duration),
         }[fault.kind]
         action()
 
-    def _pid(self, service: str) -> int | None:
+    def _pid(self, name: str) -> int | None:
+        """Of a service, or of the process that works for the processor."""
         try:
-            return self._node.supervisor.processes()[service].pid or None
-        except (SupervisorError, OSError):
+            if name != POOL:
+                return self._node.supervisor.processes()[name].pid or None
+            children = psutil.Process(self._pid("processor")).children()
+            return children[0].pid if children else None
+        except (SupervisorError, OSError, psutil.NoSuchProcess):
             return None  # another fault was here before
 
     def _supervisord(self) -> int | None:
@@ -359,6 +384,7 @@ def run_all(seed: int, runs: int, *, say: Any = print) -> int:
         assert not reference.problems(), reference.problems()
         say(f"undisturbed: {reference.lines} lines, triggers {reference.triggers}")
         say(f"reached: {reference.reached}")
+        say(f"processed: {reference.processed.summary}, {reference.processed.counts}")
         for number in range(seed, seed + runs):
             faults = draw(number, DURATION)
             before = faulty.inventory()
@@ -368,6 +394,7 @@ def run_all(seed: int, runs: int, *, say: Any = print) -> int:
                 if books.triggers != reference.triggers:
                     problems.append(f"triggers {books.triggers}, undisturbed {reference.triggers}")
                 problems += books.reached.differs(reference.reached, books.again)
+                problems += books.processed.differs(reference.processed)
             except AssertionError as error:
                 problems = [str(error)]
             say(f"seed {number}: {'; '.join(map(str, faults))}: {problems or 'balanced'}")

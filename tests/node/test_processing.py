@@ -250,6 +250,8 @@ def test_an_abort_while_it_works(processing_node, make):
     of, observation = processing_node, make()
     observe(of, "start", observation)
     write_lines(observation, [burst(time / 4, dm=dm) for time in range(24) for dm in (60.0, 600.0)])
+    for child in wait_for(lambda: pool_processes(of)):
+        child.suspend()  # or all may be done before anybody looks
     wait_for(lambda: attribute(of, "clusters_in_work"))
     observe(of, "abort", observation)
     wait_for(lambda: attribute(of, "processing") == {})
