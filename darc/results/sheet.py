@@ -30,8 +30,9 @@ _Y_LABELS = {
 _X_LABEL = "Time from arrival at the top of the band (ms)"
 #: Widths of borders, points: colour is never alone.
 _BEYOND, _WITHIN = 3.0, 1.5
-#: Images are repeated, as some viewers blur what has few pixels.
-_REPEAT = 4
+#: Pixels are repeated, as some viewers blur what has few. All images of a PDF are in memory until
+#: it is closed: for a thousand candidates, 25 MB times the square of this.
+_REPEAT = 2
 
 
 class Sheet:
