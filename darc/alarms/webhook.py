@@ -47,7 +47,8 @@ def post(url: str, content: Mapping[str, Any], timeout: float) -> None:
             if was_cut.is_set():  # in the midst of its headers
                 raise TimeoutError
         except (OSError, http.client.HTTPException) as error:
-            why = f"not done after {timeout:g} s" if was_cut.is_set() else _reason(error)
+            late = was_cut.is_set() or isinstance(error, TimeoutError)
+            why = f"not done after {timeout:g} s" if late else _reason(error)
             raise DeliveryError(f"webhook at {parts.netloc}: {why}") from None
         finally:
             connection.close()

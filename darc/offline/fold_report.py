@@ -99,7 +99,7 @@ def _kind(file: Path) -> str:
 
 def _write_numbers(values: dict[str, Any], base: Path) -> Path:
     path = base.with_name(f"{base.name}.yaml")
-    write_whole(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    write_whole(path, yaml.safe_dump(values, sort_keys=False))
     return path
 
 

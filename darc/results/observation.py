@@ -24,7 +24,8 @@ def write_info(path: Path, observation: Observation) -> None:
 
     :raises OSError: it cannot be written
     """
-    text = yaml.safe_dump(observation.to_plain(), sort_keys=False, allow_unicode=True, width=100)
+    # Escaped: PyYAML does not read back all characters that it writes plainly.
+    text = yaml.safe_dump(observation.to_plain(), sort_keys=False, width=100)
     write_whole(path, text)
 
 

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from darc.science.compiled import compiled
 from darc.science.dispersion import DISPERSION_CONSTANT
-from darc.science.folding import Doubles, Folded, rotate
+from darc.science.folding import Folded, rotate
 
 Complexes = npt.NDArray[np.complex128]
+Doubles = npt.NDArray[np.float64]
 
 #: Harmonics that are looked at.
 MAX_HARMONICS = 32

@@ -199,7 +199,7 @@ def _prepare(options: argparse.Namespace, output: Path) -> None:
         for path in _of_before(output):
             path.unlink()
     said = {"file": str(options.file.absolute()), "version": __version__, "words": sys.argv[1:]}
-    write_whole(output / MARK, yaml.safe_dump(said, sort_keys=False, allow_unicode=True))
+    write_whole(output / MARK, yaml.safe_dump(said, sort_keys=False))
 
 
 def _of_before(output: Path) -> Iterator[Path]:

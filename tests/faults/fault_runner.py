@@ -174,7 +174,10 @@ class FaultRun:
         books = self._read(path, directory / "output")
         books.lines = sum(len(file.lines) + 1 for file in files)
         shutil.rmtree(directory)
-        wait_for(self._all_left, RECOVERY_SECONDS * 2, "all has left the node")
+        try:
+            wait_for(lambda: not self._left(), RECOVERY_SECONDS * 2)
+        except AssertionError as error:
+            raise AssertionError(f"left in the node: {self._left()}") from error
         books.reached = self._outside.reached(observation.start)
         books.again["dumps"] = sum(times - 1 for times in books.asked.values())
         sent_again = self._outcomes("lofar_trigger").get("sent again", 0)
@@ -182,19 +185,21 @@ class FaultRun:
         self._sent_again = sent_again
         return books
 
-    def _all_left(self) -> bool:
-        """Nothing waits in the node, and the receivers have read what they got."""
-        if not self._node.ask("get_attr", "queue_depths").endswith("= {}"):
-            return False
+    def _left(self) -> str:
+        """What waits in the node; empty: nothing, and the receivers have read what they got."""
+        left = []
+        depths = str(self._node.ask("get_attr", "queue_depths"))
+        if not depths.endswith("= {}"):
+            left.append(depths)
         waiting = {
             "lofar_trigger": "packets_waiting': 0}",
             "voevent_generator": "events_waiting': []}",
         }
-        answers = {
-            service: str(self._node.ask("--service", service, "get_attr", end.split("'")[0]))
-            for service, end in waiting.items()
-        }
-        return all(end in answers[service] for service, end in waiting.items())
+        for service, end in waiting.items():
+            answer = str(self._node.ask("--service", service, "get_attr", end.split("'")[0]))
+            if end not in answer:
+                left.append(answer)
+        return "; ".join(left)
 
     def _outcomes(self, service: str) -> dict[str, int]:
         answer = self._node.ask("--service", service, "get_attr", "outcomes")[service]
@@ -268,7 +273,10 @@ class FaultRun:
         try:
             if name != POOL:
                 return self._node.supervisor.processes()[name].pid or None
-            children = psutil.Process(self._pid("processor")).children()
+            processor = self._pid("processor")
+            if processor is None:  # psutil would take it for this process
+                return None
+            children = psutil.Process(processor).children()
             return children[0].pid if children else None
         except (SupervisorError, OSError, psutil.NoSuchProcess):
             return None  # another fault was here before
