@@ -6,7 +6,7 @@ import pytest
 from faults.fault_plan import draw
 from faults.fault_runner import run_all
 
-RUNS = 10
+RUNS = 6
 
 
 @pytest.mark.timeout(600)

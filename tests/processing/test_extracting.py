@@ -112,7 +112,7 @@ def test_a_dm_of_10000_where_there_are_data_enough(tmp_path):
 
 
 def test_a_width_beyond_all_reason_asks_for_no_more_than_there_is(tmp_path):
-    pulse = replace(burst(3.0), downsampling=1_000_000)
+    pulse = replace(burst(3.0), downsampling=100_000)
     outcome = extract_candidate(job(write_beam(tmp_path), pulse))
     assert outcome.fate is not Fate.KEPT
     assert outcome.reason
