@@ -18,6 +18,7 @@ import pytest
 from nodes import PYTHON, Node, free_port
 from nodes import wait_for as wait_for_seconds
 
+from darc.model.overview import from_text
 from darc.queues.plain import unpack
 from darc.replay.mailbox import Mailbox
 
@@ -77,6 +78,11 @@ class Site:
         """Of lofar_trigger that are remembered."""
         history = self.memory().get("history", {})
         return int(history.get("testnode lofar_trigger", [0])[0])
+
+    def seen(self, service: str) -> int:
+        """The process of a service that the node's overview knows."""
+        told = from_text(str(self.node.ask("get_attr", "overview")).partition(" = ")[2])
+        return next(one.pid for one in told.services if one.name == service)
 
     def kill_website(self) -> None:
         pid = self.node.pid("status_website")
@@ -181,6 +187,8 @@ def test_a_service_that_dies_again_and_again_or_is_stopped(
     for number in (1, 2, 3):
         pid = wait_for(lambda: site.node.pid("lofar_trigger"))
         wait_for(lambda: site.node.states()["lofar_trigger"] == "running")
+        # One that the node has not seen yet would die unseen.
+        wait_for(lambda: site.seen("lofar_trigger") == pid)  # noqa: B023
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: site.node.pid("lofar_trigger") not in (0, pid))  # noqa: B023
         if number < 3:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import stat
@@ -11,6 +12,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import psutil
 from nodes import wait_for
 
 from darc.box import BoxNode
@@ -87,7 +89,10 @@ def secrets_of(nodes: Iterable[BoxNode]) -> set[tuple[str, int]]:
 
 def processes(node: BoxNode) -> dict[str, int]:
     """The processes of DARC by their modules, with their pids."""
-    words = {process.pid: process.cmdline() for process in node.processes()}
+    words: dict[int, list[str]] = {}
+    for process in node.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):  # just gone
+            words[process.pid] = process.cmdline()
     return {line[line.index("-m") + 1]: pid for pid, line in words.items() if "-m" in line}
 
 

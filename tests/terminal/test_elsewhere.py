@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE
 
+import psutil
 import pytest
 from nodes import SCRIPTS, TEST_RUN, wait_for
 
@@ -92,6 +93,12 @@ def test_logs_of_two_nodes_are_followed_and_nothing_is_left_there(box: Box) -> N
         program.stdout.close()
         program.stderr.close()
     following = ("darc.terminal.logs", "--follow")
-    wait_for(
-        lambda: not any(set(following) <= set(one.cmdline()) for one in worker.processes()), 30.0
-    )
+    wait_for(lambda: not any(set(following) <= command_line(one) for one in worker.processes()), 30.0)
+
+
+def command_line(process: psutil.Process) -> set[str]:
+    """Its command line; nothing of one that has just gone."""
+    try:
+        return set(process.cmdline())
+    except psutil.NoSuchProcess:
+        return set()
