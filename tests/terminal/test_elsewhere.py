@@ -93,7 +93,9 @@ def test_logs_of_two_nodes_are_followed_and_nothing_is_left_there(box: Box) -> N
         program.stdout.close()
         program.stderr.close()
     following = ("darc.terminal.logs", "--follow")
-    wait_for(lambda: not any(set(following) <= command_line(one) for one in worker.processes()), 30.0)
+    wait_for(
+        lambda: not any(set(following) <= command_line(one) for one in worker.processes()), 30.0
+    )
 
 
 def command_line(process: psutil.Process) -> set[str]:
