@@ -19,7 +19,9 @@ from darc.replay.player import Player
 
 TARGET = 300.0  # MB
 OVER_SECONDS = 60.0
-SETTLE_SECONDS = 2.0
+#: Processes that extract end after a minute without work: then the node is idle.
+IDLE_SECONDS = 120.0
+EXTRACTS = "darc.processing.pool_process"
 
 
 def observe(node: TemporaryNode, duration: float) -> None:
@@ -61,17 +63,32 @@ def name(process: psutil.Process) -> str:
     return words[words.index("-m") + 1] if "-m" in words else words[0]
 
 
+def extracting(node: TemporaryNode) -> list[float]:
+    """Of the processes that extract (MB)."""
+    return [pss(one) for one in node.processes() if name(one) == EXTRACTS]
+
+
+def wait_until_idle(node: TemporaryNode) -> None:
+    """Wait until none of them is left."""
+    deadline = time.monotonic() + IDLE_SECONDS
+    while extracting(node):
+        if time.monotonic() > deadline:
+            raise DemoError(f"still extracting after {IDLE_SECONDS:.0f} s")
+        time.sleep(1.0)
+
+
 def main() -> None:
     """Measure, and print every process and the sum."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--duration", type=float, default=10.0, help="of the observation, s")
+    parser.add_argument("--duration", type=float, default=20.0, help="of the observation, s")
     args = parser.parse_args()
     node = TemporaryNode()
     try:
         node.start()
         before = sum(map(pss, node.processes()))
         observe(node, args.duration)
-        time.sleep(SETTLE_SECONDS)
+        working = extracting(node)
+        wait_until_idle(node)
         found = sorted(((pss(one), name(one)) for one in node.processes()), reverse=True)
     finally:
         node.stop()
@@ -81,6 +98,8 @@ def main() -> None:
     total = sum(size for size, _ in found)
     print(f"  {len(found)} processes together{'':<17} {total:6.1f} MB  (target: {TARGET:.0f} MB)")
     print(f"  before the observation{'':<14} {before:6.1f} MB")
+    more = ", ".join(f"{size:.1f} MB" for size in working) or "none"
+    print(f"  beside them until a minute after: processes that extract: {more}")
 
 
 if __name__ == "__main__":
