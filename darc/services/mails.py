@@ -120,11 +120,12 @@ class Mails:
 
 
 def attach(message: EmailMessage, files: Sequence[Path]) -> None:
-    """Attach files, as many as a mail server takes; what is left out is named in the text.
+    """Attach files, as many as a mail server takes; what is left out is named in one more.
 
     :raises DeliveryError: a file cannot be read now
     """
-    left_out = []
+    left_out: list[str] = []
+    read: list[tuple[Path, bytes]] = []
     size = 0
     for path in files:
         try:
@@ -138,6 +139,8 @@ def attach(message: EmailMessage, files: Sequence[Path]) -> None:
             left_out.append(f"{path} is too large for an e-mail")
             continue
         size += len(data)
+        read.append((path, data))
+    for path, data in read:  # all or none: what was not attached now is the next time
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         main, _, sub = kind.partition("/")
         message.add_attachment(data, maintype=main, subtype=sub, filename=path.name)

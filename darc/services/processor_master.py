@@ -186,8 +186,9 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         subject, text = missing_email(one.observation, news, directory, waited)
         beams = " ".join(map(str, sorted(news)))
         mails = self._mail(f"{one.run} missing {beams}", subject, text)
-        self.commit(Commit(one.observation.task_id, memory={TOLD: sorted(one.told)}))
+        # If the process dies here, it is told again: rather twice than never.
         self._send(mails)
+        self.commit(Commit(one.observation.task_id, memory={TOLD: sorted(one.told)}))
 
     def _finish(self, one: Gathering, results: ObservationResults) -> None:
         page = str(one.publication.page)
