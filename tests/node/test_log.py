@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -78,14 +80,24 @@ def test_rotation_loses_no_line(make_node: Callable[..., Node], log_format: str)
             client.sendall(b"rubbish " + name.encode())
             assert b"Cannot parse" in client.recv(1024)
 
-    def lines() -> list[str]:
-        logs = sorted(node.home.glob("log/darc_master.testnode.log*"))
-        return [line for log in logs for line in log.read_text().splitlines()]
+    def look() -> dict[int, str]:
+        """What is in each file now; by inode, as files are renamed meanwhile."""
+        found = {}
+        for log in node.home.glob("log/darc_master.testnode.log*"):
+            with suppress(FileNotFoundError), log.open() as file:
+                found[os.fstat(file.fileno()).st_ino] = file.read()
+        return found
 
-    refused = wait_for(
-        lambda: len(found := [one for one in lines() if "Cannot parse" in one]) >= 400 and found
-    )
-    assert len(refused) == 400
+    def at_rest() -> dict[int, str] | None:
+        found = look()
+        return found if sum(text.count("Cannot parse") for text in found.values()) >= 400 else None
+
+    wait_for(lambda: (found := at_rest()) and found == look())
+
+    def lines() -> list[str]:
+        return [line for text in look().values() for line in text.splitlines()]
+
+    assert sum("Cannot parse" in line for line in lines()) == 400
     assert len(list(node.home.glob("log/darc_master.testnode.log.*"))) >= 2
     if log_format == "json":
         assert {json.loads(line)["service"] for line in lines()} == {"darc_master"}
