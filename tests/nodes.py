@@ -20,7 +20,8 @@ from typing import Any
 import psutil
 import yaml
 
-from darc.node.processes import of_node
+from darc.node.identity import supervisord_pid
+from darc.node.processes import kill_node, of_node
 from darc.node.supervisor import Supervisor
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -154,11 +155,12 @@ class Node:
         )
 
     def remove(self) -> None:
-        """End whatever runs, by id, and remove the home."""
+        """End whatever runs, by id, and remove the home: a stop takes longer, and has its tests."""
+        left = []
         try:
-            if self.processes() and self.run("darc_stop_master").returncode != 0:
-                self.run("darc_kill_all")
-            left = self.processes()
+            if self.processes():
+                kill_node(self.node_id, supervisord_pid(self.run_dir), patience=0.0)
+                left = self.processes()
         finally:
             shutil.rmtree(self.home, ignore_errors=True)
         assert not left, f"left running: {left}"

@@ -34,6 +34,7 @@ from darc.node.look import (
     what_went_wrong,
     where,
 )
+from darc.node.one_thread import ONE_THREAD
 from darc.node.processes import NODE_ID, kill_node, of_node, wait_until, who_listens
 from darc.node.secret import make_secret, read_secret
 from darc.node.supervisor import ProcessState, SupervisorError, SupervisorGoneError
@@ -168,7 +169,7 @@ def _start_supervisord(
 
 def _environment(config: Config, node_id: str) -> dict[str, str]:
     """Of every process of the node."""
-    environment = {**os.environ, NODE_ID: node_id, "DARC_HOME": config.darc_home}
+    environment = {**ONE_THREAD, **os.environ, NODE_ID: node_id, "DARC_HOME": config.darc_home}
     environment["DARC_HOSTNAME"] = config.hostname
     if "DARC_CONFIG" in environment:
         environment["DARC_CONFIG"] = str(Path(environment["DARC_CONFIG"]).absolute())

@@ -16,9 +16,6 @@ from multiprocessing.connection import Connection
 
 from darc.offline.tasks import OfflineTask
 
-#: Processes beside each other share the cores: none of them takes all.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -47,7 +44,6 @@ class Child:
                 [sys.executable, *words],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env={**_ONE_THREAD, **os.environ},
             )
         self._connection = Connection(ours.detach())
         self._gone = False

@@ -9,14 +9,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -25,11 +23,11 @@ import numpy as np
 from darc.filterbank.reader import Filterbank
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.config import Config
-from darc.model.filterbank_header import FilterbankHeader
-from darc.model.observation import Observation, Pointing
+from darc.model.observation import Observation
 from darc.model.processed import Fate
 from darc.model.settings import ProcessorSettings
 from darc.processing.clusters import find_clusters, pulse_of, usable
+from darc.processing.file_observation import CB, describe_file
 from darc.processing.pool import Done, LocalPool
 from darc.processing.tasks import (
     BeamFiles,
@@ -51,11 +49,7 @@ log = logging.getLogger(__name__)
 
 #: Below the output directory: the page, and what processes had to say.
 SITE, LOG = "site", "darc_process.log"
-#: The file is all there is of the observation.
-_CB = 0
 _POLL_SECONDS = 0.01
-_UNIX_EPOCH, _DAY = 40587.0, 86400.0
-_NO_PATH = re.compile(r"[^A-Za-z0-9._+-]+")
 #: A beam of the Milky Way's map needs no place on the Earth.
 _NOWHERE = (0.0, 0.0, 0.0)
 
@@ -129,93 +123,6 @@ def process_file(request: Request, listener: Listener) -> Processed:
                 work.pool.close()
 
 
-def describe_file(file: Filterbank, output: Path, say: Callable[[str], None]) -> Observation:
-    """Describe a file as the observation of one beam.
-
-    :param say: is told what the header lacks
-    :raises ValueError: there is not a single sample in it
-    """
-    header, n_samples = file.header, file.n_samples()
-    if not n_samples:
-        raise ValueError(f"{file.path}: no samples behind the header")
-    if header.nsamples and header.nsamples > n_samples:
-        say(f"{file.path}: {n_samples} samples are there of {header.nsamples}: it is cut short")
-    if header.nifs > 1:
-        say(f"{file.path}: nifs: {header.nifs}: the first IF is used")
-    start, date = 0.0, "undated"
-    if header.tstart:
-        start = round((header.tstart - _UNIX_EPOCH) * _DAY, 6)
-        moment = datetime.fromtimestamp(start, UTC)
-        date, utc_start = f"{moment:%Y%m%d}", f"{moment:%Y-%m-%d-%H:%M:%S}"
-    else:
-        utc_start = "undated"
-        say(f"{file.path}: no tstart: the page shows 1970")
-    source = header.source_name or file.path.stem
-    name = _NO_PATH.sub("_", source).strip("._") or "file"
-    pointing = header_pointing(header)
-    if pointing is None:
-        say(f"{file.path}: no position (src_raj, src_dej): the Milky Way's DM is not known")
-    return Observation(
-        task_id=file.path.name,
-        datetimesource=f"{utc_start}.{name[:100]}",
-        date=date,
-        source=source,
-        start=start,
-        utc_start=utc_start,
-        duration=n_samples * header.tsamp,
-        proctrigger=True,
-        enable_iquv=False,
-        beam=_CB,
-        beams=(_CB,),
-        source_beam=_CB,
-        pointings=() if pointing is None else (pointing,),
-        reference_frame="J2000",
-        dishes=(),
-        n_dishes=1,
-        min_freq=header.f_lowest,
-        bandwidth=header.nchans * header.channel_width,
-        nchan=header.nchans,
-        tsamp=header.tsamp,
-        ntabs=1,
-        nsynbeams=1,
-        science_case=None,
-        snrmin=None,
-        amber_dir="",
-        amber_config="",
-        amber_instances=0,
-        amber_conf_dir="",
-        output_dir=str(output),
-        master_dir="",
-        event_port_i=None,
-        event_port_iquv=None,
-        config_file=str(file.path),
-    )
-
-
-def header_pointing(header: FilterbankHeader) -> Pointing | None:
-    """Where a header's src_raj and src_dej point; None: nowhere, or both are 0."""
-    ra, dec = header.src_raj, header.src_dej
-    if ra is None or dec is None or ra == dec == 0:
-        return None
-    angles = _sexagesimal(ra), _sexagesimal(dec)
-    if angles[0] is None or angles[1] is None:
-        return None
-    longitude, latitude = angles[0] * 15, angles[1]
-    if not (0 <= longitude < 360 and -90 <= latitude <= 90):
-        return None
-    return Pointing(_CB, longitude, latitude)
-
-
-def _sexagesimal(packed: float) -> float | None:
-    """Of ddmmss.s: degrees, or hours; None if minutes or seconds are none."""
-    whole, seconds = divmod(abs(packed), 100)
-    degrees, minutes = divmod(whole, 100)
-    if minutes >= 60 or seconds >= 60:
-        return None
-    value = degrees + minutes / 60 + seconds / 3600
-    return -value if packed < 0 else value
-
-
 @contextmanager
 def _apart(output: int) -> Iterator[None]:
     """Processes that are started within hear no Ctrl-C, which is ours, and write elsewhere."""
@@ -250,7 +157,7 @@ class _Work:
         extractor = request.settings.extractor
         masked = extractor.rfi_apply_mask and extractor.rfi_mask is not None
         self._mask = Path(extractor.rfi_mask) if masked and extractor.rfi_mask else None
-        pointing = observation.pointing(_CB)
+        pointing = observation.pointing(CB)
         galaxy = Path(request.config.amber_clustering.galaxy_map)
         self._sky = BeamSky(pointing, None, _NOWHERE, galaxy)
 
@@ -360,7 +267,7 @@ class _Work:
     def _extract(self, clusters: Records) -> list[Outcome]:
         request = self._request
         pulses = sorted(map(pulse_of, clusters), key=lambda pulse: -pulse.snr)
-        files = BeamFiles(request.output, _CB, 1, request.file.absolute())
+        files = BeamFiles(request.output, CB, 1, request.file.absolute())
         jobs = [
             ExtractionJob(
                 observation=self._observation.task_id,
@@ -395,7 +302,7 @@ class _Work:
         request = self._request
         job = ResultsJob(
             observation=self._observation.task_id,
-            cb=_CB,
+            cb=CB,
             directory=request.output,
             clusters=request.output / request.settings.clustering.output_file,
             pulses=tuple(outcome.pulse for outcome in outcomes),
@@ -415,7 +322,7 @@ class _Work:
 
     def _publish(self, began: float) -> Path:
         publication = Publication(
-            wanted=Wanted(self._observation, self._request.output, (_CB,), began),
+            wanted=Wanted(self._observation, self._request.output, (CB,), began),
             site=self._request.output / SITE,
             position=_NOWHERE,
             galaxy_map=self._sky.galaxy_map,
@@ -426,7 +333,7 @@ class _Work:
 
 def remove_unfinished(output: Path) -> None:
     """Remove what processes that were ended left half written."""
-    for directory in (output, output / "data", output / f"CB{_CB:02d}"):
+    for directory in (output, output / "data", output / f"CB{CB:02d}"):
         for path in directory.glob(".*.new"):
             with contextlib.suppress(OSError):  # hidden, and read by nobody
                 path.unlink()

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
 from typing import Protocol
 
+from darc.node.one_thread import ONE_THREAD
 from darc.processing.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,6 @@ TRIES = 2
 TASK_SECONDS = 900.0
 #: A process that has had nothing to do for so long is ended (s).
 IDLE_SECONDS = 60.0
-#: Processes beside each other share the cores: none of them takes all.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class _Process:
                 [sys.executable, *words, str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env={**_ONE_THREAD, **os.environ},
+                env={**ONE_THREAD, **os.environ},
             )
         self._connection = Connection(ours.detach())
         self.task: Task | None = None

@@ -71,7 +71,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         self._lofar = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
         self._unsent: list[Packet] = []
         self._next_try = 0.0  # monotonic
-        self._mails = Mails(lambda: self.config, lambda: self.settings.email_settings.to)
+        self._mails = Mails(lambda: self.config)
 
     @property
     def packets_waiting(self) -> int:

@@ -41,6 +41,11 @@ class Mail:
     def to_plain(self) -> list[Any]:
         return [self.subject, self.text, self.until, list(self.to), list(map(str, self.files))]
 
+    @classmethod
+    def from_plain(cls, plain: Sequence[Any]) -> Mail:
+        subject, text, until, to, files = plain
+        return cls(subject, text, tuple(to), until, tuple(map(Path, files)))
+
 
 class Mails:
     """Sends e-mails when the server takes them; see :class:`darc.services.outbox.Outbox`.
@@ -50,14 +55,10 @@ class Mails:
     again, and its Message-ID tells that.
 
     :param config: of now
-    :param recipients: who gets what an earlier version remembered without saying that
     """
 
-    def __init__(
-        self, config: Callable[[], Config], recipients: Callable[[], Sequence[str]]
-    ) -> None:
+    def __init__(self, config: Callable[[], Config]) -> None:
         self._config = config
-        self._recipients = recipients
         self._outbox: Outbox[tuple[EmailMessage, Mail]] = Outbox("e-mail", self._send)
         self._keys: dict[str, None] = {}  # in order, those that are not known to have gone
 
@@ -79,12 +80,8 @@ class Mails:
         """Send what is remembered; returns what is to be forgotten, as it never can be sent."""
         hopeless: dict[str, Any] = {}
         for key, plain in memory.items():
-            if key.startswith(MAIL):
-                subject, text, until, *rest = plain
-                to, files = rest if rest else (self._recipients(), ())
-                found = Mail(subject, text, tuple(to), until, tuple(map(Path, files)))
-                if not self._submit(key, found):
-                    hopeless[key] = None
+            if key.startswith(MAIL) and not self._submit(key, Mail.from_plain(plain)):
+                hopeless[key] = None
         return hopeless
 
     def gone(self) -> dict[str, Any]:

@@ -7,11 +7,9 @@ was extracting is extracted again.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
 import time
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -23,9 +21,9 @@ from darc.model.settings import ProcessorSettings
 from darc.node.configuration import load_node_config
 from darc.node.fault_points import fault_point
 from darc.node.log import about
+from darc.processing.agenda import Agenda
 from darc.processing.book import Book, Row
-from darc.processing.dask_pool import DaskPool
-from darc.processing.pool import Done, LocalPool, Pool
+from darc.processing.pool import Done
 from darc.processing.tasks import (
     ExtractionJob,
     Outcome,
@@ -70,11 +68,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         self.clusters_done = 0  # since this process was started
         self.fates: dict[str, dict[str, int]] = {}  # by observation, the last ones
         self._work: dict[str, ObservationWork] = {}
-        self._pools: tuple[Pool, Pool] | None = None  # for clusters; for what is done here
-        self._pools_of: tuple[int, str | None] | None = None
-        self._jobs: list[tuple[float, int, ExtractionJob]] = []  # a heap, the brightest first
-        self._chores: deque[Task] = deque()
-        self._numbers = itertools.count()
+        self._agenda = Agenda()
         self._without: set[str] = set()  # observations whose entries are dropped, said already
 
     @property
@@ -103,34 +97,16 @@ class ProcessorManager(Service[ProcessorSettings]):
             return
         past = self.is_past(observation)
         work = ObservationWork(observation, self.settings, self.config, memory, past=past)
-        self._make_pools()
+        self._agenda.make_pools(self.settings, is_idle=not self._work)
         self._work[observation.task_id] = work
         if BEGAN not in memory:
             self.commit(Commit(observation.task_id, memory={BEGAN: work.began}))
         if work.broken:
             log.error("nothing can be extracted: %s", work.broken)
         if work.past and not work.all_came:
-            self.add_task(work.reading_job())
+            self._agenda.add_chore(work.reading_job())
         if len(work.book):
             log.info("goes on with %d clusters, %d of them open", len(work.book), work.book.n_open)
-
-    def _make_pools(self) -> None:
-        """As configured; another configuration holds from the next quiet moment."""
-        wanted = self.settings.num_extractor, self.settings.scheduler
-        if self._pools and (self._work or wanted == self._pools_of):
-            return
-        self._close_pools()
-        local = LocalPool(self.settings.num_extractor)
-        if self.settings.scheduler is None:
-            self._pools = local, local
-        else:
-            self._pools = DaskPool(self.settings.scheduler), local
-        self._pools_of = wanted
-
-    def _close_pools(self) -> None:
-        for pool in {id(pool): pool for pool in self._pools or ()}.values():
-            pool.close()
-        self._pools = None
 
     def stop_observation(self, observation: Observation) -> None:
         work = self._work[observation.task_id]
@@ -142,21 +118,14 @@ class ProcessorManager(Service[ProcessorSettings]):
         work = self._work.pop(observation.task_id, None)
         if work is None:
             return
-        self._drop_tasks(observation.task_id)
+        self._agenda.drop(observation.task_id)
         log.info("dropped: %d clusters were open", work.book.n_open)
         if entries := work.open_entries():
             self.commit(Commit(observation.task_id, completed=entries))
 
     def add_task(self, task: Task) -> None:
-        """Have something done on this host."""
-        self._chores.append(task)
-
-    def _drop_tasks(self, task_id: str) -> None:
-        for pool in self._pools or ():
-            pool.abort(task_id)
-        self._jobs = [one for one in self._jobs if one[2].observation != task_id]
-        heapq.heapify(self._jobs)
-        self._chores = deque(task for task in self._chores if task.observation != task_id)
+        """Have something done on this host; :meth:`shown` is told when it is."""
+        self._agenda.add_chore(task)
 
     # -- entries -------------------------------------------------------------------------------
 
@@ -225,27 +194,26 @@ class ProcessorManager(Service[ProcessorSettings]):
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self.clusters_in_work or self._chores)
+        return bool(self.clusters_in_work or self._agenda.has_chores)
 
     def patience(self) -> float:
         return 0.0 if self._is_busy else LOOP_SECONDS
 
     def wait(self) -> list[Entry]:
         entries = super().wait()
-        if not entries and self._pools and self._is_busy:
+        if not entries and self._is_busy:
             # So that no process is without work for long.
-            self._pools[0].wait(BUSY_SECONDS)
+            self._agenda.wait(BUSY_SECONDS)
         return entries
 
     def idle(self) -> None:
-        for pool in {id(pool): pool for pool in self._pools or ()}.values():
-            for done in pool.outcomes():
-                with about(done.task.observation):
-                    self._take_result(done)
+        for done in self._agenda.outcomes():
+            with about(done.task.observation):
+                self._take_result(done)
         for task_id, work in list(self._work.items()):
             with about(task_id):
                 self._advance(work)
-        self._hand_out()
+        self._agenda.hand_out(self._begin)
 
     def _advance(self, work: ObservationWork) -> None:
         """Do what is due for an observation."""
@@ -257,12 +225,12 @@ class ProcessorManager(Service[ProcessorSettings]):
         if work.broken and work.waiting:
             self._give_up(work, Fate.FAILED, work.broken)
         for job in work.ready():
-            heapq.heappush(self._jobs, (-job.pulse.snr, next(self._numbers), job))
+            self._agenda.add_cluster(job)
         if not work.writing and work.is_out_of_time() and not work.is_extracted:
             self._run_out_of_time(work)
         if work.is_extracted and not work.writing and time.monotonic() >= work.not_before:
             work.writing = True
-            self.add_task(work.results_job())
+            self._agenda.add_chore(work.results_job())
 
     def _no_end_comes(self, work: ObservationWork) -> bool:
         """Whether amber_listener never said that all came, and will not."""
@@ -272,7 +240,7 @@ class ProcessorManager(Service[ProcessorSettings]):
 
     def _run_out_of_time(self, work: ObservationWork) -> None:
         log.warning("the time limit of processing is over: %d are left", work.book.n_open)
-        self._drop_tasks(work.observation.task_id)
+        self._agenda.drop(work.observation.task_id)
         work.in_work.clear()
         if not work.all_came:
             self._all_came(work)
@@ -295,20 +263,13 @@ class ProcessorManager(Service[ProcessorSettings]):
         while some := dict(itertools.islice(items, ROWS_AT_A_TIME)):
             self._enter(work, some, {})
 
-    def _hand_out(self) -> None:
-        """Begin with what can be begun with, the brightest first."""
-        if self._pools is None:
-            return
-        extractors, here = self._pools
-        while self._chores and here.free() > 0:
-            here.submit(self._chores.popleft())
-        while self._jobs and extractors.free() > 0:
-            job = heapq.heappop(self._jobs)[2]
-            work = self._work.get(job.observation)
-            if work is None or job.key in work.in_work or not work.is_current(job):
-                continue  # a better one has taken its place, and waits itself
-            work.in_work.add(job.key)
-            extractors.submit(job)
+    def _begin(self, job: ExtractionJob) -> bool:
+        """Whether a cluster is still to be extracted, which begins now."""
+        work = self._work.get(job.observation)
+        if work is None or job.key in work.in_work or not work.is_current(job):
+            return False  # a better one has taken its place, and waits itself
+        work.in_work.add(job.key)
+        return True
 
     # -- what comes back -----------------------------------------------------------------------
 

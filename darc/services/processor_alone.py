@@ -40,10 +40,7 @@ class ProcessorAlone(ProcessorManager):
 
     def prepare(self) -> None:
         super().prepare()
-        self._mails = Mails(lambda: self.config, self._recipients)
-
-    def _recipients(self) -> tuple[str, ...]:
-        return self.config.processor_master.email_settings.to
+        self._mails = Mails(lambda: self.config)
 
     @property
     def mails_waiting(self) -> list[str]:
@@ -80,10 +77,10 @@ class ProcessorAlone(ProcessorManager):
         subject, text = results_email(done.result, settings.ntrig_email_max, page)
         identity = f"{work.observation.task_id} {work.began:.0f} results"
         until = time.time() + AGE_LIMIT
-        mails = self._mails.memory(
-            identity, Mail(subject, text, self._recipients(), until, pdfs_of(done.result))
-        )
+        to = settings.email_settings.to
+        mails = self._mails.memory(identity, Mail(subject, text, to, until, pdfs_of(done.result)))
         if mails:
             self.commit(Commit(memory=mails))
-            self._mails.send(mails)
+        if hopeless := self._mails.send(mails):
+            self.commit(Commit(memory=hopeless))
         self.end(work)

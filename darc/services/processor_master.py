@@ -89,7 +89,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     def prepare(self) -> None:
         self._gatherings: dict[str, Gathering] = {}
-        self._mails = Mails(lambda: self.config, lambda: self.settings.email_settings.to)
+        self._mails = Mails(lambda: self.config)
         self._looks = ThreadPoolExecutor(1, thread_name_prefix="results")
 
     @property

@@ -6,7 +6,7 @@ import pytest
 from faults.fault_plan import draw
 from faults.fault_runner import run_all
 
-RUNS = 6
+RUNS = 4
 
 
 @pytest.mark.timeout(600)

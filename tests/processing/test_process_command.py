@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from darc.filterbank.writer import FilterbankWriter
 from darc.model.filterbank_header import FilterbankHeader
-from darc.processing.one_file import header_pointing
+from darc.processing.file_observation import header_pointing
 from darc.processing.trigger_tables import TriggerTableError, is_amber, read_table
 from darc.results.candidate_file import read_candidate
 from darc.results.lists import read_triggers

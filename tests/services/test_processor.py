@@ -86,7 +86,7 @@ def service(tmp_path: Path) -> Iterator[Callable[..., Kept]]:
 
     yield make
     for one in made:
-        one._close_pools()
+        one._agenda.close()
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_each_cluster_is_processed_once_whatever_dies_when(tmp_path, service, ob
     first.process(end(3), observation)
     assert sorted(first.completed) == [1, 2, 3]
     run_until(first, lambda: first.clusters_done)
-    first._close_pools()
+    first._agenda.close()
     assert 0 < first.clusters_done < 3
     second = service()
     second.memory = first.memory
@@ -402,7 +402,7 @@ def test_on_a_dask_cluster(tmp_path, service, observe):
         one.process(entry(1, *PULSES), observation)
         one.process(end(2), observation)
         run_until(one, lambda: one.finished)
-        one._close_pools()
+        one._agenda.close()
     assert one.fates[TASK] == {"kept": 3}
     assert summary(tmp_path, observation) == Summary(3, 3, 3, 3)
 
