@@ -22,6 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+Ints = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
+
 #: Smoothed samples that the noise is taken from, in each width of the boxcar.
 _PER_WIDTH = 8
 
@@ -31,7 +34,10 @@ _CLIP, _N_CLIP = 3.0, 4
 
 #: Sigma begins to count where it is larger than the known noise by so many of its own standard
 #: errors, and counts in full from twice as many.
-_SIGNIFICANT = 3.0
+_SIGNIFICANT = 3.5
+
+#: Where in a sample a pulse begins matters up to so many samples; it is tried there.
+_WIDE, _PARTS_OF_SAMPLE = 20, (0.25, 0.5, 0.75)
 
 #: What has no length at all is given a little: it divides (samples).
 _NARROW = 1e-6
@@ -58,7 +64,7 @@ class Boxcar:
         return self.start + self.width / 2
 
 
-def boxcar_widths(narrowest: int, widest: int) -> npt.NDArray[np.int64]:
+def boxcar_widths(narrowest: int, widest: int) -> Ints:
     """Widths to try: all where they are small, then 4 % apart.
 
     :param narrowest: samples, at least 1
@@ -70,7 +76,7 @@ def boxcar_widths(narrowest: int, widest: int) -> npt.NDArray[np.int64]:
     return np.unique(np.append(np.minimum(widths, widest), widest))
 
 
-def smearing_kernel(smearing: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def smearing_kernel(smearing: Doubles) -> Doubles:
     """What becomes of a sample in the sum of channels that are smeared, each by another length.
 
     :param smearing: samples, shape (n,)
@@ -80,22 +86,37 @@ def smearing_kernel(smearing: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
     reach = math.ceil(float(half.max()) - 0.5)
     lengths, edges = 2 * half[:, np.newaxis], np.arange(-reach, reach + 2) - 0.5
     within = np.clip(edges / lengths + 0.5, 0.0, 1.0)
-    kernel: npt.NDArray[np.float64] = np.diff(within.mean(axis=0))
+    kernel: Doubles = np.diff(within.mean(axis=0))
     return kernel
+
+
+def between_samples(kernel: Doubles, width: int) -> list[Doubles]:
+    """Kernels that find what begins anywhere within a sample, as far as that matters.
+
+    A boxcar of few samples loses up to 8 % on a pulse that begins in the middle of one.
+
+    :param kernel: of unit sum and odd length; it comes first
+    :param width: of the boxcars, samples
+    :return: likewise of unit sum and odd length, but not symmetric
+    """
+    if width > _WIDE:
+        return [kernel]
+    parts = [(0.0, 1 - part, part) for part in _PARTS_OF_SAMPLE]
+    return [kernel, *(np.convolve(kernel, part) for part in parts)]
 
 
 def best_boxcar(
     series: npt.NDArray[np.float32],
-    widths: npt.NDArray[np.int64],
+    widths: Ints,
     noise: float | None = None,
-    kernel: npt.NDArray[np.float64] | None = None,
+    kernel: Doubles | None = None,
 ) -> Boxcar:
     """Find the boxcar of highest S/N.
 
     :param series: finite, shape (n,)
     :param widths: samples; those longer than the series are left out
     :param noise: standard deviation of a single sample, if it is known
-    :param kernel: that the boxcar is convolved with, symmetric, of unit sum and odd length
+    :param kernel: that the boxcar is convolved with, of unit sum and odd length
     :return: where there is no noise at all, the S/N is infinite or, in constant data, 0
     :raises ValueError: no width is from 1 to the series' length
     """
@@ -124,26 +145,36 @@ def best_boxcar(
     return best
 
 
-def filter_norm(width: int, kernel: npt.NDArray[np.float64]) -> float:
+def filter_norm(width: int, kernel: Doubles) -> float:
     """Root of the sum of squares of a boxcar that is convolved with a kernel."""
+    return float(np.linalg.norm(_convolved(width, kernel)))
+
+
+def effective_length(width: int, kernel: Doubles) -> float:
+    """Samples of a plain boxcar whose S/N comes from values as high as those of a convolved one."""
+    filtered = _convolved(width, kernel)
+    return float(np.sum(filtered**2) ** 3 / np.sum(filtered**3) ** 2)
+
+
+def _convolved(width: int, kernel: Doubles) -> Doubles:
     sums = np.concatenate(([0.0], np.cumsum(kernel)))
     places = np.arange(1, width + len(kernel))
-    convolved = sums[np.minimum(places, len(kernel))] - sums[np.maximum(places - width, 0)]
-    return float(np.linalg.norm(convolved))
+    convolved: Doubles = sums[np.minimum(places, len(kernel))] - sums[np.maximum(places - width, 0)]
+    return convolved
 
 
 def _weighed(measured: float, known: float, width: int, length: int) -> float:
     """Noise of smoothed samples: the known one, or that measured if it is clearly larger."""
     # So many independent values have a variance as uncertain as that of the smoothed samples.
     independent = max(3 * length * width / (2 * width**2 + 1), 1.0)
-    excess = (measured - known) * math.sqrt(2 * independent)
+    excess = (measured / _CLIPPED - known) * math.sqrt(2 * independent)
     if excess <= _SIGNIFICANT * known:
         return known
     weight = min(excess / (_SIGNIFICANT * known) - 1, 1.0) if known > 0 else 1.0
     return known + weight * (measured - known)
 
 
-def clipped_noise(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+def clipped_noise(values: Doubles) -> tuple[float, float]:
     """Median and standard deviation after removing what is over 3 sigma off, four times.
 
     :param values: finite, shape (n,), n at least 1
@@ -159,7 +190,7 @@ def clipped_noise(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     return _median(kept), float(kept.std())
 
 
-def _median(ordered: npt.NDArray[np.float64]) -> float:
+def _median(ordered: Doubles) -> float:
     middle = len(ordered) // 2
     return float(ordered[middle] + ordered[~middle]) / 2
 

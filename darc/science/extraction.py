@@ -4,27 +4,35 @@ Channels are taken in groups that fit into the processor's cache; each is cleane
 added to everything that needs it, so that no copy of the stretch is made. Source: the project's
 specification, processing.md (worker, step 2).
 
-Every trial DM is summed directly. Where a bin of the candidate has 16 samples or more, the trials
-(not the candidate itself) are summed in steps of at most an eighth of a bin, to which their shifts
-are rounded.
+Every trial DM is summed directly. Where a bin of the candidate has 32 samples or more, the trials
+(not the candidate itself) are summed in steps of at most a sixteenth of a bin, to which their
+shifts are rounded.
 
 The S/N prescribed is that of boxcars at the trigger's DM (`snr_boxcar`). A trigger's DM is one of a
 search's trials, and dispersion within channels makes a boxcar something else: so S/N is also looked
-for at DMs around it, close enough to each other for the pulse's width, and by boxcars that are
-smeared in the same way (`snr`). Of bursts of DM 50 to 3000 pc cm-3 and 1 to 250 samples that is
-within 5 % of the ideal matched filter's for 96 %, by plain boxcars for two thirds.
+for at DMs around it, close enough to each other for the pulse's width, by boxcars that are smeared
+in the same way and begin anywhere in a sample, and what the cleaning has taken of it is added
+(`snr`). docs/performance.md says how near that comes to the ideal matched filter.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from darc.science.boxcar import Boxcar, best_boxcar, boxcar_widths, smearing_kernel
+from darc.science.boxcar import (
+    Boxcar,
+    best_boxcar,
+    between_samples,
+    boxcar_widths,
+    effective_length,
+    smearing_kernel,
+)
+from darc.science.cleaning_loss import snr_before_cleaning
 from darc.science.dedispersion import Band, add_binned, add_dedispersed, coverage
 from darc.science.dispersion import DISPERSION_CONSTANT
 from darc.science.dm_search import best_dm, trial_snrs
@@ -54,7 +62,7 @@ Mask = npt.NDArray[np.bool_]
 _WIDEST = 250
 
 #: Trials are summed in at least so many steps per bin, if it has as many samples.
-_STEPS_PER_BIN = 8
+_STEPS_PER_BIN = 16
 
 #: S/N is looked for up to so many trials' steps from the pulse's DM, in parts of a step, up to so
 #: many, from each of which to the next the delay across the band differs by a quarter of a bin.
@@ -272,7 +280,10 @@ def _finish(sums: _Sums, settings: ExtractionSettings) -> Extraction:
     boxcar = _boxcar(series[0], valid[0], post)
     kernel = _smearing(sums, plan.pre)
     place = _strongest(series, valid, post, kernel)
-    smeared = _boxcar(series[place], valid[place], post, kernel)
+    snr = max(
+        _best_snr(sums, settings, series[0], valid[0], [None]),
+        _best_snr(sums, settings, series[place], valid[place], between_samples(kernel, post)),
+    )
     peak = int(boxcar.centre // post)
     roll = plan.ntime // 2 - peak
     trials, trials_valid = sums.in_units_of_noise(sums.trials, sums.trial_shifts, sums.step)
@@ -292,13 +303,33 @@ def _finish(sums: _Sums, settings: ExtractionSettings) -> Extraction:
         profile=np.roll(profile[0], roll),
         dms=plan.dms,
         bin_length=plan.bin_samples * plan.tsamp,
-        snr=max(boxcar.snr, smeared.snr),
+        snr=snr,
         snr_boxcar=boxcar.snr,
         snr_dm0=_boxcar(series[_AT_DM_0], valid[_AT_DM_0], post).snr,
         width=boxcar.width * plan.pre,
         time=(plan.start + peak * plan.bin_samples) * plan.tsamp,
         best_dm=best_dm(plan.dms, snrs),
     )
+
+
+def _best_snr(
+    sums: _Sums,
+    settings: ExtractionSettings,
+    series: Floats,
+    valid: Mask,
+    kernels: Sequence[Doubles | None],
+) -> float:
+    """S/N as it was before the cleaning, by the kernel that fits best."""
+    found = -math.inf
+    for kernel in kernels:
+        boxcar = _boxcar(series, valid, sums.plan.post, kernel)
+        snr = boxcar.snr
+        if settings.clean_type == "perchannel" and settings.n_iter_time > 0:
+            length = effective_length(boxcar.width, np.ones(1) if kernel is None else kernel)
+            n_samples = length * sums.plan.pre * np.count_nonzero(sums.used)
+            snr = snr_before_cleaning(snr, n_samples, settings.threshold_time)
+        found = max(found, snr)
+    return found
 
 
 def _smearing(sums: _Sums, samples: int) -> Doubles:

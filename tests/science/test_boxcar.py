@@ -13,8 +13,10 @@ from hypothesis.extra.numpy import arrays
 
 from darc.science.boxcar import (
     best_boxcar,
+    between_samples,
     boxcar_widths,
     clipped_noise,
+    effective_length,
     filter_norm,
     smearing_kernel,
 )
@@ -102,6 +104,29 @@ def test_more_noise_than_is_known_counts():
     with_known = best_boxcar(series, np.array([10]), noise=1.0)
     assert with_known == best_boxcar(series, np.array([10]))
     assert with_known.snr < 4
+
+
+@pytest.mark.parametrize("part", [0.25, 0.7])
+def test_a_pulse_that_begins_within_a_sample(part):
+    pulse = np.array([1 - part, part])
+    series = np.random.default_rng(7).standard_normal(640).astype(np.float32)
+    series[300:302] += (30 / np.linalg.norm(pulse) * pulse).astype(np.float32)
+    matched = series[300:302] @ pulse / np.linalg.norm(pulse)
+    kernels = between_samples(np.ones(1), 1)
+    snrs = [best_boxcar(series, np.array([1, 2]), noise=1.0, kernel=k).snr for k in kernels]
+    assert max(snrs) == pytest.approx(matched, rel=0.01)
+    assert snrs[0] < 0.98 * matched
+    assert len(between_samples(np.ones(1), 21)) == 1
+
+
+@given(st.integers(1, 60))
+def test_the_length_of_a_plain_boxcar_is_its_width(width):
+    assert effective_length(width, np.ones(1)) == pytest.approx(width)
+
+
+def test_a_smeared_boxcar_is_as_long_as_it_is_low():
+    """One sample over ten: a tenth of the height."""
+    assert effective_length(1, np.full(9, 1 / 9)) == pytest.approx(9)
 
 
 @pytest.mark.parametrize("seed", range(20))
