@@ -9,7 +9,7 @@ from typing import Any
 from darc.alarms.rules import Sight, Sighting
 from darc.model import typed
 from darc.web.commands import ranges
-from darc.web.rules import FAILED
+from darc.web.finding import FAILED
 
 ALARM, UPDATE, OVER = "alarm", "update", "over"
 #: Something that is not seen for so long (s) has to last anew, if it was no alarm yet.

@@ -16,8 +16,8 @@ from darc.alarms.text import Origin
 from darc.model.config import Config, Role
 from darc.model.config_layers import expand_hosts
 from darc.web.collect import ClusterStatus
+from darc.web.finding import Finding
 from darc.web.history import History
-from darc.web.rules import Finding
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from darc.web.collect import ClusterStatus, NodeStatus
-from darc.web.rules import DIED, FAILED, STOPPED, STOPPING, Finding, Rank
+from darc.web.finding import DIED, FAILED, STOPPED, STOPPING, Finding, Rank
 
 #: A node that has not answered since status_website was started may just be starting (s).
 FIRST_SECONDS = 120.0

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.server
 import logging
-import socket
-import socketserver
 import sys
 import threading
 import time
@@ -19,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from darc.metrics.families import NodeCollector
 from darc.metrics.measured import NodeMeasured
+from darc.node.http_server import BoundedServer
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +31,6 @@ SHARED_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
 #: How often it looks for connections whose time is over, and whether it is to stop.
 POLL_SECONDS = 0.5
-_ATTEMPT = "a client of the metrics was refused: %s"
 
 
 class Text:
@@ -58,77 +55,30 @@ class Text:
             self._lock.release()
 
 
-class MetricsServer(http.server.ThreadingHTTPServer):
-    """Serves them; a thread for each connection, and no more than MAX_CONNECTIONS.
+class MetricsServer(BoundedServer):
+    """Serves them.
 
     :param measure: tells what is known now, without waiting
     :raises OSError: the address cannot be had
     """
 
-    daemon_threads = True
-    block_on_close = False
     request_queue_size = 16
 
     def __init__(self, address: tuple[str, int], measure: Callable[[], NodeMeasured]) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.refused = 0
         self._measure = measure
         self.text = Text(self._measured)
-        self._lock = threading.Lock()
-        self._connections: dict[Any, float] = {}  # deadline, monotonic
-        super().__init__(address, _Handler)
+        super().__init__(
+            address,
+            _Handler,
+            who="a client of the metrics",
+            places=MAX_CONNECTIONS,
+            seconds=REQUEST_SECONDS,
+            poll_seconds=POLL_SECONDS,
+        )
 
     def _measured(self) -> NodeMeasured:
         node = self._measure()
         return replace(node, refused={**node.refused, "metrics": self.refused})
-
-    def start(self) -> None:
-        threading.Thread(
-            target=self.serve_forever, args=(POLL_SECONDS,), name="metrics", daemon=True
-        ).start()
-
-    def stop(self) -> None:
-        """Take no more connections; takes up to a poll's time."""
-        self.shutdown()
-        self.server_close()
-
-    # -- what socketserver calls -------------------------------------------------------------------
-
-    def server_bind(self) -> None:
-        # http.server's own would look the host's name up, on the network if need be.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-
-    def service_actions(self) -> None:
-        """End connections whose time is over."""
-        now = time.monotonic()
-        with self._lock:
-            over = [one for one, deadline in self._connections.items() if now > deadline]
-        for one in over:
-            with contextlib.suppress(OSError):  # gone meanwhile
-                one.shutdown(socket.SHUT_RDWR)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            has_place = len(self._connections) < MAX_CONNECTIONS
-            if has_place:
-                self._connections[request] = time.monotonic() + REQUEST_SECONDS
-            else:
-                self.refused += 1
-        if not has_place:
-            log.warning(_ATTEMPT, f"{MAX_CONNECTIONS} connections are open")
-            self.shutdown_request(request)
-            return
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError as error:  # the limit of threads
-            log.error(_ATTEMPT, error)
-            self.shutdown_request(request)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._connections.pop(request, None)
-        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if isinstance(sys.exception(), OSError):

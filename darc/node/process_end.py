@@ -1,14 +1,18 @@
-"""How a process of a node ends: by SIGTERM, or by itself when supervisord is gone."""
+"""How a process of a node ends: by SIGTERM, or with supervisord or whoever has started it."""
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 
 log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
 
 
 def end_on_sigterm() -> None:
@@ -31,3 +35,16 @@ def _watch() -> None:
         pass
     log.critical("supervisord is gone: ends")
     os._exit(1)
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel end this process with the one that has started it.
+
+    :param parent: its process ID; the thread that has started this process has to live on
+    :raises OSError: the kernel does not do that
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        sys.exit(1)  # it was gone before

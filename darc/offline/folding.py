@@ -13,12 +13,11 @@ import numpy as np
 from darc.filterbank.reader import Filterbank
 from darc.model.filterbank_header import FilterbankHeader
 from darc.model.offline_tables import Ephemeris
+from darc.offline.searching import find_period
 from darc.offline.stream import blocks, n_samples
 from darc.offline.telescopes import POSITIONS
 from darc.science.dedispersion import Band
-from darc.science.downsample import channel_groups
-from darc.science.folding import Doubles, Floats, Folded, Folder, PhaseModel
-from darc.science.period_search import search_period, trial_dms
+from darc.science.folding import Doubles, Folded, Folder, PhaseModel
 from darc.science.profile import (
     Drift,
     Peak,
@@ -41,9 +40,6 @@ _MAX_DRIFT, _MAX_CURVE = 0.5, 0.125
 _FIRST_LOOK = 600.0
 #: Trials of a first look at most: what is left unseen is said.
 _MAX_TRIALS = 20_000
-#: A period is searched for in so many samples at most, of so many subbands.
-_SEARCHED_SAMPLES, _SEARCHED_SUBBANDS = 2**18, 64
-_FINEST = 0.25e-3  # s, of a search
 _MJD_OF_UNIX = 40587.0
 _DAY = 86400.0
 
@@ -131,9 +127,14 @@ def fold_filterbank(
             uncertainty = ephemeris.uncertainty
             dm = ephemeris.dm if dm is None else dm
         if model is None or dm is None:
-            found_frequency, dm = _search(file, model, dm, dm_max)
-            model = model or PhaseModel.constant(found_frequency)
-            searched = True
+            found = find_period(file, dm, dm_max)
+            if found is None:
+                raise FoldingError(f"{path}: too short to search for a period")
+            dm, searched = found.dm, True
+            if model is None:
+                period = 1 / found.frequency
+                log.info("%s: %.6f s at DM %.2f, S/N %.1f", path, period, dm, found.snr)
+                model = PhaseModel.constant(found.frequency)
         predicted = None if searched else model.frequency(0.0)
         _check_turns(path, length, model)
         # A sample that is longer than a bin leaves bins empty.
@@ -342,60 +343,3 @@ def _finished(
         dm_snrs=snrs,
         barycentric=barycentric,
     )
-
-
-# -- search ------------------------------------------------------------------------------------
-
-
-def _search(
-    file: Filterbank, model: PhaseModel | None, dm: float | None, dm_max: float
-) -> tuple[float, float]:
-    """Look for a period, or for the DM of one that is known.
-
-    :return: frequency, Hz, and DM, pc cm-3
-    :raises FoldingError: there is none to be found
-    """
-    rows, band, tsamp = _searchable(file)
-    dms = np.array([dm]) if dm is not None else trial_dms(band, tsamp, dm_max)
-    found = search_period(rows, band, tsamp, dms, max_frequency=_max_frequency(tsamp))
-    if found is None:
-        raise FoldingError(f"{file.path}: too short to search for a period")
-    if model is not None:
-        return model.frequency(0.0), found.dm
-    log.info("%s: %.6f s at DM %.2f, S/N %.1f", file.path, 1 / found.frequency, found.dm, found.snr)
-    return found.frequency, found.dm
-
-
-def _max_frequency(tsamp: float) -> float:
-    return 0.125 / tsamp
-
-
-def _searchable(file: Filterbank) -> tuple[Floats, Band, float]:
-    """The beginning of a file as rows of subbands, each of mean 0 and variance 1."""
-    header = file.header
-    factor = max(1, math.ceil(_FINEST / header.tsamp))
-    # All of a long file at a lower resolution, but not below that of a slow pulsar.
-    factor = max(factor, min(8 * factor, math.ceil(n_samples(file) / _SEARCHED_SAMPLES)))
-    total = min(n_samples(file), _SEARCHED_SAMPLES * factor)
-    n_out = total // factor
-    n_rows = min(_SEARCHED_SUBBANDS, header.nchans)
-    starts = channel_groups(header.nchans, n_rows)
-    rows = np.zeros((n_rows, n_out), np.float32)
-    done = 0
-    for _, data in blocks(file, 0, n_out * factor):
-        ascending = np.asarray(data[:, :: -1 if header.descending else 1], dtype=np.float32)
-        count = len(ascending) // factor
-        if not count:
-            continue
-        means = ascending[: count * factor].reshape(count, factor, -1).mean(axis=1)
-        means -= np.median(means, axis=0)
-        groups = np.add.reduceat(np.nan_to_num(means), starts[:-1], axis=1)
-        rows[:, done : done + count] = groups.T[:, : n_out - done]
-        done += count
-    rows = np.ascontiguousarray(rows[:, :done])
-    for row in rows:
-        spread = float(row.std())
-        np.divide(row, spread if spread > 0 else 1.0, out=row)
-    width = header.channel_width * header.nchans / n_rows
-    low = header.f_lowest - header.channel_width / 2
-    return rows, Band(low + width / 2, width, n_rows), header.tsamp * factor

@@ -5,7 +5,6 @@ python -m darc.offline.process <socket> <process ID of who has started it>
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import pickle
@@ -15,11 +14,11 @@ from multiprocessing.connection import Connection
 
 from darc.node.fault_points import fault_point
 from darc.node.log import about, set_up_logging
+from darc.node.process_end import end_with
 from darc.offline.tasks import OfflineTask
 
 log = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
 #: What runs in real time comes first.
 NICE = 10
 
@@ -27,7 +26,7 @@ NICE = 10
 def main() -> None:
     """Do what comes in."""
     descriptor, parent = map(int, sys.argv[1:])
-    _end_with(parent)
+    end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICE)
     set_up_logging("offline_processing")
@@ -41,15 +40,6 @@ def main() -> None:
         connection.send_bytes(pickle.dumps(answer))
     except (EOFError, ConnectionError):
         return
-
-
-def _end_with(parent: int) -> None:
-    """Have the kernel end this process with the one that has started it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:
-        sys.exit(1)  # it was gone before
 
 
 def run_task(task: OfflineTask) -> tuple[str, list[str]]:

@@ -5,9 +5,7 @@ python -m darc.processing.pool_process <socket> <process ID of who has started i
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
 import pickle
 import signal
 import sys
@@ -15,17 +13,16 @@ from multiprocessing.connection import Connection
 
 from darc.node.fault_points import fault_point
 from darc.node.log import about, set_up_logging
+from darc.node.process_end import end_with
 from darc.processing.tasks import Task
 
 log = logging.getLogger(__name__)
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Do what comes in, until the other end is closed."""
     descriptor, parent = map(int, sys.argv[1:])
-    _end_with(parent)
+    end_with(parent)
     # Who ends a service ends its processes by the way.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_up_logging("processor")
@@ -42,15 +39,6 @@ def main() -> None:
             connection.send_bytes(pickle.dumps(answer))
         except (EOFError, ConnectionError):
             return
-
-
-def _end_with(parent: int) -> None:
-    """Have the kernel end this process with the one that has started it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:
-        sys.exit(1)  # it was gone before
 
 
 def _do(task: Task) -> tuple[str, object]:

@@ -17,9 +17,9 @@ from darc.queues.messages import Commit
 from darc.services.base import Service
 from darc.web.collect import Target
 from darc.web.commands import Shell
+from darc.web.finding import Context
 from darc.web.publisher import Publisher, Settings
 from darc.web.render import INDEX
-from darc.web.rules import Context
 from darc.web.style import Colours
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from darc.model.config import Config, Role
 from darc.terminal.elsewhere import HERE, chosen_hosts, is_here
 from darc.web.collect import Target
 from darc.web.commands import Shell
-from darc.web.rules import Context
+from darc.web.finding import Context
 
 
 def targets(config: Config, wanted: str | None) -> tuple[Target, ...]:

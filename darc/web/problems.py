@@ -8,8 +8,9 @@ from itertools import groupby
 
 from darc.web.collect import ClusterStatus
 from darc.web.commands import ranges
+from darc.web.finding import Context, Finding
 from darc.web.history import History
-from darc.web.rules import Context, Finding, look_at
+from darc.web.rules import look_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from darc.web.collect import ClusterStatus, NodeStatus, Target, Watch
 from darc.web.files import WebDirectory
+from darc.web.finding import Context, Finding, Rank
 from darc.web.history import History
 from darc.web.live import Live
 from darc.web.problems import find, find_problems
 from darc.web.render import Renderer
-from darc.web.rules import CLOCK_SECONDS, DIED_SECONDS, Context, Finding, Rank
+from darc.web.rules import CLOCK_SECONDS, DIED_SECONDS
 from darc.web.server import StatusServer
 from darc.web.style import Colours
 
@@ -221,11 +222,8 @@ class Publisher:
         self.pages_written += 1
 
     def _serve(self, now: float) -> None:
-        if self.server:
-            self.server.look()
-            return
         settings = self._settings
-        if settings.address is None or now < self._next_server:
+        if self.server or settings.address is None or now < self._next_server:
             return
         self._next_server = now + settings.interval
         try:

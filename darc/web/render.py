@@ -17,8 +17,8 @@ from markupsafe import Markup
 from darc.model.overview import ServiceOverview
 from darc.web import view
 from darc.web.collect import ClusterStatus, NodeStatus
+from darc.web.finding import FAILED, RUNNING, STOPPED, Context
 from darc.web.problems import Problem
-from darc.web.rules import FAILED, RUNNING, STOPPED, Context
 from darc.web.style import Colours, properties
 
 #: Of pages, relative to web_dir.

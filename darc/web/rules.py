@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
 from darc import __version__
 from darc.model.overview import Disk, NodeOverview, ServiceOverview
-from darc.model.state import ServiceState
 from darc.web.collect import NodeStatus
-from darc.web.commands import Shell
+from darc.web.finding import (
+    DIED,
+    FAILED,
+    OFTEN,
+    RUNNING,
+    STARTING,
+    STOPPED,
+    STOPPING,
+    UNRESPONSIVE,
+    Context,
+    Finding,
+    Rank,
+)
 from darc.web.history import OFTEN_SECONDS, History
 
 #: A service that died is shown as such for so long, even where it runs again at once (s).
@@ -33,75 +43,9 @@ RELATED_SECONDS = 600.0
 #: A disk is nearly full with less free than the first, or the second and this share (bytes).
 DISK_LEAST, DISK_LITTLE, DISK_SHARE = 2**30, 50 * 2**30, 0.05
 
-RUNNING, STOPPED = str(ServiceState.RUNNING), str(ServiceState.STOPPED)
-STARTING, STOPPING = str(ServiceState.STARTING), str(ServiceState.STOPPING)
-UNRESPONSIVE, FAILED = str(ServiceState.UNRESPONSIVE), str(ServiceState.FAILED)
-#: Beside the states that there are: it ended without being asked to, a moment ago.
-DIED = "died"
-#: Likewise: it runs for the moment, but does not last.
-OFTEN = "dies often"
-
 _ACTIONS = {FAILED: "start", STOPPED: "start", UNRESPONSIVE: "restart"}
 _URGENCY = (FAILED, UNRESPONSIVE, DIED, STOPPED, STARTING, STOPPING)
 _TAIL = ("tail", "-n", "50")
-
-
-class Rank:
-    """What is more important has the lower number."""
-
-    MASTER = 1
-    JOURNAL = 2
-    ON_MASTER = 3
-    UNREACHED = 4
-    HANDOVER = 5
-    ON_WORKER = 6
-    SUPERVISORD = 7
-    UNHURRIED = 8
-    DISK = 9
-    LATE = 10
-    GROWS = 11
-    CLOCK = 12
-    VERSION = 13
-    CHANGING = 14
-    DIED_LATELY = 15
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something wrong on one host; see :class:`darc.web.problems.Problem`.
-
-    :param title: with ``{host}`` for the host, or for all that have the same
-    :param remedy: makes the command for all of these
-    :param urgency: the lowest first among those of one rank
-    :param state: of the service, or of all of the node's, where it is this that is wrong
-    """
-
-    rank: int
-    host: str
-    title: str
-    remedy: Callable[[Sequence[str]], str]
-    text: str = ""
-    since: float | None = None
-    service: str = ""
-    grave: bool = True
-    urgency: int = 0
-    state: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What the rules need to know beside the nodes.
-
-    :param names: of services, for people
-    :param master: what this host takes for the cluster's master
-    """
-
-    names: Mapping[str, str]
-    master: str
-    shell: Shell
-
-    def name(self, service: str) -> str:
-        return self.names.get(service, service)
 
 
 def state_of(service: ServiceOverview, now: float) -> str:

@@ -8,15 +8,13 @@ import logging
 import os
 import shutil
 import socket
-import socketserver
-import threading
-import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from darc.node.http_server import BoundedServer
 from darc.web.files import open_below
 from darc.web.live import STREAM_SECONDS, Live
 from darc.web.render import INDEX
@@ -51,29 +49,29 @@ _POLICY_OF_OTHERS = (
 )
 
 
-class StatusServer(http.server.ThreadingHTTPServer):
-    """Serves the pages; a thread for each connection, and no more than there are places.
+class StatusServer(BoundedServer):
+    """Serves the pages.
 
     :param web_dir: its files are served as well
     :param max_pages: open pages at a time that hear of changes
     :raises OSError: the address cannot be had
     """
 
-    daemon_threads = True
-    block_on_close = False
     request_queue_size = 64
 
     def __init__(self, address: tuple[str, int], live: Live, web_dir: Path, max_pages: int) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.live = live
         self.web_dir = web_dir
-        self.refused = 0
-        self._max_connections = max_pages + MAX_REQUESTS
         self._max_pages = max_pages
-        self._lock = threading.Lock()
-        self._connections: dict[Any, float] = {}  # deadline, monotonic
         self._pages: set[Any] = set()
-        super().__init__(address, _Handler)
+        super().__init__(
+            address,
+            _Handler,
+            who="a browser",
+            places=max_pages + MAX_REQUESTS,
+            seconds=REQUEST_SECONDS,
+            poll_seconds=POLL_SECONDS,
+        )
 
     @property
     def url(self) -> str:
@@ -85,25 +83,6 @@ class StatusServer(http.server.ThreadingHTTPServer):
     def open_pages(self) -> int:
         return len(self._pages)
 
-    def start(self) -> None:
-        threading.Thread(
-            target=self.serve_forever, args=(POLL_SECONDS,), name="web server", daemon=True
-        ).start()
-
-    def stop(self) -> None:
-        """Take no more connections; takes up to a poll's time."""
-        self.shutdown()
-        self.server_close()
-
-    def look(self) -> None:
-        """End connections whose time is over."""
-        now = time.monotonic()
-        with self._lock:
-            over = [one for one, deadline in self._connections.items() if now > deadline]
-        for one in over:
-            with contextlib.suppress(OSError):  # gone meanwhile
-                one.shutdown(socket.SHUT_RDWR)
-
     @contextlib.contextmanager
     def page(self, connection: Any) -> Iterator[bool]:
         """A place for an open page; False where there is none."""
@@ -111,7 +90,7 @@ class StatusServer(http.server.ThreadingHTTPServer):
             has_place = len(self._pages) < self._max_pages
             if has_place:
                 self._pages.add(connection)
-                self._connections[connection] += STREAM_SECONDS + _GRACE_SECONDS
+                self._deadlines[connection] += STREAM_SECONDS + _GRACE_SECONDS
             else:
                 self.refused += 1
         try:
@@ -119,35 +98,6 @@ class StatusServer(http.server.ThreadingHTTPServer):
         finally:
             with self._lock:
                 self._pages.discard(connection)
-
-    # -- what socketserver calls -------------------------------------------------------------------
-
-    def server_bind(self) -> None:
-        # http.server's own would look the host's name up, on the network if need be.
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            has_place = len(self._connections) < self._max_connections
-            if has_place:
-                self._connections[request] = time.monotonic() + REQUEST_SECONDS
-            else:
-                self.refused += 1
-        if not has_place:
-            log.warning("a browser was refused: %d connections are open", self._max_connections)
-            self.shutdown_request(request)
-            return
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError as error:  # the limit of threads
-            log.error("a browser was refused: %s", error)
-            self.shutdown_request(request)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._connections.pop(request, None)
-        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.debug("a browser's connection ended", exc_info=True)

@@ -10,7 +10,8 @@ from darc.model.overview import NodeOverview, ObservationOverview, ServiceOvervi
 from darc.services.latency import ACCEPTANCE, RESPONSE, STAGES
 from darc.web.collect import ClusterStatus, NodeStatus
 from darc.web.commands import ranges
-from darc.web.rules import DIED, RUNNING, STARTING, STOPPING, UNRESPONSIVE, Context, state_of
+from darc.web.finding import DIED, RUNNING, STARTING, STOPPING, UNRESPONSIVE, Context
+from darc.web.rules import state_of
 
 #: As the style sheet calls them.
 GOOD, BAD, CHANGING, UNKNOWN = "good", "bad", "changing", "unknown"

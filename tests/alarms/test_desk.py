@@ -22,9 +22,9 @@ from darc.alarms.desk import Desk
 from darc.model.config import Config, ConfigError
 from darc.node.configuration import load_config
 from darc.web.collect import ClusterStatus
+from darc.web.finding import Finding
 from darc.web.history import History
 from darc.web.problems import find
-from darc.web.rules import Finding
 
 Configure = Callable[..., Config]
 

@@ -16,10 +16,10 @@ import made_up
 import pytest
 
 from darc.web.collect import ClusterStatus
+from darc.web.finding import Context
 from darc.web.live import Live
 from darc.web.problems import find_problems
 from darc.web.render import Renderer
-from darc.web.rules import Context
 from darc.web.server import StatusServer
 from darc.web.style import Colours
 

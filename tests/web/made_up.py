@@ -19,7 +19,7 @@ from darc.model.overview import (
 )
 from darc.web.collect import ClusterStatus, NodeStatus
 from darc.web.commands import Shell
-from darc.web.rules import Context
+from darc.web.finding import Context
 
 MASTER = "arts041"
 ON_MASTER = (

@@ -12,9 +12,10 @@ from made_up import MASTER, NOW, ON_MASTER, cluster, node, service, silent
 from darc.model.overview import Disk, Handover, LogLine
 from darc.web.collect import ClusterStatus, NodeStatus
 from darc.web.commands import Shell
+from darc.web.finding import Context
 from darc.web.history import History
 from darc.web.problems import Problem, find_problems
-from darc.web.rules import DIED_LATELY_SECONDS, DIED_SECONDS, Context
+from darc.web.rules import DIED_LATELY_SECONDS, DIED_SECONDS
 
 MASTER_NODE = node(MASTER, *ON_MASTER)
 

@@ -193,23 +193,22 @@ def test_open_pages_are_limited_and_leave_room_for_others(site: Site) -> None:
 
 
 def test_connections_are_limited(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.server._max_connections = 4
+    site.server._places = 4
     silent = [socket.create_connection(("127.0.0.1", site.port)) for _ in range(4)]
-    wait_for(lambda: len(site.server._connections) == 4)
+    wait_for(lambda: len(site.server._deadlines) == 4)
     with socket.create_connection(("127.0.0.1", site.port), timeout=10.0) as one_more:
         assert one_more.recv(100) == b""
     assert site.server.refused == 1
     # One that says nothing, or a letter from time to time, is cut off.
     silent[0].sendall(b"GET / HTT")
     with site.server._lock:
-        for connection in site.server._connections:
-            site.server._connections[connection] = 0.0
-    site.server.look()
+        for connection in site.server._deadlines:
+            site.server._deadlines[connection] = 0.0
     for client in silent:
         client.settimeout(10.0)
         assert client.recv(100) == b""
         client.close()
-    wait_for(lambda: not site.server._connections)
+    wait_for(lambda: not site.server._deadlines)
     assert ask(site, "/")[0] == 200
 
 
