@@ -72,12 +72,12 @@ def plot(table: Table, found: tuple[Doubles, Doubles], path: Path) -> None:
     figure = Figure(figsize=(5, 4.2), layout="constrained")
     axes = figure.subplots()
     strong = table.is_burst & (table.snr >= 10)
-    for probability, name in zip(found, ("frequency-time", "DM-time"), strict=True):
+    for probability, name in zip(found, ("both arrays", "DM-time"), strict=True):
         for bursts, style, of in ((strong, "-", "S/N ≥ 10"), (table.is_burst, ":", "all")):
             order = np.sort(probability)[::-1]
             kept = [(probability[bursts] >= t).mean() for t in order]
             wrong = [(probability[~table.is_burst] >= t).mean() for t in order]
-            colour = "C0" if name == "frequency-time" else "C1"
+            colour = "C0" if name == "both arrays" else "C1"
             axes.plot(wrong, kept, style, color=colour, label=f"{name}, {of}")
         at = ((probability[~table.is_burst] > 0.5).mean(), (probability[strong] > 0.5).mean())
         axes.plot(*at, "o", color=colour)
@@ -99,7 +99,7 @@ def main() -> None:
     table = one_each(make_tables(SEED, arguments.count, arguments.processes, full_size=0.1))
     classifier: FeatureClassifier = load_features(None)
     found = probabilities(classifier, table)
-    for name, probability in zip(("frequency-time", "DM-time"), found, strict=True):
+    for name, probability in zip(("both arrays", "DM-time"), found, strict=True):
         print(f"\nby {name}:", *roc_lines(table, probability), sep="\n")
     by_kind(table, found[0])
     if arguments.plot:

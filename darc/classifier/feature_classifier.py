@@ -1,4 +1,8 @@
-"""The shipped classifier: features of both arrays, and trees for each of them."""
+"""The shipped classifier: features of both arrays, and trees for each of its probabilities.
+
+The first probability is by the frequency-time array with that of DM and time beside it, as what one
+does not tell the other often does; the second is by DM and time alone.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +43,10 @@ _UNREADABLE = (
     zlib.error,
 )
 
+#: Of both arrays: some names are the same.
+_OF_DM = "dm_time."
+BOTH_NAMES = (*FREQ_TIME_NAMES, *(f"{_OF_DM}{name}" for name in DM_TIME_NAMES))
+
 _ARRAYS = {
     "feature": np.int16,
     "threshold": np.float32,
@@ -50,16 +58,21 @@ _ARRAYS = {
 
 @dataclass(frozen=True, slots=True)
 class FeatureClassifier:
-    """Trees that know the features of each array."""
+    """Trees for each probability.
+
+    :param freq_time: know the features of both arrays
+    :param dm_time: those of DM and time
+    """
 
     freq_time: Trees
     dm_time: Trees
 
     def score(self, freq_time: Floats, dm_time: Floats) -> Score:
         """Score a candidate: see `darc.classifier.Classifier`."""
+        of_dm = dm_time_features(dm_time)
+        both = freq_time_features(freq_time) | {f"{_OF_DM}{k}": v for k, v in of_dm.items()}
         return Score(
-            freq_time=self.freq_time.probability(freq_time_features(freq_time)),
-            dm_time=self.dm_time.probability(dm_time_features(dm_time)),
+            freq_time=self.freq_time.probability(both), dm_time=self.dm_time.probability(of_dm)
         )
 
 
@@ -74,7 +87,7 @@ def load_features(path: Path | None) -> FeatureClassifier:
         where = packaged(shipped) if path is None else path
         with where.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return FeatureClassifier(
-                freq_time=_trees(arrays, "freq_time", FREQ_TIME_NAMES),
+                freq_time=_trees(arrays, "freq_time", BOTH_NAMES),
                 dm_time=_trees(arrays, "dm_time", DM_TIME_NAMES),
             )
     except _UNREADABLE as error:

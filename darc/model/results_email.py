@@ -68,7 +68,7 @@ def missing_email(
         "",
     ]
     lines += [
-        f"  touch {shlex.quote(str(directory / f'CB{cb:02d}_summary.yaml'))}"
+        f"  : > {shlex.quote(str(directory / f'CB{cb:02d}_summary.yaml'))}"
         for cb in sorted(missing)
     ]
     lines += ["", "The results of the others are waiting for that."]

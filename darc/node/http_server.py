@@ -52,6 +52,12 @@ class BoundedServer(http.server.ThreadingHTTPServer):
         name, poll = type(self).__name__, self._poll_seconds
         threading.Thread(target=self.serve_forever, args=(poll,), name=name, daemon=True).start()
 
+    def allow(self, connection: Any, seconds: float) -> None:
+        """Give a connection more time."""
+        with self._lock:
+            if connection in self._deadlines:
+                self._deadlines[connection] += seconds
+
     def stop(self) -> None:
         """Take no more connections; takes up to a poll's time."""
         self.shutdown()

@@ -107,15 +107,18 @@ class Book:
         """
         news: dict[str, Row] = {}
         n_too_many = 0
+        # What is beyond the limits takes no room from what may become a candidate.
+        room = {False: MAX_CLUSTERS - len(self), True: MAX_CLUSTERS - self._n_hidden}
         hidden = () if beyond is None else beyond
         both = [(record, False) for record in clusters] + [(record, True) for record in hidden]
         for record, is_hidden in both:
             key = f"{int(record['window'])}.{int(record['dm_bin'])}"
             pulse = pulse_of(record)
             known = news.get(key) or self._rows.get(key)
-            if known is None and len(self._rows) + len(news) >= MAX_CLUSTERS:
-                n_too_many += 1
+            if known is None and room[is_hidden] <= 0:
+                n_too_many += not is_hidden
             elif known is None or _is_better(pulse, known.pulse):
+                room[is_hidden] -= known is None
                 news[key] = Row(pulse, hidden=is_hidden)
         return news, n_too_many
 

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 10.0
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 60.0
 LOOK_SECONDS = 1.0
+#: For a result to be fetched; the service waits.
+RESULT_SECONDS = 2.0
 
 
 class SchedulerError(Exception):
@@ -70,6 +72,7 @@ class DaskPool:
         self._capacity = 0
         self._begun: dict[str, _Begun] = {}
         self._again: list[tuple[Task, int]] = []
+        self._given_up: set[str] = set()  # whose threads are still taken
         self._answered: queue.SimpleQueue[_Begun] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._lost = threading.Event()
@@ -79,7 +82,8 @@ class DaskPool:
     def free(self) -> int:
         if self._client is None:
             return 0
-        return max(0, self._capacity - len(self._begun) - len(self._again))
+        taken = len(self._begun) + len(self._again) + len(self._given_up)
+        return max(0, self._capacity - taken)
 
     def submit(self, task: Task) -> None:
         self._again.append((task, 1))
@@ -114,6 +118,7 @@ class DaskPool:
         done: list[Done] = []
         while not self._answered.empty():
             begun = self._answered.get()
+            self._given_up.discard(begun.future.key)
             if self._begun.pop(begun.future.key, None) is begun:
                 done += self._answer(begun)
         done += self._too_slow()
@@ -122,14 +127,14 @@ class DaskPool:
 
     def _answer(self, begun: _Begun) -> list[Done]:
         future = begun.future
-        if future.status == "finished":
-            error, result = future.result(timeout=CONNECT_SECONDS)
-            return [Done(begun.task, result, error)]
-        why = (
-            f"{type(exception).__name__}: {exception}"
-            if (exception := _exception(future))
-            else str(future.status)
-        )
+        try:
+            if future.status == "finished":
+                error, result = future.result(timeout=RESULT_SECONDS)
+                return [Done(begun.task, result, error)]
+            exception = future.exception(RESULT_SECONDS) if future.status == "error" else None
+            why = f"{type(exception).__name__}: {exception}" if exception else str(future.status)
+        except Exception as error:  # of many kinds: the worker that had it is gone
+            why = f"its result was lost: {type(error).__name__}: {error}"
         if future.status in ("cancelled", "lost"):
             # Not by us: what we cancel is forgotten. The scheduler went.
             self._again.append((begun.task, begun.tries))
@@ -141,10 +146,15 @@ class DaskPool:
         return [Done(begun.task, error=f"failed {begun.tries} times: {why}")]
 
     def _too_slow(self) -> list[Done]:
-        late = time.monotonic() - TASK_SECONDS
-        slow = [begun for begun in self._begun.values() if begun.since < late]
+        now = time.monotonic()
+        if not self._capacity:  # nobody is there to be slow
+            for begun in self._begun.values():
+                begun.since = now
+        slow = [begun for begun in self._begun.values() if begun.since < now - TASK_SECONDS]
         for begun in slow:
-            self._drop(begun)
+            # Dask ends no thread: it is free again when it answers all the same.
+            del self._begun[begun.future.key]
+            self._given_up.add(begun.future.key)
         error = f"no answer within {TASK_SECONDS:.0f} s, ended"
         return [Done(begun.task, error=error) for begun in slow]
 
@@ -157,6 +167,7 @@ class DaskPool:
         """The scheduler went: what was under way begins anew with the next one."""
         self._again += [(begun.task, begun.tries) for begun in self._begun.values()]
         self._begun.clear()
+        self._given_up.clear()
         self._client = None
         self._lost.clear()
 
@@ -211,10 +222,3 @@ class DaskPool:
             if had_workers and not self._capacity:
                 log.error("%s has no workers, candidates wait", self._address)
             had_workers = bool(self._capacity)
-
-
-def _exception(future: Any) -> BaseException | None:
-    if future.status != "error":
-        return None
-    error: BaseException = future.exception(timeout=CONNECT_SECONDS)
-    return error

@@ -44,8 +44,10 @@ def extract_candidate(job: ExtractionJob) -> Outcome:
     if not found.snr >= settings.snr_min_local:
         reason = f"S/N {found.snr:.2f} in the data; wanted: {settings.snr_min_local}"
         return Outcome(job.pulse, Fate.TOO_WEAK, reason)
-    if settings.snr_dm0_filter and found.snr_dm0 >= found.snr + settings.snr_dm0_diff_threshold:
-        reason = f"S/N {found.snr:.2f}, but {found.snr_dm0:.2f} at DM 0"
+    # Both by plain boxcars.
+    at_least = found.snr_boxcar + settings.snr_dm0_diff_threshold
+    if settings.snr_dm0_filter and found.snr_dm0 >= at_least:
+        reason = f"S/N {found.snr_boxcar:.2f}, but {found.snr_dm0:.2f} at DM 0"
         return Outcome(job.pulse, Fate.STRONGER_AT_DM_0, reason)
     try:
         score = _classifier(_model(job)).score(found.freq_time, found.dm_time)

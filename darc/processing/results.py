@@ -29,7 +29,9 @@ def write_results(job: ResultsJob) -> Written:
     except OSError as error:
         problems.append(str(error))
     job.directory.mkdir(parents=True, exist_ok=True)
-    _remove_unfinished(job.directory, f"CB{job.cb:02d}")
+    for name in (".pdf", "_triggers.txt", "_summary.yaml"):
+        # Others write of the same beam, too: what is made offline.
+        _remove_unfinished(job.directory, f"CB{job.cb:02d}{name}.")
     kept = sorted(job.kept, key=lambda one: (-one[1].probability, -one[1].snr))
     problems += _plot(job, [path for path, _ in kept])
     offer(candidates_directory(job.directory, job.cb), [path for path, _ in kept])

@@ -205,7 +205,8 @@ def _prepare(options: argparse.Namespace, output: Path) -> None:
 def _of_before(output: Path) -> Iterator[Path]:
     for pattern in ("data/TOA*_SNR*", "CB00/TOA*_SNR*", "CB00.pdf", "CB00_*", "grouped_pulses.*"):
         yield from output.glob(pattern)
-    yield from output.glob(f"{SITE}/*/*/*/CB00_TOA*_SNR*")
+    for page in ("index.html", "observation.json", "files/CB00*", "*/CB00_TOA*_SNR*"):
+        yield from output.glob(f"{SITE}/*/*/{page}")
 
 
 # -- meanwhile and after ---------------------------------------------------------------------------

@@ -151,7 +151,10 @@ class ProcessorManager(Service[ProcessorSettings]):
                 log.warning("entry %d and what follows dropped: not processed", entry.id)
             self.commit(Commit(entry.observation, completed=(entry.id,)))
             return
-        self._settle(work, work.take(entry.id, entry.stamp, candidates))
+        closed = work.take(entry.id, entry.stamp, candidates)
+        if work.all_came:  # so it was thought
+            closed += work.close_windows(at_once=True)
+        self._settle(work, closed)
 
     def _all_came(self, work: ObservationWork, entries: tuple[int, ...] = ()) -> None:
         """No more candidates will come."""
@@ -313,7 +316,10 @@ class ProcessorManager(Service[ProcessorSettings]):
             work.counts.update({"candidates": read.n_candidates, **read.rejected})
             self._commit_rows(work, work.rows(read.clusters))
         else:
-            log.error("the trigger files were not read: %s", done.error)
+            # No summary: the master node says that the beam is missing. Zeros would be a lie.
+            log.error("no results, as the trigger files were not read: %s", done.error)
+            self.end(work)
+            return
         self._all_came(work)
 
     def _written(self, work: ObservationWork, done: Done) -> None:
@@ -322,8 +328,11 @@ class ProcessorManager(Service[ProcessorSettings]):
         if isinstance(done.result, Written):
             for problem in done.result.problems:
                 log.error("%s", problem)
-            log.info("results are in %s: %s", work.results, _text(work.book.fates))
-            self.brought(work)
+            if work.is_extracted and work.results_job() == done.task:
+                log.info("results are in %s: %s", work.results, _text(work.book.fates))
+                self.brought(work)
+            else:
+                log.warning("more came while results were written: these are written again")
         else:
             self.try_again(work, "results not written", f"{work.results}: {done.error}")
 

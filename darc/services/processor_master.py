@@ -121,8 +121,10 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
             self.finish(observation)
             return
         began = float(memory.get(BEGAN, time.time()))
+        # Only one that is processed again may have older results; workers may be far ahead of this.
+        since = began if self.is_past(observation) else min(began, observation.start)
         one = Gathering(
-            publication_of(observation, beams, began, self.config),
+            publication_of(observation, beams, since, self.config),
             began,
             memory.get(STOPPED),
             set(memory.get(TOLD, ())),

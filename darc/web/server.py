@@ -28,6 +28,8 @@ REQUEST_SECONDS = 20.0
 #: For an open page to read what it is sent.
 SEND_SECONDS = 10.0
 _GRACE_SECONDS = 60.0
+#: A download may be as slow as this (bytes/s).
+SLOWEST = 50_000.0
 #: How often it looks whether it is to stop.
 POLL_SECONDS = 0.2
 
@@ -158,6 +160,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         with file:
             length = os.fstat(file.fileno()).st_size
+            self.server.allow(self.connection, length / SLOWEST)
             self._begin(HTTPStatus.OK, length, _type(name), _POLICY_OF_OTHERS)
             if body:
                 shutil.copyfileobj(file, self.wfile)

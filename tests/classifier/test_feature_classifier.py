@@ -104,6 +104,17 @@ def test_bursts_and_interference_are_told_apart(
     assert np.mean([s.dm_time > 0.5 for s in wrong]) <= 0.15
 
 
+def test_the_first_probability_is_by_both_arrays(
+    bursts: list[Example], pieces: list[Example]
+) -> None:
+    strong = [example for example in bursts if example.snr >= 10][: len(pieces)]
+    mixed = [
+        SHIPPED.score(one.freq_time, other.dm_time).freq_time
+        for one, other in zip(strong, pieces, strict=False)
+    ]
+    assert np.median(mixed) < 0.9 * np.median([score(example).freq_time for example in strong])
+
+
 def test_examples_are_reproducible() -> None:
     for number in (4, 25):
         once, again = ([*examples(SEED, range(number, number + 1), full_size=0)] for _ in range(2))

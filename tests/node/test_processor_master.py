@@ -149,7 +149,7 @@ def test_a_worker_that_does_not_come_is_told_once(site: Site) -> None:
         ),
         WAIT,
     )
-    (command,) = (line for line in text.splitlines() if line.startswith("  touch "))
+    (command,) = (line for line in text.splitlines() if line.startswith("  : > "))
     site.bring(0, ROW)
     subprocess.run(command, shell=True, check=True)
     received = site.mails(2)[1]

@@ -163,3 +163,19 @@ def test_there_are_not_more_rows_than_can_be_remembered(monkeypatch):
     rows, n_too_many = Book({}, 0).news(found)
     assert (len(rows), n_too_many) == (3, 2)
     assert not math.isnan(sum(row.pulse.snr for row in rows.values()))
+
+
+def test_what_is_beyond_the_limits_takes_no_room(monkeypatch):
+    """Interference below dm_min, for hours."""
+    monkeypatch.setattr(books, "MAX_CLUSTERS", 3)
+    book = Book({}, 0)
+    found = clusters(candidates(*((0, 1, float(time), 100, 20) for time in range(4))))
+    rows, n_too_many = book.news(found[:0], clusters(candidates((0, 1, 50.0, 100, 20))))
+    book.enter(rows)
+    assert (len(book), n_too_many) == (0, 0)
+    hidden = clusters(candidates(*((0, 1, 60.0 + time, 100, 20) for time in range(9))))
+    rows, n_too_many = book.news(found[:0], hidden)
+    book.enter(rows)
+    assert (len(rows), n_too_many) == (2, 0)
+    rows, n_too_many = book.news(found)
+    assert (len(rows), n_too_many) == (3, 1)

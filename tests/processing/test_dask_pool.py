@@ -70,6 +70,34 @@ def test_a_worker_that_is_killed_costs_nothing(pool, tmp_path):
     assert task.times() == 2
 
 
+def test_a_worker_that_never_answers_is_given_up_and_gets_no_more(pool, tmp_path, monkeypatch):
+    wait_for(lambda: pool.free() == 2, 60.0)
+    task = Made(tmp_path, "sleep", 1)
+    pool.submit(task)
+    wait_for(task.pids, 60.0)
+    with monkeypatch.context() as context:
+        context.setattr(dask_pool, "TASK_SECONDS", 0.0)
+        (given_up,) = collect(pool, 1)
+    assert "no answer within" in given_up.error
+    assert pool.free() == 1
+    pool.submit(Made(tmp_path, "return", 2))
+    assert [one.result for one in collect(pool, 1)] == [2]
+
+
+def test_while_all_workers_are_away_nothing_is_given_up(scheduler, pool, tmp_path, monkeypatch):
+    wait_for(lambda: pool.free() == 2, 60.0)
+    task = Made(tmp_path, "sleep once", 1)
+    pool.submit(task)
+    wait_for(task.pids, 60.0)
+    scheduler.scale(0)
+    wait_for(lambda: pool.outcomes() == [] and pool.free() == 0 and not pool._capacity, 60.0)
+    monkeypatch.setattr(dask_pool, "TASK_SECONDS", 0.0)
+    assert pool.outcomes() == []
+    monkeypatch.undo()
+    scheduler.scale(2)
+    assert [(one.result, one.error) for one in collect(pool, 1)] == [(1, "")]
+
+
 def test_an_aborted_task_is_not_heard_of(pool, tmp_path):
     wait_for(lambda: pool.free() == 2, 60.0)
     pool.submit(Made(tmp_path, "sleep", 1))

@@ -28,6 +28,7 @@ from darc.results.candidate_file import read_candidate
 from darc.results.lists import read_triggers
 from darc.science.dedispersion import Band
 from darc.science.single_pulse import dm_stages
+from darc.scripts.process import _of_before
 
 COMMAND = [sys.executable, str(Path(__file__).resolve().parents[2] / "bin" / "darc_process")]
 PULSE = burst(3.0, dm=300.0)
@@ -112,6 +113,17 @@ def test_without_triggers_the_file_is_searched(tmp_path, fil):
     again = run(fil, triggers(tmp_path, DARC), "--output", tmp_path / "out")
     assert again.returncode == 0, again.stderr
     assert len(list((tmp_path / "out" / "data").glob("*.hdf5"))) == 1, "what was before is gone"
+
+
+def test_of_an_earlier_run_all_goes_that_the_page_would_show(tmp_path):
+    page = tmp_path / "site" / "20260102" / "2026-01-02-03:04:05.x"
+    shown = [page / "index.html", page / "files" / "CB00.pdf", page / "pictures" / "CB00_TOA1_SNR9"]
+    ours = [*shown, tmp_path / "CB00.pdf", tmp_path / "data" / "TOA1_SNR9.hdf5"]
+    theirs = [tmp_path / "notes.txt", page / "files" / "notes.txt"]
+    for path in (*ours, *theirs):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert sorted(_of_before(tmp_path)) == sorted(ours)
 
 
 def test_the_real_crab(shared_data, tmp_path):

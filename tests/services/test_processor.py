@@ -22,6 +22,7 @@ from darc.model.observation import Observation
 from darc.model.processed import NOTHING_SEARCHED, Fate, Pulse, Summary
 from darc.node.configuration import load_config
 from darc.node.observation_files import read_observation
+from darc.processing.pool import Done
 from darc.processing.work import mask_file
 from darc.queues.messages import Commit, Entry, Kind
 from darc.queues.plain import pack, unpack
@@ -419,6 +420,33 @@ def test_a_dask_cluster_that_is_not_there(tmp_path, service, observe):
     assert summary(tmp_path, observation) == Summary(3, 3, 0, 0)
 
 
+def test_trigger_files_that_cannot_be_read_are_not_an_observation_without_any(
+    tmp_path, service, observe
+):
+    observation, one = observe(), service()
+    one.past.add(TASK)
+    one.start_observation(observation, {})
+    one._agenda.drop(TASK)
+    work = one._work[TASK]
+    one._have_read(work, Done(work.reading_job(), error="not enough memory"))
+    assert one.finished == [TASK]
+    assert not results(tmp_path, observation).exists()
+
+
+def test_what_comes_while_results_are_written_is_in_them(tmp_path, service, observe):
+    observation, one = observe(), service()
+    write_beam(Path(observation.output_dir), PULSES[:2])
+    one.start_observation(observation, {})
+    one.process(entry(1, PULSES[0]), observation)
+    one.process(end(2), observation)
+    run_until(one, lambda: one._work[TASK].writing)
+    one.process(entry(3, PULSES[1], stamp=2.0), observation)
+    run_until(one, lambda: one.finished)
+    assert one.completed == [1, 2, 3]
+    assert summary(tmp_path, observation) == Summary(2, 2, 2, 2)
+    assert one.fates[TASK] == {"kept": 2}
+
+
 # -- where results go ----------------------------------------------------------------------------
 
 
@@ -444,6 +472,21 @@ def test_and_given_up_in_the_end(tmp_path, service, observe, monkeypatch, caplog
     run_until(one, lambda: one.finished)
     (given_up,) = [text for text in caplog.messages if "given up" in text]
     assert str(results(tmp_path, observation)) in given_up
+
+
+def test_what_was_left_half_written_goes_and_what_others_write_stays(tmp_path, service, observe):
+    observation, one = observe(), service()
+    directory = results(tmp_path, observation)
+    directory.mkdir(parents=True)
+    ours = [directory / f".CB00{name}.1a2b.new" for name in (".pdf", "_summary.yaml")]
+    others = [directory / f".CB{name}.1a2b.new" for name in ("00_B0329+54.pdf", "01.pdf")]
+    for path in ours + others:
+        path.touch()
+    one.start_observation(observation, {})
+    one.process(end(1), observation)
+    run_until(one, lambda: one.finished)
+    assert not any(path.exists() for path in ours)
+    assert all(path.exists() for path in others)
 
 
 def test_two_workers_write_into_one_directory(tmp_path, service, observe):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from nodes import wait_for
 
 from darc.web.files import open_below
 from darc.web.render import node_page
+from darc.web.server import SLOWEST
 
 
 @pytest.fixture
@@ -190,6 +192,17 @@ def test_open_pages_are_limited_and_leave_room_for_others(site: Site) -> None:
         client.close()
     # They are noticed to be gone, and their places are free.
     wait_for(lambda: site.server.open_pages == 0)
+
+
+def test_a_large_file_may_take_its_time(site: Site) -> None:
+    size = 30_000_000
+    (site.server.web_dir / "CB00.pdf").write_bytes(bytes(size))
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10.0) as client:
+        client.sendall(b"GET /CB00.pdf HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+        (deadline,) = site.server._deadlines.values()
+        assert deadline > time.monotonic() + size / SLOWEST
+    wait_for(lambda: not site.server._deadlines)
 
 
 def test_connections_are_limited(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
