@@ -164,12 +164,16 @@ class Book:
         if place is None or (place.over is not None and place.over_told):
             place = Place("", "", "", finding.grave, None, now, now)
             episode.places[finding.host] = place
-        place.title, place.text, place.service = finding.title, finding.text, finding.service
-        place.grave, place.last, place.over, place.aside = finding.grave, now, None, ""
+        place.last, place.over, place.aside = now, None, ""
         if place.since is None:
             place.since = finding.since
-        if finding.state == FAILED and not place.gave_up:
+        gives_up = finding.state == FAILED and not place.gave_up
+        if gives_up:
             place.gave_up = place.news = True  # it was merely ill before
+        if gives_up or not place.told:  # its end is told under the title that people know
+            place.title, place.service, place.grave = finding.title, finding.service, finding.grave
+        if place.title == finding.title:
+            place.text = finding.text
         self._remedies[subject, finding.host] = finding.remedy
         if not place.is_open and now - place.seen >= sighting.hold:
             place.is_open = True

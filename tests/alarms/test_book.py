@@ -109,6 +109,20 @@ def test_a_service_that_gave_up_is_told_at_once_and_its_end_once() -> None:
     assert night.passes(1200) == []
 
 
+@pytest.mark.parametrize("between", ["starting", "unresponsive"])
+def test_its_end_is_told_under_the_title_that_people_know(between: str) -> None:
+    """It takes its time to come up again."""
+    night = Night()
+    night.ill("amber_clustering", "failed", "arts003")
+    (alarm,) = night.passes(7)
+    night.ill("amber_clustering", between, "arts003")
+    assert night.passes(100) == []
+    night.restart()
+    night.well("arts003")
+    (over,) = night.passes(70)
+    assert (over.kind, over.title, over.grave) == (OVER, alarm.title, alarm.grave)
+
+
 @pytest.mark.parametrize("state", ["unresponsive"])
 def test_what_has_to_last(state: str) -> None:
     night = Night()

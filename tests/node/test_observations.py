@@ -223,7 +223,7 @@ def test_what_is_pending_is_cancelled(clean: Node, make: Make, verb: str) -> Non
 def test_without_a_stop_it_is_ended_after_its_end(clean: Node, make: Make) -> None:
     clean.configure(darc_master={"end_delay": 0.3})
     clean.darc("reload")
-    observation = make(duration=0.6)
+    observation = make(duration=5.0)  # the file has to come in time on a busy machine, too
     command(clean, "start", observation.parset)
     wait_known(clean, observation, TAKING_PART)
     file_of(observation).write_bytes(HEADER + line(0))
