@@ -314,9 +314,11 @@ def test_ten_thousand_triggers_of_a_pulse(site: Site, datagrams: Datagrams) -> N
     best = trigger(dm=400.0, snr=60.0)
     others = [of_same_pulse(best, snr=59.0, dm=10.0 + number) for number in range(500)]
     entry = [one.to_plain() for one in others]
+    pid = site.node.pid(SERVICE)
     put_values(site.node, SERVICE, [[*entry[:-1], best.to_plain()]] + 19 * [entry])
     while SERVICE in alerts.command(site.node, "get_attr queue_depths"):
-        assert alerts.is_running(site.node, SERVICE)
+        assert site.node.pid(SERVICE) == pid
+    assert alerts.is_running(site.node, SERVICE)
     assert datagrams.all() == [expected(best, "T")]
     counted = outcomes.new()
     assert counted.pop("sent") == 1
