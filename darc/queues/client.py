@@ -114,8 +114,12 @@ class Holder:
         self._sequence: int
         self.number, self._sequence = client.call("attach", service, pid, class_name, previous)
 
-    def beat(self) -> None:
-        self._client.call("beat", self._service, self.number)
+    def beat(self, works: bool = True) -> None:
+        """Give a sign of life.
+
+        :param works: the loop has begun
+        """
+        self._client.call("beat", self._service, self.number, works)
 
     def take(self, after: int, timeout: float) -> list[Entry]:
         """Wait for entries behind ``after``; a beat."""
@@ -132,9 +136,18 @@ class Holder:
         """The number of the next new step."""
         return self._sequence + 1
 
+    def flush(self) -> None:
+        """Wait until all that was committed outlives a loss of power."""
+        self._client.call("flush")
+
     def recall(self, observation: str) -> dict[str, Any]:
-        """What earlier commits of the service remembered of an observation."""
-        remembered: dict[str, Any] = self._client.call("recall", self._service, observation)
+        """What earlier commits of the service remembered of an observation; a beat."""
+        remembered: dict[str, Any] = {}
+        after = None
+        while page := self._client.call("recall", self._service, observation, after):
+            remembered.update(page)
+            after = page[-1][0]
+            self.beat(works=False)
         return remembered
 
     def progress(self, observation: str) -> dict[str, int]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from darc.node.fault_points import fault_point
 from darc.queues.journal import Journal
-from darc.queues.messages import Commit, FencedError, Kind, Order, Put, QueueError
+from darc.queues.messages import Commit, Entry, FencedError, Kind, Order, Put, QueueError
 from darc.queues.plain import pack, unpack
 from darc.queues.server import Session
 
@@ -28,7 +28,7 @@ SCRATCH = "scratch"
 MAX_WAIT_SECONDS = 0.5
 RECHECK_SECONDS = 0.1
 EXPOSED = (
-    *("attach", "take", "commit", "recall", "progress", "beat", "finished"),
+    *("attach", "take", "commit", "flush", "recall", "progress", "beat", "finished"),
     *("listen", "answer"),
     *("depths", "put", "get"),
 )
@@ -43,6 +43,7 @@ class Presence:
     session: Session
     last_beat: float  # monotonic
     class_name: str
+    works: bool  # its loop has begun: until then it may still find that it cannot
 
 
 @dataclass(slots=True)
@@ -165,11 +166,12 @@ class Exchange:
 
     def remembered(self, service: str, key: str) -> object:
         """What a service finds in its memory; None where it finds nothing."""
-        return self._journal.recall(service, "").get(key)
+        return self._journal.memory(service, "").get(key)
 
     def remember(self, service: str, key: str, value: object) -> None:
         """Have a service find a value in its memory whenever it starts."""
         self._journal.remember(service, "", key, value)
+        self._journal.flush()
 
     # -- for services --------------------------------------------------------------------------
 
@@ -180,12 +182,13 @@ class Exchange:
 
         :return: holder number, sequence number of its last commit
         """
+        worked = holder is not None  # it has found another master
         if holder is None:
             holder, sequence = self._journal.attach(service)
         else:
             sequence = self._journal.check_holder(service, holder)
-        presence = Presence(holder, pid, session, time.monotonic(), class_name)
-        with self._lock:
+        presence = Presence(holder, pid, session, time.monotonic(), class_name, worked)
+        with self._taking, self._lock:  # nobody takes its entries from now on
             self._presences[service] = presence
         self._services.ring()
         session.on_gone(lambda: self._gone(service, presence))
@@ -210,8 +213,17 @@ class Exchange:
         presence.last_beat = time.monotonic()
         return presence
 
-    def beat(self, session: Session, service: str, holder: int) -> None:
-        self._hold(service, holder)
+    def _works(self, presence: Presence) -> None:
+        """A sign of life of the loop itself."""
+        if not presence.works:
+            presence.works = True
+            self._services.ring()
+
+    def beat(self, session: Session, service: str, holder: int, works: bool = True) -> None:
+        """A sign of life: of the loop, or of what comes before it."""
+        presence = self._hold(service, holder)
+        if works:
+            self._works(presence)
 
     def take(
         self,
@@ -224,7 +236,7 @@ class Exchange:
         max_bytes: int = 4 * 2**20,
     ) -> list[list[Any]]:
         """Wait for entries of the service's queue behind ``after``, or for new orders."""
-        self._hold(service, holder)
+        self._works(self._hold(service, holder))
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
         first_look = self._work[service].heard()
         heard = first_look
@@ -244,13 +256,22 @@ class Exchange:
         commit = Commit.from_plain(plain)
         fault_point(f"darc_master.before committing {service}")
         done = self._journal.commit(service, holder, sequence, commit)
-        fault_point(f"darc_master.before replying {service}")
         for queue in {queue for put in commit.puts for queue in put.queues}:
             self._work[queue].ring()
+        if commit.durable:
+            self._journal.flush()
+        fault_point(f"darc_master.before replying {service}")
         return done
 
-    def recall(self, session: Session, service: str, observation: str) -> dict[str, Any]:
-        return self._journal.recall(service, observation)
+    def flush(self, session: Session) -> None:
+        """Wait until all that was committed outlives a loss of power."""
+        self._journal.flush()
+
+    def recall(
+        self, session: Session, service: str, observation: str, after: str | None
+    ) -> list[list[Any]]:
+        """Some of what a service committed to memory; see :meth:`Journal.recall`."""
+        return [[key, value] for key, value in self._journal.recall(service, observation, after)]
 
     def progress(self, session: Session, observation: str) -> dict[str, int]:
         return self._journal.progress(observation)
@@ -310,6 +331,7 @@ class Exchange:
         """Put a plain value on any queue."""
         self._journal.put(Put((queue,), Kind.PLAIN, pack(value)))
         self._work[queue].ring()
+        self._journal.flush()
 
     def get(self, session: Session, queue: str, timeout: float) -> list[Any]:
         """Take the oldest value: [value], or [] when none came in time."""
@@ -317,16 +339,61 @@ class Exchange:
             raise QueueError(f"{queue} belongs to its service; {SCRATCH!r} is for trying out")
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
         while True:
-            heard = self._work[queue].heard()
-            with self._taking:
-                if session.has_gone():
-                    return []  # nobody would get what is taken now
-                entries = self._journal.take(queue, 0, 1, 1)
-                if entries:
-                    self._journal.remove(queue, [entries[0].id])
-            if entries:
-                return [unpack(entries[0].content)]
+            heard = self.heard(queue)
+            entry = self.take_first(session, queue, lambda _: None)
+            if entry is not None:
+                return [unpack(entry.content)]
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or session.has_gone():
                 return []
-            self._work[queue].wait(heard, left)
+            self.wait_for_entry(queue, heard, left)
+
+    # -- for the queues by name ----------------------------------------------------------------
+
+    @property
+    def full(self) -> bool:
+        """Nothing new is taken in."""
+        return self._journal.full
+
+    def names(self) -> set[str]:
+        """The queues that are not empty."""
+        return {depth.queue for depth in self._journal.depths()}
+
+    def entries(self, queue: str) -> int:
+        """How many a queue holds."""
+        return sum(depth.entries for depth in self._journal.depths() if depth.queue == queue)
+
+    def first(self, queue: str, after: int) -> Entry | None:
+        """The oldest entry behind ``after``; it stays."""
+        entries = self._journal.take(queue, after, 1, 1)
+        return entries[0] if entries else None
+
+    def take_first(
+        self, session: Session, queue: str, check: Callable[[Entry], None]
+    ) -> Entry | None:
+        """Take the oldest entry away, for a person; None where there is none.
+
+        :param check: raises where the entry has to stay
+        :raises QueueError: the service is attached, which takes its entries itself
+        """
+        with self._taking:
+            if session.has_gone():
+                return None  # nobody would get what is taken now
+            if self.presence(queue):
+                raise QueueError(
+                    f"{queue} is attached and takes its entries itself;"
+                    f" stop it first: darc --service {queue} stop"
+                )
+            entry = self.first(queue, 0)
+            if entry is not None:
+                check(entry)
+                self._journal.remove(queue, [entry.id])
+            return entry
+
+    def heard(self, queue: str) -> int:
+        """How often entries have come, for :meth:`wait_for_entry`."""
+        return self._work[queue].heard()
+
+    def wait_for_entry(self, queue: str, heard: int, timeout: float) -> None:
+        """Wait for an entry since ``heard`` (s)."""
+        self._work[queue].wait(heard, timeout)

@@ -1,22 +1,21 @@
 """The journal: what is in the queues, on disk, so that no death loses or doubles anything.
 
-One SQLite file in WAL mode with one writer. It survives the SIGKILL of any process; a power cut may
-cost the last second. A batch that several queues hold is stored once.
+One SQLite file in WAL mode with one writer. It survives the SIGKILL of any process, and a loss of
+power but for what :mod:`darc.queues.write_behind` had not brought to the disk yet. A batch that
+several queues hold is stored once. Observations are named by the key of their run.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+from darc.node.clock import Instant, Since
 from darc.queues.messages import (
     Commit,
-    Depth,
     Entry,
     FencedError,
     FullError,
@@ -25,75 +24,34 @@ from darc.queues.messages import (
     Put,
     QueueError,
 )
-from darc.queues.plain import MAX_MESSAGE_BYTES, pack, unpack
-from darc.queues.room import Room
-from darc.queues.schema import open_database
+from darc.queues.plain import pack, unpack
+from darc.queues.store import Store
 
 #: The most that is dropped in one transaction: the others wait for it.
 CLEAR_ENTRIES = 50
 CLEAR_BYTES = 16 * 2**20
-#: Of one entry: it must fit into a message of the queues to come out again.
-MAX_CONTENT_BYTES = MAX_MESSAGE_BYTES // 2
-_ENTRY_COLUMNS = "body.id, kind, content, body.observation, stamp, held_at, written, read"
+CLEAR_ROWS = 1000
+#: Between two of these, for who waits: it would not get the lock otherwise (s).
+CLEAR_PAUSE = 0.001
+#: Of memory, in one answer.
+PAGE_ROWS = 5000
+PAGE_BYTES = 2**20
+_ENTRY_COLUMNS = (
+    "body.id, kind, content, body.observation, stamp, held_at, written, read, sender, boot, clock"
+)
+# A jump from one observation to the next, in place of a look at every row.
+_OBSERVATIONS = """
+WITH RECURSIVE found (name) AS (
+    SELECT min(observation) FROM {table} WHERE {where}
+    UNION ALL
+    SELECT (SELECT min(observation) FROM {table} WHERE {where} AND observation > found.name)
+    FROM found WHERE found.name IS NOT NULL
+) SELECT name FROM found WHERE name IS NOT NULL
+"""
 
 
-class Journal:
-    """The queues on disk. All methods may be called from any thread.
-
-    When it is full, the reserve is given up, so that what is there can be completed; nothing new is
-    taken in until :meth:`look` finds that there is room again.
-
-    :param path: the file, on a local disk
-    :param max_bytes: the most that the file may hold
-    :param reserve_bytes: kept free on disk beside it
-    :raises sqlite3.DatabaseError: the file is no journal, or the disk fails
-    """
-
-    def __init__(self, path: Path, max_bytes: int = 2**40, reserve_bytes: int = 2**20) -> None:
-        self._lock = threading.Lock()
-        self._database = open_database(path)
-        self._room = Room(self._database, path, max_bytes, reserve_bytes, self._holds_most)
-
-    def close(self) -> None:
-        with self._lock:
-            self._database.close()
-
-    # -- room ----------------------------------------------------------------------------------
-
-    @property
-    def full(self) -> bool:
-        """Nothing new is taken in."""
-        return self._room.full
-
-    def set_max_bytes(self, max_bytes: int) -> None:
-        """Change the most that the file may hold; what it holds already stays."""
-        with self._lock:
-            self._room.set_max_bytes(max_bytes)
-
-    def look(self) -> None:
-        """Take things in again once there is room."""
-        with self._lock:
-            self._room.look()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException as error:
-                # SQLite has ended the transaction itself after some errors (a full disk)
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-                    self._room.run_out()
-                    raise FullError("the journal is full") from error
-                raise
-
-    def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        with self._lock:
-            return self._database.execute(query, parameters).fetchall()
+class Journal(Store):
+    """The queues on disk; see :class:`darc.queues.store.Store` for its file and its room."""
 
     # -- holders -------------------------------------------------------------------------------
 
@@ -140,15 +98,16 @@ class Journal:
         entries: list[Entry] = []
         size = 0
         with self._lock:
-            for number, kind, content, observation, *times in self._database.execute(
+            for row in self._database.execute(
                 f"SELECT {_ENTRY_COLUMNS} FROM entry JOIN body ON body.id = entry.body"
                 " WHERE queue = ? AND entry.body > ? ORDER BY entry.body LIMIT ?",
                 (queue, after, max_entries),
             ):
-                size += len(content)
+                entry = _entry(*row)
+                size += len(entry.content)
                 if entries and size > max_bytes:
                     break
-                entries.append(Entry(number, Kind(kind), content, observation, *times))
+                entries.append(entry)
         return entries
 
     def commit(self, service: str, holder: int, sequence: int, commit: Commit) -> bool:
@@ -211,34 +170,6 @@ class Journal:
                 (commit.observation, step.source, step.end),
             )
 
-    @staticmethod
-    def _put(database: sqlite3.Connection, put: Put) -> None:
-        if len(put.content) > MAX_CONTENT_BYTES:
-            raise QueueError(f"{len(put.content)} bytes, the limit is {MAX_CONTENT_BYTES}")
-        body = database.execute(
-            "INSERT INTO body (observation, kind, stamp, held_at, content, written, read)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(put.observation, str(put.kind), put.stamp, time.time(), put.content),
-                *(put.written, put.read),
-            ),
-        ).lastrowid
-        database.executemany(
-            "INSERT INTO entry VALUES (?, ?)", [(queue, body) for queue in put.queues]
-        )
-
-    @staticmethod
-    def _complete(database: sqlite3.Connection, queue: str, completed: Sequence[int]) -> None:
-        database.executemany(
-            "DELETE FROM entry WHERE queue = ? AND body = ?",
-            [(queue, number) for number in completed],
-        )
-        database.executemany(
-            "DELETE FROM body WHERE id = ?1"
-            " AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.body = ?1)",
-            [(number,) for number in completed],
-        )
-
     def put(self, put: Put) -> None:
         """Put without a holder: what a person does."""
         if self._room.full:
@@ -259,23 +190,47 @@ class Journal:
             self._rows("SELECT source, held FROM progress WHERE observation = ?", (observation,))
         )
 
-    def recall(self, service: str, observation: str) -> dict[str, Any]:
-        """What a service committed to memory for an observation."""
-        rows = self._rows(
-            "SELECT key, value FROM memory WHERE service = ? AND observation = ?",
-            (service, observation),
-        )
-        return {key: unpack(value) for key, value in rows}
+    def recall(
+        self, service: str, observation: str, after: str | None = None
+    ) -> list[tuple[str, Any]]:
+        """Some of what a service committed to memory for an observation, in order.
+
+        :param after: the last key known; None: from the first one
+        :return: keys and values; none: that was all
+        """
+        rows = []
+        size = 0
+        wanted = {"service": service, "observation": observation, "after": after, "rows": PAGE_ROWS}
+        with self._lock:
+            for key, value in self._database.execute(
+                "SELECT key, value FROM memory WHERE service = :service"
+                " AND observation = :observation AND (:after IS NULL OR key > :after)"
+                " ORDER BY key LIMIT :rows",
+                wanted,
+            ):
+                rows.append((key, value))
+                size += len(value)
+                if size > PAGE_BYTES:
+                    break
+        return [(key, unpack(value)) for key, value in rows]
+
+    def memory(self, service: str, observation: str) -> dict[str, Any]:
+        """All that a service committed to memory for an observation."""
+        found: dict[str, Any] = {}
+        page = self.recall(service, observation)
+        while page:
+            found.update(page)
+            page = self.recall(service, observation, page[-1][0])
+        return found
 
     def memories(self, observation: str) -> dict[str, dict[str, Any]]:
         """What all services committed to memory for an observation."""
-        rows = self._rows(
-            "SELECT service, key, value FROM memory WHERE observation = ?", (observation,)
-        )
-        memories: dict[str, dict[str, Any]] = {}
-        for service, key, value in rows:
-            memories.setdefault(service, {})[key] = unpack(value)
-        return memories
+        found = {service: self.memory(service, observation) for service in self._services()}
+        return {service: memory for service, memory in found.items() if memory}
+
+    def _services(self) -> list[str]:
+        """All that have ever attached."""
+        return [row[0] for row in self._rows("SELECT service FROM holder")]
 
     def remember(self, service: str, observation: str, key: str, value: object) -> None:
         """Remember outside a commit; the master's own notes."""
@@ -287,68 +242,88 @@ class Journal:
 
     # -- observations --------------------------------------------------------------------------
 
+    def adopt(self, observation: str, key: str) -> None:
+        """Have what an earlier version kept under an observation's name be of a run of it."""
+        with self._transaction() as database:
+            for table in ("body", "progress", "memory"):
+                database.execute(
+                    f"UPDATE {table} SET observation = ? WHERE observation = ?", (key, observation)
+                )
+
     def observations(self) -> set[str]:
-        """The observations that have entries in any queue."""
-        return {row[0] for row in self._rows("SELECT DISTINCT observation FROM body")}
-
-    def remembered(self) -> set[str]:
-        """The observations of which progress or memory is kept."""
-        return {
+        """The observations that have entries in any queue, or of which anything is kept."""
+        found = {
             row[0]
-            for row in self._rows(
-                "SELECT observation FROM memory UNION SELECT observation FROM progress"
-            )
+            for table in ("body", "progress")
+            for row in self._rows(_OBSERVATIONS.format(table=table, where="true"))
         }
+        for service in self._services():
+            query = _OBSERVATIONS.format(table="memory", where="service = :service")
+            found.update(row[0] for row in self._rows(query, {"service": service}))
+        return found
 
-    def clear(self, queue: str, observation: str) -> int:
-        """Drop a queue's entries of an observation, some at a time; returns how many."""
-        count = after = 0
+    def clear(self, observation: str, kept: Sequence[str] = ()) -> dict[str, int]:
+        """Drop the entries of an observation, some at a time.
+
+        :param kept: queues that are left alone
+        :return: how many were dropped, by queue
+        """
+        dropped: Counter[str] = Counter()
+        after = 0
         while True:
-            numbers: list[int] = []
             size = 0
             with self._transaction() as database:
-                for number, content_bytes in database.execute(
-                    "SELECT id, length(content) FROM entry JOIN body ON body.id = entry.body"
-                    " WHERE queue = ? AND observation = ? AND entry.body > ?"
-                    " ORDER BY entry.body LIMIT ?",
-                    (queue, observation, after, CLEAR_ENTRIES),
-                ):
-                    numbers.append(number)
+                bodies = database.execute(
+                    "SELECT id, length(content) FROM body WHERE observation = ? AND id > ?"
+                    " ORDER BY id LIMIT ?",
+                    (observation, after, CLEAR_ENTRIES),
+                ).fetchall()
+                for number, content_bytes in bodies:
+                    for (queue,) in database.execute(
+                        "SELECT queue FROM entry WHERE body = ?", (number,)
+                    ).fetchall():
+                        if queue not in kept:
+                            self._complete(database, queue, [number])
+                            dropped[queue] += 1
+                    after = number
                     size += content_bytes
                     if size > CLEAR_BYTES:
                         break
-                self._complete(database, queue, numbers)
-            if not numbers:
-                return count
-            count += len(numbers)
-            after = numbers[-1]
-            time.sleep(0.001)  # who waits for the lock would not get it otherwise
+            if not bodies:
+                return dict(dropped)
+            time.sleep(CLEAR_PAUSE)
 
     def forget(self, observation: str) -> None:
-        """Drop progress and memory of an observation that is over."""
+        """Drop progress and memory of an observation that is over, some at a time."""
         with self._transaction() as database:
             database.execute("DELETE FROM progress WHERE observation = ?", (observation,))
-            database.execute("DELETE FROM memory WHERE observation = ?", (observation,))
+        for service in self._services():
+            which = {"service": service, "observation": observation, "rows": CLEAR_ROWS}
+            left = CLEAR_ROWS
+            while left == CLEAR_ROWS:
+                with self._transaction() as database:
+                    left = database.execute(
+                        "DELETE FROM memory WHERE service = :service"
+                        " AND observation = :observation AND key IN (SELECT key FROM memory"
+                        " WHERE service = :service AND observation = :observation LIMIT :rows)",
+                        which,
+                    ).rowcount
+                time.sleep(CLEAR_PAUSE)
 
-    def depths(self) -> list[Depth]:
-        """How full each queue is; empty ones are left out."""
-        with self._lock:
-            return self._depths()
 
-    def _depths(self) -> list[Depth]:
-        rows = self._database.execute(
-            "SELECT queue, count(*), sum(length(content)), min(held_at)"
-            " FROM entry JOIN body ON body.id = entry.body GROUP BY queue ORDER BY queue"
-        )
-        return [Depth(*row) for row in rows]
-
-    def _holds_most(self) -> str:
-        """Where to look when there is no room. To be called with the lock held."""
-        depths = self._depths()
-        if not depths:
-            return "all queues are empty"
-        most = max(depths, key=lambda depth: depth.content_bytes)
-        return (
-            f"{most.queue} holds most, {most.entries} entries with"
-            f" {most.content_bytes / 2**20:.1f} MiB"
-        )
+def _entry(
+    number: int,
+    kind: str,
+    content: bytes,
+    observation: str,
+    stamp: float,
+    held_at: float,
+    written: float,
+    read: float,
+    sender: str,
+    boot: str,
+    clock: float,
+) -> Entry:
+    since = Since(held_at, boot, Instant(clock))
+    times = stamp, held_at, written, read, since
+    return Entry(number, Kind(kind), content, observation, *times, sender)

@@ -1,4 +1,7 @@
-"""What travels between services and the journal, typed at both ends."""
+"""What travels between services and the journal, typed at both ends.
+
+Where something here names an observation, it is by the key of its run (`Observation.key`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from darc.node.clock import Since
 
 #: A question that asks nothing: read the configuration again. No attribute has such a name.
 RELOAD = "!reload"
@@ -27,6 +32,10 @@ class FullError(QueueError):
     """The journal is full; what was asked can be done once there is room again."""
 
 
+class CallError(TypeError):
+    """A call from outside that does not fit, or a value that queues do not carry."""
+
+
 class Kind(enum.StrEnum):
     """What an entry's content is."""
 
@@ -40,10 +49,10 @@ class Kind(enum.StrEnum):
 class Put:
     """An output: one content for one or more queues.
 
-    :param stamp: Unix time; all that was written before it is in this entry or an earlier one. Of
-        triggers: since when they wait; 0: since they are here
+    :param stamp: Unix time; all that was written before it is in this entry or an earlier one
     :param written: Unix time at which its lines were written, 0 where that is not known
     :param read: Unix time at which they were read, likewise
+    :param waited: how long it has waited already, on another node (s)
     """
 
     queues: tuple[str, ...]
@@ -53,40 +62,49 @@ class Put:
     stamp: float = 0.0
     written: float = 0.0
     read: float = 0.0
+    waited: float = 0.0
 
     def to_plain(self) -> list[Any]:
-        times = self.stamp, self.written, self.read
+        times = self.stamp, self.written, self.read, self.waited
         return [list(self.queues), str(self.kind), self.content, self.observation, *times]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> Put:
         queues, kind, content, observation, *times = plain
-        stamp, written, read = map(float, times)
         name = str(observation)
-        return cls(tuple(queues), Kind(kind), bytes(content), name, stamp, written, read)
+        return cls(tuple(queues), Kind(kind), bytes(content), name, *map(float, times))
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of a queue, not completed yet; its times are those of its :class:`Put`."""
+    """An entry of a queue, not completed yet; its times are those of its :class:`Put`.
+
+    :param held_at: Unix time at which the journal got it
+    :param since: it waits since then; of what comes from another node, since it waited there
+    :param sender: the opening of the journal in which it was put. Within one, no number is given
+        twice; over a loss of power, numbers of what was lost are
+    """
 
     id: int
     kind: Kind
     content: bytes
     observation: str
     stamp: float
-    held_at: float  # Unix time at which the journal got it
+    held_at: float
     written: float = 0.0
     read: float = 0.0
+    since: Since = field(default_factory=Since.now)
+    sender: str = ""
 
     def to_plain(self) -> list[Any]:
-        times = self.stamp, self.held_at, self.written, self.read
-        return [self.id, str(self.kind), self.content, self.observation, *times]
+        times = self.stamp, self.held_at, self.written, self.read, self.since.to_plain()
+        return [self.id, str(self.kind), self.content, self.observation, *times, self.sender]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> Entry:
-        number, kind, content, observation, *times = plain
-        return cls(int(number), Kind(kind), bytes(content), observation, *times)
+        number, kind, content, observation, stamp, held_at, written, read, since, sender = plain
+        times = stamp, held_at, written, read, Since.from_plain(since)
+        return cls(int(number), Kind(kind), bytes(content), observation, *times, sender)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +125,8 @@ class Commit:
     :param progress: which bytes of which files came in
     :param memory: what the service wants to find again after a death, by observation and key;
         None: what it need not find any more
+    :param durable: it is on the disk, and outlives a loss of power, before this is answered: what
+        is told to somebody outside rests on it
     """
 
     observation: str = ""
@@ -114,6 +134,7 @@ class Commit:
     puts: tuple[Put, ...] = ()
     progress: tuple[Progress, ...] = ()
     memory: Mapping[str, Any] = field(default_factory=dict)
+    durable: bool = False
 
     def to_plain(self) -> list[Any]:
         return [
@@ -122,17 +143,19 @@ class Commit:
             [put.to_plain() for put in self.puts],
             [[step.source, step.start, step.end] for step in self.progress],
             dict(self.memory),
+            self.durable,
         ]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> Commit:
-        observation, completed, puts, progress, memory = plain
+        observation, completed, puts, progress, memory, durable = plain
         return cls(
             str(observation),
             tuple(int(number) for number in completed),
             tuple(Put.from_plain(put) for put in puts),
             tuple(Progress(str(source), int(start), int(end)) for source, start, end in progress),
             dict(memory),
+            bool(durable),
         )
 
 
@@ -158,19 +181,17 @@ class OrderState(enum.StrEnum):
 class Order:
     """An observation, and what a service has to do about it.
 
-    :param run: another one each time that an observation is started, also the same one again
     :param past: it had ended before it was started: what is on disk is all there will be
     """
 
     observation: Mapping[str, Any]  # Observation.to_plain()
     state: OrderState
-    run: str = ""
     past: bool = False
 
     def to_plain(self) -> list[Any]:
-        return [dict(self.observation), str(self.state), self.run, self.past]
+        return [dict(self.observation), str(self.state), self.past]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> Order:
-        observation, state, run, past = plain
-        return cls(observation, OrderState(state), run, past)
+        observation, state, past = plain
+        return cls(observation, OrderState(state), past)

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import AuthenticationError, connection, managers
 from typing import Any
 
@@ -17,7 +21,31 @@ SERIALIZER = "darc"
 MAX_MESSAGE_BYTES = 16 * 2**20
 #: Tuples within tuples. Each level takes some 40 KB of the C stack: 200 of them end the process.
 MAX_TUPLE_DEPTH = 32
+#: What a request may hold; a list, tuple or dict counts as five, and what is in it.
+MAX_VALUES = 1_000_000
+_CONTAINER = 4
 _TUPLE = 1
+_SMALL = 2**18  # bytes: whatever these stand for is no harm
+_BREATH = 20_000  # values: some ms
+_MOST_COPIED = 4 * MAX_MESSAGE_BYTES  # of tuples within tuples
+_decoding = threading.Lock()
+#: What begins with a byte from 0xC0 on: its bytes without what is in it, how many of them tell a
+#: length, and whether it is a list or dict.
+_HEADS = {
+    **dict.fromkeys((0xC0, 0xC1, 0xC2, 0xC3), (1, 0, False)),
+    **{head: (1 + digits, digits, False) for head, digits in ((0xC4, 1), (0xC5, 2), (0xC6, 4))},
+    **{head: (2 + digits, digits, False) for head, digits in ((0xC7, 1), (0xC8, 2), (0xC9, 4))},
+    **{0xCA: (5, 0, False), 0xCB: (9, 0, False)},
+    **{first + step: (1 + 2**step, 0, False) for first in (0xCC, 0xD0) for step in range(4)},
+    **dict.fromkeys(range(0xD4, 0xD9), (2, 0, False)),
+    **{head: (1 + digits, digits, False) for head, digits in ((0xD9, 1), (0xDA, 2), (0xDB, 4))},
+    **{
+        head: (1 + digits, digits, True)
+        for first in (0xDC, 0xDE)
+        for head, digits in ((first, 2), (first + 1, 4))
+    },
+}
+_EXTENSIONS = frozenset((0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9)))
 #: Connections that wait to be taken; the system may allow less.
 BACKLOG = 1024
 
@@ -45,15 +73,30 @@ def _pack(value: object, depth: int) -> bytes:
     return data
 
 
-def unpack(data: bytes) -> Any:
+def unpack(data: bytes, max_values: int | None = MAX_VALUES) -> Any:
     """Decode what :func:`pack` made.
 
-    :raises ValueError: the bytes are not a packed plain value
+    :param max_values: None: as many as there are, from somebody who is believed
+    :raises ValueError: the bytes are not a packed plain value, or hold too many
     """
     try:
-        return _unpack(data, 0)
+        if max_values is None or len(data) <= _SMALL:
+            return _unpack(data, 0)
+        with reading(data):
+            _check_values(data, max_values)
+            return _unpack(data, 0)
     except (ValueError, msgpack.UnpackException, RecursionError, TypeError) as error:
         raise ValueError(f"not a packed plain value: {error}") from error
+
+
+@contextmanager
+def reading(data: bytes) -> Iterator[None]:
+    """What is large is decoded one at a time: so is the memory for it."""
+    if len(data) <= _SMALL:
+        yield
+        return
+    with _decoding:
+        yield
 
 
 def _unpack(data: bytes, depth: int) -> Any:
@@ -67,11 +110,51 @@ def _unpack(data: bytes, depth: int) -> Any:
     return msgpack.unpackb(data, ext_hook=decode_tuple, strict_map_key=False)
 
 
-class PlainConnection:
-    """A :class:`multiprocessing.connection.Connection` that sends and receives plain values."""
+def _check_values(data: bytes, most: int) -> None:
+    """Count what packed bytes stand for, before anything is made of them.
 
-    def __init__(self, raw: connection.Connection[Any, Any]) -> None:
+    A byte may be an empty dict, of 64. Making millions of them cannot be interrupted, and nobody
+    else would be served; this here can be, as it is slower.
+
+    :raises ValueError: it is too much
+    """
+    place, values, inside, pause = 0, 0, 0, _BREATH
+    while place < len(data):
+        head = data[place]
+        values += 1
+        if head < 0x80 or head >= 0xE0:  # a small number
+            place += 1
+        elif head < 0xA0:  # a short dict or list
+            values += _CONTAINER
+            place += 1
+        elif head < 0xC0:  # a short text
+            place += 1 + head - 0xA0
+        else:
+            size, digits, is_container = _HEADS[head]
+            length = int.from_bytes(data[place + 1 : place + 1 + digits], "big")
+            place += size
+            if is_container:
+                values += _CONTAINER
+            elif head in _EXTENSIONS:  # what is in there is counted, too; and copied
+                inside += length or size
+            else:
+                place += length
+        if values > pause:
+            time.sleep(0.001)  # others first
+            pause = values + _BREATH
+        if values > most or inside > _MOST_COPIED:
+            raise ValueError(f"more than {most} values")
+
+
+class PlainConnection:
+    """A :class:`multiprocessing.connection.Connection` that sends and receives plain values.
+
+    :param max_values: in what is received; None: any number, as the server is believed
+    """
+
+    def __init__(self, raw: connection.Connection[Any, Any], max_values: int | None = None) -> None:
         self._raw = raw
+        self._max_values = max_values
 
     def send(self, value: object) -> None:
         """Send a plain value.
@@ -90,7 +173,7 @@ class PlainConnection:
         :raises OSError: the connection broke, or the message is larger than the limit
         :raises ValueError: what came is no packed plain value
         """
-        return unpack(self._raw.recv_bytes(MAX_MESSAGE_BYTES))
+        return unpack(self._raw.recv_bytes(MAX_MESSAGE_BYTES), self._max_values)
 
     def prove(self, key: bytes) -> None:
         """Have the other side prove the key, and prove it too; the listener's part.
@@ -124,10 +207,12 @@ class PlainListener(connection.Listener):
     def __init__(self, address: Any, family: str | None = None, backlog: int = 1) -> None:
         # What finds no room in a queue of 16, as the manager's server wants, comes a second late:
         # the workers of a cluster that come back at once.
+        if isinstance(address, tuple) and ":" in address[0]:
+            family = "AF_INET6"  # multiprocessing takes every pair for an address of IPv4
         super().__init__(address, family, max(backlog, BACKLOG))
 
     def accept(self) -> PlainConnection:  # type: ignore[override]
-        return PlainConnection(super().accept())
+        return PlainConnection(super().accept(), MAX_VALUES)
 
 
 def plain_client(

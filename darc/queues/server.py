@@ -15,10 +15,14 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing import AuthenticationError, managers
-from typing import Any
+from queue import Empty, Full
+from typing import Any, Protocol
 
-from darc.queues.messages import QueueError
-from darc.queues.plain import SERIALIZER, PlainConnection
+from darc.node.vital import vital
+from darc.queues.dialects import ServedConnection
+from darc.queues.messages import CallError, QueueError
+from darc.queues.plain import SERIALIZER
+from darc.queues.tree import NotPlainError
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +36,10 @@ MAX_CONNECTIONS = 128
 class Session:
     """One client's connection, as the served object sees it."""
 
-    def __init__(self, connection: PlainConnection) -> None:
+    def __init__(self, connection: ServedConnection) -> None:
         self.connection = connection
+        #: By the identity of what it looks at, the last entry that it was shown.
+        self.cursors: dict[str, int] = {}
         self.deadline: float | None = time.monotonic() + HANDSHAKE_SECONDS
         self.gone = threading.Event()
         self._lock = threading.Lock()
@@ -72,7 +78,7 @@ class HangupWatcher:
         self._epoll = select.epoll()
         self._sessions: dict[int, Session] = {}
         self._lock = threading.Lock()
-        threading.Thread(target=self._watch, name="hangup watcher", daemon=True).start()
+        vital("hangup watcher", self._watch, or_exit=True)
 
     def add(self, session: Session) -> None:
         number = session.connection.fileno()
@@ -161,22 +167,39 @@ def _limit_sending(number: int) -> None:
 _Server: Any = managers.Server
 
 
+class Named(Protocol):
+    """What a client of the standard library finds by name."""
+
+    def open(self, name: str, /, *arguments: Any, **options: Any) -> tuple[str, tuple[str, ...]]:
+        """An identity with a slash in it, and the methods that it has."""
+
+    def call(self, session: Session, ident: str, method: str, arguments: Any, keywords: Any) -> Any:
+        """Call one of them."""
+
+
 class QueueServer(_Server):  # type: ignore[misc]
     """Serves one object's ``exposed`` methods, each called with the client's :class:`Session`.
 
     :param address: path of a Unix socket, or (host, port)
     :param secret: gives the secret that a client proves before anything it sends is decoded; it may
         be another one for the next client
+    :param named: what there is by name beside that object
     """
 
     # What a client may ask of the server itself: no shutdown, no look at its insides.
-    public = ("create", "accept_connection", "dummy", "incref", "decref")
+    public = ("create", "accept_connection", "dummy", "incref", "decref", "get_methods")
 
     def __init__(
-        self, address: Any, secret: Callable[[], bytes], served: object, exposed: tuple[str, ...]
+        self,
+        address: Any,
+        secret: Callable[[], bytes],
+        served: object,
+        exposed: tuple[str, ...],
+        named: Named | None = None,
     ) -> None:
         super().__init__({}, address, b"", SERIALIZER)  # proven by what is below
         self._secret = secret
+        self._named = named
         # A fixed name instead of an address in memory: it is the same after a restart.
         self.id_to_obj[OBJECT] = (served, set(exposed), None)
         self.stop_event = threading.Event()
@@ -188,7 +211,7 @@ class QueueServer(_Server):  # type: ignore[misc]
 
     def start(self) -> None:
         """Serve from now on, in threads of this process."""
-        threading.Thread(target=self.accepter, name="queue accepter", daemon=True).start()
+        vital("queue accepter", self.accepter, or_exit=True, stoppable=True)
 
     def stop(self) -> None:
         """Take no more connections."""
@@ -198,7 +221,7 @@ class QueueServer(_Server):  # type: ignore[misc]
     def accepter(self) -> None:
         while not self.stop_event.is_set():
             try:
-                connection = self.listener.accept()
+                connection = ServedConnection(self.listener.accept())
             except OSError as error:
                 if self.stop_event.is_set():
                     return
@@ -220,7 +243,7 @@ class QueueServer(_Server):  # type: ignore[misc]
                 connection.close()
                 self._places.release()
 
-    def _handle_request(self, c: PlainConnection) -> None:
+    def _handle_request(self, c: ServedConnection) -> None:
         """Nothing is said to one that has not proven the key, beside the challenge."""
         peer = _peer_of(c.fileno())
         try:
@@ -234,23 +257,21 @@ class QueueServer(_Server):  # type: ignore[misc]
             _, method, arguments, keywords = c.recv()
             if method not in self.public:
                 raise QueueError(f"no such request: {method}")
-            answer = ("#RETURN", getattr(self, method)(c, *arguments, **keywords))
+            value = getattr(self, method)(c, *arguments, **keywords)
         except (EOFError, OSError):
             return
         # Whatever is wrong with it, it is one client's.
         except Exception as error:
             log.warning("queue request of %s refused: %s", peer, error)
-            answer = ("#TRACEBACK", f"QueueError: {error}")
-        try:
-            self._send(c, answer)
-        except OSError as error:
-            log.debug("queue client went before its answer: %s", error)
+            self._refuse(c, _told(error))
+        else:
+            self._answer(c, value)
 
     def _count_refusal(self) -> None:
         with self._counting:
             self.refused += 1
 
-    def handle_request(self, conn: PlainConnection) -> None:
+    def handle_request(self, conn: ServedConnection) -> None:
         """Prove the key, then serve until the client goes."""
         session = Session(conn)
         self._session.current = session
@@ -270,25 +291,33 @@ class QueueServer(_Server):  # type: ignore[misc]
             conn.close()
             self._places.release()
 
-    def create(self, c: PlainConnection, typeid: str, /) -> tuple[str, tuple[str, ...]]:
-        """What a manager's proxy asks first: the one object that there is."""
-        if typeid != OBJECT:
+    def create(
+        self, c: ServedConnection, typeid: str, /, *arguments: Any, **options: Any
+    ) -> tuple[str, tuple[str, ...]]:
+        """What a manager's proxy asks first: the object that there is, or something by name."""
+        if typeid == OBJECT:
+            return OBJECT, tuple(sorted(self.id_to_obj[OBJECT][1]))
+        if self._named is None:
             raise QueueError(f"there is no {typeid!r} here, only {OBJECT!r}")
-        return OBJECT, tuple(sorted(self.id_to_obj[OBJECT][1]))
+        return self._named.open(typeid, *arguments, **options)
+
+    def get_methods(self, c: ServedConnection, ident: object) -> None:
+        """What a proxy asks that was made by hand."""
+        raise QueueError("a proxy is made by manager.<name>(), which says what methods it has")
 
     # The object lives as long as the server: proxies have nothing to count.
-    def incref(self, c: PlainConnection, ident: str) -> None:
+    def incref(self, c: ServedConnection, ident: str) -> None:
         pass
 
-    def decref(self, c: PlainConnection, ident: str) -> None:
+    def decref(self, c: ServedConnection, ident: str) -> None:
         pass
 
-    def serve_client(self, conn: PlainConnection) -> None:
+    def serve_client(self, conn: ServedConnection) -> None:
         self._serve(conn)
         # Returning would send "done" as the answer to a request that was never looked at.
         raise SystemExit
 
-    def _serve(self, conn: PlainConnection) -> None:
+    def _serve(self, conn: ServedConnection) -> None:
         session: Session = self._session.current
         session.deadline = None
         while not self.stop_event.is_set():
@@ -298,30 +327,57 @@ class QueueServer(_Server):  # type: ignore[misc]
                 return
             except ValueError as error:
                 log.warning("queue client sent what cannot be decoded: %s", error)
-                return
+                if not conn.dialect.explains:
+                    return
+                if not self._refuse(conn, _told(error)):
+                    return
+                continue
             try:
-                self._send(conn, self._answer(session, request))
-            except OSError as error:
-                log.debug("queue client went before its answer: %s", error)
+                value = self._do(session, request)
+            # The client must hear of its error, whatever that is, and the others go on.
+            except Exception as error:
+                if not isinstance(error, QueueError | CallError | Empty | Full):
+                    log.exception("queue request failed")
+                answered = self._refuse(conn, error)
+            else:
+                answered = self._answer(conn, value)
+            if not answered:
                 return
 
-    @staticmethod
-    def _send(conn: PlainConnection, answer: tuple[str, Any]) -> None:
+    def _do(self, session: Session, request: Any) -> Any:
+        ident, method, arguments, keywords = request
+        if self._named and ident not in self.id_to_obj and isinstance(ident, str) and "/" in ident:
+            return self._named.call(session, ident, method, arguments, keywords)
+        served, exposed, _ = self.id_to_obj[ident]
+        if method not in exposed:
+            raise QueueError(f"no such request: {method}")
+        return getattr(served, method)(session, *arguments, **keywords)
+
+    def _answer(self, conn: ServedConnection, value: object) -> bool:
+        """Answer; False where the client has gone."""
         try:
-            conn.send(answer)
+            conn.answer(value)
+        except OSError as error:
+            log.debug("queue client went before its answer: %s", error)
+            return False
         except (ValueError, TypeError) as error:
             log.error("queue answer cannot be sent: %s", error)
-            conn.send(("#TRACEBACK", f"QueueError: the answer cannot be sent: {error}"))
+            return self._refuse(conn, QueueError(f"the answer cannot be sent: {error}"))
+        return True
 
-    def _answer(self, session: Session, request: Any) -> tuple[str, Any]:
+    @staticmethod
+    def _refuse(conn: ServedConnection, error: Exception) -> bool:
+        """Answer that it was not done; False where the client has gone."""
         try:
-            ident, method, arguments, keywords = request
-            served, exposed, _ = self.id_to_obj[ident]
-            if method not in exposed:
-                raise QueueError(f"no such request: {method}")
-            return ("#RETURN", getattr(served, method)(session, *arguments, **keywords))
-        # The client must hear of its error, whatever that is, and the others go on.
-        except Exception as error:
-            if not isinstance(error, QueueError):
-                log.exception("queue request failed")
-            return ("#TRACEBACK", f"{type(error).__name__}: {error}")
+            conn.refuse(error)
+        except OSError as gone:
+            log.debug("queue client went before its answer: %s", gone)
+            return False
+        return True
+
+
+def _told(error: Exception) -> Exception:
+    """As what a client of the standard library hears of a request that could not be read."""
+    if isinstance(error, NotPlainError):
+        return CallError(str(error))
+    return error if isinstance(error, QueueError | CallError) else QueueError(str(error))

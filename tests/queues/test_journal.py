@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from nodes import PYTHON
 
 from darc.queues import journal as journal_module
-from darc.queues.journal import CLEAR_ENTRIES, MAX_CONTENT_BYTES, Journal
+from darc.queues.journal import CLEAR_ENTRIES, Journal
 from darc.queues.messages import (
     Commit,
     FencedError,
@@ -28,6 +28,7 @@ from darc.queues.messages import (
     QueueError,
 )
 from darc.queues.room import Reserve
+from darc.queues.store import MAX_CONTENT_BYTES
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_a_commit_is_done_as_a_whole_or_not_at_all(journal: Journal) -> None:
         assert contents(journal, "one") == [b"input"]
         assert contents(journal, "two") == []
         assert journal.progress("o") == {}
-        assert journal.recall("one", "o") == {}
+        assert journal.memory("one", "o") == {}
         assert journal.check_holder("one", holder) == 0
 
 
@@ -387,11 +388,11 @@ def test_memory_is_recalled_until_forgotten(journal: Journal, path: Path) -> Non
     journal.remember("one", "", "switch", True)
     journal.close()
     again = Journal(path)
-    assert again.recall("one", "o") == {"a": (1, [2]), "b": b"y"}
-    assert again.recall("two", "o") == {}
+    assert again.memory("one", "o") == {"a": (1, [2]), "b": b"y"}
+    assert again.memory("two", "o") == {}
     again.forget("o")
-    assert again.recall("one", "o") == {}
-    assert again.recall("one", "") == {"switch": True}
+    assert again.memory("one", "o") == {}
+    assert again.memory("one", "") == {"switch": True}
     again.close()
 
 
@@ -400,13 +401,63 @@ def test_clear_counts_and_spares_the_rest(journal: Journal, path: Path) -> None:
         journal.put(put(b"x", "one", "two", observation="old"))
     journal.put(put(b"y", "one", observation="new"))
     assert journal.observations() == {"old", "new"}
-    assert journal.clear("one", "old") == 3
-    assert journal.clear("one", "old") == 0
+    assert journal.clear("old", kept=("two",)) == {"one": 3}
+    assert journal.clear("old", kept=("two",)) == {}
     assert contents(journal, "one") == [b"y"]
     assert contents(journal, "two") == [b"x"] * 3
-    assert journal.clear("two", "old") == 3
+    assert journal.clear("old") == {"two": 3}
     assert bodies(path) == 1
     assert journal.observations() == {"new"}
+
+
+def test_every_observation_of_which_anything_is_kept_is_known(journal: Journal) -> None:
+    holder, _ = journal.attach("one")
+    journal.commit("one", holder, 1, Commit("memory", memory={"a": 1, "b": 2}))
+    journal.commit("one", holder, 2, Commit("progress", progress=(Progress("file", 0, 1),)))
+    journal.put(put(b"x", "one", observation="entry"))
+    journal.put(put(b"x", "one"))
+    assert journal.observations() == {"memory", "progress", "entry", ""}
+    for observation in ("memory", "progress"):
+        journal.forget(observation)
+    assert journal.observations() == {"entry", ""}
+
+
+def test_what_an_earlier_version_kept_under_a_name_goes_on_under_the_key_of_a_run(
+    journal: Journal,
+) -> None:
+    holder, _ = journal.attach("one")
+    told = Commit(
+        "190518009",
+        puts=(put(b"x", "one", observation="190518009"),),
+        progress=(Progress("file", 0, 7),),
+        memory={"a": 1},
+    )
+    journal.commit("one", holder, 1, told)
+    journal.adopt("190518009", "190518009#1f")
+    assert [entry.observation for entry in journal.take("one", 0, 9, 99)] == ["190518009#1f"]
+    assert journal.progress("190518009#1f") == {"file": 7}
+    assert journal.memory("one", "190518009#1f") == {"a": 1}
+    assert journal.observations() == {"190518009#1f"}
+
+
+def test_memory_comes_in_pages_and_goes_in_portions(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much there is, no answer and no transaction is too large."""
+    holder, _ = journal.attach("one")
+    memory = {f"row {number}": "x" * 50 for number in range(2500)}
+    journal.commit("one", holder, 1, Commit("o", memory=memory))
+    monkeypatch.setattr(journal_module, "PAGE_BYTES", 10_000)
+    page = journal.recall("one", "o")
+    assert 0 < len(page) < 300
+    assert journal.memory("one", "o") == memory
+    assert journal.memories("o") == {"one": memory}
+    monkeypatch.setattr(journal_module, "CLEAR_ROWS", 100)
+    pauses: list[float] = []
+    monkeypatch.setattr(journal_module.time, "sleep", pauses.append)
+    journal.forget("o")
+    assert len(pauses) > 25
+    assert journal.memory("one", "o") == {}
 
 
 def test_others_get_in_between_while_a_backlog_is_cleared(
@@ -420,13 +471,13 @@ def test_others_get_in_between_while_a_backlog_is_cleared(
         left.append(sum(depth.entries for depth in journal.depths()))
 
     monkeypatch.setattr(journal_module.time, "sleep", look)
-    assert journal.clear("one", "old") == 2 * CLEAR_ENTRIES + 1
+    assert journal.clear("old") == {"one": 2 * CLEAR_ENTRIES + 1}
     assert left == [CLEAR_ENTRIES + 1, 1, 0]
     left.clear()
     monkeypatch.setattr(journal_module, "CLEAR_BYTES", 100)
     for _ in range(4):
         journal.put(put(b"x" * 60, "one", observation="old"))
-    assert journal.clear("one", "old") == 4
+    assert journal.clear("old") == {"one": 4}
     assert left == [2, 0]
 
 
@@ -511,15 +562,21 @@ class JournalModel(RuleBasedStateMachine):
     @precondition(lambda self: any(self.queues.values()))
     @rule(queue=st.sampled_from(QUEUES))
     def clear(self, queue: str) -> None:
-        assert self.journal.clear(queue, "") == len(self.queues[queue])
+        held = len(self.queues[queue])
+        dropped = self.journal.clear("", kept=[one for one in QUEUES if one != queue])
+        assert dropped == ({queue: held} if held else {})
         self.queues[queue].clear()
 
     @invariant()
     def holds_what_the_model_holds(self) -> None:
         for queue in QUEUES:
             assert contents(self.journal, queue) == self.queues[queue]
-        depths = {depth.queue: depth.entries for depth in self.journal.depths()}
-        assert depths == {name: len(held) for name, held in self.queues.items() if held}
+        depths = {
+            depth.queue: (depth.entries, depth.content_bytes) for depth in self.journal.depths()
+        }
+        assert depths == {
+            name: (len(held), sum(map(len, held))) for name, held in self.queues.items() if held
+        }
         assert bodies(self.path) == len({body for held in self.queues.values() for body in held})
 
 

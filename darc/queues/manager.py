@@ -1,0 +1,191 @@
+"""The queues as a :class:`multiprocessing.managers.BaseManager`.
+
+>>> from darc.queues import QueueManager
+>>> manager = QueueManager()  # of this host's node
+>>> manager.connect()
+>>> manager.amber_clustering().qsize()
+0
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Mapping
+from functools import partial
+from multiprocessing import ProcessError
+from multiprocessing.managers import BaseManager, BaseProxy, RemoteError
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+from darc.node.endpoint import read_endpoint
+from darc.node.secret import read_secret
+from darc.queues.client import QueuesGoneError
+from darc.queues.messages import CallError, QueueError
+from darc.queues.plain import SERIALIZER
+
+_ERRORS: dict[str, type[Exception]] = {
+    "Empty": queue.Empty,
+    "Full": queue.Full,
+    "queue.Empty": queue.Empty,
+    "queue.Full": queue.Full,
+    "CallError": CallError,
+    "TypeError": CallError,
+}
+
+
+class QueueProxy(BaseProxy):
+    """One queue, with the methods of :class:`queue.Queue`.
+
+    Each thread has a connection of its own. One that broke, or whose answer was not waited for, is
+    given up, and the next call makes another.
+
+    :raises queue.Empty, queue.Full: as users know
+    :raises TypeError: the value is not plain, or the call does not fit
+    :raises QueueError: it is refused; the text says why
+    :raises QueuesGoneError: the node went
+    """
+
+    def _callmethod(
+        self, methodname: str, args: tuple[Any, ...] = (), kwds: Mapping[str, Any] | None = None
+    ) -> Any:
+        try:
+            return super()._callmethod(methodname, args, dict(kwds or {}))
+        except RemoteError as error:
+            raise _as_known(error) from None
+        except (queue.Empty, queue.Full, TypeError):
+            raise
+        except (OSError, EOFError) as error:
+            self._give_up()
+            raise QueuesGoneError(f"{self._token.address}: {error or 'closed'}") from error  # type: ignore[attr-defined]
+        except BaseException:
+            self._give_up()  # an answer may still come, and would be taken for that of the next
+            raise
+
+    def _give_up(self) -> None:
+        connection = vars(self._tls).pop("connection", None)  # type: ignore[attr-defined]
+        if connection is not None:
+            connection.close()
+
+    def qsize(self) -> int:
+        """Entries on the queue, seen or not."""
+        return int(self._callmethod("qsize"))
+
+    def empty(self) -> bool:
+        """Whether `get` would wait: there is nothing that this view has not shown."""
+        return bool(self._callmethod("empty"))
+
+    def full(self) -> bool:
+        """Whether `put` would wait: the node has no room."""
+        return bool(self._callmethod("full"))
+
+    def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
+        """Put a plain value; the service gets it."""
+        self._callmethod("put", (item, block, timeout))
+
+    def put_nowait(self, item: object) -> None:
+        self._callmethod("put_nowait", (item,))
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The next entry: shown, or taken where the manager was opened for that."""
+        return self._callmethod("get", (block, timeout))
+
+    def get_nowait(self) -> Any:
+        return self._callmethod("get_nowait")
+
+    def depths(self) -> dict[str, int]:
+        """Entries of each queue of the node that is not empty."""
+        return dict(self._callmethod("depths"))
+
+    def ages(self) -> dict[str, float]:
+        """Age of the oldest entry of each of them, s."""
+        return dict(self._callmethod("ages"))
+
+
+def _as_known(error: RemoteError) -> Exception:
+    name, _, text = str(error.args[0]).partition(": ")
+    return _ERRORS.get(name, QueueError)(text.rstrip() or name)
+
+
+class QueueManager(BaseManager):
+    """A node's queues by the names of their services: ``manager.amber_clustering()``.
+
+    :param address: of the node: path of its ``queues.sock``; by default of the one that runs here
+    :param authkey: the node's secret; by default of the one that runs here
+    :param take: open queues for taking: what `get` returns is the caller's, and the service never
+        sees it. Otherwise entries are shown, in their order, and stay
+    """
+
+    def __init__(
+        self,
+        address: str | Path | tuple[str, int] | None = None,
+        authkey: bytes | None = None,
+        serializer: str = SERIALIZER,
+        ctx: Any = None,
+        *,
+        take: bool = False,
+    ) -> None:
+        if address is None or authkey is None:
+            endpoint = read_endpoint()
+            if endpoint is None:
+                raise QueuesGoneError("no node has been started on this host (no endpoint file)")
+            address = endpoint.queues if address is None else address
+            authkey = read_secret(Path(endpoint.secret)) if authkey is None else authkey
+        place = str(address) if isinstance(address, Path) else address
+        super().__init__(place, authkey, serializer, ctx)
+        self._take = take
+        self._attached = False
+
+    def connect(self) -> None:
+        """Attach to the node.
+
+        :raises AuthenticationError: it has another key
+        :raises OSError: nobody is there
+        """
+        super().connect()
+        self._attached = True
+
+    def queue(self, name: str, **options: bool) -> QueueProxy:
+        """Open a queue.
+
+        :param options: `take`, where it differs from the manager's
+        :raises QueueError: there is none of this name
+        """
+        try:
+            token, exposed = self._create(name, **options)
+        except RemoteError as error:
+            raise _as_known(error) from None
+        proxy: Any = QueueProxy  # its published types know no such serializer
+        opened: QueueProxy = proxy(token, self._serializer, self, self._authkey, exposed)
+        return opened
+
+    def __getattr__(self, name: str) -> Callable[..., QueueProxy]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return partial(self.queue, name)
+
+    def _create(self, typeid: str, /, *args: Any, **kwds: Any) -> Any:
+        if self._take:
+            kwds = {"take": True, **kwds}
+        return super()._create(typeid, *args, **kwds)  # type: ignore[misc]
+
+    def start(self, initializer: Any = None, initargs: Any = ()) -> NoReturn:
+        """Refused: a queue is served by its node alone."""
+        raise ProcessError("the queues are served by darc_master; connect() attaches to them")
+
+    def get_server(self) -> NoReturn:
+        """Refused: see :meth:`start`."""
+        self.start()
+
+    def __enter__(self) -> Self:
+        if not self._attached:
+            self.connect()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Nothing to end: connections go with their proxies."""

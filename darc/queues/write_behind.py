@@ -1,0 +1,99 @@
+"""Brings what is committed to the disk: soon, or before somebody goes on.
+
+SQLite (WAL, synchronous NORMAL) leaves a commit to the kernel, which takes its time; a loss of
+power would cost all since the last checkpoint. The log beside the database is written in the order
+of the commits, so that one fdatasync of it serves all that came before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+from darc.node.files import sync_directory
+from darc.node.vital import vital
+
+log = logging.getLogger(__name__)
+
+#: What nobody waits for is on its way to the disk after so long (s).
+WINDOW_SECONDS = 0.1
+
+
+class WriteBehind:
+    """What the disk has of a database's log.
+
+    A disk that fails ends the process: nobody can know any more what it holds.
+
+    :param log_file: of the database, which must be there
+    :raises OSError: it is not
+    """
+
+    def __init__(self, log_file: Path) -> None:
+        self._path = log_file
+        self._file = os.open(log_file, os.O_RDWR | os.O_CLOEXEC)
+        sync_directory(log_file.parent)  # a file without its name would be no file
+        self._changed = threading.Condition()
+        self._committed = 0
+        self._on_disk = 0
+        self._syncing = False
+        self._closed = False
+        vital("write-behind", self._run, or_exit=True, stoppable=True)
+
+    def note(self) -> None:
+        """A commit was written; to be called in the order of the commits."""
+        with self._changed:
+            self._committed += 1
+            if self._committed == self._on_disk + 1:
+                self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Wait until all that has been committed is on the disk."""
+        with self._changed:
+            wanted = self._committed
+            while self._on_disk < wanted:
+                if self._syncing:
+                    self._changed.wait()
+                else:
+                    self._sync()
+
+    def close(self) -> None:
+        """Bring what is there to the disk, and end."""
+        if self._closed:
+            return
+        self.flush()
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._syncing)
+            os.close(self._file)
+
+    def _sync(self) -> None:
+        """Bring what is there to the disk, for all who wait. To be called with the lock held."""
+        self._syncing = True
+        reached = self._committed
+        self._changed.release()
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            log.critical("%s: the disk fails, so nothing can be promised: %s", self._path, error)
+            logging.shutdown()
+            os._exit(1)
+        finally:
+            self._changed.acquire()
+            self._syncing = False
+        self._on_disk = reached
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._closed or self._committed > self._on_disk)
+                if not self._closed:
+                    # More may come meanwhile, which one sync then serves, too.
+                    self._changed.wait_for(lambda: self._closed, WINDOW_SECONDS)
+                if self._closed:
+                    return
+                if self._committed > self._on_disk and not self._syncing:
+                    self._sync()

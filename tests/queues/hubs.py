@@ -1,0 +1,54 @@
+"""The queues of a node, without the node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nodes import wait_for
+
+from darc.queues import server as server_module
+from darc.queues.client import QueueClient, Queues
+from darc.queues.exchange import EXPOSED, Exchange
+from darc.queues.journal import Journal
+from darc.queues.named import NamedQueues
+from darc.queues.server import QueueServer
+
+KEY = b"k" * 64
+NAMES = ("amber_clustering", "processor")
+
+
+class Hub:
+    """A journal, exchange and server, which can go and come back as a master does."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.address = directory / "queues.sock"
+        self.changes: list[str] = []
+        self.finished: list[tuple[str, str]] = []
+        self.start()
+
+    def start(self) -> None:
+        self.journal = Journal(self.directory / "journal.sqlite")
+        self.exchange = Exchange(
+            self.journal, self.changes.append, lambda *what: self.finished.append(what)
+        )
+        by_name = NamedQueues(self.exchange, lambda: NAMES)
+        self.server = QueueServer(str(self.address), lambda: KEY, self.exchange, EXPOSED, by_name)
+        self.server.start()
+
+    def stop(self) -> None:
+        self.server.stop()
+        with self.server._watcher._lock:
+            for number in self.server._watcher._sessions:
+                server_module._shut_down(number)
+        wait_for(lambda: not self.server._watcher._sessions, what="connections closed")
+        self.journal.close()
+
+    def client(self) -> QueueClient:
+        return QueueClient(self.address, KEY, "test")
+
+    def queues(self) -> Queues:
+        return Queues(self.client())
+
+    def sessions(self) -> int:
+        return len(self.server._watcher._sessions)
