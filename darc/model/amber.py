@@ -16,15 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from darc.model import ranges
 from darc.model.candidate import CANDIDATE, Records
+from darc.model.file_kinds import BYTE_ORDER_MARK_BYTES
 
-#: Per field of CANDIDATE: AMBER's name, the lowest and the highest value believed.
+#: Per field of CANDIDATE: AMBER's name, and what is believed.
 FIELDS = {
-    "beam": ("beam_id", 0, 99_999),
-    "downsampling": ("integration_step", 1, 1_000_000),  # samples
-    "time": ("time", 0, 1e7),  # s
-    "dm": ("DM", 0, 1e5),  # pc cm-3
-    "snr": ("SNR", 0, 1e6),
+    "beam": ("beam_id", ranges.BEAM),
+    "downsampling": ("integration_step", ranges.DOWNSAMPLING),
+    "time": ("time", ranges.TIME),
+    "dm": ("DM", ranges.DM),
+    "snr": ("SNR", ranges.SNR),
 }
 
 EMPTY = "empty"
@@ -36,6 +38,8 @@ NOT_FINITE = "not finite"
 OUT_OF_RANGE = "out of range"
 BAD_HEADER = "bad header"
 
+_SHORTEST_HEADER = sum(len(name) + 1 for name, _ in FIELDS.values())
+_FEW = 2000  # bytes between two headers: some tens of lines
 _BLOCK = 1 << 18  # bytes read at a time: what they expand to stays in the processor's cache
 _MAX_DIGITS = 15  # up to here, digits / 10**n is the correctly rounded number
 _PLAIN = b"0123456789. \n"
@@ -72,10 +76,11 @@ class Columns:
 
         :raises ValueError: not a header, or a needed column missing or named twice
         """
+        line = line.removeprefix(BYTE_ORDER_MARK_BYTES)
         if not line.startswith(b"#") or not line.isascii():
             raise ValueError(f"not a header: {line[:80]!r}")
         names = line.decode("ascii").lstrip("#").split()
-        missing = [name for name, _, _ in FIELDS.values() if name not in names]
+        missing = [name for name, _ in FIELDS.values() if name not in names]
         if missing:
             raise ValueError(f"header without {', '.join(missing)}: {line[:200]!r}")
         twice = sorted(name for name, n in Counter(names).items() if n > 1)
@@ -85,7 +90,7 @@ class Columns:
             count=len(names),
             batch=names.index("batch_id") if "batch_id" in names else None,
             sample=names.index("sample_id") if "sample_id" in names else None,
-            **{field: names.index(name) for field, (name, _, _) in FIELDS.items()},
+            **{field: names.index(name) for field, (name, _) in FIELDS.items()},
         )
 
 
@@ -121,16 +126,31 @@ def parse_lines(
     rejected: Counter[str] = Counter()
     first: tuple[int, bytes] | None = None
     found: list[Records] = []
+    few: list[list[float]] = []  # of short runs, read one by one; all under the same columns
+
+    def flush() -> None:
+        if few:
+            numbers = np.array(few)
+            found.append(_records(numbers, {}, columns, batch_length_s, tsamp))
+            few.clear()
+
+    data = data.removeprefix(BYTE_ORDER_MARK_BYTES)
     for run in _runs(data.replace(b"\r\n", b"\n") if b"\r" in data else data):
         bad: dict[int, str] = {}
+        count = 1
         if run.startswith(b"#"):
-            count = 1
-            try:
-                columns = Columns.from_header(run)
-                headers += 1
-            except ValueError:
+            new = _header(run)
+            if new is None:
                 bad[0] = BAD_HEADER
+            else:
+                headers += 1
+                if new != columns:
+                    flush()
+                    columns = new
+        elif len(run) <= _FEW:
+            count, bad = _read_few(run, columns, few)
         else:
+            flush()
             numbers, bad = _read(run, columns)
             count = len(numbers)
             found.append(_records(numbers, bad, columns, batch_length_s, tsamp))
@@ -138,8 +158,18 @@ def parse_lines(
             first = lines + min(bad), run.split(b"\n", min(bad) + 1)[min(bad)]
         rejected.update(bad.values())
         lines += count
+    flush()
     candidates = np.concatenate(found) if found else np.empty(0, CANDIDATE)
     return ParsedLines(candidates, lines, headers, dict(rejected), first, columns)
+
+
+def _header(line: bytes) -> Columns | None:
+    if len(line) < _SHORTEST_HEADER:  # a remark: there may be millions
+        return None
+    try:
+        return Columns.from_header(line)
+    except ValueError:
+        return None
 
 
 def format_header() -> bytes:
@@ -227,6 +257,29 @@ def _read(run: bytes, columns: Columns) -> tuple[_Floats, dict[int, str]]:
     return numbers, bad
 
 
+def _read_few(run: bytes, columns: Columns, few: list[list[float]]) -> tuple[int, dict[int, str]]:
+    """Read lines one by one, which for a few is quicker; adds the good ones to `few`."""
+    bad: dict[int, str] = {}
+    lines = run.split(b"\n")[:-1]
+    for row, line in enumerate(lines):
+        try:
+            numbers = _read_line(line, columns)
+        except ValueError as reason:
+            bad[row] = str(reason)
+            continue
+        if _believed(numbers, columns):
+            few.append(numbers)
+        else:
+            bad[row] = OUT_OF_RANGE
+    return len(lines), bad
+
+
+def _believed(numbers: list[float], columns: Columns) -> bool:
+    return all(
+        believed.allows(numbers[getattr(columns, field)]) for field, (_, believed) in FIELDS.items()
+    )
+
+
 def _decimals(
     text: npt.NDArray[np.uint8], start: _Ints, width: _Ints, whole: bool
 ) -> tuple[_Floats, npt.NDArray[np.bool_]]:
@@ -274,9 +327,9 @@ def _records(
     good = np.ones(len(numbers), bool)
     good[list(bad)] = False
     inside = np.ones(len(numbers), bool)
-    for field, (_, low, high) in FIELDS.items():
+    for field, (_, believed) in FIELDS.items():
         value = numbers[:, getattr(columns, field)]
-        inside &= (low <= value) & (value <= high)
+        inside &= (believed.low <= value) & (value <= believed.high)
     bad.update((int(row), OUT_OF_RANGE) for row in np.flatnonzero(good & ~inside))
     good &= inside
 
@@ -289,6 +342,7 @@ def _records(
         with np.errstate(over="ignore", invalid="ignore"):  # absurd numbers agree with nothing
             exact = batch * batch_length_s + sample * records["downsampling"] * tsamp
             agrees = np.abs(exact - printed) <= _last_digit(printed)
+            agrees &= (exact >= ranges.TIME.low) & (exact <= ranges.TIME.high)
         # To the nanosecond: the same moment is the same number, whatever its integration step.
         records["time"] = np.where(agrees, np.round(exact, 9), printed)
     return records

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-#: One line of an AMBER trigger file.
+#: One line of an AMBER trigger file. Times are those of the start of the bin, at the centre of the
+#: highest channel.
 CANDIDATE = np.dtype(
     [
         ("beam", "<i4"),  # TAB or SB index
         ("downsampling", "<i4"),  # width in samples
-        ("time", "<f8"),  # s since the observation's start, top of the band, start of the bin
+        ("time", "<f8"),  # s since the observation's start
         ("dm", "<f8"),  # pc cm-3
         ("snr", "<f8"),
     ]

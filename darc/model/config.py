@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 from darc.model import settings
 from darc.model.config_checks import check
 from darc.model.config_layers import expand_hosts, fill_in, merge, unknown_key, value_at
+from darc.model.host_names import same_host
 from darc.model.instrument import Instrument
 from darc.model.typed import Reader, Unknown, Value, shown
 from darc.model.yaml_tree import YAMLTextError, parse_yaml
@@ -101,20 +102,34 @@ class Config:
 
     def services(self) -> tuple[str, ...]:
         """The services of this host, in the order in which replies list them."""
-        mode = _MODES[self.master.mode]
-        of_master: tuple[str, ...] = getattr(self.master, f"services_master_{mode}")
-        of_worker: tuple[str, ...] = getattr(self.master, f"services_worker_{mode}")
+        of_master, of_worker = self._services_by_role()
         if self.role is Role.MASTER:
             return of_master
         if self.role is Role.WORKER:
             return of_worker
+        return self.all_services()
+
+    def all_services(self) -> tuple[str, ...]:
+        """Those of all hosts; a worker holds entries for those of the master node, too."""
+        of_master, of_worker = self._services_by_role()
         return tuple(dict.fromkeys(of_master + of_worker))
+
+    def _services_by_role(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        mode = _MODES[self.master.mode]
+        of_master: tuple[str, ...] = getattr(self.master, f"services_master_{mode}")
+        of_worker: tuple[str, ...] = getattr(self.master, f"services_worker_{mode}")
+        return of_master, of_worker
 
     def nodes(self) -> tuple[str, ...]:
         """The host names of the cluster, the master first; of a host on its own: that one."""
         if self.role is Role.STANDALONE:
             return (self.hostname,)
         return (cast(str, self.cluster.master), *self.cluster.workers)
+
+    def cluster_hosts(self) -> tuple[str, ...]:
+        """All hosts that the cluster is made of, whether this one is among them or not."""
+        masters = () if self.cluster.master is None else (self.cluster.master,)
+        return (*masters, *self.cluster.workers)
 
     def log_file(self, service: str) -> str:
         """Where a service logs to: its `log_file`, by default in the master's log_dir."""
@@ -153,7 +168,7 @@ class Config:
 
     def is_here(self, host: str) -> bool:
         """Whether this host has that name."""
-        return self.hostname in (host, host.split(".", maxsplit=1)[0])
+        return same_host(self.hostname, host)
 
 
 _SECTIONS: dict[str, Any] = {
@@ -180,7 +195,7 @@ _FIELD_OF = {name: "master" if name == "darc_master" else name for name in _SECT
 def parse_config(
     layers: Sequence[Layer],
     *,
-    home: str,
+    home: str | None,
     darc_home: str,
     hostname: str,
     instruments: Callable[[str], Layer],
@@ -188,12 +203,14 @@ def parse_config(
     """Parse, merge and check the layers of a configuration.
 
     :param layers: the packaged default first, each laid over those before it
-    :param home: what {home} stands for; likewise `darc_home` and `hostname`
+    :param home: what {home} stands for, None: nobody knows; likewise `darc_home` and `hostname`
     :param instruments: gives the file of an instrument by its name or path; its OSError counts
         as a wrong `instrument.base`
     :raises ConfigError: with everything that is wrong
     """
-    places = {"home": home, "darc_home": darc_home, "hostname": hostname}
+    places = {"darc_home": darc_home, "hostname": hostname}
+    if home is not None:
+        places["home"] = home
     tree = Value({}, layers[0].name if layers else "the configuration", 1)
     problems: list[str] = []
     for layer in layers:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from darc.model import settings
 from darc.model.config_layers import expand_hosts, value_at
 from darc.model.ivoid import ALLOWED, is_ivoid
-from darc.model.typed import Reader, Value
+from darc.model.typed import Reader, Value, shown
 from darc.model.web_address import ALLOWED as WEB_ADDRESS
 from darc.model.web_address import is_web_address
+
+_SCHEDULER = re.compile(
+    r"(?:(?P<scheme>tls|tcp)://)?(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})"
+)
 
 
 def check(reader: Reader, tree: Value, found: Mapping[str, Any]) -> None:
@@ -26,6 +31,7 @@ def check(reader: Reader, tree: Value, found: Mapping[str, Any]) -> None:
         _check_periods(reader, tree, amber, "amber_clustering")
     if processor:
         _check_periods(reader, tree, processor.clustering, "processor", "clustering")
+        _check_scheduler(reader, tree, processor)
     if found["control"]:
         _check_addresses(reader, tree, found["control"])
     if found["voevent_generator"]:
@@ -47,6 +53,39 @@ def _check_periods(
         path = (*path, "sb_filter_period_max")
         what = f"{high} is not above sb_filter_period_min"
         reader.complain(value_at(tree, *path), ".".join(path), what, f"a number above {low}")
+
+
+def _check_scheduler(reader: Reader, tree: Value, section: settings.ProcessorSettings) -> None:
+    if section.scheduler is None:
+        return
+    match = _SCHEDULER.fullmatch(section.scheduler)
+    key = "scheduler_tls" if section.scheduler_tls else "scheduler"
+    if match is None:
+        what = f"{shown(section.scheduler)} is no address of a scheduler"
+        allowed = "tls://<host>:<port>, or tcp://localhost:<port>"
+    elif match["scheme"] == "tls":
+        if section.scheduler_tls is not None:
+            return
+        what = f"{section.scheduler} without processor.scheduler_tls"
+        allowed = "with files for TLS: {ca: <file>, certificate: <file>, key: <file>}"
+    elif section.scheduler_tls is not None:
+        what, allowed = f"not used for {section.scheduler}", "an address that begins with tls://"
+    elif section.scheduler_unencrypted or _is_loopback(match["host"]):
+        return
+    else:
+        what = f"{section.scheduler}: anybody on the way there could run programs here"
+        allowed = (
+            "tls://<host>:<port> with processor.scheduler_tls, a scheduler on this host, or"
+            " processor.scheduler_unencrypted: true in a network of your own"
+        )
+    reader.complain(value_at(tree, "processor", key), f"processor.{key}", what, allowed)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _check_ivoids(reader: Reader, tree: Value, section: settings.VOEventGeneratorSettings) -> None:

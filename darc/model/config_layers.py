@@ -70,7 +70,7 @@ def expand_hosts(entries: Sequence[str]) -> tuple[str, ...]:
         hosts += names
         if len(hosts) > _MAX_HOSTS:
             raise ValueError(f"more than {_MAX_HOSTS} hosts")
-    twice = [host for host, count in Counter(hosts).items() if count > 1]
+    twice = [host for host, count in Counter(map(str.casefold, hosts)).items() if count > 1]
     if twice:
         raise ValueError(f"{twice[0]} is given twice")
     return tuple(hosts)

@@ -14,6 +14,13 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from darc.model.arrival import (
+    BARYCENTRIC,
+    TOPOCENTRIC,
+    ArrivalReference,
+    reference_frequency,
+    unix_of,
+)
 from darc.model.sigproc_strings import (
     END,
     MAX_HEADER,
@@ -24,6 +31,7 @@ from darc.model.sigproc_strings import (
     IncompleteHeaderError,
     header_string,
 )
+from darc.model.telescopes import NAMES
 from darc.model.typed import Range, Reader, Value, shown
 
 __all__ = [
@@ -39,6 +47,8 @@ __all__ = [
 
 BITS = (1, 2, 4, 8, 16, 32)
 
+#: data_type of a time series.
+_SERIES = 2
 _TABLE_START, _TABLE_ENTRY, _TABLE_END = "FREQUENCY_START", "fchannel", "FREQUENCY_END"
 _MAX_UNKNOWN = 64  # keys
 
@@ -57,7 +67,7 @@ class FilterbankHeader:
     nbits: Annotated[int, Range(1, 32)]  # of a sample, one of BITS; 32 are a float
     tsamp: Annotated[float, Range(1e-12, 1e6)]  # s
     fch1: Annotated[float, Range(1e-6, 1e9)]  # MHz, centre of the first channel
-    foff: Annotated[float, Range(-1e9, 1e9)]  # MHz from channel to channel, not 0
+    foff: Annotated[float, Range(-1e9, 1e9)]  # MHz from channel to channel; 0: a time series
     nifs: Annotated[int, Range(1, 16)] = 1  # polarisations or Stokes parameters, one after another
     signed: Annotated[int, Range(0, 1)] = 0  # 1: samples of 8 bits are signed
     tstart: Annotated[float, Range(0, 1e6)] | None = None  # MJD of the first sample
@@ -71,7 +81,7 @@ class FilterbankHeader:
     period: float | None = None  # s, of folded data
     telescope_id: int | None = None
     machine_id: int | None = None
-    data_type: int | None = None  # 1: filterbank
+    data_type: int | None = None  # 1: filterbank, 2: time series
     barycentric: int | None = None
     pulsarcentric: int | None = None
     nbeams: int | None = None  # of the receiver; the file holds one of them
@@ -85,9 +95,25 @@ class FilterbankHeader:
         return self.nchans * self.nifs * self.nbits // 8
 
     @property
+    def is_series(self) -> bool:
+        """Whether it is of a time series (.tim), which is dedispersed (at `refdm`) or never was."""
+        return self.nchans == 1 and (self.data_type == _SERIES or self.foff == 0)
+
+    @property
     def channel_width(self) -> float:
         """MHz, above 0."""
         return abs(self.foff)
+
+    @property
+    def arrival_reference(self) -> ArrivalReference:
+        """What times and widths refer to, times counted from the first sample."""
+        return ArrivalReference(
+            frequency=reference_frequency(self.f_lowest, self.channel_width, self.nchans),
+            start=unix_of(self.tstart) if self.tstart else None,
+            tsamp=self.tsamp,
+            frame=BARYCENTRIC if self.barycentric else TOPOCENTRIC,
+            telescope=NAMES.get(self.telescope_id or 0, ""),
+        )
 
     @property
     def descending(self) -> bool:
@@ -155,6 +181,8 @@ def parse_header(data: bytes, file: str) -> ParsedHeader:
             cursor.skip_value(key)
     if table:
         _take_table(table, found, file)
+    if found.get("nchans") == 1:
+        found.setdefault("foff", 0.0)  # most programs write none for a time series
     return ParsedHeader(_checked(found, file), cursor.at, tuple(unknown))
 
 
@@ -234,9 +262,12 @@ def _contradictions(header: FilterbankHeader) -> list[str]:
         )
     if header.signed and header.nbits != 8:
         problems.append(f"signed: {header.signed} with {header.nbits} bits; allowed: with 8")
-    if header.data_type not in (None, 0, 1):
-        problems.append(f"data_type: {header.data_type} is not allowed; allowed: 1, filterbank")
-    if header.foff == 0:
+    if header.data_type not in (None, 0, 1) and not header.is_series:
+        problems.append(
+            f"data_type: {header.data_type} is not allowed; allowed: 1, filterbank; 2, time series,"
+            " of one channel"
+        )
+    if header.foff == 0 and header.nchans > 1:
         problems.append("foff: 0.0 is not allowed; allowed: a number above or below")
     elif header.f_lowest - header.channel_width / 2 <= 0:
         problems.append(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from darc.model import ranges
 from darc.model.typed import NotEmpty, Range
 
 _Positive = Range(1e-12, 1e12)
-_Count = Range(1, 1_000_000)
+_Count = ranges.COUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +25,15 @@ class Instrument:
     backend: Annotated[str, NotEmpty()]
     position: tuple[float, float, float]  # ITRF, m
     n_dishes: Annotated[int, _Count]
-    dish_diameter: Annotated[float, _Positive]  # m
+    dish_diameter: Annotated[float, Range(0.01, 100_000)]  # m
     aperture_efficiency: Annotated[float, Range(1e-6, 1)]
-    tsys: Annotated[float, _Positive]  # K
+    tsys: Annotated[float, Range(1e-6, 1e9)]  # K
     npol: Annotated[int, Range(1, 4)]
     bits_per_sample: Annotated[int, Range(1, 64)]
-    tsamp: Annotated[float, _Positive]  # s
+    tsamp: Annotated[float, ranges.TSAMP]  # s
     nchan: Annotated[int, _Count]
-    bandwidth: Annotated[float, _Positive]  # MHz
-    min_freq: Annotated[float, _Positive]  # MHz, centre of the lowest channel
+    bandwidth: Annotated[float, ranges.BANDWIDTH]  # MHz
+    min_freq: Annotated[float, ranges.FREQUENCY]  # MHz, centre of the lowest channel
     n_compound_beams: Annotated[int, _Count]
     n_tabs: Annotated[int, _Count]
     n_sbs: Annotated[int, _Count]

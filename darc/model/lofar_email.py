@@ -14,12 +14,21 @@ MAX_NAME = 80  # characters of a name that are shown
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def compose(trigger: Trigger, freeze_time: float, *, test: bool, sent_at: float) -> tuple[str, str]:
+def compose(
+    trigger: Trigger,
+    freeze_time: float,
+    *,
+    test: bool,
+    sent_at: float,
+    dm_error: float | None = None,
+) -> tuple[str, str]:
     """Subject and text, both safe to show: names may come from outside.
 
     :param freeze_time: as sent to LOFAR, Unix s; shown to the nearest ms, as it is sent
     :param test: whether LOFAR was told that it is a test
     :param sent_at: Unix s
+    :param dm_error: of the DM as found, pc cm-3; None: the trigger's, which has none of a known
+        source
     :raises ValueError: a time cannot be told
     """
     source = _name(trigger.src_name or "") or "new source"
@@ -27,10 +36,10 @@ def compose(trigger: Trigger, freeze_time: float, *, test: bool, sent_at: float)
         ("Observation", _name(trigger.datetimesource)),
         ("Task id", _name(trigger.observation)),
         ("Source", f"{source} ({_name(trigger.name)})"),
-        ("DM", f"{_number(trigger.dm)} ± {_number(trigger.dm_err, 3)} pc cm-3"),
-        ("DM as found", _number(trigger.dm_cluster, unit="pc cm-3")),
+        ("DM", _dm(trigger)),
+        ("DM as found", _with_error(trigger.dm_cluster, dm_error or trigger.dm_err)),
         ("S/N", _number(trigger.snr, 4)),
-        ("Arrival time", _arrival(trigger.utc)),
+        ("Arrival time", _arrival(trigger.utc, trigger.nu_GHz * 1e3)),
         ("Width", _number(trigger.width, 5, "ms")),
         ("Flux density", _number(trigger.flux, 4, "Jy")),
         ("CB", _beam(trigger.cb)),
@@ -64,13 +73,24 @@ def _beam(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:02d}"
 
 
-def _arrival(utc: str) -> str:
+def _with_error(dm: float, error: float) -> str:
+    return f"{_number(dm)} ± {_number(error, 3)} pc cm-3" if error else f"{_number(dm)} pc cm-3"
+
+
+def _dm(trigger: Trigger) -> str:
+    if trigger.src_name is None:
+        return _with_error(trigger.dm, trigger.dm_err)
+    return f"{_with_error(trigger.dm, trigger.dm_err)}, of the catalogue"
+
+
+def _arrival(utc: str, frequency: float) -> str:
     time = datetime.fromisoformat(utc)
     try:
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except OverflowError as error:
         raise ValueError(f"{utc} is no time that can be told") from error
-    return f"{time.replace(tzinfo=None).isoformat(' ', 'microseconds')} UTC, centre of the band"
+    when = time.replace(tzinfo=None).isoformat(" ", "microseconds")
+    return f"{when} UTC at {frequency:.3f} MHz, centre of the band, topocentric"
 
 
 def _time(unix_time: float) -> str:

@@ -12,18 +12,19 @@ from math import floor
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
+from darc.model import ranges
 from darc.model.instrument import Instrument
 from darc.model.observation import ObservationError, Problem
 from darc.model.observation_build import build_observation
 from darc.model.parset import Parset, ParsetValue, parse_parset
 from darc.model.parset_values import (
+    number_in,
     to_boolean,
     to_count,
     to_integers,
     to_name,
     to_number,
     to_port,
-    to_positive,
     to_task_id,
     within,
 )
@@ -40,8 +41,10 @@ _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[-T ]([0-9]{2}:[0-9]{2}:[0-9]{2
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_COUNT = "a whole number from 1"
-_SECONDS = "seconds, above 0"
+_COUNT = f"a whole number {ranges.COUNT}"
+_DURATION = "seconds, above 0 and up to 8640000 (100 days)"
+_MHZ = f"MHz, {ranges.FREQUENCY}"
+_BANDWIDTH = f"MHz, {ranges.BANDWIDTH}"
 _UTC = "a time (UTC) such as 2019-05-18 23:51:13"
 
 
@@ -146,8 +149,10 @@ def _common(keys: _Keys, instrument: Instrument, home: str) -> dict[str, Any]:
         "utc_start": moment,
         "time_unit": keys.get(_ARTS + "time_unit", to_count, _COUNT, instrument.time_unit),
         "beams": _beams(keys, instrument.n_compound_beams - 1),
-        "min_freq": keys.get(_ARTS + "min_freq", to_positive, "MHz, above 0", instrument.min_freq),
-        "bw": keys.get(_ARTS + "bw", to_positive, "MHz, above 0", instrument.bandwidth),
+        "min_freq": keys.get(
+            _ARTS + "min_freq", number_in(ranges.FREQUENCY), _MHZ, instrument.min_freq
+        ),
+        "bw": keys.get(_ARTS + "bw", number_in(ranges.BANDWIDTH), _BANDWIDTH, instrument.bandwidth),
         "nchan": keys.get(_ARTS + "nchan", to_count, _COUNT, instrument.nchan),
         **_science_case(keys, instrument),
         "snrmin": keys.get(_SURVEY + "snr_threshold", to_number, "a number", None),
@@ -191,7 +196,7 @@ def _science_case(keys: _Keys, instrument: Instrument) -> dict[str, Any]:
     mode = keys.need(_SURVEY + "science_mode", _science_mode, "TAB or IAB") or "tab"
     return {
         "science_case": case,
-        "tsamp": keys.need(prefix + "tsamp", to_positive, _SECONDS),
+        "tsamp": keys.need(prefix + "tsamp", number_in(ranges.TSAMP), f"seconds, {ranges.TSAMP}"),
         "page_size": keys.need(prefix + "page_size", to_count, _COUNT),
         "ntabs": keys.need(f"{prefix}{mode}.ntabs", to_count, _COUNT),
         "nsynbeams": keys.need(f"{prefix}{mode}.nsynbeams", to_count, _COUNT),
@@ -202,7 +207,7 @@ def _times(keys: _Keys, start: datetime, found: Mapping[str, Any]) -> dict[str, 
     """First packet and length, both in whole pages where there are pages."""
     key = "task.duration"
     if keys.has(key) or not keys.has("task.stopTime"):
-        seconds = keys.need(key, to_positive, _SECONDS)
+        seconds = keys.need(key, number_in(ranges.DURATION), _DURATION)
         length = None if seconds is None else Fraction(repr(seconds))
     else:
         key = "task.stopTime"

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from darc.model import typed
+from darc.model import ranges, typed
+from darc.model.arrival import TOPOCENTRIC, ArrivalReference, reference_frequency
 from darc.model.typed import OneOf, Range, shown
 
-_Beam = Annotated[int, Range(0, 1_000_000)]
-_Count = Annotated[int, Range(1, 1_000_000)]
+_Beam = Annotated[int, ranges.BEAM]
+_Count = Annotated[int, ranges.COUNT]
 _Port = Annotated[int, Range(1, 65535)]
-_Positive = Annotated[float, Range(1e-12, 1e15)]
+#: Between task id and run in a key; no task id has it.
+_RUN = "#"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class Problem:
         what = "missing" if self.value is None else f"{shown(self.value)} is wrong"
         what = self.what or what
         return f"{place}: {self.key}: {what}; allowed: {self.allowed}"
+
+
+def task_id_of(key: str) -> str:
+    """The task id in an observation's key."""
+    return key.partition(_RUN)[0]
 
 
 class ObservationError(ValueError):
@@ -65,9 +72,9 @@ class Observation:
     datetimesource: str  # also the name of its directories
     date: str  # YYYYMMDD
     source: str
-    start: float  # Unix s, to the microsecond
+    start: Annotated[float, ranges.START]  # Unix s, to the microsecond
     utc_start: str  # YYYY-MM-DD-hh:mm:ss, as the headers of the raw data have it
-    duration: _Positive  # s
+    duration: Annotated[float, ranges.DURATION]  # s
     proctrigger: bool  # false: not processed at all
     enable_iquv: bool  # false: no IQUV dumps
     beam: _Beam | None  # the compound beam of this worker; None: a master
@@ -77,13 +84,13 @@ class Observation:
     reference_frame: Annotated[str, OneOf("J2000", "HADEC")]  # of the pointings
     dishes: tuple[str, ...]  # names, none if not known
     n_dishes: _Count
-    min_freq: _Positive  # MHz, centre of the lowest channel
-    bandwidth: _Positive  # MHz
+    min_freq: Annotated[float, ranges.FREQUENCY]  # MHz, centre of the lowest channel
+    bandwidth: Annotated[float, ranges.BANDWIDTH]  # MHz
     nchan: _Count
-    tsamp: _Positive  # s
+    tsamp: Annotated[float, ranges.TSAMP]  # s
     ntabs: _Count
     nsynbeams: _Count
-    science_case: int | None
+    science_case: Annotated[int, Range(-(10**18), 10**18)] | None
     snrmin: float | None  # of AMBER's candidates
     amber_dir: str
     amber_config: str
@@ -94,6 +101,12 @@ class Observation:
     event_port_i: _Port | None  # of dada_dbevent; the configuration's wins
     event_port_iquv: _Port | None
     config_file: str  # where all this was read
+    run: str = ""  # another one each time that it is started, also the same one again
+
+    @property
+    def key(self) -> str:
+        """What entries, progress, memory and books of this run of it are kept under."""
+        return f"{self.task_id}{_RUN}{self.run}" if self.run else self.task_id
 
     @property
     def end(self) -> float:
@@ -121,9 +134,30 @@ class Observation:
         return self.f_low + self.bandwidth / 2
 
     @property
+    def f_reference(self) -> float:
+        """Centre of the highest channel, to which times of arrival refer (MHz)."""
+        return reference_frequency(self.min_freq, self.channel_width, self.nchan)
+
+    @property
     def searched_in_sbs(self) -> bool:
         """Whether AMBER searched synthesised beams; otherwise tied-array beams."""
         return self.nsynbeams > 1
+
+    def arrival_reference(
+        self, telescope: str = "", *, frame: str = TOPOCENTRIC
+    ) -> ArrivalReference:
+        """What times and widths of its candidates refer to.
+
+        :param telescope: its name; empty: not known
+        """
+        return ArrivalReference(
+            frequency=self.f_reference,
+            start=self.start or None,
+            tsamp=self.tsamp,
+            frame=frame,
+            telescope=telescope,
+            source=self.source,
+        )
 
     def pointing(self, beam: int) -> Pointing | None:
         """Where a compound beam points; None if that is not known."""

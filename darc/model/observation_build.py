@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from darc.model import ranges
 from darc.model.instrument import Instrument
 from darc.model.observation import Observation, ObservationError, Pointing, Problem
 from darc.model.parset import Parset, embedded_parset
 from darc.model.parset_values import (
     UTC_LENGTH,
+    allowed,
+    number_in,
     to_angles,
     to_count,
     to_date,
@@ -20,8 +23,8 @@ from darc.model.parset_values import (
     to_name,
     to_names,
     to_number,
+    to_path,
     to_port,
-    to_positive,
     to_task_id,
     to_utc,
     within,
@@ -32,11 +35,10 @@ D = TypeVar("D")
 
 _PHASE_CENTRE = re.compile(r"task\.beamSet\.0\.compoundBeam\.([0-9]{1,6})\.phaseCenter")
 _OPENCL_DEVICE = re.compile(r"^[ \t]*opencl_device[ \t]*=([^#\n]*)", re.MULTILINE)
-_LATEST = 253_402_300_799  # Unix s, the end of the year 9999
-_COUNT = "a whole number from 1"
-_MHZ = "MHz, above 0"
-_SECONDS = "seconds, above 0"
-_UTC = "a time such as 2019-05-18-23:51:13"
+_COUNT = f"a whole number {ranges.COUNT}"
+PATH = "a path, without NUL and not above 4095 bytes"
+_TIME = "a time such as 2019-05-18-23:51:13"
+_UTC = f"{_TIME}, from 1990 to 2200"
 
 
 def build_observation(
@@ -67,7 +69,12 @@ def build_observation(
     # Only the node's own: the master's parset is about every beam.
     beam = _Keys([parset], problems).get("beam", beam_number, beams, None)
     time_unit = keys.get("time_unit", to_count, _COUNT, instrument.time_unit)
-    directory = keys.need("datetimesource", to_datetimesource, _UTC + ".<source>, without /") or ""
+    directory = (
+        keys.need(
+            "datetimesource", to_datetimesource, f"{_TIME}.<source>, without /, from 1990 to 2200"
+        )
+        or ""
+    )
     dishes = keys.get("task.telescopes", to_names, "a list of names", None) or ()
     worker_path = keys.needed_path if is_worker else keys.path
     amber_config = worker_path("amber_config") or ""
@@ -79,10 +86,14 @@ def build_observation(
             "task.source.name", to_name, "a name without /", directory[UTC_LENGTH + 1 :]
         ),
         "start": keys.need(
-            "startpacket", lambda value: _start(value, time_unit), f"Unix time x {time_unit}"
+            "startpacket",
+            lambda value: _start(value, time_unit),
+            f"Unix time x {time_unit}, from 1990 to 2200",
         ),
         "utc_start": keys.get("utc_start", to_utc, _UTC, directory[:UTC_LENGTH]),
-        "duration": keys.need("duration", to_positive, _SECONDS),
+        "duration": keys.need(
+            "duration", number_in(ranges.DURATION), "seconds, above 0 and up to 8640000 (100 days)"
+        ),
         "proctrigger": keys.get("proctrigger", bool, "True or False", True),
         "enable_iquv": keys.get("enable_iquv", bool, "True or False", True),
         "beam": beam,
@@ -94,10 +105,19 @@ def build_observation(
         ),
         "dishes": dishes,
         "n_dishes": len(dishes) or instrument.n_dishes,
-        "min_freq": keys.get("min_freq", to_positive, _MHZ, instrument.min_freq),
-        "bandwidth": keys.get("bw", to_positive, _MHZ, instrument.bandwidth),
+        "min_freq": keys.get(
+            "min_freq",
+            number_in(ranges.FREQUENCY),
+            f"MHz, {ranges.FREQUENCY}",
+            instrument.min_freq,
+        ),
+        "bandwidth": keys.get(
+            "bw", number_in(ranges.BANDWIDTH), f"MHz, {ranges.BANDWIDTH}", instrument.bandwidth
+        ),
         "nchan": keys.get("nchan", to_count, _COUNT, instrument.nchan),
-        "tsamp": keys.get("tsamp", to_positive, _SECONDS, instrument.tsamp),
+        "tsamp": keys.get(
+            "tsamp", number_in(ranges.TSAMP), f"seconds, {ranges.TSAMP}", instrument.tsamp
+        ),
         "ntabs": keys.get("ntabs", to_count, _COUNT, instrument.n_tabs),
         "nsynbeams": keys.get("nsynbeams", to_count, _COUNT, instrument.n_sbs),
         "science_case": keys.get("science_case", to_integer, "a whole number", None),
@@ -114,7 +134,13 @@ def build_observation(
     }
     if problems:
         raise ObservationError(problems)
-    return Observation(**found)
+    observation = Observation(**found)
+    if observation.f_low <= 0:
+        highest = (
+            f"a number below 2 x nchan x min_freq = {2 * observation.nchan * observation.min_freq}"
+        )
+        raise ObservationError([keys.problem("bw", highest, str(observation.bandwidth))])
+    return observation
 
 
 class _Keys:
@@ -146,12 +172,19 @@ class _Keys:
         self.problems.append(Problem(self.chain[0].name, 0, name, None, allowed))
         return None
 
+    def problem(self, key: str, allowed: str, default: str) -> Problem:
+        """What to report when the value of a key, or what stands for it, is wrong."""
+        parset = self._holder(key)
+        if parset is None:
+            return Problem(self.chain[0].name, 0, key, default, allowed)
+        return parset.problem(key, allowed)
+
     def path(self, key: str) -> str | None:
         """The value of a key that need not be there."""
-        return self.get(key, str, "a path", None)
+        return self.get(key, to_path, PATH, None)
 
     def needed_path(self, key: str) -> str | None:
-        return self.need(key, str, "a path")
+        return self.need(key, to_path, PATH)
 
     def _holder(self, key: str) -> Parset | None:
         # An empty value, `dada_dir=`, is how a parset says that it has none.
@@ -227,7 +260,7 @@ def _instances(keys: _Keys, config: str, text: str | None, is_worker: bool) -> i
 
 
 def _start(value: Any, time_unit: int) -> float:
-    return within(round(to_integer(value) / time_unit, 6), 1, _LATEST)
+    return allowed(round(to_integer(value) / time_unit, 6), ranges.START)
 
 
 def _integers(last: int) -> Callable[[Any], tuple[int, ...]]:

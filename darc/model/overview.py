@@ -15,10 +15,13 @@ from darc.model.state import ServiceState
 from darc.model.typed import OneOf, Range
 
 #: Of what `to_text` makes: another one for each change that a reader has to know of.
-FORMAT = 1
-#: Of a log, at most.
+FORMAT = 3
+#: Those that can be read: 1 told neither losses nor threads, 2 not how a process ended.
+READABLE = (1, 2, FORMAT)
+#: Of a log, at most; of an error, of which the end says why, more.
 LOG_LINES = 10
 LINE_CHARACTERS = 300
+ERROR_CHARACTERS = 1000
 
 _State = Annotated[str, OneOf(*map(str, ServiceState))]
 _Count = Annotated[int, Range(0)]
@@ -48,6 +51,35 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """Something that was lost for good; `observation` is empty where it belongs to none."""
+
+    time: float
+    observation: str
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What a service has lost of one kind.
+
+    :param kind: its identifier
+    :param title: for people, as is what to do against it
+    :param number: of all, also before the service's process was started
+    :param recent: people are still to be told of the last one
+    :param last: the last ones, the latest last
+    """
+
+    kind: str
+    title: str
+    to_do: str
+    number: _Count
+    recent: bool
+    last: tuple[Lost, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceOverview:
     """A service.
 
@@ -64,6 +96,9 @@ class ServiceOverview:
     :param last_trigger: the last line of its log about one
     :param last_error: the last line of its log that says ERROR or CRITICAL
     :param outcomes: how many triggers went which way
+    :param losses: what it has lost for good, by kind
+    :param how: how its last process ended that nobody had asked to; empty: somebody had, or it has
+        not ended; None: not told
     """
 
     name: str
@@ -84,6 +119,13 @@ class ServiceOverview:
     log_end: tuple[str, ...]
     outcomes: Mapping[str, int]
     latency: tuple[Stage, ...]
+    losses: tuple[Losses, ...] = ()
+    how: str | None = None
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Its last process, without being asked to; as far as its node tells."""
+        return self.deaths > 0 if self.how is None else bool(self.how)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +133,7 @@ class ObservationOverview:
     """An observation on a node.
 
     :param state: `in processing` is stopped, and not finished by `waits_for`
+    :param results: where its results are, below those of all observations; empty: not told
     """
 
     id: str
@@ -99,6 +142,7 @@ class ObservationOverview:
     start: float
     end: float
     waits_for: tuple[str, ...]
+    results: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +172,21 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadTrouble:
+    """Something that darc_master does again and again, and does not do now.
+
+    :param name: what it looks at, or does
+    :param trouble: it hangs, or its thread has ended
+    :param text: what has ended it
+    """
+
+    name: str
+    trouble: Annotated[str, OneOf("hangs", "ended")]
+    since: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class NodeOverview:
     """A node.
 
@@ -140,6 +199,7 @@ class NodeOverview:
     :param looked: when it last looked at processes, `read` at logs and disks, which may be on a
         network file system that hangs, `asked` at what the services know of themselves
     :param itself: darc_master
+    :param threads: those of darc_master that do not do their work
     """
 
     format: int
@@ -165,6 +225,7 @@ class NodeOverview:
     services: tuple[ServiceOverview, ...]
     observations: tuple[ObservationOverview, ...]
     handovers: tuple[Handover, ...]
+    threads: tuple[ThreadTrouble, ...] = ()
 
 
 def to_text(overview: NodeOverview) -> str:
@@ -182,7 +243,7 @@ def from_text(text: str) -> NodeOverview:
     except (ValueError, RecursionError) as error:
         raise OverviewError(f"not an overview: {text[:60]!r}") from error
     known = plain.get("format") if isinstance(plain, dict) else None
-    if known != FORMAT:
+    if known not in READABLE:
         raise OverviewError(f"an overview of format {known!r}, not {FORMAT}"[:200])
     try:
         return typed.from_plain(NodeOverview, plain, "overview")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bz2
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from darc.model.file_kinds import BYTE_ORDER_MARK
 from darc.model.observation import ObservationError, Problem
 from darc.model.parset_values import to_boolean, to_integer, to_integers, to_number
 from darc.model.typed import shown
@@ -15,6 +17,9 @@ ParsetValue = str | int | float | bool | tuple[int, ...]
 
 #: The most that the telescope's parset may be, once decompressed (bytes).
 MAX_EMBEDDED = 4 * 2**20
+#: A telescope's parset has some thousands.
+MAX_KEYS = 50_000
+_MAX_WARNINGS = 20
 
 _Type = tuple[Callable[[str], ParsetValue], str]
 _INTEGER: _Type = (to_integer, "a whole number")
@@ -66,17 +71,26 @@ def parse_parset(text: str, name: str) -> Parset:
     texts: dict[str, str] = {}
     lines: dict[str, int] = {}
     warnings = []
-    for number, line in enumerate(text.split("\n"), 1):
+    skipped = 0
+    text = text.removeprefix(BYTE_ORDER_MARK)
+    for number, line in enumerate(io.StringIO(text, newline="\n"), 1):
         entry = line.strip()
         if not entry or entry.startswith("#"):
             continue
         key, equals, value = entry.partition("=")
         key = key.strip()
         if not equals or not key:
-            warnings.append(f"{name}:{number}: {shown(entry)} is not key = value; skipped")
+            skipped += 1
+            if skipped <= _MAX_WARNINGS:
+                warnings.append(f"{name}:{number}: {shown(entry)} is not key = value; skipped")
             continue
         texts[key] = value.partition("#")[0].strip()
         lines[key] = number
+        if len(texts) > MAX_KEYS:
+            allowed = f"at most {MAX_KEYS} keys"
+            raise ObservationError([Problem(name, number, "file", None, allowed, "too many keys")])
+    if skipped > _MAX_WARNINGS:
+        warnings.append(f"{name}: {skipped - _MAX_WARNINGS} more lines are not key = value")
     return _typed(name, texts, lines, tuple(warnings))
 
 

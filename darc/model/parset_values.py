@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, TypeVar
+
+from darc.model import ranges
+from darc.model.typed import Range
 
 N = TypeVar("N", int, float)
 
 UTC_LENGTH = 19
 _MAX_LIST = 10_000
+_MAX_PATH = 4095  # bytes
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 # Some have blanks before the unit: `+0.0          deg`.
 _ANGLE = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*deg")
@@ -83,19 +88,26 @@ def within(number: N, low: float, high: float) -> N:
     return number
 
 
+def allowed(number: N, believed: Range) -> N:
+    """The number, if it is in this range."""
+    if not believed.allows(number):
+        raise ValueError(number)
+    return number
+
+
 def to_count(value: Any) -> int:
     """A whole number from 1 to a million."""
-    return within(to_integer(value), 1, 1_000_000)
+    return allowed(to_integer(value), ranges.COUNT)
+
+
+def number_in(believed: Range) -> Callable[[Any], float]:
+    """What reads a number of this range."""
+    return lambda value: allowed(to_number(value), believed)
 
 
 def to_port(value: Any) -> int:
     """A TCP or UDP port."""
     return within(to_integer(value), 1, 65535)
-
-
-def to_positive(value: Any) -> float:
-    """A number above 0."""
-    return within(to_number(value), 1e-12, 1e15)
 
 
 def to_names(value: Any) -> tuple[str, ...]:
@@ -111,11 +123,20 @@ def to_task_id(value: Any) -> str:
 
 
 def to_utc(value: Any) -> str:
-    """A time such as 2019-05-18-23:51:13."""
+    """A time such as 2019-05-18-23:51:13, from 1990 to 2200."""
     text = str(value)
     if not _UTC_SHAPE.fullmatch(text):
         raise ValueError(value)
-    datetime.strptime(text, "%Y-%m-%d-%H:%M:%S")
+    time = datetime.strptime(text, "%Y-%m-%d-%H:%M:%S").replace(tzinfo=UTC)
+    allowed(time.timestamp(), ranges.START)
+    return text
+
+
+def to_path(value: Any) -> str:
+    """A path that a file system can have."""
+    text = str(value)
+    if "\0" in text or len(text.encode()) > _MAX_PATH:  # UnicodeEncodeError is a ValueError, too
+        raise ValueError(value)
     return text
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from darc.model.arrival import ArrivalReference
+
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
@@ -38,7 +40,8 @@ class Pulse:
 
     :param beam: index of the SB or TAB
     :param downsampling: width, samples of the data
-    :param time: start of its bin at the top of the band, s since the observation's start
+    :param time: start of its bin at the centre of the highest channel, s since the observation's
+        start
     :param dm: pc cm-3
     """
 
@@ -54,6 +57,7 @@ class Measurement:
     """A pulse as it is in the data.
 
     :param snr: of the best boxcar at the pulse's DM; likewise snr_dm0, at DM 0
+    :param snr_best: at or near the pulse's DM, by the filter that fits best
     :param time: s since the observation's start, as of the pulse
     :param downsampling: width of the best boxcar, samples of the data
     :param bin_length: of the arrays, s
@@ -61,6 +65,7 @@ class Measurement:
     """
 
     snr: float
+    snr_best: float
     snr_dm0: float
     time: float
     downsampling: int
@@ -84,6 +89,7 @@ class ProcessedCandidate:
     :param freq_time: the lowest frequency first, shape (nfreq, ntime), pulse in bin ntime // 2
     :param dm_time: shape (ndm, ntime)
     :param dms: trials, pc cm-3, shape (ndm,)
+    :param arrival: what its times and widths refer to; None: not known, as of files from before
     """
 
     cb: int
@@ -93,6 +99,7 @@ class ProcessedCandidate:
     freq_time: Floats
     dm_time: Floats
     dms: Doubles
+    arrival: ArrivalReference | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 from pathlib import Path
 
+from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
 from darc.model.processed import ListedCandidate, Summary
 
@@ -79,6 +80,7 @@ class ObservationResults:
     :param coordinates: of those whose pointing is known
     :param files: to offer, beside those of the beams
     :param made: when this was so, Unix s
+    :param arrival: what times and widths refer to; None: not known
     """
 
     observation: Observation
@@ -88,3 +90,4 @@ class ObservationResults:
     candidates: tuple[ShownCandidate, ...]
     made: float
     files: tuple[Path, ...] = ()
+    arrival: ArrivalReference | None = None

@@ -44,7 +44,10 @@ def results_email(results: ObservationResults, max_listed: int, page: str) -> tu
             f"   {_dm(galaxy.get(one.cb))}"
             for one in results.coordinates
         ]
-    lines += ["", *_candidates(kept, max_listed), "", f"All of it: {page}"]
+    lines += ["", *_candidates(kept, max_listed)]
+    if kept and results.arrival is not None:
+        lines += ["", *str(results.arrival).split("; ")]
+    lines += ["", f"All of it: {page}"]
     subject = f"{len(kept)} candidate{'' if len(kept) == 1 else 's'}: {observation.datetimesource}"
     return f"DARC results: {subject}", "\n".join(lines) + "\n"
 

@@ -33,6 +33,7 @@ from darc.model.settings_processor import (
     ProcessorMasterSettings,
     ProcessorSettings,
     ProcessorVisualizer,
+    SchedulerTLS,
 )
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "ProcessorMasterSettings",
     "ProcessorSettings",
     "ProcessorVisualizer",
+    "SchedulerTLS",
     "StatusWebsiteSettings",
     "VOEventGeneratorSettings",
 ]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from darc.model.css_colour import OneColour
-from darc.model.typed import NotEmpty, OneOf, OneOrMore, Range
+from darc.model.typed import FromRoot, NotEmpty, OneOf, OneOrMore, Range
 
 Text = Annotated[str, NotEmpty()]
+PlacePath = Annotated[str, FromRoot()]
 Port = Annotated[int, Range(1, 65535)]
 Seconds = Annotated[float, Range(0.01, 86400)]
 Delay = Annotated[float, Range(0, 86400)]  # s, may be none
@@ -29,13 +30,13 @@ class HealthSettings:
 class MasterSettings:
     """Section `darc_master`."""
 
-    log_file: Text
-    log_dir: Text  # of supervisord, and of services without a log_file of their own
+    log_file: PlacePath
+    log_dir: PlacePath  # of supervisord, and of services without a log_file of their own
     log_max_bytes: Annotated[int, Range(10_000, 2**40)]
     log_backups: Annotated[int, Range(0, 1000)]
     log_format: Annotated[str, OneOf("text", "json")]
-    run_dir: Text
-    parset_dir: Text
+    run_dir: PlacePath
+    parset_dir: PlacePath
     parsets_kept: Annotated[int, Range(1, 10_000_000)]
     port: Port
     socket_timeout: Seconds  # s, for a client to send its message
@@ -128,8 +129,8 @@ class AlarmSettings:
 class StatusWebsiteSettings:
     """Section `status_website`."""
 
-    log_file: Text
-    web_dir: Text
+    log_file: PlacePath
+    web_dir: PlacePath
     interval: Seconds
     timeout: Seconds
     bind: Text

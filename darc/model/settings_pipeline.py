@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from darc.model.settings_node import EmailSettings, Names, Port, Seconds, Text
+from darc.model.settings_node import EmailSettings, Names, PlacePath, Port, Seconds, Text
 from darc.model.typed import OneOrMore, Range
 
 DM = Annotated[float, Range(0, 100_000)]  # pc cm-3
@@ -20,7 +20,7 @@ Period = Annotated[float, Range(0, 1000)]  # SBs
 class AmberListenerSettings:
     """Section `amber_listener`."""
 
-    log_file: Text
+    log_file: PlacePath
     start_timeout: Seconds  # s to wait for AMBER's files after the start
 
 
@@ -59,7 +59,7 @@ class LofarOverride:
 class AmberClusteringSettings:
     """Section `amber_clustering`."""
 
-    log_file: Text
+    log_file: PlacePath
     source_file: Text  # the name of a packaged file, or a path
     galaxy_map: Text  # likewise
     interval: Interval
@@ -81,7 +81,7 @@ class AmberClusteringSettings:
 class DadaTriggerSettings:
     """Section `dada_trigger`."""
 
-    log_file: Text
+    log_file: PlacePath
     port_i: Port
     port_iquv: Port
     min_window_size: Window
@@ -96,7 +96,7 @@ class DadaTriggerSettings:
 class LofarTriggerSettings:
     """Section `lofar_trigger`."""
 
-    log_file: Text
+    log_file: PlacePath
     test: bool
     send_events: bool
     interval: Interval
@@ -113,8 +113,9 @@ class LofarTriggerSettings:
 class VOEventGeneratorSettings:
     """Section `voevent_generator`."""
 
-    log_file: Text
-    voevent_dir: Text
+    log_file: PlacePath
+    voevent_dir: PlacePath
+    files_kept: Annotated[int, Range(1, 10_000_000)]  # in voevent_dir
     test: bool
     send_events: bool
     interval: Interval

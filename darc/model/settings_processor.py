@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from darc.model.settings_node import Delay, EmailSettings, Names, Seconds, Text
+from darc.model.settings_node import Delay, EmailSettings, Names, PlacePath, Seconds, Text
 from darc.model.settings_pipeline import DM, SNR, Interval, Period, Window
 from darc.model.typed import OneOf, Range
 
@@ -44,7 +44,9 @@ class ProcessorExtractor:
     delay: Delay  # s for the data to reach the disk
     rfi_mask: Text | None  # file of channels to zap; None: AMBER's own, if there is one
     rfi_apply_mask: bool
-    rfi_clean_type: Annotated[str, OneOf("time", "frequency", "both", "perchannel", "none")]
+    rfi_clean_type: Annotated[
+        str, OneOf("isolated", "time", "frequency", "both", "perchannel", "none")
+    ]
     rfi_threshold_time: Sigma
     rfi_n_iter_time: Iterations
     rfi_threshold_freq: Sigma
@@ -85,15 +87,26 @@ class ProcessorVisualizer:
 
 
 @dataclass(frozen=True, slots=True)
+class SchedulerTLS:
+    """`scheduler_tls`: files, all PEM."""
+
+    ca: Text  # who has signed the certificates of scheduler and workers
+    certificate: Text  # ours
+    key: Text
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessorSettings:
     """Section `processor`: a worker's half."""
 
-    log_file: Text
-    result_dir: Text
+    log_file: PlacePath
+    result_dir: PlacePath
     output_subdir: Text
     interval: Interval
     num_extractor: Annotated[int, Range(1, 256)]
     scheduler: Text | None  # address of a Dask scheduler; None: processes on this host
+    scheduler_tls: SchedulerTLS | None  # None: no encryption, and no proof
+    scheduler_unencrypted: bool  # on another host, too
     stop_delay: Delay
     processing_time_limit: Annotated[float, Range(-1, 10_000_000)]  # s, 0 or less: none
     clustering: ProcessorClustering
@@ -106,11 +119,12 @@ class ProcessorSettings:
 class ProcessorMasterSettings:
     """Section `processor_master`: the master's half."""
 
-    log_file: Text
+    log_file: PlacePath
     check_interval: Seconds
     max_wait_time: Delay
     ntrig_email_max: Annotated[int, Range(0, 1_000_000)]
     webdir: Text  # inside the status website's web_dir, or absolute
+    site_days_kept: Annotated[int, Range(1, 1_000_000)] | None  # None: all
     node_timeout: Seconds
     email_settings: EmailSettings
 
@@ -119,8 +133,8 @@ class ProcessorMasterSettings:
 class OfflineProcessingSettings:
     """Section `offline_processing`."""
 
-    log_file: Text
-    result_dir: Text
+    log_file: PlacePath
+    result_dir: PlacePath
     output_subdir: Text
     time_limit: Seconds  # of one piece of work
     test_pulsars: Names

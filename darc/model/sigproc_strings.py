@@ -13,6 +13,7 @@ import struct
 from collections.abc import Container
 from typing import Any
 
+from darc.model.file_kinds import known_kind
 from darc.model.typed import shown
 
 #: A header is never longer (bytes), not even with a table of frequencies.
@@ -72,6 +73,8 @@ class HeaderCursor:
         elif begin.startswith(self._data):
             raise self._incomplete(START)
         else:
+            if kind := known_kind(self._data):
+                raise FilterbankError(f"{self._file}: no SIGPROC file, but {kind}")
             beginning = shown(self._data[:16])
             raise FilterbankError(f"{self._file}: no SIGPROC file: it begins with {beginning}")
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from darc.model.typed import Range, Reader, Value
+from darc.model import ranges
+from darc.model.typed import Reader, Value
 from darc.model.yaml_tree import YAMLTextError, parse_yaml
 
 Kind = Literal["pulsar", "frb"]
 
 _SOURCE = "a pulsar or FRB of this list"
-_DM = Annotated[float, Range(0, 100_000)]
+_DM = Annotated[float, ranges.DM]
 
 
 class SourceListError(ValueError):

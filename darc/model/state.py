@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import enum
 
+#: Exit status of a process that tried to start and gave up: not started again by itself. It is one
+#: of `exitcodes` in supervisor/defaults.conf.
+GAVE_UP = 78
+
 
 class ServiceState(enum.StrEnum):
     """What ``darc --service NAME status`` answers."""

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from darc.model import typed
+from darc.model import ranges, typed
 from darc.model.typed import OneOf, Range
 
-# What is beyond these is no measurement but a fault on the way here.
-_DM = Annotated[float, Range(0, 100_000)]
-_SNR = Annotated[float, Range(0, 100_000)]
-_Width = Annotated[float, Range(0, 1e7)]
+_DM = Annotated[float, ranges.DM]
 _Number = Annotated[int, Range(0, 2**53)]
-_Positive = Annotated[float, Range(0, 1e12)]
+_Beam = Annotated[int, ranges.BEAM]
+_Index = Annotated[int, Range(-(2**63), 2**63 - 1)]
+_Positive = Annotated[float, ranges.DERIVED]
+_Moment = Annotated[float, Range(0, 1e11)]  # Unix s
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class Stages:
     The first three are those of the first line of its time window.
     """
 
-    written: float | None = None  # by the file system's clock
-    read: float | None = None
-    queued: float | None = None
-    closed: float | None = None  # the gather window of amber_clustering
-    clustered: float | None = None
-    decided: float | None = None
-    waited: float = 0.0  # in gather windows, as configured (s)
+    written: _Moment | None = None  # by the file system's clock
+    read: _Moment | None = None
+    queued: _Moment | None = None
+    closed: _Moment | None = None  # the gather window of amber_clustering
+    clustered: _Moment | None = None
+    decided: _Moment | None = None
+    waited: _Moment = 0.0  # in gather windows, as configured (s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +41,30 @@ class Trigger:
     """
 
     observation: str
-    window: int  # index of the time window on data time
-    dm_bin: int
+    window: _Index  # index of the time window on data time
+    dm_bin: _Index
     name: str  # 'pulsar' or 'frb' for a known source, else 'candidate'
     src_name: str | None  # of the known source
     dm: _DM  # pc cm-3; the source's, if known
-    dm_err: _DM  # pc cm-3; 0 for a known source
+    dm_err: _Positive  # pc cm-3; 0 for a known source
     dm_cluster: _DM  # pc cm-3, as found
-    width: _Width  # ms
-    downsampling: _Number  # width in samples
-    snr: _SNR
+    width: Annotated[float, ranges.WIDTH]  # ms
+    downsampling: Annotated[int, Range(0, ranges.DOWNSAMPLING.high)]  # width in samples
+    snr: Annotated[float, ranges.SNR]
     flux: _Positive | None  # peak flux density, Jy
     ra: Annotated[float, Range(0, 360)] | None  # deg, ICRS
     dec: Annotated[float, Range(-90, 90)] | None  # deg, ICRS
-    cb: _Number | None  # compound beam
-    sb: _Number  # TAB or SB
+    cb: _Beam | None  # compound beam
+    sb: _Beam  # TAB or SB
     ymw16: _DM | None  # the Milky Way's maximum DM in this direction, pc cm-3
     galactic_model: str | None  # the model it comes from
     semiMaj: _Positive  # noqa: N815 - arcmin
     semiMin: _Positive  # noqa: N815 - arcmin
     datetimesource: str
     utc: str  # arrival at the band's centre, ISO
-    tarr: float  # AMBER's time: s since the start, top of the band
+    tarr: Annotated[
+        float, Range(-ranges.TIME.high, ranges.TIME.high)
+    ]  # AMBER's time: s since the start, centre of the highest channel
     count: _Number  # raw candidates in the cluster
     importance: float
     dt: _Positive  # sampling time, s
@@ -76,9 +78,12 @@ class Trigger:
 
     def __post_init__(self) -> None:
         try:
-            datetime.fromisoformat(self.utc)
-        except ValueError as error:
-            raise ValueError(f"trigger: utc: {self.utc!r} is no time; allowed: ISO 8601") from error
+            believed = ranges.ARRIVAL.allows(self.arrival)
+        except (ValueError, OverflowError):
+            believed = False
+        if not believed:
+            what = f"{typed.shown(self.utc)} is no time of an observation"
+            raise ValueError(f"trigger: utc: {what}; allowed: ISO 8601, 1990 to 2200")
 
     @property
     def identity(self) -> str:

@@ -50,6 +50,10 @@ class NotEmpty:
     """A text of at least one character."""
 
 
+class FromRoot:
+    """A path that means the same wherever a process is started: from /."""
+
+
 class OneOrMore:
     """A list, or a single value that stands for a list of one."""
 
@@ -193,6 +197,8 @@ def describe(hint: Any) -> str:
     if choice := next((rule for rule in rules if isinstance(rule, OneOf)), None):
         return str(choice)
     noun = _NOUN[base]
+    if any(isinstance(rule, FromRoot) for rule in rules):
+        noun = "a path from / ({home} and {darc_home} stand for directories)"
     if any(isinstance(rule, NotEmpty) for rule in rules):
         noun += " that is not empty"
     return " ".join([noun, *(str(rule) for rule in rules if isinstance(rule, Range))])
@@ -208,6 +214,8 @@ def shown(data: Any) -> str:
         return f"a list of {len(data)}"
     if isinstance(data, dict):
         return "a mapping"
+    if isinstance(data, int) and abs(data) >= 10**60:
+        return "a whole number of more than 60 digits"  # Python writes none of more than 4300
     text = repr(data)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -266,6 +274,8 @@ def _obeys(rule: Any, value: Any) -> bool:
         return rule.allows(value)
     if isinstance(rule, OneOf):
         return value in rule.values
+    if isinstance(rule, FromRoot):
+        return str(value).startswith("/")
     return not isinstance(rule, NotEmpty) or value != ""
 
 

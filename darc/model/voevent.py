@@ -13,8 +13,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import voeventparse  # type: ignore[import-untyped]
-
+from darc.model import voevent_xml
+from darc.model.arrival import DISPERSION_CONSTANT, TOPOCENTRIC, mjd_of
 from darc.model.instrument import Instrument
 from darc.model.ivoid import ALLOWED, is_ivoid
 from darc.model.observation import Observation
@@ -27,8 +27,13 @@ OTHER_MODEL = "Other"
 #: The standard's name for arcmin.
 ARCMIN = "MM"
 
-#: DM per unit of redshift, pc cm-3 (triggers.md).
+#: Cosmic DM per unit of redshift, pc cm-3 (triggers.md).
 DM_PER_REDSHIFT = 1000
+#: The relation that is used, and what it leaves out.
+REDSHIFT_RELATION = (
+    f"z = (dm - MW_dm_limit) / ({DM_PER_REDSHIFT} pc/cm^3). An upper limit: the DMs of the Milky"
+    " Way's halo and of the host are not subtracted"
+)
 
 _SYSTEM = "UTC-FK5-GEO"
 _MJD_ORIGIN = datetime(1858, 11, 17, tzinfo=UTC)
@@ -113,10 +118,13 @@ def make_voevent(
     *,
     test: bool,
     created: datetime,
+    dm_error: float | None = None,
 ) -> bytes:
     """Make a VOEvent.
 
     :param direction: None where it is not known
+    :param dm_error: of the DM as measured, pc cm-3; None: the trigger's, which has none of a known
+        source
     :param test: whether its role is 'test', else 'observation'; the trigger's own word is for
         the caller to heed
     :param created: now; UTC if it names no time zone. It makes the identifier unique, to 1 ms
@@ -125,58 +133,61 @@ def make_voevent(
     """
     created, arrival = _utc(created), _utc(datetime.fromisoformat(trigger.utc))
     mjd = (created - _MJD_ORIGIN) / timedelta(days=1)
-    event = voeventparse.Voevent(
-        stream=sender.stream.removeprefix("ivo://"),
-        stream_id=f"FRB{arrival:%y%m%d%H%M}/{mjd:.8f}",
+    event = voevent_xml.new_event(
+        f"{_ivorn(sender.stream)}#FRB{arrival:%y%m%d%H%M}/{mjd:.8f}",
         role="test" if test else "observation",
     )
     _add_who(event, sender, created)
+    what = voevent_xml.add(event, "What")
     for name, facts in (
         ("observatory parameters", _observatory_facts(trigger, setup, direction)),
-        ("event parameters", _event_facts(trigger, direction)),
-        ("advanced parameters", _advanced_facts(trigger)),
+        ("event parameters", _event_facts(trigger, direction, dm_error)),
+        ("advanced parameters", _advanced_facts(trigger, arrival)),
     ):
-        event.What.append(voeventparse.Group(_params(facts), name=name))
+        _add_params(voevent_xml.add(what, "Group", name=name), facts)
     _add_where_when(event, trigger, arrival, setup.observatory)
-    voeventparse.add_why(event, importance=trigger.importance)
-    event.Why.Concept = trigger.name
-    event.Why.Name = trigger.src_name or f"FRB{arrival:%y%m%d}"
-    if not voeventparse.valid_as_v2_0(event):
-        raise ValueError(f"not a VOEvent: {voeventparse.voevent_v2_0_schema.error_log.last_error}")
-    xml: bytes = voeventparse.dumps(event, pretty_print=True)
-    return xml
+    why = voevent_xml.add(event, "Why", importance=str(trigger.importance))
+    voevent_xml.add(why, "Concept", trigger.name)
+    voevent_xml.add(why, "Name", _name(trigger, arrival))
+    voevent_xml.add(why, "Description", _criteria(trigger))
+    voevent_xml.check(event)
+    return voevent_xml.to_bytes(event)
 
 
 def _add_who(event: Any, sender: Sender, created: datetime) -> None:
-    voeventparse.set_who(
-        event,
-        date=created.replace(tzinfo=None),
-        author_ivorn=sender.author_ivorn.removeprefix("ivo://"),
-    )
-    event.Who.Description = "Made by DARC in real time, without a human's judgement"
-    if sender.contact_name or sender.contact_email:
-        voeventparse.set_author(
-            event, contactName=sender.contact_name, contactEmail=sender.contact_email
-        )
+    who = voevent_xml.add(event, "Who")
+    description = "Made by DARC in real time, without a human's judgement"
+    voevent_xml.add(who, "Description", description)
+    voevent_xml.add(who, "AuthorIVORN", _ivorn(sender.author_ivorn))
+    # The standard has whole seconds here.
+    voevent_xml.add(who, "Date", created.replace(tzinfo=None).isoformat(timespec="seconds"))
+    contacts = {"contactName": sender.contact_name, "contactEmail": sender.contact_email}
+    if any(contacts.values()):
+        author = voevent_xml.add(who, "Author")
+        for tag, text in contacts.items():
+            if text is not None:
+                voevent_xml.add(author, tag, text)
 
 
 def _add_where_when(event: Any, trigger: Trigger, arrival: datetime, observatory: str) -> None:
-    # FK5 (J2000) is within 0.1 arcsec of the trigger's ICRS.
-    position = voeventparse.Position2D(
-        ra=_text(trigger.ra),
-        dec=_text(trigger.dec),
-        err=_text(trigger.semiMaj / 60),
-        units="deg",
-        system=_SYSTEM,
-    )
-    voeventparse.add_where_when(event, position, arrival, observatory)
-    coordinates = event.WhereWhen.ObsDataLocation.ObservationLocation.AstroCoords
-    # Of a whole second, the library leaves the fraction out.
-    coordinates.Time.TimeInstant.ISOTime = arrival.replace(tzinfo=None).isoformat(
-        timespec="microseconds"
-    )
+    place = voevent_xml.add(voevent_xml.add(event, "WhereWhen"), "ObsDataLocation")
+    voevent_xml.add(place, "ObservatoryLocation", id=observatory)
+    observation = voevent_xml.add(place, "ObservationLocation")
+    voevent_xml.add(observation, "AstroCoordSystem", id=_SYSTEM)
+    coordinates = voevent_xml.add(observation, "AstroCoords", coord_system_id=_SYSTEM)
+    instant = voevent_xml.add(voevent_xml.add(coordinates, "Time", unit="s"), "TimeInstant")
+    time = arrival.replace(tzinfo=None).isoformat(timespec="microseconds")
+    voevent_xml.add(instant, "ISOTime", time)
     if trigger.ra is None or trigger.dec is None:
-        del coordinates.Position2D
+        return
+    # FK5 (J2000) is within 0.1 arcsec of the trigger's ICRS.
+    position = voevent_xml.add(coordinates, "Position2D", unit="deg")
+    voevent_xml.add(position, "Name1", "RA")
+    voevent_xml.add(position, "Name2", "Dec")
+    value = voevent_xml.add(position, "Value2")
+    voevent_xml.add(value, "C1", _text(trigger.ra))
+    voevent_xml.add(value, "C2", _text(trigger.dec))
+    voevent_xml.add(position, "Error2Radius", _text(trigger.semiMaj / 60))
 
 
 def _observatory_facts(
@@ -201,11 +212,16 @@ def _observatory_facts(
     )
 
 
-def _event_facts(trigger: Trigger, direction: Direction | None) -> tuple[_Fact, ...]:
+def _event_facts(
+    trigger: Trigger, direction: Direction | None, dm_error: float | None
+) -> tuple[_Fact, ...]:
     uncalibrated = "Peak, by the radiometer equation; not calibrated"
+    by_width = "DM that delays the bottom of the band by one width"
+    if dm_error is None and trigger.dm_err > 0:
+        dm_error = trigger.dm_err
     return (
-        _Fact("dm", trigger.dm, "pc/cm^3", "phys.dispMeasure"),
-        _Fact("dm_error", trigger.dm_err, "pc/cm^3", "stat.error;phys.dispMeasure"),
+        _Fact("dm", _measured_dm(trigger), "pc/cm^3", "phys.dispMeasure"),
+        _Fact("dm_error", dm_error, "pc/cm^3", "stat.error;phys.dispMeasure", description=by_width),
         _Fact("width", trigger.width, "ms", "time.duration;src.var.pulse"),
         _Fact("snr", trigger.snr, ucd="stat.snr"),
         _Fact("flux", trigger.flux, "Jy", "phot.flux", description=uncalibrated),
@@ -214,13 +230,74 @@ def _event_facts(trigger: Trigger, direction: Direction | None) -> tuple[_Fact, 
     )
 
 
-def _advanced_facts(trigger: Trigger) -> tuple[_Fact, ...]:
-    redshift = trigger.dm / DM_PER_REDSHIFT
-    how = f"z = DM / ({DM_PER_REDSHIFT} pc/cm^3)"
+def _advanced_facts(trigger: Trigger, arrival: datetime) -> tuple[_Fact, ...]:
+    known = trigger.dm if trigger.src_name is not None else None
+    centre = "Of the time of this event: the centre of the band"
     return (
         _Fact("MW_dm_limit", trigger.ymw16, "pc/cm^3"),
         _model(trigger.galactic_model),
-        _Fact("redshift_inferred", redshift, "None", "src.redshift", description=how),
+        _Fact(
+            "redshift_inferred",
+            _redshift(trigger),
+            "None",
+            "src.redshift",
+            description=REDSHIFT_RELATION,
+        ),
+        _Fact(
+            "dm_catalogue",
+            known,
+            "pc/cm^3",
+            "phys.dispMeasure",
+            description="Of the known source, by the catalogue; dm is as measured",
+        ),
+        _Fact(
+            "arrival_frequency",
+            _thousandfold(trigger.nu_GHz),
+            "MHz",
+            "em.freq",
+            description=centre,
+        ),
+        _Fact(
+            "arrival_mjd",
+            mjd_of(arrival.timestamp()),
+            "d",
+            "time.epoch",
+            description="The time of this event as a modified Julian date, UTC",
+        ),
+        _Fact("arrival_frame", TOPOCENTRIC, kind=None),
+        _Fact("dm_constant", DISPERSION_CONSTANT, "MHz^2 pc^-1 cm^3 s"),
+    )
+
+
+def _measured_dm(trigger: Trigger) -> float:
+    """As found: the trigger of a known source has the catalogue's."""
+    return trigger.dm if trigger.src_name is None else trigger.dm_cluster
+
+
+def _redshift(trigger: Trigger) -> float | None:
+    """By the DM beyond the Milky Way; None: there is none, or it is not known."""
+    if trigger.ymw16 is None or trigger.name == "pulsar":
+        return None
+    beyond = _measured_dm(trigger) - trigger.ymw16
+    return round(beyond / DM_PER_REDSHIFT, 6) if beyond > 0 else None
+
+
+def _name(trigger: Trigger, arrival: datetime) -> str:
+    """Of the source, as one word."""
+    return "".join((trigger.src_name or "").split()) or f"FRB{arrival:%y%m%d}"
+
+
+def _criteria(trigger: Trigger) -> str:
+    """What the importance goes by, and the numbers it went by."""
+    dm = f"DM {_measured_dm(trigger):.2f} pc/cm^3"
+    if trigger.ymw16:
+        ratio = _measured_dm(trigger) / trigger.ymw16
+        dm += f" ({ratio:.2f} times the Milky Way's maximum)"
+    return (
+        "Importance from 0 (interference) to 1 (astrophysical). 0.1: it has passed the real-time"
+        " thresholds on S/N, DM, width and number of candidates; neither a classifier nor a person"
+        " has looked at it. This one:"
+        f" S/N {trigger.snr:.1f}, {dm}, width {trigger.width:.4g} ms, candidates {trigger.count}"
     )
 
 
@@ -231,18 +308,25 @@ def _model(name: str | None) -> _Fact:
     return _Fact("galactic_electron_model", OTHER_MODEL, kind=None, description=name)
 
 
-def _params(facts: Iterable[_Fact]) -> list[Any]:
-    params = []
+def _add_params(group: Any, facts: Iterable[_Fact]) -> None:
     for fact in facts:
         if fact.value is None:
             continue
-        param = voeventparse.Param(
-            fact.name, _text(fact.value), fact.unit, fact.ucd, dataType=fact.kind
+        param = voevent_xml.add(
+            group,
+            "Param",
+            name=fact.name,
+            value=_text(fact.value),
+            unit=fact.unit,
+            ucd=fact.ucd,
+            dataType=fact.kind,
         )
         if fact.description:
-            param.Description = fact.description
-        params.append(param)
-    return params
+            voevent_xml.add(param, "Description", fact.description)
+
+
+def _ivorn(text: str) -> str:
+    return f"ivo://{text.removeprefix('ivo://')}"
 
 
 def _text(value: float | str | None) -> str:

@@ -52,7 +52,7 @@ def test_the_default_is_whole_and_without_warnings() -> None:
     assert config.master.run_dir == "/d/run/host"
     assert config.amber_clustering.thresh_lofar_override.cb == (0,)
     assert config.amber_clustering.thresh_iquv.dm_frac_min == 1.2
-    assert config.processor.extractor.rfi_clean_type == "perchannel"
+    assert config.processor.extractor.rfi_clean_type == "isolated"
     assert config.status_website.service_to_name["dada_trigger"] == "IQUV triggering"
     assert config.lofar_trigger.email_settings.to == ()
 
@@ -171,12 +171,43 @@ def test_one_value_or_a_list(text: str, cb: tuple[int, ...] | None) -> None:
         ("mail: &a {x: *a}", "my.yaml:1: an alias inside what it stands for"),
         ("? [a]\n: 1", "my.yaml:1: a key must be a single word"),
         ("- a\n- b", "my.yaml:1: a list of 2 is not a mapping"),
-        ("[" * 5000, "my.yaml: nested too deeply"),
+        ("[" * 5000, "my.yaml:1: nested too deeply"),
     ],
 )
 def test_an_error_names_file_line_and_what_is_allowed(text: str, message: str) -> None:
     found = problems(text)
     assert any(message in problem for problem in found), found
+
+
+_TLS = "scheduler_tls: {ca: /a, certificate: /b, key: /c}"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("scheduler: null", ""),
+        ("scheduler: tcp://127.0.0.1:8786", ""),
+        ("scheduler: tcp://localhost:8786", ""),
+        ("scheduler: 'tcp://[::1]:8786'", ""),
+        (f"scheduler: tls://arts041:8786, {_TLS}", ""),
+        ("scheduler: tcp://arts041:8786, scheduler_unencrypted: true", ""),
+        ("scheduler: tcp://arts041:8786", "processor.scheduler: tcp://arts041:8786: anybody on"),
+        ("scheduler: arts041:8786", "processor.scheduler: arts041:8786: anybody on the way"),
+        ("scheduler: tcp://10.0.0.1:8786", "or processor.scheduler_unencrypted: true"),
+        ("scheduler: tls://arts041:8786", "without processor.scheduler_tls; allowed: with files"),
+        (f"scheduler: tcp://localhost:1, {_TLS}", "processor.scheduler_tls: not used for tcp://"),
+        ("scheduler: inproc://x", "processor.scheduler: 'inproc://x' is no address of a scheduler"),
+        (f"scheduler: tls://a:1, {_TLS[:-10]}" + "}", "processor.scheduler_tls.key: missing"),
+    ],
+)
+def test_where_a_scheduler_may_be(text: str, wrong: str) -> None:
+    found = problems(f"processor: {{{text}}}") if wrong else ()
+    if wrong:
+        assert len(found) == 1
+        assert wrong in found[0]
+        assert found[0].startswith("my.yaml:1: ")
+    else:
+        assert parse(f"processor: {{{text}}}").processor
 
 
 def test_all_errors_are_named_at_once() -> None:

@@ -51,9 +51,9 @@ Observation   2019-05-18-23:51:13.B1933+16
 Task id       190518009
 Source        new source (candidate)
 DM            1056.6 ± 1.25 pc cm-3
-DM as found   1056.75 pc cm-3
+DM as found   1056.75 ± 1.25 pc cm-3
 S/N           28.47
-Arrival time  2019-05-18 23:51:22.793214 UTC, centre of the band
+Arrival time  2019-05-18 23:51:22.793214 UTC at 1369.603 MHz, centre of the band, topocentric
 Width         0.8192 ms
 Flux density  4.037 Jy
 CB            07
@@ -89,7 +89,10 @@ def test_of_an_observation() -> None:
     assert "TEST" not in text
     table = rows(known, test=False)
     assert table["Source"] == "FRB20121102A (frb)"
-    assert table["DM"] == "557 ± 0 pc cm-3"
+    assert table["DM"] == "557 pc cm-3, of the catalogue"
+    assert table["DM as found"] == "1056.75 pc cm-3"
+    measured = compose(known, FREEZE, test=False, sent_at=SENT, dm_error=0.75)[1]
+    assert "DM as found   1056.75 ± 0.75 pc cm-3\n" in measured
     assert table["Test"] == "no"
 
 
@@ -124,7 +127,8 @@ def test_no_such_time(freeze_time: float) -> None:
 
 def test_arrival_times() -> None:
     later = replace(TRIGGER, utc="2019-05-19T01:51:22.5+02:00")
-    assert rows(later)["Arrival time"] == "2019-05-18 23:51:22.500000 UTC, centre of the band"
+    arrival = rows(later)["Arrival time"]
+    assert arrival.startswith("2019-05-18 23:51:22.500000 UTC at 1369.603 MHz")
     for utc in ("soon", "0001-01-01T00:00:00+02:00"):
         with pytest.raises(ValueError, match=utc[:4]):
             rows(replace(TRIGGER, utc=utc))

@@ -171,6 +171,26 @@ def test_all_missing_keys_are_named_at_once() -> None:
     [
         ("duration", "-1"),
         ("duration", "0"),
+        ("duration", "1e11"),
+        ("duration", "8640001"),
+        ("duration", "1e400"),
+        ("duration", "9" * 5000),
+        ("startpacket", "9" * 5000),
+        ("startpacket", "0"),
+        ("startpacket", "390625000000000"),  # 1985
+        ("startpacket", "8600000000000000"),  # 2318
+        ("datetimesource", "0001-01-01-00:00:00.FAKE"),
+        ("datetimesource", "9999-12-31-23:59:59.FAKE"),
+        ("utc_start", "2318-01-01-00:00:00"),
+        ("tsamp", "1e-200"),
+        ("tsamp", "11"),
+        ("min_freq", "0.5"),
+        ("min_freq", "1e300"),
+        ("bw", "1e9"),
+        ("bw", "9999999"),
+        ("nchan", "1000001"),
+        ("amber_dir", "a\0b"),
+        ("output_dir", "x" * 5000),
         ("startpacket", "-5"),
         ("startpacket", "999999999999999999"),
         ("time_unit", "0"),
@@ -282,7 +302,7 @@ def test_from_plain_wants_every_key() -> None:
         Observation.from_plain(plain)
 
 
-@given(st.integers(10**12, 2 * 10**15), st.floats(0.001, 1e5))
+@given(st.integers(5 * 10**14, 5 * 10**15), st.floats(0.001, 1e5))
 def test_times_survive(startpacket: int, duration: float) -> None:
     observation = build({"startpacket": str(startpacket), "duration": repr(duration)})
     assert observation.start == pytest.approx(startpacket / 781250, abs=1e-6)

@@ -1,0 +1,55 @@
+"""Times of arrival, widths and sampling times as people read them, on plots and pages."""
+
+from __future__ import annotations
+
+from darc.model.arrival import ArrivalReference, mjd_of, utc_of
+
+
+def utc_text(unix: float) -> str:
+    """YYYY-MM-DD hh:mm:ss.ssss, rounded; empty where no calendar has it."""
+    try:
+        return utc_of(round(unix, 4))[:-2].replace("T", " ")
+    except (OverflowError, ValueError, OSError):
+        return ""
+
+
+def mjd_text(unix: float) -> str:
+    """Modified Julian date, as exact as :func:`utc_text`."""
+    return f"{mjd_of(unix):.9f}"
+
+
+def date_text(unix: float | None, scale: str) -> str:
+    """A moment as a date, where it is UTC, and as MJD; empty: not known.
+
+    :param unix: Unix s, or the same count in another scale
+    :param scale: time scale, see :class:`ArrivalReference`
+    """
+    if unix is None:
+        return ""
+    mjd = f"MJD {mjd_text(unix)}"
+    return f"{utc_text(unix)} UTC   {mjd}" if scale == "UTC" else f"{mjd} {scale}"
+
+
+def arrival_text(reference: ArrivalReference, time: float) -> str:
+    """A time of arrival likewise.
+
+    :param time: s since the first sample
+    """
+    start = reference.start
+    return date_text(None if start is None else start + time, reference.scale)
+
+
+def milliseconds(value: float) -> str:
+    """Three digits that count, without an exponent: 0.0819, 3.36, 81.9, 1250."""
+    if value >= 100:
+        return f"{value:.0f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value >= 1 else f"{value:.3g}"
+
+
+def sampling(tsamp: float) -> str:
+    """A sample's length in the unit that fits."""
+    if tsamp < 1e-3:
+        return f"{tsamp * 1e6:.6g} µs"
+    return f"{tsamp * 1e3:.6g} ms" if tsamp < 1 else f"{tsamp:.6g} s"
