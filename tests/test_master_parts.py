@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from nodes import free_port
+from nodes import free_port, patience
 
 from darc.master.books import prune
 from darc.master.housekeeping import Housekeeping, Waker
@@ -28,15 +28,17 @@ def test_a_task_that_fails_does_not_end_housekeeping_and_is_said_once(
     error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("darc.master.housekeeping.ROUND_SECONDS", 0.01)
-    rounds = threading.Semaphore(0)
+    rounds, failures = threading.Semaphore(0), threading.Semaphore(0)
 
     def fail() -> None:
+        failures.release()
         raise error
 
-    housekeeping = Housekeeping([fail, rounds.release])
+    housekeeping = Housekeeping({"what fails": fail, "the other": rounds.release})
     housekeeping.start()
-    for _ in range(3):
-        assert rounds.acquire(timeout=10)
+    for semaphore in (rounds, failures):
+        for _ in range(3):
+            assert semaphore.acquire(timeout=patience(10))
     housekeeping.end()
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert str(error) in caplog.text
@@ -53,7 +55,7 @@ def test_the_waker_goes_on_after_a_defect() -> None:
     waker = Waker(cast(Supervisor, Broken()))
     for _ in range(2):
         waker.wake()
-        assert pokes.acquire(timeout=10)
+        assert pokes.acquire(timeout=patience(10))
 
 
 def test_a_command_for_which_there_is_no_thread_is_refused_and_the_next_is_served(
@@ -80,7 +82,7 @@ def test_a_command_for_which_there_is_no_thread_is_refused_and_the_next_is_serve
     monkeypatch.setattr(threading.Thread, "start", no_more)
     answers = []
     for _ in range(3):
-        with socket.create_connection(("127.0.0.1", number), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", number), timeout=patience(10)) as client:
             client.sendall(b'{"command": "status"}\n')
             answers.append(client.recv(1000))
     assert [b"try again" in answer for answer in answers] == [True, True, False]

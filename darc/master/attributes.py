@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from darc import __version__
+from darc.master.losses import MasterLosses
 from darc.master.observations import Observations
 from darc.master.overview import Overviews
 from darc.model.config import Config
@@ -19,6 +20,7 @@ class Described(Protocol):
     node_id: str
     observations: Observations
     overviews: Overviews
+    losses: MasterLosses
 
     @property
     def stopping(self) -> bool: ...
@@ -30,6 +32,27 @@ class Described(Protocol):
     def journal_full(self) -> bool: ...
 
 
+_READ: Mapping[str, Callable[[Described, float], object]] = {
+    "node_id": lambda master, _: master.node_id,
+    "version": lambda _, __: __version__,
+    "hostname": lambda master, _: master.config.hostname,
+    "log_file": lambda master, _: master.config.master.log_file,
+    "mode": lambda master, _: master.config.master.mode,
+    "role": lambda master, _: master.config.role.value,
+    "uptime": lambda _, started: round(time.time() - started, 1),
+    "stopping": lambda master, _: master.stopping,
+    "observations": lambda master, _: master.observations,
+    "queue_depths": lambda master, _: master.queue_depths,
+    "journal_full": lambda master, _: master.journal_full,
+    "losses": lambda master, _: master.losses.shown(),
+    "refused_commands": lambda master, _: master.refused[0],
+    "refused_queue_connections": lambda master, _: master.refused[1],
+}
+_OVERVIEW = "overview"
+#: What can be asked.
+NAMES = (*_READ, _OVERVIEW)
+
+
 class Attributes:
     """The master's attributes by name.
 
@@ -37,30 +60,15 @@ class Attributes:
     """
 
     def __init__(self, master: Described, started: float) -> None:
-        config = master.config
-        self._overviews = master.overviews
-        self._found: dict[str, Callable[[], object]] = {
-            "node_id": lambda: master.node_id,
-            "version": lambda: __version__,
-            "hostname": lambda: config.hostname,
-            "log_file": lambda: master.config.master.log_file,
-            "mode": lambda: master.config.master.mode,
-            "role": lambda: master.config.role.value,
-            "uptime": lambda: round(time.time() - started, 1),
-            "stopping": lambda: master.stopping,
-            "observations": lambda: master.observations,
-            "queue_depths": lambda: master.queue_depths,
-            "journal_full": lambda: master.journal_full,
-            "refused_commands": lambda: master.refused[0],
-            "refused_queue_connections": lambda: master.refused[1],
-        }
+        self._master = master
+        self._started = started
 
     def find(self, name: str) -> str | None:
         """An attribute as text; None when there is none of that name."""
         name, _, arguments = name.partition(" ")
-        if name == "overview":
-            return self._overviews.find(arguments)
+        if name == _OVERVIEW:
+            return self._master.overviews.find(arguments)
         if arguments:
             return None
-        read = self._found.get(name)
-        return None if read is None else str(read())
+        read = _READ.get(name)
+        return None if read is None else str(read(self._master, self._started))

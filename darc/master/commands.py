@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-from darc.master.observations import UNHURRIED, Observations, Run, State
-from darc.master.placing import place
+from darc.control import not_of_a_service
+from darc.master.observations import Observations
+from darc.master.observing import Observing
 from darc.master.services import Services
 from darc.model.config import Config, Role
-from darc.model.message import RUNNING_ALREADY, Reply, Request
-from darc.model.observation import Observation, ObservationError
+from darc.model.message import Reply, Request
 from darc.model.state import ServiceState
+from darc.node.apart import Apart
 from darc.node.log import about
-from darc.node.observation_files import UnknownConfigType, read_observation
 from darc.node.supervisor import SupervisorError
 
 log = logging.getLogger(__name__)
 
-#: Services that take no part in observations.
-NOT_OBSERVING = ("lofar_trigger", "voevent_generator", "status_website")
+#: Commands that start something: not while the node is being stopped.
+STARTING = ("start", "restart", "start_observation", "reload")
 
 
 class Node(Protocol):
@@ -34,12 +32,17 @@ class Node(Protocol):
     config: Config
     services: Services
     observations: Observations
+    apart: Apart
 
     def reload(self, origin: str) -> list[str]:
         """Read the configuration again and apply it; what was done, and what needs a restart."""
 
     def stop(self) -> None:
         """End the node, after the reply."""
+
+    @property
+    def stopping(self) -> bool:
+        """The node is ending."""
 
     def attribute(self, name: str) -> str | None:
         """A declared attribute of the master, as text."""
@@ -51,15 +54,16 @@ class Vocabulary:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._subject = threading.local()  # the observation that a thread's request is about
+        observing = Observing(node, self._is_about)
         self._commands: dict[str, Callable[[Request], Reply]] = {
             "status": self._status,
             "start": self._start,
             "stop": self._stop,
             "restart": self._restart,
             "get_attr": self._get_attr,
-            "start_observation": self._start_observation,
-            "stop_observation": self._stop_observation,
-            "abort_observation": self._abort_observation,
+            "start_observation": observing.start,
+            "stop_observation": observing.stop,
+            "abort_observation": observing.abort,
             "abort_all": self._abort_all,
             "reload": self._reload,
             "stop_master": self._stop_master,
@@ -67,6 +71,9 @@ class Vocabulary:
         for system in SYSTEMS.values():
             for command in ("status", "enable", "disable"):
                 self._commands[f"{system.prefix}_{command}"] = self._switch
+
+    def _is_about(self, task_id: str) -> None:
+        self._subject.task_id = task_id
 
     def changes(self, request: Request) -> bool:
         """Whether a request changes something, and so has to be signed."""
@@ -93,14 +100,13 @@ class Vocabulary:
         command = self._commands.get(request.command)
         if command is None:
             return Reply.error(f"Unknown command: {request.command}")
-        if request.service and request.service != "all":
-            names = self._node.services.names
-            if request.service not in names:
-                config = self._node.config
-                return Reply.error(
-                    f"Invalid service: {request.service} ({config.hostname} is"
-                    f" {config.role.value} in {config.master.mode} mode and has {', '.join(names)})"
-                )
+        if reason := self._no_service(request):
+            return Reply.error(reason)
+        if request.command in STARTING and self._node.stopping:
+            return Reply.error(f"the node is being stopped: {request.command} is refused")
+        return self._do(command, request)
+
+    def _do(self, command: Callable[[Request], Reply], request: Request) -> Reply:
         try:
             return command(request)
         except SupervisorError as error:
@@ -110,6 +116,19 @@ class Vocabulary:
         except Exception as error:
             log.exception("%s failed", request.command)
             return Reply.error(f"{request.command} failed: {type(error).__name__}: {error}")
+
+    def _no_service(self, request: Request) -> str:
+        """Why a service that is named cannot be; empty where it can, or none is."""
+        names = self._node.services.names
+        if request.service in {"", "all"}:
+            return ""
+        if request.service not in names:
+            config = self._node.config
+            return (
+                f"Invalid service: {request.service} ({config.hostname} is"
+                f" {config.role.value} in {config.master.mode} mode and has {', '.join(names)})"
+            )
+        return not_of_a_service(request.command, request.service)
 
     def _names(self, request: Request) -> tuple[str, ...]:
         if request.service == "all":
@@ -133,6 +152,7 @@ class Vocabulary:
     def _stop(self, request: Request) -> Reply:
         if not request.service:
             return Reply.error("No service specified")
+        self._node.observations.starts.leave_stopped(self._names(request))
         replies = self._node.services.stop(self._names(request))
         return _unless_failed(replies, list(replies.values()))
 
@@ -191,108 +211,6 @@ class Vocabulary:
             return Reply.success(f"{system.what} already disabled")
         return Reply.success(f"{system.what} {_able(wanted)}")
 
-    # -- observations --------------------------------------------------------------------------
-
-    def _read(self, request: Request) -> Observation | Reply:
-        if not request.payload:
-            return Reply.error("Payload missing")
-        path = Path(request.payload)
-        try:
-            if request.content:
-                path = place(
-                    Path(self._node.config.master.parset_dir), request.payload, request.content
-                )
-            observation = read_observation(path, self._node.config.instrument)
-            self._subject.task_id = observation.task_id
-            return observation
-        except FileNotFoundError:
-            return Reply.failed("Failed: config file not found")
-        except UnknownConfigType:
-            return Reply.failed("Failed: unknown config file type")
-        except (ObservationError, OSError, ValueError) as error:
-            log.error("%s", error)
-            return Reply.error(f"{error}")
-
-    def _start_observation(self, request: Request) -> Reply:
-        observation = self._read(request)
-        if isinstance(observation, Reply):
-            return observation
-        with about(observation.task_id):
-            if not observation.proctrigger:
-                return Reply.success("Process triggers disabled - not starting")
-            return self._begin(observation, request)
-
-    def _begin(self, observation: Observation, request: Request) -> Reply:
-        node = self._node
-        one = request.service if request.service != "all" else ""
-        taking_part = [name for name in node.services.names if name not in NOT_OBSERVING]
-        past = observation.end < time.time()
-        if past:
-            taking_part = [name for name in taking_part if name in UNHURRIED]
-        if one:
-            if one in NOT_OBSERVING:
-                return Reply.error(f"{one} takes no part in observations")
-            taking_part = [one]
-        not_stopped = ("offline_processing",) if node.config.master.mode == "mixed" else ()
-        run = Run(
-            observation, tuple(taking_part), not_stopped=not_stopped, partial=bool(one), past=past
-        )
-        if not node.observations.add(run):
-            return self._known_already(observation.task_id)
-        self._keep_copy(observation)
-        node.services.start_without_waiting(taking_part)
-        if one:
-            return Reply.warning(f"Observation started for {one} only")
-        if past:
-            parts = " and ".join(taking_part)
-            return Reply.warning(f"Observation started: it is in the past, so only for {parts}")
-        return Reply.success("Observation started")
-
-    def _known_already(self, task_id: str) -> Reply:
-        """Why a start is refused: of one that has ended, nothing more is taken in."""
-        states = {run.observation.task_id: run.state for run in self._node.observations.runs()}
-        state = states.get(task_id, State.RUNNING)
-        if state in {State.PENDING, State.RUNNING}:
-            return Reply.error(f"Observation {task_id} {RUNNING_ALREADY}")
-        return Reply.error(f"Observation {task_id} was {state} before, and is not over yet")
-
-    def _keep_copy(self, observation: Observation) -> None:
-        """A copy of what was asked for, for those who wonder later."""
-        source = Path(observation.config_file)
-        directory = Path(self._node.config.master.parset_dir) / observation.datetimesource
-        if source.parent == directory:
-            return
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, directory / source.name)
-        except OSError as error:
-            log.error("no copy of %s kept: %s", source, error)
-
-    def _stop_observation(self, request: Request) -> Reply:
-        if self._node.config.master.mode == "offline":
-            return Reply.success("Ignoring stop in offline processing mode")
-        return self._end(request, State.STOPPED, "Stopped observation")
-
-    def _abort_observation(self, request: Request) -> Reply:
-        return self._end(request, State.ABORTED, "Aborted observation")
-
-    def _end(self, request: Request, state: State, done: str) -> Reply:
-        observation = self._read(request)
-        if isinstance(observation, Reply):
-            return observation
-        one = request.service if request.service not in ("", "all") else ""
-        services = (one,) if one else ()
-        with about(observation.task_id):
-            ended = self._node.observations.end(observation.task_id, state, services)
-        if not ended:
-            return Reply.warning(f"Observation {observation.task_id} is not running")
-        if one:
-            return Reply.warning(f"{done} for {one} only")
-        return Reply.success(done)
-
-    def _abort_all(self, request: Request) -> Reply:
-        return Reply.success(f"Aborted {self._node.observations.abort_all()} observations")
-
     # -- the node ------------------------------------------------------------------------------
 
     def _reload(self, request: Request) -> Reply:
@@ -304,6 +222,9 @@ class Vocabulary:
         if notes:
             return Reply.success(f"Config reloaded; {'; '.join(notes)}")
         return Reply.success("Config reloaded")
+
+    def _abort_all(self, request: Request) -> Reply:
+        return Reply.success(f"Aborted {self._node.observations.abort_all()} observations")
 
     def _stop_master(self, request: Request) -> Reply:
         self._node.stop()
@@ -335,6 +256,6 @@ def _able(enabled: bool) -> str:
 
 
 def _unless_failed(message: dict[str, Any], outcomes: Collection[str]) -> Reply:
-    if "failed" in outcomes:
+    if any(outcome.startswith("failed") for outcome in outcomes):
         return Reply("Error", message)
     return Reply("Warning" if "starting" in outcomes else "Success", message)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sqlite3
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from darc.master.rounds import Rounds
 from darc.model.state import ServiceState
+from darc.node.clock import Instant
+from darc.node.files import write_whole
+from darc.node.foreign import MAX_TEXT, read_regular
 from darc.node.identity import kept_link
 from darc.node.supervisor import ProcessState, Supervisor, SupervisorError
+from darc.node.vital import vital
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +29,7 @@ class Waker:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._wanted = threading.Event()
-        threading.Thread(target=self._run, name="waker", daemon=True).start()
+        vital("waker", self._run)
 
     def wake(self) -> None:
         self._wanted.set()
@@ -71,17 +74,16 @@ class KeptSocket:
             os.link(self._path, self._kept)
 
 
-class Directories:
-    """Directories that have to be there: supervisord cannot start a service without its log's."""
+class KeptDirectory:
+    """One that has to be there: supervisord cannot start a service without its log's."""
 
-    def __init__(self, directories: Sequence[Path]) -> None:
-        self._directories = directories
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
 
     def look(self) -> None:
-        for directory in self._directories:
-            if not directory.is_dir():
-                directory.mkdir(parents=True, exist_ok=True)
-                log.warning("%s was removed: it is back, empty", directory)
+        if not self._directory.is_dir():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            log.warning("%s was removed: it is back, empty", self._directory)
 
 
 class Wanted:
@@ -91,15 +93,17 @@ class Wanted:
         self._path = path
         self._supervisor = supervisor
         self._known: list[str] | None = None
+        self._lock = threading.Lock()
+        self._forgotten = False
 
     def start_again(self) -> None:
         """Start what ran under the supervisord before, and was never started under this one."""
         if not self._path.exists():
             return
         try:
-            wanted = json.loads(self._path.read_text())
-        except ValueError as error:
-            log.error("%s: damaged, so nothing is started again: %s", self._path, error)
+            wanted = json.loads(read_regular(self._path, MAX_TEXT))
+        except (OSError, ValueError) as error:
+            log.error("%s: not readable, so nothing is started again: %s", self._path, error)
             return
         for name, process in self._supervisor.processes().items():
             if name in wanted and process.state is ProcessState.STOPPED and not process.started:
@@ -113,15 +117,17 @@ class Wanted:
             for name, process in processes.items()
             if process.state not in {ProcessState.STOPPED, ProcessState.STOPPING}
         ]
-        if wanted != self._known:
-            temporary = self._path.with_suffix(".new")
-            temporary.write_text(json.dumps(wanted))
-            temporary.replace(self._path)
-            self._known = wanted
+        with self._lock:
+            if wanted != self._known and not self._forgotten:
+                # It is for the start after a loss of power, too.
+                write_whole(self._path, json.dumps(wanted))
+                self._known = wanted
 
     def forget(self) -> None:
         """The node is being stopped: nothing is meant to run after its next start."""
-        self._path.unlink(missing_ok=True)
+        with self._lock:
+            self._forgotten = True
+            self._path.unlink(missing_ok=True)
 
 
 class Unresponsive:
@@ -137,8 +143,15 @@ class Unresponsive:
         self._kill = kill
         self._restart = restart
         self._said: set[str] = set()
+        self._last = Instant.now()
 
     def look(self) -> None:
+        # If the master was stopped itself, give the services time to be heard again.
+        if self._last.age() < 2 * ROUND_SECONDS:
+            self._look()
+        self._last = Instant.now()
+
+    def _look(self) -> None:
         states = self._states()
         hanging = {name for name, state in states.items() if state is ServiceState.UNRESPONSIVE}
         for name in hanging - self._said:
@@ -152,43 +165,18 @@ class Unresponsive:
 
 
 class Housekeeping:
-    """A thread that has each of its tasks look once a second.
+    """Has each of its tasks look once a second, in a thread of its own: none waits for another.
 
-    :param tasks: each looks, and mends what it finds; one that fails does not keep the others
+    :param tasks: by what they look at; each mends what it finds
     """
 
-    def __init__(self, tasks: Sequence[Callable[[], None]]) -> None:
-        self._tasks = tasks
-        self._failing: dict[Callable[[], None], str] = {}
-        self._ended = threading.Event()
+    def __init__(self, tasks: Mapping[str, Callable[[], None]]) -> None:
+        self.rounds = [Rounds(name, ROUND_SECONDS, look) for name, look in tasks.items()]
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name="housekeeping", daemon=True).start()
+        for one in self.rounds:
+            one.start()
 
     def end(self) -> None:
-        self._ended.set()
-
-    def _run(self) -> None:
-        last = time.monotonic()
-        while not self._ended.wait(ROUND_SECONDS):
-            now = time.monotonic()
-            # The master was stopped itself: give the services time to be heard again.
-            if now - last < 2 * ROUND_SECONDS:
-                for task in self._tasks:
-                    self._do(task)
-            last = time.monotonic()
-
-    def _do(self, task: Callable[[], None]) -> None:
-        try:
-            task()
-        except (OSError, SupervisorError, sqlite3.Error) as error:
-            if self._failing.get(task) != str(error):
-                log.error("%s", error)
-            self._failing[task] = str(error)
-        # A defect in one task must not end the thread, on which the others depend.
-        except Exception as error:
-            if self._failing.get(task) != str(error):
-                log.exception("housekeeping failed")
-            self._failing[task] = str(error)
-        else:
-            self._failing.pop(task, None)
+        for one in self.rounds:
+            one.end()

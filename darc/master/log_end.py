@@ -8,9 +8,10 @@ import json
 import re
 import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
-from darc.model.overview import LINE_CHARACTERS, LOG_LINES, LogLine
+from darc.model.overview import ERROR_CHARACTERS, LINE_CHARACTERS, LOG_LINES, LogLine
 
 #: Read at a look; of a log that grows faster, the rest is passed over.
 MAX_BYTES = 2**18
@@ -22,13 +23,15 @@ _LINE = re.compile(
 )
 _TRIGGER = re.compile(r"(?:iquv |lofar )?trigger \S*/")
 _BAD = ("ERROR", "CRITICAL")
+_TRACEBACK = "Traceback (most recent call last):"
 
 
 class LogEnd:
     """The end of one log file.
 
     ``lines`` are its last ones, ``last_error`` the last that says ERROR or CRITICAL, with the last
-    line of a traceback below it, ``last_trigger`` the last about a trigger.
+    line of a traceback below it, or the last line of a traceback that stands alone, as Python
+    writes it where a process ends before it has a log; ``last_trigger`` the last about a trigger.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,6 +42,9 @@ class LogEnd:
         self._file: tuple[int, int] | None = None  # device, inode
         self._offset = 0
         self._below: LogLine | None = None  # the error that the lines of now are below
+        self._bare = False  # inside a traceback that stands alone
+        self._undated = False  # the last error has no time of its own
+        self._written = 0.0  # when the file was last written to (Unix s)
 
     def look(self) -> bool:
         """Read what is new; returns whether anything is. A file that is missing has nothing.
@@ -48,6 +54,7 @@ class LogEnd:
         with contextlib.suppress(FileNotFoundError):
             status = self.path.stat()
             file = status.st_dev, status.st_ino
+            self._written = status.st_mtime
             first = self._file is None
             if file != self._file or status.st_size < self._offset:
                 self._file, self._offset = file, 0  # rotated; or cut
@@ -78,16 +85,26 @@ class LogEnd:
         line = "".join(letter if letter.isprintable() else " " for letter in line)
         match = _LINE.fullmatch(line)
         if match is None:
+            if line == _TRACEBACK:
+                self._below, self._bare = None, True
+            elif self._bare and line.strip() and not line.startswith(" "):
+                # Undated: it was said before whatever was written last.
+                self.last_error, self._bare = LogLine(self._written, _shortened(line)), False
+                self._undated = True
             if self._below and line.startswith(" "):  # of a traceback, the last line says most
                 text = f"{self._below.text}: {line.strip()}"
-                self.last_error = LogLine(self._below.time, _cut(text))
+                self.last_error = LogLine(self._below.time, _shortened(text))
             return [_cut(line)] if line.strip() else []
-        said = LogLine(_unix(match[1], match[2]), _cut(match[4]))
+        said = LogLine(_unix(match[1], match[2]), _shortened(match[4]))
+        self._bare = False
+        if self._undated and self.last_error and said.time is not None:
+            before = min(self.last_error.time or said.time, said.time)
+            self.last_error, self._undated = replace(self.last_error, time=before), False
         self._below = said if match[3] in _BAD else None
         if self._below:
             self.last_error = said
         elif _TRIGGER.match(match[4]):
-            self.last_trigger = said
+            self.last_trigger = replace(said, text=_cut(match[4]))
         return [_cut(line)]
 
 
@@ -106,6 +123,13 @@ def _from_json(line: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= LINE_CHARACTERS else text[: LINE_CHARACTERS - 1] + "…"
+
+
+def _shortened(text: str) -> str:
+    """An error's text, of which both ends count."""
+    if len(text) <= ERROR_CHARACTERS:
+        return text
+    return f"{text[: ERROR_CHARACTERS // 2]} … {text[-ERROR_CHARACTERS // 2 + 3 :]}"
 
 
 def _unix(seconds: str, milliseconds: str) -> float | None:

@@ -1,7 +1,7 @@
 """What the master sees of its node, in threads: nobody who asks for it waits for anything.
 
-One looks at processes, one at logs and disks, which may be on a network file system that hangs, and
-one asks the services, any of which may hang.
+One looks at processes, one at logs, one at each disk, which may be on a network file system that
+hangs, and one asks the services, any of which may hang.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +21,7 @@ import psutil
 
 from darc.master.lives import Lives
 from darc.master.log_end import LogEnd
+from darc.master.losses import MasterLosses
 from darc.master.observations import Observations
 from darc.master.rounds import Rounds
 from darc.master.services import Services
@@ -26,6 +29,7 @@ from darc.master.told import READERS, read_answer
 from darc.model.config import Config
 from darc.model.overview import Disk
 from darc.model.state import Pulse, ServiceState, service_state
+from darc.node.apart import Apart
 from darc.node.render import MASTER
 from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
 from darc.queues.exchange import Exchange
@@ -38,14 +42,25 @@ PROCESS_SECONDS = 1.0
 #: supervisord is asked at each of these looks after a service came or went, and otherwise so often.
 LIVELY_SECONDS = 5.0
 CALM_SECONDS = 3.0
+#: Of supervisord's log: how the processes ended that were there at the last look (bytes).
+LOG_END = 2**16
 LOG_SECONDS = 2.0
+DISK_SECONDS = 2.0
 ASK_SECONDS = 5.0
+#: All that hang may take their time to answer (s).
+ASK_PATIENCE = 60.0
 #: For a service to answer; one that does not is not asked on in this round.
 ANSWER_SECONDS = 2.0
 #: Between two questions for the depths of the queues, and at least so many times what one took.
 DEPTHS_SECONDS = 4.0
 DEPTHS_SHARE = 100
 USAGE_SECONDS = 5.0
+#: The directories whose disks are looked at.
+DISKS: Mapping[str, Callable[[Config], str]] = {
+    "run_dir": lambda config: config.master.run_dir,
+    "home": lambda config: config.darc_home,
+    "log_dir": lambda config: config.master.log_dir,
+}
 
 
 class Master(Protocol):
@@ -55,7 +70,11 @@ class Master(Protocol):
     node_id: str
     services: Services
     observations: Observations
+    losses: MasterLosses
+    apart: Apart
 
+    @property
+    def rounds(self) -> Sequence[Rounds]: ...
     @property
     def stopping(self) -> bool: ...
     @property
@@ -82,13 +101,17 @@ class Seen:
     supervisord: str = ""
     depths: Mapping[str, Depth] = field(default_factory=dict)
     usage: Mapping[str, Usage] = field(default_factory=dict)
-    disks: tuple[Disk, ...] = ()
-    log_disk: Disk | None = None
+    disks: Mapping[str, Disk] = field(default_factory=dict)
     journal_bytes: int | None = None
     said: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     looked: float = 0.0
-    read: float = 0.0
+    reads: Mapping[str, float] = field(default_factory=dict)
     asked: float = 0.0
+
+    @property
+    def read(self) -> float:
+        """When the logs and the last of all disks were read (Unix s)."""
+        return min((self.reads.get(place, 0.0) for place in ("logs", *DISKS)), default=0.0)
 
 
 class Looks:
@@ -118,17 +141,22 @@ class Looks:
         self._lacking: set[tuple[str, int, str]] = set()  # service, process, attribute
         self._next_processes = self._next_usage = self._next_depths = 0.0  # monotonic
         self._lively_until = 0.0
+        self._replacing = threading.Lock()
         self._processes = Rounds("processes", PROCESS_SECONDS, self._look_at_processes)
-        self._rounds = (
+        self.rounds = (
             self._processes,
             Rounds("queues", DEPTHS_SECONDS, self._look_at_queues),
-            Rounds("logs", LOG_SECONDS, self._look_at_files),
-            Rounds("services asked", ASK_SECONDS, self._ask_services),
+            Rounds("logs", LOG_SECONDS, self._look_at_logs),
+            *(
+                Rounds(f"disk of {name}", DISK_SECONDS, partial(self._look_at_disk, name))
+                for name in DISKS
+            ),
+            Rounds("answers of services", ASK_SECONDS, self._ask_services, ASK_PATIENCE),
         )
 
     def start(self) -> None:
         """Look from now on."""
-        for rounds in self._rounds:
+        for rounds in self.rounds:
             rounds.start()
 
     def wake(self) -> None:
@@ -151,7 +179,7 @@ class Looks:
     def _pulse(self, name: str, process: ProcessInfo) -> tuple[Pulse, float]:
         """And how long ago its loop was heard of (s)."""
         presence = self._exchange.presence(name)
-        if presence is None or presence.pid != process.pid:
+        if presence is None or presence.pid != process.pid or not presence.works:
             return Pulse.NONE, 0.0
         silent = time.monotonic() - presence.last_beat
         limit = self._master.config.master.health.unresponsive_after
@@ -182,8 +210,15 @@ class Looks:
             self.seen.supervisord = str(error)
             return
         now = time.time()
-        self.lives.look(processes, now)
+        self.lives.look(processes, now, self._end_of_supervisords_log)
         self.seen.processes, self.seen.supervisord, self.seen.looked = processes, "", now
+
+    def _end_of_supervisords_log(self) -> str:
+        try:
+            return self._supervisor.log_end(LOG_END)
+        except SupervisorError as error:  # it logs nowhere, or its disk is gone
+            log.warning("whether services were stopped by hand is not known: %s", error)
+            return ""
 
     def _usage(self, seen: Seen) -> Iterator[tuple[str, Usage]]:
         for name, process in seen.processes.items():
@@ -199,7 +234,7 @@ class Looks:
                     taken = times.user + times.system
                     yield name, Usage(taker, taker.memory_info().rss, cpu if same else 0.0, taken)
 
-    def _look_at_files(self) -> None:
+    def _look_at_logs(self) -> None:
         config = self._master.config
         changed = False
         for name in (MASTER, *self._master.services.names):
@@ -211,15 +246,20 @@ class Looks:
                 changed |= known.look()
             except OSError as error:
                 known.lines = (f"{path}: {error.strerror}",)
-        self.seen.disks = (
-            _disk("run_dir", config.master.run_dir),
-            _disk("home", config.darc_home),
-        )
-        self.seen.log_disk = _disk("log_dir", config.master.log_dir)
-        self.seen.journal_bytes = _size_of_journal(Path(config.master.run_dir))
-        self.seen.read = time.time()
+        with self._replacing:
+            self.seen.reads = {**self.seen.reads, "logs": time.time()}
         if changed:
             self._on_look()
+
+    def _look_at_disk(self, name: str) -> None:
+        config = self._master.config
+        path = DISKS[name](config)
+        usage = shutil.disk_usage(path)
+        if name == "run_dir":
+            self.seen.journal_bytes = _size_of_journal(Path(path))
+        with self._replacing:  # another disk's may be ready at the same time
+            self.seen.disks = {**self.seen.disks, name: Disk(name, path, usage.total, usage.free)}
+            self.seen.reads = {**self.seen.reads, name: time.time()}
 
     def _ask_services(self) -> None:
         said: dict[str, Mapping[str, Any]] = {}
@@ -257,8 +297,3 @@ class Looks:
 def _size_of_journal(run_dir: Path) -> int:
     """With what SQLite keeps beside it (bytes)."""
     return sum(path.stat().st_size for path in run_dir.glob("journal.sqlite*"))
-
-
-def _disk(name: str, path: str) -> Disk:
-    usage = shutil.disk_usage(path)
-    return Disk(name, path, usage.total, usage.free)

@@ -6,46 +6,57 @@ import argparse
 import contextlib
 import logging
 import os
+import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
 from darc import __version__
 from darc.master.attributes import Attributes
-from darc.master.books import books_file, write_books
+from darc.master.books import Books, books_file
 from darc.master.commands import Vocabulary
+from darc.master.endpoint_file import EndpointFile
 from darc.master.housekeeping import (
-    Directories,
     Housekeeping,
+    KeptDirectory,
     KeptSocket,
     Unresponsive,
     Waker,
     Wanted,
 )
 from darc.master.lives import Lives, NotingSupervisor
-from darc.master.observations import KEPT_QUEUES, Observations, Run
+from darc.master.losses import MasterLosses
+from darc.master.observations import KEPT_QUEUES, Observations
+from darc.master.observing import READ_SECONDS
 from darc.master.overview import Overviews
 from darc.master.port import CommandPort
+from darc.master.rounds import Rounds
+from darc.master.run import Run
 from darc.master.sections import apply_sections
-from darc.master.services import Services
+from darc.master.services import Services, Started
 from darc.metrics.serving import Address, Serving
 from darc.model.config import Config, ConfigError
+from darc.model.observation import task_id_of
 from darc.node import identity, render
+from darc.node.apart import Apart
 from darc.node.configuration import (
     load_node_config,
     read_sources,
     with_run_dir,
 )
-from darc.node.endpoint import Endpoint, reached_at, remove_endpoint, write_endpoint
+from darc.node.endpoint import Endpoint, reached_at
 from darc.node.log import set_up_logging
 from darc.node.process_end import end_on_sigterm, end_with_supervisord
-from darc.node.secret import read_secret
+from darc.node.retention import remove_unfinished
+from darc.node.secret import SecretError, read_secret
 from darc.node.supervisor import SupervisorError
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
 from darc.queues.messages import Order
+from darc.queues.named import NamedQueues
 from darc.queues.server import QueueServer
 
 log = logging.getLogger(__name__)
@@ -69,6 +80,7 @@ class Master:
         self._journal = Journal(
             run_dir / "journal.sqlite", config.master.journal_max_bytes, config.master.reserve_bytes
         )
+        self.losses = MasterLosses(self._journal)
         self._exchange = Exchange(self._journal, self._service_changed, self._service_finished)
         lives = Lives(run_dir / "restarts.json", node.node_id)
         self._supervisor = NotingSupervisor(
@@ -83,7 +95,15 @@ class Master:
             self._observation_begins,
             self._observation_over,
             lambda: self._journal.full,
+            self._start_services,
         )
+        self._books = Books(
+            run_dir / "books",
+            self._journal,
+            lambda: self.config.master.parsets_kept,
+            self.losses.lost,
+        )
+        self.apart = Apart()
         self._vocabulary = Vocabulary(self)
         self._run_dir = run_dir
         self._stopping = threading.Event()
@@ -95,6 +115,11 @@ class Master:
         self._attributes = Attributes(self, started)
         self._poke = Waker(self._supervisor)
         self._wanted = Wanted(run_dir / identity.WANTED, self._supervisor)
+        self._endpoint_file = EndpointFile(
+            Endpoint(
+                reached_at(config.bind_address), config.master.port, str(run_dir), node.node_id
+            )
+        )
 
     def _make_services(self, config: Config) -> Services:
         return Services(
@@ -111,9 +136,14 @@ class Master:
 
         :raises OSError: the command port cannot be had
         """
+        for directory in (".", "observations", "books", "supervisor.d"):
+            remove_unfinished(self._run_dir / directory)
         queues = self._run_dir / "queues.sock"
         queues.unlink(missing_ok=True)
-        self._queue_server = QueueServer(str(queues), self._secret, self._exchange, EXPOSED)
+        by_name = NamedQueues(self._exchange, self._queue_names)
+        self._queue_server = QueueServer(
+            str(queues), self._secret, self._exchange, EXPOSED, by_name
+        )
         self._port = CommandPort(
             (self.config.bind_address, self.config.master.port),
             self._secret,
@@ -123,27 +153,26 @@ class Master:
             self.config.master.socket_timeout,
             self.config.control.max_connections,
         )
+        for run in self.observations.runs():
+            self._journal.adopt(run.observation.task_id, run.key)
+        self._books.go_on()
         # Orders first: a service that attached before them would drop what it works on.
         self.observations.start_thread()
         self._queue_server.start()
+        self._housekeeping = self._make_housekeeping()
         self._wanted.start_again()
         self.overviews.start()
-        self._housekeeping = self._make_housekeeping()
         self._housekeeping.start()
-        write_endpoint(
-            Endpoint(
-                reached_at(self.config.bind_address),
-                self.config.master.port,
-                str(self._run_dir),
-                self.node_id,
-            )
-        )
+        self._endpoint_file.start()
         log.info("listening on %s:%d", self.config.bind_address, self.config.master.port)
         self._metrics.serve(_metrics_address(self.config))
         self._stopping.wait()
         self._end_node()
 
     # -- what the parts call ---------------------------------------------------------------------
+
+    def _queue_names(self) -> Collection[str]:
+        return self.config.all_services()  # of the configuration as it is by then
 
     def _service_changed(self, service: str) -> None:
         """A service attached or went; supervisord sees a death late unless it is woken."""
@@ -155,67 +184,61 @@ class Master:
     def _service_finished(self, service: str, task_id: str) -> None:
         self.observations.finished(service, task_id)
 
+    def _start_services(self, names: Collection[str]) -> Started:
+        return self.services.start_without_waiting(names)
+
     def _give_orders(self, orders: dict[str, list[Order]]) -> None:
         self._exchange.give_orders(orders)
 
     def _observation_begins(self, begun: Run) -> None:
-        """What an earlier run of the same observation remembered is no concern of this one."""
-        self._journal.forget(begun.observation.task_id)
         if not begun.partial:
             threading.Thread(target=self._clear_ended, name="clear", daemon=True).start()
 
     def _clear_ended(self) -> None:
-        """Drop what ended observations left in the real-time queues and in memory."""
-        alive = {run.observation.task_id for run in self.observations.runs()} | {""}
-        for task_id in self._journal.observations() - alive:
-            for depth in self._journal.depths():
-                if depth.queue in KEPT_QUEUES:
-                    continue
-                cleared = self._journal.clear(depth.queue, task_id)
-                if cleared:
-                    log.warning(
-                        "%d entries of ended observation %s cleared from %s",
-                        *(cleared, task_id, depth.queue),
-                    )
-        for task_id in self._journal.remembered() - alive:
-            self._journal.forget(task_id)
+        """Drop what ended observations left in the real-time queues and in memory.
+
+        A run is alive before anything is kept of it, and one that has ended never is again: what is
+        kept now and is not alive afterwards has ended, whatever begins meanwhile.
+        """
+        kept = self._journal.observations()
+        alive = {run.key for run in self.observations.runs()} | {""}
+        for key in sorted(kept - alive - self._books.open):
+            for queue, cleared in self._journal.clear(key, KEPT_QUEUES).items():
+                log.warning(
+                    "%d entries of ended observation %s cleared from %s",
+                    *(cleared, task_id_of(key), queue),
+                )
+            self._journal.forget(key)
 
     def _observation_over(self, run: Run) -> None:
-        """Keep its books, in a thread: they may go onto a network file system that hangs."""
-        task_id = run.observation.task_id
-        memories = self._journal.memories(task_id)
         directory = Path(self.config.master.parset_dir) / run.observation.datetimesource
-        threading.Thread(
-            target=write_books,
-            args=(
-                books_file(directory, self.config.hostname),
-                *(task_id, memories, self.config.master.parsets_kept),
-            ),
-            name="books",
-            daemon=True,
-        ).start()
-        self._journal.forget(task_id)
+        self._books.close(run.key, books_file(directory, self.config.hostname))
 
     def _make_housekeeping(self) -> Housekeeping:
         logs = {Path(self.config.log_file(name)).parent for name in self.services.names}
-        directories = Directories(
-            sorted({*logs, Path(self.config.master.log_dir), Path(self.config.master.parset_dir)})
-        )
-        sockets = [KeptSocket(self._run_dir / name) for name in ("queues.sock", "supervisord.sock")]
+        directories = {*logs, Path(self.config.master.log_dir), Path(self.config.master.parset_dir)}
         unresponsive = Unresponsive(
             lambda: self.services.states(self.services.names),
             self._supervisor.kill,
             lambda: self.config.master.health.restart_unresponsive,
         )
         return Housekeeping(
-            [
-                directories.look,
-                *(kept.look for kept in sockets),
-                self._journal.look,
-                self._wanted.look,
-                unresponsive.look,
-            ]
+            {
+                **{str(path): KeptDirectory(path).look for path in sorted(directories)},
+                **{
+                    name: KeptSocket(self._run_dir / name).look
+                    for name in ("queues.sock", "supervisord.sock")
+                },
+                "journal": self._journal.look,
+                "services that are meant to run": self._wanted.look,
+                "unresponsive services": unresponsive.look,
+            }
         )
+
+    @property
+    def rounds(self) -> list[Rounds]:
+        """What the master looks at again and again, beside the overview's."""
+        return self._housekeeping.rounds
 
     # -- what commands call ----------------------------------------------------------------------
 
@@ -249,12 +272,14 @@ class Master:
         :param origin: who wants it, for the logs
         :return: what was done beside that, and what needs a restart of the node
         :raises ConfigError: it is broken; nothing has changed
+        :raises OSError: likewise, it cannot be read
         :raises SupervisorError: supervisord refuses the sections
         """
         with self._reloading:
-            sources = read_sources()
+            # The home may hang; then nobody else is to wait for this.
+            sources = self.apart.result("reading the configuration", read_sources, READ_SECONDS)
             notes = self._apply(sources.parse())
-            sources.keep()
+            self.apart.result("keeping the configuration", sources.keep, READ_SECONDS)
             return notes + self._configure_switches(origin)
 
     def _apply(self, config: Config) -> list[str]:
@@ -302,6 +327,9 @@ class Master:
     def _end_node(self) -> None:
         log.info("stopping all services, then supervisord")
         self._housekeeping.end()
+        # Nothing is begun after this, whatever command was about to.
+        self.observations.close()
+        self._supervisor.start_no_more()
         self.observations.abort_all()
         self._wanted.forget()
         try:
@@ -312,7 +340,8 @@ class Master:
             for name in names:
                 with contextlib.suppress(SupervisorError):  # it runs still: supervisord's to end
                     self._supervisor.remove(name)
-            remove_endpoint()
+            with contextlib.suppress(OSError):  # a home that hangs; the file says no harm
+                self.apart.result("removing the endpoint", self._endpoint_file.remove, READ_SECONDS)
             self._supervisor.shut_down()
         except SupervisorError as error:
             log.error("%s; darc_kill_all ends what is left", error)
@@ -366,7 +395,13 @@ def main() -> None:
         log.critical("cannot start: another master holds %s", run_dir / "lock")
         sys.exit(1)
     log.info("DARC %s on %s: %s", __version__, config.hostname, ", ".join(config.services()))
-    Master(config, node).run()
+    try:
+        master = Master(config, node)
+    except (SecretError, OSError, sqlite3.Error) as error:
+        where = f"the journal in {run_dir}: " if isinstance(error, sqlite3.Error) else ""
+        log.critical("cannot start: %s%s", where, error)
+        sys.exit(1)
+    master.run()
 
 
 if __name__ == "__main__":

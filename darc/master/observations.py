@@ -6,101 +6,28 @@ told of events but of the state that they have to reach: nothing is missed by on
 
 from __future__ import annotations
 
-import enum
-import json
 import logging
+import math
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any
 
-from darc.model.observation import Observation
+from darc.master.kept import KeptFiles
+from darc.master.run import Run, State
+from darc.master.services import Started
+from darc.master.starts import Starts
+from darc.model.observation import task_id_of
+from darc.node.clock import LOOK_AGAIN_SECONDS, Instant, Since
 from darc.node.log import about
-from darc.queues.messages import Order, OrderState
+from darc.node.vital import vital
+from darc.queues.messages import Order
 
 log = logging.getLogger(__name__)
 
 
-class State(enum.StrEnum):
-    """Where an observation is in its life."""
-
-    PENDING = "pending"  # the services do not know of it yet
-    RUNNING = "running"
-    STOPPED = "stopped"  # the services finish what is there
-    ABORTED = "aborted"  # the services drop it
-
-
-_ORDERS = {
-    State.RUNNING: OrderState.RUNNING,
-    State.STOPPED: OrderState.STOPPED,
-    State.ABORTED: OrderState.ABORTED,
-}
-
-
-@dataclass(slots=True)
-class Run:
-    """An observation on this node.
-
-    :param services: those that take part
-    :param not_stopped: those of them that a stop does not concern
-    :param partial: some services only, by an operator's wish: it leaves the queues alone
-    :param stopped: services that were stopped before the others
-    :param ended_at: Unix time of stop or abort
-    """
-
-    observation: Observation
-    services: tuple[str, ...]
-    state: State = State.PENDING
-    not_stopped: tuple[str, ...] = ()
-    partial: bool = False
-    stopped: set[str] = field(default_factory=set)
-    finished: set[str] = field(default_factory=set)
-    ended_at: float | None = None
-    past: bool = False
-    number: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    def order(self, service: str) -> Order | None:
-        """What a service has to do; None when nothing."""
-        if self.state is State.PENDING or service not in self.services or service in self.finished:
-            return None
-        state = _ORDERS[self.state]
-        if state is OrderState.STOPPED and service in self.not_stopped:
-            state = OrderState.RUNNING
-        if state is OrderState.RUNNING and service in self.stopped:
-            state = OrderState.STOPPED
-        return Order(self.observation.to_plain(), state, self.number, self.past)
-
-    def to_plain(self) -> dict[str, Any]:
-        return {
-            "observation": self.observation.to_plain(),
-            "services": list(self.services),
-            "state": str(self.state),
-            "not_stopped": list(self.not_stopped),
-            "partial": self.partial,
-            "stopped": sorted(self.stopped),
-            "finished": sorted(self.finished),
-            "ended_at": self.ended_at,
-            "past": self.past,
-            "number": self.number,
-        }
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> Run:
-        return cls(
-            Observation.from_plain(plain["observation"]),
-            tuple(plain["services"]),
-            State(plain["state"]),
-            tuple(plain["not_stopped"]),
-            plain["partial"],
-            set(plain["stopped"]),
-            set(plain["finished"]),
-            plain["ended_at"],
-            plain["past"],
-            plain["number"],
-        )
+class ClosedError(Exception):
+    """No observation is taken in any more; the text says why."""
 
 
 class Observations:
@@ -111,6 +38,7 @@ class Observations:
     :param begin: called when one begins to run
     :param over: called when one is over
     :param held: tells that services cannot get on, and no observation is over by time alone
+    :param start: starts those services that do not run; may take a while
     """
 
     def __init__(
@@ -122,9 +50,9 @@ class Observations:
         begin: Callable[[Run], None],
         over: Callable[[Run], None],
         held: Callable[[], bool] = lambda: False,
+        start: Callable[[Collection[str]], Started] = lambda _: Started([], {}),
     ) -> None:
-        directory.mkdir(exist_ok=True)
-        self._directory = directory
+        self._files = KeptFiles(directory)
         self.setup_time = setup_time
         self.end_delay = end_delay
         self._give_orders = give_orders
@@ -132,20 +60,25 @@ class Observations:
         self._over = over
         self._held = held
         self._changed = threading.Condition(threading.RLock())
+        self._closed = False
+        self._untold = False
+        self._said: dict[str, str] = {}  # what fails, by what it is about
+        self._looked = Instant(-math.inf)
         self._runs = dict(self._load())
+        self.starts = Starts(self._changed, self._in_need, self._save, start)
 
     def start_thread(self) -> None:
         """Carry on with what was on disk, and watch the time from now on."""
         self._tell()
-        threading.Thread(target=self._watch, name="observations", daemon=True).start()
+        vital("observations", self._watch, or_exit=True)
+        self.starts.start_thread()
 
     def _load(self) -> Iterable[tuple[str, Run]]:
-        for path in sorted(self._directory.glob("*.json")):
+        for path, plain in self._files.load():
             try:
-                run = Run.from_plain(json.loads(path.read_text()))
-            except (ValueError, KeyError, TypeError) as error:
-                log.error("%s: not an observation, set aside: %s", path, error)
-                path.replace(path.with_suffix(".damaged"))
+                run = Run.from_plain(plain)
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+                self._files.set_aside(path, error)
                 continue
             with about(run.observation.task_id):
                 log.info("observation %s goes on: %s", run.observation.task_id, run.state)
@@ -153,15 +86,20 @@ class Observations:
 
     def _save(self, run: Run) -> None:
         """Keep it on disk; a disk that is full does not keep it from going on."""
-        path = self._directory / f"{run.observation.task_id}.json"
-        temporary = path.with_suffix(".new")
-        try:
-            temporary.write_text(json.dumps(run.to_plain()))
-            temporary.replace(path)
-        except OSError as error:
-            log.error("would be forgotten if the master died now: %s", error)
+        self._files.save(run.observation.task_id, run.to_plain())
+
+    def _in_need(self) -> list[Run]:
+        """Those that services work on, or will."""
+        if self._closed:
+            return []
+        return [run for run in self._runs.values() if run.state is not State.ABORTED]
+
+    def unsaved(self, task_id: str) -> str:
+        """Why what was done last about an observation is not on the disk; empty: it is."""
+        return self._files.lacks(task_id)
 
     def _tell(self) -> None:
+        self._untold = True
         orders: dict[str, list[Order]] = {}
         for run in self._runs.values():
             for service in run.services:
@@ -169,6 +107,7 @@ class Observations:
                 if order:
                     orders.setdefault(service, []).append(order)
         self._give_orders(orders)
+        self._untold = False
 
     # -- commands ------------------------------------------------------------------------------
 
@@ -177,15 +116,25 @@ class Observations:
             return list(self._runs.values())
 
     def add(self, run: Run) -> bool:
-        """Take an observation in, or add services to it; False when they have it already."""
+        """Take an observation in, or add services to it; False when they have it already.
+
+        It is on the disk that its services are to be started: see `starts`.
+
+        :raises ClosedError: the node is being stopped
+        """
         with self._changed:
+            if self._closed:
+                raise ClosedError("the node is being stopped: no observation is started")
             known = self._runs.get(run.observation.task_id)
             if known:
                 new = tuple(name for name in run.services if name not in known.services)
                 if not new or known.state not in {State.PENDING, State.RUNNING}:
                     return False
                 known.services += new
+                known.to_start |= set(run.services)
                 run = known
+            else:
+                run.to_start = set(run.services)
             self._runs[run.observation.task_id] = run
             self._save(run)
             if run.state is not State.PENDING:
@@ -210,7 +159,7 @@ class Observations:
                 self._remove(run, "cancelled before its start")
             else:
                 run.state = state
-                run.ended_at = time.time()
+                run.ended_at = Since.now()
                 self._save(run)
             self._tell()
             self._changed.notify_all()
@@ -235,11 +184,11 @@ class Observations:
         except Exception:
             log.exception("observation %s goes on", run.observation.task_id)
 
-    def finished(self, service: str, task_id: str) -> None:
-        """A service has done all it has to do about an observation."""
+    def finished(self, service: str, key: str) -> None:
+        """A service has done all it has to do about a run."""
         with self._changed:
-            run = self._runs.get(task_id)
-            if run is None:
+            run = self._runs.get(task_id_of(key))
+            if run is None or run.key != key:
                 return
             run.finished.add(service)
             self._save(run)
@@ -255,6 +204,11 @@ class Observations:
             self._tell()
         return len(runs)
 
+    def close(self) -> None:
+        """Take in no more observations, and start no more services, as the node is stopped."""
+        with self._changed:
+            self._closed = True
+
     def __str__(self) -> str:
         return str({run.observation.task_id: str(run.state) for run in self.runs()})
 
@@ -263,27 +217,60 @@ class Observations:
     def _watch(self) -> None:
         with self._changed:
             while True:
-                now = time.time()
-                for run in list(self._runs.values()):
-                    with about(run.observation.task_id):
-                        self._advance(run, now)
-                # A time that has passed has done what it does; the rest comes by a command.
-                due = [moment for run in self._runs.values() if (moment := self._due(run)) > now]
-                if self._held():
-                    due.append(now + 1.0)
-                self._changed.wait(max(0.01, min(due) - time.time()) if due else None)
+                try:
+                    seconds = self._look()
+                # On this thread all observations depend; the next look may be better.
+                except Exception as error:
+                    self._say_defect("observations", error)
+                    seconds = LOOK_AGAIN_SECONDS
+                self._changed.wait(seconds)
 
-    def _due(self, run: Run) -> float:
-        """When time alone changes something about an observation."""
+    def _look(self) -> float | None:
+        """Do what time alone has done; returns when to look again (s), None: after a change."""
+        # Never for long: the clock may be set meanwhile.
+        seconds = LOOK_AGAIN_SECONDS
+        for task_id, run in list(self._runs.items()):
+            with about(task_id):
+                try:
+                    self._advance(run, time.time())
+                    left = self._left(run, time.time())
+                    seconds = min(seconds, max(0.01, left) if left > 0 else seconds)
+                # Whatever is wrong with one must not hold up the others.
+                except Exception as error:
+                    self._say_defect(task_id, error)
+        self._looked = Instant.now()
+        if self._untold:
+            self._tell()
+        if self._files.retry() and not self._runs:
+            return None
+        return seconds
+
+    def _say_defect(self, what: str, error: Exception) -> None:
+        if self._said.get(what) != repr(error):
+            log.exception("%s: tried again", what)
+        self._said[what] = repr(error)
+
+    def _left(self, run: Run, now: float) -> float:
+        """For how long (s) time alone changes nothing about an observation.
+
+        When it is follows from the time of day (Unix s), which may be set; how long it was since
+        from the clock that nobody sets.
+        """
         observation = run.observation
         if run.state is State.PENDING:
-            return observation.start - self.setup_time
+            return 0.0 if run.past else observation.start - self.setup_time - now
         if run.ended_at is not None:
-            return run.ended_at + self.end_delay
-        return observation.end + self.end_delay
+            return self.end_delay - run.ended_at.age()
+        if now < observation.end:
+            run.end_passed = None
+            return observation.end - now
+        if run.end_passed is None:
+            # It was still to come at the last look.
+            run.end_passed = Instant.now().after(-min(now - observation.end, self._looked.age()))
+        return self.end_delay - run.end_passed.age()
 
     def _advance(self, run: Run, now: float) -> None:
-        late = now >= self._due(run)
+        late = self._left(run, now) <= 0
         if run.state is State.PENDING and late:
             run.state = State.RUNNING
             log.info("observation of %s begins", run.observation.source)
@@ -292,7 +279,7 @@ class Observations:
             self._tell()
         elif run.state is State.RUNNING and late and not run.past:
             log.warning("no stop came %.0f s after the end: stopped", self.end_delay)
-            run.state, run.ended_at = State.STOPPED, now
+            run.state, run.ended_at = State.STOPPED, Since.now()
             self._save(run)
             self._tell()
         elif run.state is not State.PENDING:
@@ -311,12 +298,10 @@ class Observations:
     def _remove(self, run: Run, why: str) -> None:
         task_id = run.observation.task_id
         del self._runs[task_id]
+        self._said.pop(task_id, None)
         with about(task_id):
             self._call(self._over, run)
-            try:
-                (self._directory / f"{task_id}.json").unlink(missing_ok=True)
-            except OSError as error:
-                log.error("a master started anew will take it up again: %s", error)
+            self._files.remove(task_id)
             log.info("observation %s: %s", task_id, why)
 
 

@@ -6,21 +6,29 @@ import os
 import re
 import threading
 import time
+from collections.abc import Iterator
 
 import psutil
 
 from darc import __version__
 from darc.master.lives import Lives
-from darc.master.looks import Looks, Master, Seen
-from darc.master.observations import Run, State
-from darc.master.rounds import Rounds
+from darc.master.looks import DISKS, Looks, Master, Seen
+from darc.master.rounds import HANGS_SECONDS, Rounds
+from darc.master.run import Run, State
 from darc.metrics.measured import NodeMeasured
 from darc.model import overview
-from darc.model.overview import NodeOverview, ObservationOverview, ServiceOverview
+from darc.model.overview import (
+    Disk,
+    NodeOverview,
+    ObservationOverview,
+    ServiceOverview,
+    ThreadTrouble,
+)
 from darc.model.state import ServiceState
 from darc.node.log import lines_dropped
 from darc.node.render import MASTER
 from darc.node.supervisor import Supervisor
+from darc.node.vital import ended_threads
 from darc.queues.exchange import Exchange
 from darc.queues.journal import Journal
 
@@ -101,6 +109,7 @@ class Overviews:
         """What is known now."""
         master, seen = self._master, self._looks.seen
         config = master.config
+        disks = _disks(seen)
         with self._changed:
             change = self._change
         return NodeOverview(
@@ -122,13 +131,14 @@ class Overviews:
             read=seen.read,
             asked=seen.asked,
             journal_full=master.journal_full,
-            disks=seen.disks,
+            disks=tuple(disk for disk in disks if disk.name != "log_dir"),
             itself=self._service(MASTER, seen),
             services=tuple(self._service(name, seen) for name in master.services.names),
             observations=tuple(map(_observation, master.observations.runs())),
             handovers=tuple(
                 one for said in seen.said.values() for one in said.get("forwarding", ())
             ),
+            threads=tuple(self._threads()),
         )
 
     def measure(self) -> NodeMeasured:
@@ -139,10 +149,11 @@ class Overviews:
             overview=self.make(),
             services={
                 name: said["metrics"] for name, said in seen.said.items() if "metrics" in said
-            },
+            }
+            | {MASTER: master.losses.measured},
             depths=seen.depths,
             cpu_seconds={name: usage.cpu_seconds for name, usage in seen.usage.items()},
-            disks=(*seen.disks, *((seen.log_disk,) if seen.log_disk else ())),
+            disks=_disks(seen),
             journal_bytes=seen.journal_bytes,
             journal_max_bytes=master.config.master.journal_max_bytes,
             refused={"commands": commands, "queues": queues},
@@ -175,15 +186,34 @@ class Overviews:
             log_end=tuple(log_end.lines) if log_end else (),
             outcomes=said.get("outcomes", {}),
             latency=said.get("latency", ()),
+            losses=self._master.losses.told if name == MASTER else said.get("losses", ()),
+            how=life.how,
         )
 
     def _state(self, name: str) -> tuple[str, float | None]:
-        if name == MASTER:
-            return str(ServiceState.RUNNING), self._started  # it is the one who tells
+        if name == MASTER:  # it is the one who tells
+            ended = ended_threads()
+            if ended:
+                return str(ServiceState.FAILED), ended[0].at
+            return str(ServiceState.RUNNING), self._started
         return self._looks.state(name)
+
+    def _threads(self) -> Iterator[ThreadTrouble]:
+        """Threads of the master that do not do their work."""
+        now = time.time()
+        for one in ended_threads():
+            yield ThreadTrouble(one.name, "ended", one.at, one.error)
+        for rounds in (*self._looks.rounds, *self._master.rounds):
+            took = rounds.hangs_for
+            if took is not None:
+                yield ThreadTrouble(rounds.name, "hangs", now - took, "")
+        for work in self._master.apart.longer_than(HANGS_SECONDS):
+            yield ThreadTrouble(work.name, "hangs", now - work.began.age(), "")
 
     def _notice(self) -> None:
         """Tell those who wait where more than numbers has changed."""
+        for rounds in (*self._looks.rounds, *self._master.rounds):
+            rounds.say_if_it_hangs()
         now = self.make()
         services = [
             (
@@ -194,17 +224,24 @@ class Overviews:
                 one.sending,
                 one.last_error,
                 one.last_trigger,
+                one.losses,
+                one.how,
             )
             for one in (now.itself, *now.services)
         ]
         handovers = [(one.service, one.reached) for one in now.handovers]
         told = (now.supervisord, now.stopping, now.journal_full, now.mode, now.role, now.master)
-        known = (told, services, handovers, now.observations)
+        threads = [(one.name, one.trouble) for one in now.threads]
+        known = (told, services, handovers, threads, now.observations)
         with self._changed:
             if known != self._known:
                 self._known = known
                 self._changes += 1
                 self._changed.notify_all()
+
+
+def _disks(seen: Seen) -> tuple[Disk, ...]:
+    return tuple(seen.disks[name] for name in DISKS if name in seen.disks)
 
 
 def _start_of_supervisord() -> float | None:
@@ -226,4 +263,5 @@ def _observation(run: Run) -> ObservationOverview:
     return ObservationOverview(
         *(known.task_id, known.source, state, known.start, known.end),
         waits_for if state == "in processing" else (),
+        f"{known.date}/{known.datetimesource}",
     )

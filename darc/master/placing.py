@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import uuid
 from pathlib import Path
 
 from darc.model.observation import ObservationError
 from darc.model.parset import PARSERS
 from darc.model.parset_values import to_datetimesource
+from darc.node.files import write_whole
 from darc.node.observation_files import UnknownConfigType
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
@@ -44,10 +44,5 @@ def place(parset_dir: Path, name: str, text: str) -> Path:
         allowed = "a time such as 2019-05-18-23:51:13.<source>, without /"
         raise ObservationError([parset.problem(key, allowed)]) from error
     directory.mkdir(parents=True, exist_ok=True)
-    temporary = directory / f".{name}.{uuid.uuid4().hex}"
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(directory / name)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(directory / name, data)
     return directory / name

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 from darc.model.message import MAX_MESSAGE_BYTES, Reply, Request
 from darc.node.secret import SecretError, make_challenge, signature_holds
+from darc.node.vital import vital
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,10 @@ LEGACY_REPLY_BYTES = 1024
 # one; nobody is to keep the master busy with that.
 LEGACY_MESSAGE_BYTES = 8192
 MAX_ATTEMPTS = 20
+# Who sends in more pieces than these is waited for a little after each: bytes that come one by one
+# then cost no more than others.
+PROMPT_PIECES = 8
+PIECE_SECONDS = 0.05
 SIGNATURE_SECONDS = 5.0
 MAX_ORIGIN = 100  # characters
 # Connections that wait to be taken: one that finds no room comes a second late.
@@ -83,11 +88,14 @@ def parse_message(data: bytes) -> Message | None:
         raise PortError("Cannot parse message") from None
 
 
-def _may_be_literal(data: bytes) -> bool:
-    """Whether these bytes were parsed, in vain, as they might have been a whole literal."""
-    if data.startswith(OURS) or len(data) > LEGACY_MESSAGE_BYTES:
-        return False
-    return data.endswith(b"\n") or data.rstrip().endswith(b"}")
+def _may_be_whole(data: bytearray) -> bool:
+    """Whether it is worth to look at all of these bytes, though more may come.
+
+    Looking at the ends of a long message alone, the time for all its pieces grows as its length.
+    """
+    if data.endswith(b"\n") or not data.startswith(b"{"):
+        return True
+    return len(data) <= LEGACY_MESSAGE_BYTES and data.rstrip().endswith(b"}")
 
 
 def _json(text: bytes) -> object:
@@ -138,7 +146,7 @@ class CommandPort:
         self._counting = threading.Lock()
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._listener = socket.create_server(address, family=family, backlog=BACKLOG)
-        threading.Thread(target=self._accept, name="command port", daemon=True).start()
+        vital("command port", self._accept, or_exit=True, stoppable=True)
 
     def close(self) -> None:
         self._listener.close()
@@ -209,8 +217,8 @@ class CommandPort:
         :raises PortError: it sent something else, or not all of it in time
         """
         deadline = time.monotonic() + self._socket_timeout
-        data = b""
-        attempts = 0
+        data = bytearray()
+        attempts = pieces = 0
         while True:
             try:
                 connection.settimeout(max(0.001, deadline - time.monotonic()))
@@ -220,14 +228,18 @@ class CommandPort:
             data += part
             if len(data) > MAX_MESSAGE_BYTES:
                 raise PortError(f"Cannot parse message: longer than {MAX_MESSAGE_BYTES} bytes")
-            message = parse_message(data) if data else None
+            may_be_whole = _may_be_whole(data)
+            message = parse_message(bytes(data)) if may_be_whole else None
             if message or not part:
                 if data and message is None:
                     raise PortError("Cannot parse message")
                 return message
-            attempts += _may_be_literal(data)
+            attempts += may_be_whole and not data.startswith(OURS)
             if attempts >= MAX_ATTEMPTS:
                 raise PortError("Cannot parse message")
+            pieces += 1
+            if pieces > PROMPT_PIECES:
+                time.sleep(PIECE_SECONDS)
 
     def _refusal(self, connection: socket.socket, message: Message, peer: str) -> Reply | None:
         """Why a change is not done; None when the request needs no proof or has brought it."""

@@ -16,8 +16,9 @@ def apply_sections(supervisor: Supervisor, services: Services) -> list[str]:
         notes.append("the master's section changes with a restart of the node")
     changed = [name for name in changes.changed if name != render.MASTER]
     ending = [*changes.removed, *changed]
-    restarted = [name for name in changed if not states[name].state.ended]
-    services.stop([name for name in ending if not states[name].state.ended])
+    running = {name for name, process in states.items() if not process.state.ended}
+    restarted = [name for name in changed if name in running]
+    services.stop([name for name in ending if name in running])
     for name in ending:
         supervisor.remove(name)
     for name in (*changes.added, *changed):

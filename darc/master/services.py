@@ -7,7 +7,8 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 from darc.model.state import Pulse, ServiceState, service_state
 from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
@@ -16,12 +17,21 @@ from darc.queues.messages import RELOAD, QueueError
 
 log = logging.getLogger(__name__)
 
+#: What is told of a service that supervisord does not know: somebody took it out.
+NO_SECTION = "failed: supervisord has no program of this name; darc reload adds it"
 # After SIGKILL supervisord needs a moment to see the end of a process.
 KILL_SECONDS = 3.0
 # Less than what clients wait for a reply; on a busy machine a start may take longer.
 START_SECONDS = 8.0
 # What supervisord said so long ago is still good for a status.
 RECENT_SECONDS = 0.2
+
+
+class Started(NamedTuple):
+    """Which services were started, and why others could not be."""
+
+    started: list[str]
+    failed: dict[str, str]
 
 
 class Services:
@@ -52,7 +62,7 @@ class Services:
 
     def _pulse(self, name: str, process: ProcessInfo) -> Pulse:
         presence = self._exchange.presence(name)
-        if presence is None or presence.pid != process.pid:
+        if presence is None or presence.pid != process.pid or not presence.works:
             return Pulse.NONE
         silent = time.monotonic() - presence.last_beat
         return Pulse.SILENT if silent > self._unresponsive_after else Pulse.BEATING
@@ -94,6 +104,10 @@ class Services:
         replies = {name: "already running" for name in names if before[name] is running}
         waiting = [name for name in names if name not in replies]
         for name in waiting:
+            if name not in processes:
+                log.error("%s: %s", name, NO_SECTION)
+                replies[name] = NO_SECTION
+                continue
             try:
                 if processes[name].state is ProcessState.BACKOFF:
                     self._supervisor.stop(name)  # do not wait for its next try
@@ -113,35 +127,50 @@ class Services:
         state = self._state(name, processes)
         if state is ServiceState.RUNNING:
             return "started"
+        if name not in processes:  # taken out meanwhile
+            return NO_SECTION
         still = state is ServiceState.STARTING and processes[name].state.alive
         return "starting" if still else "failed"
 
-    def start_without_waiting(self, names: Sequence[str]) -> None:
-        """Start those that do not run."""
+    def start_without_waiting(self, names: Collection[str]) -> Started:
+        """Start those that do not run.
+
+        :raises SupervisorError: supervisord cannot be asked
+        """
         self.changed()
         processes = self._supervisor.processes()
+        started, failed = [], {}
         for name in names:
             process = processes.get(name)
-            if process is None or not process.state.ended:
+            if process is None:
+                failed[name] = NO_SECTION
+                continue
+            if not process.state.ended:
                 continue
             log.info("starting %s", name)
             try:
                 self._supervisor.start(name)
+                started.append(name)
             except SupervisorError as error:
-                log.error("%s: %s", name, error)
+                failed[name] = str(error)
+        return Started(started, failed)
 
     def _settled(self, names: Sequence[str]) -> bool:
         """Each runs, or supervisord has seen a start fail (it goes on trying for a while)."""
         processes = self._supervisor.processes()
         return all(
-            processes[name].state in {ProcessState.BACKOFF, ProcessState.FATAL}
+            name not in processes
+            or processes[name].state in {ProcessState.BACKOFF, ProcessState.FATAL}
             or self._state(name, processes) is ServiceState.RUNNING
             for name in names
         )
 
     def stop(self, names: Sequence[str]) -> dict[str, str]:
         """Stop services side by side, and wait until each has ended."""
+        there = self._supervisor.processes()
         for name in names:
+            if name not in there:
+                continue
             try:
                 self._supervisor.stop(name)
             except SupervisorError as error:

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from darc.metrics.measured import read_measured
-from darc.model.overview import Handover, Stage
+from darc.model import typed
+from darc.model.overview import Handover, Losses, Stage
 
 #: As darc.services.forwarding says it.
 _NOT_REACHED = re.compile(r"\S+ NOT REACHED since (\S+): (.*); \d+ handed in, .*", re.DOTALL)
@@ -51,11 +52,18 @@ def _read_latency(plain: Mapping[str, Mapping[str, float]]) -> tuple[Stage, ...]
     )
 
 
+def _read_losses(plain: Mapping[str, Mapping[str, Any]]) -> tuple[Losses, ...]:
+    return tuple(
+        typed.from_plain(Losses, {"kind": str(kind), **of}, "losses") for kind, of in plain.items()
+    )
+
+
 #: What services are asked for, where they have it.
 READERS: Mapping[str, Callable[[Any], Any]] = {
     "send_events": bool,
     "outcomes": _read_outcomes,
     "latency": _read_latency,
     "forwarding": _read_handovers,
+    "losses": _read_losses,
     "metrics": read_measured,
 }

@@ -115,6 +115,16 @@ def triggers_of(node: NodeMeasured) -> Iterator[Metric]:
             for outcome, number in bounded(of.counted.get("outcomes", {})).items()
         ),
     )
+    yield counters(
+        "losses",
+        "What was lost for good, by kind: docs/alarms.md.",
+        ("service", "kind"),
+        (
+            ((service, kind), number)
+            for service, of in node.services.items()
+            for kind, number in bounded(of.counted.get("losses", {})).items()
+        ),
+    )
     for what, name, text in (
         ("packets_waiting", "lofar_packets_waiting", "Packets that LOFAR could not be sent yet."),
         ("mails_waiting", "mails_waiting", "E-mails that the server has not taken yet."),

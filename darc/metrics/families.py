@@ -69,6 +69,12 @@ def _node(node: NodeMeasured) -> Iterator[Metric]:
         ("what",),
         (((what,), time) for what, time in looks.items()),
     )
+    for name, text in (
+        ("ended", "Threads of darc_master that have ended, and should not have."),
+        ("hangs", "What darc_master looks at, and what does not answer."),
+    ):
+        number = sum(one.trouble == name for one in told.threads)
+        yield gauge(f"master_threads_{name}", text, float(number))
     yield gauge("journal_full", "1: nothing new is taken into the queues.", told.journal_full)
     yield gauge("journal_max_bytes", "What the journal may hold.", node.journal_max_bytes)
     yield gauge("journal_size_bytes", "Size of the journal's files.", node.journal_bytes)

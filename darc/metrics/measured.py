@@ -27,7 +27,7 @@ class Measured:
     """What a service tells in its attribute `metrics`; nothing where it does not count that.
 
     :param numbers: single ones, by name
-    :param counted: `totals` and `outcomes`, each by what was counted
+    :param counted: `totals`, `outcomes` and `losses`, each by what was counted
     :param latency: by stage
     """
 

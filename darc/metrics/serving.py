@@ -55,5 +55,5 @@ class Serving:
                 text = "metrics are not served at %s:%d; `darc reload` tries again: %s"
                 log.warning(text, *address, error)
                 return
-            self._server.start()
+            self._server.start(or_exit=False)
             log.info("metrics are served at %s:%d", *address)

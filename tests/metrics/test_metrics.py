@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from nodes import Node, free_port
+from nodes import Node, free_port, patience
 from nodes import wait_for as wait_for_seconds
 from scrapes import TASK_ID, Scrape, is_served, port_of, scrape
 
@@ -192,7 +192,7 @@ def test_clients_that_never_read_hold_up_no_command(observed: Node) -> None:
         client.sendall(b"GET /metrics HTTP/1.1\r\n")  # and never the end of it
     assert TASK_ID in observed.ask("get_attr", "observations")
     for client in clients:
-        client.settimeout(30.0)
+        client.settimeout(patience(30.0))
         try:
             while client.recv(2**16):
                 pass

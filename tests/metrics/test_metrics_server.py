@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from nodes import wait_for
+from nodes import patience, wait_for
 from scrapes import Scrape
 from test_families import measured
 
@@ -28,7 +28,7 @@ class Source:
 
     def __call__(self) -> NodeMeasured:
         self.asked += 1
-        assert self.gate.wait(30.0)
+        assert self.gate.wait(patience(30.0))
         return measured()
 
 
@@ -56,7 +56,7 @@ def start(source: Source) -> Iterator[Callable[[], MetricsServer]]:
 
 
 def ask(of: MetricsServer, path: str = "/metrics", method: str = "GET") -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", of.server_port, timeout=30.0)
+    connection = http.client.HTTPConnection("127.0.0.1", of.server_port, timeout=patience(30.0))
     try:
         connection.request(method, path)
         answer = connection.getresponse()
@@ -112,7 +112,7 @@ def test_who_dawdles_is_cut_off(
     asked = start()
     clients = []
     for _ in range(MAX_CONNECTIONS):
-        client = socket.create_connection(("127.0.0.1", asked.server_port), timeout=30.0)
+        client = socket.create_connection(("127.0.0.1", asked.server_port), timeout=patience(30.0))
         clients.append(client)
         client.sendall(b"GET /met")
 
@@ -137,7 +137,7 @@ def test_too_many_are_refused_and_counted(
     address = ("127.0.0.1", asked.server_port)
     held = [socket.create_connection(address) for _ in range(MAX_CONNECTIONS)]
     wait_for(lambda: len(asked._deadlines) == MAX_CONNECTIONS)
-    with socket.create_connection(address, timeout=30.0) as one_more:
+    with socket.create_connection(address, timeout=patience(30.0)) as one_more:
         assert one_more.recv(100) == b""
     for client in held:
         client.close()

@@ -13,8 +13,10 @@ from typing import Any
 import promql_parser as promql
 import pytest
 import yaml
-from nodes import Node, wait_for
+from nodes import Node, patience, wait_for
 from scrapes import Scrape, scrape
+
+from darc.control import make_parser, not_of_a_service
 
 MONITORING = Path(__file__).resolve().parents[2] / "monitoring"
 DASHBOARD = MONITORING / "grafana" / "darc.json"
@@ -166,9 +168,45 @@ def test_legends_and_texts_name_labels_that_are_left() -> None:
                 assert named <= left, (panel["title"], target)
     for rule in rules():
         named = set(re.findall(r"\$labels\.(\w+)", json.dumps(rule["annotations"])))
-        assert named <= ITS_LABELS | {"service", "queue", "disk", "what"}, rule["alert"]
+        assert named <= ITS_LABELS | {"service", "queue", "disk", "what", "kind"}, rule["alert"]
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert rule["annotations"].keys() == {"summary", "description"}
+
+
+#: What Prometheus fills in, as on the node of these tests.
+LABELS = {"instance": "localhost", "service": "dada_trigger", "queue": "dada_trigger"}
+
+
+def commands() -> Iterator[list[str]]:
+    """What the alerts have an operator type."""
+    for rule in rules():
+        text = rule["annotations"]["description"]
+        for label, value in LABELS.items():
+            text = text.replace(f"{{{{ $labels.{label} }}}}", value)
+        for command in re.findall(r"\b(?:darc|st\w+_full_pipeline) [^&\"]*(?=&|$)", text):
+            if "--" in command:
+                yield command.split()
+
+
+def test_alerts_name_commands_that_work(observed: Node) -> None:
+    found = list(commands())
+    assert len(found) > 10
+    for program, *words in found:
+        if program != "darc":
+            assert words == ["--nodes", "localhost"]
+            continue
+        if words[0] in ("logs", "doctor"):
+            result = observed.run(program, *words, check=False)
+            assert result.returncode in (0, 1), (words, result.stderr)  # 1: a check has failed
+            assert "usage" not in result.stderr
+            continue
+        options = make_parser().parse_args(words)
+        if options.command in ("start", "restart"):
+            assert not not_of_a_service(options.command, options.service)
+            assert options.service in observed.states()
+        else:
+            result = observed.darc(*words)
+            assert (result.returncode, result.stderr) == (0, ""), (words, result.stdout)
 
 
 def test_alerts_have_names_of_their_own_and_panels_places() -> None:
@@ -210,7 +248,7 @@ def check(promtool: str, *words: str, text: str = "") -> None:
         input=text,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr

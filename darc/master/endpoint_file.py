@@ -1,0 +1,58 @@
+"""Leaving word of where the master is reached; it works all the same while that cannot be written.
+
+The home may be full, or on a server that is away, while run_dir is on a local disk.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from darc.node.endpoint import Endpoint, endpoint_file, remove_endpoint, write_endpoint
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+
+
+class EndpointFile:
+    """Writes the file, in a thread of its own, until it is there or the node ends."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._write, name="endpoint file", daemon=True).start()
+
+    def remove(self) -> None:
+        """The node ends, whether the file can be removed or not."""
+        self._ended.set()
+        with self._lock:
+            try:
+                remove_endpoint(self._endpoint.node_id)
+            except OSError as error:
+                log.error("%s: it tells of this node still", error)
+
+    def _write(self) -> None:
+        said = ""
+        while True:
+            try:
+                with self._lock:
+                    if not self._ended.is_set():
+                        write_endpoint(self._endpoint)
+            except OSError as error:
+                if said != str(error):
+                    log.error(
+                        "%s, so commands cannot find this node unless they are told its port,"
+                        " %d: tried again each second",
+                        *(error, self._endpoint.port),
+                    )
+                said = str(error)
+            else:
+                if said:
+                    log.info("%s is written", endpoint_file())
+                return
+            if self._ended.wait(RETRY_SECONDS):
+                return
