@@ -6,8 +6,8 @@ chosen, and announced if that is switched on.
 
 from __future__ import annotations
 
+import errno
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,12 +18,16 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
+from darc.node.clock import Instant, Since
 from darc.node.log import about
+from darc.node.process_start import CannotStartError
+from darc.node.processes import who_listens
 from darc.node.secret import read_secret
 from darc.queues.messages import Commit, Entry
 from darc.queues.server import QueueServer
 from darc.services.base import LOOP_SECONDS
-from darc.services.intake import EXPOSED, Intake
+from darc.services.intake import EXPOSED, HandIn, Intake
+from darc.services.losses import LossKind
 from darc.services.pulses import Known, Pulse, by_pulse
 from darc.services.trigger_consumer import TriggerConsumer
 
@@ -33,6 +37,22 @@ PULSES = "pulses"
 #: Of one gather window that are announced: more are no bursts, but interference or a fault.
 MAX_PULSES = 100
 OUTCOMES = "outcomes"
+
+TRIGGER_EXPIRED = LossKind(
+    "trigger_expired",
+    "a trigger was not sent: it had waited for too long before it came here",
+    "See since when this service or the master node was away; age_limit is the limit.",
+)
+CANNOT_BE_TOLD = LossKind(
+    "cannot_be_told",
+    "a trigger was not sent: the system outside has no way to be told of it",
+    "A value of the trigger or of this service's configuration is wrong: it is named.",
+)
+TOO_MANY_AT_ONCE = LossKind(
+    "too_many_at_once",
+    "triggers were not sent: too many at once",
+    "The strongest were sent. Look for interference; raise amber_clustering.thresh_lofar.",
+)
 
 
 class AlertSettings(Protocol):
@@ -54,15 +74,43 @@ A = TypeVar("A", bound=AlertSettings)
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """When a trigger arrived here.
+
+    :param taken: the service took it
+    :param waited: for so long before, on the worker too (s)
+    """
+
+    taken: Since
+    waited: float
+
+    def age(self) -> float:
+        """How long it has waited by now (s)."""
+        return self.waited + self.taken.age()
+
+    def to_plain(self) -> list[Any]:
+        return [self.taken.to_plain(), self.waited]
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Arrived:
+        """The way back; earlier versions kept the time of day alone."""
+        if isinstance(plain, int | float):
+            return cls(Since.from_plain(plain), 0.0)
+        taken, waited = plain
+        return cls(Since.from_plain(taken), float(waited))
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """The trigger that stands for a pulse.
 
-    :param taken_at: Unix s, as is the next
+    :param arrived: when
+    :param gathered_at: Unix s
     """
 
     trigger: Trigger
     test: bool
-    taken_at: float
+    arrived: Arrived
     gathered_at: float
 
 
@@ -74,15 +122,20 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         *("send_events", "test", "clients", "refused_clients"),
     )
     switches = ("send_events",)
+    loss_kinds = (
+        *TriggerConsumer.loss_kinds,
+        *(TRIGGER_EXPIRED, CANNOT_BE_TOLD, TOO_MANY_AT_ONCE),
+    )
     observes = False
+    outward = True
 
     def prepare(self) -> None:
         super().prepare()
         self._switched_off = threading.Event()
         self.send_events = self.settings.send_events
-        self._gathered: list[tuple[Trigger, float]] = []
+        self._gathered: list[tuple[Trigger, Arrived]] = []
         self._entries: list[int] = []
-        self._closes: float | None = None  # monotonic
+        self._closes: Instant | None = None
         self._known = Known(self.settings.interval)
         self._intake = Intake(Path(self.config.master.run_dir), self.name)
         self._server: QueueServer | None = None
@@ -157,10 +210,15 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         address = self.config.bind_address, self.settings.server_port
         secret = partial(read_secret, Path(self.config.master.run_dir) / "secret")
         try:
-            self._server = QueueServer(address, secret, self._intake, EXPOSED)
+            by_name = HandIn(self._intake, self.name)
+            self._server = QueueServer(address, secret, self._intake, EXPOSED, by_name)
         except OSError as error:
-            log.critical("triggers cannot be taken in at %s:%d: %s", *address, error)
-            sys.exit(1)
+            taken = error.errno == errno.EADDRINUSE
+            who = f", which {who_listens(address[1])} has" if taken else ""
+            where = f"{address[0]}:{address[1]}"
+            raise CannotStartError(
+                f"triggers cannot be taken in at {where}{who}: {error}"
+            ) from error
         self._server.start()
         log.info("triggers are taken in at %s:%d", *address)
 
@@ -171,45 +229,47 @@ class Alerts(TriggerConsumer[A], Generic[A]):
             log.warning("server_port changes with a restart of %s", self.name)
 
     def patience(self) -> float:
-        return LOOP_SECONDS if self._closes is None else self._closes - time.monotonic()
+        return LOOP_SECONDS if self._closes is None else self._closes.left()
 
     def work(self, entry: Entry, observation: Observation | None) -> None:
         self._entries.append(entry.id)
-        taken_at = time.time()
-        age = taken_at - (entry.stamp or entry.held_at)
+        arrived = Arrived(Since.now(), entry.since.age())
         for trigger in self.take_triggers(entry):
             with about(trigger.observation):
-                if self._is_wanted(trigger, age):
-                    self._gathered.append((trigger, taken_at))
+                if self._is_wanted(trigger, arrived.waited):
+                    self._gathered.append((trigger, arrived))
         if self._gathered and self._closes is None:
-            self._closes = time.monotonic() + self.settings.interval
+            self._closes = Instant.now().after(self.settings.interval)
 
     def _is_wanted(self, trigger: Trigger, age: float) -> bool:
         """Whether it can be told, and has not waited too long (s)."""
         if age > self.settings.age_limit:
+            why = f"it has waited for {age:.0f} s"
+            log.error("trigger %s expired: %s", trigger.identity, why)
+            self.lost(TRIGGER_EXPIRED, trigger.identity, why)
             self._outcomes["expired"] += 1
-            log.error("trigger %s expired: it has waited for %.0f s", trigger.identity, age)
             return False
         reason = self.why_not(trigger)
         if reason:
-            self._outcomes["cannot be told"] += 1
             log.error("trigger %s: %s", trigger.identity, reason)
+            self.lost(CANNOT_BE_TOLD, trigger.identity, reason)
+            self._outcomes["cannot be told"] += 1
         return not reason
 
     def idle(self) -> None:
         if self._switched_off.is_set():
             self.withdraw()
             self._switched_off.clear()
-        if self._entries and (self._closes is None or time.monotonic() >= self._closes):
+        if self._entries and (self._closes is None or self._closes.left() <= 0):
             gathered, self._gathered = self._gathered, []
             entries, self._entries = tuple(self._entries), []
             self._closes = None
             self._close(gathered, entries)
 
-    def _close(self, gathered: list[tuple[Trigger, float]], entries: tuple[int, ...]) -> None:
+    def _close(self, gathered: list[tuple[Trigger, Arrived]], entries: tuple[int, ...]) -> None:
         """Choose a trigger for each pulse, and announce it."""
         gathered_at = time.time()
-        taken_at = {id(trigger): time for trigger, time in gathered}
+        arrived = {id(trigger): when for trigger, when in gathered}
         chosen = []
         for test in (False, True):
             triggers = [
@@ -219,7 +279,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
             ]
             for group in by_pulse(triggers, self.settings.interval):
                 best = self._best(group)
-                chosen.append(Chosen(best, test, taken_at[id(best)], gathered_at))
+                chosen.append(Chosen(best, test, arrived[id(best)], gathered_at))
         chosen = self._limited(chosen)
 
         def commit(memory: dict[str, Any]) -> None:
@@ -260,10 +320,14 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         if len(chosen) <= MAX_PULSES:
             return chosen
         dropped = len(chosen) - MAX_PULSES
-        self._outcomes["too many at once"] += dropped
         text = "%d pulses within %g s: the %d weakest are not sent"
         log.error(text, len(chosen), self.settings.interval, dropped)
-        return sorted(chosen, key=lambda one: (one.test, -one.trigger.snr))[:MAX_PULSES]
+        chosen = sorted(chosen, key=lambda one: (one.test, -one.trigger.snr))
+        strongest = chosen[MAX_PULSES].trigger
+        why = f"{len(chosen)} pulses within {self.settings.interval:g} s"
+        self.lost(TOO_MANY_AT_ONCE, strongest.identity, why, dropped)
+        self._outcomes["too many at once"] += dropped
+        return chosen[:MAX_PULSES]
 
     def note_pulses(self, chosen: Sequence[Chosen]) -> dict[str, Any]:
         """Remember that pulses were announced: what to commit."""

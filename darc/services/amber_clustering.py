@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 
 from darc.model.candidate import candidates_from_bytes
 from darc.model.config import Role
-from darc.model.observation import Observation
+from darc.model.observation import Observation, task_id_of
 from darc.model.settings import AmberClusteringSettings
 from darc.model.sources import SourceList, parse_source_list
 from darc.model.trigger import Stages, Trigger
 from darc.node.files import packaged
+from darc.node.foreign import MAX_TEXT, read_regular
 from darc.queues.messages import Commit, Entry, Kind, Put
 from darc.queues.plain import pack
 from darc.science.galaxy import load_galaxy_map
@@ -26,10 +27,16 @@ from darc.services.base import ENDED, Consumer
 from darc.services.decisions import Decider, Decision, Field
 from darc.services.forwarding import Forwarder
 from darc.services.gathering import Closed, Gathering, Times
+from darc.services.losses import ENTRIES_DROPPED, LossKind
 
 log = logging.getLogger(__name__)
 
 LAST_DUMP = "last IQUV request"
+#: In the memory of an observation, before the number of a window.
+WINDOW = "window "
+#: What is decided and committed in one step: well within the time in which a service has to beat.
+PORTION_SECONDS = 0.25
+PORTION_OUTPUTS = 200
 KEPT_COUNTS = 10
 #: There from the start, for who wants to see them rise from 0.
 TOTALS = (
@@ -52,12 +59,26 @@ class Work:
     last_dump: float | None  # data time of the window, s
 
 
+NOT_HANDED_IN = LossKind(
+    "trigger_not_handed_in",
+    "triggers were not handed in at the master node in time",
+    "See that the service they are for runs there, and the network to there; age_limit is the"
+    " limit.",
+)
+NOT_PASSED_ON = LossKind(
+    "trigger_not_passed_on",
+    "triggers for LOFAR and VOEvents were not passed on: nobody takes them here",
+    "Name lofar_trigger and voevent_generator among the services of this node.",
+)
+
+
 class AMBERClustering(Consumer[AmberClusteringSettings]):
     """Finds the bursts."""
 
     name = "amber_clustering"
     settings_type = AmberClusteringSettings
     attributes: ClassVar[tuple[str, ...]] = ("counts", "totals", "bad_entries", "forwarding")
+    loss_kinds = (ENTRIES_DROPPED, NOT_HANDED_IN, NOT_PASSED_ON)
 
     def prepare(self) -> None:
         self.counts: dict[str, dict[str, int]] = {}  # by observation, the last ones
@@ -97,6 +118,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         for forwarder in self._forwarders:
             if forwarder.failure:
                 raise forwarder.failure
+            while not forwarder.lost.empty():
+                self.lost(NOT_HANDED_IN, *forwarder.lost.get())
 
     # -- observations --------------------------------------------------------------------------
 
@@ -114,19 +137,21 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             what = f"known {search.source.kind} {search.source.name}" if search.source else "new"
             log.info("%s: IQUV %s, LOFAR %s", what, search.iquv, search.lofar)
         windows = {
-            int(key[7:]): value for key, value in memory.items() if key.startswith("window ")
+            int(key.removeprefix(WINDOW)): value
+            for key, value in memory.items()
+            if key.startswith(WINDOW)
         }
         gathering = Gathering(
             self.settings.interval,
             self.settings.clustering_window,
             {window: value["through"] for window, value in windows.items()},
         )
-        self._work[observation.task_id] = Work(
+        self._work[observation.key] = Work(
             self.settings,
             gathering,
             decider,
             Counter(memory.get("counts", {})),
-            {window: value["passed on"] for window, value in windows.items()},
+            {n: value["passed on"] for n, value in windows.items() if value["passed on"]},
             memory.get(LAST_DUMP),
         )
 
@@ -134,7 +159,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         path = Path(self.settings.source_file)
         path = path if path.is_absolute() else packaged(f"conf/{path}")
         try:
-            return parse_source_list(path.read_text(encoding="utf-8"), str(path))
+            return parse_source_list(read_regular(path, MAX_TEXT).decode(), str(path))
         except (OSError, ValueError) as error:
             log.error("%s: no source is known: %s", path, error)
             return SourceList({}, {})
@@ -144,7 +169,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         if pointing is None:
             log.warning("no pointing known: new sources trigger neither LOFAR nor VOEvents")
             return None
-        # astropy costs 0.7 s and tens of MB: only once there is an observation.
+        # astropy costs 0.7 s and tens of MB: only once there is an observation, which services get
+        # `setup_time` before its start.
         from darc.science import sky  # noqa: PLC0415
 
         ra, dec = pointing.longitude_deg, pointing.latitude_deg
@@ -163,7 +189,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         return Field(ra, dec, galaxy.dm_max(*sky.galactic(ra, dec)), galaxy.model)
 
     def abort_observation(self, observation: Observation) -> None:
-        self._work.pop(observation.task_id, None)
+        self._work.pop(observation.key, None)
 
     # -- entries -------------------------------------------------------------------------------
 
@@ -180,52 +206,63 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         except ValueError as error:
             self.bad_entries += 1
             log.error("entry %d dropped: %s", entry.id, error)
+            self.lost(ENTRIES_DROPPED, f"entry {entry.id}", str(error))
             self.commit(Commit(entry.observation, completed=(entry.id,)))
             return
         times = Times(entry.written, entry.read, entry.held_at)
-        closed = work.gathering.add(entry.id, entry.stamp, candidates, times)
-        self._settle(entry.observation, work, closed, ())
+        work.gathering.add(entry.id, entry.stamp, candidates, times)
+        self._settle(entry.observation, work)
 
     def end(self, entry: Entry, observation: Observation) -> None:
-        work = self._work.pop(observation.task_id)
-        last = Put(("dada_trigger",), Kind.END, observation=observation.task_id)
-        self._settle(observation.task_id, work, work.gathering.close_all(), (last,), entry.id)
+        work = self._work.pop(observation.key)
+        work.gathering.close_all()
+        self._settle(observation.key, work)
+        last = Put(("dada_trigger",), Kind.END, observation=observation.key)
+        self.commit(Commit(observation.key, (entry.id,), (last,), memory={ENDED: True}))
         log.info("clustered: %s", dict(work.counts))
 
-    def _settle(
-        self,
-        task_id: str,
-        work: Work,
-        closed: list[Closed],
-        puts: tuple[Put, ...],
-        *entries: int,
-    ) -> None:
-        """Decide about closed windows, and commit all that follows in one step.
+    def _settle(self, key: str, work: Work) -> None:
+        """Decide about closed windows, and commit what follows, in portions that are soon done.
 
-        :param entries: the last one, where it has come
+        However much has come at once, no commit is too large, and each is a sign of life.
         """
+        while self._settle_some(key, work):
+            pass
+
+    def _settle_some(self, key: str, work: Work) -> bool:
+        """Deal with some closed windows; False when there was nothing to do."""
         memory: dict[str, Any] = {}
         outputs: list[Put] = []
         before = work.counts.copy()
-        for window in closed:
+        began = time.monotonic()
+        while time.monotonic() - began < PORTION_SECONDS and len(outputs) < PORTION_OUTPUTS:
+            window = work.gathering.close_one()
+            if window is None:
+                break
             closed_at = time.time()
             decision = work.decider.decide(window.candidates, window.window)
             decision = _timed(decision, window, closed_at, work.settings.interval)
-            outputs += self._outputs(task_id, work, window, decision)
+            outputs += self._outputs(key, work, window, decision)
             passed_on = work.passed_on.get(window.window, {})
-            memory[f"window {window.window}"] = {"through": window.through, "passed on": passed_on}
-        if closed:
+            row = {"through": window.through, "passed on": passed_on}
+            memory[f"{WINDOW}{window.window}"] = row
+        settled = bool(memory)
+        completed = work.gathering.completed()
+        # Only those that triggers were passed on of have to be known until the end.
+        over = work.gathering.forgotten()
+        for number in over:
+            if number not in work.passed_on:
+                memory[f"{WINDOW}{number}"] = None
+        if settled:
             memory |= {"counts": dict(work.counts), LAST_DUMP: work.last_dump}
-        if entries:
-            memory[ENDED] = True
-        completed = (*work.gathering.completed(), *entries)
-        if completed or outputs or puts:
-            self.commit(Commit(task_id, completed, (*outputs, *puts), memory=memory))
-        if closed:
+        if completed or memory:
+            self.commit(Commit(key, completed, tuple(outputs), memory=memory))
+        if settled:
             self._totals.update(work.counts - before)
-            self._account(task_id, work)
+            self._account(key, work)
+        return bool(settled or completed or over)
 
-    def _outputs(self, task_id: str, work: Work, window: Closed, decision: Decision) -> list[Put]:
+    def _outputs(self, key: str, work: Work, window: Closed, decision: Decision) -> list[Put]:
         counts = work.counts
         counts["windows"] += 1
         counts["candidates"] += len(window.candidates)
@@ -236,17 +273,18 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         outputs = []
         iquv = self._new_ones(work, "iquv", decision.iquv)
         if iquv and self._dump_allowed(work, window.window):
-            outputs.append(_put(("dada_trigger",), task_id, iquv))
+            outputs.append(_put(("dada_trigger",), key, iquv))
             self._note(work, "iquv", iquv)
         elif iquv:
             counts["IQUV triggers held back"] += len(iquv)
         lofar = self._new_ones(work, "lofar", (decision.lofar,) if decision.lofar else ())
         here = self._lofar_readers()
         if lofar and here:
-            outputs.append(_put(here, task_id, lofar))
+            outputs.append(_put(here, key, lofar))
         elif lofar:
             log.error("not passed on: this node has no %s", " and no ".join(LOFAR_READERS))
             counts["lofar triggers not passed on"] += len(lofar)
+            self.lost(NOT_PASSED_ON, lofar[0].identity, "no service here takes it", len(lofar))
         if lofar:
             self._note(work, "lofar", lofar)
         return outputs
@@ -288,7 +326,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         work.last_dump = data_time
         return True
 
-    def _account(self, task_id: str, work: Work) -> None:
+    def _account(self, key: str, work: Work) -> None:
+        task_id = task_id_of(key)
         self.counts.pop(task_id, None)
         self.counts[task_id] = dict(work.counts)
         while len(self.counts) > KEPT_COUNTS:
@@ -316,9 +355,9 @@ def _timed(decision: Decision, window: Closed, closed_at: float, interval: float
     )
 
 
-def _put(queues: tuple[str, ...], task_id: str, triggers: list[Trigger]) -> Put:
+def _put(queues: tuple[str, ...], key: str, triggers: list[Trigger]) -> Put:
     content = pack([trigger.to_plain() for trigger in triggers])
-    return Put(queues, Kind.TRIGGERS, content, task_id)
+    return Put(queues, Kind.TRIGGERS, content, key)
 
 
 if __name__ == "__main__":

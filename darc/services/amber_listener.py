@@ -8,7 +8,6 @@ without candidates carries the stamp.
 
 from __future__ import annotations
 
-import errno
 import logging
 import select
 import sys
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from inotify_simple import INotify, flags
 
 from darc.model.candidate import records_to_bytes
 from darc.model.observation import Observation
@@ -26,8 +24,10 @@ from darc.model.settings import AmberListenerSettings
 from darc.node.log import about
 from darc.queues.messages import Commit, Entry, Kind, OutOfStepError, Put
 from darc.services.base import ENDED, LOOP_SECONDS, Service
+from darc.services.directory_watch import DirectoryWatch
 from darc.services.following import Following
-from darc.services.trigger_file import CHUNK_BYTES, Chunk, TriggerFile, count_chunks
+from darc.services.losses import LossKind
+from darc.services.trigger_file import CHUNK_BYTES, Chunk, Replaced, TriggerFile, count_chunks
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,19 @@ FLUSH_SECONDS = 1.0
 PATIENCE = 0.5
 KEPT_COUNTS = 10
 GIVEN_UP = "files given up"
-_WATCHED = flags.CREATE | flags.MODIFY | flags.MOVED_TO
+WRITTEN_ANEW = "files written anew"
+LOST_BYTES = "bytes lost"
+EARLIER_BYTES = "bytes of an earlier observation"
+FILE_GIVEN_UP = LossKind(
+    "amber_file_given_up",
+    "candidates were lost: a trigger file of AMBER could not be read to its end",
+    "See the disk or the file server; `darc start_observation` of the same parset reads it again.",
+)
+FILE_WRITTEN_ANEW = LossKind(
+    "amber_file_written_anew",
+    "candidates may be lost: a trigger file of AMBER was written anew",
+    "See why AMBER began anew: what a file got after it was read last went with it.",
+)
 
 
 class AMBERListener(Service[AmberListenerSettings]):
@@ -50,14 +62,15 @@ class AMBERListener(Service[AmberListenerSettings]):
     name = "amber_listener"
     settings_type = AmberListenerSettings
     attributes: ClassVar[tuple[str, ...]] = ("counts", "totals", "found_by_recheck")
+    loss_kinds = (FILE_GIVEN_UP, FILE_WRITTEN_ANEW)
 
     def prepare(self) -> None:
         self.counts: dict[str, dict[str, int]] = {}  # by observation, the last ones
-        self._totals = Counter(dict.fromkeys(("lines", "headers", "candidates", GIVEN_UP), 0))
+        counted = ("lines", "headers", "candidates", GIVEN_UP, WRITTEN_ANEW, LOST_BYTES)
+        self._totals = Counter(dict.fromkeys(counted, 0))
         self.found_by_recheck = 0
         self._following: dict[str, Following] = {}
-        self._inotify = INotify()
-        self._watches: dict[Path, int] = {}
+        self._watch_of = DirectoryWatch()
         self._notified = False
         self._next_check = 0.0  # monotonic, as is the next
         self._next_beat = 0.0
@@ -73,8 +86,10 @@ class AMBERListener(Service[AmberListenerSettings]):
         batch = self.config.instrument.batch_length_samples * observation.tsamp
         interval = self.config.amber_clustering.interval
         progress = self.progress(observation)
-        following = Following(observation, batch, interval, progress, memory)
-        self._following[observation.task_id] = following
+        # Data may come for as long as the observation may last without a stop.
+        latest = observation.duration + self.config.master.end_delay
+        following = Following(observation, batch, interval, latest, progress, memory)
+        self._following[observation.key] = following
         if not following.files:
             log.error("no trigger files to read: %s names no beam", observation.config_file)
         for file in following.files:
@@ -82,24 +97,17 @@ class AMBERListener(Service[AmberListenerSettings]):
         self._next_check = 0.0
 
     def stop_observation(self, observation: Observation) -> None:
-        self._following[observation.task_id].stopped_at = time.monotonic()
+        self._following[observation.key].stopped_at = time.monotonic()
 
     def abort_observation(self, observation: Observation) -> None:
-        self._forget(observation.task_id)
+        self._forget(observation.key)
 
-    def _forget(self, task_id: str) -> None:
-        following = self._following.pop(task_id, None)
+    def _forget(self, key: str) -> None:
+        following = self._following.pop(key, None)
         if following is None:
             return
-        used = {other.directory for other in self._following.values()}
-        watch = self._watches.pop(following.directory, None)
-        if watch is not None and following.directory in used:
-            self._watches[following.directory] = watch
-        elif watch is not None:
-            try:
-                self._inotify.rm_watch(watch)
-            except OSError as error:
-                log.debug("%s: not watched any more: %s", following.directory, error)
+        if following.directory not in {other.directory for other in self._following.values()}:
+            self._watch_of.forget(following.directory)
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -116,14 +124,11 @@ class AMBERListener(Service[AmberListenerSettings]):
         ]
         timeout = min([LOOP_SECONDS, *due])
         poll = select.poll()
-        poll.register(self._inotify.fileno(), select.POLLIN)
+        if (heard := self._watch_of.descriptor) is not None:
+            poll.register(heard, select.POLLIN)
         poll.register(self._ear.descriptor, select.POLLIN)
         poll.poll(max(0.0, timeout) * 1000)
-        events = self._inotify.read(timeout=0)
-        self._notified = bool(events)
-        # A directory that was removed is not watched any more, even if it is there again.
-        dead = {event.wd for event in events if event.mask & flags.IGNORED}
-        self._watches = {path: watch for path, watch in self._watches.items() if watch not in dead}
+        self._notified = self._watch_of.changed()
         # At each check too: if the ear missed something, that costs a second.
         self._perhaps_orders = time.monotonic() >= self._next_check
         return []
@@ -136,7 +141,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         for following in list(self._following.values()):
             if following not in self._following.values():
                 continue  # dropped with one before it
-            with about(following.observation.task_id):
+            with about(following.observation.key):
                 if check:
                     self._watch(following)
                 try:
@@ -161,14 +166,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     def _watch(self, following: Following) -> None:
         """Have the directory watched once it is there, and say so when files stay away."""
         directory = following.directory
-        if directory not in self._watches:
-            try:
-                self._watches[directory] = self._inotify.add_watch(str(directory), _WATCHED)
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                    log.error("%s: cannot be watched, looking every second: %s", directory, error)
-        elif not _exists(directory):
-            del self._watches[directory]
+        self._watch_of.watch(directory, exists=_exists(directory))
         missing = [str(file.path) for file in following.files if not _exists(file.path)]
         late = time.time() > following.observation.start + self.settings.start_timeout
         if missing and late and not following.missing_said:
@@ -199,11 +197,41 @@ class AMBERListener(Service[AmberListenerSettings]):
         except (OSError, ValueError) as error:
             self._fails(following, file, str(error))
             return file.offset
+        if file.replaced:
+            self._written_anew(following, file, file.replaced)
+        if file.earlier:
+            self._left_by_earlier(following, file)
         if file.vanished:
             self._fails(following, file, f"gone after {file.offset} bytes were read")
         else:
             following.failing.pop(file.path, None)
         return size
+
+    def _written_anew(self, following: Following, file: TriggerFile, before: Replaced) -> None:
+        """Count what of the version before is lost; what it got unseen nobody knows."""
+        file.replaced = None
+        for name, number in ((WRITTEN_ANEW, 1), (LOST_BYTES, before.unread)):
+            following.counts[name] += number
+            self._totals[name] += number
+        log.error(
+            "%s was written anew after %d bytes of it were read, and is read from byte %d;"
+            " %d bytes are lost, and what it may have got since the last look",
+            *(file.path, before.read, file.offset, before.unread),
+        )
+        why = f"{before.read} bytes were read, {before.unread} more were seen"
+        self.lost(FILE_WRITTEN_ANEW, str(file.path), why)
+
+    def _left_by_earlier(self, following: Following, file: TriggerFile) -> None:
+        """Count what lay there when the observation began: it is not of it."""
+        for counts in (following.counts, self._totals):
+            counts[EARLIER_BYTES] += file.earlier
+        log.warning(
+            "%s was written last before this observation began: its %d bytes are an earlier one's,"
+            " and are not read",
+            *(file.path, file.earlier),
+        )
+        file.earlier = 0
+        self._account(following)
 
     def _fails(self, following: Following, file: TriggerFile, why: str) -> None:
         following.failing[file.path] = why
@@ -217,13 +245,8 @@ class AMBERListener(Service[AmberListenerSettings]):
         except OSError as error:
             self._fails(following, file, str(error))
             return None
-        if file.shrunk_to is None:
-            if chunk:
-                following.failing_said.discard(file.path)
-                following.shrunk_said.discard(file.path)
-        elif file.path not in following.shrunk_said:
-            following.shrunk_said.add(file.path)
-            log.error("%s shrank to %d bytes, %d were read", file.path, file.shrunk_to, file.offset)
+        if chunk:
+            following.failing_said.discard(file.path)
         return chunk
 
     def _put(
@@ -234,22 +257,22 @@ class AMBERListener(Service[AmberListenerSettings]):
         for chunk in chunks:
             if chunk.first_rejected:
                 log.warning("%s; rejected: %s", chunk.first_rejected, dict(chunk.rejected))
-        task_id = following.observation.task_id
+        key = following.observation.key
         readers = tuple(name for name in READERS if name in self.config.services())
         content = records_to_bytes(np.concatenate(candidates)) if candidates else b""
         puts = []
         if content:
             written = min(chunk.written for chunk in chunks)
             times = stamp, written, time.time()
-            puts.append(Put(readers, Kind.CANDIDATES, content, task_id, *times))
+            puts.append(Put(readers, Kind.CANDIDATES, content, key, *times))
         elif stamp and not end:  # a stamp alone concerns those only who close windows
-            puts.append(Put(readers[:1], Kind.CANDIDATES, b"", task_id, stamp))
+            puts.append(Put(readers[:1], Kind.CANDIDATES, b"", key, stamp))
         if end:
-            puts.append(Put(readers, Kind.END, b"", task_id, stamp))
+            puts.append(Put(readers, Kind.END, b"", key, stamp))
         following.last_stamp = max(following.last_stamp, stamp)
         self._commit(
             Commit(
-                task_id,
+                key,
                 puts=tuple(put for put in puts if put.queues),
                 progress=tuple(chunk.progress for chunk in chunks),
                 memory=following.memory() | ({ENDED: True} if end else {}),
@@ -292,9 +315,10 @@ class AMBERListener(Service[AmberListenerSettings]):
             following.counts[GIVEN_UP] += 1
             self._totals[GIVEN_UP] += 1
             log.error("%s given up, what was not read of it is lost: %s", path, why)
+            self.lost(FILE_GIVEN_UP, str(path), why)
         self._put(following, rest, following.clock.now(), end=True)
         log.info("read: %s", dict(following.counts))
-        self._forget(following.observation.task_id)
+        self._forget(following.observation.key)
         self.finish(following.observation)
 
     def _rest(self, following: Following, file: TriggerFile) -> list[Chunk]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 from darc import __version__
 from darc.model.config import Config, ConfigError
@@ -20,8 +21,10 @@ from darc.node.configuration import load_config, load_node_config
 from darc.node.fault_points import fault_point
 from darc.node.log import NonBlockingHandler, about, set_up_logging
 from darc.node.process_end import end_on_sigterm, end_with_supervisord
+from darc.node.process_start import CannotStartError, end_or_try_again, has_begun
 from darc.queues.messages import RELOAD, Commit, Entry, FencedError, Kind, Order, OrderState
 from darc.services.link import Ear, Link
+from darc.services.losses import LOSSES, Losses, LossKind
 
 log = logging.getLogger(__name__)
 S = TypeVar("S")
@@ -58,14 +61,19 @@ class Service(Generic[S]):
     attributes: ClassVar[tuple[str, ...]] = ()
     #: Boolean attributes that commands may set; they outlive the process.
     switches: ClassVar[tuple[str, ...]] = ()
+    #: Which of its outcomes are losses: see :meth:`lost`.
+    loss_kinds: ClassVar[tuple[LossKind, ...]] = ()
     #: Whether observations concern it.
     observes: ClassVar[bool] = True
+    #: Whether it tells systems outside: what it commits is on the disk before it goes on.
+    outward: ClassVar[bool] = False
 
     _common_attributes: ClassVar[tuple[str, ...]] = (
         "log_file",
         "log_lines_dropped",
         "observations",
         "entries_completed",
+        "losses",
         "metrics",
     )
 
@@ -78,11 +86,11 @@ class Service(Generic[S]):
         self._states: dict[str, OrderState] = {}
         self._done: set[str] = set()
         self._past: set[str] = set()
-        self._run_of: dict[str, str] = {}
         self._cursor = 0
         self._perhaps_orders = False
         self._reload_due = False
         self._log_handler: NonBlockingHandler | None = None
+        self._losses = Losses(self.loss_kinds)
         self._link = Link(Path(config.master.run_dir), self.name, self.class_name())
         self.prepare()
 
@@ -121,9 +129,15 @@ class Service(Generic[S]):
         """Called once the service is attached.
 
         :param memory: what earlier commits remembered that belongs to no observation
+        :raises CannotStartError: something outside is in the way
         """
 
     # -- for subclasses ------------------------------------------------------------------------
+
+    @classmethod
+    def declared(cls) -> tuple[str, ...]:
+        """All that ``get_attr`` may ask."""
+        return *cls._common_attributes, *cls.attributes
 
     @classmethod
     def class_name(cls) -> str:
@@ -133,7 +147,7 @@ class Service(Generic[S]):
     @property
     def observations(self) -> list[str]:
         """The observations that this service works on."""
-        return list(self._running)
+        return [observation.task_id for observation in self._running.values()]
 
     @property
     def log_lines_dropped(self) -> int:
@@ -142,44 +156,61 @@ class Service(Generic[S]):
     @property
     def metrics(self) -> dict[str, Any]:
         """What :data:`MEASURED` names, as far as it is there; of lists, how long they are."""
-        known = (*self._common_attributes, *self.attributes)
+        known = self.declared()
         found = {name: getattr(self, name) for name in MEASURED if name in known}
-        return {
+        numbers = {
             name: len(value) if isinstance(value, list) else value for name, value in found.items()
         }
+        return {**numbers, LOSSES: self._losses.numbers()}
+
+    @property
+    def losses(self) -> dict[str, Any]:
+        """What was lost for good, by kind: how much, the last ones, and what to do."""
+        return self._losses.told()
+
+    def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None:
+        """Count something as lost for good, before the step that gives it up; people are told.
+
+        :param what: by which it can be found again
+        """
+        if self._losses.add(kind, what, why, number):
+            self.commit(Commit(memory={LOSSES: self._losses.to_plain()}))
 
     def commit(self, commit: Commit) -> None:
         """Do a step as a whole, exactly once."""
         fault_point(f"{self.name}.before committing")
-        self._link.commit(commit)
+        self._link.commit(replace(commit, durable=True) if self.outward else commit)
         fault_point(f"{self.name}.after committing")
         self.entries_completed += len(commit.completed)
 
     def progress(self, observation: Observation) -> dict[str, int]:
         """How far each file of an observation is held, in bytes."""
-        return self._link.progress(observation.task_id)
+        return self._link.progress(observation.key)
 
     def finish(self, observation: Observation) -> None:
         """This service has done all it has to do about an observation."""
-        self._running.pop(observation.task_id, None)
-        self._done.add(observation.task_id)
-        self._link.finished(observation.task_id)
+        self._running.pop(observation.key, None)
+        self._done.add(observation.key)
+        self._link.finished(observation.key)
         log.info("done")
 
     def is_past(self, observation: Observation) -> bool:
         """It had ended before it was started: what is on disk is all there will be."""
-        return observation.task_id in self._past
+        return observation.key in self._past
 
     def _settings_of(self, config: Config) -> S:
         return cast(S, config.block(self.section or self.name, self.settings_type))
 
-    def _take_settings(self, task_id: str, memory: dict[str, Any]) -> None:
+    def _take_settings(self, key: str, memory: dict[str, Any]) -> None:
         """The configuration as it is when an observation starts holds for all of it."""
         if SETTINGS in memory:
-            self.settings = cast(S, from_plain(self.settings_type, memory[SETTINGS], self.name))
-            return
+            try:
+                self.settings = cast(S, from_plain(self.settings_type, memory[SETTINGS], self.name))
+                return
+            except ValueError as error:  # kept by another version
+                log.warning("the configuration of now holds, not that of the start: %s", error)
         self.reload_config()
-        self.commit(Commit(task_id, memory={SETTINGS: to_plain(self.settings)}))
+        self.commit(Commit(key, memory={SETTINGS: to_plain(self.settings)}))
 
     def reload_config(self) -> None:
         """Read the configuration again, as at each observation; a broken one changes nothing."""
@@ -198,25 +229,36 @@ class Service(Generic[S]):
         end_on_sigterm()
         end_with_supervisord()
         try:
-            service = cls(load_node_config())
-        except (ConfigError, OSError) as error:
-            log.critical("cannot start: %s", error)
-            sys.exit(1)
-        service._log_handler = handler
-        log.info("started: process %d, version %s", os.getpid(), __version__)
-        try:
+            service = cls._made()
+            service._log_handler = handler
+            log.info("started: process %d, version %s", os.getpid(), __version__)
             service.run()
+        except CannotStartError as error:
+            log.critical("cannot start: %s", error)
+            end_or_try_again()
         except FencedError as error:
             log.critical("ends, as another process holds its work: %s", error)
             sys.exit(1)
 
+    @classmethod
+    def _made(cls) -> Self:
+        try:
+            return cls(load_node_config())
+        except (ConfigError, OSError) as error:
+            raise CannotStartError(str(error)) from error
+
     def run(self) -> None:
-        """Work until the process is ended."""
+        """Work until the process is ended.
+
+        :raises CannotStartError: something outside is in the way
+        """
         self._link.attach()
         memory = dict(self._link.recall(""))
+        self._losses.recall(memory.get(LOSSES))
         self._recall_switches(memory)
         self.recover(memory)
         self._ear = Ear(self._link, self.name, self._answer)
+        has_begun()
         while True:
             fault_point(f"{self.name}.while waiting")
             entries = self.wait()
@@ -232,6 +274,7 @@ class Service(Generic[S]):
                 observation = self._observation_of(entry)
                 with about(entry.observation):
                     self.process(entry, observation)
+                self._link.beat_if_due()
             self.idle()
 
     def wait(self) -> list[Entry]:
@@ -256,56 +299,45 @@ class Service(Generic[S]):
         current = {}
         for order in orders:
             observation = Observation.from_plain(dict(order.observation))
-            current[observation.task_id] = order.state
+            current[observation.key] = order.state
             with about(observation.task_id):
-                self._start_over(observation.task_id, order.run)
                 self._obey_one(observation, order)
-        for task_id in [known for known in self._running if known not in current]:
-            with about(task_id):
+        for key in [known for known in self._running if known not in current]:
+            with about(key):
                 log.info("ended by the master")
-                self.abort_observation(self._running.pop(task_id))
+                self.abort_observation(self._running.pop(key))
         for known in (self._done, self._past):
             known &= set(current)
-        self._run_of = {known: run for known, run in self._run_of.items() if known in current}
         self._states = current
 
-    def _start_over(self, task_id: str, run: str) -> None:
-        """The same observation started again is another one: nothing of before holds."""
-        if self._run_of.get(task_id, run) != run:
-            if task_id in self._running:
-                self.abort_observation(self._running.pop(task_id))
-            self._done.discard(task_id)
-            self._states.pop(task_id, None)
-        self._run_of[task_id] = run
-
     def _obey_one(self, observation: Observation, order: Order) -> None:
-        task_id, state = observation.task_id, order.state
-        if task_id in self._done:
+        key, state = observation.key, order.state
+        if key in self._done:
             return
         if not self.observes:
             self.finish(observation)
             return
         if state is OrderState.ABORTED:
             log.info("observation aborted")
-            self.abort_observation(self._running.pop(task_id, observation))
+            self.abort_observation(self._running.pop(key, observation))
             self.finish(observation)
             return
-        if task_id not in self._running:
-            memory = dict(self._link.recall(task_id))
+        if key not in self._running:
+            memory = dict(self._link.recall(key))
             if memory.get(ENDED):
                 self.finish(observation)
                 return
-            self._take_settings(task_id, memory)
-            self._running[task_id] = observation
+            self._take_settings(key, memory)
+            self._running[key] = observation
             if order.past:
-                self._past.add(task_id)
-            log.info("observation of %s", observation.source)
+                self._past.add(key)
+            log.info("observation of %s; %s", observation.source, observation.arrival_reference())
             self.start_observation(observation, memory)
-        if task_id not in self._running:
+        if key not in self._running:
             return  # there was nothing to do
-        if state is OrderState.STOPPED and self._states.get(task_id) is not OrderState.STOPPED:
+        if state is OrderState.STOPPED and self._states.get(key) is not OrderState.STOPPED:
             log.info("observation stopped")
-            self.stop_observation(self._running[task_id])
+            self.stop_observation(self._running[key])
 
     def _recall_switches(self, memory: dict[str, Any]) -> None:
         """As they were left; the first time, as configured, which holds from then on."""
@@ -331,7 +363,7 @@ class Service(Generic[S]):
             setattr(self, name, value == "True")
             log.warning("%s switched to %s %s", name, value, origin)
             return True, value
-        if attribute not in (*self._common_attributes, *self.attributes):
+        if attribute not in self.declared():
             return False, ""
         return True, str(getattr(self, attribute))
 

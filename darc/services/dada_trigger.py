@@ -1,8 +1,9 @@
 """Asks dada_dbevent to keep the raw data of triggers.
 
-A request that dada_dbevent does not take is tried again for as long as the data are in its ring
-buffer. That a request is about to leave is noted before it does: if the process dies before it has
-noted what came of it, it is asked again, and counted. dada_dbevent skips what it has already read.
+A request that dada_dbevent does not take is tried again for as long as any of the data are in its
+ring buffer. That a request is about to leave is noted before it does: if the process dies before it
+has noted what came of it, it is asked again, and counted. dada_dbevent skips what it has already
+read. What is noted as sent or given up is not asked for again.
 """
 
 from __future__ import annotations
@@ -13,22 +14,44 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from darc.model.observation import Observation
+from darc.model.observation import Observation, task_id_of
 from darc.model.settings import DadaTriggerSettings
+from darc.model.trigger import Trigger
+from darc.node.clock import Instant, Since
 from darc.node.fault_points import fault_point
 from darc.node.log import about
 from darc.queues.messages import Commit, Entry, Kind
 from darc.science.dump_window import Window
 from darc.services import polcal
 from darc.services.base import LOOP_SECONDS
-from darc.services.dump_jobs import Gathered, Job, make_jobs, next_in_line
+from darc.services.dump_jobs import TOO_MANY, Gathered, Job, dump_name, make_jobs, next_in_line
 from darc.services.dump_port import HandedIn, request_dump
+from darc.services.losses import LossKind
 from darc.services.trigger_consumer import TriggerConsumer, plain_times
+from darc.services.unread_dumps import Unread, UnreadDumps
 
 log = logging.getLogger(__name__)
 
 DUMP = "dump "
+ASKED = "asked"
 RETRY_SECONDS = 0.05
+
+DUMP_TOO_LATE = LossKind(
+    "dump_too_late",
+    "raw data of a trigger were not kept: dada_dbevent took no request in time",
+    "Start dada_dbevent on this host; see that dada_trigger.port_iquv, port_i and buffer_length"
+    " are those of the ring buffer.",
+)
+DUMP_NOT_CONFIRMED = LossKind(
+    "dump_not_confirmed",
+    "raw data of a trigger were probably not kept: dada_dbevent did not read the request in time",
+    "dada_dbevent on this host hangs, or copies for too long: look at its log, restart it.",
+)
+DUMPS_TOO_MANY = LossKind(
+    "dumps_too_many",
+    "raw data of triggers were not asked for: too many at once",
+    "The strongest were asked for. Look for interference; raise amber_clustering.thresh_iquv.",
+)
 
 
 @dataclass(slots=True)
@@ -37,6 +60,7 @@ class Work:
 
     :param page: of its raw data, samples
     :param asked: by dump, how often it was asked for
+    :param settled: dumps of which it is noted what came of them
     :param by_clock: a calibrator's dumps that are still to come, with their names
     :param gathered: triggers that no request was made of yet
     :param end: the entry that says that nothing more comes
@@ -46,6 +70,7 @@ class Work:
     settings: DadaTriggerSettings
     page: int
     asked: dict[str, int]
+    settled: set[str]
     by_clock: list[tuple[str, Window]]
     gathered: Gathered | None = None
     end: Entry | None = None
@@ -56,12 +81,18 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
 
     name = "dada_trigger"
     settings_type = DadaTriggerSettings
+    outward = True
     attributes: ClassVar[tuple[str, ...]] = (*TriggerConsumer.attributes, "waiting")
+    loss_kinds = (
+        *TriggerConsumer.loss_kinds,
+        *(DUMP_TOO_LATE, DUMP_NOT_CONFIRMED, DUMPS_TOO_MANY),
+    )
 
     def prepare(self) -> None:
         super().prepare()
         self._work: dict[str, Work] = {}
         self._jobs: list[Job] = []
+        self._unread = UnreadDumps()
         self._needed: Counter[int] = Counter()  # by entry, how many gatherings it is in
 
     @property
@@ -74,36 +105,39 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
         dumps = {key: value for key, value in memory.items() if key.startswith(DUMP)}
         asked = {key: int(row["asked"]) for key, row in dumps.items()}
+        settled = {key for key, row in dumps.items() if row.get("outcome") != ASKED}
         page = self.config.instrument.batch_length_samples
         by_clock: list[tuple[str, Window]] = []
         if polcal.is_polcal(observation):
             windows = polcal.schedule(observation, self.settings, page)
-            done = {key for key, row in dumps.items() if row.get("outcome") != "asked"}
             by_clock = [
                 (name, window)
                 for name, window in ((f"polcal {n}", window) for n, window in enumerate(windows, 1))
-                if DUMP + name not in done
+                if DUMP + name not in settled
             ]
             log.info(
                 "polarisation calibrator: %d dumps by the clock, none by triggers", len(windows)
             )
-        self._work[observation.task_id] = Work(observation, self.settings, page, asked, by_clock)
+        self._work[observation.key] = Work(
+            observation, self.settings, page, asked, settled, by_clock
+        )
 
     def stop_observation(self, observation: Observation) -> None:
-        self._work[observation.task_id].by_clock.clear()
+        self._work[observation.key].by_clock.clear()
 
     def abort_observation(self, observation: Observation) -> None:
-        task_id = observation.task_id
-        jobs = [job for job in self._jobs if job.task_id == task_id]
-        self._jobs = [job for job in self._jobs if job.task_id != task_id]
-        work = self._work.pop(task_id, None)
+        key = observation.key
+        jobs = [job for job in self._jobs if job.key == key]
+        self._jobs = [job for job in self._jobs if job.key != key]
+        self._unread.forget(key)
+        work = self._work.pop(key, None)
         groups = (work.gathered if work else None, *(job.gathered for job in jobs))
         dropped = {id(group): group for group in groups if group}  # each once
         completed = [entry for group in dropped.values() for entry in self._release(group)]
         if work and work.end:
             completed.append(work.end.id)
         if completed:
-            self.commit(Commit(task_id, completed=tuple(completed)))
+            self.commit(Commit(key, completed=tuple(completed)))
 
     # -- entries -------------------------------------------------------------------------------
 
@@ -113,22 +147,24 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         elif observation is None:
             self.commit(Commit(entry.observation, completed=(entry.id,)))
         else:
-            self._work[observation.task_id].end = entry
+            self._work[observation.key].end = entry
 
     def work(self, entry: Entry, observation: Observation | None) -> None:
         triggers = self.take_triggers(entry)
         # An entry that a person has put names no observation; its triggers do.
-        if any(trigger.observation not in self._work for trigger in triggers):
+        if any(self._work_of(entry, trigger) is None for trigger in triggers):
             self._obey(self._link.orders(self._answer))
         left_out: Counter[str] = Counter()
         for trigger in triggers:
-            work = self._work.get(trigger.observation)
+            work = self._work_of(entry, trigger)
             if work is None:
                 left_out["no such observation"] += 1
             elif polcal.is_polcal(work.observation):
                 left_out["polarisation calibration"] += 1
+            elif DUMP + dump_name(trigger) in work.settled:
+                log.info("asked for before: %s", dump_name(trigger))
             else:
-                work.gathered = work.gathered or Gathered(work.observation, time.time())
+                work.gathered = work.gathered or Gathered(work.observation, Since.now())
                 if entry.id not in work.gathered.entries[-1:]:
                     work.gathered.entries.append(entry.id)
                     self._needed[entry.id] += 1
@@ -138,6 +174,13 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             log.warning("%d dumps not requested: %s", number, reason)
         if entry.id not in self._needed:
             self.commit(Commit(entry.observation, completed=(entry.id,)))
+
+    def _work_of(self, entry: Entry, trigger: Trigger) -> Work | None:
+        """The run that a trigger belongs to: that of its entry, where this has one of its own."""
+        if task_id_of(entry.observation) == trigger.observation != entry.observation:
+            return self._work.get(entry.observation)
+        works = self._work.values()
+        return next((one for one in works if one.observation.task_id == trigger.observation), None)
 
     def _release(self, group: Gathered) -> tuple[int, ...]:
         """A gathering is dealt with: the entries that nothing needs any more."""
@@ -159,19 +202,22 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         return min([LOOP_SECONDS, *waits])
 
     def idle(self) -> None:
-        for task_id, work in self._work.items():
-            with about(task_id):
+        for key, work in self._work.items():
+            with about(key):
                 self._add(work)
                 self._add_by_clock(work)
         for job in next_in_line(self._jobs):
             if job.next_try <= time.monotonic():
-                with about(job.task_id):
+                with about(job.key):
                     self._ask(job)
-        waiting = {job.task_id for job in self._jobs}
-        for task_id, work in list(self._work.items()):
-            if work.end and task_id not in waiting:
-                with about(task_id):
-                    del self._work[task_id]
+        for unread in self._unread.look():
+            with about(unread.key):
+                self._not_read(unread)
+        waiting = {job.key for job in self._jobs}
+        for key, work in list(self._work.items()):
+            if work.end and key not in waiting:
+                with about(key):
+                    del self._work[key]
                     self.end(work.end, work.observation)
                     self.finish(work.observation)
 
@@ -183,16 +229,20 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         for reason, names in left_out.items():
             self._outcomes[f"not requested: {reason}"] += len(names)
             log.warning("%d dumps not requested: %s: %s", len(names), reason, names[0])
+            if reason == TOO_MANY:
+                self.lost(DUMPS_TOO_MANY, names[0], reason, len(names))
         self._jobs += jobs
         if not jobs:
-            self.commit(Commit(work.observation.task_id, completed=self._release(group)))
+            self.commit(Commit(work.observation.key, completed=self._release(group)))
 
     def _add_by_clock(self, work: Work) -> None:
+        # By the time of day: when a page of data is written nothing else tells. A clock that is set
+        # right has the dumps that are still to come asked for at their times.
         observation, windows = work.observation, work.by_clock
         while windows and observation.start + windows[0][1].start <= time.time():
             name, window = windows.pop(0)
             request = polcal.request(observation, window)
-            until = observation.start + window.start + work.settings.buffer_length
+            until = observation.start + window.end + work.settings.buffer_length
             port = work.settings.port_iquv
             self._jobs.append(Job(observation, port, request, (name,), until))
 
@@ -201,7 +251,8 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         if not job.attempts:
             self._note(job)
         job.attempts += 1
-        text = job.text(time.time(), self._work[job.task_id].settings.buffer_length)
+        now = job.now()
+        text = job.text(now, self._work[job.key].settings.buffer_length)
         try:
             fault_point("dada_trigger.before sending")
             handed_in = request_dump(job.port, text)
@@ -209,13 +260,18 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         except OSError as error:
             self._not_taken(job, error)
             return
-        if not handed_in.read:
-            log.info("dada_dbevent (port %d) took a request, and keeps it open", job.port)
+        if now > job.useful_until:
+            # It was asked for all the same: dada_dbevent knows best what it has.
+            self._lose(job, "the data had left the buffer before it was asked for")
         self._settle(job, "sent" if handed_in.read else "sent, not confirmed", handed_in)
+        if handed_in.unread:
+            log.info("dada_dbevent (port %d) took a request, and keeps it open", job.port)
+            until = Instant.now().after(max(0.0, job.useful_until - job.now()))
+            self._unread.add(Unread(job.key, job.what, job.port, handed_in.unread, until))
 
     def _note(self, job: Job) -> None:
         """It is about to be sent: after this, nobody can know whether it was."""
-        asked = self._work[job.task_id].asked
+        asked = self._work[job.key].asked
         keys = {DUMP + name for name in job.what}
         again = sorted(keys & asked.keys())
         for key in keys:
@@ -223,26 +279,40 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         if again:
             self._outcomes["asked again"] += len(again)
             log.warning("asked again, as it may not have left: %s", ", ".join(again))
-        rows = {key: {"asked": asked[key], "outcome": "asked"} for key in keys}
-        self.commit(Commit(job.task_id, memory=rows))
+        rows = {key: {"asked": asked[key], "outcome": ASKED} for key in keys}
+        self.commit(Commit(job.key, memory=rows))
 
     def _not_taken(self, job: Job, error: OSError) -> None:
         if job.attempts == 1:
             log.error("dada_dbevent (port %d) takes no request: %s", job.port, error)
         job.next_try = time.monotonic() + RETRY_SECONDS
-        if time.time() > job.useful_until:
+        if job.now() > job.useful_until:
             log.error(
                 "given up after %d attempts, as the data have left the buffer: %s",
                 *(job.attempts, ", ".join(job.what)),
             )
+            self._lose(job, f"port {job.port}, {job.attempts} attempts: {error}")
             self._settle(job, "too late", None)
+
+    def _lose(self, job: Job, why: str) -> None:
+        """The data are gone; those of an observation that was over before it began always were."""
+        if not self.is_past(job.observation):
+            self.lost(DUMP_TOO_LATE, ", ".join(job.what), why, len(job.what))
+
+    def _not_read(self, unread: Unread) -> None:
+        names = ", ".join(unread.what)
+        why = f"port {unread.port}: {unread.error or 'taken, and not read'}"
+        log.error("the data left the buffer before dada_dbevent read the request: %s", names)
+        self.lost(DUMP_NOT_CONFIRMED, names, why, len(unread.what))
 
     def _settle(self, job: Job, outcome: str, handed_in: HandedIn | None) -> None:
         """Note what came of a request, and complete what it was made of.
 
         :param handed_in: None where it was given up
         """
-        asked = self._work[job.task_id].asked
+        work = self._work[job.key]
+        asked = work.asked
+        work.settled |= {DUMP + name for name in job.what}
         rows: dict[str, Any] = {
             DUMP + name: {"asked": asked[DUMP + name], "outcome": outcome} for name in job.what
         }
@@ -251,8 +321,8 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
                 rows[DUMP + name] |= plain_times({"sent": handed_in.sent})
                 log.info("dump of %s requested", name)
             for name, trigger in zip(job.what, job.triggers, strict=False):  # or there are none
-                taken = job.gathered.taken_at if job.gathered else handed_in.sent
-                times = self._latencies.note(trigger.stages, taken=taken, sent=handed_in.sent)
+                times = {"taken": job.taken.unix, "sent": handed_in.sent}
+                times = self._latencies.note(trigger.stages, **times)
                 rows[DUMP + name] |= plain_times(times)
         self._outcomes[outcome] += len(job.what)
         self._jobs.remove(job)
@@ -260,7 +330,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         if job.gathered:
             job.gathered.open_jobs -= 1
             completed = () if job.gathered.open_jobs else self._release(job.gathered)
-        self.commit(Commit(job.task_id, completed=completed, memory=rows))
+        self.commit(Commit(job.key, completed=completed, memory=rows))
 
 
 if __name__ == "__main__":

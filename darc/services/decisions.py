@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.model.arrival import utc_of
 from darc.model.candidate import Records
 from darc.model.instrument import Instrument
 from darc.model.observation import Observation
@@ -17,6 +17,7 @@ from darc.model.settings import AmberClusteringSettings
 from darc.model.sources import Source
 from darc.model.trigger import Trigger
 from darc.science import clustering, dispersion, radiometer
+from darc.science.same_burst import TOLERANCE, Scales, of_brighter
 from darc.science.thresholds import passing, strongest
 
 IMPORTANCE = 0.1
@@ -72,6 +73,18 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class _Found:
+    """What a search found in a window.
+
+    :param parts: clusters of the candidates, by width: up to the first limit, to the next, beyond
+    """
+
+    search: Search
+    candidates: Records
+    parts: list[Records]
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What comes of a window.
 
@@ -111,7 +124,11 @@ class Decider:
         self._instrument = instrument
         self._field = field
         self._edges = clustering.fixed_dm_edges(settings.dm_bin_top)
+        self._scales = Scales.of_band(observation.tsamp, observation.f_low, observation.f_high)
         self.searches = self._searches(source)
+        limits = (each for search in self.searches for each in (search.iquv, search.lofar))
+        #: Widths at which candidates are told apart, samples.
+        self._widths = sorted({each.width_max for each in limits if each})
 
     def _searches(self, source: Source | None) -> tuple[Search, ...]:
         new = Search(None, self._new_iquv(), self._new_lofar(source))
@@ -143,8 +160,13 @@ class Decider:
 
     def _known_iquv(self, source: Source) -> Limits:
         low, high = source.dm - self._settings.dm_range, source.dm + self._settings.dm_range
-        snr_min = self._settings.thresh_iquv.snr_min
-        return Limits(max(low, self._settings.dm_min_global), high, snr_min=snr_min)
+        thresholds = self._settings.thresh_iquv
+        return Limits(
+            max(low, self._settings.dm_min_global),
+            high,
+            snr_min=thresholds.snr_min,
+            width_max=thresholds.width_max,
+        )
 
     def _known_lofar(self, source: Source) -> Limits | None:
         if source.kind == "pulsar":
@@ -169,20 +191,26 @@ class Decider:
         :param candidates: CANDIDATE records, all in the window
         """
         kept, rejected = self._usable(candidates)
+        everything = self._by_width(kept)
+        found = []
+        for search in self.searches:
+            near = self._near(kept, search) if search.source else kept
+            found.append(
+                _Found(search, near, self._by_width(near) if search.source else everything)
+            )
+        clustered_at = time.time()
         iquv: dict[int, Trigger] = {}  # by DM bin: a known source comes first
         lofar: list[tuple[Search, Records]] = []
-        found = [(search, self._cluster(kept, search, window)) for search in self.searches]
-        clustered_at = time.time()
-        for search, clusters in found:
-            for cluster in clusters[search.iquv.passed_by(clusters)]:
-                iquv.setdefault(int(cluster["dm_bin"]), self._trigger(cluster, search))
-            if search.lofar:
-                worth = search.lofar.passed_by(clusters) & ~self._is_barred(clusters, search)
-                lofar.append((search, clusters[worth]))
+        for one in found:
+            for cluster in self._best(one, one.search.iquv, everything, window):
+                iquv.setdefault(int(cluster["dm_bin"]), self._trigger(cluster, one.search))
+            if one.search.lofar:
+                best = self._best(one, one.search.lofar, everything, window)
+                lofar.append((one.search, best))
         return Decision(
             tuple(iquv.values()) if self._observation.enable_iquv else (),
             self._strongest(lofar),
-            sum(len(clusters) for _, clusters in found),
+            sum(len(np.unique(np.concatenate(one.parts)["dm_bin"])) for one in found),
             len(kept),
             rejected,
             clustered_at,
@@ -197,39 +225,76 @@ class Decider:
         rejected = {reason: count for reason, count in counts.items() if count}
         return candidates[~weak & ~foreign], rejected
 
-    def _is_barred(self, clusters: Records, search: Search) -> npt.NDArray[np.bool_]:
+    @staticmethod
+    def _near(candidates: Records, search: Search) -> Records:
+        """Something stronger in the same DM bin must not hide a known source."""
+        low, high = search.iquv.dm_min, search.iquv.dm_max
+        return candidates[(candidates["dm"] >= low) & (candidates["dm"] <= high)]
+
+    def _by_width(self, candidates: Records) -> list[Records]:
+        """The strongest of each DM bin, of each moment of the window, and up to each width."""
+        part = np.searchsorted(self._widths, candidates["downsampling"], side="left")
+        return [
+            clustering.cluster(
+                candidates[part == number],
+                snr_min=self._settings.snr_min_global,
+                dm_edges=self._edges,
+                time_window=TOLERANCE,
+                time_origin=0.0,
+            )
+            for number in range(len(self._widths) + 1)
+        ]
+
+    def _best(
+        self, found: _Found, limits: Limits, everything: list[Records], window: int
+    ) -> Records:
+        """The strongest cluster of each DM bin that passes; nothing wider hides it.
+
+        :param everything: what was found in the window at any DM
+        """
+        end = self._widths.index(limits.width_max) + 1
+        clusters = np.concatenate(found.parts[:end])
+        if not len(clusters):
+            return clusters
+        counts = np.bincount(clusters["dm_bin"], weights=clusters["count"])
+        clusters["count"] = counts[clusters["dm_bin"]]
+        clusters["window"] = window
+        clusters = clusters[limits.passed_by(clusters)]
+        if not len(clusters):
+            return clusters
+        if limits is found.search.lofar and found.search.source is None:
+            clusters = clusters[~self._is_barred(clusters)]
+        # A piece of something wider is no pulse of its own.
+        wider = np.concatenate(everything[end:])
+        clusters = clusters[~of_brighter(clusters, wider, self._scales, math.inf)]
+        clusters = self._as_the_sky(clusters, found.candidates)
+        clusters = clusters[np.lexsort((clusters["time"], -clusters["snr"], clusters["dm_bin"]))]
+        _, first = np.unique(clusters["dm_bin"], return_index=True)
+        return clusters[first]
+
+    def _is_barred(self, clusters: Records) -> npt.NDArray[np.bool_]:
         """A known source that must not trigger LOFAR does not do so as a new one either."""
         barred = np.zeros(len(clusters), dtype=np.bool_)
         for other in self.searches:
-            if search.source is None and other.source and other.lofar is None:
+            if other.source and other.lofar is None:
                 low, high = other.iquv.dm_min, other.iquv.dm_max
                 barred |= (clusters["dm"] >= low) & (clusters["dm"] <= high)
         return barred
 
-    def _cluster(self, candidates: Records, search: Search, window: int) -> Records:
-        if search.source:
-            # Something stronger in the same DM bin must not hide the source.
-            low, high = search.iquv.dm_min, search.iquv.dm_max
-            candidates = candidates[(candidates["dm"] >= low) & (candidates["dm"] <= high)]
-        clusters = clustering.cluster(
-            candidates,
-            snr_min=self._settings.snr_min_global,
-            dm_edges=self._edges,
-            time_window=math.inf,  # all of them are in this one
-            time_origin=0.0,
-        )
-        clusters["window"] = window
-        if self._settings.sb_filter and self._observation.nsynbeams >= MIN_SBS:
-            return clusters[
-                clustering.synthesised_beam_filter(
-                    candidates,
-                    clusters,
-                    period_min=self._settings.sb_filter_period_min,
-                    period_max=self._settings.sb_filter_period_max,
-                    n_beams=self._observation.nsynbeams,
-                )
-            ]
-        return clusters
+    def _as_the_sky(self, clusters: Records, candidates: Records) -> Records:
+        """Those that recur over the SBs as a real signal does, where that can be told."""
+        n_beams = self._observation.nsynbeams
+        if not (self._settings.sb_filter and n_beams >= MIN_SBS and len(clusters)):
+            return clusters
+        return clusters[
+            clustering.synthesised_beam_filter(
+                candidates,
+                clusters,
+                period_min=self._settings.sb_filter_period_min,
+                period_max=self._settings.sb_filter_period_max,
+                n_beams=n_beams,
+            )
+        ]
 
     def _strongest(self, passed: list[tuple[Search, Records]]) -> Trigger | None:
         best = [(search, found[strongest(found)]) for search, found in passed if len(found)]
@@ -241,9 +306,11 @@ class Decider:
     def _trigger(self, cluster: np.void, search: Search) -> Trigger:
         observation, instrument, source = self._observation, self._instrument, search.source
         width = float(cluster["downsampling"]) * observation.tsamp
-        tarr, dm = float(cluster["time"]), source.dm if source else float(cluster["dm"])
+        tarr, found_dm = float(cluster["time"]), float(cluster["dm"])
         band = observation.f_low, observation.f_high
-        arrival = dispersion.arrival_at_centre(tarr, dm, observation.f_centre, observation.f_high)
+        arrival = dispersion.arrival_at_centre(
+            tarr, found_dm, observation.f_centre, observation.f_reference
+        )
         gain = radiometer.array_gain(
             instrument.dish_diameter, instrument.aperture_efficiency, observation.n_dishes
         )
@@ -261,9 +328,9 @@ class Decider:
             dm_bin=int(cluster["dm_bin"]),
             name=source.kind if source else "candidate",
             src_name=source.name if source else None,
-            dm=dm,
+            dm=source.dm if source else found_dm,
             dm_err=0.0 if source else float(dispersion.dm_error(width, *band)),
-            dm_cluster=float(cluster["dm"]),
+            dm_cluster=found_dm,
             width=width * 1e3,
             downsampling=int(cluster["downsampling"]),
             snr=float(cluster["snr"]),
@@ -277,7 +344,7 @@ class Decider:
             semiMaj=instrument.beam_semimajor,
             semiMin=instrument.beam_semiminor,
             datetimesource=observation.datetimesource,
-            utc=_iso(observation.start + arrival),
+            utc=utc_of(observation.start + arrival),
             tarr=tarr,
             count=int(cluster["count"]),
             importance=IMPORTANCE,
@@ -287,11 +354,3 @@ class Decider:
             nchan=observation.nchan,
             gain=float(gain),
         )
-
-
-def _iso(unix_time: float) -> str:
-    return (
-        datetime.fromtimestamp(unix_time, UTC)
-        .replace(tzinfo=None)
-        .isoformat(timespec="microseconds")
-    )

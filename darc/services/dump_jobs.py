@@ -10,15 +10,24 @@ from darc.model.dump_request import DumpEvent, DumpRequest, format_request
 from darc.model.observation import Observation
 from darc.model.settings import DadaTriggerSettings
 from darc.model.trigger import Trigger
+from darc.node.clock import Since
 from darc.science.dispersion import delay
 from darc.science.dump_window import dump_window
 
 # More events in one gathering are interference; their windows overlap anyway.
 MAX_EVENTS = 100
+TOO_MANY = "more than fit a request"
 # On the way to dada_dbevent, time passes (s).
 BUFFER_MARGIN = 0.2
 # What would be left of an event is not worth asking for (s).
 SHORTEST = 0.1
+# The same trigger may ask for both: in the books these are two.
+_SUFFIXES = {"IQUV": "", "I": " (Stokes I)"}
+
+
+def dump_name(trigger: Trigger) -> str:
+    """What a trigger's dump is called in the books."""
+    return trigger.identity + _SUFFIXES[trigger.stokes]
 
 
 @dataclass(slots=True)
@@ -26,11 +35,11 @@ class Gathered:
     """Triggers of one observation that came together.
 
     :param entries: they came in these
-    :param taken_at: Unix s
+    :param taken: when the first of them did
     """
 
     observation: Observation
-    taken_at: float
+    taken: Since
     entries: list[int] = field(default_factory=list)
     triggers: list[Trigger] = field(default_factory=list)
     open_jobs: int = 0
@@ -41,7 +50,8 @@ class Job:
     """A request to be handed in.
 
     :param what: names in the books: the triggers' identities, or the calibrator's dump
-    :param useful_until: Unix time when its first event has left the ring buffer
+    :param useful_until: Unix time when all that is wanted has left the ring buffer
+    :param taken: when what it was made of came
     :param gathered: what it was made of; None for a calibrator's
     :param next_try: monotonic
     """
@@ -51,14 +61,24 @@ class Job:
     request: DumpRequest
     what: tuple[str, ...]
     useful_until: float
+    taken: Since = field(default_factory=Since.now)
     gathered: Gathered | None = None
     triggers: tuple[Trigger, ...] = ()
     attempts: int = 0
     next_try: float = 0.0
 
     @property
-    def task_id(self) -> str:
-        return self.observation.task_id
+    def key(self) -> str:
+        """Of the observation's run."""
+        return self.observation.key
+
+    def now(self) -> float:
+        """The time of day by which data leave the ring buffer (Unix s).
+
+        As it was when the triggers came, and what has passed since: a clock that is set while a
+        request waits makes no data older or younger.
+        """
+        return self.taken.unix + self.taken.age()
 
     def text(self, now: float, buffer_length: float) -> str:
         """What to send now: without what has left the ring buffer, if anything is left.
@@ -87,13 +107,10 @@ def make_jobs(
     """
     observation = gathered.observation
     page = batch_length_samples * observation.tsamp
+    taken = gathered.taken
     left_out: defaultdict[str, list[str]] = defaultdict(list)
     jobs = []
-    # The same trigger may ask for both: in the books these are two.
-    for stokes, port, suffix in (
-        ("IQUV", settings.port_iquv, ""),
-        ("I", settings.port_i, " (Stokes I)"),
-    ):
+    for stokes, port in (("IQUV", settings.port_iquv), ("I", settings.port_i)):
         wanted: list[tuple[Trigger, DumpEvent]] = []
         for trigger in gathered.triggers:
             if trigger.stokes == stokes:
@@ -103,20 +120,25 @@ def make_jobs(
                 else:
                     left_out["outside the observation"].append(trigger.identity)
         wanted.sort(key=lambda pair: -pair[0].snr)
-        left_out["more than fit a request"] += [one.identity for one, _ in wanted[MAX_EVENTS:]]
+        left_out[TOO_MANY] += [one.identity for one, _ in wanted[MAX_EVENTS:]]
         del wanted[MAX_EVENTS:]
         if not wanted:
             continue
         triggers, events = zip(*wanted, strict=True)
-        # A replay may be ahead of its time: even then nobody is asked for longer than that.
-        first = min(observation.start + min(event.start for event in events), gathered.taken_at)
+        # A replay may be ahead of its time: even then nobody is asked for longer than if what is
+        # wanted began now.
+        last = min(
+            observation.start + max(event.end for event in events),
+            taken.unix + max(event.end - event.start for event in events),
+        )
         jobs.append(
             Job(
                 observation,
                 port,
                 DumpRequest(observation.utc_start, events),
-                tuple(trigger.identity + suffix for trigger in triggers),
-                first + settings.buffer_length,
+                tuple(map(dump_name, triggers)),
+                last + settings.buffer_length - BUFFER_MARGIN - SHORTEST,
+                taken,
                 gathered,
                 triggers,
             )

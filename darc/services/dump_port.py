@@ -17,36 +17,54 @@ class HandedIn:
     """A request that has left.
 
     :param sent: Unix s
-    :param read: dada_dbevent has read it and closed; if not, it still may
+    :param unread: the connection, where dada_dbevent has not read it yet; it still may
     """
 
     sent: float
-    read: bool
+    unread: socket.socket | None
+
+    @property
+    def read(self) -> bool:
+        """Whether dada_dbevent has read it and closed."""
+        return self.unread is None
 
 
 def request_dump(port: int, text: str) -> HandedIn:
-    """Hand in a request: one connection, which is closed behind it.
+    """Hand in a request: one connection, which is closed once it was read.
 
     :raises OSError: it was not taken
     """
-    with socket.create_connection((HOST, port), timeout=READ_SECONDS) as connection:
+    connection = socket.create_connection((HOST, port), timeout=READ_SECONDS)
+    try:
         connection.sendall(text.encode("ascii"))
         connection.shutdown(socket.SHUT_WR)
-        return HandedIn(time.time(), _is_read(connection))
+        sent = time.time()
+        is_read = was_read(connection, READ_SECONDS)
+    except OSError:
+        connection.close()
+        raise
+    if is_read:
+        connection.close()
+    return HandedIn(sent, None if is_read else connection)
 
 
-def _is_read(connection: socket.socket) -> bool:
-    """Whether the peer closes soon: it does when it has read to the end."""
-    deadline = time.monotonic() + READ_SECONDS
-    data = b"?"
-    while data:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return False
+def was_read(connection: socket.socket, within: float) -> bool:
+    """Whether the peer has closed by then (s): it does when it has read to the end.
+
+    :raises OSError: it closed before it had read
+    """
+    deadline = time.monotonic() + within
+    left = within
+    while True:
         connection.settimeout(left)
         try:
             data = connection.recv(4096)  # what it might say concerns nobody
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
+            return False
+        if not data:
+            break
+        left = deadline - time.monotonic()
+        if left <= 0:
             return False
     # A peer that closed before it had read leaves an error behind its end-of-file.
     error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

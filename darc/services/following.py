@@ -20,6 +20,7 @@ class Following:
     """An observation's files, and what is known of them.
 
     :param gather_interval: when amber_clustering may close a window that lines open (s)
+    :param latest: time that a candidate may have (s)
     :param memory: what an earlier process committed about this observation; it wins
     """
 
@@ -28,6 +29,7 @@ class Following:
         observation: Observation,
         batch_length_s: float,
         gather_interval: float,
+        latest: float,
         progress: dict[str, int],
         memory: dict[str, Any],
     ) -> None:
@@ -39,7 +41,9 @@ class Following:
                 Path(path),
                 batch_length_s=self.batch_length_s,
                 tsamp=observation.tsamp,
-                offset=progress.get(Path(path).name, 0),
+                latest=latest,
+                start=observation.start,
+                progress=progress,
                 state=memory.get(f"state {Path(path).name}"),
             )
             for path in observation.trigger_files()
@@ -53,7 +57,6 @@ class Following:
         self.missing_said = False
         self.failing: dict[Path, str] = {}  # what was wrong with a file at the last look
         self.failing_said: set[Path] = set()
-        self.shrunk_said: set[Path] = set()
         self.stopped_at: float | None = None  # monotonic
 
     @property

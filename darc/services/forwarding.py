@@ -7,7 +7,7 @@ stays in this node's journal, and expires when it is of no use any more.
 from __future__ import annotations
 
 import logging
-import threading
+import queue
 import time
 import uuid
 from pathlib import Path
@@ -15,6 +15,7 @@ from pathlib import Path
 from darc.node.fault_points import fault_point
 from darc.node.log import about
 from darc.node.secret import SecretError, read_secret
+from darc.node.vital import vital
 from darc.queues.client import QueueClient, QueuesGoneError
 from darc.queues.messages import Commit, Entry, QueueError
 from darc.services.intake import MAX_CONTENT_BYTES
@@ -62,7 +63,10 @@ class Forwarder:
         self._next_try = 0.0  # monotonic, as is the next
         self._next_hello = 0.0
         self.failure: Exception | None = None
-        threading.Thread(target=self._run, name=f"to {service}", daemon=True).start()
+        #: What expired, why, and how many triggers; the service's loop counts it as lost.
+        self.lost: queue.SimpleQueue[tuple[str, str, int]] = queue.SimpleQueue()
+        # What ends it the service's loop hears of, too, and says it better.
+        vital(f"to {service}", self._run, or_exit=True, stoppable=True)
 
     def __str__(self) -> str:
         place = f"{self._address[0]}:{self._address[1]}"
@@ -114,23 +118,26 @@ class Forwarder:
         if len(entry.content) > MAX_CONTENT_BYTES:
             text = "entry %d dropped, which would hold up all others: %d bytes, %d are taken"
             log.error(text, entry.id, len(entry.content), MAX_CONTENT_BYTES)
+            self.lost.put((f"entry {entry.id}", f"{len(entry.content)} bytes are too many", 1))
             return True
         triggers, problems = triggers_of(entry)
         if not triggers:
             log.error("entry %d dropped, no trigger: %s", entry.id, "; ".join(problems))
             return True
-        if time.time() - entry.held_at <= self.age_limit:
+        if entry.since.age() <= self.age_limit:
             return False
         self.expired += len(triggers)
         names = ", ".join(trigger.identity for trigger in triggers)
         log.error("expired before %s could be reached: %s", self.service, names)
+        self.lost.put((names, f"{self.service}: {self._error}", len(triggers)))
         return True
 
     def _deliver(self, entry: Entry) -> bool:
+        # It must not come up again under another number once the master node has it.
+        self._link.flush()
         fault_point(f"amber_clustering.before handing in to {self.service}")
-        waited = max(0.0, time.time() - entry.held_at)
-        arguments = entry.id, entry.observation, entry.content, waited
-        new = self._call("deliver", *arguments)
+        arguments = entry.id, entry.observation, entry.content, entry.since.age()
+        new = self._call("deliver", entry.sender or self._source, *arguments)
         if new is None:
             return False
         fault_point(f"amber_clustering.after handing in to {self.service}")
@@ -144,15 +151,18 @@ class Forwarder:
         now = time.monotonic()
         if now >= self._next_hello and now >= self._next_try:
             self._next_hello = now + HELLO_SECONDS
-            self._call("hello")
+            self._call("hello", self._source)
 
-    def _call(self, method: str, *arguments: object) -> bool | None:
-        """Call the server; None when that cannot be done now."""
+    def _call(self, method: str, source: str, *arguments: object) -> bool | None:
+        """Call the server; None when that cannot be done now.
+
+        :param source: what numbers of entries belong to
+        """
         try:
             if self._client is None:
                 key = read_secret(self._run_dir / "secret")
                 self._client = QueueClient(self._address, key, self._host, ANSWER_SECONDS)
-            answer = self._client.call(method, self._host, self._source, *arguments)
+            answer = self._client.call(method, self._host, source, *arguments)
         # What answers has proven the secret; its answers are not signed, and may be anything.
         except (QueuesGoneError, QueueError, SecretError, ValueError, TypeError) as error:
             self._failed(error)

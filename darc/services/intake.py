@@ -9,11 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from darc.node.fault_points import fault_point
-from darc.queues.messages import Commit, Kind, Put, QueueError
+from darc.queues.messages import CallError, Commit, Kind, Put, QueueError
+from darc.queues.named import call_method
 from darc.queues.plain import pack, unpack
 from darc.queues.server import Session
 from darc.services.link import Link
@@ -27,6 +30,8 @@ MAX_NAME = 300
 # While this node's master is away, who hands in tries again.
 BUSY_SECONDS = 2.0
 KEPT_CLIENTS = 1000
+#: A worker has another source after each start of its master.
+KEPT_SOURCES = 1000
 
 
 @dataclass(slots=True)
@@ -51,7 +56,7 @@ class Intake:
         self._service = service
         self._link = Link(run_dir, f"{service} intake", type(self).__name__)
         self._lock = threading.Lock()
-        self._known: dict[str, int] | None = None
+        self._known: dict[str, tuple[int, float]] | None = None  # see _sources
         self._clients: dict[str, Client] = {}
 
     @property
@@ -95,8 +100,7 @@ class Intake:
         if not self._lock.acquire(timeout=BUSY_SECONDS):
             raise QueueError(f"the master of {self._service}'s node is away")
         try:
-            since = time.time() - waited
-            return self._hold(host, source, number, observation, content, since)
+            return self._hold(host, source, number, observation, content, waited)
         finally:
             self._lock.release()
 
@@ -107,26 +111,29 @@ class Intake:
         if not self._lock.acquire(timeout=BUSY_SECONDS):
             raise QueueError(f"the master of {self._service}'s node is away")
         try:
-            self._link.commit(Commit(puts=(Put((self._service,), Kind.TRIGGERS, content),)))
+            put = Put((self._service,), Kind.TRIGGERS, content)
+            self._link.commit(Commit(puts=(put,), durable=True))
         finally:
             self._lock.release()
 
     def _hold(
-        self, host: str, source: str, number: int, observation: str, content: bytes, since: float
+        self, host: str, source: str, number: int, observation: str, content: bytes, waited: float
     ) -> bool:
         if self._known is None:
-            memory = self._link.recall("")
-            self._known = {
-                key[len(FROM) :]: value
-                for key, value in memory.items()
-                if key.startswith(FROM) and isinstance(value, int)
-            }
-        if number <= self._known.get(source, 0):
+            self._known = _sources(self._link.recall(""))
+        known = self._known
+        if number <= known.get(source, (0, 0.0))[0]:
             log.info("handed in again by %s, left out: %d", host, number)
             return False
-        put = Put((self._service,), Kind.TRIGGERS, content, observation, since)
-        self._link.commit(Commit(puts=(put,), memory={FROM + source: number}))
-        self._known[source] = number
+        put = Put((self._service,), Kind.TRIGGERS, content, observation, waited=waited)
+        last = number, time.time()
+        longest_silent = sorted(known, key=lambda one: known[one][1])
+        dropped = longest_silent[: max(0, len(longest_silent) - KEPT_SOURCES)]
+        memory = {FROM + source: list(last)} | {FROM + one: None for one in dropped}
+        self._link.commit(Commit(puts=(put,), memory=memory, durable=True))
+        known[source] = last
+        for one in dropped:
+            del known[one]
         self._heard(host, source, 1)
         fault_point(f"{self._service}.after taking over")
         return True
@@ -138,6 +145,49 @@ class Intake:
         self._clients[source] = client
         while len(self._clients) > KEPT_CLIENTS:
             del self._clients[next(iter(self._clients))]
+
+
+class HandIn:
+    """The intake by its service's name, for a `BaseManager` of the standard library.
+
+    ``manager.lofar_trigger().put(triggers)``: things are put here, and nothing is got.
+    """
+
+    METHODS = ("put", "put_nowait")
+
+    def __init__(self, intake: Intake, service: str) -> None:
+        self._intake = intake
+        self._service = service
+
+    def open(self, name: str, /, *arguments: Any, **options: Any) -> tuple[str, tuple[str, ...]]:
+        if name != self._service:
+            raise QueueError(f"there is no queue {name!r:.80} here, only {self._service!r}")
+        if arguments or options:
+            raise CallError(f"{name}() is opened without anything: triggers are put here")
+        return f"{name}/put", self.METHODS
+
+    def call(self, session: Session, ident: str, method: str, arguments: Any, keywords: Any) -> Any:
+        if ident != f"{self._service}/put":
+            raise QueueError(f"no such object: {ident!r:.80}")
+        if method not in self.METHODS:
+            raise CallError(
+                f"no such request: {method!r:.80}; triggers are put here, and the queue itself is"
+                " at run_dir/queues.sock of this node"
+            )
+
+        def put(item: Any, block: Any = True, timeout: Any = None) -> None:
+            self._intake.put(session, item)
+
+        call_method(put, method, arguments, keywords)
+
+
+def _sources(memory: Mapping[str, Any]) -> dict[str, tuple[int, float]]:
+    """By source, the last number handed in, and when (Unix s; earlier versions did not keep it)."""
+    kept = {key[len(FROM) :]: value for key, value in memory.items() if key.startswith(FROM)}
+    return {
+        source: (value, 0.0) if isinstance(value, int) else (int(value[0]), float(value[1]))
+        for source, value in kept.items()
+    }
 
 
 def _check_names(*names: str) -> None:

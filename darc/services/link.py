@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TypeVar
 
 from darc.node.secret import SecretError, read_secret
 from darc.node.supervisor import Supervisor, SupervisorError
+from darc.node.vital import vital
 from darc.queues.client import Holder, News, QueueClient, QueuesGoneError, listen
 from darc.queues.messages import Commit, Entry, FencedError, FullError, Order, QueueError
 
@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 RETRY_SECONDS = 0.05
 LISTEN_SECONDS = 0.5
+BEAT_SECONDS = 1.0
 
 
 class Link:
@@ -37,6 +38,7 @@ class Link:
         self._class_name = class_name
         self._holder: Holder | None = None
         self._client: QueueClient | None = None
+        self._called = 0.0  # last, monotonic
 
     @property
     def number(self) -> int | None:
@@ -82,6 +84,7 @@ class Link:
         holder = self._holder or self.attach()
         full_said = False
         while True:
+            self._called = time.monotonic()
             try:
                 return action(holder)
             except FullError as error:
@@ -97,6 +100,15 @@ class Link:
 
     def beat(self) -> None:
         self._again(lambda holder: holder.beat())
+
+    def beat_if_due(self) -> None:
+        """Beat while something long is worked on in pieces, unless a call has just done so."""
+        if self._holder and time.monotonic() - self._called > BEAT_SECONDS:
+            self.beat()
+
+    def flush(self) -> None:
+        """Wait until all that was committed outlives a loss of power."""
+        self._again(lambda holder: holder.flush())
 
     def take(self, after: int, timeout: float) -> list[Entry]:
         return self._again(lambda holder: holder.take(after, timeout))
@@ -147,7 +159,7 @@ class Ear:
         self._answer = answer
         self._said: set[type[Exception]] = set()
         self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        threading.Thread(target=self._hear, name="ear", daemon=True).start()
+        vital("ear", self._hear, or_exit=True)
 
     def has_orders(self) -> bool:
         """Whether orders have come since the last call."""

@@ -10,6 +10,8 @@ import threading
 import time
 from typing import Any
 
+from darc.node.vital import vital
+
 log = logging.getLogger(__name__)
 
 RESOLVE_SECONDS = 60.0
@@ -31,7 +33,7 @@ class LofarPort:
         self._error = "not looked up yet"
         self._first_look = threading.Event()
         self._closed = threading.Event()
-        threading.Thread(target=self._keep_resolved, name="LOFAR's address", daemon=True).start()
+        vital("LOFAR's address", self._keep_resolved, or_exit=True, stoppable=True)
         self._first_look.wait(FIRST_LOOK_SECONDS)
 
     def __str__(self) -> str:

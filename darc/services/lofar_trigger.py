@@ -3,60 +3,92 @@
 That a packet is about to leave is noted before it does. If the process dies before it has noted
 that it left, the same bytes leave again, and are counted: a second packet freezes nothing that
 the first has not, and without the first the burst would be lost.
+
+What could not leave is tried again for as long as it is of use: until `age_limit`, and until the
+pulse has left LOFAR's buffers, which are half a buffer later than the freeze time. Both are told by
+how much time has passed since the trigger arrived, not by the time of day.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from darc.model import lofar_email, lofar_packet
 from darc.model.settings import LofarTriggerSettings
 from darc.model.trigger import Trigger
+from darc.node.clock import Instant
 from darc.node.fault_points import fault_point
 from darc.node.log import about
 from darc.queues.messages import Commit
 from darc.science.freeze_time import freeze_time
 from darc.science.selection import known_then_highest_snr
-from darc.services.alerts import Alerts, Chosen
+from darc.services.alerts import Alerts, Arrived, Chosen
 from darc.services.lofar_port import LofarPort
-from darc.services.mails import AGE_LIMIT, Mail, Mails
+from darc.services.losses import LossKind
+from darc.services.mails import MAIL_GIVEN_UP, Mail, Mails
+from darc.services.measured_dm import measured_dm_error
 
 log = logging.getLogger(__name__)
 
 SENDING = "sending"
 RETRY_SECONDS = 0.2
 
+FREEZE_LOST = LossKind(
+    "freeze_lost",
+    "LOFAR's buffers were not frozen for a trigger: its packet could not be sent in time",
+    "See lofar_trigger.lofar_host and lofar_port, and the network to there.",
+)
+
 
 @dataclass(slots=True)
 class Packet:
     """A datagram that has to leave.
 
-    :param taken_at: Unix s, as is the next
+    :param arrived: when its trigger did
+    :param gathered_at: Unix s, as is the next
+    :param error: of the last attempt
     """
 
     trigger: Trigger
     test: bool
-    taken_at: float
+    arrived: Arrived
     gathered_at: float
     freeze_at: float
     attempts: int = field(default=0)
+    error: str = ""
 
     @property
     def datagram(self) -> bytes:
         return lofar_packet.compose(self.freeze_at, self.trigger.dm, test=self.test)
 
+    def why_useless(self, age_limit: float, buffer_length: float) -> str:
+        """Why it need not leave any more; empty: it has to.
+
+        :param age_limit: s
+        :param buffer_length: of LOFAR's (s); what arrives after the freeze time freezes at once
+        """
+        age = self.arrived.age()
+        if age > age_limit:
+            return f"it has waited for {age:.0f} s"
+        useful = self.freeze_at + buffer_length / 2 - self.arrived.taken.unix
+        if useful < 0 and self.test:
+            return ""  # it was made to try the way, whatever it freezes
+        if self.arrived.taken.age() > useful:
+            return f"the pulse has left LOFAR's buffers: the freeze time is {_utc(self.freeze_at)}"
+        return ""
+
     def to_plain(self) -> list[Any]:
-        times = self.taken_at, self.gathered_at, self.freeze_at
+        times = self.arrived.to_plain(), self.gathered_at, self.freeze_at
         return [self.trigger.to_plain(), self.test, *times]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> Packet:
-        trigger, test, *times = plain
-        return cls(Trigger.from_plain(trigger), bool(test), *times)
+        trigger, test, arrived, *times = plain
+        return cls(Trigger.from_plain(trigger), bool(test), Arrived.from_plain(arrived), *times)
 
 
 class LOFARTrigger(Alerts[LofarTriggerSettings]):
@@ -65,13 +97,14 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
     name = "lofar_trigger"
     settings_type = LofarTriggerSettings
     attributes: ClassVar[tuple[str, ...]] = (*Alerts.attributes, "packets_waiting", "mails_waiting")
+    loss_kinds = (*Alerts.loss_kinds, FREEZE_LOST, MAIL_GIVEN_UP)
 
     def prepare(self) -> None:
         super().prepare()
         self._lofar = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
         self._unsent: list[Packet] = []
-        self._next_try = 0.0  # monotonic
-        self._mails = Mails(lambda: self.config)
+        self._next_try = Instant.now()
+        self._mails = Mails(lambda: self.config, self.lost)
 
     @property
     def packets_waiting(self) -> int:
@@ -109,13 +142,15 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
     def recover(self, memory: dict[str, Any]) -> None:
         super().recover(memory)
         self._unsent = [Packet.from_plain(plain) for plain in memory.get(SENDING, [])]
-        for packet in self._unsent:
+        had_packets = bool(self._unsent)
+        for packet in list(self._unsent):
             with about(packet.trigger.observation):
-                log.warning("sent again, as it may not have left: %s", packet.trigger.identity)
-            self._outcomes["sent again"] += 1
+                if not self._is_expired(packet):
+                    log.warning("sent again, as it may not have left: %s", packet.trigger.identity)
+                    self._outcomes["sent again"] += 1
         hopeless = self._mails.send(memory)
-        if self._unsent or hopeless:
-            self.commit(Commit(memory=hopeless))
+        if had_packets or hopeless:
+            self.commit(Commit(memory=self._sending() | hopeless))
 
     def reloaded(self) -> None:
         super().reloaded()
@@ -136,7 +171,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             Packet(
                 one.trigger,
                 one.test,
-                one.taken_at,
+                one.arrived,
                 one.gathered_at,
                 self._freeze_at(one.trigger),
             )
@@ -153,7 +188,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
 
     def idle(self) -> None:
         super().idle()
-        if self._unsent and time.monotonic() >= self._next_try:
+        if self._unsent and self._next_try.left() <= 0:
             waiting = len(self._unsent)
             mails = self._send_packets()
             if len(self._unsent) < waiting:
@@ -163,7 +198,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             self.commit(Commit(memory=gone))
 
     def patience(self) -> float:
-        retry = self._next_try - time.monotonic() if self._unsent else super().patience()
+        retry = self._next_try.left() if self._unsent else super().patience()
         return min(super().patience(), retry)
 
     def _send_packets(self) -> dict[str, Any]:
@@ -172,13 +207,15 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         for packet in list(self._unsent):
             with about(packet.trigger.observation):
                 mails |= self._send(packet)
-        self._next_try = time.monotonic() + RETRY_SECONDS
+        self._next_try = Instant.now().after(RETRY_SECONDS)
         return mails
 
     def _send(self, packet: Packet) -> dict[str, Any]:
         identity = packet.trigger.identity
         if not self.send_events:
             self._drop_disabled(packet)
+            return {}
+        if self._is_expired(packet):
             return {}
         packet.attempts += 1
         try:
@@ -188,12 +225,14 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         except OSError as error:
             if packet.attempts == 1:
                 log.error("packet of %s not sent to LOFAR, trying again: %s", identity, error)
-            if time.time() - packet.taken_at > self.settings.age_limit:
-                log.error("packet of %s given up: %s", identity, error)
-                self._drop(packet, "given up")
+            packet.error = str(error)
             return {}
         self._drop(packet, "sent")
-        times = {"taken": packet.taken_at, "gathered": packet.gathered_at, "sent": sent_at}
+        times = {
+            "taken": packet.arrived.taken.unix,
+            "gathered": packet.gathered_at,
+            "sent": sent_at,
+        }
         self._latencies.note(packet.trigger.stages, self.settings.interval, **times)
         log.warning(
             "trigger %s sent to LOFAR at %s%s: %s",
@@ -201,6 +240,20 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             packet.datagram.hex(" "),
         )
         return self._mail_of(packet, sent_at)
+
+    def _is_expired(self, packet: Packet) -> bool:
+        """Drop a packet that is of no use any more."""
+        settings = self.settings
+        why = packet.why_useless(settings.age_limit, settings.lofar_tbb_buffer_size)
+        if not why or not self.send_events:
+            return False
+        if packet.attempts:
+            why = f"{packet.error} ({packet.attempts} attempts; {why})"
+        outcome = "given up" if packet.attempts else "expired"
+        log.error("packet of %s %s: %s", packet.trigger.identity, outcome, why)
+        self.lost(FREEZE_LOST, packet.trigger.identity, why)
+        self._drop(packet, outcome)
+        return True
 
     def _drop_disabled(self, packet: Packet) -> None:
         self._drop(packet, "not sent: disabled")
@@ -220,13 +273,21 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         if not self.settings.email_settings.to:
             return {}
         subject, text = lofar_email.compose(
-            packet.trigger, packet.freeze_at, test=packet.test, sent_at=sent_at
+            packet.trigger,
+            packet.freeze_at,
+            test=packet.test,
+            sent_at=sent_at,
+            dm_error=measured_dm_error(packet.trigger, self.config.instrument),
         )
         # A program may use an identity for several pulses.
         kind = "test" if packet.test else "observation"
         identity = f"{packet.trigger.identity} {packet.trigger.utc} {kind}"
         to = self.settings.email_settings.to
-        return self._mails.memory(identity, Mail(subject, text, to, sent_at + AGE_LIMIT))
+        return self._mails.memory(identity, Mail(subject, text, to))
+
+
+def _utc(unix: float) -> str:
+    return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 if __name__ == "__main__":

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import mimetypes
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 from darc.model.config import Config
+from darc.node.clock import Since
+from darc.node.foreign import NotRegularError, read_regular
 from darc.services import mail
+from darc.services.losses import LossKind
 from darc.services.outbox import DeliveryError, Outbox
 
 log = logging.getLogger(__name__)
@@ -23,28 +27,38 @@ AGE_LIMIT = 86400.0
 #: Mail servers take no more than some tens of megabytes; encoded, it is a third more.
 MAX_ATTACHED = 10 * 2**20
 
+MAIL_GIVEN_UP = LossKind(
+    "mail_given_up",
+    "an e-mail about results or triggers was not sent",
+    "See section mail of the configuration, the addresses in email_settings, and the mail server.",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Mail:
     """What is to be said to whom.
 
-    :param until: Unix s; then it is given up
     :param files: to be attached
+    :param since: when it was written; AGE_LIMIT later it is given up
     """
 
     subject: str
     text: str
     to: tuple[str, ...]
-    until: float
     files: tuple[Path, ...] = ()
+    since: Since = field(default_factory=Since.now)
 
     def to_plain(self) -> list[Any]:
-        return [self.subject, self.text, self.until, list(self.to), list(map(str, self.files))]
+        files = list(map(str, self.files))
+        return [self.subject, self.text, self.since.to_plain(), list(self.to), files]
 
     @classmethod
     def from_plain(cls, plain: Sequence[Any]) -> Mail:
-        subject, text, until, to, files = plain
-        return cls(subject, text, tuple(to), until, tuple(map(Path, files)))
+        """The way back; earlier versions kept the time of day at which it is given up."""
+        subject, text, since, to, files = plain
+        if isinstance(since, int | float):
+            since = since - AGE_LIMIT
+        return cls(subject, text, tuple(to), tuple(map(Path, files)), Since.from_plain(since))
 
 
 class Mails:
@@ -55,10 +69,14 @@ class Mails:
     again, and its Message-ID tells that.
 
     :param config: of now
+    :param lost: called with each mail that is given up: the service's own
     """
 
-    def __init__(self, config: Callable[[], Config]) -> None:
+    def __init__(
+        self, config: Callable[[], Config], lost: Callable[[LossKind, str, str], None]
+    ) -> None:
         self._config = config
+        self._lost = lost
         self._outbox: Outbox[tuple[EmailMessage, Mail]] = Outbox("e-mail", self._send)
         self._keys: dict[str, None] = {}  # in order, those that are not known to have gone
 
@@ -86,10 +104,12 @@ class Mails:
 
     def gone(self) -> dict[str, Any]:
         """What is to be forgotten, as it has been sent or given up since the last call."""
-        keys = [outcome.key for outcome in self._outbox.outcomes()]
-        for key in keys:
-            del self._keys[key]
-        return dict.fromkeys(keys)
+        outcomes = self._outbox.outcomes()
+        for outcome in outcomes:
+            if outcome.delivered_at is None:
+                self._lost(MAIL_GIVEN_UP, outcome.key.removeprefix(MAIL), outcome.error)
+            del self._keys[outcome.key]
+        return dict.fromkeys(outcome.key for outcome in outcomes)
 
     def _submit(self, key: str, one: Mail) -> bool:
         config = self._config()
@@ -104,9 +124,10 @@ class Mails:
             )
         except ValueError as error:
             log.error("no e-mail: %s", error)
+            self._lost(MAIL_GIVEN_UP, key.removeprefix(MAIL), str(error))
             return False
         self._keys[key] = None
-        self._outbox.submit(key, (message, one), give_up_at=one.until)
+        self._outbox.submit(key, (message, one), give_up_after=AGE_LIMIT - one.since.age())
         return True
 
     def _send(self, item: tuple[EmailMessage, Mail]) -> None:
@@ -126,11 +147,17 @@ def attach(message: EmailMessage, files: Sequence[Path]) -> None:
     size = 0
     for path in files:
         try:
-            data = path.read_bytes()
+            data = read_regular(path, MAX_ATTACHED, path.parent)
         except FileNotFoundError:
             left_out.append(f"{path} is gone")
             continue
         except OSError as error:
+            if error.errno == errno.EFBIG:
+                left_out.append(f"{path} is too large for an e-mail")
+                continue
+            if isinstance(error, NotRegularError):
+                left_out.append(f"{path} is {error.strerror}")
+                continue
             raise DeliveryError(f"{path} cannot be attached: {error.strerror}") from error
         if size + len(data) > MAX_ATTACHED:
             left_out.append(f"{path} is too large for an e-mail")

@@ -20,6 +20,7 @@ from darc.offline.plan import plan
 from darc.offline.tasks import OfflineTask
 from darc.queues.messages import Commit
 from darc.services.base import ENDED, LOOP_SECONDS, Service
+from darc.services.losses import LossKind
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,20 @@ TRIES = 2
 _BUSY_SECONDS = 0.1
 
 
+WORK_FAILED = LossKind(
+    "offline_work_failed",
+    "offline work was not done",
+    "See the log of offline_processing; mend it, and start the observation again.",
+)
+
+
 class OfflineProcessing(Service[OfflineProcessingSettings]):
     """Waits for the end of observations, whether or not they are stopped."""
 
     name = "offline_processing"
     settings_type = OfflineProcessingSettings
     attributes: ClassVar[tuple[str, ...]] = ("waiting", "in_work", "done", "failed")
+    loss_kinds = (WORK_FAILED,)
 
     def prepare(self) -> None:
         self.done = 0  # pieces of work, since this process was started; likewise failed
@@ -61,23 +70,23 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
         return len(self._tasks)
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
-        self._waiting[observation.task_id] = observation
-        self._kept_settings[observation.task_id] = self.settings
-        self._remembered[observation.task_id] = memory
+        self._waiting[observation.key] = observation
+        self._kept_settings[observation.key] = self.settings
+        self._remembered[observation.key] = memory
 
     def abort_observation(self, observation: Observation) -> None:
-        self._waiting.pop(observation.task_id, None)
-        self._forget(observation.task_id)
-        if self._current and self._current.task_id == observation.task_id:
+        self._waiting.pop(observation.key, None)
+        self._forget(observation.key)
+        if self._current and self._current.key == observation.key:
             if self._child:
                 self._child.end()
                 log.info("%s: aborted", self._child.task.key)
             self._child, self._current = None, None
             self._tasks.clear()
 
-    def _forget(self, task_id: str) -> None:
-        self._kept_settings.pop(task_id, None)
-        self._remembered.pop(task_id, None)
+    def _forget(self, key: str) -> None:
+        self._kept_settings.pop(key, None)
+        self._remembered.pop(key, None)
 
     def patience(self) -> float:
         return _BUSY_SECONDS if self._child else LOOP_SECONDS
@@ -87,7 +96,7 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
             self._begin_observation()
         if self._current is None:
             return
-        with about(self._current.task_id):
+        with about(self._current.key):
             self._advance(self._current)
 
     def _begin_observation(self) -> None:
@@ -97,16 +106,16 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
         if not ended:
             return
         observation = min(ended, key=lambda one: one.end)
-        task_id = observation.task_id
-        with about(task_id):
-            tasks, problems = plan(observation, self._kept_settings[task_id], self.config)
+        key = observation.key
+        with about(key):
+            tasks, problems = plan(observation, self._kept_settings[key], self.config)
             for problem in problems:
                 log.error("%s", problem)
-            known = self._remembered[task_id]
+            known = self._remembered[key]
             self._tasks = deque(task for task in tasks if WORK + task.key not in known)
             what = ", ".join(task.key for task in self._tasks)
             log.info("offline work: %s", what or "nothing to do")
-        self._waiting.pop(task_id)
+        self._waiting.pop(key)
         self._current, self._tries = observation, 0
 
     def _advance(self, observation: Observation) -> None:
@@ -117,12 +126,12 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
             self._child = Child(self._tasks[0])
         elif self._child is None:
             self._current = None
-            self._forget(observation.task_id)
-            self.commit(Commit(observation.task_id, memory={ENDED: True}))
+            self._forget(observation.key)
+            self.commit(Commit(observation.key, memory={ENDED: True}))
             self.finish(observation)
 
     def _look_at(self, child: Child, observation: Observation) -> None:
-        limit = self._kept_settings[observation.task_id].time_limit
+        limit = self._kept_settings[observation.key].time_limit
         answer = child.answer()
         if answer is None and time.monotonic() - child.began > limit:
             answer = Answer(f"took more than {limit:.0f} s, ended")
@@ -138,11 +147,12 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
             log.warning("%s: %s", key, problem)
         if answer.error:
             log.error("%s: not done: %s", key, answer.error)
+            self.lost(WORK_FAILED, key, answer.error)
         else:
             log.info("%s: done", key)
         fault_point("offline_processing.after working")
         fate = FAILED if answer.error else DONE
-        self.commit(Commit(observation.task_id, memory={WORK + key: fate}))
+        self.commit(Commit(observation.key, memory={WORK + key: fate}))
         self._tasks.popleft()
         self._tries = 0
         self.done += not answer.error

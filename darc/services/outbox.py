@@ -3,7 +3,7 @@
 A service hands in what has to go, goes on with its loop, and asks there what came of it::
 
     outbox = Outbox("e-mail", lambda message: mail.send(message, settings, 10.0))
-    outbox.submit(trigger.identity, message, give_up_at=time.time() + 3600)
+    outbox.submit(trigger.identity, message, give_up_after=3600.0)
     for outcome in outbox.outcomes(): ...
 
 What waits is held in memory alone: a service completes its entry when the outcome is there.
@@ -19,6 +19,9 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from darc.node.clock import Instant
+from darc.node.vital import vital
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -67,10 +70,10 @@ class Waiting:
 
 
 class Clock:
-    """The time, and waiting for it."""
+    """The time, and waiting for it. What waits follows no clock that is set."""
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return Instant.now().seconds
 
     def unix(self) -> float:
         return time.time()
@@ -83,9 +86,9 @@ class Clock:
 class _Held(Generic[T]):
     key: str
     item: T
-    give_up_at: float
     since: float  # Unix s
-    began: float  # monotonic s, likewise below
+    give_up_at: float  # monotonic s, likewise below
+    began: float
     due: float
     delay: float  # after the next failure
     attempts: int = 0
@@ -134,30 +137,30 @@ class Outbox(Generic[T]):
         self._under_way: _Held[T] | None = None
         self._outcomes: list[Outcome] = []
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name=f"{name} outbox", daemon=True)
-        self._thread.start()
+        self._thread = vital(f"{name} outbox", self._run, or_exit=True, stoppable=True)
 
     # -- for the service's loop: nothing of this waits for an attempt ------------------------------
 
-    def submit(self, key: str, item: T, *, give_up_at: float) -> None:
+    def submit(self, key: str, item: T, *, give_up_after: float) -> None:
         """Have an item delivered; nothing, if its key is held or has an outcome not taken yet.
 
-        :param give_up_at: Unix s; no attempt begins later
+        :param give_up_after: s from now; no attempt begins later
         :raises ValueError: it would never be given up
         :raises RuntimeError: the outbox is closed
         """
-        if not math.isfinite(give_up_at):
-            raise ValueError(f"{self._name}: {key} cannot be given up at {give_up_at}")
+        if not math.isfinite(give_up_after):
+            raise ValueError(f"{self._name}: {key} cannot be given up after {give_up_after} s")
         with self._changed:
             if self._closed:
                 raise RuntimeError(f"{self._name}: closed, {key} cannot be delivered")
             held = self._held.get(key)
+            now = self._clock.monotonic()
+            give_up_at = now + give_up_after
             if held and held.withdrawn:  # but its attempt is still under way: it is wanted again
                 held.item, held.give_up_at, held.withdrawn = item, give_up_at, False
             elif not held and all(outcome.key != key for outcome in self._outcomes):
-                now = self._clock.monotonic()
                 self._held[key] = _Held(
-                    key, item, give_up_at, self._clock.unix(), now, now, self._first_delay
+                    key, item, self._clock.unix(), give_up_at, now, now, self._first_delay
                 )
                 self._changed.notify()
 
@@ -220,7 +223,7 @@ class Outbox(Generic[T]):
                 self._tell()
 
     def _late(self) -> list[_Held[T]]:
-        now = self._clock.unix()
+        now = self._clock.monotonic()
         return [held for held in self._held.values() if now >= held.give_up_at]
 
     def _due(self) -> _Held[T] | None:
@@ -233,8 +236,7 @@ class Outbox(Generic[T]):
         if delay <= 0:
             self._under_way = held
             return held
-        # Unix time may be set meanwhile; it is looked at anew at each attempt that is due.
-        over = min(held.give_up_at for held in self._held.values()) - self._clock.unix()
+        over = min(held.give_up_at for held in self._held.values()) - self._clock.monotonic()
         self._clock.wait(self._changed, max(min(delay, over), 0.0))
         return None
 
@@ -267,7 +269,7 @@ class Outbox(Generic[T]):
         defect = None if isinstance(failure, DeliveryError) else failure
         held.error = str(failure) if defect is None else f"{type(defect).__name__}: {defect}"
         permanent = isinstance(failure, DeliveryError) and failure.permanent
-        if held.withdrawn or permanent or self._clock.unix() >= held.give_up_at:
+        if held.withdrawn or permanent or self._clock.monotonic() >= held.give_up_at:
             self._give_up(held, defect)
             return
         now = self._clock.monotonic()

@@ -37,7 +37,7 @@ from darc.processing.tasks import (
 from darc.processing.work import ALL_CAME, BEGAN, COUNTS, STOPPED, ObservationWork
 from darc.queues.messages import Commit, Entry, Kind
 from darc.services.base import ENDED, LOOP_SECONDS, Service
-from darc.services.gathering import Closed
+from darc.services.losses import ENTRIES_DROPPED, LossKind
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,24 @@ TOLD = 20
 ROWS_AT_A_TIME = 5000
 
 
+NOT_EXTRACTED = LossKind(
+    "candidates_not_extracted",
+    "candidates were not extracted",
+    "See why: the data on disk, and the log of processor. Mend it, and process the observation"
+    " again with darc_process.",
+)
+OUT_OF_TIME = LossKind(
+    "candidates_out_of_time",
+    "candidates were not extracted: the time for processing was over",
+    "Raise processor.processing_time_limit or num_workers, or process it again with darc_process.",
+)
+RESULTS_NOT_WRITTEN = LossKind(
+    "results_not_written",
+    "the results of an observation were not written",
+    "Candidates stay in output_dir. Mend the shared directory; process it again with darc_process.",
+)
+
+
 class ProcessorManager(Service[ProcessorSettings]):
     """The worker's half."""
 
@@ -60,6 +78,9 @@ class ProcessorManager(Service[ProcessorSettings]):
     attributes: ClassVar[tuple[str, ...]] = (
         *("candidates_received", "bad_entries", "processing", "fates"),
         *("clusters_waiting", "clusters_in_work", "clusters_done"),
+    )
+    loss_kinds: ClassVar[tuple[LossKind, ...]] = (
+        *(ENTRIES_DROPPED, NOT_EXTRACTED, OUT_OF_TIME, RESULTS_NOT_WRITTEN),
     )
 
     def prepare(self) -> None:
@@ -74,7 +95,8 @@ class ProcessorManager(Service[ProcessorSettings]):
     @property
     def processing(self) -> dict[str, float]:
         """The observations that are worked on, and since when, Unix s."""
-        return {task_id: round(work.began, 3) for task_id, work in list(self._work.items())}
+        works = list(self._work.values())
+        return {work.observation.task_id: round(work.began, 3) for work in works}
 
     @property
     def clusters_in_work(self) -> int:
@@ -92,15 +114,15 @@ class ProcessorManager(Service[ProcessorSettings]):
         if not observation.proctrigger or observation.beam is None:
             why = "no compound beam" if observation.beam is None else "proctrigger is false"
             log.info("not processed: %s", why)
-            self._without.add(observation.task_id)
+            self._without.add(observation.key)
             self.finish(observation)
             return
         past = self.is_past(observation)
         work = ObservationWork(observation, self.settings, self.config, memory, past=past)
         self._agenda.make_pools(self.settings, is_idle=not self._work)
-        self._work[observation.task_id] = work
+        self._work[observation.key] = work
         if BEGAN not in memory:
-            self.commit(Commit(observation.task_id, memory={BEGAN: work.began}))
+            self.commit(Commit(observation.key, memory={BEGAN: work.began}))
         if work.broken:
             log.error("nothing can be extracted: %s", work.broken)
         if work.past and not work.all_came:
@@ -109,19 +131,19 @@ class ProcessorManager(Service[ProcessorSettings]):
             log.info("goes on with %d clusters, %d of them open", len(work.book), work.book.n_open)
 
     def stop_observation(self, observation: Observation) -> None:
-        work = self._work[observation.task_id]
+        work = self._work[observation.key]
         if work.stopped_at is None:
             work.stopped_at = time.time()
-            self.commit(Commit(observation.task_id, memory={STOPPED: work.stopped_at}))
+            self.commit(Commit(observation.key, memory={STOPPED: work.stopped_at}))
 
     def abort_observation(self, observation: Observation) -> None:
-        work = self._work.pop(observation.task_id, None)
+        work = self._work.pop(observation.key, None)
         if work is None:
             return
-        self._agenda.drop(observation.task_id)
+        self._agenda.drop(observation.key)
         log.info("dropped: %d clusters were open", work.book.n_open)
         if entries := work.open_entries():
-            self.commit(Commit(observation.task_id, completed=entries))
+            self.commit(Commit(observation.key, completed=entries))
 
     def add_task(self, task: Task) -> None:
         """Have something done on this host; :meth:`shown` is told when it is."""
@@ -142,6 +164,7 @@ class ProcessorManager(Service[ProcessorSettings]):
             if work is not None or entry.kind is not Kind.END:
                 self.bad_entries += 1
                 log.error("entry %d dropped: %s", entry.id, error)
+                self.lost(ENTRIES_DROPPED, f"entry {entry.id}", str(error))
             self.commit(Commit(entry.observation, completed=(entry.id,)))
             return
         self.candidates_received += len(candidates)
@@ -151,35 +174,34 @@ class ProcessorManager(Service[ProcessorSettings]):
                 log.warning("entry %d and what follows dropped: not processed", entry.id)
             self.commit(Commit(entry.observation, completed=(entry.id,)))
             return
-        closed = work.take(entry.id, entry.stamp, candidates)
+        work.take(entry.id, entry.stamp, candidates)
         if work.all_came:  # so it was thought
-            closed += work.close_windows(at_once=True)
-        self._settle(work, closed)
+            work.close_windows(at_once=True)
+        self._settle(work)
 
     def _all_came(self, work: ObservationWork, entries: tuple[int, ...] = ()) -> None:
         """No more candidates will come."""
-        closed = work.close_windows(at_once=True)
+        work.close_windows(at_once=True)
+        self._settle(work)
         work.all_came = True
-        self._settle(work, closed, entries, {ALL_CAME: True})
+        remembered = {ALL_CAME: True, COUNTS: dict(work.counts)}
+        self.commit(Commit(work.observation.key, completed=entries, memory=remembered))
         log.info("all came: %s, %d clusters", dict(work.counts), len(work.book))
 
-    def _settle(
-        self,
-        work: ObservationWork,
-        closed: list[Closed],
-        entries: tuple[int, ...] = (),
-        memory: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Commit the clusters of closed windows with the entries that they complete.
+    def _settle(self, work: ObservationWork) -> None:
+        """Commit the clusters of closed windows with the entries that they complete, in portions.
 
-        :param entries: that are completed, too
+        However much has come at once, no commit is too large, and each is a sign of life.
         """
-        rows = work.clusters(closed)
-        completed = work.completed() + entries
-        if not (rows or completed or memory):
-            return
-        remembered = {**(memory or {}), COUNTS: dict(work.counts)}
-        self._enter(work, rows, remembered, completed)
+        while True:
+            closed = work.closed()
+            rows = work.clusters(closed)
+            completed = work.completed()
+            if rows or completed:
+                self._enter(work, rows, {COUNTS: dict(work.counts)}, completed)
+            elif not closed:
+                return
+            self._link.beat_if_due()
 
     def _enter(
         self,
@@ -190,7 +212,7 @@ class ProcessorManager(Service[ProcessorSettings]):
     ) -> None:
         work.remove_replaced(rows)
         remembered = {**memory, **Book.memory(rows)}
-        self.commit(Commit(work.observation.task_id, completed=completed, memory=remembered))
+        self.commit(Commit(work.observation.key, completed=completed, memory=remembered))
         work.enter(rows)
 
     # -- the loop ------------------------------------------------------------------------------
@@ -213,15 +235,16 @@ class ProcessorManager(Service[ProcessorSettings]):
         for done in self._agenda.outcomes():
             with about(done.task.observation):
                 self._take_result(done)
-        for task_id, work in list(self._work.items()):
-            with about(task_id):
+        for key, work in list(self._work.items()):
+            with about(key):
                 self._advance(work)
         self._agenda.hand_out(self._begin)
 
     def _advance(self, work: ObservationWork) -> None:
         """Do what is due for an observation."""
         if not work.past and not work.all_came:
-            self._settle(work, work.close_windows(at_once=False))
+            work.close_windows(at_once=False)
+            self._settle(work)
             if self._no_end_comes(work):
                 log.warning("no end came from amber_listener: nothing more is awaited")
                 self._all_came(work)
@@ -243,7 +266,7 @@ class ProcessorManager(Service[ProcessorSettings]):
 
     def _run_out_of_time(self, work: ObservationWork) -> None:
         log.warning("the time limit of processing is over: %d are left", work.book.n_open)
-        self._agenda.drop(work.observation.task_id)
+        self._agenda.drop(work.observation.key)
         work.in_work.clear()
         if not work.all_came:
             self._all_came(work)
@@ -258,6 +281,9 @@ class ProcessorManager(Service[ProcessorSettings]):
             log.error("%s: %s: %s", describe(pulse), fate, reason)
         if len(pulses) > TOLD:
             log.error("%d weaker ones: %s: %s", len(pulses) - TOLD, fate, reason)
+        if pulses:
+            kind = OUT_OF_TIME if fate is Fate.OUT_OF_TIME else NOT_EXTRACTED
+            self.lost(kind, f"the strongest: {describe(pulses[0])}", reason, len(pulses))
         self._commit_rows(work, rows)
         self._account(work, len(rows))
 
@@ -304,6 +330,8 @@ class ProcessorManager(Service[ProcessorSettings]):
         level = logging.ERROR if outcome.fate is Fate.FAILED else logging.INFO
         what = " ".join(str(part) for part in (outcome.path, outcome.reason) if part)
         log.log(level, "%s: %s: %s", describe(job.pulse), outcome.fate, what)
+        if outcome.fate is Fate.FAILED:
+            self.lost(NOT_EXTRACTED, describe(job.pulse), outcome.reason)
         self._enter(work, {job.key: work.row_of(job, outcome)}, {})
         self._account(work, 1)
 
@@ -318,6 +346,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         else:
             # No summary: the master node says that the beam is missing. Zeros would be a lie.
             log.error("no results, as the trigger files were not read: %s", done.error)
+            self.lost(RESULTS_NOT_WRITTEN, "trigger files not read", done.error)
             self.end(work)
             return
         self._all_came(work)
@@ -348,6 +377,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         """The directories may be away for a while."""
         if work.attempts == len(RESULT_PAUSES):
             log.error("%s, given up: %s", what, why)
+            self.lost(RESULTS_NOT_WRITTEN, what, why)
             self.end(work)
             return
         log.error("%s, trying again: %s", what, why)
@@ -357,14 +387,14 @@ class ProcessorManager(Service[ProcessorSettings]):
 
     def end(self, work: ObservationWork) -> None:
         """All is done about an observation."""
-        task_id = work.observation.task_id
+        key = work.observation.key
         self._account(work, 0)
-        del self._work[task_id]
+        del self._work[key]
         memory = work.book.forgotten() | {
             ENDED: True,
             COUNTS: dict(work.counts) | _text(work.book.fates),
         }
-        self.commit(Commit(task_id, completed=work.open_entries(), memory=memory))
+        self.commit(Commit(key, completed=work.open_entries(), memory=memory))
         self.finish(work.observation)
 
     def _account(self, work: ObservationWork, n_done: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,9 +12,9 @@ from darc.processing.pool import Done
 from darc.processing.work import ObservationWork
 from darc.queues.messages import Commit
 from darc.results.publishing import Publication
-from darc.services.mails import AGE_LIMIT, Mail, Mails
+from darc.services.mails import MAIL_GIVEN_UP, Mail, Mails
 from darc.services.processor import ProcessorManager
-from darc.services.processor_master import pdfs_of, publication_of, show_index
+from darc.services.processor_master import pdfs_of, publication_of, show_lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,7 @@ class ProcessorAlone(ProcessorManager):
     """Both halves."""
 
     attributes: ClassVar[tuple[str, ...]] = (*ProcessorManager.attributes, "mails_waiting")
+    loss_kinds = (*ProcessorManager.loss_kinds, MAIL_GIVEN_UP)
 
     @classmethod
     def class_name(cls) -> str:
@@ -40,7 +40,7 @@ class ProcessorAlone(ProcessorManager):
 
     def prepare(self) -> None:
         super().prepare()
-        self._mails = Mails(lambda: self.config)
+        self._mails = Mails(lambda: self.config, self.lost)
 
     @property
     def mails_waiting(self) -> list[str]:
@@ -52,7 +52,7 @@ class ProcessorAlone(ProcessorManager):
         if hopeless := self._mails.send(memory):
             self.commit(Commit(memory=hopeless))
         threading.Thread(
-            target=show_index, args=(self.config,), name="results", daemon=True
+            target=show_lists, args=(self.config,), name="results", daemon=True
         ).start()
 
     def idle(self) -> None:
@@ -65,7 +65,7 @@ class ProcessorAlone(ProcessorManager):
         assert observation.beam is not None
         publication = publication_of(observation, (observation.beam,), work.began, self.config)
         work.writing = True
-        self.add_task(PublishingJob(observation.task_id, publication))
+        self.add_task(PublishingJob(observation.key, publication))
 
     def shown(self, work: ObservationWork, done: Done) -> None:
         if not isinstance(done.result, ObservationResults):
@@ -76,9 +76,8 @@ class ProcessorAlone(ProcessorManager):
         settings = self.config.processor_master
         subject, text = results_email(done.result, settings.ntrig_email_max, page)
         identity = f"{work.observation.task_id} {work.began:.0f} results"
-        until = time.time() + AGE_LIMIT
         to = settings.email_settings.to
-        mails = self._mails.memory(identity, Mail(subject, text, to, until, pdfs_of(done.result)))
+        mails = self._mails.memory(identity, Mail(subject, text, to, pdfs_of(done.result)))
         if mails:
             self.commit(Commit(memory=mails))
         if hopeless := self._mails.send(mails):

@@ -27,9 +27,9 @@ from darc.node.log import about
 from darc.queues.messages import Commit
 from darc.results.gathering import Wanted, results_directory
 from darc.results.publishing import Publication
-from darc.results.site import write_index
+from darc.results.site_lists import write_lists
 from darc.services.base import ENDED, Service
-from darc.services.mails import AGE_LIMIT, Mail, Mails
+from darc.services.mails import MAIL_GIVEN_UP, Mail, Mails
 
 log = logging.getLogger(__name__)
 
@@ -86,18 +86,19 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
     section = "processor_master"
     settings_type = ProcessorMasterSettings
     attributes: ClassVar[tuple[str, ...]] = ("processing", "mails_waiting")
+    loss_kinds = (MAIL_GIVEN_UP,)
 
     def prepare(self) -> None:
         self._gatherings: dict[str, Gathering] = {}
-        self._mails = Mails(lambda: self.config)
+        self._mails = Mails(lambda: self.config, self.lost)
         self._looks = ThreadPoolExecutor(1, thread_name_prefix="results")
 
     @property
     def processing(self) -> dict[str, list[int]]:
         """The observations whose results are awaited, and the beams that are."""
         return {
-            task_id: list(one.beams)
-            for task_id, one in list(self._gatherings.items())
+            one.observation.task_id: list(one.beams)
+            for one in list(self._gatherings.values())
             if one.stopped is not None
         }
 
@@ -111,7 +112,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
     def recover(self, memory: dict[str, Any]) -> None:
         if hopeless := self._mails.send(memory):
             self.commit(Commit(memory=hopeless))
-        self._looks.submit(show_index, self.config)
+        self._looks.submit(show_lists, self.config)
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
         beams = beams_of(observation, self.config)
@@ -129,22 +130,22 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
             memory.get(STOPPED),
             set(memory.get(TOLD, ())),
         )
-        self._gatherings[observation.task_id] = one
+        self._gatherings[observation.key] = one
         if BEGAN not in memory:
-            self.commit(Commit(observation.task_id, memory={BEGAN: began}))
+            self.commit(Commit(observation.key, memory={BEGAN: began}))
         if self.is_past(observation):
             self._await(one)
 
     def stop_observation(self, observation: Observation) -> None:
-        self._await(self._gatherings[observation.task_id])
+        self._await(self._gatherings[observation.key])
 
     def _await(self, one: Gathering) -> None:
         if one.stopped is None:
             one.stopped = time.time()
-            self.commit(Commit(one.observation.task_id, memory={STOPPED: one.stopped}))
+            self.commit(Commit(one.observation.key, memory={STOPPED: one.stopped}))
 
     def abort_observation(self, observation: Observation) -> None:
-        one = self._gatherings.pop(observation.task_id, None)
+        one = self._gatherings.pop(observation.key, None)
         if one and one.looking:
             one.looking.cancel()
 
@@ -152,7 +153,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     def idle(self) -> None:
         for one in list(self._gatherings.values()):
-            with about(one.observation.task_id):
+            with about(one.observation.key):
                 self._advance(one)
         if gone := self._mails.gone():
             self.commit(Commit(memory=gone))
@@ -190,7 +191,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         mails = self._mail(f"{one.run} missing {beams}", subject, text)
         # If the process dies here, it is told again: rather twice than never.
         self._send(mails)
-        self.commit(Commit(one.observation.task_id, memory={TOLD: sorted(one.told)}))
+        self.commit(Commit(one.observation.key, memory={TOLD: sorted(one.told)}))
 
     def _finish(self, one: Gathering, results: ObservationResults) -> None:
         page = str(one.publication.page)
@@ -199,15 +200,15 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         log.info("%s; see %s", subject, page)
         # If the process dies here, the mail goes again, with the same Message-ID.
         self._send(mails)
-        self.commit(Commit(one.observation.task_id, memory={ENDED: True}))
-        del self._gatherings[one.observation.task_id]
+        self.commit(Commit(one.observation.key, memory={ENDED: True}))
+        del self._gatherings[one.observation.key]
         self.finish(one.observation)
 
     def _mail(
         self, identity: str, subject: str, text: str, files: tuple[Path, ...] = ()
     ) -> dict[str, Any]:
         to = self.settings.email_settings.to
-        one = Mail(subject, text, to, time.time() + AGE_LIMIT, files)
+        one = Mail(subject, text, to, files)
         return self._mails.memory(identity, one)
 
     def _send(self, mails: Mapping[str, Any]) -> None:
@@ -258,13 +259,13 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         return f"{host}: its processor does not work on the observation"
 
 
-def show_index(config: Config) -> None:
-    """Have the page of results there, which others link to."""
+def show_lists(config: Config) -> None:
+    """Have the lists of results there, which others link to, and up to date."""
     try:
-        for problem in write_index(site_of(config)):
-            log.error("not in the index of results: %s", problem)
+        for problem in write_lists(site_of(config), config.processor_master.site_days_kept):
+            log.error("not in the lists of results: %s", problem)
     except OSError as error:
-        log.error("no index of results: %s", error)
+        log.error("no lists of results: %s", error)
 
 
 def site_of(config: Config) -> Path:
@@ -287,11 +288,13 @@ def publication_of(
 ) -> Publication:
     """Where the results of an observation come from, and where they are shown."""
     directory = results_directory(Path(config.processor.result_dir), observation)
+    arrival = observation.arrival_reference(config.instrument.observatory)
     return Publication(
-        Wanted(observation, directory, beams, since),
+        Wanted(observation, directory, beams, since, arrival=arrival),
         site_of(config),
         config.instrument.position,
         Path(config.amber_clustering.galaxy_map),
+        config.processor_master.site_days_kept,
     )
 
 

@@ -15,6 +15,7 @@ from darc.model.config import Role
 from darc.model.settings import StatusWebsiteSettings
 from darc.queues.messages import Commit
 from darc.services.base import Service
+from darc.services.losses import LossKind
 from darc.web.collect import Target
 from darc.web.commands import Shell
 from darc.web.finding import Context
@@ -32,6 +33,13 @@ PATIENCE_SECONDS = 3.0
 ALARMS = "alarms"
 
 
+ALARM_GIVEN_UP = LossKind(
+    "alarm_given_up",
+    "an alarm could not be sent to somebody",
+    "See section alarms of the configuration, and the mail server or webhook.",
+)
+
+
 class StatusWebsite(Service[StatusWebsiteSettings]):
     """Keeps the status page up to date."""
 
@@ -40,6 +48,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
     attributes: ClassVar[tuple[str, ...]] = (
         *("page", "pages_written", "url", "open_pages", "refused_pages", "alarms"),
     )
+    loss_kinds = (ALARM_GIVEN_UP,)
     observes = False
 
     def prepare(self) -> None:
@@ -53,7 +62,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
         hosts = config.nodes()
         return Settings(
             targets=tuple(map(self._target, hosts)),
-            own=next(filter(self._is_here, hosts), config.hostname),
+            own=next(filter(self.config.is_here, hosts), config.hostname),
             context=Context(settings.service_to_name, "" if alone else hosts[0], Shell(alone)),
             colours=Colours(settings.colour_good, settings.colour_bad, settings.colour_unknown),
             interval=settings.interval,
@@ -70,11 +79,8 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
         is_here = not Path(webdir).is_absolute() and "processor" in self.config.services()
         return quote(webdir) if is_here else ""
 
-    def _is_here(self, host: str) -> bool:
-        return self.config.hostname in (host, host.split(".", maxsplit=1)[0])
-
     def _target(self, host: str) -> Target:
-        if self._is_here(host):
+        if self.config.is_here(host):
             return Target(host, "localhost", None)
         return Target(host, host, self.config.master.port)
 
@@ -123,6 +129,8 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
 
     def idle(self) -> None:
         """Be as alive as what keeps the page is."""
+        for what, why in self._desk.given_up():
+            self.lost(ALARM_GIVEN_UP, what, why)
         if news := self._desk.news():
             self.commit(Commit(memory={ALARMS: news.memory}))
             self._desk.remembered(news)

@@ -13,9 +13,16 @@ from darc.queues.messages import Commit, Entry, Kind
 from darc.queues.plain import unpack
 from darc.services.base import Consumer
 from darc.services.latency import Latencies
+from darc.services.losses import LossKind
 
 log = logging.getLogger(__name__)
 S = TypeVar("S")
+
+TRIGGERS_UNUSABLE = LossKind(
+    "triggers_unusable",
+    "triggers could not be read, and were dropped",
+    "What put them is wrong: the log of the service names each first problem.",
+)
 
 
 def triggers_of(entry: Entry) -> tuple[list[Trigger], list[str]]:
@@ -50,6 +57,8 @@ class TriggerConsumer(Consumer[S], Generic[S]):
         *("triggers_received", "bad_entries", "outcomes", "latency", "latency_histograms"),
     )
 
+    loss_kinds: ClassVar[tuple[LossKind, ...]] = (TRIGGERS_UNUSABLE,)
+
     def prepare(self) -> None:
         self.triggers_received = 0
         self._outcomes: Counter[str] = Counter()
@@ -81,6 +90,7 @@ class TriggerConsumer(Consumer[S], Generic[S]):
                 "entry %d: %d unusable, dropped; the first: %s",
                 *(entry.id, len(problems), problems[0]),
             )
+            self.lost(TRIGGERS_UNUSABLE, f"entry {entry.id}", problems[0], len(problems))
         self.triggers_received += len(triggers)
         for trigger in triggers:
             with about(trigger.observation):

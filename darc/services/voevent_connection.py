@@ -26,6 +26,7 @@ from twisted.logger import (
 )
 from twisted.python.failure import Failure
 
+from darc.model import voevent_xml
 from darc.services.voevent_sender import NotAnsweredError, RefusedError
 
 log = logging.getLogger(__name__)
@@ -61,9 +62,16 @@ class _Sender(VOEventSender):  # type: ignore[misc]
 
     def stringReceived(self, data: bytes) -> None:  # noqa: N802
         # Of a peer that sends on, what has arrived by now may hold thousands of messages.
-        if not self.factory.outcome.done():
+        if self.factory.outcome.done():
+            return
+        try:
+            answer = voevent_xml.read(data)
+        except ValueError as error:
+            self.factory.fail(f"answered rubbish: {_one_line(error)}")
+            self.transport.loseConnection()
+        else:
             super().stringReceived(data)
-            self.factory.hear(data)
+            self.factory.hear(answer)
 
     def lengthLimitExceeded(self, length: int) -> None:  # noqa: N802
         self.factory.fail(f"answered rubbish: a message of {length} bytes")
@@ -131,15 +139,10 @@ class Exchange(VOEventSenderFactory):  # type: ignore[misc]
         elif self._connecting:
             self._connecting.cancel()
 
-    def hear(self, data: bytes) -> None:
+    def hear(self, answer: Any) -> None:
         """Take the broker's answer, which Comet has looked at already."""
         if self.ack:
             self.outcome.set_result(None)
-            return
-        try:
-            answer = xml_document(data).element
-        except ParseError as error:
-            self.fail(f"answered rubbish: {_one_line(error)}")
             return
         if answer.get("role") != "nak":
             self.fail(f"answered rubbish: neither ack nor nak, but {answer.get('role')!r:.30}")

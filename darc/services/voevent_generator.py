@@ -17,13 +17,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from darc.model.settings import VOEventGeneratorSettings
 from darc.model.trigger import Stages, Trigger
+from darc.node.clock import Since
 from darc.node.fault_points import fault_point
+from darc.node.files import write_whole
 from darc.node.log import about
+from darc.node.retention import NewestFiles
 from darc.queues.messages import Commit
 from darc.science import radiometer
 from darc.science.selection import highest_snr
 from darc.services import voevent_sender
-from darc.services.alerts import Alerts, Chosen
+from darc.services.alerts import CANNOT_BE_TOLD, Alerts, Chosen
+from darc.services.losses import LossKind
+from darc.services.measured_dm import measured_dm_error
 from darc.services.outbox import DeliveryError, Outbox
 
 if TYPE_CHECKING:
@@ -35,12 +40,25 @@ EVENT = "event "
 DISABLED = "sending is disabled"
 WARM_UP_SECONDS = 0.1  # between two looks whether it is done
 
+VOEVENT_GIVEN_UP = LossKind(
+    "voevent_given_up",
+    "a VOEvent was not published: the broker did not take it",
+    "See voevent_generator.broker_host and broker_port, and the broker's log. The event is in"
+    " voevent_dir, and can be sent by hand (comet-sendvo).",
+)
+VOEVENT_NOT_KEPT = LossKind(
+    "voevent_not_kept",
+    "a VOEvent was not written to a file; it was sent all the same",
+    "Make room or give rights: voevent_generator.voevent_dir.",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """A VOEvent that has to reach the broker.
 
-    :param taken_at: Unix s, as are the next two
+    :param taken_at: Unix s, as is the next
+    :param made: when; it is given up so long after that (s)
     """
 
     identity: str
@@ -49,17 +67,24 @@ class Event:
     stages: Stages
     taken_at: float
     gathered_at: float
-    give_up_at: float
+    made: Since
+    give_up_after: float
 
     def to_plain(self) -> list[Any]:
-        times = self.taken_at, self.gathered_at, self.give_up_at
+        times = self.taken_at, self.gathered_at, self.made.to_plain(), self.give_up_after
         stages = [getattr(self.stages, name) for name in Stages.__slots__]
         return [self.identity, self.observation, self.xml, stages, *times]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> Event:
-        identity, observation, xml, stages, *times = plain
-        return cls(identity, observation, xml, Stages(*stages), *times)
+        """The way back; earlier versions kept the time of day at which it is given up."""
+        identity, observation, xml, stages, taken_at, gathered_at, *until = plain
+        if len(until) == 1:
+            made, give_up_after = taken_at, until[0] - taken_at
+        else:
+            made, give_up_after = until
+        about = identity, observation, xml, Stages(*stages), taken_at, gathered_at
+        return cls(*about, Since.from_plain(made), float(give_up_after))
 
 
 class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
@@ -68,11 +93,13 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
     name = "voevent_generator"
     settings_type = VOEventGeneratorSettings
     attributes: ClassVar[tuple[str, ...]] = (*Alerts.attributes, "events_waiting")
+    loss_kinds = (*Alerts.loss_kinds, VOEVENT_GIVEN_UP, VOEVENT_NOT_KEPT)
 
     def prepare(self) -> None:
         super().prepare()
         self._events: dict[str, Event] = {}  # by key, those that the broker has not taken
         self._sent_at: dict[str, float] = {}  # Unix s
+        self._files = NewestFiles(r"\d{4}-\d{2}-\d{2}[^/]*\.xml")
         self._outbox: Outbox[tuple[str, Event]] = Outbox("VOEvent", self._attempt)
         # What makes and sends events takes a second to import, more on a busy machine, and 100 MB:
         # not while nothing is to be sent, not when an event is waiting, and not in the loop, which
@@ -142,12 +169,12 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         try:
             xml = self._xml(trigger, one.test)
         except (ValueError, ArithmeticError) as error:
-            self._outcomes["cannot be told"] += 1
             log.error("no VOEvent of %s: %s", trigger.identity, error)
+            self.lost(CANNOT_BE_TOLD, trigger.identity, str(error))
+            self._outcomes["cannot be told"] += 1
             return None
         self._keep(trigger, xml)
-        give_up_at = time.time() + self.settings.give_up_after
-        times = one.taken_at, one.gathered_at, give_up_at
+        times = one.arrived.taken.unix, one.gathered_at, Since.now(), self.settings.give_up_after
         return Event(trigger.identity, trigger.observation, xml, trigger.stages, *times)
 
     def _xml(self, trigger: Trigger, test: bool) -> bytes:
@@ -173,6 +200,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             sender,
             test=test,
             created=datetime.now(UTC),
+            dm_error=measured_dm_error(trigger, instrument),
         )
 
     def _setup(self, trigger: Trigger) -> voevent.Setup:
@@ -202,19 +230,20 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
     def _keep(self, trigger: Trigger, xml: bytes) -> None:
         """A file for people; the event is sent from the journal."""
         path = Path(self.settings.voevent_dir) / f"{trigger.utc}.xml"
-        temporary = path.with_suffix(".new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(xml)
-            temporary.replace(path)
+            write_whole(path, xml, durable=False)
         except (OSError, ValueError) as error:  # a time may have any character in its middle
             log.error("no file of the VOEvent kept: %s", error)
+            self.lost(VOEVENT_NOT_KEPT, trigger.identity, str(error))
+        else:
+            self._files.added(path.parent, self.settings.files_kept)
 
     # -- sending -------------------------------------------------------------------------------
 
     def _submit(self, key: str, event: Event) -> None:
         self._events[key] = event
-        self._outbox.submit(key, (key, event), give_up_at=event.give_up_at)
+        self._outbox.submit(key, (key, event), give_up_after=event.give_up_after - event.made.age())
 
     def _attempt(self, item: tuple[str, Event]) -> None:
         """Send, in the outbox's thread."""
@@ -247,6 +276,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
                 elif outcome.withdrawn or outcome.error == DISABLED:
                     self._count_withdrawn(event)
                 else:
+                    self.lost(VOEVENT_GIVEN_UP, event.identity, outcome.error)
                     self._outcomes["given up"] += 1
             self.commit(Commit(memory={outcome.key: None}))
             del self._events[outcome.key]
@@ -277,14 +307,12 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 def _warm_up() -> None:
     """Import what takes long, and have astropy read its tables and lxml the schema."""
     voevent_sender.warm_up()
-    import voeventparse  # type: ignore[import-untyped]  # noqa: PLC0415
-
-    from darc.model import voevent  # noqa: F401, PLC0415
+    from darc.model import voevent, voevent_xml  # noqa: F401, PLC0415
     from darc.science import sky  # noqa: PLC0415
 
     sky.beam_rotation_angle(0.0, 0.0, time.time(), (6378137.0, 0.0, 0.0))
     sky.galactic(0.0, 0.0)
-    voeventparse.valid_as_v2_0(voeventparse.Voevent("darc/warm-up", "0", "test"))
+    voevent_xml.check(voevent_xml.new_event("ivo://darc/warm-up#0", "test"))
 
 
 if __name__ == "__main__":

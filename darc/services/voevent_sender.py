@@ -9,7 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future
+from functools import partial
 from types import ModuleType
+
+from darc.node.vital import vital
 
 
 class SendError(Exception):
@@ -73,7 +76,7 @@ def _start() -> Future[ModuleType]:
     with _lock:
         if _loop is None:
             _loop = Future()
-            threading.Thread(target=_run, args=(_loop,), name="twisted", daemon=True).start()
+            vital("twisted", partial(_run, _loop), or_exit=True, stoppable=True)
         return _loop
 
 

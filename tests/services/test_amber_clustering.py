@@ -246,17 +246,22 @@ def test_an_observation_keeps_the_settings_of_its_start(
 
 
 def test_the_same_observation_started_again_is_another_one(service, observation):
-    """Also for a service that has not seen how the first one ended."""
+    """Also for a service that has not seen how the first one ended, and has its entries still."""
     one = service()
     one._link = StubLink({})
-    running = Order(observation.to_plain(), OrderState.RUNNING, "first")
-    one._obey([running])
-    one.process(entry(1, 100.0, 5.1), observation)
-    work = one._work["clu1"]
-    one._obey([replace(running, state=OrderState.ABORTED)])
+    first, second = (replace(observation, run=run) for run in ("1f", "2a"))
+    one._obey([Order(first.to_plain(), OrderState.RUNNING)])
+    one.process(replace(entry(1, 100.0, 5.1), observation=first.key), first)
+    one._obey([Order(first.to_plain(), OrderState.ABORTED)])
     assert one.observations == []
-    one._obey([replace(running, run="second")])
+    one._obey([Order(second.to_plain(), OrderState.RUNNING)])
     assert one.observations == ["clu1"]
-    one._obey([replace(running, run="third")])
+    one.process(replace(entry(2, 101.0, 5.1, 6.1), observation=first.key), None)
+    one.process(replace(entry(3, 102.0, 5.1), observation=second.key), second)
+    end = Entry(4, Kind.END, b"", first.key, 0.0, 0.0)
+    assert one._running.get(end.observation) is None
+    one.process(end, None)
+    one.process(replace(entry(5, 103.0), observation=second.key), second)
     assert one.observations == ["clu1"]
-    assert one._work["clu1"] is not work
+    assert one.counts["clu1"]["candidates"] == 1
+    assert sorted(one.completed) == [2, 3, 4, 5]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from nodes import patience
 
 from darc.model.amber import format_header, format_line, trigger_name
 from darc.model.observation import Observation
@@ -92,7 +93,7 @@ class Kept(AMBERListener):
         self.idle()
 
     def turn_until(self, condition: Callable[[], Any]) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + patience(10)
         while not condition():
             assert time.monotonic() < deadline
             self.turn()
@@ -163,7 +164,7 @@ def test_orders_are_asked_for_once_a_second_though_the_ear_hears_nothing(
     listener.master.given = [Order(observation.to_plain(), OrderState.RUNNING)]
     began = time.monotonic()
     listener.turn_until(lambda: listener.observations == ["lis1"])
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < patience(2.0)
     assert listener.master.asked <= 4
 
 
@@ -260,7 +261,7 @@ def test_a_file_that_stays_away_is_given_up_named_and_counted(
     order(listener, observation, OrderState.STOPPED)
     began = time.monotonic()
     listener.turn_until(lambda: listener.ended)
-    assert 1.0 <= time.monotonic() - began < 2.0  # half of end_delay
+    assert 1.0 <= time.monotonic() - began < patience(2.0)  # half of end_delay
     assert listener.counts_now["files given up"] == 1
     said = [text for text in caplog.messages if "given up" in text and str(path) in text]
     assert len(said) == 1

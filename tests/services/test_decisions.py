@@ -20,11 +20,13 @@ from darc.model.trigger import Trigger
 from darc.node.configuration import load_config
 from darc.node.observation_files import read_observation
 from darc.replay.observation import write_observation
+from darc.science.freeze_time import freeze_time
 from darc.services.decisions import Decider, Decision, Field
 
 START = 1_700_000_000.25
 FIELD = Field(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up")
 PULSAR = Source("B0000+00", "pulsar", 56.0, None)
+AMBER_COLUMNS = ("beam_id", "batch_id", "sample_id", "integration_step", "DM", "SNR")
 FRB = Source("FRB 000000", "frb", 350.0, None)
 
 
@@ -117,7 +119,8 @@ def test_thresholds_of_a_new_source(decider, row, iquv: bool, lofar: bool) -> No
         ({"snr": 10.0}, True, False),
         ({"snr": 9.9}, False, False),
         ({"snr": 20.0}, True, True),
-        ({"downsampling": 1000}, True, False),  # IQUV: any width
+        ({"downsampling": 100}, True, False),  # as a new source
+        ({"downsampling": 101}, False, False),
         ({"downsampling": 80}, True, True),
         ({"downsampling": 81}, True, False),
     ],
@@ -241,6 +244,118 @@ def test_something_stronger_in_the_same_dm_bin_does_not_hide_the_known_source(de
     assert decision.lofar.snr == 99.0
 
 
+# -- pulses and lines ----------------------------------------------------------------------------
+
+
+def widths(decision: Decision) -> list[int]:
+    return [trigger.downsampling for trigger in decision.iquv]
+
+
+@pytest.mark.parametrize("source", [None, FRB])
+@pytest.mark.parametrize("moment", [12.2, 12.53])
+def test_a_narrow_pulse_beside_a_wide_line_triggers(decider, source, moment: float) -> None:
+    """In the same second and DM range, before the line and inside it."""
+    pulse = {"dm": 350.0, "snr": 22.0, "time": moment}
+    line = [{"dm": 345.0 + n / 20, "snr": 45.0, "downsampling": 1000} for n in range(200)]
+    decision = decider(source).decide(candidates(*line, pulse), 12)
+    assert [(one.snr, one.downsampling, one.count) for one in decision.iquv] == [(22.0, 10, 1)]
+    assert decision.lofar is not None
+    assert decision.lofar.identity == decision.iquv[0].identity
+
+
+@pytest.mark.parametrize("source", [None, FRB])
+def test_a_wide_line_triggers_nothing_nor_do_its_pieces(decider, source) -> None:
+    """A boxcar inside a flat line has its S/N by the root of the width, and some noise."""
+    line = {"dm": 350.0, "snr": 120.0, "downsampling": 1000, "time": 12.5}
+    pieces = [
+        {"dm": 352.0, "snr": 120 * math.sqrt(width / 1000) + 4, "downsampling": width, "time": time}
+        for width, time in ((50, 12.51), (50, 12.55), (100, 12.54), (10, 12.5))
+    ]
+    assert widths(decider(source).decide(candidates(line, *pieces), 12)) == []
+    pulse = {"dm": 352.0, "snr": 20.0, "time": 12.7}
+    assert widths(decider(source).decide(candidates(line, *pieces, pulse), 12)) == [10]
+
+
+def test_what_is_too_wide_for_lofar_alone_hides_no_narrower_pulse_from_it(decider) -> None:
+    wide, pulse = {"snr": 60.0, "downsampling": 90}, {"snr": 25.0, "time": 12.9}
+    decision = decider().decide(candidates(wide, pulse), 12)
+    assert [(one.snr, one.downsampling) for one in decision.iquv] == [(60.0, 90)]
+    assert decision.lofar is not None
+    assert decision.lofar.snr == 25.0
+    piece = {"snr": 40.0, "downsampling": 50, "time": 12.502}
+    assert decider().decide(candidates(wide, piece), 12).lofar is None
+
+
+def test_an_sb_alone_hides_no_pulse_of_another_moment(decider, in_sbs) -> None:
+    loud = {"beam": 5, "snr": 99.0, "time": 12.1}
+    pulse = [{"beam": beam, "snr": 30.0, "time": 12.6} for beam in range(0, 71, 12)]
+    decision = decider(observation=in_sbs).decide(candidates(loud, *pulse), 12)
+    assert [one.snr for one in decision.iquv] == [30.0]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([10.0, 22.0, 60.0, 300.0]),
+            st.sampled_from([1, 10, 90, 250, 1000]),
+            st.sampled_from([120.0, 348.0, 352.0, 700.0]),
+            st.sampled_from([12.0, 12.5, 12.504, 12.55, 12.9]),
+        ),
+        max_size=20,
+    ),
+    st.randoms(use_true_random=False),
+)
+@settings(deadline=None, max_examples=100)
+def test_the_same_identities_in_whatever_order_lines_come(
+    config: Config, in_tabs: Observation, rows, chance
+) -> None:
+    rules = Decider(config.amber_clustering, in_tabs, config.instrument, FIELD, FRB)
+    names = ("snr", "downsampling", "dm", "time")
+    lines = [dict(zip(names, row, strict=True)) for row in rows]
+    for number, line in enumerate(lines):
+        line["snr"] += number / 1000  # of equal ones the first is taken
+    decided = []
+    for _ in range(2):
+        decision = rules.decide(candidates(*lines), 12)
+        lofar = decision.lofar
+        triggers = [(one.identity, one.name, one.snr, one.downsampling) for one in decision.iquv]
+        decided.append((triggers, lofar and (lofar.identity, lofar.snr)))
+        assert all(trigger[3] <= 100 for trigger in triggers)
+        chance.shuffle(lines)
+    assert decided[0] == decided[1]
+
+
+def test_every_window_with_a_pulse_of_the_crab_triggers_and_no_line(
+    config: Config, in_tabs: Observation, shared_data: Path
+) -> None:
+    """The real sample, read and clustered here in plain numpy."""
+    table = []
+    for path in sorted((shared_data / "amber").glob("CB00_*.trigger")):
+        header, *lines = path.read_text().splitlines()
+        columns = [header.lstrip("# ").split().index(name) for name in AMBER_COLUMNS]
+        table += [[float(line.split()[column]) for column in columns] for line in lines]
+    beam, batch, sample, width, dm, snr = np.array(table).T
+    time = batch * 1.024 + sample * width * TSAMP
+    found = np.zeros(len(table), CANDIDATE)
+    columns = {"beam": beam, "downsampling": width, "time": time, "dm": dm, "snr": snr}
+    for name, values in columns.items():
+        found[name] = values
+    crab = Source("B0531+21", "pulsar", 56.77, None)
+    rules = Decider(
+        config.amber_clustering, in_tabs, config.instrument, replace(FIELD, galactic_dm=190.0), crab
+    )
+    pulses = (np.abs(dm - 56.77) <= 10) & (width <= 100) & (snr >= 10)
+    windows = np.floor(time)
+    assert len(set(windows[pulses])) == 29  # two of the 30 pulses are in one
+    assert len(set(windows[(np.abs(dm - 56.77) <= 10) & ~pulses])) > 20
+    for window in sorted(set(windows)):
+        decision = rules.decide(found[windows == window], int(window))
+        here = pulses & (windows == window)
+        expected = [snr[here].max()] if here.any() else []
+        assert [trigger.snr for trigger in decision.iquv] == expected
+        assert all(one.downsampling <= 100 for one in decision.iquv)
+
+
 @given(
     st.lists(
         st.tuples(
@@ -316,6 +431,7 @@ def test_a_beam_that_cannot_be_is_rejected_and_counted(decider, in_sbs, beam: in
 
 K = 4.148808e3  # MHz2 pc-1 cm3 s
 F_LOW, F_CENTRE, F_HIGH = 1219.60327, 1369.60327, 1519.60327  # MHz
+F_REFERENCE = 1219.70092773 + 1535 * 300 / 1536  # centre of the highest channel
 TSAMP = 81.92e-6  # s
 
 
@@ -340,7 +456,7 @@ def test_fields_of_a_new_source(decider) -> None:
     flux = 40.0 * (85 / gain) / math.sqrt(2 * 300e6 * width)
     assert gain == pytest.approx(0.853, abs=1e-3)
     assert trigger.flux == pytest.approx(flux, rel=1e-6)
-    later = K * 500.0 * (F_CENTRE**-2 - F_HIGH**-2)
+    later = K * 500.0 * (F_CENTRE**-2 - F_REFERENCE**-2)
     assert later > 0
     utc = datetime.fromisoformat(trigger.utc + "+00:00").timestamp()
     assert utc - START == pytest.approx(17.25 + later, abs=2e-6)
@@ -361,8 +477,49 @@ def test_fields_of_a_known_source(decider) -> None:
     assert (trigger.name, trigger.src_name) == ("frb", FRB.name)
     assert (trigger.dm, trigger.dm_err, trigger.dm_cluster) == (350.0, 0.0, 352.0)
     utc = datetime.fromisoformat(trigger.utc + "+00:00").timestamp()
-    later = K * 350.0 * (F_CENTRE**-2 - F_HIGH**-2)
+    # By the DM that the time was found at: the other would move the pulse.
+    later = K * 352.0 * (F_CENTRE**-2 - F_REFERENCE**-2)
     assert utc - START == pytest.approx(9.0 + later, abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("lowest", "width", "n_channels", "dm", "edge_ms"),
+    [
+        (1219.70092773, 300 / 1536, 1536, 1000.0, 0.23),
+        (403.125, 6.25, 64, 500.0, 25.0),
+        (400.78125, 400 / 256, 256, 2000.0, 25.0),
+        (4001.0, 2.0, 2048, 3000.0, 0.0469),
+        (110.1, 0.2, 400, 150.0, 18.2),
+    ],
+)
+def test_the_arrival_is_exact_in_any_band(
+    decider, in_tabs, lowest: float, width: float, n_channels: int, dm: float, edge_ms: float
+) -> None:
+    """The times of a search are at the centre of the highest channel, not at the band's edge."""
+    observation = replace(in_tabs, min_freq=lowest, bandwidth=width * n_channels, nchan=n_channels)
+    found = decider(observation=observation).decide(candidates({"dm": dm, "time": 17.25}), 17)
+    centres = lowest + width * np.arange(n_channels)
+    later = K * dm * (centres.mean() ** -2 - centres.max() ** -2)
+    trigger = found.iquv[0]
+    utc = datetime.fromisoformat(trigger.utc + "+00:00").timestamp()
+    assert utc - START == pytest.approx(17.25 + later, abs=2e-6)
+    # What it was late by.
+    late = K * dm * (centres.max() ** -2 - (centres.max() + width / 2) ** -2) * 1e3
+    assert late == pytest.approx(edge_ms, rel=0.15)
+
+
+def test_lofar_freezes_at_the_time_that_the_search_says(decider) -> None:
+    """By way of the band's centre and back: only the first and the last frequency count."""
+    trigger = the_trigger(decider().decide(candidates({"dm": 900.0, "time": 17.25}), 17))
+    at = freeze_time(
+        trigger.arrival,
+        trigger.dm,
+        f_centre=trigger.nu_GHz * 1e3,
+        lofar_freq=200.0,
+        buffer_length=5.0,
+    )
+    expected = 17.25 + K * 900.0 * (200.0**-2 - F_REFERENCE**-2) + 2.5
+    assert at - START == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_flux_follows_the_dishes_that_were_used(decider, in_tabs) -> None:

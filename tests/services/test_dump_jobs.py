@@ -15,12 +15,14 @@ from darc.model.dump_request import DumpEvent, parse_request
 from darc.model.observation import Observation
 from darc.model.settings import DadaTriggerSettings
 from darc.model.trigger import Trigger
+from darc.node.clock import Instant, Since
 from darc.node.configuration import load_config
 from darc.node.observation_files import read_observation
 from darc.replay.observation import write_observation
 from darc.services.dump_jobs import (
     BUFFER_MARGIN,
     MAX_EVENTS,
+    SHORTEST,
     Gathered,
     Job,
     make_jobs,
@@ -31,6 +33,7 @@ START = 1_558_223_473.6  # Unix s; the raw data's start is the whole second of i
 DURATION = 300.0
 NOW = START + DURATION
 SAMPLES = 12500  # of a page
+LAST = BUFFER_MARGIN + SHORTEST  # what is left then is not worth asking for
 
 #: The example of the specification.
 EXAMPLE = """N_EVENTS 1
@@ -62,7 +65,12 @@ def text_of(job: Job) -> str:
 
 
 def gathered(observation: Observation, *triggers: Trigger) -> Gathered:
-    return Gathered(observation, NOW, entries=[1], triggers=list(triggers))
+    return Gathered(observation, taken(NOW), entries=[1], triggers=list(triggers))
+
+
+def taken(unix: float) -> Since:
+    """This moment, by a clock that says so."""
+    return replace(Since.now(), unix=unix)
 
 
 def event_of(job: Job) -> DumpEvent:
@@ -79,9 +87,9 @@ def test_the_example_of_the_specification(
     group = gathered(observation, TRIGGER)
     (job,), left_out = make_jobs(group, rules, SAMPLES)
     assert text_of(job) == EXAMPLE
-    assert (job.task_id, job.port) == ("190518009", rules.port_iquv)
+    assert (job.key, job.port) == ("190518009", rules.port_iquv)
     assert job.what == ("190518009/9/4",)
-    assert job.useful_until == pytest.approx(START + 7.793 + rules.buffer_length)
+    assert job.useful_until == pytest.approx(START + 13.937 + rules.buffer_length - LAST)
     assert job.gathered is group
     assert group.open_jobs == 1
     assert not left_out
@@ -164,7 +172,7 @@ def test_the_settings_and_the_length_of_a_page_count(
     (job,), _ = make_jobs(gathered(observation, made_trigger(tarr=50.0)), changed, 6250)
     event = event_of(job)
     assert (event.start, event.end) == (48.976, 48.976 + 4.0 + 1.0 + 1.024)
-    assert job.useful_until == pytest.approx(START + 48.976 + 3.0)
+    assert job.useful_until == pytest.approx(START + 55.0 + 3.0 - LAST)
     assert job.port == 5
 
 
@@ -172,9 +180,11 @@ def test_what_comes_before_its_time_is_not_asked_for_longer(
     observation: Observation, rules: DadaTriggerSettings
 ) -> None:
     group = gathered(observation, made_trigger(tarr=250.0))
-    group.taken_at = START + 200.0
+    group.taken = taken(START + 200.0)
     (job,), _ = make_jobs(group, rules, SAMPLES)
-    assert job.useful_until == START + 200.0 + rules.buffer_length
+    length = event_of(job).end - event_of(job).start
+    expected = START + 200.0 + length + rules.buffer_length - LAST
+    assert job.useful_until == pytest.approx(expected, abs=1e-3)
 
 
 # -- several -------------------------------------------------------------------------------------
@@ -199,7 +209,8 @@ def test_more_than_fit(observation: Observation, rules: DadaTriggerSettings) -> 
         "outside the observation": 30,
         "more than fit a request": 50,
     }
-    assert job.useful_until == pytest.approx(START + starts[0] + rules.buffer_length)
+    last = max(event.end for event in request.events)
+    assert job.useful_until == pytest.approx(START + last + rules.buffer_length - LAST)
 
 
 triggers = st.builds(
@@ -265,3 +276,38 @@ def test_what_has_left_the_ring_buffer_is_cut_off(
     (last,) = at(whole[0].end + 10.0)
     assert last.end == whole[1].end
     assert at(1000.0) == whole
+
+
+@pytest.mark.parametrize("samples", [12500, 1_250_000])
+def test_it_is_asked_for_as_long_as_any_of_it_is_there(
+    rules: DadaTriggerSettings, observation: Observation, samples: int
+) -> None:
+    """Coarse sampling has long pages: the window begins long before the pulse."""
+    (job,), _ = make_jobs(gathered(observation, made_trigger(tarr=250.0)), rules, samples)
+    whole = parse_request(text_of(job)).events
+    (event,) = whole
+
+    def at(unix: float) -> tuple[DumpEvent, ...]:
+        return parse_request(job.text(unix, rules.buffer_length)).events
+
+    assert job.useful_until > START + event.start + rules.buffer_length
+    (left,) = at(job.useful_until - 0.01)
+    assert (left.start, left.end) == (
+        pytest.approx(event.end - SHORTEST - 0.01, abs=2e-3),
+        event.end,
+    )
+    assert at(job.useful_until + 0.01) == whole
+
+
+@pytest.mark.parametrize("set_by", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_makes_no_data_older(
+    rules: DadaTriggerSettings,
+    observation: Observation,
+    monkeypatch: pytest.MonkeyPatch,
+    set_by: float,
+) -> None:
+    (job,), _ = make_jobs(gathered(observation, TRIGGER), rules, SAMPLES)
+    assert job.now() == pytest.approx(NOW, abs=5.0)
+    real = Instant.now().seconds
+    monkeypatch.setattr("darc.node.clock.time.time", lambda: NOW + set_by)
+    assert job.now() == pytest.approx(NOW + Instant.now().seconds - real, abs=5.0)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from nodes import free_port
+from nodes import free_port, patience
 
 from darc.replay.dbevent import DadaDbevent
 from darc.services import dump_port
@@ -20,7 +20,7 @@ TEXT = """N_EVENTS 1
 2019-05-18-23:51:13
 2019-05-18-23:51:20 793 2019-05-18-23:51:26 937 1056.6 28.4666 10 35
 """
-TIMEOUT = 10.0  # s, for what has to come
+TIMEOUT = patience(10.0)  # s, for what has to come
 NOT_TAKEN = r"reset|pipe|not connected"
 
 

@@ -75,6 +75,22 @@ def told(closed: list[Closed]) -> Closings:
     return [(one.window, one.candidates["beam"].tolist()) for one in closed]
 
 
+def add(gathering: Gathering, entry: Given) -> list[Closed]:
+    """Take an entry in; returns the windows that it closes."""
+    gathering.add(entry.id, entry.stamp, entry.candidates)
+    return rest(gathering)
+
+
+def rest(gathering: Gathering) -> list[Closed]:
+    """The windows that have closed."""
+    return list(iter(gathering.close_one, None))
+
+
+def end(gathering: Gathering) -> list[Closed]:
+    gathering.close_all()
+    return rest(gathering)
+
+
 def expected(made: list[Batch]) -> Closings:
     """By the definition alone: a window closes an interval after its first line."""
     opened: dict[int, tuple[float, list[int]]] = {}
@@ -93,8 +109,8 @@ def test_closings_do_not_depend_on_how_lines_are_cut_into_entries(made: list[Bat
     gathering = Gathering(INTERVAL, LENGTH, {})
     closings: Closings = []
     for entry in entries_of(made):
-        closings += told(gathering.add(entry.id, entry.stamp, entry.candidates))
-    assert closings + told(gathering.close_all()) == expected(made)
+        closings += told(add(gathering, entry))
+    assert closings + told(end(gathering)) == expected(made)
 
 
 @given(batches())
@@ -117,8 +133,8 @@ def test_an_entry_is_completed_once_and_not_while_an_open_window_needs_it(
 
     for entry in entries:
         open_lines[entry.id] = set(entry.candidates["beam"].tolist())
-        settle(gathering.add(entry.id, entry.stamp, entry.candidates))
-    settle(gathering.close_all())
+        settle(add(gathering, entry))
+    settle(end(gathering))
     assert sorted(completed) == [entry.id for entry in entries]
     assert gathering.completed() == ()
 
@@ -132,12 +148,18 @@ class Held:
     closings: Closings = field(default_factory=list)
     completed: list[int] = field(default_factory=list)
 
-    def commit(self, closed: list[Closed], completed: tuple[int, ...]) -> None:
-        self.closings += told(closed)
-        self.through |= {one.window: one.through for one in closed}
-        for entry in completed:
+    def commit(self, gathering: Gathering) -> bool:
+        """Deal with one window that has closed; False: there was none."""
+        window = gathering.close_one()
+        if window:
+            self.closings += told([window])
+            self.through[window.window] = window.through
+        for entry in gathering.completed():
             del self.waiting[entry]
             self.completed.append(entry)
+        for number in gathering.forgotten():
+            del self.through[number]
+        return window is not None
 
 
 @given(batches(), st.data())
@@ -150,19 +172,29 @@ def test_killed_at_any_moment_the_same_windows_close_and_nothing_twice(
     entries = entries_of(made)
     for entry in entries:
         held.waiting[entry.id] = entry
-        closed = gathering.add(entry.id, entry.stamp, entry.candidates)
-        death = data.draw(st.sampled_from(["none", "none", "before the commit", "after it"]))
-        if death != "before the commit":
-            held.commit(closed, gathering.completed())
-        if death != "none":
-            gathering = Gathering(INTERVAL, LENGTH, held.through)
-            for again in list(held.waiting.values()):
-                closed = gathering.add(again.id, again.stamp, again.candidates)
-                held.commit(closed, gathering.completed())
-    held.commit(gathering.close_all(), gathering.completed())
+        gathering.add(entry.id, entry.stamp, entry.candidates)
+        commits_before_death = data.draw(st.sampled_from([None, None, 0, 1, 2, 9]))
+        if commits_before_death is None:
+            while held.commit(gathering):
+                pass
+            continue
+        for _ in range(commits_before_death):
+            held.commit(gathering)
+        gathering = Gathering(INTERVAL, LENGTH, held.through)
+        for again in list(held.waiting.values()):
+            gathering.add(again.id, again.stamp, again.candidates)
+            while held.commit(gathering):
+                pass
+    last = Given(len(entries) + 1, 0.0, records([]))  # says that nothing more comes
+    held.waiting[last.id] = last
+    gathering.add(last.id, last.stamp, last.candidates)
+    gathering.close_all()
+    while held.commit(gathering):
+        pass
     assert held.closings == expected(made)
-    assert sorted(held.completed) == [entry.id for entry in entries]
+    assert sorted(held.completed) == [entry.id for entry in [*entries, last]]
     assert not held.waiting
+    assert not held.through
 
 
 def test_a_window_of_unstamped_lines_closes_the_same_after_a_death() -> None:
@@ -174,20 +206,20 @@ def test_a_window_of_unstamped_lines_closes_the_same_after_a_death() -> None:
     again = Gathering(INTERVAL, LENGTH, {})
     again.add(1, 0.0, records([(0.1, 0)]))
     again.add(2, 1000.0, records([]))
-    assert told(again.add(3, 1000.0 + INTERVAL, records([]))) == [(0, [0])]
+    assert told(add(again, Given(3, 1000.0 + INTERVAL, records([])))) == [(0, [0])]
     assert sorted(again.completed()) == [1, 2, 3]
 
 
 def test_late_lines_open_a_window_once_more() -> None:
     gathering = Gathering(INTERVAL, LENGTH, {})
     gathering.add(1, 1000.0, records([(0.1, 0)]))
-    assert told(gathering.add(2, 1001.0, records([]))) == [(0, [0])]
-    assert gathering.add(3, 1001.5, records([(0.2, 1)])) == []
-    assert told(gathering.add(4, 1002.5, records([]))) == [(0, [1])]
+    assert told(add(gathering, Given(2, 1001.0, records([])))) == [(0, [0])]
+    assert add(gathering, Given(3, 1001.5, records([(0.2, 1)]))) == []
+    assert told(add(gathering, Given(4, 1002.5, records([])))) == [(0, [1])]
 
 
 def test_a_window_closes_no_earlier_than_its_interval() -> None:
     gathering = Gathering(INTERVAL, LENGTH, {})
     gathering.add(1, 1000.0, records([(0.1, 0)]))
-    assert gathering.add(2, 1000.0 + INTERVAL - 1e-3, records([(0.6, 1)])) == []
-    assert told(gathering.add(3, 1000.0 + INTERVAL, records([]))) == [(0, [0])]
+    assert add(gathering, Given(2, 1000.0 + INTERVAL - 1e-3, records([(0.6, 1)]))) == []
+    assert told(add(gathering, Given(3, 1000.0 + INTERVAL, records([])))) == [(0, [0])]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from nodes import patience
 
 from darc.node.secret import SecretError
 from darc.services import link
@@ -66,7 +67,7 @@ def test_an_attribute_that_raises_is_not_found_and_the_next_one_is_told(
         return True, "7"
 
     Ear(StubLink(lambda _: client), "a_service", answer)  # type: ignore[arg-type]
-    assert client.answered.wait(10)
+    assert client.answered.wait(patience(10))
     assert client.answers == [(0, False, ""), (1, True, "7")]
     assert caplog.messages == ["broken cannot be told: ZeroDivisionError: no lines yet"]
 
@@ -83,7 +84,7 @@ def test_what_goes_wrong_is_said_once_and_it_is_heard_again(
         return client
 
     Ear(StubLink(connect), "a_service", lambda _: (True, "7"))  # type: ignore[arg-type]
-    assert client.answered.wait(10)
+    assert client.answered.wait(patience(10))
     said = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.getMessage().split(":")[0] for record in said] == [
         "neither orders nor questions are heard"

@@ -18,6 +18,7 @@ import pytest
 from aiosmtpd.smtp import SMTP
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from nodes import patience
 
 from darc.model.settings import MailSettings
 from darc.services.mail import MAX_SUBJECT, make_message, send
@@ -27,7 +28,7 @@ HEADERS = {
     *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version"),
     *("Content-Type", "Content-Transfer-Encoding"),
 }
-WAIT = 20.0  # s, for what has to come
+WAIT = patience(20.0)  # s, for what has to come
 
 
 class Mailbox:

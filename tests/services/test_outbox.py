@@ -9,12 +9,13 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from nodes import patience
 
 from darc.node.log import LineFormatter, about
 from darc.services.outbox import Clock, DeliveryError, Outbox, Outcome
 
 START = 1_558_223_480.0  # Unix s
-WAIT = 20.0  # s, for what has to come
+WAIT = patience(20.0)  # s, for what has to come
 
 
 class FastClock(Clock):
@@ -122,7 +123,7 @@ def test_what_goes_at_once_is_delivered_and_nothing_is_said(
 ) -> None:
     caplog.set_level(logging.INFO)
     box = boxes.make()
-    box.submit("a", "item", give_up_at=START + 10)
+    box.submit("a", "item", give_up_after=10)
     assert boxes.outcome(box) == Outcome("a", START, 1, "")
     assert box.outcomes() == []
     assert box.waiting == ()
@@ -134,7 +135,7 @@ def test_back_off_doubles_up_to_the_longest_delay_and_ends_at_its_time(
 ) -> None:
     box = boxes.make(first_delay=1.0, longest_delay=8.0)
     remote.answers["item"] = fails()
-    box.submit("a", "item", give_up_at=START + 30.5)
+    box.submit("a", "item", give_up_after=30.5)
     assert boxes.outcome(box) == Outcome("a", None, 6, "it is away")
     assert [passed for _, passed in remote.attempts] == [0.0, 1.0, 3.0, 7.0, 15.0, 23.0]
     assert boxes.clock.passed == 30.5
@@ -143,9 +144,9 @@ def test_back_off_doubles_up_to_the_longest_delay_and_ends_at_its_time(
 def test_each_item_has_a_back_off_of_its_own(boxes: Boxes, remote: Remote) -> None:
     box = boxes.make()
     remote.answers = {"first": fails(3), "second": fails(1)}
-    box.submit("a", "first", give_up_at=START + 100)
+    box.submit("a", "first", give_up_after=100)
     assert boxes.outcome(box) == Outcome("a", START + 7.0, 4, "it is away")
-    box.submit("b", "second", give_up_at=START + 100)
+    box.submit("b", "second", give_up_after=100)
     assert boxes.outcome(box) == Outcome("b", START + 8.0, 2, "it is away")
 
 
@@ -157,7 +158,7 @@ def test_a_delay_counts_from_the_end_of_the_attempt(boxes: Boxes, remote: Remote
 
     remote.answers["item"] = slow
     box = boxes.make(first_delay=2.0)
-    box.submit("a", "item", give_up_at=START + 100)
+    box.submit("a", "item", give_up_after=100)
     assert boxes.outcome(box).delivered_at == START + 42.0
     assert [passed for _, passed in remote.attempts] == [0.0, 22.0]
 
@@ -168,10 +169,10 @@ def test_one_that_fails_holds_up_nobody_for_longer_than_its_attempt(
     box = boxes.make()
     remote.answers["bad"] = fails(2)
     remote.open.clear()
-    box.submit("1", "bad", give_up_at=START + 100)
+    box.submit("1", "bad", give_up_after=100)
     assert remote.busy.acquire(timeout=WAIT)
     for key in ("2", "3", "4"):
-        box.submit(key, f"good {key}", give_up_at=START + 100)
+        box.submit(key, f"good {key}", give_up_after=100)
     remote.open.set()
     for _ in range(4):
         assert boxes.told.acquire(timeout=WAIT)
@@ -184,13 +185,13 @@ def test_what_is_due_longest_goes_first(boxes: Boxes, remote: Remote, clock: Fas
 
     def take_a_minute(number: int) -> None:
         clock.passed = 60.0
-        box.submit("late", "late", give_up_at=START + 100)
+        box.submit("late", "late", give_up_after=100)
 
     remote.answers = {"early": fails(1), "slow": take_a_minute}
     remote.open.clear()
-    box.submit("early", "early", give_up_at=START + 100)
+    box.submit("early", "early", give_up_after=100)
     assert remote.busy.acquire(timeout=WAIT)
-    box.submit("slow", "slow", give_up_at=START + 100)
+    box.submit("slow", "slow", give_up_after=100)
     remote.open.set()
     for _ in range(3):
         assert boxes.told.acquire(timeout=WAIT)
@@ -202,7 +203,7 @@ def test_a_permanent_failure_is_given_up_at_once(
 ) -> None:
     box = boxes.make()
     remote.answers["item"] = fails(error=DeliveryError("no such user", permanent=True))
-    box.submit("a", "item", give_up_at=START + 100)
+    box.submit("a", "item", give_up_after=100)
     assert boxes.outcome(box) == Outcome("a", None, 1, "no such user")
     assert caplog.messages == ["test: a given up after 1 attempts: no such user"]
 
@@ -212,7 +213,7 @@ def test_a_defect_is_shown_with_its_traceback_and_tried_again(
 ) -> None:
     box = boxes.make()
     remote.answers["item"] = fails(2, ZeroDivisionError("nothing to divide by"))
-    box.submit("a", "item", give_up_at=START + 100)
+    box.submit("a", "item", give_up_after=100)
     reason = "ZeroDivisionError: nothing to divide by"
     assert boxes.outcome(box) == Outcome("a", START + 3.0, 3, reason)
     (record,) = (entry for entry in caplog.records if entry.levelno == logging.WARNING)
@@ -223,7 +224,7 @@ def test_a_defect_is_shown_with_its_traceback_and_tried_again(
 
 def test_what_is_too_late_when_handed_in_is_not_tried(boxes: Boxes, remote: Remote) -> None:
     box = boxes.make()
-    box.submit("a", "item", give_up_at=START - 1)
+    box.submit("a", "item", give_up_after=-1)
     outcome = boxes.outcome(box)
     assert (outcome.delivered_at, outcome.attempts) == (None, 0)
     assert "before it could be tried" in outcome.error
@@ -235,25 +236,26 @@ def test_an_attempt_that_begins_in_time_counts_though_it_ends_late(
 ) -> None:
     remote.answers["item"] = lambda number: setattr(boxes.clock, "passed", 30.0)
     box = boxes.make()
-    box.submit("a", "item", give_up_at=START + 10)
+    box.submit("a", "item", give_up_after=10)
     assert boxes.outcome(box) == Outcome("a", START + 30.0, 1, "")
 
 
-def test_a_unix_time_that_is_set_back_moves_the_end_not_the_attempts(
-    boxes: Boxes, remote: Remote, clock: FastClock
+@pytest.mark.parametrize("set_by", [-1000.0, 1000.0])
+def test_a_time_of_day_that_is_set_moves_neither_the_end_nor_the_attempts(
+    boxes: Boxes, remote: Remote, clock: FastClock, set_by: float
 ) -> None:
     def answer(number: int) -> None:
         if number == 2:
-            clock.unix_offset -= 1000.0
+            clock.unix_offset += set_by
         raise DeliveryError("it is away")
 
     remote.answers["item"] = answer
     box = boxes.make(longest_delay=300.0)
-    box.submit("a", "item", give_up_at=START + 500)
+    box.submit("a", "item", give_up_after=500)
     assert boxes.outcome(box).delivered_at is None
     passed = [passed for _, passed in remote.attempts]
-    assert passed == [0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 811, 1111, 1411]
-    assert clock.passed == 1500.0
+    assert passed == [0, 1, 3, 7, 15, 31, 63, 127, 255]
+    assert clock.passed == 500.0
 
 
 def test_a_key_that_is_held_or_whose_outcome_was_not_taken_is_ignored(
@@ -261,14 +263,14 @@ def test_a_key_that_is_held_or_whose_outcome_was_not_taken_is_ignored(
 ) -> None:
     box = boxes.make()
     remote.open.clear()
-    box.submit("a", "item", give_up_at=START + 100)
+    box.submit("a", "item", give_up_after=100)
     assert remote.busy.acquire(timeout=WAIT)
-    box.submit("a", "again", give_up_at=START + 100)
+    box.submit("a", "again", give_up_after=100)
     remote.open.set()
     assert boxes.told.acquire(timeout=WAIT)
-    box.submit("a", "again", give_up_at=START + 100)
+    box.submit("a", "again", give_up_after=100)
     assert [outcome.key for outcome in box.outcomes()] == ["a"]
-    box.submit("a", "anew", give_up_at=START + 100)
+    box.submit("a", "anew", give_up_after=100)
     assert boxes.outcome(box).key == "a"
     assert remote.order() == ["item", "anew"]
 
@@ -282,7 +284,7 @@ def test_a_failure_that_comes_late_is_the_last(
 
     remote.answers["item"] = late
     box = boxes.make()
-    box.submit("a", "item", give_up_at=START + 10)
+    box.submit("a", "item", give_up_after=10)
     assert boxes.outcome(box) == Outcome("a", None, 1, "it is away")
     assert caplog.messages == ["test: a given up after 1 attempts: it is away"]
 
@@ -292,17 +294,17 @@ def under_way(boxes: Boxes, remote: Remote) -> Outbox[str]:
     """An outbox in which 'now' is being attempted, and 'b' and 'c' wait."""
     box = boxes.make()
     remote.open.clear()
-    box.submit("now", "now", give_up_at=START + 100)
+    box.submit("now", "now", give_up_after=100)
     assert remote.busy.acquire(timeout=WAIT)
-    box.submit("b", "b", give_up_at=START + 100)
-    box.submit("c", "c", give_up_at=START + 100)
+    box.submit("b", "b", give_up_after=100)
+    box.submit("c", "c", give_up_after=100)
     return box
 
 
 def test_a_key_that_waits_keeps_its_item(
     boxes: Boxes, remote: Remote, under_way: Outbox[str]
 ) -> None:
-    under_way.submit("b", "another", give_up_at=START + 100)
+    under_way.submit("b", "another", give_up_after=100)
     remote.open.set()
     for _ in range(3):
         assert boxes.told.acquire(timeout=WAIT)
@@ -314,7 +316,7 @@ def test_withdrawn_is_what_waits(boxes: Boxes, remote: Remote, under_way: Outbox
     assert [entry.key for entry in under_way.waiting] == ["now"]
     remote.open.set()
     assert boxes.outcome(under_way) == Outcome("now", START, 1, "")
-    under_way.submit("d", "d", give_up_at=START + 100)
+    under_way.submit("d", "d", give_up_after=100)
     assert boxes.outcome(under_way).key == "d"
     assert remote.order() == ["now", "d"]
 
@@ -334,7 +336,7 @@ def test_what_is_wanted_again_during_its_attempt_is_tried_again(
 ) -> None:
     remote.answers["now"] = fails(1)
     assert under_way.withdraw() == ["b", "c"]
-    under_way.submit("now", "anew", give_up_at=START + 200)
+    under_way.submit("now", "anew", give_up_after=200)
     remote.open.set()
     assert boxes.outcome(under_way) == Outcome("now", START + 1.0, 2, "it is away")
     assert remote.order() == ["now", "anew"]
@@ -346,7 +348,7 @@ def test_what_waits_for_another_attempt_is_told_and_can_be_withdrawn(
     box = boxes.make(first_delay=4.0)
     remote.answers["item"] = fails()
     clock.running.clear()
-    box.submit("a", "item", give_up_at=START + 100)
+    box.submit("a", "item", give_up_after=100)
     assert remote.busy.acquire(timeout=WAIT)
     assert clock.waiting.acquire(timeout=WAIT)
     while clock.waits[-1] is None:  # until it waits for the second attempt
@@ -364,7 +366,7 @@ def test_failures_are_said_first_and_then_once_per_longest_delay(
     caplog.set_level(logging.INFO)
     box = boxes.make(first_delay=1.0, longest_delay=10.0)
     remote.answers["item"] = fails(8)  # at 0, 1, 3, 7, 15, 25, 35, 45; goes at 55
-    box.submit("a", "item", give_up_at=START + 100)
+    box.submit("a", "item", give_up_after=100)
     assert boxes.outcome(box).delivered_at == START + 55
     assert caplog.messages == [
         *(
@@ -380,7 +382,7 @@ def test_an_end_is_said_with_the_last_reason(
 ) -> None:
     box = boxes.make()
     remote.answers["item"] = fails()
-    box.submit("a", "item", give_up_at=START + 2)
+    box.submit("a", "item", give_up_after=2)
     boxes.outcome(box)
     assert caplog.records[-1].levelno == logging.ERROR
     assert caplog.messages[-1] == "test: a given up after 2 attempts: it is away"
@@ -393,7 +395,7 @@ def test_log_lines_carry_the_observation_it_was_handed_in_for(
     box = boxes.make()
     remote.answers["item"] = fails()
     with about("190518009"):
-        box.submit("a", "item", give_up_at=START + 2)
+        box.submit("a", "item", give_up_after=2)
     boxes.outcome(box)
     lines = caplog.text.splitlines()
     assert len(lines) == 2
@@ -403,7 +405,7 @@ def test_log_lines_carry_the_observation_it_was_handed_in_for(
 def test_it_sleeps_where_there_is_nothing_to_do(boxes: Boxes, clock: FastClock) -> None:
     box = boxes.make()
     assert clock.waiting.acquire(timeout=WAIT)
-    box.submit("a", "item", give_up_at=START + 100)
+    box.submit("a", "item", give_up_after=100)
     boxes.outcome(box)
     assert clock.waiting.acquire(timeout=WAIT)
     assert clock.waits == [None, None]
@@ -420,7 +422,7 @@ def test_a_listener_that_raises_ends_nothing(
 
     box = boxes.make(on_outcome=broken)
     for key in ("a", "b"):
-        box.submit(key, key, give_up_at=START + 100)
+        box.submit(key, key, give_up_after=100)
         assert told.acquire(timeout=WAIT)
     assert [outcome.key for outcome in box.outcomes()] == ["a", "b"]
     assert "nobody could be told" in caplog.text
@@ -429,7 +431,7 @@ def test_a_listener_that_raises_ends_nothing(
 def test_once_closed_nothing_begins(boxes: Boxes, remote: Remote, under_way: Outbox[str]) -> None:
     under_way.close()
     with pytest.raises(RuntimeError, match="closed"):
-        under_way.submit("d", "d", give_up_at=START + 100)
+        under_way.submit("d", "d", give_up_after=100)
     remote.open.set()
     under_way.close(WAIT)
     assert remote.order() == ["now"]
@@ -439,7 +441,7 @@ def test_once_closed_nothing_begins(boxes: Boxes, remote: Remote, under_way: Out
 @pytest.mark.parametrize("time", [float("inf"), float("nan")])
 def test_everything_has_an_end(boxes: Boxes, time: float) -> None:
     with pytest.raises(ValueError, match="cannot be given up"):
-        boxes.make().submit("a", "item", give_up_at=time)
+        boxes.make().submit("a", "item", give_up_after=time)
 
 
 @pytest.mark.parametrize("delays", [(0.0, 1.0), (2.0, 1.0), (1.0, float("inf"))])
@@ -453,13 +455,13 @@ def test_by_the_real_clock(boxes: Boxes, remote: Remote) -> None:
     box = boxes.make(clock=clock, first_delay=0.01, longest_delay=0.02)
     remote.answers = {"away": fails(3), "gone": fails()}
     before = clock.unix()
-    box.submit("a", "away", give_up_at=before + WAIT)
+    box.submit("a", "away", give_up_after=WAIT)
     outcome = boxes.outcome(box)
     assert outcome.attempts == 4
     assert outcome.delivered_at is not None
     assert before <= outcome.delivered_at <= clock.unix()
-    end = clock.unix() + 0.1
-    box.submit("b", "gone", give_up_at=end)
+    end = clock.monotonic() + 0.1
+    box.submit("b", "gone", give_up_after=0.1)
     outcome = boxes.outcome(box)
     assert (outcome.delivered_at, outcome.error) == (None, "it is away")
-    assert clock.unix() >= end
+    assert clock.monotonic() >= end

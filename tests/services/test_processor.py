@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from darc.processing.work import mask_file
 from darc.queues.messages import Commit, Entry, Kind
 from darc.queues.plain import pack, unpack
 from darc.replay.observation import write_observation
+from darc.results.candidate_file import read_stored, write_candidate
 from darc.results.lists import read_summary, read_triggers
 from darc.services import processor
 from darc.services.processor import ProcessorManager
@@ -242,6 +244,49 @@ def test_a_late_line_that_is_better_takes_the_place_of_another(tmp_path, service
     assert summary(tmp_path, observation) == Summary(2, 1, 1, 1)
 
 
+def test_a_candidate_that_nobody_heard_of_does_not_stay(tmp_path, service, observe):
+    """The service dies when it has a result, and then a better line takes the cluster."""
+    observation, first = observe(), service()
+    pulse = PULSES[0]
+    write_beam(Path(observation.output_dir), PULSES)
+    first.start_observation(observation, {})
+    early = Pulse(pulse.beam, pulse.downsampling, pulse.time + 0.01, pulse.dm + 2, 15.0)
+    first.process(entry(1, early), observation)
+    died: list[Done] = []
+    first._take_result = died.append
+    run_until(first, lambda: died)
+    data = Path(observation.output_dir) / "triggers_realtime" / "data"
+    (unknown,) = data.glob("*.hdf5")
+    stored = read_stored(unknown)
+    others = write_candidate(data, replace(stored.candidate, cb=7, pulse=burst(7.0)))
+    others.with_suffix(".png").touch()
+    second = service()
+    second.memory = first.memory
+    second.start_observation(observation, dict(first.memory[TASK]))
+    second.process(entry(2, *PULSES, stamp=5.0), observation)
+    second.process(end(3), observation)
+    run_until(second, lambda: second.finished)
+    assert second.fates[TASK] == {"kept": 3}
+    assert not unknown.exists()
+    assert not unknown.with_suffix(".png").exists()
+    assert others.exists(), "of another beam"
+    assert len(list(data.iterdir())) == 2 * (3 + 1)
+
+
+def test_results_wait_for_an_extraction_that_is_of_no_use_any_more(service, observe):
+    observation, one = observe(), service()
+    write_beam(Path(observation.output_dir), PULSES)
+    one.start_observation(observation, {})
+    work = one._work[TASK]
+    work.all_came = True
+    work.in_work.add("a cluster that is beyond the limits by now")
+    one.idle()
+    assert not work.writing
+    work.in_work.clear()
+    one.idle()
+    assert work.writing
+
+
 def test_observations_overlap(tmp_path, service, observe):
     one = service()
     both = [observe("pro1"), observe("pro2", beam=3)]
@@ -258,7 +303,7 @@ def test_observations_overlap(tmp_path, service, observe):
 
 
 def test_an_abort_drops_everything(service, observe):
-    observation, one = observe(duration=1e9), service()
+    observation, one = observe(duration=1e6), service()
     one.start_observation(observation, {})
     one.process(entry(1, *PULSES), observation)
     one.idle()
@@ -367,7 +412,8 @@ def test_an_observation_in_the_past_is_read_as_a_whole(tmp_path, service, observ
     one.start_observation(observation, {})
     run_until(one, lambda: one.finished)
     assert summary(tmp_path, observation) == Summary(3, 3, 3, 3)
-    assert one.memory[TASK]["counts"]["wrong number of columns"] == 1
+    # Of a file that is finished, what stands behind the last line break is a line, too.
+    assert one.memory[TASK]["counts"]["wrong number of columns"] == 2
 
 
 def test_what_is_not_processed(service, observe):
@@ -503,7 +549,7 @@ def test_two_workers_write_into_one_directory(tmp_path, service, observe):
     assert names == {
         f"CB{beam:02d}{rest}"
         for beam in range(2)
-        for rest in ("", ".pdf", "_triggers.txt", "_summary.yaml")
+        for rest in ("", ".pdf", "_triggers.txt", "_triggers.ecsv", "_summary.yaml")
     }
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +62,126 @@ def test_the_interval_counts_from_the_first() -> None:
     triggers = [trigger(number, number * 0.75) for number in range(4)]
     assert [len(group) for group in by_pulse(triggers, 1.5)] == [3, 1]
     assert by_pulse([], 1.0) == []
+
+
+def at(number: int, seconds: float, dm: float, **keys: Any) -> Trigger:
+    """A trigger of some DM, as found."""
+    return replace(trigger(number, seconds), dm=dm, dm_cluster=dm, nchan=1536, **keys)
+
+
+def test_unrelated_triggers_are_pulses_of_their_own() -> None:
+    """Of 20 in 20 s at any DM, some are within a second of each other."""
+    rng = np.random.default_rng(3)
+    moments, dms = np.sort(rng.uniform(0, 20, 20)), rng.permutation(np.linspace(100, 3000, 20))
+    triggers = [
+        at(n, time, dm, snr=rng.uniform(20, 40), cb=n)
+        for n, (time, dm) in enumerate(zip(moments.tolist(), dms.tolist(), strict=True))
+    ]
+    assert np.diff(moments).min() < 1.0
+    assert sorted(map(len, by_pulse(triggers, 1.0))) == [1] * 20
+    known = Known(1.0)
+    for one in triggers:
+        assert known.find(one, test=False) is None
+        known.add(one, test=False)
+
+
+@pytest.mark.parametrize(
+    ("dm", "keys", "same"),
+    [
+        (300.0, {"cb": 7, "sb": 2}, True),  # a neighbour, or a side lobe
+        (305.0, {"cb": 7}, True),
+        # 10 pc cm-3 are 9.9 ms across the band, and each is 0.8 ms wide.
+        (311.4, {}, True),
+        (314.0, {}, False),
+        (330.0, {"width": 20.0}, True),
+        (340.0, {"width": 20.0}, False),
+        (500.0, {}, False),
+        # Of a known source, by its DM or as found.
+        (300.0, {"dm_cluster": 304.0, "name": "frb", "src_name": "FRB 1"}, True),
+        (308.0, {"dm_cluster": 316.0, "name": "frb", "src_name": "FRB 1"}, True),
+        (316.0, {"dm_cluster": 308.0, "name": "frb", "src_name": "FRB 1"}, True),
+        (320.0, {"dm_cluster": 316.0, "name": "frb", "src_name": "FRB 1"}, False),
+    ],
+)
+def test_same_time_and_dm_in_whatever_beam(dm: float, keys: dict[str, Any], same: bool) -> None:
+    first = at(1, 5.0, 300.0, snr=30.0, cb=0)
+    other = replace(at(2, 5.2, dm, snr=29.0), **keys)
+    assert len(by_pulse([other, first], 1.0)) == (1 if same else 2)
+    known = Known(1.0)
+    known.add(first, test=False)
+    again = Known(1.0, map(Pulse.from_plain, unpack(pack(known.to_plain()))))
+    for each in (known, again):
+        assert bool(each.find(other, test=False)) is same
+        assert each.find(replace(other, utc=at(2, 6.1, 0.0).utc), test=False) is None
+
+
+def test_what_a_very_bright_one_leaves_at_another_dm_is_of_it() -> None:
+    """At a DM that is wrong by 60, it is 59.5 ms long instead of 0.8.
+
+    Beyond the tolerance, of 10 ms and both widths, that leaves 1.7 % of the S/N in a boxcar of
+    0.8 ms, and 4 % in one of 4 ms; up to twice that, if it is no top-hat.
+    """
+    bright = at(1, 5.0, 300.0, snr=500.0)
+    for snr, width, same in (
+        (16.0, 0.8192, True),
+        (18.0, 0.8192, False),
+        (38.0, 4.0, True),
+        (42.0, 4.0, False),
+    ):
+        other = at(2, 5.03, 360.0, snr=snr, width=width)
+        assert len(by_pulse([other, bright], 1.0)) == (1 if same else 2)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"width": 0.0},
+        {"width": 1e10},
+        {"nu_GHz": 0.0},
+        {"nu_GHz": 1e-300},
+        {"nchan": None},
+        {"nchan": 2**53, "delta_nu_MHz": 1e9},
+        {"delta_nu_MHz": 0.0},
+        {"snr": 0.0},
+    ],
+)
+def test_odd_numbers_of_other_programs(odd: dict[str, Any]) -> None:
+    first, other = at(1, 5.0, 300.0), replace(at(2, 5.0, 3000.0), **odd)
+    assert 1 <= len(by_pulse([first, other], 1.0)) <= 2
+    for one, two in ((first, other), (other, first)):
+        known = Known(1.0)
+        known.add(one, test=False)
+        known.find(two, test=False)
+
+
+def test_one_source_is_one_pulse() -> None:
+    found = {"name": "frb", "src_name": "FRB 1"}
+    triggers = [
+        replace(at(n, 5.0, 300.0, **found), dm_cluster=dm) for n, dm in ((1, 290.0), (2, 312.0))
+    ]
+    assert len(by_pulse(triggers, 1.0)) == 1
+
+
+def test_what_joins_a_pulse_is_near_its_strongest() -> None:
+    triggers = [
+        at(1, 5.0, 308.0, snr=20.0),
+        at(2, 5.1, 300.0, snr=50.0),
+        at(3, 5.2, 293.0, snr=20.0),
+        at(4, 5.1, 600.0, snr=30.0),
+    ]
+    assert [[one.window for one in group] for group in by_pulse(triggers, 1.0)] == [[1, 2, 3], [4]]
+
+
+def test_pulses_that_the_version_before_kept_are_known() -> None:
+    """It kept no DM: all that arrives so near is of it, as it was then."""
+    known = Known(1.0, [Pulse.from_plain([START + 5, "190518009/9/4", False])])
+    assert known.find(at(1, 5.5, 300.0), test=False)
+    assert not known.find(at(1, 6.5, 300.0), test=False)
+    known.add(at(2, 20.0, 300.0), test=False)
+    again = Known(1.0, map(Pulse.from_plain, unpack(pack(known.to_plain()))))
+    assert again.to_plain()[0] == [START + 5, "190518009/9/4", False]
+    assert again.find(at(1, 5.5, 900.0), test=False)
+    assert not again.find(at(1, 20.0, 900.0), test=False)
 
 
 # -- known pulses --------------------------------------------------------------------------------

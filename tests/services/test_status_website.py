@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from nodes import free_port, wait_for
+from nodes import free_port, patience, wait_for
 
 from darc.model.config import ConfigError
 from darc.node.configuration import load_config
@@ -89,7 +89,7 @@ def test_it_serves_what_it_writes(make: Make) -> None:
     assert website.url == f"http://127.0.0.1:{port}/"
     assert website.open_pages == website.refused_pages == 0
     wait_for(lambda: website.pages_written)
-    with socket.create_connection(("127.0.0.1", port), timeout=10.0) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=patience(10.0)) as client:
         client.sendall(b"GET /status.json HTTP/1.1\r\n\r\n")
         with client.makefile("rb") as answer:
             body = answer.read().partition(b"\r\n\r\n")[2]
@@ -224,9 +224,11 @@ def test_the_loop_stands_still_while_the_page_does(
     monkeypatch.setattr("darc.services.status_website.PATIENCE_SECONDS", 0.3)
     website = make()
     hanging, inside = threading.Event(), threading.Event()
-    monkeypatch.setattr(website._publisher, "_write", lambda: (inside.set(), hanging.wait(20.0)))
+    monkeypatch.setattr(
+        website._publisher, "_write", lambda: (inside.set(), hanging.wait(patience(20.0)))
+    )
     website.recover({})
-    assert inside.wait(10.0)
+    assert inside.wait(patience(10.0))
     passed = threading.Event()
 
     def idle() -> None:
@@ -238,7 +240,7 @@ def test_the_loop_stands_still_while_the_page_does(
     threading.Thread(target=idle, daemon=True).start()
     assert not passed.wait(1.5)
     hanging.set()
-    assert passed.wait(10.0)
+    assert passed.wait(patience(10.0))
 
 
 def test_a_defect_ends_the_process(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

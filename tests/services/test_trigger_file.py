@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +21,9 @@ from darc.services.trigger_file import (
     HALF_LINE,
     LONG_LINE,
     NO_HEADER,
+    OUTSIDE,
     Chunk,
+    Replaced,
     TriggerFile,
     count_chunks,
 )
@@ -38,8 +44,8 @@ def line(number: int) -> bytes:
     )
 
 
-def opened(path: Path, offset: int = 0, state: object = None) -> TriggerFile:
-    return TriggerFile(path, batch_length_s=1.024, tsamp=81.92e-6, offset=offset, state=state)
+def opened(path: Path, progress: dict[str, int] | None = None, state: object = None) -> TriggerFile:
+    return TriggerFile(path, batch_length_s=1.024, tsamp=81.92e-6, progress=progress, state=state)
 
 
 class Reader:
@@ -57,7 +63,12 @@ class Reader:
 
     def restart(self) -> None:
         """A new process knows what was committed."""
-        self.file = opened(self.path, self.file.offset, self.file.state())
+        progress: dict[str, int] = {}
+        for chunk in self.chunks:
+            step = chunk.progress
+            assert step.start == progress.get(step.source, 0)  # as the journal wants it
+            progress[step.source] = step.end
+        self.file = opened(self.path, progress, self.file.state())
 
     def end(self) -> None:
         self.read()
@@ -232,14 +243,141 @@ def test_a_long_line_is_passed_over_across_a_restart(path: Path) -> None:
     }
 
 
-def test_a_file_cut_short_is_noticed(path: Path) -> None:
-    path.write_bytes(HEADER + line(1) + line(2))
+def replace_by_rename(path: Path, content: bytes) -> None:
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.replace(path)
+
+
+def write_in_place(path: Path, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.truncate(0)
+        file.write(content)
+
+
+def remove_and_write(path: Path, content: bytes) -> None:
+    path.unlink()
+    path.write_bytes(content)
+
+
+ANEW = st.sampled_from([replace_by_rename, write_in_place, remove_and_write])
+
+
+@pytest.mark.parametrize("write", [replace_by_rename, write_in_place, remove_and_write])
+@pytest.mark.parametrize("n_lines", [1, 2, 3, 100])  # shorter, as long, and longer than before
+def test_a_file_that_is_written_anew_is_read_from_its_start(
+    path: Path, write: Callable[[Path, bytes], None], n_lines: int
+) -> None:
+    path.write_bytes(HEADER + line(1) + line(2) + b"half a li")
     reader = Reader(path)
     reader.read()
-    path.write_bytes(HEADER)
+    write(path, HEADER + b"".join(line(50 + number) for number in range(n_lines)))
     reader.read()
-    assert reader.file.shrunk_to == len(HEADER)
+    assert reader.counts["candidates"] == 2 + n_lines
+    assert reader.file.replaced == Replaced(len(HEADER + line(1) + line(2)), len(b"half a li"))
+
+
+@pytest.mark.parametrize("is_same_file", [True, False])
+def test_a_file_of_the_same_content_goes_on(path: Path, is_same_file: bool) -> None:
+    content = HEADER + line(1) + line(2)
+    path.write_bytes(content)
+    reader = Reader(path)
+    reader.read()
+    reader.restart()
+    (write_in_place if is_same_file else replace_by_rename)(path, content + line(3))
+    reader.read()
+    assert reader.counts["candidates"] == 3
+    assert reader.file.replaced is None
+
+
+@pytest.mark.parametrize("left", [len(HEADER + line(1)) - 3, len(HEADER + line(1)), 5000])
+def test_a_file_that_was_only_cut_goes_on_at_its_end(path: Path, left: int) -> None:
+    content = HEADER + b"".join(line(number % 9 + 1) for number in range(200))
+    path.write_bytes(content)
+    reader = Reader(path)
+    reader.read()
+    os.truncate(path, left)
+    reader.read()
+    assert reader.file.replaced == Replaced(len(content), 0)
+    with path.open("ab") as file:
+        file.write(b"\n" + line(3))
+    reader.restart()
+    reader.read()
+    assert reader.counts["candidates"] == 201
+
+
+def test_a_new_file_that_has_only_its_header_yet_is_no_cut_one(path: Path) -> None:
+    path.write_bytes(HEADER + line(1))
+    reader = Reader(path)
+    reader.read()
+    replace_by_rename(path, HEADER)
+    reader.read()
+    with path.open("ab") as file:
+        file.write(line(2))
+    reader.read()
+    assert reader.counts == {"lines": 4, "headers": 2, "candidates": 2}
+
+
+def test_a_time_outside_the_observation_is_no_candidate(path: Path) -> None:
+    path.write_bytes(HEADER + line(1) + line(900) + line(2))
+    file = TriggerFile(path, batch_length_s=1.024, tsamp=81.92e-6, latest=100.0)
+    chunk = file.read(file.size())
+    assert chunk is not None
+    assert len(chunk.candidates) == 2
+    assert chunk.rejected == {OUTSIDE: 1}
+    assert chunk.lines == len(chunk.candidates) + chunk.headers + sum(chunk.rejected.values())
+
+
+def test_what_an_earlier_version_remembers_of_a_file_is_enough_to_go_on(path: Path) -> None:
+    path.write_bytes(HEADER + line(1))
+    reader = Reader(path)
+    reader.read()
+    state = {key: reader.file.state()[key] for key in ("columns", "in long line")}
+    reader.file = opened(path, {path.name: len(HEADER + line(1))}, state)
+    with path.open("ab") as file:
+        file.write(line(2))
+    reader.read()
     assert reader.counts["candidates"] == 2
+
+
+def test_what_is_no_file_is_not_waited_for(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        opened(path).read(10)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("append"), st.integers(1, 3)),
+            st.tuples(ANEW, st.integers(0, 5)),
+            st.just("restart"),
+        ),
+        max_size=8,
+    )
+)
+def test_every_line_of_every_version_is_read_once(steps: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "CB00_step1.trigger"
+        path.write_bytes(HEADER)
+        reader = Reader(path)
+        written = 0
+
+        def lines(number: int) -> bytes:
+            nonlocal written
+            written += number
+            return b"".join(line(written - place) for place in range(number))
+
+        for step in steps:
+            if step == "restart":
+                reader.restart()
+            elif step[0] == "append":
+                with path.open("ab") as file:
+                    file.write(lines(step[1]))
+            else:
+                step[0](path, HEADER + lines(step[1]))
+            reader.read()
+        assert reader.counts.get("candidates", 0) == written
 
 
 def test_headers_that_are_none_take_no_time_to_speak_of(path: Path) -> None:

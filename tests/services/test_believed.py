@@ -1,0 +1,156 @@
+"""What the first reader of a candidate believes, nobody behind it refuses; wild ones go alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from darc.model import ranges
+from darc.model.amber import Columns, format_header, parse_lines
+from darc.model.config import Config
+from darc.model.dump_request import DumpEvent, DumpRequest, format_request, parse_request
+from darc.model.lofar_packet import MAX_DM, compose
+from darc.model.observation import Observation
+from darc.model.trigger import Trigger
+from darc.model.voevent import Sender, Setup, make_voevent
+from darc.node.clock import Since
+from darc.node.configuration import load_config
+from darc.node.observation_files import read_observation
+from darc.queues.plain import pack, unpack
+from darc.replay.observation import write_observation
+from darc.services.decisions import Decider, Field, Limits, Search
+from darc.services.dump_jobs import Gathered, make_jobs
+
+COLUMNS = Columns.from_header(format_header())
+FIELD = Field(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up")
+BURST = b"3 0 0 10 1 12.5 0 300 1 30\n"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    empty = tmp_path_factory.mktemp("config") / "config.yaml"
+    empty.write_text("")
+    return load_config(empty)
+
+
+@pytest.fixture(scope="module")
+def observation(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Observation:
+    made = write_observation(
+        tmp_path_factory.mktemp("o"), task_id="bel001", source="BLANK", start=1.7e9, duration=60.0
+    )
+    return read_observation(made.parset, config.instrument)
+
+
+def ends(low: float, high: float) -> st.SearchStrategy[float]:
+    """Numbers in and around a range, its ends among them, and wild ones."""
+    near = st.floats(low, high) | st.sampled_from([low, high, high * 1.01 + 1, -1.0, 1e300])
+    return near.map(lambda value: float(f"{value:.6g}"))
+
+
+lines = st.builds(
+    lambda beam, width, time, dm, snr: f"{beam} 0 0 {width} 1 {time:g} 0 {dm:g} 1 {snr:g}\n",
+    st.integers(0, 10**6 + 1) | st.sampled_from([0, 10**6]),
+    st.integers(0, 10**6 + 1) | st.sampled_from([1, 10**6]),
+    ends(0, 8.64e6),
+    ends(0, 1e5),
+    ends(0, 1e5),
+)
+bands = st.sampled_from([(1.0, 1e-3), (1219.8, 300.0), (1e6, 1e6)])
+samplings = st.sampled_from([1e-9, 8.192e-5, 10.0])
+starts = st.sampled_from([ranges.START.low, 1.7e9, ranges.START.high])
+
+
+@settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=60)
+@given(line=lines, band=bands, tsamp=samplings, start=starts)
+def test_a_line_that_is_taken_makes_a_trigger_that_arrives_everywhere(
+    line: str,
+    band: tuple[float, float],
+    tsamp: float,
+    start: float,
+    config: Config,
+    observation: Observation,
+) -> None:
+    parsed = parse_lines(line.encode(), COLUMNS, batch_length_s=1.0, tsamp=tsamp)
+    if not len(parsed.candidates):
+        assert sum(parsed.rejected.values()) == 1
+        return
+    min_freq, bandwidth = band
+    observation = replace(
+        observation, min_freq=min_freq, bandwidth=bandwidth, tsamp=tsamp, start=start
+    )
+    assert Observation.from_plain(json.loads(json.dumps(observation.to_plain()))) == observation
+    decider = Decider(config.amber_clustering, observation, config.instrument, FIELD, None)
+    (row,) = parsed.candidates
+    cluster = np.zeros(
+        1, [*row.dtype.descr, ("count", "<i8"), ("window", "<i8"), ("dm_bin", "<i8")]
+    )
+    for name in row.dtype.names:
+        cluster[name] = row[name]
+    trigger = decider._trigger(cluster[0], Search(None, Limits(0.0), Limits(0.0)))
+    again = Trigger.from_plain(unpack(pack(trigger.to_plain())))
+    assert again == trigger
+
+    event = DumpEvent(1.0, 2.0, trigger.dm, trigger.snr, trigger.downsampling, trigger.sb)
+    request = DumpRequest(observation.utc_start, (event,))
+    assert parse_request(format_request(request)) == request
+    taken = Since.from_plain(start)
+    gathered = Gathered(replace(observation, duration=8.64e6), taken, triggers=[trigger])
+    jobs, _ = make_jobs(gathered, config.dada_trigger, 12500)
+    for job in jobs:
+        format_request(job.request)
+    # LOFAR's own limits: a DM in 16 bits, and seconds in 32.
+    if trigger.dm <= MAX_DM and trigger.arrival < 2**31 - 1:
+        compose(trigger.arrival, trigger.dm, test=True)
+    else:
+        with pytest.raises(ValueError, match=r"LOFAR|32 bits"):
+            compose(trigger.arrival, trigger.dm, test=True)
+    xml = make_voevent(
+        trigger,
+        Setup.of(observation, config.instrument, 1.0),
+        None,
+        Sender("nl.example/alert", "nl.example", None, None),
+        test=True,
+        created=datetime(2020, 1, 1, tzinfo=UTC),
+    )
+    assert b"VOEvent" in xml
+
+
+@pytest.mark.parametrize(
+    "wild",
+    [
+        b"3 0 0 10 1 12.5 0 300 1 100001\n",
+        b"3 0 0 10 1 12.5 0 300 1 1e6\n",
+        b"3 0 0 10 1 12.5 0 100001 1 50\n",
+        b"3 0 0 1000001 1 12.5 0 300 1 50\n",
+        b"1000001 0 0 10 1 12.5 0 300 1 50\n",
+        b"3 0 0 10 1 8640001 0 300 1 50\n",
+    ],
+)
+def test_a_wild_value_takes_no_burst_with_it(
+    wild: bytes, config: Config, observation: Observation
+) -> None:
+    """It is out at the first reader, counted; the burst of its window triggers."""
+    parsed = parse_lines(wild + BURST, COLUMNS, batch_length_s=1.0, tsamp=8.192e-5)
+    assert parsed.rejected == {"out of range": 1}
+    decider = Decider(config.amber_clustering, observation, config.instrument, FIELD, None)
+    decision = decider.decide(parsed.candidates, 12)
+    assert decision.lofar
+    assert decision.lofar.snr == 30.0
+    assert Trigger.from_plain(decision.lofar.to_plain()) == decision.lofar
+
+
+def test_one_definition() -> None:
+    """Nobody has numbers of his own for these."""
+    model = Path(__file__).parents[2] / "darc" / "model"
+    for name in ("amber.py", "trigger.py", "observation.py", "observation_build.py"):
+        text = (model / name).read_text()
+        assert "ranges." in text
+        assert "100_000" not in text
+        assert "1e5" not in text

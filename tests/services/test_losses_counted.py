@@ -1,0 +1,103 @@
+"""What is remembered of losses, and for how long it is told."""
+
+from __future__ import annotations
+
+import ast
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from darc.master.told import read_answer
+from darc.node.clock import Since
+from darc.node.log import about
+from darc.queues.plain import pack
+from darc.services import losses as module
+from darc.services.losses import KEPT, MAX_CHARACTERS, Losses, LossKind
+
+DUMP = LossKind("dump", "data lost", "start it")
+MAIL = LossKind("mail", "a mail lost", "mend it")
+
+
+def recalled(before: Losses) -> Losses:
+    """As the next process finds it."""
+    after = Losses((DUMP, MAIL))
+    after.recall(before.to_plain())
+    return after
+
+
+def test_each_kind_is_counted_and_the_last_ones_are_kept() -> None:
+    losses = Losses((DUMP, MAIL))
+    assert losses.numbers() == {"dump": 0, "mail": 0}
+    assert losses.told() == {}
+    with about("190518009"):
+        for number in range(KEPT + 5):
+            assert losses.add(DUMP, f"trigger {number}", "refused", 2)
+    assert losses.numbers() == {"dump": 2 * (KEPT + 5), "mail": 0}
+    told = losses.told()["dump"]
+    assert (told["title"], told["to_do"], told["recent"]) == ("data lost", "start it", True)
+    assert [one["what"] for one in told["last"]] == [f"trigger {n}" for n in range(5, KEPT + 5)]
+    assert {one["observation"] for one in told["last"]} == {"190518009"}
+
+
+def test_what_the_process_before_has_counted_is_not_counted_again() -> None:
+    """It may have died between that and the step that gives it up."""
+    first = Losses((DUMP,))
+    first.add(DUMP, "trigger 1", "refused")
+    second = recalled(first)
+    assert not second.add(DUMP, "trigger 1", "refused")
+    assert second.add(DUMP, "trigger 1", "refused")  # this is another one
+    assert second.add(DUMP, "trigger 2", "refused")
+    assert second.numbers()["dump"] == 3
+    with about("another observation"):
+        assert recalled(first).add(DUMP, "trigger 1", "refused")
+    assert recalled(first).add(MAIL, "trigger 1", "refused")
+
+
+def test_after_a_day_it_is_told_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = Losses((DUMP,))
+    losses.add(DUMP, "trigger 1", "refused")
+    monkeypatch.setattr(Since, "age", lambda self: module.TOLD_SECONDS - 1.0)
+    assert losses.told()["dump"]["recent"]
+    monkeypatch.setattr(Since, "age", lambda self: module.TOLD_SECONDS + 1.0)
+    assert not losses.told()["dump"]["recent"]
+    assert losses.numbers()["dump"] == 1
+
+
+@pytest.mark.parametrize("plain", [7, {"dump": 7}, {"dump": [1, [7]]}, {"dump": ["many", []]}])
+def test_a_memory_that_cannot_be_read(plain: Any, caplog: pytest.LogCaptureFixture) -> None:
+    losses = Losses((DUMP,))
+    with caplog.at_level(logging.ERROR):
+        losses.recall(plain)
+    assert "counted anew" in caplog.text
+    assert losses.add(DUMP, "trigger 1", "refused")
+
+
+def test_a_kind_of_another_version_is_not_forgotten() -> None:
+    losses = Losses((DUMP,))
+    losses.recall({"other": [3, [[Since.now().to_plain(), "", "it", "why"]]]})
+    assert losses.numbers() == {"dump": 0, "other": 3}
+    assert losses.told()["other"]["title"] == "lost: other"
+
+
+texts = st.text(st.characters(), max_size=300)  # surrogates, too
+
+
+@given(st.lists(st.tuples(texts, texts, st.integers(1, 10**9))))
+def test_the_master_reads_what_a_service_tells(lost: list[tuple[str, str, int]]) -> None:
+    losses = Losses((DUMP, MAIL))
+    for what, why, number in lost:
+        losses.add(DUMP, what, why, number)
+    pack(losses.to_plain())
+    read = read_answer("losses", str(recalled(losses).told()))
+    assert ast.literal_eval(str(losses.told())) == losses.told()
+    if not lost:
+        assert read == ()
+        return
+    (one,) = read
+    assert one.kind == "dump"
+    assert one.number == sum(number for _, _, number in lost)
+    assert len(one.last) == min(len(lost), KEPT)
+    assert all(len(each.what) <= MAX_CHARACTERS for each in one.last)
