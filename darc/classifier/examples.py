@@ -34,7 +34,7 @@ SETTINGS = ExtractionSettings(
     nfreq=64,
     ndm=64,
     dm_halfrange=10,
-    clean_type="perchannel",
+    clean_type="isolated",
     threshold_time=3.25,
     n_iter_time=3,
     threshold_freq=2.75,
@@ -290,7 +290,7 @@ def _extracted(data: Bytes, plan: Plan) -> Extraction | None:
     found = None
     with suppress(ValueError):  # less than half of the band is in the data
         found = extract(data, plan, SETTINGS, descending=False)
-    if found is None or not np.isfinite(found.snr) or found.snr < _SNR_MIN:
+    if found is None or not np.isfinite(found.snr_best) or found.snr_best < _SNR_MIN:
         return None
     return found if found.snr_dm0 - found.snr < _SNR_DM0_MORE else None
 
@@ -301,7 +301,7 @@ def _example(kind: str, found: Extraction, plan: Plan, true_snr: float) -> Examp
         kind=kind,
         freq_time=found.freq_time,
         dm_time=found.dm_time,
-        snr=found.snr,
+        snr=found.snr_best,
         true_snr=true_snr,
         dm=plan.dm,
         width=plan.bin_samples,

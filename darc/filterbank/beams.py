@@ -38,15 +38,16 @@ class CompoundBeam:
     :ivar header: of TAB 0; what matters is the same in all of them
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], ifs: tuple[int, ...] | None = None) -> None:
         """Open the files, in order of TABs.
 
+        :param ifs: see `Filterbank`
         :raises OSError: a file cannot be read
         :raises IncompleteHeaderError: a header is not complete (yet)
         :raises FilterbankError: a file is no filterbank, or differs from the first
         """
         with ExitStack() as opened:
-            self._tabs = [opened.enter_context(Filterbank(path)) for path in paths]
+            self._tabs = [opened.enter_context(Filterbank(path, ifs)) for path in paths]
             self.header: FilterbankHeader = self._tabs[0].header
             for tab in self._tabs:
                 _check_same(self._tabs[0], tab)

@@ -4,7 +4,7 @@ Own code, as none of the readers there are fits: `your` (0.6.7) maps a file as i
 opened, so that what came later is read as nothing, and reads no samples of less than 8 bits; blimpy
 (2.1.4) takes none of these either, counts samples when it opens a file, and opens it anew for each
 moment of a part of the channels; both bring pandas and matplotlib along; riptide reads time series;
-sigpyproc is not on PyPI.
+sigpyproc needs Python 3.12.
 
 A file that is cut short while a part of it is mapped ends the process (SIGBUS), as with any memory
 map: filterbanks are appended to and removed, which is harmless, but never truncated.
@@ -12,6 +12,7 @@ map: filterbanks are appended to and removed, which is harmless, but never trunc
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 from pathlib import Path
@@ -33,6 +34,13 @@ from darc.science.dedispersion import Band
 Samples = npt.NDArray[Any]
 
 _DTYPES: dict[int, np.dtype[Any]] = {8: np.dtype("u1"), 16: np.dtype("<u2"), 32: np.dtype("<f4")}
+#: Of a sum of IFs.
+_SUMS: dict[str, np.dtype[Any]] = {
+    "|u1": np.dtype("u2"),
+    "|i1": np.dtype("i2"),
+    "<u2": np.dtype("u4"),
+    "<f4": np.dtype("f4"),
+}
 
 
 class Filterbank:
@@ -40,11 +48,16 @@ class Filterbank:
 
     :ivar header: what its header says
     :ivar unknown_keys: keys of the header that were skipped
+    :ivar ifs: which IFs (polarisations or Stokes parameters) are added by `read`
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, ifs: tuple[int, ...] | None = None, *, series: bool = False
+    ) -> None:
         """Open a file.
 
+        :param ifs: from 0; None: both of two, which are polarisations, and the first of more
+        :param series: a time series is allowed, which has one channel without a width
         :raises OSError: it cannot be read
         :raises IncompleteHeaderError: its header is not complete (yet)
         :raises FilterbankError: it is no filterbank
@@ -57,8 +70,19 @@ class Filterbank:
             self._file.close()
             raise
         self.header: FilterbankHeader = parsed.header
+        if self.header.is_series and not series:
+            self.close()
+            raise FilterbankError(
+                f"{path}: a time series: what is in one channel cannot be dedispersed. It can be"
+                " folded (python -m darc.offline.fold); for all else, give the filterbank that it"
+                " was made of"
+            )
+        if ifs and max(ifs) >= self.header.nifs:
+            self.close()
+            raise FilterbankError(f"{path}: no IF {max(ifs) + 1}; there are {self.header.nifs}")
         self.unknown_keys = parsed.unknown
         self._begin = parsed.size
+        self.ifs = ifs or ((0, 1) if self.header.nifs == 2 else (0,))
 
     def __enter__(self) -> Filterbank:
         return self
@@ -84,14 +108,31 @@ class Filterbank:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the samples that `read` gives."""
+        return self._dtype if len(self.ifs) == 1 else _SUMS[self._dtype.str]
+
+    @property
+    def highest(self) -> float:
+        """Value at which samples are cut off."""
+        if self._dtype.kind == "f":
+            return math.inf
+        return float(2 ** (self.header.nbits - self.header.signed) - 1) * len(self.ifs)
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
         if self.header.signed:
             return np.dtype("i1")
         return _DTYPES[max(self.header.nbits, 8)]
 
     def n_samples(self) -> int:
         """Number of whole samples in time that are on disk now."""
-        size = os.fstat(self._file.fileno()).st_size - self._begin
-        return max(0, size // self.header.bytes_per_sample)
+        return self._size() // self.header.bytes_per_sample
+
+    def half_sample(self) -> int:
+        """Number of bytes behind the last whole sample; of a file that grows, one that comes."""
+        return self._size() % self.header.bytes_per_sample
+
+    def _size(self) -> int:
+        return max(0, os.fstat(self._file.fileno()).st_size - self._begin)
 
     def read(
         self,
@@ -99,7 +140,7 @@ class Filterbank:
         count: int,
         *,
         channels: tuple[int, int] | None = None,
-        if_number: int = 0,
+        if_number: int | None = None,
     ) -> Samples:
         """Read a stretch of samples.
 
@@ -109,16 +150,23 @@ class Filterbank:
         :param start: number of the first sample in time
         :param count: number of samples, at least 1
         :param channels: first and one behind the last, in the file's order; None: all
-        :param if_number: which polarisation or Stokes parameter, where there are several
+        :param if_number: which polarisation or Stokes parameter, where there are several; None:
+            the sum of those of the file's `ifs`
         :return: shape (count, channels), in the file's order
         :raises FilterbankError: that is not in the file (yet)
         """
         header = self.header
         first, end = channels if channels is not None else (0, header.nchans)
+        if if_number is None and len(self.ifs) > 1:
+            total = np.zeros((count, end - first), self.dtype)
+            for number in self.ifs:
+                total += self.read(start, count, channels=channels, if_number=number)
+            return total
+        if_number = self.ifs[0] if if_number is None else if_number
         self._check(start, count, first, end, if_number)
         raw = self._map(start, count)
         if header.nbits >= 8:
-            moments = raw.view(self.dtype).reshape(count, header.nifs, header.nchans)
+            moments = raw.view(self._dtype).reshape(count, header.nifs, header.nchans)
             part = moments[:, if_number, first:end]
             # Larger samples lie at odd places, as headers have any length.
             return part if header.nbits == 8 else np.require(part, requirements=["C", "A"])

@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 import yaml
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from darc.filterbank.reader import Filterbank
+from darc.model.arrival import ArrivalReference
+from darc.model.arrival_texts import arrival_text, sampling
 from darc.model.filterbank_header import FilterbankError
 from darc.model.offline_tables import Calibrator
 from darc.node.files import write_whole
 from darc.offline.figures import STYLE, write_figure
 from darc.offline.names import DriftName
 from darc.offline.stream import blocks, n_samples
-from darc.results.style import GREY, INK
+from darc.results.style import GREY, INK, own_style, printed, source_text
 from darc.science.downsample import channel_groups
 from darc.science.drift_scan import (
     Doubles,
@@ -139,11 +140,17 @@ def read_powers(path: Path, time_bin: float) -> tuple[Doubles, Doubles, Doubles,
 
 
 def write_drift(
-    base: Path, drift: DriftName, calibrator: Calibrator, beams: Sequence[BeamDrift], cb: int
+    base: Path,
+    drift: DriftName,
+    calibrator: Calibrator,
+    beams: Sequence[BeamDrift],
+    cb: int,
+    reference: ArrivalReference | None = None,
 ) -> list[Path]:
     """Write power against time of each TAB, a plot of all, and the numbers.
 
     :param base: path without its suffix
+    :param reference: what times and widths refer to; None: not known
     :return: the files
     :raises OSError: they cannot be written
     """
@@ -154,8 +161,8 @@ def write_drift(
         np.save(memory, np.stack([beam.times, beam.series], axis=1))
         write_whole(path, memory.getvalue())
         written.append(path)
-    with rc_context(STYLE):
-        written += write_figure(_figure(drift, beams, cb), base)
+    with own_style(STYLE):
+        written += write_figure(_figure(drift, beams, cb, reference), base)
     path = base.with_name(f"{base.name}.yaml")
     values = {
         "calibrator": drift.calibrator,
@@ -183,10 +190,19 @@ def _numbers(beam: BeamDrift) -> dict[str, Any]:
     }
 
 
-def _figure(drift: DriftName, beams: Sequence[BeamDrift], cb: int) -> Figure:
+def _figure(
+    drift: DriftName, beams: Sequence[BeamDrift], cb: int, reference: ArrivalReference | None
+) -> Figure:
     n_rows = max(1, len(beams))
-    figure = Figure(figsize=(11, max(4.0, 1.6 * n_rows)), layout="constrained")
-    figure.suptitle(f"{drift.calibrator} through CB{cb:02d}")
+    figure = Figure(figsize=(11, max(4.0, 1.6 * n_rows + 0.8)), layout="constrained")
+    title = f"{printed(drift.calibrator)} through CB{cb:02d}"
+    if beams and beams[0].flux_density:
+        title += f", {beams[0].flux_density:.4g} Jy at the centre of the band"
+    if reference is not None:
+        when = arrival_text(reference, 0.0)
+        said = (source_text(reference), f"sampling {sampling(reference.tsamp)}", when)
+        title += "\n" + "   ".join(filter(None, said))
+    figure.suptitle(title, fontsize=10)
     axes = figure.subplots(n_rows, 2, squeeze=False)
     for (left, right), beam in zip(axes, beams, strict=False):
         left.plot(beam.times, beam.series, color=INK, linewidth=0.8)
@@ -203,7 +219,20 @@ def _figure(drift: DriftName, beams: Sequence[BeamDrift], cb: int) -> Figure:
             right.axhline(beam.sefd or math.nan, color=GREY, linestyle=":")
             low, high = np.percentile(beam.spectrum[known], (5, 95))
             right.set_ylim(max(0.0, low - (high - low)), high + (high - low) + 1e-9)
+        else:
+            right.set_yticks([])
+        right.set_xlim(_edges(beam.frequencies))
         right.set_ylabel("SEFD (Jy)", fontsize=9)
-    axes[-1][0].set_xlabel("Time (s)")
+        # Frequencies as they are, not against one that is written in a corner.
+        right.ticklabel_format(axis="x", style="plain", useOffset=False)
+        right.locator_params(axis="x", nbins=6)
+    axes[0][0].set_title("power, relative", loc="left", fontsize=9)
+    axes[-1][0].set_xlabel("Time since the start (s)")
     axes[-1][1].set_xlabel("Frequency (MHz)")
     return figure
+
+
+def _edges(frequencies: Doubles) -> tuple[float, float]:
+    """Of channels with these centres, ascending (MHz)."""
+    half = (frequencies[-1] - frequencies[0]) / max(len(frequencies) - 1, 1) / 2 or 0.5
+    return float(frequencies[0] - half), float(frequencies[-1] + half)

@@ -15,7 +15,7 @@ from darc.results.style import RC
 # Of each font that it embeds, it tells at length.
 logging.getLogger("fontTools").setLevel(logging.WARNING)
 
-#: Of all figures, for rc_context.
+#: Of all figures, for own_style.
 STYLE: Any = RC
 
 

@@ -17,8 +17,9 @@ from darc.model.filterbank_header import FilterbankError
 from darc.model.offline_tables import Ephemeris, TableError, parse_pulsars
 from darc.model.sources import SourceList, parse_source_list
 from darc.node.files import packaged
-from darc.offline.fold_report import DETECTED_SNR, write_report
+from darc.offline.fold_report import write_report
 from darc.offline.folding import FoldingError, fold_filterbank
+from darc.program import if_numbers, number, whole
 
 
 def main() -> None:
@@ -28,17 +29,21 @@ def main() -> None:
         description="Fold a filterbank file, a known pulsar's or one of unknown period.",
     )
     words.add_argument("file", type=Path)
-    words.add_argument("--period", type=float, help="as the telescope sees it, s")
-    words.add_argument("--dm", type=float, help="pc cm-3")
-    words.add_argument("--dm-max", type=float, default=100.0, help="highest of a search (100)")
+    words.add_argument("--period", type=number(1e-6, 1e5), help="as the telescope sees it, s")
+    words.add_argument("--dm", type=number(0, 1e5), help="pc cm-3")
+    words.add_argument(
+        "--dm-max", type=number(1e-3, 1e5), default=100.0, help="highest of a search (100)"
+    )
     words.add_argument("--pulsar", help="name; by default as the file's header has it")
-    words.add_argument("--bins", type=int, default=128, help="of the profile (128)")
+    words.add_argument("--bins", type=whole(1, 65536), default=128, help="of the profile (128)")
+    words.add_argument(
+        "--ifs",
+        type=if_numbers,
+        help="polarisations that are added, as 1,2; by default both of two, the first of more",
+    )
     words.add_argument("--output", type=Path, default=Path(), help="directory (the current one)")
     given = words.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for name in ("period", "dm_max", "bins"):
-        if (value := getattr(given, name)) is not None and not value > 0:
-            words.error(f"{name}: {value}; allowed: above 0")
     try:
         sys.exit(_fold(given))
     except (FoldingError, FilterbankError, TableError, OSError) as error:
@@ -47,8 +52,11 @@ def main() -> None:
 
 
 def _fold(given: argparse.Namespace) -> int:
-    with Filterbank(given.file) as file:
+    with Filterbank(given.file, given.ifs, series=True) as file:
         in_header = file.header.source_name or ""
+        if file.header.nifs > 1:
+            used = " + ".join(str(number + 1) for number in file.ifs)
+            print(f"of {file.header.nifs} IFs, {used}: --ifs names others", file=sys.stderr)
     name, ephemeris = known_pulsar(given.pulsar or in_header)
     if given.pulsar and ephemeris is None:
         print(f"{given.pulsar} is not in conf/pulsars.yaml", file=sys.stderr)
@@ -61,16 +69,20 @@ def _fold(given: argparse.Namespace) -> int:
         ephemeris=ephemeris,
         n_bins=given.bins,
         dm_max=given.dm_max,
+        ifs=given.ifs,
     )
     given.output.mkdir(parents=True, exist_ok=True)
     for path in write_report(found, given.output / given.file.stem):
         print(path)
     print(
         f"{found.name}: period {found.period * 1e3:.6f} ms, DM {found.dm:.2f},"
-        f" S/N {found.peak.snr:.1f}"
+        f" S/N {found.peak.snr:.1f}, by chance with a probability of"
+        f" {found.false_alarm_probability:.2g}"
     )
-    if found.peak.snr < DETECTED_SNR:
+    if not found.detected:
         print(f"no pulse was detected in {found.length:.1f} s")
+    if found.undispersed:
+        print("it is as strong at DM 0: interference, or too near to tell; --dm names a DM")
     return 0
 
 

@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import yaml
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from darc.filterbank.reader import Filterbank
+from darc.model.arrival_texts import date_text, sampling
+from darc.model.telescopes import telescope_name
 from darc.node.files import write_whole
 from darc.offline.figures import STYLE, write_figure
 from darc.offline.folding import FoldedPulsar
 from darc.offline.prepfold import Prepfold
-from darc.results.style import GREY, INK
+from darc.results.style import GREY, INK, intensity_map, own_style, printed
 from darc.science.profile import normalised
-
-#: With less, the pulsar was not seen.
-DETECTED_SNR = 6.0
 
 
 def numbers(found: FoldedPulsar) -> dict[str, Any]:
@@ -40,28 +39,46 @@ def numbers(found: FoldedPulsar) -> dict[str, Any]:
         ),
         "frame": "barycentric" if found.barycentric else "topocentric",
         "snr": round(found.peak.snr, 2),
-        "detected": bool(found.peak.snr >= DETECTED_SNR),
+        **_verdict(found),
         "width_s": float(f"{found.peak.width * found.period / len(found.profile):.4g}"),
         "n_bins": len(found.profile),
         "part_used": round(found.folded.part_used, 4),
     }
 
 
-def write_report(found: FoldedPulsar, base: Path) -> list[Path]:
+def _verdict(found: FoldedPulsar | None) -> dict[str, Any]:
+    """Whether it is a pulsar; None: not known."""
+    if found is None:
+        return {"false_alarm_probability": None, "as_strong_at_dm_0": None, "detected": None}
+    return {
+        "false_alarm_probability": float(f"{found.false_alarm_probability:.3g}"),
+        "as_strong_at_dm_0": found.undispersed,
+        "detected": found.detected,
+    }
+
+
+def write_report(found: FoldedPulsar, base: Path, telescope: str = "") -> list[Path]:
     """Plot and numbers of a pulsar that was folded here.
 
     :param base: path without its suffix
+    :param telescope: its name; empty: as the file's header says
     :return: the files
-    :raises OSError: they cannot be written
+    :raises FilterbankError: the file is no filterbank any more
+    :raises OSError: it cannot be read, or they cannot be written
     """
-    with rc_context(STYLE):
-        written = write_figure(_figure(found), base)
+    recorded = recorded_text(found.path, telescope)
+    with own_style(STYLE):
+        written = write_figure(_figure(found, recorded), base)
     return [*written, _write_numbers(numbers(found), base)]
 
 
-def write_prepfold_report(name: str, path: Path, found: Prepfold, base: Path) -> list[Path]:
+def write_prepfold_report(
+    name: str, path: Path, found: Prepfold, here: FoldedPulsar | None, base: Path
+) -> list[Path]:
     """Plot and numbers of a pulsar that prepfold has folded, and its own plot beside them.
 
+    :param here: folded here, which tells noise of any colour from a pulsar; prepfold's chi squared
+        is of white noise. None: that could not be done
     :raises OSError: they cannot be written
     """
     values = {
@@ -74,7 +91,7 @@ def write_prepfold_report(name: str, path: Path, found: Prepfold, base: Path) ->
         "frame": "topocentric",
         "snr": round(found.peak.snr, 2),
         "reduced_chi_squared": found.reduced_chi_squared,
-        "detected": bool(found.peak.snr >= DETECTED_SNR),
+        **_verdict(here),
         "width_s": float(f"{found.peak.width * found.period / len(found.profile):.4g}"),
         "n_bins": len(found.profile),
     }
@@ -83,7 +100,7 @@ def write_prepfold_report(name: str, path: Path, found: Prepfold, base: Path) ->
         target = base.with_name(f"{base.name}_{_kind(file)}")
         write_whole(target, file.read_bytes())
         written.append(target)
-    with rc_context(STYLE):
+    with own_style(STYLE):
         figure = Figure(figsize=(8, 4), layout="constrained")
         axes = figure.subplots()
         _profile(axes, found.profile)
@@ -111,25 +128,28 @@ def _profile(axes: Any, profile: Any) -> None:
     axes.set_ylabel("S/N per bin")
 
 
-def _figure(found: FoldedPulsar) -> Figure:
+def _figure(found: FoldedPulsar, recorded: str) -> Figure:
     figure = Figure(figsize=(11, 8.5), layout="constrained")
     grid = figure.add_gridspec(3, 2, height_ratios=(1, 2, 0.9))
     folded = found.folded
     _profile(figure.add_subplot(grid[0, 0]), found.profile)
     text = figure.add_subplot(grid[0, 1])
     text.axis("off")
-    text.text(0, 1, _text(found), va="top", family="monospace", fontsize=9)
+    text.text(0, 1, _text(found, recorded), va="top", family="monospace", fontsize=8.5)
     sums, counts = folded.by_time
     _image(
+        figure,
         figure.add_subplot(grid[1, 0]),
-        normalised(sums, counts),
+        _without_data(normalised(sums, counts), counts),
         (0.0, found.length),
         "Time (s)",
     )
-    by_frequency = normalised(folded.sums.sum(axis=0), folded.counts.sum(axis=0))
+    sums, counts = folded.sums.sum(axis=0), folded.counts.sum(axis=0)
+    by_frequency = _without_data(normalised(sums, counts), counts)
     half = (folded.frequencies[-1] - folded.frequencies[0]) / max(len(by_frequency) - 1, 1) / 2
     half = half or 0.5
     _image(
+        figure,
         figure.add_subplot(grid[1, 1]),
         by_frequency,
         (folded.frequencies[0] - half, folded.frequencies[-1] + half),
@@ -143,32 +163,66 @@ def _figure(found: FoldedPulsar) -> Figure:
     return figure
 
 
-def _image(axes: Any, rows: Any, limits: tuple[float, float], label: str) -> None:
-    """Two rotations against something."""
+def _without_data(rows: Any, counts: Any) -> Any:
+    """Rows that have no data are NaN, and drawn as such.
+
+    :param counts: of samples, shape (n_rows, n_bins)
+    """
+    empty = np.asarray(counts).reshape(len(rows), -1).sum(axis=1) == 0
+    return np.where(empty[:, np.newaxis], np.nan, rows)
+
+
+def _image(figure: Figure, axes: Any, rows: Any, limits: tuple[float, float], label: str) -> None:
+    """Two rotations against something, with the scale of colours."""
     twice = np.tile(rows, (1, 2))
-    low, high = np.percentile(rows, (1, 99.7))
-    axes.imshow(
+    known = rows[np.isfinite(rows)]
+    low, high = np.percentile(known, (1, 99.7)) if known.size else (0.0, 1.0)
+    image = axes.imshow(
         twice,
         extent=(0, 2, *limits),
         origin="lower",
         aspect="auto",
         interpolation="nearest",
+        cmap=intensity_map("viridis"),
         vmin=low,
         vmax=max(high, low + 1e-6),
     )
     axes.set_xlabel("Phase")
     axes.set_ylabel(label)
+    if np.isnan(rows).any():
+        axes.set_title("grey: no data", loc="right", fontsize=8, color=GREY)
+    figure.colorbar(image, ax=axes, label="S/N per bin", pad=0.01, aspect=30)
 
 
-def _text(found: FoldedPulsar) -> str:
+def recorded_text(path: Path, telescope: str = "") -> str:
+    """Telescope, sampling and band of a filterbank file.
+
+    :param telescope: empty: as the header says
+    :raises FilterbankError: it is none
+    :raises OSError: it cannot be read
+    """
+    with Filterbank(path) as file:
+        header = file.header
+    low = header.f_lowest - header.channel_width / 2
+    high = low + header.channel_width * header.nchans
+    lines = [printed(telescope or telescope_name(header.telescope_id) or "telescope not known")]
+    lines += [f"sampling       {sampling(header.tsamp)}"]
+    lines += [f"band           {low:.7g}\N{EN DASH}{high:.7g} MHz, {header.nchans} channels"]
+    lines += [f"times          {'barycentric' if header.barycentric else 'topocentric'}"]
+    return "\n".join(lines)
+
+
+def _text(found: FoldedPulsar, recorded: str) -> str:
     values = numbers(found)
-    lines = [found.name, found.path.name, str(values["start"] or "start not known")]
+    start = date_text(found.start, "TDB" if found.barycentric else "UTC") or "start not known"
+    lines = [printed(found.name), printed(found.path.name), start, recorded]
     lines += [f"DM             {found.dm:.3f} pc cm-3"]
     lines += [f"period         {found.period * 1e3:.9f} ms"]
     if found.predicted:
         lines += [f"predicted      {1e3 / found.predicted:.9f} ms"]
-    lines += [f"derivative     {found.period_derivative:.3g} s/s"]
+    lines += [f"derivative     {found.period_derivative + 0.0:.3g} s/s"]
     lines += [f"S/N            {found.peak.snr:.1f}"]
+    lines += [f"false alarm    {found.false_alarm_probability:.2g}"]
     lines += [f"width          {values['width_s'] * 1e3:.3g} ms"]
     lines += [f"channels used  {found.folded.part_used:.1%}"]
     if not values["detected"]:

@@ -13,18 +13,19 @@ import numpy as np
 from darc.filterbank.reader import Filterbank
 from darc.model.filterbank_header import FilterbankHeader
 from darc.model.offline_tables import Ephemeris
-from darc.offline.searching import find_period
+from darc.model.telescopes import POSITIONS
+from darc.offline.off_period import at_period
+from darc.offline.searching import find_dm, find_period
 from darc.offline.stream import blocks, n_samples
-from darc.offline.telescopes import POSITIONS
 from darc.science.dedispersion import Band
 from darc.science.folding import Doubles, Folded, Folder, PhaseModel
+from darc.science.periodicity import FALSE_ALARM, Trials
 from darc.science.profile import (
     Drift,
     Peak,
     best_dm_offset,
     dm_curve,
     dm_turns,
-    normalised,
     profile_peak,
     search_drift,
 )
@@ -36,6 +37,13 @@ N_SUBINTS, N_SUBBANDS = 64, 64
 MIN_TURNS = 4.0
 #: The period is looked for within so many turns over the whole, its derivative likewise.
 _MAX_DRIFT, _MAX_CURVE = 0.5, 0.125
+#: A pulsar whose DM was searched for is weaker at DM 0, by so much in the square of S/N and by this
+#: part of S/N; one whose DM is known is not stronger there by this factor.
+_DISPERSED, _DISPERSED_PART, _STRONGER = 25.0, 0.03, 1.5
+#: A pulse stands out of its profile; a line of something else on some harmonic does not (S/N).
+_LEAST_SNR = 5.0
+#: DMs that differ by less are one (pc cm-3): headers are rounded.
+_SAME_DM = 0.01
 #: A frequency that is hardly known is looked for in the beginning of the data (s).
 _FIRST_LOOK = 600.0
 #: Trials of a first look at most: what is left unseen is said.
@@ -58,6 +66,9 @@ class FoldedPulsar:
     :param length: of the data, s
     :param peak: of the profile
     :param profile: in units of its noise, shape (n_bins,)
+    :param log_chance: natural logarithm of the chance that noise looks like this, over all that
+        was tried
+    :param undispersed: as strong at DM 0 as at its own, like interference
     :param dms: trials, pc cm-3, with the S/N of each
     """
 
@@ -72,9 +83,22 @@ class FoldedPulsar:
     peak: Peak
     profile: Doubles
     folded: Folded
+    log_chance: float
+    undispersed: bool
     dms: Doubles
     dm_snrs: Doubles
     barycentric: bool
+
+    @property
+    def false_alarm_probability(self) -> float:
+        """The chance that noise looks like this; 1e-300 where it is less."""
+        return math.exp(max(self.log_chance, math.log(1e-300)))
+
+    @property
+    def detected(self) -> bool:
+        """Whether it is neither noise nor, by its profile and DM, interference."""
+        likely = self.log_chance < math.log(FALSE_ALARM) and self.peak.snr >= _LEAST_SNR
+        return likely and not self.undispersed
 
     @property
     def period(self) -> float:
@@ -98,6 +122,7 @@ def fold_filterbank(
     position: tuple[float, float, float] | None = None,
     n_bins: int = 128,
     dm_max: float = 100.0,
+    ifs: tuple[int, ...] | None = None,
 ) -> FoldedPulsar:
     """Fold a file, with the best period near the known one, or search for one.
 
@@ -107,18 +132,21 @@ def fold_filterbank(
     :param start: of the data, Unix s; None: as the header says
     :param position: of the telescope, ITRF, m; None: as the header says, else the Earth's centre
     :param n_bins: of the profile; fewer where a period has fewer samples
+    :param ifs: see `Filterbank`
     :param dm_max: highest of a search, pc cm-3
     :raises FoldingError: the data are too short, or no period was found
     :raises FilterbankError: it is no filterbank
     :raises OSError: it cannot be read
     """
-    with Filterbank(path) as file:
+    with Filterbank(path, ifs, series=True) as file:
         header = file.header
+        dm = _of_series(path, header, dm)
         length = n_samples(file) * header.tsamp
-        start = header_start(header) if start is None else start
+        start = header.arrival_reference.start if start is None else start
         uncertainty = 0.0
         model: PhaseModel | None = None
-        searched = False
+        searched = dm_searched = False
+        trials = Trials()
         if period is not None:
             model = PhaseModel.constant(1 / period)
             dm = ephemeris.dm if dm is None and ephemeris else dm
@@ -127,38 +155,80 @@ def fold_filterbank(
             uncertainty = ephemeris.uncertainty
             dm = ephemeris.dm if dm is None else dm
         if model is None or dm is None:
-            found = find_period(file, dm, dm_max)
-            if found is None:
+            dm_searched, searched = dm is None, model is None
+            looked = (
+                find_period(file, dm, dm_max)
+                if model is None
+                else find_dm(file, model.frequency(0.0), dm_max)
+            )
+            if looked is None:
                 raise FoldingError(f"{path}: too short to search for a period")
-            dm, searched = found.dm, True
-            if model is None:
-                period = 1 / found.frequency
-                log.info("%s: %.6f s at DM %.2f, S/N %.1f", path, period, dm, found.snr)
-                model = PhaseModel.constant(found.frequency)
+            best, trials = looked
+            dm = best.dm
+            log.info("%s: %.6f s at DM %.2f", path, 1 / best.frequency, dm)
+            model = model or PhaseModel.constant(best.frequency)
         predicted = None if searched else model.frequency(0.0)
         _check_turns(path, length, model)
         # A sample that is longer than a bin leaves bins empty.
         n_bins = max(4, min(n_bins, int(1 / (model.frequency(0.0) * header.tsamp))))
         if uncertainty * length > _MAX_DRIFT:
             model = _first_look(file, model, dm, n_bins, uncertainty)
-        folded, model, dm = _fold_and_correct(file, model, dm, n_bins, refine_dm=searched)
-    return _finished(
-        folded,
-        model,
-        name=name,
+            trials = trials.plus(Trials(2 * uncertainty * length))
+        refine_dm = (searched or dm_searched) and header.nchans > 1
+        folded, model, dm, tried = _fold_and_correct(file, model, dm, n_bins, refine_dm=refine_dm)
+        periodic = at_period(file, model, dm, folded, n_bins)
+        if periodic is None:
+            raise FoldingError(f"{path}: no whole rotation")
+        band = file.band
+    frequency = model.frequency(0.0)
+    dms = _dm_trials(band, model, dm, n_bins)
+    snrs = dm_curve(folded, band.f_reference, frequency, np.append(dms, 0.0) - dm, periodic.colour)
+    at_dm = dm_curve(folded, band.f_reference, frequency, np.zeros(1), periodic.colour)
+    return FoldedPulsar(
+        name=name or path.stem,
         path=path,
         start=start,
         dm=dm,
+        frequency=frequency,
+        frequency_derivative=model.frequency_derivative(0.0),
         predicted=predicted,
         length=length,
-        band=Band(header.f_lowest, header.channel_width, header.nchans),
+        peak=profile_peak(periodic.profile, periodic.colour),
+        profile=periodic.profile,
+        folded=folded,
+        log_chance=periodic.found.log_chance(trials.plus(tried)),
+        undispersed=_is_undispersed(float(at_dm[0]), float(snrs[-1]), searched=dm_searched),
+        dms=dms,
+        dm_snrs=snrs[:-1],
         barycentric=bool(header.barycentric),
     )
 
 
-def header_start(header: FilterbankHeader) -> float | None:
-    """Unix time of the first sample; None where the header does not know."""
-    return None if not header.tstart else (header.tstart - _MJD_OF_UNIX) * _DAY
+def _of_series(path: Path, header: FilterbankHeader, dm: float | None) -> float | None:
+    """The DM of what has one channel, where none can be told; else as it is.
+
+    :raises FoldingError: it was dedispersed at another
+    """
+    if header.nchans > 1 or not header.is_series:
+        return 0.0 if dm is None and header.nchans == 1 else dm
+    at = header.refdm
+    if dm is not None and at is not None and abs(dm - at) > _SAME_DM:
+        raise FoldingError(
+            f"{path}: a time series, dedispersed at DM {at:g}: for DM {dm:g}, give the filterbank"
+            " that it was made of, or no DM"
+        )
+    return at if dm is None and at is not None else dm or 0.0
+
+
+def _is_undispersed(snr: float, at_zero: float, *, searched: bool) -> bool:
+    """Whether interference is what was found.
+
+    :param at_zero: S/N at DM 0
+    :param searched: the DM was searched for: nothing but the data speaks for it
+    """
+    if not searched:
+        return at_zero > _STRONGER * snr
+    return snr**2 - at_zero**2 < _DISPERSED or at_zero > (1 - _DISPERSED_PART) * snr
 
 
 def predicted_model(
@@ -264,36 +334,42 @@ def _first_look(
 
 def _fold_and_correct(
     file: Filterbank, model: PhaseModel, dm: float, n_bins: int, *, refine_dm: bool
-) -> tuple[Folded, PhaseModel, float]:
-    """Fold all of a file, and again if the period or DM turns out to be clearly another."""
+) -> tuple[Folded, PhaseModel, float, Trials]:
+    """Fold all of a file, and again if the period or DM turns out to be clearly another.
+
+    :return: what was folded, at which model and DM, and what was tried
+    """
+    tried = Trials()
     length = n_samples(file) * file.header.tsamp
     n_subints = _n_subints(model, length)
     for again in (True, False):
         folded = _fold(file, model, dm, n_bins, n_subints=n_subints)
-        found = _drift(folded, n_bins)
+        found, looked = _drift(folded, n_bins)
+        tried = tried.plus(looked)
         model = model.corrected(found.df, found.dfdot, found.reference)
         folded = folded.turned(found.turns)
         if not again:
             break
-        offset = _better_dm(folded, file.band, model, dm) if refine_dm else 0.0
-        moved = dm_turns(folded.frequencies, file.band.f_top, offset, model.frequency(0.0))
+        offset = 0.0
+        if refine_dm:
+            offset, looked = _better_dm(folded, file.band, model, dm)
+            tried = tried.plus(looked)
+        moved = dm_turns(folded.frequencies, file.band.f_reference, offset, model.frequency(0.0))
         within = np.ptp(found.turns) / n_subints + np.ptp(moved) / len(folded.frequencies)
         if offset == 0 and within * n_bins < 0.5:
             break
         dm = max(0.0, dm + offset)
-    return folded, model, dm
+    return folded, model, dm, tried
 
 
-def _drift(folded: Folded, n_bins: int) -> Drift:
+def _drift(folded: Folded, n_bins: int) -> tuple[Drift, Trials]:
     sums, counts = folded.by_time
-    return search_drift(
-        sums,
-        counts,
-        folded.times,
-        max_drift=_MAX_DRIFT,
-        max_curve=_MAX_CURVE if len(folded.times) >= 4 else 0.0,
-        step=0.5 / n_bins,
+    drift = _MAX_DRIFT if len(folded.times) > 1 else 0.0
+    curve = _MAX_CURVE if len(folded.times) >= 4 else 0.0
+    found = search_drift(
+        sums, counts, folded.times, max_drift=drift, max_curve=curve, step=0.5 / n_bins
     )
+    return found, Trials(2 * drift, 2 * curve)
 
 
 def _dm_trials(band: Band, model: PhaseModel, dm: float, n_bins: int) -> Doubles:
@@ -304,42 +380,8 @@ def _dm_trials(band: Band, model: PhaseModel, dm: float, n_bins: int) -> Doubles
     return np.asarray(trials[trials >= 0], dtype=np.float64)
 
 
-def _better_dm(folded: Folded, band: Band, model: PhaseModel, dm: float) -> float:
+def _better_dm(folded: Folded, band: Band, model: PhaseModel, dm: float) -> tuple[float, Trials]:
     trials = _dm_trials(band, model, dm, folded.sums.shape[-1])
-    return best_dm_offset(folded, band.f_top, model.frequency(0.0), trials - dm)
-
-
-def _finished(
-    folded: Folded,
-    model: PhaseModel,
-    *,
-    name: str,
-    path: Path,
-    start: float | None,
-    dm: float,
-    predicted: float | None,
-    length: float,
-    band: Band,
-    barycentric: bool,
-) -> FoldedPulsar:
-    sums, counts = folded.by_time
-    profile = normalised(sums.sum(axis=0), counts.sum(axis=0))
-    peak = profile_peak(profile)
-    dms = _dm_trials(band, model, dm, len(profile))
-    snrs = dm_curve(folded, band.f_top, model.frequency(0.0), dms - dm)
-    return FoldedPulsar(
-        name=name or path.stem,
-        path=path,
-        start=start,
-        dm=dm,
-        frequency=model.frequency(0.0),
-        frequency_derivative=model.frequency_derivative(0.0),
-        predicted=predicted,
-        length=length,
-        peak=peak,
-        profile=profile,
-        folded=folded,
-        dms=dms,
-        dm_snrs=snrs,
-        barycentric=barycentric,
-    )
+    turns = float(np.ptp(band.delays([np.ptp(trials)])[0])) * model.frequency(0.0)
+    offset = best_dm_offset(folded, band.f_reference, model.frequency(0.0), trials - dm)
+    return offset, Trials(dm=turns)

@@ -13,6 +13,7 @@ from darc.model.sources import SourceList, SourceListError, parse_source_list
 from darc.node.files import packaged
 from darc.offline.names import parse_drift_name
 from darc.offline.tasks import DriftTask, FoldTask, OfflineTask, Place, RepeaterTask
+from darc.processing.boxes import boxes_of
 
 
 def plan(
@@ -29,6 +30,7 @@ def plan(
         results=Path(settings.result_dir) / observation.date / observation.datetimesource,
         output=Path(observation.output_dir) / settings.output_subdir,
         position=config.instrument.position,
+        telescope=config.instrument.observatory,
     )
     tasks: list[OfflineTask] = []
     problems: list[str] = []
@@ -123,6 +125,7 @@ def _repeaters(
                 mask=_mask(observation, config),
                 settings=settings,
                 processing=config.processor,
+                boxes=boxes_of(observation, config.processor.clustering, config),
             )
         )
     return tasks

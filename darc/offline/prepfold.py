@@ -170,7 +170,19 @@ def parse_bestprof(text: str, name: str) -> tuple[float, float, float, float, Pe
     bins = np.array(profile)
     if len(bins) < 4 or not np.isfinite(bins).all():
         raise PrepfoldError(f"{name}: a profile of {len(bins)} bins, or not all are numbers")
-    return milliseconds / 1e3, derivative, dm, chi, profile_peak(bins), bins
+    return milliseconds / 1e3, derivative, dm, chi, profile_peak(bins / _noise(values, bins)), bins
+
+
+def _noise(values: dict[str, str], bins: Doubles) -> float:
+    """Standard deviation of a bin that the data's variance gives, as prepfold tells it.
+
+    An old one does not: then it is that of most bins.
+    """
+    match = _NUMBER.match(values.get("Profile StdDev", ""))
+    told = float(match[0]) if match else 0.0
+    if math.isfinite(told) and told > 0:
+        return told
+    return 1.4826 * float(np.median(np.abs(bins - np.median(bins)))) or 1.0
 
 
 def _value(values: dict[str, str], key: str, name: str) -> float:

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
+from darc.model.arrival import ArrivalReference
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.processed import Fate, Pulse
 from darc.model.settings import ProcessorSettings
 from darc.model.sources import Source
 from darc.node.files import packaged
+from darc.processing.boxes import Boxes
 from darc.processing.clusters import pulse_of, write_clusters
 from darc.processing.tasks import BeamFiles, ExtractionJob, Outcome, describe
+from darc.results.ecsv_tables import SUFFIX, write_candidate_table, write_cluster_table
 from darc.results.lists import write_triggers
 from darc.results.plots import write_plots
 from darc.science.clustering import cluster
@@ -100,18 +103,21 @@ def read_candidates(
     return np.concatenate(found), problems
 
 
-def clusters_near(candidates: Records, *, window: float, snr_min: float) -> list[Pulse]:
-    """One pulse for each time window that has candidates; all of them are near one DM.
+def clusters_near(candidates: Records, *, boxes: Boxes, snr_min: float) -> list[Pulse]:
+    """The best narrow and the best wide one of each time window; all of them are near one DM.
 
-    :param window: s
+    A burst that shows in several, or is a piece of something wider, is there once.
     """
     if not len(candidates):
         return []
     top = float(candidates["dm"].max())
     edges = np.array([0.0, math.floor(top) + 1.0])
-    found = cluster(
-        candidates, snr_min=snr_min, dm_edges=edges, time_window=window, time_origin=0.0
-    )
+    parts = [
+        cluster(part, snr_min=snr_min, dm_edges=edges, time_window=boxes.window, time_origin=0.0)
+        for part in boxes.by_width(candidates)
+    ]
+    found = np.concatenate(parts)
+    found = found[~boxes.doubles(found, found)]
     return sorted(map(pulse_of, found), key=lambda pulse: pulse.time)
 
 
@@ -151,12 +157,14 @@ def plot_clusters(
     mask: Path | None,
     output: Path,
     base: Path,
+    arrival: ArrivalReference,
 ) -> list[str]:
     """Extract clusters and plot all of them, whatever the classifier thinks of them.
 
     :param tabs: of the synthesised beams; None: the pulses' beams are TABs
     :param output: directory for the candidates' files
     :param base: of the results, path without its suffix
+    :param arrival: what times and widths refer to
     :return: what could not be plotted
     :raises OSError: the results cannot be written
     """
@@ -172,7 +180,15 @@ def plot_clusters(
     for number, pulse in enumerate(sorted(pulses, key=lambda one: -one.snr)[:MAX_PLOTTED]):
         beams = (pulse.beam,) if tabs is None else _row(tabs, pulse.beam)
         job = ExtractionJob(
-            observation, f"{name} {number}", files, pulse, beams, lenient, mask, output
+            observation,
+            f"{name} {number}",
+            files,
+            pulse,
+            beams,
+            lenient,
+            mask,
+            output,
+            arrival=arrival,
         )
         outcome = job.run() if beams else Outcome(pulse, Fate.FAILED, f"no SB {pulse.beam}")
         if outcome.path is None:
@@ -180,9 +196,11 @@ def plot_clusters(
         else:
             kept.append(outcome)
     paths = list(dict.fromkeys(one.path for one in kept if one.path))
-    problems += write_plots(base.with_name(f"{base.name}.pdf"), paths, settings.visualizer, None)
+    pdf = base.with_name(f"{base.name}.pdf")
+    problems += write_plots(pdf, paths, settings.visualizer, None, reference=arrival)
     rows = [one.listed for one in kept if one.listed]
     write_triggers(base.with_name(f"{base.name}_triggers.txt"), rows)
+    write_candidate_table(base.with_name(f"{base.name}_triggers{SUFFIX}"), rows, arrival)
     return problems
 
 
@@ -190,11 +208,13 @@ def _row(tabs: SynthesisedBeams, beam: int) -> tuple[int, ...]:
     return tuple(tabs[beam].tolist()) if 0 <= beam < len(tabs) else ()
 
 
-def write_list(base: Path, pulses: Sequence[Pulse]) -> Path:
-    """List clusters in the format of grouped_pulses.singlepulse.
+def write_list(base: Path, pulses: Sequence[Pulse], arrival: ArrivalReference) -> Path:
+    """List clusters in the format of grouped_pulses.singlepulse, and as a table beside it.
 
+    :param arrival: what times and widths refer to
     :raises OSError: it cannot be written
     """
     path = base.with_name(f"{base.name}.singlepulse")
     write_clusters(path, pulses)
+    write_cluster_table(base.with_name(f"{base.name}{SUFFIX}"), pulses, arrival)
     return path

@@ -10,23 +10,51 @@ from darc.filterbank.reader import Filterbank
 from darc.offline.stream import blocks, n_samples
 from darc.science.dedispersion import Band
 from darc.science.downsample import channel_groups
-from darc.science.folding import Floats
-from darc.science.period_search import Periodicity, search_period, trial_dms
+from darc.science.folding import Doubles, Floats
+from darc.science.period_search import Periodicity, search_dm, search_period, trial_dms
+from darc.science.periodicity import FALSE_ALARM, Trials
 
 #: So many samples at most, of so many subbands.
 _SAMPLES, _SUBBANDS = 2**18, 64
 _FINEST = 0.25e-3  # s
 
 
-def find_period(file: Filterbank, dm: float | None, dm_max: float) -> Periodicity | None:
+def find_period(
+    file: Filterbank, dm: float | None, dm_max: float
+) -> tuple[Periodicity, Trials] | None:
     """Look for a period in the beginning of a file.
 
     :param dm: pc cm-3; None: looked for, up to `dm_max`
-    :return: None: the file is too short
+    :return: the best, and what was tried; None: the file is too short
     """
     rows, band, tsamp = _searchable(file)
     dms = np.array([dm]) if dm is not None else trial_dms(band, tsamp, dm_max)
-    return search_period(rows, band, tsamp, dms, max_frequency=0.125 / tsamp)
+    highest = 0.125 / tsamp
+    # Over the whole file, which is what is folded: there, more periods are told apart.
+    drift = highest * n_samples(file) * file.header.tsamp
+    limit = math.log(FALSE_ALARM) - math.log(Trials(drift).count(1) * len(dms))
+    found = search_period(rows, band, tsamp, dms, max_frequency=highest, limit=limit)
+    if found is None:
+        return None
+    return found, Trials(drift, dm=_turns_across(band, dms, found.frequency))
+
+
+def find_dm(file: Filterbank, frequency: float, dm_max: float) -> tuple[Periodicity, Trials] | None:
+    """Look for the DM of a period that is known.
+
+    :param frequency: Hz
+    :param dm_max: pc cm-3
+    :return: as of `find_period`
+    """
+    rows, band, tsamp = _searchable(file)
+    dms = trial_dms(band, tsamp, dm_max)
+    found = search_dm(rows, band, tsamp, dms, frequency)
+    return None if found is None else (found, Trials(dm=_turns_across(band, dms, frequency)))
+
+
+def _turns_across(band: Band, dms: Doubles, frequency: float) -> float:
+    """By how many turns the delay across a band differs from the first to the last DM."""
+    return float(np.ptp(band.delays([np.ptp(dms)])[0])) * frequency
 
 
 def _searchable(file: Filterbank) -> tuple[Floats, Band, float]:

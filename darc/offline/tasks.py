@@ -9,12 +9,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
 from darc.model.offline_tables import Calibrator, Ephemeris
 from darc.model.settings import OfflineProcessingSettings, ProcessorSettings
 from darc.model.sources import Source
+from darc.processing.boxes import Boxes
+
+if TYPE_CHECKING:
+    from darc.offline.folding import FoldedPulsar
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +34,24 @@ class Place:
     """An observation, and where its results go.
 
     :param position: of the telescope, ITRF, m
+    :param telescope: its name; empty: not known
     """
 
     observation: Observation
     results: Path
     output: Path
     position: tuple[float, float, float]
+    telescope: str = ""
 
     @property
     def beam(self) -> int:
         """The compound beam of this worker."""
         assert self.observation.beam is not None
         return self.observation.beam
+
+    def reference(self) -> ArrivalReference:
+        """What times and widths refer to."""
+        return self.observation.arrival_reference(self.telescope)
 
     def paths(self) -> list[Path]:
         """Its filterbank files, of all TABs."""
@@ -116,9 +127,13 @@ class FoldTask:
 
     def _here(self, path: Path, base: Path) -> list[Path]:
         from darc.offline.fold_report import write_report  # noqa: PLC0415 - matplotlib
+
+        return write_report(self._folded(path), base, self.place.telescope)
+
+    def _folded(self, path: Path) -> FoldedPulsar:
         from darc.offline.folding import fold_filterbank  # noqa: PLC0415 - numba
 
-        found = fold_filterbank(
+        return fold_filterbank(
             path,
             name=self.pulsar,
             ephemeris=self.ephemeris,
@@ -126,7 +141,6 @@ class FoldTask:
             position=self.place.position,
             n_bins=self.settings.fold_bins,
         )
-        return write_report(found, base)
 
     def _with_prepfold(self, path: Path, base: Path) -> tuple[list[Path], list[str]]:
         from darc.offline.prepfold import PrepfoldError, find_prepfold  # noqa: PLC0415
@@ -142,7 +156,12 @@ class FoldTask:
     def _run_prepfold(self, program: str, path: Path, base: Path) -> list[Path]:
         from darc.filterbank.reader import Filterbank  # noqa: PLC0415
         from darc.offline.fold_report import write_prepfold_report  # noqa: PLC0415
-        from darc.offline.folding import N_SUBBANDS, N_SUBINTS, predicted_model  # noqa: PLC0415
+        from darc.offline.folding import (  # noqa: PLC0415
+            N_SUBBANDS,
+            N_SUBINTS,
+            FoldingError,
+            predicted_model,
+        )
         from darc.offline.prepfold import run_prepfold  # noqa: PLC0415
 
         observation = self.place.observation
@@ -167,7 +186,12 @@ class FoldTask:
             n_subbands=N_SUBBANDS,
             time_limit=self.settings.prepfold_time_limit,
         )
-        return write_prepfold_report(self.pulsar, path, found, base)
+        try:
+            here = self._folded(path)
+        except FoldingError as error:
+            log.warning("%s: not known whether it was detected: %s", self.key, error)
+            here = None
+        return write_prepfold_report(self.pulsar, path, found, here, base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +231,9 @@ class DriftTask:
             raise ValueError("\n".join(problems))
         name = DriftName(self.calibrator, *self.beams)
         base = self.place.base(f"{self.calibrator}_drift")
-        written = write_drift(base, name, self.table_entry, measured, self.place.beam)
+        written = write_drift(
+            base, name, self.table_entry, measured, self.place.beam, self.place.reference()
+        )
         log.info("%s: %s", self.key, ", ".join(file.name for file in written))
         return problems
 
@@ -230,6 +256,7 @@ class RepeaterTask:
     mask: Path | None
     settings: OfflineProcessingSettings
     processing: ProcessorSettings
+    boxes: Boxes
 
     @property
     def key(self) -> str:
@@ -258,11 +285,12 @@ class RepeaterTask:
         )
         pulses = repeaters.clusters_near(
             candidates,
-            window=self.processing.clustering.clustering_window,
+            boxes=self.boxes,
             snr_min=self.settings.repeater_snr_min,
         )
         base = place.base(self.source.name.replace(" ", "").replace("/", "_"))
-        repeaters.write_list(base, pulses)
+        arrival = place.reference()
+        repeaters.write_list(base, pulses, arrival)
         log.info("%s: %d clusters near DM %.1f", self.key, len(pulses), self.source.dm)
         if not pulses:
             return problems
@@ -290,6 +318,7 @@ class RepeaterTask:
             mask=self.mask,
             output=place.output / "data",
             base=base,
+            arrival=arrival,
         )
 
 

@@ -19,7 +19,7 @@ class Agenda:
     def __init__(self) -> None:
         self._extracting: Pool | None = None
         self._here: Pool | None = None  # the same, unless a scheduler is configured
-        self._made_for: tuple[int, str | None] | None = None
+        self._made_for: tuple[object, ...] | None = None
         self._clusters: list[tuple[float, int, ExtractionJob]] = []  # a heap
         self._chores: deque[Task] = deque()
         self._numbers = itertools.count()
@@ -36,12 +36,14 @@ class Agenda:
 
     def make_pools(self, settings: ProcessorSettings, is_idle: bool) -> None:
         """Have pools as configured; other settings hold from a moment when nothing is done."""
-        wanted = settings.num_extractor, settings.scheduler
+        wanted = settings.num_extractor, settings.scheduler, settings.scheduler_tls
         if self._pools and not (is_idle and wanted != self._made_for):
             return
         self.close()
         self._here = LocalPool(settings.num_extractor)
-        self._extracting = DaskPool(settings.scheduler) if settings.scheduler else self._here
+        self._extracting = self._here
+        if settings.scheduler:
+            self._extracting = DaskPool(settings.scheduler, settings.scheduler_tls)
         self._made_for = wanted
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """From raw candidates to the clusters that are worth an extraction.
 
-A cluster is the best candidate in a box of data time and DM; boxes are on fixed grids, so that
-they do not depend on how candidates come in. Source: the project's specification, processing.md
-(worker, step 1) and candidates.md.
+A cluster is the best candidate in a box (:mod:`darc.processing.boxes`); boxes are on fixed grids,
+so that they do not depend on how candidates come in. Source: the project's specification,
+processing.md (worker, step 1) and candidates.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from darc.model.candidate import Records
 from darc.model.processed import Pulse
 from darc.model.settings import ProcessorClustering
 from darc.node.files import write_whole
-from darc.science.clustering import cluster, fixed_dm_edges, synthesised_beam_filter
+from darc.processing.boxes import Boxes
+from darc.science.clustering import synthesised_beam_filter
 
 #: In fewer synthesised beams there is no period to be found.
 MIN_SBS = 3
@@ -40,25 +41,20 @@ def usable(
 
 
 def find_clusters(
-    candidates: Records, settings: ProcessorClustering, *, n_beams: int | None, dm_bin_top: float
+    candidates: Records, settings: ProcessorClustering, *, n_beams: int | None, boxes: Boxes
 ) -> tuple[Records, Records]:
     """Cluster candidates that are usable, and keep the clusters that are worth an extraction.
 
     Of candidates of the same S/N the earliest is a box's best, whatever their order here.
 
-    :param dm_bin_top: upper edge of the highest DM bin, pc cm-3
+    A burst may be in several boxes: :func:`listed` has it once.
+
     :return: CLUSTER records; and those beyond the limits of DM and width, whose boxes have no
         cluster unless something better comes
     """
     keys = (candidates[name] for name in ("dm", "beam", "downsampling", "time"))
     candidates = candidates[np.lexsort(tuple(keys))]
-    found = cluster(
-        candidates,
-        snr_min=settings.snr_min_clustering,
-        dm_edges=fixed_dm_edges(dm_bin_top),
-        time_window=settings.clustering_window,
-        time_origin=0.0,
-    )
+    found = boxes.best(candidates, settings.snr_min_clustering)
     found = found[found["snr"] >= settings.snr_min]
     inside = (
         (found["dm"] >= _low(settings.dm_min))
@@ -76,6 +72,11 @@ def find_clusters(
         n_beams=n_beams,
     )
     return found[as_the_sky], beyond
+
+
+def listed(clusters: Records, beyond: Records, boxes: Boxes) -> Records:
+    """Clusters without those of the same burst as a brighter one, beyond the limits or not."""
+    return clusters[~boxes.doubles(clusters, np.concatenate((clusters, beyond)))]
 
 
 def _low(limit: float) -> float:

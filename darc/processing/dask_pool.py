@@ -1,5 +1,8 @@
 """The same tasks on a Dask cluster, whose workers see the same files.
 
+Results are plain values (:mod:`darc.processing.dask_task`). What Dask itself sends, it pickles:
+whoever is let in by the scheduler is trusted, and TLS says who that is.
+
 Dask itself gives the task of a worker that was lost to another one. A scheduler that cannot be
 reached is tried again and again; what was under way then begins anew.
 """
@@ -12,10 +15,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from darc.model.settings import SchedulerTLS
+from darc.node.vital import vital
+from darc.processing.dask_task import DaskTask, answer_of, run_packed
 from darc.processing.pool import TASK_SECONDS, TRIES, Done
-from darc.processing.pool_process import run_task
 from darc.processing.tasks import Task
 
 log = logging.getLogger(__name__)
@@ -33,28 +38,46 @@ class SchedulerError(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Begun:
-    task: Task
+    task: DaskTask
     tries: int
     future: Any
     since: float  # monotonic
 
 
-def connect(address: str) -> Any:
+def connect(address: str, tls: SchedulerTLS | None = None) -> Any:
     """Connect to a scheduler.
 
+    :param tls: how both sides prove who they are; None: not at all
     :return: a distributed.Client
     :raises SchedulerError: it cannot be reached, or Dask is not installed
     """
     try:
-        from distributed import Client  # noqa: PLC0415 - most do without
+        from distributed import Client, Security  # noqa: PLC0415 - most do without
     except ImportError as error:
         raise SchedulerError(
             f"processor.scheduler is {address}, but Dask is not installed"
             f" (pip install darc[dask]): {error}"
         ) from error
     try:
-        client: Any = Client  # it has no types
-        return client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="darc")
+        client: Any = Client  # they have no types
+        security: Any = Security
+        proofs = (
+            security(
+                require_encryption=True,
+                tls_ca_file=tls.ca,
+                tls_client_cert=tls.certificate,
+                tls_client_key=tls.key,
+            )
+            if tls
+            else security(require_encryption=False)
+        )
+        return client(
+            address,
+            timeout=CONNECT_SECONDS,
+            set_as_default=False,
+            name="darc",
+            security=proofs,
+        )
     except (OSError, ValueError, TimeoutError) as error:
         raise SchedulerError(f"processor.scheduler {address}: not reached: {error}") from error
 
@@ -62,22 +85,28 @@ def connect(address: str) -> Any:
 class DaskPool:
     """A pool on a Dask cluster.
 
-    :param address: of the scheduler, such as tcp://arts041:8786
+    :param address: of the scheduler, such as tls://arts041:8786
     """
 
-    def __init__(self, address: str, connect: Callable[[str], Any] = connect) -> None:
+    def __init__(
+        self,
+        address: str,
+        tls: SchedulerTLS | None = None,
+        connect: Callable[[str, SchedulerTLS | None], Any] = connect,
+    ) -> None:
         self._address = address
+        self._tls = tls
         self._connect = connect
         self._client: Any = None
         self._capacity = 0
         self._begun: dict[str, _Begun] = {}
-        self._again: list[tuple[Task, int]] = []
+        self._again: list[tuple[DaskTask, int]] = []
         self._given_up: set[str] = set()  # whose threads are still taken
         self._answered: queue.SimpleQueue[_Begun] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._lost = threading.Event()
         self._news = threading.Event()  # since the last look
-        threading.Thread(target=self._look_after, name="dask", daemon=True).start()
+        vital("dask", self._look_after, or_exit=True, stoppable=True)
 
     def free(self) -> int:
         if self._client is None:
@@ -86,7 +115,7 @@ class DaskPool:
         return max(0, self._capacity - taken)
 
     def submit(self, task: Task) -> None:
-        self._again.append((task, 1))
+        self._again.append((cast(DaskTask, task), 1))  # an Agenda gives it nothing else
         self._begin()
 
     def _begin(self) -> None:
@@ -95,7 +124,7 @@ class DaskPool:
         while self._again and client is not None:
             task, tries = self._again.pop()
             try:
-                future = client.submit(run_task, task, pure=False, retries=0)
+                future = client.submit(run_packed, task, pure=False, retries=0)
             except Exception as error:  # of many kinds: the connection has just gone
                 log.warning("%s waits: %s", task, error)
                 self._again.append((task, tries))
@@ -129,7 +158,7 @@ class DaskPool:
         future = begun.future
         try:
             if future.status == "finished":
-                error, result = future.result(timeout=RESULT_SECONDS)
+                error, result = answer_of(begun.task, future.result(timeout=RESULT_SECONDS))
                 return [Done(begun.task, result, error)]
             exception = future.exception(RESULT_SECONDS) if future.status == "error" else None
             why = f"{type(exception).__name__}: {exception}" if exception else str(future.status)
@@ -190,7 +219,7 @@ class DaskPool:
         delay, said = FIRST_RETRY_SECONDS, ""
         while not self._closed.is_set():
             try:
-                client = self._connect(self._address)
+                client = self._connect(self._address, self._tls)
             except SchedulerError as error:
                 if str(error) != said:
                     log.error("candidates wait, trying again: %s", error)

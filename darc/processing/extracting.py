@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import numpy.typing as npt
 
 from darc.classifier import ClassifierError, load_classifier
 from darc.filterbank.beams import CompoundBeam
-from darc.model.filterbank_header import FilterbankError
+from darc.model.arrival import ArrivalReference
+from darc.model.filterbank_header import FilterbankError, FilterbankHeader
 from darc.model.processed import Fate, Measurement, ProcessedCandidate, Score
 from darc.model.results import FrequencyRange
 from darc.model.settings import ProcessorExtractor
+from darc.node.foreign import MAX_TEXT, read_regular
 from darc.processing.tasks import ExtractionJob, Outcome
 from darc.results.candidate_file import write_candidate
 from darc.results.lists import listed
@@ -35,23 +38,22 @@ _classifier = cache(load_classifier)
 def extract_candidate(job: ExtractionJob) -> Outcome:
     """Make a candidate of a cluster; a file of it is written if it is to be kept."""
     try:
-        found, band = _extract(job)
+        found, band, arrival = _extract(job)
     except OutsideDataError as error:
         return Outcome(job.pulse, Fate.NOT_IN_DATA, str(error))
     except (OSError, FilterbankError, ValueError) as error:
         return Outcome(job.pulse, Fate.FAILED, str(error))
     settings = job.settings.extractor
-    if not found.snr >= settings.snr_min_local:
-        reason = f"S/N {found.snr:.2f} in the data; wanted: {settings.snr_min_local}"
+    if not found.snr_best >= settings.snr_min_local:
+        reason = f"S/N {found.snr_best:.2f} in the data; wanted: {settings.snr_min_local}"
         return Outcome(job.pulse, Fate.TOO_WEAK, reason)
-    # Both by plain boxcars.
-    at_least = found.snr_boxcar + settings.snr_dm0_diff_threshold
+    at_least = found.snr + settings.snr_dm0_diff_threshold
     if settings.snr_dm0_filter and found.snr_dm0 >= at_least:
-        reason = f"S/N {found.snr_boxcar:.2f}, but {found.snr_dm0:.2f} at DM 0"
+        reason = f"S/N {found.snr:.2f}, but {found.snr_dm0:.2f} at DM 0"
         return Outcome(job.pulse, Fate.STRONGER_AT_DM_0, reason)
     try:
         score = _classifier(_model(job)).score(found.freq_time, found.dm_time)
-        return _keep_or_not(job, found, score, band)
+        return _keep_or_not(job, found, score, band, arrival)
     except (OSError, ClassifierError, ValueError) as error:
         return Outcome(job.pulse, Fate.FAILED, str(error))
 
@@ -61,7 +63,9 @@ def _model(job: ExtractionJob) -> Path | None:
     return Path(model) if model else None
 
 
-def _keep_or_not(job: ExtractionJob, found: Extraction, score: Score, band: Band) -> Outcome:
+def _keep_or_not(
+    job: ExtractionJob, found: Extraction, score: Score, band: Band, arrival: ArrivalReference
+) -> Outcome:
     limits = job.settings.classifier
     # Not the other way round: a score that is no number is above nothing.
     if not (score.freq_time > limits.thresh_freqtime and score.dm_time > limits.thresh_dmtime):
@@ -72,6 +76,7 @@ def _keep_or_not(job: ExtractionJob, found: Extraction, score: Score, band: Band
         pulse=job.pulse,
         measured=Measurement(
             snr=found.snr,
+            snr_best=found.snr_best,
             snr_dm0=found.snr_dm0,
             time=found.time,
             downsampling=found.width,
@@ -82,8 +87,9 @@ def _keep_or_not(job: ExtractionJob, found: Extraction, score: Score, band: Band
         freq_time=found.freq_time,
         dm_time=found.dm_time,
         dms=found.dms,
+        arrival=arrival,
     )
-    edges = FrequencyRange(band.f_lowest - band.channel_width / 2, band.f_top)
+    edges = FrequencyRange(band.f_low, band.f_high)
     try:
         path = write_candidate(job.output, candidate, edges)
     except OSError as error:
@@ -92,11 +98,20 @@ def _keep_or_not(job: ExtractionJob, found: Extraction, score: Score, band: Band
     if job.beam is not None:
         from darc.processing.pictures import draw  # noqa: PLC0415 - matplotlib
 
-        problem = draw(path, candidate, edges, job.settings.visualizer, job.beam)
+        problem = draw(path, candidate, edges, job.settings.visualizer, job.beam, arrival)
     return Outcome(job.pulse, Fate.KEPT, problem, path, listed(candidate))
 
 
-def _extract(job: ExtractionJob) -> tuple[Extraction, Band]:
+def _reference(job: ExtractionJob, header: FilterbankHeader) -> ArrivalReference:
+    """What times refer to: the observation knows the start, the file its channels."""
+    of_file = header.arrival_reference
+    if job.arrival is None:
+        return of_file
+    known = job.arrival
+    return replace(of_file, start=known.start, telescope=known.telescope, source=known.source)
+
+
+def _extract(job: ExtractionJob) -> tuple[Extraction, Band, ArrivalReference]:
     """Read the data and work on them.
 
     :raises OutsideDataError: the pulse is not in the data
@@ -109,7 +124,7 @@ def _extract(job: ExtractionJob) -> tuple[Extraction, Band]:
     paths = files.paths()
     if needed[-1] >= len(paths):
         raise FilterbankError(f"{files.directory}: no TAB {needed[-1]}; there are {len(paths)}")
-    with CompoundBeam([paths[tab] for tab in needed]) as beam:
+    with CompoundBeam([paths[tab] for tab in needed], files.ifs) as beam:
         header = beam.header
         plan = plan_extraction(
             beam.band,
@@ -133,12 +148,12 @@ def _extract(job: ExtractionJob) -> tuple[Extraction, Band]:
             raise
         except ValueError as error:
             raise ValueError(f"{paths[needed[0]]}: {error}") from error
-        return found, beam.band
+        return found, beam.band, _reference(job, header)
 
 
 def _mask(path: Path, n_channels: int) -> npt.NDArray[np.bool_]:
     return parse_channel_mask(
-        path.read_text(encoding="utf-8", errors="replace"), str(path), n_channels
+        read_regular(path, MAX_TEXT).decode(errors="replace"), str(path), n_channels
     )
 
 

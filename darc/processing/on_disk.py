@@ -18,8 +18,9 @@ from darc.model.filterbank_header import (
 )
 from darc.model.processed import Pulse
 from darc.model.settings import ProcessorExtractor
+from darc.node.foreign import open_regular
 from darc.processing.tasks import BeamFiles
-from darc.science.dispersion import DISPERSION_CONSTANT, delay
+from darc.science.dispersion import DISPERSION_CONSTANT, delay, dm_halfrange
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class BeamOnDisk:
 
     def _header(self, path: Path) -> _Known:
         if path not in self._known:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 parsed = parse_header(file.read(MAX_HEADER), str(path))
             self._known[path] = _Known(parsed.header, parsed.size)
         return self._known[path]
@@ -88,16 +89,16 @@ def last_sample(header: FilterbankHeader, pulse: Pulse, settings: ProcessorExtra
 
     As `darc.science.extraction_plan` has it, which is not used as it brings the compiler along.
     """
-    f_low = header.f_lowest - header.channel_width / 2
-    f_high = f_low + header.nchans * header.channel_width
-    f_centre = (f_low + f_high) / 2
+    f_reference = header.arrival_reference.frequency
+    f_centre = (header.f_lowest + f_reference) / 2
     tsamp, width = header.tsamp, pulse.downsampling
     smearing = 2 * DISPERSION_CONSTANT * pulse.dm * header.channel_width / f_centre**3
     bin_samples = max(width, math.trunc(smearing / tsamp / 4), 1)
-    half = settings.dm_halfrange + 5e3 * width * tsamp + pulse.dm / 100
+    half = dm_halfrange(
+        settings.dm_halfrange, width * tsamp, pulse.dm, max(header.f_lowest, 1e-3), f_reference
+    )
     highest_dm = max(2 * half, pulse.dm + half)
-    # The centre of the lowest channel may be close to 0, its edge below that.
-    late = delay(highest_dm, max(header.f_lowest, 1e-3), f_high)
+    late = delay(highest_dm, max(header.f_lowest, 1e-3), f_reference)
     before = settings.ntime // 2 * bin_samples
     start = max(0.0, pulse.time / tsamp - before)
     return start + settings.ntime * bin_samples + late / tsamp + bin_samples + 1

@@ -14,19 +14,20 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from darc.filterbank.reader import Filterbank
-from darc.model.candidate import CANDIDATE, Records
+from darc.model.candidate import Records
 from darc.model.config import Config
 from darc.model.observation import Observation
 from darc.model.processed import Fate
 from darc.model.settings import ProcessorSettings
-from darc.processing.clusters import find_clusters, pulse_of, usable
+from darc.processing.boxes import boxes_of
+from darc.processing.clusters import find_clusters, listed, pulse_of, usable
 from darc.processing.file_observation import CB, describe_file
 from darc.processing.pool import Done, LocalPool
 from darc.processing.tasks import (
@@ -38,7 +39,6 @@ from darc.processing.tasks import (
     ReadingJob,
     ResultsJob,
     Task,
-    Written,
     describe,
 )
 from darc.processing.trigger_tables import is_amber, read_table
@@ -75,20 +75,22 @@ class Listener(Protocol):
 class Request:
     """What is to be done.
 
-    :param triggers: None: the file is searched
+    :param triggers: files; none: the file is searched
     :param output: directory that is there
     :param settings: section `processor`, with what differs from it
     :param dm_max_search: pc cm-3, of a search that has no limit otherwise
     :param jobs: processes
+    :param ifs: see `Filterbank`
     """
 
     file: Path
-    triggers: Path | None
+    triggers: tuple[Path, ...]
     output: Path
     config: Config
     settings: ProcessorSettings
     dm_max_search: float
     jobs: int
+    ifs: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def process_file(request: Request, listener: Listener) -> Processed:
     :raises OSError: a file cannot be read or written
     :raises ValueError: a file is not what it should be; the text names it
     """
-    with Filterbank(request.file) as file:
+    with Filterbank(request.file, request.ifs) as file:
         observation = describe_file(file, request.output, listener.say)
         with (request.output / LOG).open("wb") as heard:
             work = _Work(request, observation, file, listener, heard.fileno())
@@ -147,6 +149,7 @@ class _Work:
         heard: int,
     ) -> None:
         self.pool = LocalPool(request.jobs)
+        self._boxes = boxes_of(observation, request.settings.clustering, request.config)
         self._request = request
         self._observation = observation
         self._file = file
@@ -154,6 +157,7 @@ class _Work:
         self._heard = heard
         self._rejected: Counter[str] = Counter()
         self._failed: list[str] = []
+        self._arrival = replace(file.header.arrival_reference, source=observation.source)
         extractor = request.settings.extractor
         masked = extractor.rfi_apply_mask and extractor.rfi_mask is not None
         self._mask = Path(extractor.rfi_mask) if masked and extractor.rfi_mask else None
@@ -164,7 +168,8 @@ class _Work:
     def do(self) -> Processed:
         began = time.time()
         request, listener = self._request, self._listener
-        read = self._read() if request.triggers is not None else self._search()
+        listener.say(str(self._arrival))
+        read = self._read() if request.triggers else self._search()
         if rejected := {why: count for why, count in read.rejected.items() if count}:
             listener.say(f"not used: {', '.join(f'{n} {why}' for why, n in rejected.items())}")
         for problem in read.problems:
@@ -196,26 +201,39 @@ class _Work:
     # -- candidates ----------------------------------------------------------------------------
 
     def _read(self) -> Read:
+        """What all files hold, clustered together: AMBER writes one for each of its steps."""
         request = self._request
-        path = request.triggers
-        assert path is not None
-        self._listener.begin("reading triggers", 1)
-        if is_amber(path):
+        self._listener.begin("reading triggers", len(request.triggers))
+        kinds = [is_amber(path) for path in request.triggers]
+        if all(kinds):
             instrument = request.config.instrument
             read = ReadingJob(
                 observation=self._observation.task_id,
-                trigger_files=(path,),
+                trigger_files=request.triggers,
                 batch_length=instrument.batch_length_samples * self._observation.tsamp,
                 tsamp=self._observation.tsamp,
                 settings=request.settings,
                 n_beams=None,
-                dm_bin_top=request.config.amber_clustering.dm_bin_top,
+                boxes=self._boxes,
             ).run()
-        else:
-            table = read_table(path)
-            read = self._cluster(table.candidates, table.rejected, table.problems)
-        self._listener.advance()
-        return read
+            for _ in request.triggers:
+                self._listener.advance()
+            if not read.n_candidates and any(read.rejected.values()):
+                raise ProcessingError("\n".join(["no line is usable:", *read.problems]))
+            return read
+        if any(kinds):
+            amber, other = (request.triggers[kinds.index(kind)] for kind in (True, False))
+            raise ValueError(f"{amber} is of AMBER, {other} is not: one kind at a time")
+        tables = []
+        for path in request.triggers:
+            tables.append(read_table(path, self._observation.tsamp))
+            self._listener.advance()
+        rejected: Counter[str] = Counter()
+        for table in tables:
+            rejected.update(table.rejected)
+        problems = tuple(problem for table in tables for problem in table.problems)
+        candidates = np.concatenate([table.candidates for table in tables])
+        return self._cluster(candidates, dict(rejected), problems)
 
     def _search(self) -> Read:
         from darc.processing.search import dm_limit, plan_search  # noqa: PLC0415 - numba
@@ -239,14 +257,23 @@ class _Work:
             snr_min=clustering.snr_min_clustering,
             mask=self._mask,
             clip=clip if extractor.rfi_clean_type != "none" else (clip[0], 0),
+            isolated=extractor.rfi_clean_type == "isolated",
         )
         self._listener.say(f"searched for single pulses from DM {low:g} to {high:.1f}")
         self._listener.begin("searching", len(parts))
-        found = [np.empty(0, CANDIDATE)]
+        found = []
         for done in self._run(parts):
             if done.error:
                 raise ProcessingError(f"{done.task}: {done.error}")
-            found.append(np.asarray(done.result))
+            if done.result is not None:
+                found.append(np.asarray(done.result))
+        if not found:
+            raise ProcessingError(f"{file.path}: no data to search: no channel varies")
+        if len(found) < len(parts):
+            self._listener.say(
+                f"{file.path}: no channel varies in {len(parts) - len(found)} of {len(parts)}"
+                " parts: nothing could be searched there"
+            )
         return self._cluster(np.concatenate(found), {}, ())
 
     def _cluster(
@@ -254,12 +281,10 @@ class _Work:
     ) -> Read:
         request = self._request
         kept, why = usable(candidates, request.settings.clustering, None)
-        clusters, _ = find_clusters(
-            kept,
-            request.settings.clustering,
-            n_beams=None,
-            dm_bin_top=request.config.amber_clustering.dm_bin_top,
+        clusters, beyond = find_clusters(
+            kept, request.settings.clustering, n_beams=None, boxes=self._boxes
         )
+        clusters = listed(clusters, beyond, self._boxes)
         return Read(clusters, len(candidates), rejected | why, problems)
 
     # -- clusters ------------------------------------------------------------------------------
@@ -267,7 +292,7 @@ class _Work:
     def _extract(self, clusters: Records) -> list[Outcome]:
         request = self._request
         pulses = sorted(map(pulse_of, clusters), key=lambda pulse: -pulse.snr)
-        files = BeamFiles(request.output, CB, 1, request.file.absolute())
+        files = BeamFiles(request.output, CB, 1, request.file.absolute(), self._file.ifs)
         jobs = [
             ExtractionJob(
                 observation=self._observation.task_id,
@@ -279,6 +304,7 @@ class _Work:
                 mask=self._mask,
                 output=request.output / "data",
                 beam=self._sky,
+                arrival=self._arrival,
             )
             for number, pulse in enumerate(pulses)
         ]
@@ -313,21 +339,30 @@ class _Work:
             settings=request.settings,
             beam=self._sky,
             searched=True,
+            offered=False,
+            arrival=self._arrival,
         )
-        self._listener.begin("drawing", 1)
-        for done in self._run([job]):
-            if not isinstance(done.result, Written):
-                raise ProcessingError(f"{request.output}: results not written: {done.error}")
-            self._failed += done.result.problems
+        # Here and not in the pool, which tells nothing before it is at its end.
+        from darc.processing.results import write_results  # noqa: PLC0415 - matplotlib
+
+        self._listener.begin("drawing", len(job.kept))
+        self._failed += write_results(job, self._listener.advance).problems
 
     def _publish(self, began: float) -> Path:
         publication = Publication(
-            wanted=Wanted(self._observation, self._request.output, (CB,), began),
+            wanted=Wanted(
+                *(self._observation, self._request.output, (CB,), began),
+                self._request.output / "data",
+                self._arrival,
+            ),
             site=self._request.output / SITE,
             position=_NOWHERE,
             galaxy_map=self._sky.galaxy_map,
+            in_place=True,
         )
+        self._listener.begin("writing the page", 1)
         publication.update()
+        self._listener.advance()
         return publication.page
 
 

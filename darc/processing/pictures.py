@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from darc.model.arrival import ArrivalReference
 from darc.model.processed import ProcessedCandidate
 from darc.model.results import FrequencyRange
 from darc.model.settings import ProcessorVisualizer
@@ -24,17 +25,19 @@ def draw(
     band: FrequencyRange,
     settings: ProcessorVisualizer,
     beam: BeamSky,
+    reference: ArrivalReference | None = None,
 ) -> str:
     """Draw the picture of a candidate beside its file; returns why there is none, if so.
 
     :param file: the candidate's
+    :param reference: what times and widths refer to; None: not known
     """
     try:
         try:
             galaxy = dm_galaxy(beam)
         except (OSError, ValueError):
             galaxy = None  # the pages of plots say why
-        _pictures(settings, galaxy).write(file.with_suffix(".png"), candidate, band)
+        _pictures(settings, galaxy, reference).write(file.with_suffix(".png"), candidate, band)
     except Exception as error:  # whatever it is, the candidate is worth more than its picture
         return f"no picture: {type(error).__name__}: {error}"
     return ""

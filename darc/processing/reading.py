@@ -10,7 +10,8 @@ import numpy as np
 
 from darc.model.amber import Columns
 from darc.model.candidate import CANDIDATE, Records
-from darc.processing.clusters import find_clusters, usable
+from darc.node.foreign import open_regular
+from darc.processing.clusters import find_clusters, listed, usable
 from darc.processing.tasks import Read, ReadingJob
 from darc.services.trigger_file import Chunk, TriggerFile
 
@@ -38,12 +39,13 @@ def read_and_cluster(job: ReadingJob) -> Read:
                 rejected.update(why)
         except OSError as error:
             problems.append(f"{path} cannot be read: {error}")
-    clusters, _ = find_clusters(
+    clusters, beyond = find_clusters(
         np.concatenate(found) if found else np.empty(0, CANDIDATE),
         job.settings.clustering,
         n_beams=job.n_beams,
-        dm_bin_top=job.dm_bin_top,
+        boxes=job.boxes,
     )
+    clusters = listed(clusters, beyond, job.boxes)
     return Read(clusters, n_candidates, dict(rejected), tuple(problems))
 
 
@@ -56,14 +58,14 @@ def _chunks(file: TriggerFile) -> Iterator[Chunk]:
     file.size()
     while chunk := file.read(limit):
         yield chunk
-    if rest := file.read_rest(limit):
+    if rest := file.read_rest(limit, finished=True):
         yield rest
 
 
 def has_header(path: Path) -> bool:
     """Whether a trigger file has a header: AMBER has begun to search."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             begin = file.read(_HEADER_WITHIN)
     except OSError:
         return False

@@ -15,12 +15,23 @@ import numpy.typing as npt
 
 from darc.filterbank.reader import Filterbank
 from darc.model.candidate import CANDIDATE, Records
+from darc.science.baseline import (
+    BandSeries,
+    Window,
+    fill,
+    forget_stuck,
+    silent_moments,
+    take_levels,
+    take_scales,
+)
 from darc.science.channel_mask import parse_channel_mask
 from darc.science.dedispersion import Band
+from darc.science.dispersion import delay
 from darc.science.downsample import downsample_time
+from darc.science.isolated import forget_impulses, sharp_edge
 from darc.science.moments import channel_rows
-from darc.science.rfi_cleaning import replace_missing, replace_outliers
-from darc.science.single_pulse import dm_stages, find_pulses, normalise, pulse_widths
+from darc.science.rfi_cleaning import replace_outliers
+from darc.science.single_pulse import dm_stages, find_pulses, pulse_widths
 
 Floats = npt.NDArray[np.float32]
 
@@ -34,8 +45,10 @@ _VALUES, _MOST_VALUES = 1 << 25, 1 << 28
 _LEAST_OUT = 4096
 _TRIALS = 1024
 #: Of a file, read at a time (bytes).
-_PIECE = 1 << 25
+_PIECE = 1 << 27
 _CHANNELS = 16
+#: Samples that stand out are looked at anew for each few DMs: noise alone is to have few (sigma).
+_CLEARER = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +61,8 @@ class SearchJob:
     :param count: downsampled samples of the stretch
     :param mask: file of channels that are not used; None: all are used
     :param clip: standard deviations, and how often; see `replace_outliers`
+    :param isolated: samples beyond these deviations stay where they belong to a pulse
+    :param ifs: see `Filterbank`
     """
 
     observation: str
@@ -60,6 +75,8 @@ class SearchJob:
     snr_min: float
     mask: Path | None
     clip: tuple[float, int]
+    isolated: bool = True
+    ifs: tuple[int, ...] | None = None
 
     def __str__(self) -> str:
         return (
@@ -67,13 +84,13 @@ class SearchJob:
             f" DM {self.dms[0]:.1f} to {self.dms[-1]:.1f}"
         )
 
-    def run(self) -> Records:
+    def run(self) -> Records | None:
         return search_part(self)
 
 
 def dm_limit(band: Band, length: float) -> float:
     """Highest DM at which a pulse crosses the band in so many seconds, pc cm-3."""
-    return length / float(band.delays([1.0]).max())
+    return length / delay(1.0, band.f_lowest, band.f_high)
 
 
 def plan_search(
@@ -85,6 +102,7 @@ def plan_search(
     snr_min: float,
     mask: Path | None,
     clip: tuple[float, int],
+    isolated: bool,
 ) -> list[SearchJob]:
     """Cut a search into parts.
 
@@ -119,6 +137,8 @@ def plan_search(
                         snr_min=snr_min,
                         mask=mask,
                         clip=clip,
+                        isolated=isolated,
+                        ifs=file.ifs,
                     )
                 )
     return jobs
@@ -128,33 +148,37 @@ def _longest(tsamp: float) -> int:
     return max(32, min(round(LONGEST_PULSE / tsamp), 2048))
 
 
-def search_part(job: SearchJob) -> Records:
+def search_part(job: SearchJob) -> Records | None:
     """Search a part.
 
-    :return: CANDIDATE records of beam 0
+    :return: CANDIDATE records of beam 0; None: no channel varies, so there was nothing to search
     :raises OSError: the file or the mask cannot be read
     :raises ValueError: something is wrong with one of them
     """
-    with Filterbank(job.file) as file:
+    with Filterbank(job.file, job.ifs) as file:
         n_channels = file.header.nchans
         used = np.ones(n_channels, dtype=np.bool_)
         if job.mask is not None:
             text = job.mask.read_text(encoding="utf-8", errors="replace")
             used &= ~parse_channel_mask(text, str(job.mask), n_channels)
         channels = np.flatnonzero(used)
+        if not len(channels):
+            raise ValueError(f"{job.mask}: no channel is left: all are masked")
         rows = np.empty((len(channels), job.count), dtype=np.float32)
-        usable = np.ones(len(channels), dtype=np.bool_)
         for begin, end in _pieces(file, job):
-            usable &= _read(file, job, channels, (begin, end), rows[:, begin:end])
+            _read(file, job, channels, (begin, end), rows[:, begin:end])
         band, tsamp = file.band, file.header.tsamp * job.factor
-    channels, rows = channels[usable], rows[usable]
-    varies = normalise(rows)
-    channels, rows = channels[varies], rows[varies]
-    if not len(channels):
-        return np.empty(0, CANDIDATE)
+    varies = take_scales(rows, Window.beside(_longest(tsamp)))
     late = band.delays([1.0])[0, channels] / tsamp
+    if job.isolated:
+        forget_impulses(rows, sharp_edge(late * job.dms[0]))
+    fill(rows)
+    channels, rows, late = channels[varies], rows[varies], late[varies]
+    if not len(channels):
+        return None
     widths = pulse_widths(_longest(tsamp))
-    found = find_pulses(rows, late, job.dms, job.n_out, widths, job.snr_min)
+    threshold = job.clip[0] + _CLEARER if job.isolated else None
+    found = find_pulses(rows, late, job.dms, job.n_out, widths, job.snr_min, threshold)
     records = np.zeros(len(found.snr), CANDIDATE)
     records["downsampling"] = found.width * job.factor
     records["time"] = job.start * tsamp / job.factor + found.start * tsamp
@@ -176,18 +200,39 @@ def _read(
     channels: npt.NDArray[np.int64],
     piece: tuple[int, int],
     rows: Floats,
-) -> npt.NDArray[np.bool_]:
-    """Read some of the stretch, clean and downsample it; returns which channels have numbers."""
+) -> None:
+    """Read some of the stretch, take levels off, clean and downsample it; NaN: no data."""
+    window = Window.beside(_longest(file.header.tsamp * job.factor) * job.factor)
     begin, end = (job.start + place * job.factor for place in piece)
-    data = file.read(begin, end - begin).view()
+    first = max(0, begin - window.reach)
+    data = file.read(first, min(file.n_samples(), end + window.reach) - first).view()
     data.setflags(write=False)
+    inside = slice(begin - first, end - first)
     columns = file.header.nchans - 1 - channels if file.header.descending else channels
-    usable = np.ones(len(channels), dtype=np.bool_)
-    for first in range(0, len(channels), _CHANNELS):
-        some = slice(first, first + _CHANNELS)
+    silent = silent_moments(data, columns)
+    unusable = silent
+
+    def take(some: slice) -> Floats:
         part = channel_rows(data, columns[some])
-        if data.dtype.kind == "f":
-            usable[some] = replace_missing(part)
-        replace_outliers(part, *job.clip)
-        rows[some] = downsample_time(part, job.factor)
-    return usable
+        part[~np.isfinite(part)] = np.nan
+        forget_stuck(part, file.highest)
+        part[:, unusable] = np.nan
+        return part
+
+    groups = [slice(first, first + _CHANNELS) for first in range(0, len(channels), _CHANNELS)]
+    series = BandSeries(len(data))
+    for some in groups:
+        series.add(take(some))
+    band = series.level(window, data, columns)
+    unusable = silent | band.jumps
+    for some, noise in zip(groups, series.noise, strict=True):
+        part = take(some)
+        part -= noise[:, np.newaxis].astype(np.float32) * band.level
+        take_levels(part, window, band.cuts)
+        take_scales(part, window)
+        if not job.isolated:
+            missing = np.isnan(part)
+            part[missing] = 0
+            replace_outliers(part, *job.clip)
+            part[missing] = np.nan
+        rows[some] = downsample_time(np.ascontiguousarray(part[:, inside]), job.factor)

@@ -5,15 +5,22 @@ A task imports what it needs when it is run, in the process that runs it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from darc.filterbank.paths import filterbank_paths
+from darc.model import typed
+from darc.model.arrival import ArrivalReference
 from darc.model.candidate import Records
-from darc.model.observation import Pointing
+from darc.model.observation import Pointing, task_id_of
+from darc.model.parset_values import to_name
 from darc.model.processed import Fate, ListedCandidate, Pulse
 from darc.model.settings import ProcessorSettings
+from darc.model.typed import OneOf
+from darc.processing.boxes import Boxes
+
+MAX_REASON = 10_000  # characters
 
 
 class Task(Protocol):
@@ -33,8 +40,8 @@ class Task(Protocol):
 def describe(pulse: Pulse) -> str:
     """Which cluster it is, for the log."""
     return (
-        f"DM {pulse.dm:.2f}, time {pulse.time:.4f} s, S/N {pulse.snr:.1f},"
-        f" width {pulse.downsampling}, beam {pulse.beam}"
+        f"DM {pulse.dm:.2f}, time {pulse.time:.4f} s (centre of the highest channel),"
+        f" S/N {pulse.snr:.1f}, width {pulse.downsampling}, beam {pulse.beam}"
     )
 
 
@@ -46,12 +53,14 @@ class BeamFiles:
     :param cb: compound beam
     :param n_tabs: number of TABs of the observation
     :param file: a single file of any name in place of those; None: there is none
+    :param ifs: see `Filterbank`
     """
 
     directory: Path
     cb: int
     n_tabs: int
     file: Path | None = None
+    ifs: tuple[int, ...] | None = None
 
     def paths(self) -> list[Path]:
         """The files, in order of TABs."""
@@ -71,6 +80,7 @@ class ExtractionJob:
     :param mask: file of channels that are not used; None: all are used
     :param output: directory for the candidate's file
     :param beam: for its picture; None: none is drawn
+    :param arrival: what times refer to; None: what the file's header says
     """
 
     observation: str
@@ -82,6 +92,7 @@ class ExtractionJob:
     mask: Path | None
     output: Path
     beam: BeamSky | None = None
+    arrival: ArrivalReference | None = None
 
     def __str__(self) -> str:
         return describe(self.pulse)
@@ -90,6 +101,48 @@ class ExtractionJob:
         from darc.processing.extracting import extract_candidate  # noqa: PLC0415 - numba
 
         return extract_candidate(self)
+
+    def to_plain(self, result: object) -> object:
+        """What it returned, in plain values."""
+        if not isinstance(result, Outcome):
+            raise TypeError(f"no outcome: {result!r:.100}")
+        path, listed = result.path, result.listed
+        return typed.to_plain(
+            _PlainOutcome(
+                str(result.fate),
+                result.reason[:MAX_REASON],
+                path.name if path else None,
+                replace(
+                    listed,
+                    snr=float(listed.snr),
+                    dm=float(listed.dm),
+                    time=float(listed.time),
+                    downsampling=int(listed.downsampling),
+                    probability=float(listed.probability),
+                )
+                if listed
+                else None,
+            )
+        )
+
+    def from_plain(self, plain: object) -> Outcome:
+        """The way back; the file is in this task's own directory, wherever the other says it is.
+
+        :raises ValueError: it is no outcome
+        """
+        if not isinstance(plain, dict):
+            raise ValueError("an outcome that is no mapping")
+        said = typed.from_plain(_PlainOutcome, plain, "outcome")
+        path = self.output / to_name(said.file) if said.file is not None else None
+        return Outcome(self.pulse, Fate(said.fate), said.reason, path, said.listed)
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainOutcome:
+    fate: Annotated[str, OneOf(*Fate)]
+    reason: str
+    file: str | None
+    listed: ListedCandidate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +175,10 @@ class ReadingJob:
     tsamp: float
     settings: ProcessorSettings
     n_beams: int | None
-    dm_bin_top: float
+    boxes: Boxes
 
     def __str__(self) -> str:
-        return f"the trigger files of {self.observation}"
+        return f"the trigger files of {task_id_of(self.observation)}"
 
     def run(self) -> Read:
         from darc.processing.reading import read_and_cluster  # noqa: PLC0415
@@ -178,6 +231,8 @@ class ResultsJob:
     :param n_raw: candidates of the search
     :param trigger_files: looked at for a header where there are no candidates at all
     :param searched: there was a search, whatever these files have
+    :param offered: candidates are copied to where people look at them
+    :param arrival: what times and widths refer to; None: not known
     """
 
     observation: str
@@ -192,9 +247,11 @@ class ResultsJob:
     settings: ProcessorSettings
     beam: BeamSky
     searched: bool = False
+    offered: bool = True
+    arrival: ArrivalReference | None = None
 
     def __str__(self) -> str:
-        return f"the results of {self.observation}"
+        return f"the results of {task_id_of(self.observation)}"
 
     def run(self) -> Written:
         from darc.processing.results import write_results  # noqa: PLC0415 - matplotlib

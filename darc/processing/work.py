@@ -23,7 +23,9 @@ from darc.model.observation import Observation
 from darc.model.processed import Fate
 from darc.model.settings import ProcessorSettings
 from darc.node.files import packaged
+from darc.node.foreign import MAX_TEXT, read_regular
 from darc.processing.book import Book, Row
+from darc.processing.boxes import boxes_of
 from darc.processing.clusters import find_clusters, usable
 from darc.processing.on_disk import BeamOnDisk
 from darc.processing.tasks import (
@@ -45,6 +47,9 @@ log = logging.getLogger(__name__)
 
 #: Between looks at how far the data have come (s).
 LOOK_SECONDS = 0.5
+#: What is clustered and committed in one step: well within the time in which a service has to beat.
+PORTION_WINDOWS = 500
+PORTION_CANDIDATES = 100_000
 CANDIDATES, TOO_MANY = "candidates", "too many clusters"
 #: Names in the service's memory of an observation.
 COUNTS, ALL_CAME, BEGAN, STOPPED = "counts", "all came", "began", "stopped"
@@ -74,7 +79,8 @@ class ObservationWork:
         self.stopped_at: float | None = memory.get(STOPPED)
         self.all_came = bool(memory.get(ALL_CAME))
         self.counts = Counter(memory.get(COUNTS, {}))
-        self.book = Book(memory, observation.beam)
+        self._boxes = boxes_of(observation, settings.clustering, config)
+        self.book = Book(memory, observation.beam, self._boxes)
         self.waiting = {key for key, row in self.book.items() if row.fate is None}
         self.in_work: set[str] = set()
         self.writing = False  # its results
@@ -91,6 +97,7 @@ class ObservationWork:
         self._sizes: tuple[int, ...] = ()
         self._grown = math.inf  # last, monotonic
         self._mask = mask_file(observation, settings)
+        self._arrival = observation.arrival_reference(config.instrument.observatory)
         self._n_beams = observation.nsynbeams if observation.searched_in_sbs else None
         self._table: SynthesisedBeams | None = None
         #: Why nothing can be extracted.
@@ -106,22 +113,34 @@ class ObservationWork:
 
     # -- what comes in -------------------------------------------------------------------------
 
-    def take(self, entry: int, stamp: float, candidates: Records) -> list[Closed]:
-        """Take an entry's candidates in; returns the windows that it closes."""
+    def take(self, entry: int, stamp: float, candidates: Records) -> None:
+        """Take an entry's candidates in; windows may close."""
         kept, rejected = usable(candidates, self.settings.clustering, self._n_beams)
         self._raw[entry] = Counter({CANDIDATES: len(candidates), **rejected})
         self.last_entry = time.monotonic()
-        return self._gathering.add(entry, stamp, kept)
+        self._gathering.add(entry, stamp, kept)
 
-    def close_windows(self, *, at_once: bool) -> list[Closed]:
-        """Windows that are closed as no entry has come for long, or as none will."""
-        if not at_once and time.monotonic() - self.last_entry < self.settings.interval:
-            return []
-        return self._gathering.close_all()
+    def close_windows(self, *, at_once: bool) -> None:
+        """Close windows as no entry has come for long, or as none will."""
+        if at_once or time.monotonic() - self.last_entry >= self.settings.interval:
+            self._gathering.close_all()
+
+    def closed(self) -> list[Closed]:
+        """Windows that have closed, some at a time."""
+        found: list[Closed] = []
+        n_candidates = 0
+        while len(found) < PORTION_WINDOWS and n_candidates < PORTION_CANDIDATES:
+            window = self._gathering.close_one()
+            if window is None:
+                break
+            found.append(window)
+            n_candidates += len(window.candidates)
+        return found
 
     def completed(self) -> tuple[int, ...]:
         """Entries that nothing needs any more; their candidates are counted."""
         numbers = self._gathering.completed()
+        self._gathering.forgotten()
         for number in numbers:
             self.counts.update(self._raw.pop(number))
         return numbers
@@ -139,11 +158,10 @@ class ObservationWork:
                 window.candidates,
                 self.settings.clustering,
                 n_beams=self._n_beams,
-                dm_bin_top=self._config.amber_clustering.dm_bin_top,
+                boxes=self._boxes,
             )
             for window in closed
         ]
-        # A window's number is that of its only box in time, as both grids are the same.
         clusters, beyond = (np.concatenate(some) for some in zip(*found, strict=True))
         return self.rows(clusters, beyond)
 
@@ -178,15 +196,18 @@ class ObservationWork:
         """Take in rows that have been committed."""
         self.book.enter(rows)
         for key, row in rows.items():
-            (self.waiting.discard if row.fate or row.hidden else self.waiting.add)(key)
+            (self.waiting.discard if row.fate or not row.is_listed else self.waiting.add)(key)
 
     # -- what is to be done --------------------------------------------------------------------
 
     def ready(self) -> list[ExtractionJob]:
-        """Clusters whose data are there, or will not come; they are not waiting any more."""
+        """Clusters whose data are there, or will not come; they are not waiting any more.
+
+        None while results are written: these remove what belongs to no cluster.
+        """
         candidates = self.waiting - self.in_work
         now = time.monotonic()
-        if not candidates or self.broken or now < self._next_look:
+        if not candidates or self.broken or self.writing or now < self._next_look:
             return []
         self._next_look = now + LOOK_SECONDS
         final = self._data_are_final()
@@ -201,7 +222,7 @@ class ObservationWork:
 
     def _job(self, key: str, tabs: tuple[int, ...]) -> ExtractionJob:
         return ExtractionJob(
-            observation=self.observation.task_id,
+            observation=self.observation.key,
             key=key,
             files=self._files,
             pulse=self.book[key].pulse,
@@ -210,6 +231,7 @@ class ObservationWork:
             mask=self._mask,
             output=self._output / "data",
             beam=self._beam_sky(),
+            arrival=self._arrival,
         )
 
     def _tabs(self, beam: int) -> tuple[int, ...]:
@@ -235,7 +257,7 @@ class ObservationWork:
         if job.key not in self.book:
             return False
         row = self.book[job.key]
-        return row.fate is None and row.pulse == job.pulse
+        return row.is_listed and row.fate is None and row.pulse == job.pulse
 
     def row_of(self, job: ExtractionJob, outcome: Outcome) -> Row:
         """What has become of a cluster, as a row."""
@@ -254,21 +276,21 @@ class ObservationWork:
 
     @property
     def is_extracted(self) -> bool:
-        """Whether it is known of all clusters what has become of them."""
-        return self.all_came and not self.book.n_open
+        """Whether it is known of all clusters what has become of them, and none is in work."""
+        return self.all_came and not self.book.n_open and not self.in_work
 
     # -- tasks of the whole --------------------------------------------------------------------
 
     def reading_job(self) -> ReadingJob:
         """Read the trigger files of an observation in the past."""
         return ReadingJob(
-            observation=self.observation.task_id,
+            observation=self.observation.key,
             trigger_files=self._trigger_files,
             batch_length=self._config.instrument.batch_length_samples * self.observation.tsamp,
             tsamp=self.observation.tsamp,
             settings=self.settings,
             n_beams=self._n_beams,
-            dm_bin_top=self._config.amber_clustering.dm_bin_top,
+            boxes=self._boxes,
         )
 
     def results_job(self) -> ResultsJob:
@@ -278,7 +300,7 @@ class ObservationWork:
         rows = [row for _, row in self.book.items()]
         data = self._output / "data"
         return ResultsJob(
-            observation=observation.task_id,
+            observation=observation.key,
             cb=observation.beam,
             directory=self.results,
             clusters=self._output / self.settings.clustering.output_file,
@@ -289,6 +311,7 @@ class ObservationWork:
             trigger_files=self._trigger_files,
             settings=self.settings,
             beam=self._beam_sky(),
+            arrival=self._arrival,
         )
 
     @property
@@ -343,7 +366,7 @@ def _table(observation: Observation, instrument: Instrument) -> SynthesisedBeams
     if instrument.sb_table is not None:
         path = Path(instrument.sb_table)
         path = path if path.is_absolute() else packaged(f"conf/{path}")
-        return parse_synthesised_beams(path.read_text(encoding="utf-8"), str(path), **shape)
+        return parse_synthesised_beams(read_regular(path, MAX_TEXT).decode(), str(path), **shape)
     return synthesised_beams(
         **shape,
         band_low=instrument.sb_band_low,

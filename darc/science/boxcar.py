@@ -36,6 +36,9 @@ _CLIP, _N_CLIP = 3.0, 4
 #: errors, and counts in full from twice as many.
 _SIGNIFICANT = 3.5
 
+#: The noise of one side alone is taken if it is so many widths long.
+_LEAST_SIDE = 8
+
 #: Where in a sample a pulse begins matters up to so many samples; it is tried there.
 _WIDE, _PARTS_OF_SAMPLE = 20, (0.25, 0.5, 0.75)
 
@@ -132,17 +135,34 @@ def best_boxcar(
     for width in fitting.tolist():
         smoothed = sums[width:] - sums[:-width]
         start = int(np.argmax(smoothed))
-        # Neighbours share most of their samples: an eighth of them says as much.
-        median, sigma = clipped_noise(smoothed[:: max(1, width // _PER_WIDTH)])
-        noise_level = _CLIPPED * sigma
-        if noise is not None:
-            known = noise * (math.sqrt(width) if kernel is None else filter_norm(width, kernel))
-            reach = width if kernel is None else width + len(kernel) // 2
-            noise_level = _weighed(noise_level, known, reach, len(series))
-        snr = _ratio(float(smoothed[start]) - median, noise_level)
+        snr = _snr(smoothed, start, width, noise, kernel)
         if snr > best.snr:
             best = Boxcar(snr, start, width)
     return best
+
+
+def _snr(
+    smoothed: Doubles, start: int, width: int, noise: float | None, kernel: Doubles | None
+) -> float:
+    """S/N of a smoothed sample; see :func:`best_boxcar`."""
+    # Neighbours share most of their samples: an eighth of them says as much.
+    apart = max(1, width // _PER_WIDTH)
+    median, sigma = clipped_noise(smoothed[::apart])
+    peak = float(smoothed[start])
+    if noise is None:
+        return _ratio(peak - median, _CLIPPED * sigma)
+    known = noise * (math.sqrt(width) if kernel is None else filter_norm(width, kernel))
+    reach = width if kernel is None else width + len(kernel) // 2
+    level = _weighed(_CLIPPED * sigma, known, reach, len(smoothed) + width - 1)
+    if level > known:
+        # A scattered pulse is its own neighbour: the quieter side counts.
+        for side in (smoothed[: max(0, start - width)], smoothed[start + 2 * width :]):
+            if len(side) >= _LEAST_SIDE * width:
+                beside, sigma = clipped_noise(side[::apart])
+                quieter = _weighed(_CLIPPED * sigma, known, reach, len(side) + width - 1)
+                if quieter < level:
+                    median, level = beside, quieter
+    return _ratio(peak - median, level)
 
 
 def filter_norm(width: int, kernel: Doubles) -> float:

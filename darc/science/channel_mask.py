@@ -7,6 +7,7 @@ import re
 import numpy as np
 import numpy.typing as npt
 
+from darc.model.file_kinds import BYTE_ORDER_MARK
 from darc.model.typed import shown
 
 #: int() takes more: signs, underscores, digits of other scripts, thousands of them.
@@ -24,7 +25,7 @@ def parse_channel_mask(text: str, file: str, n_channels: int) -> npt.NDArray[np.
     :raises ValueError: a channel does not exist or is no number; names file, line and value
     """
     mask = np.zeros(n_channels, dtype=np.bool_)
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.removeprefix(BYTE_ORDER_MARK).splitlines(), 1):
         for word in line.partition("#")[0].split():
             if not _NUMBER.fullmatch(word):
                 raise ValueError(f"{file}:{number}: {shown(word)} is not a channel's number")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from darc.model.arrival import reference_frequency
 from darc.science.compiled import compiled
 from darc.science.dispersion import DISPERSION_CONSTANT
 
@@ -54,17 +55,27 @@ class Band:
         return self.f_lowest + self.channel_width * (self.n_channels - 1) / 2
 
     @property
-    def f_top(self) -> float:
-        """Upper edge of the band, to which arrival times refer (MHz)."""
+    def f_low(self) -> float:
+        """Lower edge of the band (MHz)."""
+        return self.f_lowest - self.channel_width / 2
+
+    @property
+    def f_high(self) -> float:
+        """Upper edge of the band (MHz)."""
         return self.f_lowest + self.channel_width * (self.n_channels - 0.5)
 
+    @property
+    def f_reference(self) -> float:
+        """Centre of the highest channel, to which arrival times refer (MHz)."""
+        return reference_frequency(self.f_lowest, self.channel_width, self.n_channels)
+
     def delays(self, dms: npt.ArrayLike) -> Doubles:
-        """Delays of the channels' centres against the top of the band.
+        """Delays of the channels' centres against that of the highest, which is 0.
 
         :param dms: pc cm-3, shape (n_dms,)
         :return: s, shape (n_dms, n_channels)
         """
-        per_dm = DISPERSION_CONSTANT * (self.frequencies**-2 - self.f_top**-2)
+        per_dm = DISPERSION_CONSTANT * (self.frequencies**-2 - self.f_reference**-2)
         return np.asarray(dms, dtype=np.float64)[:, np.newaxis] * per_dm
 
     def shifts(self, dms: npt.ArrayLike, tsamp: float) -> Shifts:

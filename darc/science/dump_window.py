@@ -36,7 +36,7 @@ def dump_window(
 
     The length counts from the start as clipped to the observation's.
 
-    :param time: AMBER's: arrival at the top of the band, s
+    :param time: AMBER's: arrival at the centre of the highest channel, s
     :param band_delay: of the pulse across the band, s
     :param duration: of the observation, s
     :param page: length of a page of raw data, s (ARTS: 1.024)

@@ -8,17 +8,17 @@ Every trial DM is summed directly. Where a bin of the candidate has 32 samples o
 (not the candidate itself) are summed in steps of at most a sixteenth of a bin, to which their
 shifts are rounded.
 
-The S/N prescribed is that of boxcars at the trigger's DM (`snr_boxcar`). A trigger's DM is one of a
+The S/N prescribed is that of boxcars at the trigger's DM (`snr`). A trigger's DM is one of a
 search's trials, and dispersion within channels makes a boxcar something else: so S/N is also looked
 for at DMs around it, close enough to each other for the pulse's width, by boxcars that are smeared
 in the same way and begin anywhere in a sample, and what the cleaning has taken of it is added
-(`snr`). docs/performance.md says how near that comes to the ideal matched filter.
+(`snr_best`). docs/accuracy.md says how near both come to the ideal matched filter.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +32,7 @@ from darc.science.boxcar import (
     effective_length,
     smearing_kernel,
 )
+from darc.science.cleaned_channels import CleanedChannels
 from darc.science.cleaning_loss import snr_before_cleaning
 from darc.science.dedispersion import Band, add_binned, add_dedispersed, coverage
 from darc.science.dispersion import DISPERSION_CONSTANT
@@ -43,15 +44,8 @@ from darc.science.extraction_plan import (
     Plan,
     plan_extraction,
 )
-from darc.science.moments import Moments, channel_rows, mean_series, mean_spectrum
-from darc.science.rfi_cleaning import (
-    interference_in_frequency,
-    interference_in_time,
-    replace_missing,
-    replace_outliers,
-    replace_times,
-)
-from darc.science.row_statistics import medians, variances
+from darc.science.moments import Moments
+from darc.science.row_statistics import medians, noise_variances
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -67,9 +61,6 @@ _STEPS_PER_BIN = 16
 #: S/N is looked for up to so many trials' steps from the pulse's DM, in parts of a step, up to so
 #: many, from each of which to the next the delay across the band differs by a quarter of a bin.
 _STEPS_AROUND, _PARTS_OF_STEP, _BINS_APART = 1.5, 8, 0.25
-
-#: Channels at a time: 16 of 12,750 samples are 0.8 MB.
-_AT_A_TIME = 16
 
 #: Which of the sums is that at DM 0; the first is at the pulse's.
 _AT_DM_0 = 1
@@ -92,12 +83,13 @@ class Extraction:
     :param profile: the same at the pulse's DM, shape (ntime,)
     :param dms: trials, pc cm-3, shape (ndm,)
     :param bin_length: s
-    :param snr: of the best boxcar, plain or smeared as the pulse is, at or near the pulse's DM
-    :param snr_boxcar: of the best plain boxcar at the pulse's DM
-    :param snr_dm0: likewise at DM 0, in the same bins
-    :param width: of that at the pulse's DM, samples of the data
-    :param time: start of the bin that holds the boxcar's centre, at the top of the band; s since
-        the file's first sample
+    :param snr: of the best boxcar at the pulse's DM
+    :param snr_best: of the best boxcar at or near the pulse's DM, plain or smeared as the pulse is,
+        without the loss by cleaning each channel
+    :param snr_dm0: as `snr`, at DM 0 in the same bins
+    :param width: of the boxcar of `snr`, samples of the data
+    :param time: start of the bin that holds that boxcar's centre, at the centre of the highest
+        channel; s since the file's first sample
     :param best_dm: by S/N of all trials, pc cm-3
     """
 
@@ -109,7 +101,7 @@ class Extraction:
     dms: Doubles
     bin_length: float
     snr: float
-    snr_boxcar: float
+    snr_best: float
     snr_dm0: float
     width: int
     time: float
@@ -138,7 +130,7 @@ def extract(
     if mask is not None and mask.shape != (n_channels,):
         raise ValueError(f"a mask of shape {mask.shape} for {n_channels} channels")
     sums = _Sums(plan)
-    for channels, rows in _clean_rows(data, settings, descending, mask):
+    for channels, rows in CleanedChannels(data, plan, settings, descending, mask).rows():
         sums.add(channels, downsample_time(rows, plan.pre))
     return _finish(sums, settings)
 
@@ -148,46 +140,14 @@ def prepare(dtype: npt.DTypeLike, settings: ExtractionSettings) -> None:
 
     Without this, the first candidate waits for it: seconds, or a tenth of one.
     """
-    band = Band(f_lowest=1000.0, channel_width=1.0, n_channels=2)
-    small = plan_extraction(band, 1e-3, dm=0.0, width=2, time=0.0, settings=settings)
-    data = np.zeros((small.count, 2), dtype=dtype)
-    data[:, 1] = np.arange(small.count) % 2
+    # Few channels that a pulse crosses slowly, with an impulse and a drift: all cleaning is needed.
+    band = Band(f_lowest=1000.0, channel_width=1.0, n_channels=16)
+    small = plan_extraction(band, 1e-3, dm=1000.0, width=2, time=0.0, settings=settings)
+    data = np.zeros((small.count, band.n_channels), dtype=dtype)
+    data[:, 1:] = np.arange(small.count)[:, np.newaxis] % 2
     extract(data, replace(small, pre=2, post=1), settings, descending=False)
-
-
-def _clean_rows(
-    data: Moments, settings: ExtractionSettings, descending: bool, mask: Mask | None
-) -> Iterator[tuple[Ints, Floats]]:
-    """Give the channels that can be used, some at a time, cleaned as the settings say."""
-    n_channels = data.shape[1]
-    data = data.view()
-    data.setflags(write=False)  # so that there is one kind of array to compile for
-    channels = np.arange(n_channels) if mask is None else np.flatnonzero(~mask)
-    columns = n_channels - 1 - channels if descending else channels
-    in_time = settings.clean_type in ("time", "both")
-    if in_time:
-        series = mean_series(data, columns)
-        times = interference_in_time(series, settings.threshold_time, settings.n_iter_time)
-    else:
-        times = np.zeros(len(data), dtype=np.bool_)
-    if settings.clean_type in ("frequency", "both"):
-        bandpass = np.full(n_channels, np.nan)
-        bandpass[channels] = mean_spectrum(data, columns, times)
-        bad = interference_in_frequency(
-            bandpass, settings.threshold_freq, settings.n_iter_freq, settings.bin_size
-        )[channels]
-        channels, columns = channels[~bad], columns[~bad]
-    for begin in range(0, len(channels), _AT_A_TIME):
-        some = channels[begin : begin + _AT_A_TIME]
-        rows = channel_rows(data, columns[begin : begin + _AT_A_TIME])
-        if data.dtype.kind == "f":
-            usable = replace_missing(rows)
-            some, rows = some[usable], rows[usable]
-        if in_time:
-            replace_times(rows, times)
-        if settings.clean_type == "perchannel":
-            replace_outliers(rows, settings.threshold_time, settings.n_iter_time)
-        yield some, rows
+    data[:, 1:] += np.linspace(0, 99, small.count)[:, np.newaxis].astype(dtype)
+    extract(data, small, settings, descending=False)
 
 
 class _Sums:
@@ -219,7 +179,10 @@ class _Sums:
         if not rows.size:
             return
         self.used[channels] = True
-        self.variances[channels] = variances(rows)
+        # The noise is that beside the pulse.
+        post = self.plan.post
+        begins = (self.plan.arrival - self.plan.start) // self.plan.pre + self.shifts[0, channels]
+        self.variances[channels] = noise_variances(rows, begins - 2 * post, begins + 6 * post)
         rows -= medians(rows)[:, np.newaxis].astype(np.float32)
         add_dedispersed(rows, self.shifts[:, channels], self.series)
         steps = downsample_time(rows, self.step)
@@ -280,7 +243,8 @@ def _finish(sums: _Sums, settings: ExtractionSettings) -> Extraction:
     boxcar = _boxcar(series[0], valid[0], post)
     kernel = _smearing(sums, plan.pre)
     place = _strongest(series, valid, post, kernel)
-    snr = max(
+    snr_best = max(
+        boxcar.snr,
         _best_snr(sums, settings, series[0], valid[0], [None]),
         _best_snr(sums, settings, series[place], valid[place], between_samples(kernel, post)),
     )
@@ -303,8 +267,8 @@ def _finish(sums: _Sums, settings: ExtractionSettings) -> Extraction:
         profile=np.roll(profile[0], roll),
         dms=plan.dms,
         bin_length=plan.bin_samples * plan.tsamp,
-        snr=snr,
-        snr_boxcar=boxcar.snr,
+        snr=boxcar.snr,
+        snr_best=snr_best,
         snr_dm0=_boxcar(series[_AT_DM_0], valid[_AT_DM_0], post).snr,
         width=boxcar.width * plan.pre,
         time=(plan.start + peak * plan.bin_samples) * plan.tsamp,

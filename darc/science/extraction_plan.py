@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.science.dedispersion import Band
+from darc.science.dispersion import dm_halfrange
 
-CleanType = Literal["time", "frequency", "both", "perchannel", "none"]
+CleanType = Literal["isolated", "time", "frequency", "both", "perchannel", "none"]
 
 #: Dispersion within a channel smears over at least so many downsampled samples, if over any.
 _SAMPLES_PER_SMEARING = 4
@@ -29,7 +30,8 @@ class ExtractionSettings:
     """How to extract; section `processor.extractor` of the configuration.
 
     :param ntime: bins in time; likewise nfreq and ndm, in frequency and DM
-    :param dm_halfrange: pc cm-3, to which the pulse's width and DM add
+    :param dm_halfrange: pc cm-3, to which the pulse's width and DM add; for the band of ARTS, and
+        in others so much that the delay across the band is the same
     :param threshold_time: standard deviations; likewise threshold_freq
     :param n_iter_time: how often at most; likewise n_iter_freq
     :param bin_size: channels over which the bandpass is averaged
@@ -62,7 +64,7 @@ class Plan:
 
     :param tsamp: of the data, s
     :param dm: of the pulse, pc cm-3
-    :param arrival: sample in which it arrives at the top of the band
+    :param arrival: sample in which it arrives at the centre of the highest channel
     :param start: first sample of the stretch, with which the candidate's first bin begins, too
     :param count: samples of the stretch
     :param pre: downsampling before dedispersion
@@ -119,14 +121,16 @@ def plan_extraction(
     :param tsamp: of the data, s
     :param dm: of the trigger, pc cm-3
     :param width: of the trigger, samples
-    :param time: start of the trigger's bin, at the top of the band, s since the file's beginning
+    :param time: start of the trigger's bin, at the centre of the highest channel, s since the
+        file's beginning
     :raises ValueError: there is no such pulse
     """
     if not (0 <= dm < math.inf and width >= 1 and 0 <= time < math.inf):
         raise ValueError(f"no pulse: DM {dm} pc cm-3, width {width} samples, at {time} s")
     pre = max(1, math.trunc(band.smearing(dm) / tsamp / _SAMPLES_PER_SMEARING))
     post = max(1, width // pre)
-    halfrange = settings.dm_halfrange + 5e3 * width * tsamp + dm / 100
+    f_low, f_high = float(band.frequencies[0]), float(band.frequencies[-1])
+    halfrange = dm_halfrange(settings.dm_halfrange, width * tsamp, dm, f_low, f_high)
     step = 2 * halfrange / settings.ndm
     dms = max(0.0, dm - halfrange) + step * np.arange(settings.ndm, dtype=np.float64)
     arrival = round(time / tsamp)

@@ -117,6 +117,36 @@ def add_folded(
                 squares[channel] += value * value
 
 
+@compiled
+def add_in_turns(
+    data: Moments,
+    bins: Doubles,
+    offsets: Doubles,
+    channels: Doubles,
+    sums: Doubles,
+    counts: Doubles,
+) -> None:
+    """Add dedispersed samples to bins in time that are parts of turns, in place.
+
+    :param data: shape (n_samples, n_channels); what is no finite number is left out
+    :param bins: in which each sample is, shape (n_samples,); what is in none is left out
+    :param offsets: subtracted from them for each channel, shape (n_channels,)
+    :param channels: see `Folded`
+    :param sums: shape (n_bins,); likewise counts
+    """
+    n_samples, n_channels = data.shape
+    for sample in range(n_samples):
+        at = bins[sample]
+        for channel in range(n_channels):
+            weight = channels[1, channel]
+            place = int(np.floor(at - offsets[channel]))
+            if weight > 0 and 0 <= place < sums.size:
+                value = (np.float64(data[sample, channel]) - channels[0, channel]) * weight
+                if np.isfinite(value):
+                    sums[place] += value
+                    counts[place] += 1
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Folded:
     """A folded observation.
@@ -127,6 +157,8 @@ class Folded:
     :param times: middles of the sub-integrations, s since the first sample, shape (n_subints,)
     :param frequencies: centres of the subbands, MHz, shape (n_subbands,)
     :param part_used: of all channels and sub-integrations, 0 to 1
+    :param channels: means over everything of the channels in the data's order, and what they are
+        to be multiplied with for a variance of 1, 0 for one that is left out, shape (2, n_channels)
     """
 
     sums: Floats
@@ -134,6 +166,7 @@ class Folded:
     times: Doubles
     frequencies: Doubles
     part_used: float
+    channels: Doubles
 
     @property
     def by_time(self) -> tuple[Doubles, Doubles]:
@@ -211,6 +244,7 @@ class Folder:
     _squares: Doubles = field(init=False, repr=False)
     _span: tuple[float, float] | None = field(init=False, default=None)
     _done: list[tuple[Floats, Floats, float, float]] = field(init=False, default_factory=list)
+    _whole: Doubles = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.n_bins < 1 or self.n_subbands < 1:
@@ -220,6 +254,7 @@ class Folder:
         self._sums = np.zeros((n_channels, self.n_bins))
         self._counts = np.zeros((n_channels, self.n_bins), np.int64)
         self._squares = np.zeros(n_channels)
+        self._whole = np.zeros((3, n_channels))
 
     def add(self, data: Moments, times: Doubles) -> None:
         """Add samples to the sub-integration that is open.
@@ -240,14 +275,11 @@ class Folder:
         """End the sub-integration that is open; nothing is made of one without data."""
         if self._span is None:
             return
-        n_samples = self._counts.sum(axis=1)
-        seen = np.maximum(n_samples, 1)
-        means = self._sums.sum(axis=1) / seen
-        variances = np.where(n_samples > 0, self._squares / seen - means**2, 0.0)
+        seen = np.stack([self._counts.sum(axis=1), self._sums.sum(axis=1), self._squares])
+        self._whole += seen
         order = np.argsort(self.frequencies, kind="stable")
-        good = np.empty(len(means), bool)
-        good[order] = usable_channels(means[order], variances[order])
-        scale = np.where(good, 1 / np.sqrt(np.where(good, variances, 1.0)), 0.0)
+        means, scale = _scales(seen, order)
+        good = scale > 0
         sums = (self._sums - means[:, np.newaxis] * self._counts) * scale[:, np.newaxis]
         counts = self._counts * good[:, np.newaxis]
         starts = channel_groups(len(means), self.n_subbands)[:-1]
@@ -282,4 +314,19 @@ class Folder:
             np.array(times),
             np.array(centres),
             float(np.mean(used)),
+            np.stack(_scales(self._whole, np.argsort(self.frequencies, kind="stable"))),
         )
+
+
+def _scales(seen: Doubles, order: Integers) -> tuple[Doubles, Doubles]:
+    """Means of channels, and what makes their variance 1; 0: they are not usable.
+
+    :param seen: numbers of samples, their sums, and sums of their squares, shape (3, n_channels)
+    :param order: of the channels by frequency
+    """
+    count = np.maximum(seen[0], 1)
+    means = seen[1] / count
+    variances = np.where(seen[0] > 0, seen[2] / count - means**2, 0.0)
+    good = np.empty(len(means), bool)
+    good[order] = usable_channels(means[order], variances[order])
+    return means, np.where(good, 1 / np.sqrt(np.where(good, variances, 1.0)), 0.0)

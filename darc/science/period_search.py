@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from darc.science.dedispersion import Band, add_dedispersed
 from darc.science.folding import Doubles, Floats
-from darc.science.profile import Peak, normalised, profile_peak
+from darc.science.periodicity import Trials, clipped, harmonics, levelled, log_erlang
 
 #: Harmonics that are summed.
 _SUMS = (1, 2, 4, 8, 16)
@@ -25,6 +25,13 @@ MAX_TRIALS = 256
 #: The fundamental may have been taken for a harmonic, or the other way round.
 _RATIOS = (1.0, 1 / 2, 1 / 3, 1 / 4, 2.0, 3.0)
 _KEPT = 8
+#: Frequencies of each trial DM.
+_PEAKS = 4
+#: Fewer rotations are no period.
+_LEAST_TURNS = 4
+_MAX_BINS, _MIN_BINS = 64, 4
+#: Interference loses nothing at DM 0: less evidence than this, or than this part of it.
+_DISPERSED, _DISPERSED_PART = 6.0, 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +40,12 @@ class Periodicity:
 
     :param frequency: Hz
     :param dm: pc cm-3
-    :param snr: of the folded profile
+    :param log_chance: natural logarithm of the chance that noise has as much at one period
     """
 
     frequency: float
     dm: float
-    snr: float
+    log_chance: float
 
 
 def trial_dms(band: Band, resolution: float, dm_max: float) -> Doubles:
@@ -52,48 +59,110 @@ def trial_dms(band: Band, resolution: float, dm_max: float) -> Doubles:
     return np.arange(0.0, dm_max + step, step)
 
 
+@dataclass(frozen=True, slots=True)
+class _Peak:
+    """A frequency in the Fourier transform of a series.
+
+    :param evidence: -log of the chance that noise has as much there
+    :param undispersed: likewise at DM 0
+    """
+
+    evidence: float
+    frequency: float
+    dm: float
+    undispersed: float
+
+    @property
+    def dispersed(self) -> bool:
+        """Whether it is clearly weaker at DM 0, unlike interference."""
+        lost = self.evidence - self.undispersed
+        return lost > max(_DISPERSED, _DISPERSED_PART * self.evidence)
+
+
 def search_period(
-    rows: Floats, band: Band, tsamp: float, dms: Doubles, *, max_frequency: float
+    rows: Floats, band: Band, tsamp: float, dms: Doubles, *, max_frequency: float, limit: float
 ) -> Periodicity | None:
     """The most significant period over some trial DMs; None: the data are too short.
+
+    One that is as strong at DM 0 is interference, or a pulsar too near for this band to tell: it is
+    given if nothing else is significant.
 
     :param rows: channels, the lowest frequency first, mean 0 and variance 1, shape (n, n_samples)
     :param tsamp: s
     :param max_frequency: Hz
+    :param limit: logarithm of the chance at one period from which on one is significant
     """
     shifts = band.shifts(dms, tsamp)
     n_out = rows.shape[1] - int(shifts.max())
     if n_out * tsamp * min(max_frequency, 0.5 / tsamp) < 16:
         return None
-    found: list[tuple[float, float, float]] = []
-    for dm, shift in zip(dms, shifts, strict=True):
-        series = np.zeros((1, n_out), np.float32)
-        add_dedispersed(rows, shift[np.newaxis], series)
-        significance, frequency = _strongest(series[0], tsamp, max_frequency)
-        found.append((significance, frequency, float(dm)))
-    found.sort(reverse=True)
+    at_zero = _harmonic_sums(_series(rows, band, 0.0, tsamp, n_out), tsamp, max_frequency)
+    found: list[_Peak] = []
+    for dm in dms.tolist():
+        sums = _harmonic_sums(_series(rows, band, dm, tsamp, n_out), tsamp, max_frequency)
+        found += _strongest(sums, at_zero if dm else None, dm, n_out * tsamp)
     best: Periodicity | None = None
-    for _, frequency, dm in found[:_KEPT]:
-        series = np.zeros((1, n_out), np.float32)
-        add_dedispersed(rows, band.shifts([dm], tsamp), series)
-        for ratio in _RATIOS:
-            tried = frequency * ratio
-            if not MIN_FREQUENCY <= tried <= min(max_frequency, 0.25 / tsamp):
-                continue
-            snr = _folded(series[0], tsamp, tried).snr
-            if best is None or snr > best.snr:
-                best = Periodicity(tried, dm, snr)
+    for dispersed in (True, False):
+        for peak in _distinct([one for one in found if one.dispersed == dispersed], n_out * tsamp):
+            series = _series(rows, band, peak.dm, tsamp, n_out)
+            for ratio in _RATIOS:
+                tried = peak.frequency * ratio
+                if not MIN_FREQUENCY <= tried <= min(max_frequency, 0.25 / tsamp):
+                    continue
+                one = _at_frequency(series, tsamp, tried, peak.dm)
+                if one and (best is None or one.log_chance < best.log_chance):
+                    best = one
+        if best is not None and best.log_chance < limit:
+            break
     return best
 
 
-def _strongest(series: Floats, tsamp: float, max_frequency: float) -> tuple[float, float]:
-    """Significance (-log of the chance of noise) and frequency (Hz) of the strongest signal."""
+def _distinct(peaks: list[_Peak], length: float) -> list[_Peak]:
+    """The strongest of different frequencies.
+
+    :param length: s
+    """
+    kept: list[_Peak] = []
+    for peak in sorted(peaks, key=lambda one: one.evidence, reverse=True):
+        near = (abs(peak.frequency - one.frequency) * length < 2 for one in kept)
+        if len(kept) < _KEPT and not any(near):
+            kept.append(peak)
+    return kept
+
+
+def search_dm(
+    rows: Floats, band: Band, tsamp: float, dms: Doubles, frequency: float
+) -> Periodicity | None:
+    """The DM at which a known period is strongest; None: the data are too short.
+
+    :param rows: see `search_period`
+    :param frequency: Hz
+    """
+    n_out = rows.shape[1] - int(band.shifts(dms, tsamp).max())
+    found = [
+        _at_frequency(_series(rows, band, dm, tsamp, n_out), tsamp, frequency, dm)
+        for dm in dms.tolist()
+    ]
+    return min((one for one in found if one), key=lambda one: one.log_chance, default=None)
+
+
+def _series(rows: Floats, band: Band, dm: float, tsamp: float, n_out: int) -> Floats:
+    series = np.zeros((1, max(n_out, 0)), np.float32)
+    add_dedispersed(rows, band.shifts([dm], tsamp), series)
+    found: Floats = series[0]
+    return found
+
+
+def _harmonic_sums(
+    series: Floats, tsamp: float, max_frequency: float
+) -> dict[int, tuple[int, Doubles]]:
+    """Evidence of sums of harmonics: for each number of them the first frequency, and the sums."""
     length = len(series) * tsamp
     powers = whitened(np.abs(np.fft.rfft(series - series.mean())) ** 2)
-    best = (0.0, 0.0)
+    sums = {}
     for n_harmonics in _SUMS:
         # At the resolution of the highest harmonic.
-        first = math.ceil(MIN_FREQUENCY * length * n_harmonics)
+        first = math.ceil(max(MIN_FREQUENCY * length, _LEAST_TURNS) * n_harmonics)
         last = min(len(powers) - 1, int(max_frequency * length * n_harmonics))
         if last <= first:
             continue
@@ -101,11 +170,33 @@ def _strongest(series: Floats, tsamp: float, max_frequency: float) -> tuple[floa
         total = np.zeros(len(places))
         for harmonic in range(1, n_harmonics + 1):
             total += powers[np.rint(places * (harmonic / n_harmonics)).astype(np.int64)]
-        number = int(np.argmax(total))
-        significance = _log_chance(float(total[number]), n_harmonics) - math.log(len(places))
-        if significance > best[0]:
-            best = significance, float(places[number]) / n_harmonics / length
-    return best
+        sums[n_harmonics] = first, total
+    return sums
+
+
+def _strongest(
+    sums: dict[int, tuple[int, Doubles]],
+    at_zero: dict[int, tuple[int, Doubles]] | None,
+    dm: float,
+    length: float,
+) -> list[_Peak]:
+    """The strongest frequencies of a series.
+
+    :param at_zero: sums at DM 0; None: these are they
+    :param length: s
+    """
+    found = []
+    for n_harmonics, (first, total) in sums.items():
+        for number in np.argsort(total)[: -_PEAKS - 1 : -1].tolist():
+            evidence = -log_erlang(float(total[number]), n_harmonics) - math.log(len(total))
+            undispersed = evidence
+            if at_zero is not None:
+                around = at_zero[n_harmonics][1][max(0, number - 1) : number + 2]
+                undispersed = -log_erlang(float(around.max()), n_harmonics) - math.log(len(total))
+            frequency = (first + number) / n_harmonics / length
+            found.append(_Peak(evidence, frequency, dm, undispersed))
+    found.sort(key=lambda peak: (peak.dispersed, peak.evidence), reverse=True)
+    return found[:_PEAKS]
 
 
 def whitened(powers: npt.NDArray[np.floating[npt.NBitBase]]) -> Doubles:
@@ -113,38 +204,51 @@ def whitened(powers: npt.NDArray[np.floating[npt.NBitBase]]) -> Doubles:
 
     :param powers: shape (n,)
     """
-    flat = np.ones(len(powers))
+    levels, centres = [], []
     begin = 1
-    flat[0] = 0.0
     while begin < len(powers):
         end = min(len(powers), begin + max(8, min(begin, 512)))
         # The median of exponentially distributed numbers is log 2 times their mean.
         level = float(np.median(powers[begin:end])) / math.log(2)
-        flat[begin:end] = powers[begin:end] / level if level > 0 else 0.0
+        if level > 0:
+            levels.append(math.log(level))
+            centres.append(math.log((begin + end - 1) / 2))
         begin = end
+    flat = np.zeros(len(powers))
+    if not levels:
+        return flat
+    places = np.log(np.arange(1, len(powers)))
+    level_at = np.interp(places, centres, levels)
+    if len(levels) > 1:
+        slope = (levels[1] - levels[0]) / (centres[1] - centres[0])
+        level_at = np.where(
+            places < centres[0], levels[0] + min(slope, 0.0) * (places - centres[0]), level_at
+        )
+    flat[1:] = powers[1:] / np.exp(level_at)
     return flat
 
 
-def _log_chance(total: float, number: int) -> float:
-    """-log of the chance that so many powers of noise sum up to so much (Erlang distribution)."""
-    terms = [term * math.log(total) - math.lgamma(term + 1) for term in range(number) if total > 0]
-    if not terms:
-        return 0.0
-    highest = max(terms)
-    return total - highest - math.log(sum(math.exp(term - highest) for term in terms))
-
-
-def _folded(series: Floats, tsamp: float, frequency: float) -> Peak:
-    """The peak of a series folded at a frequency, or at one close by."""
-    n_bins = int(max(8, min(64, 1 / (frequency * tsamp))))
+def _at_frequency(series: Floats, tsamp: float, frequency: float, dm: float) -> Periodicity | None:
+    """How significant a period is, or one close by; None: there is less than a turn or a sample."""
+    length = len(series) * tsamp
+    n_bins = int(min(_MAX_BINS, 1 / (frequency * tsamp)))
+    if length * frequency < _LEAST_TURNS or n_bins < _MIN_BINS:
+        return None
     times = (np.arange(len(series)) + 0.5) * tsamp
-    best = Peak(0.0, 1, 0)
+    best_power, best = -1.0, frequency
     # The Fourier transform tells the frequency to within half a step.
-    for offset in np.linspace(-0.75, 0.75, 13):
-        turns = times * (frequency + offset / times[-1] / 2)
-        places = np.minimum(((turns % 1.0) * n_bins).astype(np.int64), n_bins - 1)
-        sums = np.bincount(places, series - series.mean(), n_bins)
-        peak = profile_peak(normalised(sums, np.bincount(places, minlength=n_bins)))
-        if peak.snr > best.snr:
-            best = peak
-    return best
+    for tried in frequency + np.linspace(-0.75, 0.75, 13) / length / 2:
+        places = ((times * tried % 1.0) * n_bins).astype(np.int64)
+        spectrum = np.fft.rfft(np.bincount(places, series, n_bins)[:n_bins])
+        power = float((np.abs(spectrum[1:]) ** 2).sum())
+        if power > best_power:
+            best_power, best = power, float(tried)
+    n_turns = int(length * best)
+    places = (times * best * n_bins).astype(np.int64)
+    places = places[places < n_turns * n_bins]
+    shape = n_turns, n_bins
+    size = n_turns * n_bins
+    sums: Doubles = np.asarray(np.bincount(places, series[: len(places)], size), np.float64)
+    counts: Doubles = np.asarray(np.bincount(places, minlength=size), np.float64)
+    flat, _ = levelled(sums.reshape(shape), counts.reshape(shape))
+    return Periodicity(best, dm, harmonics(clipped(flat), n_turns).log_chance(Trials()))

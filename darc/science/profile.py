@@ -7,6 +7,7 @@ Raubenheimer & Swanepoel 1989, A&A 221, 180), which needs no pulse shape.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,6 @@ Doubles = npt.NDArray[np.float64]
 MAX_HARMONICS = 32
 #: A pulse is at most this part of a period.
 _WIDEST = 0.5
-_ROUNDS = 4
-_CLIP = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +38,17 @@ class Peak:
     first: int
 
 
-def profile_peak(profile: npt.ArrayLike, noise: float | None = None) -> Peak:
+def profile_peak(profile: npt.ArrayLike, colour: Doubles | None = None) -> Peak:
     """The boxcar of highest S/N, around the circle.
 
-    S/N is the sum in the boxcar above the baseline, over the root of its width times the standard
-    deviation of a bin; both are of the bins outside it, without those beyond 3 sigma (another
-    component of the pulse).
+    S/N is the mean of the bins in the boxcar less that of all others, over the standard deviation
+    that the noise gives this difference: of n bins of variance 1, w of them in the boxcar,
+    sqrt(1 / w + 1 / (n - w)) where the noise is white. Nothing is measured from the profile, of
+    which a pulse or chance may have few bins left.
 
-    :param profile: shape (n_bins,)
-    :param noise: standard deviation of a bin, if that is known
+    :param profile: of bins of variance 1, were the noise white, shape (n_bins,)
+    :param colour: power of the noise at the profile's harmonics in units of white noise's, from the
+        first on, shape (n,); None: it is white
     :return: S/N 0 where the profile is flat, or has fewer than 4 bins
     """
     bins = np.asarray(profile, dtype=np.float64)
@@ -56,41 +57,27 @@ def profile_peak(profile: npt.ArrayLike, noise: float | None = None) -> Peak:
         return Peak(0.0, 1, 0)
     widths = sorted({round(1.25**step) for step in range(40)})
     widths = [width for width in widths if width <= max(1, int(n_bins * _WIDEST))]
-    base, sigma = float(np.median(bins)), noise or 1.0
-    around = np.concatenate([[0.0], np.cumsum(np.tile(bins, 2))])
-    best = Peak(0.0, 1, 0)
-    for _ in range(_ROUNDS):
-        best = Peak(-np.inf, 1, 0)
-        for width in widths:
-            sums = around[width : width + n_bins] - around[:n_bins] - base * width
-            first = int(np.argmax(sums))
-            snr = float(sums[first] / np.sqrt(width) / sigma)
-            if snr > best.snr:
-                best = Peak(snr, width, first)
-        new = _off_pulse(bins, best)
-        new = new[0], noise or new[1]
-        if new == (base, sigma):
-            break
-        base, sigma = new
-        if sigma <= 0:
-            return Peak(0.0, best.width, best.first)
-    total = around[best.first + best.width] - around[best.first] - base * best.width
-    return Peak(float(total / np.sqrt(best.width) / sigma), best.width, best.first)
+    around = np.concatenate([[0.0], np.cumsum(np.tile(bins - bins.mean(), 2))])
+    best = Peak(-np.inf, 1, 0)
+    for width in widths:
+        sums = around[width : width + n_bins] - around[:n_bins]
+        first = int(np.argmax(sums))
+        snr = float(sums[first]) / math.sqrt(_boxcar_variance(width, n_bins, colour))
+        if snr > best.snr:
+            best = Peak(snr, width, first)
+    return best
 
 
-def _off_pulse(bins: Doubles, peak: Peak) -> tuple[float, float]:
-    """Mean and standard deviation of the bins outside a pulse."""
-    margin = min(peak.width, (len(bins) - peak.width) // 4)
-    turned = np.roll(bins, -(peak.first - margin))
-    off = turned[peak.width + 2 * margin :]
-    for _ in range(_ROUNDS):
-        mean, sigma = float(off.mean()), float(off.std(ddof=1)) if len(off) > 1 else 0.0
-        kept = off[np.abs(off - mean) <= _CLIP * sigma]
-        if len(kept) == len(off) or len(kept) < 4:
-            break
-        off = kept
-    # Clipped noise looks weaker than it is: by 1.3 % at 3 sigma.
-    return mean, sigma * 1.013
+def _boxcar_variance(width: int, n_bins: int, colour: Doubles | None) -> float:
+    """Variance of the sum of some bins of noise that has a mean of 0 over all bins."""
+    if colour is None or not len(colour):
+        return width * (n_bins - width) / n_bins
+    harmonics = np.arange(1, n_bins // 2 + 1)
+    angle = np.pi * harmonics / n_bins
+    powers = (np.sin(angle * width) / np.sin(angle)) ** 2
+    # Each but the last of an even number stands for two.
+    powers *= np.where(2 * harmonics == n_bins, 1, 2) / n_bins
+    return float(powers @ colour[np.minimum(harmonics, len(colour)) - 1])
 
 
 @compiled
@@ -186,38 +173,46 @@ def _trials(largest: float, step: float) -> Doubles:
     return np.asarray(np.arange(-count, count + 1) * step, dtype=np.float64)
 
 
-def dm_turns(frequencies: Doubles, f_top: float, dm: float, frequency: float) -> Doubles:
+def dm_turns(frequencies: Doubles, f_reference: float, dm: float, frequency: float) -> Doubles:
     """Turns that subbands' profiles have to go to earlier phases for a DM that is higher.
 
     :param frequencies: of the subbands, MHz
     :param dm: the difference, pc cm-3
     :param frequency: of the pulsar, Hz
     """
-    delays = DISPERSION_CONSTANT * dm * (frequencies**-2.0 - f_top**-2.0)
+    delays = DISPERSION_CONSTANT * dm * (frequencies**-2.0 - f_reference**-2.0)
     return np.asarray(delays * frequency, dtype=np.float64)
 
 
-def dm_curve(folded: Folded, f_top: float, frequency: float, offsets: Doubles) -> Doubles:
+def dm_curve(
+    folded: Folded,
+    f_reference: float,
+    frequency: float,
+    offsets: Doubles,
+    colour: Doubles | None = None,
+) -> Doubles:
     """S/N of the profile for other DMs than that it was folded at.
 
-    :param f_top: top of the band, to which delays refer, MHz
+    :param f_reference: to which delays refer, MHz
     :param frequency: of the pulsar, Hz
     :param offsets: of the DM, pc cm-3, shape (n,)
-    :return: shape (n,); of the noise that is expected, as that measured differs by chance
+    :param colour: see `profile_peak`
+    :return: shape (n,)
     """
     sums = folded.sums.sum(axis=0, dtype=np.float64)
     counts = folded.counts.sum(axis=(0, 1), dtype=np.float64)
     found = np.empty(len(offsets))
     for number, offset in enumerate(offsets):
-        turns = -dm_turns(folded.frequencies, f_top, float(offset), frequency)
-        found[number] = profile_peak(normalised(rotate(sums, turns).sum(axis=0), counts), 1.0).snr
+        turns = -dm_turns(folded.frequencies, f_reference, float(offset), frequency)
+        profile = normalised(rotate(sums, turns).sum(axis=0), counts)
+        found[number] = profile_peak(profile, colour).snr
     return found
 
 
-def best_dm_offset(folded: Folded, f_top: float, frequency: float, offsets: Doubles) -> float:
+def best_dm_offset(folded: Folded, f_reference: float, frequency: float, offsets: Doubles) -> float:
     """The DM offset at which the pulse is sharpest: by the H statistic, which has no steps.
 
-    :param f_top: top of the band, to which delays refer, MHz
+    :param f_reference: to which delays refer, MHz
     :param frequency: of the pulsar, Hz
     :param offsets: evenly spaced trials, pc cm-3, shape (n,), n at least 1
     """
@@ -228,7 +223,7 @@ def best_dm_offset(folded: Folded, f_top: float, frequency: float, offsets: Doub
     variance = max(float(folded.counts.sum()), 1.0)
     powers = np.empty((len(offsets), n_harmonics))
     for number, offset in enumerate(offsets):
-        turns = dm_turns(folded.frequencies, f_top, float(offset), frequency)
+        turns = dm_turns(folded.frequencies, f_reference, float(offset), frequency)
         turned = spectra * np.exp(2j * np.pi * turns[:, np.newaxis] * harmonics)
         powers[number] = 2 * np.abs(turned.sum(axis=0)) ** 2 / variance
     h = np.cumsum(powers, axis=1) - 4.0 * (harmonics - 1)

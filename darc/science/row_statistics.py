@@ -10,6 +10,9 @@ from darc.science.compiled import compiled
 Floats = npt.NDArray[np.float32]
 _Keys = npt.NDArray[np.int32]
 
+#: Fewer samples before a pulse say little; a difference is clear by so many standard errors.
+_LEAST_BEFORE, _CLEARLY = 16, 6.0
+
 _ALL_BUT_SIGN = np.int32(0x7FFFFFFF)
 
 
@@ -36,22 +39,44 @@ def _floats(keys: _Keys) -> npt.NDArray[np.float64]:
 
 
 @compiled
-def variances(rows: Floats) -> npt.NDArray[np.float64]:
-    """Variance of each row, about its mean.
+def noise_variances(
+    rows: Floats, begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Variance of each row about its mean, beside a pulse.
+
+    Where it is clearly smaller before the pulse than on both sides, that before counts: a pulse
+    may have a tail.
 
     :param rows: finite, shape (n, m); m at least 1
+    :param begins: of the pulse, shape (n,); likewise ends, one behind. What would leave out more
+        than half of a row leaves out nothing
     :return: shape (n,)
     """
     found = np.empty(rows.shape[0])
     for number in range(rows.shape[0]):
         row = rows[number]
-        total, squares = 0.0, 0.0
-        for place in range(row.size):
+        begin = min(max(begins[number], 0), row.size)
+        end = min(max(ends[number], begin), row.size)
+        if 2 * (end - begin) > row.size:
+            begin, end = row.size, row.size
+        total, after = 0.0, 0.0
+        for place in range(begin):
             total += row[place]
-        mean = total / row.size
-        for place in range(row.size):
+        for place in range(end, row.size):
+            after += row[place]
+        count = begin + row.size - end
+        mean = (total + after) / count
+        squares, later = 0.0, 0.0
+        for place in range(begin):
             squares += (row[place] - mean) * (row[place] - mean)
-        found[number] = squares / row.size
+        for place in range(end, row.size):
+            later += (row[place] - mean) * (row[place] - mean)
+        found[number] = (squares + later) / count
+        if begin >= _LEAST_BEFORE and end < row.size:
+            off = total / begin - mean
+            before = squares / begin - off * off
+            if found[number] > before * (1 + _CLEARLY * np.sqrt(2 / begin)):
+                found[number] = before
     return found
 
 

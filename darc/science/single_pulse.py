@@ -22,7 +22,7 @@ from darc.science.compiled import compiled
 from darc.science.dedispersion import Band, add_dedispersed
 from darc.science.dispersion import DISPERSION_CONSTANT
 from darc.science.downsample import channel_groups
-from darc.science.row_statistics import variances
+from darc.science.isolated import find_outliers, take_isolated
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -36,8 +36,9 @@ _SUBBANDS = 64
 _CELL = 32
 #: Fewer smoothed samples say nothing about the noise.
 _LEAST_SAMPLES = 64
-#: The level of a channel is taken from so many samples at a time, and is even in between.
-_LEVEL_SAMPLES = 8192
+#: Data of fewer widths say little about the noise of a boxcar: it is at least that of a narrow one,
+#: were it white.
+_FEW = 64
 #: Sigma after clipping at 3 sigma is smaller by this.
 _CLIPPED = 0.98
 
@@ -62,7 +63,7 @@ def dm_stages(band: Band, tsamp: float, low: float, high: float) -> list[Stage]:
     """
     if not 0 <= low <= high < math.inf:
         raise ValueError(f"no DM to search from {low:g} to {high:g} pc cm-3")
-    per_dm = DISPERSION_CONSTANT * (band.f_lowest**-2 - band.f_top**-2)
+    per_dm = DISPERSION_CONSTANT * (band.f_lowest**-2 - band.f_high**-2)
     trials: dict[int, list[float]] = {}
     dm, count = low, 0
     while dm <= high:
@@ -86,27 +87,6 @@ def pulse_widths(longest: int) -> Ints:
     return widths[widths <= max(1, longest)]
 
 
-def normalise(rows: Floats) -> npt.NDArray[np.bool_]:
-    """Take the level off each channel, and give it a variance of 1, in place.
-
-    :param rows: finite, shape (n, m)
-    :return: whether a channel varies at all, shape (n,); if not, it is 0 now
-    """
-    length = rows.shape[1]
-    edges = np.linspace(0, length, max(1, length // _LEVEL_SAMPLES) + 1).astype(np.int64)
-    centres = (edges[:-1] + edges[1:]) / 2
-    # Not the median: of few bits, it is far from the mean, which shows where channels end.
-    levels = np.array([rows[:, begin:end].mean(axis=1) for begin, end in _pairs(edges)])
-    places = np.arange(length)
-    for number, level in enumerate(levels.T):
-        rows[number] -= np.interp(places, centres, level).astype(np.float32)
-    sigma = np.sqrt(variances(rows))
-    varies: npt.NDArray[np.bool_] = sigma > 0
-    rows[varies] /= sigma[varies, np.newaxis].astype(np.float32)
-    rows[~varies] = 0
-    return varies
-
-
 def _pairs(edges: Ints) -> list[tuple[int, int]]:
     plain = edges.tolist()
     return list(itertools.pairwise(plain))
@@ -128,28 +108,52 @@ class Found:
 
 
 def find_pulses(
-    rows: Floats, late: Doubles, dms: Doubles, n_out: int, widths: Ints, snr_min: float
+    rows: Floats,
+    late: Doubles,
+    dms: Doubles,
+    n_out: int,
+    widths: Ints,
+    snr_min: float,
+    threshold: float | None = None,
 ) -> Found:
     """Find pulses in some trial DMs.
 
-    :param rows: channels of unit variance, shape (n, m); m may go beyond n_out by the delay
+    :param rows: channels of unit variance and no level (`darc.science.baseline`), shape (n, m); m
+        may go beyond n_out by the delay
     :param late: delay of each channel per DM, samples per pc cm-3, falling, shape (n,)
     :param dms: ascending, shape (n_dms,)
     :param n_out: samples in which a pulse may begin
     :param widths: of boxcars, samples
+    :param threshold: standard deviations from which on samples that stand out are left out unless
+        they belong to a pulse, and in `rows` too; None: none are
     """
     n_rows, length = rows.shape
     edges = channel_groups(n_rows, min(n_rows, _SUBBANDS))
     tops = late[edges[1:] - 1]
     reach = n_out + int(widths.max())
     found = []
+    outliers = None if threshold is None else find_outliers(rows, threshold)
+    group_of, inner_of = np.repeat(np.arange(len(tops)), np.diff(edges)), np.zeros(n_rows, np.int64)
     for first, end in _groups(dms, late[edges[:-1]] - tops):
         middle = float(dms[first:end].mean())
         shifts = np.rint(np.outer(dms[first:end], tops)).astype(np.int64)
         subbands = np.zeros((len(tops), reach + int(shifts.max())), dtype=np.float32)
         for number, (begin, stop) in enumerate(_pairs(edges)):
             inner = np.rint(middle * (late[begin:stop] - tops[number])).astype(np.int64)
+            inner_of[begin:stop] = inner
             add_dedispersed(rows[begin:stop], inner[np.newaxis], subbands[number : number + 1])
+        if outliers is not None and threshold is not None:
+            track = np.rint(middle * late).astype(np.int64)
+            take_isolated(
+                rows,
+                outliers.channels,
+                outliers.places,
+                track,
+                threshold,
+                subbands,
+                group_of,
+                inner_of,
+            )
         series = np.zeros((end - first, reach), dtype=np.float32)
         add_dedispersed(subbands, shifts, series)
         # Where less than half of the channels are in the data, there is nothing to be found.
@@ -196,6 +200,7 @@ def _strongest(series: Floats, valid: Ints, widths: Ints, n_out: int) -> tuple[I
         length = min(n, valid[trial])
         for place in range(length):
             sums[place + 1] = sums[place] + series[trial, place]
+        narrow = 0.0
         for width in widths:
             count = length - width + 1
             if count < _LEAST_SAMPLES:
@@ -213,6 +218,10 @@ def _strongest(series: Floats, valid: Ints, widths: Ints, n_out: int) -> tuple[I
                     number += inside
                 mean = total / max(number, 1)
                 sigma = np.sqrt(max(squares / max(number, 1) - mean * mean, 0.0))
+            if width == widths[0]:
+                narrow = sigma / np.sqrt(width)
+            elif length < _FEW * width:
+                sigma = max(sigma, narrow * np.sqrt(width))
             if sigma <= 0:
                 continue
             scale = _CLIPPED / sigma

@@ -11,6 +11,7 @@ import re
 import numpy as np
 import numpy.typing as npt
 
+from darc.model.file_kinds import BYTE_ORDER_MARK
 from darc.model.typed import shown
 
 #: TABs by SB and subband, the lowest frequency first; shape (n_sbs, n_subbands).
@@ -53,7 +54,7 @@ def parse_synthesised_beams(
     :raises ValueError: a number is missing, too many, or no TAB; names file, line and value
     """
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.removeprefix(BYTE_ORDER_MARK).splitlines(), 1):
         words = line.partition("#")[0].split()
         if not words:
             continue

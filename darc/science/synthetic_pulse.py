@@ -50,11 +50,11 @@ def dispersed_pulse(
     :param tsamp: s
     :param dm: pc cm-3
     :param width: samples, above 0
-    :param arrival: of its front at the top of the band, samples
+    :param arrival: of its front at the centre of the highest channel, samples
     :param scattering: time in which it falls to 1/e at the band's centre, samples
     """
     edges = band.frequencies[:, np.newaxis] + band.channel_width * np.array([0.5, -0.5])
-    late = dm * DISPERSION_CONSTANT * (edges**-2 - band.f_top**-2) / tsamp
+    late = dm * DISPERSION_CONSTANT * (edges**-2 - band.f_reference**-2) / tsamp
     smearing = np.maximum(late[:, 1] - late[:, 0], _LEAST)
     tail = scattering * (band.frequencies / band.f_centre) ** _SCATTERING_INDEX
     fronts = arrival + late[:, 0]

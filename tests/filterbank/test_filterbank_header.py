@@ -228,8 +228,12 @@ def test_big_endian_is_named():
 
 
 def test_another_kind_of_file_is_named():
-    with pytest.raises(FilterbankError, match="no SIGPROC file: it begins with b'SIMPLE  ="):
+    with pytest.raises(FilterbankError, match="no SIGPROC file, but a FITS file"):
         parse_header(b"SIMPLE  =                    T / FITS", "a.fil")
+    with pytest.raises(FilterbankError, match="compressed with gzip: gunzip it first"):
+        parse_header(b"\x1f\x8b\x08\x00", "a.fil.gz")
+    with pytest.raises(FilterbankError, match="no SIGPROC file: it begins with b'anything"):
+        parse_header(b"anything else", "a.fil")
 
 
 def test_a_header_has_an_end():
@@ -314,3 +318,21 @@ def test_a_text_that_cannot_be_read_back_is_not_written(name):
 def test_an_integer_that_does_not_fit_is_not_written():
     with pytest.raises(FilterbankError, match="nbeams: 4294967296 cannot be written"):
         format_header(replace(HEADER, nbeams=2**32))
+
+
+def without(written: bytes, key: str) -> bytes:
+    """A header that does not have a key with a double."""
+    begin = written.index(string(key))
+    return written[:begin] + written[begin + len(string(key)) + 8 :]
+
+
+@pytest.mark.parametrize("data_type", [None, 2])
+def test_a_time_series_needs_no_foff(data_type):
+    series = replace(HEADER, nchans=1, nbits=32, data_type=data_type, refdm=56.77)
+    found = parse_header(without(format_header(series), "foff"), "a.tim").header
+    assert found == replace(series, foff=0.0)
+    assert found.is_series
+    assert parse_header(format_header(found), "a.tim").header == found
+    assert series.is_series == (data_type == 2)
+    with pytest.raises(FilterbankError, match="foff: missing"):
+        parse_header(without(format_header(HEADER), "foff"), "a.fil")

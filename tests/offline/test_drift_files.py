@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-from offline_files import UNIX_START, write_drift
+from offline_files import HEADER, UNIX_START, write_drift
 
+from darc.filterbank.writer import FilterbankWriter
 from darc.model.filterbank_header import FilterbankError
 from darc.model.offline_tables import parse_calibrators
 from darc.node.files import packaged
-from darc.offline.drift_scan import measure_beam
+from darc.offline.drift_scan import measure_beam, read_powers
 from darc.offline.drift_scan import write_drift as write_results
 from darc.offline.names import DriftName, parse_drift_name
 
@@ -75,3 +77,13 @@ def test_without_a_source_nothing_is_claimed(tmp_path: Path) -> None:
     assert beam.sefd is None
     with pytest.raises(FilterbankError, match="too few"):
         measure_beam(path, 0, C286, start=UNIX_START, time_bin=20.0)
+
+
+def test_the_power_of_two_polarisations_is_their_sum(tmp_path: Path) -> None:
+    data = np.random.default_rng(1).integers(0, 256, (4000, 2, HEADER.nchans)).astype(np.uint8)
+    path = tmp_path / "two.fil"
+    with FilterbankWriter(path, replace(HEADER, nifs=2)) as writer:
+        writer.append(data)
+    _, powers, _, _ = read_powers(path, 0.5)
+    expected = data.astype(float).sum(axis=1).reshape(8, 500, -1).mean(axis=1)[:, ::-1]
+    np.testing.assert_allclose(powers, expected)

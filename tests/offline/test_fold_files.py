@@ -15,8 +15,9 @@ from offline_files import HEADER, UNIX_START, write_pulsar
 from darc.model.filterbank_header import FilterbankError
 from darc.model.offline_tables import Ephemeris, TableError, parse_pulsars
 from darc.node.files import packaged
+from darc.offline.fold_report import write_prepfold_report
 from darc.offline.folding import FoldingError, fold_filterbank, predicted_model
-from darc.offline.prepfold import PrepfoldError, parse_bestprof, run_prepfold
+from darc.offline.prepfold import Prepfold, PrepfoldError, parse_bestprof, run_prepfold
 from darc.science.folding import PhaseModel
 
 WSRT = (3828630.63, 443593.39, 5064922.99)
@@ -42,12 +43,14 @@ def test_a_pulsar_has_its_period_snr_and_phase(tmp_path: Path) -> None:
     found = fold_filterbank(path, period=0.25, dm=60.0, n_bins=100)
     # 20 000 samples in 32 channels, of which a twentieth are in the pulse.
     expected = 0.5 * np.sqrt(20000 * 32 * 0.05 * 0.95)
-    assert found.peak.snr == pytest.approx(expected, rel=0.2)
+    assert found.peak.snr == pytest.approx(expected, rel=0.05)
+    assert found.detected
     assert found.period == pytest.approx(0.25, rel=1e-5)
     assert found.peak.first in (99, 0, 1)
     assert found.peak.width == pytest.approx(5, abs=1)
     dispersed = fold_filterbank(path, period=0.25, dm=0.0, n_bins=100)
-    assert dispersed.peak.snr < 0.6 * found.peak.snr
+    # The band is late by 21 ms: of the pulse's 12.5 ms a trapezium is left, with 0.62 of the S/N.
+    assert dispersed.peak.snr == pytest.approx(0.62 * expected, rel=0.05)
 
 
 def test_the_crabs_period_is_found_within_its_uncertainty(tmp_path: Path) -> None:
@@ -87,6 +90,9 @@ def test_the_real_tutorial_is_found_without_a_word(shared_data: Path, tmp_path: 
     assert found["period_s"] == pytest.approx(0.25, abs=5e-6)
     assert found["dm"] == pytest.approx(30, abs=4)
     assert found["snr"] > 90
+    assert found["detected"]
+    assert found["false_alarm_probability"] < 1e-100
+    assert not found["as_strong_at_dm_0"]
     assert (tmp_path / "tutorial.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "tutorial.png").read_bytes().startswith(b"\x89PNG")
 
@@ -105,6 +111,28 @@ def test_two_seconds_of_the_real_crab_are_folded_and_nothing_is_claimed(
     assert found["period_predicted_s"] == pytest.approx(0.03376, abs=1e-4)
     assert not found["detected"]
     assert "no pulse was detected" in done.stdout
+
+
+def test_what_prepfold_found_is_a_pulsar_if_the_data_say_so(tmp_path: Path) -> None:
+    """Noise that prepfold takes for white is not taken for a pulsar."""
+    found = Prepfold(*parse_bestprof(bestprof(), "x"), ())
+    for height, detected in ((0.5, True), (0.0, False)):
+        path = tmp_path / f"{height}.fil"
+        write_pulsar(path, PhaseModel.constant(4.0), dm=60.0, duration=10.0, height=height)
+        here = fold_filterbank(path, period=0.25, dm=60.0)
+        write_prepfold_report("PSR", path, found, here, tmp_path / "out")
+        values = yaml.safe_load((tmp_path / "out.yaml").read_text())
+        assert (values["method"], values["detected"]) == ("prepfold", detected)
+        assert values["snr"] > 50
+    write_prepfold_report("PSR", path, found, None, tmp_path / "out")
+    assert yaml.safe_load((tmp_path / "out.yaml").read_text())["detected"] is None
+
+
+def test_the_noise_of_a_profile_is_that_which_prepfold_tells() -> None:
+    told = BESTPROF.replace("# Best DM", "# Profile StdDev  =  2.5\n# Best DM")
+    bins = "".join(f"{number} {100.0 + 50 * (number == 3)}\n" for number in range(8))
+    peak = parse_bestprof(told + bins, "x")[4]
+    assert peak.snr == pytest.approx(20 / np.sqrt(1 + 1 / 7))
 
 
 # -- prepfold ----------------------------------------------------------------------------------

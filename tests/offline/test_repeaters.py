@@ -7,15 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from nodes import Node
 from offline_files import HEADER, write_pulsar
 
 from darc.model.amber import format_header, format_line, trigger_name
+from darc.model.candidate import CANDIDATE
 from darc.model.sources import Source
-from darc.offline.repeaters import repeaters_in_field, separation
+from darc.offline.repeaters import clusters_near, repeaters_in_field, separation
+from darc.processing.boxes import Boxes
 from darc.replay.observation import write_observation
 from darc.science.folding import PhaseModel
+from darc.science.same_burst import Scales
 
 R3 = Source("FRB 180916", "frb", 348.8, (29.5031, 65.7168))
 
@@ -30,6 +34,24 @@ def test_what_is_in_the_field() -> None:
     assert repeaters_in_field(sources, (29.5031, 66.0), 0.25) == []
     assert separation((359.9, 0.0), (0.1, 0.0)) == pytest.approx(0.2)
     assert separation((0.0, 90.0), (180.0, 90.0)) == pytest.approx(0, abs=1e-9)
+
+
+def test_bursts_of_a_window_beside_lines_and_at_its_edge() -> None:
+    boxes = Boxes(0.5, 10_000.0, 100.0, Scales.of_band(81.92e-6, 1219.7, 1519.7))
+    lines = [
+        (0, 5, 5.10, 349.0, 8.5),
+        (0, 5, 5.30, 348.0, 8.2),  # of one window the best
+        (0, 1000, 5.05, 350.0, 20.0),  # a line
+        (0, 10, 11.9994, 350.1, 12.0),
+        (0, 10, 12.0003, 346.8, 9.0),  # the same burst
+    ]
+    found = clusters_near(np.array(lines, CANDIDATE), boxes=boxes, snr_min=8.0)
+    assert [(pulse.downsampling, pulse.time) for pulse in found] == [
+        (1000, 5.05),
+        (5, 5.10),
+        (10, 11.9994),
+    ]
+    assert clusters_near(np.empty(0, CANDIDATE), boxes=boxes, snr_min=8.0) == []
 
 
 def test_weak_bursts_near_the_dm_are_plotted_after_an_observation(

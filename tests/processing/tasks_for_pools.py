@@ -13,7 +13,7 @@ from pathlib import Path
 class Made:
     """Notes in a directory that it has begun, and does as told.
 
-    :param what: "return", "raise", "die", "die once", or "sleep"
+    :param what: "return", "raise", "die", "die once", "sleep", or "lie" on the way back
     """
 
     directory: Path
@@ -31,6 +31,15 @@ class Made:
         if self.what == "sleep" or (self.what == "sleep once" and times == 0):
             time.sleep(600)
         return self.number
+
+    def to_plain(self, result: object) -> object:
+        """What a Dask worker sends back."""
+        return {"what": "not a number"} if self.what == "lie" else result
+
+    def from_plain(self, plain: object) -> int:
+        if not isinstance(plain, int):
+            raise ValueError(f"{plain!r} is no number")
+        return plain
 
     def times(self) -> int:
         """How often it has begun."""

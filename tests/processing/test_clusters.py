@@ -15,9 +15,22 @@ from hypothesis import strategies as st
 
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.processed import Fate, ListedCandidate, Pulse
+from darc.model.settings import ProcessorClustering
 from darc.processing import book as books
 from darc.processing.book import Book, Row
+from darc.processing.boxes import Boxes
 from darc.processing.clusters import FOREIGN, WEAK, find_clusters, usable, write_clusters
+from darc.science.same_burst import Scales
+
+#: s per pc cm-3 across the band of ARTS, from the formula.
+DELAY = 4.148808e3 * (1219.70092**-2 - 1519.70092**-2)
+
+
+def boxes(rules: ProcessorClustering, widest_narrow: float = 100.0) -> Boxes:
+    return Boxes(rules.clustering_window, 10_000.0, widest_narrow, Scales(81.92e-6, DELAY))
+
+
+BOXES = boxes(settings().clustering)
 
 
 def candidates(*rows: tuple[Any, ...]) -> Records:
@@ -28,7 +41,7 @@ def candidates(*rows: tuple[Any, ...]) -> Records:
 def clusters(found: Records, n_beams: int | None = None, **keys: Any) -> Records:
     rules = settings(**keys).clustering
     kept, _ = usable(found, rules, n_beams)
-    return find_clusters(kept, rules, n_beams=n_beams, dm_bin_top=10_000.0)[0]
+    return find_clusters(kept, rules, n_beams=n_beams, boxes=boxes(rules))[0]
 
 
 def test_snr_is_asked_for_twice():
@@ -86,20 +99,20 @@ def test_clusters_do_not_depend_on_how_candidates_come(rows, parts, order):
 
     def news(book: Book, some: list[tuple[Any, ...]]) -> dict[str, Row]:
         kept, _ = usable(candidates(*some), rules, None)
-        return book.news(*find_clusters(kept, rules, n_beams=None, dm_bin_top=10_000.0))[0]
+        return book.news(*find_clusters(kept, rules, n_beams=None, boxes=boxes(rules)))[0]
 
-    whole = Book({}, 0)
+    whole = Book({}, 0, BOXES)
     whole.enter(news(whole, rows))
     shuffled = list(rows)
     order.shuffle(shuffled)
-    in_parts, memory = Book({}, 0), dict[str, Any]()
+    in_parts, memory = Book({}, 0, BOXES), dict[str, Any]()
     edges = [0, *sorted(parts), 30]
     for first, end in itertools.pairwise(edges):
         rows_of_part = news(in_parts, shuffled[first:end])
         in_parts.enter(rows_of_part)
         memory |= Book.memory(rows_of_part)
     assert dict(in_parts.items()) == dict(whole.items())
-    again = Book(memory, 0)
+    again = Book(memory, 0, BOXES)
     assert dict(again.items()) == dict(whole.items())
     assert (
         len(in_parts) == len(again) == in_parts.n_open == again.n_open == len(dict(whole.items()))
@@ -135,24 +148,25 @@ def test_rows_there_and_back(row):
 
 
 def test_a_book_is_made_again_of_what_is_remembered():
-    book = Book({}, 0)
-    book.enter({"1.2": Row(Pulse(0, 1, 1.0, 500.0, 10.0)), "3.4": Row(Pulse(0, 1, 2.0, 5.0, 9.0))})
-    book.enter({"1.2": Row(book["1.2"].pulse, Fate.TOO_WEAK)})
-    again = Book({"other": 1, **Book.memory(dict(book.items()))}, 0)
+    book = Book({}, 0, BOXES)
+    pulses = Pulse(0, 1, 1.0, 500.0, 10.0), Pulse(0, 250, 2.0, 5.0, 9.0)
+    book.enter({"2.6.0": Row(pulses[0]), "4.0.0w": Row(pulses[1])})
+    book.enter({"2.6.0": Row(pulses[0], Fate.TOO_WEAK)})
+    again = Book({"other": 1, **Book.memory(dict(book.items()))}, 0, BOXES)
     assert dict(again.items()) == dict(book.items())
     assert (again.n_open, again.fates) == (book.n_open, book.fates) == (1, {Fate.TOO_WEAK: 1})
-    assert set(again.forgotten()) == {"cluster 1.2", "cluster 3.4"}
+    assert set(again.forgotten()) == {"cluster 2.6.0", "cluster 4.0.0w"}
 
 
 def test_a_better_one_takes_the_place_of_what_was_known():
-    book = Book({}, 0)
+    book = Book({}, 0, BOXES)
     first = clusters(candidates((0, 1, 1.0, 100, 12)))
     book.enter(book.news(first)[0])
     (key,) = dict(book.items())
     book.enter({key: Row(book[key].pulse, Fate.TOO_WEAK)})
     assert book.news(first) == ({}, 0)
-    assert book.news(clusters(candidates((0, 1, 1.1, 100, 11)))) == ({}, 0)
-    book.enter(book.news(clusters(candidates((0, 1, 1.1, 100, 13))))[0])
+    assert book.news(clusters(candidates((0, 1, 1.003, 100, 11)))) == ({}, 0)
+    book.enter(book.news(clusters(candidates((0, 1, 1.003, 100, 13))))[0])
     assert (book[key].pulse.snr, book[key].fate, book.n_open) == (13.0, None, 1)
     assert not +book.fates
 
@@ -160,7 +174,7 @@ def test_a_better_one_takes_the_place_of_what_was_known():
 def test_there_are_not_more_rows_than_can_be_remembered(monkeypatch):
     monkeypatch.setattr(books, "MAX_CLUSTERS", 3)
     found = clusters(candidates(*((0, 1, float(time), 100, 20) for time in range(5))))
-    rows, n_too_many = Book({}, 0).news(found)
+    rows, n_too_many = Book({}, 0, BOXES).news(found)
     assert (len(rows), n_too_many) == (3, 2)
     assert not math.isnan(sum(row.pulse.snr for row in rows.values()))
 
@@ -168,7 +182,7 @@ def test_there_are_not_more_rows_than_can_be_remembered(monkeypatch):
 def test_what_is_beyond_the_limits_takes_no_room(monkeypatch):
     """Interference below dm_min, for hours."""
     monkeypatch.setattr(books, "MAX_CLUSTERS", 3)
-    book = Book({}, 0)
+    book = Book({}, 0, BOXES)
     found = clusters(candidates(*((0, 1, float(time), 100, 20) for time in range(4))))
     rows, n_too_many = book.news(found[:0], clusters(candidates((0, 1, 50.0, 100, 20))))
     book.enter(rows)

@@ -6,13 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from astropy.table import Table
+from astropy.time import Time, TimeDelta
 from beams import burst, settings
 
+from darc.model.arrival import ArrivalReference
 from darc.model.observation import Pointing
 from darc.model.processed import ListedCandidate, Summary
 from darc.processing.results import write_results
 from darc.processing.tasks import BeamSky, ResultsJob
 from darc.results.lists import read_summary, read_triggers
+
+ARRIVAL = ArrivalReference(
+    frequency=1519.505615, start=1558182896.25, tsamp=8.192e-5, telescope="WSRT"
+)
 
 
 @pytest.fixture
@@ -31,6 +38,7 @@ def job(tmp_path: Path) -> ResultsJob:
         trigger_files=(),
         settings=settings(),
         beam=BeamSky(None, None, (0.0, 0.0, 0.0), Path("galaxy_ymw16.npz")),
+        arrival=ARRIVAL,
     )
 
 
@@ -41,6 +49,46 @@ def test_files_that_are_gone_keep_nothing_from_being_written(job):
     listed = read_triggers(job.directory / "CB07_triggers.txt")
     assert [row.probability for row in listed] == [0.7, 0.6, 0.5], "the most probable first"
     assert len(job.clusters.read_text().splitlines()) == 6
+
+
+def test_lists_have_their_references_beside_them(job):
+    """The lists themselves are byte for byte as specified."""
+    write_results(job)
+    text = (job.directory / "CB07_triggers.txt").read_text()
+    assert text.startswith("#cb snr dm time downsamp sb p\n07 12.00 100.00 2.0000 1 0 0.70\n")
+    assert job.clusters.read_text().startswith("#snr dm time downsamp sb\n")
+    assert "#" not in job.clusters.read_text()[1:]
+    remark = (job.directory / "CB07_summary.yaml").read_text().splitlines()[-1]
+    assert remark == f"# {ARRIVAL}"
+    found = Table.read(job.directory / "CB07_triggers.ecsv")
+    assert found["cb"].tolist() == [7, 7, 7]
+    assert found["p"].tolist() == [0.7, 0.6, 0.5]
+    start = Time(ARRIVAL.start, format="unix", scale="utc", precision=6)
+    arrived = start + TimeDelta(found["time"].data, format="sec")
+    assert found["utc"].tolist() == arrived.isot.tolist()
+    assert found["mjd"].data == pytest.approx(arrived.mjd, abs=2e-11)  # 2 µs
+    assert found["width"].quantity.to_value("us") == pytest.approx([81.92] * 3)
+    assert str(found["dm"].unit) == "pc / cm3"
+    assert found.meta["reference_frequency_MHz"] == 1519.505615
+    assert found.meta["dm_constant_MHz2_cm3_s_per_pc"] == 4148.808
+    assert (found.meta["frame"], found.meta["telescope"]) == ("topocentric", "WSRT")
+    clusters = Table.read(job.clusters.with_suffix(".ecsv"))
+    assert clusters["time"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert "1519.505615 MHz, topocentric" in clusters["time"].description
+
+
+def test_tables_of_undated_data_are_read_too(job):
+    write_results(replace(job, arrival=replace(ARRIVAL, start=None, frame="barycentric")))
+    found = Table.read(job.directory / "CB07_triggers.ecsv")
+    assert "TDB" in found["mjd"].description
+    assert found["mjd"].mask.all()
+    assert "start_mjd" not in found.meta
+
+
+def test_without_a_reference_there_are_the_lists_alone(job):
+    write_results(replace(job, arrival=None))
+    assert not list(job.directory.glob("*.ecsv"))
+    assert "#" not in (job.directory / "CB07_summary.yaml").read_text()
 
 
 def test_plots_that_cannot_be_made_keep_nothing_from_being_written(job):

@@ -84,7 +84,8 @@ def test_weights(example, seed):
 
 def test_the_band():
     assert ARTS.frequencies[0] == 1219.70092773
-    assert ARTS.f_top == pytest.approx(1519.60327, abs=1e-5)
+    assert (ARTS.f_low, ARTS.f_high) == pytest.approx((1219.60327, 1519.60327), abs=1e-5)
+    assert ARTS.f_reference == ARTS.frequencies[-1] == pytest.approx(1519.50562, abs=1e-5)
     assert ARTS.f_centre == pytest.approx(1369.60327, abs=1e-5)
     assert np.diff(ARTS.frequencies) == pytest.approx(300 / 1536)
 
@@ -92,8 +93,11 @@ def test_the_band():
 @given(st.floats(1e-3, 10_000))
 def test_delays_are_those_of_the_channels_centres(dm):
     delays = ARTS.delays([dm, 2 * dm])
-    assert delays[0, 0] == pytest.approx(delay(dm, 1219.70092773, ARTS.f_top))
-    assert delays[0, -1] >= 0  # the top of the band is above the centre of its channel
+    # From the formula: each channel's centre against the highest one's.
+    centres = 1219.70092773 + 300 / 1536 * np.arange(1536)
+    expected = 4148.808 * dm * (centres**-2 - centres[-1] ** -2)
+    np.testing.assert_allclose(delays[0], expected, rtol=1e-9, atol=1e-12 * dm)
+    assert delays[0, -1] == 0  # a search leaves the highest channel where it is
     np.testing.assert_allclose(delays[1], 2 * delays[0])
     assert (np.diff(delays[0]) <= 0).all()
 
@@ -108,8 +112,9 @@ def test_shifts_beyond_all_data_do_not_overflow():
     shifts = ARTS.shifts([1e30], TSAMP)
     assert shifts.max() == 2**40
     series, there = dedisperse(np.ones((1536, 10), np.float32), shifts, 5)
-    assert not series.any()
-    assert not there.any()
+    # All that is left is the highest channel, which is not shifted.
+    assert (series == 1).all()
+    assert (there == 1).all()
 
 
 def test_smearing_within_a_channel():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.science.dispersion import arrival_at_centre, band_delay, delay, dm_error
+from darc.science.dispersion import arrival_at, arrival_at_centre, band_delay, delay, dm_error
 
 BOTTOM, CENTRE, TOP = 1219.60327, 1369.60327, 1519.60327  # ARTS, MHz
 
@@ -46,6 +46,13 @@ def test_the_centre_is_later_than_the_top():
     arrival = arrival_at_centre(10.0, 500.0, CENTRE, TOP)
     assert arrival == pytest.approx(10.0 + 4148.808 * 500 * (CENTRE**-2 - TOP**-2), rel=1e-14)
     assert arrival > 10.0
+
+
+@given(st.floats(0, 1e5), dms, frequencies, frequencies)
+def test_a_time_is_converted_there_and_back(time, dm, a, b):
+    there = arrival_at(time, dm, a, b)
+    assert there - time == pytest.approx(4148.808 * dm * (b**-2 - a**-2), rel=1e-9, abs=1e-9)
+    assert arrival_at(there, dm, b, a) == pytest.approx(time, abs=1e-9)
 
 
 def test_arrays():

@@ -42,7 +42,7 @@ def test_at_arts():
     assert made.dms[63] == pytest.approx(1000 + halfrange * 31 / 32)
     assert made.arrival == round(100 / TSAMP)
     assert made.start == made.arrival - 320
-    longest = delay(float(made.dms[63]), 1219.70092773, ARTS.f_top) / TSAMP
+    longest = delay(float(made.dms[63]), 1219.70092773, ARTS.f_reference) / TSAMP
     assert made.count == pytest.approx(640 + longest, abs=1)
     assert made.end == made.start + made.count
 
@@ -137,7 +137,10 @@ def test_no_pulse(wrong):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"clean_type": "perchanel"}, "clean_type: 'perchanel'; allowed: time, frequency, both"),
+        (
+            {"clean_type": "perchanel"},
+            "clean_type: 'perchanel'; allowed: isolated, time, frequency, both",
+        ),
         ({"ntime": 0}, "ntime: 0; allowed: at least 1"),
         ({"ndm": -1}, "ndm: -1"),
     ],

@@ -29,7 +29,7 @@ def test_energy_and_place(dm, width, arrival):
     # Its middle comes as late as the middles of the channel's edges do; samples are that coarse.
     centres = (pulse * (np.arange(400) + 0.5)).sum(axis=1) / width
     for frequency, centre in zip(BAND.frequencies.tolist(), centres, strict=True):
-        late = [delay(dm, frequency + side, BAND.f_top) / TSAMP for side in (-0.5, 0.5)]
+        late = [delay(dm, frequency + side, BAND.f_reference) / TSAMP for side in (-0.5, 0.5)]
         assert centre == pytest.approx(arrival + sum(late) / 2 + width / 2, abs=0.51)
 
 

@@ -1,0 +1,103 @@
+"""What a file holds at a period and at wrong ones close by: a pulse, and the noise around it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from darc.filterbank.reader import Filterbank
+from darc.offline.stream import blocks, n_samples
+from darc.science.folding import Doubles, Folded, PhaseModel, add_in_turns
+from darc.science.periodicity import Harmonics, clipped, harmonics, levelled
+
+#: Bins of a stretch that is transformed as a whole.
+_MOST_BINS = 1 << 21
+#: Where turns are told in, to find the samples of a stretch.
+_MARKS = 4097
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Periodic:
+    """A file at a period.
+
+    :param profile: of all whole turns, in units of white noise's deviation, shape (n_bins,)
+    :param colour: of the noise, see `darc.science.profile.profile_peak`
+    :param found: the harmonics that the chance of noise is taken from
+    """
+
+    profile: Doubles
+    colour: Doubles
+    found: Harmonics
+
+
+def at_period(
+    file: Filterbank, model: PhaseModel, dm: float, folded: Folded, n_bins: int
+) -> Periodic | None:
+    """Dedisperse a file, lay it out in turns of a period, and look at it there and beside it.
+
+    :param folded: the file at that period, for what its channels are like
+    :return: None: there is no whole turn
+    """
+    delays = file.band.delays([dm])[0]
+    delays = np.ascontiguousarray(delays[:: -1 if file.header.descending else 1])
+    profile, white = np.zeros(n_bins), 0.0
+    found: Harmonics | None = None
+    plain: Harmonics | None = None
+    for first, n_turns in _stretches(file, model, n_bins):
+        sums, counts = np.zeros(n_turns * n_bins), np.zeros(n_turns * n_bins)
+        offsets = delays * model.frequency(_time_of(file, model, first)) * n_bins
+        late = float(offsets.max()) / n_bins
+        for begin, data in blocks(file, *_samples(file, model, first, first + n_turns + late)):
+            numbers = begin + np.arange(len(data), dtype=np.float64)
+            turns = model.turns((numbers + 0.5) * file.header.tsamp) - first
+            add_in_turns(data, turns * n_bins, offsets, folded.channels, sums, counts)
+        shape = (n_turns, n_bins)
+        series, power = levelled(sums.reshape(shape), counts.reshape(shape))
+        white += power
+        profile += series.reshape(shape).sum(axis=0)
+        part = harmonics(series, n_turns, power)
+        plain = part if plain is None else plain.plus(part)
+        part = harmonics(clipped(series), n_turns, power)
+        found = part if found is None else found.plus(part)
+    if plain is None or found is None:
+        return None
+    # Bins begin at phase 0, wherever the data do.
+    deviation = math.sqrt(white / n_bins) if white > 0 else 1.0
+    return Periodic(profile / deviation, plain.colour, found)
+
+
+def _stretches(file: Filterbank, model: PhaseModel, n_bins: int) -> Iterator[tuple[float, int]]:
+    """Whole turns of a file in stretches of the same length: the first turn, and how many."""
+    length = n_samples(file) * file.header.tsamp
+    begin, end = (math.ceil(float(model.turns(0.0))), float(model.turns(length)))
+    total = math.floor(end - begin)
+    n_stretches = max(1, math.ceil(total * n_bins / _MOST_BINS))
+    n_turns = total // n_stretches
+    if n_turns < 1:
+        return
+    for number in range(n_stretches):
+        yield float(begin + number * n_turns), n_turns
+
+
+def _marks(file: Filterbank, model: PhaseModel) -> tuple[Doubles, Doubles]:
+    times = np.linspace(0, n_samples(file) * file.header.tsamp, _MARKS)
+    return times, model.turns(times)
+
+
+def _time_of(file: Filterbank, model: PhaseModel, turn: float) -> float:
+    times, turns = _marks(file, model)
+    return float(np.interp(turn, turns, times))
+
+
+def _samples(file: Filterbank, model: PhaseModel, begin: float, end: float) -> tuple[int, int]:
+    """Samples in which some turns are, with some to spare."""
+    times, turns = _marks(file, model)
+    spare = 2 * float(times[1])
+    first, last = np.interp([begin, end], turns, times)
+    tsamp = file.header.tsamp
+    return max(0, int((first - spare) / tsamp)), min(
+        n_samples(file), math.ceil((last + spare) / tsamp)
+    )

@@ -1,0 +1,448 @@
+"""The level of channels as it moves, and stretches in which they say nothing.
+
+A receiver's gain drifts, levels jump, and a recorder that loses data writes zeros. Statistics over
+a whole stretch know nothing of that, and a strong pulse does not stand out of them. So levels are
+local in time: means over short blocks, of which the running median over many is taken, which does
+not see a pulse that is short beside the window. The level of the whole band is taken off first: a
+jump that is lost in the noise of each channel stands out there, and no window reaches across it.
+
+Where there are no data, rows hold NaN.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.science.compiled import compiled
+from darc.science.moments import Columns, Moments
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+#: A window is so many of the longest pulses, which lose this part of themselves to the level.
+_WINDOW = 16
+#: Blocks in half of a window, and at least, where data begin or end.
+_HALF, _LEAST_HALF = 32, 8
+_LEAST_BLOCK = 8
+#: So many moments in a row in which all channels have one value are not noise.
+_FLAT = 8
+#: So many samples of one value in a channel are not noise either; more where values often repeat.
+_STUCK = 64
+#: Of a row of noise, this part may be taken for stuck.
+_BY_CHANCE = 1e-3
+#: Jumps of the band's level are masked from so many deviations of a block on.
+_JUMP = 3.0
+#: Of its mean over the channels, a jump's median is at least this part.
+_SHARED = 0.5
+#: Levels on its sides are taken of so many blocks; the median is to be sure (deviations).
+_SIDES, _CERTAIN = 4, 3.0
+_MAD = 1.4826
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """In what levels are taken.
+
+    :param block: samples that one mean is taken of
+    :param reach: samples before and behind that a sample's level depends on
+    """
+
+    block: int
+    reach: int
+
+    @classmethod
+    def beside(cls, longest: int) -> Window:
+        """One that is long beside the longest pulse (samples)."""
+        block = max(_LEAST_BLOCK, -(-_WINDOW * longest // (2 * _HALF)))
+        return cls(block, block * (_HALF + 1))
+
+
+@compiled
+def silent_moments(data: Moments, columns: Columns) -> Mask:
+    """Moments of a run in which all channels have the same value, as where data were lost.
+
+    :param data: shape (n_samples, n_channels)
+    :param columns: the channels, shape (n,); with less than 2, there are none
+    :return: shape (n_samples,)
+    """
+    n_samples = data.shape[0]
+    found = np.zeros(n_samples, np.bool_)
+    if columns.size < 2:
+        return found
+    run = 0
+    for sample in range(n_samples + 1):
+        same = False
+        if sample < n_samples:
+            same = True
+            first = data[sample, columns[0]]
+            for column in columns:
+                if data[sample, column] != first:
+                    same = False
+                    break
+        if same:
+            run += 1
+            continue
+        if run >= _FLAT:
+            found[sample - run : sample] = True
+        run = 0
+    return found
+
+
+@compiled
+def _may_be_stuck(row: Floats) -> bool:
+    """Whether half of `_STUCK` from a multiple of that on is one value, as in each long run."""
+    half = _STUCK // 2
+    for begin in range(0, row.size - half + 1, half):
+        end = begin + 1
+        while end < begin + half and row[end] == row[begin]:
+            end += 1
+        if end == begin + half:
+            return True
+    return False
+
+
+@compiled
+def forget_stuck(rows: Floats, highest: float) -> bool:
+    """Put NaN for runs of one value, in place; a run of the highest may be a strong pulse.
+
+    :param rows: shape (n, m)
+    :param highest: value that data can have
+    :return: whether there were any
+    """
+    found = False
+    for number in range(rows.shape[0]):
+        row = rows[number]
+        if not _may_be_stuck(row):
+            continue
+        repeats, run, longest = 0, 0, 0
+        for place in range(1, row.size):
+            same = row[place] == row[place - 1]
+            run = run + 1 if same else 0
+            repeats += same
+            longest = max(longest, run)
+        if longest + 1 < _STUCK:
+            continue
+        part = repeats / row.size
+        least = max(float(_STUCK), np.log(_BY_CHANCE / row.size) / np.log(part))
+        run = 0
+        for place in range(1, row.size + 1):
+            if place < row.size and row[place] == row[place - 1]:
+                run += 1
+                continue
+            if run + 1 >= least and row[place - 1] < highest:
+                row[place - run - 1 : place] = np.nan
+                found = True
+            run = 0
+    return found
+
+
+@compiled
+def quick_noise(rows: Floats) -> Doubles:
+    """Standard deviation of each row by neighbouring samples, whatever its level does.
+
+    :return: shape (n,); 0 where there is none
+    """
+    noise = np.zeros(rows.shape[0])
+    for number in range(rows.shape[0]):
+        total, count = 0.0, 0
+        for place in range(1, rows.shape[1]):
+            step = np.float64(rows[number, place]) - np.float64(rows[number, place - 1])
+            if not np.isnan(step):
+                total += step * step
+                count += 1
+        noise[number] = np.sqrt(total / max(count, 1) / 2)
+    return noise
+
+
+class BandSeries:
+    """The sum of a band, each channel about its mean and in its own deviations (at DM 0)."""
+
+    def __init__(self, n_samples: int) -> None:
+        self._totals = np.zeros(n_samples)
+        self._counts = np.zeros(n_samples, np.int64)
+        self.noise: list[Doubles] = []
+
+    def add(self, rows: Floats) -> None:
+        """Add channels, shape (n, n_samples)."""
+        noise = quick_noise(rows)
+        self.noise.append(noise)
+        _add_to(self._totals, self._counts, rows, noise)
+
+    def level(self, window: Window, data: Moments, columns: Columns) -> BandLevel:
+        """The level of the band, which is that of some columns of the data."""
+        n_samples = len(self._totals)
+        with np.errstate(invalid="ignore"):
+            series = (self._totals / np.where(self._counts, self._counts, np.nan)).astype(
+                np.float32
+            )
+        cuts, jumps = find_jumps(series, window, data, columns)
+        series[jumps] = np.nan
+        blocks = _Blocks(series[np.newaxis], window, cuts)
+        level = np.zeros(n_samples, np.float32)
+        if blocks.usable[0]:
+            places = np.arange(n_samples)
+            level = np.interp(places, blocks.centres, blocks.levels()[0]).astype(np.float32)
+        return BandLevel(level, jumps, cuts)
+
+
+def find_jumps(
+    series: Floats, window: Window, data: Moments, columns: Columns
+) -> tuple[Doubles, Mask]:
+    """Where the level of a band jumps.
+
+    What moves the sum of the band and not most of its channels is a strong pulse, in one channel
+    after the other.
+
+    :param series: sum or mean of the channels (at DM 0), shape (n_samples,); NaN: none
+    :param data: what it is of, shape (n_samples, n_columns)
+    :param columns: of the channels, shape (n,)
+    :return: the places, samples, ascending; and the samples there, which belong to neither side
+    """
+    jumps = np.zeros(len(series), np.bool_)
+    blocks = _Blocks(series[np.newaxis], window)
+    if not blocks.usable[0]:
+        return np.empty(0), jumps
+    level = blocks.levels()[0]
+    change = np.zeros(len(level))
+    change[1:-1] = level[2:] - level[:-2]
+    change -= _running_median(change[np.newaxis])[0]
+    least = _JUMP * float(quick_noise(series[np.newaxis])[0]) / np.sqrt(window.block)
+    cuts = _cuts(change, least, blocks.centres)
+    cuts = cuts[[_is_shared(data, columns, float(cut), window.block) for cut in cuts]]
+    for cut in cuts.tolist():
+        begin, end = cut - 1.5 * window.block, cut + 1.5 * window.block
+        jumps[max(0, int(begin)) : int(np.ceil(end))] = True
+    return cuts, jumps
+
+
+def _is_shared(data: Moments, columns: Columns, cut: float, block: int) -> bool:
+    """Whether a jump is one of most channels."""
+    begin, end = int(cut - 0.5 * block), int(np.ceil(cut + 0.5 * block))
+    before = data[max(0, begin - _SIDES * block) : max(0, begin), columns]
+    after = data[end : end + _SIDES * block, columns]
+    if not (len(before) and len(after)):
+        return False
+    steps = after.mean(axis=0, dtype=np.float64) - before.mean(axis=0, dtype=np.float64)
+    steps = steps[np.isfinite(steps)]
+    if not len(steps):
+        return False
+    middle, mean = float(np.median(steps)), float(steps.mean())
+    spread = float(np.median(np.abs(steps - middle))) * _MAD / np.sqrt(len(steps))
+    return middle * mean > 0 and abs(middle) >= max(_SHARED * abs(mean), _CERTAIN * spread)
+
+
+def mend(rows: Floats, highest: float, unusable: Mask, cuts: Doubles) -> Mask:
+    """Even out jumps, and put noise where nothing was recorded, in place.
+
+    Where there is neither, rows stay as they are.
+
+    :param rows: finite, shape (n, m)
+    :param highest: see :func:`forget_stuck`
+    :param unusable: samples that say nothing, shape (m,)
+    :param cuts: see :func:`find_jumps`
+    :return: whether anything is left of a row, shape (n,)
+    """
+    is_stuck = forget_stuck(rows, highest)
+    if not (is_stuck or len(cuts) or unusable.any()):
+        return np.ones(len(rows), np.bool_)
+    rows[:, unusable] = np.nan
+    missing = np.isnan(rows)
+    left: Mask = np.asarray(~missing.all(axis=1))
+    random = np.random.default_rng(rows.shape[1])  # of two runs, the same is found
+    edges = [0, *np.ceil(cuts).astype(np.int64).tolist(), rows.shape[1]]
+    noise = quick_noise(rows)
+    for number in np.flatnonzero(left).tolist():
+        row, absent = rows[number], missing[number]
+        mean = float(row[~absent].mean())
+        for begin, end in itertools.pairwise(edges) if len(cuts) else ():
+            there = row[begin:end][~absent[begin:end]]
+            if len(there):
+                row[begin:end] += np.float32(mean - _middle_of(there))
+        fresh = random.standard_normal(int(absent.sum()), dtype=np.float32)
+        row[absent] = mean + noise[number] * fresh
+    return left
+
+
+def _middle_of(values: Floats) -> float:
+    """Mean without what stands out: of few bits, the median is far from it."""
+    median, reach = float(np.median(values)), 3 * float(values.std())
+    return float(values[np.abs(values - median) <= reach].mean()) if reach > 0 else median
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BandLevel:
+    """A band's level.
+
+    :param level: shape (n_samples,)
+    :param jumps: samples at which it jumps, likewise
+    :param cuts: where it jumps, samples, ascending
+    """
+
+    level: Floats
+    jumps: Mask
+    cuts: Doubles
+
+
+@compiled
+def _add_to(totals: Doubles, counts: npt.NDArray[np.int64], rows: Floats, noise: Doubles) -> None:
+    for number in range(rows.shape[0]):
+        if not noise[number] > 0:
+            continue
+        total, count = 0.0, 0
+        for place in range(rows.shape[1]):
+            if not np.isnan(rows[number, place]):
+                total += rows[number, place]
+                count += 1
+        mean = total / count
+        for place in range(rows.shape[1]):
+            if not np.isnan(rows[number, place]):
+                totals[place] += (rows[number, place] - mean) / noise[number]
+                counts[place] += 1
+
+
+def _cuts(change: Doubles, least: float, centres: Doubles) -> Doubles:
+    """Of changes that are neighbours, the place of the greatest."""
+    jumping = np.flatnonzero(np.abs(change) > least)
+    groups = np.split(jumping, np.flatnonzero(np.diff(jumping) > 1) + 1)
+    places = [group[np.argmax(np.abs(change[group]))] for group in groups if len(group)]
+    return centres[np.array(places, dtype=np.int64)]
+
+
+def take_levels(rows: Floats, window: Window, cuts: Doubles) -> Mask:
+    """Take the level off each row, in place.
+
+    :param rows: shape (n, m)
+    :param cuts: where levels jump, samples
+    :return: whether a row has a level, shape (n,); one that has none is NaN now
+    """
+    blocks = _Blocks(rows, window, cuts)
+    levels = blocks.levels()
+    rows[~blocks.usable] = np.nan
+    places = np.arange(rows.shape[1])
+    for number in np.flatnonzero(blocks.usable).tolist():
+        rows[number] -= np.interp(places, blocks.centres, levels[number]).astype(np.float32)
+    return blocks.usable
+
+
+def take_scales(rows: Floats, window: Window) -> Mask:
+    """Give each row a variance of about 1 wherever it has data, in place.
+
+    :param rows: without level, shape (n, m)
+    :return: whether a row varies at all, shape (n,); if not, it is 0 now
+    """
+    blocks = _Blocks(rows * rows, window)
+    squares = blocks.levels()
+    varies: Mask = blocks.usable & (np.max(squares, axis=1, initial=0.0) > 0)
+    rows[~varies] = 0
+    places = np.arange(rows.shape[1])
+    for number in np.flatnonzero(varies).tolist():
+        found = np.maximum(squares[number], 0.01 * np.median(squares[number]))
+        if not found.min() > 0:  # constant most of the time
+            found = np.full(len(found), np.mean(squares[number]))
+        rows[number] /= np.sqrt(np.interp(places, blocks.centres, found)).astype(np.float32)
+    return varies
+
+
+def fill(rows: Floats) -> None:
+    """Put noise where there are no data, in place, and give each row a mean of 0.
+
+    Noise, as there would be less of it where channels are missing than beside. The median that was
+    taken off is not the mean of few bits, which shows where channels end.
+
+    :param rows: of a variance of about 1, shape (n, m)
+    """
+    random = np.random.default_rng(rows.shape[1])  # of two runs, the same is found
+    for row in rows:
+        missing = np.isnan(row)
+        if missing.all():
+            row[:] = 0
+            continue
+        np.subtract(row, row[~missing].mean(), out=row)
+        if missing.any():
+            row[missing] = random.standard_normal(int(missing.sum()), dtype=np.float32)
+
+
+class _Blocks:
+    """Means of blocks that hold numbers.
+
+    :param cuts: samples; what is before one says nothing of what is behind
+    :ivar centres: samples, shape (k,)
+    :ivar usable: whether a row has any number, shape (n,)
+    """
+
+    def __init__(self, rows: Floats, window: Window, cuts: Doubles | None = None) -> None:
+        means = block_means(rows, min(window.block, max(1, rows.shape[1])))
+        centres = block_centres(rows.shape[1], means.shape[1])
+        there = np.isfinite(means)
+        self.usable: Mask = np.asarray(there.any(axis=1))
+        somewhere = there.any(axis=0)
+        self.centres: Doubles = centres[somewhere]
+        means, there = means[:, somewhere], there[:, somewhere]
+        for number in np.flatnonzero(self.usable & ~there.all(axis=1)).tolist():
+            known = there[number]
+            means[number] = np.interp(self.centres, self.centres[known], means[number, known])
+        means[~self.usable] = 0
+        self._means = means
+        self._cuts = np.empty(0) if cuts is None else cuts
+
+    def levels(self) -> Doubles:
+        """Levels at the centres, shape (n, k)."""
+        edges = np.searchsorted(self.centres, self._cuts)
+        parts = np.split(self._means, edges, axis=1)
+        return np.concatenate([_running_median(part) for part in parts], axis=1)
+
+
+def block_centres(n_samples: int, n_blocks: int) -> Doubles:
+    """Centres of blocks as `block_means` makes them, samples, shape (n_blocks,)."""
+    edges = np.arange(n_blocks + 1) * n_samples // max(n_blocks, 1)
+    centres: Doubles = (edges[:-1] + edges[1:] - 1) / 2
+    return centres
+
+
+@compiled
+def block_means(rows: Floats, block: int) -> Doubles:
+    """Means of blocks of about a length, without NaN.
+
+    :param rows: shape (n, m)
+    :return: shape (n, m // block); NaN where less than half of a block has numbers
+    """
+    n_samples = rows.shape[1]
+    n_blocks = max(1, n_samples // block)
+    means = np.empty((rows.shape[0], n_blocks))
+    for number in range(rows.shape[0]):
+        for place in range(n_blocks):
+            begin, end = place * n_samples // n_blocks, (place + 1) * n_samples // n_blocks
+            total, count = 0.0, 0
+            for sample in range(begin, end):
+                value = rows[number, sample]
+                there = not np.isnan(value)
+                total += value if there else 0.0
+                count += there
+            means[number, place] = total / count if count and 2 * count >= end - begin else np.nan
+    return means
+
+
+def _running_median(values: Doubles) -> Doubles:
+    """Median of each value and those around it, of fewer where rows begin and end.
+
+    Windows stay symmetric there as long as there is anything to see: a slope is no jump.
+
+    :param values: shape (n, k)
+    """
+    count = values.shape[1]
+    medians = np.empty_like(values)
+    if count > 2 * _HALF:
+        windows = np.lib.stride_tricks.sliding_window_view(values, 2 * _HALF + 1, axis=1)
+        medians[:, _HALF : count - _HALF] = np.median(windows, axis=2)
+    for place in range(count):
+        if _HALF <= place < count - _HALF:
+            continue
+        half = min(_HALF, max(_LEAST_HALF, min(place, count - 1 - place)))
+        part = values[:, max(0, place - half) : place + half + 1]
+        medians[:, place] = np.median(part, axis=1)
+    return medians

@@ -1,0 +1,124 @@
+"""The channels of a stretch of data, some at a time, without interference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.science.baseline import Window, find_jumps, mend, silent_moments
+from darc.science.drift import without_drift
+from darc.science.extraction_plan import ExtractionSettings, Plan
+from darc.science.isolated import Track, can_tell_impulses
+from darc.science.moments import Moments, channel_rows, mean_series, mean_spectrum
+from darc.science.rfi_cleaning import (
+    interference_in_frequency,
+    interference_in_time,
+    replace_missing,
+    replace_outliers,
+    replace_times,
+)
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+#: Channels at a time: 16 of 12,750 samples are 0.8 MB.
+_AT_A_TIME = 16
+
+
+class CleanedChannels:
+    """Gives the channels that can be used, cleaned as the settings say."""
+
+    def __init__(
+        self,
+        data: Moments,
+        plan: Plan,
+        settings: ExtractionSettings,
+        descending: bool,
+        mask: Mask | None,
+    ) -> None:
+        n_channels = data.shape[1]
+        self._settings = settings
+        self._data = _closed(data)
+        self._channels = np.arange(n_channels) if mask is None else np.flatnonzero(~mask)
+        self._columns = n_channels - 1 - self._channels if descending else self._channels
+        self._times = self._times_without()
+        if settings.clean_type in ("frequency", "both"):
+            self._leave_out_channels(n_channels)
+        self._silent = silent_moments(self._data, self._columns)
+        if self._silent.all():  # constant data: there is nothing beside it
+            self._silent[:] = False
+        self._means = mean_series(self._data, self._columns)
+        if data.dtype.kind == "f":
+            self._highest = float(np.max(data, initial=0, where=np.isfinite(data)))
+        else:
+            self._highest = float(data.max())
+        self._track = self._find_track(plan) if settings.clean_type == "isolated" else None
+        window = Window.beside(plan.bin_samples)
+        self._cuts, jumps = find_jumps(self._series(), window, self._data, self._columns)
+        self._unusable = self._silent | jumps
+
+    def _times_without(self) -> Mask | None:
+        settings = self._settings
+        if settings.clean_type not in ("time", "both"):
+            return None
+        series = mean_series(self._data, self._columns)
+        return interference_in_time(series, settings.threshold_time, settings.n_iter_time)
+
+    def _leave_out_channels(self, n_channels: int) -> None:
+        settings, channels = self._settings, self._channels
+        times = np.zeros(len(self._data), np.bool_) if self._times is None else self._times
+        bandpass = np.full(n_channels, np.nan)
+        bandpass[channels] = mean_spectrum(self._data, self._columns, times)
+        bad = interference_in_frequency(
+            bandpass, settings.threshold_freq, settings.n_iter_freq, settings.bin_size
+        )[channels]
+        self._channels, self._columns = channels[~bad], self._columns[~bad]
+
+    def _series(self) -> Floats:
+        """The band's mean, where anything was recorded."""
+        return np.where(self._silent, np.nan, self._means).astype(np.float32)
+
+    def _find_track(self, plan: Plan) -> Track:
+        """Prepare to compare channels on the pulse's track; drifts are taken off the data."""
+        width, settings, columns = plan.bin_samples, self._settings, self._columns
+        shifts = plan.band.shifts([plan.dm], plan.tsamp)[0, self._channels]
+        begins = plan.arrival - plan.start + shifts - 2 * width
+        flat = without_drift(self._series(), self._data, columns, self._silent, begins, 8 * width)
+        if flat is not self._data:
+            self._data = _closed(flat)
+            self._means = mean_series(self._data, columns)
+        threshold, n_iter = settings.threshold_time, settings.n_iter_time
+        track = Track(self._data, columns, shifts, plan.ntime * width, threshold, n_iter)
+        delays = plan.band.delays([plan.dm])[0, self._channels]
+        if can_tell_impulses(delays, width * plan.tsamp + plan.band.smearing(plan.dm)):
+            self._silent |= track.impulses(self._series())
+        return track
+
+    def rows(self) -> Iterator[tuple[Ints, Floats]]:
+        """Channels, some at a time, and their samples."""
+        settings = self._settings
+        for begin in range(0, len(self._channels), _AT_A_TIME):
+            numbers = np.arange(begin, min(begin + _AT_A_TIME, len(self._channels)))
+            rows = channel_rows(self._data, self._columns[numbers])
+            if self._data.dtype.kind == "f":
+                usable = replace_missing(rows)
+                numbers, rows = numbers[usable], rows[usable]
+            left = mend(rows, self._highest, self._unusable, self._cuts)
+            numbers, rows = numbers[left], rows[left]
+            if self._times is not None:
+                replace_times(rows, self._times)
+            if settings.clean_type == "perchannel":
+                replace_outliers(rows, settings.threshold_time, settings.n_iter_time)
+            elif self._track is not None:
+                self._track.clean(rows, numbers)
+            yield self._channels[numbers], rows
+
+
+def _closed(data: Moments) -> Moments:
+    """The same, not to be written to, so that there is one kind of array to compile for."""
+    data = data.view()
+    data.setflags(write=False)
+    return data

@@ -1,0 +1,110 @@
+"""Drifts that most channels have in common, as of a receiver's gain, are taken off.
+
+Blocks are long, and of their channels' levels the median counts: a pulse is in some of them at a
+time, and where it is, a channel says nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.science.baseline import block_centres, block_means, quick_noise
+from darc.science.moments import Columns, Moments, channel_rows
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+#: Samples in a block, and blocks, at least.
+_LEAST_BLOCK, _LEAST_BLOCKS = 8, 8
+#: Drifts are seen in so many blocks, of which levels vary by so many times their noise.
+_DRIFT_BLOCKS, _DRIFTING = 128, 3.0
+_FITS = 4
+#: A drift's level never changes by so many times what it usually does.
+_STEEP = 6.0
+
+
+def without_drift(
+    series: Floats, data: Moments, columns: Columns, unusable: Mask, begins: Columns, length: int
+) -> Moments:
+    """Take off how the level of most channels changes together, as by a receiver's gain.
+
+    :param series: mean of the channels, shape (n_samples,)
+    :param data: what it is of, shape (n_samples, n_columns)
+    :param columns: of the channels, shape (n,)
+    :param unusable: samples that say nothing, shape (n_samples,)
+    :param begins: of the pulse in each channel, which says nothing either, samples, shape (n,)
+    :param length: of the pulse, samples
+    :return: the data themselves where no drift is to be seen
+    """
+    block = max(_LEAST_BLOCK, -(-len(series) // _DRIFT_BLOCKS))
+    means = block_means(series[np.newaxis], block)[0]
+    means = means[np.isfinite(means)]
+    noise = float(quick_noise(series[np.newaxis])[0]) / np.sqrt(block)
+    if len(means) < _LEAST_BLOCKS or not float(means.std()) > _DRIFTING * noise:
+        return data
+    blocks = []
+    for number, begin in enumerate(begins.tolist()):
+        row = channel_rows(data, columns[number : number + 1])
+        row[:, unusable] = np.nan
+        row[:, max(0, begin) : max(0, begin + length)] = np.nan
+        blocks.append(block_means(row, block)[0])
+    channels = np.array(blocks)
+    there = np.isfinite(channels)
+    seen = there.any(axis=0)
+    if seen.sum() < _LEAST_BLOCKS:
+        return data
+    channels, there = channels[:, seen], there[:, seen]
+    parts, shared = _fitted(channels, there)
+    steps = np.abs(np.diff(shared))
+    if steps.max(initial=0) > _STEEP * float(np.median(steps)):
+        return data  # a jump, which is not evened out as a drift is
+    centres = block_centres(len(series), len(seen))[seen]
+    level = _between(centres, shared, len(series))
+    flat = data.astype(np.float32)
+    for column, part in zip(columns.tolist(), parts.tolist(), strict=True):
+        flat[:, column] -= np.float32(part) * level
+    return flat
+
+
+def _between(centres: Doubles, values: Doubles, n_samples: int) -> Floats:
+    """Straight lines between values, and on beyond the first and the last."""
+    ends = np.array([0.0, n_samples - 1.0])
+    slopes = np.diff(values)[[0, -1]] / np.diff(centres)[[0, -1]]
+    first, last = values[[0, -1]] + slopes * (ends - centres[[0, -1]])
+    places = np.concatenate((ends[:1], centres, ends[1:]))
+    known = np.concatenate(([first], values, [last]))
+    return np.interp(np.arange(n_samples), places, known).astype(np.float32)
+
+
+def _fitted(channels: Doubles, there: Mask) -> tuple[Doubles, Doubles]:
+    """The shape that most rows have in common, and how many times each has it, about its own mean.
+
+    :param channels: shape (n, k)
+    :param there: which of them are known, likewise; in each column there is one
+    :return: shape (n,) and (k,)
+    """
+    counts = np.maximum(there.sum(axis=1), 1)
+    values = np.where(there, channels, 0.0)
+    offsets = values.sum(axis=1) / counts
+    parts = np.sqrt(np.where(there, (channels - offsets[:, np.newaxis]) ** 2, 0).sum(1) / counts)
+    shared = np.zeros(channels.shape[1])
+    # Means of rows that are known elsewhere are not the same: each is taken about the shape.
+    for _ in range(_FITS):
+        varies = parts > 0
+        about = channels[varies] - offsets[varies, np.newaxis]
+        relative = np.where(there[varies], about / parts[varies, np.newaxis], np.nan)
+        if not len(relative):
+            break
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of columns without a number
+            shared = np.nan_to_num(np.nanmedian(relative, axis=0))
+        mean = there @ shared / counts
+        power = there @ shared**2 - counts * mean**2
+        products = values @ shared - values.sum(axis=1) * mean
+        parts = np.where(power > 0, products / np.where(power > 0, power, 1.0), 0.0)
+        offsets = values.sum(axis=1) / counts - parts * mean
+    return parts, shared

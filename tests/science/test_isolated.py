@@ -1,0 +1,202 @@
+"""What stands out stays where it belongs to a pulse, and goes where it does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from darc.science import baseline, isolated, moments, row_statistics
+from darc.science.baseline import Window, find_jumps
+from darc.science.dedispersion import Band
+from darc.science.drift import without_drift
+from darc.science.extraction import extract, prepare
+from darc.science.extraction_plan import ExtractionSettings, plan_extraction
+from darc.science.isolated import (
+    Track,
+    can_tell_impulses,
+    find_outliers,
+    forget_impulses,
+    sharp_edge,
+)
+from darc.science.single_pulse import find_pulses, pulse_widths
+
+N, LENGTH, AT, N_OUT = 64, 4000, 1000, 640
+#: The lowest channel is the latest; samples.
+SHIFTS = np.rint(np.linspace(1500, 0, N)).astype(np.int64)
+CHANNELS = np.arange(N)
+
+
+def noise(seed: int = 1) -> np.ndarray:
+    """Shape (N, LENGTH)."""
+    return np.random.default_rng(seed).standard_normal((N, LENGTH)).astype(np.float32)
+
+
+def with_pulse(rows: np.ndarray, height: np.ndarray, width: int) -> np.ndarray:
+    rows = rows.copy()
+    for row, late, high in zip(rows, SHIFTS.tolist(), height.tolist(), strict=True):
+        row[AT + late : AT + late + width] += high
+    return rows
+
+
+def cleaned(rows: np.ndarray) -> np.ndarray:
+    data = 10 * rows.T + 100
+    # The track begins a little before the pulse.
+    track = Track(data, CHANNELS, SHIFTS + AT - 320, N_OUT, 3.25, 3)
+    found = np.ascontiguousarray(data.T)
+    track.clean(found, CHANNELS)
+    return (found - 100) / 10
+
+
+def on_pulse(rows: np.ndarray, width: int) -> np.ndarray:
+    """Mean of each channel in the pulse."""
+    return np.array(
+        [r[AT + s : AT + s + width].mean() for r, s in zip(rows, SHIFTS.tolist(), strict=True)]
+    )
+
+
+@pytest.mark.parametrize("width", [1, 3, 40])
+@pytest.mark.parametrize("height", [1.0, 3.0, 10.0, 600.0])
+def test_a_pulse_stays(width, height):
+    rows = with_pulse(noise(), np.full(N, height), width)
+    kept = on_pulse(cleaned(rows), width)
+    # Of the noise below, what is far out goes, as beside a pulse.
+    assert kept.mean() == pytest.approx(on_pulse(rows, width).mean(), rel=0.03, abs=0.03)
+
+
+@pytest.mark.parametrize("first", [0, 20, 48])
+def test_a_pulse_in_a_quarter_of_the_band_stays(first):
+    height = np.where((first <= CHANNELS) & (first + 16 > CHANNELS), 50.0, 0.0)
+    rows = with_pulse(noise(), height, 2)
+    assert on_pulse(cleaned(rows), 2).mean() == pytest.approx(on_pulse(rows, 2).mean(), rel=0.02)
+
+
+def test_a_pulse_of_uneven_strength_loses_little():
+    height = np.random.default_rng(5).exponential(100, N)
+    rows = with_pulse(noise(), height, 2)
+    assert on_pulse(cleaned(rows), 2).mean() > 0.9 * on_pulse(rows, 2).mean()
+
+
+@pytest.mark.parametrize("height", [8.0, 100.0, 1e4])
+def test_what_is_in_few_channels_goes(height):
+    rows = with_pulse(noise(), np.where(np.isin(CHANNELS, [7, 30, 31]), height, 0.0), 5)
+    kept = on_pulse(cleaned(rows), 5)
+    assert abs(kept[[7, 30, 31]]).max() < 3.5
+
+
+def test_what_is_everywhere_at_once_goes():
+    rows = noise()
+    rows[:, AT + 750 : AT + 760] += 20
+    kept = cleaned(rows)
+    assert on_pulse(kept, 10).max() < 4
+    # Off the track, whatever stands out.
+    assert abs(kept[:, :300]).max() < 3.5
+
+
+def test_the_band_has_to_be_crossed_slowly():
+    delays = SHIFTS * 1e-3
+    assert can_tell_impulses(delays, 0.3)
+    assert not can_tell_impulses(delays, 0.5)
+
+
+def test_impulses_are_told_from_strong_pulses():
+    rows = noise()
+    pulse = with_pulse(rows, np.full(N, 50.0), 200)
+    assert sharp_edge(SHIFTS.astype(np.float64)) == pytest.approx(300, abs=30)
+    forget_impulses(pulse, sharp_edge(SHIFTS.astype(np.float64)))
+    assert np.isfinite(pulse).all()
+    rows[:, 2000:2030] += 5
+    forget_impulses(rows, sharp_edge(SHIFTS.astype(np.float64)))
+    assert np.isnan(rows[:, 2000:2030]).all()
+    assert np.isfinite(rows[:, :1990]).all()
+
+
+def search(rows: np.ndarray, threshold: float | None) -> tuple[float, int]:
+    """The highest S/N, and where."""
+    late, dms = SHIFTS / 100.0, np.arange(80.0, 121.0)
+    found = find_pulses(rows.copy(), late, dms, 2000, pulse_widths(32), 6.0, threshold)
+    if not len(found.snr):
+        return 0.0, -1
+    best = int(np.argmax(found.snr))
+    return float(found.snr[best]), int(found.start[best])
+
+
+@pytest.mark.parametrize("height", [2.0, 20.0, 300.0])
+def test_the_search_finds_a_strong_pulse_as_strong(height):
+    rows = with_pulse(noise(), np.full(N, height), 2)
+    snr, start = search(rows, 3.25)
+    assert snr == pytest.approx(search(rows, None)[0], rel=0.05)
+    assert abs(start - AT) <= 1
+
+
+def test_the_search_does_not_find_few_channels():
+    rows = noise()
+    rows[30:32, 1500] += 100
+    assert search(rows, None)[0] > 14
+    assert search(rows, 3.25)[0] < 6.5
+
+
+def test_what_stands_out_below_goes_at_once():
+    rows = np.zeros((2, 10), np.float32)
+    rows[0, 3], rows[1, 4] = -9, 9
+    found = find_outliers(rows, 3.25)
+    assert (found.channels.tolist(), found.places.tolist()) == ([1], [4])
+    assert rows[0, 3] == 0
+
+
+def test_a_strong_pulse_is_no_jump():
+    rows = with_pulse(noise(), np.full(N, 200.0), 10)
+    data = np.ascontiguousarray(rows.T)
+    cuts, jumps = find_jumps(data.mean(axis=1), Window.beside(10), data, CHANNELS)
+    assert not len(cuts)
+    assert not jumps.any()
+    data = np.ascontiguousarray(noise().T)
+    data[2000:] += 2
+    cuts, _ = find_jumps(data.mean(axis=1), Window.beside(10), data, CHANNELS)
+    assert cuts == pytest.approx([2000], abs=10)
+
+
+@pytest.mark.parametrize("height", [0.0, 3.0, 300.0])
+def test_a_drift_goes_and_a_pulse_stays(height):
+    rows = with_pulse(noise(), np.full(N, height), 10)
+    drift = 8 * np.sin(np.arange(LENGTH) / LENGTH * 7)
+    data = (rows + drift * np.linspace(0.5, 2, N)[:, np.newaxis]).T.astype(np.float32)
+    silent = np.zeros(LENGTH, np.bool_)
+    begins = AT + SHIFTS - 20
+    flat = without_drift(data.mean(axis=1), data, CHANNELS, silent, begins, 80)
+    left = (flat - rows.T).mean(axis=1)
+    assert np.ptp(left) < 0.2
+    same = without_drift(rows.T.mean(axis=1), rows.T, CHANNELS, silent, begins, 80)
+    assert np.abs(same - rows.T).max() < 0.3
+
+
+def compiled_kinds() -> dict[str, int]:
+    """For how many kinds of arrays each function is compiled."""
+    modules = (isolated, baseline, moments, row_statistics)
+    functions = {f"{m.__name__}.{k}": f for m in modules for k, f in vars(m).items()}
+    return {name: len(f.signatures) for name, f in functions.items() if hasattr(f, "signatures")}
+
+
+def test_preparing_compiles_all_that_cleaning_needs():
+    settings = ExtractionSettings(
+        ntime=64,
+        nfreq=64,
+        ndm=64,
+        dm_halfrange=10,
+        clean_type="isolated",
+        threshold_time=3.25,
+        n_iter_time=3,
+        threshold_freq=2.75,
+        n_iter_freq=3,
+        bin_size=32,
+    )
+    prepare(np.uint8, settings)
+    before = compiled_kinds()
+    band = Band(f_lowest=1219.7, channel_width=4.0, n_channels=64)
+    plan = plan_extraction(band, 1e-3, dm=300.0, width=10, time=1.0, settings=settings)
+    data = 100 + 8 * np.random.default_rng(1).standard_normal((plan.count, 64))
+    data[400:404] += 60
+    drift = 40 * np.sin(np.arange(plan.count) / 150)[:, np.newaxis]
+    for level in (0, drift):
+        eight_bits = np.clip(data + level, 0, 255).astype(np.uint8)
+        extract(eight_bits, plan, settings, descending=True)
+    assert compiled_kinds() == before
