@@ -28,9 +28,9 @@ class Sizes:
 class Drawn:
     """What is drawn of a candidate.
 
-    :param freq_time: shape (nfreq, ntime)
-    :param dm_time: shape (ndm, ntime)
-    :param profile: S/N of each bin at the pulse's DM, shape (ntime,)
+    :param freq_time: NaN in channels without data, shape (nfreq, ntime)
+    :param dm_time: S/N of each bin, about the median of all, shape (ndm, ntime)
+    :param profile: S/N of each bin at the pulse's DM, about their median, shape (ntime,)
     :param times: edges of the time axis against the arrival time, ms
     :param dms: edges of the DM axis, pc cm-3
     """
@@ -60,16 +60,34 @@ def drawn(candidate: ProcessedCandidate, sizes: Sizes) -> Drawn:
     dm_time = np.nan_to_num(candidate.dm_time, posinf=0.0, neginf=0.0)
     profile = dm_time[int(np.argmin(np.abs(dms - candidate.pulse.dm)))][np.newaxis]
     n_profile = bins(ntime, sizes.ntime)
+    # A sum of bins of unit noise, of unit noise again.
+    profile = rebinned(profile, 1, sizes.ntime)[0] * np.float32((ntime / n_profile) ** 0.5)
+    dm_time = rebinned(dm_time, sizes.ndm, sizes.ntime)
     return Drawn(
-        rebinned(
-            np.nan_to_num(candidate.freq_time, posinf=0.0, neginf=0.0), sizes.nfreq, sizes.ntime
-        ),
-        rebinned(dm_time, sizes.ndm, sizes.ntime),
-        # A sum of bins of unit noise, of unit noise again.
-        rebinned(profile, 1, sizes.ntime)[0] * np.float32((ntime / n_profile) ** 0.5),
+        _of_channels(candidate.freq_time, sizes),
+        # The bins are sums about the medians of channels, which are not means: in data of few
+        # levels the sums are far from 0 where there is nothing.
+        dm_time - np.median(dm_time),
+        profile - np.median(profile),
         (begin, begin + ntime * bin_ms),
         (float(dms[0]) - step / 2, float(dms[-1]) + step / 2),
     )
+
+
+def _of_channels(freq_time: Floats, sizes: Sizes) -> Floats:
+    """Frequency and time, where rows without data are NaN and not part of any mean."""
+    there = np.isfinite(freq_time)
+    data = np.where(there, freq_time, np.float32(0))
+    # What is masked is 0 throughout, in files.
+    used = np.any(data != 0, axis=1)
+    shown = rebinned(data, sizes.nfreq, sizes.ntime)
+    part = rebinned(np.asarray(used, dtype=np.float32)[:, np.newaxis], sizes.nfreq, 1)
+    return np.divide(shown, part, out=np.full_like(shown, np.nan), where=part > 0)
+
+
+def masked_text(arrays: Drawn) -> str:
+    """What the grey channels are; empty: there are none."""
+    return "grey: no data" if np.isnan(arrays.freq_time).any() else ""
 
 
 def bins(have: int, want: int) -> int:
@@ -90,8 +108,12 @@ def rebinned(array: Floats, rows: int, columns: int) -> Floats:
 
 
 def limits(image: Floats) -> tuple[float, float]:
-    """Values of the darkest and of the brightest colour; the first is the lower."""
-    low, high = (float(value) for value in np.percentile(image, _LIMITS))
+    """Values of the darkest and of the brightest colour; the first is the lower.
+
+    :param image: what is not finite does not count
+    """
+    known = image[np.isfinite(image)]
+    low, high = map(float, np.percentile(known, _LIMITS)) if known.size else (0.0, 0.0)
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 

@@ -7,6 +7,12 @@ Source: the project's specification, processing.md (files of an observation). Da
 
 Their dimensions are labelled (frequency, time) and (dm, time); the pulse is in bin ntime // 2.
 
+What times and widths refer to is in attributes of our own, where it is known: `toa_freq`, the
+frequency of all times of arrival (MHz); `toa_utc` (ISO 8601) and `toa_mjd` (in `toa_scale`: UTC, or
+TDB of barycentric data), both of `toa`; `toa_frame`, topocentric or barycentric; `start`, time 0 as
+Unix s; `tsamp_data`, of the data (s); `width_ms`, that is `downsamp` in ms; `dm_constant`, in
+MHz2 pc-1 cm3 s; and `telescope`.
+
 The names are those that `your` and FETCH use, and the further attributes that `your` wants are
 there: cand_id, tcand, dm_opt, snr_opt, width, label, and fch1, foff, nchans where the band is
 known. What a reader made for files of `your` has to know:
@@ -31,6 +37,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from darc.model.arrival import ArrivalReference
 from darc.model.processed import Measurement, ProcessedCandidate, Pulse, Score
 from darc.model.results import FrequencyRange
 from darc.node.files import write_whole
@@ -69,8 +76,12 @@ class Rank:
         return (self.probability, self.snr) > (other.probability, other.snr)
 
 
+#: Names of candidates' files.
+CANDIDATE_FILES = "TOA*_DM*_DS*_SNR*.hdf5"
+
+
 def candidate_name(candidate: ProcessedCandidate) -> str:
-    """Name of a candidate's file."""
+    """Name of a candidate's file; `CANDIDATE_FILES` finds it."""
     measured = candidate.measured
     return (
         f"TOA{measured.time:.4f}_DM{candidate.pulse.dm:.2f}"
@@ -82,6 +93,8 @@ def write_candidate(
     directory: Path, candidate: ProcessedCandidate, band: FrequencyRange | None = None
 ) -> Path:
     """Write a candidate into a directory, which is made; whole or not at all.
+
+    It outlives a loss of power, as does the row that will name it.
 
     :param band: of the channels in `freq_time`
     :return: the file
@@ -148,16 +161,34 @@ def _attributes(candidate: ProcessedCandidate, name: str) -> dict[str, Any]:
         "prob_freqtime": score.freq_time,
         "prob_dmtime": score.dm_time,
     }
-    own = {"cb": candidate.cb, "snr_dm0": measured.snr_dm0}
+    own = {"cb": candidate.cb, "snr_dm0": measured.snr_dm0, "snr_best": measured.snr_best}
+    if candidate.arrival is not None:
+        own |= _reference(candidate.arrival, measured)
     for_your = {
         "cand_id": name,
         "tcand": measured.time,
         "dm_opt": measured.best_dm,
-        "snr_opt": _NOT_KNOWN,
+        "snr_opt": measured.snr_best,
         "width": 1,
         "label": _NOT_KNOWN,
     }
     return specified | own | for_your
+
+
+def _reference(arrival: ArrivalReference, measured: Measurement) -> dict[str, Any]:
+    found = {
+        "toa_freq": arrival.frequency,
+        "toa_frame": arrival.frame,
+        "toa_scale": arrival.scale,
+        "toa_utc": arrival.utc(measured.time),
+        "toa_mjd": arrival.mjd(measured.time),
+        "start": arrival.start,
+        "tsamp_data": arrival.tsamp,
+        "width_ms": arrival.width_ms(measured.downsampling),
+        "dm_constant": arrival.dm_constant,
+        "telescope": arrival.telescope or None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def read_candidate(path: Path) -> ProcessedCandidate:
@@ -184,8 +215,10 @@ def read_stored(path: Path) -> StoredCandidate:
             dm=reader.number("dm_amber"),
             snr=reader.number("snr_amber"),
         )
+        snr = reader.number("snr")
         measured = Measurement(
-            snr=reader.number("snr"),
+            snr=snr,
+            snr_best=reader.number("snr_best") if reader.has("snr_best") else snr,
             snr_dm0=reader.number("snr_dm0"),
             time=reader.number("toa"),
             downsampling=reader.whole("downsamp"),
@@ -195,9 +228,26 @@ def read_stored(path: Path) -> StoredCandidate:
         score = Score(reader.number("prob_freqtime"), reader.number("prob_dmtime"))
         freq_time, dm_time = map(reader.dataset, _DATASETS)
         candidate = ProcessedCandidate(
-            cb, pulse, measured, score, freq_time, dm_time, reader.dms(len(dm_time))
+            cb,
+            pulse,
+            measured,
+            score,
+            freq_time,
+            dm_time,
+            reader.dms(len(dm_time)),
+            arrival=reader.arrival(),
         )
         return StoredCandidate(candidate, reader.band())
+
+
+def read_cb(path: Path) -> int:
+    """Read the compound beam whose candidate it is, without the arrays.
+
+    :raises CandidateFileError: likewise
+    :raises OSError: likewise
+    """
+    with _Reader(path) as reader:
+        return reader.whole("cb")
 
 
 def read_rank(path: Path) -> Rank:
@@ -240,6 +290,10 @@ class _Reader:
         except (OSError, RuntimeError, TypeError) as error:
             raise self._error(f"the attribute {name} cannot be read: {error}") from error
 
+    def has(self, name: str) -> bool:
+        """Whether there is such an attribute; earlier versions had fewer."""
+        return name in self._file.attrs
+
     def number(self, name: str) -> float:
         value = self._attribute(name)
         if value.ndim or value.dtype.kind not in "iuf":
@@ -269,6 +323,23 @@ class _Reader:
             return np.asarray(dataset[()], dtype=np.float32)
         except (OSError, RuntimeError, KeyError) as error:
             raise self._error(f"the dataset {name} cannot be read: {error}") from error
+
+    def text(self, name: str) -> str:
+        value = self._attribute(name)
+        if value.ndim or not isinstance(value.item(), str):
+            raise self._error(f"{name} = {value!s:.60} is no text")
+        return str(value.item())
+
+    def arrival(self) -> ArrivalReference | None:
+        if "toa_freq" not in self._file.attrs:
+            return None  # a file of before
+        return ArrivalReference(
+            frequency=self.number("toa_freq"),
+            start=self.number("start") if "start" in self._file.attrs else None,
+            tsamp=self.number("tsamp_data"),
+            frame=self.text("toa_frame"),
+            telescope=self.text("telescope") if "telescope" in self._file.attrs else "",
+        )
 
     def band(self) -> FrequencyRange | None:
         if "fch1" not in self._file.attrs:

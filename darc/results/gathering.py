@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
 from darc.model.processed import ListedCandidate
 from darc.model.results import (
@@ -17,11 +19,13 @@ from darc.model.results import (
     ObservationResults,
     ShownCandidate,
 )
+from darc.results.ecsv_tables import SUFFIX
 from darc.results.lists import read_summary, read_triggers
 from darc.results.reading import ResultFileError
 
 log = logging.getLogger(__name__)
 
+_CANDIDATE = re.compile(r"(TOA[-0-9.]+_DM[-0-9.]+_DS[0-9]+)_SNR[-0-9a-z]+\.(?:png|hdf5)")
 #: The clocks of nodes and of the file server may differ by so much (s).
 CLOCK_SECONDS = 60.0
 
@@ -33,12 +37,16 @@ class Wanted:
     :param directory: of the observation's results
     :param beams: compound beams whose workers process it
     :param since: Unix s; what is older is of an earlier processing
+    :param candidates: where the candidates of its one beam are; None: beside its results
+    :param arrival: what times and widths refer to; None: not known
     """
 
     observation: Observation
     directory: Path
     beams: tuple[int, ...]
     since: float
+    candidates: Path | None = None
+    arrival: ArrivalReference | None = None
 
 
 def results_directory(result_dir: Path, observation: Observation) -> Path:
@@ -81,6 +89,7 @@ def gather(
         coordinates=coordinates,
         candidates=tuple(candidates),
         made=now,
+        arrival=wanted.arrival,
     )
 
 
@@ -89,7 +98,7 @@ def _beam(
 ) -> tuple[BeamResults, list[ShownCandidate]]:
     summary_file = wanted.directory / f"CB{cb:02d}_summary.yaml"
     try:
-        written = summary_file.stat().st_mtime
+        written = summary_file.lstat().st_mtime
     except FileNotFoundError:
         return BeamResults(cb, BeamState.WAITING, None, dm_galaxy), []
     if written < wanted.since - CLOCK_SECONDS:
@@ -104,19 +113,21 @@ def _beam(
         summary, rows = None, []
     if summary is None:
         return BeamResults(cb, BeamState.FAILED, None, dm_galaxy), []
-    there = tuple(path for path in (pdf, triggers, summary_file) if path.exists())
+    files = pdf, triggers, triggers.with_suffix(SUFFIX), summary_file
+    there = tuple(path for path in files if path.exists())
     beam = BeamResults(cb, BeamState.DONE, summary, dm_galaxy, there)
-    return beam, _shown(candidates_directory(wanted.directory, cb), rows)
+    return beam, _shown(wanted.candidates or candidates_directory(wanted.directory, cb), rows)
 
 
 def _shown(directory: Path, rows: list[ListedCandidate]) -> list[ShownCandidate]:
     """Candidates with what there is to look at, by the names of the files."""
     files: dict[str, dict[str, Path]] = {}
     with contextlib.suppress(FileNotFoundError):  # no candidate has either
-        for path in directory.iterdir():
-            if path.suffix in (".png", ".hdf5"):
+        # A link in the place of the directory is not followed.
+        for path in [] if directory.is_symlink() else directory.iterdir():
+            if match := _CANDIDATE.fullmatch(path.name):
                 # S/N is rounded in the name and in the list, each from the exact one.
-                files.setdefault(path.stem.rpartition("_SNR")[0], {})[path.suffix] = path
+                files.setdefault(match[1], {})[path.suffix] = path
     shown = []
     for row in rows:
         name = f"TOA{row.time:.4f}_DM{row.dm:.2f}_DS{row.downsampling:.0f}"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from darc.model.arrival import ArrivalReference
 from darc.model.processed import ListedCandidate, ProcessedCandidate, Summary
 from darc.node.files import write_whole
 from darc.results.reading import ResultFileError, read_rows, read_text, read_yaml
@@ -54,7 +55,7 @@ def write_triggers(path: Path, rows: Iterable[ListedCandidate]) -> None:
     :raises OSError: it cannot be written
     """
     lines = [HEADER, *map(trigger_line, rows)]
-    write_whole(path, "\n".join(lines) + "\n", durable=True)
+    write_whole(path, "\n".join(lines) + "\n")
 
 
 def read_triggers(path: Path) -> list[ListedCandidate]:
@@ -85,13 +86,16 @@ def _row(words: Mapping[str, str], place: str) -> ListedCandidate:
     )
 
 
-def write_summary(path: Path, summary: Summary) -> None:
+def write_summary(path: Path, summary: Summary, arrival: ArrivalReference | None = None) -> None:
     """Write a summary, the last of a beam's files: it says that the beam is done.
 
+    :param arrival: what times and widths in the lists refer to, for a remark; None: not known
     :raises OSError: it cannot be written
     """
     text = "".join(f"{name}: {count}\n" for name, count in asdict(summary).items())
-    write_whole(path, text, durable=True)  # an empty one means that the beam failed
+    if arrival is not None:
+        text += f"# {arrival}\n"
+    write_whole(path, text)  # an empty one means that the beam failed
 
 
 def read_summary(path: Path) -> Summary | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
 from darc.model.results import Coordinates
 from darc.node.files import write_whole
@@ -19,13 +20,18 @@ _DEGREES = re.compile(r"-?\d{1,3}(\.\d{1,18})?", re.ASCII)
 _LIMITS = {"RA": (0, 360), "Dec": (-90, 90), "Gl": (0, 360), "Gb": (-90, 90)}
 
 
-def write_info(path: Path, observation: Observation) -> None:
+def write_info(
+    path: Path, observation: Observation, arrival: ArrivalReference | None = None
+) -> None:
     """Write all that is known of an observation, as YAML.
 
+    :param arrival: what times and widths of candidates refer to, for a remark; None: not known
     :raises OSError: it cannot be written
     """
     # Escaped: PyYAML does not read back all characters that it writes plainly.
     text = yaml.safe_dump(observation.to_plain(), sort_keys=False, width=100)
+    if arrival is not None:
+        text += f"# {arrival}\n"
     write_whole(path, text)
 
 

@@ -7,12 +7,12 @@ costs most: a page is made once for each type, and filled again and again.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.backends.backend_pdf import PdfPages
 
+from darc.model.arrival import ArrivalReference
 from darc.model.settings_processor import ProcessorVisualizer
 from darc.node.files import write_whole
 from darc.results.arrays import Sizes, drawn
@@ -24,7 +24,7 @@ from darc.results.candidate_file import (
     read_stored,
 )
 from darc.results.sheet import Sheet, empty_page
-from darc.results.style import RC, check_style
+from darc.results.style import check_style, own_style
 
 
 def write_plots(
@@ -32,6 +32,8 @@ def write_plots(
     candidates: Sequence[Path],
     settings: ProcessorVisualizer,
     dm_galaxy: float | None,
+    advance: Callable[[], None] = lambda: None,
+    reference: ArrivalReference | None = None,
 ) -> list[str]:
     """Write plots of candidates, the most probable first, then by S/N.
 
@@ -41,6 +43,8 @@ def write_plots(
     :param path: of the PDF
     :param candidates: HDF5 files
     :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: not known
+    :param advance: is called for each candidate that is plotted
+    :param reference: what times and widths refer to; None: not known
     :return: what is left out, as it cannot be read: the file and why
     :raises ValueError: the settings name a colour or a colour map that there is not
     :raises OSError: the PDF cannot be written
@@ -50,9 +54,11 @@ def write_plots(
     per_page = settings.nplot_per_side**2
     sizes = Sizes(settings.nfreq, settings.ntime, settings.ndm)
     memory = io.BytesIO()
-    with rc_context(RC), PdfPages(memory, metadata={"Title": path.stem, "Creator": "DARC"}) as pdf:
+    with own_style(), PdfPages(memory, metadata={"Title": path.stem, "Creator": "DARC"}) as pdf:
         sheets = [
-            Sheet(kind, settings, dm_galaxy, path.stem) for kind in settings.plot_types if ranked
+            Sheet(kind, settings, dm_galaxy, path.stem, reference)
+            for kind in settings.plot_types
+            if ranked
         ]
         for begin in range(0, len(ranked), per_page):
             group = []
@@ -63,6 +69,8 @@ def write_plots(
             for sheet in sheets:
                 sheet.fill(group, begin, len(ranked))
                 pdf.savefig(sheet.figure)
+            for _ in group:
+                advance()
         if not sheets:
             pdf.savefig(empty_page(settings, path.stem, left_out))
     write_whole(path, memory.getvalue())

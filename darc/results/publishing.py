@@ -10,9 +10,11 @@ from pathlib import Path
 
 from darc.model.results import Coordinates, ObservationResults
 from darc.node.files import packaged
+from darc.node.retention import remove_unfinished
 from darc.results.gathering import Wanted, gather
 from darc.results.observation import coordinates, write_coordinates, write_info
-from darc.results.site import INDEX, write_index, write_observation_page
+from darc.results.site import INDEX, write_observation_page
+from darc.results.site_lists import update_lists
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +26,16 @@ class Publication:
     :param site: directory of the site
     :param position: of the telescope, ITRF, m
     :param galaxy_map: file of the Milky Way's maximum DM: a packaged one, or a path
+    :param in_place: see :func:`darc.results.site.write_observation_page`
+    :param days_kept: on the site, the last so many days with observations; None: all
     """
 
     wanted: Wanted
     site: Path
     position: tuple[float, float, float]
     galaxy_map: Path
+    days_kept: int | None = None
+    in_place: bool = False
     _shown: object = None
     _coordinates: tuple[Coordinates, ...] | None = None
     _dm_galaxy: dict[int, float] = field(default_factory=dict)
@@ -49,13 +55,20 @@ class Publication:
         if self._coordinates is None:
             self._describe()
         results = gather(
-            self.wanted, self._coordinates or (), self._dm_galaxy, given_up, time.time()
+            self.wanted,
+            self._coordinates or (),
+            self._dm_galaxy,
+            given_up,
+            time.time(),
         )
         shown = results.beams, results.candidates
         if shown != self._shown:
-            write_observation_page(self.site, results)
-            for problem in write_index(self.site):
-                log.error("not in the index of results: %s", problem)
+            write_observation_page(self.site, results, in_place=self.in_place)
+            observation = self.wanted.observation
+            for problem in update_lists(
+                self.site, observation.date, observation.datetimesource, self.days_kept
+            ):
+                log.error("not in the lists of results: %s", problem)
             self._shown = shown
         return results
 
@@ -63,7 +76,8 @@ class Publication:
         """Write what is known of the observation itself, once."""
         observation, directory = self.wanted.observation, self.wanted.directory
         directory.mkdir(parents=True, exist_ok=True)
-        write_info(directory / "info.yaml", observation)
+        remove_unfinished(directory)
+        write_info(directory / "info.yaml", observation, self.wanted.arrival)
         write_coordinates(directory / "coordinates.txt", observation, self.position)
         found = coordinates(observation, self.position)
         try:

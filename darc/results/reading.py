@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TypeVar
 
 from darc.model.typed import Reader, Value
 from darc.model.yaml_tree import parse_yaml
+from darc.node.foreign import NotRegularError, read_regular
 
 T = TypeVar("T")
+
+#: Of a list with 50,000 candidates, some MB (bytes).
+MAX_FILE = 16 * 2**20
 
 
 class ResultFileError(ValueError):
@@ -18,12 +23,17 @@ class ResultFileError(ValueError):
 def read_text(path: Path) -> str:
     """Read a text, with the line ends that it has.
 
-    :raises ResultFileError: it is none
+    :raises ResultFileError: it is none, no regular file, or larger than any
     :raises OSError: it cannot be read
     """
-    data = path.read_bytes()
     try:
-        return data.decode()
+        data = read_regular(path, MAX_FILE, path.parent)
+    except OSError as error:
+        if isinstance(error, NotRegularError) or error.errno == errno.EFBIG:
+            raise ResultFileError(f"{path}: {error.strerror}") from error
+        raise
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ResultFileError(f"{path}:{line}: byte {data[error.start]:#04x} is no text") from error

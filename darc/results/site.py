@@ -1,15 +1,16 @@
 """The results as a static site: files that any web server serves, or a browser opens from disk.
 
-    index.html, results.css, results.js, results.svg
+    results.css, results.js, results.svg
     <date>/<datetimesource>/index.html, observation.json, and what there is to look at
 
-Links are relative. The index is made of each observation's `observation.json`, at any time anew.
+Links are relative. `site_lists` makes lists of each observation's `observation.json`.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
+import logging
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,21 +21,29 @@ import jinja2
 from markupsafe import Markup
 
 from darc.model import typed
+from darc.model.arrival import ArrivalReference
+from darc.model.arrival_texts import mjd_text, utc_text
 from darc.model.processed import Summary
 from darc.model.results import BeamState, ObservationResults, ShownCandidate
 from darc.node.files import write_whole
+from darc.node.foreign import NotRegularError, open_regular, read_regular
+from darc.node.retention import remove_unfinished
 from darc.results.texts import SITE_FILTERS, shown
 from darc.web.style import Colours, properties
+
+log = logging.getLogger(__name__)
 
 INDEX, ENTRY = "index.html", "observation.json"
 PICTURES, FILES = "pictures", "files"
 _ASSETS = ("results.css", "results.js", "results.svg")
 FORMAT = 1
+#: Of a file that is shown, bytes.
+MAX_PUBLISHED = 256 * 2**20
 #: Of `observation.json`, bytes: a larger one is none.
 _MAX_ENTRY = 2**20
 _COLOURS = Colours("green", "red", "grey")
 #: Nothing from elsewhere, and no scripts but those of the file beside the page.
-_POLICY = (
+POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none';"
     " form-action 'none'"
 )
@@ -42,7 +51,7 @@ _POLICY = (
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the index says of an observation; `observation.json`.
+    """What lists say of an observation; `observation.json`.
 
     :param datetimesource: also the name of its directory, inside that of the date
     :param start: Unix s
@@ -82,12 +91,19 @@ class _Row:
     picture: str
     file: str
     times_galaxy: float | None
+    width_ms: float
+    utc: str
+    mjd: str
 
 
-def write_observation_page(site: Path, results: ObservationResults) -> Path:
-    """Write the page of an observation and its entry for the index; files are copied beside it.
+def write_observation_page(
+    site: Path, results: ObservationResults, *, in_place: bool = False
+) -> Path:
+    """Write the page of an observation and its entry for the lists; files are copied beside it.
 
     :param site: directory of the site; made
+    :param in_place: there is one of each file, as the site stays beside the results: pictures go
+        into it, and to all else there are links
     :return: the page
     :raises ValueError: the observation's name is none of a directory
     :raises OSError: something cannot be read or written; the page of before stays
@@ -95,19 +111,26 @@ def write_observation_page(site: Path, results: ObservationResults) -> Path:
     observation = results.observation
     directory = site / _part(observation.date) / _part(observation.datetimesource)
     directory.mkdir(parents=True, exist_ok=True)
+    for one in (directory, directory / PICTURES, directory / FILES):
+        remove_unfinished(one)
+    offer = _link if in_place else _publish
     beams = [
-        (beam, [_publish(file, directory, FILES) for file in beam.files]) for beam in results.beams
+        (beam, [link for file in beam.files if (link := offer(file, directory, FILES))])
+        for beam in results.beams
     ]
     galaxy = {beam.cb: beam.dm_galaxy for beam in results.beams}
     in_order = sorted(
         results.candidates,
         key=lambda one: (-one.listed.probability, -one.listed.snr, one.listed.cb, one.listed.time),
     )
-    rows = [_row(one, galaxy.get(one.listed.cb), directory) for one in in_order]
+    reference = results.arrival or observation.arrival_reference()
+    rows = [
+        _row(one, galaxy.get(one.listed.cb), directory, in_place, reference) for one in in_order
+    ]
     entry = make_entry(results)
-    page = _environment().get_template("observation.html")
+    page = environment().get_template("observation.html")
     text = page.render(
-        policy=_POLICY,
+        policy=POLICY,
         root="../../",
         results=results,
         observation=observation,
@@ -115,47 +138,23 @@ def write_observation_page(site: Path, results: ObservationResults) -> Path:
         beams=beams,
         coordinates={one.cb: one for one in results.coordinates},
         rows=rows,
+        reference=reference,
+        start=_dates(reference, 0.0),
         with_galaxy=any(row.times_galaxy is not None for row in rows),
         with_files=any(row.file for row in rows),
-        files=[_publish(file, directory, FILES) for file in results.files],
+        files=[link for file in results.files if (link := offer(file, directory, FILES))],
         states=BeamState,
     )
-    _write_assets(site)
+    write_assets(site)
+    # Both follow from results that nobody may gather again.
     write_whole(directory / INDEX, text)
     plain = json.dumps(typed.to_plain(entry), indent=1, ensure_ascii=False)
     write_whole(directory / ENTRY, plain + "\n")
     return directory / INDEX
 
 
-def write_index(site: Path) -> list[str]:
-    """Write the index of all observations that there are, the newest first.
-
-    :param site: directory of the site; made
-    :return: what is left out, as it cannot be read: the file and why
-    :raises OSError: the index cannot be written; the one of before stays
-    """
-    entries: list[tuple[Entry, str]] = []
-    left_out: list[str] = []
-    for path in site.glob(f"*/*/{ENTRY}"):
-        try:
-            entry = _read_entry(path)
-        except (OSError, ValueError) as error:
-            left_out.append(str(error))
-        else:
-            entries.append((entry, _address(path.parent.relative_to(site) / INDEX)))
-    entries.sort(key=lambda one: (one[0].start, one[0].datetimesource), reverse=True)
-    days: dict[str, list[tuple[Entry, str]]] = {}
-    for entry, address in entries:
-        days.setdefault(entry.date, []).append((entry, address))
-    site.mkdir(parents=True, exist_ok=True)
-    page = _environment().get_template("index.html")
-    _write_assets(site)
-    write_whole(site / INDEX, page.render(policy=_POLICY, root="", days=days, left_out=left_out))
-    return left_out
-
-
 def make_entry(results: ObservationResults) -> Entry:
-    """What the index says of an observation."""
+    """What lists say of an observation."""
     observation, beams = results.observation, results.beams
     summaries = [beam.summary for beam in beams if beam.summary is not None]
     names = ("ncand_raw", "ncand_post_clustering", "ncand_post_thresholds", "ncand_post_classifier")
@@ -181,11 +180,13 @@ def _total(counts: Iterable[int]) -> int:
     return sum(known) if known else -1
 
 
-def _read_entry(path: Path) -> Entry:
-    with path.open("rb") as file:
-        data = file.read(_MAX_ENTRY + 1)
-    if len(data) > _MAX_ENTRY:
-        raise ValueError(f"{path}: larger than {_MAX_ENTRY} bytes")
+def read_entry(path: Path) -> Entry:
+    """Read an `observation.json`.
+
+    :raises ValueError: it is something else
+    :raises OSError: it cannot be read
+    """
+    data = read_regular(path, _MAX_ENTRY)
     try:
         plain = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -195,16 +196,38 @@ def _read_entry(path: Path) -> Entry:
     return typed.from_plain(Entry, plain, str(path))
 
 
-def _row(candidate: ShownCandidate, dm_galaxy: float | None, directory: Path) -> _Row:
+def _row(
+    candidate: ShownCandidate,
+    dm_galaxy: float | None,
+    directory: Path,
+    in_place: bool,
+    reference: ArrivalReference,
+) -> _Row:
     # Of the same interference, candidates of several beams have the same name.
     beam = f"CB{candidate.listed.cb:02d}_"
     picture, file = candidate.picture, candidate.file
+    if in_place:
+        addresses = _moved(picture, directory, beam), _link(file, directory).address if file else ""
+    else:
+        addresses = (
+            _publish_one(picture, directory, PICTURES, beam),
+            _publish_one(file, directory, FILES, beam),
+        )
     return _Row(
         candidate,
-        _publish(picture, directory, PICTURES, beam).address if picture else "",
-        _publish(file, directory, FILES, beam).address if file else "",
+        *addresses,
         candidate.listed.dm / dm_galaxy if dm_galaxy else None,
+        reference.width_ms(candidate.listed.downsampling),
+        *_dates(reference, candidate.listed.time),
     )
+
+
+def _dates(reference: ArrivalReference, time: float) -> tuple[str, str]:
+    """UTC and MJD of a time since the start; each empty where it is not known."""
+    if reference.start is None:
+        return "", ""
+    unix = reference.start + time
+    return utc_text(unix) if reference.scale == "UTC" else "", mjd_text(unix)
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -217,48 +240,89 @@ def _part(name: str) -> str:
     return name
 
 
-def _publish(file: Path, directory: Path, below: str, prefix: str = "") -> _Link:
-    """Copy a file beside a page, if it is not there as it is; whole or not at all."""
+def _link(file: Path, directory: Path, below: str = "") -> _Link:
+    """To a file where it is."""
+    there = os.path.relpath(file.absolute(), directory.absolute())
+    return _Link(file.name, address(Path(there)))
+
+
+def _moved(picture: Path | None, directory: Path, prefix: str) -> str:
+    """The address of a picture that is put into the site; empty: none."""
+    if picture is None:
+        return ""
+    target = directory / PICTURES / (prefix + picture.name)
+    target.parent.mkdir(exist_ok=True)
+    picture.replace(target)
+    return address(Path(PICTURES) / target.name)
+
+
+def _publish_one(file: Path | None, directory: Path, below: str, prefix: str) -> str:
+    """The address of a candidate's file, which is in a directory of the beam; empty: none."""
+    link = _publish(file, directory, below, prefix, file.parent.parent) if file else None
+    return link.address if link else ""
+
+
+def _publish(
+    file: Path, directory: Path, below: str, prefix: str = "", root: Path | None = None
+) -> _Link | None:
+    """Copy a file beside a page, if it is not there as it is; whole or not at all.
+
+    :param root: what is in here is others'; by default, the file's directory
+    :return: None where it is no file that can be shown
+    """
     name = file.name if file.name.startswith(prefix) else prefix + file.name
     target = directory / below / name
-    if not _is_copy(file, target):
-        target.parent.mkdir(exist_ok=True)
-        write_whole(target, file.read_bytes())
-        shutil.copystat(file, target)
-    return _Link(name, _address(Path(below) / name))
-
-
-def _is_copy(file: Path, target: Path) -> bool:
     try:
-        there, wanted = target.stat(), file.stat()
+        opened = open_regular(file, root or file.parent)
+    except NotRegularError as error:
+        log.error("not published: %s", error)
+        return None
+    with opened:
+        wanted = os.fstat(opened.fileno())
+        if wanted.st_size > MAX_PUBLISHED:
+            log.error("not published: %s: larger than %d bytes", file, MAX_PUBLISHED)
+            return None
+        if not _is_copy(wanted, target):
+            target.parent.mkdir(exist_ok=True)
+            write_whole(target, opened.read(wanted.st_size), durable=False)
+            target.chmod(wanted.st_mode & 0o666)
+            os.utime(target, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))
+    return _Link(name, address(Path(below) / name))
+
+
+def _is_copy(wanted: os.stat_result, target: Path) -> bool:
+    try:
+        there = target.stat()
     except FileNotFoundError:
         return False
     return (there.st_size, there.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns)
 
 
-def _address(path: Path) -> str:
+def address(path: Path) -> str:
+    """A relative path as a link."""
     return quote(path.as_posix())
 
 
-def _write_assets(site: Path) -> None:
+def write_assets(site: Path) -> None:
+    """Write what all pages use, where it is not there."""
     loader = jinja2.PackageLoader("darc")
-    environment = _environment()
 
     def source(name: str) -> str:
-        return loader.get_source(environment, name)[0]
+        return loader.get_source(environment(), name)[0]
 
     assets = {name: source(f"results/{name}") for name in _ASSETS}
     assets["results.css"] = properties(_COLOURS) + source("style.css") + assets["results.css"]
     for name, text in assets.items():
         path = site / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            write_whole(path, text)
+            write_whole(path, text, durable=False)
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """The templates of the pages."""
     # Whatever a source's name holds is shown, and never markup.
-    environment = jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("darc", "templates/results"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -266,7 +330,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=shown,
     )
-    environment.filters |= SITE_FILTERS
-    signs = jinja2.PackageLoader("darc").get_source(environment, "signs.svg")[0]
-    environment.globals["signs"] = Markup(signs)
-    return environment
+    made.filters |= SITE_FILTERS
+    signs = jinja2.PackageLoader("darc").get_source(made, "signs.svg")[0]
+    made.globals["signs"] = Markup(signs)
+    return made

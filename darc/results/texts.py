@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 from markupsafe import Markup
 
+from darc.model.arrival_texts import milliseconds, sampling
+
 #: Instead of what is not known.
 NOT_KNOWN = "\N{EN DASH}"
 
@@ -24,11 +26,16 @@ def _count(number: int) -> str:
     return NOT_KNOWN if number < 0 else f"{number:,}"
 
 
-def _moment(unix: float) -> datetime:
-    try:
-        return datetime.fromtimestamp(unix, UTC)
-    except (OverflowError, ValueError, OSError):
-        return datetime.fromtimestamp(0, UTC)  # what a file says need not be a time
+def _time(form: str) -> Callable[[float], str]:
+    """A filter for Unix times; empty where that is none: 0, or whatever a file may say."""
+
+    def text(unix: float) -> str:
+        try:
+            return datetime.fromtimestamp(unix, UTC).strftime(form) if unix > 0 else ""
+        except (OverflowError, ValueError, OSError):
+            return ""
+
+    return text
 
 
 def _day(date: str) -> str:
@@ -37,6 +44,14 @@ def _day(date: str) -> str:
     except ValueError:
         return date
     return f"{day.day} {day:%B %Y}"
+
+
+def _month(month: str) -> str:
+    """Of the first six digits of a date; empty: of none."""
+    try:
+        return f"{datetime.strptime(month, '%Y%m').replace(tzinfo=UTC):%B %Y}"
+    except ValueError:
+        return month or "other"
 
 
 def _duration(seconds: float) -> str:
@@ -52,12 +67,15 @@ def _beams(numbers: tuple[int, ...]) -> str:
 
 SITE_FILTERS: dict[str, Callable[..., str]] = {
     "count": _count,
-    "iso": lambda unix: _moment(unix).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    "utc": lambda unix: _moment(unix).strftime("%Y-%m-%d %H:%M:%S UTC"),
-    "clock": lambda unix: _moment(unix).strftime("%H:%M:%S"),
+    "iso": _time("%Y-%m-%dT%H:%M:%SZ"),
+    "utc": _time("%Y-%m-%d %H:%M:%S UTC"),
+    "clock": _time("%H:%M:%S"),
     "day": _day,
+    "month": _month,
     "duration": _duration,
     "beams": _beams,
+    "ms": milliseconds,
+    "sampling": sampling,
     "fixed": lambda value, digits: NOT_KNOWN if value is None else f"{value:.{digits}f}",
     "two": lambda number: f"{number:02d}",
 }

@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from darc.control import ask
 from darc.model.overview import NodeOverview, OverviewError, from_text
+from darc.node.vital import vital
 
 #: Between two questions to a node that does not answer, growing to the usual interval.
 FIRST_RETRY_SECONDS = 0.25
@@ -157,9 +159,8 @@ class Watch:
 
     def start(self) -> None:
         for target in self._targets:
-            threading.Thread(
-                target=self._follow, args=(target,), name=f"ask {target.name}", daemon=True
-            ).start()
+            follow = partial(self._follow, target)
+            vital(f"ask {target.name}", follow, or_exit=True, stoppable=True)
 
     def stop(self) -> None:
         """Ask no more; a question that is under way is not waited for."""

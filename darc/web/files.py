@@ -80,18 +80,34 @@ class WebDirectory:
             raise
 
 
+def is_directory_below(root: Path, name: str) -> bool:
+    """Whether that is a directory with an index; likewise."""
+    root = root.resolve()
+    try:
+        path = _below(root, name)
+        return path is not None and path.is_relative_to(root) and (path / INDEX).is_file()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _below(root: Path, name: str) -> Path | None:
+    parts = name.split("/")
+    if "\0" in name or any(part.startswith(".") for part in parts) or "" in parts[:-1]:
+        return None
+    return root.joinpath(*parts).resolve(strict=True)
+
+
 def open_below(root: Path, name: str) -> BinaryIO | None:
     """Open a file below a directory; None where there is none, or it is elsewhere.
 
     :param name: with slashes, as a browser has sent it, decoded; a directory stands for its index
     :raises OSError: it cannot be read
     """
-    parts = name.split("/")
-    if "\0" in name or any(part.startswith(".") for part in parts) or "" in parts[:-1]:
-        return None
     root = root.resolve()
     try:
-        path = root.joinpath(*parts).resolve(strict=True)
+        path = _below(root, name)
+        if path is None:
+            return None
         if path.is_dir():
             path = (path / INDEX).resolve(strict=True)
         if not path.is_relative_to(root):

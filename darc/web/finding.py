@@ -27,14 +27,15 @@ class Rank:
     HANDOVER = 5
     ON_WORKER = 6
     SUPERVISORD = 7
-    UNHURRIED = 8
-    DISK = 9
-    LATE = 10
-    GROWS = 11
-    CLOCK = 12
-    VERSION = 13
-    CHANGING = 14
-    DIED_LATELY = 15
+    LOST = 8
+    UNHURRIED = 9
+    DISK = 10
+    LATE = 11
+    GROWS = 12
+    CLOCK = 13
+    VERSION = 14
+    CHANGING = 15
+    DIED_LATELY = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Finding:
     :param remedy: makes the command for all of these
     :param urgency: the lowest first among those of one rank
     :param state: of the service, or of all of the node's, where it is this that is wrong
+    :param number: of losses: more than before are news
     """
 
     rank: int
@@ -57,6 +59,7 @@ class Finding:
     grave: bool = True
     urgency: int = 0
     state: str = ""
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +75,6 @@ class Context:
     shell: Shell
 
     def name(self, service: str) -> str:
-        return self.names.get(service, service)
+        """What is shown beside the name that commands take; empty: nothing."""
+        name = self.names.get(service, "")
+        return "" if name == service else name

@@ -97,7 +97,7 @@ class Live:
             return status_json(cluster, problems, page)
         for node in cluster.nodes:
             if node_page(node.name) == name:
-                return self._renderer.node(node, cluster.time, page)
+                return self._renderer.node(node, cluster.time, page, problems)
         return None
 
     # -- events ----------------------------------------------------------------------------------

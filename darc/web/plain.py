@@ -17,7 +17,7 @@ FORMAT = 1
 
 def status_json(cluster: ClusterStatus, problems: tuple[Problem, ...], page: Page) -> str:
     """As text; what is said of a node is what it told, without the ends of its logs."""
-    rows = node_rows(cluster)
+    rows = node_rows(cluster, problems)
     return json.dumps(
         {
             "format": FORMAT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -21,6 +22,7 @@ class Problem:
     :param text: what else is known
     :param since: Unix time by this host's clock
     :param command: what to type
+    :param about: the title without the hosts
     """
 
     grave: bool
@@ -30,6 +32,7 @@ class Problem:
     text: str
     since: float | None
     command: str
+    about: str = ""
 
 
 def find_problems(
@@ -76,7 +79,8 @@ def _problem(group: list[Finding]) -> Problem:
     if len(texts) > 1:
         text = f"{next(one.host for one in group if one.text)}: {text}"
     command = first.remedy(hosts)
-    return Problem(first.grave, title, hosts, first.service, text, since, command)
+    about = re.sub(r" on \{host\}|\{host\}:? ?", "", first.title)
+    return Problem(first.grave, title, hosts, first.service, text, since, command, about)
 
 
 def _texts(group: list[Finding]) -> Iterator[str]:

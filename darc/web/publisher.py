@@ -65,9 +65,9 @@ class Publisher:
     def __init__(self, settings: Settings, history: History | None = None) -> None:
         self._settings = settings
         name = settings.context.master or settings.own
-        hosts = [target.name for target in settings.targets]
         renderer = Renderer(
-            *(settings.colours, settings.context, name, settings.own, hosts, settings.results)
+            *(settings.colours, settings.context, name, settings.own),
+            *(settings.results, settings.web_dir),
         )
         self.live = Live(renderer, settings.interval)
         self.history = history or History()

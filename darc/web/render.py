@@ -9,10 +9,11 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote, unquote
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from darc.model.overview import ServiceOverview
 from darc.web import view
@@ -24,9 +25,6 @@ from darc.web.style import Colours, properties
 #: Of pages, relative to web_dir.
 INDEX = "index.html"
 NODES = PurePosixPath("nodes")
-
-#: Letters of a host's name that there is room for.
-MIN_NAME, MAX_NAME = 7, 24
 
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
@@ -69,8 +67,8 @@ class Renderer:
     :param context: names of services, and how commands are made
     :param cluster_name: in the title
     :param own: name of the node whose service this is
-    :param hosts: names of all nodes
     :param results: where the results of observations are, from the page; empty: not told
+    :param web_dir: where the page is
     """
 
     def __init__(
@@ -79,12 +77,14 @@ class Renderer:
         context: Context,
         cluster_name: str,
         own: str,
-        hosts: Sequence[str],
         results: str = "",
+        web_dir: Path | None = None,
     ) -> None:
         self._context = context
         self._cluster_name = cluster_name
         self._own = own
+        self._web_dir = web_dir
+        self._results = results
         # Whatever a host name or an error text holds is shown, and never markup.
         loader = jinja2.PackageLoader("darc")
         self._environment = jinja2.Environment(
@@ -96,6 +96,7 @@ class Renderer:
         )
         self._environment.filters |= {
             "service": context.name,
+            "breaking": _breaking,
             "slug": slug,
             "node_page": node_page,
             "iso": _iso,
@@ -106,9 +107,7 @@ class Renderer:
         }
         self._environment.globals["results"] = results
         self._environment.globals["parts"] = self._environment.get_template("parts.html").module
-        longest = min(max(map(len, hosts), default=0), MAX_NAME)
-        name = f":root{{--name:{max(longest, MIN_NAME)}}}"
-        self._style = Markup(properties(colours) + name + self._source("style.css"))
+        self._style = Markup(properties(colours) + self._source("style.css"))
         self._script = Markup(self._source("page.js"))
         self._signs = Markup(self._source("signs.svg"))
         #: Content-Security-Policy of the pages.
@@ -125,7 +124,7 @@ class Renderer:
     def icons(self) -> dict[str, str]:
         """The signs as files, for the browser's tab."""
         found = {}
-        for verdict in (view.GOOD, view.BAD, view.UNKNOWN):
+        for verdict in (view.GOOD, view.BAD, view.CHANGING, view.UNKNOWN):
             match = re.search(rf'<symbol id="{verdict}"[^>]*>(.*?)</symbol>', self._signs)
             assert match
             colour = re.search(rf"--{verdict}-edge:(#\w+)", self._style)
@@ -140,7 +139,7 @@ class Renderer:
 
     def parts(self, cluster: ClusterStatus, problems: Sequence[Problem]) -> Parts:
         """All that can change while the page is open."""
-        rows = view.node_rows(cluster)
+        rows = view.node_rows(cluster, problems)
         groups = view.groups(cluster, rows, self._context.master)
         shown = {row.name: row for group in groups for table in group.tables for row in table.rows}
         columns = {
@@ -153,23 +152,18 @@ class Renderer:
             name: self._render("row.html", row=row, columns=columns[name])
             for name, row in shown.items()
         }
-        counts = {
-            group.title: f"{group.running} of {group.total} run" if group.total > 1 else ""
-            for group in groups
-        }
+        counts = {group.title: group.count for group in groups}
         verdict, headline = _headline(cluster, problems)
         times = view.times(cluster)
         parts = {
             "headline": self._render("headline.html", verdict=verdict, headline=headline),
             "problems": self._render("problems.html", problems=problems, calm=_calm(cluster)),
-            "observations": self._render(
-                "observations.html", observations=view.observations(cluster)
-            ),
+            "observations": self._observations(view.observations(cluster)),
             "nodes": self._nodes(
                 groups, counts, {name: Markup(text) for name, text in texts.items()}
             ),
             "triggers": self._render("triggers.html", times=times, stages=view.stage_names(times)),
-            "facts": self._render("facts.html", facts=view.facts(cluster, self._context)),
+            "facts": self._render("facts.html", facts=view.facts(cluster)),
         }
         frame = self._nodes(groups, dict.fromkeys(counts, ""), dict.fromkeys(texts, ""))
         title = f"{headline} · DARC {self._cluster_name}"
@@ -181,6 +175,18 @@ class Renderer:
         self, groups: Sequence[view.Group], counts: Mapping[str, str], rows: Mapping[str, str]
     ) -> str:
         return self._render("nodes.html", groups=groups, counts=counts, rows=rows)
+
+    def _observations(self, lines: Sequence[view.ObservationLine]) -> str:
+        pages = {line.id: self._page_of_results(line.results) for line in lines}
+        return self._render("observations.html", observations=lines, pages=pages)
+
+    def _page_of_results(self, results: str) -> str:
+        """Its address; empty where there is none yet."""
+        name = f"{quote(results)}/{INDEX}"
+        if not results or not self._results or self._web_dir is None:
+            return ""
+        is_there = (self._web_dir / unquote(self._results) / results / INDEX).is_file()
+        return f"{self._results}/{name}" if is_there else ""
 
     def page(self, parts: Parts, page: Page) -> str:
         """The whole main page."""
@@ -196,9 +202,9 @@ class Renderer:
 
     # -- the page of a node ----------------------------------------------------------------------
 
-    def node(self, node: NodeStatus, now: float, page: Page) -> str:
+    def node(self, node: NodeStatus, now: float, page: Page, problems: Sequence[Problem]) -> str:
         """All that is known of a node and its services."""
-        row = view.node_rows(ClusterStatus(now, (node,)))[node.name]
+        row = view.node_rows(ClusterStatus(now, (node,)), problems)[node.name]
         told = node.overview
         cells = {cell.service: cell for cell in row.cells if cell}
         services = []
@@ -298,6 +304,11 @@ def slug(name: str) -> str:
 def node_page(name: str) -> str:
     """Of a node, relative to web_dir."""
     return str(NODES / f"{slug(name)}.html")
+
+
+def _breaking(name: str) -> Markup:
+    """A service's name, which may go on in a further line behind each of its words."""
+    return Markup("_<wbr>").join(escape(_shown(word)) for word in name.split("_"))
 
 
 def _shown(value: object) -> object:

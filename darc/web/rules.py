@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from functools import partial
 
 from darc import __version__
-from darc.model.overview import Disk, NodeOverview, ServiceOverview
+from darc.model.overview import Disk, Losses, NodeOverview, ServiceOverview
 from darc.web.collect import NodeStatus
+from darc.web.endings import why_ended
 from darc.web.finding import (
     DIED,
     FAILED,
@@ -38,8 +39,6 @@ LATE_SECONDS = 30.0
 UNHURRIED = ("processor", "offline_processing")
 #: A node's looks at its logs and disks are no older (s) unless something hangs.
 READ_SECONDS = 30.0
-#: An error said so long before (s) has to do with a service's end.
-RELATED_SECONDS = 600.0
 #: A disk is nearly full with less free than the first, or the second and this share (bytes).
 DISK_LEAST, DISK_LITTLE, DISK_SHARE = 2**30, 50 * 2**30, 0.05
 
@@ -113,6 +112,8 @@ class _Look:
     def findings(self) -> Iterator[Finding]:
         yield from self._master()
         yield from self._room()
+        yield from self._threads()
+        yield from self._losses()
         yield from self._services()
         yield from self._handovers()
         yield from self._clock_and_version()
@@ -129,11 +130,13 @@ class _Look:
         grave: bool = True,
         urgency: int = 0,
         state: str = "",
+        number: int = 0,
     ) -> Finding:
         """:param since: by the node's clock"""
         since = None if since is None else since - self._node.clock
         name = self._node.name
-        return Finding(rank, name, title, remedy, text, since, service, grave, urgency, state)
+        about = service, grave, urgency, state, number
+        return Finding(rank, name, title, remedy, text, since, *about)
 
     def _there(self, *words: str) -> Callable[[Sequence[str]], str]:
         """A command on the host, the first where there are several."""
@@ -181,6 +184,43 @@ class _Look:
                 grave=False,
             )
 
+    def _losses(self) -> Iterator[Finding]:
+        """Each kind, for as long as its service says that people are to be told."""
+        for service in (self._told.itself, *self._told.services):
+            for losses in service.losses:
+                if losses.recent and losses.last:
+                    yield self._lost(service, losses)
+
+    def _lost(self, service: ServiceOverview, losses: Losses) -> Finding:
+        last = losses.last[-1]
+        what = f"{last.observation}: {last.what}" if last.observation else last.what
+        seen = "once" if losses.number == 1 else f"{losses.number:,} times, the last"
+        named = () if service is self._told.itself else ("--service", service.name)
+        words = *named, "get_attr", "losses"
+        return self._found(
+            *(Rank.LOST, f"{{host}}: {losses.title}"),
+            lambda hosts: self._shell.darc(hosts, *words),
+            f"{seen}: {what}: {last.why.rstrip('.')}. {losses.to_do}".rstrip(),
+            last.time,
+            service.name,
+            number=losses.number,
+        )
+
+    def _threads(self) -> Iterator[Finding]:
+        """What darc_master does not do any more."""
+        for one in self._told.threads:
+            if one.trouble == "ended":
+                title = f"{{host}}: darc_master does without its thread {one.name}"
+                yield self._found(Rank.SUPERVISORD, title, self._shell.restart, one.text, one.since)
+            else:
+                yield self._found(
+                    *(Rank.DISK, f"{{host}}: {one.name}: no answer"),
+                    self._there("df", "-h"),
+                    "What it is on hangs, such as a network file system.",
+                    one.since,
+                    grave=False,
+                )
+
     def _services(self) -> Iterator[Finding]:
         told = self._told
         if told.supervisord:
@@ -219,7 +259,7 @@ class _Look:
             late = service.oldest is not None and told.time - service.oldest > LATE_SECONDS
             if late and service.name not in UNHURRIED:
                 yield self._found(
-                    *(Rank.LATE, f"{self._context.name(service.name)} on {{host}} is late"),
+                    *(Rank.LATE, f"{service.name} on {{host}} is late"),
                     self._service(service.name, "restart"),
                     f"{service.queue:,} entries wait for it, the oldest since then.",
                     service.oldest,
@@ -235,15 +275,15 @@ class _Look:
             rank = Rank.UNHURRIED
         since = service.died if state == DIED else service.since
         late = since is not None and self._now - since > CHANGING_SECONDS
-        grave = state not in (STARTING, STOPPING) or late or service.deaths > 0
+        grave = state not in (STARTING, STOPPING) or late or service.ended_by_itself
         action = _ACTIONS.get(state)
         log_end = self._there(*_TAIL, service.log_file)
         verb = state if state in (FAILED, DIED) else f"is {state}"
         return self._found(
             rank if grave else Rank.CHANGING,
-            f"{self._context.name(service.name)} on {{host}} {verb}",
+            f"{service.name} on {{host}} {verb}",
             self._service(service.name, action) if action else log_end,
-            self._why(service, since),
+            why_ended(service, since, state),
             since,
             service.name,
             grave=grave,
@@ -256,11 +296,11 @@ class _Look:
         rank = Rank.ON_MASTER if self._is_master() else Rank.ON_WORKER
         lately = OFTEN_SECONDS / 60
         often = f"{trend.deaths} times in the last {lately:.0f} minutes." if trend.deaths else ""
-        why = self._why(service, service.died) or "Its log does not say why."
+        why = why_ended(service, service.died, DIED) or "Its log does not say why."
         since = None if trend.dies_often is None else trend.dies_often + self._node.clock
         return self._found(
             Rank.UNHURRIED if service.name in UNHURRIED else rank,
-            f"{self._context.name(service.name)} on {{host}} dies again and again",
+            f"{service.name} on {{host}} dies again and again",
             self._there(*_TAIL, service.log_file),
             f"{often} {why}".lstrip(),
             since,
@@ -271,7 +311,7 @@ class _Look:
 
     def _grows(self, service: ServiceOverview, since: float) -> Finding:
         return self._found(
-            *(Rank.GROWS, f"The queue of {self._context.name(service.name)} on {{host}} grows"),
+            *(Rank.GROWS, f"The queue of {service.name} on {{host}} grows"),
             self._there(*_TAIL, service.log_file),
             f"{service.queue:,} entries wait, the oldest since {_clock_time(service.oldest)}.",
             since + self._node.clock,
@@ -279,20 +319,11 @@ class _Look:
             grave=False,
         )
 
-    def _why(self, service: ServiceOverview, ended: float | None) -> str:
-        """What it said last, where that has to do with its end."""
-        error = service.last_error
-        if error is None:
-            return ""
-        if error.time is not None and ended is not None and ended - error.time > RELATED_SECONDS:
-            return ""
-        return error.text
-
     def _died_lately(self, service: ServiceOverview) -> Finding:
         often = f" {service.deaths} times since the node was started." if service.deaths > 1 else ""
-        why = self._why(service, service.died) or "Its log does not say why."
+        why = why_ended(service, service.died, DIED) or "Its log does not say why."
         return self._found(
-            *(Rank.DIED_LATELY, f"{self._context.name(service.name)} on {{host}} died"),
+            *(Rank.DIED_LATELY, f"{service.name} on {{host}} died"),
             self._there(*_TAIL, service.log_file),
             f"It runs again. {why}{often}",
             service.died,
@@ -305,10 +336,9 @@ class _Look:
         for handover in self._told.handovers:
             if handover.reached:
                 continue
-            name = self._context.name(handover.service)
             restart = self._shell.service(master, handover.service, "restart")
             yield self._found(
-                *(Rank.HANDOVER, f"{{host}} cannot hand in triggers for {name}"),
+                *(Rank.HANDOVER, f"{{host}} cannot hand in triggers for {handover.service}"),
                 _always(restart),
                 f"{handover.waiting} waiting. {handover.text}",
                 handover.since,

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from darc.node.http_server import BoundedServer
-from darc.web.files import open_below
+from darc.web.files import is_directory_below, open_below
 from darc.web.live import STREAM_SECONDS, Live
 from darc.web.render import INDEX
 
@@ -151,6 +151,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _send_file(self, name: str, *, body: bool) -> None:
         try:
+            if not name.endswith("/") and is_directory_below(self.server.web_dir, name):
+                # Links on the page behind it are relative to it.
+                here = f"./{quote(PurePosixPath(name).name)}/"
+                self._say(HTTPStatus.MOVED_PERMANENTLY, {"Location": here})
+                return
             file = open_below(self.server.web_dir, name)
         except OSError as error:
             log.info("%s: %s", name, error)
@@ -161,7 +166,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with file:
             length = os.fstat(file.fileno()).st_size
             self.server.allow(self.connection, length / SLOWEST)
-            self._begin(HTTPStatus.OK, length, _type(name), _POLICY_OF_OTHERS)
+            kind = _type(INDEX if name.endswith("/") else name)
+            self._begin(HTTPStatus.OK, length, kind, _POLICY_OF_OTHERS)
             if body:
                 shutil.copyfileobj(file, self.wfile)
 

@@ -10,13 +10,12 @@ from darc.model.overview import NodeOverview, ObservationOverview, ServiceOvervi
 from darc.services.latency import ACCEPTANCE, RESPONSE, STAGES
 from darc.web.collect import ClusterStatus, NodeStatus
 from darc.web.commands import ranges
-from darc.web.finding import DIED, RUNNING, STARTING, STOPPING, UNRESPONSIVE, Context
+from darc.web.finding import DIED, RUNNING, STARTING, STOPPING
+from darc.web.problems import Problem
 from darc.web.rules import state_of
 
 #: As the style sheet calls them.
 GOOD, BAD, CHANGING, UNKNOWN = "good", "bad", "changing", "unknown"
-#: Where a state's own word is too long for a cell.
-_WORDS = {UNRESPONSIVE: "hangs"}
 #: A group of more nodes is shown in two tables side by side.
 ONE_TABLE = 12
 
@@ -30,10 +29,6 @@ class Cell:
     service: str
     state: str
     verdict: str
-
-    @property
-    def word(self) -> str:
-        return _WORDS.get(self.state, self.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +63,20 @@ class Group:
     title: str
     services: tuple[str, ...]
     tables: tuple[Table, ...]
-    running: int
-    total: int
+
+    @property
+    def count(self) -> str:
+        """How much of it works: services of the nodes that answer, and nodes that do not."""
+        rows = [row for table in self.tables for row in table.rows]
+        cells = [cell for row in rows for cell in row.cells if cell]
+        silent = sum(not row.cells for row in rows)
+        words = []
+        if cells:
+            running = sum(cell.state == RUNNING for cell in cells)
+            words.append(f"{running} of {len(cells)} services run")
+        if silent:
+            words.append(f"{silent} of {len(rows)} nodes not heard of")
+        return ", ".join(words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ class ObservationLine:
 
     :param state: what most say
     :param others: what the others say
+    :param results: where they are, below the results of all
     """
 
     id: str
@@ -88,6 +96,7 @@ class ObservationLine:
     end: float
     nodes: int
     waits_for: str
+    results: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +116,23 @@ def verdict_of(state: str, service: ServiceOverview | None = None) -> str:
     """Green is running alone; what is on its way by itself is in between."""
     if state == RUNNING:
         return GOOD
-    was_asked_for = service is None or service.deaths == 0
+    was_asked_for = service is None or not service.ended_by_itself
     return CHANGING if state in (STARTING, STOPPING) and was_asked_for else BAD
 
 
-def node_rows(cluster: ClusterStatus) -> dict[str, Row]:
-    """Each node's row, by name; its cells are its own services."""
-    return {node.name: _row(node, cluster.time) for node in cluster.nodes}
+def node_rows(cluster: ClusterStatus, problems: Iterable[Problem] = ()) -> dict[str, Row]:
+    """Each node's row, by name; its cells are its own services.
+
+    :param problems: a node is not green where something grave is wrong with it
+    """
+    wrong: dict[str, list[str]] = {}
+    for problem in problems:
+        for host in problem.hosts if problem.grave else ():
+            wrong.setdefault(host, []).append(problem.about)
+    return {node.name: _row(node, cluster.time, wrong.get(node.name, [])) for node in cluster.nodes}
 
 
-def _row(node: NodeStatus, now: float) -> Row:
+def _row(node: NodeStatus, now: float, grave: Sequence[str]) -> Row:
     if not node.asked:
         return Row(node.name, UNKNOWN, "not asked yet", (), "is being asked")
     if not node.reached:
@@ -129,8 +145,12 @@ def _row(node: NodeStatus, now: float) -> Row:
     else:
         cells = tuple(_cell(one, told.time + now - node.heard) for one in told.services)
     wrong = [cell for cell in cells if cell.verdict != GOOD]
-    summary = f"{len(cells)} running" if not wrong else f"{len(wrong)} of {len(cells)} not running"
-    return Row(node.name, BAD if wrong else GOOD, summary, cells)
+    if not wrong:
+        summary = f"{len(cells)} running" + "".join(f", {about}" for about in grave)
+        return Row(node.name, BAD if grave else GOOD, summary, cells)
+    is_changing = not grave and all(cell.verdict == CHANGING for cell in wrong)
+    summary = f"{len(wrong)} of {len(cells)} not running"
+    return Row(node.name, CHANGING if is_changing else BAD, summary, cells)
 
 
 def _cell(service: ServiceOverview, now: float) -> Cell:
@@ -151,8 +171,7 @@ def groups(cluster: ClusterStatus, rows: Mapping[str, Row], master: str) -> tupl
         title = _TITLES[role]
         parts = [lines[first : first + half] for first in range(0, len(lines), half)]
         tables = tuple(Table(_name(title, part, parts), services, tuple(part)) for part in parts)
-        running = sum(line.verdict == GOOD for line in lines)
-        found.append(Group(title, services, tables, running, len(lines)))
+        found.append(Group(title, services, tables))
     return tuple(found)
 
 
@@ -202,7 +221,7 @@ def observations(cluster: ClusterStatus) -> tuple[ObservationLine, ...]:
         lines.append(
             ObservationLine(
                 *(task_id, first.source, state, "; ".join(others), first.start, first.end),
-                *(len(told), _waits_for(told)),
+                *(len(told), _waits_for(told), first.results),
             )
         )
     order = ("running", "pending", "in processing", "aborted")
@@ -264,7 +283,7 @@ def stage_names(all_times: Sequence[Times]) -> tuple[str, ...]:
     return tuple(name for name in (*STAGES, RESPONSE, ACCEPTANCE) if name in known)
 
 
-def facts(cluster: ClusterStatus, context: Context) -> tuple[tuple[str, str], ...]:
+def facts(cluster: ClusterStatus) -> tuple[tuple[str, str], ...]:
     """What is neither right nor wrong, but good to know."""
     found: list[tuple[str, str]] = []
     own = next((node.overview for node in cluster.nodes if node.overview), None)
@@ -273,6 +292,6 @@ def facts(cluster: ClusterStatus, context: Context) -> tuple[tuple[str, str], ..
     for told in _reached(cluster):
         for service in told.services:
             if service.sending is not None:
-                name = context.name(service.name)
-                found.append((name, "sends" if service.sending else "sends nothing: disabled"))
+                what = "sends" if service.sending else "sends nothing: disabled"
+                found.append((service.name, what))
     return tuple(dict.fromkeys(found))

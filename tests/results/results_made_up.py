@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation, Pointing
 from darc.model.processed import (
     NOTHING_SEARCHED,
@@ -31,6 +32,10 @@ from darc.results.pictures import Pictures
 from darc.science.dispersion import DISPERSION_CONSTANT
 
 BAND = FrequencyRange(1219.7, 1519.5)
+#: What times and widths of the candidates refer to.
+ARRIVAL = ArrivalReference(
+    frequency=1519.505615, start=1558182896.0, tsamp=8.192e-5, telescope="WSRT"
+)
 SETTINGS = ProcessorVisualizer(
     nfreq=32,
     ntime=64,
@@ -80,6 +85,7 @@ def candidate(
         pulse=Pulse(beam=35, downsampling=50, time=time + 0.001, dm=dm, snr=snr * 0.93),
         measured=Measurement(
             snr=snr,
+            snr_best=snr,
             snr_dm0=2.1,
             time=time,
             downsampling=downsampling,
@@ -90,6 +96,7 @@ def candidate(
         freq_time=freq_time.astype(np.float32),
         dm_time=dm_time.astype(np.float32),
         dms=dms,
+        arrival=ARRIVAL,
     )
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from astropy.time import Time, TimeDelta
 from hypothesis import given
 from hypothesis import strategies as st
-from results_made_up import BAND, candidate
+from results_made_up import ARRIVAL, BAND, candidate
 
 from darc.model.processed import ProcessedCandidate
 from darc.results.candidate_file import (
@@ -32,8 +33,8 @@ SPECIFIED = [
 
 def same(one: ProcessedCandidate, other: ProcessedCandidate) -> bool:
     names = ("freq_time", "dm_time", "dms")
-    return (one.cb, one.pulse, one.measured, one.score) == (
-        *(other.cb, other.pulse, other.measured, other.score),
+    return (one.cb, one.pulse, one.measured, one.score, one.arrival) == (
+        *(other.cb, other.pulse, other.measured, other.score, other.arrival),
     ) and all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
@@ -77,6 +78,41 @@ def test_what_is_specified_is_in_it(tmp_path: Path) -> None:
         assert np.array_equal(file.attrs["dms"], made.dms)
         assert [one.label for one in file["data_freq_time"].dims] == ["frequency", "time"]
     assert read_stored(path).band is None
+
+
+def test_what_times_and_widths_refer_to_is_in_it(tmp_path: Path) -> None:
+    path = write_candidate(tmp_path, candidate())
+    with h5py.File(path) as file:
+        attributes = dict(file.attrs)
+    arrived = Time("2019-05-18T12:34:56", scale="utc", precision=6)
+    arrived += TimeDelta(attributes["toa"], format="sec")
+    assert attributes["toa_utc"] == arrived.isot
+    assert attributes["toa_mjd"] == pytest.approx(arrived.mjd, abs=2e-11)
+    assert (attributes["toa_scale"], attributes["toa_frame"]) == ("UTC", "topocentric")
+    assert attributes["toa_freq"] == 1519.505615
+    assert attributes["width_ms"] == pytest.approx(41 * 0.08192)
+    assert attributes["tsamp_data"] == 8.192e-5
+    assert attributes["dm_constant"] == 4148.808
+    assert attributes["telescope"] == "WSRT"
+
+
+def test_an_undated_file_says_what_is_known(tmp_path: Path) -> None:
+    undated = replace(ARRIVAL, start=None, telescope="", frame="barycentric")
+    made = replace(candidate(), arrival=undated)
+    path = write_candidate(tmp_path, made)
+    assert same(read_candidate(path), made)
+    with h5py.File(path) as file:
+        assert not {"toa_utc", "toa_mjd", "start", "telescope"} & set(file.attrs)
+        assert file.attrs["toa_scale"] == "TDB"
+        assert file.attrs["width_ms"] == pytest.approx(41 * 0.08192)
+
+
+def test_a_file_of_before_has_no_reference(tmp_path: Path) -> None:
+    made = replace(candidate(), arrival=None)
+    path = write_candidate(tmp_path, made)
+    with h5py.File(path) as file:
+        assert "toa_freq" not in file.attrs
+    assert same(read_candidate(path), made)
 
 
 def test_the_mode_is_as_of_other_files(tmp_path: Path) -> None:
@@ -147,7 +183,7 @@ def test_a_file_of_another_kind(tmp_path: Path) -> None:
         read_candidate(tmp_path / "none.hdf5")
 
 
-@pytest.mark.parametrize("name", [*SPECIFIED, "cb", "snr_dm0", "dm_opt"])
+@pytest.mark.parametrize("name", [*SPECIFIED, "cb", "snr_dm0", "dm_opt", "toa_frame", "tsamp_data"])
 def test_what_is_missing_is_named(tmp_path: Path, name: str) -> None:
     path = write_candidate(tmp_path, candidate())
     with h5py.File(path, "r+") as file:

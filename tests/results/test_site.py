@@ -15,7 +15,8 @@ from results_made_up import observation
 
 from darc.model.processed import Summary
 from darc.model.results import BeamState, ObservationResults
-from darc.results.site import make_entry, write_index, write_observation_page
+from darc.results.site import make_entry, write_observation_page
+from darc.results.site_lists import write_lists
 
 ROW = re.compile(r'<td role="cell" data-p="([^"]*)"')
 
@@ -32,7 +33,7 @@ def links(page: str) -> list[str]:
 def test_what_is_linked_is_there(tmp_path: Path, results: ObservationResults) -> None:
     site = tmp_path / "site"
     page = write_observation_page(site, results)
-    assert write_index(site) == []
+    assert write_lists(site) == []
     assert page == site / "20190518" / "2019-05-18-12:34:56.B1933+16" / "index.html"
     for file in (page, site / "index.html"):
         found = [one for one in links(file.read_text()) if not one.startswith(("#", "data:"))]
@@ -92,18 +93,18 @@ def test_the_index_is_made_of_what_is_there(tmp_path: Path, results: Observation
             source=f"of the {day}th",
         )
         write_observation_page(tmp_path, replace(results, observation=made))
-    assert write_index(tmp_path) == []
+    assert write_lists(tmp_path) == []
     text = (tmp_path / "index.html").read_text()
     assert re.findall(r"of the (\d+)th", text) == ["19", "18", "17"]
     (entry,) = tmp_path.glob("20190518/*/observation.json")
     plain = json.loads(entry.read_text())
     entry.write_text("{")
-    (problem,) = write_index(tmp_path)
+    (problem,) = write_lists(tmp_path)
     assert problem.startswith(f"{entry}: no JSON")
     entry.write_text(json.dumps(plain | {"format": 2}))
-    assert write_index(tmp_path) == [f"{entry}: format 2, not 1"]
+    assert write_lists(tmp_path) == [f"{entry}: format 2, not 1"]
     entry.write_text(json.dumps(plain | {"beams": "many"}))
-    (problem,) = write_index(tmp_path)
+    (problem,) = write_lists(tmp_path)
     assert "beams: 'many' is not a whole number" in problem
     text = (tmp_path / "index.html").read_text()
     assert re.findall(r"of the (\d+)th", text) == ["19", "17"]
@@ -111,7 +112,7 @@ def test_the_index_is_made_of_what_is_there(tmp_path: Path, results: Observation
 
 
 def test_an_index_of_nothing(tmp_path: Path) -> None:
-    assert write_index(tmp_path / "site") == []
+    assert write_lists(tmp_path / "site") == []
     assert "No observations yet" in (tmp_path / "site" / "index.html").read_text()
 
 
@@ -119,7 +120,7 @@ def test_an_observation_without_anything(tmp_path: Path) -> None:
     made = observation(beams=1)
     page = write_observation_page(tmp_path, ObservationResults(made, False, (), (), (), made.start))
     assert "No candidates yet" in page.read_text()
-    assert write_index(tmp_path) == []
+    assert write_lists(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "", "."])
@@ -135,7 +136,7 @@ def test_names_are_no_markup(tmp_path: Path, results: ObservationResults) -> Non
     evil = "</title><script>alert(1)</script>\u202e\"'&"
     made = replace(results.observation, source=evil, datetimesource="<img src=x>#?%.fil")
     page = write_observation_page(tmp_path, replace(results, observation=made))
-    write_index(tmp_path)
+    write_lists(tmp_path)
     for text in (page.read_text(), (tmp_path / "index.html").read_text()):
         assert "<script>" not in text
         assert "<img src=x>" not in text
@@ -160,3 +161,14 @@ def test_a_state_for_each_beam(tmp_path: Path, results: ObservationResults) -> N
     for state in BeamState:
         wanted = sum(beam.state is state for beam in results.beams)
         assert len(re.findall(rf"</svg> {state}</td>", text)) == wanted > 0
+
+
+@pytest.mark.parametrize(("frame", "scale"), [("topocentric", "UTC"), ("barycentric", "TDB")])
+def test_the_scale_of_times_is_that_of_their_frame(
+    tmp_path: Path, results: ObservationResults, frame: str, scale: str
+) -> None:
+    reference = replace(results.observation.arrival_reference("WSRT"), frame=frame)
+    page = write_observation_page(tmp_path, replace(results, arrival=reference)).read_text()
+    assert f"{frame}, {scale}, at" in page
+    assert ("UTC, MJD" in page) is (scale == "UTC")
+    assert ("MJD TDB" in page) is (scale == "TDB")

@@ -15,7 +15,8 @@ from browsing import Browser
 from selenium.webdriver.common.keys import Keys
 
 from darc.model.results import ObservationResults
-from darc.results.site import write_index, write_observation_page
+from darc.results.site import write_observation_page
+from darc.results.site_lists import write_lists
 
 SIZES = {"desktop": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
 COLUMN = "return [...document.querySelectorAll('.candidates tbody tr:not([hidden]) [data-%s]')]"
@@ -40,7 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, made_results: ObservationResu
     )
     write_observation_page(site, replace(made_results, observation=other, done=True))
     write_observation_page(site, made_results)
-    write_index(site)
+    write_lists(site)
     return site
 
 
@@ -80,12 +81,48 @@ def serious(browser: Browser) -> list[tuple[str, str]]:
 def test_it_fits_and_axe_finds_nothing(
     browser: Browser, address: str, size: str, scheme: str
 ) -> None:
-    for name, page in (("index", "index.html"), ("observation", PAGE)):
+    for name, page in (
+        ("index", "index.html"),
+        ("year", "year-2019.html"),
+        ("day", "20190518/index.html"),
+        ("observation", PAGE),
+    ):
         browser.show(address + page, *SIZES[size], scheme)
         assert browser.run("return document.documentElement.scrollWidth") <= SIZES[size][0]
         assert browser.complaints() == []
         assert serious(browser) == []
         browser.screenshot(f"results-{name}-{size}-{scheme}")
+
+
+def test_names_have_room_on_a_phone(browser: Browser, address: str) -> None:
+    """All that a row says is seen, and no letter stands alone."""
+    for page in ("index.html", "20190518/index.html"):
+        browser.show(address + page, *SIZES["phone"])
+        widths = browser.run(
+            "return [...document.querySelectorAll('.observations-table tbody th')]"
+            ".map((one) => one.getBoundingClientRect().width)"
+        )
+        assert widths
+        assert min(widths) > 250
+        right = browser.run(
+            "return Math.max(...[...document.querySelectorAll('.observations-table td')]"
+            ".map((one) => one.getBoundingClientRect().right))"
+        )
+        assert right <= 390
+
+
+def test_what_has_no_date_is_not_of_1970(
+    browser: Browser, made_results: ObservationResults, tmp_path: Path
+) -> None:
+    undated = replace(
+        made_results.observation, start=0.0, date="undated", datetimesource="undated.file"
+    )
+    page = write_observation_page(tmp_path, replace(made_results, observation=undated))
+    write_lists(tmp_path)
+    for path in (page, tmp_path / "index.html", tmp_path / "undated" / "index.html"):
+        browser.show(path.as_uri())
+        assert "1970" not in browser.run("return document.documentElement.outerHTML")
+        assert "not known" in browser.text("main")
 
 
 def test_sorting(browser: Browser, address: str) -> None:
@@ -171,3 +208,14 @@ def test_from_disk(browser: Browser, site: Path) -> None:
     )
     browser.one("h1 a").click()
     assert browser.driver.current_url == (site / "index.html").as_uri()
+
+
+def test_by_year_and_day(browser: Browser, site: Path) -> None:
+    browser.show((site / "index.html").as_uri())
+    browser.one("nav a[href*=year]").click()
+    assert "2019" in browser.driver.title
+    browser.one("main a[href*='20190517']").click()
+    assert "17 May 2019" in browser.driver.title
+    browser.one("a[href*='3C286']").click()
+    assert "3C286drift0107" in browser.driver.title
+    assert browser.complaints() == []

@@ -14,6 +14,7 @@ from typing import Any
 
 import made_up
 import pytest
+from nodes import wait_for
 
 from darc.web.collect import ClusterStatus
 from darc.web.finding import Context
@@ -33,16 +34,21 @@ ARGUMENTS = (
 
 
 @cache
-def renderer() -> Renderer:
+def renderer(results: str = "", web_dir: Path | None = None) -> Renderer:
     colours = Colours("green", "red", "grey")
-    return Renderer(colours, made_up.CONTEXT, made_up.MASTER, made_up.MASTER, made_up.workers())
+    names = made_up.MASTER, made_up.MASTER
+    return Renderer(colours, made_up.CONTEXT, *names, results, web_dir)
 
 
 def made_live(
-    cluster: ClusterStatus, context: Context = made_up.CONTEXT, interval: float = 10.0
+    cluster: ClusterStatus,
+    context: Context = made_up.CONTEXT,
+    interval: float = 10.0,
+    results: str = "",
+    web_dir: Path | None = None,
 ) -> Live:
     """What is served of a cluster."""
-    live = Live(renderer(), interval)
+    live = Live(renderer(results, web_dir), interval)
     live.publish(cluster, find_problems(cluster, context))
     return live
 
@@ -83,6 +89,9 @@ class Browser:
         self.driver.get("about:blank")
         self.driver.get_log("browser")  # of pages before
         self.driver.get(url)
+        # On a busy machine, a page is there before its window has the size.
+        has_size = "return matchMedia(`(width: ${arguments[0]}px)`).matches"
+        wait_for(lambda: self.run(has_size, width), what=f"a window of {width} pixels")
 
     def command(self, name: str, *arguments: tuple[str, Any]) -> Any:
         return self.driver.execute_cdp_cmd(name, dict(arguments))

@@ -21,14 +21,19 @@ __all__ = ["browser"]
 
 @pytest.fixture
 def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
-    """Serve pages: ``make_site(cluster, port=0, max_pages=8, interval=10.0)``."""
+    """Serve pages: ``make_site(cluster, port=0, max_pages=8, interval=10.0, results='')``."""
     servers: list[StatusServer] = []
 
     def make(
-        cluster: ClusterStatus, *, port: int = 0, max_pages: int = 8, interval: float = 10.0
+        cluster: ClusterStatus,
+        *,
+        port: int = 0,
+        max_pages: int = 8,
+        interval: float = 10.0,
+        results: str = "",
     ) -> Site:
-        live = made_live(cluster, interval=interval)
         web_dir = tmp_path / "web"
+        live = made_live(cluster, interval=interval, results=results, web_dir=web_dir)
         web_dir.mkdir(exist_ok=True)
         server = StatusServer(("127.0.0.1", port), live, web_dir, max_pages)
         server.start()

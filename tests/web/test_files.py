@@ -24,7 +24,8 @@ def test_all_files_are_there_and_nothing_else(tmp_path: Path) -> None:
     live = made_live(made_up.troubled())
     WebDirectory(tmp_path / "new" / "web").write(live, ())
     assert files(tmp_path / "new" / "web") == {
-        *(INDEX, "status.json", "icon-good.svg", "icon-bad.svg", "icon-unknown.svg"),
+        *(INDEX, "status.json"),
+        *(f"icon-{verdict}.svg" for verdict in ("good", "bad", "changing", "unknown")),
         *(node_page(name) for name in (made_up.MASTER, *made_up.workers())),
     }
 

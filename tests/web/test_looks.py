@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import threading
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nodes import patience, wait_for
 
 from darc.master.lives import Lives
 from darc.master.log_end import MAX_BYTES, LogEnd
+from darc.master.looks import Looks
+from darc.master.overview import Overviews
 from darc.master.rounds import Rounds
 from darc.master.told import read_answer
-from darc.model.overview import LINE_CHARACTERS, LOG_LINES, Handover, Stage
+from darc.model.overview import ERROR_CHARACTERS, LINE_CHARACTERS, LOG_LINES, Handover, Stage
+from darc.node import vital as vital_module
+from darc.node.apart import Apart
 from darc.node.log import JsonFormatter, LineFormatter, about
+from darc.node.render import MASTER
 from darc.node.supervisor import ProcessInfo, ProcessState
 
 BEGIN = "2026-11-22 01:13:22.500"
@@ -91,6 +99,39 @@ def test_of_a_traceback_both_ends_count(log_end: LogEnd, formatter: type[LineFor
     assert log_end.last_error
     assert log_end.last_error.text == "ends: MemoryError: 3.81 GiB"
     assert log_end.last_error.time == pytest.approx(record.created, abs=0.002)
+
+
+BARE = """\
+Traceback (most recent call last):
+  File "<frozen runpy>", line 198, in _run_module_as_main
+  File "/opt/darc/services/dada_trigger.py", line 9, in <module>
+    import lacking
+ModuleNotFoundError: No module named 'lacking'
+"""
+
+
+def test_a_traceback_without_a_log_line_is_an_error(log_end: LogEnd) -> None:
+    """A process that ends before it has a log, as at an import."""
+    log_end.path.write_text(line("not taken", "ERROR") + BARE)
+    os.utime(log_end.path, (AT + 60.0, AT + 60.0))
+    log_end.look()
+    assert log_end.last_error
+    assert log_end.last_error.text == "ModuleNotFoundError: No module named 'lacking'"
+    assert log_end.last_error.time == AT + 60.0
+    # It was said before what is written behind it, however late it is read.
+    with log_end.path.open("a") as file:
+        file.write(BARE + line("all is well"))
+    log_end.look()
+    assert log_end.last_error.time == AT
+
+
+def test_of_a_long_error_both_ends_are_kept(log_end: LogEnd) -> None:
+    log_end.path.write_text(line("begins " + "x" * 5000 + " because of this", "ERROR"))
+    log_end.look()
+    assert log_end.last_error
+    assert log_end.last_error.text.startswith("begins ")
+    assert log_end.last_error.text.endswith(" because of this")
+    assert len(log_end.last_error.text) <= ERROR_CHARACTERS
 
 
 def test_a_log_that_is_rotated_is_followed(log_end: LogEnd) -> None:
@@ -185,6 +226,29 @@ def test_what_was_asked_for_is_no_death(lives: Lives) -> None:
     assert lives.of("a").died == 100.0
 
 
+def test_how_a_service_ended_is_asked_when_it_did(lives: Lives) -> None:
+    asked = []
+
+    def seen(pid: int, state: ProcessState, stopped: float, error: str = "") -> str:
+        def log_end() -> str:
+            asked.append(stopped)
+            return "" if error else f"WARN exited: a (terminated at {stopped:g}; not expected)\n"
+
+        process = ProcessInfo("a", state, pid, 1.0, error, stopped)
+        lives.look({"a": process}, 100.0, log_end)
+        return lives.of("a").how
+
+    assert seen(7, RUNNING, 0.0) == ""
+    assert seen(0, ProcessState.BACKOFF, 5.0) == "terminated at 5"
+    assert seen(0, ProcessState.BACKOFF, 5.0) == "terminated at 5"
+    assert seen(0, ProcessState.BACKOFF, 6.0) == "terminated at 6"
+    assert seen(8, RUNNING, 6.0) == "terminated at 6"  # how the one before did
+    assert seen(8, STOPPING, 6.0) == "terminated at 6"
+    assert seen(0, STOPPED, 9.0) == ""  # as somebody wanted
+    assert seen(0, ProcessState.FATAL, 9.5, "no such command") == "no such command"
+    assert asked == [5.0, 6.0, 9.5]
+
+
 def test_counts_outlive_the_master_but_not_the_node(lives: Lives, tmp_path: Path) -> None:
     look(lives, 7, RUNNING)
     look(lives, 8, RUNNING)
@@ -254,8 +318,92 @@ def test_looks_go_on_after_one_that_failed(caplog: pytest.LogCaptureFixture) -> 
     rounds = Rounds("test", 3600.0, look)
     rounds.start()
     for _ in range(3):
-        assert looks.acquire(timeout=10.0)
+        assert looks.acquire(timeout=patience(10.0))
         rounds.wake()
-    assert looks.acquire(timeout=10.0)
+    assert looks.acquire(timeout=patience(10.0))
     said = [record for record in caplog.records if "disk I/O error" in record.message]
     assert len(said) == 1
+
+
+# -- what the master does not do any more ----------------------------------------------------------
+
+
+def test_an_end_of_a_thread_and_what_hangs_are_in_the_overview(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    over = threading.Event()
+    hanging = Rounds("/share/parsets", 1.0, lambda: over.wait() and None, patience=0.05)
+    hanging.start()
+    wait_for(lambda: hanging.hangs_for)
+    monkeypatch.setattr(vital_module, "_ended", [])
+
+    class Master:
+        rounds = (hanging,)
+        apart = Apart()
+
+    nothing = cast(Any, None)
+    overviews = Overviews(cast(Any, Master()), nothing, nothing, nothing, nothing, 0.0)
+    assert [(one.name, one.trouble) for one in overviews._threads()] == [
+        ("/share/parsets", "hangs")
+    ]
+    assert overviews._state(MASTER)[0] == "running"
+    vital_module.vital("waker", lambda: None).join(10)
+    assert [(one.name, one.trouble, one.text) for one in overviews._threads()] == [
+        ("waker", "ended", "it returned"),
+        ("/share/parsets", "hangs", ""),
+    ]
+    assert overviews._state(MASTER)[0] == "failed"
+    over.set()
+    hanging.end()
+
+
+def test_a_disk_that_hangs_keeps_no_other_from_being_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    over = threading.Event()
+    usage = shutil.disk_usage
+
+    def disk_usage(path: str) -> Any:
+        return over.wait() if path == "/share" else usage(path)
+
+    monkeypatch.setattr("shutil.disk_usage", disk_usage)
+
+    class Settings:
+        run_dir = log_dir = str(tmp_path)
+
+    class Config:
+        master = Settings
+        darc_home = "/share"
+
+    class Master:
+        config = Config
+
+    nothing = cast(Any, None)
+    looks = Looks(cast(Any, Master()), nothing, nothing, nothing, nothing, lambda: None)
+    for rounds in looks.rounds:
+        if rounds.name.startswith("disk"):
+            rounds.start()
+    wait_for(lambda: set(looks.seen.disks) == {"run_dir", "log_dir"})
+    assert looks.seen.read == 0.0
+    over.set()
+    for rounds in looks.rounds:
+        rounds.end()
+
+
+@pytest.mark.parametrize(
+    ("log", "deaths"),
+    [
+        ("INFO spawned: 'a' with pid 7\nINFO stopped: a (exit status 0)\n", 0),
+        ("INFO spawned: 'a' with pid 7\nINFO stopped: a (terminated by SIGKILL)\n", 0),
+        ("INFO spawned: 'a' with pid 7\nWARN exited: a (terminated by SIGKILL; not expected)\n", 1),
+        ("INFO spawned: 'a' with pid 7\nINFO stopped: ab (exit status 0)\n", 1),
+        ("INFO spawned: 'a' with pid 77\nINFO stopped: a (exit status 0)\n", 1),
+        ("INFO stopped: a (exit status 0)\n", 1),  # of whom, is not known
+    ],
+)
+def test_supervisords_log_tells_what_it_stopped(tmp_path, log, deaths):
+    kept = Lives(tmp_path / "restarts.json", "this start")
+    for pid in (7, 8):
+        process = ProcessInfo("a", ProcessState.RUNNING, pid, 0.0, "")
+        kept.look({"a": process}, 100.0 + pid, lambda: f"2026-11-29 20:00:00,000 {log}")
+    assert (kept.of("a").restarts, kept.of("a").deaths) == (1, deaths)

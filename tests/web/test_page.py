@@ -26,7 +26,12 @@ from darc.web.problems import find_problems
 wait_for = partial(wait_for_seconds, timeout=40.0)
 
 EVIL = "<script>document.title='evil'</script><img src=x onerror=\"document.title='evil'\">"
-SIZES = {"desktop": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
+SIZES = {
+    "desktop": (1440, 900),
+    "notebook": (1280, 800),
+    "tablet": (820, 1180),
+    "phone": (390, 844),
+}
 CELL = "#c-arts003-amber_clustering"
 
 
@@ -87,12 +92,112 @@ def test_forty_one_nodes_fit_on_a_desktop(
     )
     assert below <= 900
     assert browser.run("return document.documentElement.scrollHeight") <= 900
-    cut = browser.run(
-        "return [...document.querySelectorAll('.nodes td a span')]"
-        ".filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.innerText)"
-    )
-    assert cut == []
+    assert cut(browser) == []
     browser.screenshot(f"fits-{made.__name__}")
+
+
+def cut(browser: Browser) -> list[str]:
+    """Words of the nodes that are not seen as a whole."""
+    found = browser.run(
+        "return [...document.querySelectorAll('.nodes th span, .nodes td a span')]"
+        ".filter((one) => { const place = (of) => of.getBoundingClientRect().right;"
+        " return one.scrollWidth > one.clientWidth + 1"
+        " || place(one) > place(one.closest('th, td')) + 1"
+        " || place(one) > place(one.closest('.tables')) + 1; })"
+        ".map((one) => one.innerText)"
+    )
+    return list(found)
+
+
+@pytest.mark.parametrize("width", [390, 820, 1180, 1280, 1399, 1440, 1760, 1920])
+def test_no_name_and_no_state_is_cut(
+    browser: Browser, make_site: Callable[..., Site], now: float, width: int
+) -> None:
+    """Of broken nodes above all, which are bold."""
+    nodes = [
+        one
+        if one.name == made_up.MASTER
+        else replace(one, name=one.name.replace("arts0", "worker-0"))
+        for one in made_up.troubled(now).nodes
+    ]
+    site = make_site(made_up.cluster(*nodes, now=now))
+    browser.show(site.server.url, width, 900)
+    wait_for(lambda: "live" in browser.text("#link"))
+    assert cut(browser) == []
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    browser.screenshot(f"names-{width}")
+
+
+def test_all_that_is_wrong_is_seen_on_a_notebook(
+    browser: Browser, make_site: Callable[..., Site], now: float
+) -> None:
+    site = make_site(made_up.troubled(now))
+    browser.show(site.server.url, 1280, 800)
+    seen = browser.run(
+        "return [...document.querySelectorAll('.problem')]"
+        ".filter((one) => one.getBoundingClientRect().bottom <= innerHeight).length"
+    )
+    assert seen == 12
+    # what is said of them in full
+    clipped = browser.run(
+        "return [...document.querySelectorAll('.why')]"
+        ".filter((one) => one.scrollHeight > one.clientHeight + 1).length"
+    )
+    assert clipped == 0
+
+
+def test_what_is_old_or_stopped_is_no_headline(
+    browser: Browser, make_site: Callable[..., Site], now: float
+) -> None:
+    site = make_site(made_up.healthy(now))
+    browser.show(site.server.url)
+    wait_for(lambda: browser.text(".headline") == "All is well")
+    site.live.stop("The status website was stopped.")
+    gone = "Not known now last known: All is well"
+    wait_for(lambda: browser.text(".headline") == gone)
+    browser.show(site.server.url)  # and so for who comes later
+    assert browser.text(".headline") == gone
+    assert "All is well" not in browser.run("return document.title") or browser.run(
+        "return document.title.startsWith('Stopped')"
+    )
+    browser.show(f"{site.server.url}nodes/arts003.html")
+    assert browser.text(".headline") == "Not known now last known: 5 running"
+
+
+def test_results_are_a_click_away(
+    browser: Browser, make_site: Callable[..., Site], now: float, tmp_path: Path
+) -> None:
+    """From the page at every width, from an observation to its own, and as a directory."""
+    nodes = {one.name: one for one in made_up.few(now).nodes}
+    for name, one in nodes.items():
+        if one.overview is None:
+            continue
+        seen = [
+            replace(each, results=f"20190518/2019-05-18-{each.id}.{each.source}")
+            for each in one.overview.observations
+        ]
+        made_up.change(nodes, name, observations=tuple(seen))
+    site = make_site(made_up.cluster(*nodes.values(), now=now), results="triggers_realtime")
+    results = tmp_path / "web" / "triggers_realtime"
+    own = results / "20190518" / "2019-05-18-190518008.R3"
+    own.mkdir(parents=True)
+    for directory in (results, own):
+        (directory / "index.html").write_text(f"<title>{directory.name}</title>")
+    site.publish(made_up.cluster(*nodes.values(), now=now + 1))
+    for width in (390, 1280, 1920):
+        browser.show(site.server.url, width, 900)
+        assert browser.one("nav .elsewhere").is_displayed()
+    links = browser.run(
+        "return [...document.querySelectorAll('.observation a')].map((a) => a.href)"
+    )
+    assert len(links) == 1  # there are none of the others yet
+    browser.run("document.querySelector('.observation a').click()")
+    wait_for(lambda: browser.run("return document.title") == own.name)
+    # The address of the documentation, and without its last slash
+    for address in ("triggers_realtime/", "triggers_realtime"):
+        browser.show(f"{site.server.url}{address}")
+        assert browser.run("return document.title") == "triggers_realtime"
+        assert browser.run("return location.pathname") == "/triggers_realtime/"
 
 
 def test_never_by_colour_alone(
@@ -108,13 +213,13 @@ def test_never_by_colour_alone(
     assert {tuple(word) for word in words} == {
         ("good", "running", "#good"),
         ("bad", "failed", "#bad"),
-        ("bad", "hangs", "#bad"),
+        ("bad", "unresponsive", "#bad"),
         ("bad", "stopped", "#bad"),
         ("bad", "died", "#bad"),
         ("changing", "starting", "#changing"),
     }
     label = browser.attribute("#c-arts017-dada_trigger", "aria-label")
-    assert label == "arts017, IQUV triggering: hangs, unresponsive"
+    assert label == "arts017, dada_trigger: unresponsive"
     greys = browser.run(
         "return [...document.querySelectorAll('.nodes tr.unknown')].map((one) => one.innerText)"
     )
@@ -128,7 +233,7 @@ def test_details_of_a_service(browser: Browser, make_site: Callable[..., Site], 
     browser.one(CELL).click()
     said = wait_for(lambda: browser.text("#details .inside"))
     for words in (
-        "AMBER clustering on arts003",
+        "amber_clustering on arts003",
         "failed since",
         "4 since the node was started, 4 after it died",
         "MemoryError: Unable to allocate 3.81 GiB",
@@ -183,7 +288,7 @@ def test_the_keyboard_reaches_every_cell(
     for _ in range(3):
         press("ArrowRight", 39)
     assert press("Enter", 13) == ""  # in the details
-    wait_for(lambda: "AMBER clustering" in browser.text("#details .inside h2"))
+    wait_for(lambda: "amber_clustering" in browser.text("#details .inside h2"))
     wait_for(lambda: press("Escape", 27) == CELL[1:])
 
 
@@ -200,7 +305,7 @@ def test_it_changes_as_the_nodes_do(
     assert "things wrong" in browser.text(".headline")
     assert "things wrong" in browser.driver.title
     assert browser.attribute("#icon", "href").endswith("icon-bad.svg")
-    assert "AMBER clustering on arts003 failed" in browser.text(".problems")
+    assert "amber_clustering on arts003 failed" in browser.text(".problems")
     # A row that is as it was is left alone.
     assert browser.attribute("#c-arts001-processor", "data-mine") == "yes"
     site.publish(made_up.healthy(now))
@@ -355,7 +460,7 @@ def test_without_scripts_all_is_there_and_loads_itself_anew(
         wait_for(lambda: browser.driver.title.startswith("All is well"))
         browser.one(CELL).click()
         wait_for(lambda: "nodes/arts003.html" in browser.driver.current_url)
-        assert browser.one("#s-amber_clustering h2").text.startswith("AMBER clustering")
+        assert browser.one("#s-amber_clustering h2").text.startswith("amber_clustering")
     finally:
         browser.command("Emulation.setScriptExecutionDisabled", ("value", False))
         browser.driver.get("about:blank")

@@ -9,7 +9,7 @@ import made_up
 import pytest
 from made_up import MASTER, NOW, ON_MASTER, cluster, node, service, silent
 
-from darc.model.overview import Disk, Handover, LogLine
+from darc.model.overview import Disk, Handover, LogLine, Losses, Lost, ThreadTrouble
 from darc.web.collect import ClusterStatus, NodeStatus
 from darc.web.commands import Shell
 from darc.web.finding import Context
@@ -43,21 +43,53 @@ def test_nothing_wrong_is_nothing_said() -> None:
     assert find_problems(made_up.healthy(), made_up.CONTEXT) == ()
 
 
+LOST = Losses(
+    *("dump_too_late", "raw data lost", "Start dada_dbevent.", 3, True),
+    (
+        Lost(NOW - 900.0, "190518009", "190518009/1/2", "refused"),
+        Lost(NOW - 60.0, "190518009", "190518009/41/7", "port 30001: [Errno 111] refused"),
+    ),
+)
+
+
+def test_what_was_lost_is_a_problem_until_its_service_says_otherwise() -> None:
+    problem = only(with_service("dada_trigger", "running", losses=(LOST,)))
+    assert problem.grave
+    assert problem.title == "arts003: raw data lost"
+    assert problem.text == (
+        "3 times, the last: 190518009: 190518009/41/7: port 30001: [Errno 111] refused."
+        " Start dada_dbevent."
+    )
+    assert problem.since == NOW - 60.0
+    assert problem.command == "darc --host arts003 --service dada_trigger get_attr losses"
+    old = replace(LOST, recent=False)
+    assert problems(with_service("dada_trigger", "running", losses=(old,))) == ()
+
+
+def test_what_was_lost_is_told_of_a_node_that_was_stopped() -> None:
+    stopped = node(
+        "arts003", *(service(one, "stopped", losses=(LOST,)) for one in made_up.ON_WORKERS)
+    )
+    titles = [one.title for one in problems(stopped)]
+    assert "arts003: all services are stopped" in titles
+    assert "arts003: raw data lost" in titles
+
+
 def test_a_bad_night_in_order() -> None:
     found = find_problems(made_up.troubled(), made_up.CONTEXT)
     assert [problem.title for problem in found] == [
         "arts033: the journal is full, nothing new is taken in",
-        "VOEvent generator on arts041 is stopped",
+        "voevent_generator on arts041 is stopped",
         "arts[038-040]: cannot be reached: nothing runs there",
         "arts011: no answer",
-        "arts021 cannot hand in triggers for LOFAR triggering",
-        "AMBER clustering on arts003 failed",
-        "IQUV triggering on arts017 is unresponsive",
-        "AMBER listener on arts012 died",
+        "arts021 cannot hand in triggers for lofar_trigger",
+        "amber_clustering on arts003 failed",
+        "dada_trigger on arts017 is unresponsive",
+        "amber_listener on arts012 died",
         "arts008: the disk of run_dir is nearly full",
         "The clock of arts025 is ahead",
         f"arts036 runs DARC 0.0.9, this host {made_up.__version__}",
-        "AMBER listener on arts029 is starting",
+        "amber_listener on arts029 is starting",
     ]
     assert [problem.grave for problem in found] == [True] * 8 + [False] * 4
     assert all(problem.command for problem in found)
@@ -95,12 +127,34 @@ def test_why_a_service_ended_is_what_its_log_said_then() -> None:
     assert only(failed).text == ""
 
 
+@pytest.mark.parametrize(
+    ("state", "how", "said_before", "text"),
+    [
+        # A kill leaves nothing in the log: what was said before has nothing to do with it.
+        ("failed", "terminated by SIGKILL", 1.0, "It was ended with SIGKILL by somebody, or by"),
+        ("failed", "terminated by SIGSEGV (core dumped)", 1.0, "It was ended with SIGSEGV (core"),
+        ("failed", "exit status 1", 1.0, "ends: MemoryError"),
+        ("failed", "exit status 1", 3600.0, "It ended with exit status 1; its log does not say"),
+        ("failed", "can't find command '/x'", 3600.0, "It ended with can't find command '/x';"),
+        # An error has nothing to do with what somebody stopped.
+        ("stopped", "", 1.0, "Somebody stopped it."),
+        ("stopping", "", 1.0, "Somebody stopped it."),
+    ],
+)
+def test_why_a_service_ended_is_how_it_ended(
+    state: str, how: str, said_before: float, text: str
+) -> None:
+    error = LogLine(NOW - 60.0 - said_before, "ends: MemoryError")
+    ended = with_service("dada_trigger", state, since=NOW - 60.0, last_error=error, how=how)
+    assert only(ended).text.startswith(text)
+
+
 def test_a_death_is_told_for_a_while() -> None:
     def died(ago: float) -> tuple[Problem, ...]:
         return problems(with_service("dada_trigger", "running", died=NOW - ago, deaths=3))
 
     (now,) = died(1.0)
-    assert now.title == "IQUV triggering on arts003 died"
+    assert now.title == "dada_trigger on arts003 died"
     assert now.grave
     (lately,) = died(DIED_SECONDS + 1.0)
     assert not lately.grave
@@ -122,7 +176,7 @@ def test_the_same_on_many_nodes_is_one_line() -> None:
         for age, name in enumerate(made_up.workers(), start=10)
     ]
     problem = only(*stopped)
-    assert problem.title == "IQUV triggering on arts[001-040] is stopped"
+    assert problem.title == "dada_trigger on arts[001-040] is stopped"
     assert problem.since == NOW - 49.0
     assert problem.command == (
         "for host in arts{001..040}; do darc --host $host --service dada_trigger start; done"
@@ -157,9 +211,20 @@ def test_triggers_that_cannot_be_handed_in() -> None:
     reached = Handover("voevent_generator", True, None, 0, "")
     not_reached = Handover("lofar_trigger", False, NOW - 70.0, 12, "Connection refused")
     problem = only(worker(handovers=(reached, not_reached)))
-    assert problem.title == "arts003 cannot hand in triggers for LOFAR triggering"
+    assert problem.title == "arts003 cannot hand in triggers for lofar_trigger"
     assert problem.text == "12 waiting. Connection refused"
     assert problem.command == "darc --host arts041 --service lofar_trigger restart"
+
+
+def test_what_the_master_does_not_do_any_more() -> None:
+    ended = ThreadTrouble("housekeeping", "ended", NOW - 70.0, "KeyError: 'a'")
+    problem = only(worker(threads=(ended,)))
+    assert problem.title == "arts003: darc_master does without its thread housekeeping"
+    assert problem.grave
+    hangs = ThreadTrouble("/share/{x}/parsets", "hangs", NOW - 70.0, "")
+    problem = only(worker(threads=(hangs,)))
+    assert problem.title == "arts003: /share/{x}/parsets: no answer"
+    assert not problem.grave
 
 
 def test_no_room() -> None:
@@ -182,7 +247,7 @@ def test_a_home_that_hangs() -> None:
 def test_a_queue_that_is_not_emptied() -> None:
     late = with_service("dada_trigger", "running", queue=12_345, oldest=NOW - 45.0)
     problem = only(late)
-    assert problem.title == "IQUV triggering on arts003 is late"
+    assert problem.title == "dada_trigger on arts003 is late"
     assert "12,345 entries" in problem.text
     assert problems(with_service("dada_trigger", "running", queue=9, oldest=NOW - 5.0)) == ()
     assert problems(with_service("processor", "running", queue=9, oldest=NOW - 4500.0)) == ()
@@ -251,8 +316,8 @@ def look_back(history: History, *changes: dict[str, Any], every: float = 30.0) -
     return tuple(one.title for one in found)
 
 
-OFTEN = "Processor on arts003 dies again and again"
-GROWS = "The queue of Processor on arts003 grows"
+OFTEN = "processor on arts003 dies again and again"
+GROWS = "The queue of processor on arts003 grows"
 
 
 def deaths(*counts: int) -> list[dict[str, Any]]:
@@ -284,7 +349,7 @@ def test_it_is_over_when_it_lived_for_ten_minutes() -> None:
 def test_one_that_gave_up_begins_anew() -> None:
     failed = {"deaths": 4, "died": 1.0, "state": "failed"}
     titles = look_back(History(), *deaths(1, 2, 3), failed, *deaths(4))
-    assert titles == ("Processor on arts003 died",)
+    assert titles == ("processor on arts003 died",)
 
 
 def queue(*depths: int) -> list[dict[str, Any]]:

@@ -72,7 +72,8 @@ class Elements(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append(tag)
+        if tag != "wbr":  # behind each underscore of a name
+            self.elements.append(tag)
         self.running += [
             name
             for name, value in attrs
@@ -189,7 +190,7 @@ def test_another_service_changes_the_table() -> None:
     cluster = made_up.cluster(*nodes.values())
     live.publish(cluster, ())
     assert news(live, before) == ["nodes"]
-    assert page(live).count(">trigger_counter<") == 2  # in both tables
+    assert page(live).count(">trigger_<wbr>counter<") == 2  # in both tables
 
 
 def test_a_page_of_another_process_loads_itself_anew() -> None:

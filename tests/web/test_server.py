@@ -14,7 +14,7 @@ import pytest
 from browsing import Site
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nodes import wait_for
+from nodes import patience, wait_for
 
 from darc.web.files import open_below
 from darc.web.render import node_page
@@ -28,7 +28,7 @@ def site(make_site: Callable[..., Site]) -> Site:
 
 def ask(site: Site, path: str, method: str = "GET", headers: str = "") -> tuple[int, str, bytes]:
     """Status, headers and body of an answer, without a client that mends the path."""
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10.0) as client:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=patience(10.0)) as client:
         request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"
         client.sendall(request.encode("utf-8", "surrogateescape"))
         return split(read_all(client))
@@ -48,7 +48,7 @@ def split(data: bytes) -> tuple[int, str, bytes]:
 
 def listen(site: Site, after: str = "") -> socket.socket:
     """An open page that has been told its first event."""
-    client = socket.create_connection(("127.0.0.1", site.port), timeout=10.0)
+    client = socket.create_connection(("127.0.0.1", site.port), timeout=patience(10.0))
     client.sendall(f"GET /events?after={after} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     return client
 
@@ -172,7 +172,7 @@ def test_a_page_that_was_cut_off_goes_on_where_it_was(site: Site) -> None:
     before = version(site)
     site.publish(made_up.healthy())
     for path, header in ((f"/events?after={before}", ""), ("/events?after=x", before)):
-        with socket.create_connection(("127.0.0.1", site.port), timeout=10.0) as client:
+        with socket.create_connection(("127.0.0.1", site.port), timeout=patience(10.0)) as client:
             last = f"Last-Event-ID: {header}\r\n" if header else ""
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n{last}\r\n".encode())
             told = b""
@@ -197,7 +197,7 @@ def test_open_pages_are_limited_and_leave_room_for_others(site: Site) -> None:
 def test_a_large_file_may_take_its_time(site: Site) -> None:
     size = 30_000_000
     (site.server.web_dir / "CB00.pdf").write_bytes(bytes(size))
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10.0) as client:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=patience(10.0)) as client:
         client.sendall(b"GET /CB00.pdf HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(15) == b"HTTP/1.1 200 OK"
         (deadline,) = site.server._deadlines.values()
@@ -209,7 +209,7 @@ def test_connections_are_limited(site: Site, monkeypatch: pytest.MonkeyPatch) ->
     site.server._places = 4
     silent = [socket.create_connection(("127.0.0.1", site.port)) for _ in range(4)]
     wait_for(lambda: len(site.server._deadlines) == 4)
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10.0) as one_more:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=patience(10.0)) as one_more:
         assert one_more.recv(100) == b""
     assert site.server.refused == 1
     # One that says nothing, or a letter from time to time, is cut off.
@@ -218,7 +218,7 @@ def test_connections_are_limited(site: Site, monkeypatch: pytest.MonkeyPatch) ->
         for connection in site.server._deadlines:
             site.server._deadlines[connection] = 0.0
     for client in silent:
-        client.settimeout(10.0)
+        client.settimeout(patience(10.0))
         assert client.recv(100) == b""
         client.close()
     wait_for(lambda: not site.server._deadlines)
@@ -228,7 +228,7 @@ def test_connections_are_limited(site: Site, monkeypatch: pytest.MonkeyPatch) ->
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
 def test_noise_is_answered_or_dropped(site: Site, noise: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10.0) as client:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=patience(10.0)) as client:
         client.sendall(noise + b"\r\n\r\n")
         client.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionResetError):

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import made_up
 import pytest
-from made_up import MASTER, NOW, cluster, node, service, silent
+from made_up import MASTER, NOW, ON_WORKERS, cluster, node, service, silent
 
 from darc.model.overview import ObservationOverview, Stage
 from darc.model.state import ServiceState
 from darc.web.collect import NodeStatus
+from darc.web.problems import find_problems
 from darc.web.view import groups, node_rows, observations, stage_names, times, verdict_of
 
 
@@ -23,16 +24,34 @@ def row(status: NodeStatus) -> tuple[str, str]:
     ("states", "verdict"),
     [
         (("running", "running"), "good"),
-        (("running", "starting"), "bad"),
+        (("running", "starting"), "changing"),
         (("running", "stopped"), "bad"),
         (("unresponsive",), "bad"),
         (("failed",), "bad"),
-        (("stopping",), "bad"),
+        (("stopping",), "changing"),
+        (("starting", "failed"), "bad"),
     ],
 )
 def test_a_node_is_green_when_all_its_services_run(states: tuple[str, ...], verdict: str) -> None:
     services = [service(f"service{number}", state) for number, state in enumerate(states)]
     assert row(node("arts001", *services))[0] == verdict
+
+
+def test_a_node_with_something_grave_is_not_green() -> None:
+    """Whatever its services do: a full journal takes nothing in."""
+    full = cluster(node("arts001", journal_full=True))
+    found = node_rows(full, find_problems(full, made_up.CONTEXT))["arts001"]
+    assert found.verdict == "bad"
+    assert found.summary == "5 running, the journal is full, nothing new is taken in"
+    old = cluster(node("arts001", version="0.0.1"))  # to be looked at
+    assert node_rows(old, find_problems(old, made_up.CONTEXT))["arts001"].verdict == "good"
+
+
+def test_services_are_counted_and_not_nodes() -> None:
+    lame = [service(name, "failed" if name == "processor" else "running") for name in ON_WORKERS]
+    four = cluster(node(MASTER), node("arts001", *lame), node("arts002", *lame), silent("a3", "no"))
+    _, workers = groups(four, node_rows(four), MASTER)
+    assert workers.count == "8 of 10 services run, 1 of 3 nodes not heard of"
 
 
 def test_a_node_that_cannot_be_reached_is_grey() -> None:
@@ -50,6 +69,9 @@ def test_green_is_running_alone() -> None:
 def test_what_is_on_its_way_is_in_between_unless_it_died() -> None:
     assert verdict_of("starting") == verdict_of("stopping") == "changing"
     assert verdict_of("starting", service("processor", "starting", deaths=1)) == "bad"
+    # a start that was asked for, of one that had died before
+    again = service("processor", "starting", deaths=1, how="")
+    assert verdict_of("starting", again) == "changing"
 
 
 def test_one_that_died_a_moment_ago_is_not_green_yet() -> None:
@@ -78,7 +100,7 @@ def test_nodes_of_a_role_share_columns() -> None:
     first, second = workers.tables[0].rows
     assert first.cells[-1] is None
     assert second.cells[-1] is not None
-    assert (workers.running, workers.total) == (2, 2)
+    assert workers.count == "11 of 11 services run"
 
 
 def test_the_role_is_the_one_configured_here() -> None:
@@ -86,7 +108,10 @@ def test_the_role_is_the_one_configured_here() -> None:
     mistaken = node("arts001", "lofar_trigger", role="master", master="arts001")
     all_nodes = cluster(node(MASTER, "lofar_trigger"), mistaken)
     found = groups(all_nodes, node_rows(all_nodes), MASTER)
-    assert [(one.title, one.total) for one in found] == [("Master node", 1), ("Workers", 1)]
+    assert [(one.title, len(one.tables[0].rows)) for one in found] == [
+        ("Master node", 1),
+        ("Workers", 1),
+    ]
 
 
 def test_many_workers_are_two_tables() -> None:

@@ -1,0 +1,38 @@
+"""The e-mail about an observation's results says what its times refer to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from results_made_up import ARRIVAL, candidate, observation
+
+from darc.model.processed import Summary
+from darc.model.results import BeamResults, BeamState, ObservationResults, ShownCandidate
+from darc.model.results_email import results_email
+from darc.results.lists import listed
+from darc.results.observation import read_info, write_info
+
+
+def results(n: int) -> ObservationResults:
+    made = observation(beams=1)
+    beams = (BeamResults(0, BeamState.DONE, Summary(1, 1, 1, n)),)
+    shown = tuple(ShownCandidate(listed(candidate(seed))) for seed in range(n))
+    return ObservationResults(made, True, beams, (), shown, 0.0, arrival=ARRIVAL)
+
+
+def test_it_says_what_times_refer_to() -> None:
+    _, text = results_email(results(2), 10, "page")
+    assert "times: s since 2019-05-18T12:34:56.000000 UTC, at 1519.505615 MHz" in text
+    assert "topocentric\nwidths: samples of 8.192e-05 s\nDM constant: 4148.808000" in text
+
+
+def test_without_candidates_there_is_nothing_to_refer_to() -> None:
+    _, text = results_email(results(0), 10, "page")
+    assert "times:" not in text
+
+
+def test_the_observation_has_it_as_a_remark(tmp_path: Path) -> None:
+    made = observation()
+    write_info(tmp_path / "info.yaml", made, ARRIVAL)
+    assert (tmp_path / "info.yaml").read_text().splitlines()[-1] == f"# {ARRIVAL}"
+    assert read_info(tmp_path / "info.yaml") == made
