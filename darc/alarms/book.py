@@ -69,6 +69,7 @@ class Place:
     :param told: a message has named it
     :param news: there is something about it that no message has told
     :param gave_up: it was a service that gave up
+    :param number: of what was lost; more is news
     :param over: since when it is over
     :param over_told: a message has said so
     """
@@ -87,6 +88,7 @@ class Place:
     over: float | None = None
     over_told: bool = False
     aside: str = ""
+    number: int = 0
 
 
 @dataclass(slots=True)
@@ -148,6 +150,18 @@ class Book:
         }
         return messages
 
+    def clock_was_set(self, by: float) -> None:
+        """What lasts or waits does so for as long as before (s): only its times change."""
+        for episode in self._episodes.values():
+            if episode.next is not None:
+                episode.next += by
+            for place in episode.places.values():
+                place.seen += by
+                place.last += by
+                if place.over is not None:
+                    place.over += by
+        self._before = {subject: (at + by, times) for subject, (at, times) in self._before.items()}
+
     def open(self) -> Iterator[tuple[str, float]]:
         """What has been told of and is not over: titles, and since when (Unix s)."""
         for subject, episode in self._episodes.items():
@@ -170,6 +184,8 @@ class Book:
         gives_up = finding.state == FAILED and not place.gave_up
         if gives_up:
             place.gave_up = place.news = True  # it was merely ill before
+        if finding.number > place.number:
+            place.number, place.news = finding.number, True
         if gives_up or not place.told:  # its end is told under the title that people know
             place.title, place.service, place.grave = finding.title, finding.service, finding.grave
         if place.title == finding.title:

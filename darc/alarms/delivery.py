@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from darc.alarms.book import OVER, Message
 from darc.alarms.text import Origin
 from darc.model import typed
 from darc.model.config import Config
+from darc.node.clock import Since
 from darc.services import mail
 from darc.services.outbox import DeliveryError, Outbox
 
@@ -73,15 +73,15 @@ def _by_webhook(url: str, timeout: float, origin: Callable[[], Origin]) -> Recei
 class _Letter:
     """A message on its way.
 
-    :param until: it is given up (Unix s)
+    :param since: when it was made
+    :param give_up_after: s from then
     :param number: of the memory that has it; None: none yet
-    :param since: when it was made (monotonic s)
     """
 
     message: Message
-    until: float
+    since: Since
+    give_up_after: float
     number: int | None
-    since: float
     under_way: bool = False
 
 
@@ -102,16 +102,26 @@ class _Box:
     def _send(self, message: Message) -> None:
         self.receiver.send(message)
 
-    def pump(self, remembered: int) -> None:
-        gone = {outcome.key for outcome in self.outbox.outcomes()}
+    def pump(self, remembered: int) -> list[tuple[str, str]]:
+        """Go on; returns what was given up, and why."""
+        outcomes = self.outbox.outcomes()
+        gone = {outcome.key for outcome in outcomes}
+        errors = {one.key: one.error for one in outcomes if one.delivered_at is None}
+        given_up = [
+            (f"{self.receiver.name}: {letter.message.title}", errors[letter.message.id])
+            for letter in self.letters
+            if letter.message.id in errors
+        ]
         self.letters = [letter for letter in self.letters if letter.message.id not in gone]
         if not self.letters or self.letters[0].under_way:
-            return
+            return given_up
         letter = self.letters[0]
         is_safe = letter.number is not None and letter.number <= remembered
-        if is_safe or time.monotonic() - letter.since > UNREMEMBERED_SECONDS:
+        if is_safe or letter.since.age() > UNREMEMBERED_SECONDS:
             letter.under_way = True
-            self.outbox.submit(letter.message.id, letter.message, give_up_at=letter.until)
+            left = letter.give_up_after - letter.since.age()
+            self.outbox.submit(letter.message.id, letter.message, give_up_after=left)
+        return given_up
 
 
 class Deliveries:
@@ -148,8 +158,7 @@ class Deliveries:
                 continue
             if key not in told:
                 told.append(key)
-            until = message.time + give_up_after
-            box.letters.append(_Letter(message, until, None, time.monotonic()))
+            box.letters.append(_Letter(message, Since.now(), give_up_after, None))
         if message.kind == OVER:
             del self._told[message.alarm]
 
@@ -159,13 +168,12 @@ class Deliveries:
             for letter in box.letters:
                 letter.number = number if letter.number is None else letter.number
 
-    def pump(self, remembered: int) -> None:
-        """Take in what went, and begin what can be.
+    def pump(self, remembered: int) -> list[tuple[str, str]]:
+        """Take in what went, and begin what can be; returns what was given up, and why.
 
         :param remembered: number of the last memory that is safe
         """
-        for box in self._boxes.values():
-            box.pump(remembered)
+        return [one for box in self._boxes.values() for one in box.pump(remembered)]
 
     def close(self) -> None:
         for box in self._boxes.values():
@@ -189,7 +197,10 @@ class Deliveries:
     def to_plain(self) -> dict[str, Any]:
         """What has to be remembered."""
         letters = {
-            key: [[typed.to_plain(one.message), one.until] for one in box.letters]
+            key: [
+                [typed.to_plain(one.message), one.since.to_plain(), one.give_up_after]
+                for one in box.letters
+            ]
             for key, box in self._boxes.items()
             if box.letters
         }
@@ -200,9 +211,17 @@ class Deliveries:
         self._told = {alarm: list(who) for alarm, who in plain["told"].items()}
         for key, letters in plain["letters"].items():
             box = self._boxes.get(key)
-            for content, until in letters:
+            for content, *times in letters:
                 message = typed.from_plain(Message, content, "a message that waits")
                 if box is None:
                     log.warning("is told to nobody, as the receiver is gone: %s", message.title)
                 else:
-                    box.letters.append(_Letter(message, until, 0, time.monotonic()))
+                    box.letters.append(_Letter(message, *_times(times, message), 0))
+
+
+def _times(plain: Sequence[Any], message: Message) -> tuple[Since, float]:
+    """Since when a letter waits, and for how long; earlier versions kept when it is given up."""
+    if len(plain) == 1:
+        return Since.from_plain(message.time), float(plain[0]) - message.time
+    since, give_up_after = plain
+    return Since.from_plain(since), float(give_up_after)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from darc.alarms.book import Book, Pace
@@ -15,6 +15,7 @@ from darc.alarms.rules import Holds, look, stopped_on_purpose
 from darc.alarms.text import Origin
 from darc.model.config import Config, Role
 from darc.model.config_layers import expand_hosts
+from darc.node.clock import Since
 from darc.web.collect import ClusterStatus
 from darc.web.finding import Finding
 from darc.web.history import History
@@ -22,6 +23,8 @@ from darc.web.history import History
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+#: A time of day that differs by more from what has passed was set (s).
+SET_SECONDS = 2.0
 
 
 class Source(Protocol):
@@ -58,6 +61,8 @@ class Desk:
         self._book = Book(_pace(config))
         self._stopped_nodes: set[str] = set()
         self._said = ""
+        self._given_up: list[tuple[str, str]] = []
+        self._last_look: Since | None = None
         self._number = self._remembered = 0
         self._configure(config)
         self._plain = self._to_plain()
@@ -98,6 +103,12 @@ class Desk:
             self._remembered = news.number
         self._woken.set()
 
+    def given_up(self) -> list[tuple[str, str]]:
+        """Messages that could not be sent since the last call, and why."""
+        with self._lock:
+            given_up, self._given_up = self._given_up, []
+        return given_up
+
     def shown(self) -> dict[str, list[str]]:
         """For people: open alarms, and what waits to be sent."""
         with self._lock:
@@ -131,17 +142,26 @@ class Desk:
                 purpose = stopped_on_purpose(node)
                 if purpose is not None:
                     (self._stopped_nodes.add if purpose else self._stopped_nodes.discard)(node.name)
+            self._follow_clock(cluster.time)
             sight = look(cluster, findings, self._holds, self._ignored, self._stopped_nodes)
             for message in self._book.look(sight):
                 log.warning("%s: %s", message.kind, message.title)
                 self._deliveries.add(message, self._give_up_after)
             # Once before, for what went since, and once for what may go now.
-            self._deliveries.pump(self._remembered)
+            self._given_up += self._deliveries.pump(self._remembered)
             plain = self._to_plain()
             if plain != self._plain:
                 self._plain = plain
                 self._number += 1
             self._deliveries.stamp(self._number)
+
+    def _follow_clock(self, now: float) -> None:
+        """The book's times are of the day (Unix s), as messages have them: the clock may be set."""
+        last, self._last_look = self._last_look, replace(Since.now(), unix=now)
+        step = 0.0 if last is None else now - last.unix - last.age()
+        if abs(step) > SET_SECONDS:
+            log.info("the clock was set by %.1f s", step)
+            self._book.clock_was_set(step)
 
     # -- settings and memory -----------------------------------------------------------------------
 

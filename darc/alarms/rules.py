@@ -106,6 +106,8 @@ def subject_of(finding: Finding) -> str | None:
     """What an alarm about this is about; None: it is only shown on the page."""
     if finding.rank in _OF_SERVICES:
         return f"service {finding.service}" if finding.state != DIED else None
+    if finding.rank == Rank.LOST:
+        return f"lost by {finding.service}: {finding.title.removeprefix('{host}: ')}"
     if finding.rank == Rank.DISK:
         return finding.title.removeprefix("{host}: ")
     if finding.rank not in _NAMES:
@@ -122,7 +124,7 @@ def stopped_on_purpose(node: NodeStatus) -> bool | None:
 
 
 def _hold(finding: Finding, node: NodeStatus | None, holds: Holds) -> float:
-    if finding.state == FAILED:
+    if finding.state == FAILED or finding.rank == Rank.LOST:
         return 0.0  # that it lasts is what it says
     if finding.rank == Rank.UNREACHED and node and not node.heard:
         return max(holds.grave, FIRST_SECONDS)

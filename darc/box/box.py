@@ -19,7 +19,7 @@ from darc.box.network import Network
 from darc.box.node import BoxNode, Place
 from darc.box.record import Process, Record
 from darc.box.ssh import write_keys
-from darc.node.identity import this_machine
+from darc.node.place import this_machine
 
 # Paths of Unix sockets are short: what a home needs beside the box's own path fits in these.
 LONGEST_DIRECTORY = 40
@@ -153,6 +153,8 @@ class Box:
     def _prepare(self) -> None:
         directory = self._make_directory()
         (directory / "hosts").write_text(hosts_file(self._hosts))
+        (directory / "root").mkdir(mode=0o700)
+        (directory / "passwd").write_bytes(_accounts(directory / "root"))
         (directory / "shadow").write_text(_SHADOW)
         (directory / "shadow").chmod(0o600)
         (directory / "log").mkdir()
@@ -221,6 +223,17 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
     own = {name: text for name, text in os.environ.items() if not name.startswith("DARC_")}
     path = os.pathsep.join([sysconfig.get_path("scripts"), own.get("PATH", os.defpath)])
     return {**own, "PATH": path, **more}
+
+
+def _accounts(home: Path) -> bytes:
+    """The machine's accounts, where root has another home and the plain shell.
+
+    What this machine's root has in the files that a shell or ssh reads at its start is no part of
+    the box: it may take a minute, or name other hosts.
+    """
+    root = os.fsencode(f"root:x:0:0:root:{home}:/bin/sh")
+    machine = Path("/etc/passwd").read_bytes().splitlines()
+    return b"\n".join([root, *(line for line in machine if not line.startswith(b"root:")), b""])
 
 
 def _temporary_directory() -> Path:

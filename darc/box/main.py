@@ -21,8 +21,8 @@ from darc.box import record
 from darc.box.box import Box
 from darc.box.namespaces import BoxError
 from darc.box.node import BoxNode
+from darc.program import INTERRUPTED, whole
 
-INTERRUPTED = 130
 NOT_STARTED = 127
 # For a command that was interrupted to end by itself.
 PATIENCE_SECONDS = 5.0
@@ -76,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
         description="A cluster in a box: nodes with names, addresses, homes and sshd of their own"
         " on this machine, for as long as a command (or a shell) runs on the master. Needs root.",
     )
-    parser.add_argument("--nodes", type=int, metavar="N", help="with the master; default: 3")
+    parser.add_argument(
+        "--nodes", type=whole(1, 250), metavar="N", help="with the master; default: 3"
+    )
     parser.add_argument("--master", default="master", metavar="NAME", help="default: master")
     parser.add_argument(
         "--workers",

@@ -27,11 +27,14 @@ mount --make-rprivate /
 mount -t proc proc /proc
 mount --bind "$1/boot_id.$2" /proc/sys/kernel/random/boot_id
 mount --bind "$1/hosts" /etc/hosts
+mount --bind "$1/passwd" /etc/passwd
 mount --bind "$1/ssh" /etc/ssh
 if [ -e /etc/shadow ]; then mount --bind "$1/shadow" /etc/shadow; fi
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/sshd
 echo "$2" > /proc/sys/kernel/hostname
+# The ports that nodes listen on are no other connection's.
+echo 5200-5201,51000-51099 > /proc/sys/net/ipv4/ip_local_reserved_ports
 ip link set lo up
 ip -batch -
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from darc.box.namespaces import BoxError
-from darc.node.identity import this_machine
+from darc.node.place import this_machine
 
 #: Here is one file per box, named after it; systems have it in memory.
 RECORDS = Path("/run")

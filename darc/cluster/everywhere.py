@@ -21,10 +21,10 @@ from darc.model.config import Config, ConfigError
 from darc.model.state import ServiceState
 from darc.node.configuration import load_node_config
 from darc.node.look import endpoint_of_node
+from darc.program import INTERRUPTED
 
 _STYLES = {"Success": "green", "Warning": "yellow", "Error": "bold red"}
 NO_REPLY = "no reply"
-INTERRUPTED = 130
 # A name that is looked up keeps a node's thread for longer than its timeout; not the others.
 _GRACE_SECONDS = 1.0
 

@@ -13,6 +13,7 @@ from darc.cluster import ssh
 from darc.cluster.remote import RemoteOrder, RemoteResult, warnings_of
 from darc.model.config import Config, ConfigError, Role
 from darc.model.config_layers import expand_hosts
+from darc.model.host_names import same_host
 
 #: A clock that differs by more is told (s).
 CLOCK_SECONDS = 2.0
@@ -74,10 +75,10 @@ def chosen_nodes(config: Config, wanted: Sequence[str]) -> tuple[str, ...]:
         names = expand_hosts(wanted)
     except ValueError as error:
         raise ConfigError([f"--nodes: {error}"]) from error
-    foreign = [name for name in names if name not in nodes]
+    foreign = [name for name in names if not any(same_host(name, node) for node in nodes)]
     if foreign:
         raise ConfigError([f"--nodes: not in the cluster: {', '.join(foreign)}"])
-    return tuple(node for node in nodes if node in names)
+    return tuple(node for node in nodes if any(same_host(node, name) for name in names))
 
 
 def role_of(config: Config, host: str) -> str:

@@ -18,13 +18,14 @@ from darc.model.config import Config, ConfigError, Role
 from darc.node.configuration import load_config, load_node_config
 from darc.node.look import of_running_node
 from darc.node.secret import SecretError
+from darc.program import INTERRUPTED, as_program
 
 SECRET_SECONDS = 15.0
-INTERRUPTED = 130
 Report = Callable[[Progress], None]
 Work = Callable[[Config, Sequence[str], Report], None]
 
 
+@as_program
 def start_full_pipeline() -> int:
     """Start every service on every node: the master node first, then the workers side by side.
 
@@ -42,6 +43,7 @@ def start_full_pipeline() -> int:
     return _run(options, load_config, work, "Starting the cluster", "run")
 
 
+@as_program
 def stop_full_pipeline() -> int:
     """Stop every service and the master of every node: the workers first, then the master node."""
     options = _parse(stop_full_pipeline)
@@ -54,6 +56,7 @@ def stop_full_pipeline() -> int:
     return _run(options, load_node_config, work, "Stopping the cluster", "are stopped")
 
 
+@as_program
 def replace_secret() -> int:
     """Give the cluster another secret. Nothing has to be stopped for it.
 

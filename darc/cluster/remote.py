@@ -26,6 +26,7 @@ from darc.node.identity import NodeError
 from darc.node.look import of_running_node
 from darc.node.secret import SecretError, make_secret, read_secret, replace_secret
 from darc.node.supervisor import SupervisorError
+from darc.node.whose import refuse_elsewhere
 from darc.scripts.node import start_node, stop_node
 
 #: What the result's line begins with; whatever a login shell says comes before it.
@@ -146,6 +147,7 @@ def _place(config: Config, order: RemoteOrder, notes: list[str]) -> None:
     path = secret_file(config)
     if order.secret is None or _has(path, order.secret):
         return
+    refuse_elsewhere(path.parent)
     if len(order.secret.strip()) < SHORTEST_SECRET:
         raise SecretError(f"not placed: not a secret of at least {SHORTEST_SECRET} characters")
     replace_secret(path, order.secret)
@@ -174,7 +176,6 @@ def tell_secret(config: Config) -> str:
     :raises SecretError: it cannot be used
     """
     path = secret_file(config)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     make_secret(path)
     try:
         return read_secret(path).decode()

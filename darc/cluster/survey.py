@@ -18,6 +18,7 @@ from darc.model.node_parsets import MASTER_NAME, NodeParsets, make_node_parsets,
 from darc.model.observation import ObservationError, Problem
 from darc.model.parset import Parset, parse_parset
 from darc.node.configuration import load_node_config
+from darc.node.files import users_home
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ def plan_observation(
     chosen = chosen_nodes(config, nodes)
     alone = config.role is Role.STANDALONE
     telescope = _read(Path(parset))
-    made = make_node_parsets(telescope, config.instrument, home=home or str(Path.home()))
+    made = make_node_parsets(telescope, config.instrument, home=home or users_home() or "{home}")
     if alone:
         shares = [_worker(config.hostname, made.beams[0], made)]
         without = made.beams[1:]
@@ -226,7 +227,7 @@ def _read(path: Path) -> Parset:
     try:
         if len(data) > MAX_FILE:
             raise ValueError("too large")
-        parset = parse_parset(data.decode("utf-8"), str(path))
+        parset = parse_parset(data.decode("utf-8-sig"), str(path))
     except ValueError as error:
         if isinstance(error, ObservationError):
             raise

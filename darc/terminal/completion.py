@@ -18,17 +18,11 @@ from darc.control import COMMANDS, TERMINAL
 from darc.control import make_parser as make_plain_parser
 from darc.model.config import Config, ConfigError
 from darc.node.render import MASTER
+from darc.terminal.attributes import OF_MASTER, attributes, of_others
 from darc.terminal.log_sources import SUPERVISORD
 from darc.terminal.run import load
 
 SHELLS = ("bash", "zsh", "fish")
-#: docs/commands.md says which there are.
-OF_MASTER = (
-    *("node_id", "log_file", "version", "hostname", "mode", "role", "uptime", "stopping"),
-    *("observations", "queue_depths", "journal_full", "refused_commands", "overview"),
-    *("refused_queue_connections", "log_lines_dropped", "entries_completed", "counts"),
-    *("outcomes", "latency", "forwarding", "waiting", "send_events", "clients"),
-)
 #: Whatever else a configuration calls a host, no shell is to take it for a command.
 _PLAIN = re.compile(r"[\w.:-]+", re.ASCII)
 EXAMPLES = """\
@@ -74,12 +68,14 @@ class Words:
     :param options: by command; those of the plain commands by an empty one
     :param arguments: by command, what comes behind it
     :param values: of options, where they are known
+    :param attributes: of each service, and of darc_master under an empty name
     """
 
     commands: Mapping[str, str]
     options: Mapping[str, tuple[str, ...]]
     arguments: Mapping[str, tuple[str, ...]]
     values: Mapping[str, tuple[str, ...]]
+    attributes: Mapping[str, tuple[str, ...]]
 
     @classmethod
     def of(cls, config: Config | None) -> Words:
@@ -92,7 +88,6 @@ class Words:
             {**COMMANDS, **TERMINAL},
             options,
             {
-                "get_attr": OF_MASTER,
                 "logs": (*services, MASTER, SUPERVISORD, "all"),
                 "completion": SHELLS,
             },
@@ -101,7 +96,15 @@ class Words:
                 "--host": ("localhost", "all", *nodes),
                 "--since": ("1m", "10m", "1h", "1d"),
             },
+            _attributes(services),
         )
+
+
+def _attributes(services: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    known = attributes()
+    found = {name: known.get(name, of_others()) for name in services or known}
+    of_any = dict.fromkeys(one for some in (of_others(), *found.values()) for one in some)
+    return {"": OF_MASTER, "all": tuple(of_any), **found}
 
 
 def _options(parser: argparse.ArgumentParser) -> tuple[str, ...]:
@@ -117,7 +120,7 @@ _BASH = """\
 # Made by `darc completion bash`: what is configured changes it, so print it again then.
 _darc() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}}
-    local word command= skip= words=
+    local word command= service= skip= words=
     COMPREPLY=()
     case $previous in
 {values}
@@ -126,14 +129,21 @@ _darc() {{
         {free}) return ;;
     esac
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+        if [ "$skip" = --service ]; then service=$word; fi
         if [ -n "$skip" ]; then skip=; continue; fi
         case $word in
-            {with_value}) skip=1 ;;
+            {with_value}) skip=$word ;;
             -*) ;;
-            *) command=$word; break ;;
+            *) command=${{command:-$word}} ;;
         esac
     done
+    if [ "$command" = get_attr ]; then
+        case $service in
+{attributes}
+        esac
+    fi
     case $command in
+        get_attr) words+=' '{plain} ;;
 {cases}
         *) words={plain} ;;
     esac
@@ -146,6 +156,11 @@ complete -F _darc darc
 def _joined(words: Iterable[str]) -> str:
     """As one word of the shell; compgen splits it again."""
     return shlex.quote(" ".join(words))
+
+
+def _case(word: str) -> str:
+    """As a pattern of the shell's ``case``."""
+    return word or "''"
 
 
 def bash(words: Words) -> str:
@@ -164,6 +179,10 @@ def bash(words: Words) -> str:
         free="|".join(FREE),
         with_value="|".join((*words.values, *FILES, *FREE)),
         cases="\n".join(cases),
+        attributes="\n".join(
+            f"            {_case(service)}) words={_joined(known)} ;;"
+            for service, known in words.attributes.items()
+        ),
         plain=_joined(words.options[""]),
     )
 
@@ -172,23 +191,30 @@ _ZSH = """\
 #compdef darc
 # Made by `darc completion zsh`: what is configured changes it, so print it again then.
 _darc() {{
-    local word command= skip=
+    local word command= service= skip=
     case ${{words[CURRENT-1]}} in
 {values}
         {files}) _files; return ;;
         {free}) return ;;
     esac
     for word in ${{words[2,CURRENT-1]}}; do
+        if [[ $skip == --service ]]; then service=$word; fi
         if [[ -n $skip ]]; then skip=; continue; fi
         case $word in
-            {with_value}) skip=1 ;;
+            {with_value}) skip=$word ;;
             -*) ;;
-            *) command=$word; break ;;
+            *) command=${{command:-$word}} ;;
         esac
     done
+    if [[ $command == get_attr ]]; then
+        case $service in
+{attributes}
+        esac
+    fi
+    # Options are offered once one is begun: else the first of them comes before all commands.
     case $command in
 {cases}
-        *) compadd -- {plain} ;;
+        *) if [[ $PREFIX == -* ]]; then compadd -- {plain}; fi ;;
     esac
 }}
 if [[ ${{funcstack[1]}} == _darc ]]; then _darc "$@"; else compdef _darc darc; fi
@@ -199,14 +225,18 @@ def zsh(words: Words) -> str:
     """For zsh with its completion system."""
     cases = []
     for command in sorted({*words.options, *words.arguments} - {""}):
-        known = [*words.arguments.get(command, ()), *words.options.get(command, words.options[""])]
-        cases.append(f"        {command}) compadd -- {shlex.join(known)} ;;")
+        cases.append(f"        {command})")
+        if arguments := words.arguments.get(command):
+            cases.append(f"            compadd -- {shlex.join(arguments)}")
+        options = shlex.join(words.options.get(command, words.options[""]))
+        cases.append(f"            if [[ $PREFIX == -* ]]; then compadd -- {options}; fi ;;")
+    plain = shlex.join(words.options[""])
     described = shlex.join(f"{name}:{text}" for name, text in words.commands.items())
     cases += [
         "        '')",
         f"            local -a commands=({described})",
         "            _describe command commands",
-        f"            compadd -- {shlex.join(words.options[''])} ;;",
+        f"            if [[ $PREFIX == -* ]]; then compadd -- {plain}; fi ;;",
     ]
     return _ZSH.format(
         values="\n".join(
@@ -217,7 +247,11 @@ def zsh(words: Words) -> str:
         free="|".join(FREE),
         with_value="|".join((*words.values, *FILES, *FREE)),
         cases="\n".join(cases),
-        plain=shlex.join(words.options[""]),
+        attributes="\n".join(
+            f"            {_case(service)}) compadd -- {shlex.join(known)} ;;"
+            for service, known in words.attributes.items()
+        ),
+        plain=plain,
     )
 
 
@@ -233,6 +267,13 @@ def fish(words: Words) -> str:
         lines.append(f"complete -c darc -n {_fish(condition)} -a {_fish(name)} -d {_fish(text)}")
     for command, known in words.arguments.items():
         condition = f"__fish_seen_subcommand_from {command}"
+        lines.append(f"complete -c darc -n {_fish(condition)} -a {_fish(' '.join(known))}")
+    asks = "__fish_seen_subcommand_from get_attr"
+    for service, known in words.attributes.items():
+        typed = "(commandline -opc | string join ' ')"
+        named = f"string match -qr -- '--service[ =]{service}( |$)' {typed}"
+        no_one = f"not string match -q -- '*--service*' {typed}"
+        condition = f"{asks}; and {named if service else no_one}"
         lines.append(f"complete -c darc -n {_fish(condition)} -a {_fish(' '.join(known))}")
     own = " ".join(TERMINAL)
     for command, options in words.options.items():

@@ -11,6 +11,7 @@ from typing import Any
 
 from darc.cluster import ssh
 from darc.model.config import Config, Role
+from darc.model.host_names import same_host
 from darc.terminal.run import TerminalError
 
 #: What each line of a node's answer begins with; whatever a login shell says does not.
@@ -29,8 +30,8 @@ def chosen_hosts(config: Config, wanted: str) -> tuple[str, ...]:
         return tuple(filter(config.is_here, config.nodes())) or (config.hostname,)
     if wanted == EVERYWHERE:
         return config.nodes()
-    if wanted in config.nodes():
-        return (wanted,)
+    if known := [node for node in config.nodes() if same_host(node, wanted)]:
+        return tuple(known)
     if config.role is Role.STANDALONE:
         raise TerminalError(f"{wanted}: this host, {config.hostname}, is in no cluster")
     raise TerminalError(f"{wanted}: not in the cluster; there are: {', '.join(config.nodes())}")

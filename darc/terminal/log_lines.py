@@ -13,7 +13,7 @@ from darc.terminal.elsewhere import EVERYWHERE
 from darc.terminal.log_records import LogRecord
 from darc.terminal.log_sources import Logs, Wish, log_paths
 from darc.terminal.run import TerminalError
-from darc.terminal.words import shown
+from darc.terminal.words import did_you_mean, shown
 
 #: Behind inotify: network file systems do not notify.
 LOOK_SECONDS = 1.0
@@ -34,9 +34,10 @@ def chosen_logs(config: Config, wanted: Sequence[str], *, some: bool = False) ->
     if some and len(unknown) < len(wanted):
         unknown = []
     if unknown:
+        near = " ".join(filter(None, (did_you_mean(name, paths) for name in unknown)))
         raise TerminalError(
             f"no service {', '.join(map(shown, unknown))} on {config.hostname};"
-            f" there are: {', '.join(paths)}, and all"
+            f" there are: {', '.join(paths)}, and all{'; ' + near if near else ''}"
         )
     if EVERYWHERE in wanted:
         return Logs(paths)

@@ -18,6 +18,7 @@ from inotify_simple import INotify
 from darc import __version__
 from darc.model.config import Role
 from darc.node.configuration import config_file
+from darc.node.files import broken_link
 from darc.node.secret import SecretError, read_secret
 from darc.terminal.health import Patient, Result, good, warn, wrong
 from darc.terminal.words import size
@@ -182,7 +183,9 @@ def permissions(patient: Patient) -> Iterator[Result]:
 
 def _no_directory(name: str, path: Path) -> Iterator[Result]:
     there = _there(path)
-    if not there.is_dir():
+    if link := broken_link(path):
+        yield wrong(f"{name}: {link}", "mount its disk, or mend the link")
+    elif not there.is_dir():
         yield wrong(f"{name} {path}: {there} is no directory", f"ls -ld {there}")
     elif not os.access(there, os.W_OK | os.X_OK):
         yield wrong(f"{name} {path}: {there} cannot be written", f"ls -ld {there}")

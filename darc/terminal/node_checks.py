@@ -11,7 +11,9 @@ from darc.model.config import Role
 from darc.node import identity
 from darc.node.endpoint import EndpointError, read_endpoint
 from darc.node.identity import NodeError
+from darc.node.listening import listeners
 from darc.node.processes import NODE_ID, who_listens
+from darc.node.whose import ElsewhereError
 from darc.terminal.health import (
     ANSWER_SECONDS,
     Patient,
@@ -33,9 +35,8 @@ NEARLY = 0.8
 def _ports(patient: Patient) -> Iterator[tuple[str, str, int]]:
     """Section and key of each TCP port that this node listens on, and the port."""
     config, services = patient.config, patient.config.services()
-    yield "commands", "darc_master.port", config.master.port
-    if "status_website" in services and config.status_website.port is not None:
-        yield "the status page", "status_website.port", config.status_website.port
+    for one in listeners(config):
+        yield one.what, one.key, one.address[1]
     if "voevent_generator" in services:
         what = "triggers for VOEvents"
         yield what, "voevent_generator.server_port", config.voevent_generator.server_port
@@ -71,6 +72,9 @@ def processes(patient: Patient) -> Iterator[Result]:
     """Supervisord and what it has started, and what was left by one that is dead."""
     try:
         node_id = patient.node_id
+    except ElsewhereError as error:
+        yield wrong(str(error), "darc doctor there, or set DARC_HOSTNAME for a node here")
+        return
     except NodeError as error:
         yield wrong(str(error), "darc_kill_all, then darc_start_all_services")
         return

@@ -13,7 +13,7 @@ from typing import Any
 
 from darc.control import ask
 from darc.master.books import books_file
-from darc.master.observations import Run, State
+from darc.master.run import Run, State
 from darc.model.config import Config
 from darc.model.observation import ObservationError
 from darc.model.parset import PARSERS, Parset

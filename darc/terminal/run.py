@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 
 from darc.model.config import Config, ConfigError
 from darc.node.configuration import load_node_config
 from darc.node.look import of_running_node
-
-#: As the shell has it of a program that SIGINT or SIGPIPE has ended.
-INTERRUPTED, BROKEN_PIPE = 130, 141
+from darc.program import as_program, is_of_output
 
 
 class TerminalError(Exception):
@@ -25,25 +22,16 @@ def run_word(word: str, arguments: Sequence[str]) -> int:
     return guarded(main, arguments)
 
 
+@as_program
 def guarded(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """Run a program; nobody who listens any more, and Ctrl-C, are no reason for a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            # Where the terminal has no such letter, it is spelt out.
-            stream.reconfigure(errors="backslashreplace")
+    """Run a program; what a person is to be told is no reason for a traceback."""
     try:
-        status = main(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python would try to write what is left at its end, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        return main(arguments)
     except (TerminalError, ConfigError, OSError) as error:
+        if is_of_output(error):
+            raise
         print(f"darc: {error}", file=sys.stderr)
         return 1
-    return status
 
 
 def load() -> Config:

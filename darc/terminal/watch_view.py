@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from rich.text import Text
@@ -30,8 +30,6 @@ _HEAD = (
     f"  {'service':<18} {'state':<14} {'since':>5} {'restarts':>8} {'memory':>6} {'CPU':>5}"
     f" {'queue':>5} {'age':>5}"
 )
-#: Of texts in full.
-_TEXT_LETTERS = 200
 Lines = list[Text]
 
 
@@ -43,47 +41,105 @@ class Shown:
     problems: tuple[Problem, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Detail:
+    """What is shown of all that is known.
+
+    :param errors: the last error of each service
+    :param texts: of problems, in full; otherwise a line
+    :param good: services of nodes where all is well
+    :param running: services that run, of nodes with a fault; otherwise how many do
+    :param services: services of nodes with a fault at all
+    """
+
+    errors: bool = True
+    triggers: bool = True
+    texts: bool = True
+    good: bool = True
+    running: bool = True
+    services: bool = True
+
+
+#: What is given up, one after the other, where there is too little room.
+_LESS = ("errors", "triggers", "texts", "good", "running", "services")
+
+
 def page(known: Shown, width: int, height: int | None) -> Lines:
     """All of it, in lines of at most that width, unless a command is longer.
 
-    :param height: lines that there are; where they are too few, nodes where all is well take one
-        each, or none; None: all is shown
+    :param height: lines that there are; where they are too few, less is shown of each thing, and
+        last of all fewer things: what is wrong, and the services that do not run, to the end;
+        None: all is shown
     """
-    cluster = known.cluster
-    rows = view.node_rows(cluster)
-    above = [_headline(known), *_problems(known, width), *_observations(cluster)]
-    below = list(_triggers(cluster))
-    # Those with a fault first, then those that do not answer.
-    order = sorted(cluster.nodes, key=lambda node: _ORDER.index(rows[node.name].verdict))
-    parts = [list(_node(node, rows[node.name], cluster.time)) for node in order]
+    detail = _Detail()
+    lines = list(_page(known, width, detail))
     if height is not None:
-        left = height - len(above) - len(below)
-        if sum(map(len, parts)) > left:
-            parts = _folded(order, rows, parts, left)
-    lines = [*above, *chain.from_iterable(parts), *below]
+        for name in _LESS:
+            if len(lines) <= height:
+                break
+            detail = replace(detail, **{name: False})
+            lines = list(_page(known, width, detail))
+        if len(lines) > height:
+            lines = _cut(known, width, height)
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines
 
 
+def _page(known: Shown, width: int, detail: _Detail) -> Iterator[Text]:
+    yield _headline(known)
+    for problem in known.problems:
+        yield from _problem(problem, known.cluster.time, width, texts=detail.texts)
+    yield from _observations(known.cluster)
+    yield from chain.from_iterable(_nodes(known, detail))
+    if detail.triggers:
+        yield from _triggers(known.cluster)
+
+
 _ORDER = (view.BAD, view.CHANGING, view.UNKNOWN, view.GOOD)
 
 
-def _folded(
-    nodes: Sequence[NodeStatus], rows: Mapping[str, view.Row], parts: Sequence[Lines], left: int
-) -> list[Lines]:
-    """What there is room for: nodes where something is wrong in full, the others in a line."""
-    found: list[Lines] = []
-    for place, (node, part) in enumerate(zip(nodes, parts, strict=True)):
-        rest = len(nodes) - place
-        is_good = rows[node.name].verdict == view.GOOD
-        lines = [_summary(node, rows[node.name])] if is_good else part
-        if len(lines) + (rest > 1) > left:
-            good = sum(rows[node.name].verdict == view.GOOD for node in nodes[place:])
-            text = f"… {rest} more nodes, {good} of them without fault: darc watch --once"
-            return [*found, [Text(text, _DIM)]]
-        found.append(lines)
-        left -= len(lines)
+def _nodes(known: Shown, detail: _Detail) -> list[Lines]:
+    """Of each its lines: those with a fault first, then those that do not answer."""
+    cluster = known.cluster
+    rows = view.node_rows(cluster, known.problems)
+    order = sorted(cluster.nodes, key=lambda node: _ORDER.index(rows[node.name].verdict))
+    found = []
+    for node in order:
+        row = rows[node.name]
+        wanted = detail.good if row.verdict == view.GOOD else detail.services
+        is_short = node.reached and not wanted
+        lines = [_summary(node, row)] if is_short else _node(node, row, cluster.time, detail)
+        found.append(list(lines))
+    return found
+
+
+def _cut(known: Shown, width: int, height: int) -> Lines:
+    """As much as there is room for of what is wrong and of the nodes, in a line each."""
+    least = _Detail(*(False for _ in _LESS))
+    nodes = _nodes(known, least)
+    top = [_headline(known)]
+    # What is wrong, with what to type, is more than who has it.
+    room = max(height - len(top) - min(len(nodes), height // 3), 0)
+    problems = [
+        list(_problem(one, known.cluster.time, width, texts=False)) for one in known.problems
+    ]
+    top += _as_many(problems, room, "problems")
+    room = height - len(top)
+    observations = list(_observations(known.cluster))
+    if len(observations) + len(nodes) <= room:
+        top += observations
+    return [*top, *_as_many(nodes, height - len(top), "nodes")]
+
+
+def _as_many(parts: Sequence[Lines], room: int, what: str) -> Lines:
+    """The first of them, and how many there are besides; one at least."""
+    found: Lines = []
+    for place, part in enumerate(parts):
+        rest = len(parts) - place
+        if found and len(found) + len(part) + (rest > 1) > room:
+            return [*found, Text(f"… {rest} more {what}: darc watch --once", _DIM)]
+        found += part
     return found
 
 
@@ -102,19 +158,19 @@ def _headline(known: Shown) -> Text:
     return text
 
 
-def _problems(known: Shown, width: int) -> Iterator[Text]:
-    for problem in known.problems:
-        sign, style = ("✗", "bold red") if problem.grave else ("!", "yellow")
-        since = problem.since
-        ago = "" if since is None else f"  since {span(known.cluster.time - since)}"
-        room = max(20, width - 4)
-        first, *rest = textwrap.wrap(f"{shown(problem.title)}{ago}", room)
-        yield Text(f"{sign} {first}", style)
-        yield from (Text(f"  {line}", style) for line in rest)
-        text = shown(problem.text)[:_TEXT_LETTERS]
-        yield from (Text(f"    {line}") for line in textwrap.wrap(text, room))
-        for line in _command(f"    type: {shown(problem.command)}", width):
-            yield Text(line, "cyan")
+def _problem(problem: Problem, now: float, width: int, *, texts: bool) -> Iterator[Text]:
+    sign, style = ("✗", "bold red") if problem.grave else ("!", "yellow")
+    ago = "" if problem.since is None else f"  since {span(now - problem.since)}"
+    room = max(20, width - 4)
+    first, *rest = textwrap.wrap(f"{shown(problem.title)}{ago}", room)
+    yield Text(f"{sign} {first}", style)
+    yield from (Text(f"  {line}", style) for line in rest)
+    said = textwrap.wrap(shown(problem.text), room)
+    if not texts and len(said) > 1:  # of an error the end says why
+        said = [f"… {shown(problem.text)[-(room - 2) :]}"]
+    yield from (Text(f"    {line}") for line in said)
+    for line in _command(f"    type: {shown(problem.command)}", width):
+        yield Text(line, "cyan")
 
 
 def _command(command: str, width: int) -> list[str]:
@@ -172,7 +228,7 @@ def _summary(node: NodeStatus, row: view.Row) -> Text:
     return text
 
 
-def _node(node: NodeStatus, row: view.Row, now: float) -> Iterator[Text]:
+def _node(node: NodeStatus, row: view.Row, now: float, detail: _Detail) -> Iterator[Text]:
     told = node.overview
     if not node.reached:
         since = f" since {span(now - row.since)}" if row.since else ""
@@ -180,30 +236,36 @@ def _node(node: NodeStatus, row: view.Row, now: float) -> Iterator[Text]:
         yield Text(said, _DIM)
     elif told is None:
         yield _title(node, row).append(f"  {shown(node.reason)}")
-        yield from (Text(f"  {shown(cell.service):<18} {cell.word}") for cell in row.cells if cell)
+        yield from (Text(f"  {shown(cell.service):<18} {cell.state}") for cell in row.cells if cell)
     else:
         text = _title(node, row)
         text.append(f"  {told.role}, {shown(told.mode)}, DARC {shown(told.version)}, up ")
         yield text.append(span(told.time - told.started))
         yield Text(_HEAD, _DIM)
-        yield from _services(told, row, told.time + now - node.heard)
+        yield from _services(told, row, told.time + now - node.heard, detail)
 
 
-def _services(told: NodeOverview, row: view.Row, now: float) -> Iterator[Text]:
+def _services(told: NodeOverview, row: view.Row, now: float, detail: _Detail) -> Iterator[Text]:
     """:param now: by the clock of the node"""
+    left_out = 0
     for cell, service in zip(row.cells, told.services, strict=True):
+        if cell is not None and cell.verdict == view.GOOD and not detail.running:
+            left_out += 1
+            continue
         if cell is not None:
             yield _service(cell, service, now)
         error = service.last_error
-        if error and error.time is not None and now - error.time < ERROR_SECONDS:
+        if detail.errors and error and error.time is not None and now - error.time < ERROR_SECONDS:
             yield Text(f"    last error {clock(error.time)} {shown(error.text)}")
+    if left_out:
+        yield Text(f"  … {left_out} services that run: darc watch --once", _DIM)
 
 
 def _service(cell: view.Cell, service: ServiceOverview, now: float) -> Text:
     sign, style = _SIGNS[cell.verdict]
     since = service.died if cell.state == "died" else service.since
     text = Text(f"  {shown(service.name)[:18]:<18} ")
-    text.append(f"{f'{sign} {cell.word}':<14}", style)
+    text.append(f"{f'{sign} {cell.state}':<14}", style)
     lasts = "-" if since is None else span(now - since)
     text.append(f" {lasts:>5} {count(service.restarts):>8}")
     memory = size(service.memory) if service.pid else "-"

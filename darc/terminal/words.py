@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import time
+from collections.abc import Iterable
 
 
 def shown(text: str) -> str:
@@ -52,3 +54,10 @@ def clock(moment: float) -> str:
 def utc(moment: float) -> str:
     """Date and time, UTC."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question; empty where nothing is near, or it is known."""
+    names = list(dict.fromkeys(known))
+    near = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near and word not in names else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -92,10 +91,3 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _handler_of(webhook: Webhook) -> type[_Handler]:
     return type("Handler", (_Handler,), {"of": webhook})
-
-
-def nobody() -> int:
-    """A port at which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

@@ -126,9 +126,9 @@ def make_site(make_node: Callable[..., Node]) -> Iterator[Callable[..., Site]]:
         yield make
 
 
-FAILED = "LOFAR triggering on testnode failed"
-HANGS = "LOFAR triggering on testnode is unresponsive"
-OFTEN = "LOFAR triggering on testnode dies again and again"
+FAILED = "lofar_trigger on testnode failed"
+HANGS = "lofar_trigger on testnode is unresponsive"
+OFTEN = "lofar_trigger on testnode dies again and again"
 
 
 def give_up(site: Site) -> Path:

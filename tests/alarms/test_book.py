@@ -20,7 +20,7 @@ from made_up import MASTER, NOW, ON_MASTER, node, service, silent
 from darc.alarms import text
 from darc.alarms.book import ALARM, OVER, UPDATE, Book, Message, Pace
 from darc.alarms.rules import FIRST_SECONDS, Holds, Sight, look, stopped_on_purpose
-from darc.model.overview import Disk, Handover
+from darc.model.overview import Disk, Handover, Losses, Lost
 from darc.web.collect import ClusterStatus, NodeStatus
 from darc.web.problems import find
 
@@ -99,7 +99,7 @@ def test_a_service_that_gave_up_is_told_at_once_and_its_end_once() -> None:
     night = Night()
     night.ill("amber_clustering", "failed", "arts003")
     (alarm,) = night.passes(7)
-    assert (alarm.kind, alarm.title) == (ALARM, "AMBER clustering on arts003 failed")
+    assert (alarm.kind, alarm.title) == (ALARM, "amber_clustering on arts003 failed")
     assert alarm.items[0].command == "darc --host arts003 --service amber_clustering start"
     assert night.passes(1200) == []
     night.well("arts003")
@@ -163,7 +163,7 @@ def test_an_alarm_ends_when_somebody_stops_the_service() -> None:
     night.ill("lofar_trigger", "stopped", MASTER)
     (over,) = night.passes(100)
     assert over.kind == OVER
-    assert over.over[0].text == "LOFAR triggering on arts041 is stopped"
+    assert over.over[0].text == "lofar_trigger on arts041 is stopped"
 
 
 def test_while_it_flaps_one_alarm_stays_open() -> None:
@@ -246,7 +246,7 @@ def test_what_follows_from_another_alarm_is_none() -> None:
     for host in made_up.workers()[:9]:
         handover = Handover("lofar_trigger", False, NOW, 3, "Connection refused")
         night.nodes[host] = node(host, handovers=(handover,))
-    assert [one.title for one in night.passes(600)] == ["LOFAR triggering on arts041 failed"]
+    assert [one.title for one in night.passes(600)] == ["lofar_trigger on arts041 failed"]
     night.well(MASTER)
     assert night.passes(50)[0].title.startswith("arts[001-009] cannot hand in triggers")
 
@@ -319,7 +319,7 @@ def test_texts() -> None:
     night.ill("amber_clustering", "failed", "arts003", "arts004")
     (alarm,) = night.passes(10)
     assert text.subject(alarm, ORIGIN) == (
-        "[DARC arts041] ALARM: AMBER clustering on arts[003-004] failed"
+        "[DARC arts041] ALARM: amber_clustering on arts[003-004] failed"
     )
     body = text.text(alarm, ORIGIN)
     assert "On:    arts003, arts004\n" in body
@@ -328,7 +328,7 @@ def test_texts() -> None:
     assert "http://127.0.0.1:51080/" in body
     night.well("arts003", "arts004")
     (over,) = night.passes(100)
-    assert text.subject(over, ORIGIN).startswith("[DARC arts041] OVER: AMBER")
+    assert text.subject(over, ORIGIN).startswith("[DARC arts041] OVER: amber")
     assert "From:  2026-11-22 01:13:22 UTC\n  Over:  seen at 2026-11-22 01:14:3" in (
         text.text(over, ORIGIN)
     )
@@ -361,5 +361,60 @@ def test_a_service_that_was_ill_and_gives_up_is_told_of_again() -> None:
         night.ill("dada_trigger", state, "arts003")
         night.passes(100)
     assert kinds(night.said) == [ALARM, UPDATE]
-    assert night.said[1].title == "IQUV triggering on arts003 failed"
-    assert text.subject(night.said[1], ORIGIN).startswith("[DARC arts041] ALARM, now: IQUV")
+    assert night.said[1].title == "dada_trigger on arts003 failed"
+    assert text.subject(night.said[1], ORIGIN).startswith("[DARC arts041] ALARM, now: dada")
+
+
+def test_each_further_loss_is_told_but_not_at_any_pace() -> None:
+    """And over a restart of who tells: the same one is not told again."""
+    night = Night()
+
+    def loses(number: int, *, recent: bool = True) -> None:
+        lost = Lost(night.now, "190518009", f"190518009/{number}/7", "refused")
+        losses = Losses("dump_too_late", "raw data lost", "Start it.", number, recent, (lost,))
+        others = [one for one in made_up.ON_WORKERS if one != "dada_trigger"]
+        last = service("dada_trigger", losses=(losses,))
+        night.nodes["arts003"] = node("arts003", *others, last)
+
+    loses(1)
+    (alarm,) = night.passes(7)
+    assert (alarm.kind, alarm.title, alarm.grave) == (ALARM, "arts003: raw data lost", True)
+    assert "190518009/1/7: refused. Start it." in alarm.items[0].text
+    night.restart()
+    assert night.passes(1200) == []
+    loses(2)
+    (update,) = night.passes(3)
+    assert update.kind == UPDATE
+    assert "2 times, the last: 190518009: 190518009/2/7" in update.items[0].text
+    loses(3)
+    assert night.passes(60) == []
+    assert kinds(night.passes(70)) == [UPDATE]
+    for number in range(4, 3604):  # one a second for an hour
+        loses(number)
+        night.passes(1)
+    assert len(night.said) < 12
+    loses(3603, recent=False)
+    assert kinds(night.passes(120)) == [OVER]
+
+
+@pytest.mark.parametrize("by", [-7200.0, 7200.0])
+def test_a_clock_that_is_set_brings_no_alarm_forward_and_puts_none_off(by: float) -> None:
+    night = Night()
+
+    def set_clock() -> None:
+        night.now += by
+        night.book.clock_was_set(by)
+
+    night.ill("dada_trigger", "unresponsive", "arts003")
+    assert night.passes(20) == []
+    set_clock()
+    assert night.passes(9) == []
+    assert kinds(night.passes(9)) == [ALARM]
+    set_clock()
+    night.ill("dada_trigger", "unresponsive", "arts004")
+    assert kinds(night.passes(100)) == [UPDATE]
+    night.well("arts003", "arts004")
+    assert night.passes(30) == []
+    set_clock()
+    assert night.passes(25) == []
+    assert kinds(night.passes(10)) == [OVER]

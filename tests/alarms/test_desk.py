@@ -104,7 +104,7 @@ def test_what_was_remembered_is_sent_once(
     desks.append(other)
     other.start(news.memory)
     (message,) = webhook.wait_for(1, 20.0)
-    assert message["title"] == "Processor on arts003 failed"
+    assert message["title"] == "processor on arts003 failed"
     wait_for(lambda: not other.shown()["waiting"])
     last = other.news()
     assert last
@@ -133,7 +133,7 @@ def test_without_receivers_and_when_switched_off(configure: Configure, desks: li
     desks.append(desk)
     desk.look()
     assert desk.shown()["waiting"] == []
-    assert desk.shown()["open"][0].startswith("Processor on arts003 failed (since 2")
+    assert desk.shown()["open"][0].startswith("processor on arts003 failed (since 2")
     off = Desk(configure(enabled=False), Cluster)
     desks.append(off)
     off.look()
@@ -156,3 +156,39 @@ def test_settings_that_cannot_be(configure: Configure) -> None:
     assert "SECRET" not in str(raised.value)
     with pytest.raises(ConfigError, match=r"alarms\.ignore"):
         configure(ignore=["no host"])
+
+
+def test_what_could_not_be_sent_is_told_once(
+    configure: Configure, desks: list[Desk], webhook: Webhook
+) -> None:
+    """So that the service counts it as lost."""
+    webhook.answers = [500] * 100
+    desk = Desk(configure(webhooks=webhook.url, give_up_after=1), Cluster)
+    desks.append(desk)
+    desk.start({})
+    desk.remembered(wait_for(desk.news))
+    ((what, why),) = wait_for(desk.given_up, 30.0)
+    assert what.startswith("webhook at 127.0.0.1")
+    assert what.endswith(": processor on arts003 failed")
+    assert "HTTP 500" in why
+    assert desk.given_up() == []
+
+
+def test_a_clock_that_is_set_is_noticed(
+    configure: Configure, desks: list[Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alarm that has to last is not brought forward."""
+    cluster = Cluster()
+    cluster.is_ill = False
+    desk = Desk(configure(hold=30), lambda: cluster)
+    desks.append(desk)
+    desk.look()
+    set_by: list[float] = []
+    monkeypatch.setattr(desk._book, "clock_was_set", set_by.append)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600.0)
+    desk.look()
+    (by,) = set_by
+    assert by == pytest.approx(3600.0, abs=10.0)
+    desk.look()
+    assert len(set_by) == 1

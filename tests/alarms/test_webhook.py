@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nodes import free_port
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from receivers import Answer, Webhook, closes, drips, hangs, nobody
+from receivers import Answer, Webhook, closes, drips, hangs
 
 from darc.alarms.webhook import host_of, post
 from darc.model.web_address import ALLOWED, is_web_address
@@ -54,7 +55,7 @@ def test_what_is_not_taken_is_said_without_the_secret(
 
 
 def test_nobody_there() -> None:
-    port = nobody()
+    port = free_port()
     with pytest.raises(DeliveryError, match="Connection refused"):
         post(f"http://127.0.0.1:{port}/", {}, 5.0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -166,7 +167,12 @@ def machine() -> dict[str, object]:
     named = subprocess.run(
         ["ip", "netns", "list"], capture_output=True, text=True, check=True
     ).stdout
-    mounts = Path("/proc/self/mountinfo").read_text()
+    # Other tests have temporary file systems at the same time.
+    mounts = [
+        line
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if not line.split()[4].startswith(f"{tempfile.gettempdir()}/")
+    ]
     names = Path("/etc/hosts").read_text() + Path("/proc/sys/kernel/hostname").read_text()
     etc_ssh = sorted(path.name for path in Path("/etc/ssh").iterdir())
     netns = Path("/etc/netns").exists()

@@ -75,6 +75,9 @@ def test_ssh_works_between_all_nodes_and_verifies_them(make_box: MakeBox) -> Non
     # Without naming the configuration, and by address; sessions know the node's home.
     home = out(box.master, "ssh", box.workers[0].address, "printenv", "DARC_HOME")
     assert home == str(box.workers[0].home)
+    # What the machine's root has in its home, as ~/.bashrc and ~/.ssh, is not read.
+    session = out(box.master, "ssh", "worker01", "echo ~ $HOME $0").split()
+    assert session == [str(box.directory / "root")] * 2 + ["sh"]
     # Somebody else's key is refused.
     known = box.directory / "ssh" / "ssh_known_hosts"
     lines = known.read_text().splitlines()

@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 from boxes import STUBBORN, machine, require_box, watched
-from nodes import TEST_RUN, wait_for
+from nodes import TEST_RUN, patience, wait_for
 
 from darc.box import Box, record
 from darc.box.main import main
-from darc.node.identity import this_machine
+from darc.node.place import this_machine
 
-TIMEOUT = 60.0
+TIMEOUT = patience(60.0)
 Start = Callable[..., subprocess.Popen[str]]
 
 
@@ -104,7 +104,7 @@ def test_interrupted_it_takes_everything_down(start: Start, number: int) -> None
     with watched(keepers_of(process)) as inside:
         process.send_signal(number)
         # The command ignores it. What is sent after that is meant for the box.
-        wait_for(lambda: process.send_signal(signal.SIGINT) or process.poll() is not None, TIMEOUT)
+        wait_for(lambda: process.send_signal(signal.SIGINT) or process.poll() is not None, 60.0)
         errors = process.communicate(timeout=TIMEOUT)[1]
         assert process.returncode == 130, errors
         assert "Traceback" not in errors
@@ -133,7 +133,7 @@ def test_the_processes_of_a_killed_box_end_by_themselves(start: Start) -> None:
     with watched(keepers_of(process)) as inside:
         process.kill()
         process.wait(TIMEOUT)
-        wait_for(lambda: inside() == [], TIMEOUT)
+        wait_for(lambda: inside() == [], 60.0)
     assert directory.exists()
     assert start("--clean").wait(TIMEOUT) == 0
     assert not directory.exists()
@@ -220,7 +220,7 @@ def test_a_damaged_record_is_named(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--nodes", "0"], "0 nodes are no box"),
+        (["--nodes", "0"], "'0': a whole number from 1 to 250"),
         (["--nodes", "2", "--workers", "arts001"], "exclude each other"),
         (["--workers", "arts[3-1]"], "not a range of host names"),
         (["--workers", "master"], "given twice"),

@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 import pytest
 from boxes import connect, datagram, expect, listen_in, receive, send, stubborn, watched
+from nodes import patience
 
 from darc.box import Box, BoxError
 
 MakeBox = Callable[..., Box]
 PORT = 5000
-TIMEOUT = 30.0
+TIMEOUT = patience(30.0)
 _UDP_SEND = """
 import socket, sys
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(sys.argv[3].encode(), (sys.argv[1], 5000))

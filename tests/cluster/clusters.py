@@ -6,16 +6,18 @@ import contextlib
 import json
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 import psutil
-from nodes import wait_for
+from nodes import patience, wait_for
 
-from darc.box import BoxNode
+from darc.box import Box, BoxNode
+
+MakeCluster = Callable[..., Box]
 
 #: One service of each role, so that a start is quick.
 LIGHT = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": ["dada_trigger"]}
@@ -58,7 +60,7 @@ class Said:
 
 def on_all(node: BoxNode, *command: str) -> Said:
     """Run a command that works on many nodes."""
-    return Said.of(node.run(*command, timeout=TIMEOUT))
+    return Said.of(node.run(*command, timeout=patience(TIMEOUT)))
 
 
 def start(node: BoxNode, *options: str, status: int = 0) -> Said:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "box"))
 
 from boxes import require_box
-from clusters import config_of
+from clusters import MakeCluster, config_of
 from nodes import TEST_RUN
 
 from darc.box import Box
-
-MakeCluster = Callable[..., Box]
 
 
 @pytest.fixture

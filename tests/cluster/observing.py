@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from nodes import patience
+
 from darc.box import BoxNode
 from darc.model.amber import format_header, trigger_name
 from darc.replay.bursts import Burst, Search
@@ -50,12 +52,12 @@ with DadaDbevent(sys.argv[2], port=int(sys.argv[1])) as dbevent:
         say([event.asked.dm for event in dbevent.wait_for(n, 1e6)[n - 1].events])
 """
 _BROKER = """
-from xml.etree import ElementTree
+from darc.model import voevent_xml
 from darc.replay.comet_broker import CometBroker, Subscriber
 with CometBroker(int(sys.argv[1])) as broker, Subscriber(broker.broadcast_port) as subscriber:
     say("ready")
     for n in itertools.count(1):
-        event = ElementTree.fromstring(subscriber.wait_for(n, 1e6)[n - 1].event)
+        event = voevent_xml.read(subscriber.wait_for(n, 1e6)[n - 1].event)
         say([event.get("role"), float(event.find(".//Param[@name='dm']").get("value"))])
 """
 _BEGIN = """
@@ -95,6 +97,7 @@ class StandIn:
 
     def wait_for(self, *expected: Any, timeout: float = 40.0) -> None:
         """Wait until each of these has come."""
+        timeout = patience(timeout)
         with self._more:
             arrived = self._more.wait_for(
                 lambda: all(what in self._came for what in expected), timeout

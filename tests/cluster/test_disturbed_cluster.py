@@ -328,12 +328,14 @@ def copy_of_another_version(directory: Path) -> None:
 
 
 _numbers = itertools.count(1)
+#: Pulses are told apart by when they came, so two are never one, however long a test is between.
+_first_pulse = time.time()
 
 
 def put(worker: BoxNode) -> float:
     """A trigger of a pulse of its own, where amber_clustering puts them; its DM."""
     number = next(_numbers)
-    utc = datetime.fromtimestamp(time.time() - 10.0 * number, UTC).replace(tzinfo=None)
+    utc = datetime.fromtimestamp(_first_pulse - 10.0 * number, UTC).replace(tzinfo=None)
     dm = 500.0 + number
     trigger = replace(TRIGGER, observation="", window=number, utc=utc.isoformat(), dm=dm)
     key = read_secret(secret_file(worker))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clusters import configure, processes, secret_file, start
-from conftest import MakeCluster
+from clusters import MakeCluster, configure, processes, secret_file, start
+from nodes import patience
 
 from darc.box import BoxNode
 from darc.cluster import everywhere
@@ -124,7 +124,7 @@ def cluster_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("cluster_here")
 def test_nodes_are_asked_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     # Nobody has an answer before everybody is asked.
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3, timeout=patience(30))
     places = set()
 
     def ask(*arguments: Any) -> tuple[Mapping[str, Any], str]:
@@ -133,11 +133,11 @@ def test_nodes_are_asked_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"status": "Success", "message": "fine"}, ""
 
     monkeypatch.setattr(everywhere, "ask", ask)
-    answers = ask_all(load_config(), None, 60.0, "all", "status", None)
+    answers = ask_all(load_config(), None, patience(60.0), "all", "status", None)
     assert [(one.host, one.text) for one in answers] == [
         (host, "fine") for host in ("head", "node1", "node2")
     ]
-    what = (60.0, "all", "status", None)
+    what = (patience(60.0), "all", "status", None)
     assert places == {(*what, "head", 1), (*what, "localhost", 1), (*what, "node2", 1)}
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from clusters import (
     LIGHT,
+    MakeCluster,
     Said,
     ask,
     configure,
@@ -34,8 +35,7 @@ from clusters import (
     stop,
     touched,
 )
-from conftest import MakeCluster
-from nodes import Node, wait_for
+from nodes import Node, patience, wait_for
 
 from darc.box import BoxNode
 
@@ -173,7 +173,7 @@ def test_a_silent_node_delays_nobody_and_an_interrupt_is_heard(make_cluster: Mak
     clients = [process for process in master.processes() if process.name() == "ssh"]
     assert len(clients) == 1
     command.send_signal(signal.SIGINT)
-    out, err = command.communicate(timeout=60)
+    out, err = command.communicate(timeout=patience(60))
     assert (out, err) == ("", "interrupted; what is at work on a node goes on there\n")
     assert command.returncode == 130
     wait_for(lambda: not any(client.is_running() for client in clients))
@@ -217,7 +217,7 @@ def test_workers_are_started_side_by_side(make_cluster: MakeCluster) -> None:
         assert [command.stdout.readline().split()[0] for _ in "12"] == ["master", "worker02"]
         assert "darc.services.dada_trigger" in processes(worker02)
         assert processes(worker01).keys() == {"darc.cluster.remote"}
-    out, _ = command.communicate(timeout=60)
+    out, _ = command.communicate(timeout=patience(60))
     assert command.returncode == 0
     assert out.startswith("worker01  done ")
 
@@ -350,7 +350,7 @@ def on_terminal(
                 if select.select([terminal], [], [], 0.05)[0]:
                     written += terminal.read(65536)
             except OSError:  # how a terminal ends
-                return process.wait(60), written.decode()
+                return process.wait(patience(60)), written.decode()
 
 
 def test_the_table_on_a_terminal(make_cluster: MakeCluster) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nodes import Node
+from nodes import Node, patience
 
 from darc.control import ask
 from darc.master.placing import NotPlainError, place
@@ -97,12 +97,10 @@ def test_one_that_cannot_be_written_leaves_what_was(
 ) -> None:
     path = place(tmp_path, "w.parset", TEXT)
 
-    def half(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(data[:5])
+    def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         place(tmp_path, "w.parset", TEXT + "x = y\n")
     assert path.read_text() == TEXT
@@ -142,7 +140,7 @@ def made(tmp_path: Path) -> MadeObservation:
 
 
 def order(verb: str, name: str, content: str | None) -> Any:
-    reply, reason = ask(10, None, f"{verb}_observation", name, content=content)
+    reply, reason = ask(patience(10), None, f"{verb}_observation", name, content=content)
     assert reply, reason
     return reply
 
@@ -184,7 +182,7 @@ def test_a_node_says_what_is_wrong_with_it(here: Node) -> None:
     assert error.startswith("w.parset:1: datetimesource: 'x' is wrong; allowed: a time such as")
     error = order("start", "w.parset", TEXT)["message"]["error"]
     assert f"{here.home}/parsets/{WHEN}/w.parset: startpacket: missing" in error
-    reply, reason = ask(10, None, "start_observation", content=TEXT)
+    reply, reason = ask(patience(10), None, "start_observation", content=TEXT)
     assert reply == {"status": "Error", "message": {"error": "Payload missing"}}, reason
 
 
@@ -201,12 +199,12 @@ def test_old_clients_cannot_place(make_node: Callable[..., Node], made: MadeObse
     node.configure(darc_master={"services_master_mix": [], "services_worker_mix": ["processor"]})
     node.run("darc_start_master", check=True)
     old = {"service": "None", "command": "start_observation", "payload": "w.parset"}
-    with socket.create_connection(("127.0.0.1", node.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", node.port), timeout=patience(10)) as client:
         client.sendall(repr({**old, "content": made.parset.read_text()}).encode())
         reply = ast.literal_eval(client.recv(1024).decode())
     assert reply["message"]["error"].startswith("Cannot parse message: content is for messages")
     assert list((node.home / "parsets").glob("*/*")) == []
-    with socket.create_connection(("127.0.0.1", node.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", node.port), timeout=patience(10)) as client:
         client.sendall(repr({**old, "payload": str(made.parset)}).encode())
         reply = ast.literal_eval(client.recv(1024).decode())
     assert reply["message"] == "Observation started"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nodes import wait_for
+from nodes import patience, wait_for
 
 from darc import __version__
 from darc.cluster import nodes, remote, ssh
@@ -175,7 +175,7 @@ def run_program(
         env={**os.environ, "DARC_HOME": str(home), "DARC_HOSTNAME": "here", **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=False,
     )
 
@@ -427,7 +427,7 @@ def test_notes_are_told_and_no_failure(
 def test_so_many_at_a_time(
     configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    two, three = threading.Barrier(2, timeout=30), threading.Barrier(3, timeout=0.5)
+    two, three = threading.Barrier(2, timeout=patience(30)), threading.Barrier(3, timeout=0.5)
     crowded = threading.Event()
 
     def carry_out(*_: Any) -> RemoteResult:
@@ -469,7 +469,7 @@ def test_who_hangs_up_starts_nobody_any_more(
     thread.start()
     wait_for(lambda: fake_ssh.calls and fake_ssh.order)
     ssh.hang_up()
-    thread.join(30)
+    thread.join(patience(30))
     assert not thread.is_alive()
     assert len(fake_ssh.calls) == 1
     assert {one.phase for one in ended if one.ended} == {Phase.UNREACHED}

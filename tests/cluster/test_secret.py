@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from clusters import (
+    MakeCluster,
     ask,
     on_all,
     restart,
@@ -25,8 +26,7 @@ from clusters import (
     start,
     touched,
 )
-from conftest import MakeCluster
-from nodes import wait_for
+from nodes import patience, wait_for
 from triggers import TRIGGER
 
 from darc.box import Box, BoxNode
@@ -149,7 +149,7 @@ def reach(worker: BoxNode) -> None:
 def hand_in(worker: BoxNode) -> None:
     """Put a trigger where the worker's amber_clustering does."""
     queues = run_dir(worker) / "queues.sock"
-    client = QueueClient(queues, read_secret(secret_file(worker)), "test", 30.0)
+    client = QueueClient(queues, read_secret(secret_file(worker)), "test", patience(30.0))
     client.call("put", "lofar_trigger", [TRIGGER.to_plain()])
     client.close()
 
@@ -198,7 +198,7 @@ def test_it_is_replaced_while_an_observation_goes_on_and_seen_nowhere(
         said = master.run(sys.executable, "-c", _RESTART, of.name, str(secret), check=True).stdout
         assert said == "{'error': 'restart refused: the signature does not hold'}\n"
     with pytest.raises(QueueError, match="the secret was not accepted"):
-        QueueClient(run_dir(worker01) / "queues.sock", old.strip().encode(), "test", 30.0)
+        QueueClient(run_dir(worker01) / "queues.sock", old.strip().encode(), "test", patience(30.0))
     wait_for(lambda: "the secret was not accepted" in forwarding(worker02), 30.0, "refused")
 
     # It is repaired as anything else is.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import PYTHON, Node, node, wait_for
+from nodes import PYTHON, Node, node, patience, wait_for
 
 from darc.cluster import survey
 from darc.cluster.survey import Account, NodeAnswer, observe, plan_observation
@@ -245,7 +245,7 @@ def test_a_host_on_its_own_gets_the_first_beams(
 def test_all_are_told_at_once(
     config: Config, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    together = threading.Barrier(4, timeout=20)
+    together = threading.Barrier(4, timeout=patience(20))
 
     def ask(*arguments: Any) -> tuple[dict[str, Any], str]:
         together.wait()
@@ -262,7 +262,7 @@ def test_a_name_that_takes_for_ever_to_look_up(
 
     def ask(timeout: float, *arguments: Any) -> tuple[dict[str, Any] | None, str]:
         if WORKERS[0] in arguments:
-            found.wait(30)
+            found.wait(patience(30))
             return None, "late"
         return {"status": "Success", "message": "x"}, ""
 
@@ -316,7 +316,7 @@ def command(of: Node, *words: str) -> subprocess.CompletedProcess[str]:
         env=of.environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=False,
     )
 

@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-PATIENCE = 40.0
+from nodes import patience
+
+PATIENCE = patience(40.0)
 #: What a terminal is told at the beginning and the end of a screen of its own.
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from nodes import SCRIPTS
+from nodes import SCRIPTS, patience
 
 from darc.control import COMMANDS, TERMINAL
 from darc.terminal.completion import Words, bash, fish, zsh
@@ -35,7 +35,7 @@ def printed(home: Path, shell: str) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=True,
     )
     assert result.stderr == ""
@@ -54,7 +54,7 @@ def completed(script: str, directory: Path, *words: str) -> list[str]:
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=False,
     )
     assert result.stderr == ""
@@ -81,6 +81,11 @@ def test_bash_completes_commands_options_services_hosts_and_files(
     assert offers("logs", "--grep", "") == []
     assert offers("watch", "--o") == ["--once"]
     assert offers("get_attr", "queue") == ["queue_depths"]
+    assert offers("--service", "lofar_trigger", "get_attr", "pack") == ["packets_waiting"]
+    assert offers("get_attr", "--service", "lofar_trigger", "late")[0] == "latency"
+    assert offers("--service", "processor", "get_attr", "pack") == []
+    assert offers("--service", "processor", "get_attr", "fat") == ["fates"]
+    assert offers("get_attr", "--js") == ["--json"]
     assert offers("status", "--s") == ["--service"]
     assert offers("completion", "")[:3] == ["bash", "zsh", "fish"]
     assert offers("--parset", "my") == ["my obs.parset"]
@@ -93,7 +98,7 @@ def test_bash_knows_it(script: str) -> None:
         ["bash", "-c", f"{script}\ncomplete -p darc"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=True,
     )
     assert result.stdout == "complete -F _darc darc\n"
@@ -112,13 +117,104 @@ def test_every_option_of_every_word_is_in_it() -> None:
     )
 
 
+def test_every_attribute_is_in_it() -> None:
+    """Those that a running service would answer."""
+    words = Words.of(None)
+    for name, known in words.attributes.items():
+        assert known, name
+        for script in (bash(words), zsh(words), fish(words)):
+            assert " ".join(known) in script
+    assert {"losses", "overview", "queue_depths"} <= set(words.attributes[""])
+    assert "waiting" not in words.attributes[""]
+    assert "send_events" in words.attributes["voevent_generator"]
+    assert "mails_waiting" in words.attributes["processor"]  # of that of the master node
+
+
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_can_read_it(shell: str, tmp_path: Path) -> None:
+def test_other_shells_can_read_it(shell: str, other_scripts: dict[str, Path]) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not here")
-    path = tmp_path / "script"
-    path.write_text(printed(tmp_path, shell))
-    subprocess.run([shell, "-n", str(path)], check=True, timeout=60)
+    subprocess.run([shell, "-n", str(other_scripts[shell])], check=True, timeout=patience(60))
+
+
+@pytest.fixture(scope="module")
+def other_scripts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By shell, what is printed on the master node of a cluster."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "config.yaml").write_text(CONFIG)
+    paths = {}
+    for shell in ("zsh", "fish"):
+        paths[shell] = home / f"darc.{shell}"
+        paths[shell].write_text(printed(home, shell))
+    return paths
+
+
+#: What zsh's own `compadd` is told, for the words of a line; the last is being typed.
+ZSH = """
+compadd() { print -rl -- "$@" }
+_describe() { print -rl -- ${(P)2} }
+compdef() { }
+source "$1"
+shift
+words=("$@") CURRENT=$# PREFIX=$words[-1]
+_darc
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered", "not_offered"),
+    [
+        (("",), ("watch:",), ("--timeout",)),
+        (("--",), ("--timeout", "--service"), ()),
+        (("completion", ""), ("bash", "fish"), ("--help",)),
+        (("--service", "processor", "get_attr", ""), ("clusters_waiting",), ("--timeout",)),
+        (("logs", "--"), ("--since", "--follow"), ()),
+    ],
+)
+def test_zsh_offers_options_once_one_is_begun(
+    other_scripts: dict[str, Path],
+    typed: tuple[str, ...],
+    offered: tuple[str, ...],
+    not_offered: tuple[str, ...],
+) -> None:
+    """Of two TABs, the second takes the first that is offered."""
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not here")
+    result = subprocess.run(
+        ["zsh", "-f", "-c", ZSH, "zsh", str(other_scripts["zsh"]), "darc", *typed],
+        capture_output=True,
+        text=True,
+        timeout=patience(60),
+        check=True,
+    )
+    assert result.stderr == ""
+    assert all(word in result.stdout for word in offered), result.stdout
+    assert not any(word in result.stdout for word in not_offered), result.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("darc wat", ["watch"]),
+        ("darc --service processor get_attr clusters_w", ["clusters_waiting"]),
+        ("darc completion ", ["bash", "fish", "zsh"]),
+        ("darc --host arts04", ["arts041"]),
+    ],
+)
+def test_fish_offers_what_is_configured(
+    tmp_path: Path, other_scripts: dict[str, Path], typed: str, offered: list[str]
+) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not here")
+    result = subprocess.run(
+        ["fish", "--no-config", "-c", f"source {other_scripts['fish']}; complete -C '{typed}'"],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=patience(60),
+        check=True,
+    )
+    assert [line.partition("\t")[0] for line in result.stdout.splitlines()] == offered
 
 
 def test_without_a_configuration_that_can_be_read_the_commands_are_there(

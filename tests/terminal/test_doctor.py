@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import PYTHON, SCRIPTS, Node, free_port, wait_for
+from nodes import PYTHON, SCRIPTS, Node, free_port, patience, wait_for
 
 from darc.control import exchange_messages
 from darc.model.overview import to_text
@@ -49,7 +49,7 @@ def findings(
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=patience(90),
         check=False,
     )
     assert result.stderr == ""
@@ -156,7 +156,7 @@ def test_a_full_journal(make_node: Callable[..., Node]) -> None:
         "    while True: queues.put({'x': 'y' * 20000})\n"
         "except Exception as error: print(error)\n"
     )
-    subprocess.run([PYTHON, "-c", fill], env=node.environment, timeout=60, check=True)
+    subprocess.run([PYTHON, "-c", fill], env=node.environment, timeout=patience(60), check=True)
     wait_for(lambda: node.ask("get_attr", "journal_full").endswith("True"))
     found = findings(node, status=1)
     assert "full, nothing new is taken in" in said(found, "journal", "wrong")
@@ -208,6 +208,11 @@ def test_ports_that_others_hold(fresh_node: Node) -> None:
         found = findings(fresh_node, status=1)
     text = said(found, "ports", "wrong")
     assert f"{fresh_node.port}, for commands, is held by process {os.getpid()} (" in text
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        fresh_node.configure(metrics={"port": port})
+        text = said(findings(fresh_node, status=1), "ports", "wrong")
+        assert f"{port}, for metrics, is held by process {os.getpid()} (" in text
     fresh_node.configure(lofar_trigger={"server_port": fresh_node.port})
     assert "is both darc_master.port and lofar_trigger.server_port" in said(
         findings(fresh_node, status=1), "ports", "wrong"
@@ -300,7 +305,7 @@ def test_systems_outside_that_are_there_hear_nothing(fresh_node: Node) -> None:
             found = findings(fresh_node, status=0)
             for check in ("broker", "e-mail", "dada_dbevent"):
                 assert [one["verdict"] for one in found[check]] == ["OK"], found[check]
-            taker.join(20.0)
+            taker.join(patience(20.0))
             assert heard == [b""]
             assert not mailbox.received
     finally:
@@ -350,14 +355,14 @@ def test_other_nodes_and_their_clocks(fresh_node: Node) -> None:
         text = said(findings(fresh_node, status=1), "cluster", "wrong")
     assert "no answer within 3 s" in text
     with pytest.raises(ConnectionRefusedError):
-        exchange_messages(master, fresh_node.port, {"command": "x"}, 5.0, None)
+        exchange_messages(master, fresh_node.port, {"command": "x"}, patience(5.0), None)
 
 
 def test_a_check_that_hangs_or_fails_is_named_and_the_others_are_told() -> None:
     over = threading.Event()
 
     def hangs(patient: Patient) -> Iterator[Any]:
-        over.wait(60.0)
+        over.wait(patience(60.0))
         yield from ()
 
     def fails(patient: Patient) -> Iterator[Any]:

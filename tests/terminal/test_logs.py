@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nodes import SCRIPTS, Node
+from nodes import SCRIPTS, Node, patience
 from supervisor.loggers import RotatingFileHandler
 
 from darc.node.log import JsonFormatter
@@ -63,7 +63,7 @@ class Home:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patience(60),
             check=False,
         )
 
@@ -171,7 +171,7 @@ def test_head_ends_it_quietly(home: Home) -> None:
             env=home.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patience(60),
             check=False,
         )
         assert (len(result.stdout.splitlines()), result.stderr) == (2, "")
@@ -214,7 +214,7 @@ def test_following_across_rotation_loses_and_doubles_nothing(
     seen = [program.stdout.readline() for _ in range(1501)]
     assert numbers(seen) == list(range(1501))
     program.send_signal(signal.SIGINT)
-    out, err = program.communicate(timeout=30)
+    out, err = program.communicate(timeout=patience(30))
     assert (program.returncode, out, err) == (130, "", "")
 
 

@@ -21,7 +21,7 @@ from darc.web.problems import find_problems
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
 
-from made_up import CONTEXT, MASTER, NOW, ON_MASTER, overview, service
+from made_up import CONTEXT, MASTER, NOW, ON_MASTER, ON_WORKERS, overview, service
 
 from darc.model.overview import LogLine, ObservationOverview
 
@@ -68,7 +68,7 @@ def test_it_shows_a_change_as_it_happens_and_fits_when_resized(
     terminal.wait_for_text("nothing is wrong")
     running_node.darc("--service", "processor", "stop")
     try:
-        terminal.wait_for_text("Processor on testnode is stopped")
+        terminal.wait_for_text("processor on testnode is stopped")
         terminal.wait_for_text("type: darc --service processor start")
         terminal.said = b""
         terminal.resize(60, 9)
@@ -156,6 +156,36 @@ def test_what_is_wrong_comes_first_and_everybody_is_there() -> None:
     assert "type: darc --host arts002 --service dada_trigger start" in text
     assert sum(line.startswith("✓ arts") for line in lines) == 39
     assert "  dada_trigger       ✗ failed          1m" in text
+
+
+@pytest.mark.parametrize("stopped", [0, 1, 2, 3, 8])
+def test_a_node_keeps_its_table_on_a_usual_terminal(stopped: int) -> None:
+    """80 columns, 24 lines, a node on its own with all services, errors and triggers."""
+    names = dict.fromkeys((*ON_MASTER, *ON_WORKERS))
+    services = [
+        service(
+            name,
+            "failed" if number < stopped else "running",
+            since=NOW - 60.0,
+            how="exit status 1" if number < stopped else "",
+            last_error=LogLine(NOW - 61.0, f"{name} has nobody " + "to talk to " * 20 + "at all"),
+            outcomes={"sent": 3},
+            last_trigger=LogLine(NOW - 5.0, "trigger 1/2/3"),
+        )
+        for number, name in enumerate(names)
+    ]
+    if stopped == 8:
+        services[7] = service("processor", "stopping", since=NOW)
+    lines = drawn([told(MASTER, *services)], height=23)
+    assert len(lines) <= 23
+    text = "\n".join(lines)
+    assert "arts041  " in text
+    if 0 < stopped < 4:
+        for name in list(names)[:stopped]:
+            assert f"\n  {name:<18} ✗ failed" in text
+            assert f"--service {name} start" in text
+    if stopped < 3:  # there is room for those that run
+        assert all(f"  {name:<18} " in text for name in names)
 
 
 @pytest.mark.parametrize("height", [5, 24, 60])
