@@ -188,8 +188,8 @@ def compare(made: Filterbanks, burst: Burst) -> Compared:
     middle = (found.time / TSAMP + plan.bin_samples / 2) - (arrival + burst.width_samples / 2)
     return Compared(
         snr=burst.snr,
-        matched=found.snr / matched,
-        matched_boxcar=found.snr_boxcar / matched,
+        matched=found.snr_best / matched,
+        matched_boxcar=found.snr / matched,
         asked=found.snr / burst.snr,
         dm=abs(found.best_dm - burst.dm) / float(plan.dms[1] - plan.dms[0]),
         time=abs(middle) / plan.bin_samples,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DISPERSION_S = 4.148808e3  # s MHz2 pc-1 cm3
+from darc.science.dispersion import delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Search:
     batch_samples: int = 12_500
     freq_centre: float = 1369.60327  # MHz
     bandwidth: float = 300.0  # MHz
+    n_channels: int = 1536
     snr_min: float = 8.0
     beams: int = 12
     beam_period: int = 1  # a burst's next brightest beam is so far away: 1 for TABs, 12 for SBs
@@ -47,8 +48,8 @@ class Search:
 
     def apparent_delay(self, dm_error: float) -> float:
         """How much later a pulse seems to arrive when the trial DM is too low by so much (s)."""
-        top = self.freq_centre + self.bandwidth / 2
-        return DISPERSION_S * dm_error * (self.freq_centre**-2 - top**-2)
+        top = self.freq_centre + (self.bandwidth - self.bandwidth / self.n_channels) / 2
+        return delay(dm_error, self.freq_centre, top)
 
     def batches(self, duration: float) -> int:
         """Number of complete batches in so many seconds."""
@@ -59,7 +60,7 @@ class Search:
 class Burst:
     """A dispersed pulse."""
 
-    time_s: float  # arrival at the top of the band, s since the start
+    time_s: float  # arrival at the centre of the highest channel, s since the start
     dm: float  # pc cm-3
     width_samples: int
     snr: float  # at the true DM and width

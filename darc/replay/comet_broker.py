@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
-from xml.etree import ElementTree
 
 from comet.protocol import messages  # type: ignore[import-untyped]
 from comet.protocol.base import VOEVENT_ROLES  # type: ignore[import-untyped]
+
+from darc.model import voevent_xml
 
 LOCAL_IVO = "ivo://darc.example/comet"
 SUBSCRIBER_IVO = "ivo://darc.example/subscriber"
@@ -249,14 +250,14 @@ class Subscriber:
             with self._socket.makefile("rb") as stream:
                 while True:
                     self._take(_read_message(stream), time.time())
-        except (OSError, EOFError, ValueError, ElementTree.ParseError) as error:
+        except (OSError, EOFError, ValueError) as error:
             with self._news:
                 self._ended = f"{type(error).__name__}: {error}"
                 self._news.notify_all()
 
     def _take(self, data: bytes, now: float) -> None:
         """Answer a message, and keep it if it is an event."""
-        message = ElementTree.fromstring(data)
+        message = voevent_xml.read(data)
         role, origin = message.get("role"), message.findtext("Origin")
         with self._news:
             if role == "authenticate":

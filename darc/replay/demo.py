@@ -17,8 +17,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from darc.program import INTERRUPTED, LONGEST, number, whole
 from darc.replay import demo_bursts
 from darc.replay.comet_broker import BrokerError
+from darc.replay.demo_candidate import show_candidate
 from darc.replay.demo_deliveries import deliver
 from darc.replay.demo_interrupt import Interruptible
 from darc.replay.demo_node import DemoError, TemporaryNode
@@ -40,7 +42,6 @@ ARRIVE_SECONDS = 10.0
 # Towards the Galactic north pole the Milky Way is thin: right ascension and declination, deg.
 POINTING = (192.859, 27.128)
 TASK_ID = "demo"
-INTERRUPTED = 130
 
 
 @dataclass
@@ -158,9 +159,15 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m darc.replay.demo",
         description="A node of its own at work on made candidates with known bursts among them.",
     )
-    parser.add_argument("--duration", type=float, default=30.0, metavar="S", help="default: 30")
-    parser.add_argument("--bursts", type=int, default=5, metavar="N", help="default: 5")
-    parser.add_argument("--seed", type=int, default=13, metavar="N", help="of bursts and noise")
+    parser.add_argument(
+        "--duration", type=number(1, LONGEST), default=30.0, metavar="S", help="default: 30"
+    )
+    parser.add_argument(
+        "--bursts", type=whole(0, 10_000), default=5, metavar="N", help="default: 5"
+    )
+    parser.add_argument(
+        "--seed", type=whole(0, 2**63), default=13, metavar="N", help="of bursts and noise"
+    )
     parser.add_argument("--home", type=Path, metavar="DIR", help="of the node; default: temporary")
     parser.add_argument(
         "--keep",
@@ -212,6 +219,7 @@ def _run(demo: Demo, keep: bool) -> int:
             results = demo.run()
             report(demo.console, results)
             status = 0 if results.complete else 1
+            show_candidate(demo.console, demo.node.home / "sample")
     except KeyboardInterrupt:
         status = INTERRUPTED
     except (DemoError, BrokerError, OSError) as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -20,6 +19,7 @@ import yaml
 from darc.control import exchange_messages
 from darc.node.identity import read_identity
 from darc.node.processes import of_node
+from darc.replay.ports import ReservedPort
 
 HOSTNAME = "demo"
 PATIENCE_SECONDS = 25.0
@@ -31,18 +31,6 @@ LONGEST_HOME = 60
 
 class DemoError(Exception):
     """Something did not go as it should; the text says what."""
-
-
-def free_ports(n: int) -> list[int]:
-    """TCP ports that nobody listens on."""
-    probes = [socket.socket() for _ in range(n)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 class TemporaryNode:
@@ -63,7 +51,9 @@ class TemporaryNode:
         if any(self.home.iterdir()):
             raise DemoError(f"{self.home} is not empty")
         self.run_dir = self.home / "run" / HOSTNAME
-        self.port, port_i, port_iquv, lofar, voevent, udp, broker = free_ports(7)
+        self._ports = [ReservedPort() for _ in range(7)]
+        numbers = (port.number for port in self._ports)
+        self.port, port_i, port_iquv, lofar, voevent, udp, broker = numbers
         config: dict[str, dict[str, Any]] = {
             # A machine that does other work may take its time.
             "darc_master": {"port": self.port, "control_timeout": PATIENCE_SECONDS},
@@ -220,7 +210,9 @@ class TemporaryNode:
         return self.processes()
 
     def remove(self) -> None:
-        """Remove the home."""
+        """Remove the home; its ports are anybody's again."""
+        for port in self._ports:
+            port.close()
         shutil.rmtree(self.home, ignore_errors=True)
 
 

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
+from darc.model import voevent_xml
 from darc.replay import dbevent, lofar
 from darc.replay.comet_broker import CometBroker, Subscriber
 from darc.replay.dbevent_buffer import Outcome
@@ -124,7 +124,7 @@ class Receivers:
 
     def _events(self) -> Iterator[Arrival]:
         for received in self._subscriber.received:
-            event = ElementTree.fromstring(received.event)
+            event = voevent_xml.read(received.event)
             dm = event.find(".//Param[@name='dm']")
             good = event.get("role") == "test"
             yield Arrival(

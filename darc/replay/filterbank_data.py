@@ -98,6 +98,7 @@ class Instrument:
             batch_samples=max(1, round(_BATCH_S / self.header.tsamp)),
             freq_centre=band.f_centre,
             bandwidth=band.channel_width * band.n_channels,
+            n_channels=band.n_channels,
             beams=self.n_beams,
             beam_period=1 if self.sbs is None else self.n_tabs,
         )

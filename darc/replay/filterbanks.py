@@ -20,6 +20,7 @@ import yaml
 from darc.filterbank.paths import filterbank_paths
 from darc.filterbank.writer import FilterbankWriter
 from darc.model.filterbank_header import FilterbankHeader
+from darc.program import LONGEST, number, whole
 from darc.replay.bursts import random_bursts
 from darc.replay.filterbank_data import CHUNK, Filterbanks, Instrument
 from darc.replay.generator import make_observation_candidates, timed_files
@@ -147,24 +148,38 @@ def _parser() -> argparse.ArgumentParser:
         "files that AMBER would write of them, and truth.yaml beside them."
     )
     parser.add_argument("outdir", type=Path)
-    parser.add_argument("--bursts", type=int, default=5)
-    parser.add_argument("--duration", type=float, default=30.0, help="s")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--dm", type=float, nargs=2, default=(100.0, 2000.0), help="pc cm-3")
-    parser.add_argument("--snr", type=float, nargs=2, default=(20.0, 50.0))
-    parser.add_argument("--widths", type=int, nargs="+", default=(5, 10, 50, 100), help="samples")
-    parser.add_argument("--interference", type=float, default=6.0, help="a minute")
-    parser.add_argument("--cb", type=int, default=0, help="compound beam, names the files")
-    parser.add_argument("--tabs", type=int, default=12)
-    parser.add_argument("--sbs", type=int, default=0, help="SBs that are searched; 0: TABs are")
-    parser.add_argument("--channels", type=int, default=1536)
-    parser.add_argument("--band", type=float, nargs=2, default=(1219.603, 1519.603), help="MHz")
-    parser.add_argument("--tsamp", type=float, default=81.92e-6, help="s")
-    parser.add_argument("--bits", type=int, default=8, help="of a sample: 1, 2, 4, 8, 16 or 32")
+    parser.add_argument("--bursts", type=whole(0, 100_000), default=5)
+    parser.add_argument("--duration", type=number(0.001, LONGEST), default=30.0, help="s")
+    parser.add_argument("--seed", type=whole(0, 2**63), default=1)
+    parser.add_argument(
+        "--dm", type=number(0, 1e5), nargs=2, default=(100.0, 2000.0), help="pc cm-3"
+    )
+    parser.add_argument("--snr", type=number(0, 1e6), nargs=2, default=(20.0, 50.0))
+    parser.add_argument(
+        "--widths", type=whole(1, 1_000_000), nargs="+", default=(5, 10, 50, 100), help="samples"
+    )
+    parser.add_argument("--interference", type=number(0, 1e6), default=6.0, help="a minute")
+    parser.add_argument(
+        "--cb", type=whole(0, 999), default=0, help="compound beam, names the files"
+    )
+    parser.add_argument("--tabs", type=whole(1, 100), default=12)
+    parser.add_argument(
+        "--sbs", type=whole(0, 1000), default=0, help="SBs that are searched; 0: TABs are"
+    )
+    parser.add_argument("--channels", type=whole(1, 1_048_576), default=1536)
+    parser.add_argument(
+        "--band", type=number(1e-3, 1e9), nargs=2, default=(1219.603, 1519.603), help="MHz"
+    )
+    parser.add_argument("--tsamp", type=number(1e-9, 1e3), default=81.92e-6, help="s")
+    parser.add_argument(
+        "--bits", type=whole(1, 32), default=8, help="of a sample: 1, 2, 4, 8, 16 or 32"
+    )
     parser.add_argument("--ascending", action="store_true", help="lowest frequency first")
-    parser.add_argument("--tstart", type=float, help="MJD, into the headers")
-    parser.add_argument("--speed", type=float, default=1.0, help="inf: all at once")
-    parser.add_argument("--threads", type=int, default=1, help="TABs at a time")
+    parser.add_argument("--tstart", type=number(0, 1e6), help="MJD, into the headers")
+    parser.add_argument(
+        "--speed", type=number(1e-3, math.inf), default=1.0, help="inf: all at once"
+    )
+    parser.add_argument("--threads", type=whole(1, 256), default=1, help="TABs at a time")
     return parser
 
 

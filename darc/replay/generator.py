@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from darc.model.amber import format_header, format_line, trigger_name
+from darc.program import LONGEST, number, whole
 from darc.replay.bursts import Burst, Candidate, DmGrid, Search, detections, random_bursts
 from darc.replay.player import Player, TimedFile
 
@@ -148,14 +149,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Write trigger files at once, and truth.yaml beside them."""
     parser = argparse.ArgumentParser(description="Make AMBER trigger files with known bursts.")
     parser.add_argument("outdir", type=Path)
-    parser.add_argument("--bursts", type=int, default=5)
-    parser.add_argument("--duration", type=float, default=30.0, help="s")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--dm", type=float, nargs=2, default=(100.0, 2000.0), help="pc cm-3")
-    parser.add_argument("--interference", type=float, default=2.0, help="lines per second")
-    parser.add_argument("--beam", type=int, default=0, help="compound beam, names the files")
-    parser.add_argument("--beams", type=int, default=12, help="number of TABs or SBs")
-    parser.add_argument("--beam-period", type=int, default=1, help="1 for TABs, 12 for SBs")
+    parser.add_argument("--bursts", type=whole(0, 100_000), default=5)
+    parser.add_argument("--duration", type=number(0.001, LONGEST), default=30.0, help="s")
+    parser.add_argument("--seed", type=whole(0, 2**63), default=1)
+    parser.add_argument(
+        "--dm", type=number(0, 1e5), nargs=2, default=(100.0, 2000.0), help="pc cm-3"
+    )
+    parser.add_argument("--interference", type=number(0, 1e6), default=2.0, help="lines per second")
+    parser.add_argument(
+        "--beam", type=whole(0, 999), default=0, help="compound beam, names the files"
+    )
+    parser.add_argument("--beams", type=whole(1, 1000), default=12, help="number of TABs or SBs")
+    parser.add_argument(
+        "--beam-period", type=whole(1, 1000), default=1, help="1 for TABs, 12 for SBs"
+    )
     args = parser.parse_args(arguments)
     search = Search(beams=args.beams, beam_period=args.beam_period)
     try:

@@ -17,6 +17,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from darc.model.amber import Columns
+from darc.program import number, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +193,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Play recorded AMBER trigger files.")
     parser.add_argument("--from", dest="source", type=Path, required=True, metavar="DIR")
     parser.add_argument("--to", dest="target", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--beam", type=int, default=0, help="compound beam")
-    parser.add_argument("--speed", type=float, default=1.0, help="inf: all at once")
+    parser.add_argument("--beam", type=whole(0, 999), default=0, help="compound beam")
+    parser.add_argument(
+        "--speed", type=number(1e-3, math.inf), default=1.0, help="inf: all at once"
+    )
     args = parser.parse_args(arguments)
     pattern = f"CB{args.beam:02d}_step*.trigger"
     try:

@@ -19,11 +19,11 @@ import pytest
 from comet.protocol import messages
 from comet.utility import broker_test_message
 from lxml import etree
-from nodes import free_port, wait_for
+from nodes import free_port, patience, wait_for
 
 from darc.replay.comet_broker import BrokerError, CometBroker, Subscriber
 
-PATIENCE = 20.0
+PATIENCE = patience(20.0)
 SCHEMA = Path(comet.__file__).with_name("schema") / "transport-1.1.xsd"
 OWNER = """
 import sys
@@ -159,7 +159,8 @@ def test_the_subscriber_says_what_it_waits_for(
 @pytest.mark.parametrize(
     ("message", "what"),
     [
-        (b"no XML", "ParseError"),
+        (b"no XML", "ValueError: not XML"),
+        (b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "ValueError: a document type"),
         (messages.nak("ivo://a", "ivo://b").raw_bytes, "ValueError: a message of role 'nak'"),
     ],
 )

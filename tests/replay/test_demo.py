@@ -12,13 +12,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from nodes import TEST_RUN, left_of_run, wait_for
+from nodes import TEST_RUN, left_of_run, patience, wait_for
 
 from darc.node.identity import read_identity
 from darc.node.processes import of_node
 from darc.replay import demo_bursts
 
-TIMEOUT = 60.0
+TIMEOUT = patience(60.0)
 
 
 class Process:
@@ -131,6 +131,10 @@ def test_every_burst_is_found_and_told_of_and_nothing_is_left(
     assert all(re.fullmatch(r"\(\d+\)", own) for own in strong[3::3])
     assert (weak[1], *weak[4:]) == ("kept", "—", "—", "—")
     assert "2 of 2 bursts found. All that was to be sent arrived, once" in process.output
+    assert "frequency over time, dedispersed" in process.output
+    (picture,) = re.findall(r"Picture: +file://(\S+)", process.output)
+    assert Path(picture).read_bytes().startswith(b"\x89PNG")
+    assert "█" in process.output
     assert "none of their processes is left" in process.output
     assert process.left() == []
     assert (process.home / "status" / "index.html").exists()
@@ -164,7 +168,7 @@ def test_interrupted_it_stops_everything(demo: Callable[..., Process], moment: s
     process = demo("--duration", duration, "--bursts", "1")
     process.read_until(moment)
     if moment == "Starting a node":
-        wait_for((process.run_dir / "node.json").exists, TIMEOUT)
+        wait_for((process.run_dir / "node.json").exists, 60.0)
     process.process.send_signal(signal.SIGINT)
     process.process.send_signal(signal.SIGINT)
     assert process.end() == 130, process.output

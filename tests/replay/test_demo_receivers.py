@@ -11,9 +11,9 @@ from email.message import EmailMessage
 from smtplib import SMTP
 
 import pytest
-import voeventparse
-from nodes import wait_for
+from nodes import patience, wait_for
 
+from darc.model import voevent_xml
 from darc.model.dump_request import DumpEvent, DumpRequest, format_request
 from darc.model.lofar_packet import compose
 from darc.replay.demo_deliveries import Arrival, Channel
@@ -21,7 +21,7 @@ from darc.replay.demo_receivers import Receivers
 from darc.services import voevent_sender
 from darc.services.dump_port import request_dump
 
-PATIENCE = 20.0
+PATIENCE = patience(20.0)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def arrivals_of(receivers: Receivers, channel: Channel, n: int) -> list[tuple[fl
     def of_channel() -> list[Arrival]:
         return [one for one in receivers.arrivals() if one.channel is channel]
 
-    wait_for(lambda: len(of_channel()) >= n, PATIENCE)
+    wait_for(lambda: len(of_channel()) >= n, 20.0)
     arrivals = of_channel()
     assert all(0 <= time.time() - one.time < PATIENCE for one in arrivals)
     return [(one.dm, one.what, one.good) for one in arrivals]
@@ -93,10 +93,12 @@ def test_voevents(receivers: Receivers) -> None:
     section = receivers.sections["voevent_generator"]
     assert (section["test"], section["send_events"]) == (True, True)
     for number, (role, dm) in enumerate((("test", 500.26), ("observation", 600.0)), 1):
-        event = voeventparse.Voevent("darc.example/demo", str(number), role)
-        event.What.append(voeventparse.Param("dm", str(dm)))
-        voeventparse.set_who(event, datetime.now(UTC), "darc.example")
-        xml = voeventparse.dumps(event)
+        event = voevent_xml.new_event(f"ivo://darc.example/demo#{number}", role)
+        who = voevent_xml.add(event, "Who")
+        voevent_xml.add(who, "AuthorIVORN", "ivo://darc.example")
+        what = voevent_xml.add(event, "What")
+        voevent_xml.add(what, "Param", name="dm", value=str(dm))
+        xml = voevent_xml.to_bytes(event)
         voevent_sender.send(xml, section["broker_host"], section["broker_port"], PATIENCE)
     arrived = arrivals_of(receivers, Channel.VOEVENT, 2)
     assert sorted(arrived) == [

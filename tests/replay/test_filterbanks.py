@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nodes import patience
 
 from darc.filterbank.beams import CompoundBeam, filterbank_paths
 from darc.filterbank.reader import Filterbank
@@ -229,7 +230,7 @@ def test_a_file_is_read_while_it_grows(tmp_path):
     thread = threading.Thread(target=player.play, args=[stop])
     thread.start()
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + patience(60)
         while len(log) < 3 and time.monotonic() < until:
             time.sleep(0.01)
         with CompoundBeam(filterbank_paths(tmp_path, 0, 2)) as beam:

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from nodes import patience
 
 from darc.model.amber import format_header
 from darc.replay import player
@@ -124,7 +125,7 @@ def test_an_event_wakes_it(tmp_path: Path) -> None:
     thread = threading.Thread(target=lambda: done.append(long.play(stop)))
     thread.start()
     stop.set()
-    thread.join(20)
+    thread.join(patience(20))
     assert done == [False]
 
 

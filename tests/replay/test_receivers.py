@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nodes import wait_for
+from nodes import patience, wait_for
 
 from darc.model.dump_request import DumpEvent, DumpRequest, format_request, parse_request
 from darc.model.lofar_packet import compose, parse
@@ -26,7 +26,7 @@ from darc.replay.lofar import Lofar
 from darc.replay.mailbox import Mailbox
 
 HOST = "127.0.0.1"
-TIMEOUT = 10.0  # s, for what has to come
+TIMEOUT = patience(10.0)  # s, for what has to come
 NOTHING = 0.1  # s, for what can never come
 UTC_START = "2019-05-18-23:51:13"
 START = datetime(2019, 5, 18, 23, 51, 13, tzinfo=UTC).timestamp()
@@ -395,7 +395,7 @@ def test_refusing_resets_who_waits_and_ends_what_it_reads(dada: DadaDbevent) -> 
         with connect(dada.port) as waiting:
             # It has been taken once something of it was read.
             taken.sendall(EXAMPLE[:20].encode())
-            wait_for(lambda: unread(dada.port, taken) == 0, TIMEOUT)
+            wait_for(lambda: unread(dada.port, taken) == 0)
             dada.refuse()
             with pytest.raises(ConnectionResetError):
                 waiting.recv(1)
@@ -745,7 +745,7 @@ def test_it_closes_with_connections_open(caplog: pytest.LogCaptureFixture) -> No
             mailbox.never_answer = True
             with connect(mailbox.port) as mute:
                 mute.sendall(b"QUIT\r\n")
-                wait_for(lambda: unread(mailbox.port, mute) == 0, TIMEOUT)
+                wait_for(lambda: unread(mailbox.port, mute) == 0)
                 mailbox.close()
                 for client in (greeted, sending, mute):
                     while not closed(client):
@@ -769,7 +769,11 @@ def test_the_port_of_mail_can_be_given(mailbox: Mailbox) -> None:
 def test_what_it_needs_is_named() -> None:
     code = "import sys; sys.modules['aiosmtpd'] = None; import darc.replay.mailbox"
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=6 * TIMEOUT,
     )
     assert run.returncode == 1
     assert "needs aiosmtpd: pip install 'darc[demo]'" in run.stderr.splitlines()[-1]
