@@ -7,22 +7,32 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from nodes import Node, left_of_run, node
+from nodes import Node, left_of_run, node, patience, send_signal
 
-_RUN = uuid.uuid4().hex
+#: s, of one test with all that it starts, before it is taken for hung
+_TEST_SECONDS = 120.0
+_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if not _IS_WORKER:
+    os.environ["DARC_TEST_SESSION"] = uuid.uuid4().hex
+#: Of all test processes of this run; and of this one.
+_SESSION = os.environ["DARC_TEST_SESSION"]
+_RUN = f"{_SESSION}.{os.environ.get('PYTEST_XDIST_WORKER', '')}."
 
 # No test fails by the clock.
 settings.register_profile("darc", deadline=None)
 settings.load_profile("darc")
+
+os.kill = send_signal
 
 # Ctrl-C is ignored in what runs in the background, and in all that it starts; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -69,15 +79,44 @@ def shared_data() -> Path:
     return path
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give a test more time on a machine that others use; workers get the value as it is here."""
+    if not _IS_WORKER:
+        # As Ctrl-C: `timeout` ends the tests so, and their nodes have to end with them.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if config.option.timeout is None:
+        config.option.timeout = patience(_TEST_SECONDS)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The same for tests that say themselves how long they may take."""
+    marker = item.get_closest_marker("timeout")
+    if marker is not None:
+        item.add_marker(pytest.mark.timeout(patience(marker.args[0])), append=False)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A process of a node that outlives the tests is a defect, of the tests or of the stop."""
-    left = left_of_run(_RUN)
-    for process in left:
-        print(f"left running by the tests: {process}", file=sys.__stderr__)
-        process.kill()
-    if left:
+    if _end_what_is_left(_RUN):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         # A worker's exit status does not reach the controller by itself.
-        if "PYTEST_XDIST_WORKER" in os.environ:
+        if _IS_WORKER:
             raise pytest.Exit.Exception("processes were left running", 1)
+
+
+def pytest_unconfigure() -> None:
+    """Ctrl-C, or the death of a test process, leaves its nodes to the process that started it."""
+    if not _IS_WORKER:
+        _end_what_is_left(_SESSION)
+
+
+def _end_what_is_left(of: str) -> bool:
+    left = left_of_run(of)
+    for process in left:
+        words = [str(process.pid)]
+        with suppress(psutil.NoSuchProcess):
+            words += process.cmdline()
+            process.kill()
+        print("left running by the tests:", *words, file=sys.__stderr__)
+    return bool(left)

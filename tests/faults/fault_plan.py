@@ -23,8 +23,18 @@ class Kind(enum.StrEnum):
     OUTSIDE_AWAY = "outside away"  # dada_dbevent refuses, the broker does not answer
     RESULTS_AWAY = "results away"  # the directory that results are written to
     DATA_STOP = "data stop"  # the filterbank files do not grow for a while
+    POWER_LOSS = "power loss"  # and darc_start_master afterwards
+    CLOCK_STEP = "clock step"  # and back after a while
+    SHARE_HANGS = "share hangs"  # that parsets, logs and results are on
+    FILE_REPLACED = "trigger file replaced"
+    WILD_VALUES = "wild values"  # in a trigger file
+    SECOND_MACHINE = "second machine"  # that has the same home, and runs a command
+    AGAIN = "started again"  # the same observation, of which a part was there before
+    CROSSING = "crossing"  # starts and stops
 
 
+#: In these processes die wherever they are.
+DEADLY = (Kind.KILL, Kind.DIE_AT, Kind.KILL_SUPERVISORD, Kind.POWER_LOSS, Kind.CROSSING)
 SENDERS = ("dada_trigger", "lofar_trigger", "voevent_generator")
 SERVICES = ("amber_listener", "amber_clustering", "processor", *SENDERS)
 POINTS = ("after taking", "before committing", "after committing", "while waiting")
@@ -34,6 +44,24 @@ PLACES = (
     *(f"darc_master.before committing {service}" for service in SERVICES),
     *(f"darc_master.before replying {service}" for service in SERVICES),
 )
+CLOCK_STEPS = ("+2", "-2", "+110", "-110", "+3600", "-3600")  # s
+REPLACED = ("renamed over", "truncated", "removed")
+TRIGGER_FILES = (1, 2, 3)
+COMMANDS = (  # of the second machine
+    *("darc_kill_all", "darc_start_master", "darc_stop_master", "darc_replace_secret"),
+    *("darc_start_all_services", "darc_stop_all_services", "darc --service all restart"),
+    *("darc abort_all", "darc stop_master", "darc reload", "darc --service all status"),
+)
+SAME_NAME, OTHER_NAME = "under the same name", "under another name"
+#: What is done to the observation that is there before, and who was stopped meanwhile.
+BEFORE = ("stopped", "aborted")
+BACKLOGS = ("", "", "amber_clustering", "dada_trigger", "lofar_trigger", "voevent_generator")
+ANOTHER_STOPPED = "another one is stopped"
+MASTER_KILLED = "the master is killed"
+NODE_STOPPED = "the node is stopped"
+CROSSINGS = (ANOTHER_STOPPED, MASTER_KILLED, NODE_STOPPED)
+#: One run in so many begins with something else.
+BEGINNINGS = 4
 SOCKETS = ("queues.sock", "supervisord.sock")
 POOL = "pool process"  # one that extracts candidates and writes results
 #: A task that two processes died of is given up, so a run has one of these at most.
@@ -52,6 +80,7 @@ PROCESSING = (
 )
 #: Results are written once an observation was stopped: some faults strike in so many s after that.
 LATE_SECONDS = 1.5
+LATE_POWER_LOSS = 0.3
 #: How often each kind is drawn.
 WEIGHTS = {
     Kind.KILL: 6,
@@ -65,6 +94,12 @@ WEIGHTS = {
     Kind.RUBBISH_CONFIG: 1,
     Kind.FLOOD: 1,
     Kind.OUTSIDE_AWAY: 2,
+    Kind.POWER_LOSS: 3,
+    Kind.CLOCK_STEP: 2,
+    Kind.SHARE_HANGS: 2,
+    Kind.FILE_REPLACED: 2,
+    Kind.WILD_VALUES: 2,
+    Kind.SECOND_MACHINE: 2,
 }
 
 
@@ -72,8 +107,8 @@ WEIGHTS = {
 class Fault:
     """One fault.
 
-    :param time: s since the start of the replay; from its end on, s since the observation was
-        stopped, and the replay's duration
+    :param time: s since the start of the replay; before it, what the run begins with; from its end
+        on, s since the observation was stopped, and the replay's duration
     :param duration: s that it lasts, where it does
     """
 
@@ -106,9 +141,34 @@ def draw(seed: int, duration: float) -> list[Fault]:
             target = rng.choice(SOCKETS)
         elif kind in {Kind.STOP_SUPERVISORD, Kind.FULL_JOURNAL, Kind.OUTSIDE_AWAY}:
             lasts = lasting
+        elif kind is Kind.CLOCK_STEP:
+            target, lasts = rng.choice(CLOCK_STEPS), 2 * lasting
+        elif kind is Kind.SHARE_HANGS:
+            lasts = 3 * lasting
+        elif kind is Kind.FILE_REPLACED:
+            target = f"{rng.choice(TRIGGER_FILES)} {rng.choice(REPLACED)}"
+        elif kind is Kind.SECOND_MACHINE:
+            target = f"{rng.choice(COMMANDS)} {rng.choice((SAME_NAME, OTHER_NAME))}"
+        elif kind is Kind.POWER_LOSS and rng.random() < LATE_POWER_LOSS:
+            time = rng.uniform(duration, duration + LATE_SECONDS)
         faults.append(Fault(time, kind, target, lasts))
-    # By numbers of their own: the others stay as they were before there was processing.
-    return sorted(faults + _of_processing(random.Random(f"processing {seed}"), duration))
+    # By numbers of their own, so that the others stay as they are when these change.
+    faults += _of_processing(random.Random(f"processing {seed}"), duration)
+    faults += _of_the_beginning(random.Random(f"beginning {seed}"))
+    if any(fault.kind is Kind.POWER_LOSS for fault in faults):
+        # What was read of a file that is there no more cannot be read again after the cut.
+        faults = [fault for fault in faults if fault.kind is not Kind.FILE_REPLACED]
+    return sorted(faults)
+
+
+def _of_the_beginning(rng: random.Random) -> list[Fault]:
+    if rng.randrange(BEGINNINGS):
+        return []
+    if rng.random() < 0.5:
+        backlog = rng.choice(BACKLOGS)
+        target = rng.choice(BEFORE) + (f", {backlog} was away" if backlog else "")
+        return [Fault(-1.0, Kind.AGAIN, target, rng.uniform(0.3, 2.0))]
+    return [Fault(-1.0, Kind.CROSSING, rng.choice(CROSSINGS), rng.uniform(0.0, 0.4))]
 
 
 def _of_processing(rng: random.Random, duration: float) -> list[Fault]:

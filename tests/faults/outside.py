@@ -19,6 +19,7 @@ BUFFER_SECONDS = 60.0
 #: Triggers that arrive within it are of one pulse: less than between any two windows' triggers.
 INTERVAL = 0.02
 _PARAM = re.compile(r'<Param [^>]*name="(dm|snr)"[^>]*>')
+_NAME = re.compile(r'<voe:VOEvent [^>]*ivorn="([^"]+)"')
 _VALUE = re.compile(r'value="([^"]+)"')
 
 Item = tuple[float, ...]
@@ -31,11 +32,13 @@ class Reached:
     dumps: Counter[Item] = field(default_factory=Counter)
     packets: Counter[Item] = field(default_factory=Counter)
     events: Counter[Item] = field(default_factory=Counter)
+    names: dict[Item, set[str]] = field(default_factory=dict)  # of events
 
-    def differs(self, reference: Reached, again: Counter[str]) -> list[str]:
+    def differs(self, reference: Reached, again: Counter[str], runs: int) -> list[str]:
         """What is missing, what is too much, and what came twice without being counted.
 
         :param again: by what, how often something was sent again, as the log tells
+        :param runs: how often the observation was started, each of which may send it
         """
         found = []
         for what in ("dumps", "packets", "events"):
@@ -43,9 +46,12 @@ class Reached:
             if set(mine) != set(theirs):
                 missing, more = set(theirs) - set(mine), set(mine) - set(theirs)
                 found.append(f"{what}: missing {sorted(missing)}, too much {sorted(more)}")
-            twice = mine.total() - len(mine)
-            if twice > again[what]:
-                found.append(f"{what}: {twice} came twice, {again[what]} were counted: {mine}")
+            more_often = sum(max(0, times - runs) for times in mine.values())
+            if more_often > again[what]:
+                found.append(f"{what}: {more_often} too often, {again[what]} were counted: {mine}")
+        for item, names in self.names.items():
+            if len(names) > runs:
+                found.append(f"event {item} under {len(names)} names: {sorted(names)}")
         return found
 
 
@@ -118,5 +124,9 @@ class Outside:
                 match[1]: float(_VALUE.search(match[0])[1])  # type: ignore[index]
                 for match in _PARAM.finditer(received.event.decode())
             }
-            found.events[(values["dm"], values["snr"])] += 1
+            item = values["dm"], values["snr"]
+            found.events[item] += 1
+            named = _NAME.search(received.event.decode())
+            assert named, received.event
+            found.names.setdefault(item, set()).add(named[1])
         return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,9 @@ DATA_PER_DURATION = 2
 PIECE_SECONDS = 0.1
 
 Candidate = dict[str, Any]
+
+#: Attributes of a candidate that say when a run was.
+_OF_THE_DAY = ("start", "toa_utc", "toa_mjd")
 
 
 @dataclass
@@ -72,10 +77,20 @@ class Processed:
             "summary": {f"{self.summary}"},
         }
 
-    def differs(self, reference: Processed) -> list[str]:
-        """What is not as in the run in which nothing struck."""
+    def differs(self, reference: Processed, n_more: int) -> list[str]:
+        """What is not as in the run in which nothing struck.
+
+        :param n_more: candidates that there were besides, of which nothing comes
+        """
         found = []
-        theirs = reference.items()
+        expected = Counter(reference.counts) + Counter(candidates=n_more)
+        summary = reference.summary
+        assert summary
+        theirs = replace(
+            reference,
+            counts=dict(expected),
+            summary=replace(summary, ncand_raw=summary.ncand_raw + n_more),
+        ).items()
         for name, mine in self.items().items():
             missing, more = sorted(theirs[name] - mine), sorted(mine - theirs[name])
             if missing or more:
@@ -86,13 +101,16 @@ class Processed:
 class Processing:
     """Data and results of one observation after the other, on one node.
 
-    :param home: of the node
+    :param share: for the results
+    :param made: directory for the data, before they are played
     """
 
-    def __init__(self, home: Path, bursts: list[Burst], search: Search, duration: float) -> None:
+    def __init__(
+        self, share: Path, made: Path, bursts: list[Burst], search: Search, duration: float
+    ) -> None:
         # A link that leads nowhere is a share that is away: nobody can make it again by mistake.
-        self._results = home / "results"
-        self._shared = home / "results.shared"
+        self._results = share / "results"
+        self._shared = share / "results.shared"
         self._shared.mkdir()
         self._results.symlink_to(self._shared.name)
         self._duration = duration
@@ -105,10 +123,10 @@ class Processing:
             fch1=search.freq_centre + band / 2 - band / N_CHANNELS / 2,
             foff=-band / N_CHANNELS,
         )
-        made = Filterbanks(
+        data = Filterbanks(
             Instrument(header=header), [replace(burst, beam=0) for burst in bursts], seed=1
         )
-        (written,) = write_filterbanks(home / "made", made, duration=duration * DATA_PER_DURATION)
+        (written,) = write_filterbanks(made, data, duration=duration * DATA_PER_DURATION)
         self._data = written.read_bytes()
 
     def configuration(self) -> dict[str, dict[str, Any]]:
@@ -127,10 +145,9 @@ class Processing:
 
     # -- data ----------------------------------------------------------------------------------
 
-    def place(self, output: Path) -> Path:
+    def place(self, directory: Path) -> Path:
         """Make empty data files for an observation: one with a name for each TAB."""
-        directory = output / "filterbank"
-        directory.mkdir(parents=True)
+        directory.mkdir()
         first, *others = filterbank_paths(directory, 0, N_TABS)
         first.touch()
         for other in others:
@@ -160,10 +177,19 @@ class Processing:
 
     def take_results_away(self, duration: float) -> None:
         """The directory that all nodes share is not there for a while (s)."""
-        away = self._shared.with_suffix(".away")
-        self._shared.rename(away)
+        with contextlib.suppress(FileNotFoundError):  # another fault has it
+            self._shared.rename(self._away)
         time.sleep(duration)
-        away.rename(self._shared)
+        self.bring_results_back()
+
+    def bring_results_back(self) -> None:
+        """They are there, even if the power was lost while they were away."""
+        with contextlib.suppress(FileNotFoundError):
+            self._away.rename(self._shared)
+
+    @property
+    def _away(self) -> Path:
+        return self._shared.with_suffix(".away")
 
     def read(self, counts: dict[str, int], output: Path, name: str) -> Processed:
         """Read what came of an observation.
@@ -191,5 +217,9 @@ class Processing:
 
 def _read_candidate(path: Path) -> Candidate:
     with h5py.File(path, "r") as file:
-        found = {f"{name} of all": str(value) for name, value in sorted(file.attrs.items())}
+        found = {
+            f"{name} of all": str(value)
+            for name, value in sorted(file.attrs.items())
+            if name not in _OF_THE_DAY
+        }
         return found | {name: dataset[()].tolist() for name, dataset in file.items()}

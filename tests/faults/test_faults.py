@@ -2,22 +2,116 @@
 
 from __future__ import annotations
 
-import pytest
-from faults.fault_plan import draw
-from faults.fault_runner import run_all
+import os
+from pathlib import Path
 
-RUNS = 4
+import pytest
+from faults import disk, share
+from faults.fault_plan import (
+    ANOTHER_STOPPED,
+    MASTER_KILLED,
+    NODE_STOPPED,
+    SAME_NAME,
+    Fault,
+    Kind,
+    draw,
+)
+from faults.fault_runner import plans_of_seeds, run_all
+
+PLANS: dict[str, dict[str, list[Fault]]] = {
+    "drawn": plans_of_seeds(1, 3),
+    "the machine": {
+        "power": [
+            Fault(2.0, Kind.POWER_LOSS),
+            Fault(5.0, Kind.POWER_LOSS),
+        ],
+        "clock and share": [
+            Fault(1.0, Kind.CLOCK_STEP, "+3600", 1.0),
+            Fault(1.5, Kind.SHARE_HANGS, "", 2.5),
+            Fault(2.5, Kind.CLOCK_STEP, "-110", 1.0),
+        ],
+        "a second one": [
+            Fault(0.5, Kind.SECOND_MACHINE, f"darc_kill_all {SAME_NAME}"),
+            Fault(2.0, Kind.SECOND_MACHINE, f"darc_start_master {SAME_NAME}"),
+        ],
+    },
+    "what comes in": {
+        "files": [
+            Fault(1.0, Kind.FILE_REPLACED, "1 renamed over"),
+            Fault(2.0, Kind.FILE_REPLACED, "1 truncated"),
+            Fault(3.0, Kind.FILE_REPLACED, "2 removed"),
+            Fault(1.5, Kind.WILD_VALUES),
+        ],
+        "again": [Fault(-1.0, Kind.AGAIN, "stopped, amber_clustering was away", 1.0)],
+        "after an abort": [Fault(-1.0, Kind.AGAIN, "aborted", 1.0)],
+    },
+    "starts that cross": {
+        "another": [Fault(-1.0, Kind.CROSSING, ANOTHER_STOPPED, 0.05)],
+        "a master that is killed": [Fault(-1.0, Kind.CROSSING, MASTER_KILLED, 0.1)],
+        "a node that is stopped": [Fault(-1.0, Kind.CROSSING, NODE_STOPPED, 0.1)],
+    },
+}
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.flaky(reruns=0)
-@pytest.mark.parametrize("first_seed", [1, 11])
-def test_nothing_is_lost_or_doubled_whatever_dies(first_seed: int) -> None:
+@pytest.mark.parametrize("plans", PLANS.values(), ids=PLANS)
+def test_nothing_is_lost_or_doubled_whatever_happens(plans: dict[str, list[Fault]]) -> None:
     said: list[str] = []
-    failed = run_all(first_seed, RUNS, say=said.append)
+    failed = run_all(plans, say=said.append)
     assert not failed, "\n".join(said)
 
 
 def test_a_seed_draws_the_same_faults_again() -> None:
     assert draw(42, 4.0) == draw(42, 4.0)
     assert draw(42, 4.0) != draw(43, 4.0)
+
+
+def test_each_kind_is_drawn_often() -> None:
+    drawn = [fault.kind for seed in range(300) for fault in draw(seed, 4.0)]
+    assert min(drawn.count(kind) for kind in Kind) >= 10
+
+
+@pytest.mark.skipif(bool(disk.missing()), reason=disk.missing())
+def test_what_was_synchronised_survives_the_cut_and_nothing_else_has_to(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    made = disk.Disk(home)
+    try:
+        descriptors = [os.open(home / name, os.O_CREAT | os.O_WRONLY) for name in ("yes", "no")]
+        for descriptor in descriptors:
+            os.write(descriptor, b"written")
+        os.fsync(descriptors[0])
+        made.cut(lambda: None)
+        os.write(descriptors[0], b", and more")
+        os.fsync(descriptors[0])
+        for descriptor in descriptors:
+            os.close(descriptor)
+        made.power_up()
+        assert (home / "yes").read_bytes() == b"written"
+        assert not (home / "no").exists() or not (home / "no").read_bytes()
+    finally:
+        made.close()
+    assert not list(home.iterdir())
+
+
+@pytest.mark.skipif(bool(share.missing()), reason=share.missing())
+def test_a_share_is_a_directory_like_others(tmp_path: Path) -> None:
+    served, there = tmp_path / "served", tmp_path / "there"
+    served.mkdir()
+    there.mkdir()
+    made = share.Share(served, there)
+    try:
+        (there / "a" / "b").mkdir(parents=True)
+        (there / "a" / "b" / "file").write_text("text")
+        (there / "a").rename(there / "c")
+        (there / "new").write_text("newer")
+        with (there / "c" / "b" / "file").open() as opened:
+            (there / "new").replace(there / "c" / "b" / "file")
+            assert opened.read() == "text"
+        assert (served / "c" / "b" / "file").read_text() == "newer"
+        assert [path.name for path in there.rglob("*")] == ["c", "b", "file"]
+        with pytest.raises(FileNotFoundError):
+            (there / "a").stat()
+    finally:
+        made.close()
+    assert not list(there.iterdir())

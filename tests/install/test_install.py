@@ -17,7 +17,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
-from nodes import Node
+from nodes import Node, patience
 
 from darc import __version__
 
@@ -31,7 +31,9 @@ import darc, jinja2, numpy
 from darc.node.configuration import load_config
 from darc.node.files import packaged
 for name in ("conf/default.yaml", "conf/arts.yaml", "conf/source_list.yaml",
-             "conf/galaxy_ymw16.npz", "supervisor/supervisord.conf", "supervisor/defaults.conf"):
+             "conf/galaxy_ymw16.npz", "conf/samples/sample.fil",
+             "conf/samples/sample.trigger", "conf/samples/sample.parset",
+             "supervisor/supervisord.conf", "supervisor/defaults.conf"):
     assert packaged(name).is_file(), name
 jinja2.Environment(loader=jinja2.PackageLoader("darc")).get_template("page.html")
 for service in ("darc_master", *load_config().services()):
@@ -56,7 +58,7 @@ def pip(python: Path, *words: str) -> None:
     alone = ("--no-deps", "--no-index", "--no-build-isolation")
     command = [sys.executable, "-m", "pip", "--python", str(python), *options, words[0], *alone]
     result = subprocess.run(
-        [*command, *words[1:]], capture_output=True, text=True, timeout=110, check=False
+        [*command, *words[1:]], capture_output=True, text=True, timeout=patience(110), check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
 
@@ -130,7 +132,7 @@ def run(installation: Installation, *command: str) -> subprocess.CompletedProces
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patience(60),
         check=False,
     )
 
@@ -174,10 +176,11 @@ def test_a_wheel_has_every_module_and_data_file_and_nothing_beside_darc(wheel: P
     assert tops == {"darc", f"{info}.data", f"{info}.dist-info"}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "darc").rglob("*.py")}
     data = {f"darc/{path.relative_to(ROOT)}" for path in (ROOT / "supervisor").iterdir()}
-    data |= {f"darc/{path.relative_to(ROOT)}" for path in (ROOT / "conf").iterdir()}
+    data |= {f"darc/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.*")}
     found = (path for path in (ROOT / "darc/templates").rglob("*") if path.is_file())
     templates = {str(path.relative_to(ROOT)) for path in found}
-    assert (modules | data | templates | {"darc/py.typed"}) - names == set()
+    data |= {"darc/py.typed", "darc/model/VOEvent-v2.0.xsd"}
+    assert (modules | data | templates) - names == set()
     assert {f"{info}.data/scripts/{script}" for script in SCRIPTS} - names == set()
 
 
@@ -210,7 +213,7 @@ def test_the_checkouts_supervisor_directory_does_not_hide_the_library(on_path: b
         cwd=ROOT,  # which is first on Python's path
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=patience(30),
         check=True,
     )
     assert result.stdout.startswith(sysconfig.get_path("purelib"))

@@ -187,7 +187,7 @@ def test_a_file_cut_short_is_named_once_and_work_goes_on(quick_node: Node, begin
     os.truncate(first, len(HEADER))
 
     def said() -> list[str]:
-        return [text for text in about(quick_node, observation) if "shrank" in text]
+        return [text for text in about(quick_node, observation) if "written anew" in text]
 
     wait_for(said, what="the cut named")
     for number in range(3):  # each is a look at all files

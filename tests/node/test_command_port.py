@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nodes import Node, free_port, node, wait_for
+from nodes import Node, free_port, node, patience, wait_for
 
 from darc.control import ask, exchange_messages
 from darc.master.port import CommandPort, PortError, parse_message
@@ -110,7 +110,7 @@ class Port:
         return self.made.refused
 
     def asks(self, request: dict[str, Any], secret: Path | None = None) -> dict[str, Any]:
-        return exchange_messages("127.0.0.1", self.port, request, 5.0, secret)
+        return exchange_messages("127.0.0.1", self.port, request, patience(5.0), secret)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def port(tmp_path: Path) -> Iterator[Port]:
 
 @contextmanager
 def connected(port: int) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as made:
+    with socket.create_connection(("127.0.0.1", port), timeout=patience(10)) as made:
         yield made
 
 
@@ -263,14 +263,14 @@ def test_a_signature_that_never_ends_is_cut(port: Port, monkeypatch: pytest.Monk
         began = time.monotonic()
         client.settimeout(0.05)
         answer = b""
-        while not answer and time.monotonic() - began < 5:
+        while not answer and time.monotonic() - began < patience(5):
             client.sendall(b" ")
             try:
                 answer = client.recv(1024)
             except TimeoutError:
                 continue
         assert b"does not hold" in answer
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < patience(2)
 
 
 def test_without_a_secret_our_client_says_so(port: Port, tmp_path: Path) -> None:
@@ -309,11 +309,10 @@ def test_without_a_secret_our_client_says_so(port: Port, tmp_path: Path) -> None
     ],
 )
 def test_nonsense_is_refused_at_once_and_counted(port: Port, data: bytes) -> None:
+    port.made._socket_timeout = 1e6  # not when the time for sending has gone by
     with connected(port.port) as client:
         client.sendall(data)
-        began = time.monotonic()
         reply = ast.literal_eval(client.recv(1024).decode())
-        assert time.monotonic() - began < 0.5, "before the time for sending has gone by"
     assert reply["status"] == "Error"
     assert reply["message"]["error"].startswith("Cannot parse message")
     assert port.refused == 1
@@ -408,7 +407,7 @@ def test_a_slow_client_is_cut_off_while_others_are_answered(port: Port) -> None:
             except TimeoutError:
                 continue
         assert b"Cannot parse message" in answer
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < patience(3)
     assert port.refused == 1
 
 
@@ -453,7 +452,7 @@ def test_many_at_a_time(port: Port) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(patience(20))
     assert sorted(replies) == ["did change"] * 40 + ["did hello"] * 40
 
 
@@ -481,7 +480,7 @@ def here(strict_node: Node, monkeypatch: pytest.MonkeyPatch) -> Node:
 
 
 def message(command: str, service: str | None = None) -> Any:
-    reply, reason = ask(15.0, service, command)
+    reply, reason = ask(patience(15.0), service, command)
     assert reply, reason
     return reply["message"]
 
@@ -542,13 +541,13 @@ def test_our_client_without_the_secret(
     here: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DARC_HOME", str(tmp_path))
-    reply, reason = ask(5.0, None, "lofar_enable", port=here.port)
+    reply, reason = ask(patience(5.0), None, "lofar_enable", port=here.port)
     assert reply is None
     assert reason == (
         "Failed to talk to DARC master: the command has to be signed, and cannot be:"
         f" {tmp_path}/run/testnode/secret: No such file or directory"
     )
-    assert ask(5.0, None, "lofar_status", port=here.port)[0] == {
+    assert ask(patience(5.0), None, "lofar_status", port=here.port)[0] == {
         "status": "Success",
         "message": "LOFAR triggering is disabled",
     }
@@ -596,16 +595,16 @@ def test_a_hung_service_is_told_and_keeps_no_question_waiting(here: Node) -> Non
             start = time.monotonic()
             assert state("amber_listener") == "running"
             slowest = max(slowest, time.monotonic() - start)
-            assert start - began < 4, "unresponsive after 1.5 s"
+            assert start - began < patience(4.0), "unresponsive after 1.5 s"
         assert time.monotonic() - began > 0.9
         assert slowest < 1.0
         start = time.monotonic()
         answers = message("get_attr log_file", "all")
-        assert time.monotonic() - start < 1.0
+        assert time.monotonic() - start < patience(1.0)
         assert answers.pop("amber_clustering") == "Service not responding: amber_clustering"
         assert len(answers) == 7
         assert all(answer.startswith("{'") for answer in answers.values())
-        asker.join(15)
+        asker.join(patience(15.0))
         assert asked == [{"amber_clustering": "Service not responding: amber_clustering"}]
         go_on()
         wait_for(lambda: state("amber_clustering") == "running", 5.0, "running again")
@@ -631,9 +630,9 @@ def test_a_dead_service_is_never_running_and_soon_another_is(here: Node) -> None
         before = here.pid("dada_trigger")
         seen.append(state("dada_trigger"))
         if seen[-1] == "running":
-            assert here.pid("dada_trigger") != old or time.monotonic() - died < 0.2
+            assert here.pid("dada_trigger") != old or time.monotonic() - died < patience(0.2)
         return before not in {0, old} and seen[-1] == "running"
 
     wait_for(back, 10.0, "running again")
-    assert time.monotonic() - died < 3.0
+    assert time.monotonic() - died < patience(3.0)
     assert here.pid("dada_trigger") != old

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nodes import Node, node
+from nodes import Node, node, patience
 from nodes import wait_for as wait_for_seconds
 from triggers import made_trigger
 
@@ -41,7 +41,8 @@ TIMEOUT = 40.0  # s, for what has to come: others may be at work on the same cor
 wait_for = partial(wait_for_seconds, timeout=TIMEOUT)
 
 GATHER_SECONDS = 0.3  # s
-USUAL = {"buffer_length": 60.0, "polcal_dump_size": 0.2, "polcal_interval": 0.5}
+BUFFER_SECONDS = patience(60.0)
+USUAL = {"buffer_length": BUFFER_SECONDS, "polcal_dump_size": 0.2, "polcal_interval": 0.5}
 _numbers = itertools.count(1)
 
 
@@ -74,13 +75,13 @@ def dump_node(test_run: str, points: Path, ports: dict[str, int]) -> Iterator[No
 
 @pytest.fixture
 def iquv(ports: dict[str, int]) -> Iterator[DadaDbevent]:
-    with DadaDbevent(port=ports["port_iquv"], buffer_length=60.0) as made:
+    with DadaDbevent(port=ports["port_iquv"], buffer_length=BUFFER_SECONDS) as made:
         yield made
 
 
 @pytest.fixture
 def stokes_i(ports: dict[str, int]) -> Iterator[DadaDbevent]:
-    with DadaDbevent(port=ports["port_i"], buffer_length=60.0) as made:
+    with DadaDbevent(port=ports["port_i"], buffer_length=BUFFER_SECONDS) as made:
         yield made
 
 
@@ -92,6 +93,7 @@ class Telescope:
         self._directory = directory
         self._observations: list[MadeObservation] = []
         self.directories: dict[str, str] = {}  # of each observation's books
+        self.keys: dict[str, str] = {}  # of each observation's run
         key = (of.run_dir / "secret").read_bytes().strip()
         self.client = QueueClient(of.run_dir / "queues.sock", key, "test")
         self._holder = Holder(self.client, "test", os.getpid(), "Test", None)
@@ -109,6 +111,7 @@ class Telescope:
         self.directories[task_id] = f"{said(made, 0.0)[:19]}.{source}-{task_id}"
         reply = self.node.ask("start_observation", "--parset", str(made.parset))
         assert reply == "Observation started"
+        self.keys[task_id] = self.node.run_key(task_id)
         self._observations.append(made)
         wait_for(lambda: f"[{task_id}]: observation of" in self.node.log("dada_trigger"))
         return made
@@ -125,7 +128,7 @@ class Telescope:
                     ("dada_trigger",),
                     Kind.TRIGGERS,
                     pack([one.to_plain() for one in triggers]),
-                    triggers[0].observation,
+                    self.keys.get(triggers[0].observation, triggers[0].observation),
                 )
                 for triggers in entries
             )
@@ -135,11 +138,14 @@ class Telescope:
         """Stop an observation; amber_clustering would put the end."""
         reply = self.node.ask("stop_observation", "--parset", str(observation.parset))
         assert reply == "Stopped observation"
-        self.put(Put(("dada_trigger",), Kind.END, observation=observation.task_id))
+        self.put(Put(("dada_trigger",), Kind.END, observation=self.keys[observation.task_id]))
 
     def remembered(self, observation: MadeObservation) -> dict[str, Any]:
         """What dada_trigger has committed about each dump."""
-        memory = self.client.call("recall", "dada_trigger", observation.task_id)
+        where = "dada_trigger", self.keys[observation.task_id]
+        memory: dict[str, Any] = {}
+        while page := self.client.call("recall", *where, max(memory, default=None)):
+            memory.update(page)
         return {key: value for key, value in memory.items() if key.startswith("dump ")}
 
     def books(self, observation: MadeObservation) -> dict[str, Any]:
@@ -216,7 +222,7 @@ def request(observation: MadeObservation, *events: tuple[float, float, str]) -> 
 
 
 def texts(dada: DadaDbevent, n: int) -> list[str]:
-    return [received.text for received in dada.wait_for(n, TIMEOUT)]
+    return [received.text for received in dada.wait_for(n, patience(TIMEOUT))]
 
 
 # -- what is asked for ---------------------------------------------------------------------------
@@ -369,7 +375,7 @@ def test_a_burst_is_dumped(pipeline: Node, iquv: DadaDbevent, tmp_path: Path) ->
     assert pipeline.ask("start_observation", "--parset", parset) == "Observation started"
     began = time.time()
     assert Player(observation.amber_dir, timed_files(generated, beam=0), speed=math.inf).play()
-    (received,) = iquv.wait_for(1, TIMEOUT)
+    (received,) = iquv.wait_for(1, patience(TIMEOUT))
     asked = [event.asked for event in received.events if event.asked.snr == truth.snr]
     (window,) = asked
     assert any(kept.start <= window.start < window.end <= kept.end for kept in received.kept)
@@ -542,6 +548,41 @@ def test_one_that_never_reads_holds_up_nobody(
     wait_outcomes(telescope.node, before, {"sent": 4, "sent, not confirmed": 3})
 
 
+def test_one_that_does_not_read_in_time_has_lost_the_data(
+    telescope: Telescope, iquv: DadaDbevent
+) -> None:
+    """It took the request, and the data left the buffer."""
+    telescope.node.configure(dada_trigger={"buffer_length": 1.0})
+    observation = telescope.observe()
+    before = lost(telescope.node, "dump_not_confirmed")
+    iquv.never_read = True
+    trigger = made_trigger(observation=observation.task_id, tarr=time.time() - observation.start)
+    telescope.trigger([trigger])
+    wait_for(lambda: logged(telescope.node, observation, "took a request, and keeps it open"))
+    assert lost(telescope.node, "dump_not_confirmed") == before
+    wait_for(lambda: lost(telescope.node, "dump_not_confirmed") == before + 1)
+    last = told(telescope.node, "losses")["dump_not_confirmed"]["last"][-1]
+    assert (last["observation"], last["what"]) == (observation.task_id, trigger.identity)
+    assert logged(telescope.node, observation, "before dada_dbevent read the request")
+
+
+def test_one_that_reads_late_but_in_time_has_lost_nothing(
+    telescope: Telescope, iquv: DadaDbevent
+) -> None:
+    observation = telescope.observe()
+    before = lost(telescope.node, "dump_not_confirmed")
+    iquv.never_read = True
+    telescope.trigger([made_trigger(observation=observation.task_id)])
+    wait_for(lambda: logged(telescope.node, observation, "took a request, and keeps it open"))
+    iquv.never_read = False
+    wait_for(lambda: logged(telescope.node, observation, " has read it: "))
+    assert lost(telescope.node, "dump_not_confirmed") == before
+
+
+def lost(of: Node, kind: str) -> int:
+    return int(told(of, "losses").get(kind, {"number": 0})["number"])
+
+
 # -- polarisation calibration --------------------------------------------------------------------
 
 
@@ -643,6 +684,37 @@ def test_death_loses_no_request(telescope: Telescope, iquv: DadaDbevent, points:
     assert len(iquv.received) == sent
     mark = "asked again, as it may not have left: "
     assert telescope.node.log("dada_trigger").count(mark) == sum(row[2] - 1 for row in DEATHS)
+
+
+def test_what_is_noted_as_sent_is_not_asked_for_again(
+    telescope: Telescope, iquv: DadaDbevent, stokes_i: DadaDbevent
+) -> None:
+    """Though its entry comes again, as another request that it asks for cannot be handed in."""
+    observation = telescope.observe()
+    stokes_i.refuse()
+    trigger = made_trigger(observation=observation.task_id)
+    telescope.trigger([trigger, replace(trigger, stokes="I")])
+    expected = request(observation, (*WINDOW, REST))
+    assert texts(iquv, 1) == [expected]
+    wait_for(
+        lambda: telescope.remembered(observation)[f"dump {trigger.identity}"]["outcome"] == "sent"
+    )
+    for _ in range(3):
+        pid = telescope.node.pid("dada_trigger")
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda pid=pid: telescope.node.pid("dada_trigger") not in (0, pid))
+        wait_for(lambda: runs_for_good(telescope.node))
+        wait_for(lambda: outcomes(telescope.node) == {"asked again": 1})
+        assert told(telescope.node, "waiting") == 1
+    stokes_i.accept()
+    assert texts(stokes_i, 1) == [expected]
+    telescope.stop(observation)
+    books = telescope.books(observation)
+    assert {name: (row["asked"], row["outcome"]) for name, row in books.items()} == {
+        trigger.identity: (1, "sent"),
+        f"{trigger.identity} (Stokes I)": (4, "sent"),
+    }
+    assert len(iquv.received) == len(stokes_i.received) == 1
 
 
 def runs_for_good(of: Node) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import Node, free_port, wait_for
+from nodes import Node, free_port, patience, wait_for
 
 from darc.model.lofar_packet import parse
 from darc.model.trigger import Trigger
@@ -57,9 +57,13 @@ TRIGGER = Trigger(
 )
 
 
+#: Pulses are told apart by when they came, so two are never one, however long a test is between.
+_FIRST_PULSE = time.time()
+
+
 def trigger(window: int, *, age: float = 0.0, **changes: Any) -> Trigger:
     """A trigger that arrived so many seconds ago; each window is a pulse of its own."""
-    utc = datetime.fromtimestamp(time.time() - age - 10.0 * window, UTC).replace(tzinfo=None)
+    utc = datetime.fromtimestamp(_FIRST_PULSE - age - 10.0 * window, UTC).replace(tzinfo=None)
     return replace(TRIGGER, window=window, utc=utc.isoformat(), **changes)
 
 
@@ -67,7 +71,7 @@ def trigger(window: int, *, age: float = 0.0, **changes: Any) -> Trigger:
 def lofar() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
-        receiver.settimeout(20.0)
+        receiver.settimeout(patience(20.0))
         yield receiver
 
 
@@ -164,7 +168,7 @@ def test_what_is_of_no_use_any_more_expires(
     master.start()
     key = read_secret(master.run_dir / "secret")
     place = "127.0.0.1", master.config["lofar_trigger"]["server_port"]
-    client = QueueClient(place, key, "test", 3.0)
+    client = QueueClient(place, key, "test", patience(3.0))
     for number, waited in ((1, 2.0), (2, 0.0)):
         late = pack([trigger(number, age=120.0).to_plain()])
         assert client.call("deliver", "h", "s", number, "", late, waited)
@@ -215,18 +219,18 @@ def test_no_proof_of_the_secret_no_trigger(
     master.start()
     place = "127.0.0.1", master.config["lofar_trigger"]["server_port"]
     with pytest.raises(QueueError, match="the secret was not accepted"):
-        QueueClient(place, b"another secret of thirty-two char", "stranger", 3.0)
+        QueueClient(place, b"another secret of thirty-two char", "stranger", patience(3.0))
     # A pickle that would make a file, before the proof and after it.
     mark = master.home / "pickled"
     pickle = b"cos\nsystem\n(S'touch " + str(mark).encode() + b"'\ntR."
-    with socket.create_connection(place, timeout=5.0) as stranger:
+    with socket.create_connection(place, timeout=patience(5.0)) as stranger:
         stranger.sendall(len(pickle).to_bytes(4, "big") + pickle)
         while stranger.recv(1000):
             pass
     raw = plain_client(place, read_secret(master.run_dir / "secret"), 3.0)
     raw.send_bytes(pickle)
     assert raw.recv()[0] == "#TRACEBACK"
-    client = QueueClient(place, read_secret(master.run_dir / "secret"), "test", 3.0)
+    client = QueueClient(place, read_secret(master.run_dir / "secret"), "test", patience(3.0))
     for content in (pickle, pack("no list"), b"x" * (2**20 + 1), None):
         with pytest.raises(QueueError, match="triggers"):
             client.call("deliver", "h", "s", 1, "", content, 0.0)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
-from nodes import Node, wait_for
+from nodes import Node, patience, wait_for
 
 from darc.node.processes import of_node
 
@@ -132,7 +132,7 @@ def test_kill_all_ends_what_ignores_sigterm_and_what_left_its_process_group(smal
     began = time.monotonic()
     result = small.run("darc_kill_all")
     assert result.returncode == 0, result.stderr
-    assert time.monotonic() - began < 1.0 + 3.0  # stop_timeout, and what a loaded host needs
+    assert time.monotonic() - began < patience(1.0 + 3.0)  # stop_timeout, and more
     assert of_node(node_id) == []
     (small.home / "supervisor" / "lofar_trigger.conf").unlink()
     assert_all_gone_and_startable(small, node_id)

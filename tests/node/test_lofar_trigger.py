@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -21,21 +24,22 @@ from alerts import (
     paused,
     put,
     put_values,
-    quiet_port,
     told,
     trigger,
     wait_until_done,
 )
 from hypothesis import given, settings
-from nodes import Node, node, wait_for
+from nodes import Node, free_port, node, patience, wait_for
 
 from darc.model import lofar_email
 from darc.model.lofar_packet import parse
 from darc.model.trigger import Trigger
+from darc.node.clock import Since
 from darc.node.configuration import load_config
 from darc.node.files import packaged
 from darc.replay.lofar import Lofar
 from darc.replay.mailbox import Mailbox
+from darc.services.alerts import Arrived
 from darc.services.lofar_trigger import LOFARTrigger, Packet
 
 SERVICE = "lofar_trigger"
@@ -111,7 +115,7 @@ class Datagrams:
         return [one.datagram for one in self._site.lofar.received[self._before :]]
 
     def wait(self, count: int) -> list[bytes]:
-        self._site.lofar.wait_for(self._before + count, WAIT)
+        self._site.lofar.wait_for(self._before + count, patience(WAIT))
         return self.all()
 
     def of_all_that_was_put(self) -> list[bytes]:
@@ -260,7 +264,10 @@ def test_whatever_a_trigger_holds_there_is_a_packet_or_a_reason(
     service: LOFARTrigger, one: Trigger
 ) -> None:
     if not service.why_not(one):
-        packet = Packet(one, True, 0.0, 0.0, service._freeze_at(one))
+        arrived = Arrived(Since.now(), 0.0)
+        packet = Packet(one, True, arrived, 0.0, service._freeze_at(one))
+        assert Packet.from_plain(packet.to_plain()) == packet
+        assert isinstance(packet.why_useless(60.0, 5.0), str)
         assert parse(packet.datagram).dm_tenths == round(Fraction(one.dm) * 10)
         assert lofar_email.compose(one, packet.freeze_at, test=True, sent_at=0.0)
 
@@ -312,7 +319,7 @@ def test_what_is_no_trigger_is_named_and_the_rest_goes(site: Site, datagrams: Da
 def test_ten_thousand_triggers_of_a_pulse(site: Site, datagrams: Datagrams) -> None:
     outcomes = site.outcomes()
     best = trigger(dm=400.0, snr=60.0)
-    others = [of_same_pulse(best, snr=59.0, dm=10.0 + number) for number in range(500)]
+    others = [of_same_pulse(best, snr=59.0, dm=395.0 + number / 50) for number in range(500)]
     entry = [one.to_plain() for one in others]
     pid = site.node.pid(SERVICE)
     put_values(site.node, SERVICE, [[*entry[:-1], best.to_plain()]] + 19 * [entry])
@@ -398,7 +405,7 @@ def test_a_host_that_does_not_resolve(site: Site, datagrams: Datagrams) -> None:
 
 def test_a_port_where_nobody_listens_yet(site: Site) -> None:
     outcomes, mark = site.outcomes(), site.mark
-    port = quiet_port()
+    port = free_port()
     site.reload(lofar_port=port)
     one = trigger()
     site.put(one)
@@ -406,7 +413,7 @@ def test_a_port_where_nobody_listens_yet(site: Site) -> None:
     assert told(site.node, SERVICE, "packets_waiting") == 1
     alerts.kill(site.node, SERVICE)  # what waits outlives the process
     with Lofar(port) as late:
-        assert [came.datagram for came in late.wait_for(1, WAIT)] == [expected(one, "T")]
+        assert [came.datagram for came in late.wait_for(1, patience(WAIT))] == [expected(one, "T")]
     outcomes.expect({"sent": 1, "sent again": 1})
     assert f"packet of {one.identity} not sent to LOFAR, trying again: " in site.log_since(mark)
     assert "Connection refused" in site.log_since(mark)
@@ -414,16 +421,116 @@ def test_a_port_where_nobody_listens_yet(site: Site) -> None:
 
 def test_a_port_where_nobody_listens_at_all(site: Site) -> None:
     outcomes = site.outcomes()
-    site.reload(lofar_port=quiet_port(), age_limit=0.5)
+    site.reload(lofar_port=free_port(), age_limit=0.5)
     site.put(trigger())
     outcomes.expect({"given up": 1})
     assert alerts.is_running(site.node, SERVICE)
 
 
+BUFFER, LIMIT = 5.0, 60.0  # s
+
+
+def packet(freezes_in: float, ago: float = 0.0, waited: float = 0.0, *, test: bool) -> Packet:
+    """One whose trigger arrived so long ago, and which freezes so long after that (s)."""
+    taken = Since.now(ago)
+    return Packet(trigger(), test, Arrived(taken, waited), 0.0, taken.unix + freezes_in)
+
+
+@pytest.mark.parametrize("test", [True, False])
+@pytest.mark.parametrize(
+    ("freezes_in", "ago", "waited", "why"),
+    [
+        (20.0, 0.0, 0.0, ""),
+        (20.0, 22.0, 0.0, ""),  # the pulse was in the middle of the buffer, and still is there
+        (20.0, 23.0, 0.0, "has left LOFAR's buffers"),
+        (20.0, 57.0, 0.0, "has left LOFAR's buffers"),
+        (1e3, 59.0, 0.0, ""),
+        (1e3, 61.0, 0.0, "it has waited for 61 s"),
+        (1e3, 31.0, 30.0, "it has waited for 61 s"),  # the half of it on a worker
+        (1e6, 36000.0, 0.0, "it has waited for 36000 s"),
+    ],
+)
+def test_how_long_a_packet_is_of_use(
+    freezes_in: float, ago: float, waited: float, why: str, test: bool
+) -> None:
+    one = packet(freezes_in, ago, waited, test=test)
+    said = one.why_useless(LIMIT, BUFFER)
+    assert why in said
+    assert bool(why) is bool(said)
+    assert Packet.from_plain(one.to_plain()).why_useless(LIMIT, BUFFER) == said
+
+
+def test_a_test_of_an_old_pulse_tries_the_way_all_the_same() -> None:
+    assert not packet(-1e6, test=True).why_useless(LIMIT, BUFFER)
+    assert packet(-1e6, test=False).why_useless(LIMIT, BUFFER)
+
+
+@pytest.mark.parametrize("set_by", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_makes_no_packet_older(
+    monkeypatch: pytest.MonkeyPatch, set_by: float
+) -> None:
+    young, old = packet(20.0, test=False), packet(20.0, 25.0, test=False)
+    now = time.time()
+    monkeypatch.setattr("darc.node.clock.time.time", lambda: now + set_by)
+    assert not young.why_useless(LIMIT, BUFFER)
+    assert old.why_useless(LIMIT, BUFFER)
+
+
+def test_a_packet_that_an_earlier_version_remembered() -> None:
+    """It kept times of day alone."""
+    one = trigger()
+    now = time.time()
+    old = Packet.from_plain([one.to_plain(), False, now - 37.0, now - 36.0, now - 33.0])
+    assert "has left LOFAR's buffers" in old.why_useless(LIMIT, BUFFER)
+    assert not Packet.from_plain(
+        [one.to_plain(), False, now - 5.0, now - 4.0, now + 30.0]
+    ).why_useless(LIMIT, BUFFER)
+
+
+def losses(site: Site, kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = told(site.node, SERVICE, "losses") or {}
+    return found.get(kind, {"number": 0, "last": []})
+
+
+def test_what_would_freeze_nothing_any_more_does_not_leave_at_the_next_start(site: Site) -> None:
+    """Its freeze time is over before LOFAR's port can be reached again."""
+    outcomes, mark = site.outcomes(), site.mark
+    before = losses(site, "freeze_lost")["number"]
+    port = free_port()
+    site.reload(lofar_port=port, lofar_tbb_buffer_size=2.0)
+    one = trigger(test=False, dm=0.0, utc=_later("1970-01-01T00:00:00.000000", time.time() + 3.0))
+    site.put(one)
+    wait_until_done(site.node, SERVICE)
+    freezes_at = parse(expected(one, "S")).time_ms / 1e3 - 2.5 + 1.0  # of a shorter buffer
+    pid = site.node.pid(SERVICE)
+    os.kill(pid, signal.SIGSTOP)  # until it is too late
+    wait_for(lambda: time.time() > freezes_at + 1.5, WAIT)
+    with Lofar(port) as back:
+        os.kill(pid, signal.SIGKILL)
+        alerts.wait_for_successor(site.node, SERVICE, pid)
+        outcomes.expect({"expired": 1})
+        assert told(site.node, SERVICE, "packets_waiting") == 0
+        site.put(trigger(test=False, dm=321.0))  # the way is free
+        (came,) = back.wait_for(1, WAIT)
+        assert parse(came.datagram).dm_tenths == 3210
+        outcomes.expect({"expired": 1, "sent": 1})  # noted: the next process has nothing to do
+    assert "sent again" not in site.log_since(mark)
+    lost = losses(site, "freeze_lost")
+    assert lost["number"] == before + 1
+    assert lost["recent"]
+    last = lost["last"][-1]
+    assert (last["observation"], last["what"]) == (one.observation, one.identity)
+    assert "the pulse has left LOFAR's buffers" in last["why"]
+    # It is not forgotten with the process, and not counted again.
+    alerts.kill(site.node, SERVICE)
+    assert losses(site, "freeze_lost") == lost
+    outcomes.expect({"expired": 1, "sent": 1})
+
+
 def test_switched_off_while_packets_wait(site: Site) -> None:
     """They are dropped, also if it is on again before anybody looks."""
     outcomes = site.outcomes()
-    port = quiet_port()
+    port = free_port()
     site.reload(lofar_port=port)
     site.put(trigger())
     wait_until_done(site.node, SERVICE)
@@ -433,7 +540,7 @@ def test_switched_off_while_packets_wait(site: Site) -> None:
         outcomes.expect({"not sent: disabled": 1})
         one = trigger()
         site.put(one)
-        assert [came.datagram for came in late.wait_for(1, WAIT)] == [expected(one, "T")]
+        assert [came.datagram for came in late.wait_for(1, patience(WAIT))] == [expected(one, "T")]
 
 
 # -- e-mail ------------------------------------------------------------------------------------
@@ -441,7 +548,7 @@ def test_switched_off_while_packets_wait(site: Site) -> None:
 
 @pytest.fixture
 def mailbox(site: Site) -> Iterator[Mailbox]:
-    with Mailbox(quiet_port()) as made:
+    with Mailbox(free_port()) as made:
         site.node.configure(mail={"port": made.port})
         site.reload(email_settings={"to": [TO]})
         yield made
@@ -455,7 +562,7 @@ def test_an_email_follows_the_packet(site: Site, datagrams: Datagrams, mailbox: 
     one = trigger(name="frb", src_name="FRB20121102A", dm=557.0, cb=7, test=False)
     site.put(one)
     (datagram,) = datagrams.wait(1)
-    (received,) = mailbox.wait_for(1, WAIT)
+    (received,) = mailbox.wait_for(1, patience(WAIT))
     message = received.message
     assert received.recipients == (TO,)
     assert message["Subject"] == "LOFAR trigger: FRB20121102A, DM 557, S/N 20"
@@ -467,10 +574,11 @@ def test_an_email_follows_the_packet(site: Site, datagrams: Datagrams, mailbox: 
         "Observation": one.datetimesource,
         "Task id": one.observation,
         "Source": "FRB20121102A (frb)",
-        "DM": "557 ± 1.25 pc cm-3",
-        "DM as found": "500 pc cm-3",
+        "DM": "557 ± 1.25 pc cm-3, of the catalogue",
+        "DM as found": "557 ± 1.25 pc cm-3",
         "S/N": "20",
-        "Arrival time": f"{one.utc.replace('T', ' ')} UTC, centre of the band",
+        "Arrival time": f"{one.utc.replace('T', ' ')} UTC at 1369.603 MHz, centre of the band,"
+        " topocentric",
         "Width": "0.8192 ms",
         "Flux density": "4.037 Jy",
         "CB": "07",
@@ -503,12 +611,12 @@ def test_a_mail_server_that_hangs_holds_up_no_packet(
     assert len(told(site.node, SERVICE, "mails_waiting")) == 2
     mailbox.close()
     with Mailbox(mailbox.port) as back:
-        back.wait_for(2, WAIT)
+        back.wait_for(2, patience(WAIT))
     wait_for(lambda: told(site.node, SERVICE, "mails_waiting") == [], WAIT)
 
 
 def test_an_email_outlives_the_service_and_its_server(site: Site, datagrams: Datagrams) -> None:
-    port = quiet_port()
+    port = free_port()
     site.node.configure(mail={"port": port})
     site.reload(email_settings={"to": [TO]})
     one = trigger()
@@ -522,7 +630,7 @@ def test_an_email_outlives_the_service_and_its_server(site: Site, datagrams: Dat
     for point in ("before committing", "after committing"):
         (site.points / f"{SERVICE}.{point}").touch()
     with Mailbox(port) as mailbox:
-        first, second = mailbox.wait_for(2, WAIT)
+        first, second = mailbox.wait_for(2, patience(WAIT))
         wait_for(lambda: site.log_since(mark).count("started: process") == 2, WAIT)
         wait_for(lambda: alerts.is_running(site.node, SERVICE), WAIT)
         assert told(site.node, SERVICE, "mails_waiting") == []
@@ -538,7 +646,7 @@ def test_two_pulses_of_one_identity_have_an_email_each(
     """As a program may put them, which numbers nothing."""
     site.put(trigger(window=1, dm=400.0), trigger(window=1, dm=401.0))
     datagrams.wait(2)
-    first, second = mailbox.wait_for(2, WAIT)
+    first, second = mailbox.wait_for(2, patience(WAIT))
     assert first.message["Message-ID"] != second.message["Message-ID"]
 
 
@@ -559,6 +667,6 @@ def test_an_address_that_is_none(site: Site, datagrams: Datagrams, mailbox: Mail
     site.reload(email_settings={"to": ["nobody at all"]})
     site.put(trigger())
     datagrams.of_all_that_was_put()
-    assert "no e-mail: the e-mail " in site.log_since(mark)
+    wait_for(lambda: "no e-mail: the e-mail " in site.log_since(mark))
     alerts.kill(site.node, SERVICE)
     assert site.log_since(mark).count("no e-mail: ") == 1

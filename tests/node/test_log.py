@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nodes import Node, wait_for
+from nodes import Node, patience, wait_for
 
 from darc.node.log import MAX_LINE_BYTES, JsonFormatter, LineFormatter, about, printable
 
@@ -76,7 +76,7 @@ def test_rotation_loses_no_line(make_node: Callable[..., Node], log_format: str)
     node.run("darc_start_master", check=True)
     wanted = [f"n{number:04d}n" for number in range(400)]
     for name in wanted:
-        with socket.create_connection(("127.0.0.1", node.port), timeout=10.0) as client:
+        with socket.create_connection(("127.0.0.1", node.port), timeout=patience(10.0)) as client:
             client.sendall(b"rubbish " + name.encode())
             assert b"Cannot parse" in client.recv(1024)
 

@@ -122,8 +122,8 @@ def test_the_example_becomes_a_service_by_what_the_page_tells(
 
     # Its block is checked as any other.
     node.configure(trigger_counter={"snr_min": -1})
-    result = node.darc("--service", "trigger_counter", "restart")
-    assert result.returncode == 1
+    # On a slow machine it may still be starting when the command has waited long enough.
+    wait_for(lambda: node.darc("--service", "trigger_counter", "restart").returncode == 1)
     assert "config.yaml:" in node.log("trigger_counter")
     assert "trigger_counter.snr_min" in node.log("trigger_counter")
     node.configure(trigger_counter={"snr_min": 1})

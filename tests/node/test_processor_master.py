@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from nodes import Node, wait_for
+from nodes import Node, patience, wait_for
 
 from darc.model.processed import ListedCandidate, Summary
 from darc.replay.mailbox import Mailbox, Received
@@ -59,7 +59,7 @@ class Site:
         write_summary(self.results / f"CB{cb:02d}_summary.yaml", summary)
 
     def mails(self, number: int) -> list[Received]:
-        return self.mailbox.wait_for(number, WAIT)
+        return self.mailbox.wait_for(number, patience(WAIT))
 
     def told(self, attribute: str) -> str:
         return str(self.node.ask("--service", "processor", "get_attr", attribute)["processor"])
@@ -189,5 +189,5 @@ def test_no_mail_server_and_no_place_for_the_page(site: Site) -> None:
     assert "560.5" in site.page.read_text()
     os.kill(site.node.pid("processor"), signal.SIGKILL)
     with Mailbox(site.mailbox.port) as back:
-        (received,) = back.wait_for(1, WAIT)
+        (received,) = back.wait_for(1, patience(WAIT))
     assert "1 candidate" in received.message["Subject"]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nodes import PYTHON, Node, wait_for
+from nodes import PYTHON, Node, patience, wait_for
 
 from darc.queues.client import Queues, QueuesGoneError, attach
 from darc.queues.messages import QueueError
@@ -39,7 +39,7 @@ def test_put_and_get(queues: Queues) -> None:
     (depth,) = queues.depths()
     assert (depth.queue, depth.entries) == ("scratch", len(values))
     assert 0 <= queues.ages()["scratch"] < 30
-    assert [queues.get(timeout=1) for _ in values] == values
+    assert [queues.get(timeout=patience(1)) for _ in values] == values
     assert queues.depths() == []
     assert queues.ages() == {}
 
@@ -48,12 +48,12 @@ def test_get_waits_as_long_as_it_is_told(queues: Queues) -> None:
     began = time.monotonic()
     with pytest.raises(TimeoutError, match="nothing on 'scratch'"):
         queues.get(timeout=0.8)
-    assert 0.8 <= time.monotonic() - began < 2
+    assert 0.8 <= time.monotonic() - began < patience(2)
     with pytest.raises(TimeoutError):
         queues.get()
     putting = threading.Timer(0.6, lambda: attach().put("late"))
     putting.start()
-    assert queues.get(timeout=10) == "late"
+    assert queues.get(timeout=patience(10)) == "late"
     putting.join()
 
 
@@ -117,7 +117,7 @@ def test_a_plain_base_manager(here: Node) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=patience(20),
     )
     assert result.stderr == ""
     assert result.stdout == ("['scratch', 1]\n[{'from': ('a', 'BaseManager')}]\n[]\nRemoteError\n")

@@ -10,12 +10,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import Node, free_port, node
+from nodes import Node, free_port, node, patience, supervisorctl
 from nodes import wait_for as wait_for_seconds
 
 from darc.model.overview import NodeOverview, ServiceOverview, from_text
@@ -33,7 +34,6 @@ wait_for = partial(wait_for_seconds, timeout=40.0)
 
 SILENT = tuple(f"127.0.0.{number}" for number in range(2, 6))
 NOWHERE = "no-such-host.invalid"
-NAMES = {"processor": "Processor", "offline_processing": "Offline processing"}
 SERVICES = {
     *("offline_processing", "status_website", "voevent_generator"),
     *("lofar_trigger", "processor"),
@@ -158,12 +158,14 @@ def test_a_service_that_is_killed_is_red_on_an_open_page(master: Node) -> None:
         wait_for(lambda: b"event: tick" in told())
         for service in ("processor", "offline_processing"):
             os.kill(master.pid(service), signal.SIGKILL)
-            state = f'data-state=\\"died\\"><a data-label=\\"{NAMES[service]}'.encode()
+            state = f'data-state=\\"died\\"><a data-label=\\"{service}\\"'.encode()
             wait_for(lambda state=state: state in told())
     wait_for(lambda: of_service(overview(master), "processor").state == "running")
     killed = of_service(overview(master), "processor")
     assert (killed.restarts, killed.deaths) == (1, 1)
-    wait_for(lambda: "Processor on testnode died" in page(master))
+    assert killed.how == "terminated by SIGKILL"
+    wait_for(lambda: "processor on testnode died" in page(master))
+    assert "It was ended with SIGKILL by somebody, or by the kernel" in page(master)
     wait_for(lambda: verdicts(master)["testnode"] == "good")
 
 
@@ -194,6 +196,39 @@ def test_a_service_that_hangs_is_red(master: Node) -> None:
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_for(lambda: states(master)["lofar_trigger"] == "running")
+
+
+def test_a_service_that_crashes_at_import_is_given_its_reason(master: Node) -> None:
+    """Before it has a log of its own."""
+    conf = master.run_dir / "supervisor.d" / "voevent_generator.conf"
+    before = conf.read_text()
+    wanted = "-m darc.services.voevent_generator"
+    assert before.count(wanted) == 1
+    conf.write_text(before.replace(wanted, "-c 'import lacking'"))
+    try:
+        supervisorctl(master, "update", "voevent_generator")
+        supervisorctl(master, "start", "voevent_generator")
+        wait_for(lambda: "voevent_generator on testnode" in page(master))
+        wait_for(lambda: "ModuleNotFoundError: No module named" in page(master))
+        wait_for(lambda: of_service(overview(master), "voevent_generator").how == "exit status 1")
+    finally:
+        conf.write_text(before)
+        supervisorctl(master, "update", "voevent_generator")
+        supervisorctl(master, "start", "voevent_generator")
+    wait_for(lambda: states(master)["voevent_generator"] == "running")
+
+
+def test_a_service_that_somebody_stopped_has_no_error_for_a_reason(master: Node) -> None:
+    wait_for(lambda: verdicts(master).get("testnode") == "good")
+    with (master.home / "log" / "lofar_trigger.testnode.log").open("a") as log:
+        moment = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}.000"
+        log.write(f"{moment} ERROR lofar_trigger: another matter\n")
+    wait_for(lambda: of_service(overview(master), "lofar_trigger").last_error)
+    supervisorctl(master, "stop", "lofar_trigger")
+    wait_for(lambda: "Somebody stopped it." in page(master))
+    assert "another matter" not in page(master)
+    supervisorctl(master, "start", "lofar_trigger")
+    wait_for(lambda: verdicts(master)["testnode"] == "good")
 
 
 def test_the_overview_of_a_node(master: Node) -> None:
@@ -251,7 +286,7 @@ def test_only_so_many_wait_for_a_change(master: Node) -> None:
     clients = [socket.create_connection(("127.0.0.1", master.port)) for _ in range(12)]
     for client in clients:
         client.sendall(line.encode() + b"\n")
-        client.settimeout(20.0)
+        client.settimeout(patience(20.0))
     answered = 0
     for client in clients:
         client.settimeout(0.5)
@@ -329,7 +364,7 @@ def test_a_worker_that_comes_and_dies_and_goes(make_node: Callable[..., Node]) -
     # A node that does not answer is asked again and again, though not often.
     wait_for_seconds(lambda: verdicts(master)["127.0.0.2"] == "good", 60.0)
     os.kill(worker.pid("dada_trigger"), signal.SIGKILL)
-    wait_for(lambda: "IQUV triggering on 127.0.0.2 died" in page(master))
+    wait_for(lambda: "dada_trigger on 127.0.0.2 died" in page(master))
     wait_for(lambda: verdicts(master)["127.0.0.2"] == "good")
     worker.run("darc_kill_all")
     wait_for(lambda: verdicts(master)["127.0.0.2"] == "unknown")

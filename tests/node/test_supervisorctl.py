@@ -6,11 +6,10 @@ import configparser
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Callable
 
 import pytest
-from nodes import SCRIPTS, Node, wait_for
+from nodes import Node, patience, supervisorctl, wait_for
 
 SERVICES = ["lofar_trigger", "voevent_generator"]
 SMALL = {"services_master_mix": SERVICES, "services_worker_mix": []}
@@ -20,21 +19,6 @@ SMALL = {"services_master_mix": SERVICES, "services_worker_mix": []}
 def small(make_node: Callable[..., Node]) -> Node:
     """A node of two services, not started."""
     return make_node(darc_master=SMALL)
-
-
-def supervisorctl(node: Node, *words: str) -> str:
-    """As an operator types it, who has none of DARC's variables set."""
-    environment = {name: text for name, text in os.environ.items() if "DARC" not in name}
-    conf = node.run_dir / "supervisord.conf"
-    return subprocess.run(
-        [str(SCRIPTS / "supervisorctl"), "-c", str(conf), *words],
-        env=environment,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    ).stdout
 
 
 def test_what_is_stopped_with_supervisorctl_stays_stopped(small: Node) -> None:
@@ -96,7 +80,9 @@ def test_a_log_that_has_grown_is_rotated_and_only_so_many_are_kept(
     def complain() -> bool:
         """Each bad command is a line of the log."""
         for _ in range(50):
-            with socket.create_connection(("127.0.0.1", node.port), timeout=5) as connection:
+            with socket.create_connection(
+                ("127.0.0.1", node.port), timeout=patience(5)
+            ) as connection:
                 connection.sendall(b"nonsense")
                 connection.recv(1024)
         return len(sizes()) >= 3

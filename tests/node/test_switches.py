@@ -21,7 +21,7 @@ from alerts import (
     trigger,
     wait_until_done,
 )
-from nodes import Node, node, wait_for
+from nodes import Node, node, patience, wait_for
 
 from darc.model.trigger import Trigger
 from darc.replay.lofar import Lofar
@@ -110,7 +110,7 @@ def test_nothing_leaves_by_default_and_all_are_tests(site: Site) -> None:
     site.switch("enable")
     sent = trigger(dm=401.0)
     site.put(sent)
-    (packet,) = site.lofar.wait_for(before + 1, WAIT)[before:]
+    (packet,) = site.lofar.wait_for(before + 1, patience(WAIT))[before:]
     assert packet.freeze is not None
     assert (packet.freeze.test, packet.freeze.dm_tenths) == (True, 4010)
     wait_for(site.broker_was_called, WAIT)

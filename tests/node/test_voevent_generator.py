@@ -7,6 +7,7 @@ import re
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +16,6 @@ from typing import Any
 
 import alerts
 import pytest
-import voeventparse
 from alerts import (
     Outcomes,
     any_triggers,
@@ -23,21 +23,22 @@ from alerts import (
     paused,
     put,
     put_values,
-    quiet_port,
     told,
     trigger,
     wait_until_done,
 )
 from comet.protocol import messages
 from hypothesis import given, settings
-from nodes import Node, node, wait_for
+from nodes import Node, free_port, node, patience, wait_for
+from voevents import params, read_event
 
 from darc.model.trigger import Trigger
+from darc.node.clock import Since
 from darc.node.configuration import load_config
 from darc.node.files import packaged
 from darc.replay.comet_broker import CometBroker, Subscriber
-from darc.services.alerts import Chosen
-from darc.services.voevent_generator import VOEventGenerator
+from darc.services.alerts import Arrived, Chosen
+from darc.services.voevent_generator import Event, VOEventGenerator
 
 SERVICE = "voevent_generator"
 WAIT = 30.0
@@ -81,7 +82,7 @@ class Site:
 @pytest.fixture(scope="module")
 def module_site(test_run: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     points = tmp_path_factory.mktemp("points")
-    with CometBroker(quiet_port(), quiet_port()) as broker:
+    with CometBroker(free_port(), free_port()) as broker:
         services = {"services_master_mix": [SERVICE], "services_worker_mix": []}
         ours = {"send_events": True, "interval": 0.3, "broker_timeout": 1.0, "stream": STREAM}
         with node(test_run, darc_master=services, voevent_generator=ours) as made:
@@ -113,18 +114,12 @@ def subscriber(site: Site) -> Iterator[Subscriber]:
 
 def events(subscriber: Subscriber, count: int) -> list[bytes]:
     """All that came, once it is that many."""
-    return [one.event for one in subscriber.wait_for(count, WAIT)]
+    return [one.event for one in subscriber.wait_for(count, patience(WAIT))]
 
 
 def dm(event: bytes) -> float:
     """Which of a test's triggers it is."""
-    return float(voeventparse.get_grouped_params(_read(event))["event parameters"]["dm"]["value"])
-
-
-def _read(event: bytes) -> Any:
-    parsed = voeventparse.loads(event)
-    voeventparse.assert_valid_as_v2_0(parsed)
-    return parsed
+    return float(params(read_event(event))["event parameters"]["dm"].get("value"))
 
 
 # -- the event ---------------------------------------------------------------------------------
@@ -136,12 +131,12 @@ def test_what_arrives_is_what_was_kept(site: Site, subscriber: Subscriber) -> No
     site.put(of_same_pulse(one, name="frb", snr=29.0, dm=499.0), one)
     (event,) = events(subscriber, 1)
     assert event == site.file(one)
-    parsed = _read(event)
+    parsed = read_event(event)
     assert parsed.get("role") == "test"
     minute = re.sub(r"\D", "", one.utc[2:16])
     assert re.fullmatch(rf"ivo://{STREAM}#FRB{minute}/\d{{5}}\.\d+", parsed.get("ivorn"))
-    found = voeventparse.get_grouped_params(parsed)["event parameters"]
-    assert (found["dm"]["value"], found["snr"]["value"]) == ("500.0", "30.0")
+    found = params(parsed)["event parameters"]
+    assert (found["dm"].get("value"), found["snr"].get("value")) == ("500.0", "30.0")
     # Other beams of the same pulse come late, and bring nothing up again.
     site.put(of_same_pulse(one, snr=99.0))
     wait_until_done(site.node, SERVICE)
@@ -163,7 +158,7 @@ def test_the_role(site: Site, subscriber: Subscriber, configured: bool, said: bo
     first = trigger(dm=400.0, test=said)
     # In one gather window with the other, which is neither better nor worse but of another kind.
     site.put(first, of_same_pulse(first, dm=401.0, test=None))
-    came = {dm(event): _read(event).get("role") for event in events(subscriber, 2)}
+    came = {dm(event): read_event(event).get("role") for event in events(subscriber, 2)}
     assert came == {400.0: roles[said], 401.0: roles[configured]}
 
 
@@ -173,7 +168,7 @@ def test_each_pulse_has_an_event_of_its_own(site: Site, subscriber: Subscriber) 
     site.put(*pulses)
     came = events(subscriber, 3)
     assert {dm(event) for event in came} == {400.0, 401.0, 402.0}
-    assert len({_read(event).get("ivorn") for event in came}) == 3
+    assert len({read_event(event).get("ivorn") for event in came}) == 3
     for event in came:
         assert event == site.file(pulses[int(dm(event)) - 400])
 
@@ -185,7 +180,10 @@ def test_what_cannot_be_told_is_named_and_the_rest_goes(site: Site, subscriber: 
     outcomes, mark = site.outcomes(), site.mark
     before = told(site.node, SERVICE, "bad_entries")
     entries = [
-        [trigger(dm=float("nan")).to_plain(), {}, trigger(snr=1e6).to_plain()],
+        [
+            *(trigger(dm=float("nan")).to_plain(), {}, trigger(snr=1e6).to_plain()),
+            trigger().to_plain() | {"utc": "9999-12-31T23:59:59-12:00"},
+        ],
         "no list",
         b"\x80\xff",
         [trigger(dm=-1.0).to_plain(), trigger(flux=float("inf")).to_plain()],
@@ -196,13 +194,12 @@ def test_what_cannot_be_told_is_named_and_the_rest_goes(site: Site, subscriber: 
     # LOFAR cannot be told this; and what one may write for a time.
     high = trigger(dm=7000.0)
     odd = replace(trigger(dm=302.0), utc=trigger().utc.replace("T", "\x00"))
-    no_time = trigger(utc="9999-12-31T23:59:59-12:00")
-    site.put(beyond, markup, high, odd, no_time)
+    site.put(beyond, markup, high, odd)
     came = {dm(event): event for event in events(subscriber, 3)}
     assert set(came) == {301.0, 302.0, 7000.0}
-    name = _read(came[301.0]).Why.Name
-    assert name.text.split() == ["<Param", "name='x'/>&", "]]>"]
-    outcomes.expect({"accepted": 3, "unusable": 7, "cannot be told": 2})
+    name = read_event(came[301.0]).Why.Name
+    assert name.text == "<Paramname='x'/>&]]>"
+    outcomes.expect({"accepted": 3, "unusable": 8, "cannot be told": 1})
     assert told(site.node, SERVICE, "bad_entries") - before == 4
     log = site.log_since(mark)
     for text in ("dm: nan", "str where a list of triggers is expected", "dm: -1.0"):
@@ -212,7 +209,7 @@ def test_what_cannot_be_told_is_named_and_the_rest_goes(site: Site, subscriber: 
     # That pulse was not announced: one who can be told of it is not hidden.
     site.put(of_same_pulse(beyond, src_name=None))
     assert dm(events(subscriber, 4)[-1]) == 300.0
-    outcomes.expect({"accepted": 4, "unusable": 7, "cannot be told": 2})
+    outcomes.expect({"accepted": 4, "unusable": 8, "cannot be told": 1})
     assert alerts.is_running(site.node, SERVICE)
 
 
@@ -221,24 +218,39 @@ def test_what_cannot_be_told_is_named_and_the_rest_goes(site: Site, subscriber: 
 def test_whatever_a_trigger_holds_there_is_an_event_or_a_reason(
     generator: VOEventGenerator, one: Trigger
 ) -> None:
-    event = generator._make(Chosen(one, True, 0.0, 0.0))
-    assert event is None or _read(event.xml)
+    event = generator._make(Chosen(one, True, Arrived(Since.now(), 0.0), 0.0))
+    assert event is None or read_event(event.xml)
 
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory: pytest.TempPathFactory) -> VOEventGenerator:
-    """One that serves nobody."""
+    """One that serves nobody, and has no master to commit to."""
     config = load_config(packaged("conf/default.yaml"))
     directory = str(tmp_path_factory.mktemp("voevents"))
     own = replace(config.voevent_generator, voevent_dir=directory)
-    return VOEventGenerator(replace(config, voevent_generator=own))
+    made = VOEventGenerator(replace(config, voevent_generator=own))
+    made.commit = lambda commit: None  # type: ignore[method-assign]
+    return made
+
+
+def test_an_event_that_was_remembered_is_given_up_when_it_would_have_been(
+    generator: VOEventGenerator,
+) -> None:
+    """Also by an earlier version, which kept the time of day of that."""
+    event = generator._make(Chosen(trigger(), True, Arrived(Since.now(), 0.0), 0.0))
+    assert event
+    plain = event.to_plain()
+    assert Event.from_plain(plain) == event
+    now = time.time()
+    old = Event.from_plain([*plain[:4], now - 100.0, now - 99.0, now + 500.0])
+    assert old.give_up_after - old.made.age() == pytest.approx(500.0, abs=5.0)
 
 
 def test_ten_thousand_triggers(site: Site, subscriber: Subscriber) -> None:
     """Of twenty pulses, the best first."""
     outcomes = site.outcomes()
     pulses = [trigger(snr=50.0, dm=400.0 + number) for number in range(20)]
-    others = [of_same_pulse(one, snr=49.0, dm=10.0) for one in pulses for _ in range(25)]
+    others = [of_same_pulse(one, snr=49.0, dm=one.dm + 4) for one in pulses for _ in range(25)]
     entry = [one.to_plain() for one in others]
     first = entry[:480] + [one.to_plain() for one in pulses]
     pid = site.node.pid(SERVICE)
@@ -263,6 +275,18 @@ def test_a_directory_that_cannot_be_written_to(site: Site, subscriber: Subscribe
     site.put(one)
     assert dm(events(subscriber, 1)[0]) == 400.0
     assert "no file of the VOEvent kept: [Errno 20] Not a directory" in site.log_since(mark)
+
+
+def test_files_of_old_events_go(site: Site, subscriber: Subscriber) -> None:
+    directory = site.node.home / "few"
+    directory.mkdir()
+    for day in range(10, 20):
+        (directory / f"2001-01-{day}T00:00:00.xml").write_text("")
+    site.reload(voevent_dir=str(directory), files_kept=3)
+    site.put(trigger(dm=400.0))
+    assert dm(events(subscriber, 1)[0]) == 400.0
+    wait_for(lambda: len(list(directory.glob("*.xml"))) == 3, WAIT)
+    assert len(list(directory.glob("2001-01-1[89]*.xml"))) == 2
 
 
 # -- deaths and brokers that are away ----------------------------------------------------------
@@ -312,7 +336,7 @@ def test_switched_off_while_events_wait(site: Site, again_at_once: bool) -> None
     """They never leave, also not when it is on again, and be it before anybody looks."""
     outcomes = site.outcomes()
     broker_port = site.broker.port
-    site.reload(broker_port=quiet_port())
+    site.reload(broker_port=free_port())
     dropped = trigger(dm=300.0)
     site.put(dropped)
     wait_for(lambda: "cannot be connected to" in site.waiting()[0], WAIT)
@@ -327,7 +351,7 @@ def test_switched_off_while_events_wait(site: Site, again_at_once: bool) -> None
         site.put(trigger(dm=301.0))
         assert dm(events(subscriber, 1)[0]) == 301.0
         outcomes.expect({"withdrawn": 1, "accepted": 1})
-        assert told(site.node, SERVICE, "events_waiting") == []
+        wait_for(lambda: told(site.node, SERVICE, "events_waiting") == [], WAIT)
         assert len(subscriber.received) == 1
 
 
@@ -374,7 +398,7 @@ def broker(answer: Callable[[bytes], bytes]) -> Iterator[int]:
 
 
 def refusal(event: bytes) -> bytes:
-    ivorn = voeventparse.loads(event).get("ivorn")
+    ivorn = read_event(event).get("ivorn")
     nak = messages.nak("ivo://a.broker/here", ivorn, "not one of ours").raw_bytes
     return struct.pack(">I", len(nak)) + nak
 
@@ -405,7 +429,7 @@ def test_a_broker_that_does_not_take_it(
 
 def test_a_broker_that_never_takes_it(site: Site) -> None:
     outcomes, mark = site.outcomes(), site.mark
-    site.reload(broker_port=quiet_port(), give_up_after=0.5)
+    site.reload(broker_port=free_port(), give_up_after=0.5)
     site.put(trigger())
     outcomes.expect({"given up": 1})
     assert re.search(r"ERROR .* given up after \d attempts: .* cannot be", site.log_since(mark))

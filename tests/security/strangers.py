@@ -15,11 +15,12 @@ from random import Random
 from typing import Any
 
 import rubbish
+from nodes import patience
 
 from darc.queues.plain import pack
 
 Address = Path | tuple[str, int]
-ANSWER_SECONDS = 20.0
+ANSWER_SECONDS = patience(20.0)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from darc.node.log import LineFormatter, NonBlockingHandler
 from darc.node.secret import make_secret, read_secret
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
+from darc.queues.named import NamedQueues
 from darc.queues.server import QueueServer
 from darc.services import intake
 
@@ -113,11 +114,12 @@ def _serve(directory: Path) -> None:
         return read_secret(directory / "secret")
 
     exchange = Exchange(Journal(directory / "journal.sqlite"), lambda _: None, lambda *_: None)
-    queues = QueueServer(str(directory / "queues.sock"), secret, exchange, EXPOSED)
+    by_name = NamedQueues(exchange, lambda: (SERVICE,))
+    queues = QueueServer(str(directory / "queues.sock"), secret, exchange, EXPOSED, by_name)
     queues.start()
-    taken_in = QueueServer(
-        ("127.0.0.1", free_port()), secret, intake.Intake(directory, SERVICE), intake.EXPOSED
-    )
+    hand_in = intake.Intake(directory, SERVICE)
+    place = "127.0.0.1", free_port()
+    taken_in = QueueServer(place, secret, hand_in, intake.EXPOSED, intake.HandIn(hand_in, SERVICE))
     taken_in.start()
     vocabulary = Vocabulary(cast(Any, None))  # what is a change does not depend on the node
     changes: list[str] = []

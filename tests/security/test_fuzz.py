@@ -1,7 +1,8 @@
 """More than a hundred thousand messages of rubbish: nothing changes that was not asked for with
 proof, no thread ends of it, and what it takes stays bounded.
 
-Everything follows from a seed, which a failure tells; DARC_FUZZ_SEED sets another one.
+Everything follows from a seed, which a failure tells; DARC_FUZZ_SEED sets another one, and
+DARC_FUZZ_SCALE=2 sends twice as many.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import contextlib
 import itertools
 import json
 import os
+import pickle
 import socket
+import xmlrpc.client
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection
 from random import Random
 from typing import Any
 
@@ -28,12 +32,15 @@ from darc.queues import exchange
 from darc.queues.client import Holder, QueueClient
 from darc.queues.messages import Commit, Kind, Put
 from darc.queues.plain import PlainConnection, pack, plain_client, unpack
+from darc.queues.xml_values import read_xml
 from darc.services import intake
 
 SEED = int(os.environ.get("DARC_FUZZ_SEED", "20261122"))
-COMMANDS = 22_000
-STRANGERS = 6_000  # at each of two servers, as is the next
-REQUESTS = 34_000
+SCALE = float(os.environ.get("DARC_FUZZ_SCALE", "1"))
+COMMANDS = int(22_000 * SCALE)
+STRANGERS = int(6_000 * SCALE)  # at each of two servers, as is the next
+REQUESTS = int(34_000 * SCALE)
+BY_NAME = int(4_000 * SCALE)  # at each of two servers, in each of two dialects
 CLIENTS = 4  # at a time
 # What a process keeps for itself of what it once had.
 MORE_BYTES = 48 * 2**20
@@ -217,6 +224,13 @@ def intake_calls(random: Random) -> list[list[Any]]:
     ]
 
 
+def answer_in(data: bytes) -> Any:
+    """An answer, in the dialect that the request happened to be in."""
+    if data[:1] == b"\x80":
+        return pickle.loads(data)
+    return read_xml(data) if data[:1] == b"<" else unpack(data)
+
+
 class Insider:
     """A client with the secret, and nothing sensible to say."""
 
@@ -244,11 +258,11 @@ class Insider:
                 assert self._connection.recv() == ("#RETURN", None)
         try:
             self._connection.send_bytes(data)
-            kind, value = self._connection.recv()
+            kind, value = answer_in(self._connection.recv_bytes())
         except (EOFError, BrokenPipeError, ConnectionResetError):
             self.close()
             return None
-        assert kind in {"#RETURN", "#TRACEBACK"}
+        assert kind in {"#RETURN", "#TRACEBACK", "#ERROR"}
         return kind, value
 
 
@@ -272,7 +286,7 @@ def insiders(
                 continue
             data = call(random, hold) if random.random() < 0.98 else rubbish.other_frame(random)
             answer = insider.ask(data)
-            if answer is None or answer[0] == "#TRACEBACK":
+            if answer is None or answer[0] != "#RETURN":
                 continue
             ident, method, arguments, _ = unpack(data)
             assert ident == "queues"
@@ -307,6 +321,100 @@ def test_the_queues_with_the_secret(served: Targets) -> None:
     assert holder.take(0, 0.0)[: len(entries)] == entries
     assert holder.recall("") == {"kept": 1}
     holder.commit(Commit(completed=tuple(entry.id for entry in entries)), 2)
+
+
+IDENTS = ("scratch/take/1", f"{GUARDED}/look/1", f"{GUARDED}/take/1", f"{SERVICE}/put", "x/look/1")
+NAMELESS = ("queues", "/", "//", "a/b", f"{GUARDED}/give/1", f"{GUARDED}/look/x", None, 1, ["x"])
+
+
+def call_by_name(random: Random) -> tuple[Any, ...]:
+    """What a client of the standard library asks, and what none would."""
+    ident = random.choice(IDENTS) if random.random() < 0.95 else random.choice(NAMELESS)
+    kind = random.random()
+    if kind < 0.3:
+        return ident, "put", (rubbish.value(random),), {}
+    if kind < 0.6:
+        return ident, random.choice(("get_nowait", "qsize", "empty", "depths", "__repr__")), (), {}
+    if kind < 0.7:
+        return ident, "get", (), {"timeout": random.choice((*_TIMES, "x", None, float("nan")))}
+    methods = ("put", "qsize", "full", "#GETVALUE", "_take", "open", *NOT_EXPOSED)
+    arguments = [rubbish.value(random) for _ in range(random.randrange(4))]
+    keywords = {} if random.random() < 0.8 else rubbish.value(random)
+    return ident, random.choice(methods), arguments, keywords
+
+
+class Bomb:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self) -> Any:
+        return os.abort, ()
+
+
+def as_pickle(random: Random, request: tuple[Any, ...]) -> bytes:
+    what: Any = request if random.random() < 0.9 else (*request[:2], (Bomb(),), {})
+    data = pickle.dumps(what, random.randrange(2, 6))
+    return data if random.random() < 0.5 else rubbish.mutated(random, data, [data])
+
+
+def as_xml(random: Random, request: tuple[Any, ...]) -> bytes:
+    try:
+        data = xmlrpc.client.dumps((request,), allow_none=True).encode()
+    except (TypeError, OverflowError):  # what no client could send
+        data = b"<params><param><value>x</value></param></params>"
+    return data if random.random() < 0.5 else rubbish.mutated(random, data, [data])
+
+
+def attach(address: Any, key: bytes, write: Callable[[Any], bytes]) -> Connection[Any, Any]:
+    place = address if isinstance(address, tuple) else str(address)
+    client: Connection[Any, Any] = Client(place, authkey=key)
+    client.send_bytes(write((None, "accept_connection", ("fuzz",), {})))
+    client.recv_bytes()
+    return client
+
+
+@pytest.mark.parametrize("name", ["queues", "intake"])
+@pytest.mark.parametrize("dialect", ["pickle", "xml"])
+def test_the_queues_by_name(served: Targets, name: str, dialect: str) -> None:
+    """Each request is answered, in the client's own words; nothing that is held is taken."""
+    holder = Holder(QueueClient(served.socket, served.secret, "guarded"), GUARDED, 1, "G", None)
+    puts = tuple(Put((GUARDED,), Kind.PLAIN, pack(number)) for number in range(10))
+    holder.commit(Commit(puts=puts), 1)
+    entries = holder.take(0, 0.0)
+    first = QueueClient(("127.0.0.1", served.intake_port), served.secret, "test")
+    first.call("put", [])  # it attaches to the queues then
+    address = served.address(name)
+    make = as_pickle if dialect == "pickle" else as_xml
+    calm: Any = pickle.dumps if dialect == "pickle" else lambda one: as_xml(Calm(), one)
+    done: list[str] = []
+
+    def send(randoms: Iterator[Random]) -> None:
+        client = attach(address, served.secret, calm)
+        for random in randoms:
+            try:
+                client.send_bytes(make(random, call_by_name(random)))
+                if client.poll(0.2):
+                    data = client.recv_bytes()
+                    read = pickle.loads if dialect == "pickle" else read_xml
+                    done.append(read(data)[0])
+                    continue
+            except (EOFError, BrokenPipeError, ConnectionResetError):
+                pass
+            client.close()
+            client = attach(address, served.secret, calm)
+        client.close()
+
+    with unharmed(served):
+        side_by_side(f"by name {name} {dialect}", BY_NAME, send)
+    assert set(done) == {"#RETURN", "#TRACEBACK", *(["#ERROR"] if dialect == "pickle" else [])}
+    assert len(done) > BY_NAME * 0.9
+    assert holder.take(0, 0.0)[: len(entries)] == entries
+
+
+class Calm(Random):
+    """Changes nothing."""
+
+    def random(self) -> float:
+        return 0.0
 
 
 def test_the_intake_with_the_secret(served: Targets) -> None:

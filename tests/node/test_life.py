@@ -1,0 +1,171 @@
+"""The life of observations on a node whose master dies, whose clock is set, whose share hangs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clocks import SetClock
+from nodes import Node
+from nodes import wait_for as wait_for_seconds
+
+from darc.replay.observation import MadeObservation, write_observation
+
+#: Others may be at work on the same cores.
+wait_for = partial(wait_for_seconds, timeout=60.0)
+REAL_TIME = ("amber_listener", "amber_clustering", "dada_trigger")
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., MadeObservation]:
+    def write(task_id: str, ahead: float = 0.0) -> MadeObservation:
+        start = time.time() + ahead
+        usual: dict[str, Any] = {"source": "BLANK", "duration": 600.0, "instances": 1}
+        return write_observation(tmp_path / task_id, task_id=task_id, start=start, **usual)
+
+    return write
+
+
+def command(node: Node, verb: str, observation: MadeObservation) -> dict[str, Any]:
+    """The whole reply to <verb>_observation."""
+    result = node.darc("--json", f"{verb}_observation", "--parset", str(observation.parset))
+    reply: dict[str, Any] = json.loads(result.stdout)
+    return reply
+
+
+def state(node: Node, task_id: str) -> str:
+    observations = json.loads(node.ask("get_attr", "overview").split(" = ", 1)[1])["observations"]
+    return {one["id"]: str(one["state"]) for one in observations}.get(task_id, "")
+
+
+def test_a_master_that_is_killed_at_a_start_leaves_none_that_nobody_works_on(
+    fresh_node: Node, make: Callable[..., MadeObservation], tmp_path: Path
+) -> None:
+    point = tmp_path / "darc_master.before the services of an observation are started"
+    fresh_node.environment["DARC_FAULT_POINTS"] = str(tmp_path)
+    assert fresh_node.run("darc_start_master").returncode == 0
+    observation = make("181119001")
+    point.touch()
+    before = fresh_node.pid("darc_master")
+    result = fresh_node.darc("start_observation", "--parset", str(observation.parset))
+    assert result.returncode != 0
+    wait_for(lambda: fresh_node.pid("darc_master") not in (0, before))
+    wait_for(lambda: fresh_node.darc("--service", "all", "status").returncode == 0)
+    wait_for(lambda: all(fresh_node.states()[name] == "running" for name in REAL_TIME))
+    assert state(fresh_node, observation.task_id) == "running"
+    # What an operator stops is started by a second start, which says so, and by nothing else.
+    fresh_node.darc("--service", "dada_trigger", "stop")
+    before = fresh_node.pid("darc_master")
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: fresh_node.pid("darc_master") not in (0, before))
+    wait_for(lambda: fresh_node.darc("--service", "all", "status").returncode == 0)
+    assert fresh_node.states()["dada_trigger"] == "stopped"
+    reply = command(fresh_node, "start", observation)
+    assert reply == {
+        "status": "Warning",
+        "message": f"Observation {observation.task_id} is running already;"
+        " started what did not run: dada_trigger",
+    }
+    wait_for(lambda: fresh_node.states()["dada_trigger"] == "running")
+    reply = command(fresh_node, "start", observation)
+    assert reply["message"] == {"error": f"Observation {observation.task_id} is running already"}
+
+
+def test_a_clock_that_is_set_delays_no_start(
+    fresh_node: Node, make: Callable[..., MadeObservation], tmp_path: Path
+) -> None:
+    clock = SetClock(tmp_path)
+    fresh_node.environment |= clock.environment
+    assert fresh_node.run("darc_start_master").returncode == 0
+    observation = make("181119002", ahead=400.0)
+    assert command(fresh_node, "start", observation)["status"] == "Success"
+    assert state(fresh_node, observation.task_id) == "pending"
+    clock.set(401)
+    wait_for_seconds(lambda: state(fresh_node, observation.task_id) == "running", 20.0)
+    # Nobody works on it any less because of a clock that is set back.
+    clock.set(0)
+    time.sleep(1.5)  # a look later
+    assert state(fresh_node, observation.task_id) == "running"
+    wait_for(lambda: all(fresh_node.states()[name] == "running" for name in REAL_TIME))
+
+
+# -- a share that hangs ----------------------------------------------------------------------------
+
+
+class Share:
+    """A file system that can hang, as that of a server that is away."""
+
+    def __init__(self, directory: Path) -> None:
+        (directory / "served").mkdir()
+        self.path = directory / "share"
+        self.path.mkdir()
+        command = ["bindfs", "-f", str(directory / "served"), str(self.path)]
+        self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        wait_for(lambda: self._server.poll() is not None or os.path.ismount(self.path))
+        if self._server.poll() is not None:
+            pytest.skip("bindfs cannot mount here")
+
+    def hang(self) -> None:
+        self._server.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._server.send_signal(signal.SIGCONT)
+
+    def remove(self) -> None:
+        self._server.kill()  # whoever waits for it gets an error
+        self._server.wait()
+        subprocess.run(["umount", "-l", str(self.path)], check=False)
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Iterator[Share]:
+    if shutil.which("bindfs") is None or os.geteuid() != 0:
+        pytest.skip("a share that hangs needs bindfs (Debian: bindfs) and root")
+    made = Share(tmp_path)
+    yield made
+    made.remove()
+
+
+def test_a_parset_directory_that_hangs_holds_up_nothing_else(
+    make_node: Callable[..., Node], make: Callable[..., MadeObservation], share: Share
+) -> None:
+    parsets = share.path / "parsets"
+    node = make_node(darc_master={"parset_dir": str(parsets)})
+    assert node.run("darc_start_master").returncode == 0
+    wait_for(parsets.is_dir)
+    share.hang()
+    observations = [make(f"18111901{number}") for number in range(3)]
+    for observation in observations:
+        began = time.monotonic()
+        reply = command(node, "start", observation)
+        assert reply == {"status": "Success", "message": "Observation started"}
+        assert time.monotonic() - began < 10.0
+    wait_for(lambda: all(node.states()[name] == "running" for name in REAL_TIME))
+    # Sockets are looked after all the same,
+    for name in ("queues.sock", "supervisord.sock"):
+        path = node.run_dir / name
+        path.unlink()
+        wait_for(path.exists, what=f"{name} back")
+    # what hangs is named,
+    wait_for(lambda: f"{parsets}: no answer" in node.log("darc_master"))
+    overview = json.loads(node.ask("get_attr", "overview").split(" = ", 1)[1])
+    assert str(parsets) in [one["name"] for one in overview["threads"]]
+    assert {one["trouble"] for one in overview["threads"]} == {"hangs"}
+    # and nothing piles up: a second start of each begins no second copy.
+    for observation in observations:
+        assert "is running already" in str(command(node, "start", observation)["message"])
+    assert len(list(Path(f"/proc/{node.pid('darc_master')}/task").iterdir())) < 50
+    share.go_on()
+    wait_for(lambda: f"{parsets}: answers again" in node.log("darc_master"))
+    for observation in observations:
+        wait_for(lambda wanted=observation: list(parsets.glob(f"*/{wanted.parset.name}")))
+    assert node.run("darc_stop_master").returncode == 0

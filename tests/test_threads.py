@@ -1,0 +1,159 @@
+"""Threads that must not end, and work that hangs: neither is silent, and nobody else waits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from nodes import wait_for
+
+from darc.master.commands import Vocabulary
+from darc.master.housekeeping import Housekeeping, KeptSocket
+from darc.master.lives import Lives, NotingSupervisor
+from darc.master.rounds import Rounds
+from darc.model.message import Request
+from darc.node import vital as vital_module
+from darc.node.apart import Apart, HangsError
+from darc.node.supervisor import SupervisorError
+from darc.node.vital import ended_threads, vital
+
+
+@pytest.fixture
+def hang() -> Iterator[Callable[[], None]]:
+    """Work that hangs until the test is over."""
+    over = threading.Event()
+    yield lambda: over.wait() and None
+    over.set()
+
+
+# -- threads that must not end ---------------------------------------------------------------------
+
+
+def fail() -> None:
+    raise OverflowError("timestamp too large")
+
+
+@pytest.mark.parametrize(
+    ("target", "stoppable", "error"),
+    [
+        (fail, False, "OverflowError: timestamp too large"),
+        (fail, True, "OverflowError: timestamp too large"),
+        (lambda: None, False, "it returned"),
+        (lambda: None, True, None),
+        (sys.exit, False, "SystemExit: "),
+    ],
+)
+def test_an_end_is_logged_and_kept(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    target: Callable[[], None],
+    stoppable: bool,
+    error: str | None,
+) -> None:
+    monkeypatch.setattr(vital_module, "_ended", [])
+    thread = vital("the watcher", target, stoppable=stoppable)
+    thread.join(10)
+    assert [(one.name, one.error) for one in ended_threads()] == (
+        [] if error is None else [("the watcher", error)]
+    )
+    assert [record.levelname for record in caplog.records] == (
+        [] if error is None else ["CRITICAL"]
+    )
+
+
+def test_a_process_of_no_use_ends_with_its_thread() -> None:
+    program = "import time\nfrom darc.node.vital import vital\n"
+    program += "vital('the watcher', lambda: 1 / 0, or_exit=True)\ntime.sleep(60)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert ended.returncode == 1
+    assert "thread the watcher ended: ZeroDivisionError" in ended.stderr
+
+
+# -- what hangs ------------------------------------------------------------------------------------
+
+
+def test_what_hangs_is_not_begun_again_and_keeps_nobody_else(hang: Callable[[], None]) -> None:
+    apart = Apart(places=2)
+    with pytest.raises(HangsError, match=r"no answer within 0\.05 s"):
+        apart.result("reading a", hang, 0.05)
+    with pytest.raises(HangsError, match="it hangs"):
+        apart.result("reading a", hang, 0.05)
+    assert not apart.begin("reading a", hang)
+    assert apart.result("reading b", lambda: 7, 10.0) == 7
+    with pytest.raises(ZeroDivisionError):
+        apart.result("reading c", lambda: 1 // 0, 10.0)
+    assert apart.begin("copying", hang)
+    with pytest.raises(HangsError, match="2 others hang"):
+        apart.result("reading b", lambda: 7, 10.0)
+    assert [one.name for one in apart.longer_than(0.0)] == ["reading a", "copying"]
+    assert apart.longer_than(60.0) == []
+
+
+def test_a_look_that_hangs_is_named_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    go_on = threading.Event()
+    rounds = Rounds("/share/parsets", 0.01, lambda: go_on.wait() and None, patience=0.05)
+    assert rounds.hangs_for is None
+    rounds.start()
+    wait_for(lambda: rounds.hangs_for)
+    for _ in range(3):
+        rounds.say_if_it_hangs()
+    go_on.set()
+    wait_for(lambda: rounds.hangs_for is None)
+    rounds.say_if_it_hangs()
+    rounds.end()
+    said = [record.message for record in caplog.records]
+    assert len(said) == 2
+    assert "/share/parsets: no answer" in said[0]
+    assert said[1] == "/share/parsets: answers again"
+
+
+def test_removed_sockets_come_back_whatever_else_hangs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hang: Callable[[], None]
+) -> None:
+    monkeypatch.setattr("darc.master.housekeeping.ROUND_SECONDS", 0.02)
+    path = tmp_path / "queues.sock"
+    path.touch()
+    housekeeping = Housekeeping({"/share/parsets": hang, "queues.sock": KeptSocket(path).look})
+    housekeeping.start()
+    path.unlink()
+    wait_for(path.exists)
+    housekeeping.end()
+
+
+# -- a node that is being stopped ------------------------------------------------------------------
+
+
+def test_nothing_is_started_any_more_whoever_was_about_to(tmp_path: Path) -> None:
+    supervisor = NotingSupervisor(tmp_path / "none.sock", 1.0, Lives(tmp_path / "lives", "node"))
+    calls = []
+    supervisor.call = lambda *words: calls.append(words)  # type: ignore[method-assign]
+    assert supervisor.start("processor")
+    supervisor.start_no_more()
+    with pytest.raises(SupervisorError, match="the node is being stopped"):
+        supervisor.start("processor")
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "service"),
+    [("start", "processor"), ("restart", "processor"), ("start_observation", ""), ("reload", "")],
+)
+def test_a_start_is_refused_in_words(command: str, service: str) -> None:
+    class Stopping:
+        stopping = True
+
+        class services:  # noqa: N801
+            names = ("processor",)
+
+    request = Request(command=command, service=service, payload="/x.parset")
+    reply = Vocabulary(cast(Any, Stopping())).answer(request)
+    assert reply.status == "Error"
+    assert "the node is being stopped" in str(reply.message)
