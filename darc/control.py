@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from darc import __version__
-from darc.node.endpoint import DEFAULT_PORT, endpoint_file, read_endpoint
+from darc.node.endpoint import DEFAULT_PORT, CopiedError, Endpoint, endpoint_file, read_endpoint
+from darc.program import as_program, port, seconds
 
 #: Of an answer, bytes: whoever listens there, the overview of a node is far smaller.
 MAX_REPLY = 16 * 2**20
@@ -42,6 +43,15 @@ COMMANDS = {
     "edit": "open the configuration in $EDITOR",
     "stop_master": "stop the master and every service",
 }
+#: Those that are about the whole node, and the one service that they may be given with.
+OF_THE_NODE = {
+    "reload": "",
+    "edit": "",
+    "stop_master": "",
+    "abort_all": "",
+    **dict.fromkeys(("lofar_status", "lofar_enable", "lofar_disable"), "lofar_trigger"),
+    **dict.fromkeys(("voevent_status", "voevent_enable", "voevent_disable"), "voevent_generator"),
+}
 #: Words with options of their own, each a module of darc.terminal that only its word imports.
 TERMINAL = {
     "watch": "this node or the cluster, live: problems, services, observations",
@@ -49,6 +59,7 @@ TERMINAL = {
     "observations": "observations: running, pending, in processing and past",
     "doctor": "checks what a node needs, and says what to do",
     "completion": "a script by which the shell completes what you type",
+    "samples": "a sample filterbank, trigger file and parset, to try things on",
 }
 #: Options that are followed by a value.
 _WITH_VALUE = ("--service", "--timeout", "--host", "--port", "--parset", "--config")
@@ -104,12 +115,19 @@ def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:
     if not data:
         raise ConnectionError("it closed the connection without an answer")
     try:
-        answer = json.loads(data)
-    except ValueError as error:
+        answer = _of_old_master(data) if data.startswith(b"{'") else json.loads(data)
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"not the answer of a DARC master: {data[:80]!r}") from error
     if not isinstance(answer, dict):
         raise ValueError(f"not the answer of a DARC master: {data[:80]!r}")
     return answer
+
+
+def _of_old_master(data: bytes) -> object:
+    """A master of before this protocol answers in Python's words, whatever it was asked in."""
+    import ast  # noqa: PLC0415 - for those alone
+
+    return ast.literal_eval(data.decode())
 
 
 def send_command(
@@ -157,7 +175,7 @@ def ask(
     if content:
         request["content"] = content
     try:
-        endpoint = read_endpoint()
+        endpoint = _endpoint(elsewhere=host not in LOCAL or port is not None)
         # Where a stopped node with the default run_dir keeps it.
         secret = Path(endpoint.secret) if endpoint else endpoint_file().with_name("secret")
         if endpoint and host in LOCAL and port is None:
@@ -175,6 +193,16 @@ def ask(
     return reply, ""
 
 
+def _endpoint(elsewhere: bool) -> Endpoint | None:
+    """This host's node, which is not that of another home of which this one is a copy."""
+    try:
+        return read_endpoint()
+    except CopiedError:
+        if elsewhere:
+            return None
+        raise
+
+
 def make_parser() -> argparse.ArgumentParser:
     """What the plain commands take."""
     width = max(len(name) for name in (*COMMANDS, *TERMINAL))
@@ -188,20 +216,38 @@ def make_parser() -> argparse.ArgumentParser:
         "  darc logs amber_clustering -f",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", metavar="command", choices=COMMANDS, help="see below")
+    parser.add_argument("command", metavar="command", type=_command, help="see below")
     parser.add_argument("attribute", nargs="?", help="name of an attribute, after get_attr")
     parser.add_argument("--service", metavar="NAME", help="a service, or all")
-    parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="default: 10")
+    parser.add_argument("--timeout", type=seconds, default=10.0, metavar="S", help="default: 10")
     parser.add_argument(
         "--host", default="localhost", metavar="H", help="default: localhost; all: every node"
     )
-    parser.add_argument("--port", type=int, metavar="P", help="default: as configured")
+    parser.add_argument("--port", type=port, metavar="P", help="default: as configured")
     files = parser.add_mutually_exclusive_group()
     files.add_argument("--parset", metavar="FILE", help="an observation's parset")
     files.add_argument("--config", metavar="FILE", help="an observation's configuration in YAML")
     parser.add_argument("--json", action="store_true", help="print the reply as JSON")
     parser.add_argument("--version", action="version", version=f"darc {__version__}")
     return parser
+
+
+def _command(word: str) -> str:
+    """A command as it is typed; one that there is not is given what is near."""
+    if word in COMMANDS:
+        return word
+    import difflib  # noqa: PLC0415 - for who has mistyped it
+
+    near = difflib.get_close_matches(word.lower(), (*COMMANDS, *TERMINAL), n=2, cutoff=0.6)
+    what = f"did you mean {' or '.join(near)}?" if near else "darc --help lists them"
+    raise argparse.ArgumentTypeError(f"no command {word!r}: {what}")
+
+
+def not_of_a_service(command: str, service: str | None) -> str:
+    """Why a command cannot be given with a service: who wants one stopped keeps the others."""
+    if not service or service == "all" or OF_THE_NODE.get(command, service) == service:
+        return ""
+    return f"{command} concerns the whole node, not {service} alone: leave out --service"
 
 
 def _terminal_word(arguments: list[str]) -> int | None:
@@ -214,6 +260,24 @@ def _terminal_word(arguments: list[str]) -> int | None:
     return None
 
 
+def _wrong_usage(options: argparse.Namespace) -> str:
+    """What does not go together; empty where all does."""
+    command, service = options.command, options.service
+    payload = options.parset or options.config
+    if (command == "get_attr") != (options.attribute is not None):
+        return "get_attr, and only get_attr, takes the name of an attribute"
+    if command in {"status", "start", "stop", "restart"} and not service:
+        return f"{command} needs --service NAME or --service all"
+    if command == "stop_master" and service == "all":
+        return f"{command} concerns the whole node: leave out --service"
+    if payload and not command.endswith("_observation"):
+        return f"{command} takes neither --parset nor --config"
+    if command.endswith("_observation") and not payload:
+        return f"{command} needs --parset FILE or --config FILE"
+    return not_of_a_service(command, service)
+
+
+@as_program
 def main(arguments: list[str] | None = None) -> int:
     """Run the ``darc`` command; returns its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -225,13 +289,9 @@ def main(arguments: list[str] | None = None) -> int:
         return run_word(arguments[place], [*arguments[:place], *arguments[place + 1 :]])
     parser = make_parser()
     options = parser.parse_args(arguments)
-    if (options.command == "get_attr") != (options.attribute is not None):
-        parser.error("get_attr, and only get_attr, takes the name of an attribute")
-    if options.command in {"status", "start", "stop", "restart"} and not options.service:
-        parser.error(f"{options.command} needs --service NAME or --service all")
+    if reason := _wrong_usage(options):
+        parser.error(reason)
     payload = options.parset or options.config
-    if options.command.endswith("_observation") and not payload:
-        parser.error(f"{options.command} needs --parset FILE or --config FILE")
     if options.command == "edit":
         # Starts a program and reads the configuration: not for the other commands to carry.
         from darc.scripts.edit import edit_config  # noqa: PLC0415
@@ -242,7 +302,8 @@ def main(arguments: list[str] | None = None) -> int:
         from darc.cluster.everywhere import run  # noqa: PLC0415
 
         command = f"{options.command} {options.attribute or ''}".strip()
-        return run(options.timeout, options.service, command, payload, options.port, options.json)
+        where = (options.timeout, options.service, command, payload, options.port, options.json)
+        return _with_hints(run(*where), options)
     if payload and options.host in LOCAL:
         payload = str(Path(payload).absolute())
     command = f"{options.command} {options.attribute or ''}".strip()
@@ -252,7 +313,20 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(reply) if reply else json.dumps({"error": reason}))
     else:
         reply = send_command(*where)
-    return 0 if reply and reply["status"] != "Error" else 1
+    if reply is None:
+        return 1
+    return _with_hints(0 if reply["status"] != "Error" else 1, options)
+
+
+def _with_hints(status: int, options: argparse.Namespace) -> int:
+    """Say what may have been meant where a command has failed, and return its exit status."""
+    if status and (options.service or options.attribute):
+        # Knows all services and their attributes: not for commands that succeed to carry.
+        from darc.terminal.near import hints  # noqa: PLC0415
+
+        for hint in hints(options.service, options.attribute):
+            print(f"darc: {hint}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

@@ -10,15 +10,31 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from darc.model.config import Config, ConfigError, Layer, parse_config
-from darc.node.endpoint import EndpointError, endpoint_file, read_endpoint
-from darc.node.files import darc_home, hostname, packaged
+from darc.model.file_kinds import no_text
+from darc.node.endpoint import CopiedError, EndpointError, endpoint_file, read_endpoint
+from darc.node.files import (
+    PlaceError,
+    broken_link,
+    darc_home,
+    hostname,
+    packaged,
+    users_home,
+    write_whole,
+)
+from darc.node.foreign import MAX_TEXT, read_regular
 
 log = logging.getLogger(__name__)
 
 
 def config_file() -> Path:
-    """The operator's configuration file, which may not exist: $DARC_CONFIG, or in the home."""
-    return Path(os.environ.get("DARC_CONFIG") or darc_home() / "config.yaml")
+    """The operator's configuration file, which may not exist: $DARC_CONFIG, or in the home.
+
+    :raises ConfigError: the home cannot be one
+    """
+    try:
+        return Path(os.environ.get("DARC_CONFIG") or darc_home() / "config.yaml")
+    except PlaceError as error:
+        raise ConfigError([str(error)]) from error
 
 
 def load_config(path: Path | None = None) -> Config:
@@ -42,19 +58,26 @@ class Sources:
     operator: Layer | None
     instruments: dict[str, Layer] = field(default_factory=dict)
 
-    def parse(self) -> Config:
+    def parse(self, *, of_a_node: bool = True) -> Config:
         """Make the configuration.
 
+        :param of_a_node: without, neither home nor host name are needed
         :raises ConfigError: it is wrong
         """
         layers = [_layer(packaged("conf/default.yaml"))]
         if self.operator is not None:
             layers.append(self.operator)
+        try:
+            home, name = darc_home(), hostname()
+        except PlaceError as error:
+            if of_a_node:
+                raise ConfigError([str(error)]) from error
+            home, name = Path("/nowhere"), "nowhere"
         return parse_config(
             layers,
-            home=str(Path.home()),
-            darc_home=str(darc_home()),
-            hostname=hostname(),
+            home=users_home(),
+            darc_home=str(home),
+            hostname=name,
             instruments=self._instrument,
         )
 
@@ -66,13 +89,9 @@ class Sources:
     def keep(self) -> None:
         """Leave the texts for the processes that are started while the files are broken."""
         path = _last_good_file()
-        temporary = path.with_suffix(f".{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(asdict(self), file)
-            temporary.replace(path)
+            write_whole(path, json.dumps(asdict(self)), mode=0o600)
         except OSError as error:
             log.error("the configuration is not kept for bad times: %s", error)
 
@@ -81,7 +100,8 @@ def read_sources(path: Path | None = None) -> Sources:
     """Read the operator's file; see :func:`load_config`."""
     named = path is not None or bool(os.environ.get("DARC_CONFIG"))
     path = path or config_file()
-    return Sources(_layer(path) if named or path.exists() else None)
+    # A link that leads nowhere, as to a disk that is not mounted, is no reason to go by defaults.
+    return Sources(_layer(path) if named or os.path.lexists(path) else None)
 
 
 def load_node_config(keep: bool = False) -> Config:
@@ -103,6 +123,8 @@ def load_node_config(keep: bool = False) -> Config:
         config = _last_good(error)
     try:
         endpoint = read_endpoint()
+    except CopiedError:  # of no node that runs here
+        return config
     except EndpointError as error:
         log.error("%s", error)
         return config
@@ -122,8 +144,8 @@ def _last_good_file() -> Path:
 
 
 def _last_good(broken: ConfigError | OSError) -> Config:
-    path = _last_good_file()
     try:
+        path = _last_good_file()
         kept = json.loads(path.read_text(encoding="utf-8"))
         operator = Layer(**kept["operator"]) if kept["operator"] else None
         instruments = {name: Layer(**layer) for name, layer in kept["instruments"].items()}
@@ -148,6 +170,13 @@ def _instrument(name: str) -> Layer:
 
 def _layer(path: Path) -> Layer:
     try:
-        return Layer(str(path), path.read_text(encoding="utf-8"))
+        data = b"" if str(path) == os.devnull else read_regular(path, MAX_TEXT)
+    except FileNotFoundError as error:
+        link = broken_link(path)
+        if link is None:
+            raise
+        raise ConfigError([f"{link}: mount its disk, or mend the link"]) from error
+    try:
+        return Layer(str(path), data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: not UTF-8 text (byte {error.start})"]) from error
+        raise ConfigError([f"{path}: {no_text(data, error)}"]) from error

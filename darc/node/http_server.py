@@ -9,7 +9,10 @@ import socket
 import socketserver
 import threading
 import time
+from functools import partial
 from typing import Any
+
+from darc.node.vital import vital
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +50,13 @@ class BoundedServer(http.server.ThreadingHTTPServer):
         self._deadlines: dict[Any, float] = {}  # of connections, monotonic
         super().__init__(address, handler)
 
-    def start(self) -> None:
-        """Serve from now on, in a thread."""
-        name, poll = type(self).__name__, self._poll_seconds
-        threading.Thread(target=self.serve_forever, args=(poll,), name=name, daemon=True).start()
+    def start(self, *, or_exit: bool = True) -> None:
+        """Serve from now on, in a thread.
+
+        :param or_exit: the process ends if that thread does
+        """
+        serve = partial(self.serve_forever, self._poll_seconds)
+        vital(type(self).__name__, serve, or_exit=or_exit, stoppable=True)
 
     def allow(self, connection: Any, seconds: float) -> None:
         """Give a connection more time."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from darc.node.files import write_whole
+from darc.node.place import place_of, this_machine
 from darc.node.processes import wait_until
 
 
@@ -21,41 +24,74 @@ class NodeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A start of a node.
+    """A start of a node. What has a default was not noted by earlier versions.
 
     :param machine: boot id of the kernel it runs on; another one is another machine, or a reboot
+    :param computer: id of that machine that outlives a reboot; empty where it has none
+    :param host: what that machine calls itself
+    :param namespace: of its process ids: that of the machine, or a container's
+    :param place: of the directory that this is kept in, as a copy of it is no node's
     """
 
     node_id: str
     hostname: str
     machine: str
     started: float
+    computer: str = ""
+    host: str = ""
+    namespace: int = 0
+    place: str = ""
 
     @classmethod
     def new(cls, hostname: str) -> Identity:
-        return cls(uuid.uuid4().hex, hostname, this_machine(), time.time())
+        return cls(
+            uuid.uuid4().hex,
+            hostname,
+            this_machine(),
+            time.time(),
+            this_computer(),
+            socket.gethostname(),
+            this_namespace(),
+        )
 
 
-def this_machine() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def read_identity(run_dir: Path) -> Identity | None:
-    """The node that was started last in a run_dir."""
+def this_computer() -> str:
+    """Machine id of the system; empty where there is none, as in many containers."""
     try:
-        return Identity(**json.loads((run_dir / "node.json").read_text()))
-    except FileNotFoundError:
+        return Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def this_namespace() -> int:
+    """The namespace of this process's id, which a container has for itself."""
+    return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - what the link leads to is no file
+
+
+def read_identity(directory: Path) -> Identity | None:
+    """The node that was started last in a directory.
+
+    :raises NodeError: the file is damaged
+    """
+    path = directory / "node.json"
+    try:
+        return Identity(**json.loads(path.read_text()))
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError) as error:
-        raise NodeError(f"{run_dir / 'node.json'}: damaged: {error}") from error
+        raise NodeError(f"{path}: damaged: {error}") from error
 
 
-def write_identity(run_dir: Path, identity: Identity) -> None:
-    temporary = run_dir / "node.json.new"
-    temporary.write_text(json.dumps(asdict(identity)) + "\n")
-    temporary.replace(run_dir / "node.json")
+def write_identity(directory: Path, identity: Identity) -> None:
+    here = replace(identity, place=place_of(directory))
+    write_whole(directory / "node.json", json.dumps(asdict(here)) + "\n", mode=0o600)
 
 
+#: Held by supervisord, so as long as a node lives; and by its master.
+LOCK = "node.lock"
+MASTER_LOCK = "lock"
+#: supervisord's, which takes it away when it ends as it should.
+PID_FILE = "supervisord.pid"
 #: Names the services that are meant to run.
 WANTED = "wanted.json"
 #: Of supervisord and of the queues.
@@ -76,29 +112,56 @@ def remove_sockets(run_dir: Path) -> None:
 def supervisord_pid(run_dir: Path) -> int | None:
     """What supervisord's pid file says; it may be out of date."""
     try:
-        return int((run_dir / "supervisord.pid").read_text())
+        return int((run_dir / PID_FILE).read_text())
     except (FileNotFoundError, ValueError):
         return None
 
 
+class LocklessError(NodeError):
+    """A file system that has no locks; the text names the file."""
+
+
 def try_lock(path: Path) -> int | None:
-    """Take a lock until this process ends: its descriptor, or None when another has it."""
+    """Take a lock until this process ends: its descriptor, or None when another has it.
+
+    :raises LocklessError: there are no locks on that file system
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    taken = False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        taken = _flock(path, descriptor, fcntl.LOCK_EX)
+    finally:
+        if not taken:
+            os.close(descriptor)
+    return descriptor if taken else None
 
 
 def is_locked(path: Path) -> bool:
-    """Whether another process holds a lock."""
-    descriptor = try_lock(path)
-    if descriptor is None:
-        return True
-    os.close(descriptor)
-    return False
+    """Whether another process holds a lock. Nothing is made, and who else asks is not disturbed.
+
+    :raises LocklessError: there are no locks on that file system
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        return not _flock(path, descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _flock(path: Path, descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise LocklessError(
+            f"{path}: cannot be locked: {error.strerror}; set darc_master.run_dir to a directory"
+            " on a local disk"
+        ) from error
+    return True
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import TracebackType
 
+from darc.model.observation import task_id_of
+
 # Writes of up to PIPE_BUF bytes to a pipe are whole or not at all.
 MAX_LINE_BYTES = 4096
 #: In the environment of services: text or json.
@@ -23,12 +25,20 @@ _observation: ContextVar[str] = ContextVar("observation", default="")
 
 @contextmanager
 def about(observation: str) -> Iterator[None]:
-    """Log lines within carry the observation's id."""
-    token = _observation.set(observation)
+    """Log lines within carry the observation's id.
+
+    :param observation: this, or a key of one of its runs
+    """
+    token = _observation.set(task_id_of(observation))
     try:
         yield
     finally:
         _observation.reset(token)
+
+
+def observation_now() -> str:
+    """The id of the observation that log lines carry here; empty: none."""
+    return _observation.get()
 
 
 def printable(text: str) -> str:

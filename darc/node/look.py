@@ -13,6 +13,7 @@ from darc.node.endpoint import Endpoint, EndpointError, reached_at, read_endpoin
 from darc.node.identity import NodeError
 from darc.node.processes import of_node
 from darc.node.supervisor import ProcessState, Supervisor, SupervisorError
+from darc.node.whose import ElsewhereError, Whose, refuse_elsewhere, whose
 
 LOG_LINES = 15
 
@@ -51,20 +52,25 @@ def endpoint_of_node() -> Endpoint | None:
 
 
 def last_node_id(run_dir: Path) -> str | None:
-    """The id of the node that was started last; the endpoint knows it as well.
+    """The id of the node of this machine that was started last; the endpoint knows it as well.
 
+    :return: None where it has ended with the machine, or is another home's that was copied
+    :raises ElsewhereError: a node of this home and name runs where this process cannot look
     :raises NodeError: what says so is damaged, and there may be a node
     """
     try:
-        node = identity.read_identity(run_dir)
+        refuse_elsewhere(run_dir)
+        owner, node = whose(run_dir)
+    except ElsewhereError:
+        raise
     except NodeError:
         endpoint = endpoint_of_node()
         if endpoint and Path(endpoint.run_dir) == run_dir:
             return endpoint.node_id
-        if identity.is_locked(run_dir / "lock"):
+        if identity.is_locked(run_dir / identity.MASTER_LOCK):
             raise
         return None  # whatever it said, nobody is there
-    return node.node_id if node else None
+    return node.node_id if node and owner is Whose.OURS else None
 
 
 def is_up(config: Config) -> bool:
@@ -109,6 +115,11 @@ def what_went_wrong(config: Config, service: str) -> str:
         # supervisord refused even to try, and has told the master why
         return f"{service}: {log_end(config, render.MASTER)}"
     said = f"{process.spawn_error}\n" if process and process.spawn_error else ""
+    if process and process.state.alive:
+        said = (
+            f"process {process.pid} is there, and does not answer;"
+            f" if that lasts: darc --service {service} restart\n"
+        )
     return f"{service}: {said}{log_end(config, service)}"
 
 

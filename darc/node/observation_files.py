@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from pathlib import Path
 
+from darc.model.file_kinds import known_kind
 from darc.model.instrument import Instrument
 from darc.model.observation import Observation, ObservationError, Problem
-from darc.model.observation_build import build_observation
+from darc.model.observation_build import PATH, build_observation
 from darc.model.parset import PARSERS, Parset
+from darc.model.parset_values import to_path
+from darc.node.foreign import read_regular
 
 _log = logging.getLogger(__name__)
 
 #: A parset is some kilobytes; a larger file than this is none (bytes).
-MAX_FILE = 16 * 2**20
+MAX_FILE = 4 * 2**20
 
 
 class UnknownConfigType(ValueError):  # noqa: N818 - the answer is "Failed: unknown config file type"
@@ -38,15 +42,22 @@ def read_observation(path: Path, instrument: Instrument) -> Observation:
     amber_text = None
     if amber_config := str(parset.values.get("amber_config", "")):
         try:
-            amber_text = _text(path.parent / amber_config)
+            amber_text = _text(path.parent / to_path(amber_config))
         except OSError as error:
             allowed = f"a file that can be read ({error.strerror})"
             raise ObservationError([parset.problem("amber_config", allowed)]) from error
+        except ObservationError:
+            raise
+        except ValueError as error:
+            raise ObservationError([parset.problem("amber_config", PATH)]) from error
     return build_observation(parset, _master_parset(path, parset), amber_text, instrument)
 
 
 def _master_parset(path: Path, parset: Parset) -> Parset | None:
-    directory = str(parset.values.get("master_dir", ""))
+    try:
+        directory = to_path(parset.values.get("master_dir", ""))
+    except ValueError as error:
+        raise ObservationError([parset.problem("master_dir", PATH)]) from error
     file = path.parent / directory / "parset" / "darc_master.parset"
     if not directory or not file.exists() or file.samefile(path):
         return None
@@ -70,16 +81,19 @@ def _read(path: Path) -> Parset:
 
 
 def _text(path: Path) -> str:
-    with path.open("rb") as file:
-        data = file.read(MAX_FILE + 1)
-    if len(data) > MAX_FILE:
-        allowed = f"at most {MAX_FILE} bytes"
-        raise ObservationError([Problem(str(path), 0, "file", None, allowed, "too large")])
     try:
-        return data.decode("utf-8")
+        data = read_regular(path, MAX_FILE)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            allowed = f"at most {MAX_FILE} bytes"
+            problem = Problem(str(path), 0, "file", None, allowed, "too large")
+            raise ObservationError([problem]) from error
+        raise
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        what = "not UTF-8"
+        what = known_kind(data) or "not UTF-8"
         raise ObservationError(
             [Problem(str(path), line, "file", None, "text in UTF-8", what)]
         ) from error

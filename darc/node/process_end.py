@@ -7,8 +7,9 @@ import logging
 import os
 import signal
 import sys
-import threading
 from types import FrameType
+
+from darc.node.vital import vital
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 def end_with_supervisord() -> None:
     """Watch standard input, whose other end supervisord holds where it started this process."""
     if "SUPERVISOR_ENABLED" in os.environ:
-        threading.Thread(target=_watch, name="supervisord watcher", daemon=True).start()
+        vital("supervisord watcher", _watch, or_exit=True)
 
 
 def _watch() -> None:

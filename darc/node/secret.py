@@ -13,30 +13,51 @@ import os
 import secrets
 from pathlib import Path
 
+from darc.node.files import write_new, write_whole
+from darc.node.foreign import read_regular
+
+_MODE = 0o600
+_LONGEST = 4096  # bytes
+
 
 class SecretError(ValueError):
     """The secret's file cannot be used; the text names it and says why."""
 
 
-def make_secret(path: Path) -> None:
-    """Make a secret of its own for a node, unless there is one."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(32) + "\n")
+def make_secret(path: Path) -> bool:
+    """Make a secret of its own for a node, unless there is one.
+
+    One of no length at all is none: an earlier version left that on a full disk. Nobody can be
+    using it, as :func:`read_secret` refuses it.
+
+    Its directory is made, too, where it is missing.
+
+    :return: whether such an empty one was replaced
+    :raises OSError: it could not be written; nothing is left of it
+    """
+    _make_directory(path.parent)
+    secret = secrets.token_hex(32) + "\n"
+    if write_new(path, secret, mode=_MODE):
+        return False
+    if not path.is_file() or path.stat().st_size:
+        return False
+    write_whole(path, secret, mode=_MODE)
+    return True
 
 
 def replace_secret(path: Path, secret: str) -> None:
     """Have another secret from now on; whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret + "\n")
-    temporary.replace(path)
+    _make_directory(path.parent)
+    write_whole(path, secret + "\n", mode=_MODE)
+
+
+def _make_directory(directory: Path) -> None:
+    """Whatever the umask is, others write neither into it nor into what is made above it."""
+    before = os.umask(0o022)
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    finally:
+        os.umask(before)
 
 
 def read_secret(path: Path) -> bytes:
@@ -46,7 +67,7 @@ def read_secret(path: Path) -> bytes:
     """
     try:
         mode = path.stat().st_mode
-        secret = path.read_bytes().strip()
+        secret = read_regular(path, _LONGEST).strip()
     except OSError as error:
         raise SecretError(f"{path}: {error.strerror}") from error
     if mode & 0o077:

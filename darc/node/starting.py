@@ -5,24 +5,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import socket
+import resource
 import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from darc.model.config import Config
 from darc.node import files, identity, render
-from darc.node.ending import STOP_SECONDS, alone, clean
+from darc.node.above import check_above
+from darc.node.ending import EXIT_SECONDS, STOP_SECONDS, alone, clean, forget_wanted
 from darc.node.endpoint import (
     Endpoint,
     reached_at,
     write_endpoint,
 )
 from darc.node.identity import NodeError
+from darc.node.listening import bind_error, not_to_be_had
 from darc.node.look import (
     answers,
     endpoint_of_node,
@@ -34,23 +37,52 @@ from darc.node.look import (
     what_went_wrong,
     where,
 )
+from darc.node.notes import notes_of_start, set_aside
 from darc.node.one_thread import ONE_THREAD
 from darc.node.processes import NODE_ID, kill_node, of_node, wait_until, who_listens
 from darc.node.secret import make_secret, read_secret
 from darc.node.supervisor import ProcessState, SupervisorError, SupervisorGoneError
+from darc.node.whose import Whose, is_held, places, whose_or_nobodys
 
 START_SECONDS = 15.0
 # For the processes that a dead supervisord left to end by themselves.
 ORPHAN_SECONDS = 1.0
+# For those who only look whether a lock is held.
+LOOK_SECONDS = 2.0
+#: What who starts the node has set for programs of his own, at a terminal or in a notebook.
+NOT_FOR_DAEMONS = {
+    "MPLBACKEND",
+    "MATPLOTLIBRC",
+    "NUMBA_DISABLE_JIT",
+    "PYTHONBREAKPOINT",
+    "PYTHONDEBUG",
+    "PYTHONINSPECT",
+    "PYTHONIOENCODING",
+    "PYTHONOPTIMIZE",
+    "PYTHONPROFILEIMPORTTIME",
+    "PYTHONSTARTUP",
+    "PYTHONTRACEMALLOC",
+    "PYTHONVERBOSE",
+    "PYTHONWARNINGS",
+}
+
+#: Of what it says then.
+_LIMIT_OF_FILES = "minimum number of file descriptors"
 
 
 def start_master(config: Config, say: Callable[[str], None]) -> None:
     """Start this host's node, unless it runs: supervisord, and darc_master under it.
 
+    :raises ConfigError: a path cannot be used, or a section is broken
     :raises NodeError: it did not come up; the text says why
     """
     run_dir = Path(config.master.run_dir)
-    for directory in (run_dir, *_directories(config)):
+    render.check_paths(config)
+    running = is_running(config)  # refuses one that runs elsewhere
+    if not running:
+        check_above(run_dir)
+    os.umask(os.umask(0o077) | 0o022)  # whatever the shell had: others may write nothing of it
+    for directory in (run_dir, *places(run_dir), *_directories(config)):
         _make_directory(directory)
     _close_to_others(run_dir)
     with alone(config):
@@ -60,15 +92,21 @@ def start_master(config: Config, say: Callable[[str], None]) -> None:
             say(f"DARC master is already running ({where()})")
             return
         supervisor = supervisor_of(config)
+        damaged_before = set_aside(run_dir)
         try:
-            state = supervisor.processes()[render.MASTER].state
+            state = _state_of_master(config)
         except SupervisorGoneError:
             _start_node(config, say)
         else:
-            if state is ProcessState.BACKOFF:  # try now, not when it is its time
+            if state is None:
+                supervisor.reread()
+                supervisor.add(render.MASTER)
+            elif state is ProcessState.BACKOFF:  # try now, not when it is its time
                 supervisor.stop(render.MASTER)
             supervisor.start(render.MASTER)
             _wait_for_master(config)
+        for note in notes_of_start(config, damaged_before):
+            say(f"warning: {note}")
         say(f"DARC master started ({where()})")
 
 
@@ -84,7 +122,7 @@ def _start_node(config: Config, say: Callable[[str], None]) -> None:
     except NodeError:
         pid = identity.supervisord_pid(run_dir)
         kill_node(node.node_id, pid, config.master.stop_timeout)
-        clean(run_dir)
+        clean(run_dir, node.node_id)
         raise
 
 
@@ -95,11 +133,13 @@ def _repair(config: Config, say: Callable[[str], None]) -> None:
     if node_id is None:
         return
     try:
-        identity.read_identity(run_dir)
+        for directory in places(run_dir):
+            identity.read_identity(directory)
     except NodeError as error:
         say(f"{error}; made anew")
         node = identity.Identity.new(config.hostname)
-        identity.write_identity(run_dir, replace(node, node_id=node_id))
+        for directory in places(run_dir):
+            identity.write_identity(directory, replace(node, node_id=node_id))
     endpoint = endpoint_of_node()
     if endpoint is None or endpoint.node_id != node_id:
         say("the endpoint file was missing or damaged; made anew")
@@ -135,7 +175,8 @@ def _make_directory(directory: Path) -> None:
         with tempfile.TemporaryFile(dir=directory):
             pass  # other hosts, with the same pids, may do this at the same time
     except OSError as error:
-        raise NodeError(f"{directory}: cannot be written: {error.strerror}") from error
+        why = files.broken_link(directory) or error.strerror
+        raise NodeError(f"{directory}: cannot be written: {why}") from error
 
 
 def _start_supervisord(
@@ -144,33 +185,82 @@ def _start_supervisord(
     rendered = render.render(config)
     _clear_leftovers(config, run_dir, say)
     _check_port(config)
-    make_secret(run_dir / "secret")
-    read_secret(run_dir / "secret")
+    for what in not_to_be_had(config):
+        say(f"warning: {what}")
+    secret = run_dir / "secret"
+    if make_secret(secret):
+        say(f"{secret}: was empty, as an earlier version left it on a full disk; made anew")
+    read_secret(secret)
     node = identity.Identity.new(config.hostname)
-    render.write(rendered)
-    identity.write_identity(run_dir, node)
-    identity.remove_sockets(run_dir)
-    command = [sys.executable, "-P", "-m", "supervisor.supervisord"]
-    # It goes to the background once its configuration is read and its socket is open.
-    result = subprocess.run(
-        [*command, "-c", str(run_dir / "supervisord.conf")],
-        env=_environment(config, node.node_id),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        cwd="/",
-        timeout=START_SECONDS,
-        check=False,
-    )
+    with _locks(run_dir) as locks:
+        render.write(rendered)
+        for directory in places(run_dir):
+            identity.write_identity(directory, node)
+        identity.remove_sockets(run_dir)
+        command = [sys.executable, "-P", "-m", "supervisor.supervisord"]
+        # It goes to the background once its configuration is read and its socket is open.
+        result = subprocess.run(
+            [*command, "-c", str(run_dir / "supervisord.conf")],
+            env=_environment(config, node.node_id),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=render.working_directory(config),
+            pass_fds=locks,  # held as long as it lives; its children do not get them
+            timeout=START_SECONDS,
+            check=False,
+        )
     if result.returncode != 0:
-        raise NodeError(f"supervisord did not start: {(result.stderr or result.stdout).strip()}")
+        raise NodeError(f"supervisord did not start: {_why(result.stderr or result.stdout)}")
     return node
+
+
+def _why(said: str) -> str:
+    """What supervisord says; of the limit of open files it names the wrong number."""
+    if _LIMIT_OF_FILES not in said:
+        return said.strip()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return f"{limit} open files (ulimit -Hn) are too few for it; raise this user's limit to 4096"
+
+
+@contextlib.contextmanager
+def _locks(run_dir: Path) -> Iterator[list[int]]:
+    """Locks that tell everybody with the same home that a node lives.
+
+    :raises NodeError: another one has them
+    """
+    held: list[int] = []
+
+    def taken(path: Path) -> bool:
+        descriptor = identity.try_lock(path)
+        if descriptor is not None:
+            held.append(descriptor)
+        return descriptor is not None
+
+    try:
+        for directory in places(run_dir):
+            try:
+                # Who only looks whether it is held holds it for a moment.
+                if not wait_until(partial(taken, directory / identity.LOCK), LOOK_SECONDS):
+                    raise NodeError(f"{directory} is in use by another process, which just started")
+            except identity.LocklessError:
+                if directory == run_dir:
+                    raise
+        yield held
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
 
 
 def _environment(config: Config, node_id: str) -> dict[str, str]:
     """Of every process of the node."""
-    environment = {**ONE_THREAD, **os.environ, NODE_ID: node_id, "DARC_HOME": config.darc_home}
+    own = {name: text for name, text in os.environ.items() if name not in NOT_FOR_DAEMONS}
+    environment = {**ONE_THREAD, **own, NODE_ID: node_id, "DARC_HOME": config.darc_home}
+    environment["MPLBACKEND"] = "Agg"
+    if files.users_home() is None:  # astropy does not load without one
+        environment["HOME"] = config.darc_home
     environment["DARC_HOSTNAME"] = config.hostname
+    environment[render.BLANK] = " "
     if "DARC_CONFIG" in environment:
         environment["DARC_CONFIG"] = str(Path(environment["DARC_CONFIG"]).absolute())
     package = Path(files.__file__).resolve().parents[1]
@@ -189,39 +279,42 @@ def _clear_leftovers(config: Config, run_dir: Path, say: Callable[[str], None]) 
         say(f"replacing {len(of_node(node_id))} processes that a dead supervisord left")
         pid = identity.supervisord_pid(run_dir)
         kill_node(node_id, pid, config.master.stop_timeout)
-    if not identity.is_locked(run_dir / "lock"):
-        return
-    try:
-        before = identity.read_identity(run_dir)
-    except NodeError:
-        before = None
-    whose = "another process"
-    if before:
-        machine = "this machine" if before.machine == identity.this_machine() else "another machine"
-        whose = f"a node named {before.hostname} on {machine} (id {before.node_id})"
-    raise NodeError(
-        f"{run_dir} is in use by {whose}; a second node of the same name on one home is refused:"
-        " set DARC_HOSTNAME to another name, or stop that node"
-    )
+    if not wait_until(lambda: not is_held(run_dir), EXIT_SECONDS):
+        raise NodeError(
+            f"{run_dir} is in use by another process; a second node of the same name on one home"
+            " is refused: set DARC_HOSTNAME to another name, or stop that node"
+        )
+    owner, before = whose_or_nobodys(run_dir)
+    if owner is Whose.COPIED and before is not None:
+        say(
+            f"{run_dir} is a copy of that of node {before.node_id}, which is left alone; its"
+            " journal, observations and secret were copied as well"
+        )
+        forget_wanted(run_dir)
 
 
 def _check_port(config: Config) -> None:
     address = (config.bind_address, config.master.port)
-    family = socket.AF_INET6 if ":" in config.bind_address else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            text = f"cannot listen on {address[0]}:{address[1]}: {error.strerror}"
-            if error.errno != errno.EADDRINUSE:
-                raise NodeError(
-                    f"{text}; set control.bind or darc_master.port to what can be listened on"
-                ) from error
-            raise NodeError(
-                f"{text}; the port is in use by {who_listens(config.master.port)};"
-                " set darc_master.port to another one, or stop that process"
-            ) from error
+    error: OSError | None = None
+
+    def is_settled() -> bool:
+        nonlocal error
+        error = bind_error(address)
+        return error is None or error.errno != errno.EADDRINUSE
+
+    # A process that has just been ended gives up its port last.
+    wait_until(is_settled, EXIT_SECONDS)
+    if error is None:
+        return
+    text = f"cannot listen on {address[0]}:{address[1]}: {error.strerror}"
+    if error.errno != errno.EADDRINUSE:
+        raise NodeError(
+            f"{text}; set control.bind or darc_master.port to what can be listened on"
+        ) from error
+    raise NodeError(
+        f"{text}; the port is in use by {who_listens(config.master.port)};"
+        " set darc_master.port to another one, or stop that process"
+    ) from error
 
 
 def _wait_for_stopping(config: Config, say: Callable[[str], None]) -> None:
@@ -236,11 +329,16 @@ def _wait_for_stopping(config: Config, say: Callable[[str], None]) -> None:
             )
 
 
+def _state_of_master(config: Config) -> ProcessState | None:
+    """None: somebody has taken it out of supervisord."""
+    process = supervisor_of(config).processes().get(render.MASTER)
+    return process.state if process else None
+
+
 def _wait_for_master(config: Config) -> None:
-    supervisor = supervisor_of(config)
 
     def settled() -> bool:
-        return is_up(config) or supervisor.processes()[render.MASTER].state in {
+        return is_up(config) or _state_of_master(config) in {
             ProcessState.BACKOFF,
             ProcessState.FATAL,
         }

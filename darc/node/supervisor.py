@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import enum
 import http.client
+import re
 import socket
 import xmlrpc.client
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from darc.model.state import GAVE_UP
+
 # The kernel takes 107; supervisord makes its socket with ".<pid>" behind the name at first.
 MAX_SOCKET_PATH = 99
+_EXITED = re.compile(r" exited: (\S+) \((.*); (?:not )?expected\)$", re.MULTILINE)
 
 
 class SupervisorError(Exception):
@@ -67,6 +71,7 @@ class ProcessInfo:
     """What supervisord knows of a process.
 
     :param started: Unix time of the last start; 0 when supervisord never started it
+    :param stopped: Unix time of the last end; 0 when it never ended
     """
 
     name: str
@@ -74,6 +79,7 @@ class ProcessInfo:
     pid: int
     started: float
     spawn_error: str
+    stopped: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +109,24 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._timeout = timeout
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path, self._timeout)
+        made = _UnixConnection(self._path, self._timeout)
+        self._connection = host, made  # which closes it
+        return made
+
+
+def exits(log: str) -> dict[str, str]:
+    """How processes ended by themselves last, by name, as supervisord's log tells.
+
+    Its answers know the exit status of some, and the signal of none.
+    """
+    return {match[1]: match[2] for match in _EXITED.finditer(log)}
+
+
+def _state(info: dict[str, Any]) -> ProcessState:
+    """A process that gave up by itself is as one that supervisord gave up."""
+    state = ProcessState(info["state"])
+    gave_up = state is ProcessState.EXITED and info["exitstatus"] == GAVE_UP
+    return ProcessState.FATAL if gave_up else state
 
 
 class Supervisor:
@@ -138,10 +161,11 @@ class Supervisor:
         return {
             info["name"]: ProcessInfo(
                 info["name"],
-                ProcessState(info["state"]),
+                _state(info),
                 info["pid"],
                 info["start"],
                 info["spawnerr"],
+                info["stop"],
             )
             for info in self.call("supervisor.getAllProcessInfo")
         }
@@ -182,6 +206,10 @@ class Supervisor:
     def poke(self) -> None:
         """Wake it up, so that it sees at once that a process has died."""
         self.call("supervisor.getState")
+
+    def log_end(self, size: int) -> str:
+        """The end of its own log."""
+        return str(self.call("supervisor.readLog", -size, 0))
 
     def reread(self) -> Reread:
         """Read the configuration on disk; nothing is applied.

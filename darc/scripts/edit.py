@@ -19,8 +19,15 @@ def edit_config() -> int:
         editor = load_config().master.editor or editor
     except (ConfigError, OSError) as error:
         print(error, file=sys.stderr)  # which is what the editor is opened for
-    path.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([*shlex.split(editor or "vi"), str(path)], check=False)
+    if not editor and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print(f"no terminal for vi: set EDITOR, or change {path} by hand", file=sys.stderr)
+        return 1
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([*shlex.split(editor or "vi"), str(path)], check=False)
+    except (OSError, ValueError) as error:  # no such program; a quote that is not closed
+        print(f"editor {editor or 'vi'!r}: {error}; set EDITOR to another", file=sys.stderr)
+        return 1
     try:
         config = load_config()
     except (ConfigError, OSError) as error:

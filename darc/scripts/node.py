@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -13,29 +14,34 @@ from darc.control import ask
 from darc.model.config import Config, ConfigError
 from darc.node import ending, look, starting
 from darc.node.configuration import load_config, load_node_config
-from darc.node.endpoint import EndpointError, read_endpoint
-from darc.node.files import darc_home, hostname
+from darc.node.endpoint import CopiedError, EndpointError, endpoint_file, read_endpoint
 from darc.node.identity import NodeError
 from darc.node.secret import SecretError
 from darc.node.supervisor import SupervisorError
+from darc.program import as_program, is_of_output
+from darc.scripts.waiting import waiting
 
 # A reply comes when all services are settled; what it may take beyond the configured times.
 REPLY_SECONDS = 10.0
+# For a question of which nothing depends.
+ASK_SECONDS = 1.0
 
 
 # What an operator is told in words, without a traceback.
-_TOLD = (ConfigError, NodeError, SecretError, SupervisorError, OSError)
+_TOLD = (ConfigError, EndpointError, NodeError, SecretError, SupervisorError, OSError)
 
 
+@as_program
 def start_master() -> int:
     """Start the master on this node and check that it came up."""
 
     def action(config: Config) -> None:
-        starting.start_master(config, print)
+        _start_master(config)
 
     return _run(start_master, action, load_config)
 
 
+@as_program
 def stop_master() -> int:
     """Stop the master and every service; running observations are aborted."""
 
@@ -50,12 +56,13 @@ def stop_node(config: Config) -> None:
     if not look.is_running(config):
         print("DARC is not running")
         return
-    with ending.alone(config):
+    with ending.alone(config), waiting("stopping the node"):
         _stop_master(config)
         ending.wait_for_stop(config)
     print("DARC master and all services stopped")
 
 
+@as_program
 def start_all_services() -> int:
     """Start every service, and the master if it is not running."""
 
@@ -70,8 +77,9 @@ def start_node(config: Config) -> dict[str, str]:
 
     :raises NodeError: one was not started
     """
-    starting.start_master(config, print)
-    outcomes, failed = _started(config)
+    _start_master(config)
+    with waiting("starting the services", _not_running):
+        outcomes, failed = _started(config)
     _print_outcomes(outcomes)
     if failed:
         reasons = "\n".join(look.what_went_wrong(config, name) for name in failed)
@@ -79,6 +87,7 @@ def start_node(config: Config) -> dict[str, str]:
     return outcomes
 
 
+@as_program
 def stop_all_services() -> int:
     """Stop every service but the master; running observations are aborted."""
 
@@ -87,7 +96,8 @@ def stop_all_services() -> int:
             print("DARC is not running")
             return
         _command(config, "abort_all")
-        outcomes, failed = _outcomes(config, "stop")
+        with waiting("stopping the services"):
+            outcomes, failed = _outcomes(config, "stop")
         _print_outcomes(outcomes)
         if failed:
             raise NodeError(f"not stopped: {', '.join(failed)}; darc_kill_all ends what hangs")
@@ -95,12 +105,22 @@ def stop_all_services() -> int:
     return _run(stop_all_services, action, load_node_config)
 
 
+@as_program
 def kill_all() -> int:
     """Kill the master and every service, for when a normal stop fails."""
-    _no_arguments(kill_all)
+    parser = _parser(kill_all)
+    parser.add_argument(
+        "--forget",
+        action="store_true",
+        help="remove what a node of another machine has left that is gone for good; kill nothing",
+    )
+    options = parser.parse_args()
     try:
         run_dir, stop_timeout = _kill_settings()
-        print(ending.kill_all(run_dir, stop_timeout))
+        if options.forget:
+            print(ending.forget(run_dir))
+        else:
+            print(ending.kill_all(run_dir, stop_timeout))
     except _TOLD as error:
         print(error, file=sys.stderr)
         return 1
@@ -110,15 +130,17 @@ def kill_all() -> int:
 def _kill_settings() -> tuple[Path, float]:
     """Where the node is; broken files must not stand in the way."""
     endpoint = None
+    default = endpoint_file().parent
     try:
         endpoint = read_endpoint()
+    except CopiedError:  # of no node that runs here
+        pass
     except EndpointError as error:
         print(error, file=sys.stderr)
     try:
         config = load_node_config()
     except (ConfigError, OSError) as error:
         print(f"{error}\n(stop_timeout of 5 s used instead)", file=sys.stderr)
-        default = darc_home() / "run" / hostname()
         return Path(endpoint.run_dir) if endpoint else default, 5.0
     return Path(endpoint.run_dir if endpoint else config.master.run_dir), config.master.stop_timeout
 
@@ -134,22 +156,43 @@ def _stop_master(config: Config) -> None:
         ending.stop_without_master(config)
 
 
-def _no_arguments(script: Callable[[], int]) -> None:
-    name = Path(sys.argv[0]).name
-    argparse.ArgumentParser(prog=name, description=script.__doc__).parse_args()
+def _start_master(config: Config) -> None:
+    with waiting("starting the master"):
+        starting.start_master(config, _say)
+
+
+def _say(what: str) -> None:
+    """At once, also where the output is a file that somebody watches.
+
+    Where it cannot be written, what was begun is done all the same; the end of it tells.
+    """
+    with contextlib.suppress(OSError):
+        print(what, flush=True)
+
+
+def _not_running() -> str:
+    reply, _ = ask(ASK_SECONDS, "all", "status")
+    states = reply["message"] if reply and isinstance(reply["message"], dict) else {}
+    return ", ".join(name for name, state in states.items() if state != "running")
+
+
+def _parser(script: Callable[[], int]) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=Path(sys.argv[0]).name, description=script.__doc__)
 
 
 def _run(
     script: Callable[[], int], action: Callable[[Config], None], load: Callable[[], Config]
 ) -> int:
     """Do a script; one that stops a node does so with its last good configuration, too."""
-    _no_arguments(script)
+    _parser(script).parse_args()
     try:
         config = load()
         for warning in config.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         action(look.of_running_node(config))
     except _TOLD as error:
+        if is_of_output(error):
+            raise
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -180,7 +223,7 @@ def _outcomes(config: Config, command: str) -> tuple[dict[str, str], list[str]]:
     outcomes = reply["message"]
     if not isinstance(outcomes, dict) or "error" in outcomes:
         raise NodeError(f"{command}: {_text(outcomes)}")
-    return outcomes, [name for name, outcome in outcomes.items() if outcome == "failed"]
+    return outcomes, [name for name, outcome in outcomes.items() if outcome.startswith("failed")]
 
 
 def _reply(config: Config, command: str, service: str | None) -> dict[str, Any]:

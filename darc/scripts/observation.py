@@ -16,8 +16,10 @@ from darc.cluster.survey import ACTIONS, TIMEOUT, Account, Plan, plan_observatio
 from darc.model.config import ConfigError
 from darc.model.observation import ObservationError
 from darc.node.configuration import load_node_config
+from darc.program import as_program, number
 
 
+@as_program
 def main() -> int:
     """Start, stop or abort an observation on all nodes that take part in it."""
     options = _parser().parse_args()
@@ -58,20 +60,17 @@ def _parser() -> argparse.ArgumentParser:
         "--home", metavar="DIR", help="what {home} stands for in PARSET; default: yours"
     )
     parser.add_argument(
-        "--timeout", type=_seconds, default=TIMEOUT, metavar="S", help=f"default: {TIMEOUT:g}"
+        "--timeout",
+        type=number(0.001, 3600),
+        default=TIMEOUT,
+        metavar="S",
+        help=f"default: {TIMEOUT:g}",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="tell nobody; with --json, print all nodes' parsets"
     )
     parser.add_argument("--json", action="store_true", help="print the account as JSON")
     return parser
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= 3600:
-        raise ValueError(text)
-    return seconds
 
 
 def _show(as_json: bool, plain: dict[str, Any], rows: list[tuple[str, ...]]) -> None:

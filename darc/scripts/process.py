@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 import time
@@ -21,9 +20,10 @@ from darc.filterbank.reader import Filterbank
 from darc.model.config import Config
 from darc.model.processed import Fate
 from darc.model.settings import ProcessorSettings
-from darc.node.configuration import Sources, load_config
-from darc.node.files import write_whole
+from darc.node.configuration import Sources, read_sources
+from darc.node.files import users_home, write_whole
 from darc.node.log import printable
+from darc.processing.file_observation import spelt_out
 from darc.processing.one_file import (
     SITE,
     Processed,
@@ -32,6 +32,7 @@ from darc.processing.one_file import (
     process_file,
     remove_unfinished,
 )
+from darc.program import as_program, if_numbers, number, whole
 from darc.results.site import INDEX
 
 #: Says that a directory is ours.
@@ -40,10 +41,14 @@ _TOLD = 10
 _DM_MAX_SEARCH = 2000.0
 
 
+@as_program
 def main() -> int:
     """Process a file; exit status 0: done, 1: something failed, 2: usage, 130: interrupted."""
-    options = _parser().parse_args()
-    output = options.output or Path(f"{options.file.stem}_darc")
+    options = _parser().parse_intermixed_args()
+    os.environ["MPLBACKEND"] = "Agg"  # whatever a notebook that starts this has set
+    if users_home() is None:  # astropy does not load without one, and needs nothing of it
+        os.environ["HOME"] = "/nonexistent"
+    output = options.output or Path(f"{_plain(options.file.stem)}_darc")
     began = time.monotonic()
     listener = _Listener(sys.stderr.isatty())
     try:
@@ -78,22 +83,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "triggers",
         type=Path,
-        nargs="?",
+        nargs="*",
         metavar="TRIGGERS",
-        help="of AMBER, DARC, PRESTO (.singlepulse) or Heimdall (.cand); times are seconds since"
-        " the file's first sample. Without it, the file is searched",
+        help="one file or several: of AMBER, DARC, PRESTO (.singlepulse) or Heimdall (.cand);"
+        " times are seconds since the file's first sample. Without any, the file is searched",
     )
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="default: FILE's name and _darc, here"
     )
     parser.add_argument("--force", action="store_true", help="write into a directory of others")
-    parser.add_argument("--dm-min", type=_number, metavar="DM", help="default: 20")
+    parser.add_argument("--dm-min", type=number(0, 100_000), metavar="DM", help="default: 20")
     parser.add_argument(
-        "--dm-max", type=_number, metavar="DM", help="default: none; of a search 2000"
+        "--dm-max", type=number(0, 100_000), metavar="DM", help="default: none; of a search 2000"
     )
-    parser.add_argument("--snr-min", type=_number, metavar="SNR", help="of clusters; default: 10")
     parser.add_argument(
-        "--jobs", type=_jobs, metavar="N", help="processes; default: one per core, at most 8"
+        "--snr-min", type=number(0, 100_000), metavar="SNR", help="of clusters; default: 10"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=whole(1, 256),
+        metavar="N",
+        help="processes; default: one per core, at most 8",
+    )
+    parser.add_argument(
+        "--ifs",
+        type=if_numbers,
+        metavar="N,…",
+        help="IFs to be added, from 1; default: both of two (polarisations), the first of more",
     )
     parser.add_argument(
         "--mask", type=Path, metavar="FILE", help="numbers of channels not to use, 0 the lowest"
@@ -105,18 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _number(text: str) -> float:
-    number = float(text)
-    if not 0 <= number <= 100_000:
-        raise ValueError(text)
-    return number
-
-
-def _jobs(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 256:
-        raise ValueError(text)
-    return number
+def _plain(name: str) -> str:
+    """A name that pages can hold: bytes that are no text are left out."""
+    return os.fsencode(name).decode(errors="replace").replace("\ufffd", "_")
 
 
 # -- before ----------------------------------------------------------------------------------------
@@ -128,13 +135,15 @@ def _check(options: argparse.Namespace) -> None:
     :raises OSError: one cannot be read
     :raises ValueError: one is not what it should be
     """
-    for path in (options.file, options.triggers, options.mask, options.model):
+    for path in (options.file, *options.triggers, options.mask, options.model):
         if path is not None and not path.is_file():
             if path.exists():
                 raise ValueError(f"{path}: not a file")
             raise FileNotFoundError(f"{path}: there is no such file")
     with Filterbank(options.file) as file:
-        n_channels = file.header.nchans
+        n_channels, n_ifs = file.header.nchans, file.header.nifs
+    if options.ifs and options.ifs[-1] >= n_ifs:
+        raise ValueError(f"{options.file}: there is no IF {options.ifs[-1] + 1}; there are {n_ifs}")
     if options.mask is not None:
         from darc.science.channel_mask import parse_channel_mask  # noqa: PLC0415
 
@@ -147,15 +156,20 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _request(options: argparse.Namespace, output: Path) -> Request:
-    config = Sources(None).parse() if options.config is None else load_config(options.config)
+    config = (
+        Sources(None).parse(of_a_node=False)
+        if options.config is None
+        else read_sources(options.config).parse(of_a_node=False)
+    )
     return Request(
         file=options.file,
-        triggers=options.triggers,
+        triggers=tuple(options.triggers),
         output=output,
         config=config,
         settings=_settings(options, config),
         dm_max_search=_DM_MAX_SEARCH,
         jobs=options.jobs or min(8, len(os.sched_getaffinity(0))),
+        ifs=options.ifs,
     )
 
 
@@ -186,20 +200,41 @@ def _settings(options: argparse.Namespace, config: Config) -> ProcessorSettings:
 def _prepare(options: argparse.Namespace, output: Path) -> None:
     """Make the output directory; what an earlier run left there is removed, and nothing else.
 
-    :raises ValueError: it holds what is not ours
+    :raises ValueError: it holds what is not ours, or what came of another file
     :raises OSError: it cannot be written to
     """
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"--output {output}: no directory can be made there: {error.strerror}"
+        ) from error
     ours = (output / MARK).exists()
     if not (ours or options.force) and any(output.iterdir()):
         raise ValueError(
             f"{output}: not empty, and not made by darc_process; another --output, or --force"
         )
+    file = spelt_out(os.path.realpath(options.file))
+    if ours and not options.force and (other := _made_of(output / MARK)) not in (None, file):
+        raise ValueError(
+            f"{output}: holds what came of {other}; another --output, or --force to remove it"
+        )
     if ours:
         for path in _of_before(output):
             path.unlink()
-    said = {"file": str(options.file.absolute()), "version": __version__, "words": sys.argv[1:]}
+    words = [spelt_out(word) for word in sys.argv[1:]]
+    said = {"file": file, "version": __version__, "words": words}
     write_whole(output / MARK, yaml.safe_dump(said, sort_keys=False))
+
+
+def _made_of(mark: Path) -> str | None:
+    """The file that an earlier run was about; None: it does not say."""
+    try:
+        said = yaml.safe_load(mark.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError):
+        return None
+    file = said.get("file") if isinstance(said, dict) else None
+    return spelt_out(os.path.realpath(file)) if isinstance(file, str) else None
 
 
 def _of_before(output: Path) -> Iterator[Path]:
@@ -207,6 +242,8 @@ def _of_before(output: Path) -> Iterator[Path]:
         yield from output.glob(pattern)
     for page in ("index.html", "observation.json", "files/CB00*", "*/CB00_TOA*_SNR*"):
         yield from output.glob(f"{SITE}/*/*/{page}")
+    for page in ("*.html", "*/*.html"):
+        yield from output.glob(f"{SITE}/{page}")
 
 
 # -- meanwhile and after ---------------------------------------------------------------------------
@@ -259,11 +296,9 @@ def _tell(done: Processed, output: Path, seconds: float) -> None:
         print(printable(f"failed: {problem}"), file=sys.stderr)
     if len(done.failed) > _TOLD:
         print(f"failed: {len(done.failed) - _TOLD} more", file=sys.stderr)
-    with contextlib.suppress(BrokenPipeError):
-        print(
-            f"raw {done.n_raw}, clusters {done.n_clusters}, strong enough {passed},"
-            f" candidates {fates.get(Fate.KEPT, 0)}{' (' + ', '.join(rest) + ')' if rest else ''};"
-            f" {seconds:.1f} s"
-        )
-        print((output / SITE / INDEX).absolute())
-        sys.stdout.flush()
+    print(
+        f"raw {done.n_raw}, clusters {done.n_clusters}, strong enough {passed},"
+        f" candidates {fates.get(Fate.KEPT, 0)}{' (' + ', '.join(rest) + ')' if rest else ''};"
+        f" {seconds:.1f} s"
+    )
+    print((output / SITE / INDEX).absolute())

@@ -10,7 +10,8 @@ import sysconfig
 from pathlib import Path
 
 from darc.model.config import Config, ConfigError
-from darc.node.configuration import load_config
+from darc.node.configuration import config_file, load_config
+from darc.program import as_program
 
 # Beyond what the scripts wait for themselves (s).
 MARGIN_SECONDS = 60
@@ -54,15 +55,16 @@ def unit(config: Config, *, for_user: bool) -> str:
     :raises ValueError: a path has what systemd would take for something else
     """
     run_dir, scripts = config.master.run_dir, sysconfig.get_path("scripts")
-    environment = {
-        name: os.environ[name]
-        for name in ("DARC_HOME", "DARC_CONFIG", "DARC_HOSTNAME")
-        if os.environ.get(name)
+    values = {
+        "DARC_HOME": config.darc_home,
+        "DARC_CONFIG": str(config_file().absolute()),
+        "DARC_HOSTNAME": config.hostname,
     }
+    environment = {name: value for name, value in values.items() if os.environ.get(name)}
     for text in (run_dir, scripts, config.darc_home, *environment.values()):
         if not text.isprintable() or any(letter in text for letter in " \"'%\\$;"):
             raise ValueError(f"{text!r} cannot be told to systemd: use a path of plain letters")
-    user = "" if for_user else f"User={getpass.getuser()}\n"
+    user = "" if for_user else f"User={_user()}\n"
     order = "" if for_user else "After=network-online.target\nWants=network-online.target\n"
     return _UNIT.format(
         hostname=config.hostname,
@@ -79,6 +81,14 @@ def unit(config: Config, *, for_user: bool) -> str:
     )
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # as in containers
+        return str(os.getuid())
+
+
+@as_program
 def main() -> int:
     """Print the unit."""
     parser = argparse.ArgumentParser(
