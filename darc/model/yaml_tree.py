@@ -1,4 +1,4 @@
-"""YAML text as a tree of values that know their file and line."""
+"""YAML text as a tree of values that know their file and line, and values as YAML text."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _MAX_NUMBER = 64
 
 # YAML 1.1 takes 1e-3 and 4.1e3 for text; nobody who writes them means that.
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_NEW_OCTAL = re.compile("0o[0-7]+")
 _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
 _COLLECTIONS = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq")}
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
@@ -73,6 +74,27 @@ def parse_yaml(text: str, name: str, *, as_text: bool = False) -> Value:
     if problems:
         raise YAMLTextError(tuple(problems), tree)
     return tree
+
+
+def yaml_text(value: object, width: int = 80) -> str:
+    """YAML of plain values, in their order, that every reader takes for those values.
+
+    :param value: of dictionaries, lists, texts, numbers, truth values and None
+    :param width: where lines are broken, characters
+    """
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=width)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Has texts in quotes that are numbers to `parse_yaml`, or in YAML 1.2."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    number = _EXPONENT.fullmatch(text) or _NEW_OCTAL.fullmatch(text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, "'" if number else None)
+
+
+_Dumper.add_representer(str, _quoted)
 
 
 class _TooMuchError(Exception):

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from matplotlib.figure import Figure
 
 from darc.filterbank.reader import Filterbank
@@ -19,6 +18,7 @@ from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import arrival_text, sampling
 from darc.model.filterbank_header import FilterbankError
 from darc.model.offline_tables import Calibrator
+from darc.model.yaml_tree import yaml_text
 from darc.node.files import write_whole
 from darc.offline.figures import STYLE, write_figure
 from darc.offline.names import DriftName
@@ -171,7 +171,7 @@ def write_drift(
         "resolved": calibrator.size > 0,
         "tabs": {beam.tab: _numbers(beam) for beam in beams},
     }
-    write_whole(path, yaml.safe_dump(values, sort_keys=False))
+    write_whole(path, yaml_text(values))
     return [*written, path]
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from matplotlib.figure import Figure
 
 from darc.filterbank.reader import Filterbank
 from darc.model.arrival_texts import date_text, sampling
 from darc.model.telescopes import telescope_name
+from darc.model.yaml_tree import yaml_text
 from darc.node.files import write_whole
 from darc.offline.figures import STYLE, write_figure
 from darc.offline.folding import FoldedPulsar
@@ -116,7 +116,7 @@ def _kind(file: Path) -> str:
 
 def _write_numbers(values: dict[str, Any], base: Path) -> Path:
     path = base.with_name(f"{base.name}.yaml")
-    write_whole(path, yaml.safe_dump(values, sort_keys=False))
+    write_whole(path, yaml_text(values))
     return path
 
 

@@ -15,11 +15,10 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import yaml
-
 from darc.filterbank.paths import filterbank_paths
 from darc.filterbank.writer import FilterbankWriter
 from darc.model.filterbank_header import FilterbankHeader
+from darc.model.yaml_tree import yaml_text
 from darc.program import LONGEST, number, whole
 from darc.replay.bursts import random_bursts
 from darc.replay.filterbank_data import CHUNK, Filterbanks, Instrument
@@ -259,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "bursts": [asdict(truth) for truth in generated.truth],
         "interference": [asdict(one) for one in interference],
     }
-    (args.outdir / "truth.yaml").write_text(yaml.safe_dump(truth, sort_keys=False))
+    (args.outdir / "truth.yaml").write_text(yaml_text(truth))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from darc.model.amber import format_header, format_line, trigger_name
+from darc.model.yaml_tree import yaml_text
 from darc.program import LONGEST, number, whole
 from darc.replay.bursts import Burst, Candidate, DmGrid, Search, detections, random_bursts
 from darc.replay.player import Player, TimedFile
@@ -184,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "seed": args.seed,
         "bursts": [asdict(truth) for truth in generated.truth],
     }
-    (args.outdir / "truth.yaml").write_text(yaml.safe_dump(truth, sort_keys=False))
+    (args.outdir / "truth.yaml").write_text(yaml_text(truth))
 
 
 if __name__ == "__main__":

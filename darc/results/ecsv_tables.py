@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from darc.model.arrival import ArrivalReference
 from darc.model.processed import ListedCandidate, Pulse
+from darc.model.yaml_tree import yaml_text
 from darc.node.files import write_whole
 
 SUFFIX = ".ecsv"
@@ -112,7 +111,7 @@ def _write(
     known = {name: value for name, value in arrival.to_plain().items() if value is not None}
     header = {"datatype": about, "meta": known, "schema": "astropy-2.0"}
     # One value after another on a line each: nobody breaks a remark in two.
-    text = yaml.safe_dump(header, sort_keys=False, width=10_000)
+    text = yaml_text(header, width=10_000)
     remarks = ["%ECSV 1.0", "---", *text.splitlines()]
     rows = [" ".join(one.name for one in columns), *map(" ".join, lines)]
     write_whole(path, "\n".join([*(f"# {remark}" for remark in remarks), *rows]) + "\n")

@@ -6,11 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
 from darc.model.results import Coordinates
+from darc.model.yaml_tree import yaml_text
 from darc.node.files import write_whole
 from darc.results.reading import ResultFileError, read_rows, read_text, read_yaml
 
@@ -29,7 +28,7 @@ def write_info(
     :raises OSError: it cannot be written
     """
     # Escaped: PyYAML does not read back all characters that it writes plainly.
-    text = yaml.safe_dump(observation.to_plain(), sort_keys=False, width=100)
+    text = yaml_text(observation.to_plain(), width=100)
     if arrival is not None:
         text += f"# {arrival}\n"
     write_whole(path, text)

@@ -20,6 +20,7 @@ from darc.filterbank.reader import Filterbank
 from darc.model.config import Config
 from darc.model.processed import Fate
 from darc.model.settings import ProcessorSettings
+from darc.model.yaml_tree import yaml_text
 from darc.node.configuration import Sources, read_sources
 from darc.node.files import users_home, write_whole
 from darc.node.log import printable
@@ -224,7 +225,7 @@ def _prepare(options: argparse.Namespace, output: Path) -> None:
             path.unlink()
     words = [spelt_out(word) for word in sys.argv[1:]]
     said = {"file": file, "version": __version__, "words": words}
-    write_whole(output / MARK, yaml.safe_dump(said, sort_keys=False))
+    write_whole(output / MARK, yaml_text(said))
 
 
 def _made_of(mark: Path) -> str | None:

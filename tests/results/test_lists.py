@@ -8,7 +8,7 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from results_made_up import candidate, in_hour_angle, observation
 
@@ -187,6 +187,8 @@ def test_an_observation_there_and_back(tmp_path: Path) -> None:
         assert read_info(tmp_path / "info.yaml") == made
 
 
+@example("1e+100", 1.0)
+@example("0o17", 1.0)
 @given(st.text(max_size=50), st.floats(1e-12, 8_640_000))
 def test_any_source_there_and_back(
     tmp_path_factory: pytest.TempPathFactory, source: str, duration: float
