@@ -264,7 +264,10 @@ def test_what_differs_is_told(make_cluster: MakeCluster, tmp_path: Path) -> None
     configure(master, str(interpreter), str(tmp_path / "gone"))
     said = start(master, status=1)
     assert said.phases == {"master": "done", "worker01": "not reached", "worker02": "not reached"}
-    assert said.nodes["worker01"][1].endswith(f"{tmp_path / 'gone'}: No such file or directory")
+    # As the shell there puts it.
+    assert said.nodes["worker01"][1].endswith(
+        (f"{tmp_path / 'gone'}: No such file or directory", f"{tmp_path / 'gone'}: not found")
+    )
     assert touched([master, worker02]) == {name: before[name] for name in ("master", "worker02")}
 
 
