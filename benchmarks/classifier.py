@@ -2,8 +2,9 @@
 python -m benchmarks.classifier [--count N] [--plot docs/classifier_roc.png].
 
 Bursts and interference are generated with a seed that training does not use, one candidate of each
-piece of data; a tenth is of ARTS's full size. Then, classifiers that never saw some kinds of
-interference in training are tested on these (--left-out N, the number of pieces to train on).
+piece of data: of ARTS, a tenth of its full size, and of instruments that are drawn. Then,
+classifiers that never saw some kinds of interference in training are tested on these (--left-out N,
+the number of pieces to train on).
 """
 
 from __future__ import annotations
@@ -96,12 +97,13 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
-    table = one_each(make_tables(SEED, arguments.count, arguments.processes, full_size=0.1))
     classifier: FeatureClassifier = load_features(None)
-    found = probabilities(classifier, table)
-    for name, probability in zip(("both arrays", "DM-time"), found, strict=True):
-        print(f"\nby {name}:", *roc_lines(table, probability), sep="\n")
-    by_kind(table, found[0])
+    for whose, *parts in (("other instruments", 0.0, 1.0), ("ARTS", 0.1, 0.0)):
+        table = one_each(make_tables(SEED, arguments.count, arguments.processes, *parts))
+        found = probabilities(classifier, table)
+        for name, probability in zip(("both arrays", "DM-time"), found, strict=True):
+            print(f"\n{whose}, by {name}:", *roc_lines(table, probability), sep="\n")
+        by_kind(table, found[0])
     if arguments.plot:
         plot(table, found, arguments.plot)
     if arguments.left_out:

@@ -1,8 +1,8 @@
 """Generated bursts and interference, made into candidates by the extraction itself.
 
-Data are quantised to 8 bits, with a bandpass and dead channels, and cleaned as configured by
-default. Most are of a small instrument, ARTS with a quarter of its channels and of its samples;
-some are of its full size, if their stretch of data is not too large.
+Data are quantised, with a bandpass and dead channels, and cleaned as configured by default. Half
+are of a small instrument, ARTS with a quarter of its channels and of its samples; some are of its
+full size, if their stretch of data is not too large; the others are of instruments that are drawn.
 """
 
 from __future__ import annotations
@@ -57,12 +57,26 @@ class Instrument:
     :param tsamp: s
     :param widest: width of a burst, samples
     :param largest: samples of all channels that an example may have
+    :param bits: of a sample
     """
 
     band: Band
     tsamp: float
     widest: int
     largest: float
+    bits: int = 8
+
+    def smeared(self, width: int, dm: float) -> int:
+        """The width of a burst in the data, as far as channels at the band's centre have it.
+
+        :param width: before dispersion, samples
+        """
+        return round(float(np.hypot(width, self.band.smearing(dm) / self.tsamp)))
+
+    def dm_error(self, width: int) -> float:
+        """How far off the DM of a search may be at least: a width, or 0.2 ms, across the band."""
+        low, high = self.band.frequencies[[0, -1]]
+        return float(dm_error(width * self.tsamp + 2e-4, float(low), float(high)))
 
 
 SMALL = Instrument(
@@ -77,6 +91,32 @@ FULL_SIZE = Instrument(
     widest=250,
     largest=3e7,
 )
+
+#: Bits → noise of a sample, and level of the band, from and to, steps.
+_STEPS = {
+    8: ((4, 20), (80, 140)),
+    4: ((1.5, 3), (6, 8)),
+    2: ((0.7, 1.2), (1.2, 1.7)),
+}
+
+
+def any_instrument(rng: Random) -> Instrument:
+    """Draw one: 16 to 1024 channels, 0.15 to 8 GHz, 0.05 to 2 ms, 2 to 8 bits.
+
+    What it cannot do is a burst of DM 50 that a channel smears out, or that is too long for here.
+    """
+    while True:
+        n_channels = 2 ** int(rng.integers(4, 11))
+        centre = log_uniform(rng, 150, 7500)
+        channel_width = centre * log_uniform(rng, 0.1, 0.65) / n_channels
+        band = Band(centre - channel_width * (n_channels - 1) / 2, channel_width, n_channels)
+        tsamp = log_uniform(rng, 5e-5, 2e-3)
+        widest = int(np.clip(round(0.03 / tsamp), 8, 250))
+        bits = int(rng.choice([8, 8, 8, 4, 2]))
+        found = Instrument(band, tsamp, widest, SMALL.largest, bits)
+        samples = float(band.delays([50.0]).max()) / tsamp * n_channels
+        if found.smeared(1, 50) <= widest / 2 and samples <= 0.04 * found.largest:
+            return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,18 +141,21 @@ class Example:
 def burst(rng: Random, kind: str, instrument: Instrument = SMALL) -> Example:
     """Make bursts until one is extracted.
 
-    DM 50 to 3000 pc cm-3, width 1 to 250 samples of ARTS, S/N 7 to 50.
+    DM 50 to 3000 pc cm-3, width 1 sample to the instrument's widest, S/N 7 to 50.
     """
     while True:
         dm = log_uniform(rng, 50, 3000)
         width = max(1, round(log_uniform(rng, 1, instrument.widest)))
-        plan = _found_near(rng, dm, width, instrument)
+        seen_width = instrument.smeared(width, dm)
+        if seen_width > instrument.widest:
+            continue
+        plan = _found_near(rng, dm, seen_width, instrument)
         if plan.count * plan.band.n_channels > instrument.largest:
             continue
         signal = _burst(rng, kind, dm, width, plan)
         series = np.zeros((1, plan.ntime * plan.bin_samples), dtype=np.float32)
         add_dedispersed(signal, plan.band.shifts([dm], plan.tsamp), series)
-        widths = np.unique(np.geomspace(1, 6 * width + 8, 24).astype(np.int64))
+        widths = np.unique(np.geomspace(1, 6 * seen_width + 8, 24).astype(np.int64))
         sums = np.concatenate(([0.0], np.cumsum(series[0], dtype=np.float64)))
         height = max(float((sums[w:] - sums[:-w]).max()) / np.sqrt(w) for w in widths.tolist())
         true_snr = log_uniform(rng, 7, 50)
@@ -122,7 +165,7 @@ def burst(rng: Random, kind: str, instrument: Instrument = SMALL) -> Example:
             name = rng.choice(["narrow_band_steady", "narrow_band_periodic", "narrow_band_bursts"])
             KINDS[str(name)](rows, plan.tsamp, rng)
         rows += signal
-        found = _extracted(quantised(rows, rng), plan)
+        found = _extracted(quantised(rows, rng, instrument.bits), plan)
         if found is not None:
             return _example(kind, found, plan, true_snr)
 
@@ -141,11 +184,11 @@ def interference(rng: Random, kind: str, instrument: Instrument = SMALL) -> list
         n_samples = round(log_uniform(rng, largest / 16, largest / 3))
         rows = rng.standard_normal((band.n_channels, n_samples), dtype=np.float32)
         KINDS["impulses" if kind == "low_dm" else kind](rows, tsamp, rng)
-        data = quantised(rows, rng)
+        data = quantised(rows, rng, instrument.bits)
         highest = min(3000.0, 0.7 * n_samples * tsamp / float(band.delays([1.0]).max()))
         dms = np.exp(rng.uniform(np.log(20), np.log(highest), 12))
         if kind == "low_dm":
-            dms = rng.uniform(20, 100, 4)
+            dms = rng.uniform(20, min(100.0, highest), 4)
         made = []
         for dm, width, time in _search(data, dms, instrument, cleaned=rng.random() < 0.5)[:4]:
             plan = plan_extraction(band, tsamp, dm=dm, width=width, time=time, settings=SETTINGS)
@@ -158,17 +201,23 @@ def interference(rng: Random, kind: str, instrument: Instrument = SMALL) -> list
         wanted = max(_SNR_MIN, 0.8 * wanted)
 
 
-def examples(seed: int, numbers: range, full_size: float = 0.03) -> Iterator[Example]:
+def examples(
+    seed: int, numbers: range, full_size: float = 0.03, others: float = 0.5
+) -> Iterator[Example]:
     """Give examples of a reproducible series: bursts at even numbers, interference at odd ones.
 
     An odd number gives up to four.
 
     :param numbers: which of the series
     :param full_size: part of them that is of ARTS's full size
+    :param others: part of them that is of instruments that are drawn
     """
     for number in numbers:
         rng = np.random.default_rng([seed, number])
-        instrument = FULL_SIZE if rng.random() < full_size else SMALL
+        which = rng.random()
+        instrument = FULL_SIZE if which < full_size else SMALL
+        if which >= 1 - others:
+            instrument = any_instrument(rng)
         if number % 2 == 0:
             yield burst(rng, BURSTS[number // 2 % len(BURSTS)], instrument)
         else:
@@ -176,28 +225,29 @@ def examples(seed: int, numbers: range, full_size: float = 0.03) -> Iterator[Exa
             yield from interference(rng, kind, instrument)
 
 
-def quantised(rows: Floats, rng: Random) -> Bytes:
-    """Data of 8 bits as a backend writes them.
+def quantised(rows: Floats, rng: Random, bits: int = 8) -> Bytes:
+    """Data as a backend writes them.
 
     :param rows: in units of noise, shape (n_channels, n_samples); they are changed
+    :param bits: 8, 4 or 2 of a sample
     :return: shape (n_samples, n_channels)
     """
     n_channels = len(rows)
     place = np.linspace(-1, 1, n_channels)
     bandpass = 1 - rng.uniform(0, 0.5) * np.abs(place) ** 4 + rng.normal(0, 0.05, n_channels)
-    noise = log_uniform(rng, 4, 20) * np.clip(bandpass, 0.2, None)
-    level = rng.uniform(80, 140) * np.clip(bandpass, 0.5, None)
+    steps, levels = _STEPS[bits]
+    noise = log_uniform(rng, *steps) * np.clip(bandpass, 0.2, None)
+    level = rng.uniform(*levels) * np.clip(bandpass, 0.5, None)
     rows *= noise[:, np.newaxis].astype(np.float32)
     rows += level[:, np.newaxis].astype(np.float32)
     rows[rng.random(n_channels) < rng.uniform(0, 0.05)] = 0
-    np.clip(np.rint(rows, out=rows), 0, 255, out=rows)
+    np.clip(np.rint(rows, out=rows), 0, 2**bits - 1, out=rows)
     return np.ascontiguousarray(rows.astype(np.uint8).T)
 
 
 def _found_near(rng: Random, dm: float, width: int, instrument: Instrument) -> Plan:
     """The plan of a burst as a search finds it: off in DM and width."""
-    error = float(dm_error(width * instrument.tsamp, 1201, 1501)) + 0.2
-    found_dm = max(20.0, dm + rng.uniform(-0.5, 0.5) * error)
+    found_dm = max(20.0, dm + rng.uniform(-0.5, 0.5) * instrument.dm_error(width))
     found_width = min(instrument.widest, max(1, round(width * log_uniform(rng, 0.6, 1.7))))
     return plan_extraction(
         instrument.band,

@@ -71,8 +71,11 @@ class Table:
         return Table(*(getattr(self, name)[some] for name in self.__slots__))
 
 
-def make_table(seed: int, numbers: range, full_size: float = 0.03) -> Table:
-    """Generate examples and measure their features: see `darc.classifier.examples.examples`."""
+def make_table(seed: int, numbers: range, *parts: float) -> Table:
+    """Generate examples and measure their features: see `darc.classifier.examples.examples`.
+
+    :param parts: of them that are of ARTS's full size, and of other instruments
+    """
     rows = [
         (
             number,
@@ -83,7 +86,7 @@ def make_table(seed: int, numbers: range, full_size: float = 0.03) -> Table:
             list(dm_time_features(example.dm_time).values()),
         )
         for number in numbers
-        for example in examples(seed, range(number, number + 1), full_size)
+        for example in examples(seed, range(number, number + 1), *parts)
     ]
     number, is_burst, kind, snr, freq_time, dm_time = zip(*rows, strict=True)
     return Table(
@@ -96,14 +99,14 @@ def make_table(seed: int, numbers: range, full_size: float = 0.03) -> Table:
     )
 
 
-def make_tables(seed: int, count: int, processes: int, full_size: float = 0.03) -> Table:
+def make_tables(seed: int, count: int, processes: int, *parts: float) -> Table:
     """The same, by several processes."""
-    parts = [
-        (seed, range(first, min(first + _AT_A_TIME, count)), full_size)
+    calls = [
+        (seed, range(first, min(first + _AT_A_TIME, count)), *parts)
         for first in range(0, count, _AT_A_TIME)
     ]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        return joined(pool.starmap(make_table, parts, chunksize=1))
+        return joined(pool.starmap(make_table, calls, chunksize=1))
 
 
 def joined(tables: Iterable[Table]) -> Table:
@@ -222,7 +225,7 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description="Train the shipped classifier")
     parser.add_argument("--seed", type=int, default=1, help="held-out data have the next one")
-    parser.add_argument("--count", type=int, default=2000, help="pieces of data to train on")
+    parser.add_argument("--count", type=int, default=4000, help="pieces of data to train on")
     parser.add_argument("--held-out", type=int, default=300, help="pieces of data to test on")
     parser.add_argument("--output", type=Path, default=Path("conf/classifier.npz"))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
