@@ -18,10 +18,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from darc.classifier import load_classifier
-from darc.classifier.examples import BURSTS, INTERFERENCE, examples
-from darc.classifier.feature_classifier import FeatureClassifier, load_features
-from darc.classifier.train import Table, make_tables, one_each, probabilities, roc_lines, train
+from darc.candidates.classifier import load_classifier
+from darc.candidates.classifier.examples import BURSTS, INTERFERENCE, examples
+from darc.candidates.classifier.feature_classifier import FeatureClassifier, load_features
+from darc.candidates.classifier.train import (
+    Table,
+    make_tables,
+    one_each,
+    probabilities,
+    roc_lines,
+    train,
+)
 
 Doubles = npt.NDArray[np.float64]
 

@@ -46,8 +46,8 @@ SECTIONS = {
 _STATUS = """
 import json, sys, time
 from darc.cluster.everywhere import ask_all
-from darc.node.configuration import load_node_config
-from darc.web.collect import Target, collect
+from darc.node.node_config import load_node_config
+from darc.monitor.collect import Target, collect
 config, timeout, took, page = load_node_config(), float(sys.argv[1]), [], []
 targets = [Target(name, name, config.master.port) for name in config.nodes()]
 for _ in range(int(sys.argv[2])):

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from darc.filterbank.beams import CompoundBeam, filterbank_paths
-from darc.filterbank.writer import FilterbankWriter
-from darc.model.filterbank_header import FilterbankHeader
+from darc.data_files.beams import CompoundBeam, filterbank_paths
+from darc.data_files.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.replay.bursts import Burst, Search
 from darc.replay.filterbank_data import Filterbanks, Instrument
 from darc.science.dedispersion import Band

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from darc.model.amber import format_header, format_line, trigger_name
 from darc.model.candidate import candidates_from_bytes
 from darc.node.secret import read_secret
 from darc.queues.client import Holder, QueueClient
 from darc.queues.messages import Kind
 from darc.replay.demo_node import TemporaryNode
 from darc.replay.observation import write_observation
+from darc.trigger_files.amber import format_header, format_line, trigger_name
 
 TARGETS = 10.0, 30.0  # ms: median, 99th percentile
 TSAMP, BATCH = 81.92e-6, 12_500

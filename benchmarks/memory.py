@@ -21,7 +21,7 @@ TARGET = 300.0  # MB
 OVER_SECONDS = 60.0
 #: Processes that extract end after a minute without work: then the node is idle.
 IDLE_SECONDS = 120.0
-EXTRACTS = "darc.processing.pool_process"
+EXTRACTS = "darc.candidates.pool_process"
 
 
 def observe(node: TemporaryNode, duration: float) -> None:

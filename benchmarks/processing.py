@@ -23,15 +23,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from darc.model.amber import format_header, format_line, trigger_name
-from darc.model.filterbank_header import FilterbankHeader
+from darc.candidates.results.trigger_lists import read_summary
+from darc.data_files.filterbank_header import FilterbankHeader
 from darc.replay.bursts import Burst
 from darc.replay.demo_node import TemporaryNode
 from darc.replay.filterbank_data import Filterbanks, Instrument
 from darc.replay.filterbanks import write_filterbanks
 from darc.replay.observation import write_observation
-from darc.results.lists import read_summary
 from darc.science.clustering import fixed_dm_edges
+from darc.trigger_files.amber import format_header, format_line, trigger_name
 
 N_CHANNELS, TSAMP = 1536, 81.92e-6
 HEADER = FilterbankHeader(

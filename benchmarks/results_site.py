@@ -16,11 +16,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from darc.model import typed
+from darc.candidates.results.site import ENTRY, FORMAT, INDEX, Entry
+from darc.candidates.results.site_lists import update_lists, write_lists
+from darc.config import typed
 from darc.model.processed import Summary
-from darc.node.files import write_whole
-from darc.results.site import ENTRY, FORMAT, INDEX, Entry
-from darc.results.site_lists import update_lists, write_lists
+from darc.runtime.files import write_whole
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 APART = {"over the days": timedelta(minutes=48), "on one day": timedelta(seconds=8)}

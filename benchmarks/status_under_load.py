@@ -20,10 +20,10 @@ import time
 from pathlib import Path
 
 from benchmarks.throughput import STEPS_PER_SECOND, block
-from darc.model.amber import format_header
 from darc.node.supervisor import Supervisor
 from darc.replay.demo_node import TemporaryNode
 from darc.replay.observation import write_observation
+from darc.trigger_files.amber import format_header
 
 LOAD_SECONDS = 8
 HANGING = 5

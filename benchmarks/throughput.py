@@ -14,9 +14,9 @@ import random
 import time
 from io import FileIO
 
-from darc.model.amber import format_header
 from darc.replay.demo_node import TemporaryNode
 from darc.replay.observation import write_observation
+from darc.trigger_files.amber import format_header
 
 TASK = "throughput"
 STEPS_PER_SECOND = 50

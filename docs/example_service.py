@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from darc.config.typed import Range
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
-from darc.model.typed import Range
 from darc.services.trigger_consumer import TriggerConsumer
 
 log = logging.getLogger(__name__)

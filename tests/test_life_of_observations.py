@@ -16,13 +16,13 @@ from darc.master.observations import ClosedError, Observations
 from darc.master.run import Run, State
 from darc.master.services import Started
 from darc.model.observation import Observation
-from darc.node import files
-from darc.node.clock import Since
-from darc.node.configuration import load_config
+from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.node.supervisor import SupervisorError
 from darc.queues.messages import Order
 from darc.replay.observation import write_observation
+from darc.runtime import files
+from darc.runtime.clock import Since
 
 SERVICES = ("amber_listener", "processor")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from darc.control import make_parser
-from darc.model.host_names import same_host
+from darc.cli.darc_parser import make_parser
+from darc.config.host_names import same_host
 
 ROOT = Path(__file__).resolve().parents[1]
 #: A user without an entry, as in a container: the tests' own Python need not be for others to read.
@@ -125,7 +125,7 @@ def test_closed_streams_are_no_reason_to_fail(words, closed):
 def test_what_is_opened_does_not_become_a_closed_stream():
     """Else a node's log goes into a socket or a file of the program that started it."""
     program = (
-        "import os\nfrom darc.program import as_program\n"
+        "import os\nfrom darc.runtime.program import as_program\n"
         "@as_program\ndef main():\n    assert os.open('/etc/hosts', os.O_RDONLY) > 2\n"
         "    child = os.popen('echo heard').read()\n    return 7 if child == 'heard\\n' else 1\n"
         "raise SystemExit(main())\n"
@@ -142,7 +142,9 @@ def test_what_is_opened_does_not_become_a_closed_stream():
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_output_that_a_full_disk_does_not_take_is_told_in_one_line(unbuffered):
-    program = "from darc.program import as_program\nraise SystemExit(as_program(print)('words'))"
+    program = (
+        "from darc.runtime.program import as_program\nraise SystemExit(as_program(print)('words'))"
+    )
     ended = subprocess.run(
         f'{sys.executable} -c "{program}" >/dev/full',
         shell=True,

@@ -17,10 +17,10 @@ from darc.master.housekeeping import Housekeeping, KeptSocket
 from darc.master.lives import Lives, NotingSupervisor
 from darc.master.rounds import Rounds
 from darc.model.message import Request
-from darc.node import vital as vital_module
-from darc.node.apart import Apart, HangsError
 from darc.node.supervisor import SupervisorError
-from darc.node.vital import ended_threads, vital
+from darc.runtime import vital as vital_module
+from darc.runtime.apart import Apart, HangsError
+from darc.runtime.vital import ended_threads, vital
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_an_end_is_logged_and_kept(
 
 
 def test_a_process_of_no_use_ends_with_its_thread() -> None:
-    program = "import time\nfrom darc.node.vital import vital\n"
+    program = "import time\nfrom darc.runtime.vital import vital\n"
     program += "vital('the watcher', lambda: 1 / 0, or_exit=True)\ntime.sleep(60)"
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False

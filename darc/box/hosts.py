@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from darc.model.config_layers import expand_hosts
+from darc.config.config_layers import expand_hosts
 
 #: Every box has a network of its own: all use the same addresses.
 GATEWAY = "10.77.255.254"

@@ -21,7 +21,7 @@ from darc.box import record
 from darc.box.box import Box
 from darc.box.namespaces import BoxError
 from darc.box.node import BoxNode
-from darc.program import INTERRUPTED, whole
+from darc.runtime.program import INTERRUPTED, whole
 
 NOT_STARTED = 127
 # For a command that was interrupted to end by itself.

@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from darc.control import ask
-from darc.model.config import Config, ConfigError
+from darc.config.config import Config, ConfigError
 from darc.model.state import ServiceState
-from darc.node.configuration import load_node_config
+from darc.node.command_client import ask
 from darc.node.look import endpoint_of_node
-from darc.program import INTERRUPTED
+from darc.node.node_config import load_node_config
+from darc.runtime.program import INTERRUPTED
 
 _STYLES = {"Success": "green", "Warning": "yellow", "Error": "bold red"}
 NO_REPLY = "no reply"

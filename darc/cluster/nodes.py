@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from darc import __version__
 from darc.cluster import ssh
 from darc.cluster.remote import RemoteOrder, RemoteResult, warnings_of
-from darc.model.config import Config, ConfigError, Role
-from darc.model.config_layers import expand_hosts
-from darc.model.host_names import same_host
+from darc.config.config import Config, ConfigError, Role
+from darc.config.config_layers import expand_hosts
+from darc.config.host_names import same_host
 
 #: A clock that differs by more is told (s).
 CLOCK_SECONDS = 2.0

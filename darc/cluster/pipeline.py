@@ -14,11 +14,11 @@ from darc.cluster import nodes, ssh
 from darc.cluster.nodes import Phase, Progress
 from darc.cluster.remote import RemoteOrder, tell_secret, warnings_of
 from darc.cluster.table import NodeTable, summary
-from darc.model.config import Config, ConfigError, Role
-from darc.node.configuration import load_config, load_node_config
+from darc.config.config import Config, ConfigError, Role
 from darc.node.look import of_running_node
+from darc.node.node_config import load_config, load_node_config
 from darc.node.secret import SecretError
-from darc.program import INTERRUPTED, as_program
+from darc.runtime.program import INTERRUPTED, as_program
 
 SECRET_SECONDS = 15.0
 Report = Callable[[Progress], None]

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Sequence
 
 from darc.cluster.remote import RemoteOrder, RemoteResult
-from darc.model import typed
-from darc.model.config import Config
+from darc.config import typed
+from darc.config.config import Config
 
 # A node that goes while it is talked to is given up after so many of these (s).
 ALIVE_SECONDS = 3

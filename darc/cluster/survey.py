@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from darc.cluster.nodes import chosen_nodes
-from darc.control import ask
-from darc.model.config import Config, Role
+from darc.config.config import Config, Role
 from darc.model.message import RUNNING_ALREADY
 from darc.model.node_parsets import MASTER_NAME, NodeParsets, make_node_parsets, worker_name
 from darc.model.observation import ObservationError, Problem
 from darc.model.parset import Parset, parse_parset
-from darc.node.configuration import load_node_config
-from darc.node.files import users_home
+from darc.node.command_client import ask
+from darc.node.node_config import load_node_config
+from darc.runtime.files import users_home
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from darc import __version__
-from darc.master.losses import MasterLosses
+from darc.config.config import Config
 from darc.master.observations import Observations
 from darc.master.overview import Overviews
-from darc.model.config import Config
+from darc.master.own_losses import MasterLosses
 
 
 class Described(Protocol):

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from darc.master.kept import KeptFiles
-from darc.master.losses import BOOKS_NOT_KEPT
-from darc.node.files import write_whole
-from darc.node.foreign import MAX_TEXT, read_regular
-from darc.node.log import about
-from darc.node.vital import vital
+from darc.master.own_losses import BOOKS_NOT_KEPT
+from darc.node.losses import LossKind
 from darc.queues.journal import Journal
-from darc.services.losses import LossKind
+from darc.runtime.files import write_whole
+from darc.runtime.foreign import MAX_TEXT, read_regular
+from darc.runtime.log import about
+from darc.runtime.vital import vital
 
 log = logging.getLogger(__name__)
 

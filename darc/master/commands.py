@@ -9,16 +9,16 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from darc.control import not_of_a_service
+from darc.config.config import Config, Role
 from darc.master.observations import Observations
 from darc.master.observing import Observing
 from darc.master.services import Services
-from darc.model.config import Config, Role
 from darc.model.message import Reply, Request
 from darc.model.state import ServiceState
-from darc.node.apart import Apart
-from darc.node.log import about
+from darc.model.vocabulary import not_of_a_service
 from darc.node.supervisor import SupervisorError
+from darc.runtime.apart import Apart
+from darc.runtime.log import about
 
 log = logging.getLogger(__name__)
 

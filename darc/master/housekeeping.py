@@ -11,12 +11,12 @@ from pathlib import Path
 
 from darc.master.rounds import Rounds
 from darc.model.state import ServiceState
-from darc.node.clock import Instant
-from darc.node.files import write_whole
-from darc.node.foreign import MAX_TEXT, read_regular
 from darc.node.identity import kept_link
 from darc.node.supervisor import ProcessState, Supervisor, SupervisorError
-from darc.node.vital import vital
+from darc.runtime.clock import Instant
+from darc.runtime.files import write_whole
+from darc.runtime.foreign import MAX_TEXT, read_regular
+from darc.runtime.vital import vital
 
 log = logging.getLogger(__name__)
 

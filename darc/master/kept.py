@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from darc.node.files import sync_directory, write_whole
-from darc.node.foreign import MAX_TEXT, read_regular
+from darc.runtime.files import sync_directory, write_whole
+from darc.runtime.foreign import MAX_TEXT, read_regular
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from darc.node.files import write_whole
-from darc.node.foreign import MAX_TEXT, read_regular
 from darc.node.supervisor import (
     ProcessInfo,
     ProcessState,
@@ -20,6 +18,8 @@ from darc.node.supervisor import (
     SupervisorError,
     exits,
 )
+from darc.runtime.files import write_whole
+from darc.runtime.foreign import MAX_TEXT, read_regular
 
 log = logging.getLogger(__name__)
 

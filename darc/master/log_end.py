@@ -17,7 +17,7 @@ from darc.model.overview import ERROR_CHARACTERS, LINE_CHARACTERS, LOG_LINES, Lo
 MAX_BYTES = 2**18
 FIRST_BYTES = 2**16
 
-# As darc.node.log writes them.
+# As darc.runtime.log writes them.
 _LINE = re.compile(
     r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.(\d{3}) ([A-Z]+) [\w.-]+(?: \[[^\]]*\])?: (.*)", re.ASCII
 )

@@ -19,22 +19,22 @@ from typing import Any, Protocol
 
 import psutil
 
+from darc.config.config import Config
 from darc.master.lives import Lives
 from darc.master.log_end import LogEnd
-from darc.master.losses import MasterLosses
 from darc.master.observations import Observations
+from darc.master.own_losses import MasterLosses
 from darc.master.rounds import Rounds
 from darc.master.services import Services
 from darc.master.told import READERS, read_answer
-from darc.model.config import Config
 from darc.model.overview import Disk
 from darc.model.state import Pulse, ServiceState, service_state
-from darc.node.apart import Apart
 from darc.node.render import MASTER
 from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
 from darc.queues.exchange import Exchange
 from darc.queues.journal import Journal
 from darc.queues.messages import Depth
+from darc.runtime.apart import Apart
 
 log = logging.getLogger(__name__)
 

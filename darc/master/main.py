@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from darc import __version__
+from darc.config.config import Config, ConfigError
 from darc.master.attributes import Attributes
 from darc.master.books import Books, books_file
 from darc.master.commands import Vocabulary
@@ -28,29 +29,24 @@ from darc.master.housekeeping import (
     Wanted,
 )
 from darc.master.lives import Lives, NotingSupervisor
-from darc.master.losses import MasterLosses
 from darc.master.observations import KEPT_QUEUES, Observations
 from darc.master.observing import READ_SECONDS
 from darc.master.overview import Overviews
+from darc.master.own_losses import MasterLosses
 from darc.master.port import CommandPort
 from darc.master.rounds import Rounds
 from darc.master.run import Run
 from darc.master.sections import apply_sections
 from darc.master.services import Services, Started
 from darc.metrics.serving import Address, Serving
-from darc.model.config import Config, ConfigError
 from darc.model.observation import task_id_of
 from darc.node import identity, render
-from darc.node.apart import Apart
-from darc.node.configuration import (
+from darc.node.endpoint import Endpoint, reached_at
+from darc.node.node_config import (
     load_node_config,
     read_sources,
     with_run_dir,
 )
-from darc.node.endpoint import Endpoint, reached_at
-from darc.node.log import set_up_logging
-from darc.node.process_end import end_on_sigterm, end_with_supervisord
-from darc.node.retention import remove_unfinished
 from darc.node.secret import SecretError, read_secret
 from darc.node.supervisor import SupervisorError
 from darc.queues.exchange import EXPOSED, Exchange
@@ -58,6 +54,10 @@ from darc.queues.journal import Journal
 from darc.queues.messages import Order
 from darc.queues.named import NamedQueues
 from darc.queues.server import QueueServer
+from darc.runtime.apart import Apart
+from darc.runtime.log import set_up_logging
+from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
+from darc.runtime.retention import remove_unfinished
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from darc.master.run import Run, State
 from darc.master.services import Started
 from darc.master.starts import Starts
 from darc.model.observation import task_id_of
-from darc.node.clock import LOOK_AGAIN_SECONDS, Instant, Since
-from darc.node.log import about
-from darc.node.vital import vital
 from darc.queues.messages import Order
+from darc.runtime.clock import LOOK_AGAIN_SECONDS, Instant, Since
+from darc.runtime.log import about
+from darc.runtime.vital import vital
 
 log = logging.getLogger(__name__)
 

@@ -9,19 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from darc.config.config import Config
 from darc.master.observations import UNHURRIED, ClosedError, Observations
 from darc.master.placing import place
 from darc.master.run import Run, State
 from darc.master.services import Services
-from darc.model.config import Config
 from darc.model.message import RUNNING_ALREADY, Reply, Request
 from darc.model.observation import Observation, ObservationError
-from darc.node.apart import Apart, HangsError
-from darc.node.fault_points import fault_point
-from darc.node.files import write_whole
-from darc.node.log import about
 from darc.node.observation_files import UnknownConfigType, read_observation
 from darc.node.supervisor import SupervisorError
+from darc.runtime.apart import Apart, HangsError
+from darc.runtime.fault_points import fault_point
+from darc.runtime.files import write_whole
+from darc.runtime.log import about
 
 log = logging.getLogger(__name__)
 

@@ -25,12 +25,12 @@ from darc.model.overview import (
     ThreadTrouble,
 )
 from darc.model.state import ServiceState
-from darc.node.log import lines_dropped
 from darc.node.render import MASTER
 from darc.node.supervisor import Supervisor
-from darc.node.vital import ended_threads
 from darc.queues.exchange import Exchange
 from darc.queues.journal import Journal
+from darc.runtime.log import lines_dropped
+from darc.runtime.vital import ended_threads
 
 #: An answer is kept back no longer until something changes, and so many at a time.
 MAX_WITHIN = 30.0

@@ -8,8 +8,8 @@ from pathlib import Path
 from darc.model.observation import ObservationError
 from darc.model.parset import PARSERS
 from darc.model.parset_values import to_datetimesource
-from darc.node.files import write_whole
 from darc.node.observation_files import UnknownConfigType
+from darc.runtime.files import write_whole
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from darc.model.message import MAX_MESSAGE_BYTES, Reply, Request
 from darc.node.secret import SecretError, make_challenge, signature_holds
-from darc.node.vital import vital
+from darc.runtime.vital import vital
 
 log = logging.getLogger(__name__)
 

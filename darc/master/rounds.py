@@ -7,9 +7,9 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-from darc.node.clock import Instant
 from darc.node.supervisor import SupervisorError
-from darc.node.vital import vital
+from darc.runtime.clock import Instant
+from darc.runtime.vital import vital
 
 log = logging.getLogger(__name__)
 

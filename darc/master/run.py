@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from darc.model.observation import Observation
-from darc.node.clock import Instant, Since
 from darc.queues.messages import Order, OrderState
+from darc.runtime.clock import Instant, Since
 
 
 class State(enum.StrEnum):

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from darc.master.services import Started
-from darc.node.clock import LOOK_AGAIN_SECONDS
-from darc.node.vital import vital
+from darc.runtime.clock import LOOK_AGAIN_SECONDS
+from darc.runtime.vital import vital
 
 if TYPE_CHECKING:
     from darc.master.run import Run

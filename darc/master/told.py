@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from darc.config import typed
 from darc.metrics.measured import read_measured
-from darc.model import typed
 from darc.model.overview import Handover, Losses, Stage
 
 #: As darc.services.forwarding says it.

@@ -9,7 +9,7 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 
 from darc.metrics.making import bounded, counter, counters, gauge, label_text, numbers_of, rows_of
 from darc.metrics.measured import NodeMeasured
-from darc.services.latency import EDGES
+from darc.model.latency import EDGES
 
 _LE = (*map(str, EDGES), "+Inf")
 _REJECTED = "rejected: "

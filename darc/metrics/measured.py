@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from darc.model.latency import EDGES
 from darc.model.overview import Disk, NodeOverview
 from darc.queues.messages import Depth
-from darc.services.latency import EDGES
 
 #: What a service has in them.
 HISTOGRAMS = "latency_histograms"
@@ -16,7 +16,7 @@ HISTOGRAMS = "latency_histograms"
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """How many durations fell into each bucket of darc.services.latency, and their sum (s)."""
+    """How many durations fell into each bucket of darc.model.latency, and their sum (s)."""
 
     counts: tuple[int, ...]
     sum: float

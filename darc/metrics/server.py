@@ -16,7 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from darc.metrics.families import NodeCollector
 from darc.metrics.measured import NodeMeasured
-from darc.node.http_server import BoundedServer
+from darc.web.http_server import BoundedServer
 
 log = logging.getLogger(__name__)
 

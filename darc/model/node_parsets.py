@@ -12,8 +12,8 @@ from math import floor
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from darc.model import ranges
-from darc.model.instrument import Instrument
+from darc.config import ranges
+from darc.config.instrument import Instrument
 from darc.model.observation import ObservationError, Problem
 from darc.model.observation_build import build_observation
 from darc.model.parset import Parset, ParsetValue, parse_parset

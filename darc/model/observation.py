@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from darc.model import ranges, typed
+from darc.config import ranges, typed
+from darc.config.typed import OneOf, Range, shown
 from darc.model.arrival import TOPOCENTRIC, ArrivalReference, reference_frequency
-from darc.model.typed import OneOf, Range, shown
 
 _Beam = Annotated[int, ranges.BEAM]
 _Count = Annotated[int, ranges.COUNT]

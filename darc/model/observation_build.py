@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from darc.model import ranges
-from darc.model.instrument import Instrument
+from darc.config import ranges
+from darc.config.instrument import Instrument
 from darc.model.observation import Observation, ObservationError, Pointing, Problem
 from darc.model.parset import Parset, embedded_parset
 from darc.model.parset_values import (

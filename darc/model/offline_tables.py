@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from darc.model.typed import Range, Reader, Value
-from darc.model.yaml_tree import YAMLTextError, parse_yaml
+from darc.config.typed import Range, Reader, Value
+from darc.config.yaml_tree import YAMLTextError, parse_yaml
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from darc.model import typed
+from darc.config import typed
+from darc.config.typed import OneOf, Range
 from darc.model.state import ServiceState
-from darc.model.typed import OneOf, Range
 
 #: Of what `to_text` makes: another one for each change that a reader has to know of.
 FORMAT = 3

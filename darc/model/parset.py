@@ -7,11 +7,11 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from darc.model.file_kinds import BYTE_ORDER_MARK
+from darc.config.file_kinds import BYTE_ORDER_MARK
+from darc.config.typed import shown
+from darc.config.yaml_tree import YAMLTextError, parse_yaml
 from darc.model.observation import ObservationError, Problem
 from darc.model.parset_values import to_boolean, to_integer, to_integers, to_number
-from darc.model.typed import shown
-from darc.model.yaml_tree import YAMLTextError, parse_yaml
 
 ParsetValue = str | int | float | bool | tuple[int, ...]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from darc.model import ranges
-from darc.model.typed import Range
+from darc.config import ranges
+from darc.config.typed import Range
 
 N = TypeVar("N", int, float)
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from darc.model import ranges
-from darc.model.typed import Reader, Value
-from darc.model.yaml_tree import YAMLTextError, parse_yaml
+from darc.config import ranges
+from darc.config.typed import Reader, Value
+from darc.config.yaml_tree import YAMLTextError, parse_yaml
 
 Kind = Literal["pulsar", "frb"]
 

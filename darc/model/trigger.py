@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from darc.model import ranges, typed
-from darc.model.typed import OneOf, Range
+from darc.config import ranges, typed
+from darc.config.typed import OneOf, Range
 
 _DM = Annotated[float, ranges.DM]
 _Number = Annotated[int, Range(0, 2**53)]

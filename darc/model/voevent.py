@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from darc.config.instrument import Instrument
+from darc.config.ivoid import ALLOWED, is_ivoid
 from darc.model import voevent_xml
 from darc.model.arrival import DISPERSION_CONSTANT, TOPOCENTRIC, mjd_of
-from darc.model.instrument import Instrument
-from darc.model.ivoid import ALLOWED, is_ivoid
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from darc.model.config import Config
+from darc.config.config import Config
 from darc.node import identity, render
 from darc.node.endpoint import remove_endpoint
 from darc.node.identity import NodeError

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from darc.node.files import write_whole
 from darc.node.place import place_of, this_machine
 from darc.node.processes import wait_until
+from darc.runtime.files import write_whole
 
 
 class NodeError(Exception):

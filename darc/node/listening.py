@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from darc.model.config import Config
+from darc.config.config import Config
 from darc.node.processes import who_listens
 
 

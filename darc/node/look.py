@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from darc.control import exchange_messages
-from darc.model.config import Config
+from darc.config.config import Config
 from darc.node import identity, render
-from darc.node.configuration import with_run_dir
+from darc.node.command_client import exchange_messages
 from darc.node.endpoint import Endpoint, EndpointError, reached_at, read_endpoint
 from darc.node.identity import NodeError
+from darc.node.node_config import with_run_dir
 from darc.node.processes import of_node
 from darc.node.supervisor import ProcessState, Supervisor, SupervisorError
 from darc.node.whose import ElsewhereError, Whose, refuse_elsewhere, whose

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from darc.model.config import Config, Role
-from darc.queues.schema import DAMAGED
+from darc.config.config import Config, Role
+from darc.runtime.files import DAMAGED
 
 
 def set_aside(run_dir: Path) -> set[Path]:

@@ -6,13 +6,13 @@ import errno
 import logging
 from pathlib import Path
 
-from darc.model.file_kinds import known_kind
-from darc.model.instrument import Instrument
+from darc.config.file_kinds import known_kind
+from darc.config.instrument import Instrument
 from darc.model.observation import Observation, ObservationError, Problem
 from darc.model.observation_build import PATH, build_observation
 from darc.model.parset import PARSERS, Parset
 from darc.model.parset_values import to_path
-from darc.node.foreign import read_regular
+from darc.runtime.foreign import read_regular
 
 _log = logging.getLogger(__name__)
 

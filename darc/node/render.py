@@ -11,10 +11,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from darc.model.config import Config, ConfigError
-from darc.node.files import packaged, write_whole
-from darc.node.foreign import MAX_TEXT, read_regular
+from darc.config.config import Config, ConfigError
 from darc.node.supervisor import MAX_SOCKET_PATH
+from darc.runtime.files import packaged, write_whole
+from darc.runtime.foreign import MAX_TEXT, read_regular
 
 MASTER = "darc_master"
 #: In supervisord's environment: a blank, for where it would be taken for another thing.

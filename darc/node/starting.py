@@ -15,8 +15,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from darc.model.config import Config
-from darc.node import files, identity, render
+from darc.config.config import Config
+from darc.node import identity, render
 from darc.node.above import check_above
 from darc.node.ending import EXIT_SECONDS, STOP_SECONDS, alone, clean, forget_wanted
 from darc.node.endpoint import (
@@ -38,11 +38,12 @@ from darc.node.look import (
     where,
 )
 from darc.node.notes import notes_of_start, set_aside
-from darc.node.one_thread import ONE_THREAD
 from darc.node.processes import NODE_ID, kill_node, of_node, wait_until, who_listens
 from darc.node.secret import make_secret, read_secret
 from darc.node.supervisor import ProcessState, SupervisorError, SupervisorGoneError
 from darc.node.whose import Whose, is_held, places, whose_or_nobodys
+from darc.runtime import files
+from darc.runtime.one_thread import ONE_THREAD
 
 START_SECONDS = 15.0
 # For the processes that a dead supervisord left to end by themselves.

@@ -16,7 +16,6 @@ from pathlib import Path
 import psutil
 
 from darc.node.endpoint import endpoint_file
-from darc.node.files import darc_home
 from darc.node.identity import (
     LOCK,
     MASTER_LOCK,
@@ -31,6 +30,7 @@ from darc.node.identity import (
 )
 from darc.node.place import is_same_place, this_machine
 from darc.node.processes import of_node
+from darc.runtime.files import darc_home
 
 # Of network file systems: their locks may hold on one machine only. FUSE has a prefix.
 _SHARED = {

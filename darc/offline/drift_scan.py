@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from darc.filterbank.reader import Filterbank
+from darc.candidates.results.plot_style import GREY, INK, own_style, printed, source_text
+from darc.config.yaml_tree import yaml_text
+from darc.data_files.filterbank_header import FilterbankError
+from darc.data_files.filterbank_reader import Filterbank
 from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import arrival_text, sampling
-from darc.model.filterbank_header import FilterbankError
 from darc.model.offline_tables import Calibrator
-from darc.model.yaml_tree import yaml_text
-from darc.node.files import write_whole
 from darc.offline.figures import STYLE, write_figure
 from darc.offline.names import DriftName
 from darc.offline.stream import blocks, n_samples
-from darc.results.style import GREY, INK, own_style, printed, source_text
+from darc.runtime.files import write_whole
 from darc.science.downsample import channel_groups
 from darc.science.drift_scan import (
     Doubles,

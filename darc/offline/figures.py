@@ -9,8 +9,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from darc.node.files import write_whole
-from darc.results.style import RC
+from darc.candidates.results.plot_style import RC
+from darc.runtime.files import write_whole
 
 # Of each font that it embeds, it tells at length.
 logging.getLogger("fontTools").setLevel(logging.WARNING)

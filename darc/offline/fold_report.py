@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from darc.filterbank.reader import Filterbank
+from darc.candidates.results.plot_style import GREY, INK, intensity_map, own_style, printed
+from darc.config.yaml_tree import yaml_text
+from darc.data_files.filterbank_reader import Filterbank
 from darc.model.arrival_texts import date_text, sampling
 from darc.model.telescopes import telescope_name
-from darc.model.yaml_tree import yaml_text
-from darc.node.files import write_whole
 from darc.offline.figures import STYLE, write_figure
 from darc.offline.folding import FoldedPulsar
 from darc.offline.prepfold import Prepfold
-from darc.results.style import GREY, INK, intensity_map, own_style, printed
+from darc.runtime.files import write_whole
 from darc.science.profile import normalised
 
 

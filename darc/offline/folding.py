@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from darc.filterbank.reader import Filterbank
-from darc.model.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_reader import Filterbank
 from darc.model.offline_tables import Ephemeris
 from darc.model.telescopes import POSITIONS
 from darc.offline.off_period import at_period

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darc.filterbank.reader import Filterbank
+from darc.data_files.filterbank_reader import Filterbank
 from darc.offline.stream import blocks, n_samples
 from darc.science.folding import Doubles, Folded, PhaseModel, add_in_turns
 from darc.science.periodicity import Harmonics, clipped, harmonics, levelled

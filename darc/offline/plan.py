@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from darc.model.config import Config
+from darc.candidates.boxes import boxes_of
+from darc.config.config import Config
+from darc.config.settings import OfflineProcessingSettings
 from darc.model.observation import Observation
 from darc.model.offline_tables import TableError, parse_calibrators, parse_pulsars
-from darc.model.settings import OfflineProcessingSettings
 from darc.model.sources import SourceList, SourceListError, parse_source_list
-from darc.node.files import packaged
 from darc.offline.names import parse_drift_name
 from darc.offline.tasks import DriftTask, FoldTask, OfflineTask, Place, RepeaterTask
-from darc.processing.boxes import boxes_of
+from darc.runtime.files import packaged
 
 
 def plan(
@@ -132,6 +132,6 @@ def _repeaters(
 
 
 def _mask(observation: Observation, config: Config) -> Path | None:
-    from darc.processing.work import mask_file  # noqa: PLC0415 - numba, for repeaters alone
+    from darc.candidates.work import mask_file  # noqa: PLC0415 - numba, for repeaters alone
 
     return mask_file(observation, config.processor)

@@ -12,10 +12,10 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 
-from darc.node.fault_points import fault_point
-from darc.node.log import about, set_up_logging
-from darc.node.process_end import end_with
 from darc.offline.tasks import OfflineTask
+from darc.runtime.fault_points import fault_point
+from darc.runtime.log import about, set_up_logging
+from darc.runtime.process_end import end_with
 
 log = logging.getLogger(__name__)
 

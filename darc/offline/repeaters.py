@@ -10,25 +10,25 @@ from pathlib import Path
 
 import numpy as np
 
+from darc.candidates.boxes import Boxes
+from darc.candidates.clusters import pulse_of, write_clusters
+from darc.candidates.pool_tasks import BeamFiles, ExtractionJob, Outcome, describe
+from darc.candidates.results.ecsv_tables import SUFFIX, write_candidate_table, write_cluster_table
+from darc.candidates.results.plots import write_plots
+from darc.candidates.results.trigger_lists import write_triggers
+from darc.config.settings import ProcessorSettings
 from darc.model.arrival import ArrivalReference
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.processed import Fate, Pulse
-from darc.model.settings import ProcessorSettings
 from darc.model.sources import Source
-from darc.node.files import packaged
-from darc.processing.boxes import Boxes
-from darc.processing.clusters import pulse_of, write_clusters
-from darc.processing.tasks import BeamFiles, ExtractionJob, Outcome, describe
-from darc.results.ecsv_tables import SUFFIX, write_candidate_table, write_cluster_table
-from darc.results.lists import write_triggers
-from darc.results.plots import write_plots
+from darc.runtime.files import packaged
 from darc.science.clustering import cluster
 from darc.science.synthesised_beam import (
     SynthesisedBeams,
     parse_synthesised_beams,
     synthesised_beams,
 )
-from darc.services.trigger_file import TriggerFile
+from darc.trigger_files.trigger_file import TriggerFile
 
 log = logging.getLogger(__name__)
 

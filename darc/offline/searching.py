@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from darc.filterbank.reader import Filterbank
+from darc.data_files.filterbank_reader import Filterbank
 from darc.offline.stream import blocks, n_samples
 from darc.science.dedispersion import Band
 from darc.science.downsample import channel_groups

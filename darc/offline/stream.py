@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from darc.filterbank.reader import Filterbank, Samples
-from darc.model.filterbank_header import FilterbankError
+from darc.data_files.filterbank_header import FilterbankError
+from darc.data_files.filterbank_reader import Filterbank, Samples
 
 #: Of a block, unpacked (bytes).
 BLOCK_BYTES = 8 * 2**20

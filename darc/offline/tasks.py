@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from darc.candidates.boxes import Boxes
+from darc.config.settings import OfflineProcessingSettings, ProcessorSettings
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
 from darc.model.offline_tables import Calibrator, Ephemeris
-from darc.model.settings import OfflineProcessingSettings, ProcessorSettings
 from darc.model.sources import Source
-from darc.processing.boxes import Boxes
 
 if TYPE_CHECKING:
     from darc.offline.folding import FoldedPulsar
@@ -55,7 +55,7 @@ class Place:
 
     def paths(self) -> list[Path]:
         """Its filterbank files, of all TABs."""
-        from darc.filterbank.paths import filterbank_paths  # noqa: PLC0415
+        from darc.data_files.filterbank_paths import filterbank_paths  # noqa: PLC0415
 
         directory = Path(self.observation.output_dir) / "filterbank"
         return filterbank_paths(directory, self.beam, self.observation.ntabs)
@@ -154,7 +154,7 @@ class FoldTask:
             return [], [f"folded here, as {error}"]
 
     def _run_prepfold(self, program: str, path: Path, base: Path) -> list[Path]:
-        from darc.filterbank.reader import Filterbank  # noqa: PLC0415
+        from darc.data_files.filterbank_reader import Filterbank  # noqa: PLC0415
         from darc.offline.fold_report import write_prepfold_report  # noqa: PLC0415
         from darc.offline.folding import (  # noqa: PLC0415
             N_SUBBANDS,
@@ -263,9 +263,9 @@ class RepeaterTask:
         return f"repeater {self.source.name}"
 
     def run(self) -> list[str]:
+        from darc.candidates.pool_tasks import BeamFiles  # noqa: PLC0415
         from darc.offline import repeaters  # noqa: PLC0415 - numba, matplotlib
         from darc.offline.stream import wait_until_quiet  # noqa: PLC0415
-        from darc.processing.tasks import BeamFiles  # noqa: PLC0415
 
         place, observation = self.place, self.place.observation
         pointing = place.pointing()
@@ -328,7 +328,7 @@ def _check_length(path: Path, duration: float) -> list[str]:
     :raises OSError: it cannot be read
     :raises FilterbankError: it is no filterbank
     """
-    from darc.filterbank.reader import Filterbank  # noqa: PLC0415
+    from darc.data_files.filterbank_reader import Filterbank  # noqa: PLC0415
 
     with Filterbank(path) as file:
         length = file.n_samples() * file.header.tsamp

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from darc.node.fault_points import fault_point
 from darc.queues.journal import Journal
 from darc.queues.messages import Commit, Entry, FencedError, Kind, Order, Put, QueueError
 from darc.queues.plain import pack, unpack
 from darc.queues.server import Session
+from darc.runtime.fault_points import fault_point
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from darc.node.clock import Instant, Since
 from darc.queues.messages import (
     Commit,
     Entry,
@@ -26,6 +25,7 @@ from darc.queues.messages import (
 )
 from darc.queues.plain import pack, unpack
 from darc.queues.store import Store
+from darc.runtime.clock import Instant, Since
 
 #: The most that is dropped in one transaction: the others wait for it.
 CLEAR_ENTRIES = 50

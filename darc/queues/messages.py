@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from darc.node.clock import Since
+from darc.runtime.clock import Since
 
 #: A question that asks nothing: read the configuration again. No attribute has such a name.
 RELOAD = "!reload"

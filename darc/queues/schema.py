@@ -11,6 +11,8 @@ import stat
 import time
 from pathlib import Path
 
+from darc.runtime.files import DAMAGED
+
 log = logging.getLogger(__name__)
 
 _SCHEMA = """
@@ -71,8 +73,6 @@ WAL_BYTES = 64 * 2**20
 CHECKED_BYTES = 2**30
 #: What SQLite says of a file that is damaged, and not of a disk that fails or is full.
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-#: What is behind the name of a journal that was set aside.
-DAMAGED = ".damaged-"
 
 
 def open_database(path: Path) -> tuple[sqlite3.Connection, Path | None]:

@@ -18,11 +18,11 @@ from multiprocessing import AuthenticationError, managers
 from queue import Empty, Full
 from typing import Any, Protocol
 
-from darc.node.vital import vital
 from darc.queues.dialects import ServedConnection
 from darc.queues.messages import CallError, QueueError
 from darc.queues.plain import SERIALIZER
 from darc.queues.tree import NotPlainError
+from darc.runtime.vital import vital
 
 log = logging.getLogger(__name__)
 

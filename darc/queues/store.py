@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from darc.node.clock import Since
 from darc.queues.messages import Depth, FullError, Put, QueueError
 from darc.queues.plain import MAX_MESSAGE_BYTES
 from darc.queues.room import Room
 from darc.queues.schema import is_damage, open_database
 from darc.queues.tally import Tally
 from darc.queues.write_behind import WriteBehind
+from darc.runtime.clock import Since
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from darc.program import INTERRUPTED, LONGEST, number, whole
 from darc.replay import demo_bursts
 from darc.replay.comet_broker import BrokerError
 from darc.replay.demo_candidate import show_candidate
@@ -31,6 +30,7 @@ from darc.replay.demo_tables import Results
 from darc.replay.generator import Generated, timed_files
 from darc.replay.observation import MadeObservation, write_observation
 from darc.replay.player import Player, Written
+from darc.runtime.program import INTERRUPTED, LONGEST, number, whole
 
 # Between the node's start and the observation's.
 LEAD_SECONDS = 1.5

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from darc.node.files import packaged
+from darc.candidates.results.candidate_file import read_candidate
 from darc.replay.demo_node import DemoError
 from darc.replay.demo_report import say
 from darc.replay.samples import FILTERBANK, TRIGGERS
-from darc.results.candidate_file import read_candidate
+from darc.runtime.files import packaged
 
 #: Of the picture in the terminal.
 ROWS, COLUMNS = 16, 64
@@ -31,7 +31,7 @@ def show_candidate(console: Console, output: Path) -> None:
     samples = packaged("conf/samples")
     words = [str(samples / FILTERBANK), str(samples / TRIGGERS), "--output", str(output)]
     say(console, "Last, data: the sample filterbank and what darc_process finds in it ...")
-    code = "import sys; from darc.scripts.process import main; sys.exit(main())"
+    code = "import sys; from darc.cli.process_file import main; sys.exit(main())"
     try:
         done = subprocess.run(
             [sys.executable, "-c", code, *words],

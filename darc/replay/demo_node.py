@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import yaml
 
-from darc.control import exchange_messages
+from darc.node.command_client import exchange_messages
 from darc.node.identity import read_identity
 from darc.node.processes import of_node
 from darc.replay.ports import ReservedPort
@@ -94,10 +94,10 @@ class TemporaryNode:
     def run(self, function: str, timeout: float = SCRIPT_SECONDS) -> str:
         """Run what a script in bin/ runs, and return what it says.
 
-        :param function: of darc.scripts.node
+        :param function: of darc.cli.node_scripts
         :raises DemoError: it failed
         """
-        code = f"import sys; from darc.scripts.node import {function} as run; sys.exit(run())"
+        code = f"import sys; from darc.cli.node_scripts import {function} as run; sys.exit(run())"
         # In a session of its own: Ctrl-C is for the caller alone, who stops what it started.
         with subprocess.Popen(
             [sys.executable, "-c", code],

@@ -6,10 +6,10 @@ import math
 
 from rich.console import Console
 
-from darc.node.files import packaged
 from darc.replay.demo_bursts import ALERT_SNR, GATHER, WINDOW, is_strong
 from darc.replay.demo_deliveries import ALERT_GATHER, Channel
 from darc.replay.demo_tables import Results, delivery_table, found_table
+from darc.runtime.files import packaged
 from darc.science.galaxy import load_galaxy_map
 
 #: What the words in the table of deliveries mean.

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darc.model.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_header import FilterbankHeader
 from darc.replay.bursts import Burst, Search
 from darc.replay.interference import Interference
 from darc.science.compiled import compiled

@@ -15,16 +15,16 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from darc.filterbank.paths import filterbank_paths
-from darc.filterbank.writer import FilterbankWriter
-from darc.model.filterbank_header import FilterbankHeader
-from darc.model.yaml_tree import yaml_text
-from darc.program import LONGEST, number, whole
+from darc.config.yaml_tree import yaml_text
+from darc.data_files.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_paths import filterbank_paths
+from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.replay.bursts import random_bursts
 from darc.replay.filterbank_data import CHUNK, Filterbanks, Instrument
 from darc.replay.generator import make_observation_candidates, timed_files
 from darc.replay.interference import random_interference
 from darc.replay.player import Player
+from darc.runtime.program import LONGEST, number, whole
 from darc.science.synthesised_beam import synthesised_beams
 
 

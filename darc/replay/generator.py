@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from darc.model.amber import format_header, format_line, trigger_name
-from darc.model.yaml_tree import yaml_text
-from darc.program import LONGEST, number, whole
+from darc.config.yaml_tree import yaml_text
 from darc.replay.bursts import Burst, Candidate, DmGrid, Search, detections, random_bursts
 from darc.replay.player import Player, TimedFile
+from darc.runtime.program import LONGEST, number, whole
+from darc.trigger_files.amber import format_header, format_line, trigger_name
 
 __all__ = [
     "Burst",

@@ -16,8 +16,8 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from darc.model.amber import Columns
-from darc.program import number, whole
+from darc.runtime.program import number, whole
+from darc.trigger_files.amber import Columns
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from darc.filterbank.writer import FilterbankWriter
-from darc.model.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.replay.observation import write_observation
 from darc.science.dedispersion import Band
 from darc.science.synthetic_pulse import synthetic_pulse

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-from darc.model.file_kinds import BYTE_ORDER_MARK
-from darc.model.typed import shown
+from darc.config.file_kinds import BYTE_ORDER_MARK
+from darc.config.typed import shown
 
 #: int() takes more: signs, underscores, digits of other scripts, thousands of them.
 _NUMBER = re.compile("[0-9]{1,9}")

@@ -11,8 +11,8 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-from darc.model.file_kinds import BYTE_ORDER_MARK
-from darc.model.typed import shown
+from darc.config.file_kinds import BYTE_ORDER_MARK
+from darc.config.typed import shown
 
 #: TABs by SB and subband, the lowest frequency first; shape (n_sbs, n_subbands).
 SynthesisedBeams = npt.NDArray[np.int64]

@@ -18,16 +18,16 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
-from darc.node.clock import Instant, Since
-from darc.node.log import about
-from darc.node.process_start import CannotStartError
+from darc.node.losses import LossKind
 from darc.node.processes import who_listens
 from darc.node.secret import read_secret
 from darc.queues.messages import Commit, Entry
 from darc.queues.server import QueueServer
+from darc.runtime.clock import Instant, Since
+from darc.runtime.log import about
+from darc.runtime.process_start import CannotStartError
 from darc.services.base import LOOP_SECONDS
 from darc.services.intake import EXPOSED, HandIn, Intake
-from darc.services.losses import LossKind
 from darc.services.pulses import Known, Pulse, by_pulse
 from darc.services.trigger_consumer import TriggerConsumer
 

@@ -1,6 +1,6 @@
 """Gathers candidates into clusters, and decides which are worth a trigger.
 
-Windows, clusters and decisions follow from the entries alone: see :mod:`darc.services.gathering`.
+Windows, clusters and decisions follow from the entries alone: see :mod:`darc.candidates.windows`.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from darc.candidates.windows import Closed, Gathering, Times
+from darc.config.config import Role
+from darc.config.settings import AmberClusteringSettings
 from darc.model.candidate import candidates_from_bytes
-from darc.model.config import Role
 from darc.model.observation import Observation, task_id_of
-from darc.model.settings import AmberClusteringSettings
 from darc.model.sources import SourceList, parse_source_list
 from darc.model.trigger import Stages, Trigger
-from darc.node.files import packaged
-from darc.node.foreign import MAX_TEXT, read_regular
+from darc.node.losses import ENTRIES_DROPPED, LossKind
 from darc.queues.messages import Commit, Entry, Kind, Put
 from darc.queues.plain import pack
+from darc.runtime.files import packaged
+from darc.runtime.foreign import MAX_TEXT, read_regular
 from darc.science.galaxy import load_galaxy_map
 from darc.services.base import ENDED, Consumer
 from darc.services.decisions import Decider, Decision, Field
 from darc.services.forwarding import Forwarder
-from darc.services.gathering import Closed, Gathering, Times
-from darc.services.losses import ENTRIES_DROPPED, LossKind
 
 log = logging.getLogger(__name__)
 

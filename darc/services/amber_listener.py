@@ -18,16 +18,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from darc.config.settings import AmberListenerSettings
 from darc.model.candidate import records_to_bytes
 from darc.model.observation import Observation
-from darc.model.settings import AmberListenerSettings
-from darc.node.log import about
+from darc.node.losses import LossKind
 from darc.queues.messages import Commit, Entry, Kind, OutOfStepError, Put
+from darc.runtime.log import about
 from darc.services.base import ENDED, LOOP_SECONDS, Service
-from darc.services.directory_watch import DirectoryWatch
 from darc.services.following import Following
-from darc.services.losses import LossKind
-from darc.services.trigger_file import CHUNK_BYTES, Chunk, Replaced, TriggerFile, count_chunks
+from darc.trigger_files.directory_watch import DirectoryWatch
+from darc.trigger_files.trigger_file import CHUNK_BYTES, Chunk, Replaced, TriggerFile, count_chunks
 
 log = logging.getLogger(__name__)
 

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 from darc import __version__
-from darc.model.config import Config, ConfigError
+from darc.config.config import Config, ConfigError
+from darc.config.typed import from_plain, to_plain
 from darc.model.observation import Observation
-from darc.model.typed import from_plain, to_plain
-from darc.node.configuration import load_config, load_node_config
-from darc.node.fault_points import fault_point
-from darc.node.log import NonBlockingHandler, about, set_up_logging
-from darc.node.process_end import end_on_sigterm, end_with_supervisord
-from darc.node.process_start import CannotStartError, end_or_try_again, has_begun
+from darc.node.losses import LOSSES, Losses, LossKind
+from darc.node.node_config import load_config, load_node_config
 from darc.queues.messages import RELOAD, Commit, Entry, FencedError, Kind, Order, OrderState
+from darc.runtime.fault_points import fault_point
+from darc.runtime.log import NonBlockingHandler, about, set_up_logging
+from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
+from darc.runtime.process_start import CannotStartError, end_or_try_again, has_begun
 from darc.services.link import Ear, Link
-from darc.services.losses import LOSSES, Losses, LossKind
 
 log = logging.getLogger(__name__)
 S = TypeVar("S")

@@ -14,19 +14,19 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from darc.config.settings import DadaTriggerSettings
 from darc.model.observation import Observation, task_id_of
-from darc.model.settings import DadaTriggerSettings
 from darc.model.trigger import Trigger
-from darc.node.clock import Instant, Since
-from darc.node.fault_points import fault_point
-from darc.node.log import about
+from darc.node.losses import LossKind
 from darc.queues.messages import Commit, Entry, Kind
+from darc.runtime.clock import Instant, Since
+from darc.runtime.fault_points import fault_point
+from darc.runtime.log import about
 from darc.science.dump_window import Window
 from darc.services import polcal
 from darc.services.base import LOOP_SECONDS
 from darc.services.dump_jobs import TOO_MANY, Gathered, Job, dump_name, make_jobs, next_in_line
 from darc.services.dump_port import HandedIn, request_dump
-from darc.services.losses import LossKind
 from darc.services.trigger_consumer import TriggerConsumer, plain_times
 from darc.services.unread_dumps import Unread, UnreadDumps
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.instrument import Instrument
+from darc.config.settings import AmberClusteringSettings
 from darc.model.arrival import utc_of
 from darc.model.candidate import Records
-from darc.model.instrument import Instrument
 from darc.model.observation import Observation
-from darc.model.settings import AmberClusteringSettings
 from darc.model.sources import Source
 from darc.model.trigger import Trigger
 from darc.science import clustering, dispersion, radiometer

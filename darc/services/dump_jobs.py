@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from darc.config.settings import DadaTriggerSettings
 from darc.model.dump_request import DumpEvent, DumpRequest, format_request
 from darc.model.observation import Observation
-from darc.model.settings import DadaTriggerSettings
 from darc.model.trigger import Trigger
-from darc.node.clock import Since
+from darc.runtime.clock import Since
 from darc.science.dispersion import delay
 from darc.science.dump_window import dump_window
 

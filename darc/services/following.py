@@ -8,7 +8,7 @@ from typing import Any
 
 from darc.model.observation import Observation
 from darc.services.stamp_clock import StampClock
-from darc.services.trigger_file import TriggerFile
+from darc.trigger_files.trigger_file import TriggerFile
 
 # Names in the memory of amber_listener.
 BATCH_LENGTH = "batch length"

@@ -12,12 +12,12 @@ import time
 import uuid
 from pathlib import Path
 
-from darc.node.fault_points import fault_point
-from darc.node.log import about
 from darc.node.secret import SecretError, read_secret
-from darc.node.vital import vital
 from darc.queues.client import QueueClient, QueuesGoneError
 from darc.queues.messages import Commit, Entry, QueueError
+from darc.runtime.fault_points import fault_point
+from darc.runtime.log import about
+from darc.runtime.vital import vital
 from darc.services.intake import MAX_CONTENT_BYTES
 from darc.services.link import Link
 from darc.services.trigger_consumer import triggers_of

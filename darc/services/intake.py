@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darc.node.fault_points import fault_point
 from darc.queues.messages import CallError, Commit, Kind, Put, QueueError
 from darc.queues.named import call_method
 from darc.queues.plain import pack, unpack
 from darc.queues.server import Session
+from darc.runtime.fault_points import fault_point
 from darc.services.link import Link
 
 log = logging.getLogger(__name__)

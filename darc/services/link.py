@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from darc.node.secret import SecretError, read_secret
 from darc.node.supervisor import Supervisor, SupervisorError
-from darc.node.vital import vital
 from darc.queues.client import Holder, News, QueueClient, QueuesGoneError, listen
 from darc.queues.messages import Commit, Entry, FencedError, FullError, Order, QueueError
+from darc.runtime.vital import vital
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

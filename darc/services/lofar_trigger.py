@@ -17,18 +17,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from darc.config.settings import LofarTriggerSettings
 from darc.model import lofar_email, lofar_packet
-from darc.model.settings import LofarTriggerSettings
 from darc.model.trigger import Trigger
-from darc.node.clock import Instant
-from darc.node.fault_points import fault_point
-from darc.node.log import about
+from darc.node.losses import LossKind
 from darc.queues.messages import Commit
+from darc.runtime.clock import Instant
+from darc.runtime.fault_points import fault_point
+from darc.runtime.log import about
 from darc.science.freeze_time import freeze_time
 from darc.science.selection import known_then_highest_snr
 from darc.services.alerts import Alerts, Arrived, Chosen
 from darc.services.lofar_port import LofarPort
-from darc.services.losses import LossKind
 from darc.services.mails import MAIL_GIVEN_UP, Mail, Mails
 from darc.services.measured_dm import measured_dm_error
 

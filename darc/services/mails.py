@@ -11,12 +11,12 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-from darc.model.config import Config
-from darc.node.clock import Since
-from darc.node.foreign import NotRegularError, read_regular
-from darc.services import mail
-from darc.services.losses import LossKind
-from darc.services.outbox import DeliveryError, Outbox
+from darc.config.config import Config
+from darc.delivery import mail
+from darc.delivery.outbox import DeliveryError, Outbox
+from darc.node.losses import LossKind
+from darc.runtime.clock import Since
+from darc.runtime.foreign import NotRegularError, read_regular
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Mail:
 
 
 class Mails:
-    """Sends e-mails when the server takes them; see :class:`darc.services.outbox.Outbox`.
+    """Sends e-mails when the server takes them; see :class:`darc.delivery.outbox.Outbox`.
 
     A mail is remembered first, by a commit of the service under no observation, and sent then: so
     it goes though the service dies. If it dies before it has noted that a mail went, the mail goes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darc.model.instrument import Instrument
+from darc.config.instrument import Instrument
 from darc.model.trigger import Trigger
 from darc.science import dispersion
 

@@ -11,16 +11,16 @@ import time
 from collections import deque
 from typing import Any, ClassVar
 
+from darc.config.settings import OfflineProcessingSettings
 from darc.model.observation import Observation
-from darc.model.settings import OfflineProcessingSettings
-from darc.node.fault_points import fault_point
-from darc.node.log import about
+from darc.node.losses import LossKind
 from darc.offline.child import Answer, Child
 from darc.offline.plan import plan
 from darc.offline.tasks import OfflineTask
 from darc.queues.messages import Commit
+from darc.runtime.fault_points import fault_point
+from darc.runtime.log import about
 from darc.services.base import ENDED, LOOP_SECONDS, Service
-from darc.services.losses import LossKind
 
 log = logging.getLogger(__name__)
 

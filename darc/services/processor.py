@@ -13,18 +13,10 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from darc.model.candidate import candidates_from_bytes
-from darc.model.config import Role
-from darc.model.observation import Observation
-from darc.model.processed import Fate
-from darc.model.settings import ProcessorSettings
-from darc.node.configuration import load_node_config
-from darc.node.fault_points import fault_point
-from darc.node.log import about
-from darc.processing.agenda import Agenda
-from darc.processing.book import Book, Row
-from darc.processing.pool import Done
-from darc.processing.tasks import (
+from darc.candidates.agenda import Agenda
+from darc.candidates.cluster_book import Book, Row
+from darc.candidates.pool import Done
+from darc.candidates.pool_tasks import (
     ExtractionJob,
     Outcome,
     Read,
@@ -34,10 +26,18 @@ from darc.processing.tasks import (
     Written,
     describe,
 )
-from darc.processing.work import ALL_CAME, BEGAN, COUNTS, STOPPED, ObservationWork
+from darc.candidates.work import ALL_CAME, BEGAN, COUNTS, STOPPED, ObservationWork
+from darc.config.config import Role
+from darc.config.settings import ProcessorSettings
+from darc.model.candidate import candidates_from_bytes
+from darc.model.observation import Observation
+from darc.model.processed import Fate
+from darc.node.losses import ENTRIES_DROPPED, LossKind
+from darc.node.node_config import load_node_config
 from darc.queues.messages import Commit, Entry, Kind
+from darc.runtime.fault_points import fault_point
+from darc.runtime.log import about
 from darc.services.base import ENDED, LOOP_SECONDS, Service
-from darc.services.losses import ENTRIES_DROPPED, LossKind
 
 log = logging.getLogger(__name__)
 

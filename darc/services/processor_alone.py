@@ -6,12 +6,12 @@ import threading
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from darc.candidates.pool import Done
+from darc.candidates.results.publishing import Publication
+from darc.candidates.work import ObservationWork
 from darc.model.results import ObservationResults
 from darc.model.results_email import results_email
-from darc.processing.pool import Done
-from darc.processing.work import ObservationWork
 from darc.queues.messages import Commit
-from darc.results.publishing import Publication
 from darc.services.mails import MAIL_GIVEN_UP, Mail, Mails
 from darc.services.processor import ProcessorManager
 from darc.services.processor_master import pdfs_of, publication_of, show_lists

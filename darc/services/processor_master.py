@@ -17,17 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from darc.control import ask
-from darc.model.config import Config
+from darc.candidates.results.gathering import Wanted, results_directory
+from darc.candidates.results.publishing import Publication
+from darc.candidates.results.site_lists import write_lists
+from darc.config.config import Config
+from darc.config.settings import ProcessorMasterSettings
 from darc.model.observation import Observation
 from darc.model.results import BeamState, ObservationResults
 from darc.model.results_email import missing_email, results_email
-from darc.model.settings import ProcessorMasterSettings
-from darc.node.log import about
+from darc.node.command_client import ask
 from darc.queues.messages import Commit
-from darc.results.gathering import Wanted, results_directory
-from darc.results.publishing import Publication
-from darc.results.site_lists import write_lists
+from darc.runtime.log import about
 from darc.services.base import ENDED, Service
 from darc.services.mails import MAIL_GIVEN_UP, Mail, Mails
 

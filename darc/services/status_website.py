@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from darc.alarms.desk import Desk
-from darc.model.config import Role
-from darc.model.settings import StatusWebsiteSettings
+from darc.config.config import Role
+from darc.config.settings import StatusWebsiteSettings
+from darc.monitor.alarms.alarm_manager import Desk
+from darc.monitor.collect import Target
+from darc.monitor.findings import Context
+from darc.monitor.page.publisher import Publisher, Settings
+from darc.monitor.page.render_page import INDEX
+from darc.monitor.shell_commands import Shell
+from darc.node.losses import LossKind
 from darc.queues.messages import Commit
 from darc.services.base import Service
-from darc.services.losses import LossKind
-from darc.web.collect import Target
-from darc.web.commands import Shell
-from darc.web.finding import Context
-from darc.web.publisher import Publisher, Settings
-from darc.web.render import INDEX
 from darc.web.style import Colours
 
 log = logging.getLogger(__name__)

@@ -6,14 +6,14 @@ import logging
 from collections import Counter
 from typing import Any, ClassVar, Generic, TypeVar
 
+from darc.model.latency import Latencies
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
-from darc.node.log import about
+from darc.node.losses import LossKind
 from darc.queues.messages import Commit, Entry, Kind
 from darc.queues.plain import unpack
+from darc.runtime.log import about
 from darc.services.base import Consumer
-from darc.services.latency import Latencies
-from darc.services.losses import LossKind
 
 log = logging.getLogger(__name__)
 S = TypeVar("S")

@@ -10,8 +10,8 @@ import logging
 import socket
 from dataclasses import dataclass
 
-from darc.node.clock import Instant
-from darc.node.log import about
+from darc.runtime.clock import Instant
+from darc.runtime.log import about
 from darc.services.dump_port import was_read
 
 log = logging.getLogger(__name__)

@@ -15,21 +15,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from darc.model.settings import VOEventGeneratorSettings
+from darc.config.settings import VOEventGeneratorSettings
+from darc.delivery import voevent_sender
+from darc.delivery.outbox import DeliveryError, Outbox
 from darc.model.trigger import Stages, Trigger
-from darc.node.clock import Since
-from darc.node.fault_points import fault_point
-from darc.node.files import write_whole
-from darc.node.log import about
-from darc.node.retention import NewestFiles
+from darc.node.losses import LossKind
 from darc.queues.messages import Commit
+from darc.runtime.clock import Since
+from darc.runtime.fault_points import fault_point
+from darc.runtime.files import write_whole
+from darc.runtime.log import about
+from darc.runtime.retention import NewestFiles
 from darc.science import radiometer
 from darc.science.selection import highest_snr
-from darc.services import voevent_sender
 from darc.services.alerts import CANNOT_BE_TOLD, Alerts, Chosen
-from darc.services.losses import LossKind
 from darc.services.measured_dm import measured_dm_error
-from darc.services.outbox import DeliveryError, Outbox
 
 if TYPE_CHECKING:
     from darc.model import voevent

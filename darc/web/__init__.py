@@ -1,1 +1,1 @@
-"""The status page: what all nodes tell, what is wrong with it, and how it is shown."""
+"""The one HTTP server, and the colours of all pages."""

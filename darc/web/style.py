@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from darc.model.css_colour import Colour, parse_colour
+from darc.config.css_colour import Colour, parse_colour
 
 _WHITE = Colour(255, 255, 255)
 #: What is on its way by itself: neither good nor bad.

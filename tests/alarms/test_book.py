@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
 
 import made_up
 from made_up import MASTER, NOW, ON_MASTER, node, service, silent
 
-from darc.alarms import text
-from darc.alarms.book import ALARM, OVER, UPDATE, Book, Message, Pace
-from darc.alarms.rules import FIRST_SECONDS, Holds, Sight, look, stopped_on_purpose
 from darc.model.overview import Disk, Handover, Losses, Lost
-from darc.web.collect import ClusterStatus, NodeStatus
-from darc.web.problems import find
+from darc.monitor.alarms import alarm_messages as text
+from darc.monitor.alarms.alarm_rules import FIRST_SECONDS, Holds, Sight, look, stopped_on_purpose
+from darc.monitor.alarms.alarm_states import ALARM, OVER, UPDATE, Book, Message, Pace
+from darc.monitor.collect import ClusterStatus, NodeStatus
+from darc.monitor.problems import find
 
 PACE = Pace(clear=60.0, gather=5.0, repeat=60.0)
 HOLDS = Holds(grave=30.0, minor=300.0)

@@ -13,18 +13,18 @@ import yaml
 from nodes import wait_for
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
 
 import made_up
 from receivers import Webhook, hangs
 
-from darc.alarms.desk import Desk
-from darc.model.config import Config, ConfigError
-from darc.node.configuration import load_config
-from darc.web.collect import ClusterStatus
-from darc.web.finding import Finding
-from darc.web.history import History
-from darc.web.problems import find
+from darc.config.config import Config, ConfigError
+from darc.monitor.alarms.alarm_manager import Desk
+from darc.monitor.collect import ClusterStatus
+from darc.monitor.findings import Finding
+from darc.monitor.history import History
+from darc.monitor.problems import find
+from darc.node.node_config import load_config
 
 Configure = Callable[..., Config]
 
@@ -78,14 +78,14 @@ def test_what_cannot_be_remembered_waits_only_a_little(
 ) -> None:
     desk = Desk(configure(webhooks=webhook.url), Cluster)
     desks.append(desk)
-    monkeypatch.setattr("darc.alarms.delivery.UNREMEMBERED_SECONDS", 3600.0)
+    monkeypatch.setattr("darc.monitor.alarms.alarm_delivery.UNREMEMBERED_SECONDS", 3600.0)
     desk.start({})
     wait_for(desk.news)
     wait_for(lambda: desk.shown()["waiting"])
     for _ in range(3):
         desk.look()
     assert webhook.asked == []
-    monkeypatch.setattr("darc.alarms.delivery.UNREMEMBERED_SECONDS", 0.0)
+    monkeypatch.setattr("darc.monitor.alarms.alarm_delivery.UNREMEMBERED_SECONDS", 0.0)
     webhook.wait_for(1, 20.0)
 
 

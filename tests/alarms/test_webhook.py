@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from receivers import Answer, Webhook, closes, drips, hangs
 
-from darc.alarms.webhook import host_of, post
-from darc.model.web_address import ALLOWED, is_web_address
-from darc.services.outbox import DeliveryError
+from darc.config.web_address import ALLOWED, is_web_address
+from darc.delivery.outbox import DeliveryError
+from darc.delivery.webhook import host_of, post
 
 
 @pytest.fixture

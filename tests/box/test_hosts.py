@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from darc.box.hosts import GATEWAY, configuration, hosts_file, make_hosts, worker_names
 from darc.box.network import slow_down
-from darc.model.config import Layer, Role, parse_config
-from darc.node.files import packaged
+from darc.config.config import Layer, Role, parse_config
+from darc.runtime.files import packaged
 
 
 @given(st.integers(1, 1200))

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from darc.classifier import Classifier, ClassifierError, load_classifier
-from darc.classifier.examples import BURSTS, Example, burst, examples, interference
-from darc.classifier.feature_classifier import load_features, save_features
+from darc.candidates.classifier import Classifier, ClassifierError, load_classifier
+from darc.candidates.classifier.examples import BURSTS, Example, burst, examples, interference
+from darc.candidates.classifier.feature_classifier import load_features, save_features
 from darc.model.processed import Score
 
 #: Of generated data that neither training nor the benchmark uses.

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darc.classifier import ClassifierError, load_classifier
+from darc.candidates.classifier import ClassifierError, load_classifier
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

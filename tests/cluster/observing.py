@@ -14,11 +14,11 @@ from typing import Any
 from nodes import patience
 
 from darc.box import BoxNode
-from darc.model.amber import format_header, trigger_name
 from darc.replay.bursts import Burst, Search
 from darc.replay.generator import make_observation_candidates
 from darc.replay.observation import MadeObservation, write_observation
 from darc.science.clustering import fixed_dm_edges
+from darc.trigger_files.amber import format_header, trigger_name
 
 #: Towards the Galactic north pole the Milky Way is thin: any burst is extragalactic.
 POINTING = (192.859, 27.128)

@@ -11,14 +11,14 @@ from boxes import require_box
 from clusters import ask, config_of, log, start
 from nodes import TEST_RUN, wait_for
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "processing"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "candidates"))
 
 from beams import burst, write_beam
 
 from darc.box import Box, BoxNode
-from darc.model.amber import format_header, format_line, trigger_name
+from darc.candidates.results.trigger_lists import read_triggers
 from darc.replay.observation import MadeObservation, write_observation
-from darc.results.lists import read_triggers
+from darc.trigger_files.amber import format_header, format_line, trigger_name
 
 WAIT = 60.0
 TASK = "190518009"

@@ -16,7 +16,7 @@ from nodes import patience
 from darc.box import BoxNode
 from darc.cluster import everywhere
 from darc.cluster.everywhere import Answer, ask_all
-from darc.node.configuration import load_config
+from darc.node.node_config import load_config
 
 EVERYONE = ("master", "worker01", "worker02")
 

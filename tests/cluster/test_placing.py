@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodes import Node, patience
 
-from darc.control import ask
 from darc.master.placing import NotPlainError, place
 from darc.model.message import MAX_MESSAGE_BYTES, Request
 from darc.model.observation import ObservationError
+from darc.node.command_client import ask
 from darc.node.observation_files import UnknownConfigType
 from darc.replay.observation import MadeObservation, write_observation
 

@@ -26,9 +26,9 @@ from darc.cluster.nodes import Phase, Progress, carry_out_on
 from darc.cluster.remote import MARK, RemoteOrder, RemoteResult
 from darc.cluster.ssh import UnreachedError, carry_out
 from darc.cluster.table import NodeTable, summary
-from darc.model import typed
-from darc.model.config import Config
-from darc.node.configuration import load_config
+from darc.config import typed
+from darc.config.config import Config
+from darc.node.node_config import load_config
 
 SECRET = "0123456789abcdef" * 4
 STOP = RemoteOrder("stop")

@@ -30,11 +30,11 @@ from nodes import patience, wait_for
 from triggers import TRIGGER
 
 from darc.box import Box, BoxNode
-from darc.model.amber import format_header, format_line, trigger_name
 from darc.node.secret import read_secret
 from darc.queues.client import QueueClient
 from darc.queues.messages import QueueError
 from darc.replay.observation import write_observation
+from darc.trigger_files.amber import format_header, format_line, trigger_name
 
 OBSERVING = {
     "services_master_mix": ["lofar_trigger"],
@@ -46,7 +46,7 @@ TASK = "secret001"
 _RESTART = """
 import sys
 from pathlib import Path
-from darc.control import exchange_messages
+from darc.node.command_client import exchange_messages
 request = {"command": "restart", "service": "dada_trigger"}
 print(exchange_messages(sys.argv[1], 51000, request, 30.0, Path(sys.argv[2]))["message"])
 """

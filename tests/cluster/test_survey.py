@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 from nodes import PYTHON, Node, node, patience, wait_for
 
+from darc.cli.observation_script import main
 from darc.cluster import survey
 from darc.cluster.survey import Account, NodeAnswer, observe, plan_observation
-from darc.model.config import Config, ConfigError
+from darc.config.config import Config, ConfigError
 from darc.model.observation import ObservationError
 from darc.model.parset import embedded_parset, parse_parset
-from darc.node.configuration import load_config
-from darc.scripts.observation import main
+from darc.node.node_config import load_config
 
 SCRIPT = Path(__file__).parents[2] / "bin" / "darc_observation"
 #: Beams 0, 1, 2. Nobody listens at the last.

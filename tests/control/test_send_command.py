@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from nodes import PYTHON, free_port, patience
 
-from darc.control import ask, main, send_command
+from darc.control import main, send_command
+from darc.node.command_client import ask
 
 Handler = Callable[[socket.socket], None]
 REPLY = {"status": "Success", "message": "x"}
@@ -283,7 +284,7 @@ def test_a_question_loads_neither_yaml_nor_numpy() -> None:
 
 
 def test_an_answer_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darc.control.MAX_REPLY", 2**20)
+    monkeypatch.setattr("darc.node.command_client.MAX_REPLY", 2**20)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def talk() -> None:

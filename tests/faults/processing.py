@@ -12,15 +12,15 @@ from typing import Any
 
 import h5py
 
-from darc.filterbank.paths import filterbank_paths
-from darc.model.filterbank_header import FilterbankHeader
+from darc.candidates.clusters import HEADER
+from darc.candidates.results.trigger_lists import read_summary, read_triggers
+from darc.data_files.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_paths import filterbank_paths
 from darc.model.processed import Fate, Summary
-from darc.processing.clusters import HEADER
 from darc.replay.bursts import Burst
 from darc.replay.filterbank_data import Filterbanks, Instrument
 from darc.replay.filterbanks import write_filterbanks
 from darc.replay.generator import Search
-from darc.results.lists import read_summary, read_triggers
 
 N_TABS = 12
 N_CHANNELS = 32  # few, so that it costs little

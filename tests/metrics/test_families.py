@@ -20,12 +20,12 @@ from darc.master.told import read_answer
 from darc.metrics.families import NodeCollector
 from darc.metrics.making import MAX_VALUES, OTHER
 from darc.metrics.measured import Measured, NodeMeasured
+from darc.model.latency import EDGES, Latencies
 from darc.model.overview import Handover, ObservationOverview
 from darc.model.trigger import Stages
 from darc.queues.messages import Depth
-from darc.services.latency import EDGES, Latencies
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
 
 import made_up
 

@@ -17,7 +17,7 @@ from nodes import Node, free_port, patience
 from nodes import wait_for as wait_for_seconds
 from scrapes import TASK_ID, Scrape, is_served, port_of, scrape
 
-from darc.services.latency import EDGES
+from darc.model.latency import EDGES
 
 #: Others may be at work on the same cores.
 wait_for = partial(wait_for_seconds, timeout=40.0)

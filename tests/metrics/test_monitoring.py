@@ -16,7 +16,8 @@ import yaml
 from nodes import Node, patience, wait_for
 from scrapes import Scrape, scrape
 
-from darc.control import make_parser, not_of_a_service
+from darc.cli.darc_parser import make_parser
+from darc.model.vocabulary import not_of_a_service
 
 MONITORING = Path(__file__).resolve().parents[2] / "monitoring"
 DASHBOARD = MONITORING / "grafana" / "darc.json"

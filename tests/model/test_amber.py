@@ -13,9 +13,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from darc.model import amber
-from darc.model.amber import Columns, ParsedLines, format_header, format_line, parse_lines
 from darc.model.candidate import CANDIDATE
+from darc.trigger_files import amber
+from darc.trigger_files.amber import Columns, ParsedLines, format_header, format_line, parse_lines
 
 SAMPLES = Path(__file__).parents[3] / "shared/data/amber"
 BATCH = 1.024

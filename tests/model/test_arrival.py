@@ -8,8 +8,8 @@ from astropy.time import Time, TimeDelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darc.data_files.filterbank_header import FilterbankHeader
 from darc.model.arrival import BARYCENTRIC, ArrivalReference, reference_frequency, unix_of
-from darc.model.filterbank_header import FilterbankHeader
 
 START = 1558216273.793214  # 2019-05-18T21:51:13.793214
 SEEN = ArrivalReference(1519.505615, START, 81.92e-6, telescope="WSRT")

@@ -15,12 +15,12 @@ import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from darc.model import settings
-from darc.model.config import _SECTIONS, Config, ConfigError, Layer, Role, parse_config
-from darc.model.config_layers import expand_hosts
-from darc.model.typed import Range
-from darc.node.configuration import load_config
-from darc.node.files import packaged
+from darc.config import settings
+from darc.config.config import _SECTIONS, Config, ConfigError, Layer, Role, parse_config
+from darc.config.config_layers import expand_hosts
+from darc.config.typed import Range
+from darc.node.node_config import load_config
+from darc.runtime.files import packaged
 
 DEFAULT = Layer("default.yaml", packaged("conf/default.yaml").read_text())
 ARTS = Layer("arts.yaml", packaged("conf/arts.yaml").read_text())
@@ -432,7 +432,7 @@ class TestFiles:
 
 def test_settings_need_the_standard_library_only() -> None:
     code = (
-        "import sys, darc.model.settings, darc.node.files;"
+        "import sys, darc.config.settings, darc.runtime.files;"
         "assert not {'yaml', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ})

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.model.instrument import Instrument
+from darc.config.instrument import Instrument
 from darc.model.observation import Observation, ObservationError, Pointing
 from darc.model.observation_build import build_observation
 from darc.model.parset import parse_parset
-from darc.node.configuration import load_config
-from darc.node.files import packaged
+from darc.node.node_config import load_config
 from darc.node.observation_files import UnknownConfigType, read_observation
+from darc.runtime.files import packaged
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "observation"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason=f"{DATA} is not here")

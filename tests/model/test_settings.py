@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.model import settings
-from darc.model.config import _SECTIONS
-from darc.model.typed import (
+from darc.config import settings
+from darc.config.config import _SECTIONS
+from darc.config.typed import (
     NotEmpty,
     OneOf,
     OneOrMore,

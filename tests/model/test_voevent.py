@@ -15,8 +15,8 @@ from voevents import params, read_event
 
 from darc.model.trigger import Trigger
 from darc.model.voevent import Direction, Sender, Setup, make_voevent
-from darc.node.configuration import load_config
-from darc.node.files import packaged
+from darc.node.node_config import load_config
+from darc.runtime.files import packaged
 
 ARTS = load_config(packaged("conf/default.yaml")).instrument
 GAIN = 0.8530220

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from darc.model.amber import Columns, format_header, parse_lines
+from darc.candidates.results.result_text import ResultFileError
+from darc.candidates.results.trigger_lists import read_summary
+from darc.config.yaml_tree import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, YAMLTextError, parse_yaml
 from darc.model.observation import ObservationError
 from darc.model.parset import MAX_KEYS, parse_parset, parse_yaml_observation
 from darc.model.processed import Summary
-from darc.model.yaml_tree import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, YAMLTextError, parse_yaml
-from darc.results.lists import read_summary
-from darc.results.reading import ResultFileError
+from darc.trigger_files.amber import Columns, format_header, parse_lines
 
 #: Nine levels, each nine times the one before: 400 bytes for 400 million values.
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(

@@ -17,9 +17,9 @@ from typing import Any, get_args
 from hypothesis import strategies as st
 from nodes import Node, patience, wait_for
 
-from darc.control import exchange_messages
+from darc.config.typed import OneOf, Range, field_types
 from darc.model.trigger import Stages, Trigger
-from darc.model.typed import OneOf, Range, field_types
+from darc.node.command_client import exchange_messages
 from darc.node.secret import read_secret
 from darc.queues.client import QueueClient
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from darc.node import clock
-from darc.node.clock import Instant, Since
+from darc.runtime import clock
+from darc.runtime.clock import Instant, Since
 
 HOUR = 3600.0
 

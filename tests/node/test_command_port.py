@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodes import Node, free_port, node, patience, wait_for
 
-from darc.control import ask, exchange_messages
 from darc.master.port import CommandPort, PortError, parse_message
 from darc.model.message import MAX_MESSAGE_BYTES, Reply, Request
+from darc.node.command_client import ask, exchange_messages
 from darc.node.secret import make_secret, read_secret, sign
 
 NO_PROOF = "has to be signed; control.allow_unsigned_from lists the addresses"

@@ -15,13 +15,13 @@ import pytest
 from nodes import Node, node
 from nodes import wait_for as wait_for_seconds
 
-from darc.model.amber import Columns, parse_lines
 from darc.model.candidate import Records
-from darc.node.files import packaged
 from darc.replay.observation import MadeObservation, write_observation
 from darc.replay.player import Player, TimedFile, read_recorded
+from darc.runtime.files import packaged
 from darc.science import sky
 from darc.science.galaxy import load_galaxy_map
+from darc.trigger_files.amber import Columns, parse_lines
 
 #: Others may be at work on the same cores.
 wait_for = partial(wait_for_seconds, timeout=40.0)

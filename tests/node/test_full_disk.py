@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from nodes import Node, wait_for
 
-from darc.node import files
-from darc.node.files import write_new, write_whole
 from darc.node.secret import SecretError, make_secret, read_secret, replace_secret
+from darc.runtime import files
+from darc.runtime.files import write_new, write_whole
 
 SMALL = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nodes import Node, wait_for
 
-from darc.model.amber import format_line, trigger_name
+from darc.trigger_files.amber import format_line, trigger_name
 
 HOMES = Path(__file__).resolve().parents[1] / "homes"
 #: In which the earlier version ran.

@@ -34,11 +34,11 @@ from nodes import Node, free_port, node, patience, wait_for
 from darc.model import lofar_email
 from darc.model.lofar_packet import parse
 from darc.model.trigger import Trigger
-from darc.node.clock import Since
-from darc.node.configuration import load_config
-from darc.node.files import packaged
+from darc.node.node_config import load_config
 from darc.replay.lofar import Lofar
 from darc.replay.mailbox import Mailbox
+from darc.runtime.clock import Since
+from darc.runtime.files import packaged
 from darc.services.alerts import Arrived
 from darc.services.lofar_trigger import LOFARTrigger, Packet
 
@@ -471,7 +471,7 @@ def test_a_clock_that_is_set_makes_no_packet_older(
 ) -> None:
     young, old = packet(20.0, test=False), packet(20.0, 25.0, test=False)
     now = time.time()
-    monkeypatch.setattr("darc.node.clock.time.time", lambda: now + set_by)
+    monkeypatch.setattr("darc.runtime.clock.time.time", lambda: now + set_by)
     assert not young.why_useless(LIMIT, BUFFER)
     assert old.why_useless(LIMIT, BUFFER)
 

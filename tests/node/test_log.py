@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodes import Node, patience, wait_for
 
-from darc.node.log import MAX_LINE_BYTES, JsonFormatter, LineFormatter, about, printable
+from darc.runtime.log import MAX_LINE_BYTES, JsonFormatter, LineFormatter, about, printable
 
 LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} (DEBUG|INFO|WARNING|ERROR|CRITICAL)"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from nodes import Node, node
 
-from darc.control import COMMANDS, OF_THE_NODE, not_of_a_service
+from darc.model.vocabulary import COMMANDS, OF_THE_NODE, not_of_a_service
 
 SERVICES = ["lofar_trigger", "processor"]
 

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from nodes import SCRIPTS, Node
 from supervisor.options import ClientOptions, ServerOptions
 
-from darc.model.config import Config, ConfigError, Layer, parse_config
+from darc.config.config import Config, ConfigError, Layer, parse_config
 from darc.node import render
 from darc.node.above import check_above
-from darc.node.files import PlaceError, darc_home, hostname, packaged
 from darc.node.identity import NodeError
+from darc.runtime.files import PlaceError, darc_home, hostname, packaged
 
 SMALL = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}
 #: Whatever supervisord's configuration, its patterns, shells or formats take for something else.

@@ -20,13 +20,13 @@ import pytest
 from nodes import Node, node
 from nodes import wait_for as wait_for_seconds
 
-from darc.model.amber import format_header, format_line, trigger_name
+from darc.candidates.results.trigger_lists import read_summary, read_triggers
 from darc.model.processed import Pulse, Summary
 from darc.replay.mailbox import Mailbox
 from darc.replay.observation import MadeObservation, write_observation
-from darc.results.lists import read_summary, read_triggers
+from darc.trigger_files.amber import format_header, format_line, trigger_name
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "processing"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "candidates"))
 
 from beams import burst, write_beam
 
@@ -150,7 +150,7 @@ def wait_done(of: Node, observation: MadeObservation) -> None:
 def pool_processes(of: Node) -> list[psutil.Process]:
     try:
         children = psutil.Process(of.pid("processor")).children()
-        return [one for one in children if "darc.processing.pool_process" in one.cmdline()]
+        return [one for one in children if "darc.candidates.pool_process" in one.cmdline()]
     except psutil.Error:  # one has just gone
         return []
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from nodes import Node, patience, wait_for
 
+from darc.candidates.results.observation_info import read_coordinates, read_info
+from darc.candidates.results.trigger_lists import write_summary, write_triggers
 from darc.model.processed import ListedCandidate, Summary
 from darc.replay.mailbox import Mailbox, Received
 from darc.replay.observation import MadeObservation, write_observation
-from darc.results.lists import write_summary, write_triggers
-from darc.results.observation import read_coordinates, read_info
 
 WAIT = 30.0
 TO = "astronomer@example.org"

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from nodes import SCRIPTS, Node, free_port, patience, send_signal, wait_for
 
-from darc.model.amber import trigger_name
 from darc.replay.observation import write_observation
+from darc.trigger_files.amber import trigger_name
 
 SERVICES = ["lofar_trigger", "voevent_generator"]
 SMALL = {"services_master_mix": SERVICES, "services_worker_mix": []}

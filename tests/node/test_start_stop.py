@@ -17,7 +17,7 @@ from nodes import SCRIPTS, Node, patience, wait_for
 
 from darc.node.processes import of_node
 from darc.replay.observation import write_observation
-from darc.scripts.waiting import waiting
+from darc.runtime.progress import waiting
 
 SERVICES = ["lofar_trigger", "voevent_generator"]
 SMALL = {"services_master_mix": SERVICES, "services_worker_mix": []}
@@ -260,8 +260,8 @@ def test_taken_ports_of_page_and_metrics_are_said(make_node: Callable[..., Node]
 def test_a_start_that_takes_its_time_says_what_it_waits_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("darc.scripts.waiting.QUIET_SECONDS", 0.05)
-    monkeypatch.setattr("darc.scripts.waiting.AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("darc.runtime.progress.QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("darc.runtime.progress.AGAIN_SECONDS", 0.05)
     asked = threading.Semaphore(0)
 
     def left() -> str:

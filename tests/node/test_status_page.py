@@ -23,7 +23,7 @@ from darc.model.overview import NodeOverview, ServiceOverview, from_text
 from darc.node.secret import read_secret
 from darc.queues.client import QueueClient
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
 
 from browsing import Browser, browser
 

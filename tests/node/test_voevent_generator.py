@@ -33,10 +33,10 @@ from nodes import Node, free_port, node, patience, wait_for
 from voevents import params, read_event
 
 from darc.model.trigger import Trigger
-from darc.node.clock import Since
-from darc.node.configuration import load_config
-from darc.node.files import packaged
+from darc.node.node_config import load_config
 from darc.replay.comet_broker import CometBroker, Subscriber
+from darc.runtime.clock import Since
+from darc.runtime.files import packaged
 from darc.services.alerts import Arrived, Chosen
 from darc.services.voevent_generator import Event, VOEventGenerator
 

@@ -13,11 +13,11 @@ from typing import Any, get_args
 import numpy as np
 from oracle import Instrument, Truth
 
+from darc.candidates import extracting
+from darc.candidates.pool_tasks import BeamFiles, ExtractionJob
+from darc.config.settings import ProcessorSettings
 from darc.model.processed import Pulse
-from darc.model.settings import ProcessorSettings
-from darc.node.configuration import Sources
-from darc.processing import extracting
-from darc.processing.tasks import BeamFiles, ExtractionJob
+from darc.node.node_config import Sources
 from darc.science.extraction import Extraction, extract
 from darc.science.extraction_plan import CleanType
 
@@ -165,7 +165,7 @@ def search(path: Path, output: Path, options: Iterable[str] = ()) -> Searched:
 
     :raises RuntimeError: it failed
     """
-    code = "import sys; from darc.scripts.process import main; sys.exit(main())"
+    code = "import sys; from darc.cli.process_file import main; sys.exit(main())"
     words = [sys.executable, "-c", code, str(path), "--output", str(output), *options]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode and "no channel varies" not in done.stderr:

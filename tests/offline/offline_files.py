@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from darc.filterbank.writer import FilterbankWriter
-from darc.model.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.science.dispersion import DISPERSION_CONSTANT
 from darc.science.folding import PhaseModel
 

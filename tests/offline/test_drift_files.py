@@ -10,13 +10,13 @@ import pytest
 import yaml
 from offline_files import HEADER, UNIX_START, write_drift
 
-from darc.filterbank.writer import FilterbankWriter
-from darc.model.filterbank_header import FilterbankError
+from darc.data_files.filterbank_header import FilterbankError
+from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.model.offline_tables import parse_calibrators
-from darc.node.files import packaged
 from darc.offline.drift_scan import measure_beam, read_powers
 from darc.offline.drift_scan import write_drift as write_results
 from darc.offline.names import DriftName, parse_drift_name
+from darc.runtime.files import packaged
 
 CALIBRATORS = ("CasA", "TauA", "3C48", "3C286")
 C286 = parse_calibrators(packaged("conf/calibrators.yaml").read_text(), "")["3C286"]

@@ -120,7 +120,7 @@ def test_polarisations_are_added(nifs: int, ifs: tuple[int, ...] | None, tmp_pat
 
     from offline_files import HEADER  # noqa: PLC0415
 
-    from darc.filterbank.writer import FilterbankWriter  # noqa: PLC0415
+    from darc.data_files.filterbank_writer import FilterbankWriter  # noqa: PLC0415
 
     random = np.random.default_rng(1)
     data = random.normal(100, 10, (20000, nifs, 32))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from darc.model.observation import Observation, Pointing
-from darc.node.configuration import load_config
+from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.offline.plan import plan
 from darc.replay.observation import write_observation

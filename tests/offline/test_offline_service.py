@@ -15,9 +15,9 @@ from nodes import Node, wait_for
 from offline_files import HEADER, write_pulsar
 
 from darc.model.offline_tables import parse_pulsars
-from darc.node.files import packaged
 from darc.offline.folding import predicted_model
 from darc.replay.observation import MadeObservation, write_observation
+from darc.runtime.files import packaged
 
 PULSAR = "B0329+54"
 DURATION = 12.0

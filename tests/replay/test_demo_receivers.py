@@ -13,12 +13,12 @@ from smtplib import SMTP
 import pytest
 from nodes import patience, wait_for
 
+from darc.delivery import voevent_sender
 from darc.model import voevent_xml
 from darc.model.dump_request import DumpEvent, DumpRequest, format_request
 from darc.model.lofar_packet import compose
 from darc.replay.demo_deliveries import Arrival, Channel
 from darc.replay.demo_receivers import Receivers
-from darc.services import voevent_sender
 from darc.services.dump_port import request_dump
 
 PATIENCE = patience(20.0)

@@ -14,10 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nodes import patience
 
-from darc.filterbank.beams import CompoundBeam, filterbank_paths
-from darc.filterbank.reader import Filterbank
-from darc.model.amber import Columns, parse_lines
-from darc.model.filterbank_header import FilterbankHeader
+from darc.data_files.beams import CompoundBeam, filterbank_paths
+from darc.data_files.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_reader import Filterbank
 from darc.replay import filterbanks
 from darc.replay.bursts import Burst
 from darc.replay.filterbank_data import CHUNK, Filterbanks, Instrument
@@ -27,6 +26,7 @@ from darc.replay.interference import Interference, random_interference
 from darc.science.extraction import Extraction, extract
 from darc.science.extraction_plan import ExtractionSettings, plan_extraction
 from darc.science.synthesised_beam import synthesised_beams
+from darc.trigger_files.amber import Columns, parse_lines
 
 TSAMP = 327.68e-6
 EXTRACTION = ExtractionSettings(

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import yaml
 
-from darc.model.amber import Columns, format_header, parse_lines
 from darc.model.candidate import Records
 from darc.replay import generator
 from darc.replay.bursts import dm_response
@@ -22,6 +21,7 @@ from darc.replay.generator import (
     make_observation_candidates,
     random_bursts,
 )
+from darc.trigger_files.amber import Columns, format_header, parse_lines
 
 SEARCH = Search()
 DURATION = 30.72  # 30 batches

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from nodes import patience
 
-from darc.model.amber import format_header
 from darc.replay import player
 from darc.replay.player import Player, TimedFile, Written, read_recorded
+from darc.trigger_files.amber import format_header
 
 SAMPLES = Path(__file__).parents[3] / "shared/data/amber"
 HEADER = format_header()

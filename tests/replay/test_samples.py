@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from nodes import SCRIPTS, patience
 
+from darc.candidates.results.candidate_file import read_candidate
+from darc.candidates.results.trigger_lists import read_triggers
+from darc.cli.interactive import run_word
 from darc.model.parset import parse_parset
-from darc.node.files import packaged
 from darc.replay import samples
 from darc.replay.demo_candidate import shaded
-from darc.results.candidate_file import read_candidate
-from darc.results.lists import read_triggers
-from darc.terminal.run import run_word
+from darc.runtime.files import packaged
 
 
 def test_they_are_made_and_small(tmp_path: Path) -> None:

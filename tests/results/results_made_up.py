@@ -7,6 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from darc.candidates.results.candidate_file import write_candidate
+from darc.candidates.results.pictures import Pictures
+from darc.candidates.results.trigger_lists import listed
+from darc.config.settings_processor import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation, Pointing
 from darc.model.processed import (
@@ -25,10 +29,6 @@ from darc.model.results import (
     ObservationResults,
     ShownCandidate,
 )
-from darc.model.settings_processor import ProcessorVisualizer
-from darc.results.candidate_file import write_candidate
-from darc.results.lists import listed
-from darc.results.pictures import Pictures
 from darc.science.dispersion import DISPERSION_CONSTANT
 
 BAND = FrequencyRange(1219.7, 1519.5)

@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results_made_up import ARRIVAL, BAND, candidate
 
-from darc.model.processed import ProcessedCandidate
-from darc.results.candidate_file import (
+from darc.candidates.results.candidate_file import (
     CandidateFileError,
     candidate_name,
     read_candidate,
@@ -24,6 +23,7 @@ from darc.results.candidate_file import (
     read_stored,
     write_candidate,
 )
+from darc.model.processed import ProcessedCandidate
 
 SPECIFIED = [
     *("nfreq", "ntime", "ndm", "tsamp", "sb", "dms", "dm", "snr", "toa", "downsamp"),

@@ -12,23 +12,23 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from results_made_up import candidate, in_hour_angle, observation
 
-from darc.model.observation import Observation
-from darc.model.processed import NOTHING_SEARCHED, ListedCandidate, Summary
-from darc.results.lists import (
-    listed,
-    read_summary,
-    read_triggers,
-    write_summary,
-    write_triggers,
-)
-from darc.results.observation import (
+from darc.candidates.results.observation_info import (
     coordinates,
     read_coordinates,
     read_info,
     write_coordinates,
     write_info,
 )
-from darc.results.reading import ResultFileError
+from darc.candidates.results.result_text import ResultFileError
+from darc.candidates.results.trigger_lists import (
+    listed,
+    read_summary,
+    read_triggers,
+    write_summary,
+    write_triggers,
+)
+from darc.model.observation import Observation
+from darc.model.processed import NOTHING_SEARCHED, ListedCandidate, Summary
 
 #: Of WSRT, m.
 POSITION = (3828445.7, 445223.9, 5064921.6)

@@ -20,15 +20,15 @@ from matplotlib.text import Text
 from PIL import Image
 from results_made_up import BAND, SETTINGS, candidate, several
 
+from darc.candidates.results.arrays import Sizes, bins, drawn, rebinned
+from darc.candidates.results.axes import common_part, ticks
+from darc.candidates.results.candidate_file import StoredCandidate, write_candidate
+from darc.candidates.results.pictures import HEIGHT, WIDTH, Pictures, write_picture
+from darc.candidates.results.plot_style import own_style
+from darc.candidates.results.plots import write_plots
+from darc.candidates.results.sheet import Sheet
 from darc.model.arrival import ArrivalReference
 from darc.model.results import FrequencyRange
-from darc.results.arrays import Sizes, bins, drawn, rebinned
-from darc.results.axes import common_part, ticks
-from darc.results.candidate_file import StoredCandidate, write_candidate
-from darc.results.pictures import HEIGHT, WIDTH, Pictures, write_picture
-from darc.results.plots import write_plots
-from darc.results.sheet import Sheet
-from darc.results.style import own_style
 
 SMALL = replace(SETTINGS, nplot_per_side=2, figsize=6.0)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from results_made_up import ARRIVAL, candidate, observation
 
+from darc.candidates.results.observation_info import read_info, write_info
+from darc.candidates.results.trigger_lists import listed
 from darc.model.processed import Summary
 from darc.model.results import BeamResults, BeamState, ObservationResults, ShownCandidate
 from darc.model.results_email import results_email
-from darc.results.lists import listed
-from darc.results.observation import read_info, write_info
 
 
 def results(n: int) -> ObservationResults:

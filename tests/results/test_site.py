@@ -13,10 +13,10 @@ from urllib.parse import unquote
 import pytest
 from results_made_up import observation
 
+from darc.candidates.results.site import make_entry, write_observation_page
+from darc.candidates.results.site_lists import write_lists
 from darc.model.processed import Summary
 from darc.model.results import BeamState, ObservationResults
-from darc.results.site import make_entry, write_observation_page
-from darc.results.site_lists import write_lists
 
 ROW = re.compile(r'<td role="cell" data-p="([^"]*)"')
 

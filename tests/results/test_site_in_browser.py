@@ -14,9 +14,9 @@ from axe_core_python.selenium import Axe
 from browsing import Browser
 from selenium.webdriver.common.keys import Keys
 
+from darc.candidates.results.site import write_observation_page
+from darc.candidates.results.site_lists import write_lists
 from darc.model.results import ObservationResults
-from darc.results.site import write_observation_page
-from darc.results.site_lists import write_lists
 
 SIZES = {"desktop": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
 COLUMN = "return [...document.querySelectorAll('.candidates tbody tr:not([hidden]) [data-%s]')]"

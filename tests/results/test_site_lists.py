@@ -18,15 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from results_made_up import observation
 
-from darc.model import typed
+from darc.candidates.results import site_lists
+from darc.candidates.results.gathering import Wanted
+from darc.candidates.results.publishing import Publication
+from darc.candidates.results.site import ENTRY, INDEX, make_entry
+from darc.candidates.results.site_lists import ROWS, update_lists, write_lists
+from darc.config import typed
 from darc.model.observation import Observation
 from darc.model.results import ObservationResults
-from darc.node import retention
-from darc.results import site_lists
-from darc.results.gathering import Wanted
-from darc.results.publishing import Publication
-from darc.results.site import ENTRY, INDEX, make_entry
-from darc.results.site_lists import ROWS, update_lists, write_lists
+from darc.runtime import retention
 
 BEGIN = datetime(2019, 11, 1, tzinfo=UTC)
 

@@ -25,12 +25,12 @@ from nodes import TEST_RUN, free_port
 from darc.master.commands import Vocabulary
 from darc.master.port import CommandPort
 from darc.model.message import Reply, Request
-from darc.node.log import LineFormatter, NonBlockingHandler
 from darc.node.secret import make_secret, read_secret
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
 from darc.queues.named import NamedQueues
 from darc.queues.server import QueueServer
+from darc.runtime.log import LineFormatter, NonBlockingHandler
 from darc.services import intake
 
 SERVICE = "lofar_trigger"

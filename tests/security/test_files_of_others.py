@@ -19,17 +19,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "results"))
 from nodes import Node
 from results_made_up import results
 
+from darc.candidates.results.gathering import Wanted, gather
+from darc.candidates.results.site import write_observation_page
+from darc.candidates.results.trigger_lists import HEADER, write_summary
 from darc.model.observation import ObservationError
 from darc.model.processed import Summary
 from darc.model.results import BeamState, ObservationResults
-from darc.node.configuration import load_config
-from darc.node.files import packaged
-from darc.node.foreign import NotRegularError, open_regular, read_regular
+from darc.node.node_config import load_config
 from darc.node.observation_files import MAX_FILE, read_observation
 from darc.replay.observation import write_observation
-from darc.results.gathering import Wanted, gather
-from darc.results.lists import HEADER, write_summary
-from darc.results.site import write_observation_page
+from darc.runtime.files import packaged
+from darc.runtime.foreign import NotRegularError, open_regular, read_regular
 from darc.services.mails import attach
 
 INSTRUMENT = load_config(packaged("conf/default.yaml")).instrument

@@ -22,9 +22,9 @@ import rubbish
 import strangers
 from nodes import Node, free_port, node, patience, wait_for
 
-from darc.control import exchange_messages
 from darc.master.port import CommandPort
 from darc.model.message import Reply
+from darc.node.command_client import exchange_messages
 from darc.node.secret import make_secret, read_secret, sign
 from darc.queues.client import QueueClient
 from darc.queues.messages import QueueError

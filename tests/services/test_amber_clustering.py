@@ -16,7 +16,7 @@ import yaml
 from darc.model.candidate import CANDIDATE, records_to_bytes
 from darc.model.observation import Observation, Pointing
 from darc.model.trigger import Trigger
-from darc.node.configuration import load_config
+from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit, Entry, Kind, Order, OrderState
 from darc.queues.plain import pack, unpack

@@ -13,14 +13,14 @@ import pytest
 import yaml
 from nodes import patience
 
-from darc.model.amber import format_header, format_line, trigger_name
 from darc.model.observation import Observation
-from darc.node.configuration import load_config
+from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit, Kind, Order, OrderState, OutOfStepError
 from darc.replay.observation import write_observation
 from darc.services.amber_listener import AMBERListener
-from darc.services.trigger_file import TriggerFile
+from darc.trigger_files.amber import format_header, format_line, trigger_name
+from darc.trigger_files.trigger_file import TriggerFile
 
 HEADER = format_header()
 LINE = format_line(

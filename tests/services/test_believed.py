@@ -12,21 +12,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from darc.model import ranges
-from darc.model.amber import Columns, format_header, parse_lines
-from darc.model.config import Config
+from darc.config import ranges
+from darc.config.config import Config
 from darc.model.dump_request import DumpEvent, DumpRequest, format_request, parse_request
 from darc.model.lofar_packet import MAX_DM, compose
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.model.voevent import Sender, Setup, make_voevent
-from darc.node.clock import Since
-from darc.node.configuration import load_config
+from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.plain import pack, unpack
 from darc.replay.observation import write_observation
+from darc.runtime.clock import Since
 from darc.services.decisions import Decider, Field, Limits, Search
 from darc.services.dump_jobs import Gathered, make_jobs
+from darc.trigger_files.amber import Columns, format_header, parse_lines
 
 COLUMNS = Columns.from_header(format_header())
 FIELD = Field(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up")
@@ -148,9 +148,10 @@ def test_a_wild_value_takes_no_burst_with_it(
 
 def test_one_definition() -> None:
     """Nobody has numbers of his own for these."""
-    model = Path(__file__).parents[2] / "darc" / "model"
-    for name in ("amber.py", "trigger.py", "observation.py", "observation_build.py"):
-        text = (model / name).read_text()
+    package = Path(__file__).parents[2] / "darc"
+    describing = ("trigger", "observation", "observation_build")
+    for name in ("trigger_files/amber", *(f"model/{one}" for one in describing)):
+        text = (package / f"{name}.py").read_text()
         assert "ranges." in text
         assert "100_000" not in text
         assert "1e5" not in text

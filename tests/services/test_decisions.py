@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from darc.config.config import Config
 from darc.model.candidate import CANDIDATE, Records
-from darc.model.config import Config
 from darc.model.observation import Observation
 from darc.model.sources import Source
 from darc.model.trigger import Trigger
-from darc.node.configuration import load_config
+from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.replay.observation import write_observation
 from darc.science.freeze_time import freeze_time

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from triggers import TRIGGER, made_trigger
 
+from darc.config.settings import DadaTriggerSettings
 from darc.model.dump_request import DumpEvent, parse_request
 from darc.model.observation import Observation
-from darc.model.settings import DadaTriggerSettings
 from darc.model.trigger import Trigger
-from darc.node.clock import Instant, Since
-from darc.node.configuration import load_config
+from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.replay.observation import write_observation
+from darc.runtime.clock import Instant, Since
 from darc.services.dump_jobs import (
     BUFFER_MARGIN,
     MAX_EVENTS,
@@ -309,5 +309,5 @@ def test_a_clock_that_is_set_makes_no_data_older(
     (job,), _ = make_jobs(gathered(observation, TRIGGER), rules, SAMPLES)
     assert job.now() == pytest.approx(NOW, abs=5.0)
     real = Instant.now().seconds
-    monkeypatch.setattr("darc.node.clock.time.time", lambda: NOW + set_by)
+    monkeypatch.setattr("darc.runtime.clock.time.time", lambda: NOW + set_by)
     assert job.now() == pytest.approx(NOW + Instant.now().seconds - real, abs=5.0)

@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from darc.candidates.windows import Closed, Gathering
 from darc.model.candidate import CANDIDATE, Records
-from darc.services.gathering import Closed, Gathering
 
 INTERVAL = 1.0
 LENGTH = 0.5

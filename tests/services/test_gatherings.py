@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from darc.model.observation import Observation
-from darc.node.configuration import load_config
+from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit
 from darc.replay.observation import write_observation

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darc.model.latency import ACCEPTANCE, KEPT, RESPONSE, STAGES, Latencies
 from darc.model.trigger import Stages
-from darc.services.latency import ACCEPTANCE, KEPT, RESPONSE, STAGES, Latencies
 
 START = 1_558_223_473.0  # Unix s
 EARLY = STAGES[:6]  # those that come with a trigger

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darc.master.told import read_answer
-from darc.node.clock import Since
-from darc.node.log import about
+from darc.node import losses as module
+from darc.node.losses import KEPT, MAX_CHARACTERS, Losses, LossKind
 from darc.queues.plain import pack
-from darc.services import losses as module
-from darc.services.losses import KEPT, MAX_CHARACTERS, Losses, LossKind
+from darc.runtime.clock import Since
+from darc.runtime.log import about
 
 DUMP = LossKind("dump", "data lost", "start it")
 MAIL = LossKind("mail", "a mail lost", "mend it")

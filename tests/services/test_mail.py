@@ -20,9 +20,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nodes import patience
 
-from darc.model.settings import MailSettings
-from darc.services.mail import MAX_SUBJECT, make_message, send
-from darc.services.outbox import DeliveryError
+from darc.config.settings import MailSettings
+from darc.delivery.mail import MAX_SUBJECT, make_message, send
+from darc.delivery.outbox import DeliveryError
 
 HEADERS = {
     *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version"),

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodes import wait_for
 
-from darc.node.clock import Since
-from darc.node.configuration import load_config
-from darc.node.files import packaged
-from darc.node.foreign import read_regular
+from darc.delivery.outbox import DeliveryError
+from darc.node.node_config import load_config
+from darc.runtime.clock import Since
+from darc.runtime.files import packaged
+from darc.runtime.foreign import read_regular
 from darc.services import mails
 from darc.services.mails import AGE_LIMIT, Mail, Mails, attach
-from darc.services.outbox import DeliveryError
 
 TO = "somebody@example.org"
 texts = st.text(max_size=20)

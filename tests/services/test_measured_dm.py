@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from triggers import TRIGGER
 
-from darc.node.configuration import load_config
-from darc.node.files import packaged
+from darc.node.node_config import load_config
+from darc.runtime.files import packaged
 from darc.services.measured_dm import measured_dm_error
 
 ARTS = load_config(packaged("conf/default.yaml")).instrument

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from nodes import patience
 
-from darc.node.log import LineFormatter, about
-from darc.services.outbox import Clock, DeliveryError, Outbox, Outcome
+from darc.delivery.outbox import Clock, DeliveryError, Outbox, Outcome
+from darc.runtime.log import LineFormatter, about
 
 START = 1_558_223_480.0  # Unix s
 WAIT = patience(20.0)  # s, for what has to come

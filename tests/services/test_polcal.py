@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darc.config.settings import DadaTriggerSettings
 from darc.model.dump_request import format_request
 from darc.model.observation import Observation
-from darc.model.settings import DadaTriggerSettings
-from darc.node.configuration import load_config
+from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.replay.observation import write_observation
 from darc.science.dump_window import Window

@@ -17,23 +17,23 @@ import pytest
 import yaml
 from nodes import wait_for
 
-from darc.model.amber import format_header, format_line
+from darc.candidates.pool import Done
+from darc.candidates.results.candidate_file import read_stored, write_candidate
+from darc.candidates.results.trigger_lists import read_summary, read_triggers
+from darc.candidates.work import mask_file
 from darc.model.candidate import CANDIDATE, records_to_bytes
 from darc.model.observation import Observation
 from darc.model.processed import NOTHING_SEARCHED, Fate, Pulse, Summary
-from darc.node.configuration import load_config
+from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.processing.pool import Done
-from darc.processing.work import mask_file
 from darc.queues.messages import Commit, Entry, Kind
 from darc.queues.plain import pack, unpack
 from darc.replay.observation import write_observation
-from darc.results.candidate_file import read_stored, write_candidate
-from darc.results.lists import read_summary, read_triggers
 from darc.services import processor
 from darc.services.processor import ProcessorManager
+from darc.trigger_files.amber import format_header, format_line
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "processing"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "candidates"))
 
 from beams import burst, write_beam
 

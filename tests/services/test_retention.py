@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from nodes import wait_for
 
-from darc.node.retention import NewestFiles, remove_unfinished
+from darc.runtime.retention import NewestFiles, remove_unfinished
 
 PATTERN = r"\d{4}-.*\.xml"
 

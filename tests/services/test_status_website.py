@@ -15,12 +15,12 @@ import pytest
 import yaml
 from nodes import free_port, patience, wait_for
 
-from darc.model.config import ConfigError
-from darc.node.configuration import load_config
+from darc.config.config import ConfigError
+from darc.node.node_config import load_config
 from darc.services.base import Service
 from darc.services.status_website import StatusWebsite
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
 
 import made_up
 
@@ -120,7 +120,7 @@ def test_a_port_that_is_taken_is_said_once_and_waited_for(
 def test_files_that_cannot_be_written_are_a_problem_on_the_page(
     make: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("darc.web.publisher.FILES_SECONDS", 0.01)
+    monkeypatch.setattr("darc.monitor.page.publisher.FILES_SECONDS", 0.01)
     website = make()
     website.recover({})
     wait_for(lambda: website.pages_written)

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darc.model.amber import format_header, format_line
-from darc.services.trigger_file import (
+from darc.trigger_files.amber import format_header, format_line
+from darc.trigger_files.trigger_file import (
     BAD_HEADER,
     CHUNK_BYTES,
     HALF_LINE,

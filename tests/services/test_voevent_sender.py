@@ -25,10 +25,10 @@ from twisted.internet import reactor
 from twisted.internet._resolver import GAIResolver
 from twisted.logger import Logger
 
+from darc.delivery.voevent_sender import NotAnsweredError, RefusedError, SendError, send, warm_up
 from darc.model.trigger import Trigger
 from darc.model.voevent import Direction, Sender, Setup, make_voevent
 from darc.replay.comet_broker import CometBroker, Subscriber
-from darc.services.voevent_sender import NotAnsweredError, RefusedError, SendError, send, warm_up
 
 #: Long enough for a machine that does other work.
 PATIENCE = patience(20.0)
@@ -477,7 +477,7 @@ def test_what_is_no_xml_is_not_sent(event: bytes) -> None:
 
 QUIET = """
 import sys
-from darc.services.voevent_sender import SendError, send, warm_up
+from darc.delivery.voevent_sender import SendError, send, warm_up
 
 assert not {"twisted", "comet", "lxml"} & set(sys.modules), "imported before it is needed"
 warm_up()

@@ -1,0 +1,112 @@
+"""From raw candidates to the clusters that are worth an extraction.
+
+A cluster is the best candidate in a box (:mod:`darc.candidates.boxes`); boxes are on fixed grids,
+so that they do not depend on how candidates come in. Source: the project's specification,
+processing.md (worker, step 1) and candidates.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from darc.candidates.boxes import Boxes
+from darc.config.settings import ProcessorClustering
+from darc.model.candidate import Records
+from darc.model.processed import Pulse
+from darc.runtime.files import write_whole
+from darc.science.clustering import synthesised_beam_filter
+
+#: In fewer synthesised beams there is no period to be found.
+MIN_SBS = 3
+WEAK = "below S/N threshold"
+FOREIGN = "no such beam"
+HEADER = "#snr dm time downsamp sb"
+
+
+def usable(
+    candidates: Records, settings: ProcessorClustering, n_beams: int | None
+) -> tuple[Records, dict[str, int]]:
+    """Those candidates that are clustered, and how many are not, by reason.
+
+    :param n_beams: beams from this number on do not exist; None: any may
+    """
+    weak = candidates["snr"] < settings.snr_min_clustering
+    foreign = ~weak & (candidates["beam"] >= (n_beams or math.inf))
+    counts = {WEAK: int(weak.sum()), FOREIGN: int(foreign.sum())}
+    return candidates[~weak & ~foreign], {why: count for why, count in counts.items() if count}
+
+
+def find_clusters(
+    candidates: Records, settings: ProcessorClustering, *, n_beams: int | None, boxes: Boxes
+) -> tuple[Records, Records]:
+    """Cluster candidates that are usable, and keep the clusters that are worth an extraction.
+
+    Of candidates of the same S/N the earliest is a box's best, whatever their order here.
+
+    A burst may be in several boxes: :func:`listed` has it once.
+
+    :return: CLUSTER records; and those beyond the limits of DM and width, whose boxes have no
+        cluster unless something better comes
+    """
+    keys = (candidates[name] for name in ("dm", "beam", "downsampling", "time"))
+    candidates = candidates[np.lexsort(tuple(keys))]
+    found = boxes.best(candidates, settings.snr_min_clustering)
+    found = found[found["snr"] >= settings.snr_min]
+    inside = (
+        (found["dm"] >= _low(settings.dm_min))
+        & (found["dm"] <= _high(settings.dm_max))
+        & (found["downsampling"] <= _high(settings.width_max))
+    )
+    found, beyond = found[inside], found[~inside]
+    if not settings.sb_filter or n_beams is None or n_beams < MIN_SBS or not len(found):
+        return found, beyond
+    as_the_sky = synthesised_beam_filter(
+        candidates,
+        found,
+        period_min=settings.sb_filter_period_min,
+        period_max=settings.sb_filter_period_max,
+        n_beams=n_beams,
+    )
+    return found[as_the_sky], beyond
+
+
+def listed(clusters: Records, beyond: Records, boxes: Boxes) -> Records:
+    """Clusters without those of the same burst as a brighter one, beyond the limits or not."""
+    return clusters[~boxes.doubles(clusters, np.concatenate((clusters, beyond)))]
+
+
+def _low(limit: float) -> float:
+    return limit if limit >= 0 else -math.inf
+
+
+def _high(limit: float) -> float:
+    return limit if limit >= 0 else math.inf
+
+
+def pulse_of(record: np.void) -> Pulse:
+    """A cluster's best candidate."""
+    return Pulse(
+        beam=int(record["beam"]),
+        downsampling=int(record["downsampling"]),
+        time=float(record["time"]),
+        dm=float(record["dm"]),
+        snr=float(record["snr"]),
+    )
+
+
+def write_clusters(path: Path, pulses: Iterable[Pulse]) -> None:
+    """List clusters in a file, by time.
+
+    :raises OSError: it cannot be written
+    """
+    lines = [HEADER]
+    lines += [
+        f"{one.snr:.2f} {one.dm:.2f} {one.time:.3f} {one.downsampling:d} {one.beam:d}"
+        for one in sorted(pulses, key=lambda pulse: (pulse.time, pulse.dm))
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, "\n".join(lines) + "\n")

@@ -1,0 +1,253 @@
+"""The same tasks on a Dask cluster, whose workers see the same files.
+
+Results are plain values (:mod:`darc.candidates.dask_task`). What Dask itself sends, it pickles:
+whoever is let in by the scheduler is trusted, and TLS says who that is.
+
+Dask itself gives the task of a worker that was lost to another one. A scheduler that cannot be
+reached is tried again and again; what was under way then begins anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from darc.candidates.dask_task import DaskTask, answer_of, run_packed
+from darc.candidates.pool import TASK_SECONDS, TRIES, Done
+from darc.candidates.pool_tasks import Task
+from darc.config.settings import SchedulerTLS
+from darc.runtime.vital import vital
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 10.0
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 60.0
+LOOK_SECONDS = 1.0
+#: For a result to be fetched; the service waits.
+RESULT_SECONDS = 2.0
+
+
+class SchedulerError(Exception):
+    """There is no way to the scheduler; the text says why."""
+
+
+@dataclass(slots=True, eq=False)
+class _Begun:
+    task: DaskTask
+    tries: int
+    future: Any
+    since: float  # monotonic
+
+
+def connect(address: str, tls: SchedulerTLS | None = None) -> Any:
+    """Connect to a scheduler.
+
+    :param tls: how both sides prove who they are; None: not at all
+    :return: a distributed.Client
+    :raises SchedulerError: it cannot be reached, or Dask is not installed
+    """
+    try:
+        from distributed import Client, Security  # noqa: PLC0415 - most do without
+    except ImportError as error:
+        raise SchedulerError(
+            f"processor.scheduler is {address}, but Dask is not installed"
+            f" (pip install darc[dask]): {error}"
+        ) from error
+    try:
+        client: Any = Client  # they have no types
+        security: Any = Security
+        proofs = (
+            security(
+                require_encryption=True,
+                tls_ca_file=tls.ca,
+                tls_client_cert=tls.certificate,
+                tls_client_key=tls.key,
+            )
+            if tls
+            else security(require_encryption=False)
+        )
+        return client(
+            address,
+            timeout=CONNECT_SECONDS,
+            set_as_default=False,
+            name="darc",
+            security=proofs,
+        )
+    except (OSError, ValueError, TimeoutError) as error:
+        raise SchedulerError(f"processor.scheduler {address}: not reached: {error}") from error
+
+
+class DaskPool:
+    """A pool on a Dask cluster.
+
+    :param address: of the scheduler, such as tls://arts041:8786
+    """
+
+    def __init__(
+        self,
+        address: str,
+        tls: SchedulerTLS | None = None,
+        connect: Callable[[str, SchedulerTLS | None], Any] = connect,
+    ) -> None:
+        self._address = address
+        self._tls = tls
+        self._connect = connect
+        self._client: Any = None
+        self._capacity = 0
+        self._begun: dict[str, _Begun] = {}
+        self._again: list[tuple[DaskTask, int]] = []
+        self._given_up: set[str] = set()  # whose threads are still taken
+        self._answered: queue.SimpleQueue[_Begun] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._lost = threading.Event()
+        self._news = threading.Event()  # since the last look
+        vital("dask", self._look_after, or_exit=True, stoppable=True)
+
+    def free(self) -> int:
+        if self._client is None:
+            return 0
+        taken = len(self._begun) + len(self._again) + len(self._given_up)
+        return max(0, self._capacity - taken)
+
+    def submit(self, task: Task) -> None:
+        self._again.append((cast(DaskTask, task), 1))  # an Agenda gives it nothing else
+        self._begin()
+
+    def _begin(self) -> None:
+        """Hand out what waits, if there is somebody to hand it to."""
+        client = self._client
+        while self._again and client is not None:
+            task, tries = self._again.pop()
+            try:
+                future = client.submit(run_packed, task, pure=False, retries=0)
+            except Exception as error:  # of many kinds: the connection has just gone
+                log.warning("%s waits: %s", task, error)
+                self._again.append((task, tries))
+                return
+            begun = _Begun(task, tries, future, time.monotonic())
+            self._begun[future.key] = begun
+            future.add_done_callback(lambda _, begun=begun: self._put(begun))
+
+    def _put(self, begun: _Begun) -> None:
+        self._answered.put(begun)
+        self._news.set()
+
+    def wait(self, seconds: float) -> None:
+        self._news.wait(seconds)
+
+    def outcomes(self) -> list[Done]:
+        self._news.clear()
+        if self._lost.is_set():
+            self._start_over()
+        done: list[Done] = []
+        while not self._answered.empty():
+            begun = self._answered.get()
+            self._given_up.discard(begun.future.key)
+            if self._begun.pop(begun.future.key, None) is begun:
+                done += self._answer(begun)
+        done += self._too_slow()
+        self._begin()
+        return done
+
+    def _answer(self, begun: _Begun) -> list[Done]:
+        future = begun.future
+        try:
+            if future.status == "finished":
+                error, result = answer_of(begun.task, future.result(timeout=RESULT_SECONDS))
+                return [Done(begun.task, result, error)]
+            exception = future.exception(RESULT_SECONDS) if future.status == "error" else None
+            why = f"{type(exception).__name__}: {exception}" if exception else str(future.status)
+        except Exception as error:  # of many kinds: the worker that had it is gone
+            why = f"its result was lost: {type(error).__name__}: {error}"
+        if future.status in ("cancelled", "lost"):
+            # Not by us: what we cancel is forgotten. The scheduler went.
+            self._again.append((begun.task, begun.tries))
+            return []
+        if begun.tries < TRIES:
+            log.warning("%s failed; once more: %s", begun.task, why)
+            self._again.append((begun.task, begun.tries + 1))
+            return []
+        return [Done(begun.task, error=f"failed {begun.tries} times: {why}")]
+
+    def _too_slow(self) -> list[Done]:
+        now = time.monotonic()
+        if not self._capacity:  # nobody is there to be slow
+            for begun in self._begun.values():
+                begun.since = now
+        slow = [begun for begun in self._begun.values() if begun.since < now - TASK_SECONDS]
+        for begun in slow:
+            # Dask ends no thread: it is free again when it answers all the same.
+            del self._begun[begun.future.key]
+            self._given_up.add(begun.future.key)
+        error = f"no answer within {TASK_SECONDS:.0f} s, ended"
+        return [Done(begun.task, error=error) for begun in slow]
+
+    def _drop(self, begun: _Begun) -> None:
+        self._begun.pop(begun.future.key, None)
+        # A worker that is at it already goes on to the end: Dask ends no thread.
+        begun.future.release()
+
+    def _start_over(self) -> None:
+        """The scheduler went: what was under way begins anew with the next one."""
+        self._again += [(begun.task, begun.tries) for begun in self._begun.values()]
+        self._begun.clear()
+        self._given_up.clear()
+        self._client = None
+        self._lost.clear()
+
+    def abort(self, observation: str) -> None:
+        for begun in list(self._begun.values()):
+            if begun.task.observation == observation:
+                self._drop(begun)
+        self._again = [one for one in self._again if one[0].observation != observation]
+
+    def close(self) -> None:
+        self._closed.set()
+        client, self._client = self._client, None
+        if client is not None:
+            client.close(timeout=1.0)
+
+    # -- the thread ----------------------------------------------------------------------------
+
+    def _look_after(self) -> None:
+        """Connect, and see how many tasks there are workers for."""
+        delay, said = FIRST_RETRY_SECONDS, ""
+        while not self._closed.is_set():
+            try:
+                client = self._connect(self._address, self._tls)
+            except SchedulerError as error:
+                if str(error) != said:
+                    log.error("candidates wait, trying again: %s", error)
+                said = str(error)
+                self._closed.wait(delay)
+                delay = min(2 * delay, LONGEST_RETRY_SECONDS)
+                continue
+            delay, said = FIRST_RETRY_SECONDS, ""
+            log.info("connected to %s", self._address)
+            self._watch(client)
+
+    def _watch(self, client: Any) -> None:
+        """See to a connection until it is lost."""
+        had_workers = True
+        self._client = client
+        while not self._closed.wait(LOOK_SECONDS if self._capacity else LOOK_SECONDS / 10):
+            try:
+                if client.status != "running":
+                    raise OSError(f"the connection is {client.status}")
+                self._capacity = sum(client.nthreads().values())
+            except Exception as error:  # of many kinds, and all of them mean the same
+                log.error("%s went, candidates wait: %s", self._address, error)
+                self._capacity = 0
+                self._lost.set()
+                client.close(timeout=1.0)
+                while self._lost.is_set() and not self._closed.wait(0.05):
+                    pass
+                return
+            if had_workers and not self._capacity:
+                log.error("%s has no workers, candidates wait", self._address)
+            had_workers = bool(self._capacity)

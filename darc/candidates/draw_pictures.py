@@ -1,0 +1,60 @@
+"""Pictures of candidates, drawn where these are extracted, and shown beside the results."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from darc.candidates.milky_way import dm_galaxy
+from darc.candidates.pool_tasks import BeamSky
+from darc.candidates.results.pictures import Pictures
+from darc.config.settings import ProcessorVisualizer
+from darc.model.arrival import ArrivalReference
+from darc.model.processed import ProcessedCandidate
+from darc.model.results import FrequencyRange
+from darc.runtime.files import write_whole
+
+_pictures = cache(Pictures)
+
+
+def draw(
+    file: Path,
+    candidate: ProcessedCandidate,
+    band: FrequencyRange,
+    settings: ProcessorVisualizer,
+    beam: BeamSky,
+    reference: ArrivalReference | None = None,
+) -> str:
+    """Draw the picture of a candidate beside its file; returns why there is none, if so.
+
+    :param file: the candidate's
+    :param reference: what times and widths refer to; None: not known
+    """
+    try:
+        try:
+            galaxy = dm_galaxy(beam)
+        except (OSError, ValueError):
+            galaxy = None  # the pages of plots say why
+        _pictures(settings, galaxy, reference).write(file.with_suffix(".png"), candidate, band)
+    except Exception as error:  # whatever it is, the candidate is worth more than its picture
+        return f"no picture: {type(error).__name__}: {error}"
+    return ""
+
+
+def offer(directory: Path, files: Sequence[Path]) -> None:
+    """Copy candidates and their pictures to where people look at them, and nothing else there.
+
+    :param files: of the candidates
+    :raises OSError: a file cannot be written
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    wanted = {path.name: path for file in files for path in (file, file.with_suffix(".png"))}
+    for path in directory.iterdir():
+        if path.name not in wanted:
+            path.unlink()
+    for name, path in wanted.items():
+        if path.exists():
+            write_whole(directory / name, path.read_bytes())
+            shutil.copystat(path, directory / name)

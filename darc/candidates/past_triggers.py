@@ -1,0 +1,80 @@
+"""The trigger files of an observation in the past: read as a whole, and clustered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from darc.candidates.clusters import find_clusters, listed, usable
+from darc.candidates.pool_tasks import Read, ReadingJob
+from darc.model.candidate import CANDIDATE, Records
+from darc.runtime.foreign import open_regular
+from darc.trigger_files.amber import Columns
+from darc.trigger_files.trigger_file import Chunk, TriggerFile
+
+#: A header is among the first lines, if there is one (bytes).
+_HEADER_WITHIN = 2**20
+_PROBLEMS_TOLD = 20
+
+
+def read_and_cluster(job: ReadingJob) -> Read:
+    """Read all files and cluster what is in them, as is done while an observation runs."""
+    found: list[Records] = []
+    rejected: Counter[str] = Counter()
+    problems: list[str] = []
+    n_candidates = 0
+    for path in job.trigger_files:
+        file = TriggerFile(path, batch_length_s=job.batch_length, tsamp=job.tsamp)
+        try:
+            for chunk in _chunks(file):
+                n_candidates += len(chunk.candidates)
+                rejected.update(chunk.rejected)
+                if chunk.first_rejected and len(problems) < _PROBLEMS_TOLD:
+                    problems.append(f"{chunk.first_rejected}; rejected: {dict(chunk.rejected)}")
+                kept, why = usable(chunk.candidates, job.settings.clustering, job.n_beams)
+                found.append(kept)
+                rejected.update(why)
+        except OSError as error:
+            problems.append(f"{path} cannot be read: {error}")
+    clusters, beyond = find_clusters(
+        np.concatenate(found) if found else np.empty(0, CANDIDATE),
+        job.settings.clustering,
+        n_beams=job.n_beams,
+        boxes=job.boxes,
+    )
+    clusters = listed(clusters, beyond, job.boxes)
+    return Read(clusters, n_candidates, dict(rejected), tuple(problems))
+
+
+def _chunks(file: TriggerFile) -> Iterator[Chunk]:
+    """All that there is, half a line at the end too.
+
+    :raises OSError: the file is not there, or cannot be read
+    """
+    limit = file.path.stat().st_size
+    file.size()
+    while chunk := file.read(limit):
+        yield chunk
+    if rest := file.read_rest(limit, finished=True):
+        yield rest
+
+
+def has_header(path: Path) -> bool:
+    """Whether a trigger file has a header: AMBER has begun to search."""
+    try:
+        with open_regular(path) as file:
+            begin = file.read(_HEADER_WITHIN)
+    except OSError:
+        return False
+    return any(_is_header(line) for line in begin.splitlines() if line.startswith(b"#"))
+
+
+def _is_header(line: bytes) -> bool:
+    try:
+        Columns.from_header(line)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,197 @@
+"""Processes that do tasks beside a service, so that it stays small and its loop goes on beating.
+
+A process that dies costs its task one more try; what two processes died of is given up. They end
+with the service, however that ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for_any
+from typing import Protocol
+
+from darc.candidates.pool_tasks import Task
+from darc.runtime.one_thread import ONE_THREAD
+
+log = logging.getLogger(__name__)
+
+#: A task is done at most so often, if the processes that do it die.
+TRIES = 2
+#: A task that takes longer is ended (s).
+TASK_SECONDS = 900.0
+#: A process that has had nothing to do for so long is ended (s).
+IDLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A task that is done with.
+
+    :param result: what it returned
+    :param error: why there is no result; empty if there is one
+    """
+
+    task: Task
+    result: object = None
+    error: str = ""
+
+
+class Pool(Protocol):
+    """Does tasks, several at a time."""
+
+    def free(self) -> int:
+        """How many tasks could begin at once."""
+
+    def submit(self, task: Task) -> None:
+        """Begin with a task; to be called when one can begin."""
+
+    def outcomes(self) -> list[Done]:
+        """What has been done since the last call, which is not waited for."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait until there may be an outcome, for so long at most."""
+
+    def abort(self, observation: str) -> None:
+        """End all tasks of an observation; nothing more is heard of them."""
+
+    def close(self) -> None:
+        """End everything."""
+
+
+class _Process:
+    """One process, and the task that it is at."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            words = ["-P", "-m", "darc.candidates.pool_process"]
+            self._popen = subprocess.Popen(
+                [sys.executable, *words, str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={**ONE_THREAD, **os.environ},
+            )
+        self._connection = Connection(ours.detach())
+        self.task: Task | None = None
+        self.tries = 0
+        self.since = time.monotonic()
+
+    def begin(self, task: Task, tries: int) -> None:
+        """:raises OSError: the process has died"""
+        self.task, self.tries, self.since = task, tries, time.monotonic()
+        self._connection.send_bytes(pickle.dumps(task))
+
+    @property
+    def connection(self) -> Connection:
+        """Something can be read from it when its task is done, or it has died."""
+        return self._connection
+
+    def result(self) -> Done | None:
+        """What its task has come to; None: nothing yet.
+
+        :raises EOFError: the process has died
+        :raises OSError: likewise
+        """
+        if self.task is None or not self._connection.poll():
+            return None
+        error, result = pickle.loads(self._connection.recv_bytes())
+        done = Done(self.task, result, error)
+        self.task, self.since = None, time.monotonic()
+        return done
+
+    def end(self) -> str:
+        """End it, and say how it ended if it had done so before."""
+        code = self._popen.poll()
+        self._popen.kill()
+        self._popen.wait()
+        self._connection.close()
+        code = self._popen.returncode if code is None else code
+        return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+
+class LocalPool:
+    """Processes on this host.
+
+    :param size: how many
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._processes: list[_Process] = []
+        self._failed: list[Done] = []
+
+    def free(self) -> int:
+        return self._size - sum(process.task is not None for process in self._processes)
+
+    def submit(self, task: Task) -> None:
+        self._begin(task, 1)
+
+    def _begin(self, task: Task, tries: int) -> None:
+        idle = next((process for process in self._processes if process.task is None), None)
+        if idle is None:
+            idle = _Process()
+            self._processes.append(idle)
+        try:
+            idle.begin(task, tries)
+        except OSError:
+            self._died(idle)
+
+    def outcomes(self) -> list[Done]:
+        done: list[Done] = []
+        now = time.monotonic()
+        for process in list(self._processes):
+            try:
+                result = process.result()
+            except (EOFError, OSError):
+                self._died(process)
+                continue
+            if result:
+                done.append(result)
+            elif process.task and now - process.since > TASK_SECONDS:
+                self._remove(process)
+                error = f"no answer within {TASK_SECONDS:.0f} s, ended"
+                done.append(Done(process.task, error=error))
+            elif process.task is None and now - process.since > IDLE_SECONDS:
+                self._remove(process)
+        done += self._failed
+        self._failed = []
+        return done
+
+    def wait(self, seconds: float) -> None:
+        if not self._failed:
+            busy = [process.connection for process in self._processes if process.task]
+            wait_for_any(busy, seconds)
+
+    def _remove(self, process: _Process) -> str:
+        self._processes.remove(process)
+        return process.end()
+
+    def _died(self, process: _Process) -> None:
+        """Do its task once more, unless that has been done."""
+        how = self._remove(process)
+        if process.task is None:
+            return
+        if process.tries < TRIES:
+            log.warning("a process died of %s at %s; once more", how, process.task)
+            self._begin(process.task, process.tries + 1)
+            return
+        error = f"the process died {process.tries} times, the last one of {how}"
+        self._failed.append(Done(process.task, error=error))
+
+    def abort(self, observation: str) -> None:
+        for process in list(self._processes):
+            if process.task and process.task.observation == observation:
+                self._remove(process)
+        self._failed = [done for done in self._failed if done.task.observation != observation]
+
+    def close(self) -> None:
+        for process in list(self._processes):
+            self._remove(process)

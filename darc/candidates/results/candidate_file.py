@@ -1,0 +1,352 @@
+"""A candidate as an HDF5 file.
+
+Source: the project's specification, processing.md (files of an observation). Datasets, float32:
+
+- `data_freq_time`, shape (nfreq, ntime), the lowest frequency first
+- `data_dm_time`, shape (ndm, ntime), the lowest DM first
+
+Their dimensions are labelled (frequency, time) and (dm, time); the pulse is in bin ntime // 2.
+
+What times and widths refer to is in attributes of our own, where it is known: `toa_freq`, the
+frequency of all times of arrival (MHz); `toa_utc` (ISO 8601) and `toa_mjd` (in `toa_scale`: UTC, or
+TDB of barycentric data), both of `toa`; `toa_frame`, topocentric or barycentric; `start`, time 0 as
+Unix s; `tsamp_data`, of the data (s); `width_ms`, that is `downsamp` in ms; `dm_constant`, in
+MHz2 pc-1 cm3 s; and `telescope`.
+
+The names are those that `your` and FETCH use, and the further attributes that `your` wants are
+there: cand_id, tcand, dm_opt, snr_opt, width, label, and fch1, foff, nchans where the band is
+known. What a reader made for files of `your` has to know:
+
+- `data_freq_time` is (time, frequency) there, the highest frequency first:
+  ``f["data_freq_time"][()][::-1].T`` is that. FETCH takes it transposed, as (frequency, time):
+  ``f["data_freq_time"][()][::-1]``. `fch1` and `foff` belong to the array as it is here: the centre
+  of the lowest row, and a positive step.
+- `data_dm_time` needs no change, but DMs are `dms`, and not from 0 to twice the DM.
+- Arrays have as many bins as the extraction makes (64), where FETCH's models want 256.
+- `tsamp` is that of a bin, and `width` (1) is in bins: a bin is about as wide as the pulse.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from darc.model.arrival import ArrivalReference
+from darc.model.processed import Measurement, ProcessedCandidate, Pulse, Score
+from darc.model.results import FrequencyRange
+from darc.runtime.files import write_whole
+
+_NOT_KNOWN = -1
+#: By dataset: what its rows and columns are, and the attributes with their numbers.
+_DATASETS = {
+    "data_freq_time": (("frequency", "time"), ("nfreq", "ntime")),
+    "data_dm_time": (("dm", "time"), ("ndm", "ntime")),
+}
+
+
+class CandidateFileError(ValueError):
+    """A file is not that of a candidate; the text names it and says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredCandidate:
+    """What a file holds.
+
+    :param band: of `freq_time`; None: not known
+    """
+
+    candidate: ProcessedCandidate
+    band: FrequencyRange | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """Candidates sort by it, the most probable first, then by S/N."""
+
+    probability: float
+    snr: float
+
+    def __lt__(self, other: Rank) -> bool:
+        return (self.probability, self.snr) > (other.probability, other.snr)
+
+
+#: Names of candidates' files.
+CANDIDATE_FILES = "TOA*_DM*_DS*_SNR*.hdf5"
+
+
+def candidate_name(candidate: ProcessedCandidate) -> str:
+    """Name of a candidate's file; `CANDIDATE_FILES` finds it."""
+    measured = candidate.measured
+    return (
+        f"TOA{measured.time:.4f}_DM{candidate.pulse.dm:.2f}"
+        f"_DS{measured.downsampling:.0f}_SNR{measured.snr:.0f}.hdf5"
+    )
+
+
+def write_candidate(
+    directory: Path, candidate: ProcessedCandidate, band: FrequencyRange | None = None
+) -> Path:
+    """Write a candidate into a directory, which is made; whole or not at all.
+
+    It outlives a loss of power, as does the row that will name it.
+
+    :param band: of the channels in `freq_time`
+    :return: the file
+    :raises ValueError: an array has another shape than the others
+    :raises OSError: it cannot be written
+    """
+    _check(candidate)
+    path = directory / candidate_name(candidate)
+    memory = io.BytesIO()
+    # Attributes beyond 64 kB, as of thousands of DMs, are not for the oldest format.
+    with h5py.File(memory, "w", libver=("v108", "v110")) as file:
+        for (name, (labels, _)), data in zip(
+            _DATASETS.items(), (candidate.freq_time, candidate.dm_time), strict=True
+        ):
+            # With a checksum: what a disk has damaged is not taken for a measurement.
+            dataset = file.create_dataset(
+                name, data=data, dtype="<f4", chunks=data.shape, fletcher32=True
+            )
+            for axis, label in enumerate(labels):
+                dataset.dims[axis].label = label
+        attributes = _attributes(candidate, path.stem)
+        if band is not None:
+            step = (band.high - band.low) / len(candidate.freq_time)
+            attributes |= {"fch1": band.low + step / 2, "foff": step}
+            attributes["nchans"] = len(candidate.freq_time)
+        for name, value in attributes.items():
+            file.attrs[name] = value
+    directory.mkdir(parents=True, exist_ok=True)
+    write_whole(path, memory.getvalue())
+    return path
+
+
+def _check(candidate: ProcessedCandidate) -> None:
+    freq_time, dm_time, dms = candidate.freq_time, candidate.dm_time, candidate.dms
+    shapes = f"freq_time {freq_time.shape}, dm_time {dm_time.shape}, dms {dms.shape}"
+    if not (
+        freq_time.ndim == dm_time.ndim == 2
+        and freq_time.size
+        and dm_time.size
+        and freq_time.shape[1] == dm_time.shape[1]
+        and dms.shape == dm_time.shape[:1]
+    ):
+        raise ValueError(f"arrays that do not belong together: {shapes}")
+
+
+def _attributes(candidate: ProcessedCandidate, name: str) -> dict[str, Any]:
+    pulse, measured, score = candidate.pulse, candidate.measured, candidate.score
+    nfreq, ntime = candidate.freq_time.shape
+    specified = {
+        "nfreq": nfreq,
+        "ntime": ntime,
+        "ndm": len(candidate.dms),
+        "tsamp": measured.bin_length,
+        "sb": pulse.beam,
+        "dms": candidate.dms,
+        "dm": pulse.dm,
+        "snr": measured.snr,
+        "toa": measured.time,
+        "downsamp": measured.downsampling,
+        "dm_amber": pulse.dm,
+        "snr_amber": pulse.snr,
+        "toa_amber": pulse.time,
+        "downsamp_amber": pulse.downsampling,
+        "prob_freqtime": score.freq_time,
+        "prob_dmtime": score.dm_time,
+    }
+    own = {"cb": candidate.cb, "snr_dm0": measured.snr_dm0, "snr_best": measured.snr_best}
+    if candidate.arrival is not None:
+        own |= _reference(candidate.arrival, measured)
+    for_your = {
+        "cand_id": name,
+        "tcand": measured.time,
+        "dm_opt": measured.best_dm,
+        "snr_opt": measured.snr_best,
+        "width": 1,
+        "label": _NOT_KNOWN,
+    }
+    return specified | own | for_your
+
+
+def _reference(arrival: ArrivalReference, measured: Measurement) -> dict[str, Any]:
+    found = {
+        "toa_freq": arrival.frequency,
+        "toa_frame": arrival.frame,
+        "toa_scale": arrival.scale,
+        "toa_utc": arrival.utc(measured.time),
+        "toa_mjd": arrival.mjd(measured.time),
+        "start": arrival.start,
+        "tsamp_data": arrival.tsamp,
+        "width_ms": arrival.width_ms(measured.downsampling),
+        "dm_constant": arrival.dm_constant,
+        "telescope": arrival.telescope or None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def read_candidate(path: Path) -> ProcessedCandidate:
+    """Read a candidate.
+
+    :raises CandidateFileError: it is no such file, or not all of it
+    :raises OSError: it cannot be read
+    """
+    return read_stored(path).candidate
+
+
+def read_stored(path: Path) -> StoredCandidate:
+    """Read a candidate with its band.
+
+    :raises CandidateFileError: likewise
+    :raises OSError: likewise
+    """
+    with _Reader(path) as reader:
+        cb, beam = reader.whole("cb"), reader.whole("sb")
+        pulse = Pulse(
+            beam=beam,
+            downsampling=reader.whole("downsamp_amber"),
+            time=reader.number("toa_amber"),
+            dm=reader.number("dm_amber"),
+            snr=reader.number("snr_amber"),
+        )
+        snr = reader.number("snr")
+        measured = Measurement(
+            snr=snr,
+            snr_best=reader.number("snr_best") if reader.has("snr_best") else snr,
+            snr_dm0=reader.number("snr_dm0"),
+            time=reader.number("toa"),
+            downsampling=reader.whole("downsamp"),
+            bin_length=reader.number("tsamp"),
+            best_dm=reader.number("dm_opt"),
+        )
+        score = Score(reader.number("prob_freqtime"), reader.number("prob_dmtime"))
+        freq_time, dm_time = map(reader.dataset, _DATASETS)
+        candidate = ProcessedCandidate(
+            cb,
+            pulse,
+            measured,
+            score,
+            freq_time,
+            dm_time,
+            reader.dms(len(dm_time)),
+            arrival=reader.arrival(),
+        )
+        return StoredCandidate(candidate, reader.band())
+
+
+def read_cb(path: Path) -> int:
+    """Read the compound beam whose candidate it is, without the arrays.
+
+    :raises CandidateFileError: likewise
+    :raises OSError: likewise
+    """
+    with _Reader(path) as reader:
+        return reader.whole("cb")
+
+
+def read_rank(path: Path) -> Rank:
+    """Read what candidates are sorted by, without the arrays.
+
+    :raises CandidateFileError: likewise
+    :raises OSError: likewise
+    """
+    with _Reader(path) as reader:
+        return Rank(reader.number("prob_freqtime"), reader.number("snr"))
+
+
+class _Reader:
+    """A file that is open."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened = path.open("rb")
+        try:
+            self._file = h5py.File(self._opened, "r")
+        except (OSError, RuntimeError) as error:
+            self._opened.close()
+            raise self._error(f"no HDF5 file, or not all of it: {error}") from error
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._opened.close()
+
+    def _error(self, what: str) -> CandidateFileError:
+        return CandidateFileError(f"{self._path}: {what}")
+
+    def _attribute(self, name: str) -> npt.NDArray[Any]:
+        try:
+            if name not in self._file.attrs:
+                raise self._error(f"the attribute {name} is missing")
+            return np.asarray(self._file.attrs[name])
+        except (OSError, RuntimeError, TypeError) as error:
+            raise self._error(f"the attribute {name} cannot be read: {error}") from error
+
+    def has(self, name: str) -> bool:
+        """Whether there is such an attribute; earlier versions had fewer."""
+        return name in self._file.attrs
+
+    def number(self, name: str) -> float:
+        value = self._attribute(name)
+        if value.ndim or value.dtype.kind not in "iuf":
+            raise self._error(f"{name} = {value!s:.60} is no number")
+        return float(value)
+
+    def whole(self, name: str) -> int:
+        value = self._attribute(name)
+        if value.ndim or value.dtype.kind not in "iu":
+            raise self._error(f"{name} = {value!s:.60} is no whole number")
+        return int(value)
+
+    def dms(self, ndm: int) -> npt.NDArray[np.float64]:
+        dms = self._attribute("dms")
+        if dms.shape != (ndm,) or dms.dtype.kind not in "iuf":
+            raise self._error(f"dms is of shape {dms.shape}, not {ndm} numbers")
+        return dms.astype(np.float64)
+
+    def dataset(self, name: str) -> npt.NDArray[np.float32]:
+        try:
+            if not isinstance(self._file.get(name), h5py.Dataset):
+                raise self._error(f"the dataset {name} is missing")
+            dataset = self._file[name]
+            wanted = tuple(self.whole(number) for number in _DATASETS[name][1])
+            if dataset.shape != wanted or dataset.dtype.kind not in "iuf" or 0 in wanted:
+                raise self._error(f"{name} is {dataset.dtype} {dataset.shape}, not {wanted}")
+            return np.asarray(dataset[()], dtype=np.float32)
+        except (OSError, RuntimeError, KeyError) as error:
+            raise self._error(f"the dataset {name} cannot be read: {error}") from error
+
+    def text(self, name: str) -> str:
+        value = self._attribute(name)
+        if value.ndim or not isinstance(value.item(), str):
+            raise self._error(f"{name} = {value!s:.60} is no text")
+        return str(value.item())
+
+    def arrival(self) -> ArrivalReference | None:
+        if "toa_freq" not in self._file.attrs:
+            return None  # a file of before
+        return ArrivalReference(
+            frequency=self.number("toa_freq"),
+            start=self.number("start") if "start" in self._file.attrs else None,
+            tsamp=self.number("tsamp_data"),
+            frame=self.text("toa_frame"),
+            telescope=self.text("telescope") if "telescope" in self._file.attrs else "",
+        )
+
+    def band(self) -> FrequencyRange | None:
+        if "fch1" not in self._file.attrs:
+            return None
+        centre, step = self.number("fch1"), self.number("foff")
+        low = centre - step / 2
+        try:
+            return FrequencyRange(low, low + step * self.whole("nfreq"))
+        except ValueError as error:
+            raise self._error(str(error)) from None

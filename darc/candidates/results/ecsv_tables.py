@@ -1,0 +1,117 @@
+"""Lists with their units, moments and references, beside those whose format is fixed.
+
+ECSV, Enhanced Character-Separated Values (astropy's APE 6): a table of words with a header in YAML,
+which `astropy.table.Table.read` takes with all of it, and other readers as a plain table with
+remarks. Times of arrival are as in the list beside it, and as UTC and MJD; widths also in ms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from darc.config.yaml_tree import yaml_text
+from darc.model.arrival import ArrivalReference
+from darc.model.processed import ListedCandidate, Pulse
+from darc.runtime.files import write_whole
+
+SUFFIX = ".ecsv"
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    name: str
+    kind: str  # as ECSV names it
+    unit: str = ""
+    description: str = ""
+
+
+def _columns(arrival: ArrivalReference) -> tuple[_Column, ...]:
+    at = f"at {arrival.frequency:.6f} MHz, {arrival.frame}"
+    return (
+        _Column("snr", "float64", description="signal to noise"),
+        _Column("dm", "float64", "pc / cm3", "of the search"),
+        _Column("time", "float64", "s", f"of arrival {at}; since the first sample"),
+        _Column("utc", "string", description=f"of arrival {at}; empty: not known"),
+        _Column("mjd", "float64", "d", f"of arrival {at}, {arrival.scale}; empty: not known"),
+        _Column("downsamp", "int64", description="width, samples of sampling_time_s"),
+        _Column("width", "float64", "ms"),
+        _Column("sb", "int64", description="synthesised or tied-array beam"),
+    )
+
+
+def write_candidate_table(
+    path: Path, rows: Iterable[ListedCandidate], arrival: ArrivalReference
+) -> None:
+    """Write a table of candidates, in the order given.
+
+    :raises OSError: it cannot be written
+    """
+    columns = (
+        _Column("cb", "int64", description="compound beam"),
+        *_columns(arrival),
+        _Column("p", "float64", description="probability of a burst, by frequency and time"),
+    )
+    lines = [
+        [str(row.cb), *_words(row, row.snr, arrival), _number(row.probability, 4)] for row in rows
+    ]
+    _write(path, columns, lines, arrival)
+
+
+def write_cluster_table(path: Path, pulses: Iterable[Pulse], arrival: ArrivalReference) -> None:
+    """Write a table of clusters, by time.
+
+    :raises OSError: it cannot be written
+    """
+    in_order = sorted(pulses, key=lambda pulse: (pulse.time, pulse.dm))
+    lines = [_words(pulse, pulse.snr, arrival) for pulse in in_order]
+    _write(path, _columns(arrival), lines, arrival)
+
+
+def _words(row: ListedCandidate | Pulse, snr: float, arrival: ArrivalReference) -> list[str]:
+    mjd = arrival.mjd(row.time)
+    return [
+        _number(snr, 3),
+        _number(row.dm, 4),
+        _number(row.time, 6),
+        arrival.utc(row.time) or '""',
+        '""' if mjd is None else _number(mjd, 11),
+        str(row.downsampling),
+        f"{arrival.width_ms(row.downsampling):.6g}",
+        str(row.beam),
+    ]
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "nan"
+
+
+def _write(
+    path: Path,
+    columns: Sequence[_Column],
+    lines: Iterable[Sequence[str]],
+    arrival: ArrivalReference,
+) -> None:
+    about: list[dict[str, Any]] = [
+        {
+            key: value
+            for key, value in (
+                ("name", one.name),
+                ("unit", one.unit),
+                ("datatype", one.kind),
+                ("description", one.description),
+            )
+            if value
+        }
+        for one in columns
+    ]
+    known = {name: value for name, value in arrival.to_plain().items() if value is not None}
+    header = {"datatype": about, "meta": known, "schema": "astropy-2.0"}
+    # One value after another on a line each: nobody breaks a remark in two.
+    text = yaml_text(header, width=10_000)
+    remarks = ["%ECSV 1.0", "---", *text.splitlines()]
+    rows = [" ".join(one.name for one in columns), *map(" ".join, lines)]
+    write_whole(path, "\n".join([*(f"# {remark}" for remark in remarks), *rows]) + "\n")

@@ -1,0 +1,256 @@
+"""A picture of a candidate for the web: profile, frequency-time, DM-time and numbers, as PNG."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.text import Text
+from PIL import Image
+
+from darc.candidates.results.arrays import Sizes, drawn, limits, masked_text, profile_limits
+from darc.candidates.results.axes import ColourBar, Ticks, common_text, fit
+from darc.candidates.results.candidate_file import StoredCandidate
+from darc.candidates.results.plot_style import (
+    GREY,
+    INK,
+    band_text,
+    check_style,
+    date_text,
+    frequency_limits,
+    intensity_map,
+    is_extragalactic,
+    own_style,
+    reference_text,
+    source_text,
+    where_text,
+)
+from darc.config.settings_processor import ProcessorVisualizer
+from darc.model.arrival import ArrivalReference
+from darc.model.processed import ProcessedCandidate
+from darc.model.results import FrequencyRange
+from darc.runtime.files import write_whole
+
+#: Pixels.
+WIDTH, HEIGHT = 720, 450
+_DPI = 100
+_LETTERS, _SMALL = 8.0, 7.5  # points
+#: Beside the labels there is room for numbers of six letters, and for a scale of colours.
+_LEFT, _RIGHT, _WIDE = 0.1, 0.596, 0.355
+#: Lines of text that no two candidates have in common, before those that most have.
+_OWN_LINES = 3
+#: Of the text beside the profile: left edge, and its width in points.
+_TEXT, _TEXT_POINTS = 0.512, 242.0
+
+
+def write_picture(
+    path: Path,
+    candidate: ProcessedCandidate,
+    settings: ProcessorVisualizer,
+    dm_galaxy: float | None = None,
+    band: FrequencyRange | None = None,
+    reference: ArrivalReference | None = None,
+) -> None:
+    """Write the picture of one candidate; of many, `Pictures` is faster.
+
+    :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: not known
+    :param reference: what times and widths refer to; None: not known
+    :raises ValueError: the settings name a colour or a colour map that there is not
+    :raises OSError: it cannot be written
+    """
+    Pictures(settings, dm_galaxy, reference).write(path, candidate, band)
+
+
+class Pictures:
+    """Draws pictures, one after the other, by one thread.
+
+    What they have in common, the most of all letters, is drawn once.
+
+    :param dm_galaxy: likewise
+    :param reference: likewise
+    :raises ValueError: likewise
+    """
+
+    def __init__(
+        self,
+        settings: ProcessorVisualizer,
+        dm_galaxy: float | None = None,
+        reference: ArrivalReference | None = None,
+    ) -> None:
+        check_style(settings)
+        self._reference = reference
+        self._settings = settings
+        self._dm_galaxy = dm_galaxy
+        self._sizes = Sizes(settings.nfreq, settings.ntime, settings.ndm)
+        with own_style({}):
+            self._make(settings)
+
+    def _make(self, settings: ProcessorVisualizer) -> None:
+        self._figure = Figure(figsize=(WIDTH / _DPI, HEIGHT / _DPI), dpi=_DPI)
+        self._canvas = FigureCanvasAgg(self._figure)
+        self._profile = self._axes(_LEFT, 0.725, 0.25)
+        self._freq_time = self._axes(_LEFT, 0.12, 0.585)
+        self._dm_time = self._axes(_RIGHT, 0.12, 0.5)
+        self._ticks = [
+            Ticks(self._profile, _LETTERS, INK, (4, 3)),
+            Ticks(self._freq_time, _LETTERS, INK),
+            Ticks(self._dm_time, _LETTERS, INK),
+        ]
+        zero = self._profile.axhline(0, color="0.8", lw=0.8)
+        colour = settings.colour_1dtime
+        (self._line,) = self._profile.plot([], [], color=colour, lw=1.2, ds="steps-mid")
+        self._images = (
+            _image(self._freq_time, settings.cmap_freqtime),
+            _image(self._dm_time, settings.cmap_dmtime),
+        )
+        self._bars = [
+            ColourBar(image.axes, image, _SMALL, INK, unit)
+            for image, unit in zip(
+                self._images, ("above the median (data units)", "S/N per bin"), strict=True
+            )
+        ]
+        self._write_labels()
+        spines = [
+            spine
+            for axes in (self._profile, self._freq_time, self._dm_time)
+            for spine in axes.spines.values()
+        ]
+        #: In the order of drawing.
+        self._changing: list[Artist] = [*self._images, zero, self._line, *spines]
+        for ticks in self._ticks:
+            self._changing += ticks.changing
+        for bar in self._bars:
+            self._changing += bar.changing
+        self._changing += [self._headline, *self._lines[:_OWN_LINES]]
+        for artist in self._changing:
+            artist.set_animated(True)
+        self._common: tuple[tuple[str, ...], Any] = ((), None)
+
+    def _draw(self) -> None:
+        """Draw what is filled in."""
+        words = tuple(text.get_text() for text in self._shared)
+        if self._common[1] is None or self._common[0] != words:
+            self._canvas.draw()  # type: ignore[no-untyped-call]
+            self._common = words, self._canvas.copy_from_bbox(self._figure.bbox)  # type: ignore[no-untyped-call]
+        self._canvas.restore_region(self._common[1])  # type: ignore[no-untyped-call]
+        renderer = self._canvas.get_renderer()  # type: ignore[no-untyped-call]
+        for artist in self._changing:
+            artist.draw(renderer)
+
+    def _axes(self, left: float, bottom: float, height: float) -> Axes:
+        return self._figure.add_axes((left, bottom, _WIDE, height))
+
+    def _write_labels(self) -> None:
+        def upright(x: float, y: float) -> Text:
+            return self._figure.text(x, y, "", size=_LETTERS, rotation=90, va="center", color=INK)
+
+        text = self._figure.text
+        self._frequency, self._dm = upright(0.01, 0.41), upright(_TEXT, 0.37)
+        upright(0.01, 0.85).set_text("S/N per bin")
+        for x in (_LEFT + _WIDE / 2, _RIGHT + _WIDE / 2):
+            text(x, 0.012, "Time from arrival (ms)", size=_LETTERS, ha="center", color=INK)
+        self._masked = text(0.01, 0.012, "", size=_SMALL, color=GREY)
+        self._headline = text(_TEXT, 0.98, "", size=14, weight="bold", va="top", color=INK)
+        self._lines = [
+            text(_TEXT, 0.908 - 0.039 * number, "", va="top", color=GREY if number > 3 else INK)
+            for number in range(7)
+        ]
+        self._shared = [self._frequency, self._dm, self._masked, *self._lines[_OWN_LINES:]]
+
+    def write(
+        self, path: Path, candidate: ProcessedCandidate, band: FrequencyRange | None = None
+    ) -> None:
+        """Write the picture of a candidate, of some 30 kB; whole or not at all.
+
+        :raises OSError: it cannot be written
+        """
+        with own_style({}):
+            self.fill(StoredCandidate(candidate, band))
+            self._draw()
+        buffer = self._canvas.buffer_rgba()  # type: ignore[no-untyped-call]
+        pixels = np.asarray(buffer)[:, :, :3]
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        memory = io.BytesIO()
+        # 256 colours are enough for a colour map and black, and half the bytes.
+        image.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+            memory, "PNG", compress_level=6
+        )
+        write_whole(path, memory.getvalue())
+
+    @property
+    def figure(self) -> Figure:
+        """What is drawn."""
+        return self._figure
+
+    def fill(self, stored: StoredCandidate) -> None:
+        """Take a candidate, to be drawn."""
+        arrays = drawn(stored.candidate, self._sizes)
+        candidate, settings, times = stored.candidate, self._settings, arrays.times
+        far = is_extragalactic(candidate, self._dm_galaxy)
+        for axes in (self._profile, self._freq_time, self._dm_time):
+            for spine in axes.spines.values():
+                spine.set(
+                    color=settings.colour_extragal if far else settings.colour_gal,
+                    linewidth=2.4 if far else 1.2,
+                )
+        self._line.set_data(arrays.bin_centres, arrays.profile)
+        vertical = frequency_limits(stored)
+        for ticks, limit in zip(
+            self._ticks, (profile_limits(arrays.profile), vertical, arrays.dms), strict=True
+        ):
+            ticks.set(times, limit)
+        self._ticks[0].hide_x()
+        _, frequencies, dms = (common_text(ticks.common) for ticks in self._ticks)
+        unit = "MHz" if stored.band else "row"
+        self._frequency.set_text(f"Frequency{frequencies} ({unit})")
+        self._dm.set_text(f"DM{dms} (pc cm$^{{-3}}$)")
+        for image, bar, data, limit in zip(
+            self._images,
+            self._bars,
+            (arrays.freq_time, arrays.dm_time),
+            (vertical, arrays.dms),
+            strict=True,
+        ):
+            image.set_data(data)
+            colours = limits(data)
+            image.set(extent=(*times, *limit), clim=colours)
+            bar.set(colours)
+        self._masked.set_text(masked_text(arrays))
+        self._write_numbers(stored, far)
+
+    def _write_numbers(self, stored: StoredCandidate, far: bool) -> None:
+        candidate, reference = stored.candidate, self._reference
+        measured, score = candidate.measured, candidate.score
+        headline = f"S/N {measured.snr:.1f}   DM {candidate.pulse.dm:.2f}"
+        fit(self._headline, headline, 14, _TEXT_POINTS)
+        galaxy = "not known"
+        if self._dm_galaxy is not None:
+            galaxy = f"{self._dm_galaxy:.1f} ({'beyond' if far else 'within'})"
+        lines = (
+            f"P {score.freq_time:.2f} by frequency, {score.dm_time:.2f} by DM",
+            where_text(candidate, reference),
+            date_text(candidate, reference),
+            f"Milky Way's maximum DM: {galaxy}",
+            f"arrival at {reference_text(reference)}",
+            source_text(reference),
+            band_text(reference, stored.band),
+        )
+        for text, line in zip(self._lines, lines, strict=True):
+            fit(text, line, _LETTERS, _TEXT_POINTS)
+
+
+def _image(axes: Axes, cmap: str) -> AxesImage:
+    return axes.imshow(
+        np.zeros((2, 2)),
+        aspect="auto",
+        origin="lower",
+        interpolation="nearest",
+        cmap=intensity_map(cmap),
+    )

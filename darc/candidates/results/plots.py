@@ -1,0 +1,97 @@
+"""Plots of candidates as PDF: n by n on a page, a page for each type of plot.
+
+Figures are made without pyplot, so that nothing is shared or outlives a call. Making axes is what
+costs most: a page is made once for each type, and filled again and again.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_pdf import PdfPages
+
+from darc.candidates.results.arrays import Sizes, drawn
+from darc.candidates.results.candidate_file import (
+    CandidateFileError,
+    Rank,
+    StoredCandidate,
+    read_rank,
+    read_stored,
+)
+from darc.candidates.results.plot_style import check_style, own_style
+from darc.candidates.results.sheet import Sheet, empty_page
+from darc.config.settings_processor import ProcessorVisualizer
+from darc.model.arrival import ArrivalReference
+from darc.runtime.files import write_whole
+
+
+def write_plots(
+    path: Path,
+    candidates: Sequence[Path],
+    settings: ProcessorVisualizer,
+    dm_galaxy: float | None,
+    advance: Callable[[], None] = lambda: None,
+    reference: ArrivalReference | None = None,
+) -> list[str]:
+    """Write plots of candidates, the most probable first, then by S/N.
+
+    Each group of n by n candidates has a page for each of the settings' plot types. Without any
+    candidate there is one page that says so. At most a group is in memory.
+
+    :param path: of the PDF
+    :param candidates: HDF5 files
+    :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: not known
+    :param advance: is called for each candidate that is plotted
+    :param reference: what times and widths refer to; None: not known
+    :return: what is left out, as it cannot be read: the file and why
+    :raises ValueError: the settings name a colour or a colour map that there is not
+    :raises OSError: the PDF cannot be written
+    """
+    check_style(settings)
+    ranked, left_out = _ranked(candidates)
+    per_page = settings.nplot_per_side**2
+    sizes = Sizes(settings.nfreq, settings.ntime, settings.ndm)
+    memory = io.BytesIO()
+    with own_style(), PdfPages(memory, metadata={"Title": path.stem, "Creator": "DARC"}) as pdf:
+        sheets = [
+            Sheet(kind, settings, dm_galaxy, path.stem, reference)
+            for kind in settings.plot_types
+            if ranked
+        ]
+        for begin in range(0, len(ranked), per_page):
+            group = []
+            for _, file in ranked[begin : begin + per_page]:
+                stored = _read(file, left_out)
+                if stored is not None:
+                    group.append((stored, drawn(stored.candidate, sizes)))
+            for sheet in sheets:
+                sheet.fill(group, begin, len(ranked))
+                pdf.savefig(sheet.figure)
+            for _ in group:
+                advance()
+        if not sheets:
+            pdf.savefig(empty_page(settings, path.stem, left_out))
+    write_whole(path, memory.getvalue())
+    return left_out
+
+
+def _ranked(candidates: Sequence[Path]) -> tuple[list[tuple[Rank, Path]], list[str]]:
+    ranked: list[tuple[Rank, Path]] = []
+    left_out: list[str] = []
+    for file in candidates:
+        try:
+            ranked.append((read_rank(file), file))
+        except (CandidateFileError, OSError) as error:
+            left_out.append(str(error))
+    ranked.sort(key=lambda entry: (entry[0], entry[1].name))
+    return ranked, left_out
+
+
+def _read(file: Path, left_out: list[str]) -> StoredCandidate | None:
+    try:
+        return read_stored(file)
+    except (CandidateFileError, OSError) as error:
+        left_out.append(str(error))
+        return None

@@ -1,0 +1,116 @@
+"""Trigger lists and summaries, one of each for a compound beam.
+
+Source: the project's specification, processing.md (files of an observation).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from darc.candidates.results.result_text import ResultFileError, read_rows, read_text, read_yaml
+from darc.model.arrival import ArrivalReference
+from darc.model.processed import ListedCandidate, ProcessedCandidate, Summary
+from darc.runtime.files import write_whole
+
+HEADER = "#cb snr dm time downsamp sb p"
+_WHOLE = re.compile(r"\d{1,18}", re.ASCII)
+_NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
+
+
+def listed(candidate: ProcessedCandidate) -> ListedCandidate:
+    """A candidate as it stands in lists."""
+    measured = candidate.measured
+    return ListedCandidate(
+        cb=candidate.cb,
+        snr=measured.snr,
+        dm=candidate.pulse.dm,
+        time=measured.time,
+        downsampling=measured.downsampling,
+        beam=candidate.pulse.beam,
+        probability=candidate.score.freq_time,
+    )
+
+
+def trigger_line(row: ListedCandidate) -> str:
+    """A candidate as a line, without its end.
+
+    :raises ValueError: a number is not finite
+    """
+    if not all(map(math.isfinite, (row.snr, row.dm, row.time, row.probability))):
+        raise ValueError(f"a number is not finite: {row}")
+    return (
+        f"{row.cb:02d} {row.snr:.2f} {row.dm:.2f} {row.time:.4f}"
+        f" {row.downsampling:d} {row.beam:d} {row.probability:.2f}"
+    )
+
+
+def write_triggers(path: Path, rows: Iterable[ListedCandidate]) -> None:
+    """Write a trigger list, in the order given.
+
+    :raises ValueError: a number is not finite
+    :raises OSError: it cannot be written
+    """
+    lines = [HEADER, *map(trigger_line, rows)]
+    write_whole(path, "\n".join(lines) + "\n")
+
+
+def read_triggers(path: Path) -> list[ListedCandidate]:
+    """Read a trigger list.
+
+    :raises ResultFileError: it is none
+    :raises OSError: it cannot be read
+    """
+    return [_row(words, place) for place, words in read_rows(path, HEADER)]
+
+
+def _row(words: Mapping[str, str], place: str) -> ListedCandidate:
+    for name, word in words.items():
+        is_whole = name in ("cb", "downsamp", "sb")
+        if not (_WHOLE if is_whole else _NUMBER).fullmatch(word):
+            kind = "whole number" if is_whole else "number"
+            raise ResultFileError(f"{place}: {name}: {word[:60]!r} is no {kind}")
+    if not 0 <= float(words["p"]) <= 1:
+        raise ResultFileError(f"{place}: p: {words['p']} is not from 0 to 1")
+    return ListedCandidate(
+        cb=int(words["cb"]),
+        snr=float(words["snr"]),
+        dm=float(words["dm"]),
+        time=float(words["time"]),
+        downsampling=int(words["downsamp"]),
+        beam=int(words["sb"]),
+        probability=float(words["p"]),
+    )
+
+
+def write_summary(path: Path, summary: Summary, arrival: ArrivalReference | None = None) -> None:
+    """Write a summary, the last of a beam's files: it says that the beam is done.
+
+    :param arrival: what times and widths in the lists refer to, for a remark; None: not known
+    :raises OSError: it cannot be written
+    """
+    text = "".join(f"{name}: {count}\n" for name, count in asdict(summary).items())
+    if arrival is not None:
+        text += f"# {arrival}\n"
+    write_whole(path, text)  # an empty one means that the beam failed
+
+
+def read_summary(path: Path) -> Summary | None:
+    """Read a summary; None is the empty file that an operator writes: that beam failed.
+
+    :raises ResultFileError: it is something else
+    :raises OSError: it cannot be read
+    """
+    text = read_text(path)
+    if not text.strip():
+        return None
+    summary, values = read_yaml(Summary, text, path)
+    for name, value in values.items():
+        if value.data < -1:
+            raise ResultFileError(
+                f"{value.place}: {name}: {value.data}; allowed: -1 (not known) or more"
+            )
+    return summary

@@ -1,0 +1,114 @@
+"""What is written when all candidates of an observation are extracted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from darc.candidates.clusters import write_clusters
+from darc.candidates.draw_pictures import offer
+from darc.candidates.milky_way import dm_galaxy
+from darc.candidates.past_triggers import has_header
+from darc.candidates.pool_tasks import ResultsJob, Written
+from darc.candidates.results.candidate_file import CANDIDATE_FILES, CandidateFileError, read_cb
+from darc.candidates.results.ecsv_tables import SUFFIX, write_candidate_table, write_cluster_table
+from darc.candidates.results.gathering import candidates_directory
+from darc.candidates.results.plots import write_plots
+from darc.candidates.results.trigger_lists import write_summary, write_triggers
+from darc.model.processed import NOTHING_SEARCHED, ListedCandidate, Summary
+
+
+def write_results(job: ResultsJob, advance: Callable[[], None] = lambda: None) -> Written:
+    """Write list of clusters, plots, list of candidates, and last the summary.
+
+    :param advance: is called for each candidate that is plotted
+    :raises OSError: the directory of the results cannot be written to
+    """
+    problems: list[str] = []
+    try:
+        write_clusters(job.clusters, job.pulses)
+        if job.arrival is not None and job.clusters.suffix != SUFFIX:
+            write_cluster_table(job.clusters.with_suffix(SUFFIX), job.pulses, job.arrival)
+        for directory in (job.clusters.parent, job.clusters.parent / "data"):
+            _remove_unfinished(directory, "")
+        problems += _remove_unknown(job)
+    except OSError as error:
+        problems.append(str(error))
+    job.directory.mkdir(parents=True, exist_ok=True)
+    for name in (".pdf", "_triggers.txt", f"_triggers{SUFFIX}", "_summary.yaml"):
+        # Others write of the same beam, too: what is made offline.
+        _remove_unfinished(job.directory, f"CB{job.cb:02d}{name}.")
+    kept = sorted(job.kept, key=lambda one: (-one[1].probability, -one[1].snr))
+    problems += _plot(job, [path for path, _ in kept], advance)
+    if job.offered:
+        offer(candidates_directory(job.directory, job.cb), [path for path, _ in kept])
+    rows = [line for _, line in kept]
+    triggers = job.directory / f"CB{job.cb:02d}_triggers.txt"
+    write_triggers(triggers, rows)
+    if job.arrival is not None:
+        write_candidate_table(triggers.with_suffix(SUFFIX), rows, job.arrival)
+    write_summary(job.directory / f"CB{job.cb:02d}_summary.yaml", _summary(job, rows), job.arrival)
+    return Written(tuple(problems))
+
+
+def _remove_unfinished(directory: Path, begin: str) -> None:
+    """Remove what processes that were killed left half written, as `write_whole` has it.
+
+    :param begin: of the files' names: others may be writing theirs
+    :raises OSError: it cannot be removed
+    """
+    for path in directory.glob(f".{begin}*.new"):
+        path.unlink(missing_ok=True)
+
+
+def _remove_unknown(job: ResultsJob) -> list[str]:
+    """Remove this beam's candidates that belong to no cluster; returns which cannot be read.
+
+    Who extracted them died before it could tell, and a better one took the cluster meanwhile.
+
+    :raises OSError: one cannot be removed
+    """
+    directory, problems = job.clusters.parent / "data", []
+    kept = {path.name for path, _ in job.kept}
+    for path in directory.glob(CANDIDATE_FILES):
+        try:
+            if path.name in kept or read_cb(path) != job.cb:
+                continue
+        except CandidateFileError as error:
+            problems.append(f"left, though it belongs to no cluster: {error}")
+            continue
+        path.unlink(missing_ok=True)
+    for picture in directory.glob(f"{Path(CANDIDATE_FILES).stem}.png"):
+        if not picture.with_suffix(".hdf5").exists():
+            picture.unlink(missing_ok=True)
+    return problems
+
+
+def _plot(job: ResultsJob, files: Sequence[Path], advance: Callable[[], None]) -> list[str]:
+    """Plot candidates; returns what could not be."""
+    problems = []
+    try:
+        galaxy = dm_galaxy(job.beam)
+    except (OSError, ValueError) as error:
+        problems.append(f"no Milky Way DM: {error}")
+        galaxy = None
+    path = job.directory / f"CB{job.cb:02d}.pdf"
+    try:
+        left_out = write_plots(path, files, job.settings.visualizer, galaxy, advance, job.arrival)
+        problems += [f"not plotted: {what}" for what in left_out]
+    except OSError:
+        raise
+    except Exception as error:  # whatever it is, the numbers are worth more than the pictures
+        problems.append(f"{path}: not plotted: {type(error).__name__}: {error}")
+    return problems
+
+
+def _summary(job: ResultsJob, kept: Sequence[ListedCandidate]) -> Summary:
+    if not (job.n_raw or job.searched or any(map(has_header, job.trigger_files))):
+        return NOTHING_SEARCHED
+    return Summary(
+        ncand_raw=job.n_raw,
+        ncand_post_clustering=len(job.pulses),
+        ncand_post_thresholds=job.n_passed,
+        ncand_post_classifier=len(kept),
+    )

@@ -1,0 +1,88 @@
+"""What ``darc`` takes. Imported by every command: nothing here imports more than it must."""
+
+from __future__ import annotations
+
+import argparse
+
+from darc import __version__
+from darc.model.vocabulary import COMMANDS, not_of_a_service
+from darc.runtime.program import port, seconds
+
+#: Words with options of their own, each a module of darc.cli that only its word imports.
+TERMINAL = {
+    "watch": "this node or the cluster, live: problems, services, observations",
+    "logs": "log files of services, of this node or of others, merged and followed",
+    "observations": "observations: running, pending, in processing and past",
+    "doctor": "checks what a node needs, and says what to do",
+    "completion": "a script by which the shell completes what you type",
+    "samples": "a sample filterbank, trigger file and parset, to try things on",
+}
+#: Options that are followed by a value.
+_WITH_VALUE = ("--service", "--timeout", "--host", "--port", "--parset", "--config")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """What the plain commands take."""
+    width = max(len(name) for name in (*COMMANDS, *TERMINAL))
+    listing = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    further = "\n".join(f"  {name:<{width}}  {text}" for name, text in TERMINAL.items())
+    parser = argparse.ArgumentParser(
+        prog="darc",
+        description="Watch and steer the DARC node of this host, or of another.",
+        epilog=f"commands:\n{listing}\n\nwith options of their own (darc WORD --help):\n{further}"
+        "\n\nexamples:\n  darc --service all status\n  darc --host all get_attr uptime\n"
+        "  darc logs amber_clustering -f",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", metavar="command", type=_command, help="see below")
+    parser.add_argument("attribute", nargs="?", help="name of an attribute, after get_attr")
+    parser.add_argument("--service", metavar="NAME", help="a service, or all")
+    parser.add_argument("--timeout", type=seconds, default=10.0, metavar="S", help="default: 10")
+    parser.add_argument(
+        "--host", default="localhost", metavar="H", help="default: localhost; all: every node"
+    )
+    parser.add_argument("--port", type=port, metavar="P", help="default: as configured")
+    files = parser.add_mutually_exclusive_group()
+    files.add_argument("--parset", metavar="FILE", help="an observation's parset")
+    files.add_argument("--config", metavar="FILE", help="an observation's configuration in YAML")
+    parser.add_argument("--json", action="store_true", help="print the reply as JSON")
+    parser.add_argument("--version", action="version", version=f"darc {__version__}")
+    return parser
+
+
+def _command(word: str) -> str:
+    """A command as it is typed; one that there is not is given what is near."""
+    if word in COMMANDS:
+        return word
+    import difflib  # noqa: PLC0415 - for who has mistyped it
+
+    near = difflib.get_close_matches(word.lower(), (*COMMANDS, *TERMINAL), n=2, cutoff=0.6)
+    what = f"did you mean {' or '.join(near)}?" if near else "darc --help lists them"
+    raise argparse.ArgumentTypeError(f"no command {word!r}: {what}")
+
+
+def interactive_word(arguments: list[str]) -> int | None:
+    """Where the command is, if it is one of those with options of their own."""
+    place = 0
+    while place < len(arguments):
+        if not arguments[place].startswith("-"):
+            return place if arguments[place] in TERMINAL else None
+        place += 2 if arguments[place] in _WITH_VALUE else 1
+    return None
+
+
+def wrong_usage(options: argparse.Namespace) -> str:
+    """What does not go together; empty where all does."""
+    command, service = options.command, options.service
+    payload = options.parset or options.config
+    if (command == "get_attr") != (options.attribute is not None):
+        return "get_attr, and only get_attr, takes the name of an attribute"
+    if command in {"status", "start", "stop", "restart"} and not service:
+        return f"{command} needs --service NAME or --service all"
+    if command == "stop_master" and service == "all":
+        return f"{command} concerns the whole node: leave out --service"
+    if payload and not command.endswith("_observation"):
+        return f"{command} takes neither --parset nor --config"
+    if command.endswith("_observation") and not payload:
+        return f"{command} needs --parset FILE or --config FILE"
+    return not_of_a_service(command, service)

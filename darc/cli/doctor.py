@@ -1,0 +1,157 @@
+"""``darc doctor``: checks what a node needs, and says what to do. It changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.text import Text
+
+from darc.cli import machine_checks, node_checks, outside_checks
+from darc.cli.elsewhere import HERE, chosen_hosts, gather, is_here, to_line
+from darc.cli.health import CHECK_SECONDS, Check, Finding, Patient, Verdict, examine
+from darc.cli.interactive import TerminalError, guarded
+from darc.cli.words import shown
+from darc.cluster.nodes import role_of
+from darc.config.config import Config, ConfigError
+from darc.node.look import of_running_node
+from darc.node.node_config import load_config
+from darc.runtime.files import hostname
+
+CHECKS = (
+    Check("Python", machine_checks.python, needs_config=False),
+    Check("packages", machine_checks.packages, needs_config=False),
+    Check("configuration", machine_checks.configuration, needs_config=False),
+    Check("place", machine_checks.place),
+    Check("disks", machine_checks.disks),
+    Check("inotify", machine_checks.inotify, needs_config=False),
+    Check("permissions", machine_checks.permissions),
+    Check("secret", machine_checks.secret),
+    Check("clock", machine_checks.clock, needs_config=False),
+    Check("ports", node_checks.ports),
+    Check("processes", node_checks.processes),
+    Check("node", node_checks.node),
+    Check("journal", node_checks.journal),
+    Check("cluster", node_checks.cluster),
+    Check("broker", outside_checks.broker),
+    Check("e-mail", outside_checks.mail),
+    Check("LOFAR", outside_checks.lofar),
+    Check("dada_dbevent", outside_checks.dada_dbevent),
+)
+#: Never by colour alone.
+_SIGNS = {
+    Verdict.OK: ("✓", "green"),
+    Verdict.WARNING: ("!", "yellow"),
+    Verdict.WRONG: ("✗", "bold red"),
+}
+EXAMPLES = """\
+examples:
+  darc doctor
+  darc doctor --host all       on every node of the cluster, by ssh
+  darc doctor --json
+
+The exit status is 0 when nothing is wrong; warnings are nothing wrong.
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="darc doctor",
+        description="Check what a node needs, and say what to do; whether it runs or not. Nothing"
+        " is changed, and neither triggers nor e-mails are sent.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default=HERE[0], metavar="H", help="a node, or all")
+    parser.add_argument("--json", action="store_true", help="print what is found as JSON")
+    parser.add_argument("--for-another", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check; returns the exit status."""
+    options = make_parser().parse_args(arguments)
+    try:
+        # What a start would read: not the last good one.
+        patient = Patient(of_running_node(load_config()))
+    except (ConfigError, OSError) as error:
+        patient = Patient(None, error)
+    if options.for_another:
+        findings = examine(patient, CHECKS, CHECK_SECONDS)
+        print(to_line({"findings": [asdict(one) for one in findings]}))
+        return 0
+    if not patient.is_readable:
+        if options.host not in HERE:
+            raise TerminalError(f"who is in the cluster cannot be read:\n{patient.broken}")
+        found = {hostname(): examine(patient, CHECKS, CHECK_SECONDS)}
+    else:
+        found = _everywhere(patient, options.host)
+    if options.json:
+        print(json.dumps({host: [asdict(one) for one in some] for host, some in found.items()}))
+    else:
+        _print(found)
+    everything = [one for some in found.values() for one in some]
+    return 1 if any(one.verdict is Verdict.WRONG for one in everything) else 0
+
+
+def _everywhere(patient: Patient, wanted: str) -> dict[str, list[Finding]]:
+    config = patient.config
+    hosts = chosen_hosts(config, wanted)
+    far = [host for host in hosts if not is_here(config, host)]
+    patience = config.cluster.connect_timeout + CHECK_SECONDS + 5.0
+    answers, reasons = gather(config, far, "doctor", ["--for-another"], patience)
+    found = {}
+    for host in hosts:
+        if is_here(config, host):
+            found[host] = examine(patient, CHECKS, CHECK_SECONDS)
+        elif host in reasons:
+            found[host] = [_unreached(config, host, reasons[host])]
+        else:
+            try:
+                some = [_finding(plain) for plain in answers[host]["findings"]]
+            except (ValueError, KeyError, TypeError) as error:
+                some = [_unreached(config, host, f"its answer cannot be read: {error}")]
+            else:
+                some.insert(0, Finding("ssh", Verdict.OK, "reached", ""))
+            found[host] = some
+    return found
+
+
+def _unreached(config: Config, host: str, reason: str) -> Finding:
+    text = f"{role_of(config, host)} not reached: {reason}"
+    return Finding("ssh", Verdict.WRONG, text, f"ssh -o BatchMode=yes {host} true")
+
+
+def _finding(plain: dict[str, str]) -> Finding:
+    texts = [str(plain[name]) for name in ("check", "text", "remedy")]
+    return Finding(texts[0], Verdict(plain["verdict"]), *texts[1:])
+
+
+def _print(found: dict[str, list[Finding]]) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    for host, findings in found.items():
+        if len(found) > 1:
+            console.print(Text(shown(host), "bold"))
+        for one in findings:
+            sign, style = _SIGNS[one.verdict]
+            first, *rest = textwrap.wrap(shown(one.text), max(30, console.width - 24)) or [""]
+            text = Text.assemble((f"{sign} {one.verdict:<7}", style), f" {one.check:<13} ", first)
+            console.print(text, soft_wrap=True)
+            for more in rest:
+                console.print(Text(f"{'':24}{more}"), soft_wrap=True)
+            if one.remedy and one.verdict is not Verdict.OK:
+                # Not cut, so that it can be copied.
+                console.print(Text(f"{'':24}→ {shown(one.remedy)}", "cyan"), soft_wrap=True)
+    everything = [one for some in found.values() for one in some]
+    n_wrong = sum(one.verdict is Verdict.WRONG for one in everything)
+    n_warnings = sum(one.verdict is Verdict.WARNING for one in everything)
+    console.print(f"{n_wrong} wrong, {n_warnings} warnings, {len(everything)} looked at")
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main, sys.argv[1:]))

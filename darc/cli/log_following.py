@@ -1,0 +1,139 @@
+"""Logs of several nodes, followed at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import select
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from darc.cli.elsewhere import Far, is_here
+from darc.cli.interactive import TerminalError
+from darc.cli.log_lines import (
+    LOOK_SECONDS,
+    READ_SECONDS,
+    Line,
+    arguments_for,
+    chosen_logs,
+    from_plain,
+    is_heard,
+    make_poll,
+    print_lines,
+    width_of,
+)
+from darc.cli.log_records import LogRecord
+from darc.cli.log_sources import Logs, Wish
+from darc.cli.words import shown
+from darc.config.config import Config
+
+
+class Following:
+    """Follows logs of several nodes."""
+
+    def __init__(
+        self, config: Config, hosts: Sequence[str], services: Sequence[str], wish: Wish
+    ) -> None:
+        self._config = config
+        self._hosts = hosts
+        self._services = services
+        self._wish = wish
+        self._heard: queue.SimpleQueue[tuple[str, list[LogRecord] | str]] = queue.SimpleQueue()
+        self._wake_out, self._wake_in = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        self._silent = set(hosts)  # their history has not come
+        self._reasons: dict[str, str] = {}
+        self._waiting: list[Line] = []
+        self._own = ""
+        self._was_shown = False
+
+    def run(self) -> int:
+        """Show history and news until nobody reads it, or all nodes have ended."""
+        logs: Logs | None = None
+        fars: list[Far] = []
+        try:
+            for host in self._hosts:
+                if is_here(self._config, host):
+                    logs = self._start_here(host)
+                else:
+                    fars.append(self._start(host))
+            return self._follow(logs)
+        finally:
+            for far in fars:
+                far.close()
+            if logs:
+                logs.close()
+
+    def _start_here(self, host: str) -> Logs | None:
+        try:
+            logs = chosen_logs(self._config, self._services, some=True)
+        except TerminalError as error:
+            self._put(host, str(error))
+            return None
+        self._own = host
+        self._put(host, list(logs.history(self._wish, True)))
+        return logs
+
+    def _start(self, host: str) -> Far:
+        def heard(plain: dict[str, Any]) -> None:
+            self._put(host, [from_plain(one) for one in plain["records"]])
+
+        return Far(
+            self._config,
+            host,
+            "logs",
+            arguments_for(self._services, self._wish, True, len(self._hosts) > 1),
+            heard,
+            lambda reason: self._put(host, reason or "its connection has ended"),
+        )
+
+    def _put(self, host: str, what: list[LogRecord] | str) -> None:
+        self._heard.put((host, what))
+        with contextlib.suppress(BlockingIOError):  # it will wake already
+            os.write(self._wake_in, b".")
+
+    def _follow(self, logs: Logs | None) -> int:
+        poll = make_poll(logs, self._wake_out)
+        patience = self._config.cluster.connect_timeout + READ_SECONDS
+        until = time.monotonic() + patience
+        while is_heard(poll, LOOK_SECONDS):
+            self._take()
+            if logs:
+                self._waiting += [(self._own, record) for record in logs.news(self._wish)]
+            if self._silent and time.monotonic() > until:
+                for host in self._silent:
+                    print(f"{host}: no answer within {patience:g} s", file=sys.stderr)
+                self._silent.clear()
+            if not self._silent:
+                self._show()
+            if len(self._reasons) == len(self._hosts):
+                return 1
+        return 0
+
+    def _take(self) -> None:
+        if select.select([self._wake_out], [], [], 0)[0]:
+            os.read(self._wake_out, 65536)
+        while True:
+            try:
+                host, what = self._heard.get_nowait()
+            except queue.Empty:
+                return
+            if isinstance(what, str):
+                self._reasons[host] = what
+                if "no service " not in what or len(self._reasons) == len(self._hosts):
+                    print(f"{host}: {shown(what.removeprefix('darc: '))}", file=sys.stderr)
+            else:
+                self._waiting += [(host, record) for record in what]
+            self._silent.discard(host)
+
+    def _show(self) -> None:
+        """In the order of time, as far as that is known."""
+        self._waiting.sort(key=lambda line: line[1].key)
+        if self._wish.last is not None and not self._was_shown:
+            self._waiting = self._waiting[max(0, len(self._waiting) - self._wish.last) :]
+        self._was_shown = True
+        print_lines(self._waiting, width_of(self._hosts))
+        self._waiting.clear()

@@ -1,0 +1,104 @@
+"""What the logs of one node and of several have in common: choosing, waiting, printing."""
+
+from __future__ import annotations
+
+import select
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from darc.cli.elsewhere import EVERYWHERE
+from darc.cli.interactive import TerminalError
+from darc.cli.log_records import LogRecord
+from darc.cli.log_sources import Logs, Wish, log_paths
+from darc.cli.words import did_you_mean, shown
+from darc.config.config import Config
+
+#: Behind inotify: network file systems do not notify.
+LOOK_SECONDS = 1.0
+#: For another node to read, once it is reached.
+READ_SECONDS = 60.0
+#: A node, and an entry of its logs.
+Line = tuple[str, LogRecord]
+
+
+def chosen_logs(config: Config, wanted: Sequence[str], *, some: bool = False) -> Logs:
+    """The logs of services.
+
+    :param some: one of several nodes need not have all of them
+    :raises TerminalError: a service does not exist
+    """
+    paths = log_paths(config)
+    unknown = [name for name in wanted if name not in paths and name != EVERYWHERE]
+    if some and len(unknown) < len(wanted):
+        unknown = []
+    if unknown:
+        near = " ".join(filter(None, (did_you_mean(name, paths) for name in unknown)))
+        raise TerminalError(
+            f"no service {', '.join(map(shown, unknown))} on {config.hostname};"
+            f" there are: {', '.join(paths)}, and all{'; ' + near if near else ''}"
+        )
+    if EVERYWHERE in wanted:
+        return Logs(paths)
+    return Logs({name: paths[name] for name in wanted if name in paths})
+
+
+def make_poll(logs: Logs | None, wake: int | None) -> select.poll:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # tells of nothing but its end
+    for descriptor in (logs.fileno() if logs else None, wake):
+        if descriptor is not None:
+            poll.register(descriptor, select.POLLIN)
+    return poll
+
+
+def is_heard(poll: select.poll, seconds: float) -> bool:
+    """Wait for news; False when nobody reads any more what is printed."""
+    out = sys.stdout.fileno()
+    ended = select.POLLERR | select.POLLHUP
+    return not any(fd == out and event & ended for fd, event in poll.poll(seconds * 1e3))
+
+
+def print_lines(lines: Iterable[Line], width: int) -> None:
+    """:param width: of the host's name, 0: it is not shown"""
+    for host, record in lines:
+        text = record.text
+        if width:
+            text = text.replace("\n", "\n" + " " * (width + 2))
+            text = f"{host:<{width}}  {text}"
+        sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def to_plain(record: LogRecord) -> dict[str, Any]:
+    return {"time": record.time, "service": record.service, "text": record.text}
+
+
+def from_plain(plain: Any) -> LogRecord:
+    """:raises TypeError: it is none"""
+    moment, service, text = plain["time"], plain["service"], plain["text"]
+    if not (isinstance(moment, float | None) and isinstance(service, str)):
+        raise TypeError("an entry of the wrong type")
+    # The other node is believed nothing that a terminal obeys.
+    return LogRecord(moment, service, "\n".join(map(shown, str(text).split("\n"))))
+
+
+def arguments_for(services: Sequence[str], wish: Wish, follow: bool, some: bool) -> list[str]:
+    words = ["--for-another", f"--lines={'all' if wish.last is None else wish.last}"]
+    if wish.since is not None:
+        # The same moment everywhere, whenever a node is reached.
+        words.append(f"--since={_iso(wish.since)}")
+    if wish.text:
+        words.append(f"--grep={wish.text}")
+    words += ["--follow"] * follow + ["--some"] * some
+    return [*words, "--", *services]
+
+
+def _iso(moment: float) -> str:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+    return f"{whole}.{int(moment % 1 * 1e6):06d}+00:00"
+
+
+def width_of(hosts: Sequence[str]) -> int:
+    return max(map(len, hosts)) if len(hosts) > 1 else 0

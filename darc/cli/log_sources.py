@@ -1,0 +1,153 @@
+"""The logs of one node: which there are, what is in them, what comes."""
+
+from __future__ import annotations
+
+import heapq
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from inotify_simple import INotify, flags
+
+from darc.cli.log_files import (
+    Followed,
+    file_size,
+    lines_backwards,
+    lines_forwards,
+    open_files,
+    whole_size,
+)
+from darc.cli.log_records import LogRecord, records, records_backwards
+from darc.config.config import Config
+from darc.node.render import MASTER
+
+SUPERVISORD = "supervisord"
+_WATCHED = flags.MODIFY | flags.CREATE | flags.MOVED_TO
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which entries are wanted.
+
+    :param last: so many; None: all
+    :param since: Unix s; None: from the first
+    :param text: that they contain, in large or small letters
+    """
+
+    last: int | None
+    since: float | None
+    text: str
+
+    def takes(self, record: LogRecord) -> bool:
+        if self.since is not None and record.key < self.since:
+            return False
+        return self.text.casefold() in record.text.casefold()
+
+
+def log_paths(config: Config) -> dict[str, Path]:
+    """The log of each service there is or was, by name."""
+    names = [*config.services(), MASTER, SUPERVISORD]
+    end = f".{config.hostname}.log"
+    directory = Path(config.master.log_dir)
+    if directory.is_dir():
+        found = sorted(path.name.removesuffix(end) for path in directory.glob(f"*{end}"))
+        names += [name for name in found if name not in names]
+    paths = {name: Path(config.log_file(name)) for name in names}
+    # supervisord's own is where its section says.
+    return paths | {SUPERVISORD: directory / f"{SUPERVISORD}{end}"}
+
+
+@dataclass(slots=True)
+class Logs:
+    """Logs of this node that are read, and then perhaps followed.
+
+    :param paths: by service
+    """
+
+    paths: dict[str, Path]
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _followed: dict[str, Followed] = field(default_factory=dict)
+    _was_shown: dict[str, bool] = field(default_factory=dict)
+    _inotify: INotify | None = None
+    _watched: set[Path] = field(default_factory=set)
+
+    def close(self) -> None:
+        self._stack.close()
+        for followed in self._followed.values():
+            followed.close()
+
+    def history(self, wish: Wish, follow: bool) -> list[LogRecord] | Iterator[LogRecord]:
+        """What is there, in the order of time.
+
+        :param follow: :meth:`news` goes on from there
+        """
+        if follow:
+            self._watch()
+        # From the end, as far as is needed.
+        backwards = wish.last is not None or wish.since is not None
+        streams = []
+        for service, path in self.paths.items():
+            files = open_files(path)
+            for file in files:
+                self._stack.callback(file.close)
+            size = 0
+            if files:
+                size = whole_size(files[0]) if follow else file_size(files[0])
+            if follow:
+                self._followed[service] = Followed(path, files, size)
+            if backwards:
+                stream = records_backwards(lines_backwards(files, size), service)
+                streams.append(_until(stream, wish.since))
+            else:
+                lines = lines_forwards(files, size)
+                streams.append(records(lines, service))
+        if not backwards:
+            return filter(wish.takes, heapq.merge(*streams, key=lambda record: record.key))
+        merged = heapq.merge(*streams, key=lambda record: -record.key)
+        return list(islice(filter(wish.takes, merged), wish.last))[::-1]
+
+    def _watch(self) -> None:
+        """Hear of changes; where that cannot be, there are looks all the same."""
+        if self._inotify is None:
+            try:
+                self._inotify = INotify()
+            except OSError as error:
+                print(f"darc: inotify: {error.strerror}: looks once a second", file=sys.stderr)
+                return
+            self._stack.callback(self._inotify.close)
+        for directory in {path.parent for path in self.paths.values()} - self._watched:
+            if directory.is_dir():
+                self._inotify.add_watch(str(directory), _WATCHED)
+                self._watched.add(directory)
+
+    def fileno(self) -> int | None:
+        """Readable when there may be news; None: look now and then."""
+        return self._inotify.fileno() if self._inotify else None
+
+    def news(self, wish: Wish) -> list[LogRecord]:
+        """What has come since, in the order of time."""
+        if self._inotify:
+            self._inotify.read(timeout=0)
+            self._watch()
+        found: list[LogRecord] = []
+        for service, followed in self._followed.items():
+            found += self._shown(service, records(followed.read(), service), wish)
+        return sorted(found, key=lambda record: record.key)
+
+    def _shown(self, service: str, new: Iterable[LogRecord], wish: Wish) -> Iterator[LogRecord]:
+        for record in new:
+            # Lines that belong to no entry belong to the one before.
+            if record.time is not None:
+                self._was_shown[service] = wish.takes(record)
+            if self._was_shown.get(service, not wish.text):
+                yield record
+
+
+def _until(stream: Iterable[LogRecord], since: float | None) -> Iterator[LogRecord]:
+    for record in stream:
+        if since is not None and record.key < since:
+            return
+        yield record

@@ -1,0 +1,178 @@
+"""``darc logs``: log files of services, of this node or of others, merged and followed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+
+from darc.cli.elsewhere import chosen_hosts, gather, is_here, to_line
+from darc.cli.interactive import TerminalError, guarded, load
+from darc.cli.log_following import Following
+from darc.cli.log_lines import (
+    LOOK_SECONDS,
+    READ_SECONDS,
+    Line,
+    arguments_for,
+    chosen_logs,
+    from_plain,
+    is_heard,
+    make_poll,
+    print_lines,
+    to_plain,
+    width_of,
+)
+from darc.cli.log_records import parse_since
+from darc.cli.log_sources import Logs, Wish
+from darc.cli.words import shown
+from darc.config.config import Config
+
+LAST = 50
+EXAMPLES = """\
+SERVICE is one or several of this node's, darc_master or supervisord, or all.
+
+examples:
+  darc logs amber_clustering            the last 50 entries
+  darc logs all -f                      what all services log from now on, too
+  darc logs all --since 10m             of the last ten minutes
+  darc logs all --since 2026-11-22T01:10 --grep 190518009/41/7
+  darc logs dada_trigger --host all -n 5
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="darc logs",
+        description="Show entries of log files, rotated ones too, in the order of time (UTC).",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("services", nargs="+", metavar="SERVICE", help="see below")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
+    parser.add_argument("--since", metavar="TIME", help="30s, 10m, 2h, 1d ago, or a time in UTC")
+    parser.add_argument("--grep", default="", metavar="TEXT", help="entries with this text only")
+    parser.add_argument(
+        "-n",
+        "--lines",
+        type=_number,
+        metavar="N",
+        help=f"the last N entries, or all; default: {LAST}, with --since all",
+    )
+    parser.add_argument("--host", default="localhost", metavar="H", help="a node, or all")
+    parser.add_argument("--for-another", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--some", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def _number(text: str) -> int:
+    if text == "all":
+        return -1
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor all")
+    return int(text)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Show logs; returns the exit status."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    try:
+        since = parse_since(options.since, time.time()) if options.since else None
+    except ValueError as error:
+        parser.error(f"--since: {error}")
+    last = options.lines
+    if last is None and since is None:
+        last = LAST
+    wish = Wish(None if last in (None, -1) else last, since, options.grep)
+    config = load()
+    if options.for_another:
+        with closing(chosen_logs(config, options.services, some=options.some)) as logs:
+            return _for_another(logs, wish, options.follow)
+    hosts = chosen_hosts(config, options.host)
+    if len(hosts) == 1 and is_here(config, hosts[0]):
+        return _here(config, options.services, wish, options.follow)
+    if options.follow:
+        return Following(config, hosts, options.services, wish).run()
+    return _once(config, hosts, options.services, wish)
+
+
+# -- this node -------------------------------------------------------------------------------------
+
+
+def _here(config: Config, services: Sequence[str], wish: Wish, follow: bool) -> int:
+    with closing(chosen_logs(config, services)) as logs:
+        for name, path in logs.paths.items():
+            if not path.exists() and len(logs.paths) == 1:
+                print(f"darc: {name} has no log yet: {path}", file=sys.stderr)
+        print_lines((("", record) for record in logs.history(wish, follow)), 0)
+        if not follow:
+            return 0
+        sys.stdout.flush()
+        poll = make_poll(logs, None)
+        while is_heard(poll, LOOK_SECONDS):
+            print_lines((("", record) for record in logs.news(wish)), 0)
+    return 0
+
+
+# -- for another node ------------------------------------------------------------------------------
+
+
+def _for_another(logs: Logs, wish: Wish, follow: bool) -> int:
+    history = [to_plain(record) for record in logs.history(wish, follow)]
+    print(to_line({"records": history}), flush=True)
+    if not follow:
+        return 0
+    poll = make_poll(logs, None)
+    poll.register(0, select.POLLIN)  # which ends with the one who asked
+    while True:
+        for descriptor, _ in poll.poll(LOOK_SECONDS * 1e3):
+            if descriptor == sys.stdout.fileno() or (descriptor == 0 and not os.read(0, 65536)):
+                return 0
+        news = [to_plain(record) for record in logs.news(wish)]
+        if news:
+            print(to_line({"records": news}), flush=True)
+
+
+# -- many nodes ------------------------------------------------------------------------------------
+
+
+def _once(config: Config, hosts: Sequence[str], services: Sequence[str], wish: Wish) -> int:
+    far = [host for host in hosts if not is_here(config, host)]
+    lines: list[Line] = []
+    reasons: dict[str, str] = {}
+    for host in set(hosts) - set(far):
+        try:
+            with closing(chosen_logs(config, services, some=True)) as logs:
+                lines += [(host, record) for record in logs.history(wish, False)]
+        except TerminalError as error:
+            reasons[host] = str(error)
+    patience = config.cluster.connect_timeout + READ_SECONDS
+    words = arguments_for(services, wish, False, len(hosts) > 1)
+    answers, failed = gather(config, far, "logs", words, patience)
+    for host, answer in answers.items():
+        try:
+            lines += [(host, from_plain(plain)) for plain in answer["records"]]
+        except (TypeError, KeyError, ValueError) as error:
+            failed[host] = f"its answer cannot be read: {error}"
+    lines.sort(key=lambda line: line[1].key)
+    if wish.last is not None:
+        lines = lines[max(0, len(lines) - wish.last) :]
+    print_lines(lines, width_of(hosts))
+    return _tell(hosts, reasons | failed)
+
+
+def _tell(hosts: Sequence[str], reasons: dict[str, str]) -> int:
+    """Say which nodes gave nothing. That a service is on some of them only is as it should be."""
+    unknown = {host for host, reason in reasons.items() if "no service " in reason}
+    for host, reason in reasons.items():
+        if host not in unknown or len(unknown) == len(hosts):
+            print(f"{host}: {shown(reason.removeprefix('darc: '))}", file=sys.stderr)
+    return 1 if len(unknown) == len(hosts) or set(reasons) - unknown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main, sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""What the scripts in bin/ do: each returns an exit status, and says what it did."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from darc.config.config import Config, ConfigError
+from darc.node import ending, look
+from darc.node.endpoint import CopiedError, EndpointError, endpoint_file, read_endpoint
+from darc.node.identity import NodeError
+from darc.node.node_config import load_config, load_node_config
+from darc.node.secret import SecretError
+from darc.node.supervisor import SupervisorError
+from darc.node.whole_node import start_master_alone, start_node, stop_node, stop_services
+from darc.runtime.program import as_program, is_of_output
+
+# What an operator is told in words, without a traceback.
+_TOLD = (ConfigError, EndpointError, NodeError, SecretError, SupervisorError, OSError)
+
+
+@as_program
+def start_master() -> int:
+    """Start the master on this node and check that it came up."""
+
+    return _run(start_master, start_master_alone, load_config)
+
+
+@as_program
+def stop_master() -> int:
+    """Stop the master and every service; running observations are aborted."""
+
+    return _run(stop_master, stop_node, load_node_config)
+
+
+@as_program
+def start_all_services() -> int:
+    """Start every service, and the master if it is not running."""
+
+    def action(config: Config) -> None:
+        start_node(config)
+
+    return _run(start_all_services, action, load_config)
+
+
+@as_program
+def stop_all_services() -> int:
+    """Stop every service but the master; running observations are aborted."""
+
+    return _run(stop_all_services, stop_services, load_node_config)
+
+
+@as_program
+def kill_all() -> int:
+    """Kill the master and every service, for when a normal stop fails."""
+    parser = _parser(kill_all)
+    parser.add_argument(
+        "--forget",
+        action="store_true",
+        help="remove what a node of another machine has left that is gone for good; kill nothing",
+    )
+    options = parser.parse_args()
+    try:
+        run_dir, stop_timeout = _kill_settings()
+        if options.forget:
+            print(ending.forget(run_dir))
+        else:
+            print(ending.kill_all(run_dir, stop_timeout))
+    except _TOLD as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _kill_settings() -> tuple[Path, float]:
+    """Where the node is; broken files must not stand in the way."""
+    endpoint = None
+    default = endpoint_file().parent
+    try:
+        endpoint = read_endpoint()
+    except CopiedError:  # of no node that runs here
+        pass
+    except EndpointError as error:
+        print(error, file=sys.stderr)
+    try:
+        config = load_node_config()
+    except (ConfigError, OSError) as error:
+        print(f"{error}\n(stop_timeout of 5 s used instead)", file=sys.stderr)
+        return Path(endpoint.run_dir) if endpoint else default, 5.0
+    return Path(endpoint.run_dir if endpoint else config.master.run_dir), config.master.stop_timeout
+
+
+def _parser(script: Callable[[], int]) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=Path(sys.argv[0]).name, description=script.__doc__)
+
+
+def _run(
+    script: Callable[[], int], action: Callable[[Config], None], load: Callable[[], Config]
+) -> int:
+    """Do a script; one that stops a node does so with its last good configuration, too."""
+    _parser(script).parse_args()
+    try:
+        config = load()
+        for warning in config.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        action(look.of_running_node(config))
+    except _TOLD as error:
+        if is_of_output(error):
+            raise
+        print(error, file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,175 @@
+"""The observations that this node knows: those of now, and those whose books it kept."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from darc.config.config import Config
+from darc.master.books import books_file
+from darc.master.run import Run, State
+from darc.model.observation import ObservationError
+from darc.model.parset import PARSERS, Parset
+from darc.node.command_client import ask
+
+ASK_SECONDS = 5.0
+_COUNTING = ("amber_listener", "amber_clustering")
+_TRIGGERS = re.compile(r"\w+ triggers", re.ASCII)
+_DIRECTORY = re.compile(r"(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d)\.(.+)", re.ASCII)
+_OVER, _NO_BOOKS = "over", "no books"
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationRow:
+    """An observation as this node knows it; what is not known is None.
+
+    :param start: Unix s
+    :param duration: s
+    :param state: pending, running, in processing, aborted; of the past: over, or no books, of which
+        this node kept a configuration only
+    :param candidates: that amber_listener read
+    :param triggers: that amber_clustering made
+    :param problem: what cannot be read of it
+    """
+
+    id: str | None
+    source: str
+    start: float
+    duration: float | None
+    state: str
+    candidates: int | None = None
+    clusters: int | None = None
+    triggers: int | None = None
+    problem: str = ""
+
+
+def present(config: Config) -> Iterator[ObservationRow]:
+    """Those that are not over, from what the node keeps on disk while they last."""
+    directory = Path(config.master.run_dir) / "observations"
+    paths = sorted(directory.glob("*.json")) if directory.is_dir() else []
+    counts = _counts_of_now() if paths else {}
+    for path in paths:
+        try:
+            run = Run.from_plain(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            continue  # over meanwhile
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            yield ObservationRow(path.stem, "?", 0.0, None, "?", problem=f"{path}: {error}")
+            continue
+        observation, state = run.observation, str(run.state)
+        if run.state is State.STOPPED or (run.state is State.RUNNING and run.past):
+            state = "in processing"
+        yield ObservationRow(
+            *(observation.task_id, observation.source, observation.start, observation.duration),
+            *(state, *_totals(counts, observation.task_id)),
+        )
+
+
+def _counts_of_now() -> dict[str, dict[str, Any]]:
+    """What the services have counted, by service and observation; nothing of one that is away."""
+    counts: dict[str, dict[str, Any]] = {}
+    for service in _COUNTING:
+        reply, _ = ask(ASK_SECONDS, service, "get_attr counts")
+        message = reply["message"] if reply else None
+        if isinstance(message, dict):
+            # {'AMBERListener.counts': {...}}, as text
+            found = re.fullmatch(r"\{'?\w+\.counts'?: (.*)\}", str(message.get(service)), re.DOTALL)
+            try:
+                plain = ast.literal_eval(found[1]) if found else {}
+            except (ValueError, SyntaxError):
+                continue
+            counts[service] = plain if isinstance(plain, dict) else {}
+    return counts
+
+
+def _totals(
+    counts: Mapping[str, Mapping[str, Any]], task_id: str
+) -> tuple[int | None, int | None, int | None]:
+    listener = counts.get("amber_listener", {}).get(task_id, {})
+    clustering = counts.get("amber_clustering", {}).get(task_id, {})
+    return _numbers(listener, clustering)
+
+
+def _numbers(
+    listener: Mapping[str, Any], clustering: Mapping[str, Any]
+) -> tuple[int | None, int | None, int | None]:
+    """Candidates, clusters and triggers from the counts of the two services."""
+    if not clustering:
+        return listener.get("candidates"), None, None
+    triggers = sum(number for what, number in clustering.items() if _TRIGGERS.fullmatch(what))
+    candidates = listener.get("candidates", clustering.get("candidates"))
+    return candidates, clustering.get("clusters", 0), triggers
+
+
+def past(config: Config, known: set[str | None], most: int | None) -> Iterator[ObservationRow]:
+    """Those whose configurations or books are kept, the latest first.
+
+    :param known: taskIDs of those that are not over
+    :param most: of so many; None: all
+    """
+    directory = Path(config.master.parset_dir)
+    if not directory.is_dir():
+        return
+    found = sorted(path for path in directory.iterdir() if _DIRECTORY.fullmatch(path.name))
+    n = 0
+    for path in reversed(found):
+        if n == most:
+            return
+        row = _past(path, books_file(path, config.hostname))
+        if row is not None and row.id not in known:
+            n += 1
+            yield row
+
+
+def _past(directory: Path, books_at: Path) -> ObservationRow | None:
+    match = _DIRECTORY.fullmatch(directory.name)
+    assert match
+    try:
+        start = datetime.strptime(match[1], "%Y-%m-%d-%H:%M:%S").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None  # no observation's
+    task_id, duration, problem = _description(directory)
+    books: dict[str, Any] = {}
+    state = _NO_BOOKS
+    try:
+        books = json.loads(books_at.read_text(encoding="utf-8"))
+        counts = [books.get(name, {}).get("counts", {}) for name in _COUNTING]
+        numbers = _numbers(counts[0], counts[1])
+        state = _OVER
+    except FileNotFoundError:
+        numbers = (None, None, None)
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        numbers = (None, None, None)
+        problem = f"{books_at}: {error}"
+    return ObservationRow(task_id, match[2], start, duration, state, *numbers, problem=problem)
+
+
+def _description(directory: Path) -> tuple[str | None, float | None, str]:
+    """TaskID and duration from the configuration that was kept, and what is wrong with that."""
+    for path in sorted(directory.iterdir()):
+        parse = PARSERS.get(path.suffix.lower())
+        if parse is None or path.name.startswith("."):
+            continue
+        try:
+            parset = parse(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, ValueError, ObservationError) as error:
+            return None, None, str(error).splitlines()[0]
+        return _text(parset, "taskid", "task.taskID"), _number(parset, "duration"), ""
+    return None, None, ""
+
+
+def _text(parset: Parset, *keys: str) -> str | None:
+    return next((str(parset.values[key]) for key in keys if key in parset.values), None)
+
+
+def _number(parset: Parset, key: str) -> float | None:
+    try:
+        return float(str(parset.values[key]))
+    except (KeyError, ValueError):
+        return None

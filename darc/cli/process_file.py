@@ -1,0 +1,305 @@
+"""``darc_process``: a filterbank file and its triggers of any telescope, on any computer."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from darc import __version__
+from darc.candidates.file_observation import spelt_out
+from darc.candidates.one_file import (
+    SITE,
+    Processed,
+    ProcessingError,
+    Request,
+    process_file,
+    remove_unfinished,
+)
+from darc.candidates.results.site import INDEX
+from darc.config.config import Config
+from darc.config.settings import ProcessorSettings
+from darc.config.yaml_tree import yaml_text
+from darc.data_files.filterbank_reader import Filterbank
+from darc.model.processed import Fate
+from darc.node.node_config import Sources, read_sources
+from darc.runtime.files import users_home, write_whole
+from darc.runtime.log import printable
+from darc.runtime.program import as_program, if_numbers, number, whole
+
+#: Says that a directory is ours.
+MARK = "darc_process.yaml"
+_TOLD = 10
+_DM_MAX_SEARCH = 2000.0
+
+
+@as_program
+def main() -> int:
+    """Process a file; exit status 0: done, 1: something failed, 2: usage, 130: interrupted."""
+    options = _parser().parse_intermixed_args()
+    os.environ["MPLBACKEND"] = "Agg"  # whatever a notebook that starts this has set
+    if users_home() is None:  # astropy does not load without one, and needs nothing of it
+        os.environ["HOME"] = "/nonexistent"
+    output = options.output or Path(f"{_plain(options.file.stem)}_darc")
+    began = time.monotonic()
+    listener = _Listener(sys.stderr.isatty())
+    try:
+        _check(options)
+        request = _request(options, output)
+        _prepare(options, output)
+        with listener:
+            done = process_file(request, listener)
+    except (ProcessingError, OSError, ValueError, MemoryError) as error:
+        remove_unfinished(output)
+        print(printable(str(error) or "not enough memory"), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        remove_unfinished(output)
+        kept = len(list((output / "data").glob("*.hdf5")))
+        print(f"interrupted: {kept} candidates are in {output / 'data'}", file=sys.stderr)
+        return 130
+    _tell(done, output, time.monotonic() - began)
+    return 1 if done.failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="darc_process",
+        description="Process a SIGPROC filterbank file: candidates are clustered, extracted,"
+        " scored and plotted as by a node of DARC, and shown on a page that any browser opens."
+        " No node and no configuration is needed.",
+        epilog="Exit status: 0 when all was done, 1 when something failed, 2 for wrong options,"
+        " 130 when interrupted.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="1 to 32 bits, any band")
+    parser.add_argument(
+        "triggers",
+        type=Path,
+        nargs="*",
+        metavar="TRIGGERS",
+        help="one file or several: of AMBER, DARC, PRESTO (.singlepulse) or Heimdall (.cand);"
+        " times are seconds since the file's first sample. Without any, the file is searched",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="default: FILE's name and _darc, here"
+    )
+    parser.add_argument("--force", action="store_true", help="write into a directory of others")
+    parser.add_argument("--dm-min", type=number(0, 100_000), metavar="DM", help="default: 20")
+    parser.add_argument(
+        "--dm-max", type=number(0, 100_000), metavar="DM", help="default: none; of a search 2000"
+    )
+    parser.add_argument(
+        "--snr-min", type=number(0, 100_000), metavar="SNR", help="of clusters; default: 10"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=whole(1, 256),
+        metavar="N",
+        help="processes; default: one per core, at most 8",
+    )
+    parser.add_argument(
+        "--ifs",
+        type=if_numbers,
+        metavar="N,…",
+        help="IFs to be added, from 1; default: both of two (polarisations), the first of more",
+    )
+    parser.add_argument(
+        "--mask", type=Path, metavar="FILE", help="numbers of channels not to use, 0 the lowest"
+    )
+    parser.add_argument("--model", type=Path, metavar="FILE", help="another classifier, *.onnx")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="a configuration of DARC; default: none"
+    )
+    return parser
+
+
+def _plain(name: str) -> str:
+    """A name that pages can hold: bytes that are no text are left out."""
+    return os.fsencode(name).decode(errors="replace").replace("\ufffd", "_")
+
+
+# -- before ----------------------------------------------------------------------------------------
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Find what is wrong with the files before anything is written.
+
+    :raises OSError: one cannot be read
+    :raises ValueError: one is not what it should be
+    """
+    for path in (options.file, *options.triggers, options.mask, options.model):
+        if path is not None and not path.is_file():
+            if path.exists():
+                raise ValueError(f"{path}: not a file")
+            raise FileNotFoundError(f"{path}: there is no such file")
+    with Filterbank(options.file) as file:
+        n_channels, n_ifs = file.header.nchans, file.header.nifs
+    if options.ifs and options.ifs[-1] >= n_ifs:
+        raise ValueError(f"{options.file}: there is no IF {options.ifs[-1] + 1}; there are {n_ifs}")
+    if options.mask is not None:
+        from darc.science.channel_mask import parse_channel_mask  # noqa: PLC0415
+
+        text = options.mask.read_text(encoding="utf-8", errors="replace")
+        parse_channel_mask(text, str(options.mask), n_channels)
+    if options.model is not None:
+        from darc.candidates.classifier import load_classifier  # noqa: PLC0415
+
+        load_classifier(options.model)
+
+
+def _request(options: argparse.Namespace, output: Path) -> Request:
+    config = (
+        Sources(None).parse(of_a_node=False)
+        if options.config is None
+        else read_sources(options.config).parse(of_a_node=False)
+    )
+    return Request(
+        file=options.file,
+        triggers=tuple(options.triggers),
+        output=output,
+        config=config,
+        settings=_settings(options, config),
+        dm_max_search=_DM_MAX_SEARCH,
+        jobs=options.jobs or min(8, len(os.sched_getaffinity(0))),
+        ifs=options.ifs,
+    )
+
+
+def _settings(options: argparse.Namespace, config: Config) -> ProcessorSettings:
+    settings = config.processor
+    clustering, extractor, classifier = (
+        settings.clustering,
+        settings.extractor,
+        settings.classifier,
+    )
+    if options.dm_min is not None:
+        clustering = replace(clustering, dm_min=options.dm_min)
+    if options.dm_max is not None:
+        clustering = replace(clustering, dm_max=options.dm_max)
+    if clustering.dm_min > clustering.dm_max >= 0:
+        raise ValueError(f"no DM from {clustering.dm_min:g} to {clustering.dm_max:g} pc cm-3")
+    if options.snr_min is not None:
+        weakest = min(options.snr_min, clustering.snr_min_clustering)
+        clustering = replace(clustering, snr_min=options.snr_min, snr_min_clustering=weakest)
+    if options.mask is not None:
+        mask = str(options.mask.absolute())
+        extractor = replace(extractor, rfi_mask=mask, rfi_apply_mask=True)
+    if options.model is not None:
+        classifier = replace(classifier, model=str(options.model.absolute()))
+    return replace(settings, clustering=clustering, extractor=extractor, classifier=classifier)
+
+
+def _prepare(options: argparse.Namespace, output: Path) -> None:
+    """Make the output directory; what an earlier run left there is removed, and nothing else.
+
+    :raises ValueError: it holds what is not ours, or what came of another file
+    :raises OSError: it cannot be written to
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"--output {output}: no directory can be made there: {error.strerror}"
+        ) from error
+    ours = (output / MARK).exists()
+    if not (ours or options.force) and any(output.iterdir()):
+        raise ValueError(
+            f"{output}: not empty, and not made by darc_process; another --output, or --force"
+        )
+    file = spelt_out(os.path.realpath(options.file))
+    if ours and not options.force and (other := _made_of(output / MARK)) not in (None, file):
+        raise ValueError(
+            f"{output}: holds what came of {other}; another --output, or --force to remove it"
+        )
+    if ours:
+        for path in _of_before(output):
+            path.unlink()
+    words = [spelt_out(word) for word in sys.argv[1:]]
+    said = {"file": file, "version": __version__, "words": words}
+    write_whole(output / MARK, yaml_text(said))
+
+
+def _made_of(mark: Path) -> str | None:
+    """The file that an earlier run was about; None: it does not say."""
+    try:
+        said = yaml.safe_load(mark.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError):
+        return None
+    file = said.get("file") if isinstance(said, dict) else None
+    return spelt_out(os.path.realpath(file)) if isinstance(file, str) else None
+
+
+def _of_before(output: Path) -> Iterator[Path]:
+    for pattern in ("data/TOA*_SNR*", "CB00/TOA*_SNR*", "CB00.pdf", "CB00_*", "grouped_pulses.*"):
+        yield from output.glob(pattern)
+    for page in ("index.html", "observation.json", "files/CB00*", "*/CB00_TOA*_SNR*"):
+        yield from output.glob(f"{SITE}/*/*/{page}")
+    for page in ("*.html", "*/*.html"):
+        yield from output.glob(f"{SITE}/{page}")
+
+
+# -- meanwhile and after ---------------------------------------------------------------------------
+
+
+class _Listener:
+    """A bar on a terminal; elsewhere a line at the beginning."""
+
+    def __init__(self, on_terminal: bool) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description:<16}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not on_terminal,
+        )
+        self._task = self._progress.add_task("reading", total=None)
+
+    def __enter__(self) -> _Listener:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def begin(self, step: str, total: int) -> None:
+        done = self._task
+        self._progress.update(done, total=self._progress.tasks[-1].completed)
+        self._task = self._progress.add_task(step, total=total)
+
+    def advance(self) -> None:
+        self._progress.advance(self._task)
+
+    def say(self, text: str) -> None:
+        self._console.print(printable(text), markup=False, soft_wrap=True)
+
+
+def _tell(done: Processed, output: Path, seconds: float) -> None:
+    fates = done.fates
+    passed = sum(count for fate, count in fates.items() if fate.passed_thresholds)
+    rest = [f"{fates[fate]} {fate}" for fate in Fate if fate is not Fate.KEPT and fate in fates]
+    for problem in done.failed[:_TOLD]:
+        print(printable(f"failed: {problem}"), file=sys.stderr)
+    if len(done.failed) > _TOLD:
+        print(f"failed: {len(done.failed) - _TOLD} more", file=sys.stderr)
+    print(
+        f"raw {done.n_raw}, clusters {done.n_clusters}, strong enough {passed},"
+        f" candidates {fates.get(Fate.KEPT, 0)}{' (' + ', '.join(rest) + ')' if rest else ''};"
+        f" {seconds:.1f} s"
+    )
+    print((output / SITE / INDEX).absolute())

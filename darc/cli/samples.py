@@ -1,0 +1,48 @@
+"""``darc samples``: a filterbank, its triggers and a parset, to try things on."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from darc.cli.interactive import TerminalError
+from darc.runtime.files import packaged
+
+EXAMPLES = """\
+They are made, not recorded: a pulse of DM 352 in noise, what AMBER would write of it, and the
+parset of a worker.
+
+examples:
+  darc samples                    into the directory where you are
+  darc_process sample.fil sample.trigger
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="darc samples",
+        description="Copy a small sample filterbank, its trigger file and a parset into a"
+        " directory.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "directory", type=Path, nargs="?", default=Path(), metavar="DIR", help="default: here"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Copy them; returns the exit status."""
+    directory: Path = make_parser().parse_args(arguments).directory
+    directory.mkdir(parents=True, exist_ok=True)
+    samples = sorted(packaged("conf/samples").iterdir())
+    for sample in samples:
+        if (directory / sample.name).exists():
+            raise TerminalError(f"{directory / sample.name}: is there already, and is left alone")
+    for sample in samples:
+        shutil.copyfile(sample, directory / sample.name)
+        print(directory / sample.name)
+    return 0

@@ -1,0 +1,150 @@
+"""``darc watch``: this node or the cluster, live."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import select
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from darc.cli.interactive import TerminalError, load
+from darc.cli.nodes_asked import context, targets
+from darc.cli.watch_view import Shown, page
+from darc.config.config import Config
+from darc.monitor.collect import Target, Watch, collect
+from darc.monitor.problems import find_problems
+
+#: Ages are shown anew so often; numbers are told by the nodes no less often than the second.
+SHOW_SECONDS = 1.0
+NUMBERS_SECONDS = 3.0
+#: Where no terminal says it.
+WIDTH = 80
+EXAMPLES = """\
+examples:
+  darc watch
+  darc watch --host all
+  darc watch --once | less
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="darc watch",
+        description="Show this node live; on a cluster's master node all nodes. q ends it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", metavar="H", help="a node, or all; default: see above")
+    parser.add_argument("--once", action="store_true", help="show all of it once, and end")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Show the cluster; returns the exit status."""
+    options = make_parser().parse_args(arguments)
+    config = load()
+    asked = targets(config, options.host)
+    if options.once or not sys.stdout.isatty() or Console().is_dumb_terminal:
+        _print_once(config, asked)
+        return 0
+    if not sys.stdin.isatty():
+        raise TerminalError("standard input is no terminal: darc watch --once shows it once")
+    _Screen(config, asked).run()
+    return 0
+
+
+def _print_once(config: Config, asked: Sequence[Target]) -> None:
+    cluster = collect(asked, config.status_website.timeout)
+    known = Shown(cluster, find_problems(cluster, context(config)))
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    for line in page(known, console.width, None):
+        console.print(line, no_wrap=True, crop=False, overflow="ignore")
+
+
+class _Screen:
+    """The terminal while it is used."""
+
+    def __init__(self, config: Config, asked: Sequence[Target]) -> None:
+        self._context = context(config)
+        self._watch = Watch(asked, NUMBERS_SECONDS, config.status_website.timeout)
+        self._watch.on_change = self._wake
+        self._console = Console(highlight=False)
+        self._wake_out, self._wake_in = os.pipe()
+        for descriptor in (self._wake_out, self._wake_in):
+            os.set_blocking(descriptor, False)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # it wakes already
+            os.write(self._wake_in, b".")
+
+    def run(self) -> None:
+        """Show what is known, until q or Ctrl-C."""
+        self._watch.start()
+        try:
+            with contextlib.suppress(KeyboardInterrupt), _keys_at_once(), self._signals():
+                live = Live(console=self._console, screen=True, auto_refresh=False)
+                with live:
+                    while not self._is_over():
+                        live.update(self._page(), refresh=True)
+        finally:
+            self._watch.stop()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        def resized(number: int, frame: FrameType | None) -> None:
+            self._wake()
+
+        def ended(number: int, frame: FrameType | None) -> None:
+            raise SystemExit(128 + number)  # by way of what restores the terminal
+
+        wanted: dict[int, Callable[[int, FrameType | None], None] | signal.Handlers] = {
+            signal.SIGWINCH: resized,
+            signal.SIGTERM: ended,
+            signal.SIGHUP: ended,
+            # In the background it would leave its screen behind.
+            signal.SIGTSTP: signal.SIG_IGN,
+        }
+        before = {number: signal.signal(number, what) for number, what in wanted.items()}
+        try:
+            yield
+        finally:
+            for number, what in before.items():
+                signal.signal(number, what)
+
+    def _is_over(self) -> bool:
+        """Wait for news, or a key."""
+        ready, _, _ = select.select([0, self._wake_out], [], [], SHOW_SECONDS)
+        if self._wake_out in ready:
+            os.read(self._wake_out, 65536)
+        if 0 in ready:
+            keys = os.read(0, 1024)
+            return not keys or b"q" in keys.lower() or b"\x03" in keys
+        return False
+
+    def _page(self) -> Group:
+        cluster = self._watch.status()
+        known = Shown(cluster, find_problems(cluster, self._context))
+        width, height = self._console.size
+        lines = page(known, width, height - 1)[: height - 1]
+        return Group(*lines, Text("q ends", "bright_black"))
+
+
+@contextlib.contextmanager
+def _keys_at_once() -> Iterator[None]:
+    """Keys are read as they are pressed, and not shown; afterwards all is as before."""
+    before = termios.tcgetattr(0)
+    try:
+        tty.setcbreak(0)
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)

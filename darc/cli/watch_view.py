@@ -1,0 +1,295 @@
+"""What ``darc watch`` shows of a cluster: problems, observations, nodes, triggers."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from rich.text import Text
+
+from darc.cli.words import clock, count, shown, size, span, utc
+from darc.model.overview import NodeOverview, ServiceOverview
+from darc.monitor.collect import ClusterStatus, NodeStatus
+from darc.monitor.page import page_view as view
+from darc.monitor.problems import Problem
+
+#: An error is shown for so long after it was said (s).
+ERROR_SECONDS = 3600.0
+BAR = 12
+#: Never by colour alone.
+_SIGNS = {
+    view.GOOD: ("✓", "green"),
+    view.BAD: ("✗", "bold red"),
+    view.CHANGING: ("…", "yellow"),
+    view.UNKNOWN: ("?", "bright_black"),
+}
+_DIM = "bright_black"
+_HEAD = (
+    f"  {'service':<18} {'state':<14} {'since':>5} {'restarts':>8} {'memory':>6} {'CPU':>5}"
+    f" {'queue':>5} {'age':>5}"
+)
+Lines = list[Text]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is known at a moment."""
+
+    cluster: ClusterStatus
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Detail:
+    """What is shown of all that is known.
+
+    :param errors: the last error of each service
+    :param texts: of problems, in full; otherwise a line
+    :param good: services of nodes where all is well
+    :param running: services that run, of nodes with a fault; otherwise how many do
+    :param services: services of nodes with a fault at all
+    """
+
+    errors: bool = True
+    triggers: bool = True
+    texts: bool = True
+    good: bool = True
+    running: bool = True
+    services: bool = True
+
+
+#: What is given up, one after the other, where there is too little room.
+_LESS = ("errors", "triggers", "texts", "good", "running", "services")
+
+
+def page(known: Shown, width: int, height: int | None) -> Lines:
+    """All of it, in lines of at most that width, unless a command is longer.
+
+    :param height: lines that there are; where they are too few, less is shown of each thing, and
+        last of all fewer things: what is wrong, and the services that do not run, to the end;
+        None: all is shown
+    """
+    detail = _Detail()
+    lines = list(_page(known, width, detail))
+    if height is not None:
+        for name in _LESS:
+            if len(lines) <= height:
+                break
+            detail = replace(detail, **{name: False})
+            lines = list(_page(known, width, detail))
+        if len(lines) > height:
+            lines = _cut(known, width, height)
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return lines
+
+
+def _page(known: Shown, width: int, detail: _Detail) -> Iterator[Text]:
+    yield _headline(known)
+    for problem in known.problems:
+        yield from _problem(problem, known.cluster.time, width, texts=detail.texts)
+    yield from _observations(known.cluster)
+    yield from chain.from_iterable(_nodes(known, detail))
+    if detail.triggers:
+        yield from _triggers(known.cluster)
+
+
+_ORDER = (view.BAD, view.CHANGING, view.UNKNOWN, view.GOOD)
+
+
+def _nodes(known: Shown, detail: _Detail) -> list[Lines]:
+    """Of each its lines: those with a fault first, then those that do not answer."""
+    cluster = known.cluster
+    rows = view.node_rows(cluster, known.problems)
+    order = sorted(cluster.nodes, key=lambda node: _ORDER.index(rows[node.name].verdict))
+    found = []
+    for node in order:
+        row = rows[node.name]
+        wanted = detail.good if row.verdict == view.GOOD else detail.services
+        is_short = node.reached and not wanted
+        lines = [_summary(node, row)] if is_short else _node(node, row, cluster.time, detail)
+        found.append(list(lines))
+    return found
+
+
+def _cut(known: Shown, width: int, height: int) -> Lines:
+    """As much as there is room for of what is wrong and of the nodes, in a line each."""
+    least = _Detail(*(False for _ in _LESS))
+    nodes = _nodes(known, least)
+    top = [_headline(known)]
+    # What is wrong, with what to type, is more than who has it.
+    room = max(height - len(top) - min(len(nodes), height // 3), 0)
+    problems = [
+        list(_problem(one, known.cluster.time, width, texts=False)) for one in known.problems
+    ]
+    top += _as_many(problems, room, "problems")
+    room = height - len(top)
+    observations = list(_observations(known.cluster))
+    if len(observations) + len(nodes) <= room:
+        top += observations
+    return [*top, *_as_many(nodes, height - len(top), "nodes")]
+
+
+def _as_many(parts: Sequence[Lines], room: int, what: str) -> Lines:
+    """The first of them, and how many there are besides; one at least."""
+    found: Lines = []
+    for place, part in enumerate(parts):
+        rest = len(parts) - place
+        if found and len(found) + len(part) + (rest > 1) > room:
+            return [*found, Text(f"… {rest} more {what}: darc watch --once", _DIM)]
+        found += part
+    return found
+
+
+def _headline(known: Shown) -> Text:
+    nodes, problems = known.cluster.nodes, known.problems
+    answer = sum(node.reached for node in nodes)
+    grave = sum(problem.grave for problem in problems)
+    text = Text(f"DARC  {utc(known.cluster.time)} UTC  ", "bold")
+    text.append(f"{answer} of {len(nodes)} node{'s' * (len(nodes) != 1)} answer  ", "")
+    if grave:
+        text.append(f"✗ {grave} problem{'s' * (grave != 1)}", "bold red")
+    elif problems:
+        text.append(f"! {len(problems)} to be looked at", "yellow")
+    elif all(node.reached for node in nodes):
+        text.append("✓ nothing is wrong", "green")
+    return text
+
+
+def _problem(problem: Problem, now: float, width: int, *, texts: bool) -> Iterator[Text]:
+    sign, style = ("✗", "bold red") if problem.grave else ("!", "yellow")
+    ago = "" if problem.since is None else f"  since {span(now - problem.since)}"
+    room = max(20, width - 4)
+    first, *rest = textwrap.wrap(f"{shown(problem.title)}{ago}", room)
+    yield Text(f"{sign} {first}", style)
+    yield from (Text(f"  {line}", style) for line in rest)
+    said = textwrap.wrap(shown(problem.text), room)
+    if not texts and len(said) > 1:  # of an error the end says why
+        said = [f"… {shown(problem.text)[-(room - 2) :]}"]
+    yield from (Text(f"    {line}") for line in said)
+    for line in _command(f"    type: {shown(problem.command)}", width):
+        yield Text(line, "cyan")
+
+
+def _command(command: str, width: int) -> list[str]:
+    """In lines that can be pasted into a shell as they are: what goes on has no margin."""
+    lines, line, is_quoted, space = [], "", False, 0
+    for letter in command:
+        if len(line) >= width - 2:
+            if is_quoted:
+                lines.append(f"{line}'\\")
+                line, space = "'", 0
+            else:
+                cut = space or len(line)
+                lines.append(f"{line[:cut]}\\")
+                line, space = line[cut:], 0
+        line += letter
+        is_quoted ^= letter == "'"
+        if letter == " " and not is_quoted and line.strip() not in ("", "type:"):
+            space = len(line)
+    return [*lines, line]
+
+
+def _observations(cluster: ClusterStatus) -> Iterator[Text]:
+    for one in view.observations(cluster):
+        length = max(1.0, one.end - one.start)
+        done = min(1.0, max(0.0, (cluster.time - one.start) / length))
+        full = round(BAR * done)
+        text = Text("observation ", "bold")
+        text.append(f"{shown(one.id)} {shown(one.source)}  {one.state}  ", "")
+        if one.state == "running":
+            bar = "█" * full + "░" * (BAR - full)
+            text.append(f"{bar} {100 * done:.0f} % of {span(length)}", "")
+        elif one.state == "pending":
+            text.append(f"in {span(one.start - cluster.time)}, for {span(length)}", "")
+        elif one.waits_for:
+            text.append(f"waits for {shown(one.waits_for)}", "")
+        if one.nodes > 1:
+            text.append(f"  {one.nodes} nodes", "bright_black")
+        yield text
+        if one.others:
+            yield Text(f"    but {shown(one.others)}", "yellow")
+
+
+def _title(node: NodeStatus, row: view.Row) -> Text:
+    sign, style = _SIGNS[row.verdict]
+    return Text.assemble((f"{sign} {shown(node.name)}", f"bold {style}"), f"  {row.summary}")
+
+
+def _summary(node: NodeStatus, row: view.Row) -> Text:
+    text = _title(node, row)
+    if node.overview:
+        services = node.overview.services
+        memory, cpu = sum(one.memory for one in services), sum(one.cpu for one in services)
+        waiting = sum(one.queue for one in services)
+        text.append(f"  {size(memory)} memory, {cpu:.0f} % CPU, {count(waiting)} in queues")
+    return text
+
+
+def _node(node: NodeStatus, row: view.Row, now: float, detail: _Detail) -> Iterator[Text]:
+    told = node.overview
+    if not node.reached:
+        since = f" since {span(now - row.since)}" if row.since else ""
+        said = f"? {shown(node.name)}  {row.summary}{since}: {shown(row.note)}"
+        yield Text(said, _DIM)
+    elif told is None:
+        yield _title(node, row).append(f"  {shown(node.reason)}")
+        yield from (Text(f"  {shown(cell.service):<18} {cell.state}") for cell in row.cells if cell)
+    else:
+        text = _title(node, row)
+        text.append(f"  {told.role}, {shown(told.mode)}, DARC {shown(told.version)}, up ")
+        yield text.append(span(told.time - told.started))
+        yield Text(_HEAD, _DIM)
+        yield from _services(told, row, told.time + now - node.heard, detail)
+
+
+def _services(told: NodeOverview, row: view.Row, now: float, detail: _Detail) -> Iterator[Text]:
+    """:param now: by the clock of the node"""
+    left_out = 0
+    for cell, service in zip(row.cells, told.services, strict=True):
+        if cell is not None and cell.verdict == view.GOOD and not detail.running:
+            left_out += 1
+            continue
+        if cell is not None:
+            yield _service(cell, service, now)
+        error = service.last_error
+        if detail.errors and error and error.time is not None and now - error.time < ERROR_SECONDS:
+            yield Text(f"    last error {clock(error.time)} {shown(error.text)}")
+    if left_out:
+        yield Text(f"  … {left_out} services that run: darc watch --once", _DIM)
+
+
+def _service(cell: view.Cell, service: ServiceOverview, now: float) -> Text:
+    sign, style = _SIGNS[cell.verdict]
+    since = service.died if cell.state == "died" else service.since
+    text = Text(f"  {shown(service.name)[:18]:<18} ")
+    text.append(f"{f'{sign} {cell.state}':<14}", style)
+    lasts = "-" if since is None else span(now - since)
+    text.append(f" {lasts:>5} {count(service.restarts):>8}")
+    memory = size(service.memory) if service.pid else "-"
+    cpu = f"{service.cpu:.0f}%" if service.pid else "-"
+    age = "-" if service.oldest is None else span(now - service.oldest)
+    return text.append(f" {memory:>6} {cpu:>5} {count(service.queue):>5} {age:>5}")
+
+
+def _triggers(cluster: ClusterStatus) -> Iterator[Text]:
+    for one in view.times(cluster):
+        outcomes = ", ".join(f"{count(n)} {shown(what)}" for what, n in one.outcomes.items())
+        text = Text("triggers ", "bold").append(f"{shown(one.service)}: {outcomes or 'none'}", "")
+        yield text
+    last = [
+        (service.last_trigger.time - node.clock, node.name, service)
+        for node in cluster.nodes
+        if node.overview
+        for service in node.overview.services
+        if service.last_trigger and service.last_trigger.time is not None
+    ]
+    if last:
+        moment, name, service = max(last, key=lambda one: one[0])
+        said = service.last_trigger
+        assert said
+        text = Text("last ", "bold")
+        text.append(f"{clock(moment)} {shown(name)} {service.name}: {shown(said.text)}", "")
+        yield text

@@ -1,0 +1,282 @@
+"""The configuration of a node: layers of YAML text, merged and checked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, TypeVar, cast
+
+from darc.config import settings
+from darc.config.config_checks import check
+from darc.config.config_layers import expand_hosts, fill_in, merge, unknown_key, value_at
+from darc.config.host_names import same_host
+from darc.config.instrument import Instrument
+from darc.config.typed import Reader, Unknown, Value, shown
+from darc.config.yaml_tree import YAMLTextError, parse_yaml
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+_MODES = {"real-time": "rt", "offline": "off", "mixed": "mix"}
+_SERVICES = [f"services_{role}_{mode}" for role in ("master", "worker") for mode in _MODES.values()]
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong. `problems` has a message per error, with file and line."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class Role(Enum):
+    """What this host is in its cluster."""
+
+    MASTER = "master"
+    WORKER = "worker"
+    STANDALONE = "standalone"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The text of a configuration file, and its name for messages."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The configuration of this node. Made by `parse_config`."""
+
+    hostname: str
+    darc_home: str
+    warnings: tuple[str, ...]
+    master: settings.MasterSettings
+    control: settings.ControlSettings
+    cluster: settings.ClusterSettings
+    instrument: Instrument
+    mail: settings.MailSettings
+    metrics: settings.MetricsSettings
+    status_website: settings.StatusWebsiteSettings
+    alarms: settings.AlarmSettings
+    amber_listener: settings.AmberListenerSettings
+    amber_clustering: settings.AmberClusteringSettings
+    dada_trigger: settings.DadaTriggerSettings
+    lofar_trigger: settings.LofarTriggerSettings
+    voevent_generator: settings.VOEventGeneratorSettings
+    processor: settings.ProcessorSettings
+    processor_master: settings.ProcessorMasterSettings
+    offline_processing: settings.OfflineProcessingSettings
+    further: Mapping[str, Value]  # blocks of services that are not built in
+
+    @property
+    def role(self) -> Role:
+        """What this host is. One that is neither master nor worker runs on its own."""
+        if self.cluster.master is not None and self.is_here(self.cluster.master):
+            return Role.MASTER
+        if any(map(self.is_here, self.cluster.workers)):
+            return Role.WORKER
+        return Role.STANDALONE
+
+    @property
+    def compound_beam(self) -> int | None:
+        """The compound beam of this worker: its index in the list; None on other hosts."""
+        if self.role is not Role.WORKER:
+            return None
+        return [self.is_here(worker) for worker in self.cluster.workers].index(True)
+
+    @property
+    def master_host(self) -> str:
+        """Where the master's services are to be reached."""
+        cluster_master = self.cluster.master
+        return cluster_master if self.role is Role.WORKER and cluster_master else "localhost"
+
+    @property
+    def bind_address(self) -> str:
+        """The address the command port listens on."""
+        standalone = self.role is Role.STANDALONE
+        return self.control.bind or ("127.0.0.1" if standalone else "0.0.0.0")
+
+    def services(self) -> tuple[str, ...]:
+        """The services of this host, in the order in which replies list them."""
+        of_master, of_worker = self._services_by_role()
+        if self.role is Role.MASTER:
+            return of_master
+        if self.role is Role.WORKER:
+            return of_worker
+        return self.all_services()
+
+    def all_services(self) -> tuple[str, ...]:
+        """Those of all hosts; a worker holds entries for those of the master node, too."""
+        of_master, of_worker = self._services_by_role()
+        return tuple(dict.fromkeys(of_master + of_worker))
+
+    def _services_by_role(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        mode = _MODES[self.master.mode]
+        of_master: tuple[str, ...] = getattr(self.master, f"services_master_{mode}")
+        of_worker: tuple[str, ...] = getattr(self.master, f"services_worker_{mode}")
+        return of_master, of_worker
+
+    def nodes(self) -> tuple[str, ...]:
+        """The host names of the cluster, the master first; of a host on its own: that one."""
+        if self.role is Role.STANDALONE:
+            return (self.hostname,)
+        return (cast(str, self.cluster.master), *self.cluster.workers)
+
+    def cluster_hosts(self) -> tuple[str, ...]:
+        """All hosts that the cluster is made of, whether this one is among them or not."""
+        masters = () if self.cluster.master is None else (self.cluster.master,)
+        return (*masters, *self.cluster.workers)
+
+    def log_file(self, service: str) -> str:
+        """Where a service logs to: its `log_file`, by default in the master's log_dir."""
+        default = f"{self.master.log_dir}/{service}.{self.hostname}.log"
+        if service in self.further:
+            data = self.further[service].data
+            entry = data.get("log_file") if isinstance(data, dict) else None
+            return entry.data if entry and isinstance(entry.data, str) and entry.data else default
+        section: object = getattr(self, _FIELD_OF.get(service, ""), None)
+        return str(getattr(section, "log_file", default))
+
+    def block(self, section: str, kind: type[T]) -> T:
+        """The settings of a section; the way in for services that are not built in.
+
+        :param section: the section's name, that of the service
+        :param kind: a dataclass, its fields typed as in darc.config.settings; they may have
+            defaults. For a section that is built in, its own class.
+        :raises ConfigError: a value is wrong or missing
+        :raises TypeError: a section that is built in has another class
+        """
+        if section in _SECTIONS:
+            ready = getattr(self, _FIELD_OF[section])
+            if not isinstance(ready, kind):
+                raise TypeError(f"{section} is a {type(ready).__name__}, not a {kind.__name__}")
+            return ready
+        reader = Reader()
+        value = self.further.get(section, Value(None, "the configuration", 0))
+        if value.data is None:
+            value = Value({}, value.file, value.line)
+        found = reader.read(kind, value, section)
+        if found is None:
+            raise ConfigError(reader.problems)
+        for unknown in reader.unknown:
+            _log.warning("%s", unknown_key(unknown))
+        return found
+
+    def is_here(self, host: str) -> bool:
+        """Whether this host has that name."""
+        return same_host(self.hostname, host)
+
+
+_SECTIONS: dict[str, Any] = {
+    "darc_master": settings.MasterSettings,
+    "control": settings.ControlSettings,
+    "cluster": settings.ClusterSettings,
+    "instrument": Instrument,
+    "mail": settings.MailSettings,
+    "metrics": settings.MetricsSettings,
+    "status_website": settings.StatusWebsiteSettings,
+    "alarms": settings.AlarmSettings,
+    "amber_listener": settings.AmberListenerSettings,
+    "amber_clustering": settings.AmberClusteringSettings,
+    "dada_trigger": settings.DadaTriggerSettings,
+    "lofar_trigger": settings.LofarTriggerSettings,
+    "voevent_generator": settings.VOEventGeneratorSettings,
+    "processor": settings.ProcessorSettings,
+    "processor_master": settings.ProcessorMasterSettings,
+    "offline_processing": settings.OfflineProcessingSettings,
+}
+_FIELD_OF = {name: "master" if name == "darc_master" else name for name in _SECTIONS}
+
+
+def parse_config(
+    layers: Sequence[Layer],
+    *,
+    home: str | None,
+    darc_home: str,
+    hostname: str,
+    instruments: Callable[[str], Layer],
+) -> Config:
+    """Parse, merge and check the layers of a configuration.
+
+    :param layers: the packaged default first, each laid over those before it
+    :param home: what {home} stands for, None: nobody knows; likewise `darc_home` and `hostname`
+    :param instruments: gives the file of an instrument by its name or path; its OSError counts
+        as a wrong `instrument.base`
+    :raises ConfigError: with everything that is wrong
+    """
+    places = {"darc_home": darc_home, "hostname": hostname}
+    if home is not None:
+        places["home"] = home
+    tree = Value({}, layers[0].name if layers else "the configuration", 1)
+    problems: list[str] = []
+    for layer in layers:
+        tree = merge(tree, fill_in(_parse(layer, problems), places))
+    instrument = _instrument(value_at(tree, "instrument"), instruments, problems)
+    reader = Reader()
+    reader.problems += problems
+    found: dict[str, Any] = {}
+    for name, kind in _SECTIONS.items():
+        if name != "instrument":
+            found[_FIELD_OF[name]] = reader.read(kind, value_at(tree, name), name)
+    # Without its base, the instrument's every key would be missing as well.
+    if instrument:
+        found["instrument"] = reader.read(Instrument, fill_in(instrument, places), "instrument")
+    check(reader, tree, found)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    if found["cluster"].workers:
+        workers = expand_hosts(found["cluster"].workers)
+        found["cluster"] = replace(found["cluster"], workers=workers)
+    others = {name: value for name, value in tree.data.items() if name not in _SECTIONS}
+    services = {name for key in _SERVICES for name in getattr(found["master"], key)}
+    for name, value in others.items():
+        if name not in services:
+            reader.unknown.append(Unknown(value, name, name, tuple(_SECTIONS)))
+    return Config(
+        hostname=hostname,
+        darc_home=darc_home,
+        warnings=tuple(unknown_key(entry) for entry in reader.unknown),
+        further={name: value for name, value in others.items() if name in services},
+        **found,
+    )
+
+
+def _parse(layer: Layer, problems: list[str]) -> Value:
+    empty = Value(None, layer.name, 1)
+    try:
+        tree = parse_yaml(layer.text, layer.name)
+    except YAMLTextError as error:
+        problems += error.problems
+        tree = error.tree or empty
+    if not isinstance(tree.data, dict | None):
+        problems.append(
+            f"{tree.place}: {shown(tree.data)} is not a mapping; allowed: sections with their keys"
+        )
+        return empty
+    return tree
+
+
+def _instrument(
+    block: Value, instruments: Callable[[str], Layer], problems: list[str]
+) -> Value | None:
+    """Lay the instrument's own file under what the layers say of it; None if it has none."""
+    if not isinstance(block.data, dict) or "base" not in block.data:
+        return block
+    keys = dict(block.data)
+    base = keys.pop("base")
+    allowed = "the name of a packaged instrument, or an absolute path"
+    what = f"{base.place}: instrument.base: {shown(base.data)}"
+    if not isinstance(base.data, str) or not base.data:
+        problems.append(f"{what} is not a name; allowed: {allowed}")
+        return None
+    try:
+        layer = instruments(base.data)
+    except OSError as error:
+        problems.append(f"{what} cannot be read ({error}); allowed: {allowed}")
+        return None
+    below = value_at(_parse(layer, problems), "instrument")
+    return merge(below, Value(keys, block.file, block.line))

@@ -1,0 +1,72 @@
+"""The instrument: band, sampling, beams, dishes and position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from darc.config import ranges
+from darc.config.typed import NotEmpty, Range
+
+_Positive = Range(1e-12, 1e12)
+_Count = ranges.COUNT
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """A radio telescope with its backend; section `instrument` of the configuration.
+
+    The numbers of ARTS are in conf/arts.yaml. An observation may have others for the band,
+    the sampling, and the number of beams and dishes: downstream, ask the observation.
+    """
+
+    name: Annotated[str, NotEmpty()]
+    observatory: Annotated[str, NotEmpty()]  # as VOEvents name it
+    backend: Annotated[str, NotEmpty()]
+    position: tuple[float, float, float]  # ITRF, m
+    n_dishes: Annotated[int, _Count]
+    dish_diameter: Annotated[float, Range(0.01, 100_000)]  # m
+    aperture_efficiency: Annotated[float, Range(1e-6, 1)]
+    tsys: Annotated[float, Range(1e-6, 1e9)]  # K
+    npol: Annotated[int, Range(1, 4)]
+    bits_per_sample: Annotated[int, Range(1, 64)]
+    tsamp: Annotated[float, ranges.TSAMP]  # s
+    nchan: Annotated[int, _Count]
+    bandwidth: Annotated[float, ranges.BANDWIDTH]  # MHz
+    min_freq: Annotated[float, ranges.FREQUENCY]  # MHz, centre of the lowest channel
+    n_compound_beams: Annotated[int, _Count]
+    n_tabs: Annotated[int, _Count]
+    n_sbs: Annotated[int, _Count]
+    n_subbands: Annotated[int, _Count]  # of a synthesised beam
+    sb_band_low: Annotated[float, _Positive]  # MHz, the low edge in the SB formula
+    sb_reference_freq: Annotated[float, _Positive]  # MHz, where an SB is one TAB further on
+    sb_table: Annotated[str, NotEmpty()] | None  # file of an SB table, in place of the formula
+    beam_semimajor: Annotated[float, _Positive]  # arcmin, of a compound beam
+    beam_semiminor: Annotated[float, _Positive]  # arcmin
+    batch_length_samples: Annotated[int, _Count]  # of one AMBER batch
+    time_unit: Annotated[int, _Count]  # packets per second in `startpacket`
+
+    @property
+    def channel_width(self) -> float:
+        """Width of a channel (MHz)."""
+        return self.bandwidth / self.nchan
+
+    @property
+    def f_low(self) -> float:
+        """Low edge of the band (MHz)."""
+        return self.min_freq - self.channel_width / 2
+
+    @property
+    def f_high(self) -> float:
+        """High edge of the band (MHz)."""
+        return self.f_low + self.bandwidth
+
+    @property
+    def f_centre(self) -> float:
+        """Centre of the band (MHz)."""
+        return self.f_low + self.bandwidth / 2
+
+    @property
+    def batch_length(self) -> float:
+        """Length of one AMBER batch (s)."""
+        return self.batch_length_samples * self.tsamp

@@ -1,0 +1,39 @@
+"""What is believed of a number, wherever it comes in: one range for each quantity.
+
+Whatever the first reader believes, the last one does too; what is beyond is a fault.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from darc.config.typed import Range
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds(Range):
+    """A range with both ends."""
+
+    high: float
+
+
+DM = Bounds(0, 100_000)  # pc cm-3
+SNR = Bounds(0, 100_000)
+DOWNSAMPLING = Bounds(1, 1_000_000)  # width in samples
+BEAM = Bounds(0, 1_000_000)  # of any kind
+
+START = Bounds(631_152_000, 7_258_118_400)  # Unix s: 1990 to 2200
+DURATION = Bounds(1e-12, 8_640_000)  # s, up to 100 days
+TIME = Bounds(0, 8_640_000)  # s since an observation's start
+
+COUNT = Bounds(1, 1_000_000)
+FREQUENCY = Bounds(1, 1_000_000)  # MHz
+BANDWIDTH = Bounds(1e-3, 1_000_000)  # MHz
+TSAMP = Bounds(1e-9, 10)  # s
+
+# What follows from those above stays within these.
+WIDTH = Bounds(0, 1e10)  # ms
+ARRIVAL = Bounds(
+    START.low - 1e9, 7_258_118_400 + 1e9
+)  # Unix s; the delay of a DM is up to 13 years
+DERIVED = Bounds(0, 1e30)  # a flux density, a gain, the error of a DM

@@ -1,0 +1,149 @@
+"""Settings of the processing of candidates, in real time and offline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from darc.config.settings_node import Delay, EmailSettings, Names, PlacePath, Seconds, Text
+from darc.config.settings_pipeline import DM, SNR, Interval, Period, Window
+from darc.config.typed import OneOf, Range
+
+Bins = Annotated[int, Range(1, 65536)]
+Figure = Annotated[int, Range(1, 100)]
+Sigma = Annotated[float, Range(0.1, 1000)]
+Iterations = Annotated[int, Range(0, 1000)]
+Probability = Annotated[float, Range(0, 1)]
+OrNoLimit = Annotated[float, Range(-1, 1_000_000)]  # -1: no limit
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorClustering:
+    """`clustering` of the processor."""
+
+    output_file: Text
+    dm_min: OrNoLimit  # pc cm-3
+    dm_max: OrNoLimit
+    snr_min_clustering: SNR  # of what is clustered
+    snr_min: SNR  # of the clusters that are kept
+    sb_filter: bool
+    sb_filter_period_min: Period
+    sb_filter_period_max: Period
+    clustering_window: Window
+    width_max: OrNoLimit  # samples
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorExtractor:
+    """`extractor` of the processor."""
+
+    dm_halfrange: DM
+    ndm: Bins
+    ntime: Bins
+    nfreq: Bins
+    delay: Delay  # s for the data to reach the disk
+    rfi_mask: Text | None  # file of channels to zap; None: AMBER's own, if there is one
+    rfi_apply_mask: bool
+    rfi_clean_type: Annotated[
+        str, OneOf("isolated", "time", "frequency", "both", "perchannel", "none")
+    ]
+    rfi_threshold_time: Sigma
+    rfi_n_iter_time: Iterations
+    rfi_threshold_freq: Sigma
+    rfi_n_iter_freq: Iterations
+    rfi_bin_size: Bins  # channels
+    snr_min_local: SNR
+    snr_dm0_filter: bool
+    snr_dm0_diff_threshold: SNR
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorClassifier:
+    """`classifier` of the processor."""
+
+    model: Text | None  # file of another classifier, *.onnx; None: the one that comes with DARC
+    thresh_freqtime: Probability
+    thresh_dmtime: Probability
+    ndm: Bins
+    ntime: Bins
+    nfreq: Bins
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorVisualizer:
+    """`visualizer` of the processor."""
+
+    nfreq: Bins
+    ntime: Bins
+    ndm: Bins
+    nplot_per_side: Figure
+    figsize: Annotated[float, Range(1, 100)]  # inches
+    colour_extragal: Text
+    colour_gal: Text
+    cmap_freqtime: Text
+    cmap_dmtime: Text
+    colour_1dtime: Text
+    plot_types: tuple[Annotated[str, OneOf("freq_time", "dm_time", "1d_time")], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerTLS:
+    """`scheduler_tls`: files, all PEM."""
+
+    ca: Text  # who has signed the certificates of scheduler and workers
+    certificate: Text  # ours
+    key: Text
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorSettings:
+    """Section `processor`: a worker's half."""
+
+    log_file: PlacePath
+    result_dir: PlacePath
+    output_subdir: Text
+    interval: Interval
+    num_extractor: Annotated[int, Range(1, 256)]
+    scheduler: Text | None  # address of a Dask scheduler; None: processes on this host
+    scheduler_tls: SchedulerTLS | None  # None: no encryption, and no proof
+    scheduler_unencrypted: bool  # on another host, too
+    stop_delay: Delay
+    processing_time_limit: Annotated[float, Range(-1, 10_000_000)]  # s, 0 or less: none
+    clustering: ProcessorClustering
+    extractor: ProcessorExtractor
+    classifier: ProcessorClassifier
+    visualizer: ProcessorVisualizer
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorMasterSettings:
+    """Section `processor_master`: the master's half."""
+
+    log_file: PlacePath
+    check_interval: Seconds
+    max_wait_time: Delay
+    ntrig_email_max: Annotated[int, Range(0, 1_000_000)]
+    webdir: Text  # inside the status website's web_dir, or absolute
+    site_days_kept: Annotated[int, Range(1, 1_000_000)] | None  # None: all
+    node_timeout: Seconds
+    email_settings: EmailSettings
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineProcessingSettings:
+    """Section `offline_processing`."""
+
+    log_file: PlacePath
+    result_dir: PlacePath
+    output_subdir: Text
+    time_limit: Seconds  # of one piece of work
+    test_pulsars: Names
+    pulsar_file: Text  # ephemerides: the name of a packaged file, or a path
+    fold_bins: Bins
+    prepfold: Text | None  # program; None: folded here
+    prepfold_time_limit: Seconds
+    calibrators: Names
+    calibrator_file: Text  # flux densities: the name of a packaged file, or a path
+    drift_bin: Window  # s
+    repeater_dm_range: DM
+    repeater_snr_min: SNR

@@ -1,0 +1,240 @@
+"""YAML text as a tree of values that know their file and line, and values as YAML text."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from darc.config.file_kinds import BYTE_ORDER_MARK
+from darc.config.typed import Value
+
+#: The most that a document may be. Whoever writes one by hand has some hundreds of values in it.
+MAX_CHARACTERS = 2**18
+#: Values and keys, those that stand behind an alias counted each time.
+MAX_VALUES = 20_000
+MAX_DEPTH = 50
+#: Of a number, as it is written: a longer one takes long, and is none.
+_MAX_NUMBER = 64
+
+# YAML 1.1 takes 1e-3 and 4.1e3 for text; nobody who writes them means that.
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+_NEW_OCTAL = re.compile("0o[0-7]+")
+_SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
+_COLLECTIONS = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq")}
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
+class YAMLTextError(ValueError):
+    """A text is not YAML, or YAML of a kind that is not used here.
+
+    `problems` has a message per error, `tree` what could be read all the same.
+    """
+
+    def __init__(self, problems: tuple[str, ...], tree: Value | None = None) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+        self.tree = tree
+
+
+def parse_yaml(text: str, name: str, *, as_text: bool = False) -> Value:
+    """Parse one YAML document.
+
+    :param name: the file's name, for messages
+    :param as_text: keep every scalar as it is written, a null excepted
+    :returns: the tree; the data of an empty document is None. A value has the line of its key.
+    :raises YAMLTextError: wrong syntax, a key given twice, a tag or alias that is not allowed, or
+        it is too large
+    """
+    if len(text) > MAX_CHARACTERS:
+        what = f"longer than {MAX_CHARACTERS} characters"
+        raise YAMLTextError((f"{name}: {what}",))
+    text = text.removeprefix(BYTE_ORDER_MARK)
+    loader = _Loader("")
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        if root is None:
+            return Value(None, name, 1)
+        problems: list[str] = []
+        tree = _Builder(loader, name, as_text, problems).value(root, root.start_mark.line + 1)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{name}:{mark.line + 1}" if mark else name
+        problem = error.problem or error.context
+        raise YAMLTextError((f"{place}: not valid YAML: {problem}",)) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise YAMLTextError((f"{name}:{line}: not valid YAML: {error.reason}",)) from error
+    except _TooMuchError as error:
+        raise YAMLTextError((f"{name}:{error.line}: {error}",)) from error
+    finally:
+        loader.dispose()
+    if problems:
+        raise YAMLTextError(tuple(problems), tree)
+    return tree
+
+
+def yaml_text(value: object, width: int = 80) -> str:
+    """YAML of plain values, in their order, that every reader takes for those values.
+
+    :param value: of dictionaries, lists, texts, numbers, truth values and None
+    :param width: where lines are broken, characters
+    """
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=width)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Has texts in quotes that are numbers to `parse_yaml`, or in YAML 1.2."""
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    number = _EXPONENT.fullmatch(text) or _NEW_OCTAL.fullmatch(text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, "'" if number else None)
+
+
+_Dumper.add_representer(str, _quoted)
+
+
+class _TooMuchError(Exception):
+    def __init__(self, what: str, node_or_event: Any) -> None:
+        super().__init__(what)
+        self.line: int = node_or_event.start_mark.line + 1
+
+
+class _Bounds:
+    """Counts values, and how deep they are."""
+
+    def __init__(self) -> None:
+        self._values = 0
+        self._depth = 0
+
+    def enter(self, place: Any) -> None:
+        """:raises _TooMuchError: it is one too many, or too deep"""
+        self._values += 1
+        self._depth += 1
+        if self._values > MAX_VALUES:
+            what = f"more than {MAX_VALUES} values, those behind aliases counted each time"
+            raise _TooMuchError(what, place)
+        if self._depth > MAX_DEPTH:
+            raise _TooMuchError(f"nested too deeply, more than {MAX_DEPTH} levels", place)
+
+    def leave(self) -> None:
+        self._depth -= 1
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops where a document becomes too large, before it has taken the memory for it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._bounds = _Bounds()
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._bounds.enter(self.peek_event())  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        self._bounds.leave()
+        return node
+
+
+class _Builder:
+    def __init__(
+        self, loader: yaml.SafeLoader, name: str, as_text: bool, problems: list[str]
+    ) -> None:
+        self._loader = loader
+        self._name = name
+        self._as_text = as_text
+        self._problems = problems
+        self._open: set[int] = set()
+        self._bounds = _Bounds()
+
+    def value(self, node: yaml.Node, line: int) -> Value:
+        self._bounds.enter(node)
+        value = self._value(node, line)
+        self._bounds.leave()
+        return value
+
+    def _value(self, node: yaml.Node, line: int) -> Value:
+        if isinstance(node, yaml.ScalarNode):
+            return Value(self._scalar(node), self._name, line)
+        if id(node) in self._open:
+            self._complain(node, "an alias inside what it stands for")
+            return Value(None, self._name, line)
+        if node.tag not in _COLLECTIONS:
+            self._complain(node, f"the tag {node.tag} is not allowed")
+        self._open.add(id(node))
+        data = self._mapping(node) if isinstance(node, yaml.MappingNode) else self._list(node)
+        self._open.remove(id(node))
+        return Value(data, self._name, line)
+
+    def _list(self, node: yaml.Node) -> list[Value]:
+        return [self.value(entry, entry.start_mark.line + 1) for entry in node.value]
+
+    def _mapping(self, node: yaml.MappingNode) -> dict[str, Value]:
+        found: dict[str, Value] = {}
+        for key, entry in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._complain(key, "a key must be a single word")
+            elif key.value in found:
+                first = found[key.value].line
+                self._complain(key, f"{key.value}: given twice, first in line {first}")
+            elif not _is_text(key.value):
+                self._complain(key, f"{key.value!r:.60} is no text in Unicode")
+            else:
+                found[key.value] = self.value(entry, key.start_mark.line + 1)
+        return found
+
+    def _scalar(self, node: yaml.ScalarNode) -> object:
+        old = "" if self._as_text or node.style is not None else _old_number(node)
+        if wrong := _wrong_with(node) or old:
+            self._complain(node, wrong)
+            return None
+        if node.tag == _TIMESTAMP:
+            return node.value
+        if self._as_text:
+            return None if node.tag.endswith(":null") else node.value
+        if node.style is None and _EXPONENT.fullmatch(node.value):
+            return float(node.value)
+        try:
+            return self._loader.construct_object(node)
+        # For instance 0o9, an explicit !!int on a word, !!bool on another, or hours without end.
+        except (ValueError, KeyError, OverflowError, IndexError):
+            self._complain(node, f"{node.value!r:.60} is not {node.tag.rsplit(':')[-1]}")
+            return None
+
+    def _complain(self, node: yaml.Node, what: str) -> None:
+        self._problems.append(f"{self._name}:{node.start_mark.line + 1}: {what}")
+
+
+def _wrong_with(node: yaml.ScalarNode) -> str:
+    """Why a value is not looked at; empty where nothing is wrong."""
+    if node.tag != _TIMESTAMP and node.tag not in _SCALARS:
+        return f"the tag {node.tag} is not allowed"
+    if not _is_text(node.value):
+        return f"{node.value!r:.60} is no text in Unicode"
+    if node.tag.endswith((":int", ":float")) and len(node.value) > _MAX_NUMBER:
+        return f"{node.value[:20]!r}... is no number: longer than {_MAX_NUMBER} characters"
+    return ""
+
+
+def _old_number(node: yaml.ScalarNode) -> str:
+    """Why a number is refused that YAML 1.1 takes for another than who writes it."""
+    plain = node.value.lstrip("+-")
+    if node.tag.endswith(":int") and re.fullmatch("0[0-7_]+", plain):
+        return (
+            f"{node.value!r:.60} begins with 0, which YAML takes for octal; write"
+            f" {plain.lstrip('0_') or '0'}, or quote a text"
+        )
+    if node.tag.endswith((":int", ":float")) and ":" in plain:
+        return f"{node.value!r:.60} is no number with colons: YAML counts in sixties; quote a text"
+    return ""
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be written: half a surrogate pair, as an escape may make it, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

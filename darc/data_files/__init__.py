@@ -1,0 +1,1 @@
+"""What a telescope writes: filterbank files."""

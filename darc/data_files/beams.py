@@ -1,0 +1,144 @@
+"""The filterbank files of a compound beam (CB): one for each tied-array beam (TAB), or one alone.
+
+``CB<cb>_<tab>.fil``, or ``CB<cb>.fil`` where there is only one. A synthesised beam (SB) is put
+together from parts of several TABs (:mod:`darc.science.synthesised_beam`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.data_files.filterbank_header import FilterbankError, FilterbankHeader
+from darc.data_files.filterbank_paths import filterbank_paths
+from darc.data_files.filterbank_reader import Filterbank, Samples
+from darc.science.dedispersion import Band
+from darc.science.synthesised_beam import runs
+
+__all__ = ["CompoundBeam", "filterbank_paths"]
+
+#: In these the TABs of a CB agree.
+_SAME = ("nchans", "nbits", "nifs", "signed", "tsamp", "fch1", "foff")
+
+_DAY = 86400.0  # s
+
+#: So much of a TAB is mapped at a time while an SB is put together (bytes): what is mapped counts
+#: as the process's memory.
+_MAPPED_AT_A_TIME = 1 << 24
+
+
+class CompoundBeam:
+    """The filterbank files of a CB, open for reading.
+
+    :ivar header: of TAB 0; what matters is the same in all of them
+    """
+
+    def __init__(self, paths: Sequence[Path], ifs: tuple[int, ...] | None = None) -> None:
+        """Open the files, in order of TABs.
+
+        :param ifs: see `Filterbank`
+        :raises OSError: a file cannot be read
+        :raises IncompleteHeaderError: a header is not complete (yet)
+        :raises FilterbankError: a file is no filterbank, or differs from the first
+        """
+        with ExitStack() as opened:
+            self._tabs = [opened.enter_context(Filterbank(path, ifs)) for path in paths]
+            self.header: FilterbankHeader = self._tabs[0].header
+            for tab in self._tabs:
+                _check_same(self._tabs[0], tab)
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> CompoundBeam:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; arrays that were read stay valid."""
+        self._opened.close()
+
+    @property
+    def band(self) -> Band:
+        """The channels, the lowest frequency first whatever the files' order."""
+        return self._tabs[0].band
+
+    @property
+    def n_tabs(self) -> int:
+        """Number of TABs."""
+        return len(self._tabs)
+
+    def n_samples(self, tabs: npt.NDArray[np.int64]) -> int:
+        """Number of samples in time that all of some TABs have on disk now.
+
+        :raises FilterbankError: there is no such TAB
+        """
+        return min(self._tab(int(tab)).n_samples() for tab in np.unique(tabs))
+
+    def read_tab(self, tab: int, start: int, count: int) -> Samples:
+        """Read a stretch of one TAB; see `Filterbank.read`."""
+        return self._tab(tab).read(start, count)
+
+    def read_synthesised(self, tabs: npt.NDArray[np.int64], start: int, count: int) -> Samples:
+        """Put a stretch of an SB together, of the TABs and channels that it needs alone.
+
+        :param tabs: the SB's TAB in each subband, the lowest frequency first, shape (n_subbands,)
+        :param start: number of the first sample in time
+        :param count: number of samples, at least 1
+        :return: shape (count, nchans), in the files' order of channels
+        :raises FilterbankError: that is not in the files (yet), or there is no such TAB
+        :raises ValueError: there are fewer channels than subbands
+        """
+        n_channels = self.header.nchans
+        parts = runs(tabs, n_channels)
+        if len(parts) == 1:
+            return self.read_tab(parts[0][0], start, count)
+        there = self.n_samples(tabs)
+        if not (start >= 0 and count >= 1 and start + count <= there):
+            path = self._tabs[0].path
+            raise FilterbankError(f"{path}: no {count} samples from {start}; there are {there}")
+        beam = np.empty((count, n_channels), dtype=self._tabs[0].dtype)
+        at_a_time = max(1, _MAPPED_AT_A_TIME // self.header.bytes_per_sample)
+        for tab, first, end in parts:
+            channels = (n_channels - end, n_channels - first) if self._descending else (first, end)
+            for begin in range(0, count, at_a_time):
+                block = beam[begin : begin + at_a_time, channels[0] : channels[1]]
+                file = self._tab(tab)
+                block[:] = file.read(start + begin, len(block), channels=channels)
+        return beam
+
+    @property
+    def _descending(self) -> bool:
+        return self.header.descending
+
+    def _tab(self, tab: int) -> Filterbank:
+        if not 0 <= tab < len(self._tabs):
+            raise FilterbankError(
+                f"{self._tabs[0].path}: no TAB {tab}; there are {len(self._tabs)}"
+            )
+        return self._tabs[tab]
+
+
+def _check_same(first: Filterbank, other: Filterbank) -> None:
+    """:raises FilterbankError: two TABs cannot be of one CB."""
+    for key in _SAME:
+        values = getattr(first.header, key), getattr(other.header, key)
+        if values[0] != values[1]:
+            raise FilterbankError(
+                f"{other.path}: {key}: {values[1]}, but {values[0]} in {first.path}"
+            )
+    starts = first.header.tstart, other.header.tstart
+    if starts[0] is None or starts[1] is None:
+        return
+    if abs(starts[1] - starts[0]) * _DAY > first.header.tsamp / 2:
+        raise FilterbankError(f"{other.path}: tstart: {starts[1]}, but {starts[0]} in {first.path}")

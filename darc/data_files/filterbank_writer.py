@@ -1,0 +1,88 @@
+"""Writing of SIGPROC filterbank files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.data_files.filterbank_header import FilterbankError, FilterbankHeader, format_header
+
+_DTYPES: dict[int, np.dtype[Any]] = {
+    8: np.dtype("u1"),
+    16: np.dtype("<u2"),
+    32: np.dtype("<f4"),
+}
+
+
+class FilterbankWriter:
+    """A filterbank file that grows: what was appended can be read at once.
+
+    :raises FileExistsError: the file is there already
+    :raises FilterbankError: a value of the header is not allowed
+    """
+
+    def __init__(self, path: Path, header: FilterbankHeader) -> None:
+        begin = format_header(header)
+        self.path = path
+        self.header = header
+        self._file = path.open("xb", buffering=0)
+        self._write(begin)
+
+    def __enter__(self) -> FilterbankWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def append(self, samples: npt.ArrayLike) -> None:
+        """Append samples.
+
+        :param samples: shape (n, nchans), or (n, nifs, nchans) with several IFs; in the file's
+            order of channels, whole numbers unless the file holds floats
+        :raises FilterbankError: the shape is another, or a value does not fit
+        """
+        header = self.header
+        array = np.asarray(samples)
+        moment = (header.nchans,) if header.nifs == 1 else (header.nifs, header.nchans)
+        if array.shape[1:] != moment or array.ndim != len(moment) + 1:
+            raise FilterbankError(
+                f"{self.path}: samples of shape {array.shape}; allowed: (n, {moment})"
+            )
+        self._write(_packed(array, header, self.path))
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+
+def _packed(array: npt.NDArray[Any], header: FilterbankHeader, path: Path) -> bytes:
+    dtype = np.dtype("i1") if header.signed else _DTYPES[max(header.nbits, 8)]
+    with np.errstate(invalid="ignore"):
+        samples = array.astype(dtype)
+    if header.nbits < 32:
+        highest = (1 << (header.nbits - header.signed)) - 1
+        # What was cut off or wrapped around differs; so does NaN, from everything.
+        if not np.array_equal(samples, array) or np.any(samples > highest):
+            raise FilterbankError(
+                f"{path}: samples from {array.min()} to {array.max()}; allowed: whole numbers "
+                f"from {-highest - 1 if header.signed else 0} to {highest}"
+            )
+    if header.nbits >= 8:
+        return samples.tobytes()
+    # The first sample goes into the lowest bits.
+    bits = np.unpackbits(samples.reshape(-1, 1), axis=1, bitorder="little")
+    return np.packbits(bits[:, : header.nbits], bitorder="little").tobytes()

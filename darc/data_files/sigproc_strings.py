@@ -1,0 +1,174 @@
+"""The strings and numbers that SIGPROC headers are made of.
+
+A header is a row of strings, each a 32-bit length and its characters: HEADER_START, then keys,
+each with its value behind it, then HEADER_END. Numbers are little-endian. What a value's type is,
+only its key says, so that a key nobody knows can be skipped only by trying: the type after which
+the header goes on to a known one.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Container
+from typing import Any
+
+from darc.config.file_kinds import known_kind
+from darc.config.typed import shown
+
+#: A header is never longer (bytes), not even with a table of frequencies.
+MAX_HEADER = 1 << 20
+
+#: Of a value that is a text (bytes).
+MAX_TEXT = 4096
+
+START, END = "HEADER_START", "HEADER_END"
+
+_LENGTH = struct.Struct("<i")
+_MAX_KEY = 80  # bytes
+_NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_.:-]*")
+
+#: Behind a key that is not known, so many places are looked at for one that is.
+_MAX_LOOKED_AT = 10_000
+
+
+class FilterbankError(ValueError):
+    """A file is no filterbank, or one that cannot be read; names file, key and value."""
+
+
+class IncompleteHeaderError(FilterbankError):
+    """A file ends before its header does: it may still be being written."""
+
+
+def header_string(text: str) -> bytes:
+    """Write a string."""
+    data = text.encode()
+    return _LENGTH.pack(len(data)) + data
+
+
+class HeaderCursor:
+    """A place in a header's bytes.
+
+    :ivar at: how many bytes were read
+    """
+
+    def __init__(self, data: bytes, file: str, known: Container[str]) -> None:
+        """Begin at the beginning.
+
+        :param file: its name, for messages
+        :param known: keys that are known, besides HEADER_END
+        """
+        self._data = data
+        self._file = file
+        self._known = known
+        self.at = 0
+
+    def start(self) -> None:
+        """Go behind the first key."""
+        begin = header_string(START)
+        if self._data.startswith(begin):
+            self.at = len(begin)
+        elif self._data.startswith(len(START).to_bytes(4, "big") + START.encode()):
+            raise FilterbankError(f"{self._file}: a big-endian header; allowed: little-endian")
+        elif begin.startswith(self._data):
+            raise self._incomplete(START)
+        else:
+            if kind := known_kind(self._data):
+                raise FilterbankError(f"{self._file}: no SIGPROC file, but {kind}")
+            beginning = shown(self._data[:16])
+            raise FilterbankError(f"{self._file}: no SIGPROC file: it begins with {beginning}")
+
+    def key(self) -> str:
+        """Read a key."""
+        at = self.at
+        key = self._string(_MAX_KEY, "a key")
+        if not _NAME.fullmatch(key):
+            raise FilterbankError(f"{self._file}: byte {at}: {shown(key)} is no key")
+        return key.decode()
+
+    def text(self, key: str) -> str:
+        """Read the value of a key that is a text."""
+        text = self._string(MAX_TEXT, key)
+        # Names are for people: what is not text is shown, not lost.
+        return text.decode(errors="backslashreplace").strip("\0 ")
+
+    def number(self, layout: struct.Struct, key: str) -> Any:
+        """Read the value of a key that is a number."""
+        if self.at + layout.size > len(self._data):
+            raise self._incomplete(key)
+        (number,) = layout.unpack_from(self._data, self.at)
+        self.at += layout.size
+        return number
+
+    def skip_value(self, key: str) -> None:
+        """Go behind the value of a key that is not known."""
+        seen: set[int] = set()
+        for end in self._value_ends(self.at):
+            if self._goes_on(end, seen):
+                self.at = end
+                return
+        if any(self._cut_off(end) for end in seen):
+            raise self._incomplete(key)
+        raise FilterbankError(f"{self._file}: {key}: not a known key, and no key is behind it")
+
+    def _value_ends(self, at: int) -> list[int]:
+        """Where a value may end: that of an integer, a double, a string, a character, none.
+
+        Strings come later, as a small integer before a key looks like one.
+        """
+        length = int.from_bytes(self._data[at : at + 4], "little", signed=True)
+        text = [at + 4 + length] if 0 < length <= MAX_TEXT else []
+        return [at + 4, at + 8, *text, at + 1, at]
+
+    def _goes_on(self, at: int, seen: set[int]) -> bool:
+        """Whether a known key is here, or one that is not known with such a place behind it.
+
+        :param seen: places that were looked at, in vain; those of this call are added
+        """
+        pending = [at]
+        while pending and len(seen) < _MAX_LOOKED_AT:
+            here = pending.pop()
+            if here in seen:
+                continue
+            seen.add(here)
+            key = self._peek(here)
+            if key is not None and (key in self._known or key == END):
+                return True
+            if key is not None:
+                pending += reversed(self._value_ends(here + 4 + len(key)))
+        return False
+
+    def _peek(self, at: int) -> str | None:
+        """The key that is here, if it is one."""
+        length = int.from_bytes(self._data[at : at + 4], "little", signed=True)
+        name = self._data[at + 4 : at + 4 + length] if 0 < length <= _MAX_KEY else b""
+        return name.decode() if len(name) == length and _NAME.fullmatch(name) else None
+
+    def _cut_off(self, at: int) -> bool:
+        """Whether the data ends in a key that could be here."""
+        rest = self._data[at:]
+        if len(rest) < _LENGTH.size:
+            return True
+        length = int.from_bytes(rest[:4], "little", signed=True)
+        return 0 < length <= _MAX_KEY and len(rest) < _LENGTH.size + length
+
+    def _string(self, longest: int, what: str) -> bytes:
+        length = self.number(_LENGTH, what)
+        if not 0 <= length <= longest or (what == "a key" and length == 0):
+            place = f"byte {self.at - 4}: {what}"
+            raise FilterbankError(
+                f"{self._file}: {place}: a length of {length}; allowed: up to {longest}"
+            )
+        if self.at + length > len(self._data):
+            raise self._incomplete(what)
+        self.at += length
+        return self._data[self.at - length : self.at]
+
+    def _incomplete(self, what: str) -> FilterbankError:
+        if len(self._data) >= MAX_HEADER:
+            return FilterbankError(f"{self._file}: no {END} in the first {MAX_HEADER} bytes")
+        if not self._data:
+            return IncompleteHeaderError(f"{self._file}: empty")
+        return IncompleteHeaderError(
+            f"{self._file}: ends after {len(self._data)} bytes, before {what}"
+        )

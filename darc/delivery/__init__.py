@@ -1,0 +1,1 @@
+"""Sending to systems outside until it is acknowledged: outbox, e-mail, webhook, VOEvent."""

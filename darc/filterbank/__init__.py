@@ -1,1 +1,0 @@
-"""What reads and writes SIGPROC filterbank files."""

@@ -1,0 +1,1 @@
+"""What nodes are doing and what is wrong: collected, judged by rules, shown and told."""

@@ -1,0 +1,227 @@
+"""To whom messages go: each receiver in its own order and its own time, over restarts too."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from darc.config import typed
+from darc.config.config import Config
+from darc.delivery import mail, webhook
+from darc.delivery.outbox import DeliveryError, Outbox
+from darc.monitor.alarms import alarm_messages as text
+from darc.monitor.alarms.alarm_messages import Origin
+from darc.monitor.alarms.alarm_states import OVER, Message
+from darc.runtime.clock import Since
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY, LONGEST_DELAY = 1.0, 120.0  # s between attempts
+#: What cannot be remembered, as the master is away, goes all the same after so long (s).
+UNREMEMBERED_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """Somebody who is told.
+
+    :param key: by which it is remembered, without secrets; `name`: for people
+    :param send: delivers, or raises :class:`DeliveryError`
+    """
+
+    key: str
+    name: str
+    send: Callable[[Message], None]
+
+
+def receivers(config: Config, origin: Callable[[], Origin]) -> list[Receiver]:
+    """Those of the configuration."""
+    settings = config.alarms
+    found = [_by_mail(address, config, origin) for address in settings.email_settings.to]
+    found += [_by_webhook(url, settings.timeout, origin) for url in settings.webhooks]
+    return list({one.key: one for one in found}.values())
+
+
+def _by_mail(address: str, config: Config, origin: Callable[[], Origin]) -> Receiver:
+    def send(message: Message) -> None:
+        teller = origin()
+        words = text.subject(message, teller), text.text(message, teller), [address]
+        try:
+            made = mail.make_message(
+                *(*words, config.mail.sender, config.hostname),
+                message_id=f"{teller.cluster} {message.id} {address}",
+            )
+        except ValueError as error:
+            raise DeliveryError(str(error), permanent=True) from error
+        mail.send(made, config.mail, config.alarms.timeout)
+
+    return Receiver(f"mail {address}", f"e-mail to {address}", send)
+
+
+def _by_webhook(url: str, timeout: float, origin: Callable[[], Origin]) -> Receiver:
+    def send(message: Message) -> None:
+        webhook.post(url, text.payload(message, origin()), timeout)
+
+    digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return Receiver(f"webhook {digest}", f"webhook at {webhook.host_of(url)}", send)
+
+
+@dataclass(slots=True)
+class _Letter:
+    """A message on its way.
+
+    :param since: when it was made
+    :param give_up_after: s from then
+    :param number: of the memory that has it; None: none yet
+    """
+
+    message: Message
+    since: Since
+    give_up_after: float
+    number: int | None
+    under_way: bool = False
+
+
+class _Box:
+    """Of one receiver: the letters in order, of which the first is tried."""
+
+    def __init__(self, receiver: Receiver, on_outcome: Callable[[], None]) -> None:
+        self.receiver = receiver
+        self.letters: list[_Letter] = []
+        self.outbox: Outbox[Message] = Outbox(
+            receiver.name,
+            self._send,
+            first_delay=FIRST_DELAY,
+            longest_delay=LONGEST_DELAY,
+            on_outcome=on_outcome,
+        )
+
+    def _send(self, message: Message) -> None:
+        self.receiver.send(message)
+
+    def pump(self, remembered: int) -> list[tuple[str, str]]:
+        """Go on; returns what was given up, and why."""
+        outcomes = self.outbox.outcomes()
+        gone = {outcome.key for outcome in outcomes}
+        errors = {one.key: one.error for one in outcomes if one.delivered_at is None}
+        given_up = [
+            (f"{self.receiver.name}: {letter.message.title}", errors[letter.message.id])
+            for letter in self.letters
+            if letter.message.id in errors
+        ]
+        self.letters = [letter for letter in self.letters if letter.message.id not in gone]
+        if not self.letters or self.letters[0].under_way:
+            return given_up
+        letter = self.letters[0]
+        is_safe = letter.number is not None and letter.number <= remembered
+        if is_safe or letter.since.age() > UNREMEMBERED_SECONDS:
+            letter.under_way = True
+            left = letter.give_up_after - letter.since.age()
+            self.outbox.submit(letter.message.id, letter.message, give_up_after=left)
+        return given_up
+
+
+class Deliveries:
+    """Holds what waits for each receiver. Of one thread; the sending is in others.
+
+    :param on_outcome: called, in such a thread, when something went or was given up
+    """
+
+    def __init__(self, on_outcome: Callable[[], None]) -> None:
+        self._on_outcome = on_outcome
+        self._boxes: dict[str, _Box] = {}
+        self._told: dict[str, list[str]] = {}  # alarm: keys of who was told of it
+
+    def configure(self, wanted: Sequence[Receiver]) -> None:
+        """Have these receivers from now on; what waits for others is dropped, and logged."""
+        keys = {one.key for one in wanted}
+        for key in [key for key in self._boxes if key not in keys]:
+            box = self._boxes.pop(key)
+            box.outbox.withdraw()
+            box.outbox.close()
+            for letter in box.letters:
+                log.warning("%s is told no more: %s", box.receiver.name, letter.message.title)
+        for one in wanted:
+            if one.key in self._boxes:
+                self._boxes[one.key].receiver = one
+            else:
+                self._boxes[one.key] = _Box(one, self._on_outcome)
+
+    def add(self, message: Message, give_up_after: float) -> None:
+        """Tell all receivers; of the end, those that were told of the beginning."""
+        told = self._told.setdefault(message.alarm, [])
+        for key, box in self._boxes.items():
+            if message.kind == OVER and key not in told:
+                continue
+            if key not in told:
+                told.append(key)
+            box.letters.append(_Letter(message, Since.now(), give_up_after, None))
+        if message.kind == OVER:
+            del self._told[message.alarm]
+
+    def stamp(self, number: int) -> None:
+        """All there is, is in the memory of this number."""
+        for box in self._boxes.values():
+            for letter in box.letters:
+                letter.number = number if letter.number is None else letter.number
+
+    def pump(self, remembered: int) -> list[tuple[str, str]]:
+        """Take in what went, and begin what can be; returns what was given up, and why.
+
+        :param remembered: number of the last memory that is safe
+        """
+        return [one for box in self._boxes.values() for one in box.pump(remembered)]
+
+    def close(self) -> None:
+        for box in self._boxes.values():
+            box.outbox.close()
+
+    def waiting(self) -> list[str]:
+        """For people: what waits for whom, and why."""
+        lines = []
+        for box in self._boxes.values():
+            errors = {one.key: one.error for one in box.outbox.waiting}
+            for letter in box.letters:
+                why = errors.get(letter.message.id) or "under way"
+                if not letter.under_way:
+                    why = "waits for what is before it"
+                kind, title = letter.message.kind, letter.message.title
+                lines.append(f"{box.receiver.name}: {kind}: {title}: {why}")
+        return lines
+
+    # -- over deaths of this process ---------------------------------------------------------------
+
+    def to_plain(self) -> dict[str, Any]:
+        """What has to be remembered."""
+        letters = {
+            key: [
+                [typed.to_plain(one.message), one.since.to_plain(), one.give_up_after]
+                for one in box.letters
+            ]
+            for key, box in self._boxes.items()
+            if box.letters
+        }
+        return {"letters": letters, "told": {key: list(who) for key, who in self._told.items()}}
+
+    def recall(self, plain: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self._told = {alarm: list(who) for alarm, who in plain["told"].items()}
+        for key, letters in plain["letters"].items():
+            box = self._boxes.get(key)
+            for content, *times in letters:
+                message = typed.from_plain(Message, content, "a message that waits")
+                if box is None:
+                    log.warning("is told to nobody, as the receiver is gone: %s", message.title)
+                else:
+                    box.letters.append(_Letter(message, *_times(times, message), 0))
+
+
+def _times(plain: Sequence[Any], message: Message) -> tuple[Since, float]:
+    """Since when a letter waits, and for how long; earlier versions kept when it is given up."""
+    if len(plain) == 1:
+        return Since.from_plain(message.time), float(plain[0]) - message.time
+    since, give_up_after = plain
+    return Since.from_plain(since), float(give_up_after)

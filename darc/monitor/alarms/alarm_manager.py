@@ -1,0 +1,202 @@
+"""Looks for alarms and has them told: a thread of its own, beside that which keeps the page."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from darc.config.config import Config, Role
+from darc.config.config_layers import expand_hosts
+from darc.monitor.alarms.alarm_delivery import Deliveries, receivers
+from darc.monitor.alarms.alarm_messages import Origin
+from darc.monitor.alarms.alarm_rules import Holds, look, stopped_on_purpose
+from darc.monitor.alarms.alarm_states import Book, Pace
+from darc.monitor.collect import ClusterStatus
+from darc.monitor.findings import Finding
+from darc.monitor.history import History
+from darc.runtime.clock import Since
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+#: A time of day that differs by more from what has passed was set (s).
+SET_SECONDS = 2.0
+
+
+class Source(Protocol):
+    """What tells what is wrong: a darc.monitor.page.publisher.Publisher."""
+
+    history: History
+
+    def findings(self) -> tuple[ClusterStatus, list[Finding]]: ...
+
+    @property
+    def url(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Memory that is to be made safe, and its number."""
+
+    number: int
+    memory: dict[str, Any]
+
+
+class Desk:
+    """Keeps the alarms of a cluster. What it has to remember, its service commits.
+
+    :param source: asked anew each time, as a reload makes another one
+    """
+
+    def __init__(self, config: Config, source: Callable[[], Source]) -> None:
+        self._lock = threading.Lock()
+        self._woken = threading.Event()
+        self._stopped = threading.Event()
+        self._source = source
+        self._deliveries = Deliveries(self._woken.set)
+        self._book = Book(_pace(config))
+        self._stopped_nodes: set[str] = set()
+        self._said = ""
+        self._given_up: list[tuple[str, str]] = []
+        self._last_look: Since | None = None
+        self._number = self._remembered = 0
+        self._configure(config)
+        self._plain = self._to_plain()
+        self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
+
+    def start(self, memory: Mapping[str, Any]) -> None:
+        """Look from now on.
+
+        :param memory: what :meth:`news` told last; empty: nothing
+        """
+        with self._lock:
+            if memory:
+                self._recall(memory)
+            self._plain = self._to_plain()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look and send no more; what waits is in the memory."""
+        self._stopped.set()
+        self._woken.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)
+        self._deliveries.close()
+
+    def reconfigure(self, config: Config) -> None:
+        with self._lock:
+            self._configure(config)
+        self._woken.set()
+
+    def news(self) -> News | None:
+        """What is to be committed; None: nothing."""
+        with self._lock:
+            return News(self._number, self._plain) if self._number > self._remembered else None
+
+    def remembered(self, news: News) -> None:
+        """It is safe, so that what is in it can be told."""
+        with self._lock:
+            self._remembered = news.number
+        self._woken.set()
+
+    def given_up(self) -> list[tuple[str, str]]:
+        """Messages that could not be sent since the last call, and why."""
+        with self._lock:
+            given_up, self._given_up = self._given_up, []
+        return given_up
+
+    def shown(self) -> dict[str, list[str]]:
+        """For people: open alarms, and what waits to be sent."""
+        with self._lock:
+            titles = [
+                f"{title} (since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(since))} UTC)"
+                for title, since in self._book.open()
+            ]
+            return {"open": titles, "waiting": self._deliveries.waiting()}
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.look()
+            # A defect here must not end the page; it is said, once.
+            except Exception as error:
+                if repr(error) != self._said:
+                    log.exception("alarms cannot be looked for")
+                self._said = repr(error)
+            self._woken.wait(LOOK_SECONDS)
+            self._woken.clear()
+
+    def look(self) -> None:
+        """Take in what is wrong now, and what was sent."""
+        cluster, findings = self._source().findings()
+        with self._lock:
+            if not self._enabled:
+                return
+            for node in cluster.nodes:
+                purpose = stopped_on_purpose(node)
+                if purpose is not None:
+                    (self._stopped_nodes.add if purpose else self._stopped_nodes.discard)(node.name)
+            self._follow_clock(cluster.time)
+            sight = look(cluster, findings, self._holds, self._ignored, self._stopped_nodes)
+            for message in self._book.look(sight):
+                log.warning("%s: %s", message.kind, message.title)
+                self._deliveries.add(message, self._give_up_after)
+            # Once before, for what went since, and once for what may go now.
+            self._given_up += self._deliveries.pump(self._remembered)
+            plain = self._to_plain()
+            if plain != self._plain:
+                self._plain = plain
+                self._number += 1
+            self._deliveries.stamp(self._number)
+
+    def _follow_clock(self, now: float) -> None:
+        """The book's times are of the day (Unix s), as messages have them: the clock may be set."""
+        last, self._last_look = self._last_look, replace(Since.now(), unix=now)
+        step = 0.0 if last is None else now - last.unix - last.age()
+        if abs(step) > SET_SECONDS:
+            log.info("the clock was set by %.1f s", step)
+            self._book.clock_was_set(step)
+
+    # -- settings and memory -----------------------------------------------------------------------
+
+    def _configure(self, config: Config) -> None:
+        settings = config.alarms
+        alone = config.role is Role.STANDALONE
+        cluster = (config.hostname if alone else config.nodes()[0]).partition(".")[0]
+        page_url = settings.page_url
+        self._enabled = settings.enabled
+        self._give_up_after = settings.give_up_after
+        self._holds = Holds(settings.hold, settings.hold_minor)
+        self._ignored = frozenset(expand_hosts(settings.ignore))
+        self._book.pace = _pace(config)
+        self._deliveries.configure(
+            receivers(config, lambda: Origin(cluster, page_url or self._source().url))
+        )
+
+    def _to_plain(self) -> dict[str, Any]:
+        return {
+            "book": self._book.to_plain(),
+            "deliveries": self._deliveries.to_plain(),
+            "stopped": sorted(self._stopped_nodes),
+            "history": self._source().history.to_plain(),
+        }
+
+    def _recall(self, memory: Mapping[str, Any]) -> None:
+        try:
+            self._book.recall(memory["book"], time.time())
+            self._deliveries.recall(memory["deliveries"])
+            self._stopped_nodes = set(memory["stopped"])
+            self._source().history.recall(memory["history"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            log.error("which alarms were open cannot be read, so they may come again: %r", error)
+
+
+def _pace(config: Config) -> Pace:
+    settings = config.alarms
+    return Pace(settings.clear, settings.gather, settings.repeat)

@@ -1,0 +1,101 @@
+"""How messages are worded: for e-mail, for chats, and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from darc.config import typed
+from darc.monitor.alarms.alarm_states import ALARM, OVER, UPDATE, Item, Message
+
+#: Of the JSON: another one when a key is dropped, or means something else.
+FORMAT = 1
+MAX_TEXT = 1000  # characters of what a log said
+_KINDS = {ALARM: "ALARM", UPDATE: "ALARM, now", OVER: "OVER"}
+#: In chats: what could call people, be a link, or end a block of code.
+_HARMLESS = str.maketrans({"<": "\u2039", ">": "\u203a", "`": "'"})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who tells.
+
+    :param cluster: its name
+    :param page: URL of the status page; None: it is not served
+    """
+
+    cluster: str
+    page: str | None
+
+
+def subject(message: Message, origin: Origin) -> str:
+    """In one line."""
+    return f"[DARC {origin.cluster}] {_KINDS[message.kind]}: {message.title}"
+
+
+def text(message: Message, origin: Origin) -> str:
+    """For an e-mail."""
+    return "\n".join(_lines(message, origin)) + "\n"
+
+
+def payload(message: Message, origin: Origin) -> dict[str, Any]:
+    """For a webhook; `text` is what chats show."""
+    title, *lines = (subject(message, origin), *_lines(message, origin))
+    body = "\n".join(line.translate(_HARMLESS) for line in lines).rstrip("\n")
+    return {
+        "text": f"{title.translate(_HARMLESS)}\n```\n{body}\n```",
+        "format": FORMAT,
+        "cluster": origin.cluster,
+        "page": origin.page,
+        **typed.to_plain(message),
+    }
+
+
+def _lines(message: Message, origin: Origin) -> Iterator[str]:
+    if message.kind != OVER:
+        for item in message.items:
+            yield from _wrong(item)
+    if message.over and message.kind != OVER:
+        yield from ("Over meanwhile:", "")
+    for item in message.over:
+        yield from _over(item, message.time)
+    if origin.page:
+        yield f"All that is known now: {origin.page}"
+    yield f"Told by status_website of {origin.cluster} at {_time(message.time)}."
+
+
+def _wrong(item: Item) -> Iterator[str]:
+    yield item.title
+    yield f"  On:    {', '.join(item.hosts)}"
+    yield f"  Since: {'not known' if item.since is None else _time(item.since)}"
+    if item.text:
+        yield f"  Known: {_short(item.text)}"
+    if item.command:
+        yield f"  Type:  {item.command}"
+    yield ""
+
+
+def _over(item: Item, now: float) -> Iterator[str]:
+    yield item.title
+    yield f"  On:    {', '.join(item.hosts)}"
+    if item.since is not None:
+        yield f"  From:  {_time(item.since)}"
+    yield f"  Over:  seen at {_time(now)}"
+    if item.text:
+        yield f"  Then:  {_short(item.text)}"
+    yield ""
+
+
+def _short(words: str) -> str:
+    """On one line."""
+    words = " ".join(words.split())
+    return words if len(words) <= MAX_TEXT else words[: MAX_TEXT - 3] + "..."
+
+
+def _time(unix: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):  # by a clock that is far off
+        return f"{unix:.0f} s (Unix time)"

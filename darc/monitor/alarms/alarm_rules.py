@@ -1,0 +1,131 @@
+"""What is an alarm, of all that the status page shows: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from darc.monitor.collect import ClusterStatus, NodeStatus
+from darc.monitor.findings import DIED, FAILED, STOPPED, STOPPING, Finding, Rank
+
+#: A node that has not answered since status_website was started may just be starting (s).
+FIRST_SECONDS = 120.0
+#: What is done about a service on purpose.
+ON_PURPOSE = (STOPPED, STOPPING)
+
+_OF_SERVICES = (Rank.ON_MASTER, Rank.ON_WORKER, Rank.UNHURRIED)
+_NAMES = {
+    Rank.MASTER: "master",
+    Rank.JOURNAL: "journal",
+    Rank.UNREACHED: "node",
+    Rank.SUPERVISORD: "supervisord",
+    Rank.HANDOVER: "handing in for",
+    Rank.LATE: "queue of",
+    Rank.GROWS: "queue of",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """An alarm's reason on one host, as it is now.
+
+    :param subject: what it is about: the same on all hosts, and whichever way it is wrong
+    :param hold: it has to last so long (s)
+    """
+
+    subject: str
+    finding: Finding
+    hold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is seen at one time.
+
+    :param time: Unix s
+    :param sightings: one of each subject and host
+    :param unknown: hosts of which nothing else can be known now: what was wrong may still be
+    :param aside: by subject and host, what is so on purpose
+    """
+
+    time: float
+    sightings: tuple[Sighting, ...]
+    unknown: frozenset[str]
+    aside: Mapping[tuple[str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """How long problems have to last (s).
+
+    :param minor: those that are not grave
+    """
+
+    grave: float
+    minor: float
+
+
+def look(
+    cluster: ClusterStatus,
+    findings: Iterable[Finding],
+    holds: Holds,
+    ignored: Collection[str],
+    stopped: Collection[str],
+) -> Sight:
+    """Choose the alarms.
+
+    :param ignored: hosts
+    :param stopped: nodes that were being stopped on purpose when they were last heard of
+    """
+    nodes = {node.name: node for node in cluster.nodes}
+    found = list(findings)
+    ill_on_master = {one.service for one in found if one.rank == Rank.ON_MASTER}
+    silent = {node.name for node in cluster.nodes if not node.reached or not node.overview}
+    unknown = silent - set(stopped)
+    sightings: dict[tuple[str, str], Sighting] = {}
+    aside = {}
+    for finding in sorted(found, key=lambda one: (one.rank, one.urgency)):
+        subject, host = subject_of(finding), finding.host
+        if subject is None or host in ignored:
+            continue
+        if finding.state in ON_PURPOSE:
+            aside[subject, host] = finding.title.replace("{host}", host)
+            continue
+        if finding.rank == Rank.UNREACHED and host in stopped:
+            continue
+        if finding.rank == Rank.HANDOVER and finding.service in ill_on_master:
+            continue  # it follows from that
+        if finding.state == FAILED and finding.service == "all":
+            unknown.add(host)  # of each of them nothing is said
+        hold = _hold(finding, nodes.get(host), holds)
+        sightings.setdefault((subject, host), Sighting(subject, finding, hold))
+    return Sight(cluster.time, tuple(sightings.values()), frozenset(unknown), aside)
+
+
+def subject_of(finding: Finding) -> str | None:
+    """What an alarm about this is about; None: it is only shown on the page."""
+    if finding.rank in _OF_SERVICES:
+        return f"service {finding.service}" if finding.state != DIED else None
+    if finding.rank == Rank.LOST:
+        return f"lost by {finding.service}: {finding.title.removeprefix('{host}: ')}"
+    if finding.rank == Rank.DISK:
+        return finding.title.removeprefix("{host}: ")
+    if finding.rank not in _NAMES:
+        return None
+    return f"{_NAMES[finding.rank]} {finding.service}".rstrip()
+
+
+def stopped_on_purpose(node: NodeStatus) -> bool | None:
+    """Whether a node is being stopped, or all of its services are; None: it does not say."""
+    if not node.reached or not node.overview:
+        return None
+    states = {one.state for one in node.overview.services}
+    return node.overview.stopping or (bool(states) and states <= set(ON_PURPOSE))
+
+
+def _hold(finding: Finding, node: NodeStatus | None, holds: Holds) -> float:
+    if finding.state == FAILED or finding.rank == Rank.LOST:
+        return 0.0  # that it lasts is what it says
+    if finding.rank == Rank.UNREACHED and node and not node.heard:
+        return max(holds.grave, FIRST_SECONDS)
+    return holds.grave if finding.grave else holds.minor

@@ -1,0 +1,331 @@
+"""Which alarms there are: what begins, lasts, comes and goes becomes few messages. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from darc.config import typed
+from darc.monitor.alarms.alarm_rules import Sight, Sighting
+from darc.monitor.findings import FAILED
+from darc.monitor.shell_commands import ranges
+
+ALARM, UPDATE, OVER = "alarm", "update", "over"
+#: Something that is not seen for so long (s) has to last anew, if it was no alarm yet.
+GAP_SECONDS = 10.0
+#: The longest time (s) that waiting is doubled to, and for which it is known what came before.
+LONGEST_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What is the same on some hosts.
+
+    :param since: Unix s; None: not known
+    :param text: what else is known
+    :param command: what to type; empty: nothing is known
+    """
+
+    title: str
+    hosts: tuple[str, ...]
+    since: float | None
+    text: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What people are told.
+
+    :param id: another one for each message
+    :param alarm: the same for all messages of an alarm
+    :param kind: `alarm`, `update` (other hosts than before) or `over`
+    :param time: Unix s
+    :param items: what is wrong; of one that is over: what was
+    :param over: where it is over, and how that came
+    """
+
+    id: str
+    alarm: str
+    kind: str
+    time: float
+    title: str
+    hosts: tuple[str, ...]
+    service: str
+    grave: bool
+    since: float | None
+    items: tuple[Item, ...]
+    over: tuple[Item, ...]
+
+
+@dataclass(slots=True)
+class Place:
+    """An alarm's reason on one host. Unix times.
+
+    :param title: with ``{host}``
+    :param seen: first seen, `last`: last seen, or not known not to be
+    :param is_open: it has lasted long enough
+    :param told: a message has named it
+    :param news: there is something about it that no message has told
+    :param gave_up: it was a service that gave up
+    :param number: of what was lost; more is news
+    :param over: since when it is over
+    :param over_told: a message has said so
+    """
+
+    title: str
+    text: str
+    service: str
+    grave: bool
+    since: float | None
+    seen: float
+    last: float
+    is_open: bool = False
+    told: bool = False
+    news: bool = True
+    gave_up: bool = False
+    over: float | None = None
+    over_told: bool = False
+    aside: str = ""
+    number: int = 0
+
+
+@dataclass(slots=True)
+class Episode:
+    """An alarm, from its first host to the end on its last.
+
+    :param messages: how many there were
+    :param next: no message before (Unix s); None: nothing to say yet
+    """
+
+    opened: float
+    places: dict[str, Place] = field(default_factory=dict)
+    messages: int = 0
+    next: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Settings, all in s: see section `alarms`."""
+
+    clear: float
+    gather: float
+    repeat: float
+
+
+class Book:
+    """Keeps the alarms; :meth:`look` gives what has to be said.
+
+    :param pace: when
+    """
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+        self._episodes: dict[str, Episode] = {}
+        self._before: dict[str, tuple[float, int]] = {}  # subject: when it was over, how often
+        self._remedies: dict[tuple[str, str], Callable[[Sequence[str]], str]] = {}
+
+    def look(self, sight: Sight) -> list[Message]:
+        """Take in what is so now; returns what has to be said, once."""
+        now = sight.time
+        seen = {(one.subject, one.finding.host) for one in sight.sightings}
+        for sighting in sight.sightings:
+            self._see(sighting, now)
+        for subject, episode in list(self._episodes.items()):
+            for host in list(episode.places):
+                if (subject, host) not in seen:
+                    self._miss(subject, episode, host, sight)
+        messages = [
+            message
+            for subject, episode in list(self._episodes.items())
+            for message in self._say(subject, episode, now)
+        ]
+        known = {(subject, host) for subject, one in self._episodes.items() for host in one.places}
+        self._remedies = {key: one for key, one in self._remedies.items() if key in known}
+        self._before = {
+            subject: one
+            for subject, one in self._before.items()
+            if now - one[0] < LONGEST_SECONDS or subject in self._episodes
+        }
+        return messages
+
+    def clock_was_set(self, by: float) -> None:
+        """What lasts or waits does so for as long as before (s): only its times change."""
+        for episode in self._episodes.values():
+            if episode.next is not None:
+                episode.next += by
+            for place in episode.places.values():
+                place.seen += by
+                place.last += by
+                if place.over is not None:
+                    place.over += by
+        self._before = {subject: (at + by, times) for subject, (at, times) in self._before.items()}
+
+    def open(self) -> Iterator[tuple[str, float]]:
+        """What has been told of and is not over: titles, and since when (Unix s)."""
+        for subject, episode in self._episodes.items():
+            if episode.messages:
+                for item in self._items(subject, episode, _is_there):
+                    yield item.title, episode.opened if item.since is None else item.since
+
+    # -- one host ----------------------------------------------------------------------------------
+
+    def _see(self, sighting: Sighting, now: float) -> None:
+        finding, subject = sighting.finding, sighting.subject
+        episode = self._episodes.setdefault(subject, Episode(now))
+        place = episode.places.get(finding.host)
+        if place is None or (place.over is not None and place.over_told):
+            place = Place("", "", "", finding.grave, None, now, now)
+            episode.places[finding.host] = place
+        place.last, place.over, place.aside = now, None, ""
+        if place.since is None:
+            place.since = finding.since
+        gives_up = finding.state == FAILED and not place.gave_up
+        if gives_up:
+            place.gave_up = place.news = True  # it was merely ill before
+        if finding.number > place.number:
+            place.number, place.news = finding.number, True
+        if gives_up or not place.told:  # its end is told under the title that people know
+            place.title, place.service, place.grave = finding.title, finding.service, finding.grave
+        if place.title == finding.title:
+            place.text = finding.text
+        self._remedies[subject, finding.host] = finding.remedy
+        if not place.is_open and now - place.seen >= sighting.hold:
+            place.is_open = True
+            if episode.next is None:
+                episode.next = now + self.pace.gather
+
+    def _miss(self, subject: str, episode: Episode, host: str, sight: Sight) -> None:
+        place, now = episode.places[host], sight.time
+        if not place.is_open:
+            if now - place.last > GAP_SECONDS:
+                del episode.places[host]
+        elif place.over is None:
+            if host in sight.unknown:
+                place.last = now
+            elif now - place.last >= self._clear(subject):
+                place.over = place.last
+                place.aside = sight.aside.get((subject, host), "")
+
+    def _clear(self, subject: str) -> float:
+        """What comes back again and again has to be gone for longer each time."""
+        _, times = self._before.get(subject, (0.0, 0))
+        return min(self.pace.clear * 2.0**times, max(self.pace.clear, LONGEST_SECONDS))
+
+    # -- messages ----------------------------------------------------------------------------------
+
+    def _say(self, subject: str, episode: Episode, now: float) -> Iterator[Message]:
+        places = episode.places.values()
+        opened = [place for place in places if place.is_open]
+        if not opened:
+            if not places:
+                del self._episodes[subject]
+            return
+        if all(place.over is not None for place in opened):
+            if episode.messages:
+                yield self._message(OVER, subject, episode, now)
+                times = self._before.get(subject, (0.0, 0))[1]
+                self._before[subject] = (now, times + 1)
+            del self._episodes[subject]
+            return
+        joined = any(place.over is None and place.news for place in opened)
+        left = any(place.told and place.over and not place.over_told for place in opened)
+        if not (joined or left) or episode.next is None or now < episode.next:
+            return
+        for place in places:
+            if not episode.messages and not place.is_open:
+                place.is_open = place.last == now  # it goes into the first message
+        yield self._message(UPDATE if episode.messages else ALARM, subject, episode, now)
+        for place in places:
+            if place.is_open:
+                place.told |= place.over is None
+                place.news = False
+                place.over_told |= place.over is not None
+        wait = min(self.pace.repeat * 2.0**episode.messages, LONGEST_SECONDS)
+        episode.messages += 1
+        episode.next = now + wait
+
+    def _message(self, kind: str, subject: str, episode: Episode, now: float) -> Message:
+        there = tuple(self._items(subject, episode, _is_there))
+        over = tuple(self._items(subject, episode, _has_gone))
+        shown = over if kind == OVER else there
+        hosts = tuple(host for item in shown for host in item.hosts)
+        alarm = f"{subject}/{episode.opened:.3f}"
+        number = "over" if kind == OVER else str(episode.messages + 1)
+        return Message(
+            id=f"{alarm}/{number}",
+            alarm=alarm,
+            kind=kind,
+            time=now,
+            title="; ".join(item.title for item in shown[:2]) + _more(len(shown) - 2),
+            hosts=hosts,
+            service=next(iter(episode.places.values())).service,
+            grave=any(place.grave for place in episode.places.values()),
+            since=min((item.since for item in shown if item.since is not None), default=None),
+            items=there,
+            over=over,
+        )
+
+    def _items(
+        self, subject: str, episode: Episode, which: Callable[[Place], bool]
+    ) -> Iterator[Item]:
+        """What is the same on several hosts is one."""
+        groups: dict[tuple[str, str], list[str]] = {}
+        for host, place in episode.places.items():
+            if which(place):
+                groups.setdefault((place.title, place.aside), []).append(host)
+        for (title, aside), hosts in groups.items():
+            places = [episode.places[host] for host in hosts]
+            remedy = self._remedies.get((subject, hosts[0]))
+            texts = list(dict.fromkeys(place.text for place in places if place.text))
+            text = texts[0] if texts else ""
+            if len(texts) > 1:
+                text = f"{next(host for host in hosts if episode.places[host].text)}: {text}"
+            yield Item(
+                title=title.replace("{host}", ranges(hosts)),
+                hosts=tuple(hosts),
+                since=min((one.since for one in places if one.since is not None), default=None),
+                text=aside or text,
+                command=remedy(hosts) if remedy else "",
+            )
+
+    # -- over deaths of this process ---------------------------------------------------------------
+
+    def to_plain(self) -> dict[str, Any]:
+        """What has to be remembered: what has become an alarm."""
+        episodes = {}
+        for subject, one in self._episodes.items():
+            places = {host: place for host, place in one.places.items() if place.is_open}
+            if places:
+                kept = Episode(one.opened, places, one.messages, one.next)
+                episodes[subject] = _without_numbers(typed.to_plain(kept))
+        return {"episodes": episodes, "before": {key: list(of) for key, of in self._before.items()}}
+
+    def recall(self, plain: Mapping[str, Any], now: float) -> None:
+        """Go on from there (now: Unix s): what is not looked at yet is not over."""
+        for subject, one in plain["episodes"].items():
+            places = {
+                host: Place(**place, text="", last=now) for host, place in one["places"].items()
+            }
+            self._episodes[subject] = Episode(one["opened"], places, one["messages"], one["next"])
+        self._before = {key: (float(of[0]), int(of[1])) for key, of in plain["before"].items()}
+
+
+def _without_numbers(episode: dict[str, Any]) -> dict[str, Any]:
+    """They change all the time, and are no news."""
+    for place in episode["places"].values():
+        del place["last"], place["text"]
+    return episode
+
+
+def _is_there(place: Place) -> bool:
+    return place.is_open and place.over is None
+
+
+def _has_gone(place: Place) -> bool:
+    return place.is_open and place.told and place.over is not None and not place.over_told
+
+
+def _more(number: int) -> str:
+    return f" and {number} more" if number > 0 else ""

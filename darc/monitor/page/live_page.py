@@ -1,0 +1,162 @@
+"""The pages as they are now, and what open pages have to hear of."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+
+from darc.monitor.collect import ClusterStatus
+from darc.monitor.page.render_page import INDEX, Page, Parts, Renderer, node_page
+from darc.monitor.page.status_json import status_json
+from darc.monitor.problems import Problem
+
+STATUS = "status.json"
+#: An open page hears at least so often (s) that what it shows is still so.
+TICK_SECONDS = 5.0
+#: A page that was told so long (s) asks anew, as browsers do by themselves.
+STREAM_SECONDS = 3600.0
+
+
+class Live:
+    """What is served, for threads to read while one thread publishes.
+
+    :param interval: s between two publications, at most
+    """
+
+    def __init__(self, renderer: Renderer, interval: float) -> None:
+        self._renderer = renderer
+        self._interval = interval
+        # Another one each time: pages of an earlier process load themselves anew.
+        self._epoch = uuid.uuid4().hex[:8]
+        self._changed = threading.Condition()
+        self._number = 0
+        self._since: dict[str, int] = {}  # by part, the version that brought it
+        self._texts: dict[str, str] = {}
+        self._parts: Parts | None = None
+        self._cluster = ClusterStatus(0.0, ())
+        self._problems: tuple[Problem, ...] = ()
+        self._goodbye: str | None = None
+        self._icons = renderer.icons()
+
+    @property
+    def policy(self) -> str:
+        """Content-Security-Policy of the pages."""
+        return self._renderer.policy
+
+    def publish(self, cluster: ClusterStatus, problems: Sequence[Problem]) -> None:
+        """Show this from now on."""
+        parts = self._renderer.parts(cluster, problems)
+        # The table of nodes is told row by row, unless it has other rows or columns.
+        texts = {**parts.parts, "nodes": parts.frame, **parts.inner, "title": parts.title}
+        with self._changed:
+            changed = [name for name, text in texts.items() if self._texts.get(name) != text]
+            if changed:
+                self._number += 1
+                self._since |= dict.fromkeys(changed, self._number)
+            self._texts, self._parts = texts, parts
+            self._cluster, self._problems = cluster, tuple(problems)
+            if changed:
+                self._changed.notify_all()
+
+    def touch(self, now: float) -> None:
+        """What is shown is still so (Unix s)."""
+        with self._changed:
+            self._cluster = ClusterStatus(now, self._cluster.nodes)
+
+    def stop(self, goodbye: str) -> None:
+        """Nothing will be shown any more, for the reason given."""
+        with self._changed:
+            self._goodbye = goodbye
+            self._changed.notify_all()
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """All there are, relative to web_dir."""
+        return [INDEX, STATUS, *self._icons, *self.node_pages()]
+
+    def node_pages(self) -> dict[str, str]:
+        """Names of the nodes' pages, and the nodes."""
+        return {node_page(node.name): node.name for node in self._cluster.nodes}
+
+    def read(self, name: str) -> str | None:
+        """A file; None where there is none of that name."""
+        with self._changed:
+            parts, cluster, problems = self._parts, self._cluster, self._problems
+            page = Page(cluster.time, self._version, self._interval, self._goodbye)
+        if name in self._icons:
+            return self._icons[name]
+        if parts is None:
+            return None
+        if name == INDEX:
+            return self._renderer.page(parts, page)
+        if name == STATUS:
+            return status_json(cluster, problems, page)
+        for node in cluster.nodes:
+            if node_page(node.name) == name:
+                return self._renderer.node(node, cluster.time, page, problems)
+        return None
+
+    # -- events ----------------------------------------------------------------------------------
+
+    @property
+    def _version(self) -> str:
+        return f"{self._epoch}.{self._number}"
+
+    def events(self, after: str) -> Iterator[bytes]:
+        """Server-sent events for a page of version `after`: each ends when the next is due."""
+        end = time.monotonic() + STREAM_SECONDS
+        yield b"retry: 1000\n\n"
+        epoch, _, number = after.partition(".")
+        if epoch != self._epoch or not (number.isascii() and number.isdecimal()):
+            yield _event("anew", "")
+            return
+        known = int(number)
+        yield self._tick()
+        while time.monotonic() < end:
+            with self._changed:
+                self._wait(known)
+                goodbye = self._goodbye
+                news = self._news(known) if self._number > known else None
+                known = self._number
+            if news is not None:
+                yield _event("parts", news, self._version)
+            elif goodbye is None:
+                yield self._tick()
+            if goodbye is not None:
+                yield _event("stopped", f"{goodbye} What is below was so until then.")
+                return
+
+    def _tick(self) -> bytes:
+        return _event("tick", f"{self._cluster.time:.3f}")
+
+    def _wait(self, known: int) -> None:
+        """Wait for a version after `known`, for the end, or for the next tick."""
+        self._changed.wait_for(
+            lambda: self._number > known or self._goodbye is not None,
+            min(self._interval, TICK_SECONDS),
+        )
+
+    def _news(self, known: int) -> str:
+        assert self._parts
+        names = [name for name, since in self._since.items() if since > known]
+        told = {**self._parts.parts, **self._parts.inner}
+        if "nodes" in names:  # with all that is inside
+            names = [name for name in names if name not in self._parts.inner]
+        return json.dumps(
+            {
+                "version": self._version,
+                "now": self._cluster.time,
+                "title": self._parts.title,
+                "verdict": self._parts.verdict,
+                "parts": {name: told[name] for name in names if name in told},
+            }
+        )
+
+
+def _event(name: str, text: str, number: str = "") -> bytes:
+    identity = f"id: {number}\n" if number else ""
+    return f"event: {name}\n{identity}data: {text}\n\n".encode()

@@ -1,0 +1,122 @@
+"""The pages as files, for any web server: each whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import BinaryIO
+
+from darc.monitor.page.live_page import STATUS, Live
+from darc.monitor.page.render_page import INDEX, NODES
+
+#: A node's page is written anew when something has changed there, and so often (s) for its numbers.
+NODE_SECONDS = 60.0
+
+
+class WebDirectory:
+    """Where the files are.
+
+    :param path: web_dir; made where it is missing
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._written: dict[str, float] = {}  # monotonic
+
+    def write(self, live: Live, changed: Collection[str]) -> None:
+        """Write what is new.
+
+        :param changed: names of nodes where something has
+        :raises OSError: something could not be written; what is there stays as it was
+        """
+        now = time.monotonic()
+        pages = live.node_pages()
+        due = {
+            name
+            for name, node in pages.items()
+            if node in changed or self._written.get(name, -NODE_SECONDS) <= now - NODE_SECONDS
+        }
+        for name in live.names():
+            once = name not in (INDEX, STATUS, *pages)
+            if name in (INDEX, STATUS) or name in due or (once and name not in self._written):
+                self._write_one(live, name)
+                self._written[name] = now
+
+    def write_all(self, live: Live) -> None:
+        """Write all anew.
+
+        :raises OSError: likewise
+        """
+        for name in live.names():
+            self._write_one(live, name)
+
+    def remove_others(self, live: Live) -> None:
+        """Remove pages of nodes that are no more.
+
+        :raises OSError: one cannot be
+        """
+        kept = live.node_pages()
+        for path in (self.path / NODES).glob("*.html"):
+            if str(NODES / path.name) not in kept:
+                path.unlink()
+
+    def _write_one(self, live: Live, name: str) -> None:
+        text = live.read(name)
+        if text is None:
+            return
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.new")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):  # what it holds may be what the disk lacks
+                temporary.unlink()
+            raise
+
+
+def is_directory_below(root: Path, name: str) -> bool:
+    """Whether that is a directory with an index; likewise."""
+    root = root.resolve()
+    try:
+        path = _below(root, name)
+        return path is not None and path.is_relative_to(root) and (path / INDEX).is_file()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _below(root: Path, name: str) -> Path | None:
+    parts = name.split("/")
+    if "\0" in name or any(part.startswith(".") for part in parts) or "" in parts[:-1]:
+        return None
+    return root.joinpath(*parts).resolve(strict=True)
+
+
+def open_below(root: Path, name: str) -> BinaryIO | None:
+    """Open a file below a directory; None where there is none, or it is elsewhere.
+
+    :param name: with slashes, as a browser has sent it, decoded; a directory stands for its index
+    :raises OSError: it cannot be read
+    """
+    root = root.resolve()
+    try:
+        path = _below(root, name)
+        if path is None:
+            return None
+        if path.is_dir():
+            path = (path / INDEX).resolve(strict=True)
+        if not path.is_relative_to(root):
+            return None
+        # Neither a pipe nor a device: reading one would not end.
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        return None
+    return os.fdopen(file, "rb")

@@ -1,0 +1,297 @@
+"""What the page shows, in the order and the words in which it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from darc.model.latency import ACCEPTANCE, RESPONSE, STAGES
+from darc.model.overview import NodeOverview, ObservationOverview, ServiceOverview, Stage
+from darc.monitor.collect import ClusterStatus, NodeStatus
+from darc.monitor.findings import DIED, RUNNING, STARTING, STOPPING
+from darc.monitor.problems import Problem
+from darc.monitor.rules import state_of
+from darc.monitor.shell_commands import ranges
+
+#: As the style sheet calls them.
+GOOD, BAD, CHANGING, UNKNOWN = "good", "bad", "changing", "unknown"
+#: A group of more nodes is shown in two tables side by side.
+ONE_TABLE = 12
+
+_TITLES = {"master": "Master node", "worker": "Workers", "standalone": "This node"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A service of a node, None where the node has no such service."""
+
+    service: str
+    state: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A node.
+
+    :param cells: none where it does not answer; `note` says why
+    :param since: since when it does not (Unix s)
+    """
+
+    name: str
+    verdict: str
+    summary: str
+    cells: tuple[Cell | None, ...]
+    note: str = ""
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Some nodes that have the same services."""
+
+    title: str
+    services: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All nodes of one role."""
+
+    title: str
+    services: tuple[str, ...]
+    tables: tuple[Table, ...]
+
+    @property
+    def count(self) -> str:
+        """How much of it works: services of the nodes that answer, and nodes that do not."""
+        rows = [row for table in self.tables for row in table.rows]
+        cells = [cell for row in rows for cell in row.cells if cell]
+        silent = sum(not row.cells for row in rows)
+        words = []
+        if cells:
+            running = sum(cell.state == RUNNING for cell in cells)
+            words.append(f"{running} of {len(cells)} services run")
+        if silent:
+            words.append(f"{silent} of {len(rows)} nodes not heard of")
+        return ", ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationLine:
+    """An observation, as all nodes see it.
+
+    :param state: what most say
+    :param others: what the others say
+    :param results: where they are, below the results of all
+    """
+
+    id: str
+    source: str
+    state: str
+    others: str
+    start: float
+    end: float
+    nodes: int
+    waits_for: str
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long the triggers of a service took, over all nodes.
+
+    :param stages: by name; the median is the nodes' mean, the others are the worst node's
+    """
+
+    service: str
+    n: int
+    stages: Mapping[str, Stage]
+    outcomes: Mapping[str, int]
+
+
+def verdict_of(state: str, service: ServiceOverview | None = None) -> str:
+    """Green is running alone; what is on its way by itself is in between."""
+    if state == RUNNING:
+        return GOOD
+    was_asked_for = service is None or not service.ended_by_itself
+    return CHANGING if state in (STARTING, STOPPING) and was_asked_for else BAD
+
+
+def node_rows(cluster: ClusterStatus, problems: Iterable[Problem] = ()) -> dict[str, Row]:
+    """Each node's row, by name; its cells are its own services.
+
+    :param problems: a node is not green where something grave is wrong with it
+    """
+    wrong: dict[str, list[str]] = {}
+    for problem in problems:
+        for host in problem.hosts if problem.grave else ():
+            wrong.setdefault(host, []).append(problem.about)
+    return {node.name: _row(node, cluster.time, wrong.get(node.name, [])) for node in cluster.nodes}
+
+
+def _row(node: NodeStatus, now: float, grave: Sequence[str]) -> Row:
+    if not node.asked:
+        return Row(node.name, UNKNOWN, "not asked yet", (), "is being asked")
+    if not node.reached:
+        return Row(node.name, UNKNOWN, "no answer", (), node.reason, node.since)
+    told = node.overview
+    if told is None:
+        cells = tuple(Cell(name, state, verdict_of(state)) for name, state in node.states.items())
+        if not cells:
+            return Row(node.name, UNKNOWN, "cannot be read", (), node.reason)
+    else:
+        cells = tuple(_cell(one, told.time + now - node.heard) for one in told.services)
+    wrong = [cell for cell in cells if cell.verdict != GOOD]
+    if not wrong:
+        summary = f"{len(cells)} running" + "".join(f", {about}" for about in grave)
+        return Row(node.name, BAD if grave else GOOD, summary, cells)
+    is_changing = not grave and all(cell.verdict == CHANGING for cell in wrong)
+    summary = f"{len(wrong)} of {len(cells)} not running"
+    return Row(node.name, CHANGING if is_changing else BAD, summary, cells)
+
+
+def _cell(service: ServiceOverview, now: float) -> Cell:
+    state = state_of(service, now)
+    return Cell(service.name, state, BAD if state == DIED else verdict_of(state, service))
+
+
+def groups(cluster: ClusterStatus, rows: Mapping[str, Row], master: str) -> tuple[Group, ...]:
+    """The nodes by role; the services of all of a role are its columns."""
+    found = []
+    order = ("standalone", "master", "worker")
+    by_role = sorted(cluster.nodes, key=lambda node: order.index(_role(node, master)))
+    for role, together in groupby(by_role, key=lambda node: _role(node, master)):
+        nodes = list(together)
+        services = _services(nodes)
+        lines = [_in_columns(rows[node.name], services) for node in nodes]
+        half = -(-len(lines) // 2) if len(lines) > ONE_TABLE else max(1, len(lines))
+        title = _TITLES[role]
+        parts = [lines[first : first + half] for first in range(0, len(lines), half)]
+        tables = tuple(Table(_name(title, part, parts), services, tuple(part)) for part in parts)
+        found.append(Group(title, services, tables))
+    return tuple(found)
+
+
+def _role(node: NodeStatus, master: str) -> str:
+    """By its place in this host's configuration: what it takes itself for may be the problem."""
+    if not master:
+        return "standalone"
+    return "master" if node.name == master else "worker"
+
+
+def _services(nodes: Iterable[NodeStatus]) -> tuple[str, ...]:
+    """In the order of the nodes' own lists."""
+    names: dict[str, None] = {}
+    for node in nodes:
+        told = node.overview
+        names |= dict.fromkeys([one.name for one in told.services] if told else node.states)
+    return tuple(names)
+
+
+def _in_columns(row: Row, services: Sequence[str]) -> Row:
+    if not row.cells:
+        return row
+    by_service = {cell.service: cell for cell in row.cells if cell}
+    cells = tuple(by_service.get(name) for name in services)
+    return Row(row.name, row.verdict, row.summary, cells, row.note, row.since)
+
+
+def _name(title: str, part: Sequence[Row], parts: Sequence[Sequence[Row]]) -> str:
+    return f"{title} {part[0].name} to {part[-1].name}" if len(parts) > 1 else title
+
+
+def observations(cluster: ClusterStatus) -> tuple[ObservationLine, ...]:
+    """What is observed, will be, or is processed still; of each, the latest first."""
+    seen: dict[str, list[tuple[str, ObservationOverview]]] = {}
+    for node in cluster.nodes:
+        if node.reached and node.overview:
+            for one in node.overview.observations:
+                seen.setdefault(one.id, []).append((node.name, one))
+    lines = []
+    for task_id, told in seen.items():
+        states: dict[str, list[str]] = {}
+        for name, one in told:
+            states.setdefault(one.state, []).append(name)
+        state = max(states, key=lambda word: len(states[word]))
+        others = [f"{word} on {ranges(names)}" for word, names in states.items() if word != state]
+        first = told[0][1]
+        lines.append(
+            ObservationLine(
+                *(task_id, first.source, state, "; ".join(others), first.start, first.end),
+                *(len(told), _waits_for(told), first.results),
+            )
+        )
+    order = ("running", "pending", "in processing", "aborted")
+    return tuple(sorted(lines, key=lambda line: (order.index(line.state), -line.start)))
+
+
+def _waits_for(told: Iterable[tuple[str, ObservationOverview]]) -> str:
+    services: dict[str, list[str]] = {}
+    for name, one in told:
+        for service in one.waits_for:
+            services.setdefault(service, []).append(name)
+    return "; ".join(f"{service} on {ranges(names)}" for service, names in services.items())
+
+
+def times(cluster: ClusterStatus) -> tuple[Times, ...]:
+    """Of each service that has had triggers, over all nodes."""
+    found: dict[str, list[ServiceOverview]] = {}
+    for told in _reached(cluster):
+        for service in told.services:
+            if service.latency or service.outcomes:
+                found.setdefault(service.name, []).append(service)
+    return tuple(_times(name, services) for name, services in found.items())
+
+
+def _reached(cluster: ClusterStatus) -> Iterable[NodeOverview]:
+    return (node.overview for node in cluster.nodes if node.reached and node.overview)
+
+
+def _times(name: str, services: Sequence[ServiceOverview]) -> Times:
+    by_stage: dict[str, list[Stage]] = {}
+    outcomes: dict[str, int] = {}
+    for service in services:
+        for stage in service.latency:
+            by_stage.setdefault(stage.name, []).append(stage)
+        for outcome, number in service.outcomes.items():
+            outcomes[outcome] = outcomes.get(outcome, 0) + number
+    stages = {
+        stage: Stage(
+            stage,
+            sum(one.n for one in all_of),
+            _mean(all_of),
+            max(one.p99 for one in all_of),
+            max(one.max for one in all_of),
+        )
+        for stage, all_of in by_stage.items()
+    }
+    n = max((stage.n for stage in stages.values()), default=0)
+    return Times(name, n, stages, outcomes)
+
+
+def _mean(stages: Sequence[Stage]) -> float:
+    n = sum(one.n for one in stages)
+    return sum(one.n * one.median for one in stages) / n if n else 0.0
+
+
+def stage_names(all_times: Sequence[Times]) -> tuple[str, ...]:
+    """The stages that any service has, in their order."""
+    known = {stage for one in all_times for stage in one.stages}
+    return tuple(name for name in (*STAGES, RESPONSE, ACCEPTANCE) if name in known)
+
+
+def facts(cluster: ClusterStatus) -> tuple[tuple[str, str], ...]:
+    """What is neither right nor wrong, but good to know."""
+    found: list[tuple[str, str]] = []
+    own = next((node.overview for node in cluster.nodes if node.overview), None)
+    if own:
+        found += [("DARC", own.version), ("mode", own.mode)]
+    for told in _reached(cluster):
+        for service in told.services:
+            if service.sending is not None:
+                what = "sends" if service.sending else "sends nothing: disabled"
+                found.append((service.name, what))
+    return tuple(dict.fromkeys(found))

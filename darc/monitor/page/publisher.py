@@ -1,0 +1,251 @@
+"""Keeps the pages up to date: a thread of its own, as this host's master may be what is away."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from darc.monitor.collect import ClusterStatus, NodeStatus, Target, Watch
+from darc.monitor.findings import Context, Finding, Rank
+from darc.monitor.history import History
+from darc.monitor.page.live_page import Live
+from darc.monitor.page.page_files import WebDirectory
+from darc.monitor.page.page_server import StatusServer
+from darc.monitor.page.render_page import Renderer
+from darc.monitor.problems import find, find_problems
+from darc.monitor.rules import CLOCK_SECONDS, DIED_SECONDS
+from darc.web.style import Colours
+
+log = logging.getLogger(__name__)
+
+#: What changes by time alone is seen so often.
+LOOK_SECONDS = 0.5
+#: Changes that come together are shown together.
+GATHER_SECONDS = 0.02
+#: For open pages to hear of the end.
+GOODBYE_SECONDS = 0.5
+#: Files are not written more often.
+FILES_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is published, and where.
+
+    :param targets: the nodes, the master first
+    :param own: name of the node whose service this is
+    :param interval: s between two updates where nothing changes
+    :param timeout: s for a node to answer
+    :param address: None: nothing is served
+    :param max_pages: open at a time that hear of changes
+    :param results: where the results of observations are, from the page; empty: not told
+    """
+
+    targets: tuple[Target, ...]
+    own: str
+    context: Context
+    colours: Colours
+    interval: float
+    timeout: float
+    web_dir: Path
+    address: tuple[str, int] | None
+    max_pages: int
+    results: str = ""
+
+
+class Publisher:
+    """Asks the nodes, writes the files, and serves them.
+
+    :param history: what was seen before; None: nothing
+    """
+
+    def __init__(self, settings: Settings, history: History | None = None) -> None:
+        self._settings = settings
+        name = settings.context.master or settings.own
+        renderer = Renderer(
+            *(settings.colours, settings.context, name, settings.own),
+            *(settings.results, settings.web_dir),
+        )
+        self.live = Live(renderer, settings.interval)
+        self.history = history or History()
+        self.server: StatusServer | None = None
+        self.pages_written = 0
+        self.failure: Exception | None = None
+        self._directory = WebDirectory(settings.web_dir)
+        self._watch = Watch(settings.targets, settings.interval, settings.timeout)
+        self._watch.on_change = self.wake
+        self._known: dict[str, object] = {}
+        self._due: set[str] = set()  # nodes whose pages are to be written
+        self._unwritten = True
+        self._unserved = self._write_error = ""
+        self._next_show = self._next_files = self._next_server = 0.0  # monotonic
+        self._woken = threading.Event()
+        self._stopped = threading.Event()
+        self._seen = threading.Condition()
+        self._last = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        """Publish from now on."""
+        self._show(self._watch.status())
+        self._serve(time.monotonic())
+        self._watch.start()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look at once."""
+        self._woken.set()
+
+    def stop(self, goodbye: str | None = None) -> None:
+        """Publish no more, and say why on the pages; without a reason, they are left as they are.
+
+        :raises OSError: it could not be written
+        """
+        self._stopped.set()
+        self._watch.stop()
+        self.wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout=1.0)  # if it hangs in a write, so may we
+        if goodbye is not None:
+            self.live.stop(goodbye)
+            self._directory.write_all(self.live)
+            deadline = time.monotonic() + GOODBYE_SECONDS
+            while self.server and self.server.open_pages and time.monotonic() < deadline:
+                time.sleep(0.01)
+        elif self.server:
+            self.live.stop("")
+            self.server.stop()
+
+    def wait_until_seen(self, patience: float) -> None:
+        """Return at once unless it has not gone round for so long (s); then when it does.
+
+        :raises Exception: what has ended it
+        """
+        with self._seen:
+            self._seen.wait_for(
+                lambda: self.failure or time.monotonic() - self._last < patience or None
+            )
+        if self.failure:
+            raise self.failure
+
+    # -- the thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped.is_set():
+                self.look()
+                self._woken.wait(LOOK_SECONDS)
+                time.sleep(GATHER_SECONDS)
+                self._woken.clear()
+        # The service's loop ends the process for it: nobody would publish otherwise.
+        except Exception as error:
+            self.failure = error
+        with self._seen:
+            self._seen.notify_all()
+
+    def look(self) -> None:
+        """Show what has changed."""
+        now = time.monotonic()
+        self._serve(now)
+        cluster = self._watch.status()
+        self.history.note(cluster.nodes, cluster.time)
+        changed = self._changed(cluster)
+        self._due |= changed
+        if changed or now >= self._next_show:
+            self._next_show = now + self._settings.interval
+            self._show(cluster)
+            self._unwritten = True
+        else:
+            self.live.touch(cluster.time)
+        if self._unwritten and now >= self._next_files:
+            self._next_files = now + FILES_SECONDS
+            self._write()
+        with self._seen:
+            self._last = time.monotonic()
+            self._seen.notify_all()
+
+    def _changed(self, cluster: ClusterStatus) -> set[str]:
+        """Nodes where more than numbers has changed."""
+        known = {node.name: _salient(node, cluster.time) for node in cluster.nodes}
+        changed = {name for name, what in known.items() if self._known.get(name) != what}
+        self._known = known
+        return changed
+
+    def _show(self, cluster: ClusterStatus) -> None:
+        context, own = self._settings.context, self._own_findings()
+        self.live.publish(cluster, find_problems(cluster, context, own, self.history))
+
+    @property
+    def url(self) -> str | None:
+        """Where the pages are served; None: they are files only."""
+        return self.server.url if self.server else None
+
+    def findings(self) -> tuple[ClusterStatus, list[Finding]]:
+        """All that is wrong now, host by host; for other threads, also while a page hangs."""
+        cluster = self._watch.status()
+        found = find(cluster, self._settings.context, self.history)
+        return cluster, [*self._own_findings(), *found]
+
+    def _own_findings(self) -> list[Finding]:
+        return [self._finding()] if self._write_error else []
+
+    def _finding(self) -> Finding:
+        own, shell = self._settings.own, self._settings.context.shell
+        command = shell.on(own, "df", "-h", str(self._settings.web_dir))
+        return Finding(
+            *(Rank.DISK, own, "The files of this page cannot be written"),
+            lambda hosts: command,
+            self._write_error,
+            grave=False,
+        )
+
+    def _write(self) -> None:
+        try:
+            if not self.pages_written:
+                self._directory.remove_others(self.live)
+            self._directory.write(self.live, self._due)
+        except OSError as error:
+            if str(error) != self._write_error:
+                log.error("the page of before stays: %s", error)
+                self._next_show = 0.0
+            self._write_error = str(error)
+            return
+        if self._write_error:
+            log.info("the files are written again")
+            self._next_show = 0.0
+        self._write_error = ""
+        self._unwritten = False
+        self._due.clear()
+        self.pages_written += 1
+
+    def _serve(self, now: float) -> None:
+        settings = self._settings
+        if self.server or settings.address is None or now < self._next_server:
+            return
+        self._next_server = now + settings.interval
+        try:
+            self.server = StatusServer(
+                settings.address, self.live, settings.web_dir, settings.max_pages
+            )
+        except OSError as error:
+            if str(error) != self._unserved:
+                log.warning("not served at %s:%d, only written: %s", *settings.address, error)
+            self._unserved = str(error)
+            return
+        self.server.start()
+        log.info("served at %s", self.server.url)
+
+
+def _salient(node: NodeStatus, now: float) -> object:
+    """What has to be shown at once when it is another."""
+    told = node.overview
+    change, died = "", []
+    if told:
+        change = told.change
+        there = told.time + now - node.heard
+        died = [one.name for one in told.services if one.died and there - one.died < DIED_SECONDS]
+    is_off = abs(node.clock) > CLOCK_SECONDS
+    return node.asked, node.reached, node.reason, change, is_off, died, dict(node.states)

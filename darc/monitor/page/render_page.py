@@ -1,0 +1,354 @@
+"""The page as text: its parts, of which only those that have changed are sent anew."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote, unquote
+
+import jinja2
+from markupsafe import Markup, escape
+
+from darc.model.overview import ServiceOverview
+from darc.monitor.collect import ClusterStatus, NodeStatus
+from darc.monitor.findings import FAILED, RUNNING, STOPPED, Context
+from darc.monitor.page import page_view as view
+from darc.monitor.problems import Problem
+from darc.web.style import Colours, properties
+
+#: Of pages, relative to web_dir.
+INDEX = "index.html"
+NODES = PurePosixPath("nodes")
+
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page says of itself.
+
+    :param now: when it was true (Unix s)
+    :param version: of its parts
+    :param interval: s after which it is written anew
+    :param goodbye: why it will not be; None: it will
+    """
+
+    now: float
+    version: str
+    interval: float
+    goodbye: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The main page.
+
+    :param parts: by name
+    :param inner: likewise, those that part `nodes` is made of: a row for each node, and counts
+    :param frame: what else there is in that part
+    """
+
+    title: str
+    verdict: str
+    parts: Mapping[str, str]
+    inner: Mapping[str, str]
+    frame: str
+
+
+class Renderer:
+    """Makes pages of what is known of the cluster.
+
+    :param context: names of services, and how commands are made
+    :param cluster_name: in the title
+    :param own: name of the node whose service this is
+    :param results: where the results of observations are, from the page; empty: not told
+    :param web_dir: where the page is
+    """
+
+    def __init__(
+        self,
+        colours: Colours,
+        context: Context,
+        cluster_name: str,
+        own: str,
+        results: str = "",
+        web_dir: Path | None = None,
+    ) -> None:
+        self._context = context
+        self._cluster_name = cluster_name
+        self._own = own
+        self._web_dir = web_dir
+        self._results = results
+        # Whatever a host name or an error text holds is shown, and never markup.
+        loader = jinja2.PackageLoader("darc")
+        self._environment = jinja2.Environment(
+            loader=loader,
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=False,
+            finalize=_shown,
+        )
+        self._environment.filters |= {
+            "service": context.name,
+            "breaking": _breaking,
+            "slug": slug,
+            "node_page": node_page,
+            "iso": _iso,
+            "clock": _clock,
+            "plain": lambda unix: f"{unix:.3f}",
+            "size": _size,
+            "ms": _milliseconds,
+        }
+        self._environment.globals["results"] = results
+        self._environment.globals["parts"] = self._environment.get_template("parts.html").module
+        self._style = Markup(properties(colours) + self._source("style.css"))
+        self._script = Markup(self._source("page.js"))
+        self._signs = Markup(self._source("signs.svg"))
+        #: Content-Security-Policy of the pages.
+        self.policy = (
+            f"default-src 'none'; style-src '{_hash(self._style)}'; script-src"
+            f" '{_hash(self._script)}'; connect-src 'self'; img-src 'self'; base-uri 'none';"
+            " form-action 'none'"
+        )
+
+    def _source(self, name: str) -> str:
+        assert self._environment.loader
+        return self._environment.loader.get_source(self._environment, name)[0]
+
+    def icons(self) -> dict[str, str]:
+        """The signs as files, for the browser's tab."""
+        found = {}
+        for verdict in (view.GOOD, view.BAD, view.CHANGING, view.UNKNOWN):
+            match = re.search(rf'<symbol id="{verdict}"[^>]*>(.*?)</symbol>', self._signs)
+            assert match
+            colour = re.search(rf"--{verdict}-edge:(#\w+)", self._style)
+            assert colour
+            found[f"icon-{verdict}.svg"] = (
+                '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"'
+                f' color="{colour[1]}">{match[1]}</svg>\n'
+            )
+        return found
+
+    # -- the main page -------------------------------------------------------------------------
+
+    def parts(self, cluster: ClusterStatus, problems: Sequence[Problem]) -> Parts:
+        """All that can change while the page is open."""
+        rows = view.node_rows(cluster, problems)
+        groups = view.groups(cluster, rows, self._context.master)
+        shown = {row.name: row for group in groups for table in group.tables for row in table.rows}
+        columns = {
+            row.name: max(1, len(group.services))
+            for group in groups
+            for table in group.tables
+            for row in table.rows
+        }
+        texts = {
+            name: self._render("row.html", row=row, columns=columns[name])
+            for name, row in shown.items()
+        }
+        counts = {group.title: group.count for group in groups}
+        verdict, headline = _headline(cluster, problems)
+        times = view.times(cluster)
+        parts = {
+            "headline": self._render("headline.html", verdict=verdict, headline=headline),
+            "problems": self._render("problems.html", problems=problems, calm=_calm(cluster)),
+            "observations": self._observations(view.observations(cluster)),
+            "nodes": self._nodes(
+                groups, counts, {name: Markup(text) for name, text in texts.items()}
+            ),
+            "triggers": self._render("triggers.html", times=times, stages=view.stage_names(times)),
+            "facts": self._render("facts.html", facts=view.facts(cluster)),
+        }
+        frame = self._nodes(groups, dict.fromkeys(counts, ""), dict.fromkeys(texts, ""))
+        title = f"{headline} · DARC {self._cluster_name}"
+        inner = {f"row-{slug(name)}": text for name, text in texts.items()}
+        inner |= {f"count-{slug(title)}": text for title, text in counts.items()}
+        return Parts(title, verdict, parts, inner, frame)
+
+    def _nodes(
+        self, groups: Sequence[view.Group], counts: Mapping[str, str], rows: Mapping[str, str]
+    ) -> str:
+        return self._render("nodes.html", groups=groups, counts=counts, rows=rows)
+
+    def _observations(self, lines: Sequence[view.ObservationLine]) -> str:
+        pages = {line.id: self._page_of_results(line.results) for line in lines}
+        return self._render("observations.html", observations=lines, pages=pages)
+
+    def _page_of_results(self, results: str) -> str:
+        """Its address; empty where there is none yet."""
+        name = f"{quote(results)}/{INDEX}"
+        if not results or not self._results or self._web_dir is None:
+            return ""
+        is_there = (self._web_dir / unquote(self._results) / results / INDEX).is_file()
+        return f"{self._results}/{name}" if is_there else ""
+
+    def page(self, parts: Parts, page: Page) -> str:
+        """The whole main page."""
+        return self._whole(
+            "page.html",
+            page,
+            "",
+            title=parts.title if page.goodbye is None else f"Stopped · {parts.title}",
+            verdict=parts.verdict if page.goodbye is None else view.UNKNOWN,
+            cluster_name=self._cluster_name,
+            fragments={name: Markup(text) for name, text in parts.parts.items()},
+        )
+
+    # -- the page of a node ----------------------------------------------------------------------
+
+    def node(self, node: NodeStatus, now: float, page: Page, problems: Sequence[Problem]) -> str:
+        """All that is known of a node and its services."""
+        row = view.node_rows(ClusterStatus(now, (node,)), problems)[node.name]
+        told = node.overview
+        cells = {cell.service: cell for cell in row.cells if cell}
+        services = []
+        if told:
+            for service in (told.itself, *told.services):
+                state = service.state if node.reached else "no answer"
+                verdict = view.verdict_of(state, service) if node.reached else view.UNKNOWN
+                cell = cells.get(service.name, view.Cell(service.name, state, verdict))
+                services.append((service, cell, self._commands(node, service)))
+        return self._whole(
+            "node.html",
+            page,
+            "../",
+            verdict=row.verdict if page.goodbye is None else view.UNKNOWN,
+            row=row,
+            node=node,
+            told=told,
+            services=services,
+            commands=self._node_commands(node),
+        )
+
+    def _node_commands(self, node: NodeStatus) -> list[tuple[str, str]]:
+        shell, host = self._context.shell, [node.name]
+        if not node.reached:
+            return [("start it", shell.start(host))]
+        return [
+            ("what runs", shell.service(host, "all", "status")),
+            ("start all", shell.start(host)),
+            ("stop, start", shell.restart(host)),
+        ]
+
+    def _commands(self, node: NodeStatus, service: ServiceOverview) -> list[tuple[str, str]]:
+        shell, host = self._context.shell, [node.name]
+        log = ("its log", shell.on(node.name, "tail", "-n", "100", service.log_file))
+        told = node.overview
+        if told and service.name == told.itself.name:
+            return [log]
+        actions = ["start"] if service.state in (STOPPED, FAILED) else ["restart"]
+        if service.state == RUNNING:
+            actions.append("stop")
+        return [(action, shell.service(host, service.name, action)) for action in actions] + [log]
+
+    # -- in common -------------------------------------------------------------------------------
+
+    def _whole(self, template: str, page: Page, root: str, **values: object) -> str:
+        own = [self._own]
+        return self._render(
+            template,
+            policy=self.policy,
+            style=self._style,
+            script=self._script,
+            signs=self._signs,
+            root=root,
+            now=f"{page.now:.3f}",
+            written=page.now,
+            version=page.version,
+            interval=f"{page.interval:g}",
+            refresh=f"{max(1.0, page.interval):g}",
+            limit=f"{2 * page.interval + 5:g}",
+            goodbye=page.goodbye,
+            start_command=self._context.shell.service(own, "status_website", "start"),
+            **values,
+        )
+
+    def _render(self, template: str, **values: object) -> str:
+        return self._environment.get_template(template).render(**values)
+
+
+def _headline(cluster: ClusterStatus, problems: Sequence[Problem]) -> tuple[str, str]:
+    waiting = sum(not node.asked for node in cluster.nodes)
+    grave = sum(problem.grave for problem in problems)
+    minor = len(problems) - grave
+    if grave:
+        more = f", {minor} to look at" if minor else ""
+        return view.BAD, f"{grave} thing{'' if grave == 1 else 's'} wrong{more}"
+    if waiting:
+        return view.UNKNOWN, f"{waiting} of {len(cluster.nodes)} nodes not asked yet"
+    if minor:
+        return view.GOOD, f"All work is done, {minor} thing{'' if minor == 1 else 's'} to look at"
+    return view.GOOD, "All is well"
+
+
+def _calm(cluster: ClusterStatus) -> str:
+    if any(not node.asked for node in cluster.nodes):
+        return "Nothing that is known yet."
+    return "Nothing. All services of all nodes run."
+
+
+def slug(name: str) -> str:
+    """A name as it can be that of a file and of an element."""
+    if _SAFE.fullmatch(name) and len(name) < 100:
+        return name
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:80]
+    return f"x{plain}-{zlib.crc32(name.encode(errors='backslashreplace')):08x}"
+
+
+def node_page(name: str) -> str:
+    """Of a node, relative to web_dir."""
+    return str(NODES / f"{slug(name)}.html")
+
+
+def _breaking(name: str) -> Markup:
+    """A service's name, which may go on in a further line behind each of its words."""
+    return Markup("_<wbr>").join(escape(_shown(word)) for word in name.split("_"))
+
+
+def _shown(value: object) -> object:
+    """Control characters, and those that turn the direction of text, are no part of any name."""
+    if isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable():
+        return "".join(
+            letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value
+        )
+    return value
+
+
+def _iso(unix: float) -> str:
+    return _moment(unix).isoformat(timespec="seconds")
+
+
+def _clock(unix: float) -> str:
+    """Time of day; with the day where that is not today."""
+    moment = _moment(unix)
+    today = datetime.now(UTC).date() == moment.date()
+    return f"{moment:%H:%M:%S}" if today else f"{moment.day} {moment:%b %H:%M}"
+
+
+def _moment(unix: float) -> datetime:
+    try:
+        return datetime.fromtimestamp(unix, UTC)
+    except (OverflowError, ValueError, OSError):
+        return datetime.fromtimestamp(0, UTC)  # what a node tells need not be a time
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def _milliseconds(duration: float) -> str:
+    return f"{duration:.1f}" if abs(duration) < 10 else f"{duration:,.0f}"
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,52 @@
+"""The status of the cluster for programs: status.json, as docs/status_page.md describes it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from darc.config.typed import to_plain
+from darc.monitor.collect import ClusterStatus, NodeStatus
+from darc.monitor.page.page_view import node_rows
+from darc.monitor.page.render_page import Page
+from darc.monitor.problems import Problem
+
+#: Another one for each change that a reader has to know of; further keys are none.
+FORMAT = 1
+
+
+def status_json(cluster: ClusterStatus, problems: tuple[Problem, ...], page: Page) -> str:
+    """As text; what is said of a node is what it told, without the ends of its logs."""
+    rows = node_rows(cluster, problems)
+    return json.dumps(
+        {
+            "format": FORMAT,
+            "time": page.now,
+            "interval": page.interval,
+            "stopped": page.goodbye,
+            "problems": [to_plain(problem) for problem in problems],
+            "nodes": [
+                _node(node, rows[node.name].verdict, cells)
+                for node in cluster.nodes
+                for cells in [{cell.service: cell.state for cell in rows[node.name].cells if cell}]
+            ],
+        }
+    )
+
+
+def _node(node: NodeStatus, verdict: str, states: dict[str, str]) -> dict[str, Any]:
+    told = to_plain(node.overview)
+    if told:
+        for service in (told["itself"], *told["services"]):
+            del service["log_end"]
+    return {
+        "name": node.name,
+        "verdict": verdict,
+        "reached": node.reached,
+        "reason": node.reason,
+        "since": node.since,
+        "heard": node.heard or None,
+        "clock": node.clock,
+        "states": states,
+        "overview": told,
+    }

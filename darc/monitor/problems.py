@@ -1,0 +1,87 @@
+"""What is wrong in a cluster now, the most important first, and what to type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from darc.monitor.collect import ClusterStatus
+from darc.monitor.findings import Context, Finding
+from darc.monitor.history import History
+from darc.monitor.rules import look_at
+from darc.monitor.shell_commands import ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong, on one host or on several.
+
+    :param grave: work is lost or will be; otherwise it is to be looked at
+    :param text: what else is known
+    :param since: Unix time by this host's clock
+    :param command: what to type
+    :param about: the title without the hosts
+    """
+
+    grave: bool
+    title: str
+    hosts: tuple[str, ...]
+    service: str
+    text: str
+    since: float | None
+    command: str
+    about: str = ""
+
+
+def find_problems(
+    cluster: ClusterStatus,
+    context: Context,
+    further: Iterable[Finding] = (),
+    history: History | None = None,
+) -> tuple[Problem, ...]:
+    """All that is wrong; what is the same on several hosts is one problem.
+
+    :param further: what is known beside that
+    :param history: what was seen before
+    """
+    found = [*further, *find(cluster, context, history)]
+    groups = _alike(found)
+    groups.sort(key=lambda group: (group[0].rank, group[0].urgency, -len(group)))
+    return tuple(map(_problem, groups))
+
+
+def find(
+    cluster: ClusterStatus, context: Context, history: History | None = None
+) -> Iterator[Finding]:
+    """All that is wrong, host by host."""
+    for node in cluster.nodes:
+        yield from look_at(node, context, cluster.time, history)
+
+
+def _alike(found: list[Finding]) -> list[list[Finding]]:
+    """By what differs by the host alone."""
+
+    def kind(finding: Finding) -> tuple[int, str, str]:
+        return finding.rank, finding.title, finding.service
+
+    return [list(group) for _, group in groupby(sorted(found, key=kind), key=kind)]
+
+
+def _problem(group: list[Finding]) -> Problem:
+    first = group[0]
+    hosts = tuple(dict.fromkeys(one.host for one in group))
+    title = first.title.replace("{host}", ranges(hosts))
+    since = min((one.since for one in group if one.since is not None), default=None)
+    texts = list(dict.fromkeys(_texts(group)))
+    text = texts[0] if texts else ""
+    if len(texts) > 1:
+        text = f"{next(one.host for one in group if one.text)}: {text}"
+    command = first.remedy(hosts)
+    about = re.sub(r" on \{host\}|\{host\}:? ?", "", first.title)
+    return Problem(first.grave, title, hosts, first.service, text, since, command, about)
+
+
+def _texts(group: list[Finding]) -> Iterator[str]:
+    return (one.text for one in group if one.text)

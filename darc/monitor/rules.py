@@ -1,0 +1,377 @@
+"""The rules by which something is wrong with a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from darc import __version__
+from darc.model.overview import Disk, Losses, NodeOverview, ServiceOverview
+from darc.monitor.collect import NodeStatus
+from darc.monitor.endings import why_ended
+from darc.monitor.findings import (
+    DIED,
+    FAILED,
+    OFTEN,
+    RUNNING,
+    STARTING,
+    STOPPED,
+    STOPPING,
+    UNRESPONSIVE,
+    Context,
+    Finding,
+    Rank,
+)
+from darc.monitor.history import OFTEN_SECONDS, History
+
+#: A service that died is shown as such for so long, even where it runs again at once (s).
+DIED_SECONDS = 5.0
+#: For so long it is mentioned that it did.
+DIED_LATELY_SECONDS = 600.0
+#: A start or stop that takes longer is wrong.
+CHANGING_SECONDS = 30.0
+#: Clocks may differ by so much (s).
+CLOCK_SECONDS = 2.0
+#: What waits for longer (s) in the queue of a real-time service is late.
+LATE_SECONDS = 30.0
+#: Services that may be behind for hours.
+UNHURRIED = ("processor", "offline_processing")
+#: A node's looks at its logs and disks are no older (s) unless something hangs.
+READ_SECONDS = 30.0
+#: A disk is nearly full with less free than the first, or the second and this share (bytes).
+DISK_LEAST, DISK_LITTLE, DISK_SHARE = 2**30, 50 * 2**30, 0.05
+
+_ACTIONS = {FAILED: "start", STOPPED: "start", UNRESPONSIVE: "restart"}
+_URGENCY = (FAILED, UNRESPONSIVE, DIED, STOPPED, STARTING, STOPPING)
+_TAIL = ("tail", "-n", "50")
+
+
+def state_of(service: ServiceOverview, now: float) -> str:
+    """The state to show: a service that died is not running again at once.
+
+    :param now: by the clock of its node (Unix s)
+    """
+    lately = service.died is not None and now - service.died < DIED_SECONDS
+    return DIED if lately and service.state in (RUNNING, STARTING) else service.state
+
+
+def look_at(
+    node: NodeStatus, context: Context, now: float, history: History | None = None
+) -> Iterator[Finding]:
+    """All that is wrong with a node.
+
+    :param now: by this host's clock (Unix s)
+    :param history: what was seen before; None: nothing
+    """
+    if not node.asked:
+        return
+    if not node.reached:
+        yield _unreached(node, context)
+    elif node.overview is None:
+        yield Finding(
+            *(Rank.VERSION, node.name, "{host} cannot be read by this page"),
+            *(context.shell.restart, node.reason),
+            grave=False,
+        )
+    else:
+        yield from _Look(node, node.overview, context, now, history or History()).findings()
+
+
+def _unreached(node: NodeStatus, context: Context) -> Finding:
+    def remedy(hosts: Sequence[str]) -> str:
+        if "refused" in node.reason:  # the machine is up
+            return context.shell.start(hosts)
+        if "Name or service" in node.reason or "name resolution" in node.reason:
+            return f"getent hosts {hosts[0]}"
+        return f"ping -c 3 {hosts[0]}"
+
+    kind = "cannot be reached: nothing runs there" if "refused" in node.reason else "no answer"
+    title = f"{{host}}: {kind}"
+    return Finding(Rank.UNREACHED, node.name, title, remedy, node.reason, node.since)
+
+
+class _Look:
+    """At a node that has told of itself."""
+
+    def __init__(
+        self,
+        node: NodeStatus,
+        told: NodeOverview,
+        context: Context,
+        now: float,
+        history: History,
+    ) -> None:
+        self._node = node
+        self._now = told.time + now - node.heard  # by its clock
+        self._told = told
+        self._context = context
+        self._shell = context.shell
+        self._history = history
+
+    def findings(self) -> Iterator[Finding]:
+        yield from self._master()
+        yield from self._room()
+        yield from self._threads()
+        yield from self._losses()
+        yield from self._services()
+        yield from self._handovers()
+        yield from self._clock_and_version()
+
+    def _found(
+        self,
+        rank: int,
+        title: str,
+        remedy: Callable[[Sequence[str]], str],
+        text: str = "",
+        since: float | None = None,
+        service: str = "",
+        *,
+        grave: bool = True,
+        urgency: int = 0,
+        state: str = "",
+        number: int = 0,
+    ) -> Finding:
+        """:param since: by the node's clock"""
+        since = None if since is None else since - self._node.clock
+        name = self._node.name
+        about = service, grave, urgency, state, number
+        return Finding(rank, name, title, remedy, text, since, *about)
+
+    def _there(self, *words: str) -> Callable[[Sequence[str]], str]:
+        """A command on the host, the first where there are several."""
+        return lambda hosts: self._shell.on(hosts[0], *words)
+
+    def _service(self, service: str, action: str) -> Callable[[Sequence[str]], str]:
+        return partial(self._shell.service, service=service, action=action)
+
+    def _master(self) -> Iterator[Finding]:
+        taken = (self._told.master or "").split(".")[0]
+        if self._shell.alone or taken == self._context.master.split(".")[0]:
+            return
+        what = f"{self._told.master} for the master" if taken else "itself for a node on its own"
+        yield self._found(
+            *(Rank.MASTER, f"{{host}} takes {what}", self._shell.restart),
+            f"Here it is {self._context.master}. Mend cluster.master in its configuration, then:",
+        )
+
+    def _room(self) -> Iterator[Finding]:
+        told = self._told
+        run_dir = next((disk.path for disk in told.disks if disk.name == "run_dir"), "/")
+        if told.journal_full:
+            yield self._found(
+                *(Rank.JOURNAL, "{host}: the journal is full, nothing new is taken in"),
+                self._there("df", "-h", run_dir),
+                "Make room, or raise darc_master.journal_max_bytes.",
+            )
+        for disk in told.disks:
+            if _is_nearly_full(disk):
+                share = 100 * disk.free / disk.total if disk.total else 0
+                yield self._found(
+                    *(Rank.DISK, f"{{host}}: the disk of {disk.name} is nearly full"),
+                    self._there("df", "-h", disk.path),
+                    f"{disk.free / 2**30:.1f} GiB free ({share:.0f} %) at {disk.path}",
+                    grave=False,
+                )
+        since_start = told.time - told.master_started
+        if min(told.time - told.read, since_start) > READ_SECONDS:
+            home = next((disk.path for disk in told.disks if disk.name == "home"), "/")
+            yield self._found(
+                *(Rank.DISK, "{host}: logs and disks cannot be read"),
+                self._there("df", "-h", home),
+                "A network file system may hang.",
+                told.read or told.master_started,
+                grave=False,
+            )
+
+    def _losses(self) -> Iterator[Finding]:
+        """Each kind, for as long as its service says that people are to be told."""
+        for service in (self._told.itself, *self._told.services):
+            for losses in service.losses:
+                if losses.recent and losses.last:
+                    yield self._lost(service, losses)
+
+    def _lost(self, service: ServiceOverview, losses: Losses) -> Finding:
+        last = losses.last[-1]
+        what = f"{last.observation}: {last.what}" if last.observation else last.what
+        seen = "once" if losses.number == 1 else f"{losses.number:,} times, the last"
+        named = () if service is self._told.itself else ("--service", service.name)
+        words = *named, "get_attr", "losses"
+        return self._found(
+            *(Rank.LOST, f"{{host}}: {losses.title}"),
+            lambda hosts: self._shell.darc(hosts, *words),
+            f"{seen}: {what}: {last.why.rstrip('.')}. {losses.to_do}".rstrip(),
+            last.time,
+            service.name,
+            number=losses.number,
+        )
+
+    def _threads(self) -> Iterator[Finding]:
+        """What darc_master does not do any more."""
+        for one in self._told.threads:
+            if one.trouble == "ended":
+                title = f"{{host}}: darc_master does without its thread {one.name}"
+                yield self._found(Rank.SUPERVISORD, title, self._shell.restart, one.text, one.since)
+            else:
+                yield self._found(
+                    *(Rank.DISK, f"{{host}}: {one.name}: no answer"),
+                    self._there("df", "-h"),
+                    "What it is on hangs, such as a network file system.",
+                    one.since,
+                    grave=False,
+                )
+
+    def _services(self) -> Iterator[Finding]:
+        told = self._told
+        if told.supervisord:
+            title = "{host}: supervisord does not answer"
+            yield self._found(Rank.SUPERVISORD, title, self._shell.restart, told.supervisord)
+        states = {service.state for service in told.services}
+        if len(told.services) > 1 and states in ({STOPPED}, {STOPPING}, {FAILED}):
+            # one line for a node that was stopped
+            state = states.pop()
+            what = f"{{host}}: all services are {state}"
+            yield self._found(
+                Rank.ON_MASTER if self._is_master() else Rank.ON_WORKER,
+                "{host} is being stopped" if told.stopping else what,
+                self._service("all", "start"),
+                since=max((one.since for one in told.services if one.since), default=None),
+                service="all",
+                urgency=-1,
+                state=state,
+            )
+            return
+        if self._history.trend(self._node.name, told.itself.name).dies_often is not None:
+            yield self._dies_often(told.itself)
+        for service in told.services:
+            state = state_of(service, self._now)
+            trend = self._history.trend(self._node.name, service.name)
+            if trend.grows is not None and service.name in UNHURRIED:
+                yield self._grows(service, trend.grows)
+            if trend.dies_often is not None and state in (RUNNING, STARTING, DIED):
+                yield self._dies_often(service)
+                continue
+            if state != RUNNING:
+                yield self._not_running(service, state)
+                continue
+            if service.died is not None and self._now - service.died < DIED_LATELY_SECONDS:
+                yield self._died_lately(service)
+            late = service.oldest is not None and told.time - service.oldest > LATE_SECONDS
+            if late and service.name not in UNHURRIED:
+                yield self._found(
+                    *(Rank.LATE, f"{service.name} on {{host}} is late"),
+                    self._service(service.name, "restart"),
+                    f"{service.queue:,} entries wait for it, the oldest since then.",
+                    service.oldest,
+                    service.name,
+                )
+
+    def _is_master(self) -> bool:
+        return self._told.role == "master"
+
+    def _not_running(self, service: ServiceOverview, state: str) -> Finding:
+        rank = Rank.ON_MASTER if self._is_master() else Rank.ON_WORKER
+        if service.name in UNHURRIED:
+            rank = Rank.UNHURRIED
+        since = service.died if state == DIED else service.since
+        late = since is not None and self._now - since > CHANGING_SECONDS
+        grave = state not in (STARTING, STOPPING) or late or service.ended_by_itself
+        action = _ACTIONS.get(state)
+        log_end = self._there(*_TAIL, service.log_file)
+        verb = state if state in (FAILED, DIED) else f"is {state}"
+        return self._found(
+            rank if grave else Rank.CHANGING,
+            f"{service.name} on {{host}} {verb}",
+            self._service(service.name, action) if action else log_end,
+            why_ended(service, since, state),
+            since,
+            service.name,
+            grave=grave,
+            urgency=_URGENCY.index(state) if state in _URGENCY else 0,
+            state=state,
+        )
+
+    def _dies_often(self, service: ServiceOverview) -> Finding:
+        trend = self._history.trend(self._node.name, service.name)
+        rank = Rank.ON_MASTER if self._is_master() else Rank.ON_WORKER
+        lately = OFTEN_SECONDS / 60
+        often = f"{trend.deaths} times in the last {lately:.0f} minutes." if trend.deaths else ""
+        why = why_ended(service, service.died, DIED) or "Its log does not say why."
+        since = None if trend.dies_often is None else trend.dies_often + self._node.clock
+        return self._found(
+            Rank.UNHURRIED if service.name in UNHURRIED else rank,
+            f"{service.name} on {{host}} dies again and again",
+            self._there(*_TAIL, service.log_file),
+            f"{often} {why}".lstrip(),
+            since,
+            service.name,
+            urgency=_URGENCY.index(DIED),
+            state=OFTEN,
+        )
+
+    def _grows(self, service: ServiceOverview, since: float) -> Finding:
+        return self._found(
+            *(Rank.GROWS, f"The queue of {service.name} on {{host}} grows"),
+            self._there(*_TAIL, service.log_file),
+            f"{service.queue:,} entries wait, the oldest since {_clock_time(service.oldest)}.",
+            since + self._node.clock,
+            service.name,
+            grave=False,
+        )
+
+    def _died_lately(self, service: ServiceOverview) -> Finding:
+        often = f" {service.deaths} times since the node was started." if service.deaths > 1 else ""
+        why = why_ended(service, service.died, DIED) or "Its log does not say why."
+        return self._found(
+            *(Rank.DIED_LATELY, f"{service.name} on {{host}} died"),
+            self._there(*_TAIL, service.log_file),
+            f"It runs again. {why}{often}",
+            service.died,
+            service.name,
+            grave=False,
+        )
+
+    def _handovers(self) -> Iterator[Finding]:
+        master = [self._context.master]
+        for handover in self._told.handovers:
+            if handover.reached:
+                continue
+            restart = self._shell.service(master, handover.service, "restart")
+            yield self._found(
+                *(Rank.HANDOVER, f"{{host}} cannot hand in triggers for {handover.service}"),
+                _always(restart),
+                f"{handover.waiting} waiting. {handover.text}",
+                handover.since,
+                handover.service,
+            )
+
+    def _clock_and_version(self) -> Iterator[Finding]:
+        clock, version = self._node.clock, self._told.version
+        if abs(clock) > CLOCK_SECONDS:
+            yield self._found(
+                Rank.CLOCK,
+                f"The clock of {{host}} is {'ahead' if clock > 0 else 'behind'}",
+                self._there("timedatectl"),
+                f"By {abs(clock):.1f} s against this host's.",
+                grave=False,
+            )
+        if version != __version__:
+            yield self._found(
+                *(Rank.VERSION, f"{{host}} runs DARC {version}, this host {__version__}"),
+                self._shell.restart,
+                "Between two observations:",
+                grave=False,
+            )
+
+
+def _always(command: str) -> Callable[[Sequence[str]], str]:
+    return lambda hosts: command
+
+
+def _clock_time(time: float | None) -> str:
+    return "?" if time is None else f"{datetime.fromtimestamp(time, UTC):%H:%M:%S} UTC"
+
+
+def _is_nearly_full(disk: Disk) -> bool:
+    little = disk.free < DISK_LITTLE and disk.free < DISK_SHARE * disk.total
+    return disk.free < DISK_LEAST or little

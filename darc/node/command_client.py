@@ -1,0 +1,134 @@
+"""A command sent to a DARC master, and its reply.
+
+Nothing here reads YAML or imports more than it must: an operator types commands many times a night.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from darc.node.endpoint import DEFAULT_PORT, CopiedError, Endpoint, endpoint_file, read_endpoint
+
+#: Of an answer, bytes: whoever listens there, the overview of a node is far smaller.
+MAX_REPLY = 16 * 2**20
+LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def exchange_messages(
+    host: str, port: int, request: dict[str, str], timeout: float, secret: Path | None
+) -> dict[str, Any]:
+    """Send a request and return the reply.
+
+    :param timeout: s for the whole exchange
+    :param secret: file of the secret, for when the master wants the request signed
+    :raises OSError: no connection, or no answer in time
+    :raises ValueError: the answer is not one of a DARC master, or there is no secret to sign with
+    """
+    deadline = time.monotonic() + timeout
+    # The first key tells the dialect, wherever the line is cut on its way.
+    line = json.dumps({"protocol": 1, **request}).encode() + b"\n"
+    with socket.create_connection((host, port), timeout=timeout) as connection:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(line)  # one that is refused half-way is told why
+        answer = _read_line(connection, deadline)
+        challenge = answer.get("challenge")
+        if challenge is not None:
+            if secret is None:
+                raise ValueError("no secret to sign the command with")
+            connection.sendall(_signature(secret, challenge, line))
+            answer = _read_line(connection, deadline)
+    return answer
+
+
+def _signature(secret: Path, challenge: str, line: bytes) -> bytes:
+    # Only changes are signed; questions need not wait for this import.
+    from darc.node.secret import SecretError, read_secret, sign  # noqa: PLC0415
+
+    try:
+        signature = sign(read_secret(secret), challenge, line)
+    except SecretError as error:
+        raise ValueError(f"the command has to be signed, and cannot be: {error}") from error
+    return json.dumps({"signature": signature}).encode() + b"\n"
+
+
+def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:
+    data = b""
+    while not data.endswith(b"\n"):
+        connection.settimeout(max(0.001, deadline - time.monotonic()))
+        part = connection.recv(65536)
+        if not part:
+            break
+        data += part
+        if len(data) > MAX_REPLY:
+            raise ValueError(f"an answer of more than {MAX_REPLY} bytes")
+    if not data:
+        raise ConnectionError("it closed the connection without an answer")
+    try:
+        answer = _of_old_master(data) if data.startswith(b"{'") else json.loads(data)
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"not the answer of a DARC master: {data[:80]!r}") from error
+    if not isinstance(answer, dict):
+        raise ValueError(f"not the answer of a DARC master: {data[:80]!r}")
+    return answer
+
+
+def _of_old_master(data: bytes) -> object:
+    """A master of before this protocol answers in Python's words, whatever it was asked in."""
+    import ast  # noqa: PLC0415 - for those alone
+
+    return ast.literal_eval(data.decode())
+
+
+def ask(
+    timeout: float,
+    service: str | None,
+    command: str,
+    payload: str | None = None,
+    host: str = "localhost",
+    port: int | None = None,
+    content: str | None = None,
+) -> tuple[dict[str, Any] | None, str]:
+    """Send a command without printing: the reply, or None and the reason.
+
+    :param content: the text of an observation's configuration; payload is its file name then
+    """
+    request = {"command": command, "from": f"{os.environ.get('USER', '?')}@{socket.gethostname()}"}
+    if service:
+        request["service"] = service
+    if payload:
+        request["payload"] = payload
+    if content:
+        request["content"] = content
+    try:
+        endpoint = _endpoint(elsewhere=host not in LOCAL or port is not None)
+        # Where a stopped node with the default run_dir keeps it.
+        secret = Path(endpoint.secret) if endpoint else endpoint_file().with_name("secret")
+        if endpoint and host in LOCAL and port is None:
+            host = endpoint.host
+        port = port or (endpoint.port if endpoint else DEFAULT_PORT)
+        reply = exchange_messages(host, port, request, timeout, secret)
+    except TimeoutError:
+        return None, f"Failed to connect to DARC master: no answer within {timeout:g} s"
+    except OSError as error:
+        return None, f"Failed to connect to DARC master: {error}"
+    except ValueError as error:
+        return None, f"Failed to talk to DARC master: {error}"
+    if set(reply) != {"status", "message"}:
+        return None, f"Failed to talk to DARC master: not a reply: {reply!r}"[:300]
+    return reply, ""
+
+
+def _endpoint(elsewhere: bool) -> Endpoint | None:
+    """This host's node, which is not that of another home of which this one is a copy."""
+    try:
+        return read_endpoint()
+    except CopiedError:
+        if elsewhere:
+            return None
+        raise

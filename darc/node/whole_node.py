@@ -1,0 +1,148 @@
+"""All of a node started and stopped, with words on standard output of what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from typing import Any
+
+from darc.config.config import Config
+from darc.node import ending, look, starting
+from darc.node.command_client import ask
+from darc.node.endpoint import read_endpoint
+from darc.node.identity import NodeError
+from darc.runtime.progress import waiting
+
+# A reply comes when all services are settled; what it may take beyond the configured times.
+REPLY_SECONDS = 10.0
+# For a question of which nothing depends.
+ASK_SECONDS = 1.0
+
+
+def start_master_alone(config: Config) -> None:
+    """Start the master, and nothing else.
+
+    :raises NodeError: it did not come up
+    """
+    with waiting("starting the master"):
+        starting.start_master(config, _say)
+
+
+def start_node(config: Config) -> dict[str, str]:
+    """Start all of this node, say what came of each service, and return it.
+
+    :raises NodeError: one was not started
+    """
+    start_master_alone(config)
+    with waiting("starting the services", _not_running):
+        outcomes, failed = _started(config)
+    _print_outcomes(outcomes)
+    if failed:
+        reasons = "\n".join(look.what_went_wrong(config, name) for name in failed)
+        raise NodeError(f"not started: {', '.join(failed)}\n{reasons}")
+    return outcomes
+
+
+def stop_services(config: Config) -> None:
+    """Stop every service but the master, and say what came of each.
+
+    :raises NodeError: one was not stopped
+    """
+    if not look.is_running(config):
+        print("DARC is not running")
+        return
+    _command(config, "abort_all")
+    with waiting("stopping the services"):
+        outcomes, failed = _outcomes(config, "stop")
+    _print_outcomes(outcomes)
+    if failed:
+        raise NodeError(f"not stopped: {', '.join(failed)}; darc_kill_all ends what hangs")
+
+
+def stop_node(config: Config) -> None:
+    """Stop all of this node, and say so.
+
+    :raises NodeError: something is left
+    """
+    if not look.is_running(config):
+        print("DARC is not running")
+        return
+    with ending.alone(config), waiting("stopping the node"):
+        _stop_master(config)
+        ending.wait_for_stop(config)
+    print("DARC master and all services stopped")
+
+
+def _stop_master(config: Config) -> None:
+    """Tell the master to end the node, or its supervisord where the master does not answer."""
+    try:
+        _command(config, "stop_master")
+    except NodeError as error:
+        if not look.is_running(config) or look.is_stopping(config):
+            return
+        print(f"{error}\nstopped by way of supervisord instead", file=sys.stderr)
+        ending.stop_without_master(config)
+
+
+def _say(what: str) -> None:
+    """At once, also where the output is a file that somebody watches.
+
+    Where it cannot be written, what was begun is done all the same; the end of it tells.
+    """
+    with contextlib.suppress(OSError):
+        print(what, flush=True)
+
+
+def _not_running() -> str:
+    reply, _ = ask(ASK_SECONDS, "all", "status")
+    states = reply["message"] if reply and isinstance(reply["message"], dict) else {}
+    return ", ".join(name for name, state in states.items() if state != "running")
+
+
+def _command(config: Config, command: str) -> None:
+    reply = _reply(config, command, None)
+    if reply["status"] == "Error":
+        raise NodeError(f"{command}: {_text(reply['message'])}")
+
+
+def _started(config: Config) -> tuple[dict[str, str], list[str]]:
+    """Start all services, and wait for those that take longer than the command does."""
+    outcomes, failed = _outcomes(config, "start")
+    deadline = time.monotonic() + REPLY_SECONDS
+    while "starting" in outcomes.values() and time.monotonic() < deadline:
+        again, failed = _outcomes(config, "start")
+        for name, outcome in again.items():
+            if outcomes[name] == "starting":
+                outcomes[name] = "started" if outcome == "already running" else outcome
+    late = [name for name, outcome in outcomes.items() if outcome == "starting"]
+    return outcomes, failed + late
+
+
+def _outcomes(config: Config, command: str) -> tuple[dict[str, str], list[str]]:
+    """Do a command on all services: what became of each, and which failed."""
+    reply = _reply(config, command, "all")
+    outcomes = reply["message"]
+    if not isinstance(outcomes, dict) or "error" in outcomes:
+        raise NodeError(f"{command}: {_text(outcomes)}")
+    return outcomes, [name for name, outcome in outcomes.items() if outcome.startswith("failed")]
+
+
+def _reply(config: Config, command: str, service: str | None) -> dict[str, Any]:
+    if read_endpoint() is None:  # whoever has the default port is somebody else's
+        raise NodeError("the master of this node does not answer\ndarc_kill_all ends it")
+    timeout = config.master.stop_timeout + config.master.control_timeout + REPLY_SECONDS
+    reply, reason = ask(timeout, service, command)
+    if reply is None:
+        raise NodeError(f"{reason}\ndarc_kill_all ends what does not answer")
+    return reply
+
+
+def _text(message: Any) -> str:
+    return str(message.get("error", message)) if isinstance(message, dict) else str(message)
+
+
+def _print_outcomes(outcomes: dict[str, str]) -> None:
+    width = max((len(name) for name in outcomes), default=0)
+    for name, outcome in outcomes.items():
+        print(f"{name:<{width}}  {outcome}")

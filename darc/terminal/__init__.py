@@ -1,1 +1,0 @@
-"""``darc`` for people at a terminal, a module for each word; none is imported by the others."""

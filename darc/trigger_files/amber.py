@@ -1,0 +1,354 @@
+"""The text format of AMBER's trigger files: a header naming the columns, a line per candidate.
+
+Columns are found by name. Lines are read many at a time, straight from their bytes; what does
+not look like AMBER's plain decimals goes through :func:`_read_line`, which decides and names the
+reason. Both accept the same language: whitespace-separated ASCII decimals, LF or CRLF line ends.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.config import ranges
+from darc.config.file_kinds import BYTE_ORDER_MARK_BYTES
+from darc.model.candidate import CANDIDATE, Records
+
+#: Per field of CANDIDATE: AMBER's name, and what is believed.
+FIELDS = {
+    "beam": ("beam_id", ranges.BEAM),
+    "downsampling": ("integration_step", ranges.DOWNSAMPLING),
+    "time": ("time", ranges.TIME),
+    "dm": ("DM", ranges.DM),
+    "snr": ("SNR", ranges.SNR),
+}
+
+EMPTY = "empty"
+NOT_TEXT = "not text"
+WRONG_COUNT = "wrong number of columns"
+NOT_NUMBER = "not a number"
+NOT_INTEGER = "not an integer"
+NOT_FINITE = "not finite"
+OUT_OF_RANGE = "out of range"
+BAD_HEADER = "bad header"
+
+_SHORTEST_HEADER = sum(len(name) + 1 for name, _ in FIELDS.values())
+_FEW = 2000  # bytes between two headers: some tens of lines
+_BLOCK = 1 << 18  # bytes read at a time: what they expand to stays in the processor's cache
+_MAX_DIGITS = 15  # up to here, digits / 10**n is the correctly rounded number
+_PLAIN = b"0123456789. \n"
+_IS_ODD = np.ones(256, bool)
+_IS_ODD[list(_PLAIN)] = False
+_POWERS = 10.0 ** np.arange(_MAX_DIGITS + 1)
+_DECADES = 10.0 ** np.arange(-9, 9)
+
+_CONTROL = re.compile(rb"[^\t -~]")
+_NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_INTEGER = re.compile(rb"[+-]?[0-9]+")
+_INFINITE = re.compile(rb"[+-]?(?:nan(?:\([0-9a-z]*\))?|inf|infinity)", re.IGNORECASE)
+
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where the fields of a candidate are in a line; `batch` and `sample` may be missing."""
+
+    count: int
+    beam: int
+    downsampling: int
+    time: int
+    dm: int
+    snr: int
+    batch: int | None = None
+    sample: int | None = None
+
+    @classmethod
+    def from_header(cls, line: bytes) -> Columns:
+        """Read a header line, with or without its line end.
+
+        :raises ValueError: not a header, or a needed column missing or named twice
+        """
+        line = line.removeprefix(BYTE_ORDER_MARK_BYTES)
+        if not line.startswith(b"#") or not line.isascii():
+            raise ValueError(f"not a header: {line[:80]!r}")
+        names = line.decode("ascii").lstrip("#").split()
+        missing = [name for name, _ in FIELDS.values() if name not in names]
+        if missing:
+            raise ValueError(f"header without {', '.join(missing)}: {line[:200]!r}")
+        twice = sorted(name for name, n in Counter(names).items() if n > 1)
+        if twice:
+            raise ValueError(f"header names {', '.join(twice)} twice: {line[:200]!r}")
+        return cls(
+            count=len(names),
+            batch=names.index("batch_id") if "batch_id" in names else None,
+            sample=names.index("sample_id") if "sample_id" in names else None,
+            **{field: names.index(name) for field, (name, _) in FIELDS.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedLines:
+    """What became of some lines: lines == len(candidates) + headers + sum(rejected.values())."""
+
+    candidates: Records  # CANDIDATE, in the order of the lines
+    lines: int
+    headers: int
+    rejected: dict[str, int]  # reason -> lines
+    first_rejected: tuple[int, bytes] | None  # lines before it in the data, its text
+    columns: Columns  # in force after the last line
+
+
+def parse_lines(
+    data: bytes, columns: Columns, *, batch_length_s: float, tsamp: float
+) -> ParsedLines:
+    """Read whole lines. No line, however bad, raises.
+
+    The time is computed from batch and sample numbers where these are present and agree with the
+    printed time to its six digits; else it is the printed one.
+
+    :param data: lines, the last one ending in a newline too
+    :param columns: in force at the start; a header between the lines changes them
+    :param batch_length_s: length of an AMBER batch (s)
+    :param tsamp: sampling time (s)
+    :raises ValueError: the data end in half a line
+    """
+    if data and not data.endswith(b"\n"):
+        raise ValueError("data end in half a line")
+    lines = headers = 0
+    rejected: Counter[str] = Counter()
+    first: tuple[int, bytes] | None = None
+    found: list[Records] = []
+    few: list[list[float]] = []  # of short runs, read one by one; all under the same columns
+
+    def flush() -> None:
+        if few:
+            numbers = np.array(few)
+            found.append(_records(numbers, {}, columns, batch_length_s, tsamp))
+            few.clear()
+
+    data = data.removeprefix(BYTE_ORDER_MARK_BYTES)
+    for run in _runs(data.replace(b"\r\n", b"\n") if b"\r" in data else data):
+        bad: dict[int, str] = {}
+        count = 1
+        if run.startswith(b"#"):
+            new = _header(run)
+            if new is None:
+                bad[0] = BAD_HEADER
+            else:
+                headers += 1
+                if new != columns:
+                    flush()
+                    columns = new
+        elif len(run) <= _FEW:
+            count, bad = _read_few(run, columns, few)
+        else:
+            flush()
+            numbers, bad = _read(run, columns)
+            count = len(numbers)
+            found.append(_records(numbers, bad, columns, batch_length_s, tsamp))
+        if bad and first is None:
+            first = lines + min(bad), run.split(b"\n", min(bad) + 1)[min(bad)]
+        rejected.update(bad.values())
+        lines += count
+    flush()
+    candidates = np.concatenate(found) if found else np.empty(0, CANDIDATE)
+    return ParsedLines(candidates, lines, headers, dict(rejected), first, columns)
+
+
+def _header(line: bytes) -> Columns | None:
+    if len(line) < _SHORTEST_HEADER:  # a remark: there may be millions
+        return None
+    try:
+        return Columns.from_header(line)
+    except ValueError:
+        return None
+
+
+def format_header() -> bytes:
+    """The header line as AMBER writes it today, with its newline."""
+    return (
+        b"# beam_id batch_id sample_id integration_step compacted_integration_steps time "
+        b"DM_id DM compacted_DMs SNR\n"
+    )
+
+
+def format_line(
+    *,
+    beam: int,
+    batch: int,
+    sample: int,
+    integration_step: int,
+    time: float,
+    dm_id: int,
+    dm: float,
+    snr: float,
+    compacted_steps: int = 1,
+    compacted_dms: int = 1,
+) -> bytes:
+    """A candidate's line as AMBER writes it, with its newline.
+
+    :param sample: number of the bin in its batch, in units of `integration_step` samples
+    :param time: start of the bin (s since the start)
+    :param dm: pc cm-3
+    """
+    return (
+        f"{beam} {batch} {sample} {integration_step} {compacted_steps} {time:g} "
+        f"{dm_id} {dm:g} {compacted_dms} {snr:g}\n"
+    ).encode()
+
+
+def trigger_name(beam: int, instance: int) -> str:
+    """The file name of one AMBER instance (from 1) of a compound beam."""
+    return f"CB{beam:02d}_step{instance}.trigger"
+
+
+def _runs(data: bytes) -> Iterator[bytes]:
+    """Cut lines into single '#' lines and blocks without any."""
+    start = 0
+    while start < len(data):
+        stop = data.index(b"\n", start) + 1
+        if not data.startswith(b"#", start):
+            stop = max(stop, data.rfind(b"\n", stop, start + _BLOCK) + 1)
+            header = data.find(b"\n#", start, stop)
+            stop = stop if header < 0 else header + 1
+        yield data[start:stop]
+        start = stop
+
+
+def _read(run: bytes, columns: Columns) -> tuple[_Floats, dict[int, str]]:
+    """All numbers of the lines (lines, columns), and the reasons of those that are not valid."""
+    text = np.frombuffer(run + bytes(_MAX_DIGITS), np.uint8)
+    blanks = np.flatnonzero(text[: len(run)] <= ord(" "))
+    last = np.flatnonzero(text[blanks] == ord("\n"))  # of each line, its blank that is the newline
+    ends = blanks[last]
+    begins = np.concatenate(([0], ends[:-1] + 1))
+    plain = np.diff(last, prepend=-1) == columns.count
+    if run.translate(None, _PLAIN):
+        odd = np.flatnonzero(_IS_ODD[text[: len(run)]])
+        plain[np.searchsorted(ends, odd)] = False
+
+    # Columns of the lines that are plain so far, all lines at once.
+    numbers = np.zeros((len(ends), columns.count))
+    rows = np.flatnonzero(plain)
+    start = begins[rows]
+    good = np.ones(len(rows), bool)
+    for column in range(columns.count):
+        stop = blanks[last[rows] - (columns.count - 1 - column)]
+        whole = column in (columns.beam, columns.downsampling)
+        numbers[rows, column], valid = _decimals(text, start, stop - start, whole)
+        good &= valid
+        start = stop + 1
+    plain[rows] = good
+
+    bad: dict[int, str] = {}
+    for row in np.flatnonzero(~plain).tolist():
+        try:
+            numbers[row] = _read_line(run[begins[row] : ends[row]], columns)
+        except ValueError as reason:
+            bad[row] = str(reason)
+    return numbers, bad
+
+
+def _read_few(run: bytes, columns: Columns, few: list[list[float]]) -> tuple[int, dict[int, str]]:
+    """Read lines one by one, which for a few is quicker; adds the good ones to `few`."""
+    bad: dict[int, str] = {}
+    lines = run.split(b"\n")[:-1]
+    for row, line in enumerate(lines):
+        try:
+            numbers = _read_line(line, columns)
+        except ValueError as reason:
+            bad[row] = str(reason)
+            continue
+        if _believed(numbers, columns):
+            few.append(numbers)
+        else:
+            bad[row] = OUT_OF_RANGE
+    return len(lines), bad
+
+
+def _believed(numbers: list[float], columns: Columns) -> bool:
+    return all(
+        believed.allows(numbers[getattr(columns, field)]) for field, (_, believed) in FIELDS.items()
+    )
+
+
+def _decimals(
+    text: npt.NDArray[np.uint8], start: _Ints, width: _Ints, whole: bool
+) -> tuple[_Floats, npt.NDArray[np.bool_]]:
+    """Numbers of digits and dots alone, and which of them are valid (not empty, one dot...)."""
+    digits, dots, decimals = np.zeros((3, len(start)), np.int64)
+    for place in range(min(int(width.max(initial=0)), _MAX_DIGITS)):
+        inside = width > place
+        char = text[start + place]
+        digit = char - np.uint8(ord("0"))  # a dot wraps round to more than 9
+        np.copyto(digits, digits * 10 + digit, where=inside & (digit < 10))
+        dot = inside & (char == ord("."))
+        if dot.any():
+            dots += dot
+            np.copyto(decimals, width - 1 - place, where=dot)
+    valid = (width > dots) & (width <= _MAX_DIGITS) & (dots <= (0 if whole else 1))
+    return digits / _POWERS[np.minimum(decimals, _MAX_DIGITS)], valid
+
+
+def _read_line(line: bytes, columns: Columns) -> list[float]:
+    """The numbers of one line.
+
+    :raises ValueError: it is no candidate; the message is the reason
+    """
+    if _CONTROL.search(line):
+        raise ValueError(NOT_TEXT)
+    words = line.split()
+    if not words:
+        raise ValueError(EMPTY)
+    if len(words) != columns.count:
+        raise ValueError(WRONG_COUNT)
+    for column, word in enumerate(words):
+        if _INFINITE.fullmatch(word) or (_NUMBER.fullmatch(word) and math.isinf(float(word))):
+            raise ValueError(NOT_FINITE)
+        if not _NUMBER.fullmatch(word):
+            raise ValueError(NOT_NUMBER)
+        if column in (columns.beam, columns.downsampling) and not _INTEGER.fullmatch(word):
+            raise ValueError(NOT_INTEGER)
+    return [float(word) for word in words]
+
+
+def _records(
+    numbers: _Floats, bad: dict[int, str], columns: Columns, batch_length_s: float, tsamp: float
+) -> Records:
+    """Candidates of the good lines; adds those out of range to `bad`."""
+    good = np.ones(len(numbers), bool)
+    good[list(bad)] = False
+    inside = np.ones(len(numbers), bool)
+    for field, (_, believed) in FIELDS.items():
+        value = numbers[:, getattr(columns, field)]
+        inside &= (believed.low <= value) & (value <= believed.high)
+    bad.update((int(row), OUT_OF_RANGE) for row in np.flatnonzero(good & ~inside))
+    good &= inside
+
+    records = np.empty(int(good.sum()), CANDIDATE)
+    for field in FIELDS:
+        records[field] = numbers[good, getattr(columns, field)]
+    if columns.batch is not None and columns.sample is not None:
+        batch, sample = numbers[good, columns.batch], numbers[good, columns.sample]
+        printed = records["time"]
+        with np.errstate(over="ignore", invalid="ignore"):  # absurd numbers agree with nothing
+            exact = batch * batch_length_s + sample * records["downsampling"] * tsamp
+            agrees = np.abs(exact - printed) <= _last_digit(printed)
+            agrees &= (exact >= ranges.TIME.low) & (exact <= ranges.TIME.high)
+        # To the nanosecond: the same moment is the same number, whatever its integration step.
+        records["time"] = np.where(agrees, np.round(exact, 9), printed)
+    return records
+
+
+def _last_digit(value: _Floats) -> _Floats:
+    """The unit of the last of six significant digits."""
+    decade = np.maximum(np.searchsorted(_DECADES, value, side="right") - 1, 0)
+    return np.asarray(_DECADES[decade] * 1e-5)

@@ -1,0 +1,222 @@
+"""Triggers of any search, as a text table: recognised by its header, or by its columns.
+
+- AMBER's trigger files: `darc.trigger_files.amber`
+- DARC's own lists: ``#snr dm time downsamp sb``, further columns beside these
+- PRESTO's ``.singlepulse``: ``# DM Sigma Time (s) Sample Downfact``
+- Heimdall's ``.cand``, without a header: S/N, sample, time (s), log2 of the width in samples, index
+  of the DM, DM, and further columns
+
+Times are s since the file's first sample, at the centre of the highest channel: all of these search
+against that. Widths are samples of the file. A bad line is counted and skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from darc.config.file_kinds import known_kind
+from darc.config.typed import shown
+from darc.model.candidate import CANDIDATE, Records
+from darc.trigger_files.amber import FIELDS, Columns
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?", re.ASCII)
+_WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
+#: A width as programs write it that know floats alone.
+_NEARLY_WHOLE = re.compile(r"[0-9]{1,18}(?:\.0*)?", re.ASCII)
+_IN_BRACKETS = re.compile(r"\([^)]*\)")
+
+_NAMES = {
+    "snr": "snr",
+    "sigma": "snr",
+    "dm": "dm",
+    "time": "time",
+    "downsamp": "downsampling",
+    "downfact": "downsampling",
+    "sb": "beam",
+}
+_NEEDED = ("snr", "dm", "time", "downsampling")
+_TOLD = 5
+_LONGEST_LINE = 4096  # characters
+#: Of Heimdall: the places of S/N, time, log2 of the width, and DM, and of all whole numbers.
+_HEIMDALL = {"snr": 0, "time": 2, "downsampling": 3, "dm": 5}
+_HEIMDALL_WHOLE, _HEIMDALL_LEAST = (1, 3, 4, 6, 7, 8), 9
+#: Of its times, and of the numbers of samples beside them.
+_TIME_AGREES = 0.01
+_MOST_LOG2_WIDTH = 19
+
+
+class TriggerTableError(ValueError):
+    """A file is no table of triggers; the text names file, line and value."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TriggerTable:
+    """What a file holds.
+
+    :param rejected: lines that were skipped, by reason
+    :param problems: the first of them: file, line and value
+    """
+
+    candidates: Records
+    rejected: dict[str, int]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    places: dict[str, int]
+    n_columns: int  # at least
+    names: dict[str, str]  # as the file's header has them
+    log2_width: bool = False
+
+
+class _BadLineError(ValueError):
+    def __init__(self, reason: str, what: str) -> None:
+        super().__init__(what)
+        self.reason = reason
+
+
+def is_amber(path: Path) -> bool:
+    """Whether a header of AMBER's is the first line that says anything, but for remarks.
+
+    :raises TriggerTableError: it is a file of another kind
+    :raises OSError: it cannot be read
+    """
+    with path.open("rb") as file:
+        if kind := known_kind(file.read(32)):
+            raise TriggerTableError(f"{path}: {kind}")
+        file.seek(0)
+        while line := file.readline(_LONGEST_LINE):
+            with contextlib.suppress(ValueError):
+                Columns.from_header(line)
+                return True
+            if line.strip() and not line.startswith(b"#"):
+                break
+    return False
+
+
+def read_table(path: Path, tsamp: float) -> TriggerTable:
+    """Read a table that is not AMBER's.
+
+    :param tsamp: of the filterbank file, s
+    :raises TriggerTableError: it is none, or has no usable line
+    :raises OSError: it cannot be read
+    """
+    layout: _Layout | None = None
+    remark = ""
+    rows: list[tuple[float, ...]] = []
+    rejected: Counter[str] = Counter()
+    problems: list[str] = []
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            text = line.strip()
+            if not text:
+                continue
+            place = f"{path}:{number}"
+            header = _header(text, place)
+            if header is not None:
+                layout = header
+                continue
+            if text.startswith("#"):
+                # The last one before the first candidate may be meant for a header.
+                remark = f"{place}: {shown(text[:100])}: {_allowed()}"
+                continue
+            if layout is None and not (layout := _by_columns(text, tsamp)):
+                wrong = remark or f"{place}: {shown(text[:100])}: {_allowed()}"
+                raise TriggerTableError(wrong)
+            try:
+                rows.append(_row(text, layout))
+            except _BadLineError as error:
+                rejected[error.reason] += 1
+                if len(problems) < _TOLD:
+                    problems.append(f"{place}: {error}")
+    if rejected and not rows:
+        raise TriggerTableError("\n".join(["no line is usable:", *problems]))
+    if layout is None:
+        raise TriggerTableError(remark or f"{path}:1: '': {_allowed()}")
+    return TriggerTable(np.array(rows, dtype=CANDIDATE), dict(rejected), tuple(problems))
+
+
+def _allowed() -> str:
+    return (
+        "no header of triggers; allowed: AMBER's, '#snr dm time downsamp sb',"
+        " '# DM Sigma Time (s) Sample Downfact' (PRESTO), or the columns of Heimdall"
+    )
+
+
+def _header(text: str, place: str) -> _Layout | None:
+    """
+    :raises TriggerTableError: it names a column twice
+    """
+    words = _IN_BRACKETS.sub(" ", text.lstrip("# ")).split()
+    names = [_NAMES.get(word.lower(), "") for word in words]
+    places = {name: place for place, name in enumerate(names) if name}
+    if not set(_NEEDED) <= set(places):
+        return None
+    twice = [
+        word for word, name in zip(words, names, strict=True) if name and names.count(name) > 1
+    ]
+    if twice:
+        raise TriggerTableError(
+            f"{place}: {shown(text[:100])}: columns {' and '.join(twice)} are the same: leave one"
+        )
+    return _Layout(places, len(words), {field: words[place] for field, place in places.items()})
+
+
+def _by_columns(text: str, tsamp: float) -> _Layout | None:
+    """Heimdall's has no header, but whole numbers at certain places, and a time given twice."""
+    words = text.split()
+    if (
+        len(words) < _HEIMDALL_LEAST
+        or not all(_NUMBER.fullmatch(words[column]) for column in _HEIMDALL.values())
+        or not all(_WHOLE.fullmatch(words[column]) for column in _HEIMDALL_WHOLE)
+        or not _is_heimdall([float(word) for word in words[:_HEIMDALL_LEAST]], tsamp)
+    ):
+        return None
+    return _Layout(_HEIMDALL, _HEIMDALL_LEAST, {}, log2_width=True)
+
+
+def _is_heimdall(numbers: list[float], tsamp: float) -> bool:
+    """Whether values are what Heimdall's columns hold: a line of AMBER's has the same shape."""
+    snr, sample, time, log2_width, _, _, members, begin, end = numbers
+    return (
+        snr > 0
+        and log2_width <= _MOST_LOG2_WIDTH
+        and members >= 1
+        and begin <= sample <= end
+        and abs(time - sample * tsamp) <= _TIME_AGREES * time + 2 * tsamp
+    )
+
+
+def _row(text: str, layout: _Layout) -> tuple[float, ...]:
+    words = text.split()
+    if len(words) < layout.n_columns or len(text) > _LONGEST_LINE:
+        raise _BadLineError(
+            "wrong number of columns", f"{len(words)} columns; wanted: {layout.n_columns}"
+        )
+    values: dict[str, float] = {"beam": 0}
+    for field, column in layout.places.items():
+        believed = FIELDS[field][1]
+        name = layout.names.get(field, FIELDS[field][0])
+        word = words[column]
+        is_whole = field in ("beam", "downsampling")
+        if not (_NEARLY_WHOLE if is_whole else _NUMBER).fullmatch(word):
+            kind = "a whole number" if is_whole else "a number"
+            raise _BadLineError(f"not {kind}", f"{name}: {shown(word)} is not {kind}")
+        value = float(word)
+        if field == "downsampling" and layout.log2_width:
+            value = 2.0**value if value <= _MOST_LOG2_WIDTH else math.inf
+        if not believed.allows(value):
+            raise _BadLineError(
+                "out of range",
+                f"{name}: {shown(word)}; allowed: {believed.low} to {believed.high:g}",
+            )
+        values[field] = value
+    return tuple(values[name] for name in CANDIDATE.names or ())

@@ -1,0 +1,108 @@
+"""An HTTP server that strangers cannot fill: few connections, each for a limited time."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import logging
+import socket
+import socketserver
+import threading
+import time
+from functools import partial
+from typing import Any
+
+from darc.runtime.vital import vital
+
+log = logging.getLogger(__name__)
+
+
+class BoundedServer(http.server.ThreadingHTTPServer):
+    """A thread for each connection, as long as there is a place.
+
+    :param who: is refused, in the log
+    :param places: connections at a time
+    :param seconds: for a request to be sent and its answer to be read
+    :param poll_seconds: how often it looks for connections whose time is over, and for its stop
+    :raises OSError: the address cannot be had
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        handler: type[http.server.BaseHTTPRequestHandler],
+        *,
+        who: str,
+        places: int,
+        seconds: float,
+        poll_seconds: float,
+    ) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.refused = 0
+        self._who = who
+        self._places = places
+        self._seconds = seconds
+        self._poll_seconds = poll_seconds
+        self._lock = threading.Lock()
+        self._deadlines: dict[Any, float] = {}  # of connections, monotonic
+        super().__init__(address, handler)
+
+    def start(self, *, or_exit: bool = True) -> None:
+        """Serve from now on, in a thread.
+
+        :param or_exit: the process ends if that thread does
+        """
+        serve = partial(self.serve_forever, self._poll_seconds)
+        vital(type(self).__name__, serve, or_exit=or_exit, stoppable=True)
+
+    def allow(self, connection: Any, seconds: float) -> None:
+        """Give a connection more time."""
+        with self._lock:
+            if connection in self._deadlines:
+                self._deadlines[connection] += seconds
+
+    def stop(self) -> None:
+        """Take no more connections; takes up to a poll's time."""
+        self.shutdown()
+        self.server_close()
+
+    # -- what socketserver calls -------------------------------------------------------------------
+
+    def server_bind(self) -> None:
+        # http.server's own would look the host's name up, on the network if need be.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def service_actions(self) -> None:
+        """End connections whose time is over."""
+        now = time.monotonic()
+        with self._lock:
+            over = [one for one, deadline in self._deadlines.items() if now > deadline]
+        for one in over:
+            with contextlib.suppress(OSError):  # gone meanwhile
+                one.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            has_place = len(self._deadlines) < self._places
+            if has_place:
+                self._deadlines[request] = time.monotonic() + self._seconds
+            else:
+                self.refused += 1
+        if not has_place:
+            log.warning("%s was refused: %d connections are open", self._who, self._places)
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError as error:  # the limit of threads
+            log.error("%s was refused: %s", self._who, error)
+            self.shutdown_request(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._deadlines.pop(request, None)
+        super().shutdown_request(request)

@@ -1,0 +1,105 @@
+"""Made beams: filterbank files with noise and pulses, and jobs for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darc.candidates.pool_tasks import BeamFiles, ExtractionJob
+from darc.config.settings import ProcessorSettings
+from darc.data_files.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_paths import filterbank_paths
+from darc.data_files.filterbank_writer import FilterbankWriter
+from darc.model.processed import Pulse
+from darc.node.node_config import load_config
+from darc.science.dedispersion import Band
+from darc.science.synthetic_pulse import synthetic_pulse
+
+TSAMP, N_CHANNELS = 1e-3, 64
+HEADER = FilterbankHeader(
+    nchans=N_CHANNELS, nbits=8, tsamp=TSAMP, fch1=1520.0, foff=-300 / N_CHANNELS, tstart=59000.0
+)
+
+
+def burst(time: float, dm: float = 500.0, width: int = 4, snr: float = 30.0) -> Pulse:
+    """A pulse as AMBER would find it, in beam 0."""
+    return Pulse(beam=0, downsampling=width, time=time, dm=dm, snr=snr)
+
+
+def samples(
+    pulses: Sequence[Pulse], n_samples: int, header: FilterbankHeader = HEADER, seed: int = 1
+) -> np.ndarray:
+    """Noise of a beam and its pulses, as whole numbers, in the file's order of channels."""
+    band = Band(header.f_lowest, header.channel_width, header.nchans)
+    rng = np.random.default_rng(seed)
+    data = rng.normal(100.0, 8.0, (header.nchans, n_samples))
+    for pulse in pulses:
+        height = 8.0 * pulse.snr / np.sqrt(header.nchans * pulse.downsampling)
+        data += height * synthetic_pulse(
+            band,
+            header.tsamp,
+            dm=pulse.dm,
+            width=pulse.downsampling,
+            arrival=pulse.time / header.tsamp,
+            n_samples=n_samples,
+        )
+    if header.descending:
+        data = data[::-1]
+    return np.clip(np.rint(data.T), 0, 255).astype(np.uint8)
+
+
+def write_beam(
+    output: Path,
+    pulses: Sequence[Pulse] = (),
+    *,
+    seconds: float = 8.0,
+    cb: int = 0,
+    n_tabs: int = 1,
+    header: FilterbankHeader = HEADER,
+    seed: int = 1,
+) -> BeamFiles:
+    """Write the filterbanks of a beam, with the same pulses in each TAB."""
+    directory = output / "filterbank"
+    directory.mkdir(parents=True, exist_ok=True)
+    for tab, path in enumerate(filterbank_paths(directory, cb, n_tabs)):
+        with FilterbankWriter(path, header) as file:
+            file.append(samples(pulses, round(seconds / header.tsamp), header, seed + tab))
+    return BeamFiles(directory, cb, n_tabs)
+
+
+def settings(**keys: Any) -> ProcessorSettings:
+    """The default configuration, with a classifier that lets everything pass, and other keys.
+
+    :param keys: of `processor`, or of its `extractor`, `clustering` and `classifier`
+    """
+    made = load_config(Path(os.devnull)).processor
+    made = replace(made, classifier=replace(made.classifier, thresh_freqtime=0.0))
+    for name, value in keys.items():
+        for part in ("extractor", "clustering", "classifier"):
+            if hasattr(getattr(made, part), name):
+                made = replace(made, **{part: replace(getattr(made, part), **{name: value})})
+                break
+        else:
+            made = replace(made, **{name: value})
+    return made
+
+
+def job(
+    files: BeamFiles, pulse: Pulse, *, mask: Path | None = None, task_id: str = "obs1", **keys: Any
+) -> ExtractionJob:
+    """To extract a pulse."""
+    return ExtractionJob(
+        observation=task_id,
+        key=f"{pulse.time}",
+        files=files,
+        pulse=pulse,
+        tabs=keys.pop("tabs", (0,)),
+        settings=settings(**keys),
+        mask=mask,
+        output=files.directory.parent / "triggers_realtime" / "data",
+    )

@@ -1,0 +1,72 @@
+"""Trigger files of the past: read as a whole, and clustered as in real time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from beams import settings
+
+from darc.candidates.boxes import Boxes
+from darc.candidates.clusters import WEAK
+from darc.candidates.past_triggers import has_header, read_and_cluster
+from darc.candidates.pool_tasks import ReadingJob
+from darc.science.same_burst import Scales
+from darc.trigger_files.amber import format_header, format_line
+
+
+def line(time: float, snr: float = 20.0, dm: float = 100.0) -> bytes:
+    numbers: dict[str, Any] = {"beam": 0, "batch": 0, "sample": 10**6, "integration_step": 1}
+    return format_line(**numbers, time=time, dm_id=1, dm=dm, snr=snr)
+
+
+BOXES = Boxes(0.5, 10_000.0, 100.0, Scales(81.92e-6, 1e-3))
+
+
+def job(*paths: Path) -> ReadingJob:
+    return ReadingJob("obs1", paths, 1.024, 81.92e-6, settings(), None, BOXES)
+
+
+def test_all_files_are_clustered_together(tmp_path):
+    one, other, missing = (tmp_path / f"CB00_step{number}.trigger" for number in (1, 2, 3))
+    one.write_bytes(format_header() + line(1.1) + line(2.1) + b"rubbish\n")
+    other.write_bytes(format_header() + line(1.2, snr=30.0) + line(3.1, snr=5.0) + b"half")
+    read = read_and_cluster(job(one, other, missing))
+    assert sorted(zip(read.clusters["time"], read.clusters["snr"], strict=True)) == [
+        (1.1, 20.0),
+        (1.2, 30.0),
+        (2.1, 20.0),
+    ]
+    assert read.n_candidates == 4
+    assert read.rejected == {
+        WEAK: 1,
+        "wrong number of columns": 2,  # nobody writes to it: the last one is a line, too
+    }
+    assert [str(path) for path in (one, other, missing)] == [
+        problem.split(": ")[0].split(" ")[0] for problem in read.problems
+    ]
+
+
+def test_nothing_at_all(tmp_path):
+    read = read_and_cluster(job())
+    assert (len(read.clusters), read.n_candidates, read.problems) == (0, 0, ())
+    assert np.array_equal(read.clusters, read_and_cluster(job(tmp_path / "none")).clusters)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", False),
+        (b"1 2 3\n", False),
+        (b"# beam_id SNR\n", False),
+        (format_header(), True),
+        (b"\xff\n" + format_header(), True),
+    ],
+)
+def test_whether_there_is_a_header(tmp_path, content, expected):
+    path = tmp_path / "CB00_step1.trigger"
+    path.write_bytes(content)
+    assert has_header(path) is expected
+    assert not has_header(tmp_path / "none")
