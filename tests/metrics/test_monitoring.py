@@ -260,6 +260,13 @@ def test_promtool_takes_the_files(promtool: str) -> None:
     check(promtool, "config", str(CONFIG))
 
 
+def test_promtool_takes_the_queries_of_the_dashboard(promtool: str, tmp_path: Path) -> None:
+    recorded = [{"record": f"query:{n}", "expr": text} for n, (_, text) in enumerate(expressions())]
+    rules_file = tmp_path / "queries.yaml"
+    rules_file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": recorded}]}))
+    check(promtool, "rules", str(rules_file))
+
+
 def test_promtool_takes_what_nodes_tell(promtool: str, observed: Node, worker: Node) -> None:
     """It reads the text, and complains of names that are not as usual."""
     for node in (observed, worker):
