@@ -13,7 +13,7 @@ from darc.cli.words import clock, count, shown, size, span, utc
 from darc.model.overview import NodeOverview, ServiceOverview
 from darc.monitor.collect import ClusterStatus, NodeStatus
 from darc.monitor.page import page_view as view
-from darc.monitor.problems import Problem
+from darc.monitor.problems import Problem, numbers
 
 #: An error is shown for so long after it was said (s).
 ERROR_SECONDS = 3600.0
@@ -146,15 +146,14 @@ def _as_many(parts: Sequence[Lines], room: int, what: str) -> Lines:
 def _headline(known: Shown) -> Text:
     nodes, problems = known.cluster.nodes, known.problems
     answer = sum(node.reached for node in nodes)
-    grave = sum(problem.grave for problem in problems)
     text = Text(f"DARC  {utc(known.cluster.time)} UTC  ", "bold")
     text.append(f"{answer} of {len(nodes)} node{'s' * (len(nodes) != 1)} answer  ", "")
-    if grave:
-        text.append(f"✗ {grave} problem{'s' * (grave != 1)}", "bold red")
+    if any(problem.grave for problem in problems):
+        text.append(f"✗ {numbers(problems)}", "bold red")
     elif problems:
-        text.append(f"! {len(problems)} to be looked at", "yellow")
+        text.append(f"! {numbers(problems)}", "yellow")
     elif all(node.reached for node in nodes):
-        text.append("✓ nothing is wrong", "green")
+        text.append("✓ no problems", "green")
     return text
 
 

@@ -18,7 +18,7 @@ from darc.monitor.shell_commands import ranges
 class Problem:
     """Something that is wrong, on one host or on several.
 
-    :param grave: work is lost or will be; otherwise it is to be looked at
+    :param grave: work is lost or will be; otherwise it is a warning
     :param text: what else is known
     :param since: Unix time by this host's clock
     :param command: what to type
@@ -33,6 +33,14 @@ class Problem:
     since: float | None
     command: str
     about: str = ""
+
+
+def numbers(problems: Iterable[Problem]) -> str:
+    """How many there are, as "2 problems, 1 warning"; empty: none."""
+    is_grave = [problem.grave for problem in problems]
+    grave, minor = sum(is_grave), is_grave.count(False)
+    counted = ((grave, "problem"), (minor, "warning"))
+    return ", ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in counted if n)
 
 
 def find_problems(

@@ -52,7 +52,7 @@ def test_it_is_live_and_leaves_the_terminal_as_it_was(
     running_node: Node, open_terminal: Callable[..., Terminal], keys: bytes
 ) -> None:
     terminal = open_terminal(running_node)
-    terminal.wait_for_text("nothing is wrong")
+    terminal.wait_for_text("no problems")
     assert terminal.modes() != terminal.before
     assert ENTER in terminal.said
     terminal.type(keys)
@@ -65,7 +65,7 @@ def test_it_shows_a_change_as_it_happens_and_fits_when_resized(
     running_node: Node, open_terminal: Callable[..., Terminal]
 ) -> None:
     terminal = open_terminal(running_node)
-    terminal.wait_for_text("nothing is wrong")
+    terminal.wait_for_text("no problems")
     running_node.darc("--service", "processor", "stop")
     try:
         terminal.wait_for_text("processor on testnode is stopped")

@@ -151,13 +151,13 @@ def test_what_is_old_or_stopped_is_no_headline(
 ) -> None:
     site = make_site(made_up.healthy(now))
     browser.show(site.server.url)
-    wait_for(lambda: browser.text(".headline") == "All is well")
+    wait_for(lambda: browser.text(".headline") == "Running")
     site.live.stop("The status website was stopped.")
-    gone = "Not known now last known: All is well"
+    gone = "Not known now last known: Running"
     wait_for(lambda: browser.text(".headline") == gone)
     browser.show(site.server.url)  # and so for who comes later
     assert browser.text(".headline") == gone
-    assert "All is well" not in browser.run("return document.title") or browser.run(
+    assert "Running" not in browser.run("return document.title") or browser.run(
         "return document.title.startsWith('Stopped')"
     )
     browser.show(f"{site.server.url}nodes/arts003.html")
@@ -298,12 +298,12 @@ def test_it_changes_as_the_nodes_do(
     site = make_site(made_up.healthy(now))
     browser.show(site.server.url)
     wait_for(lambda: "live" in browser.text("#link"))
-    assert browser.text(".headline") == "All is well"
+    assert browser.text(".headline") == "Running"
     browser.run("document.querySelector('#c-arts001-processor').dataset.mine = 'yes'")
     site.publish(made_up.troubled(now))
     wait_for(lambda: browser.text(CELL) == "failed")
-    assert "things wrong" in browser.text(".headline")
-    assert "things wrong" in browser.driver.title
+    assert "problems" in browser.text(".headline")
+    assert "problems" in browser.driver.title
     assert browser.attribute("#icon", "href").endswith("icon-bad.svg")
     assert "amber_clustering on arts003 failed" in browser.text(".problems")
     # A row that is as it was is left alone.
@@ -387,7 +387,7 @@ def test_files_behind_any_web_server(browser: Browser, tmp_path: Path, now: floa
     directory.write_all(live)
     with files(tmp_path) as url:
         browser.show(url)
-        assert browser.text(".headline") == "All is well"
+        assert browser.text(".headline") == "Running"
         troubled = made_up.troubled(now)
         live.publish(troubled, find_problems(troubled, made_up.CONTEXT))
         directory.write_all(live)
@@ -407,7 +407,7 @@ def test_files_behind_any_web_server(browser: Browser, tmp_path: Path, now: floa
         browser.screenshot("stopped")
         # And comes back.
         directory.write_all(made_live(made_up.healthy(time.time()), interval=1.0))
-        wait_for(lambda: browser.text(".headline") == "All is well" and not banner(browser))
+        wait_for(lambda: browser.text(".headline") == "Running" and not banner(browser))
 
 
 def banner(browser: Browser) -> str:
@@ -424,7 +424,7 @@ def test_an_open_page_hears_of_the_end_and_of_the_return(
     site.server.stop()
     wait_for(lambda: "The status website was stopped." in banner(browser))
     make_site(made_up.troubled(now), port=site.port)
-    wait_for(lambda: "things wrong" in browser.text(".headline"))
+    wait_for(lambda: "problems" in browser.text(".headline"))
     assert not banner(browser)
 
 
@@ -457,7 +457,7 @@ def test_without_scripts_all_is_there_and_loads_itself_anew(
         assert "Without scripts this page cannot count its age" in source
         assert browser.one(CELL).text == "failed"
         site.publish(made_up.healthy(now))
-        wait_for(lambda: browser.driver.title.startswith("All is well"))
+        wait_for(lambda: browser.driver.title.startswith("Running"))
         browser.one(CELL).click()
         wait_for(lambda: "nodes/arts003.html" in browser.driver.current_url)
         assert browser.one("#s-amber_clustering h2").text.startswith("amber_clustering")

@@ -154,7 +154,7 @@ def test_an_open_page_is_told_of_changes(site: Site) -> None:
     with listen(site, version(site)) as client:
         site.publish(made_up.healthy())
         told = b""
-        while b"All is well" not in told:
+        while b"Running" not in told:
             told += client.recv(65536)
         assert b"event: parts" in told
         assert b"Content-Type: text/event-stream" in told
@@ -176,7 +176,7 @@ def test_a_page_that_was_cut_off_goes_on_where_it_was(site: Site) -> None:
             last = f"Last-Event-ID: {header}\r\n" if header else ""
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n{last}\r\n".encode())
             told = b""
-            while b"All is well" not in told:
+            while b"Running" not in told:
                 told += client.recv(65536)
             assert b"event: anew" not in told
 

@@ -63,7 +63,7 @@ def test_every_node_is_asked_and_this_one_where_it_listens(make: Make) -> None:
 def test_a_host_on_its_own_shows_itself(make: Make) -> None:
     website = make()
     website.recover({})
-    wait_for(lambda: "1 thing wrong" in page(website))
+    wait_for(lambda: "1 problem" in page(website))
     assert "<h3>This node" in page(website)
     assert "darc_start_all_services" in page(website)
 

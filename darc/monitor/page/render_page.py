@@ -19,7 +19,7 @@ from darc.model.overview import ServiceOverview
 from darc.monitor.collect import ClusterStatus, NodeStatus
 from darc.monitor.findings import FAILED, RUNNING, STOPPED, Context
 from darc.monitor.page import page_view as view
-from darc.monitor.problems import Problem
+from darc.monitor.problems import Problem, numbers
 from darc.web.style import Colours, properties
 
 #: Of pages, relative to web_dir.
@@ -275,16 +275,11 @@ class Renderer:
 
 def _headline(cluster: ClusterStatus, problems: Sequence[Problem]) -> tuple[str, str]:
     waiting = sum(not node.asked for node in cluster.nodes)
-    grave = sum(problem.grave for problem in problems)
-    minor = len(problems) - grave
-    if grave:
-        more = f", {minor} to look at" if minor else ""
-        return view.BAD, f"{grave} thing{'' if grave == 1 else 's'} wrong{more}"
+    if any(problem.grave for problem in problems):
+        return view.BAD, numbers(problems)
     if waiting:
         return view.UNKNOWN, f"{waiting} of {len(cluster.nodes)} nodes not asked yet"
-    if minor:
-        return view.GOOD, f"All work is done, {minor} thing{'' if minor == 1 else 's'} to look at"
-    return view.GOOD, "All is well"
+    return view.GOOD, f"Running, {numbers(problems)}" if problems else "Running"
 
 
 def _calm(cluster: ClusterStatus) -> str:
