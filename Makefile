@@ -3,6 +3,8 @@
 #              demo: make demo ARGS='--bursts 8 --duration 60'
 # make test    lint, types and all tests, and the quick ones on every other Python from 3.12 on that
 #              is found. ARGS are for tox: make test ARGS='-e tests -- -k demo'
+# make quick   the tests that start no node: model, science, files and queues, in about a minute.
+#              ARGS are for pytest: make quick ARGS='-k dispersion'
 # make faults  observations while faults strike: SEED is the first one's, RUNS is how many. What needs
 #              root (loss of power, a share that hangs, a second machine) is skipped without
 # make bench   the benchmarks, one after the other (docs/performance.md); not those of an hour or of
@@ -42,7 +44,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
-.PHONY: demo test faults bench numbers clean
+.PHONY: demo test quick faults bench numbers clean
 
 demo: $(call environment,demo)/ready
 	@$(<D)/bin/python -m darc.replay.demo $(ARGS)
@@ -51,6 +53,9 @@ demo: $(call environment,demo)/ready
 test: $(call environment,tox)/ready
 	@rm -rf build
 	$(<D)/bin/python -m tox $(ARGS)
+
+quick: $(call environment,quick)/ready
+	@$(<D)/bin/python -m pytest -q tests/model tests/science tests/data_files tests/queues $(ARGS)
 
 faults: $(call environment,faults)/ready
 	@$(<D)/bin/python tests/faults/fault_runner.py --seed $(SEED) --runs $(RUNS)
@@ -67,7 +72,8 @@ numbers: $(call environment,numbers)/ready
 $(call environment,demo)/ready $(call environment,bench)/ready: EXTRA := demo
 $(call environment,faults)/ready: EXTRA := test
 $(call environment,numbers)/ready: EXTRA := numbers
-$(foreach name,demo bench faults numbers,$(call environment,$(name))/ready): %/ready: %/made $(SOURCES)
+$(call environment,quick)/ready: EXTRA := quick
+$(foreach name,demo bench faults numbers quick,$(call environment,$(name))/ready): %/ready: %/made $(SOURCES)
 	$(@D)/bin/python -m pip install --quiet --editable '.[$(EXTRA)]'
 	@touch $@
 
