@@ -20,7 +20,7 @@ from darc.node.secret import read_secret
 from darc.queues.client import Holder, QueueClient
 from darc.queues.messages import Kind
 from darc.replay.demo_node import TemporaryNode
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.trigger_files.amber import format_header, format_line, trigger_name
 
 TARGETS = 10.0, 30.0  # ms: median, 99th percentile

@@ -14,8 +14,8 @@ import psutil
 from darc.replay import demo_bursts
 from darc.replay.demo_node import DemoError, TemporaryNode
 from darc.replay.generator import timed_files
-from darc.replay.observation import write_observation
 from darc.replay.player import Player
+from darc.replay.write_parsets import write_observation
 
 TARGET = 300.0  # MB
 OVER_SECONDS = 60.0

@@ -29,7 +29,7 @@ from darc.replay.bursts import Burst
 from darc.replay.demo_node import TemporaryNode
 from darc.replay.filterbank_data import Filterbanks, Instrument
 from darc.replay.filterbanks import write_filterbanks
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.science.clustering import fixed_dm_edges
 from darc.trigger_files.amber import format_header, format_line, trigger_name
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks.throughput import STEPS_PER_SECOND, block
 from darc.node.supervisor import Supervisor
 from darc.replay.demo_node import TemporaryNode
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.trigger_files.amber import format_header
 
 LOAD_SECONDS = 8

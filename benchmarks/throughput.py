@@ -15,7 +15,7 @@ import time
 from io import FileIO
 
 from darc.replay.demo_node import TemporaryNode
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.trigger_files.amber import format_header
 
 TASK = "throughput"

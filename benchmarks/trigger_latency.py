@@ -23,8 +23,8 @@ from darc.replay.dbevent import DadaDbevent
 from darc.replay.demo_node import TemporaryNode
 from darc.replay.generator import Truth, make_observation_candidates, timed_files
 from darc.replay.lofar import Lofar
-from darc.replay.observation import write_observation
 from darc.replay.player import Player, TimedFile, Written
+from darc.replay.write_parsets import write_observation
 
 TASK = "latency"
 SERVICES = ("dada_trigger", "lofar_trigger", "voevent_generator")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,8 @@ def test_commands_import_no_yaml_and_no_numpy() -> None:
 
 def test_the_supervisor_directory_cannot_be_imported() -> None:
     assert not list((PACKAGE.parent / "supervisor").glob("*.py"))
+
+
+def test_a_module_has_a_name_of_its_own() -> None:
+    names = Counter(path.name for path in PACKAGE.rglob("*.py") if not path.name.startswith("__"))
+    assert not [name for name, count in names.items() if count > 1]

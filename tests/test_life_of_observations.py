@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from nodes import wait_for
 
-from darc.master.observations import ClosedError, Observations
+from darc.master.observation_life import ClosedError, Observations
 from darc.master.run import Run, State
 from darc.master.services import Started
 from darc.model.observation import Observation
@@ -20,7 +20,7 @@ from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.node.supervisor import SupervisorError
 from darc.queues.messages import Order
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.runtime import files
 from darc.runtime.clock import Since
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from darc.box.main import main
+from darc.box.command import main
 
 sys.exit(main())

@@ -18,7 +18,7 @@ from darc.box.namespaces import BoxError
 from darc.box.network import Network
 from darc.box.node import BoxNode, Place
 from darc.box.record import Process, Record
-from darc.box.ssh import write_keys
+from darc.box.ssh_keys import write_keys
 from darc.node.place import this_machine
 
 # Paths of Unix sockets are short: what a home needs beside the box's own path fits in these.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from darc.box import ssh
+from darc.box import ssh_keys as ssh
 from darc.box.hosts import Host
 from darc.box.namespaces import MACHINE, BoxError, Space, Stream, finish, tools_environment
 from darc.box.network import INTERFACE, Fate, Network, link_down, link_up, slow_down, speed_up

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from darc import __version__
 from darc.config.config import Config
-from darc.master.observations import Observations
-from darc.master.overview import Overviews
+from darc.master.node_overview import Overviews
+from darc.master.observation_life import Observations
 from darc.master.own_losses import MasterLosses
 
 

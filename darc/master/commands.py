@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from darc.config.config import Config, Role
-from darc.master.observations import Observations
+from darc.master.observation_life import Observations
 from darc.master.observing import Observing
 from darc.master.services import Services
 from darc.model.message import Reply, Request

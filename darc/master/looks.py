@@ -22,7 +22,7 @@ import psutil
 from darc.config.config import Config
 from darc.master.lives import Lives
 from darc.master.log_end import LogEnd
-from darc.master.observations import Observations
+from darc.master.observation_life import Observations
 from darc.master.own_losses import MasterLosses
 from darc.master.rounds import Rounds
 from darc.master.services import Services

@@ -29,9 +29,9 @@ from darc.master.housekeeping import (
     Wanted,
 )
 from darc.master.lives import Lives, NotingSupervisor
-from darc.master.observations import KEPT_QUEUES, Observations
+from darc.master.node_overview import Overviews
+from darc.master.observation_life import KEPT_QUEUES, Observations
 from darc.master.observing import READ_SECONDS
-from darc.master.overview import Overviews
 from darc.master.own_losses import MasterLosses
 from darc.master.port import CommandPort
 from darc.master.rounds import Rounds

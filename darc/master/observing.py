@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from darc.config.config import Config
-from darc.master.observations import UNHURRIED, ClosedError, Observations
+from darc.master.observation_life import UNHURRIED, ClosedError, Observations
 from darc.master.placing import place
 from darc.master.run import Run, State
 from darc.master.services import Services

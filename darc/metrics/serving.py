@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from darc.metrics.measured import NodeMeasured
 
 if TYPE_CHECKING:
-    from darc.metrics.server import MetricsServer
+    from darc.metrics.metrics_server import MetricsServer
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Serving:
             if address is None:
                 return
             # Not before the commands are served, and not where nobody wants it.
-            from darc.metrics.server import MetricsServer  # noqa: PLC0415
+            from darc.metrics.metrics_server import MetricsServer  # noqa: PLC0415
 
             try:
                 self._server = MetricsServer(address, self._measure)

@@ -16,8 +16,8 @@ from darc.data_files.filterbank_header import FilterbankError
 from darc.data_files.filterbank_reader import Filterbank
 from darc.model.offline_tables import Ephemeris, TableError, parse_pulsars
 from darc.model.sources import SourceList, parse_source_list
+from darc.offline.fold_file import FoldingError, fold_filterbank
 from darc.offline.fold_report import write_report
-from darc.offline.folding import FoldingError, fold_filterbank
 from darc.runtime.files import packaged
 from darc.runtime.program import if_numbers, number, whole
 

@@ -15,7 +15,7 @@ from darc.data_files.filterbank_reader import Filterbank
 from darc.model.arrival_texts import date_text, sampling
 from darc.model.telescopes import telescope_name
 from darc.offline.figures import STYLE, write_figure
-from darc.offline.folding import FoldedPulsar
+from darc.offline.fold_file import FoldedPulsar
 from darc.offline.prepfold import Prepfold
 from darc.runtime.files import write_whole
 from darc.science.profile import normalised

@@ -19,7 +19,7 @@ from darc.model.offline_tables import Calibrator, Ephemeris
 from darc.model.sources import Source
 
 if TYPE_CHECKING:
-    from darc.offline.folding import FoldedPulsar
+    from darc.offline.fold_file import FoldedPulsar
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class FoldTask:
         return write_report(self._folded(path), base, self.place.telescope)
 
     def _folded(self, path: Path) -> FoldedPulsar:
-        from darc.offline.folding import fold_filterbank  # noqa: PLC0415 - numba
+        from darc.offline.fold_file import fold_filterbank  # noqa: PLC0415 - numba
 
         return fold_filterbank(
             path,
@@ -155,13 +155,13 @@ class FoldTask:
 
     def _run_prepfold(self, program: str, path: Path, base: Path) -> list[Path]:
         from darc.data_files.filterbank_reader import Filterbank  # noqa: PLC0415
-        from darc.offline.fold_report import write_prepfold_report  # noqa: PLC0415
-        from darc.offline.folding import (  # noqa: PLC0415
+        from darc.offline.fold_file import (  # noqa: PLC0415
             N_SUBBANDS,
             N_SUBINTS,
             FoldingError,
             predicted_model,
         )
+        from darc.offline.fold_report import write_prepfold_report  # noqa: PLC0415
         from darc.offline.prepfold import run_prepfold  # noqa: PLC0415
 
         observation = self.place.observation
@@ -209,7 +209,7 @@ class DriftTask:
         return f"drift {self.calibrator}"
 
     def run(self) -> list[str]:
-        from darc.offline.drift_scan import measure_beam, write_drift  # noqa: PLC0415
+        from darc.offline.drift_scan_file import measure_beam, write_drift  # noqa: PLC0415
         from darc.offline.names import DriftName  # noqa: PLC0415
         from darc.offline.stream import wait_until_quiet  # noqa: PLC0415
 

@@ -28,8 +28,8 @@ from darc.replay.demo_report import report, say
 from darc.replay.demo_screen import Screen, Snapshot
 from darc.replay.demo_tables import Results
 from darc.replay.generator import Generated, timed_files
-from darc.replay.observation import MadeObservation, write_observation
 from darc.replay.player import Player, Written
+from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.runtime.program import INTERRUPTED, LONGEST, number, whole
 
 # Between the node's start and the observation's.

@@ -13,7 +13,7 @@ from rich.console import Console
 from darc.candidates.results.candidate_file import read_candidate
 from darc.replay.demo_node import DemoError
 from darc.replay.demo_report import say
-from darc.replay.samples import FILTERBANK, TRIGGERS
+from darc.replay.make_samples import FILTERBANK, TRIGGERS
 from darc.runtime.files import packaged
 
 #: Of the picture in the terminal.

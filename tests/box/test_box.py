@@ -224,7 +224,7 @@ def test_a_box_that_fails_half_way_leaves_nothing(
     make_box: MakeBox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = machine()
-    monkeypatch.setattr("darc.box.ssh._SSHD_CONFIG", "NoSuchOption yes\n")
+    monkeypatch.setattr("darc.box.ssh_keys._SSHD_CONFIG", "NoSuchOption yes\n")
     with pytest.raises(BoxError, match=r"master: sshd does not listen(.|\n)*NoSuchOption"):
         make_box(nodes=2)
     assert machine() == before

@@ -16,7 +16,7 @@ from boxes import STUBBORN, machine, require_box, watched
 from nodes import TEST_RUN, patience, wait_for
 
 from darc.box import Box, record
-from darc.box.main import main
+from darc.box.command import main
 from darc.node.place import this_machine
 
 TIMEOUT = patience(60.0)
@@ -245,7 +245,7 @@ def test_a_command_that_is_not_there_is_named(start: Start) -> None:
 def test_it_says_that_it_needs_root(arguments: list[str]) -> None:
     # What the paths are is found out beforehand: not everybody may read where Python is.
     code = (
-        "import os, sys, sysconfig; from darc.box.main import main; sysconfig.get_paths();"
+        "import os, sys, sysconfig; from darc.box.command import main; sysconfig.get_paths();"
         f" os.geteuid() or os.seteuid(65534); sys.exit(main({arguments!r}))"
     )
     result = subprocess.run(

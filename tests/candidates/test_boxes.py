@@ -22,7 +22,7 @@ from darc.model.candidate import CANDIDATE, Records
 from darc.model.processed import Fate, Pulse
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.science.same_burst import Scales
 
 TSAMP = 81.92e-6  # s

@@ -16,7 +16,7 @@ from nodes import patience
 from darc.box import BoxNode
 from darc.replay.bursts import Burst, Search
 from darc.replay.generator import make_observation_candidates
-from darc.replay.observation import MadeObservation, write_observation
+from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.science.clustering import fixed_dm_edges
 from darc.trigger_files.amber import format_header, trigger_name
 

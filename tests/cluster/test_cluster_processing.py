@@ -17,7 +17,7 @@ from beams import burst, write_beam
 
 from darc.box import Box, BoxNode
 from darc.candidates.results.trigger_lists import read_triggers
-from darc.replay.observation import MadeObservation, write_observation
+from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.trigger_files.amber import format_header, format_line, trigger_name
 
 WAIT = 60.0

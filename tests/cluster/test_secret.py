@@ -33,7 +33,7 @@ from darc.box import Box, BoxNode
 from darc.node.secret import read_secret
 from darc.queues.client import QueueClient
 from darc.queues.messages import QueueError
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.trigger_files.amber import format_header, format_line, trigger_name
 
 OBSERVING = {

@@ -18,8 +18,8 @@ from faults.trigger_files import TriggerFiles, dim_lines
 from nodes import Node, wait_for
 
 from darc.master.observing import NOT_OBSERVING
-from darc.replay.observation import MadeObservation, write_observation
 from darc.replay.player import TimedFile
+from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.trigger_files.amber import format_header, trigger_name
 
 ANSWER_SECONDS = 60.0

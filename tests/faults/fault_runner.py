@@ -39,7 +39,7 @@ from darc.replay.generator import (
     random_bursts,
     timed_files,
 )
-from darc.replay.observation import MadeObservation, write_observation
+from darc.replay.write_parsets import MadeObservation, write_observation
 
 #: Small batches, so that a few seconds hold many windows; a window holds just one batch.
 BATCH_SAMPLES = 2500

@@ -17,8 +17,8 @@ from scrapes import TASK_ID, is_served, port_of
 from darc.replay.dbevent import DadaDbevent
 from darc.replay.generator import Burst, make_observation_candidates, timed_files
 from darc.replay.lofar import Lofar
-from darc.replay.observation import write_observation
 from darc.replay.player import Player
+from darc.replay.write_parsets import write_observation
 
 DURATION = 30.0  # s
 BAD_LINE = "this is no candidate\n"

@@ -14,9 +14,9 @@ from nodes import patience, wait_for
 from scrapes import Scrape
 from test_families import measured
 
-from darc.metrics import server
+from darc.metrics import metrics_server as server
 from darc.metrics.measured import NodeMeasured
-from darc.metrics.server import MAX_CONNECTIONS, MetricsServer
+from darc.metrics.metrics_server import MAX_CONNECTIONS, MetricsServer
 
 
 @dataclass

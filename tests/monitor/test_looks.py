@@ -18,7 +18,7 @@ from nodes import patience, wait_for
 from darc.master.lives import Lives
 from darc.master.log_end import MAX_BYTES, LogEnd
 from darc.master.looks import Looks
-from darc.master.overview import Overviews
+from darc.master.node_overview import Overviews
 from darc.master.rounds import Rounds
 from darc.master.told import read_answer
 from darc.model.overview import ERROR_CHARACTERS, LINE_CHARACTERS, LOG_LINES, Handover, Stage

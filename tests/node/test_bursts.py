@@ -20,8 +20,8 @@ from darc.replay.generator import (
     random_bursts,
     timed_files,
 )
-from darc.replay.observation import write_observation
 from darc.replay.player import Player
+from darc.replay.write_parsets import write_observation
 from darc.science.clustering import fixed_dm_edges
 
 #: Others may be at work on the same cores.

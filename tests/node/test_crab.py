@@ -16,8 +16,8 @@ from nodes import Node, node
 from nodes import wait_for as wait_for_seconds
 
 from darc.model.candidate import Records
-from darc.replay.observation import MadeObservation, write_observation
 from darc.replay.player import Player, TimedFile, read_recorded
+from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.runtime.files import packaged
 from darc.science import sky
 from darc.science.galaxy import load_galaxy_map

@@ -33,8 +33,8 @@ from darc.queues.messages import Commit, FullError, Kind, Put
 from darc.queues.plain import pack
 from darc.replay.dbevent import DadaDbevent
 from darc.replay.generator import Burst, make_observation_candidates, timed_files
-from darc.replay.observation import MadeObservation, write_observation
 from darc.replay.player import Player
+from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.science.clustering import fixed_dm_edges
 
 TIMEOUT = 40.0  # s, for what has to come: others may be at work on the same cores

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from nodes import Node, node, patience
 from nodes import wait_for as wait_for_seconds
 
-from darc.master.observations import Observations
+from darc.master.observation_life import Observations
 from darc.master.run import Run, State
 from darc.model.observation import Observation
 from darc.node.command_client import exchange_messages
@@ -28,7 +28,7 @@ from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.client import QueueClient, Queues
 from darc.queues.messages import Order
-from darc.replay.observation import MadeObservation, write_observation
+from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.trigger_files.amber import format_header, format_line, trigger_name
 
 #: Others may be at work on the same cores.

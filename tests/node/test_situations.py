@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from nodes import SCRIPTS, Node, free_port, patience, send_signal, wait_for
 
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.trigger_files.amber import trigger_name
 
 SERVICES = ["lofar_trigger", "voevent_generator"]

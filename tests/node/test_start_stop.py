@@ -16,7 +16,7 @@ import pytest
 from nodes import SCRIPTS, Node, patience, wait_for
 
 from darc.node.processes import of_node
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.runtime.progress import waiting
 
 SERVICES = ["lofar_trigger", "voevent_generator"]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from noise_files import KINDS, NoiseFile, Pulsar, a_noise_file, write
 
-from darc.offline.folding import FoldedPulsar, FoldingError, fold_filterbank
+from darc.offline.fold_file import FoldedPulsar, FoldingError, fold_filterbank
 
 MODES = ("period and DM", "period", "nothing")
 LIMITS = (0.1, 0.01, 0.001)

@@ -13,8 +13,8 @@ from offline_files import HEADER, UNIX_START, write_drift
 from darc.data_files.filterbank_header import FilterbankError
 from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.model.offline_tables import parse_calibrators
-from darc.offline.drift_scan import measure_beam, read_powers
-from darc.offline.drift_scan import write_drift as write_results
+from darc.offline.drift_scan_file import measure_beam, read_powers
+from darc.offline.drift_scan_file import write_drift as write_results
 from darc.offline.names import DriftName, parse_drift_name
 from darc.runtime.files import packaged
 

@@ -14,8 +14,8 @@ from offline_files import HEADER, UNIX_START, write_pulsar
 
 from darc.data_files.filterbank_header import FilterbankError
 from darc.model.offline_tables import Ephemeris, TableError, parse_pulsars
+from darc.offline.fold_file import FoldingError, fold_filterbank, predicted_model
 from darc.offline.fold_report import write_prepfold_report
-from darc.offline.folding import FoldingError, fold_filterbank, predicted_model
 from darc.offline.prepfold import Prepfold, PrepfoldError, parse_bestprof, run_prepfold
 from darc.runtime.files import packaged
 from darc.science.folding import PhaseModel

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darc.offline.folding import FoldingError, fold_filterbank
+from darc.offline.fold_file import FoldingError, fold_filterbank
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "numbers"))
 from folding import fold_noise

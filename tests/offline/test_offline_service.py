@@ -15,8 +15,8 @@ from nodes import Node, wait_for
 from offline_files import HEADER, write_pulsar
 
 from darc.model.offline_tables import parse_pulsars
-from darc.offline.folding import predicted_model
-from darc.replay.observation import MadeObservation, write_observation
+from darc.offline.fold_file import predicted_model
+from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.runtime.files import packaged
 
 PULSAR = "B0329+54"

@@ -22,7 +22,7 @@ from darc.model.voevent import Sender, Setup, make_voevent
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.plain import pack, unpack
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.runtime.clock import Since
 from darc.services.decisions import Decider, Field, Limits, Search
 from darc.services.dump_jobs import Gathered, make_jobs

@@ -19,7 +19,7 @@ from darc.model.sources import Source
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.science.freeze_time import freeze_time
 from darc.services.decisions import Decider, Decision, Field
 

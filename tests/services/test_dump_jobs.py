@@ -17,7 +17,7 @@ from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.runtime.clock import Instant, Since
 from darc.services.dump_jobs import (
     BUFFER_MARGIN,

@@ -12,7 +12,7 @@ from darc.model.observation import Observation
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.services.mails import MAIL
 from darc.services.processor_master import TOLD, ProcessorMasterManager
 

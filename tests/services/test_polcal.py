@@ -14,7 +14,7 @@ from darc.model.dump_request import format_request
 from darc.model.observation import Observation
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.science.dump_window import Window
 from darc.services import polcal
 

@@ -28,7 +28,7 @@ from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit, Entry, Kind
 from darc.queues.plain import pack, unpack
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.services import processor
 from darc.services.processor import ProcessorManager
 from darc.trigger_files.amber import format_header, format_line

@@ -1,6 +1,6 @@
 """Makes the samples that come with DARC: a filterbank with one pulse, its triggers, a parset.
 
-python -m darc.replay.samples DIR [--seed N]
+python -m darc.replay.make_samples DIR [--seed N]
 
 Nothing in them was recorded: noise and pulse are made here.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_writer import FilterbankWriter
-from darc.replay.observation import write_observation
+from darc.replay.write_parsets import write_observation
 from darc.science.dedispersion import Band
 from darc.science.synthetic_pulse import synthetic_pulse
 
@@ -90,7 +90,7 @@ def _parset(directory: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m darc.replay.samples", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m darc.replay.make_samples", description=__doc__)
     parser.add_argument("directory", type=Path, metavar="DIR")
     parser.add_argument("--seed", type=int, default=2019, metavar="N", help="of the noise")
     options = parser.parse_args(arguments)
