@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from darc.config.typed import Range
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
-from darc.services.trigger_consumer import TriggerConsumer
+from darc.services.base.trigger_consumer import TriggerConsumer
 
 log = logging.getLogger(__name__)
 

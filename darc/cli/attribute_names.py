@@ -9,7 +9,7 @@ from typing import Any
 
 import darc.services
 from darc.master.attributes import NAMES
-from darc.services.base import Service
+from darc.services.base.service import Service
 
 #: Of darc_master, which is asked by naming no service.
 OF_MASTER = NAMES
@@ -18,7 +18,8 @@ OF_MASTER = NAMES
 def attributes() -> dict[str, tuple[str, ...]]:
     """What each service of this package declares; of one that has several classes, by role, all."""
     for module in pkgutil.iter_modules(darc.services.__path__):
-        importlib.import_module(f"darc.services.{module.name}")
+        if module.ispkg:
+            importlib.import_module(f"darc.services.{module.name}.service")
     found: dict[str, dict[str, None]] = {}
     for one in _below(Service):
         name = getattr(one, "name", None)  # bases of several services have none

@@ -12,7 +12,7 @@ from darc.config import typed
 from darc.metrics.measured import read_measured
 from darc.model.overview import Handover, Losses, Stage
 
-#: As darc.services.forwarding says it.
+#: As darc.services.base.forwarding says it.
 _NOT_REACHED = re.compile(r"\S+ NOT REACHED since (\S+): (.*); \d+ handed in, .*", re.DOTALL)
 _WAITING = re.compile(r"(\d+) waiting")
 

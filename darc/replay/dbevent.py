@@ -15,9 +15,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from darc.model.dump_request import DumpEvent
 from darc.replay.dbevent_buffer import CrashError, Event, RingBuffer, read_request, read_time
 from darc.replay.receiver import HOST, Receiver
+from darc.services.dada_trigger.dump_request import DumpEvent
 
 BUFFER_LENGTH = 10.0  # s
 

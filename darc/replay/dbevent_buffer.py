@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from fractions import Fraction
 
-from darc.model.dump_request import MAX_LINE, MIN_LINE, DumpEvent
+from darc.services.dada_trigger.dump_request import MAX_LINE, MIN_LINE, DumpEvent
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _START = 19  # characters of YYYY-MM-DD-hh:mm:ss

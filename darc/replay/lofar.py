@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from darc.model.lofar_packet import Freeze, parse
 from darc.replay.receiver import HOST, Receiver
+from darc.services.lofar_trigger.lofar_packet import Freeze, parse
 
 BUFFER_LENGTH = 5.0  # s
 

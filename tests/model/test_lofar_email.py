@@ -9,8 +9,8 @@ from astropy.coordinates import Angle, Latitude, Longitude
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from darc.model.lofar_email import compose
 from darc.model.trigger import Trigger
+from darc.services.lofar_trigger.lofar_email import compose
 
 FREEZE = 1_558_223_490.5014
 SENT = 1_558_223_486.25

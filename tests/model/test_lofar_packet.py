@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from darc.model.lofar_packet import Freeze, compose, parse
+from darc.services.lofar_trigger.lofar_packet import Freeze, compose, parse
 
 TIME = 1558223480  # 0x5CE09A78
 

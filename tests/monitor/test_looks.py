@@ -104,7 +104,7 @@ def test_of_a_traceback_both_ends_count(log_end: LogEnd, formatter: type[LineFor
 BARE = """\
 Traceback (most recent call last):
   File "<frozen runpy>", line 198, in _run_module_as_main
-  File "/opt/darc/services/dada_trigger.py", line 9, in <module>
+  File "/opt/darc/services/dada_trigger/service.py", line 9, in <module>
     import lacking
 ModuleNotFoundError: No module named 'lacking'
 """

@@ -25,7 +25,6 @@ from nodes import Node, node, patience
 from nodes import wait_for as wait_for_seconds
 from triggers import made_trigger
 
-from darc.model.dump_request import parse_request
 from darc.model.trigger import Trigger
 from darc.node.supervisor import ProcessState
 from darc.queues.client import Holder, QueueClient, Queues
@@ -36,6 +35,7 @@ from darc.replay.generator import Burst, make_observation_candidates, timed_file
 from darc.replay.player import Player
 from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.science.clustering import fixed_dm_edges
+from darc.services.dada_trigger.dump_request import parse_request
 
 TIMEOUT = 40.0  # s, for what has to come: others may be at work on the same cores
 wait_for = partial(wait_for_seconds, timeout=TIMEOUT)

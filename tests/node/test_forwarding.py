@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from nodes import Node, free_port, patience, wait_for
 
-from darc.model.lofar_packet import parse
 from darc.model.trigger import Trigger
 from darc.node.secret import read_secret
 from darc.queues.client import QueueClient, QueuesGoneError
 from darc.queues.messages import QueueError
 from darc.queues.plain import pack, plain_client
+from darc.services.lofar_trigger.lofar_packet import parse
 
 #: Resolvable everywhere: both nodes are on this machine.
 MASTER, WORKER = "localhost", "worker01"

@@ -31,16 +31,16 @@ from alerts import (
 from hypothesis import given, settings
 from nodes import Node, free_port, node, patience, wait_for
 
-from darc.model import lofar_email
-from darc.model.lofar_packet import parse
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
 from darc.replay.lofar import Lofar
 from darc.replay.mailbox import Mailbox
 from darc.runtime.clock import Since
 from darc.runtime.files import packaged
-from darc.services.alerts import Arrived
-from darc.services.lofar_trigger import LOFARTrigger, Packet
+from darc.services.base.alerts import Arrived
+from darc.services.lofar_trigger import lofar_email
+from darc.services.lofar_trigger.lofar_packet import parse
+from darc.services.lofar_trigger.service import LOFARTrigger, Packet
 
 SERVICE = "lofar_trigger"
 WAIT = 20.0

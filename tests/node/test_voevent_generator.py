@@ -37,8 +37,8 @@ from darc.node.node_config import load_config
 from darc.replay.comet_broker import CometBroker, Subscriber
 from darc.runtime.clock import Since
 from darc.runtime.files import packaged
-from darc.services.alerts import Arrived, Chosen
-from darc.services.voevent_generator import Event, VOEventGenerator
+from darc.services.base.alerts import Arrived, Chosen
+from darc.services.voevent_generator.service import Event, VOEventGenerator
 
 SERVICE = "voevent_generator"
 WAIT = 30.0

@@ -15,11 +15,11 @@ from nodes import patience, wait_for
 
 from darc.delivery import voevent_sender
 from darc.model import voevent_xml
-from darc.model.dump_request import DumpEvent, DumpRequest, format_request
-from darc.model.lofar_packet import compose
 from darc.replay.demo_deliveries import Arrival, Channel
 from darc.replay.demo_receivers import Receivers
-from darc.services.dump_port import request_dump
+from darc.services.dada_trigger.dump_port import request_dump
+from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest, format_request
+from darc.services.lofar_trigger.lofar_packet import compose
 
 PATIENCE = patience(20.0)
 

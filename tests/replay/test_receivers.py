@@ -17,13 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nodes import patience, wait_for
 
-from darc.model.dump_request import DumpEvent, DumpRequest, format_request, parse_request
-from darc.model.lofar_packet import compose, parse
 from darc.replay import dbevent, lofar
 from darc.replay.dbevent import DadaDbevent
 from darc.replay.dbevent_buffer import Event, Outcome
 from darc.replay.lofar import Lofar
 from darc.replay.mailbox import Mailbox
+from darc.services.dada_trigger.dump_request import (
+    DumpEvent,
+    DumpRequest,
+    format_request,
+    parse_request,
+)
+from darc.services.lofar_trigger.lofar_packet import compose, parse
 
 HOST = "127.0.0.1"
 TIMEOUT = patience(10.0)  # s, for what has to come

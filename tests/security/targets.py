@@ -31,7 +31,7 @@ from darc.queues.journal import Journal
 from darc.queues.named import NamedQueues
 from darc.queues.server import QueueServer
 from darc.runtime.log import LineFormatter, NonBlockingHandler
-from darc.services import intake
+from darc.services.base import intake
 
 SERVICE = "lofar_trigger"
 #: For a client to say something.

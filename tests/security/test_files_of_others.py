@@ -30,7 +30,7 @@ from darc.node.observation_files import MAX_FILE, read_observation
 from darc.replay.write_parsets import write_observation
 from darc.runtime.files import packaged
 from darc.runtime.foreign import NotRegularError, open_regular, read_regular
-from darc.services.mails import attach
+from darc.services.base.mails import attach
 
 INSTRUMENT = load_config(packaged("conf/default.yaml")).instrument
 SECRET = b"nobody else may read this"

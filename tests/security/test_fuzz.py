@@ -33,7 +33,7 @@ from darc.queues.client import Holder, QueueClient
 from darc.queues.messages import Commit, Kind, Put
 from darc.queues.plain import PlainConnection, pack, plain_client, unpack
 from darc.queues.xml_values import read_xml
-from darc.services import intake
+from darc.services.base import intake
 
 SEED = int(os.environ.get("DARC_FUZZ_SEED", "20261122"))
 SCALE = float(os.environ.get("DARC_FUZZ_SCALE", "1"))

@@ -21,7 +21,7 @@ from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit, Entry, Kind, Order, OrderState
 from darc.queues.plain import pack, unpack
 from darc.replay.write_parsets import write_observation
-from darc.services.amber_clustering import AMBERClustering
+from darc.services.amber_clustering.service import AMBERClustering
 
 START = 1_700_000_000.0
 

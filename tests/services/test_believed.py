@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 
 from darc.config import ranges
 from darc.config.config import Config
-from darc.model.dump_request import DumpEvent, DumpRequest, format_request, parse_request
-from darc.model.lofar_packet import MAX_DM, compose
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.model.voevent import Sender, Setup, make_voevent
@@ -24,8 +22,15 @@ from darc.node.observation_files import read_observation
 from darc.queues.plain import pack, unpack
 from darc.replay.write_parsets import write_observation
 from darc.runtime.clock import Since
-from darc.services.decisions import Decider, Field, Limits, Search
-from darc.services.dump_jobs import Gathered, make_jobs
+from darc.services.amber_clustering.decisions import Decider, Field, Limits, Search
+from darc.services.dada_trigger.dump_jobs import Gathered, make_jobs
+from darc.services.dada_trigger.dump_request import (
+    DumpEvent,
+    DumpRequest,
+    format_request,
+    parse_request,
+)
+from darc.services.lofar_trigger.lofar_packet import MAX_DM, compose
 from darc.trigger_files.amber import Columns, format_header, parse_lines
 
 COLUMNS = Columns.from_header(format_header())

@@ -21,7 +21,7 @@ from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.replay.write_parsets import write_observation
 from darc.science.freeze_time import freeze_time
-from darc.services.decisions import Decider, Decision, Field
+from darc.services.amber_clustering.decisions import Decider, Decision, Field
 
 START = 1_700_000_000.25
 FIELD = Field(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up")

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from triggers import TRIGGER, made_trigger
 
 from darc.config.settings import DadaTriggerSettings
-from darc.model.dump_request import DumpEvent, parse_request
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.replay.write_parsets import write_observation
 from darc.runtime.clock import Instant, Since
-from darc.services.dump_jobs import (
+from darc.services.dada_trigger.dump_jobs import (
     BUFFER_MARGIN,
     MAX_EVENTS,
     SHORTEST,
@@ -28,6 +27,7 @@ from darc.services.dump_jobs import (
     make_jobs,
     next_in_line,
 )
+from darc.services.dada_trigger.dump_request import DumpEvent, parse_request
 
 START = 1_558_223_473.6  # Unix s; the raw data's start is the whole second of it
 DURATION = 300.0

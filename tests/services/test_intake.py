@@ -19,8 +19,8 @@ from darc.queues.journal import Journal
 from darc.queues.messages import Kind, QueueError
 from darc.queues.plain import pack, unpack
 from darc.queues.server import QueueServer
-from darc.services import intake
-from darc.services.intake import Intake
+from darc.services.base import intake
+from darc.services.base.intake import Intake
 
 KEY = b"k" * 64
 SERVICE = "lofar_trigger"

@@ -12,8 +12,8 @@ import pytest
 from nodes import patience
 
 from darc.node.secret import SecretError
-from darc.services import link
-from darc.services.link import Ear
+from darc.services.base import link
+from darc.services.base.link import Ear
 
 
 class Client:

@@ -17,8 +17,8 @@ from darc.node.node_config import load_config
 from darc.runtime.clock import Since
 from darc.runtime.files import packaged
 from darc.runtime.foreign import read_regular
-from darc.services import mails
-from darc.services.mails import AGE_LIMIT, Mail, Mails, attach
+from darc.services.base import mails
+from darc.services.base.mails import AGE_LIMIT, Mail, Mails, attach
 
 TO = "somebody@example.org"
 texts = st.text(max_size=20)

@@ -9,7 +9,7 @@ from triggers import TRIGGER
 
 from darc.node.node_config import load_config
 from darc.runtime.files import packaged
-from darc.services.measured_dm import measured_dm_error
+from darc.services.base.measured_dm import measured_dm_error
 
 ARTS = load_config(packaged("conf/default.yaml")).instrument
 KNOWN = replace(TRIGGER, name="frb", src_name="FRB 121102", dm=557.0, dm_err=0.0, width=2.0)

@@ -29,8 +29,8 @@ from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit, Entry, Kind
 from darc.queues.plain import pack, unpack
 from darc.replay.write_parsets import write_observation
-from darc.services import processor
-from darc.services.processor import ProcessorManager
+from darc.services.processor import service as processor
+from darc.services.processor.service import ProcessorManager
 from darc.trigger_files.amber import format_header, format_line
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "candidates"))
@@ -595,7 +595,7 @@ def test_the_mask_is_ambers_own_if_none_is_configured(tmp_path, service, observe
 
 
 def test_the_service_itself_imports_nothing_large():
-    code = "import darc.services.processor, sys; print(*sys.modules)"
+    code = "import darc.services.processor.service, sys; print(*sys.modules)"
     modules = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

@@ -16,7 +16,7 @@ from triggers import made_trigger
 
 from darc.model.trigger import Trigger
 from darc.queues.plain import pack, unpack
-from darc.services.pulses import KEPT, Known, Pulse, by_pulse
+from darc.services.base.pulses import KEPT, Known, Pulse, by_pulse
 
 START = 1_558_223_473.0  # Unix s
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from darc.services.stamp_clock import StampClock
+from darc.services.amber_listener.stamp_clock import StampClock
 
 
 @dataclass

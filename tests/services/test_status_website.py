@@ -17,8 +17,8 @@ from nodes import free_port, patience, wait_for
 
 from darc.config.config import ConfigError
 from darc.node.node_config import load_config
-from darc.services.base import Service
-from darc.services.status_website import StatusWebsite
+from darc.services.base.service import Service
+from darc.services.status_website.service import StatusWebsite
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
 
@@ -221,7 +221,7 @@ def test_the_loop_stands_still_while_the_page_does(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that it counts as unresponsive: a file system that hangs, for instance."""
-    monkeypatch.setattr("darc.services.status_website.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("darc.services.status_website.service.PATIENCE_SECONDS", 0.3)
     website = make()
     hanging, inside = threading.Event(), threading.Event()
     monkeypatch.setattr(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from darc.runtime.clock import Instant
 from darc.runtime.log import about
-from darc.services.dump_port import was_read
+from darc.services.dada_trigger.dump_port import was_read
 
 log = logging.getLogger(__name__)
 

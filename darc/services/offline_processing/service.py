@@ -20,7 +20,7 @@ from darc.offline.tasks import OfflineTask
 from darc.queues.messages import Commit
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
-from darc.services.base import ENDED, LOOP_SECONDS, Service
+from darc.services.base.service import ENDED, LOOP_SECONDS, Service
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,3 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
         self._tries = 0
         self.done += not answer.error
         self.failed += bool(answer.error)
-
-
-if __name__ == "__main__":
-    OfflineProcessing.main()

@@ -19,7 +19,7 @@ from darc.queues.named import call_method
 from darc.queues.plain import pack, unpack
 from darc.queues.server import Session
 from darc.runtime.fault_points import fault_point
-from darc.services.link import Link
+from darc.services.base.link import Link
 
 log = logging.getLogger(__name__)
 

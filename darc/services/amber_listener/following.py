@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from darc.model.observation import Observation
-from darc.services.stamp_clock import StampClock
+from darc.services.amber_listener.stamp_clock import StampClock
 from darc.trigger_files.trigger_file import TriggerFile
 
 # Names in the memory of amber_listener.

@@ -20,7 +20,7 @@ from darc.monitor.page.render_page import INDEX
 from darc.monitor.shell_commands import Shell
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit
-from darc.services.base import Service
+from darc.services.base.service import Service
 from darc.web.style import Colours
 
 log = logging.getLogger(__name__)
@@ -155,7 +155,3 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
             self._publisher.stop(text)
         except OSError as error:
             log.error("the page does not say that it is not kept up to date: %s", error)
-
-
-if __name__ == "__main__":
-    StatusWebsite.main()

@@ -12,9 +12,9 @@ from darc.candidates.work import ObservationWork
 from darc.model.results import ObservationResults
 from darc.model.results_email import results_email
 from darc.queues.messages import Commit
-from darc.services.mails import MAIL_GIVEN_UP, Mail, Mails
-from darc.services.processor import ProcessorManager
-from darc.services.processor_master import pdfs_of, publication_of, show_lists
+from darc.services.base.mails import MAIL_GIVEN_UP, Mail, Mails
+from darc.services.processor.processor_master import pdfs_of, publication_of, show_lists
+from darc.services.processor.service import ProcessorManager
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from darc.runtime.log import about
 from darc.runtime.retention import NewestFiles
 from darc.science import radiometer
 from darc.science.selection import highest_snr
-from darc.services.alerts import CANNOT_BE_TOLD, Alerts, Chosen
-from darc.services.measured_dm import measured_dm_error
+from darc.services.base.alerts import CANNOT_BE_TOLD, Alerts, Chosen
+from darc.services.base.measured_dm import measured_dm_error
 
 if TYPE_CHECKING:
     from darc.model import voevent
@@ -313,7 +313,3 @@ def _warm_up() -> None:
     sky.beam_rotation_angle(0.0, 0.0, time.time(), (6378137.0, 0.0, 0.0))
     sky.galactic(0.0, 0.0)
     voevent_xml.check(voevent_xml.new_event("ivo://darc/warm-up#0", "test"))
-
-
-if __name__ == "__main__":
-    VOEventGenerator.main()

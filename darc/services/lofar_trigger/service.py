@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from darc.config.settings import LofarTriggerSettings
-from darc.model import lofar_email, lofar_packet
 from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit
@@ -27,10 +26,11 @@ from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.science.freeze_time import freeze_time
 from darc.science.selection import known_then_highest_snr
-from darc.services.alerts import Alerts, Arrived, Chosen
-from darc.services.lofar_port import LofarPort
-from darc.services.mails import MAIL_GIVEN_UP, Mail, Mails
-from darc.services.measured_dm import measured_dm_error
+from darc.services.base.alerts import Alerts, Arrived, Chosen
+from darc.services.base.mails import MAIL_GIVEN_UP, Mail, Mails
+from darc.services.base.measured_dm import measured_dm_error
+from darc.services.lofar_trigger import lofar_email, lofar_packet
+from darc.services.lofar_trigger.lofar_port import LofarPort
 
 log = logging.getLogger(__name__)
 
@@ -288,7 +288,3 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
 
 def _utc(unix: float) -> str:
     return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-if __name__ == "__main__":
-    LOFARTrigger.main()

@@ -25,9 +25,9 @@ from darc.queues.plain import pack
 from darc.runtime.files import packaged
 from darc.runtime.foreign import MAX_TEXT, read_regular
 from darc.science.galaxy import load_galaxy_map
-from darc.services.base import ENDED, Consumer
-from darc.services.decisions import Decider, Decision, Field
-from darc.services.forwarding import Forwarder
+from darc.services.amber_clustering.decisions import Decider, Decision, Field
+from darc.services.base.forwarding import Forwarder
+from darc.services.base.service import ENDED, Consumer
 
 log = logging.getLogger(__name__)
 
@@ -358,7 +358,3 @@ def _timed(decision: Decision, window: Closed, closed_at: float, interval: float
 def _put(queues: tuple[str, ...], key: str, triggers: list[Trigger]) -> Put:
     content = pack([trigger.to_plain() for trigger in triggers])
     return Put(queues, Kind.TRIGGERS, content, key)
-
-
-if __name__ == "__main__":
-    AMBERClustering.main()

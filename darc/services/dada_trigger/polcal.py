@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from darc.config.settings import DadaTriggerSettings
-from darc.model.dump_request import DumpEvent, DumpRequest
 from darc.model.observation import Observation
 from darc.science.dump_window import Window, polcal_windows
+from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest
 
 #: What the source of such an observation has in its name.
 POLCAL = "polcal"

@@ -27,17 +27,15 @@ from darc.candidates.pool_tasks import (
     describe,
 )
 from darc.candidates.work import ALL_CAME, BEGAN, COUNTS, STOPPED, ObservationWork
-from darc.config.config import Role
 from darc.config.settings import ProcessorSettings
 from darc.model.candidate import candidates_from_bytes
 from darc.model.observation import Observation
 from darc.model.processed import Fate
 from darc.node.losses import ENTRIES_DROPPED, LossKind
-from darc.node.node_config import load_node_config
 from darc.queues.messages import Commit, Entry, Kind
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
-from darc.services.base import ENDED, LOOP_SECONDS, Service
+from darc.services.base.service import ENDED, LOOP_SECONDS, Service
 
 log = logging.getLogger(__name__)
 
@@ -408,17 +406,3 @@ class ProcessorManager(Service[ProcessorSettings]):
 
 def _text(fates: Mapping[Fate, int]) -> dict[str, int]:
     return {str(fate): count for fate, count in fates.items() if count}
-
-
-if __name__ == "__main__":
-    match load_node_config().role:
-        case Role.MASTER:
-            from darc.services.processor_master import ProcessorMasterManager
-
-            ProcessorMasterManager.main()
-        case Role.STANDALONE:
-            from darc.services.processor_alone import ProcessorAlone
-
-            ProcessorAlone.main()
-        case _:
-            ProcessorManager.main()

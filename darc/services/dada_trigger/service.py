@@ -23,12 +23,19 @@ from darc.runtime.clock import Instant, Since
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.science.dump_window import Window
-from darc.services import polcal
-from darc.services.base import LOOP_SECONDS
-from darc.services.dump_jobs import TOO_MANY, Gathered, Job, dump_name, make_jobs, next_in_line
-from darc.services.dump_port import HandedIn, request_dump
-from darc.services.trigger_consumer import TriggerConsumer, plain_times
-from darc.services.unread_dumps import Unread, UnreadDumps
+from darc.services.base.service import LOOP_SECONDS
+from darc.services.base.trigger_consumer import TriggerConsumer, plain_times
+from darc.services.dada_trigger import polcal
+from darc.services.dada_trigger.dump_jobs import (
+    TOO_MANY,
+    Gathered,
+    Job,
+    dump_name,
+    make_jobs,
+    next_in_line,
+)
+from darc.services.dada_trigger.dump_port import HandedIn, request_dump
+from darc.services.dada_trigger.unread_dumps import Unread, UnreadDumps
 
 log = logging.getLogger(__name__)
 
@@ -331,7 +338,3 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             job.gathered.open_jobs -= 1
             completed = () if job.gathered.open_jobs else self._release(job.gathered)
         self.commit(Commit(job.key, completed=completed, memory=rows))
-
-
-if __name__ == "__main__":
-    DADATrigger.main()

@@ -24,7 +24,7 @@ from darc.runtime.fault_points import fault_point
 from darc.runtime.log import NonBlockingHandler, about, set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
 from darc.runtime.process_start import CannotStartError, end_or_try_again, has_begun
-from darc.services.link import Ear, Link
+from darc.services.base.link import Ear, Link
 
 log = logging.getLogger(__name__)
 S = TypeVar("S")

@@ -26,10 +26,10 @@ from darc.queues.server import QueueServer
 from darc.runtime.clock import Instant, Since
 from darc.runtime.log import about
 from darc.runtime.process_start import CannotStartError
-from darc.services.base import LOOP_SECONDS
-from darc.services.intake import EXPOSED, HandIn, Intake
-from darc.services.pulses import Known, Pulse, by_pulse
-from darc.services.trigger_consumer import TriggerConsumer
+from darc.services.base.intake import EXPOSED, HandIn, Intake
+from darc.services.base.pulses import Known, Pulse, by_pulse
+from darc.services.base.service import LOOP_SECONDS
+from darc.services.base.trigger_consumer import TriggerConsumer
 
 log = logging.getLogger(__name__)
 

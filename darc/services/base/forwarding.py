@@ -18,9 +18,9 @@ from darc.queues.messages import Commit, Entry, QueueError
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.runtime.vital import vital
-from darc.services.intake import MAX_CONTENT_BYTES
-from darc.services.link import Link
-from darc.services.trigger_consumer import triggers_of
+from darc.services.base.intake import MAX_CONTENT_BYTES
+from darc.services.base.link import Link
+from darc.services.base.trigger_consumer import triggers_of
 
 log = logging.getLogger(__name__)
 

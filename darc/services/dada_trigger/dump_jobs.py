@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from darc.config.settings import DadaTriggerSettings
-from darc.model.dump_request import DumpEvent, DumpRequest, format_request
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.runtime.clock import Since
 from darc.science.dispersion import delay
 from darc.science.dump_window import dump_window
+from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest, format_request
 
 # More events in one gathering are interference; their windows overlap anyway.
 MAX_EVENTS = 100

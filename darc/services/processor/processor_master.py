@@ -28,8 +28,8 @@ from darc.model.results_email import missing_email, results_email
 from darc.node.command_client import ask
 from darc.queues.messages import Commit
 from darc.runtime.log import about
-from darc.services.base import ENDED, Service
-from darc.services.mails import MAIL_GIVEN_UP, Mail, Mails
+from darc.services.base.mails import MAIL_GIVEN_UP, Mail, Mails
+from darc.services.base.service import ENDED, Service
 
 log = logging.getLogger(__name__)
 

@@ -24,8 +24,8 @@ from darc.model.observation import Observation
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit, Entry, Kind, OutOfStepError, Put
 from darc.runtime.log import about
-from darc.services.base import ENDED, LOOP_SECONDS, Service
-from darc.services.following import Following
+from darc.services.amber_listener.following import Following
+from darc.services.base.service import ENDED, LOOP_SECONDS, Service
 from darc.trigger_files.directory_watch import DirectoryWatch
 from darc.trigger_files.trigger_file import CHUNK_BYTES, Chunk, Replaced, TriggerFile, count_chunks
 
@@ -348,7 +348,3 @@ def _exists(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-if __name__ == "__main__":
-    AMBERListener.main()

@@ -1,0 +1,1 @@
+"""Gathers candidates into clusters, and decides which are worth a trigger."""

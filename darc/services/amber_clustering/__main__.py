@@ -1,0 +1,5 @@
+"""``python -m darc.services.amber_clustering``: what supervisord starts."""
+
+from darc.services.amber_clustering.service import AMBERClustering
+
+AMBERClustering.main()

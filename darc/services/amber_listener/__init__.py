@@ -1,0 +1,1 @@
+"""Follows the trigger files that AMBER writes, and hands their candidates on."""

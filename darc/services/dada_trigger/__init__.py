@@ -1,0 +1,1 @@
+"""Asks dada_dbevent to keep the raw data of triggers."""

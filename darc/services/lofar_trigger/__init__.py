@@ -1,0 +1,1 @@
+"""Freezes LOFAR's transient buffers for a trigger."""

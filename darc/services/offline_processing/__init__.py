@@ -1,0 +1,1 @@
+"""What is done after an observation: folding, drift scans, known repeaters."""

@@ -1,0 +1,5 @@
+"""``python -m darc.services.status_website``: what supervisord starts."""
+
+from darc.services.status_website.service import StatusWebsite
+
+StatusWebsite.main()

@@ -1,0 +1,1 @@
+"""Tells the world of a trigger by VOEvent."""

@@ -1,0 +1,5 @@
+"""``python -m darc.services.voevent_generator``: what supervisord starts."""
+
+from darc.services.voevent_generator.service import VOEventGenerator
+
+VOEventGenerator.main()
