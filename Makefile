@@ -47,7 +47,7 @@ export PIP_NO_INPUT := 1
 .PHONY: demo test quick faults bench numbers clean
 
 demo: $(call environment,demo)/ready
-	@$(<D)/bin/python -m darc.replay.demo $(ARGS)
+	@$(<D)/bin/python -m simulator.demo $(ARGS)
 
 # What an earlier build has left would get into the wheel.
 test: $(call environment,tox)/ready

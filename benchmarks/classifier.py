@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.candidates.classifier import load_classifier
-from darc.candidates.classifier.examples import BURSTS, INTERFERENCE, examples
 from darc.candidates.classifier.feature_classifier import FeatureClassifier, load_features
-from darc.candidates.classifier.train import (
+from training.examples import BURSTS, INTERFERENCE, examples
+from training.train_classifier import (
     Table,
     make_tables,
     one_each,

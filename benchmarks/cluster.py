@@ -1,6 +1,6 @@
 """A whole cluster is started, asked and stopped: python -m benchmarks.cluster --nodes 5 10 20 41.
 
-All nodes are on this machine, in a box (darc.box; needs root), with one light service each:
+All nodes are on this machine, in a box (simulator.box; needs root), with one light service each:
 lofar_trigger on the master node, dada_trigger on the workers. Its few cores have to do what those
 of all nodes would: beside the times stands the CPU time for each node, and how both compare with
 starting one node after the other by hand, which costs nothing but the start of processes.
@@ -22,7 +22,7 @@ import psutil
 import yaml
 
 from benchmarks.memory import pss
-from darc.box import Box, BoxNode, unavailable
+from simulator.box import Box, BoxNode, unavailable
 
 SILENT = 10
 CONNECT_SECONDS = 5

@@ -24,13 +24,13 @@ import numpy.typing as npt
 from darc.data_files.beams import CompoundBeam, filterbank_paths
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_writer import FilterbankWriter
-from darc.replay.bursts import Burst, Search
-from darc.replay.filterbank_data import Filterbanks, Instrument
 from darc.science.dedispersion import Band
 from darc.science.extraction import Extraction, extract, prepare
 from darc.science.extraction_plan import ExtractionSettings, Plan, plan_extraction
 from darc.science.synthesised_beam import synthesised_beams
-from darc.science.synthetic_pulse import (
+from simulator.bursts import Burst, Search
+from simulator.filterbank_data import Filterbanks, Instrument
+from simulator.synthetic_pulse import (
     dedispersed_profile,
     dispersed_pulse,
     ideal_boxcar,

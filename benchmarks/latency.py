@@ -19,9 +19,9 @@ from darc.model.candidate import candidates_from_bytes
 from darc.node.secret import read_secret
 from darc.queues.client import Holder, QueueClient
 from darc.queues.messages import Kind
-from darc.replay.demo_node import TemporaryNode
-from darc.replay.write_parsets import write_observation
 from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.demo_node import TemporaryNode
+from simulator.write_parsets import write_observation
 
 TARGETS = 10.0, 30.0  # ms: median, 99th percentile
 TSAMP, BATCH = 81.92e-6, 12_500

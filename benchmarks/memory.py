@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psutil
 
-from darc.replay import demo_bursts
-from darc.replay.demo_node import DemoError, TemporaryNode
-from darc.replay.generator import timed_files
-from darc.replay.player import Player
-from darc.replay.write_parsets import write_observation
+from simulator import demo_bursts
+from simulator.demo_node import DemoError, TemporaryNode
+from simulator.generator import timed_files
+from simulator.player import Player
+from simulator.write_parsets import write_observation
 
 TARGET = 300.0  # MB
 OVER_SECONDS = 60.0

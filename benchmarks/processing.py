@@ -6,7 +6,7 @@ line of a trigger file; all are kept. A node with nothing but its processor gets
 observation of the past: so the time from its start until the summary is there is what all of the
 work takes, and after an observation in real time only what has not been done by then is left of it.
 
-The noise repeats itself (darc.replay.filterbank_data). With --directory the data stay there, and
+The noise repeats itself (simulator.filterbank_data). With --directory the data stay there, and
 are used again.
 """
 
@@ -25,13 +25,13 @@ import psutil
 
 from darc.candidates.results.trigger_lists import read_summary
 from darc.data_files.filterbank_header import FilterbankHeader
-from darc.replay.bursts import Burst
-from darc.replay.demo_node import TemporaryNode
-from darc.replay.filterbank_data import Filterbanks, Instrument
-from darc.replay.filterbanks import write_filterbanks
-from darc.replay.write_parsets import write_observation
 from darc.science.clustering import fixed_dm_edges
 from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.bursts import Burst
+from simulator.demo_node import TemporaryNode
+from simulator.filterbank_data import Filterbanks, Instrument
+from simulator.filterbanks import write_filterbanks
+from simulator.write_parsets import write_observation
 
 N_CHANNELS, TSAMP = 1536, 81.92e-6
 HEADER = FilterbankHeader(

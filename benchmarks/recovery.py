@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from darc.node.supervisor import ProcessState, Supervisor
-from darc.replay.demo_node import DemoError, TemporaryNode
+from simulator.demo_node import DemoError, TemporaryNode
 
 SERVICES = ("amber_listener", "amber_clustering", "dada_trigger", "processor")
 PATIENCE_SECONDS = 30.0

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.throughput import STEPS_PER_SECOND, block, observe
-from darc.replay.demo_node import DemoError, TemporaryNode
+from simulator.demo_node import DemoError, TemporaryNode
 
 TASK = "soak"
 SAMPLE_SECONDS = 10

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from darc.node.processes import of_node
-from darc.replay.demo_node import TemporaryNode
+from simulator.demo_node import TemporaryNode
 
 START_TARGET = 5.0  # s, from nothing to all services running
 RESTART_TARGET = 1.0  # s, until it runs again

@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import time
 
-from darc.replay.demo_node import TemporaryNode
+from simulator.demo_node import TemporaryNode
 
 TARGET = 0.5
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 import psutil
 
 from darc.node.processes import of_node
-from darc.replay.demo_node import TemporaryNode
+from simulator.demo_node import TemporaryNode
 
 PAGES = (0, 1, 50)
 SERVICE = "processor"

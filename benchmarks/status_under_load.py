@@ -21,9 +21,9 @@ from pathlib import Path
 
 from benchmarks.throughput import STEPS_PER_SECOND, block
 from darc.node.supervisor import Supervisor
-from darc.replay.demo_node import TemporaryNode
-from darc.replay.write_parsets import write_observation
 from darc.trigger_files.amber import format_header
+from simulator.demo_node import TemporaryNode
+from simulator.write_parsets import write_observation
 
 LOAD_SECONDS = 8
 HANGING = 5

@@ -14,9 +14,9 @@ import random
 import time
 from io import FileIO
 
-from darc.replay.demo_node import TemporaryNode
-from darc.replay.write_parsets import write_observation
 from darc.trigger_files.amber import format_header
+from simulator.demo_node import TemporaryNode
+from simulator.write_parsets import write_observation
 
 TASK = "throughput"
 STEPS_PER_SECOND = 50

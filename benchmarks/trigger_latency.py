@@ -17,14 +17,14 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from darc.replay.bursts import Burst, Search
-from darc.replay.comet_broker import CometBroker, Subscriber
-from darc.replay.dbevent import DadaDbevent
-from darc.replay.demo_node import TemporaryNode
-from darc.replay.generator import Truth, make_observation_candidates, timed_files
-from darc.replay.lofar import Lofar
-from darc.replay.player import Player, TimedFile, Written
-from darc.replay.write_parsets import write_observation
+from simulator.bursts import Burst, Search
+from simulator.comet_broker import CometBroker, Subscriber
+from simulator.dbevent import DadaDbevent
+from simulator.demo_node import TemporaryNode
+from simulator.generator import Truth, make_observation_candidates, timed_files
+from simulator.lofar import Lofar
+from simulator.player import Player, TimedFile, Written
+from simulator.write_parsets import write_observation
 
 TASK = "latency"
 SERVICES = ("dada_trigger", "lofar_trigger", "voevent_generator")

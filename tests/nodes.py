@@ -22,8 +22,14 @@ import yaml
 from darc.node.identity import supervisord_pid
 from darc.node.processes import kill_node, of_node
 from darc.node.supervisor import Supervisor
-from darc.replay.ports import ReservedPort
 
+# The checkout has the simulator, which is not installed; last, as darc is what is installed.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from simulator.ports import ReservedPort
+
+#: The checkout.
+ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 #: In the environment of every process of a test's nodes, so that none can be left unseen.
 TEST_RUN = "DARC_TEST_RUN"

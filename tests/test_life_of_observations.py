@@ -20,9 +20,9 @@ from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.node.supervisor import SupervisorError
 from darc.queues.messages import Order
-from darc.replay.write_parsets import write_observation
 from darc.runtime import files
 from darc.runtime.clock import Since
+from simulator.write_parsets import write_observation
 
 SERVICES = ("amber_listener", "processor")
 

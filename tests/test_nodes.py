@@ -15,8 +15,8 @@ import psutil
 import pytest
 from nodes import Node, free_port, patience, wait_for
 
-from darc.replay import ports
-from darc.replay.ports import ReservedPort
+from simulator import ports
+from simulator.ports import ReservedPort
 
 HERE = "127.0.0.1"
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from darc.replay.receiver import HOST, Receiver
+from simulator.receiver import HOST, Receiver
 
 #: What a request is answered with: a status, or something else that is done with the connection.
 Answer = int | Callable[["_Handler"], None]

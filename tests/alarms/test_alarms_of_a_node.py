@@ -20,7 +20,7 @@ from nodes import wait_for as wait_for_seconds
 
 from darc.model.overview import from_text
 from darc.queues.plain import unpack
-from darc.replay.mailbox import Mailbox
+from simulator.mailbox import Mailbox
 
 sys.path.insert(0, str(Path(__file__).parent))
 

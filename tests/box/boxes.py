@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from darc.box import BoxNode, unavailable
+from simulator.box import BoxNode, unavailable
 
 # Arguments: host, port, timeout. Prints how the attempt to connect ends.
 _CONNECT = """

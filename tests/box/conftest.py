@@ -13,7 +13,7 @@ import pytest
 from boxes import require_box
 from nodes import TEST_RUN
 
-from darc.box import Box
+from simulator.box import Box
 
 
 @pytest.fixture

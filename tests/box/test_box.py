@@ -24,7 +24,7 @@ from boxes import (
 )
 from nodes import SCRIPTS, wait_for
 
-from darc.box import Box, BoxError, BoxNode
+from simulator.box import Box, BoxError, BoxNode
 
 MakeBox = Callable[..., Box]
 _OWN_PROCESSES = "import os; print(sum(name.isdecimal() for name in os.listdir('/proc')))"
@@ -224,7 +224,7 @@ def test_a_box_that_fails_half_way_leaves_nothing(
     make_box: MakeBox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = machine()
-    monkeypatch.setattr("darc.box.ssh_keys._SSHD_CONFIG", "NoSuchOption yes\n")
+    monkeypatch.setattr("simulator.box.ssh_keys._SSHD_CONFIG", "NoSuchOption yes\n")
     with pytest.raises(BoxError, match=r"master: sshd does not listen(.|\n)*NoSuchOption"):
         make_box(nodes=2)
     assert machine() == before
@@ -245,7 +245,7 @@ def test_a_box_is_started_once(make_box: MakeBox) -> None:
 
 
 def test_the_reason_why_there_can_be_none_is_said() -> None:
-    code = "import os; from darc.box import unavailable; {}; print(unavailable())"
+    code = "import os; from simulator.box import unavailable; {}; print(unavailable())"
     not_root = "os.geteuid() or os.seteuid(65534)"
     run = [sys.executable, "-c"]
     result = subprocess.run(
@@ -261,7 +261,10 @@ def test_the_reason_why_there_can_be_none_is_said() -> None:
         assert words in result.stdout
         assert "Operation not permitted" in result.stdout
     result = subprocess.run(
-        [*run, code.format("from darc.box import check; check.PROGRAMS['no-such'] = 'package'")],
+        [
+            *run,
+            code.format("from simulator.box import check; check.PROGRAMS['no-such'] = 'package'"),
+        ],
         capture_output=True,
         text=True,
         check=True,

@@ -1,4 +1,4 @@
-"""``python -m darc.box``: a box for a command, and the removal of what a killed one leaves."""
+"""``python -m simulator.box``: a box for a command, and the removal of what a killed one leaves."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 from boxes import STUBBORN, machine, require_box, watched
-from nodes import TEST_RUN, patience, wait_for
+from nodes import ROOT, TEST_RUN, patience, wait_for
 
-from darc.box import Box, record
-from darc.box.command import main
 from darc.node.place import this_machine
+from simulator.box import Box, record
+from simulator.box.command import main
 
 TIMEOUT = patience(60.0)
 Start = Callable[..., subprocess.Popen[str]]
@@ -31,8 +31,9 @@ def start(test_run: str) -> Iterator[Start]:
 
     def start_one(*arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "darc.box", *arguments],
+            [sys.executable, "-m", "simulator.box", *arguments],
             env={**os.environ, TEST_RUN: test_run},
+            cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -245,7 +246,7 @@ def test_a_command_that_is_not_there_is_named(start: Start) -> None:
 def test_it_says_that_it_needs_root(arguments: list[str]) -> None:
     # What the paths are is found out beforehand: not everybody may read where Python is.
     code = (
-        "import os, sys, sysconfig; from darc.box.command import main; sysconfig.get_paths();"
+        "import os, sys, sysconfig; from simulator.box.command import main; sysconfig.get_paths();"
         f" os.geteuid() or os.seteuid(65534); sys.exit(main({arguments!r}))"
     )
     result = subprocess.run(

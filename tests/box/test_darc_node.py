@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from nodes import wait_for
 
-from darc.box import Box, BoxNode
+from simulator.box import Box, BoxNode
 
 #: Light services, so that a start is quick.
 SERVICES = {

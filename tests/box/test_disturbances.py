@@ -10,7 +10,7 @@ import pytest
 from boxes import connect, datagram, expect, listen_in, receive, send, stubborn, watched
 from nodes import patience
 
-from darc.box import Box, BoxError
+from simulator.box import Box, BoxError
 
 MakeBox = Callable[..., Box]
 PORT = 5000

@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.box.hosts import GATEWAY, configuration, hosts_file, make_hosts, worker_names
-from darc.box.network import slow_down
 from darc.config.config import Layer, Role, parse_config
 from darc.runtime.files import packaged
+from simulator.box.hosts import GATEWAY, configuration, hosts_file, make_hosts, worker_names
+from simulator.box.network import slow_down
 
 
 @given(st.integers(1, 1200))

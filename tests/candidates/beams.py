@@ -18,7 +18,7 @@ from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.model.processed import Pulse
 from darc.node.node_config import load_config
 from darc.science.dedispersion import Band
-from darc.science.synthetic_pulse import synthetic_pulse
+from simulator.synthetic_pulse import synthetic_pulse
 
 TSAMP, N_CHANNELS = 1e-3, 64
 HEADER = FilterbankHeader(

@@ -22,8 +22,8 @@ from darc.model.candidate import CANDIDATE, Records
 from darc.model.processed import Fate, Pulse
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.replay.write_parsets import write_observation
 from darc.science.same_burst import Scales
+from simulator.write_parsets import write_observation
 
 TSAMP = 81.92e-6  # s
 #: s per pc cm-3 across the band of ARTS, from the formula.

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from darc.candidates.classifier import Classifier, ClassifierError, load_classifier
-from darc.candidates.classifier.examples import BURSTS, Example, burst, examples, interference
 from darc.candidates.classifier.feature_classifier import load_features, save_features
 from darc.model.processed import Score
+from training.examples import BURSTS, Example, burst, examples, interference
 
 #: Of generated data that neither training nor the benchmark uses.
 SEED = 40_000

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from darc.candidates.classifier.train import Table, as_trees, fitted
 from darc.candidates.classifier.trees import Trees
+from training.train_classifier import Table, as_trees, fitted
 
 NAMES = ("a", "b", "c")
 

@@ -22,7 +22,7 @@ from darc.cli.doctor import CHECKS
 from darc.cli.health import Check, Patient, Verdict, examine
 from darc.model.overview import to_text
 from darc.node.command_client import exchange_messages
-from darc.replay.mailbox import Mailbox
+from simulator.mailbox import Mailbox
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
 

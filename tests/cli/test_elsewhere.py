@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
 from boxes import require_box
 from clusters import config_of, start
 
-from darc.box import Box
+from simulator.box import Box
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from typing import Any
 from nodes import Node
 from nodes import wait_for as wait_for_seconds
 
-from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.trigger_files.amber import format_header, format_line
+from simulator.write_parsets import MadeObservation, write_observation
 
 #: Others may be at work on the same cores.
 wait_for = partial(wait_for_seconds, timeout=40.0)

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 from nodes import patience, wait_for
 
-from darc.box import Box, BoxNode
+from simulator.box import Box, BoxNode
 
 MakeCluster = Callable[..., Box]
 

@@ -16,7 +16,7 @@ from boxes import require_box
 from clusters import MakeCluster, config_of
 from nodes import TEST_RUN
 
-from darc.box import Box
+from simulator.box import Box
 
 
 @pytest.fixture

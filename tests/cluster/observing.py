@@ -13,12 +13,12 @@ from typing import Any
 
 from nodes import patience
 
-from darc.box import BoxNode
-from darc.replay.bursts import Burst, Search
-from darc.replay.generator import make_observation_candidates
-from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.science.clustering import fixed_dm_edges
 from darc.trigger_files.amber import format_header, trigger_name
+from simulator.box import BoxNode
+from simulator.bursts import Burst, Search
+from simulator.generator import make_observation_candidates
+from simulator.write_parsets import MadeObservation, write_observation
 
 #: Towards the Galactic north pole the Milky Way is thin: any burst is extragalactic.
 POINTING = (192.859, 27.128)
@@ -38,14 +38,14 @@ SECTIONS: dict[str, dict[str, Any]] = {
 }
 
 _LOFAR = """
-from darc.replay.lofar import Lofar
+from simulator.lofar import Lofar
 with Lofar(int(sys.argv[1])) as lofar:
     say("ready")
     for n in itertools.count(1):
         say(lofar.wait_for(n, 1e6)[n - 1].freeze.dm_tenths / 10)
 """
 _DBEVENT = """
-from darc.replay.dbevent import DadaDbevent
+from simulator.dbevent import DadaDbevent
 with DadaDbevent(sys.argv[2], port=int(sys.argv[1])) as dbevent:
     say("ready")
     for n in itertools.count(1):
@@ -53,7 +53,7 @@ with DadaDbevent(sys.argv[2], port=int(sys.argv[1])) as dbevent:
 """
 _BROKER = """
 from darc.model import voevent_xml
-from darc.replay.comet_broker import CometBroker, Subscriber
+from simulator.comet_broker import CometBroker, Subscriber
 with CometBroker(int(sys.argv[1])) as broker, Subscriber(broker.broadcast_port) as subscriber:
     say("ready")
     for n in itertools.count(1):

@@ -22,7 +22,7 @@ from observing import (
     told,
 )
 
-from darc.box import Box
+from simulator.box import Box
 
 NODES = 5
 # Services of all nodes start on few cores.

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "candidates"))
 
 from beams import burst, write_beam
 
-from darc.box import Box, BoxNode
 from darc.candidates.results.trigger_lists import read_triggers
-from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.box import Box, BoxNode
+from simulator.write_parsets import MadeObservation, write_observation
 
 WAIT = 60.0
 TASK = "190518009"

@@ -46,9 +46,9 @@ from observing import (
 from triggers import TRIGGER
 
 import darc
-from darc.box import Box, BoxNode
 from darc.node.secret import read_secret
 from darc.queues.client import QueueClient
+from simulator.box import Box, BoxNode
 
 #: Light services: an observation, and one that tells somebody outside.
 SERVICES = {

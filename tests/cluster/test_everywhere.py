@@ -13,10 +13,10 @@ import pytest
 from clusters import MakeCluster, configure, processes, secret_file, start
 from nodes import patience
 
-from darc.box import BoxNode
 from darc.cluster import everywhere
 from darc.cluster.everywhere import Answer, ask_all
 from darc.node.node_config import load_config
+from simulator.box import BoxNode
 
 EVERYONE = ("master", "worker01", "worker02")
 

@@ -37,7 +37,7 @@ from clusters import (
 )
 from nodes import Node, patience, wait_for
 
-from darc.box import BoxNode
+from simulator.box import BoxNode
 
 RUNS = ("done", "1 service: 1 already running")
 STARTED = ("done", "1 service: 1 started")

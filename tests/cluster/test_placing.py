@@ -19,7 +19,7 @@ from darc.model.message import MAX_MESSAGE_BYTES, Request
 from darc.model.observation import ObservationError
 from darc.node.command_client import ask
 from darc.node.observation_files import UnknownConfigType
-from darc.replay.write_parsets import MadeObservation, write_observation
+from simulator.write_parsets import MadeObservation, write_observation
 
 WHEN = "2026-01-02-03:04:05.R1"
 TEXT = f"datetimesource = {WHEN}\nbeam = 0\n"

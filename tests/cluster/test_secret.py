@@ -29,12 +29,12 @@ from clusters import (
 from nodes import patience, wait_for
 from triggers import TRIGGER
 
-from darc.box import Box, BoxNode
 from darc.node.secret import read_secret
 from darc.queues.client import QueueClient
 from darc.queues.messages import QueueError
-from darc.replay.write_parsets import write_observation
 from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.box import Box, BoxNode
+from simulator.write_parsets import write_observation
 
 OBSERVING = {
     "services_master_mix": ["lofar_trigger"],

@@ -18,9 +18,9 @@ from faults.trigger_files import TriggerFiles, dim_lines
 from nodes import Node, wait_for
 
 from darc.master.observing import NOT_OBSERVING
-from darc.replay.player import TimedFile
-from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.trigger_files.amber import format_header, trigger_name
+from simulator.player import TimedFile
+from simulator.write_parsets import MadeObservation, write_observation
 
 ANSWER_SECONDS = 60.0
 #: An observation with a service that was stopped is over so long after its stop (s).

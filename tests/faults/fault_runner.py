@@ -32,14 +32,14 @@ from faults.strikes import JOURNAL_BYTES, Strikes
 from faults.trigger_files import TriggerFiles, wild_lines
 from nodes import wait_for
 
-from darc.replay.generator import (
+from simulator.generator import (
     Burst,
     Search,
     make_observation_candidates,
     random_bursts,
     timed_files,
 )
-from darc.replay.write_parsets import MadeObservation, write_observation
+from simulator.write_parsets import MadeObservation, write_observation
 
 #: Small batches, so that a few seconds hold many windows; a window holds just one batch.
 BATCH_SAMPLES = 2500

@@ -17,10 +17,10 @@ from darc.candidates.results.trigger_lists import read_summary, read_triggers
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_paths import filterbank_paths
 from darc.model.processed import Fate, Summary
-from darc.replay.bursts import Burst
-from darc.replay.filterbank_data import Filterbanks, Instrument
-from darc.replay.filterbanks import write_filterbanks
-from darc.replay.generator import Search
+from simulator.bursts import Burst
+from simulator.filterbank_data import Filterbanks, Instrument
+from simulator.filterbanks import write_filterbanks
+from simulator.generator import Search
 
 N_TABS = 12
 N_CHANNELS = 32  # few, so that it costs little

@@ -10,8 +10,8 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from darc.replay.player import TimedFile
 from darc.trigger_files.amber import format_line
+from simulator.player import TimedFile
 
 #: For what was written to be read, before the file is replaced (s).
 READ_SECONDS = 20.0

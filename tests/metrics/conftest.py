@@ -14,11 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from scrapes import TASK_ID, is_served, port_of
 
-from darc.replay.dbevent import DadaDbevent
-from darc.replay.generator import Burst, make_observation_candidates, timed_files
-from darc.replay.lofar import Lofar
-from darc.replay.player import Player
-from darc.replay.write_parsets import write_observation
+from simulator.dbevent import DadaDbevent
+from simulator.generator import Burst, make_observation_candidates, timed_files
+from simulator.lofar import Lofar
+from simulator.player import Player
+from simulator.write_parsets import write_observation
 
 DURATION = 30.0  # s
 BAD_LINE = "this is no candidate\n"

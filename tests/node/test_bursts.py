@@ -13,16 +13,16 @@ import pytest
 from nodes import Node, node
 from nodes import wait_for as wait_for_seconds
 
-from darc.replay.generator import (
+from darc.science.clustering import fixed_dm_edges
+from simulator.generator import (
     Generated,
     Search,
     make_observation_candidates,
     random_bursts,
     timed_files,
 )
-from darc.replay.player import Player
-from darc.replay.write_parsets import write_observation
-from darc.science.clustering import fixed_dm_edges
+from simulator.player import Player
+from simulator.write_parsets import write_observation
 
 #: Others may be at work on the same cores.
 wait_for = partial(wait_for_seconds, timeout=40.0)

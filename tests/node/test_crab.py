@@ -16,12 +16,12 @@ from nodes import Node, node
 from nodes import wait_for as wait_for_seconds
 
 from darc.model.candidate import Records
-from darc.replay.player import Player, TimedFile, read_recorded
-from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.runtime.files import packaged
 from darc.science import sky
 from darc.science.galaxy import load_galaxy_map
 from darc.trigger_files.amber import Columns, parse_lines
+from simulator.player import Player, TimedFile, read_recorded
+from simulator.write_parsets import MadeObservation, write_observation
 
 #: Others may be at work on the same cores.
 wait_for = partial(wait_for_seconds, timeout=40.0)

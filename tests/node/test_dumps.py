@@ -30,12 +30,12 @@ from darc.node.supervisor import ProcessState
 from darc.queues.client import Holder, QueueClient, Queues
 from darc.queues.messages import Commit, FullError, Kind, Put
 from darc.queues.plain import pack
-from darc.replay.dbevent import DadaDbevent
-from darc.replay.generator import Burst, make_observation_candidates, timed_files
-from darc.replay.player import Player
-from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.science.clustering import fixed_dm_edges
 from darc.services.dada_trigger.dump_request import parse_request
+from simulator.dbevent import DadaDbevent
+from simulator.generator import Burst, make_observation_candidates, timed_files
+from simulator.player import Player
+from simulator.write_parsets import MadeObservation, write_observation
 
 TIMEOUT = 40.0  # s, for what has to come: others may be at work on the same cores
 wait_for = partial(wait_for_seconds, timeout=TIMEOUT)

@@ -18,7 +18,7 @@ from clocks import SetClock
 from nodes import Node
 from nodes import wait_for as wait_for_seconds
 
-from darc.replay.write_parsets import MadeObservation, write_observation
+from simulator.write_parsets import MadeObservation, write_observation
 
 #: Others may be at work on the same cores.
 wait_for = partial(wait_for_seconds, timeout=60.0)

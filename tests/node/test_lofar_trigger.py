@@ -33,14 +33,14 @@ from nodes import Node, free_port, node, patience, wait_for
 
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
-from darc.replay.lofar import Lofar
-from darc.replay.mailbox import Mailbox
 from darc.runtime.clock import Since
 from darc.runtime.files import packaged
 from darc.services.base.alerts import Arrived
 from darc.services.lofar_trigger import lofar_email
 from darc.services.lofar_trigger.lofar_packet import parse
 from darc.services.lofar_trigger.service import LOFARTrigger, Packet
+from simulator.lofar import Lofar
+from simulator.mailbox import Mailbox
 
 SERVICE = "lofar_trigger"
 WAIT = 20.0

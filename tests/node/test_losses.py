@@ -19,8 +19,8 @@ from nodes import Node, free_port
 from nodes import wait_for as wait_for_seconds
 from triggers import made_trigger
 
-from darc.replay.mailbox import Mailbox
-from darc.replay.write_parsets import write_observation
+from simulator.mailbox import Mailbox
+from simulator.write_parsets import write_observation
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "alarms"))
 

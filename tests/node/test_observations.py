@@ -28,8 +28,8 @@ from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.client import QueueClient, Queues
 from darc.queues.messages import Order
-from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.write_parsets import MadeObservation, write_observation
 
 #: Others may be at work on the same cores.
 wait_for = partial(wait_for_seconds, timeout=40.0)

@@ -22,9 +22,9 @@ from nodes import wait_for as wait_for_seconds
 
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
 from darc.model.processed import Pulse, Summary
-from darc.replay.mailbox import Mailbox
-from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.mailbox import Mailbox
+from simulator.write_parsets import MadeObservation, write_observation
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "candidates"))
 

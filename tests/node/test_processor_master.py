@@ -16,8 +16,8 @@ from nodes import Node, patience, wait_for
 from darc.candidates.results.observation_info import read_coordinates, read_info
 from darc.candidates.results.trigger_lists import write_summary, write_triggers
 from darc.model.processed import ListedCandidate, Summary
-from darc.replay.mailbox import Mailbox, Received
-from darc.replay.write_parsets import MadeObservation, write_observation
+from simulator.mailbox import Mailbox, Received
+from simulator.write_parsets import MadeObservation, write_observation
 
 WAIT = 30.0
 TO = "astronomer@example.org"

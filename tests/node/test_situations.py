@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from nodes import SCRIPTS, Node, free_port, patience, send_signal, wait_for
 
-from darc.replay.write_parsets import write_observation
 from darc.trigger_files.amber import trigger_name
+from simulator.write_parsets import write_observation
 
 SERVICES = ["lofar_trigger", "voevent_generator"]
 SMALL = {"services_master_mix": SERVICES, "services_worker_mix": []}

@@ -16,8 +16,8 @@ import pytest
 from nodes import SCRIPTS, Node, patience, wait_for
 
 from darc.node.processes import of_node
-from darc.replay.write_parsets import write_observation
 from darc.runtime.progress import waiting
+from simulator.write_parsets import write_observation
 
 SERVICES = ["lofar_trigger", "voevent_generator"]
 SMALL = {"services_master_mix": SERVICES, "services_worker_mix": []}

@@ -24,7 +24,7 @@ from alerts import (
 from nodes import Node, node, patience, wait_for
 
 from darc.model.trigger import Trigger
-from darc.replay.lofar import Lofar
+from simulator.lofar import Lofar
 
 LOFAR, VOEVENT = SERVICES = ("lofar_trigger", "voevent_generator")
 PREFIX = {LOFAR: "lofar", VOEVENT: "voevent"}

@@ -34,11 +34,11 @@ from voevents import params, read_event
 
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
-from darc.replay.comet_broker import CometBroker, Subscriber
 from darc.runtime.clock import Since
 from darc.runtime.files import packaged
 from darc.services.base.alerts import Arrived, Chosen
 from darc.services.voevent_generator.service import Event, VOEventGenerator
+from simulator.comet_broker import CometBroker, Subscriber
 
 SERVICE = "voevent_generator"
 WAIT = 30.0

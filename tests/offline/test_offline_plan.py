@@ -13,7 +13,7 @@ from darc.model.observation import Observation, Pointing
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.offline.plan import plan
-from darc.replay.write_parsets import write_observation
+from simulator.write_parsets import write_observation
 
 
 @pytest.fixture

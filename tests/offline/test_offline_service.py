@@ -16,8 +16,8 @@ from offline_files import HEADER, write_pulsar
 
 from darc.model.offline_tables import parse_pulsars
 from darc.offline.fold_file import predicted_model
-from darc.replay.write_parsets import MadeObservation, write_observation
 from darc.runtime.files import packaged
+from simulator.write_parsets import MadeObservation, write_observation
 
 PULSAR = "B0329+54"
 DURATION = 12.0

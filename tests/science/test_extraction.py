@@ -14,7 +14,7 @@ from darc.science.dedispersion import Band, add_dedispersed
 from darc.science.dispersion import delay
 from darc.science.extraction import Extraction, extract, prepare
 from darc.science.extraction_plan import ExtractionSettings, Plan, plan_extraction
-from darc.science.synthetic_pulse import synthetic_pulse
+from simulator.synthetic_pulse import synthetic_pulse
 
 SMALL = Band(f_lowest=1300.0, channel_width=10.0, n_channels=6)
 SMALL_TSAMP = 1e-3

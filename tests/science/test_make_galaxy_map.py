@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from darc.science import make_galaxy_map
 from darc.science.galaxy import load_galaxy_map
+from training import make_galaxy_map
 
 
 def known(gl_deg: float, gb_deg: float) -> float:

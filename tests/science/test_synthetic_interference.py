@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from darc.science.synthetic_interference import KINDS, log_uniform
+from simulator.synthetic_interference import KINDS, log_uniform
 
 N_CHANNELS, N_SAMPLES, TSAMP = 48, 3000, 3.3e-4
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from darc.science.dedispersion import Band
 from darc.science.dispersion import delay
-from darc.science.synthetic_pulse import (
+from simulator.synthetic_pulse import (
     add_pulse,
     dedispersed_profile,
     dispersed_pulse,

@@ -27,10 +27,10 @@ from darc.model.processed import Summary
 from darc.model.results import BeamState, ObservationResults
 from darc.node.node_config import load_config
 from darc.node.observation_files import MAX_FILE, read_observation
-from darc.replay.write_parsets import write_observation
 from darc.runtime.files import packaged
 from darc.runtime.foreign import NotRegularError, open_regular, read_regular
 from darc.services.base.mails import attach
+from simulator.write_parsets import write_observation
 
 INSTRUMENT = load_config(packaged("conf/default.yaml")).instrument
 SECRET = b"nobody else may read this"

@@ -20,8 +20,8 @@ from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit, Entry, Kind, Order, OrderState
 from darc.queues.plain import pack, unpack
-from darc.replay.write_parsets import write_observation
 from darc.services.amber_clustering.service import AMBERClustering
+from simulator.write_parsets import write_observation
 
 START = 1_700_000_000.0
 

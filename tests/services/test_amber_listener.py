@@ -17,10 +17,10 @@ from darc.model.observation import Observation
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit, Kind, Order, OrderState, OutOfStepError
-from darc.replay.write_parsets import write_observation
 from darc.services.amber_listener.service import AMBERListener
 from darc.trigger_files.amber import format_header, format_line, trigger_name
 from darc.trigger_files.trigger_file import TriggerFile
+from simulator.write_parsets import write_observation
 
 HEADER = format_header()
 LINE = format_line(

@@ -20,7 +20,6 @@ from darc.model.voevent import Sender, Setup, make_voevent
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.plain import pack, unpack
-from darc.replay.write_parsets import write_observation
 from darc.runtime.clock import Since
 from darc.services.amber_clustering.decisions import Decider, Field, Limits, Search
 from darc.services.dada_trigger.dump_jobs import Gathered, make_jobs
@@ -32,6 +31,7 @@ from darc.services.dada_trigger.dump_request import (
 )
 from darc.services.lofar_trigger.lofar_packet import MAX_DM, compose
 from darc.trigger_files.amber import Columns, format_header, parse_lines
+from simulator.write_parsets import write_observation
 
 COLUMNS = Columns.from_header(format_header())
 FIELD = Field(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up")

@@ -19,9 +19,9 @@ from darc.model.sources import Source
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.replay.write_parsets import write_observation
 from darc.science.freeze_time import freeze_time
 from darc.services.amber_clustering.decisions import Decider, Decision, Field
+from simulator.write_parsets import write_observation
 
 START = 1_700_000_000.25
 FIELD = Field(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up")

@@ -16,7 +16,6 @@ from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.replay.write_parsets import write_observation
 from darc.runtime.clock import Instant, Since
 from darc.services.dada_trigger.dump_jobs import (
     BUFFER_MARGIN,
@@ -28,6 +27,7 @@ from darc.services.dada_trigger.dump_jobs import (
     next_in_line,
 )
 from darc.services.dada_trigger.dump_request import DumpEvent, parse_request
+from simulator.write_parsets import write_observation
 
 START = 1_558_223_473.6  # Unix s; the raw data's start is the whole second of it
 DURATION = 300.0

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from nodes import free_port, patience
 
-from darc.replay.dbevent import DadaDbevent
 from darc.services.dada_trigger import dump_port
 from darc.services.dada_trigger.dump_port import HOST, request_dump
+from simulator.dbevent import DadaDbevent
 
 TEXT = """N_EVENTS 1
 2019-05-18-23:51:13

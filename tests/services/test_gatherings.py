@@ -12,9 +12,9 @@ from darc.model.observation import Observation
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit
-from darc.replay.write_parsets import write_observation
 from darc.services.base.mails import MAIL
 from darc.services.processor.processor_master import TOLD, ProcessorMasterManager
+from simulator.write_parsets import write_observation
 
 START = 1_700_000_000.0
 

@@ -13,10 +13,10 @@ from darc.config.settings import DadaTriggerSettings
 from darc.model.observation import Observation
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.replay.write_parsets import write_observation
 from darc.science.dump_window import Window
 from darc.services.dada_trigger import polcal
 from darc.services.dada_trigger.dump_request import format_request
+from simulator.write_parsets import write_observation
 
 START = 1_558_223_473.6  # Unix s
 DURATION = 300.0

@@ -28,10 +28,10 @@ from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit, Entry, Kind
 from darc.queues.plain import pack, unpack
-from darc.replay.write_parsets import write_observation
 from darc.services.processor import service as processor
 from darc.services.processor.service import ProcessorManager
 from darc.trigger_files.amber import format_header, format_line
+from simulator.write_parsets import write_observation
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "candidates"))
 

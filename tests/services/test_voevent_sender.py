@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from darc.delivery.voevent_sender import NotAnsweredError, RefusedError, SendError, send, warm_up
 from darc.model.trigger import Trigger
 from darc.model.voevent import Direction, Sender, Setup, make_voevent
-from darc.replay.comet_broker import CometBroker, Subscriber
+from simulator.comet_broker import CometBroker, Subscriber
 
 #: Long enough for a machine that does other work.
 PATIENCE = patience(20.0)

@@ -39,7 +39,7 @@ class Classifier(Protocol):
 def load_classifier(path: Path | None) -> Classifier:
     """Read a classifier.
 
-    :param path: an ``.onnx`` file, or one as `darc.candidates.classifier.train` writes it; None:
+    :param path: an ``.onnx`` file, or one as `training.train_classifier` writes it; None:
         the shipped
     :raises ClassifierError: the file cannot be read, is not such a file, or needs what is not
         installed

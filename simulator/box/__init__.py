@@ -1,0 +1,12 @@
+"""A cluster in a box: nodes with names, addresses, homes and sshd of their own on one machine.
+
+Every node is a set of kernel namespaces. Nothing of it is visible outside, and all of it ends with
+the program that made it. For tests and training; needs root.
+"""
+
+from simulator.box.box import Box
+from simulator.box.check import unavailable
+from simulator.box.namespaces import BoxError
+from simulator.box.node import BoxNode
+
+__all__ = ["Box", "BoxError", "BoxNode", "unavailable"]

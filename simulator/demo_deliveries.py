@@ -1,0 +1,160 @@
+"""What came to the receivers of each burst, and how long after its line was written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from simulator.demo_bursts import DM_TOLERANCE, GATHER, WINDOW, is_strong
+from simulator.generator import Truth
+from simulator.player import Written
+
+#: lofar_trigger and voevent_generator wait so long for the same pulse in other beams (s): their
+#: default.
+ALERT_GATHER = 1.0
+
+
+class Channel(StrEnum):
+    """Where something is sent."""
+
+    IQUV = "IQUV dump"
+    LOFAR = "LOFAR packet"
+    VOEVENT = "VOEvent"
+    MAIL = "e-mail"
+
+
+#: How long each waits on purpose, s.
+WAITS = {
+    Channel.IQUV: GATHER,
+    Channel.LOFAR: GATHER + ALERT_GATHER,
+    Channel.VOEVENT: GATHER + ALERT_GATHER,
+    Channel.MAIL: GATHER + ALERT_GATHER,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Something that came to a receiver.
+
+    :param dm: by which it is told whose it is, pc cm-3; NaN where it could not be read
+    :param time: Unix s
+    :param what: became of it, in a word
+    :param good: whether that is what should have become of it
+    """
+
+    channel: Channel
+    dm: float
+    time: float
+    what: str
+    good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What came of one burst to one receiver.
+
+    :param wanted: whether something should have come
+    :param written: when the burst's first line was, Unix s; None: not yet
+    :param waited: in gather windows, s
+    """
+
+    wanted: bool
+    arrivals: tuple[Arrival, ...]
+    written: float | None
+    waited: float
+
+    @property
+    def good(self) -> bool:
+        """It is as it should be: here once and well, or not here."""
+        if not self.wanted:
+            return not self.arrivals
+        return len(self.arrivals) == 1 and self.arrivals[0].good
+
+    @property
+    def latency(self) -> float:
+        """From the line to the first arrival, s; NaN: there is none."""
+        if not self.arrivals or self.written is None:
+            return math.nan
+        return self.arrivals[0].time - self.written
+
+    @property
+    def own_latency(self) -> float:
+        """The same, gather windows taken off, s."""
+        return self.latency - self.waited
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """What came of all bursts.
+
+    :param strays: what is of no burst; dumps of bursts seen at wrong DMs are not among them
+    """
+
+    by_burst: tuple[Mapping[Channel, Delivery], ...]
+    strays: tuple[Arrival, ...]
+
+    @property
+    def awaited(self) -> bool:
+        """Whether something that should come has not."""
+        return any(one.wanted and not one.arrivals for row in self.by_burst for one in row.values())
+
+    @property
+    def complete(self) -> bool:
+        """All came that should, once, and nothing else."""
+        return not self.strays and all(one.good for row in self.by_burst for one in row.values())
+
+
+def deliver(
+    truths: Sequence[Truth],
+    written: Iterable[Written],
+    arrivals: Iterable[Arrival],
+    channels: Sequence[Channel],
+) -> Deliveries:
+    """Tell which arrival is which burst's, by its DM.
+
+    :param written: by the player
+    :param channels: those that have a receiver
+    """
+    batches = _first_writes(written)
+    lines = [batches.get(int(truth.time // WINDOW)) for truth in truths]
+    of: dict[tuple[int, Channel], list[Arrival]] = {}
+    strays = []
+    for arrival in arrivals:
+        number = _nearest(truths, arrival.dm)
+        if number is not None:
+            of.setdefault((number, arrival.channel), []).append(arrival)
+        elif arrival.channel is not Channel.IQUV or not arrival.good:
+            strays.append(arrival)
+    rows = tuple(
+        {
+            channel: Delivery(
+                channel is Channel.IQUV or is_strong(truth),
+                tuple(of.get((number, channel), ())),
+                line,
+                WAITS[channel],
+            )
+            for channel in channels
+        }
+        for number, (truth, line) in enumerate(zip(truths, lines, strict=True))
+    )
+    return Deliveries(rows, tuple(strays))
+
+
+def _first_writes(written: Iterable[Written]) -> dict[int, float]:
+    """By batch, when the first of its lines were about to be written, Unix s."""
+    first: dict[int, float] = {}
+    for group in written:
+        batch = round(group.due / WINDOW) - 1
+        first[batch] = min(group.unix, first.get(batch, math.inf))
+    return first
+
+
+def _nearest(truths: Sequence[Truth], dm: float) -> int | None:
+    near = [
+        (abs(truth.dm - dm), number)
+        for number, truth in enumerate(truths)
+        if abs(truth.dm - dm) <= DM_TOLERANCE
+    ]
+    return min(near)[1] if near else None

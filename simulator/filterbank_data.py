@@ -1,0 +1,301 @@
+"""What a telescope's filterbank files hold, made: noise, known bursts, and interference.
+
+The noise comes from a block of random numbers that is made once (64 MB), from which each stretch
+of `CHUNK` samples of a TAB takes its part at random: so a second of it costs a copy, and it repeats
+itself, at other places in each TAB and in no regular way. Everything depends on the seed and on the
+number of a sample alone, not on the blocks in which it is asked for.
+
+A burst's S/N is that of a matched filter on the sum of all channels, dedispersed at its DM, in the
+beam where it is brightest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.data_files.filterbank_header import FilterbankHeader
+from darc.science.compiled import compiled
+from darc.science.dedispersion import Band
+from darc.science.synthesised_beam import SynthesisedBeams
+from simulator.bursts import Burst, Search
+from simulator.interference import Interference
+from simulator.synthetic_pulse import (
+    DispersedPulse,
+    add_pulse,
+    dedispersed_profile,
+    dispersed_pulse,
+    ideal_boxcar,
+)
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Samples = npt.NDArray[Any]
+
+#: Samples in time that come from one place of the random numbers.
+CHUNK = 1024
+
+#: Random numbers that are made, at most, and at least so many chunks of them.
+_NUMBERS, _LEAST_CHUNKS = 1 << 24, 4
+
+#: Length of a batch of AMBER, whatever the sampling (s).
+_BATCH_S = 1.024
+
+#: Mean and standard deviation of the noise by bits of a sample.
+_LEVELS = {
+    1: (0.5, 1.0),
+    2: (1.5, 1.0),
+    4: (7.5, 2.5),
+    8: (100.0, 10.0),
+    16: (10_000.0, 500.0),
+    32: (100.0, 10.0),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """Where data are taken, and how beams are made of them.
+
+    :param header: of each file; one IF
+    :param n_tabs: number of TABs, each of which has a file
+    :param sbs: the table of SBs, shape (n_sbs, n_subbands); None: it is TABs that are searched
+    :param bandpass: whether channels differ in gain, and fall off at the band's edges; with less
+        than 8 bits they never do
+    """
+
+    header: FilterbankHeader
+    n_tabs: int = 1
+    sbs: SynthesisedBeams | None = None
+    bandpass: bool = True
+
+    def __post_init__(self) -> None:
+        if self.header.nifs != 1 or self.header.signed:
+            raise ValueError("one IF and unsigned samples are made; the header says otherwise")
+        if self.sbs is not None and self.sbs.max() >= self.n_tabs:
+            raise ValueError(f"TAB {self.sbs.max()} in the table of SBs; there are {self.n_tabs}")
+
+    @property
+    def band(self) -> Band:
+        """The channels, the lowest frequency first."""
+        return Band(self.header.f_lowest, self.header.channel_width, self.header.nchans)
+
+    @property
+    def n_beams(self) -> int:
+        """Number of beams that are searched: SBs or TABs."""
+        return self.n_tabs if self.sbs is None else len(self.sbs)
+
+    def search(self, search: Search | None = None) -> Search:
+        """A search of this instrument's data, and how its beams see what is in another."""
+        band = self.band
+        return replace(
+            search or Search(),
+            tsamp=self.header.tsamp,
+            batch_samples=max(1, round(_BATCH_S / self.header.tsamp)),
+            freq_centre=band.f_centre,
+            bandwidth=band.channel_width * band.n_channels,
+            n_channels=band.n_channels,
+            beams=self.n_beams,
+            beam_period=1 if self.sbs is None else self.n_tabs,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Placed:
+    """A burst as it is in the data: how strong in each TAB and channel, lowest frequency first."""
+
+    pulse: DispersedPulse
+    strengths: Floats  # units of noise, shape (n_tabs, n_channels)
+
+    def reaches(self, begin: int, end: int) -> bool:
+        firsts = self.pulse.firsts
+        return bool(firsts.min() < end and firsts.max() + self.pulse.shape.shape[1] > begin)
+
+
+class Filterbanks:
+    """The data of an observation, of any of its TABs, in blocks.
+
+    :ivar searched: the bursts as a search by boxcars finds them: for the trigger files that go
+        with the data
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        bursts: Sequence[Burst],
+        interference: Sequence[Interference] = (),
+        *,
+        seed: int,
+        search: Search | None = None,
+    ) -> None:
+        """Prepare what the blocks are made of.
+
+        :param search: how S/N falls off from beam to beam
+        :raises ValueError: a burst is in a beam that there is not
+        """
+        self.instrument = instrument
+        self._seed, self._interference = seed, interference
+        header, band = instrument.header, instrument.band
+        n_channels = header.nchans
+        mean, sigma = _LEVELS[header.nbits]
+        flat = not instrument.bandpass or header.nbits < 8
+        gain = np.ones(n_channels) if flat else _bandpass(n_channels)
+        #: By column of the file.
+        self._mean = (mean * gain).astype(np.float32)
+        self._sigma = (sigma * gain).astype(np.float32)
+        self._columns = np.arange(n_channels)[:: -1 if header.descending else 1]
+        self._highest = 0 if header.nbits == 32 else (1 << header.nbits) - 1
+        self._dtype = np.dtype({16: "<u2", 32: "<f4"}.get(header.nbits, "u1"))
+        rng = np.random.default_rng(seed)
+        length = max(_NUMBERS // n_channels, _LEAST_CHUNKS * CHUNK)
+        self._noise = rng.standard_normal((length, n_channels), dtype=np.float32)
+        self._ready = np.empty((length, n_channels), dtype=self._dtype)
+        _digitise(self._noise, self._mean, self._sigma, self._highest, self._ready)
+        # What few bits take from the S/N of a weak signal is given back.
+        lost = _digital_efficiency(mean, sigma, header.nbits)
+        falling = instrument.search(search)
+        self._placed, self.searched = [], []
+        for burst in bursts:
+            arrival = burst.time_s / header.tsamp
+            pulse = dispersed_pulse(
+                band,
+                header.tsamp,
+                dm=burst.dm,
+                width=burst.width_samples,
+                arrival=arrival,
+                scattering=burst.scattering_s / header.tsamp,
+            )
+            weights = gain[self._columns]
+            shifts = band.shifts([burst.dm], header.tsamp)[0]
+            first, profile = dedispersed_profile(pulse, shifts, weights / np.linalg.norm(weights))
+            amplitude = burst.snr / float(np.linalg.norm(profile))
+            strengths = amplitude / lost * _by_channel(instrument, burst.beam, falling)
+            self._placed.append(_Placed(pulse, strengths.astype(np.float32)))
+            start, width, snr = ideal_boxcar(profile)
+            self.searched.append(
+                replace(
+                    burst,
+                    time_s=max(first + start, 0) * header.tsamp,
+                    width_samples=width,
+                    snr=amplitude * snr,
+                )
+            )
+
+    def block(self, tab: int, begin: int, end: int) -> Samples:
+        """Make the samples of a TAB from one to another.
+
+        :return: as the file has them, shape (end - begin, nchans)
+        """
+        header, count = self.instrument.header, end - begin
+        pieces = self._pieces(tab, begin, end)
+        signal = self._signal(tab, begin, end)
+        block = np.empty((count, header.nchans), dtype=self._dtype)
+        done = 0
+        for first, length in pieces:
+            part = slice(done, done + length)
+            if signal is None:
+                block[part] = self._ready[first : first + length]
+            else:
+                signal[part] += self._noise[first : first + length]
+            done += length
+        if signal is not None:
+            _digitise(signal, self._mean, self._sigma, self._highest, block)
+        return block
+
+    def _pieces(self, tab: int, begin: int, end: int) -> list[tuple[int, int]]:
+        """Where the noise of some samples is: first random number in time, and how many."""
+        pieces = []
+        while begin < end:
+            number, inside = divmod(begin, CHUNK)
+            rng = np.random.default_rng((self._seed, tab, number))
+            place = int(rng.integers(len(self._noise) - CHUNK + 1))
+            length = min(CHUNK - inside, end - begin)
+            pieces.append((place + inside, length))
+            begin += length
+        return pieces
+
+    def _signal(self, tab: int, begin: int, end: int) -> Floats | None:
+        """What is there beside the noise, in its units; None: nothing."""
+        header = self.instrument.header
+        signal = np.zeros((0, 0), dtype=np.float32)
+        shape = (end - begin, header.nchans)
+        for placed in self._placed:
+            if placed.reaches(begin, end) and placed.strengths[tab].any():
+                signal = signal if signal.size else np.zeros(shape, dtype=np.float32)
+                pulse, strengths = placed.pulse, placed.strengths[tab]
+                add_pulse(signal, begin, self._columns, pulse.firsts, pulse.shape, strengths)
+        for one in self._interference:
+            there = one.in_samples(begin, end - begin, header.tsamp)
+            if there.any():
+                signal = signal if signal.size else np.zeros(shape, dtype=np.float32)
+                columns = (header.frequencies >= one.f_low) & (header.frequencies <= one.f_high)
+                signal[np.ix_(there, columns)] += np.float32(one.strength)
+        return signal if signal.size else None
+
+
+def _bandpass(n_channels: int) -> Doubles:
+    """Gain by channel, about 1: uneven, and half as much at the band's edges."""
+    place = np.linspace(-1, 1, n_channels)
+    return (1 - 0.5 * place**8) * (1 + 0.1 * np.sin(9 * place) + 0.05 * np.cos(31 * place))
+
+
+@compiled
+def _digitise(values: Floats, mean: Floats, sigma: Floats, highest: int, samples: Samples) -> None:
+    """Turn values in units of noise into samples of a file, from 0 to the highest; 0: floats."""
+    for row in range(values.shape[0]):
+        for column in range(values.shape[1]):
+            level = mean[column] + sigma[column] * values[row, column]
+            if highest > 0:
+                level = np.rint(min(max(level, np.float32(0)), np.float32(highest)))
+            samples[row, column] = level
+
+
+def _digital_efficiency(mean: float, sigma: float, nbits: int) -> float:
+    """Part of a weak signal's S/N that is left by rounding to so few levels."""
+    if nbits > 4:
+        return 1.0
+    places = ((np.arange((1 << nbits) - 1) + 0.5 - mean) / sigma).tolist()
+    density = sum(math.exp(-(place**2) / 2) for place in places) / math.sqrt(2 * math.pi)
+    below = np.array([0.0, *(math.erfc(-place / math.sqrt(2)) / 2 for place in places), 1.0])
+    share = np.diff(below)
+    levels = np.arange(len(share))
+    variance = float(share @ levels**2 - (share @ levels) ** 2)
+    return density / math.sqrt(variance)
+
+
+def _by_channel(instrument: Instrument, beam: int, search: Search) -> Doubles:
+    """How strong a burst is in each TAB and channel, as a part of what it is in its beam.
+
+    With SBs it is set in those TABs and subbands that its SB is made of; then in those that the
+    next ones that see it have beside, as much as is missing for the S/N that they are to have.
+    Other SBs that share TABs with them see some of it, too.
+
+    :return: shape (n_tabs, n_channels), the lowest frequency first
+    :raises ValueError: there is no such beam
+    """
+    if not 0 <= beam < instrument.n_beams:
+        raise ValueError(f"a burst in beam {beam}; there are {instrument.n_beams}")
+    n_channels = instrument.header.nchans
+    if instrument.sbs is None:
+        away = np.abs(np.arange(instrument.n_tabs) - beam)
+        return np.repeat(search.beam_falloff ** away[:, np.newaxis], n_channels, axis=1)
+    period, sbs = search.beam_period, instrument.sbs
+    n_subbands = sbs.shape[1]
+    set_to = np.full((instrument.n_tabs, n_subbands), np.nan)
+    family = range(beam % period, len(sbs), period)
+    for one in sorted(family, key=lambda other: abs(other - beam)):
+        cells = set_to[sbs[one], np.arange(n_subbands)]
+        free = np.isnan(cells)
+        if free.any():
+            wanted = search.beam_falloff ** (abs(one - beam) // period) * n_subbands
+            missing = max(0.0, wanted - float(np.nansum(cells))) / int(free.sum())
+            set_to[sbs[one][free], np.flatnonzero(free)] = min(missing, 1.0)
+    subbands = np.searchsorted(
+        np.arange(1, n_subbands) * n_channels // n_subbands, np.arange(n_channels), side="right"
+    )
+    strengths: Doubles = np.nan_to_num(set_to)[:, subbands]
+    return strengths

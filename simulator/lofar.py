@@ -1,0 +1,139 @@
+"""A stand-in for LOFAR's transient buffer boards, which a datagram freezes (triggers.md, LOFAR)."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from darc.services.lofar_trigger.lofar_packet import Freeze, parse
+from simulator.receiver import HOST, Receiver
+
+BUFFER_LENGTH = 5.0  # s
+
+_MAX_DATAGRAM = 2**16
+_MS = 1000  # in a second
+
+
+class Outcome(StrEnum):
+    """What a datagram did."""
+
+    FROZEN = "frozen"
+    IGNORED = "ignored: frozen already"
+    TOO_LATE = "too late: the pulse has left the buffer"
+    TEST = "test"
+    RUBBISH = "rubbish"
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A datagram that came.
+
+    :param freeze: None of rubbish
+    :param time: when it came, Unix s
+    """
+
+    freeze: Freeze | None
+    datagram: bytes
+    time: float
+    outcome: Outcome
+
+
+class Lofar(Receiver[Received]):
+    """Takes datagrams on a UDP port of this machine, and has buffers that can be frozen once.
+
+    They stay frozen until `unfreeze`, or for `frozen_for` from the time they were to freeze at,
+    and heed no other command from the moment one was accepted. The pulse is to be in the middle of
+    the buffer: a command that comes later than half a buffer after its time does nothing.
+
+    :param port: 0: a free one
+    :param buffer_length: s
+    :param frozen_for: s; None: until `unfreeze`
+    :param clock: gives Unix s
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        buffer_length: float = BUFFER_LENGTH,
+        frozen_for: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()
+        self.buffer_length = buffer_length
+        self.frozen_for = frozen_for
+        self._clock = clock
+        self._frozen: float | None = None  # the time they were to freeze at, Unix s
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.bind((HOST, port))
+        except OSError:
+            self._socket.close()
+            raise
+        self.port = int(self._socket.getsockname()[1])
+        self._thread = threading.Thread(target=self._serve, name="LOFAR", daemon=True)
+        self._thread.start()
+
+    @property
+    def counts(self) -> Counter[Outcome]:
+        """How many datagrams did what."""
+        return Counter(received.outcome for received in self.received)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether a command to freeze is in force now."""
+        with self._lock:
+            return self._is_frozen(self._clock())
+
+    def unfreeze(self) -> None:
+        """As LOFAR's operators do once the data are read out."""
+        with self._lock:
+            self._frozen = None
+
+    def close(self) -> None:
+        """Stop listening; what came can still be read."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
+            waker.sendto(b"", (HOST, self.port))  # its thread waits in recv
+        self._thread.join()
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while True:
+            datagram = self._socket.recv(_MAX_DATAGRAM)
+            if self._closing.is_set():
+                return
+            self._add(self._take(datagram, self._clock()))
+
+    def _take(self, datagram: bytes, now: float) -> Received:
+        try:
+            freeze = parse(datagram)
+        except ValueError:
+            return Received(None, datagram, now, Outcome.RUBBISH)
+        return Received(freeze, datagram, now, self._heed(freeze, now))
+
+    def _heed(self, freeze: Freeze, now: float) -> Outcome:
+        if freeze.test:
+            return Outcome.TEST
+        at = freeze.time_ms / _MS
+        with self._lock:
+            if self._is_frozen(now):
+                return Outcome.IGNORED
+            if now - at > self.buffer_length / 2:
+                return Outcome.TOO_LATE
+            self._frozen = at
+        return Outcome.FROZEN
+
+    def _is_frozen(self, now: float) -> bool:
+        if self._frozen is None:
+            return False
+        return self.frozen_for is None or now < self._frozen + self.frozen_for

@@ -1,0 +1,1 @@
+"""How the shipped classifier and the map of the Milky Way are made."""
