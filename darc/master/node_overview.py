@@ -144,6 +144,7 @@ class Overviews:
     def measure(self) -> NodeMeasured:
         """What the metrics are made of: the overview, and numbers that it leaves out."""
         master, seen = self._master, self._looks.seen
+        usage = seen.usage  # before the overview, which then knows as much of each process
         commands, queues = master.refused
         return NodeMeasured(
             overview=self.make(),
@@ -152,7 +153,7 @@ class Overviews:
             }
             | {MASTER: master.losses.measured},
             depths=seen.depths,
-            cpu_seconds={name: usage.cpu_seconds for name, usage in seen.usage.items()},
+            cpu_seconds={name: one.cpu_seconds for name, one in usage.items()},
             disks=_disks(seen),
             journal_bytes=seen.journal_bytes,
             journal_max_bytes=master.config.master.journal_max_bytes,
