@@ -141,7 +141,7 @@ class Example:
 def burst(rng: Random, kind: str, instrument: Instrument = SMALL) -> Example:
     """Make bursts until one is extracted.
 
-    DM 50 to 3000 pc cm-3, width 1 sample to the instrument's widest, S/N 7 to 50.
+    DM 50 to 3000 pc cm-3, width 1 sample to the instrument's widest, S/N 7 to 50, of a fifth 1000.
     """
     while True:
         dm = log_uniform(rng, 50, 3000)
@@ -158,7 +158,7 @@ def burst(rng: Random, kind: str, instrument: Instrument = SMALL) -> Example:
         widths = np.unique(np.geomspace(1, 6 * seen_width + 8, 24).astype(np.int64))
         sums = np.concatenate(([0.0], np.cumsum(series[0], dtype=np.float64)))
         height = max(float((sums[w:] - sums[:-w]).max()) / np.sqrt(w) for w in widths.tolist())
-        true_snr = log_uniform(rng, 7, 50)
+        true_snr = log_uniform(rng, 7, 50) if rng.random() < 0.8 else log_uniform(rng, 50, 1000)
         signal *= np.float32(true_snr * np.sqrt(plan.band.n_channels) / height)
         rows = rng.standard_normal(signal.shape, dtype=np.float32)
         if kind == "with_interference":
@@ -285,9 +285,11 @@ def _moved_down(spectrum: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.flo
 def _burst_spectrum(rng: Random, kind: str, band: Band) -> npt.NDArray[np.float64]:
     spectrum = (band.frequencies / band.f_centre) ** rng.uniform(-4, 4)
     if kind in ("part_of_band", "two_components") or rng.random() < 0.1:
-        place = np.linspace(0, 1, band.n_channels)
-        spread = rng.uniform(0.1, 0.5)
-        spectrum *= np.exp(-0.5 * ((place - rng.uniform(0.1, 0.9)) / spread) ** 2)
+        away = np.abs(np.linspace(0, 1, band.n_channels) - rng.uniform(0.1, 0.9))
+        if rng.random() < 0.6:
+            spectrum *= np.exp(-0.5 * (away / log_uniform(rng, 0.07, 0.5)) ** 2)
+        else:
+            spectrum *= away <= max(log_uniform(rng, 0.06, 0.35), 1.5 / band.n_channels)
     if kind == "scintillating" or rng.random() < 0.1:
         size = max(1, round(log_uniform(rng, 1, 40) / band.channel_width))
         wave = rng.normal(size=(2, band.n_channels + 3 * size))

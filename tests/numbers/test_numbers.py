@@ -59,7 +59,7 @@ def problems_of(cell: Cell) -> list[str]:
     if cell.matched > CLEAR:
         if cell.kind not in SKEWED and cell.ratio > MOST:
             found.append(f"S/N {cell.snr_best:.1f}, {cell.ratio:.3f} of the matched filter's")
-        if cell.fate != "kept" and (cell.kind, cell.fate) != (PART, "unlikely"):
+        if cell.fate != "kept":
             found.append(f"{cell.fate} {cell.reason}")
         if not abs(cell.late) <= MOST_LATE[cell.trigger]:
             found.append(f"{cell.late:.2f} bins late")
