@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nodes import patience
+from nodes import ROOT, patience
 
 from darc.science.clustering import fixed_dm_edges
 from darc.trigger_files.amber import format_header, trigger_name
@@ -60,8 +60,9 @@ with CometBroker(int(sys.argv[1])) as broker, Subscriber(broker.broadcast_port) 
         event = voevent_xml.read(subscriber.wait_for(n, 1e6)[n - 1].event)
         say([event.get("role"), float(event.find(".//Param[@name='dm']").get("value"))])
 """
-_BEGIN = """
+_BEGIN = f"""
 import itertools, json, sys
+sys.path.append({str(ROOT)!r})
 def say(what): print(json.dumps(what), flush=True)
 """
 
