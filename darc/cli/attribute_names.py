@@ -17,9 +17,9 @@ OF_MASTER = NAMES
 
 def attributes() -> dict[str, tuple[str, ...]]:
     """What each service of this package declares; of one that has several classes, by role, all."""
-    for module in pkgutil.iter_modules(darc.services.__path__):
-        if module.ispkg:
-            importlib.import_module(f"darc.services.{module.name}.service")
+    for module in pkgutil.walk_packages(darc.services.__path__, "darc.services."):
+        if not module.name.endswith(".__main__"):  # which starts one
+            importlib.import_module(module.name)
     found: dict[str, dict[str, None]] = {}
     for one in _below(Service):
         name = getattr(one, "name", None)  # bases of several services have none
