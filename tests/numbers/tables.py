@@ -153,7 +153,10 @@ def of_noise(noise: Sequence[Noise]) -> str:
 
 
 def of_samples(samples: Sequence[Sampled]) -> str:
-    """A row for each candidate of a real file."""
+    """A row for each candidate of a real file; empty where there are none."""
+    found = [one for one in samples if one.kept != "none"]
+    if not found:
+        return ""
     return table(
         ("file", "DM", "time (s)", "width", "kept", "S/N listed", "oracle", "oracle at DM 0"),
         [
@@ -161,6 +164,6 @@ def of_samples(samples: Sequence[Sampled]) -> str:
                 *(one.file, one.dm, one.time, one.width, one.kept, one.snr),
                 *(f"{one.oracle:.1f}", f"{one.oracle_dm0:.1f}"),
             )
-            for one in samples
+            for one in found
         ],
     )
