@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import yaml
 
+from darc.config.yaml_tree import yaml_text
 from darc.node.command_client import exchange_messages
 from darc.node.identity import read_identity
 from darc.node.processes import of_node
@@ -86,7 +86,7 @@ class TemporaryNode:
         for name, section in sections.items():
             self._config.setdefault(name, {}).update(section)
         written = self.home / "config.yaml.written"
-        written.write_text(yaml.safe_dump(self._config))
+        written.write_text(yaml_text(self._config))
         written.replace(self.home / "config.yaml")
 
     # -- scripts and commands ----------------------------------------------------------------------

@@ -80,3 +80,4 @@ def test_services_of_others_find_what_they_imported_before() -> None:
     base = darc.services.base
     assert darc.services.trigger_consumer.TriggerConsumer is base.trigger_consumer.TriggerConsumer
     assert base.Service is base.service.Service
+    assert base.Consumer is base.service.Consumer

@@ -20,7 +20,8 @@ _MAX_NUMBER = 64
 
 # YAML 1.1 takes 1e-3 and 4.1e3 for text; nobody who writes them means that.
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
-_NEW_OCTAL = re.compile("0o[0-7]+")
+# What YAML 1.2 takes for a number, and 1.1 for a truth value, though PyYAML does not.
+_ELSEWHERE = re.compile("0o[0-7]+|[yYnN]")
 _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
 _COLLECTIONS = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq")}
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
@@ -86,12 +87,12 @@ def yaml_text(value: object, width: int = 80) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Has texts in quotes that are numbers to `parse_yaml`, or in YAML 1.2."""
+    """Has texts in quotes that `parse_yaml` or another reader takes for something else."""
 
 
 def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    number = _EXPONENT.fullmatch(text) or _NEW_OCTAL.fullmatch(text)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, "'" if number else None)
+    is_other = _EXPONENT.fullmatch(text) or _ELSEWHERE.fullmatch(text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, "'" if is_other else None)
 
 
 _Dumper.add_representer(str, _quoted)

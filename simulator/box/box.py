@@ -10,8 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import yaml
-
+from darc.config.yaml_tree import yaml_text
 from darc.node.place import this_machine
 from simulator.box.check import unavailable
 from simulator.box.hosts import configuration, hosts_file, make_hosts, worker_names
@@ -164,7 +163,7 @@ class Box:
         for host in self._hosts:
             home = directory / "home" if self._shared_home else directory / "homes" / host.name
             home.mkdir(parents=True, exist_ok=True)
-            (home / "config.yaml").write_text(yaml.safe_dump(self._config, sort_keys=False))
+            (home / "config.yaml").write_text(yaml_text(self._config))
             environment = {**self._environment, "DARC_HOME": str(home)}
             self._nodes.append(BoxNode(host, home, environment, place))
 

@@ -1,8 +1,7 @@
 """The fast part of `make numbers`: what astronomers were promised, in every format.
 
 S/N within 5 % of the matched filter's (median), never less than 0.85 of it above S/N 10, and rising
-with it from 7 to 5000; arrival within a bin, DM within what a width allows; kept. Not asked for is
-what the classifier does not promise yet: docs/classifier.md, Limits.
+with it from 7 to 5000; arrival within a bin, DM within what a width allows; kept.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ CLEAR = 15.0
 MOST = 1.15
 #: Large ones: flat bursts alone, of every other S/N, and triggers that are off.
 HEAVY = ("ARTS", "CHIME-like, 1024 channels", "4096 channels 1000-2000")
-#: A shorter lever for the DM; and the classifier takes it for interference where channels are few.
+#: A shorter lever for the DM.
 PART = "quarter of the band"
 #: Beside flat bursts: kind and width (samples).
 OTHERS = {
