@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # for the simulator
 
 from faults.beginnings import Beginnings, answered
 from faults.books import Books, read_books

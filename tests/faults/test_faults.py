@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,12 @@ def test_a_share_is_a_directory_like_others(tmp_path: Path) -> None:
     finally:
         made.close()
     assert not list(there.iterdir())
+
+
+def test_the_runner_is_a_program_of_its_own(tmp_path: Path) -> None:
+    """As `make faults` runs it, without pytest's paths."""
+    runner = Path(__file__).with_name("fault_runner.py")
+    command = [sys.executable, str(runner), "--help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--seed" in done.stdout
