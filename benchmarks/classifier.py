@@ -22,7 +22,7 @@ from darc.candidates.classifier import load_classifier
 from darc.candidates.classifier.feature_classifier import FeatureClassifier, load_features
 from training.examples import BURSTS, INTERFERENCE, examples
 from training.train_classifier import (
-    Table,
+    FeatureTable,
     make_tables,
     one_each,
     probabilities,
@@ -37,7 +37,7 @@ SEED, SEED_LEFT_OUT = 21_000, 30_000
 LEFT_OUT = (("sweeps",), ("dropouts", "saturation"), ("baseline",))
 
 
-def by_kind(table: Table, probability: Doubles) -> None:
+def by_kind(table: FeatureTable, probability: Doubles) -> None:
     print(f"\n{'kind':22} {'number':>6} {'median S/N':>10} {'kept at 0.5':>11}  of S/N >= 10")
     for kind in (*BURSTS, *INTERFERENCE):
         of_kind = table.kind == kind
@@ -52,7 +52,7 @@ def by_kind(table: Table, probability: Doubles) -> None:
         )
 
 
-def left_out(table: Table, held_out: Table) -> None:
+def left_out(table: FeatureTable, held_out: FeatureTable) -> None:
     print("\nkinds left out of training                kept at 0.5   if they were in it")
     complete = probabilities(train(table, 1), held_out)[0] > 0.5
     for kinds in LEFT_OUT:
@@ -74,7 +74,7 @@ def time_per_score(n: int = 300) -> None:
     print(f"\ntime per score: {1e3 * median:.2f} ms (median), {1e3 * longest:.2f} ms (99 %)")
 
 
-def plot(table: Table, found: tuple[Doubles, Doubles], path: Path) -> None:
+def plot(table: FeatureTable, found: tuple[Doubles, Doubles], path: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415 (only for this)
 
     figure = Figure(figsize=(5, 4.2), layout="constrained")

@@ -45,11 +45,11 @@ SECTIONS = {
 # each round took and what was said in the last one; the same for all that the status page shows.
 _STATUS = """
 import json, sys, time
-from darc.cluster.everywhere import ask_all
+from darc.cluster.all_nodes import ask_all
 from darc.node.node_config import load_node_config
-from darc.monitor.collect import Target, collect
+from darc.monitor.cluster_watch import NodeTarget, collect
 config, timeout, took, page = load_node_config(), float(sys.argv[1]), [], []
-targets = [Target(name, name, config.master.port) for name in config.nodes()]
+targets = [NodeTarget(name, name, config.master.port) for name in config.nodes()]
 for _ in range(int(sys.argv[2])):
     began = time.perf_counter()
     answers = ask_all(config, None, timeout, "all", "status", None)

@@ -23,8 +23,8 @@ from pathlib import Path
 from darc.queues.client import Holder, QueueClient
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
-from darc.queues.messages import Commit, Kind, Put
-from darc.queues.server import QueueServer
+from darc.queues.messages import Commit, ContentKind, Put
+from darc.queues.queue_server import QueueServer
 
 SECRET = b"x" * 64
 CONTENT = b"x" * 2000
@@ -65,7 +65,7 @@ class Site:
         holder = Holder(client, service, 1, "Bench", None)
         done: tuple[int, ...] = ()
         for _ in range(number):
-            put = Put((service,), Kind.CANDIDATES, CONTENT)
+            put = Put((service,), ContentKind.CANDIDATES, CONTENT)
             began = time.perf_counter()
             holder.commit(Commit("", done, (put,), durable=durable), holder.next_sequence)
             times.append(time.perf_counter() - began)

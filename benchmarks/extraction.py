@@ -26,10 +26,10 @@ from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.science.dedispersion import Band
 from darc.science.extraction import Extraction, extract, prepare
-from darc.science.extraction_plan import ExtractionSettings, Plan, plan_extraction
+from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings, plan_extraction
 from darc.science.synthesised_beam import synthesised_beams
-from simulator.bursts import Burst, Search
-from simulator.filterbank_data import Filterbanks, Instrument
+from simulator.bursts import AmberSearch, Burst
+from simulator.filterbank_data import Filterbanks, SimulatedInstrument
 from simulator.synthetic_pulse import (
     dedispersed_profile,
     dispersed_pulse,
@@ -69,7 +69,7 @@ AMBER_WIDTHS = (1, 5, 10, 50, 100, 250, 500, 1000)
 TARGETS = 0.15, 0.3, 400.0  # s, s, MB
 
 
-def make_plan() -> Plan:
+def make_plan() -> ExtractionPlan:
     """What is extracted."""
     return plan_extraction(BAND, TSAMP, dm=DM, width=WIDTH, time=ARRIVAL * TSAMP, settings=SETTINGS)
 
@@ -168,7 +168,7 @@ def compare(made: Filterbanks, burst: Burst) -> Compared:
     start, _, _ = ideal_boxcar(profile)
     # The trigger's width, time and DM are those of AMBER's bins and trials.
     width = best_width(profile, AMBER_WIDTHS)
-    grid = next(grid for grid in Search().grids if grid.start <= burst.dm < grid.stop)
+    grid = next(grid for grid in AmberSearch().grids if grid.start <= burst.dm < grid.stop)
     plan = plan_extraction(
         BAND,
         TSAMP,
@@ -205,7 +205,7 @@ def best_width(profile: npt.NDArray[np.float64], widths: tuple[int, ...]) -> int
 def accuracy(n: int) -> None:
     """Compare generated bursts, and print what they are off by, and how many by how much."""
     bursts = random_bursts(n)
-    made = Filterbanks(Instrument(header=HEADER, bandpass=False), bursts, seed=1)
+    made = Filterbanks(SimulatedInstrument(header=HEADER, bandpass=False), bursts, seed=1)
     found = [compare(made, burst) for burst in bursts]
     names = {
         "matched": "S/N, part of the matched filter's",

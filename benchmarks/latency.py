@@ -18,7 +18,7 @@ import numpy as np
 from darc.model.candidate import candidates_from_bytes
 from darc.node.secret import read_secret
 from darc.queues.client import Holder, QueueClient
-from darc.queues.messages import Kind
+from darc.queues.messages import ContentKind
 from darc.trigger_files.amber import format_header, format_line, trigger_name
 from simulator.demo_node import TemporaryNode
 from simulator.write_parsets import write_observation
@@ -65,7 +65,7 @@ def take(node: TemporaryNode, lines: int, held: list[float], taken: list[float])
     while len(taken) < lines and time.monotonic() < last + 10:
         for entry in holder.take(cursor, 0.5):
             cursor = entry.id
-            if entry.kind is Kind.CANDIDATES:
+            if entry.kind is ContentKind.CANDIDATES:
                 candidates = candidates_from_bytes(entry.content)
                 now = time.time()
                 assert np.all(candidates["dm"] == np.arange(len(candidates)) + len(taken))

@@ -29,7 +29,7 @@ from darc.science.clustering import fixed_dm_edges
 from darc.trigger_files.amber import format_header, format_line, trigger_name
 from simulator.bursts import Burst
 from simulator.demo_node import TemporaryNode
-from simulator.filterbank_data import Filterbanks, Instrument
+from simulator.filterbank_data import Filterbanks, SimulatedInstrument
 from simulator.filterbanks import write_filterbanks
 from simulator.write_parsets import write_observation
 
@@ -76,7 +76,7 @@ def make_data(directory: Path, bursts: list[Burst], duration: float) -> None:
         print(f"data: {path}, of before")
         return
     began = time.monotonic()
-    made = Filterbanks(Instrument(header=HEADER), bursts, seed=1)
+    made = Filterbanks(SimulatedInstrument(header=HEADER), bursts, seed=1)
     write_filterbanks(directory, made, duration=duration)
     size = path.stat().st_size / 1e9
     print(f"data: {size:.2f} GB made in {time.monotonic() - began:.0f} s", flush=True)

@@ -16,20 +16,20 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from darc.candidates.results.site import ENTRY, FORMAT, INDEX, Entry
+from darc.candidates.results.results_site import ENTRY, FORMAT, INDEX, ObservationEntry
 from darc.candidates.results.site_lists import update_lists, write_lists
 from darc.config import typed
-from darc.model.processed import Summary
-from darc.runtime.files import write_whole
+from darc.model.processing_outcome import ProcessingSummary
+from darc.runtime.paths import write_whole
 
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 APART = {"over the days": timedelta(minutes=48), "on one day": timedelta(seconds=8)}
 
 
-def put(site: Path, number: int, apart: timedelta) -> Entry:
+def put(site: Path, number: int, apart: timedelta) -> ObservationEntry:
     """Write the entry of an observation; those of higher numbers are later."""
     start = BEGIN + number * apart
-    entry = Entry(
+    entry = ObservationEntry(
         format=FORMAT,
         task_id=f"{number:09d}",
         date=start.strftime("%Y%m%d"),
@@ -41,7 +41,7 @@ def put(site: Path, number: int, apart: timedelta) -> Entry:
         beams=40,
         beams_done=39,
         failed=(7,),
-        counts=Summary(1_234_567, 4321, 210, 9),
+        counts=ProcessingSummary(1_234_567, 4321, 210, 9),
         made=start.timestamp() + 3600,
     )
     directory = site / entry.date / entry.datetimesource

@@ -17,19 +17,19 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from simulator.bursts import Burst, Search
+from simulator.bursts import AmberSearch, Burst
 from simulator.comet_broker import CometBroker, Subscriber
 from simulator.dbevent import DadaDbevent
 from simulator.demo_node import TemporaryNode
 from simulator.generator import Truth, make_observation_candidates, timed_files
 from simulator.lofar import Lofar
-from simulator.player import Player, TimedFile, Written
+from simulator.player import Player, TimedFile, WrittenLines
 from simulator.write_parsets import write_observation
 
 TASK = "latency"
 SERVICES = ("dada_trigger", "lofar_trigger", "voevent_generator")
 #: Batches and windows of a quarter of the usual length: more bursts in less time.
-SEARCH = Search(batch_samples=3125)
+SEARCH = AmberSearch(batch_samples=3125)
 INTERVAL = 0.1
 SPACING = 2 * SEARCH.batch_length_s
 DM_STEP = 4.0
@@ -76,7 +76,7 @@ def main() -> None:
     generated = make_observation_candidates(
         bursts, duration=duration, seed=1, interference_rate=args.rate, search=SEARCH
     )
-    written: list[Written] = []
+    written: list[WrittenLines] = []
     with (
         DadaDbevent() as dbevent,
         Lofar() as lofar,
@@ -142,7 +142,7 @@ def _observe(
     dbevent: DadaDbevent,
     duration: float,
     files: Sequence[TimedFile],
-    written: list[Written],
+    written: list[WrittenLines],
 ) -> None:
     node.start()
     observation = write_observation(
@@ -168,7 +168,7 @@ def _wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def _line_times(truth: Sequence[Truth], written: Sequence[Written]) -> dict[float, float]:
+def _line_times(truth: Sequence[Truth], written: Sequence[WrittenLines]) -> dict[float, float]:
     """By DM, when the first lines of a burst's batch were about to be written, Unix s."""
     batches: dict[int, float] = {}
     for group in written:

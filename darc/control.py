@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         return edit_config()
     if options.host == EVERYWHERE:
         # Reads the configuration for the names of the nodes, and draws a table.
-        from darc.cluster.everywhere import run  # noqa: PLC0415
+        from darc.cluster.all_nodes import run  # noqa: PLC0415
 
         command = f"{options.command} {options.attribute or ''}".strip()
         where = (options.timeout, options.service, command, payload, options.port, options.json)
@@ -88,7 +88,7 @@ def _with_hints(status: int, options: argparse.Namespace) -> int:
     """Say what may have been meant where a command has failed, and return its exit status."""
     if status and (options.service or options.attribute):
         # Knows all services and their attributes: not for commands that succeed to carry.
-        from darc.cli.near import hints  # noqa: PLC0415
+        from darc.cli.suggestions import hints  # noqa: PLC0415
 
         for hint in hints(options.service, options.attribute):
             print(f"darc: {hint}", file=sys.stderr)

@@ -21,7 +21,7 @@ class DmGrid:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class AmberSearch:
     """What AMBER searches, and how. The defaults resemble ARTS."""
 
     grids: tuple[DmGrid, ...] = (
@@ -81,7 +81,7 @@ class Candidate:
     snr: float
     compacted_dms: int = 1
 
-    def time(self, search: Search) -> float:
+    def time(self, search: AmberSearch) -> float:
         """Start of the bin (s since the start)."""
         return (self.batch * search.batch_samples + self.bin * self.step) * search.tsamp
 
@@ -97,7 +97,9 @@ def dm_response(dm_error: float, width_ms: float, freq_centre: float, bandwidth:
     return math.sqrt(math.pi) / 2 * math.erf(zeta) / zeta if zeta > 1e-6 else 1.0
 
 
-def detections(burst: Burst, grid: DmGrid, search: Search, duration: float) -> Iterator[Candidate]:
+def detections(
+    burst: Burst, grid: DmGrid, search: AmberSearch, duration: float
+) -> Iterator[Candidate]:
     """A burst's candidates in one instance: in every beam, width and group of DMs that sees it."""
     centre = round((burst.dm - grid.start) / grid.step)
     for step in search.steps:
@@ -121,7 +123,7 @@ def detections(burst: Burst, grid: DmGrid, search: Search, duration: float) -> I
                     )
 
 
-def _snr_per_trial(burst: Burst, step: int, grid: DmGrid, search: Search) -> dict[int, float]:
+def _snr_per_trial(burst: Burst, step: int, grid: DmGrid, search: AmberSearch) -> dict[int, float]:
     """S/N by DM_id in the brightest beam, where it may be above the threshold.
 
     A top-hat pulse seen through a top-hat window loses with the root of the ratio of the two
@@ -145,7 +147,7 @@ def _snr_per_trial(burst: Burst, step: int, grid: DmGrid, search: Search) -> dic
     }
 
 
-def _beams(brightest: int, search: Search) -> Iterator[tuple[int, float]]:
+def _beams(brightest: int, search: AmberSearch) -> Iterator[tuple[int, float]]:
     """Beams that see a burst, and which fraction of its S/N."""
     for beam in range(brightest % search.beam_period, search.beams, search.beam_period):
         yield beam, search.beam_falloff ** (abs(beam - brightest) // search.beam_period)

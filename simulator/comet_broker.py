@@ -177,7 +177,7 @@ class CometBroker:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedEvent:
     """An event as it came in, byte for byte, and when, Unix s."""
 
     event: bytes
@@ -192,7 +192,7 @@ class Subscriber:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._received: list[Received] = []
+        self._received: list[ReceivedEvent] = []
         self._greeted = False
         self._ended: str | None = None
         self._news = threading.Condition()
@@ -222,12 +222,12 @@ class Subscriber:
         self._socket.close()
 
     @property
-    def received(self) -> tuple[Received, ...]:
+    def received(self) -> tuple[ReceivedEvent, ...]:
         """All events so far, in order of arrival."""
         with self._news:
             return tuple(self._received)
 
-    def wait_for(self, count: int, timeout: float) -> tuple[Received, ...]:
+    def wait_for(self, count: int, timeout: float) -> tuple[ReceivedEvent, ...]:
         """Wait until that many events have come in all, and return them all.
 
         :param timeout: s
@@ -267,7 +267,7 @@ class Subscriber:
                 answer = messages.iamaliveresponse(SUBSCRIBER_IVO, origin)
             elif role in VOEVENT_ROLES:
                 answer = messages.ack(SUBSCRIBER_IVO, message.get("ivorn"))
-                self._received.append(Received(data, now))
+                self._received.append(ReceivedEvent(data, now))
             else:
                 raise ValueError(f"a message of role {role!r}")
             self._news.notify_all()

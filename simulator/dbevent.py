@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from darc.services.dada_trigger.dump_request import DumpEvent
-from simulator.dbevent_buffer import CrashError, Event, RingBuffer, read_request, read_time
+from simulator.dbevent_buffer import CrashError, RequestedEvent, RingBuffer, read_request, read_time
 from simulator.receiver import HOST, Receiver
 
 BUFFER_LENGTH = 10.0  # s
@@ -28,7 +28,7 @@ _RESET = struct.pack("ii", 1, 0)  # linger for 0 s: closing resets
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedRequest:
     """A request that came.
 
     :param time: of its end-of-file, Unix s
@@ -40,12 +40,12 @@ class Received:
 
     text: str
     time: float
-    events: tuple[Event, ...] = ()
+    events: tuple[RequestedEvent, ...] = ()
     kept: tuple[DumpEvent, ...] = ()
     errors: tuple[str, ...] = ()
 
 
-class DadaDbevent(Receiver[Received]):
+class DadaDbevent(Receiver[ReceivedRequest]):
     """Listens on a TCP port of this machine, and holds the last seconds of an observation.
 
     It takes one connection at a time, reads it to the end-of-file and closes it. On too few events
@@ -179,22 +179,22 @@ class DadaDbevent(Receiver[Received]):
             chunks.append(chunk)
         return b"".join(chunks)
 
-    def _take(self, data: bytes, now: float) -> tuple[Received, float]:
+    def _take(self, data: bytes, now: float) -> tuple[ReceivedRequest, float]:
         """What becomes of a request, and when the last data for it are there, Unix s."""
         text = data.decode("ascii", "backslashreplace")
         errors: list[str] = []
         try:
             start, asked = read_request(data, errors)
         except ValueError as error:
-            return Received(text, now, errors=(*errors, str(error))), now
+            return ReceivedRequest(text, now, errors=(*errors, str(error))), now
         except CrashError as error:
             self.crashed = True
             self._listening = False
             _shut_down(self._listener)
-            return Received(text, now, errors=(*errors, f"crashed: {error}")), now
+            return ReceivedRequest(text, now, errors=(*errors, f"crashed: {error}")), now
         events, kept = self._buffer.take(start, asked, now)
         end = start.timestamp() + kept[-1].end if kept else now
-        return Received(text, now, tuple(events), tuple(kept), tuple(errors)), end
+        return ReceivedRequest(text, now, tuple(events), tuple(kept), tuple(errors)), end
 
 
 def _bound(port: int) -> socket.socket:

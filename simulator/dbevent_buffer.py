@@ -24,7 +24,7 @@ _EVENT = re.compile(
 )
 
 
-class Outcome(StrEnum):
+class EventOutcome(StrEnum):
     """What became of an event."""
 
     KEPT = "kept"
@@ -35,11 +35,11 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class RequestedEvent:
     """An event as it was requested, its times since the start that the request names."""
 
     asked: DumpEvent
-    outcome: Outcome
+    outcome: EventOutcome
 
 
 class CrashError(Exception):
@@ -66,7 +66,7 @@ class RingBuffer:
 
     def take(
         self, start: datetime, asked: Sequence[DumpEvent], now: float
-    ) -> tuple[list[Event], list[DumpEvent]]:
+    ) -> tuple[list[RequestedEvent], list[DumpEvent]]:
         """Copy what can be copied, in order of time.
 
         :param start: the request's
@@ -75,11 +75,11 @@ class RingBuffer:
             width and beam of the last event in it
         """
         asked = sorted(asked, key=lambda event: event.start)
-        events: list[Event] = []
+        events: list[RequestedEvent] = []
         kept: list[DumpEvent] = []
         with self._lock:
             if start != self._start:
-                return [Event(event, Outcome.REFUSED) for event in asked], []
+                return [RequestedEvent(event, EventOutcome.REFUSED) for event in asked], []
             oldest = now - self._length - start.timestamp()
             for group in _overlapping(asked):
                 # What starts before the observation is copied from its start.
@@ -89,20 +89,20 @@ class RingBuffer:
                     end=max(event.end for event in group),
                 )
                 outcome = others = self._read(window, oldest)
-                if outcome is Outcome.KEPT:
+                if outcome is EventOutcome.KEPT:
                     kept.append(window)
-                    others = Outcome.MERGED
-                events += [Event(event, others) for event in group[:-1]]
-                events.append(Event(group[-1], outcome))
+                    others = EventOutcome.MERGED
+                events += [RequestedEvent(event, others) for event in group[:-1]]
+                events.append(RequestedEvent(group[-1], outcome))
         return events, kept
 
-    def _read(self, window: DumpEvent, oldest: float) -> Outcome:
+    def _read(self, window: DumpEvent, oldest: float) -> EventOutcome:
         if window.start < oldest:
-            return Outcome.LEFT
+            return EventOutcome.LEFT
         if window.start < self._read_to or window.end <= window.start:
-            return Outcome.SKIPPED
+            return EventOutcome.SKIPPED
         self._read_to = window.end
-        return Outcome.KEPT
+        return EventOutcome.KEPT
 
 
 def _overlapping(events: Sequence[DumpEvent]) -> Iterator[list[DumpEvent]]:

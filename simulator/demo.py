@@ -29,7 +29,7 @@ from simulator.demo_report import report, say
 from simulator.demo_screen import Screen, Snapshot
 from simulator.demo_tables import Results
 from simulator.generator import Generated, timed_files
-from simulator.player import Player, Written
+from simulator.player import Player, WrittenLines
 from simulator.write_parsets import MadeObservation, write_observation
 
 # Between the node's start and the observation's.
@@ -56,7 +56,7 @@ class Demo:
     duration: float
     generated: Generated
     receivers: Receivers
-    written: list[Written] = field(default_factory=list)
+    written: list[WrittenLines] = field(default_factory=list)
     stop_player: threading.Event = field(default_factory=threading.Event)
 
     def say(self, text: str) -> None:

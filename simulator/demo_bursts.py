@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from darc.science.clustering import fixed_dm_edges
-from simulator.bursts import Burst, Search
+from simulator.bursts import AmberSearch, Burst
 from simulator.generator import Generated, Truth, make_observation_candidates
 
 #: As ARTS searches: synthesised beams, in which a burst comes again every twelfth.
-SEARCH = Search(beams=71, beam_period=12)
+SEARCH = AmberSearch(beams=71, beam_period=12)
 INSTANCES = 3
 INTERFERENCE = 40.0  # lines per second
 #: amber_clustering looks at one of AMBER's batches at a time.
@@ -103,7 +103,7 @@ def _dms(rng: np.random.Generator, n: int) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundTrigger:
     """A trigger, as a service's log tells of it."""
 
     identity: str
@@ -120,10 +120,10 @@ _TRIGGER = re.compile(
 )
 
 
-def triggers_in(log: str, task_id: str) -> list[Found]:
+def triggers_in(log: str, task_id: str) -> list[FoundTrigger]:
     """The triggers of an observation that a service's log tells of."""
     return [
-        Found(
+        FoundTrigger(
             match["identity"],
             int(match["window"]),
             float(match["dm"]),
@@ -137,7 +137,7 @@ def triggers_in(log: str, task_id: str) -> list[Found]:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BurstOutcomes:
     """What became of the bursts.
 
     :param found: by burst, the trigger that is its own, or None
@@ -145,9 +145,9 @@ class Outcome:
     :param others: triggers that no burst explains
     """
 
-    found: tuple[Found | None, ...]
-    echoes: tuple[Found, ...]
-    others: tuple[Found, ...]
+    found: tuple[FoundTrigger | None, ...]
+    echoes: tuple[FoundTrigger, ...]
+    others: tuple[FoundTrigger, ...]
 
     @property
     def complete(self) -> bool:
@@ -158,7 +158,7 @@ class Outcome:
         return sum(map(bool, self.found)) + len(self.echoes) + len(self.others)
 
 
-def match(truths: Sequence[Truth], triggers: Sequence[Found]) -> Outcome:
+def match(truths: Sequence[Truth], triggers: Sequence[FoundTrigger]) -> BurstOutcomes:
     """Tell which trigger is which burst's: the same time window, and the same DM."""
     left = list(triggers)
     found = []
@@ -170,14 +170,14 @@ def match(truths: Sequence[Truth], triggers: Sequence[Found]) -> Outcome:
             left.remove(best)
     echoes = [trigger for trigger in left if any(_echoes(trigger, t) for t in truths)]
     others = [trigger for trigger in left if trigger not in echoes]
-    return Outcome(tuple(found), tuple(echoes), tuple(others))
+    return BurstOutcomes(tuple(found), tuple(echoes), tuple(others))
 
 
-def _is_of(trigger: Found, truth: Truth) -> bool:
+def _is_of(trigger: FoundTrigger, truth: Truth) -> bool:
     same_window = trigger.window == int(truth.time // WINDOW)
     return same_window and abs(trigger.dm - truth.dm) <= DM_TOLERANCE
 
 
-def _echoes(trigger: Found, truth: Truth) -> bool:
+def _echoes(trigger: FoundTrigger, truth: Truth) -> bool:
     near = abs(trigger.window - int(truth.time // WINDOW)) <= ECHO_WINDOWS
     return near and trigger.snr <= truth.snr

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rich.console import Console
 
 from darc.candidates.results.candidate_file import read_candidate
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 from simulator.demo_node import DemoError
 from simulator.demo_report import say
 from simulator.make_samples import FILTERBANK, TRIGGERS

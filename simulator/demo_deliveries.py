@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from simulator.demo_bursts import DM_TOLERANCE, GATHER, WINDOW, is_strong
 from simulator.generator import Truth
-from simulator.player import Written
+from simulator.player import WrittenLines
 
 #: lofar_trigger and voevent_generator wait so long for the same pulse in other beams (s): their
 #: default.
@@ -86,7 +86,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Deliveries:
+class BurstDeliveries:
     """What came of all bursts.
 
     :param strays: what is of no burst; dumps of bursts seen at wrong DMs are not among them
@@ -108,10 +108,10 @@ class Deliveries:
 
 def deliver(
     truths: Sequence[Truth],
-    written: Iterable[Written],
+    written: Iterable[WrittenLines],
     arrivals: Iterable[Arrival],
     channels: Sequence[Channel],
-) -> Deliveries:
+) -> BurstDeliveries:
     """Tell which arrival is which burst's, by its DM.
 
     :param written: by the player
@@ -139,10 +139,10 @@ def deliver(
         }
         for number, (truth, line) in enumerate(zip(truths, lines, strict=True))
     )
-    return Deliveries(rows, tuple(strays))
+    return BurstDeliveries(rows, tuple(strays))
 
 
-def _first_writes(written: Iterable[Written]) -> dict[int, float]:
+def _first_writes(written: Iterable[WrittenLines]) -> dict[int, float]:
     """By batch, when the first of its lines were about to be written, Unix s."""
     first: dict[int, float] = {}
     for group in written:

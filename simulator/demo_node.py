@@ -17,7 +17,7 @@ import psutil
 
 from darc.config.yaml_tree import yaml_text
 from darc.node.command_client import exchange_messages
-from darc.node.identity import read_identity
+from darc.node.node_identity import read_identity
 from darc.node.processes import of_node
 from simulator.ports import ReservedPort
 

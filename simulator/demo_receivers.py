@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from darc.model import voevent_xml
 from simulator import dbevent, lofar
 from simulator.comet_broker import CometBroker, Subscriber
-from simulator.dbevent_buffer import Outcome
+from simulator.dbevent_buffer import EventOutcome
 from simulator.demo_deliveries import ALERT_GATHER, Arrival, Channel
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 ADDRESS = "astronomer@localhost"
 #: What becomes of an event of a request, in a word. Of two that overlap, one dump is made.
 DUMPS = {
-    Outcome.KEPT: "kept",
-    Outcome.MERGED: "kept",
-    Outcome.SKIPPED: "skipped",
-    Outcome.LEFT: "too late",
-    Outcome.REFUSED: "refused",
+    EventOutcome.KEPT: "kept",
+    EventOutcome.MERGED: "kept",
+    EventOutcome.SKIPPED: "skipped",
+    EventOutcome.LEFT: "too late",
+    EventOutcome.REFUSED: "refused",
 }
 _SUBJECT_DM = re.compile(r"\bDM (\d+(?:\.\d+)?)\b")
 
@@ -109,7 +109,7 @@ class Receivers:
     def _dumps(self) -> Iterator[Arrival]:
         for request in self._dbevent.received:
             for event in request.events:
-                good = event.outcome in (Outcome.KEPT, Outcome.MERGED)
+                good = event.outcome in (EventOutcome.KEPT, EventOutcome.MERGED)
                 what = DUMPS[event.outcome]
                 yield Arrival(Channel.IQUV, event.asked.dm, request.time, what, good)
             for error in request.errors:
@@ -117,7 +117,7 @@ class Receivers:
 
     def _packets(self) -> Iterator[Arrival]:
         for packet in self._lofar.received:
-            good = packet.outcome is lofar.Outcome.TEST
+            good = packet.outcome is lofar.FreezeOutcome.TEST
             what = "TEST" if good else packet.outcome.value
             dm = packet.freeze.dm_tenths / 10 if packet.freeze else math.nan
             yield Arrival(Channel.LOFAR, dm, packet.time, what, good)

@@ -6,7 +6,7 @@ import math
 
 from rich.console import Console
 
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 from darc.science.galaxy import load_galaxy_map
 from simulator.demo_bursts import ALERT_SNR, GATHER, WINDOW, is_strong
 from simulator.demo_deliveries import ALERT_GATHER, Channel

@@ -9,8 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from simulator.demo_bursts import SEARCH, Found, Outcome
-from simulator.demo_deliveries import Channel, Deliveries, Delivery
+from simulator.demo_bursts import SEARCH, BurstOutcomes, FoundTrigger
+from simulator.demo_deliveries import BurstDeliveries, Channel, Delivery
 from simulator.generator import Truth
 
 SHORT = {
@@ -27,8 +27,8 @@ class Results:
     """What became of the bursts that were put in, until now."""
 
     truths: Sequence[Truth]
-    outcome: Outcome
-    deliveries: Deliveries
+    outcome: BurstOutcomes
+    deliveries: BurstDeliveries
 
     @property
     def complete(self) -> bool:
@@ -102,7 +102,7 @@ def _burst(number: int, truth: Truth) -> tuple[str, ...]:
     )
 
 
-def _found(found: Found | None) -> tuple[str | Text, ...]:
+def _found(found: FoundTrigger | None) -> tuple[str | Text, ...]:
     if found is None:
         return (Text("NO", "bold red"),)
     return Text("yes", "bold green"), f"{found.dm:.1f}", f"{found.snr:.1f}", found.identity

@@ -23,7 +23,7 @@ from darc.data_files.filterbank_header import FilterbankHeader
 from darc.science.compiled import compiled
 from darc.science.dedispersion import Band
 from darc.science.synthesised_beam import SynthesisedBeams
-from simulator.bursts import Burst, Search
+from simulator.bursts import AmberSearch, Burst
 from simulator.interference import Interference
 from simulator.synthetic_pulse import (
     DispersedPulse,
@@ -58,7 +58,7 @@ _LEVELS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Instrument:
+class SimulatedInstrument:
     """Where data are taken, and how beams are made of them.
 
     :param header: of each file; one IF
@@ -89,11 +89,11 @@ class Instrument:
         """Number of beams that are searched: SBs or TABs."""
         return self.n_tabs if self.sbs is None else len(self.sbs)
 
-    def search(self, search: Search | None = None) -> Search:
+    def search(self, search: AmberSearch | None = None) -> AmberSearch:
         """A search of this instrument's data, and how its beams see what is in another."""
         band = self.band
         return replace(
-            search or Search(),
+            search or AmberSearch(),
             tsamp=self.header.tsamp,
             batch_samples=max(1, round(_BATCH_S / self.header.tsamp)),
             freq_centre=band.f_centre,
@@ -125,12 +125,12 @@ class Filterbanks:
 
     def __init__(
         self,
-        instrument: Instrument,
+        instrument: SimulatedInstrument,
         bursts: Sequence[Burst],
         interference: Sequence[Interference] = (),
         *,
         seed: int,
-        search: Search | None = None,
+        search: AmberSearch | None = None,
     ) -> None:
         """Prepare what the blocks are made of.
 
@@ -267,7 +267,7 @@ def _digital_efficiency(mean: float, sigma: float, nbits: int) -> float:
     return density / math.sqrt(variance)
 
 
-def _by_channel(instrument: Instrument, beam: int, search: Search) -> Doubles:
+def _by_channel(instrument: SimulatedInstrument, beam: int, search: AmberSearch) -> Doubles:
     """How strong a burst is in each TAB and channel, as a part of what it is in its beam.
 
     With SBs it is set in those TABs and subbands that its SB is made of; then in those that the

@@ -22,7 +22,7 @@ from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.runtime.program import LONGEST, number, whole
 from darc.science.synthesised_beam import synthesised_beams
 from simulator.bursts import random_bursts
-from simulator.filterbank_data import CHUNK, Filterbanks, Instrument
+from simulator.filterbank_data import CHUNK, Filterbanks, SimulatedInstrument
 from simulator.generator import make_observation_candidates, timed_files
 from simulator.interference import random_interference
 from simulator.player import Player
@@ -182,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _instrument(args: argparse.Namespace) -> Instrument:
+def _instrument(args: argparse.Namespace) -> SimulatedInstrument:
     low, high = args.band
     width = (high - low) / args.channels
     header = FilterbankHeader(
@@ -205,7 +205,7 @@ def _instrument(args: argparse.Namespace) -> Instrument:
             bandwidth=300,
             reference_freq=1501,
         )
-    return Instrument(header=header, n_tabs=args.tabs, sbs=sbs)
+    return SimulatedInstrument(header=header, n_tabs=args.tabs, sbs=sbs)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

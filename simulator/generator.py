@@ -16,14 +16,14 @@ import numpy as np
 from darc.config.yaml_tree import yaml_text
 from darc.runtime.program import LONGEST, number, whole
 from darc.trigger_files.amber import format_header, format_line, trigger_name
-from simulator.bursts import Burst, Candidate, DmGrid, Search, detections, random_bursts
+from simulator.bursts import AmberSearch, Burst, Candidate, DmGrid, detections, random_bursts
 from simulator.player import Player, TimedFile
 
 __all__ = [
+    "AmberSearch",
     "Burst",
     "DmGrid",
     "Generated",
-    "Search",
     "Truth",
     "make_observation_candidates",
     "random_bursts",
@@ -59,7 +59,7 @@ def make_observation_candidates(
     seed: int,
     interference_rate: float = 2.0,
     instances: int = 3,
-    search: Search | None = None,
+    search: AmberSearch | None = None,
 ) -> Generated:
     """Lines of an observation; the same ones for the same arguments.
 
@@ -70,7 +70,7 @@ def make_observation_candidates(
     :param instances: so many of the search's grids are used
     :raises ValueError: a burst that AMBER would not find, or not even one batch
     """
-    search = search or Search()
+    search = search or AmberSearch()
     if search.batches(duration) < 1:
         raise ValueError(f"{duration} s is less than a batch")
     grids = search.grids[:instances]
@@ -96,7 +96,7 @@ def make_observation_candidates(
 
 
 def _interference(
-    rng: np.random.Generator, grids: Sequence[DmGrid], search: Search, duration: float
+    rng: np.random.Generator, grids: Sequence[DmGrid], search: AmberSearch, duration: float
 ) -> tuple[int, Candidate]:
     """One line: mostly broad and at low DM, barely above the threshold, in one beam."""
     number = 0 if rng.random() < 0.97 else int(rng.integers(len(grids)))
@@ -116,7 +116,7 @@ def _interference(
     )
 
 
-def _lines(candidates: list[Candidate], search: Search) -> list[tuple[float, bytes]]:
+def _lines(candidates: list[Candidate], search: AmberSearch) -> list[tuple[float, bytes]]:
     candidates.sort(key=lambda c: (c.batch, c.beam, c.dm_id, -c.step, c.bin))
     return [
         (
@@ -164,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--beam-period", type=whole(1, 1000), default=1, help="1 for TABs, 12 for SBs"
     )
     args = parser.parse_args(arguments)
-    search = Search(beams=args.beams, beam_period=args.beam_period)
+    search = AmberSearch(beams=args.beams, beam_period=args.beam_period)
     try:
         bursts = random_bursts(
             args.bursts, args.duration, tuple(args.dm), args.seed, beams=args.beams

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from darc.services.lofar_trigger.lofar_packet import Freeze, parse
+from darc.services.lofar_trigger.lofar_packet import FreezePacket, parse
 from simulator.receiver import HOST, Receiver
 
 BUFFER_LENGTH = 5.0  # s
@@ -19,7 +19,7 @@ _MAX_DATAGRAM = 2**16
 _MS = 1000  # in a second
 
 
-class Outcome(StrEnum):
+class FreezeOutcome(StrEnum):
     """What a datagram did."""
 
     FROZEN = "frozen"
@@ -30,20 +30,20 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedPacket:
     """A datagram that came.
 
     :param freeze: None of rubbish
     :param time: when it came, Unix s
     """
 
-    freeze: Freeze | None
+    freeze: FreezePacket | None
     datagram: bytes
     time: float
-    outcome: Outcome
+    outcome: FreezeOutcome
 
 
-class Lofar(Receiver[Received]):
+class Lofar(Receiver[ReceivedPacket]):
     """Takes datagrams on a UDP port of this machine, and has buffers that can be frozen once.
 
     They stay frozen until `unfreeze`, or for `frozen_for` from the time they were to freeze at,
@@ -82,7 +82,7 @@ class Lofar(Receiver[Received]):
         self._thread.start()
 
     @property
-    def counts(self) -> Counter[Outcome]:
+    def counts(self) -> Counter[FreezeOutcome]:
         """How many datagrams did what."""
         return Counter(received.outcome for received in self.received)
 
@@ -114,24 +114,24 @@ class Lofar(Receiver[Received]):
                 return
             self._add(self._take(datagram, self._clock()))
 
-    def _take(self, datagram: bytes, now: float) -> Received:
+    def _take(self, datagram: bytes, now: float) -> ReceivedPacket:
         try:
             freeze = parse(datagram)
         except ValueError:
-            return Received(None, datagram, now, Outcome.RUBBISH)
-        return Received(freeze, datagram, now, self._heed(freeze, now))
+            return ReceivedPacket(None, datagram, now, FreezeOutcome.RUBBISH)
+        return ReceivedPacket(freeze, datagram, now, self._heed(freeze, now))
 
-    def _heed(self, freeze: Freeze, now: float) -> Outcome:
+    def _heed(self, freeze: FreezePacket, now: float) -> FreezeOutcome:
         if freeze.test:
-            return Outcome.TEST
+            return FreezeOutcome.TEST
         at = freeze.time_ms / _MS
         with self._lock:
             if self._is_frozen(now):
-                return Outcome.IGNORED
+                return FreezeOutcome.IGNORED
             if now - at > self.buffer_length / 2:
-                return Outcome.TOO_LATE
+                return FreezeOutcome.TOO_LATE
             self._frozen = at
-        return Outcome.FROZEN
+        return FreezeOutcome.FROZEN
 
     def _is_frozen(self, now: float) -> bool:
         if self._frozen is None:

@@ -25,7 +25,7 @@ except ImportError as error:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ReceivedMail:
     """A mail that was accepted.
 
     :param message: its lines end in LF, as those of mail that was delivered do
@@ -41,7 +41,7 @@ class Received:
     time: float
 
 
-class Mailbox(Receiver[Received]):
+class Mailbox(Receiver[ReceivedMail]):
     """Takes mail by SMTP on a port of this machine. It can be made to behave badly:
 
     - `refused`: recipients that do not exist (550); None: nobody does
@@ -117,7 +117,7 @@ class Mailbox(Receiver[Received]):
         stored = content.replace(b"\r\n", b"\n")
         message = BytesParser(policy=policy.default).parsebytes(stored)
         sender, recipients = envelope.mail_from or "", tuple(envelope.rcpt_tos)
-        self._add(Received(message, sender, recipients, content, time.time()))
+        self._add(ReceivedMail(message, sender, recipients, content, time.time()))
         return "250 2.0.0 taken"
 
 
@@ -126,7 +126,7 @@ class _Smtp(SMTP):
 
     def __init__(self, mailbox: Mailbox) -> None:
         # Without a name it would ask the network for one.
-        super().__init__(_Handler(mailbox), hostname="localhost", enable_SMTPUTF8=True)
+        super().__init__(_MailHandler(mailbox), hostname="localhost", enable_SMTPUTF8=True)
         self._mailbox = mailbox
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -156,7 +156,7 @@ class _Mute(asyncio.Protocol):
         self._mailbox.closed(self._transport)
 
 
-class _Handler:
+class _MailHandler:
     """What aiosmtpd asks, by names that it gives."""
 
     def __init__(self, mailbox: Mailbox) -> None:

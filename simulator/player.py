@@ -30,7 +30,7 @@ class TimedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenLines:
     """One group of lines that went into a file at once."""
 
     path: Path
@@ -65,7 +65,7 @@ class Player:
         speed: float = 1.0,
         late: float = 0.0,
         split_pause: float | None = None,
-        log: list[Written] | None = None,
+        log: list[WrittenLines] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
@@ -148,7 +148,7 @@ class Player:
         if self._log is not None:
             end = os.fstat(descriptor).st_size
             path = self._directory / file.name
-            self._log.append(Written(path, due, len(lines), end, monotonic, unix))
+            self._log.append(WrittenLines(path, due, len(lines), end, monotonic, unix))
         return True
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import yaml
 
-from darc.node.identity import supervisord_pid
+from darc.node.node_identity import supervisord_pid
 from darc.node.processes import kill_node, of_node
 from darc.node.supervisor import Supervisor
 

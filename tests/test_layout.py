@@ -54,7 +54,7 @@ def test_commands_import_no_yaml_and_no_numpy() -> None:
         "node/command_client.py",
         "node/endpoint.py",
         "node/secret.py",
-        "runtime/files.py",
+        "runtime/paths.py",
         "runtime/program.py",
         "__init__.py",
     ]

@@ -13,14 +13,14 @@ import pytest
 from nodes import wait_for
 
 from darc.master.observation_life import ClosedError, Observations
-from darc.master.run import Run, State
-from darc.master.services import Started
+from darc.master.observation_run import ObservationRun, RunState
+from darc.master.service_control import StartResult
 from darc.model.observation import Observation
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.node.supervisor import SupervisorError
 from darc.queues.messages import Order
-from darc.runtime import files
+from darc.runtime import paths
 from darc.runtime.clock import Since
 from simulator.write_parsets import write_observation
 
@@ -60,12 +60,12 @@ class World:
     def give(self, orders: dict[str, list[Order]]) -> None:
         self.orders = orders
 
-    def start(self, names: Collection[str]) -> Started:
+    def start(self, names: Collection[str]) -> StartResult:
         if self.refused:
             raise SupervisorError(self.refused)
         started = [name for name in names if name not in self.running]
         self.running |= set(started)
-        return Started(started, {})
+        return StartResult(started, {})
 
     def kept(self, task_id: str) -> dict[str, object]:
         path = self.directory / "observations" / f"{task_id}.json"
@@ -87,10 +87,12 @@ def example(tmp_path: Path) -> Observation:
     return read_observation(made.parset, load_config(tmp_path / "config.yaml").instrument)
 
 
-def run_of(example: Observation, start: float, duration: float = 600.0, name: str = "a") -> Run:
+def run_of(
+    example: Observation, start: float, duration: float = 600.0, name: str = "a"
+) -> ObservationRun:
     """An observation that starts so many seconds from now."""
     of = replace(example, task_id=name, start=time.time() + start, duration=duration)
-    return Run(of, SERVICES)
+    return ObservationRun(of, SERVICES)
 
 
 def state(observations: Observations, name: str = "a") -> str:
@@ -184,7 +186,7 @@ def test_no_clock_shortens_or_lengthens_the_time_to_finish(
     run.services = ("amber_listener",)
     observations.add(run)
     wait_for(lambda: state(observations) == "running")
-    assert observations.end("a", State.STOPPED)
+    assert observations.end("a", RunState.STOPPED)
     stopped = Since.now()
     clock.ahead = 3600.0
     look_at_all(observations, example, "b")
@@ -212,8 +214,8 @@ def test_a_clock_set_behind_the_end_leaves_time_for_the_stop(
 def test_what_an_earlier_version_kept_is_read(world: World, example: Observation) -> None:
     observations = world.observations()
     observations.add(run_of(example, 0.0))
-    observations.runs()[0].state = State.RUNNING
-    observations.end("a", State.STOPPED)
+    observations.runs()[0].state = RunState.RUNNING
+    observations.end("a", RunState.STOPPED)
     kept = world.kept("a")
     kept["ended_at"] = time.time() - 100.0
     del kept["to_start"]
@@ -241,7 +243,7 @@ def test_a_master_that_died_before_is_followed_by_one_that_starts_them(
     again = world.observations()
     again.start_thread()
     again.add(run_of(example, 3600.0, name="b"))
-    again.end("b", State.ABORTED)
+    again.end("b", RunState.ABORTED)
     wait_for(lambda: again.starts.start_missing() == [])
     world.running.clear()
     assert world.observations().starts.start_missing() == []
@@ -303,7 +305,7 @@ def test_an_observation_that_is_dropped_while_its_services_start_leaves_no_file(
     at_it, go_on = threading.Event(), threading.Event()
     start = world.start
 
-    def slow(names: Collection[str]) -> Started:
+    def slow(names: Collection[str]) -> StartResult:
         at_it.set()
         assert go_on.wait(10)
         return start(names)
@@ -314,7 +316,7 @@ def test_an_observation_that_is_dropped_while_its_services_start_leaves_no_file(
     starting = threading.Thread(target=observations.starts.start_missing)
     starting.start()
     assert at_it.wait(10)
-    assert observations.end("a", State.ABORTED)
+    assert observations.end("a", RunState.ABORTED)
     go_on.set()
     starting.join(10)
     assert list((world.directory / "observations").iterdir()) == []
@@ -326,7 +328,7 @@ def test_an_observation_that_is_dropped_while_its_services_start_leaves_no_file(
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Switch a full disk on and off."""
-    write_whole = files.write_whole
+    write_whole = paths.write_whole
 
     def switch(full: bool) -> None:
         def write(*arguments: object, **options: object) -> None:
@@ -334,7 +336,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
                 raise OSError(28, "No space left on device")
             write_whole(*arguments, **options)  # type: ignore[arg-type]
 
-        monkeypatch.setattr("darc.master.kept.write_whole", write)
+        monkeypatch.setattr("darc.master.durable_files.write_whole", write)
 
     return switch
 
@@ -358,17 +360,17 @@ def test_what_is_kept_is_synced_to_the_disk(
     world: World, example: Observation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     durable = []
-    write_whole = files.write_whole
+    write_whole = paths.write_whole
 
     def write(path: Path, text: str, **options: bool) -> None:
         durable.append(options.get("durable", True))
         write_whole(path, text, **options)
 
-    monkeypatch.setattr("darc.master.kept.write_whole", write)
+    monkeypatch.setattr("darc.master.durable_files.write_whole", write)
     observations = world.observations()
     observations.add(run_of(example, 0.0))
-    observations.runs()[0].state = State.RUNNING
-    observations.end("a", State.ABORTED)
+    observations.runs()[0].state = RunState.RUNNING
+    observations.end("a", RunState.ABORTED)
     assert durable == [True, True]
 
 

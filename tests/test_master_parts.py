@@ -13,10 +13,10 @@ from typing import Any, cast
 import pytest
 from nodes import free_port, patience
 
-from darc.master.books import prune
-from darc.master.housekeeping import Housekeeping, Waker
-from darc.master.port import CommandPort
-from darc.master.services import Services
+from darc.master.command_port import CommandPort
+from darc.master.housekeeping import Housekeeping, SupervisorWaker
+from darc.master.observation_summaries import prune
+from darc.master.service_control import ServiceControl
 from darc.model.message import Reply
 from darc.node.supervisor import Supervisor
 from darc.queues.exchange import Exchange, Question
@@ -52,7 +52,7 @@ def test_the_waker_goes_on_after_a_defect() -> None:
             pokes.release()
             raise ValueError("defect")
 
-    waker = Waker(cast(Supervisor, Broken()))
+    waker = SupervisorWaker(cast(Supervisor, Broken()))
     for _ in range(2):
         waker.wake()
         assert pokes.acquire(timeout=patience(10))
@@ -117,7 +117,9 @@ class FakeExchange:
 def switch() -> Callable[[FakeExchange, bool], bool]:
     def switch(exchange: FakeExchange, value: bool) -> bool:
         unused = cast(Any, None)
-        services = Services(unused, cast(Exchange, exchange), ("lofar_trigger",), 1.0, 1.0, 1.0)
+        services = ServiceControl(
+            unused, cast(Exchange, exchange), ("lofar_trigger",), 1.0, 1.0, 1.0
+        )
         return services.switch("lofar_trigger", "send_events", value, "by a test")
 
     return switch

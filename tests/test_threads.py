@@ -12,15 +12,15 @@ from typing import Any, cast
 import pytest
 from nodes import wait_for
 
-from darc.master.commands import Vocabulary
+from darc.master.commands import CommandVocabulary
 from darc.master.housekeeping import Housekeeping, KeptSocket
-from darc.master.lives import Lives, NotingSupervisor
-from darc.master.rounds import Rounds
+from darc.master.periodic_task import PeriodicTask
+from darc.master.process_history import NotingSupervisor, ProcessHistory
 from darc.model.message import Request
 from darc.node.supervisor import SupervisorError
-from darc.runtime import vital as vital_module
-from darc.runtime.apart import Apart, HangsError
-from darc.runtime.vital import ended_threads, vital
+from darc.runtime import vital_threads as vital_module
+from darc.runtime.detached_work import DetachedWork, HangsError
+from darc.runtime.vital_threads import ended_threads, vital
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_an_end_is_logged_and_kept(
 
 
 def test_a_process_of_no_use_ends_with_its_thread() -> None:
-    program = "import time\nfrom darc.runtime.vital import vital\n"
+    program = "import time\nfrom darc.runtime.vital_threads import vital\n"
     program += "vital('the watcher', lambda: 1 / 0, or_exit=True)\ntime.sleep(60)"
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False
@@ -80,7 +80,7 @@ def test_a_process_of_no_use_ends_with_its_thread() -> None:
 
 
 def test_what_hangs_is_not_begun_again_and_keeps_nobody_else(hang: Callable[[], None]) -> None:
-    apart = Apart(places=2)
+    apart = DetachedWork(places=2)
     with pytest.raises(HangsError, match=r"no answer within 0\.05 s"):
         apart.result("reading a", hang, 0.05)
     with pytest.raises(HangsError, match="it hangs"):
@@ -99,7 +99,7 @@ def test_what_hangs_is_not_begun_again_and_keeps_nobody_else(hang: Callable[[], 
 def test_a_look_that_hangs_is_named_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     go_on = threading.Event()
-    rounds = Rounds("/share/parsets", 0.01, lambda: go_on.wait() and None, patience=0.05)
+    rounds = PeriodicTask("/share/parsets", 0.01, lambda: go_on.wait() and None, patience=0.05)
     assert rounds.hangs_for is None
     rounds.start()
     wait_for(lambda: rounds.hangs_for)
@@ -132,7 +132,9 @@ def test_removed_sockets_come_back_whatever_else_hangs(
 
 
 def test_nothing_is_started_any_more_whoever_was_about_to(tmp_path: Path) -> None:
-    supervisor = NotingSupervisor(tmp_path / "none.sock", 1.0, Lives(tmp_path / "lives", "node"))
+    supervisor = NotingSupervisor(
+        tmp_path / "none.sock", 1.0, ProcessHistory(tmp_path / "lives", "node")
+    )
     calls = []
     supervisor.call = lambda *words: calls.append(words)  # type: ignore[method-assign]
     assert supervisor.start("processor")
@@ -154,6 +156,6 @@ def test_a_start_is_refused_in_words(command: str, service: str) -> None:
             names = ("processor",)
 
     request = Request(command=command, service=service, payload="/x.parset")
-    reply = Vocabulary(cast(Any, Stopping())).answer(request)
+    reply = CommandVocabulary(cast(Any, Stopping())).answer(request)
     assert reply.status == "Error"
     assert "the node is being stopped" in str(reply.message)

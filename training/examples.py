@@ -18,7 +18,7 @@ from darc.science.boxcar import best_boxcar
 from darc.science.dedispersion import Band, add_dedispersed
 from darc.science.dispersion import dm_error
 from darc.science.extraction import Extraction, extract
-from darc.science.extraction_plan import ExtractionSettings, Plan, plan_extraction
+from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings, plan_extraction
 from darc.science.rfi_cleaning import replace_outliers
 from darc.science.row_statistics import medians
 from simulator.synthetic_interference import KINDS, log_uniform
@@ -51,7 +51,7 @@ INTERFERENCE = (*KINDS, "low_dm")
 
 
 @dataclass(frozen=True, slots=True)
-class Instrument:
+class DrawnInstrument:
     """What the data are of.
 
     :param tsamp: s
@@ -79,13 +79,13 @@ class Instrument:
         return float(dm_error(width * self.tsamp + 2e-4, float(low), float(high)))
 
 
-SMALL = Instrument(
+SMALL = DrawnInstrument(
     Band(f_lowest=1219.70092773 + 300 / 1536 * 1.5, channel_width=300 / 384, n_channels=384),
     tsamp=4 * 81.92e-6,
     widest=62,
     largest=6e6,
 )
-FULL_SIZE = Instrument(
+FULL_SIZE = DrawnInstrument(
     Band(f_lowest=1219.70092773, channel_width=300 / 1536, n_channels=1536),
     tsamp=81.92e-6,
     widest=250,
@@ -100,7 +100,7 @@ _STEPS = {
 }
 
 
-def any_instrument(rng: Random) -> Instrument:
+def any_instrument(rng: Random) -> DrawnInstrument:
     """Draw one: 16 to 1024 channels, 0.15 to 8 GHz, 0.05 to 2 ms, 2 to 8 bits.
 
     What it cannot do is a burst of DM 50 that a channel smears out, or that is too long for here.
@@ -113,7 +113,7 @@ def any_instrument(rng: Random) -> Instrument:
         tsamp = log_uniform(rng, 5e-5, 2e-3)
         widest = int(np.clip(round(0.03 / tsamp), 8, 250))
         bits = int(rng.choice([8, 8, 8, 4, 2]))
-        found = Instrument(band, tsamp, widest, SMALL.largest, bits)
+        found = DrawnInstrument(band, tsamp, widest, SMALL.largest, bits)
         samples = float(band.delays([50.0]).max()) / tsamp * n_channels
         if found.smeared(1, 50) <= widest / 2 and samples <= 0.04 * found.largest:
             return found
@@ -138,7 +138,7 @@ class Example:
     width: int
 
 
-def burst(rng: Random, kind: str, instrument: Instrument = SMALL) -> Example:
+def burst(rng: Random, kind: str, instrument: DrawnInstrument = SMALL) -> Example:
     """Make bursts until one is extracted.
 
     DM 50 to 3000 pc cm-3, width 1 sample to the instrument's widest, S/N 7 to 50, of a fifth 1000.
@@ -170,7 +170,7 @@ def burst(rng: Random, kind: str, instrument: Instrument = SMALL) -> Example:
             return _example(kind, found, plan, true_snr)
 
 
-def interference(rng: Random, kind: str, instrument: Instrument = SMALL) -> list[Example]:
+def interference(rng: Random, kind: str, instrument: DrawnInstrument = SMALL) -> list[Example]:
     """Make interference until something is found in it, and extracted as a candidate.
 
     What is strong is preferred at first: else most would be as weak as peaks of the noise.
@@ -245,7 +245,7 @@ def quantised(rows: Floats, rng: Random, bits: int = 8) -> Bytes:
     return np.ascontiguousarray(rows.astype(np.uint8).T)
 
 
-def _found_near(rng: Random, dm: float, width: int, instrument: Instrument) -> Plan:
+def _found_near(rng: Random, dm: float, width: int, instrument: DrawnInstrument) -> ExtractionPlan:
     """The plan of a burst as a search finds it: off in DM and width."""
     found_dm = max(20.0, dm + rng.uniform(-0.5, 0.5) * instrument.dm_error(width))
     found_width = min(instrument.widest, max(1, round(width * log_uniform(rng, 0.6, 1.7))))
@@ -259,7 +259,7 @@ def _found_near(rng: Random, dm: float, width: int, instrument: Instrument) -> P
     )
 
 
-def _burst(rng: Random, kind: str, dm: float, width: int, plan: Plan) -> Floats:
+def _burst(rng: Random, kind: str, dm: float, width: int, plan: ExtractionPlan) -> Floats:
     """Draw a burst without noise, of any height, shape (n_channels, n_samples)."""
     arrival = plan.arrival - plan.start + rng.uniform(-2, 2) * plan.bin_samples
     parts = [(arrival, _burst_spectrum(rng, kind, plan.band))]
@@ -317,7 +317,7 @@ def _scatter(signal: Floats, band: Band, tau: float) -> None:
 
 
 def _search(
-    data: Bytes, dms: npt.NDArray[np.float64], instrument: Instrument, *, cleaned: bool
+    data: Bytes, dms: npt.NDArray[np.float64], instrument: DrawnInstrument, *, cleaned: bool
 ) -> list[tuple[float, int, float]]:
     """DM, width and time of the strongest in each of some trial DMs, the strongest first."""
     rows = np.ascontiguousarray(data.T).astype(np.float32)
@@ -337,7 +337,7 @@ def _search(
     return [pulse for _, pulse in sorted(found, reverse=True)]
 
 
-def _extracted(data: Bytes, plan: Plan) -> Extraction | None:
+def _extracted(data: Bytes, plan: ExtractionPlan) -> Extraction | None:
     """What the classifier gets to see of it, if it passes the thresholds before."""
     found = None
     with suppress(ValueError):  # less than half of the band is in the data
@@ -347,7 +347,7 @@ def _extracted(data: Bytes, plan: Plan) -> Extraction | None:
     return found if found.snr_dm0 - found.snr < _SNR_DM0_MORE else None
 
 
-def _example(kind: str, found: Extraction, plan: Plan, true_snr: float) -> Example:
+def _example(kind: str, found: Extraction, plan: ExtractionPlan, true_snr: float) -> Example:
     return Example(
         is_burst=true_snr > 0,
         kind=kind,

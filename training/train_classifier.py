@@ -49,7 +49,7 @@ _AT_A_TIME = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Table:
+class FeatureTable:
     """Features of examples, a row for each.
 
     :param number: of the data an example was found in, shape (n,)
@@ -71,11 +71,11 @@ class Table:
         """Features of both arrays, as BOTH_NAMES has them."""
         return np.hstack([self.freq_time, self.dm_time])
 
-    def __getitem__(self, some: Mask | npt.NDArray[np.intp]) -> Table:
-        return Table(*(getattr(self, name)[some] for name in self.__slots__))
+    def __getitem__(self, some: Mask | npt.NDArray[np.intp]) -> FeatureTable:
+        return FeatureTable(*(getattr(self, name)[some] for name in self.__slots__))
 
 
-def make_table(seed: int, numbers: range, *parts: float) -> Table:
+def make_table(seed: int, numbers: range, *parts: float) -> FeatureTable:
     """Generate examples and measure their features: see `training.examples.examples`.
 
     :param parts: of them that are of ARTS's full size, and of other instruments
@@ -93,7 +93,7 @@ def make_table(seed: int, numbers: range, *parts: float) -> Table:
         for example in examples(seed, range(number, number + 1), *parts)
     ]
     number, is_burst, kind, snr, freq_time, dm_time = zip(*rows, strict=True)
-    return Table(
+    return FeatureTable(
         number=np.array(number),
         is_burst=np.array(is_burst),
         kind=np.array(kind),
@@ -103,7 +103,7 @@ def make_table(seed: int, numbers: range, *parts: float) -> Table:
     )
 
 
-def make_tables(seed: int, count: int, processes: int, *parts: float) -> Table:
+def make_tables(seed: int, count: int, processes: int, *parts: float) -> FeatureTable:
     """The same, by several processes."""
     calls = [
         (seed, range(first, min(first + _AT_A_TIME, count)), *parts)
@@ -113,14 +113,14 @@ def make_tables(seed: int, count: int, processes: int, *parts: float) -> Table:
         return joined(pool.starmap(make_table, calls, chunksize=1))
 
 
-def joined(tables: Iterable[Table]) -> Table:
+def joined(tables: Iterable[FeatureTable]) -> FeatureTable:
     """Several tables as one."""
     parts = list(tables)
-    columns = [np.concatenate([getattr(t, n) for t in parts]) for n in Table.__slots__]
-    return Table(*columns)
+    columns = [np.concatenate([getattr(t, n) for t in parts]) for n in FeatureTable.__slots__]
+    return FeatureTable(*columns)
 
 
-def train(table: Table, seed: int) -> FeatureClassifier:
+def train(table: FeatureTable, seed: int) -> FeatureClassifier:
     """Train on a table, and set the threshold of 0.5 by cross-validation."""
     return FeatureClassifier(
         freq_time=_calibrated(table, table.both, BOTH_NAMES, seed),
@@ -128,7 +128,7 @@ def train(table: Table, seed: int) -> FeatureClassifier:
     )
 
 
-def _calibrated(table: Table, features: Floats, names: Sequence[str], seed: int) -> Trees:
+def _calibrated(table: FeatureTable, features: Floats, names: Sequence[str], seed: int) -> Trees:
     """Trees whose probability of 0.5 lets a known part of the interference through."""
     log_odds = np.empty(len(table))
     # Examples of the same data stay together.
@@ -142,7 +142,7 @@ def _calibrated(table: Table, features: Floats, names: Sequence[str], seed: int)
     return replace(trees, start=trees.start - float(threshold))
 
 
-def fitted(table: Table, features: Floats, seed: int):  # type: ignore[no-untyped-def]
+def fitted(table: FeatureTable, features: Floats, seed: int):  # type: ignore[no-untyped-def]
     """A GradientBoostingClassifier: bursts weigh as much as interference."""
     from sklearn.ensemble import GradientBoostingClassifier  # noqa: PLC0415 (an extra)
 
@@ -190,7 +190,7 @@ def as_trees(model, names: Sequence[str]) -> Trees:  # type: ignore[no-untyped-d
     )
 
 
-def probabilities(classifier: FeatureClassifier, table: Table) -> tuple[Doubles, Doubles]:
+def probabilities(classifier: FeatureClassifier, table: FeatureTable) -> tuple[Doubles, Doubles]:
     """By both arrays and by DM-time, for each row of a table."""
     found = []
     for trees, features in (
@@ -202,19 +202,19 @@ def probabilities(classifier: FeatureClassifier, table: Table) -> tuple[Doubles,
     return found[0], found[1]
 
 
-def one_each(table: Table) -> Table:
+def one_each(table: FeatureTable) -> FeatureTable:
     """One example of each piece of data only."""
     return table[_strongest(table)]
 
 
-def _strongest(table: Table) -> Mask:
+def _strongest(table: FeatureTable) -> Mask:
     """Whether an example is the first of its piece of data, which was the strongest."""
     first = np.zeros(len(table), dtype=np.bool_)
     first[np.unique(table.number, return_index=True)[1]] = True
     return first
 
 
-def roc_lines(table: Table, probability: Doubles) -> list[str]:
+def roc_lines(table: FeatureTable, probability: Doubles) -> list[str]:
     """A table of the parts of bursts and interference that are kept at some thresholds."""
     strong = table.is_burst & (table.snr >= 10)
     lines = ["threshold  bursts kept  of S/N >= 10  interference kept"]

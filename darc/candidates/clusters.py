@@ -1,7 +1,7 @@
 """From raw candidates to the clusters that are worth an extraction.
 
-A cluster is the best candidate in a box (:mod:`darc.candidates.boxes`); boxes are on fixed grids,
-so that they do not depend on how candidates come in. Source: the project's specification,
+A cluster is the best candidate in a box (:mod:`darc.candidates.cluster_boxes`); boxes are on fixed
+grids, so that they do not depend on how candidates come in. Source: the project's specification,
 processing.md (worker, step 1) and candidates.md.
 """
 
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from darc.candidates.boxes import Boxes
+from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.config.settings import ProcessorClustering
 from darc.model.candidate import Records
-from darc.model.processed import Pulse
-from darc.runtime.files import write_whole
+from darc.model.processing_outcome import Detection
+from darc.runtime.paths import write_whole
 from darc.science.clustering import synthesised_beam_filter
 
 #: In fewer synthesised beams there is no period to be found.
@@ -41,7 +41,7 @@ def usable(
 
 
 def find_clusters(
-    candidates: Records, settings: ProcessorClustering, *, n_beams: int | None, boxes: Boxes
+    candidates: Records, settings: ProcessorClustering, *, n_beams: int | None, boxes: ClusterBoxes
 ) -> tuple[Records, Records]:
     """Cluster candidates that are usable, and keep the clusters that are worth an extraction.
 
@@ -74,7 +74,7 @@ def find_clusters(
     return found[as_the_sky], beyond
 
 
-def listed(clusters: Records, beyond: Records, boxes: Boxes) -> Records:
+def listed(clusters: Records, beyond: Records, boxes: ClusterBoxes) -> Records:
     """Clusters without those of the same burst as a brighter one, beyond the limits or not."""
     return clusters[~boxes.doubles(clusters, np.concatenate((clusters, beyond)))]
 
@@ -87,9 +87,9 @@ def _high(limit: float) -> float:
     return limit if limit >= 0 else math.inf
 
 
-def pulse_of(record: np.void) -> Pulse:
+def pulse_of(record: np.void) -> Detection:
     """A cluster's best candidate."""
-    return Pulse(
+    return Detection(
         beam=int(record["beam"]),
         downsampling=int(record["downsampling"]),
         time=float(record["time"]),
@@ -98,7 +98,7 @@ def pulse_of(record: np.void) -> Pulse:
     )
 
 
-def write_clusters(path: Path, pulses: Iterable[Pulse]) -> None:
+def write_clusters(path: Path, pulses: Iterable[Detection]) -> None:
     """List clusters in a file, by time.
 
     :raises OSError: it cannot be written

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from darc.candidates.dask_task import DaskTask, answer_of, run_packed
-from darc.candidates.pool import TASK_SECONDS, TRIES, Done
+from darc.candidates.pool import TASK_SECONDS, TRIES, DoneTask
 from darc.candidates.pool_tasks import Task
 from darc.config.settings import SchedulerTLS
-from darc.runtime.vital import vital
+from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 
@@ -140,11 +140,11 @@ class DaskPool:
     def wait(self, seconds: float) -> None:
         self._news.wait(seconds)
 
-    def outcomes(self) -> list[Done]:
+    def outcomes(self) -> list[DoneTask]:
         self._news.clear()
         if self._lost.is_set():
             self._start_over()
-        done: list[Done] = []
+        done: list[DoneTask] = []
         while not self._answered.empty():
             begun = self._answered.get()
             self._given_up.discard(begun.future.key)
@@ -154,12 +154,12 @@ class DaskPool:
         self._begin()
         return done
 
-    def _answer(self, begun: _Begun) -> list[Done]:
+    def _answer(self, begun: _Begun) -> list[DoneTask]:
         future = begun.future
         try:
             if future.status == "finished":
                 error, result = answer_of(begun.task, future.result(timeout=RESULT_SECONDS))
-                return [Done(begun.task, result, error)]
+                return [DoneTask(begun.task, result, error)]
             exception = future.exception(RESULT_SECONDS) if future.status == "error" else None
             why = f"{type(exception).__name__}: {exception}" if exception else str(future.status)
         except Exception as error:  # of many kinds: the worker that had it is gone
@@ -172,9 +172,9 @@ class DaskPool:
             log.warning("%s failed; once more: %s", begun.task, why)
             self._again.append((begun.task, begun.tries + 1))
             return []
-        return [Done(begun.task, error=f"failed {begun.tries} times: {why}")]
+        return [DoneTask(begun.task, error=f"failed {begun.tries} times: {why}")]
 
-    def _too_slow(self) -> list[Done]:
+    def _too_slow(self) -> list[DoneTask]:
         now = time.monotonic()
         if not self._capacity:  # nobody is there to be slow
             for begun in self._begun.values():
@@ -185,7 +185,7 @@ class DaskPool:
             del self._begun[begun.future.key]
             self._given_up.add(begun.future.key)
         error = f"no answer within {TASK_SECONDS:.0f} s, ended"
-        return [Done(begun.task, error=error) for begun in slow]
+        return [DoneTask(begun.task, error=error) for begun in slow]
 
     def _drop(self, begun: _Begun) -> None:
         self._begun.pop(begun.future.key, None)

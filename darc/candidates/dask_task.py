@@ -10,7 +10,7 @@ from typing import Protocol
 
 from darc.candidates.pool_process import run_task
 from darc.candidates.pool_tasks import Task
-from darc.queues.plain import pack, unpack
+from darc.queues.plain_connection import pack, unpack
 
 #: Of an answer: an error in words, or a candidate's numbers (bytes).
 MAX_ANSWER = 2**20

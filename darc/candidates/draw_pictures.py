@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from darc.candidates.milky_way import dm_galaxy
+from darc.candidates.beam_max_dm import dm_galaxy
 from darc.candidates.pool_tasks import BeamSky
 from darc.candidates.results.pictures import Pictures
 from darc.config.settings import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
-from darc.model.processed import ProcessedCandidate
+from darc.model.processing_outcome import ProcessedCandidate
 from darc.model.results import FrequencyRange
-from darc.runtime.files import write_whole
+from darc.runtime.paths import write_whole
 
 _pictures = cache(Pictures)
 

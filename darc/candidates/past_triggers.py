@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from darc.candidates.clusters import find_clusters, listed, usable
-from darc.candidates.pool_tasks import Read, ReadingJob
+from darc.candidates.pool_tasks import ReadingJob, ReadTriggers
 from darc.model.candidate import CANDIDATE, Records
-from darc.runtime.foreign import open_regular
+from darc.runtime.untrusted_files import open_regular
 from darc.trigger_files.amber import Columns
 from darc.trigger_files.trigger_file import Chunk, TriggerFile
 
@@ -20,7 +20,7 @@ _HEADER_WITHIN = 2**20
 _PROBLEMS_TOLD = 20
 
 
-def read_and_cluster(job: ReadingJob) -> Read:
+def read_and_cluster(job: ReadingJob) -> ReadTriggers:
     """Read all files and cluster what is in them, as is done while an observation runs."""
     found: list[Records] = []
     rejected: Counter[str] = Counter()
@@ -46,7 +46,7 @@ def read_and_cluster(job: ReadingJob) -> Read:
         boxes=job.boxes,
     )
     clusters = listed(clusters, beyond, job.boxes)
-    return Read(clusters, n_candidates, dict(rejected), tuple(problems))
+    return ReadTriggers(clusters, n_candidates, dict(rejected), tuple(problems))
 
 
 def _chunks(file: TriggerFile) -> Iterator[Chunk]:

@@ -19,7 +19,7 @@ from multiprocessing.connection import wait as wait_for_any
 from typing import Protocol
 
 from darc.candidates.pool_tasks import Task
-from darc.runtime.one_thread import ONE_THREAD
+from darc.runtime.thread_limits import ONE_THREAD
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ IDLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class DoneTask:
     """A task that is done with.
 
     :param result: what it returned
@@ -53,7 +53,7 @@ class Pool(Protocol):
     def submit(self, task: Task) -> None:
         """Begin with a task; to be called when one can begin."""
 
-    def outcomes(self) -> list[Done]:
+    def outcomes(self) -> list[DoneTask]:
         """What has been done since the last call, which is not waited for."""
 
     def wait(self, seconds: float) -> None:
@@ -94,7 +94,7 @@ class _Process:
         """Something can be read from it when its task is done, or it has died."""
         return self._connection
 
-    def result(self) -> Done | None:
+    def result(self) -> DoneTask | None:
         """What its task has come to; None: nothing yet.
 
         :raises EOFError: the process has died
@@ -103,7 +103,7 @@ class _Process:
         if self.task is None or not self._connection.poll():
             return None
         error, result = pickle.loads(self._connection.recv_bytes())
-        done = Done(self.task, result, error)
+        done = DoneTask(self.task, result, error)
         self.task, self.since = None, time.monotonic()
         return done
 
@@ -126,7 +126,7 @@ class LocalPool:
     def __init__(self, size: int) -> None:
         self._size = size
         self._processes: list[_Process] = []
-        self._failed: list[Done] = []
+        self._failed: list[DoneTask] = []
 
     def free(self) -> int:
         return self._size - sum(process.task is not None for process in self._processes)
@@ -144,8 +144,8 @@ class LocalPool:
         except OSError:
             self._died(idle)
 
-    def outcomes(self) -> list[Done]:
-        done: list[Done] = []
+    def outcomes(self) -> list[DoneTask]:
+        done: list[DoneTask] = []
         now = time.monotonic()
         for process in list(self._processes):
             try:
@@ -158,7 +158,7 @@ class LocalPool:
             elif process.task and now - process.since > TASK_SECONDS:
                 self._remove(process)
                 error = f"no answer within {TASK_SECONDS:.0f} s, ended"
-                done.append(Done(process.task, error=error))
+                done.append(DoneTask(process.task, error=error))
             elif process.task is None and now - process.since > IDLE_SECONDS:
                 self._remove(process)
         done += self._failed
@@ -184,7 +184,7 @@ class LocalPool:
             self._begin(process.task, process.tries + 1)
             return
         error = f"the process died {process.tries} times, the last one of {how}"
-        self._failed.append(Done(process.task, error=error))
+        self._failed.append(DoneTask(process.task, error=error))
 
     def abort(self, observation: str) -> None:
         for process in list(self._processes):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Protocol
 
-from darc.candidates.boxes import Boxes
+from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.config import typed
 from darc.config.settings import ProcessorSettings
 from darc.config.typed import OneOf
@@ -18,7 +18,7 @@ from darc.model.arrival import ArrivalReference
 from darc.model.candidate import Records
 from darc.model.observation import Pointing, task_id_of
 from darc.model.parset_values import to_name
-from darc.model.processed import Fate, ListedCandidate, Pulse
+from darc.model.processing_outcome import ClusterOutcome, Detection, ListedCandidate
 
 MAX_REASON = 10_000  # characters
 
@@ -37,7 +37,7 @@ class Task(Protocol):
         """Do it; what is returned can be pickled."""
 
 
-def describe(pulse: Pulse) -> str:
+def describe(pulse: Detection) -> str:
     """Which cluster it is, for the log."""
     return (
         f"DM {pulse.dm:.2f}, time {pulse.time:.4f} s (centre of the highest channel),"
@@ -86,7 +86,7 @@ class ExtractionJob:
     observation: str
     key: str
     files: BeamFiles
-    pulse: Pulse
+    pulse: Detection
     tabs: tuple[int, ...]
     settings: ProcessorSettings
     mask: Path | None
@@ -97,14 +97,14 @@ class ExtractionJob:
     def __str__(self) -> str:
         return describe(self.pulse)
 
-    def run(self) -> Outcome:
-        from darc.candidates.extracting import extract_candidate  # noqa: PLC0415 - numba
+    def run(self) -> ExtractionOutcome:
+        from darc.candidates.extract_cluster import extract_candidate  # noqa: PLC0415 - numba
 
         return extract_candidate(self)
 
     def to_plain(self, result: object) -> object:
         """What it returned, in plain values."""
-        if not isinstance(result, Outcome):
+        if not isinstance(result, ExtractionOutcome):
             raise TypeError(f"no outcome: {result!r:.100}")
         path, listed = result.path, result.listed
         return typed.to_plain(
@@ -125,7 +125,7 @@ class ExtractionJob:
             )
         )
 
-    def from_plain(self, plain: object) -> Outcome:
+    def from_plain(self, plain: object) -> ExtractionOutcome:
         """The way back; the file is in this task's own directory, wherever the other says it is.
 
         :raises ValueError: it is no outcome
@@ -134,27 +134,29 @@ class ExtractionJob:
             raise ValueError("an outcome that is no mapping")
         said = typed.from_plain(_PlainOutcome, plain, "outcome")
         path = self.output / to_name(said.file) if said.file is not None else None
-        return Outcome(self.pulse, Fate(said.fate), said.reason, path, said.listed)
+        return ExtractionOutcome(
+            self.pulse, ClusterOutcome(said.fate), said.reason, path, said.listed
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _PlainOutcome:
-    fate: Annotated[str, OneOf(*Fate)]
+    fate: Annotated[str, OneOf(*ClusterOutcome)]
     reason: str
     file: str | None
     listed: ListedCandidate | None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ExtractionOutcome:
     """What became of a cluster.
 
     :param reason: in words, where it was not kept
     :param path: the candidate's file, if it was kept; likewise its line in lists
     """
 
-    pulse: Pulse
-    fate: Fate
+    pulse: Detection
+    fate: ClusterOutcome
     reason: str = ""
     path: Path | None = None
     listed: ListedCandidate | None = None
@@ -175,19 +177,19 @@ class ReadingJob:
     tsamp: float
     settings: ProcessorSettings
     n_beams: int | None
-    boxes: Boxes
+    boxes: ClusterBoxes
 
     def __str__(self) -> str:
         return f"the trigger files of {task_id_of(self.observation)}"
 
-    def run(self) -> Read:
+    def run(self) -> ReadTriggers:
         from darc.candidates.past_triggers import read_and_cluster  # noqa: PLC0415
 
         return read_and_cluster(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Read:
+class ReadTriggers:
     """What was in trigger files.
 
     :param clusters: CLUSTER records
@@ -239,7 +241,7 @@ class ResultsJob:
     cb: int
     directory: Path
     clusters: Path
-    pulses: tuple[Pulse, ...]
+    pulses: tuple[Detection, ...]
     kept: tuple[tuple[Path, ListedCandidate], ...]
     n_passed: int
     n_raw: int
@@ -253,14 +255,14 @@ class ResultsJob:
     def __str__(self) -> str:
         return f"the results of {task_id_of(self.observation)}"
 
-    def run(self) -> Written:
+    def run(self) -> WrittenResults:
         from darc.candidates.write_results import write_results  # noqa: PLC0415 - matplotlib
 
         return write_results(self)
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenResults:
     """What was written at an observation's end.
 
     :param problems: what could not be, though the rest was

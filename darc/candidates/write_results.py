@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from darc.candidates.beam_max_dm import dm_galaxy
 from darc.candidates.clusters import write_clusters
 from darc.candidates.draw_pictures import offer
-from darc.candidates.milky_way import dm_galaxy
 from darc.candidates.past_triggers import has_header
-from darc.candidates.pool_tasks import ResultsJob, Written
+from darc.candidates.pool_tasks import ResultsJob, WrittenResults
 from darc.candidates.results.candidate_file import CANDIDATE_FILES, CandidateFileError, read_cb
+from darc.candidates.results.collect_results import candidates_directory
 from darc.candidates.results.ecsv_tables import SUFFIX, write_candidate_table, write_cluster_table
-from darc.candidates.results.gathering import candidates_directory
 from darc.candidates.results.plots import write_plots
 from darc.candidates.results.trigger_lists import write_summary, write_triggers
-from darc.model.processed import NOTHING_SEARCHED, ListedCandidate, Summary
+from darc.model.processing_outcome import NOTHING_SEARCHED, ListedCandidate, ProcessingSummary
 
 
-def write_results(job: ResultsJob, advance: Callable[[], None] = lambda: None) -> Written:
+def write_results(job: ResultsJob, advance: Callable[[], None] = lambda: None) -> WrittenResults:
     """Write list of clusters, plots, list of candidates, and last the summary.
 
     :param advance: is called for each candidate that is plotted
@@ -48,7 +48,7 @@ def write_results(job: ResultsJob, advance: Callable[[], None] = lambda: None) -
     if job.arrival is not None:
         write_candidate_table(triggers.with_suffix(SUFFIX), rows, job.arrival)
     write_summary(job.directory / f"CB{job.cb:02d}_summary.yaml", _summary(job, rows), job.arrival)
-    return Written(tuple(problems))
+    return WrittenResults(tuple(problems))
 
 
 def _remove_unfinished(directory: Path, begin: str) -> None:
@@ -103,10 +103,10 @@ def _plot(job: ResultsJob, files: Sequence[Path], advance: Callable[[], None]) -
     return problems
 
 
-def _summary(job: ResultsJob, kept: Sequence[ListedCandidate]) -> Summary:
+def _summary(job: ResultsJob, kept: Sequence[ListedCandidate]) -> ProcessingSummary:
     if not (job.n_raw or job.searched or any(map(has_header, job.trigger_files))):
         return NOTHING_SEARCHED
-    return Summary(
+    return ProcessingSummary(
         ncand_raw=job.n_raw,
         ncand_post_clustering=len(job.pulses),
         ncand_post_thresholds=job.n_passed,

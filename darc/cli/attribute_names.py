@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import darc.services
-from darc.master.attributes import NAMES
+from darc.master.master_attributes import NAMES
 from darc.services.base.service import Service
 
 #: Of darc_master, which is asked by naming no service.

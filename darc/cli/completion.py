@@ -21,7 +21,7 @@ from darc.cli.interactive import load
 from darc.cli.log_sources import SUPERVISORD
 from darc.config.config import Config, ConfigError
 from darc.model.vocabulary import COMMANDS
-from darc.node.render import MASTER
+from darc.node.supervisor_config import MASTER
 
 SHELLS = ("bash", "zsh", "fish")
 #: Whatever else a configuration calls a host, no shell is to take it for a command.
@@ -57,13 +57,13 @@ def main(arguments: Sequence[str]) -> int:
     except (ConfigError, OSError) as error:
         print(f"darc: neither services nor hosts, as {error}", file=sys.stderr)
         config = None
-    words = Words.of(config)
+    words = Completions.of(config)
     print({"bash": bash, "zsh": zsh, "fish": fish}[options.shell](words), end="")
     return 0
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Completions:
     """What can be completed.
 
     :param options: by command; those of the plain commands by an empty one
@@ -79,7 +79,7 @@ class Words:
     attributes: Mapping[str, tuple[str, ...]]
 
     @classmethod
-    def of(cls, config: Config | None) -> Words:
+    def of(cls, config: Config | None) -> Completions:
         services = tuple(filter(_PLAIN.fullmatch, config.services() if config else ()))
         nodes = filter(_PLAIN.fullmatch, config.nodes() if config else ())
         options = {"": _options(make_plain_parser())}
@@ -164,7 +164,7 @@ def _case(word: str) -> str:
     return word or "''"
 
 
-def bash(words: Words) -> str:
+def bash(words: Completions) -> str:
     """For bash 4 and newer."""
     cases = []
     for command in sorted({*words.options, *words.arguments} - {""}):
@@ -222,7 +222,7 @@ if [[ ${{funcstack[1]}} == _darc ]]; then _darc "$@"; else compdef _darc darc; f
 """
 
 
-def zsh(words: Words) -> str:
+def zsh(words: Completions) -> str:
     """For zsh with its completion system."""
     cases = []
     for command in sorted({*words.options, *words.arguments} - {""}):
@@ -256,7 +256,7 @@ def zsh(words: Words) -> str:
     )
 
 
-def fish(words: Words) -> str:
+def fish(words: Completions) -> str:
     """For fish."""
     lines = [
         "# Made by `darc completion fish`: what is configured changes it, so print it again then.",
@@ -284,7 +284,7 @@ def fish(words: Words) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fish_option(condition: str, option: str, words: Words) -> str:
+def _fish_option(condition: str, option: str, words: Completions) -> str:
     kind = "-l" if option.startswith("--") else "-s"
     line = f"complete -c darc -n {_fish(condition)} {kind} {_fish(option.lstrip('-'))}"
     if option in words.values:

@@ -13,15 +13,22 @@ from rich.console import Console
 from rich.text import Text
 
 from darc.cli import machine_checks, node_checks, outside_checks
-from darc.cli.elsewhere import HERE, chosen_hosts, gather, is_here, to_line
-from darc.cli.health import CHECK_SECONDS, Check, Finding, Patient, Verdict, examine
+from darc.cli.check_results import (
+    CHECK_SECONDS,
+    Check,
+    CheckedNode,
+    NamedCheckResult,
+    Verdict,
+    examine,
+)
 from darc.cli.interactive import TerminalError, guarded
-from darc.cli.words import shown
-from darc.cluster.nodes import role_of
+from darc.cli.remote_commands import HERE, chosen_hosts, gather, is_here, to_line
+from darc.cli.terminal_text import shown
+from darc.cluster.node_orders import role_of
 from darc.config.config import Config, ConfigError
-from darc.node.look import of_running_node
 from darc.node.node_config import load_config
-from darc.runtime.files import hostname
+from darc.node.node_probe import of_running_node
+from darc.runtime.paths import hostname
 
 CHECKS = (
     Check("Python", machine_checks.python, needs_config=False),
@@ -78,9 +85,9 @@ def main(arguments: Sequence[str]) -> int:
     options = make_parser().parse_args(arguments)
     try:
         # What a start would read: not the last good one.
-        patient = Patient(of_running_node(load_config()))
+        patient = CheckedNode(of_running_node(load_config()))
     except (ConfigError, OSError) as error:
-        patient = Patient(None, error)
+        patient = CheckedNode(None, error)
     if options.for_another:
         findings = examine(patient, CHECKS, CHECK_SECONDS)
         print(to_line({"findings": [asdict(one) for one in findings]}))
@@ -99,7 +106,7 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if any(one.verdict is Verdict.WRONG for one in everything) else 0
 
 
-def _everywhere(patient: Patient, wanted: str) -> dict[str, list[Finding]]:
+def _everywhere(patient: CheckedNode, wanted: str) -> dict[str, list[NamedCheckResult]]:
     config = patient.config
     hosts = chosen_hosts(config, wanted)
     far = [host for host in hosts if not is_here(config, host)]
@@ -117,22 +124,22 @@ def _everywhere(patient: Patient, wanted: str) -> dict[str, list[Finding]]:
             except (ValueError, KeyError, TypeError) as error:
                 some = [_unreached(config, host, f"its answer cannot be read: {error}")]
             else:
-                some.insert(0, Finding("ssh", Verdict.OK, "reached", ""))
+                some.insert(0, NamedCheckResult("ssh", Verdict.OK, "reached", ""))
             found[host] = some
     return found
 
 
-def _unreached(config: Config, host: str, reason: str) -> Finding:
+def _unreached(config: Config, host: str, reason: str) -> NamedCheckResult:
     text = f"{role_of(config, host)} not reached: {reason}"
-    return Finding("ssh", Verdict.WRONG, text, f"ssh -o BatchMode=yes {host} true")
+    return NamedCheckResult("ssh", Verdict.WRONG, text, f"ssh -o BatchMode=yes {host} true")
 
 
-def _finding(plain: dict[str, str]) -> Finding:
+def _finding(plain: dict[str, str]) -> NamedCheckResult:
     texts = [str(plain[name]) for name in ("check", "text", "remedy")]
-    return Finding(texts[0], Verdict(plain["verdict"]), *texts[1:])
+    return NamedCheckResult(texts[0], Verdict(plain["verdict"]), *texts[1:])
 
 
-def _print(found: dict[str, list[Finding]]) -> None:
+def _print(found: dict[str, list[NamedCheckResult]]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
     for host, findings in found.items():
         if len(found) > 1:

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from darc.config.config import Config, ConfigError
-from darc.node.look import of_running_node
 from darc.node.node_config import load_node_config
+from darc.node.node_probe import of_running_node
 from darc.runtime.program import as_program, is_of_output
 
 

@@ -114,7 +114,7 @@ def whole_size(file: BinaryIO) -> int:
     return start + end if end or start == 0 else size
 
 
-class Followed:
+class FollowedLog:
     """A log that grows and is rotated: its new lines, each once.
 
     :param path: need not exist yet

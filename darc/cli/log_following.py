@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from darc.cli.elsewhere import Far, is_here
 from darc.cli.interactive import TerminalError
 from darc.cli.log_lines import (
     LOOK_SECONDS,
@@ -26,16 +25,17 @@ from darc.cli.log_lines import (
     width_of,
 )
 from darc.cli.log_records import LogRecord
-from darc.cli.log_sources import Logs, Wish
-from darc.cli.words import shown
+from darc.cli.log_sources import LogFilter, NodeLogs
+from darc.cli.remote_commands import RemoteCommand, is_here
+from darc.cli.terminal_text import shown
 from darc.config.config import Config
 
 
-class Following:
+class FollowedNodes:
     """Follows logs of several nodes."""
 
     def __init__(
-        self, config: Config, hosts: Sequence[str], services: Sequence[str], wish: Wish
+        self, config: Config, hosts: Sequence[str], services: Sequence[str], wish: LogFilter
     ) -> None:
         self._config = config
         self._hosts = hosts
@@ -52,8 +52,8 @@ class Following:
 
     def run(self) -> int:
         """Show history and news until nobody reads it, or all nodes have ended."""
-        logs: Logs | None = None
-        fars: list[Far] = []
+        logs: NodeLogs | None = None
+        fars: list[RemoteCommand] = []
         try:
             for host in self._hosts:
                 if is_here(self._config, host):
@@ -67,7 +67,7 @@ class Following:
             if logs:
                 logs.close()
 
-    def _start_here(self, host: str) -> Logs | None:
+    def _start_here(self, host: str) -> NodeLogs | None:
         try:
             logs = chosen_logs(self._config, self._services, some=True)
         except TerminalError as error:
@@ -77,11 +77,11 @@ class Following:
         self._put(host, list(logs.history(self._wish, True)))
         return logs
 
-    def _start(self, host: str) -> Far:
+    def _start(self, host: str) -> RemoteCommand:
         def heard(plain: dict[str, Any]) -> None:
             self._put(host, [from_plain(one) for one in plain["records"]])
 
-        return Far(
+        return RemoteCommand(
             self._config,
             host,
             "logs",
@@ -95,7 +95,7 @@ class Following:
         with contextlib.suppress(BlockingIOError):  # it will wake already
             os.write(self._wake_in, b".")
 
-    def _follow(self, logs: Logs | None) -> int:
+    def _follow(self, logs: NodeLogs | None) -> int:
         poll = make_poll(logs, self._wake_out)
         patience = self._config.cluster.connect_timeout + READ_SECONDS
         until = time.monotonic() + patience

@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from darc.cli.elsewhere import EVERYWHERE
 from darc.cli.interactive import TerminalError
 from darc.cli.log_records import LogRecord
-from darc.cli.log_sources import Logs, Wish, log_paths
-from darc.cli.words import did_you_mean, shown
+from darc.cli.log_sources import LogFilter, NodeLogs, log_paths
+from darc.cli.remote_commands import EVERYWHERE
+from darc.cli.terminal_text import did_you_mean, shown
 from darc.config.config import Config
 
 #: Behind inotify: network file systems do not notify.
@@ -23,7 +23,7 @@ READ_SECONDS = 60.0
 Line = tuple[str, LogRecord]
 
 
-def chosen_logs(config: Config, wanted: Sequence[str], *, some: bool = False) -> Logs:
+def chosen_logs(config: Config, wanted: Sequence[str], *, some: bool = False) -> NodeLogs:
     """The logs of services.
 
     :param some: one of several nodes need not have all of them
@@ -40,11 +40,11 @@ def chosen_logs(config: Config, wanted: Sequence[str], *, some: bool = False) ->
             f" there are: {', '.join(paths)}, and all{'; ' + near if near else ''}"
         )
     if EVERYWHERE in wanted:
-        return Logs(paths)
-    return Logs({name: paths[name] for name in wanted if name in paths})
+        return NodeLogs(paths)
+    return NodeLogs({name: paths[name] for name in wanted if name in paths})
 
 
-def make_poll(logs: Logs | None, wake: int | None) -> select.poll:
+def make_poll(logs: NodeLogs | None, wake: int | None) -> select.poll:
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)  # tells of nothing but its end
     for descriptor in (logs.fileno() if logs else None, wake):
@@ -84,7 +84,7 @@ def from_plain(plain: Any) -> LogRecord:
     return LogRecord(moment, service, "\n".join(map(shown, str(text).split("\n"))))
 
 
-def arguments_for(services: Sequence[str], wish: Wish, follow: bool, some: bool) -> list[str]:
+def arguments_for(services: Sequence[str], wish: LogFilter, follow: bool, some: bool) -> list[str]:
     words = ["--for-another", f"--lines={'all' if wish.last is None else wish.last}"]
     if wish.since is not None:
         # The same moment everywhere, whenever a node is reached.

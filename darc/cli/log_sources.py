@@ -13,7 +13,7 @@ from pathlib import Path
 from inotify_simple import INotify, flags
 
 from darc.cli.log_files import (
-    Followed,
+    FollowedLog,
     file_size,
     lines_backwards,
     lines_forwards,
@@ -22,14 +22,14 @@ from darc.cli.log_files import (
 )
 from darc.cli.log_records import LogRecord, records, records_backwards
 from darc.config.config import Config
-from darc.node.render import MASTER
+from darc.node.supervisor_config import MASTER
 
 SUPERVISORD = "supervisord"
 _WATCHED = flags.MODIFY | flags.CREATE | flags.MOVED_TO
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class LogFilter:
     """Which entries are wanted.
 
     :param last: so many; None: all
@@ -61,7 +61,7 @@ def log_paths(config: Config) -> dict[str, Path]:
 
 
 @dataclass(slots=True)
-class Logs:
+class NodeLogs:
     """Logs of this node that are read, and then perhaps followed.
 
     :param paths: by service
@@ -69,7 +69,7 @@ class Logs:
 
     paths: dict[str, Path]
     _stack: ExitStack = field(default_factory=ExitStack)
-    _followed: dict[str, Followed] = field(default_factory=dict)
+    _followed: dict[str, FollowedLog] = field(default_factory=dict)
     _was_shown: dict[str, bool] = field(default_factory=dict)
     _inotify: INotify | None = None
     _watched: set[Path] = field(default_factory=set)
@@ -79,7 +79,7 @@ class Logs:
         for followed in self._followed.values():
             followed.close()
 
-    def history(self, wish: Wish, follow: bool) -> list[LogRecord] | Iterator[LogRecord]:
+    def history(self, wish: LogFilter, follow: bool) -> list[LogRecord] | Iterator[LogRecord]:
         """What is there, in the order of time.
 
         :param follow: :meth:`news` goes on from there
@@ -97,7 +97,7 @@ class Logs:
             if files:
                 size = whole_size(files[0]) if follow else file_size(files[0])
             if follow:
-                self._followed[service] = Followed(path, files, size)
+                self._followed[service] = FollowedLog(path, files, size)
             if backwards:
                 stream = records_backwards(lines_backwards(files, size), service)
                 streams.append(_until(stream, wish.since))
@@ -127,7 +127,7 @@ class Logs:
         """Readable when there may be news; None: look now and then."""
         return self._inotify.fileno() if self._inotify else None
 
-    def news(self, wish: Wish) -> list[LogRecord]:
+    def news(self, wish: LogFilter) -> list[LogRecord]:
         """What has come since, in the order of time."""
         if self._inotify:
             self._inotify.read(timeout=0)
@@ -137,7 +137,9 @@ class Logs:
             found += self._shown(service, records(followed.read(), service), wish)
         return sorted(found, key=lambda record: record.key)
 
-    def _shown(self, service: str, new: Iterable[LogRecord], wish: Wish) -> Iterator[LogRecord]:
+    def _shown(
+        self, service: str, new: Iterable[LogRecord], wish: LogFilter
+    ) -> Iterator[LogRecord]:
         for record in new:
             # Lines that belong to no entry belong to the one before.
             if record.time is not None:

@@ -10,9 +10,8 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 
-from darc.cli.elsewhere import chosen_hosts, gather, is_here, to_line
 from darc.cli.interactive import TerminalError, guarded, load
-from darc.cli.log_following import Following
+from darc.cli.log_following import FollowedNodes
 from darc.cli.log_lines import (
     LOOK_SECONDS,
     READ_SECONDS,
@@ -27,8 +26,9 @@ from darc.cli.log_lines import (
     width_of,
 )
 from darc.cli.log_records import parse_since
-from darc.cli.log_sources import Logs, Wish
-from darc.cli.words import shown
+from darc.cli.log_sources import LogFilter, NodeLogs
+from darc.cli.remote_commands import chosen_hosts, gather, is_here, to_line
+from darc.cli.terminal_text import shown
 from darc.config.config import Config
 
 LAST = 50
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
     last = options.lines
     if last is None and since is None:
         last = LAST
-    wish = Wish(None if last in (None, -1) else last, since, options.grep)
+    wish = LogFilter(None if last in (None, -1) else last, since, options.grep)
     config = load()
     if options.for_another:
         with closing(chosen_logs(config, options.services, some=options.some)) as logs:
@@ -96,14 +96,14 @@ def main(arguments: Sequence[str]) -> int:
     if len(hosts) == 1 and is_here(config, hosts[0]):
         return _here(config, options.services, wish, options.follow)
     if options.follow:
-        return Following(config, hosts, options.services, wish).run()
+        return FollowedNodes(config, hosts, options.services, wish).run()
     return _once(config, hosts, options.services, wish)
 
 
 # -- this node -------------------------------------------------------------------------------------
 
 
-def _here(config: Config, services: Sequence[str], wish: Wish, follow: bool) -> int:
+def _here(config: Config, services: Sequence[str], wish: LogFilter, follow: bool) -> int:
     with closing(chosen_logs(config, services)) as logs:
         for name, path in logs.paths.items():
             if not path.exists() and len(logs.paths) == 1:
@@ -121,7 +121,7 @@ def _here(config: Config, services: Sequence[str], wish: Wish, follow: bool) -> 
 # -- for another node ------------------------------------------------------------------------------
 
 
-def _for_another(logs: Logs, wish: Wish, follow: bool) -> int:
+def _for_another(logs: NodeLogs, wish: LogFilter, follow: bool) -> int:
     history = [to_plain(record) for record in logs.history(wish, follow)]
     print(to_line({"records": history}), flush=True)
     if not follow:
@@ -140,7 +140,7 @@ def _for_another(logs: Logs, wish: Wish, follow: bool) -> int:
 # -- many nodes ------------------------------------------------------------------------------------
 
 
-def _once(config: Config, hosts: Sequence[str], services: Sequence[str], wish: Wish) -> int:
+def _once(config: Config, hosts: Sequence[str], services: Sequence[str], wish: LogFilter) -> int:
     far = [host for host in hosts if not is_here(config, host)]
     lines: list[Line] = []
     reasons: dict[str, str] = {}

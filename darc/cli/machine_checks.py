@@ -16,13 +16,13 @@ from pathlib import Path
 from inotify_simple import INotify
 
 from darc import __version__
-from darc.cli.health import Patient, Result, good, warn, wrong
-from darc.cli.words import size
+from darc.cli.check_results import CheckedNode, CheckResult, good, warn, wrong
+from darc.cli.terminal_text import size
 from darc.config.config import Role
 from darc.monitor.rules import DISK_LEAST, DISK_LITTLE, DISK_SHARE
 from darc.node.node_config import config_file
 from darc.node.secret import SecretError, read_secret
-from darc.runtime.files import broken_link
+from darc.runtime.paths import broken_link
 
 _REQUIREMENT = re.compile(r"([\w.-]+)\s*>=\s*([\d.]+)", re.ASCII)
 _NUMBERS = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
@@ -32,7 +32,7 @@ _TIMEX_BYTES = 512
 _WORKING_MODE = 0o700
 
 
-def python(patient: Patient) -> Iterator[Result]:
+def python(patient: CheckedNode) -> Iterator[CheckResult]:
     here = ".".join(map(str, sys.version_info[:3]))
     needed = str(metadata.metadata("darc").json.get("requires_python", ""))
     match = _NUMBERS.search(needed)
@@ -47,7 +47,7 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(map(int, match[0].split("."))) if match else (0,)
 
 
-def packages(patient: Patient) -> Iterator[Result]:
+def packages(patient: CheckedNode) -> Iterator[CheckResult]:
     requirements = [
         match
         for line in metadata.requires("darc") or []
@@ -69,7 +69,7 @@ def packages(patient: Patient) -> Iterator[Result]:
         yield good(f"{len(requirements)} as they are needed")
 
 
-def configuration(patient: Patient) -> Iterator[Result]:
+def configuration(patient: CheckedNode) -> Iterator[CheckResult]:
     if patient.broken is not None:
         for problem in getattr(patient.broken, "problems", (str(patient.broken),)):
             yield wrong(str(problem), "darc edit")
@@ -81,7 +81,7 @@ def configuration(patient: Patient) -> Iterator[Result]:
         yield good(str(path) if path.exists() else f"the default alone, as there is no {path}")
 
 
-def place(patient: Patient) -> Iterator[Result]:
+def place(patient: CheckedNode) -> Iterator[CheckResult]:
     """Whether this host has a place in the cluster."""
     config = patient.config
     if config.role is not Role.STANDALONE:
@@ -95,7 +95,7 @@ def place(patient: Patient) -> Iterator[Result]:
         yield good(f"{config.hostname} runs alone: no cluster is configured")
 
 
-def _directories(patient: Patient) -> dict[str, Path]:
+def _directories(patient: CheckedNode) -> dict[str, Path]:
     config = patient.config
     services = config.services()
     found = {
@@ -120,7 +120,7 @@ def _there(path: Path) -> Path:
     return path
 
 
-def disks(patient: Patient) -> Iterator[Result]:
+def disks(patient: CheckedNode) -> Iterator[CheckResult]:
     by_disk: dict[int, list[str]] = {}
     places: dict[int, Path] = {}
     for name, path in _directories(patient).items():
@@ -143,7 +143,7 @@ def disks(patient: Patient) -> Iterator[Result]:
             yield good(text)
 
 
-def inotify(patient: Patient) -> Iterator[Result]:
+def inotify(patient: CheckedNode) -> Iterator[CheckResult]:
     """An instance with a watch is made, and given back."""
     limits = Path("/proc/sys/fs/inotify")
     try:
@@ -161,7 +161,7 @@ def inotify(patient: Patient) -> Iterator[Result]:
     yield good(f"{instances} instances, {watches} watches for each user")
 
 
-def permissions(patient: Patient) -> Iterator[Result]:
+def permissions(patient: CheckedNode) -> Iterator[CheckResult]:
     bad = False
     directories = _directories(patient)
     for name, path in directories.items():
@@ -181,7 +181,7 @@ def permissions(patient: Patient) -> Iterator[Result]:
         yield good(f"{', '.join(directories)} can be written")
 
 
-def _no_directory(name: str, path: Path) -> Iterator[Result]:
+def _no_directory(name: str, path: Path) -> Iterator[CheckResult]:
     there = _there(path)
     if link := broken_link(path):
         yield wrong(f"{name}: {link}", "mount its disk, or mend the link")
@@ -191,7 +191,7 @@ def _no_directory(name: str, path: Path) -> Iterator[Result]:
         yield wrong(f"{name} {path}: {there} cannot be written", f"ls -ld {there}")
 
 
-def secret(patient: Patient) -> Iterator[Result]:
+def secret(patient: CheckedNode) -> Iterator[CheckResult]:
     path = patient.run_dir / "secret"
     if not path.exists():
         yield good("none yet: the first start makes one")
@@ -205,7 +205,7 @@ def secret(patient: Patient) -> Iterator[Result]:
         yield good(f"{path}, for this user alone")
 
 
-def clock(patient: Patient) -> Iterator[Result]:
+def clock(patient: CheckedNode) -> Iterator[CheckResult]:
     """What the kernel knows of how the clock is kept: chrony, ntpd and the like tell it."""
     buffer = ctypes.create_string_buffer(_TIMEX_BYTES)  # modes 0: only asked
     state = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)

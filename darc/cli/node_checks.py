@@ -7,32 +7,32 @@ from pathlib import Path
 
 import psutil
 
-from darc.cli.health import (
+from darc.cli.check_results import (
     ANSWER_SECONDS,
-    Patient,
-    Result,
+    CheckedNode,
+    CheckResult,
     good,
     warn,
     wrong,
 )
 from darc.cli.nodes_asked import context, targets
-from darc.cli.words import size
+from darc.cli.terminal_text import size
 from darc.config.config import Role
-from darc.monitor.collect import collect
+from darc.monitor.cluster_watch import collect
 from darc.monitor.problems import find_problems
 from darc.monitor.rules import CLOCK_SECONDS
-from darc.node import identity
+from darc.node import node_identity
 from darc.node.endpoint import EndpointError, read_endpoint
-from darc.node.identity import NodeError
-from darc.node.listening import listeners
+from darc.node.node_identity import NodeError
+from darc.node.node_owner import ElsewhereError
+from darc.node.node_ports import listeners
 from darc.node.processes import NODE_ID, who_listens
-from darc.node.whose import ElsewhereError
 
 #: Of what the journal may hold, the share above which it is soon full.
 NEARLY = 0.8
 
 
-def _ports(patient: Patient) -> Iterator[tuple[str, str, int]]:
+def _ports(patient: CheckedNode) -> Iterator[tuple[str, str, int]]:
     """Section and key of each TCP port that this node listens on, and the port."""
     config, services = patient.config, patient.config.services()
     for one in listeners(config):
@@ -44,7 +44,7 @@ def _ports(patient: Patient) -> Iterator[tuple[str, str, int]]:
         yield "triggers for LOFAR", "lofar_trigger.server_port", config.lofar_trigger.server_port
 
 
-def ports(patient: Patient) -> Iterator[Result]:
+def ports(patient: CheckedNode) -> Iterator[CheckResult]:
     bad, held = False, 0
     known: dict[int, str] = {}
     for what, key, port in _ports(patient):
@@ -68,7 +68,7 @@ def ports(patient: Patient) -> Iterator[Result]:
         yield good(f"{', '.join(map(str, known))}: {held} held by this node, the others free")
 
 
-def processes(patient: Patient) -> Iterator[Result]:
+def processes(patient: CheckedNode) -> Iterator[CheckResult]:
     """Supervisord and what it has started, and what was left by one that is dead."""
     try:
         node_id = patient.node_id
@@ -95,7 +95,11 @@ def processes(patient: Patient) -> Iterator[Result]:
     if not (left or others):
         if patient.is_running:
             yield good(f"supervisord and {len(patient.processes) - 1} others")
-        elif identity.is_locked(patient.run_dir / "lock") if _has_lock(patient.run_dir) else False:
+        elif (
+            node_identity.is_locked(patient.run_dir / "lock")
+            if _has_lock(patient.run_dir)
+            else False
+        ):
             yield wrong(
                 f"{patient.run_dir} is in use by a node on another machine",
                 "stop that one, or set DARC_HOSTNAME",
@@ -109,7 +113,7 @@ def _has_lock(run_dir: Path) -> bool:
     return (run_dir / "lock").exists()
 
 
-def _of_former_nodes(patient: Patient, node_id: str | None) -> list[int]:
+def _of_former_nodes(patient: CheckedNode, node_id: str | None) -> list[int]:
     config = patient.config
     found = []
     for process in psutil.process_iter():
@@ -127,7 +131,7 @@ def _of_former_nodes(patient: Patient, node_id: str | None) -> list[int]:
     return sorted(found)
 
 
-def node(patient: Patient) -> Iterator[Result]:
+def node(patient: CheckedNode) -> Iterator[CheckResult]:
     """What darc_master says: states, versions, the journal, triggers that are not handed in."""
     if not patient.is_running:
         return
@@ -141,7 +145,7 @@ def node(patient: Patient) -> Iterator[Result]:
         yield good(f"{len(told.services)} services run, DARC {told.version}")
 
 
-def journal(patient: Patient) -> Iterator[Result]:
+def journal(patient: CheckedNode) -> Iterator[CheckResult]:
     path = patient.run_dir / "journal.sqlite"
     most = patient.config.master.journal_max_bytes
     files = (path, path.with_name(f"{path.name}-wal"))
@@ -159,7 +163,7 @@ def journal(patient: Patient) -> Iterator[Result]:
         yield good(text)
 
 
-def cluster(patient: Patient) -> Iterator[Result]:
+def cluster(patient: CheckedNode) -> Iterator[CheckResult]:
     """The other nodes: a worker needs the master node, and that one all."""
     config = patient.config
     if config.role is Role.STANDALONE:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from darc.config.config import Config, ConfigError
-from darc.node import ending, look
+from darc.node import node_probe, node_stop
 from darc.node.endpoint import CopiedError, EndpointError, endpoint_file, read_endpoint
-from darc.node.identity import NodeError
 from darc.node.node_config import load_config, load_node_config
+from darc.node.node_identity import NodeError
 from darc.node.secret import SecretError
 from darc.node.supervisor import SupervisorError
 from darc.node.whole_node import start_master_alone, start_node, stop_node, stop_services
@@ -65,9 +65,9 @@ def kill_all() -> int:
     try:
         run_dir, stop_timeout = _kill_settings()
         if options.forget:
-            print(ending.forget(run_dir))
+            print(node_stop.forget(run_dir))
         else:
-            print(ending.kill_all(run_dir, stop_timeout))
+            print(node_stop.kill_all(run_dir, stop_timeout))
     except _TOLD as error:
         print(error, file=sys.stderr)
         return 1
@@ -105,7 +105,7 @@ def _run(
         config = load()
         for warning in config.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        action(look.of_running_node(config))
+        action(node_probe.of_running_node(config))
     except _TOLD as error:
         if is_of_output(error):
             raise

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from darc.cli.elsewhere import HERE, chosen_hosts, is_here
+from darc.cli.remote_commands import HERE, chosen_hosts, is_here
 from darc.config.config import Config, Role
-from darc.monitor.collect import Target
-from darc.monitor.findings import Context
-from darc.monitor.shell_commands import Shell
+from darc.monitor.cluster_watch import NodeTarget
+from darc.monitor.findings import RuleContext
+from darc.monitor.shell_commands import ShellCommands
 
 
-def targets(config: Config, wanted: str | None) -> tuple[Target, ...]:
+def targets(config: Config, wanted: str | None) -> tuple[NodeTarget, ...]:
     """Where nodes are asked, the master first.
 
     :param wanted: a host, or all; None: all from the master, elsewhere this one
@@ -20,14 +20,14 @@ def targets(config: Config, wanted: str | None) -> tuple[Target, ...]:
     return tuple(_target(config, host) for host in chosen_hosts(config, wanted))
 
 
-def _target(config: Config, host: str) -> Target:
+def _target(config: Config, host: str) -> NodeTarget:
     if is_here(config, host):
-        return Target(host, HERE[0], None)
-    return Target(host, host, config.master.port)
+        return NodeTarget(host, HERE[0], None)
+    return NodeTarget(host, host, config.master.port)
 
 
-def context(config: Config) -> Context:
+def context(config: Config) -> RuleContext:
     """How problems are named, and what is to be typed on this host."""
     alone = config.role is Role.STANDALONE
     master = "" if alone else config.nodes()[0]
-    return Context(config.status_website.service_to_name, master, Shell(alone))
+    return RuleContext(config.status_website.service_to_name, master, ShellCommands(alone))

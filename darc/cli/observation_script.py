@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from darc.cluster.survey import ACTIONS, TIMEOUT, Account, Plan, plan_observation, tell
+from darc.cluster.survey import ACTIONS, TIMEOUT, SurveyPlan, SurveyResult, plan_observation, tell
 from darc.config.config import ConfigError
 from darc.model.observation import ObservationError
 from darc.node.node_config import load_node_config
@@ -91,7 +91,7 @@ def _show(as_json: bool, plain: dict[str, Any], rows: list[tuple[str, ...]]) -> 
         Console().print(table)
 
 
-def _plan_rows(plan: Plan) -> list[tuple[str, ...]]:
+def _plan_rows(plan: SurveyPlan) -> list[tuple[str, ...]]:
     where = f"<parset_dir>/{plan.datetimesource}"
     return [
         (share.node, _beam(share.beam), "would get", f"{where}/{share.name}")
@@ -99,7 +99,7 @@ def _plan_rows(plan: Plan) -> list[tuple[str, ...]]:
     ]
 
 
-def _account_rows(account: Account) -> list[tuple[str, ...]]:
+def _account_rows(account: SurveyResult) -> list[tuple[str, ...]]:
     return [
         (
             one.node,
@@ -122,7 +122,7 @@ def _say_missing(beams: tuple[int, ...]) -> None:
         print(f"warning: {len(beams)} {count} observed without a node: {names}", file=sys.stderr)
 
 
-def _summary(account: Account) -> str:
+def _summary(account: SurveyResult) -> str:
     count = sum(one.is_in for one in account.nodes)
     what = f"{account.action} of {account.datetimesource} ({account.task_id})"
     return f"{what}: {count} of {len(account.nodes)} nodes in"

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from darc.cli.elsewhere import chosen_hosts, gather, is_here, to_line
 from darc.cli.interactive import guarded, load
 from darc.cli.past_observations import ObservationRow, past, present
-from darc.cli.words import count, shown, span, utc
+from darc.cli.remote_commands import chosen_hosts, gather, is_here, to_line
+from darc.cli.terminal_text import count, shown, span, utc
 from darc.config import typed
 from darc.config.config import Config
 

@@ -6,10 +6,10 @@ import smtplib
 import socket
 from collections.abc import Iterator
 
-from darc.cli.health import ANSWER_SECONDS, Patient, Result, good, warn, wrong
+from darc.cli.check_results import ANSWER_SECONDS, CheckedNode, CheckResult, good, warn, wrong
 
 
-def broker(patient: Patient) -> Iterator[Result]:
+def broker(patient: CheckedNode) -> Iterator[CheckResult]:
     """A connection is made to the broker of VOEvents, and closed without a word."""
     settings = patient.config.voevent_generator
     if "voevent_generator" not in patient.config.services():
@@ -35,7 +35,7 @@ def _why(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def mail(patient: Patient) -> Iterator[Result]:
+def mail(patient: CheckedNode) -> Iterator[CheckResult]:
     """The server of e-mail is greeted, and left."""
     config = patient.config
     services = config.services()
@@ -63,7 +63,7 @@ def mail(patient: Patient) -> Iterator[Result]:
         yield good(f"{where} answers, for {' and '.join(users)}")
 
 
-def lofar(patient: Patient) -> Iterator[Result]:
+def lofar(patient: CheckedNode) -> Iterator[CheckResult]:
     """The name is looked up; nothing is sent there."""
     settings = patient.config.lofar_trigger
     if "lofar_trigger" not in patient.config.services():
@@ -77,7 +77,7 @@ def lofar(patient: Patient) -> Iterator[Result]:
         yield good(f"{settings.lofar_host} is {found[0][4][0]}, port {settings.lofar_port} (UDP)")
 
 
-def dada_dbevent(patient: Patient) -> Iterator[Result]:
+def dada_dbevent(patient: CheckedNode) -> Iterator[CheckResult]:
     """Whether it listens on this machine; it is not connected to, as it would read a request."""
     settings = patient.config.dada_trigger
     if "dada_trigger" not in patient.config.services():

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from darc.config.config import Config
-from darc.master.books import books_file
-from darc.master.run import Run, State
+from darc.master.observation_run import ObservationRun, RunState
+from darc.master.observation_summaries import books_file
 from darc.model.observation import ObservationError
 from darc.model.parset import PARSERS, Parset
 from darc.node.command_client import ask
@@ -56,14 +56,14 @@ def present(config: Config) -> Iterator[ObservationRow]:
     counts = _counts_of_now() if paths else {}
     for path in paths:
         try:
-            run = Run.from_plain(json.loads(path.read_text(encoding="utf-8")))
+            run = ObservationRun.from_plain(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             continue  # over meanwhile
         except (OSError, ValueError, TypeError, KeyError) as error:
             yield ObservationRow(path.stem, "?", 0.0, None, "?", problem=f"{path}: {error}")
             continue
         observation, state = run.observation, str(run.state)
-        if run.state is State.STOPPED or (run.state is State.RUNNING and run.past):
+        if run.state is RunState.STOPPED or (run.state is RunState.RUNNING and run.past):
             state = "in processing"
         yield ObservationRow(
             *(observation.task_id, observation.source, observation.start, observation.duration),

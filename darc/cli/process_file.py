@@ -17,23 +17,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from darc import __version__
 from darc.candidates.file_observation import spelt_out
-from darc.candidates.one_file import (
+from darc.candidates.process_one_file import (
     SITE,
-    Processed,
+    FileRequest,
+    FileResult,
     ProcessingError,
-    Request,
     process_file,
     remove_unfinished,
 )
-from darc.candidates.results.site import INDEX
+from darc.candidates.results.results_site import INDEX
 from darc.config.config import Config
 from darc.config.settings import ProcessorSettings
 from darc.config.yaml_tree import yaml_text
 from darc.data_files.filterbank_reader import Filterbank
-from darc.model.processed import Fate
-from darc.node.node_config import Sources, read_sources
-from darc.runtime.files import users_home, write_whole
+from darc.model.processing_outcome import ClusterOutcome
+from darc.node.node_config import ConfigSources, read_sources
 from darc.runtime.log import printable
+from darc.runtime.paths import users_home, write_whole
 from darc.runtime.program import as_program, if_numbers, number, whole
 
 #: Says that a directory is ours.
@@ -156,13 +156,13 @@ def _check(options: argparse.Namespace) -> None:
         load_classifier(options.model)
 
 
-def _request(options: argparse.Namespace, output: Path) -> Request:
+def _request(options: argparse.Namespace, output: Path) -> FileRequest:
     config = (
-        Sources(None).parse(of_a_node=False)
+        ConfigSources(None).parse(of_a_node=False)
         if options.config is None
         else read_sources(options.config).parse(of_a_node=False)
     )
-    return Request(
+    return FileRequest(
         file=options.file,
         triggers=tuple(options.triggers),
         output=output,
@@ -289,17 +289,21 @@ class _Listener:
         self._console.print(printable(text), markup=False, soft_wrap=True)
 
 
-def _tell(done: Processed, output: Path, seconds: float) -> None:
+def _tell(done: FileResult, output: Path, seconds: float) -> None:
     fates = done.fates
     passed = sum(count for fate, count in fates.items() if fate.passed_thresholds)
-    rest = [f"{fates[fate]} {fate}" for fate in Fate if fate is not Fate.KEPT and fate in fates]
+    rest = [
+        f"{fates[fate]} {fate}"
+        for fate in ClusterOutcome
+        if fate is not ClusterOutcome.KEPT and fate in fates
+    ]
     for problem in done.failed[:_TOLD]:
         print(printable(f"failed: {problem}"), file=sys.stderr)
     if len(done.failed) > _TOLD:
         print(f"failed: {len(done.failed) - _TOLD} more", file=sys.stderr)
     print(
         f"raw {done.n_raw}, clusters {done.n_clusters}, strong enough {passed},"
-        f" candidates {fates.get(Fate.KEPT, 0)}{' (' + ', '.join(rest) + ')' if rest else ''};"
-        f" {seconds:.1f} s"
+        f" candidates {fates.get(ClusterOutcome.KEPT, 0)}"
+        f"{' (' + ', '.join(rest) + ')' if rest else ''}; {seconds:.1f} s"
     )
     print((output / SITE / INDEX).absolute())

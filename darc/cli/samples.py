@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darc.cli.interactive import TerminalError
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 
 EXAMPLES = """\
 They are made, not recorded: a pulse of DM 352 in noise, what AMBER would write of it, and the

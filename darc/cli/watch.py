@@ -19,9 +19,9 @@ from rich.text import Text
 
 from darc.cli.interactive import TerminalError, load
 from darc.cli.nodes_asked import context, targets
-from darc.cli.watch_view import Shown, page
+from darc.cli.watch_view import WatchSnapshot, page
 from darc.config.config import Config
-from darc.monitor.collect import Target, Watch, collect
+from darc.monitor.cluster_watch import ClusterWatch, NodeTarget, collect
 from darc.monitor.problems import find_problems
 
 #: Ages are shown anew so often; numbers are told by the nodes no less often than the second.
@@ -63,9 +63,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _print_once(config: Config, asked: Sequence[Target]) -> None:
+def _print_once(config: Config, asked: Sequence[NodeTarget]) -> None:
     cluster = collect(asked, config.status_website.timeout)
-    known = Shown(cluster, find_problems(cluster, context(config)))
+    known = WatchSnapshot(cluster, find_problems(cluster, context(config)))
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     for line in page(known, console.width, None):
         console.print(line, no_wrap=True, crop=False, overflow="ignore")
@@ -74,9 +74,9 @@ def _print_once(config: Config, asked: Sequence[Target]) -> None:
 class _Screen:
     """The terminal while it is used."""
 
-    def __init__(self, config: Config, asked: Sequence[Target]) -> None:
+    def __init__(self, config: Config, asked: Sequence[NodeTarget]) -> None:
         self._context = context(config)
-        self._watch = Watch(asked, NUMBERS_SECONDS, config.status_website.timeout)
+        self._watch = ClusterWatch(asked, NUMBERS_SECONDS, config.status_website.timeout)
         self._watch.on_change = self._wake
         self._console = Console(highlight=False)
         self._wake_out, self._wake_in = os.pipe()
@@ -133,7 +133,7 @@ class _Screen:
 
     def _page(self) -> Group:
         cluster = self._watch.status()
-        known = Shown(cluster, find_problems(cluster, self._context))
+        known = WatchSnapshot(cluster, find_problems(cluster, self._context))
         width, height = self._console.size
         lines = page(known, width, height - 1)[: height - 1]
         return Group(*lines, Text("q ends", "bright_black"))

@@ -9,9 +9,9 @@ from itertools import chain
 
 from rich.text import Text
 
-from darc.cli.words import clock, count, shown, size, span, utc
+from darc.cli.terminal_text import clock, count, shown, size, span, utc
 from darc.model.overview import NodeOverview, ServiceOverview
-from darc.monitor.collect import ClusterStatus, NodeStatus
+from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.page import page_view as view
 from darc.monitor.problems import Problem, numbers
 
@@ -34,7 +34,7 @@ Lines = list[Text]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class WatchSnapshot:
     """What is known at a moment."""
 
     cluster: ClusterStatus
@@ -64,7 +64,7 @@ class _Detail:
 _LESS = ("errors", "triggers", "texts", "good", "running", "services")
 
 
-def page(known: Shown, width: int, height: int | None) -> Lines:
+def page(known: WatchSnapshot, width: int, height: int | None) -> Lines:
     """All of it, in lines of at most that width, unless a command is longer.
 
     :param height: lines that there are; where they are too few, less is shown of each thing, and
@@ -86,7 +86,7 @@ def page(known: Shown, width: int, height: int | None) -> Lines:
     return lines
 
 
-def _page(known: Shown, width: int, detail: _Detail) -> Iterator[Text]:
+def _page(known: WatchSnapshot, width: int, detail: _Detail) -> Iterator[Text]:
     yield _headline(known)
     for problem in known.problems:
         yield from _problem(problem, known.cluster.time, width, texts=detail.texts)
@@ -99,7 +99,7 @@ def _page(known: Shown, width: int, detail: _Detail) -> Iterator[Text]:
 _ORDER = (view.BAD, view.CHANGING, view.UNKNOWN, view.GOOD)
 
 
-def _nodes(known: Shown, detail: _Detail) -> list[Lines]:
+def _nodes(known: WatchSnapshot, detail: _Detail) -> list[Lines]:
     """Of each its lines: those with a fault first, then those that do not answer."""
     cluster = known.cluster
     rows = view.node_rows(cluster, known.problems)
@@ -114,7 +114,7 @@ def _nodes(known: Shown, detail: _Detail) -> list[Lines]:
     return found
 
 
-def _cut(known: Shown, width: int, height: int) -> Lines:
+def _cut(known: WatchSnapshot, width: int, height: int) -> Lines:
     """As much as there is room for of what is wrong and of the nodes, in a line each."""
     least = _Detail(*(False for _ in _LESS))
     nodes = _nodes(known, least)
@@ -143,7 +143,7 @@ def _as_many(parts: Sequence[Lines], room: int, what: str) -> Lines:
     return found
 
 
-def _headline(known: Shown) -> Text:
+def _headline(known: WatchSnapshot) -> Text:
     nodes, problems = known.cluster.nodes, known.problems
     answer = sum(node.reached for node in nodes)
     text = Text(f"DARC  {utc(known.cluster.time)} UTC  ", "bold")
@@ -212,12 +212,12 @@ def _observations(cluster: ClusterStatus) -> Iterator[Text]:
             yield Text(f"    but {shown(one.others)}", "yellow")
 
 
-def _title(node: NodeStatus, row: view.Row) -> Text:
+def _title(node: NodeStatus, row: view.NodeRow) -> Text:
     sign, style = _SIGNS[row.verdict]
     return Text.assemble((f"{sign} {shown(node.name)}", f"bold {style}"), f"  {row.summary}")
 
 
-def _summary(node: NodeStatus, row: view.Row) -> Text:
+def _summary(node: NodeStatus, row: view.NodeRow) -> Text:
     text = _title(node, row)
     if node.overview:
         services = node.overview.services
@@ -227,7 +227,7 @@ def _summary(node: NodeStatus, row: view.Row) -> Text:
     return text
 
 
-def _node(node: NodeStatus, row: view.Row, now: float, detail: _Detail) -> Iterator[Text]:
+def _node(node: NodeStatus, row: view.NodeRow, now: float, detail: _Detail) -> Iterator[Text]:
     told = node.overview
     if not node.reached:
         since = f" since {span(now - row.since)}" if row.since else ""
@@ -244,7 +244,7 @@ def _node(node: NodeStatus, row: view.Row, now: float, detail: _Detail) -> Itera
         yield from _services(told, row, told.time + now - node.heard, detail)
 
 
-def _services(told: NodeOverview, row: view.Row, now: float, detail: _Detail) -> Iterator[Text]:
+def _services(told: NodeOverview, row: view.NodeRow, now: float, detail: _Detail) -> Iterator[Text]:
     """:param now: by the clock of the node"""
     left_out = 0
     for cell, service in zip(row.cells, told.services, strict=True):
@@ -260,7 +260,7 @@ def _services(told: NodeOverview, row: view.Row, now: float, detail: _Detail) ->
         yield Text(f"  … {left_out} services that run: darc watch --once", _DIM)
 
 
-def _service(cell: view.Cell, service: ServiceOverview, now: float) -> Text:
+def _service(cell: view.ServiceCell, service: ServiceOverview, now: float) -> Text:
     sign, style = _SIGNS[cell.verdict]
     since = service.died if cell.state == "died" else service.since
     text = Text(f"  {shown(service.name)[:18]:<18} ")

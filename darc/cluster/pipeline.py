@@ -10,18 +10,18 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from darc.cluster import nodes, ssh
-from darc.cluster.nodes import Phase, Progress
+from darc.cluster import node_orders, ssh
+from darc.cluster.node_orders import NodePhase, NodeProgress
+from darc.cluster.node_table import ProgressTable, summary
 from darc.cluster.remote import RemoteOrder, tell_secret, warnings_of
-from darc.cluster.table import NodeTable, summary
 from darc.config.config import Config, ConfigError, Role
-from darc.node.look import of_running_node
 from darc.node.node_config import load_config, load_node_config
+from darc.node.node_probe import of_running_node
 from darc.node.secret import SecretError
 from darc.runtime.program import INTERRUPTED, as_program
 
 SECRET_SECONDS = 15.0
-Report = Callable[[Progress], None]
+Report = Callable[[NodeProgress], None]
 Work = Callable[[Config, Sequence[str], Report], None]
 
 
@@ -38,7 +38,7 @@ def start_full_pipeline() -> int:
         order = RemoteOrder("start", secret)
         timeout = config.cluster.connect_timeout + config.cluster.start_timeout
         for group in _by_role(config, left):
-            nodes.carry_out_on(config, group, order, timeout, report)
+            node_orders.carry_out_on(config, group, order, timeout, report)
 
     return _run(options, load_config, work, "Starting the cluster", "run")
 
@@ -51,7 +51,7 @@ def stop_full_pipeline() -> int:
     def work(config: Config, hosts: Sequence[str], report: Report) -> None:
         timeout = config.cluster.connect_timeout + config.cluster.stop_timeout
         for group in reversed(_by_role(config, hosts)):
-            nodes.carry_out_on(config, group, RemoteOrder("stop"), timeout, report)
+            node_orders.carry_out_on(config, group, RemoteOrder("stop"), timeout, report)
 
     return _run(options, load_node_config, work, "Stopping the cluster", "are stopped")
 
@@ -68,16 +68,18 @@ def replace_secret() -> int:
 
     def work(config: Config, hosts: Sequence[str], report: Report) -> None:
         first, *others = _by_role(config, hosts)
-        if nodes.role_of(config, first[0]) == Role.WORKER.value:
+        if node_orders.role_of(config, first[0]) == Role.WORKER.value:
             raise ConfigError(["--nodes: not without the master node, whose secret is everybody's"])
         timeout = config.cluster.connect_timeout + SECRET_SECONDS
-        (master,) = nodes.carry_out_on(config, first, order, timeout, report)
+        (master,) = node_orders.carry_out_on(config, first, order, timeout, report)
         for group in others:
-            if master.phase is Phase.DONE:
-                nodes.carry_out_on(config, group, order, timeout, report)
+            if master.phase is NodePhase.DONE:
+                node_orders.carry_out_on(config, group, order, timeout, report)
                 continue
             for host in group:
-                report(Progress(host, Role.WORKER.value, Phase.FAILED, detail="left as it was"))
+                report(
+                    NodeProgress(host, Role.WORKER.value, NodePhase.FAILED, detail="left as it was")
+                )
 
     return _run(options, load_node_config, work, "Replacing the secret", "have the new secret")
 
@@ -98,18 +100,18 @@ def _run(
 ) -> int:
     try:
         config = of_running_node(load())
-        hosts = nodes.chosen_nodes(config, options.nodes)
+        hosts = node_orders.chosen_nodes(config, options.nodes)
         for warning in warnings_of(config):
             print(warning, file=sys.stderr)
         if options.dry_run:
             for host in hosts:
                 print(f"{host}: {shlex.join(ssh.command(config, host))}")
             return 0
-        ended: dict[str, Progress] = {}
-        waiting = [Progress(host, nodes.role_of(config, host)) for host in hosts]
-        with NodeTable(waiting, title) as table:
+        ended: dict[str, NodeProgress] = {}
+        waiting = [NodeProgress(host, node_orders.role_of(config, host)) for host in hosts]
+        with ProgressTable(waiting, title) as table:
 
-            def report(progress: Progress) -> None:
+            def report(progress: NodeProgress) -> None:
                 ended[progress.host] = progress
                 table.update(progress)
 
@@ -128,7 +130,7 @@ def _run(
 
 def _by_role(config: Config, hosts: Sequence[str]) -> list[list[str]]:
     """The master node, and then the others."""
-    masters = [host for host in hosts if nodes.role_of(config, host) != Role.WORKER.value]
+    masters = [host for host in hosts if node_orders.role_of(config, host) != Role.WORKER.value]
     workers = [host for host in hosts if host not in masters]
     return [group for group in (masters, workers) if group]
 
@@ -150,11 +152,11 @@ def _secret_and_nodes(
         result = ssh.carry_out(config, master, RemoteOrder("tell secret"), timeout)
         if result.secret:
             return result.secret, hosts
-        phase, why = Phase.FAILED, result.error
+        phase, why = NodePhase.FAILED, result.error
     except (SecretError, OSError) as error:
-        phase, why = Phase.FAILED, str(error)
+        phase, why = NodePhase.FAILED, str(error)
     except ssh.UnreachedError as error:
-        phase, why = Phase.UNREACHED, str(error)
+        phase, why = NodePhase.UNREACHED, str(error)
     seconds, detail = time.monotonic() - began, f"no secret to be had: {why}"
-    report(Progress(master, nodes.role_of(config, master), phase, seconds, detail))
+    report(NodeProgress(master, node_orders.role_of(config, master), phase, seconds, detail))
     return None, [host for host in hosts if host != master]

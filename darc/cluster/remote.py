@@ -21,13 +21,13 @@ from darc import __version__
 from darc.config import typed
 from darc.config.config import Config, ConfigError
 from darc.config.typed import OneOf
-from darc.node.identity import NodeError
-from darc.node.look import of_running_node
 from darc.node.node_config import load_config, load_node_config
+from darc.node.node_identity import NodeError
+from darc.node.node_owner import refuse_elsewhere
+from darc.node.node_probe import of_running_node
 from darc.node.secret import SecretError, make_secret, read_secret, replace_secret
 from darc.node.supervisor import SupervisorError
 from darc.node.whole_node import start_node, stop_node
-from darc.node.whose import refuse_elsewhere
 
 #: What the result's line begins with; whatever a login shell says comes before it.
 MARK = "darc-result: "

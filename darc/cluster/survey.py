@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from darc.cluster.nodes import chosen_nodes
+from darc.cluster.node_orders import chosen_nodes
 from darc.config.config import Config, Role
 from darc.model.message import RUNNING_ALREADY
 from darc.model.node_parsets import MASTER_NAME, NodeParsets, make_node_parsets, worker_name
-from darc.model.observation import ObservationError, Problem
+from darc.model.observation import ObservationError, ObservationProblem
 from darc.model.parset import Parset, parse_parset
 from darc.node.command_client import ask
 from darc.node.node_config import load_node_config
-from darc.runtime.files import users_home
+from darc.runtime.paths import users_home
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class NodeShare:
     """What a node gets of an observation: its parset.
 
     :param beam: its compound beam; None: the master node
@@ -45,7 +45,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SurveyPlan:
     """An observation, and who gets what of it.
 
     :param without_node: observed compound beams that no node of the cluster is for
@@ -53,7 +53,7 @@ class Plan:
 
     task_id: str
     datetimesource: str
-    shares: tuple[Share, ...]
+    shares: tuple[NodeShare, ...]
     without_node: tuple[int, ...]
 
     def to_plain(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class NodeAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class SurveyResult:
     """Who is in, and who is not."""
 
     action: Action
@@ -124,7 +124,7 @@ def observe(
     timeout: float = TIMEOUT,
     nodes: Sequence[str] = (),
     home: str | None = None,
-) -> Account:
+) -> SurveyResult:
     """Start, stop or abort an observation on the master node and all workers that take part.
 
     They are told side by side; one that does not answer delays nobody. Doing it again is safe.
@@ -147,7 +147,7 @@ def observe(
 
 def plan_observation(
     parset: Path | str, config: Config, *, nodes: Sequence[str] = (), home: str | None = None
-) -> Plan:
+) -> SurveyPlan:
     """Find out which node gets what; tells nobody. See `observe`."""
     chosen = chosen_nodes(config, nodes)
     alone = config.role is Role.STANDALONE
@@ -158,7 +158,7 @@ def plan_observation(
         without = made.beams[1:]
     else:
         workers = dict(enumerate(config.cluster.workers))
-        shares = [Share(config.nodes()[0], None, MASTER_NAME, made.master)]
+        shares = [NodeShare(config.nodes()[0], None, MASTER_NAME, made.master)]
         shares += [_worker(workers[beam], beam, made) for beam in made.beams if beam in workers]
         without = tuple(beam for beam in made.beams if beam not in workers)
     told = tuple(share for share in shares if share.node in chosen)
@@ -166,17 +166,21 @@ def plan_observation(
         idle = set(chosen) - {share.node for share in told}
         allowed = "nodes whose compound beam is observed"
         what = f"not observed with {', '.join(sorted(idle))}"
-        raise ObservationError([Problem(telescope.name, 0, "beams", None, allowed, what)])
-    return Plan(made.task_id, made.datetimesource, told, without)
+        raise ObservationError(
+            [ObservationProblem(telescope.name, 0, "beams", None, allowed, what)]
+        )
+    return SurveyPlan(made.task_id, made.datetimesource, told, without)
 
 
-def tell(action: Action, plan: Plan, config: Config, timeout: float = TIMEOUT) -> Account:
+def tell(
+    action: Action, plan: SurveyPlan, config: Config, timeout: float = TIMEOUT
+) -> SurveyResult:
     """Tell all nodes of a plan side by side. See `observe`."""
     # A host on its own is found by its endpoint, wherever it listens.
     alone = config.role is Role.STANDALONE
     answers: dict[str, NodeAnswer] = {}
 
-    def tell_one(share: Share) -> None:
+    def tell_one(share: NodeShare) -> None:
         host, port = ("localhost", None) if alone else (share.node, config.master.port)
         command = f"{action}_observation"
         reply, reason = ask(timeout, None, command, share.name, host, port, share.text)
@@ -197,19 +201,19 @@ def tell(action: Action, plan: Plan, config: Config, timeout: float = TIMEOUT) -
         came.get(share.node) or NodeAnswer(share.node, share.beam, False, "", late)
         for share in plan.shares
     )
-    return Account(action, plan.task_id, plan.datetimesource, nodes, plan.without_node)
+    return SurveyResult(action, plan.task_id, plan.datetimesource, nodes, plan.without_node)
 
 
-def _heading(about: Plan | Account) -> dict[str, str]:
+def _heading(about: SurveyPlan | SurveyResult) -> dict[str, str]:
     return {"task_id": about.task_id, "datetimesource": about.datetimesource}
 
 
-def _worker(node: str, beam: int, made: NodeParsets) -> Share:
-    return Share(node, beam, worker_name(beam), made.workers[beam])
+def _worker(node: str, beam: int, made: NodeParsets) -> NodeShare:
+    return NodeShare(node, beam, worker_name(beam), made.workers[beam])
 
 
 def _answer(
-    action: Action, share: Share, reply: Mapping[str, Any] | None, reason: str
+    action: Action, share: NodeShare, reply: Mapping[str, Any] | None, reason: str
 ) -> NodeAnswer:
     if reply is None:
         return NodeAnswer(share.node, share.beam, False, "", reason)
@@ -232,7 +236,9 @@ def _read(path: Path) -> Parset:
         if isinstance(error, ObservationError):
             raise
         what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise ObservationError([Problem(str(path), 0, "file", None, allowed, what)]) from error
+        raise ObservationError(
+            [ObservationProblem(str(path), 0, "file", None, allowed, what)]
+        ) from error
     for warning in parset.warnings:
         log.warning("%s", warning)
     return parset

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from darc.runtime.clock import Instant
-from darc.runtime.vital import vital
+from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class DeliveryError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DeliveryOutcome:
     """What came of an item.
 
     :param delivered_at: Unix s; None: given up
@@ -55,7 +55,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingItem:
     """An item that has not gone yet.
 
     :param since: when it was handed in, Unix s; likewise next_try
@@ -135,7 +135,7 @@ class Outbox(Generic[T]):
         self._changed = threading.Condition()
         self._held: dict[str, _Held[T]] = {}
         self._under_way: _Held[T] | None = None
-        self._outcomes: list[Outcome] = []
+        self._outcomes: list[DeliveryOutcome] = []
         self._closed = False
         self._thread = vital(f"{name} outbox", self._run, or_exit=True, stoppable=True)
 
@@ -180,19 +180,19 @@ class Outbox(Generic[T]):
                 self._under_way.withdrawn = True
         return dropped
 
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[DeliveryOutcome]:
         """The outcomes since the last call."""
         with self._changed:
             outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
     @property
-    def waiting(self) -> tuple[Waiting, ...]:
+    def waiting(self) -> tuple[PendingItem, ...]:
         """What has not gone yet, in the order of the next attempts; one may be under way."""
         with self._changed:
             unix_origin = self._clock.unix() - self._clock.monotonic()
             return tuple(
-                Waiting(held.key, held.attempts, held.since, unix_origin + held.due, held.error)
+                PendingItem(held.key, held.attempts, held.since, unix_origin + held.due, held.error)
                 for held in sorted(self._held.values(), key=lambda held: held.due)
             )
 
@@ -291,7 +291,9 @@ class Outbox(Generic[T]):
     def _conclude(self, held: _Held[T], delivered_at: float | None) -> None:
         del self._held[held.key]
         withdrawn = held.withdrawn and delivered_at is None
-        self._outcomes.append(Outcome(held.key, delivered_at, held.attempts, held.error, withdrawn))
+        self._outcomes.append(
+            DeliveryOutcome(held.key, delivered_at, held.attempts, held.error, withdrawn)
+        )
 
     def _tell(self) -> None:
         if self._on_outcome is None or self._closed:

@@ -54,7 +54,7 @@ def run() -> None:
 class _Sender(VOEventSender):  # type: ignore[misc]
     """Comet's sender, which tells its factory what it would only log."""
 
-    factory: Exchange
+    factory: BrokerExchange
 
     def connectionMade(self) -> None:  # noqa: N802
         self.factory.connection = self.transport
@@ -82,7 +82,7 @@ class _Sender(VOEventSender):  # type: ignore[misc]
         self.factory.fail("closed the connection without an answer")
 
 
-class Exchange(VOEventSenderFactory):  # type: ignore[misc]
+class BrokerExchange(VOEventSenderFactory):  # type: ignore[misc]
     """One event on its way to a broker.
 
     :ivar outcome: None once the event is taken; RefusedError, NotAnsweredError

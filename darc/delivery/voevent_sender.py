@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from functools import partial
 from types import ModuleType
 
-from darc.runtime.vital import vital
+from darc.runtime.vital_threads import vital
 
 
 class SendError(Exception):
@@ -59,7 +59,7 @@ def send(event: bytes, host: str, port: int, timeout: float) -> None:
         raise NotAnsweredError(
             f"{host}:{port} not connected to: Comet has not started within {timeout:g} s"
         ) from None
-    exchange = connections.Exchange(event, host, port)
+    exchange = connections.BrokerExchange(event, host, port)
     try:
         exchange.begin(max(0.0, deadline - time.monotonic()))
         exchange.outcome.result(max(0.0, deadline - time.monotonic()))

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from darc.config.config import Config, Role
+from darc.master.observation_commands import ObservationCommands
 from darc.master.observation_life import Observations
-from darc.master.observing import Observing
-from darc.master.services import Services
+from darc.master.service_control import ServiceControl
 from darc.model.message import Reply, Request
-from darc.model.state import ServiceState
+from darc.model.service_state import ServiceState
 from darc.model.vocabulary import not_of_a_service
 from darc.node.supervisor import SupervisorError
-from darc.runtime.apart import Apart
+from darc.runtime.detached_work import DetachedWork
 from darc.runtime.log import about
 
 log = logging.getLogger(__name__)
@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 STARTING = ("start", "restart", "start_observation", "reload")
 
 
-class Node(Protocol):
+class CommandedNode(Protocol):
     """What commands act on; the master."""
 
     config: Config
-    services: Services
+    services: ServiceControl
     observations: Observations
-    apart: Apart
+    apart: DetachedWork
 
     def reload(self, origin: str) -> list[str]:
         """Read the configuration again and apply it; what was done, and what needs a restart."""
@@ -48,13 +48,13 @@ class Node(Protocol):
         """A declared attribute of the master, as text."""
 
 
-class Vocabulary:
+class CommandVocabulary:
     """Does requests."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: CommandedNode) -> None:
         self._node = node
         self._subject = threading.local()  # the observation that a thread's request is about
-        observing = Observing(node, self._is_about)
+        observing = ObservationCommands(node, self._is_about)
         self._commands: dict[str, Callable[[Request], Reply]] = {
             "status": self._status,
             "start": self._start,
@@ -201,7 +201,9 @@ class Vocabulary:
         origin = f"by {request.command} from {request.origin}"
         return self._switch_to(system, enabled, action == "enable", origin)
 
-    def _switch_to(self, system: _System, enabled: bool, wanted: bool, origin: str) -> Reply:
+    def _switch_to(
+        self, system: _ExternalSystem, enabled: bool, wanted: bool, origin: str
+    ) -> Reply:
         if wanted and enabled:
             return Reply.success(f"{system.what} already enabled")
         # Also when it is off: perhaps it was not remembered the last time.
@@ -232,7 +234,7 @@ class Vocabulary:
 
 
 @dataclass(frozen=True, slots=True)
-class _System:
+class _ExternalSystem:
     """Something that leaves the house, and can be switched off."""
 
     prefix: str
@@ -244,8 +246,8 @@ class _System:
 SYSTEMS = {
     system.prefix: system
     for system in (
-        _System("lofar", "lofar_trigger", "LOFAR triggering", "LOFAR triggering"),
-        _System("voevent", "voevent_generator", "VOEvent generator", "VOEvent sending"),
+        _ExternalSystem("lofar", "lofar_trigger", "LOFAR triggering", "LOFAR triggering"),
+        _ExternalSystem("voevent", "voevent_generator", "VOEvent generator", "VOEvent sending"),
     )
 }
 QUESTIONS = {"status", "get_attr", *(f"{prefix}_status" for prefix in SYSTEMS)}

@@ -9,21 +9,21 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from darc.master.rounds import Rounds
-from darc.model.state import ServiceState
-from darc.node.identity import kept_link
+from darc.master.periodic_task import PeriodicTask
+from darc.model.service_state import ServiceState
+from darc.node.node_identity import kept_link
 from darc.node.supervisor import ProcessState, Supervisor, SupervisorError
 from darc.runtime.clock import Instant
-from darc.runtime.files import write_whole
-from darc.runtime.foreign import MAX_TEXT, read_regular
-from darc.runtime.vital import vital
+from darc.runtime.paths import write_whole
+from darc.runtime.untrusted_files import MAX_TEXT, read_regular
+from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 
 ROUND_SECONDS = 1.0
 
 
-class Waker:
+class SupervisorWaker:
     """Wakes supervisord, which sleeps up to a second after a death; never waits for it."""
 
     def __init__(self, supervisor: Supervisor) -> None:
@@ -86,7 +86,7 @@ class KeptDirectory:
             log.warning("%s was removed: it is back, empty", self._directory)
 
 
-class Wanted:
+class WantedServices:
     """Which services are meant to run, for the start after a supervisord that was killed."""
 
     def __init__(self, path: Path, supervisor: Supervisor) -> None:
@@ -130,7 +130,7 @@ class Wanted:
             self._path.unlink(missing_ok=True)
 
 
-class Unresponsive:
+class UnresponsiveServices:
     """Says which services hang, and by configuration has them started anew."""
 
     def __init__(
@@ -171,7 +171,7 @@ class Housekeeping:
     """
 
     def __init__(self, tasks: Mapping[str, Callable[[], None]]) -> None:
-        self.rounds = [Rounds(name, ROUND_SECONDS, look) for name, look in tasks.items()]
+        self.rounds = [PeriodicTask(name, ROUND_SECONDS, look) for name, look in tasks.items()]
 
     def start(self) -> None:
         for one in self.rounds:

@@ -16,31 +16,31 @@ from pathlib import Path
 
 from darc import __version__
 from darc.config.config import Config, ConfigError
-from darc.master.attributes import Attributes
-from darc.master.books import Books, books_file
-from darc.master.commands import Vocabulary
+from darc.master.apply_configuration import apply_sections
+from darc.master.command_port import CommandPort
+from darc.master.commands import CommandVocabulary
 from darc.master.endpoint_file import EndpointFile
 from darc.master.housekeeping import (
     Housekeeping,
     KeptDirectory,
     KeptSocket,
-    Unresponsive,
-    Waker,
-    Wanted,
+    SupervisorWaker,
+    UnresponsiveServices,
+    WantedServices,
 )
-from darc.master.lives import Lives, NotingSupervisor
+from darc.master.master_attributes import MasterAttributes
+from darc.master.master_losses import MasterLosses
 from darc.master.node_overview import Overviews
+from darc.master.observation_commands import READ_SECONDS
 from darc.master.observation_life import KEPT_QUEUES, Observations
-from darc.master.observing import READ_SECONDS
-from darc.master.own_losses import MasterLosses
-from darc.master.port import CommandPort
-from darc.master.rounds import Rounds
-from darc.master.run import Run
-from darc.master.sections import apply_sections
-from darc.master.services import Services, Started
-from darc.metrics.serving import Address, Serving
+from darc.master.observation_run import ObservationRun
+from darc.master.observation_summaries import ObservationSummaries, books_file
+from darc.master.periodic_task import PeriodicTask
+from darc.master.process_history import NotingSupervisor, ProcessHistory
+from darc.master.service_control import ServiceControl, StartResult
+from darc.metrics.metrics_endpoint import Address, MetricsEndpoint
 from darc.model.observation import task_id_of
-from darc.node import identity, render
+from darc.node import node_identity, supervisor_config
 from darc.node.endpoint import Endpoint, reached_at
 from darc.node.node_config import (
     load_node_config,
@@ -52,9 +52,9 @@ from darc.node.supervisor import SupervisorError
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
 from darc.queues.messages import Order
-from darc.queues.named import NamedQueues
-from darc.queues.server import QueueServer
-from darc.runtime.apart import Apart
+from darc.queues.named_queues import NamedQueues
+from darc.queues.queue_server import QueueServer
+from darc.runtime.detached_work import DetachedWork
 from darc.runtime.log import set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
 from darc.runtime.retention import remove_unfinished
@@ -65,10 +65,10 @@ log = logging.getLogger(__name__)
 SWITCH = "send_events"
 
 
-class Master:
+class DarcMaster:
     """The master of a node."""
 
-    def __init__(self, config: Config, node: identity.Identity) -> None:
+    def __init__(self, config: Config, node: node_identity.NodeIdentity) -> None:
         self.config = config
         self._fixed = _fixed(config)
         self._reloading = threading.Lock()
@@ -82,7 +82,7 @@ class Master:
         )
         self.losses = MasterLosses(self._journal)
         self._exchange = Exchange(self._journal, self._service_changed, self._service_finished)
-        lives = Lives(run_dir / "restarts.json", node.node_id)
+        lives = ProcessHistory(run_dir / "restarts.json", node.node_id)
         self._supervisor = NotingSupervisor(
             run_dir / "supervisord.sock", config.master.control_timeout, lives
         )
@@ -97,32 +97,32 @@ class Master:
             lambda: self._journal.full,
             self._start_services,
         )
-        self._books = Books(
+        self._books = ObservationSummaries(
             run_dir / "books",
             self._journal,
             lambda: self.config.master.parsets_kept,
             self.losses.lost,
         )
-        self.apart = Apart()
-        self._vocabulary = Vocabulary(self)
+        self.apart = DetachedWork()
+        self._vocabulary = CommandVocabulary(self)
         self._run_dir = run_dir
         self._stopping = threading.Event()
         started = time.time()
         self.overviews = Overviews(
             self, self._supervisor, self._exchange, self._journal, lives, started
         )
-        self._metrics = Serving(self.overviews.measure)
-        self._attributes = Attributes(self, started)
-        self._poke = Waker(self._supervisor)
-        self._wanted = Wanted(run_dir / identity.WANTED, self._supervisor)
+        self._metrics = MetricsEndpoint(self.overviews.measure)
+        self._attributes = MasterAttributes(self, started)
+        self._poke = SupervisorWaker(self._supervisor)
+        self._wanted = WantedServices(run_dir / node_identity.WANTED, self._supervisor)
         self._endpoint_file = EndpointFile(
             Endpoint(
                 reached_at(config.bind_address), config.master.port, str(run_dir), node.node_id
             )
         )
 
-    def _make_services(self, config: Config) -> Services:
-        return Services(
+    def _make_services(self, config: Config) -> ServiceControl:
+        return ServiceControl(
             self._supervisor,
             self._exchange,
             config.services(),
@@ -184,13 +184,13 @@ class Master:
     def _service_finished(self, service: str, task_id: str) -> None:
         self.observations.finished(service, task_id)
 
-    def _start_services(self, names: Collection[str]) -> Started:
+    def _start_services(self, names: Collection[str]) -> StartResult:
         return self.services.start_without_waiting(names)
 
     def _give_orders(self, orders: dict[str, list[Order]]) -> None:
         self._exchange.give_orders(orders)
 
-    def _observation_begins(self, begun: Run) -> None:
+    def _observation_begins(self, begun: ObservationRun) -> None:
         if not begun.partial:
             threading.Thread(target=self._clear_ended, name="clear", daemon=True).start()
 
@@ -210,14 +210,14 @@ class Master:
                 )
             self._journal.forget(key)
 
-    def _observation_over(self, run: Run) -> None:
+    def _observation_over(self, run: ObservationRun) -> None:
         directory = Path(self.config.master.parset_dir) / run.observation.datetimesource
         self._books.close(run.key, books_file(directory, self.config.hostname))
 
     def _make_housekeeping(self) -> Housekeeping:
         logs = {Path(self.config.log_file(name)).parent for name in self.services.names}
         directories = {*logs, Path(self.config.master.log_dir), Path(self.config.master.parset_dir)}
-        unresponsive = Unresponsive(
+        unresponsive = UnresponsiveServices(
             lambda: self.services.states(self.services.names),
             self._supervisor.kill,
             lambda: self.config.master.health.restart_unresponsive,
@@ -236,7 +236,7 @@ class Master:
         )
 
     @property
-    def rounds(self) -> list[Rounds]:
+    def rounds(self) -> list[PeriodicTask]:
         """What the master looks at again and again, beside the overview's."""
         return self._housekeeping.rounds
 
@@ -288,8 +288,8 @@ class Master:
             if self._fixed[what] != after:
                 notes.append(f"{what} changes with a restart of the node")
         config = with_run_dir(config, str(self._run_dir))
-        files = render.render(config)
-        render.write(files)
+        files = supervisor_config.render(config)
+        supervisor_config.write(files)
         notes += apply_sections(self._supervisor, self.services)
         self.config = config
         self.services = self._make_services(config)
@@ -334,7 +334,9 @@ class Master:
         self._wanted.forget()
         try:
             # all that supervisord knows, a service that an operator added by hand too
-            names = [name for name in self._supervisor.processes() if name != render.MASTER]
+            names = [
+                name for name in self._supervisor.processes() if name != supervisor_config.MASTER
+            ]
             self.services.stop(names)
             # supervisord ends one group a second: leave it this process alone
             for name in names:
@@ -386,17 +388,17 @@ def main() -> None:
     for warning in config.warnings:
         log.warning("%s", warning)
     run_dir = Path(config.master.run_dir)
-    node = identity.read_identity(run_dir)
+    node = node_identity.read_identity(run_dir)
     if node is None or os.environ.get("DARC_NODE_ID") != node.node_id:
         log.critical("cannot start: %s is not this node's; use darc_start_master", run_dir)
         sys.exit(1)
-    held = identity.try_lock(run_dir / "lock")
+    held = node_identity.try_lock(run_dir / "lock")
     if held is None:
         log.critical("cannot start: another master holds %s", run_dir / "lock")
         sys.exit(1)
     log.info("DARC %s on %s: %s", __version__, config.hostname, ", ".join(config.services()))
     try:
-        master = Master(config, node)
+        master = DarcMaster(config, node)
     except (SecretError, OSError, sqlite3.Error) as error:
         where = f"the journal in {run_dir}: " if isinstance(error, sqlite3.Error) else ""
         log.critical("cannot start: %s%s", where, error)

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import psutil
 
 from darc import __version__
-from darc.master.lives import Lives
-from darc.master.looks import DISKS, Looks, Master, Seen
-from darc.master.rounds import HANGS_SECONDS, Rounds
-from darc.master.run import Run, State
-from darc.metrics.measured import NodeMeasured
+from darc.master.node_watch import DISKS, NodeSnapshot, NodeWatch, WatchedNode
+from darc.master.observation_run import ObservationRun, RunState
+from darc.master.periodic_task import HANGS_SECONDS, PeriodicTask
+from darc.master.process_history import ProcessHistory
+from darc.metrics.node_measurements import NodeMeasurements
 from darc.model import overview
 from darc.model.overview import (
     Disk,
@@ -24,13 +24,13 @@ from darc.model.overview import (
     ServiceOverview,
     ThreadTrouble,
 )
-from darc.model.state import ServiceState
-from darc.node.render import MASTER
+from darc.model.service_state import ServiceState
 from darc.node.supervisor import Supervisor
+from darc.node.supervisor_config import MASTER
 from darc.queues.exchange import Exchange
 from darc.queues.journal import Journal
 from darc.runtime.log import lines_dropped
-from darc.runtime.vital import ended_threads
+from darc.runtime.vital_threads import ended_threads
 
 #: An answer is kept back no longer until something changes, and so many at a time.
 MAX_WITHIN = 30.0
@@ -50,11 +50,11 @@ class Overviews:
 
     def __init__(
         self,
-        master: Master,
+        master: WatchedNode,
         supervisor: Supervisor,
         exchange: Exchange,
         journal: Journal,
-        lives: Lives,
+        lives: ProcessHistory,
         started: float,
     ) -> None:
         self._master = master
@@ -64,8 +64,8 @@ class Overviews:
         self._changes = 0
         self._known: object = None
         self._places = threading.BoundedSemaphore(MAX_WAITING)
-        self._notices = Rounds("changes", NOTICE_SECONDS, self._notice)
-        self._looks = Looks(master, supervisor, exchange, journal, lives, self._notices.wake)
+        self._notices = PeriodicTask("changes", NOTICE_SECONDS, self._notice)
+        self._looks = NodeWatch(master, supervisor, exchange, journal, lives, self._notices.wake)
 
     def start(self) -> None:
         """Look from now on."""
@@ -141,12 +141,12 @@ class Overviews:
             threads=tuple(self._threads()),
         )
 
-    def measure(self) -> NodeMeasured:
+    def measure(self) -> NodeMeasurements:
         """What the metrics are made of: the overview, and numbers that it leaves out."""
         master, seen = self._master, self._looks.seen
         usage = seen.usage  # before the overview, which then knows as much of each process
         commands, queues = master.refused
-        return NodeMeasured(
+        return NodeMeasurements(
             overview=self.make(),
             services={
                 name: said["metrics"] for name, said in seen.said.items() if "metrics" in said
@@ -161,7 +161,7 @@ class Overviews:
             log_lines_dropped=lines_dropped(),
         )
 
-    def _service(self, name: str, seen: Seen) -> ServiceOverview:
+    def _service(self, name: str, seen: NodeSnapshot) -> ServiceOverview:
         state, since = self._state(name)
         life = self._looks.lives.of(name)
         usage = seen.usage.get(name)
@@ -241,7 +241,7 @@ class Overviews:
                 self._changed.notify_all()
 
 
-def _disks(seen: Seen) -> tuple[Disk, ...]:
+def _disks(seen: NodeSnapshot) -> tuple[Disk, ...]:
     return tuple(seen.disks[name] for name in DISKS if name in seen.disks)
 
 
@@ -255,9 +255,9 @@ def _start_of_supervisord() -> float | None:
         return None
 
 
-def _observation(run: Run) -> ObservationOverview:
+def _observation(run: ObservationRun) -> ObservationOverview:
     state = str(run.state)
-    if run.state is State.STOPPED or (run.state is State.RUNNING and run.past):
+    if run.state is RunState.STOPPED or (run.state is RunState.RUNNING and run.past):
         state = "in processing"
     known = run.observation
     waits_for = tuple(name for name in run.services if name not in run.finished)

@@ -13,15 +13,15 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from darc.master.kept import KeptFiles
-from darc.master.run import Run, State
-from darc.master.services import Started
-from darc.master.starts import Starts
+from darc.master.durable_files import DurableFiles
+from darc.master.observation_run import ObservationRun, RunState
+from darc.master.pending_starts import PendingStarts
+from darc.master.service_control import StartResult
 from darc.model.observation import task_id_of
 from darc.queues.messages import Order
 from darc.runtime.clock import LOOK_AGAIN_SECONDS, Instant, Since
 from darc.runtime.log import about
-from darc.runtime.vital import vital
+from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +47,12 @@ class Observations:
         setup_time: float,
         end_delay: float,
         give_orders: Callable[[dict[str, list[Order]]], None],
-        begin: Callable[[Run], None],
-        over: Callable[[Run], None],
+        begin: Callable[[ObservationRun], None],
+        over: Callable[[ObservationRun], None],
         held: Callable[[], bool] = lambda: False,
-        start: Callable[[Collection[str]], Started] = lambda _: Started([], {}),
+        start: Callable[[Collection[str]], StartResult] = lambda _: StartResult([], {}),
     ) -> None:
-        self._files = KeptFiles(directory)
+        self._files = DurableFiles(directory)
         self.setup_time = setup_time
         self.end_delay = end_delay
         self._give_orders = give_orders
@@ -65,7 +65,7 @@ class Observations:
         self._said: dict[str, str] = {}  # what fails, by what it is about
         self._looked = Instant(-math.inf)
         self._runs = dict(self._load())
-        self.starts = Starts(self._changed, self._in_need, self._save, start)
+        self.starts = PendingStarts(self._changed, self._in_need, self._save, start)
 
     def start_thread(self) -> None:
         """Carry on with what was on disk, and watch the time from now on."""
@@ -73,10 +73,10 @@ class Observations:
         vital("observations", self._watch, or_exit=True)
         self.starts.start_thread()
 
-    def _load(self) -> Iterable[tuple[str, Run]]:
+    def _load(self) -> Iterable[tuple[str, ObservationRun]]:
         for path, plain in self._files.load():
             try:
-                run = Run.from_plain(plain)
+                run = ObservationRun.from_plain(plain)
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 self._files.set_aside(path, error)
                 continue
@@ -84,15 +84,15 @@ class Observations:
                 log.info("observation %s goes on: %s", run.observation.task_id, run.state)
             yield run.observation.task_id, run
 
-    def _save(self, run: Run) -> None:
+    def _save(self, run: ObservationRun) -> None:
         """Keep it on disk; a disk that is full does not keep it from going on."""
         self._files.save(run.observation.task_id, run.to_plain())
 
-    def _in_need(self) -> list[Run]:
+    def _in_need(self) -> list[ObservationRun]:
         """Those that services work on, or will."""
         if self._closed:
             return []
-        return [run for run in self._runs.values() if run.state is not State.ABORTED]
+        return [run for run in self._runs.values() if run.state is not RunState.ABORTED]
 
     def unsaved(self, task_id: str) -> str:
         """Why what was done last about an observation is not on the disk; empty: it is."""
@@ -111,11 +111,11 @@ class Observations:
 
     # -- commands ------------------------------------------------------------------------------
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[ObservationRun]:
         with self._changed:
             return list(self._runs.values())
 
-    def add(self, run: Run) -> bool:
+    def add(self, run: ObservationRun) -> bool:
         """Take an observation in, or add services to it; False when they have it already.
 
         It is on the disk that its services are to be started: see `starts`.
@@ -128,7 +128,7 @@ class Observations:
             known = self._runs.get(run.observation.task_id)
             if known:
                 new = tuple(name for name in run.services if name not in known.services)
-                if not new or known.state not in {State.PENDING, State.RUNNING}:
+                if not new or known.state not in {RunState.PENDING, RunState.RUNNING}:
                     return False
                 known.services += new
                 known.to_start |= set(run.services)
@@ -137,25 +137,25 @@ class Observations:
                 run.to_start = set(run.services)
             self._runs[run.observation.task_id] = run
             self._save(run)
-            if run.state is not State.PENDING:
+            if run.state is not RunState.PENDING:
                 self._tell()
             self._changed.notify_all()
         return True
 
-    def end(self, task_id: str, state: State, services: tuple[str, ...] = ()) -> bool:
+    def end(self, task_id: str, state: RunState, services: tuple[str, ...] = ()) -> bool:
         """Stop or abort an observation; False when it does not run.
 
         :param services: those that it ends for; none given: all
         """
         with self._changed:
             run = self._runs.get(task_id)
-            if run is None or run.state is State.ABORTED:
+            if run is None or run.state is RunState.ABORTED:
                 return False
             if services:
                 return self._end_for(run, state, services)
-            if run.state is State.STOPPED and state is State.STOPPED:
+            if run.state is RunState.STOPPED and state is RunState.STOPPED:
                 return False
-            if run.state is State.PENDING:
+            if run.state is RunState.PENDING:
                 self._remove(run, "cancelled before its start")
             else:
                 run.state = state
@@ -165,9 +165,9 @@ class Observations:
             self._changed.notify_all()
         return True
 
-    def _end_for(self, run: Run, state: State, services: tuple[str, ...]) -> bool:
+    def _end_for(self, run: ObservationRun, state: RunState, services: tuple[str, ...]) -> bool:
         concerned = {name for name in services if name in run.services}
-        if state is State.STOPPED and run.state is not State.PENDING:
+        if state is RunState.STOPPED and run.state is not RunState.PENDING:
             concerned -= run.stopped
             run.stopped |= concerned
         else:
@@ -177,7 +177,7 @@ class Observations:
         self._changed.notify_all()
         return bool(concerned)
 
-    def _call(self, hook: Callable[[Run], None], run: Run) -> None:
+    def _call(self, hook: Callable[[ObservationRun], None], run: ObservationRun) -> None:
         """What goes wrong in it must not hold up any observation."""
         try:
             hook(run)
@@ -250,14 +250,14 @@ class Observations:
             log.exception("%s: tried again", what)
         self._said[what] = repr(error)
 
-    def _left(self, run: Run, now: float) -> float:
+    def _left(self, run: ObservationRun, now: float) -> float:
         """For how long (s) time alone changes nothing about an observation.
 
         When it is follows from the time of day (Unix s), which may be set; how long it was since
         from the clock that nobody sets.
         """
         observation = run.observation
-        if run.state is State.PENDING:
+        if run.state is RunState.PENDING:
             return 0.0 if run.past else observation.start - self.setup_time - now
         if run.ended_at is not None:
             return self.end_delay - run.ended_at.age()
@@ -269,23 +269,23 @@ class Observations:
             run.end_passed = Instant.now().after(-min(now - observation.end, self._looked.age()))
         return self.end_delay - run.end_passed.age()
 
-    def _advance(self, run: Run, now: float) -> None:
+    def _advance(self, run: ObservationRun, now: float) -> None:
         late = self._left(run, now) <= 0
-        if run.state is State.PENDING and late:
-            run.state = State.RUNNING
+        if run.state is RunState.PENDING and late:
+            run.state = RunState.RUNNING
             log.info("observation of %s begins", run.observation.source)
             self._save(run)
             self._call(self._begin, run)
             self._tell()
-        elif run.state is State.RUNNING and late and not run.past:
+        elif run.state is RunState.RUNNING and late and not run.past:
             log.warning("no stop came %.0f s after the end: stopped", self.end_delay)
-            run.state, run.ended_at = State.STOPPED, Since.now()
+            run.state, run.ended_at = RunState.STOPPED, Since.now()
             self._save(run)
             self._tell()
-        elif run.state is not State.PENDING:
+        elif run.state is not RunState.PENDING:
             self._advance_to_end(run, late)
 
-    def _advance_to_end(self, run: Run, late: bool) -> None:
+    def _advance_to_end(self, run: ObservationRun, late: bool) -> None:
         missing = [name for name in run.services if name not in run.finished]
         if not missing:
             self._remove(run, "over")
@@ -295,7 +295,7 @@ class Observations:
             return
         self._tell()
 
-    def _remove(self, run: Run, why: str) -> None:
+    def _remove(self, run: ObservationRun, why: str) -> None:
         task_id = run.observation.task_id
         del self._runs[task_id]
         self._said.pop(task_id, None)

@@ -14,8 +14,8 @@ from typing import Any
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from darc.metrics.families import NodeCollector
-from darc.metrics.measured import NodeMeasured
+from darc.metrics.node_families import NodeCollector
+from darc.metrics.node_measurements import NodeMeasurements
 from darc.web.http_server import BoundedServer
 
 log = logging.getLogger(__name__)
@@ -33,10 +33,10 @@ ANSWER_SECONDS = 5.0
 POLL_SECONDS = 0.5
 
 
-class Text:
+class MetricsText:
     """The metrics as text, made at most once in SHARED_SECONDS."""
 
-    def __init__(self, measure: Callable[[], NodeMeasured]) -> None:
+    def __init__(self, measure: Callable[[], NodeMeasurements]) -> None:
         self._collector = NodeCollector(measure)
         self._lock = threading.Lock()
         self._made_at = 0.0  # monotonic
@@ -64,19 +64,19 @@ class MetricsServer(BoundedServer):
 
     request_queue_size = 16
 
-    def __init__(self, address: tuple[str, int], measure: Callable[[], NodeMeasured]) -> None:
+    def __init__(self, address: tuple[str, int], measure: Callable[[], NodeMeasurements]) -> None:
         self._measure = measure
-        self.text = Text(self._measured)
+        self.text = MetricsText(self._measured)
         super().__init__(
             address,
-            _Handler,
+            _MetricsHandler,
             who="a client of the metrics",
             places=MAX_CONNECTIONS,
             seconds=REQUEST_SECONDS,
             poll_seconds=POLL_SECONDS,
         )
 
-    def _measured(self) -> NodeMeasured:
+    def _measured(self) -> NodeMeasurements:
         node = self._measure()
         return replace(node, refused={**node.refused, "metrics": self.refused})
 
@@ -87,7 +87,7 @@ class MetricsServer(BoundedServer):
             log.error("the metrics cannot be told", exc_info=True)
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _MetricsHandler(http.server.BaseHTTPRequestHandler):
     """One request: GET or HEAD of PATH."""
 
     server: MetricsServer

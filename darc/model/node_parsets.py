@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from darc.config import ranges
 from darc.config.instrument import Instrument
-from darc.model.observation import ObservationError, Problem
+from darc.model.observation import ObservationError, ObservationProblem
 from darc.model.observation_build import build_observation
 from darc.model.parset import Parset, ParsetValue, parse_parset
 from darc.model.parset_values import (
@@ -86,7 +86,7 @@ def make_node_parsets(
     :param beams: the compound beams that have a worker; None: all
     :raises ObservationError: keys are missing or values wrong; all of them are named
     """
-    keys = _Keys(telescope)
+    keys = _TelescopeKeys(telescope)
     common = _common(keys, instrument, home)
     of_workers = _worker_paths(keys, common, home)
     embedded = _embedded(keys)
@@ -109,12 +109,12 @@ def make_node_parsets(
     )
 
 
-class _Keys:
+class _TelescopeKeys:
     """Looks keys up in the telescope's parset; collects problems."""
 
     def __init__(self, parset: Parset) -> None:
         self.parset = parset
-        self.problems: list[Problem] = []
+        self.problems: list[ObservationProblem] = []
 
     def has(self, key: str) -> bool:
         # An empty value, `dada_dir=`, is how a parset says that it has none.
@@ -133,11 +133,11 @@ class _Keys:
     def need(self, key: str, convert: Callable[[str], T], allowed: str) -> T | None:
         """The value of a key that has to be there; None if there is a problem."""
         if not self.has(key):
-            self.problems.append(Problem(self.parset.name, 0, key, None, allowed))
+            self.problems.append(ObservationProblem(self.parset.name, 0, key, None, allowed))
         return self.get(key, convert, allowed, None)
 
 
-def _common(keys: _Keys, instrument: Instrument, home: str) -> dict[str, Any]:
+def _common(keys: _TelescopeKeys, instrument: Instrument, home: str) -> dict[str, Any]:
     """What is the same for master and workers; of use where there were no problems."""
     start = keys.need("task.startTime", _time, _UTC) or _EPOCH
     source = keys.need("task.source.name", to_name, "a name without /") or ""
@@ -168,7 +168,7 @@ def _common(keys: _Keys, instrument: Instrument, home: str) -> dict[str, Any]:
     return found
 
 
-def _worker_paths(keys: _Keys, common: Mapping[str, Any], home: str) -> dict[str, Any]:
+def _worker_paths(keys: _TelescopeKeys, common: Mapping[str, Any], home: str) -> dict[str, Any]:
     """Where a worker finds AMBER's configuration: relative paths are below `master_dir`."""
     places = {"home": home, **{key: common[key] for key in ("date", "datetimesource")}}
     master_dir = keys.get(_ARTS + "master_dir", *_path(places), None)
@@ -180,7 +180,7 @@ def _worker_paths(keys: _Keys, common: Mapping[str, Any], home: str) -> dict[str
     }
 
 
-def _science_case(keys: _Keys, instrument: Instrument) -> dict[str, Any]:
+def _science_case(keys: _TelescopeKeys, instrument: Instrument) -> dict[str, Any]:
     """Sampling and beams; one that has science cases has to say what the one at hand is."""
     has_cases = any(key.startswith(_ARTS + "sc") for key in keys.parset.values)
     case = None
@@ -203,7 +203,7 @@ def _science_case(keys: _Keys, instrument: Instrument) -> dict[str, Any]:
     }
 
 
-def _times(keys: _Keys, start: datetime, found: Mapping[str, Any]) -> dict[str, Any]:
+def _times(keys: _TelescopeKeys, start: datetime, found: Mapping[str, Any]) -> dict[str, Any]:
     """First packet and length, both in whole pages where there are pages."""
     key = "task.duration"
     if keys.has(key) or not keys.has("task.stopTime"):
@@ -226,7 +226,7 @@ def _times(keys: _Keys, start: datetime, found: Mapping[str, Any]) -> dict[str, 
     return {"startpacket": floor(begin * found["time_unit"]), "duration": float(length)}
 
 
-def _beams(keys: _Keys, last: int) -> tuple[int, ...]:
+def _beams(keys: _TelescopeKeys, last: int) -> tuple[int, ...]:
     allowed = f"a list of compound beams, each 0 to {last}"
 
     def convert(text: str) -> tuple[int, ...]:
@@ -241,7 +241,9 @@ def _beams(keys: _Keys, last: int) -> tuple[int, ...]:
     if not observed:
         what = "no compound beam is left"
         keys.problems.append(
-            Problem(keys.parset.name, keys.parset.lines.get(key, 0), key, None, allowed, what)
+            ObservationProblem(
+                keys.parset.name, keys.parset.lines.get(key, 0), key, None, allowed, what
+            )
         )
     return observed
 
@@ -265,7 +267,7 @@ def _path(places: Mapping[str, str], below: str = "") -> tuple[Callable[[str], s
     return convert, f"{allowed}, without #, in which {names} may stand"
 
 
-def _embedded(keys: _Keys) -> str:
+def _embedded(keys: _TelescopeKeys) -> str:
     """The telescope's whole parset, as the nodes' carry it."""
     parset = keys.parset
     text = "".join(f"{key} = {_text(value)}\n" for key, value in sorted(parset.values.items()))

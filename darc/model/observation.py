@@ -18,7 +18,7 @@ _RUN = "#"
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ObservationProblem:
     """Something wrong with an observation's files: where, which key, its value, what is allowed.
 
     `line` is 0 where there is none, `value` None for a key that is missing. `what` says what is
@@ -47,7 +47,7 @@ def task_id_of(key: str) -> str:
 class ObservationError(ValueError):
     """The description of an observation is wrong; `problems` names everything that is."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[ObservationProblem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = tuple(problems)
 

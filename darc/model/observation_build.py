@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from darc.config import ranges
 from darc.config.instrument import Instrument
-from darc.model.observation import Observation, ObservationError, Pointing, Problem
+from darc.model.observation import Observation, ObservationError, ObservationProblem, Pointing
 from darc.model.parset import Parset, embedded_parset
 from darc.model.parset_values import (
     UTC_LENGTH,
@@ -57,8 +57,8 @@ def build_observation(
     :param amber_config_text: what the file named in `amber_config` says; a worker needs it
     :raises ObservationError: keys are missing or values wrong; all of them are named
     """
-    problems: list[Problem] = []
-    keys = _Keys(_chain(parset, master_parset, problems), problems)
+    problems: list[ObservationProblem] = []
+    keys = _ParsetKeys(_chain(parset, master_parset, problems), problems)
     is_worker = "beam" in parset.values
     last_beam = instrument.n_compound_beams - 1
     beams = f"a compound beam of this instrument, 0 to {last_beam}"
@@ -67,7 +67,7 @@ def build_observation(
         return within(to_integer(value), 0, last_beam)
 
     # Only the node's own: the master's parset is about every beam.
-    beam = _Keys([parset], problems).get("beam", beam_number, beams, None)
+    beam = _ParsetKeys([parset], problems).get("beam", beam_number, beams, None)
     time_unit = keys.get("time_unit", to_count, _COUNT, instrument.time_unit)
     directory = (
         keys.need(
@@ -143,10 +143,10 @@ def build_observation(
     return observation
 
 
-class _Keys:
+class _ParsetKeys:
     """Looks keys up in parsets, the first that has one counts; collects problems."""
 
-    def __init__(self, chain: Sequence[Parset], problems: list[Problem]) -> None:
+    def __init__(self, chain: Sequence[Parset], problems: list[ObservationProblem]) -> None:
         self.chain = chain
         self.problems = problems
 
@@ -169,14 +169,14 @@ class _Keys:
             if self._holder(name) is not None:
                 return self.get(name, convert, allowed, None)
         name = f"{key} (or {instead})" if instead else key
-        self.problems.append(Problem(self.chain[0].name, 0, name, None, allowed))
+        self.problems.append(ObservationProblem(self.chain[0].name, 0, name, None, allowed))
         return None
 
-    def problem(self, key: str, allowed: str, default: str) -> Problem:
+    def problem(self, key: str, allowed: str, default: str) -> ObservationProblem:
         """What to report when the value of a key, or what stands for it, is wrong."""
         parset = self._holder(key)
         if parset is None:
-            return Problem(self.chain[0].name, 0, key, default, allowed)
+            return ObservationProblem(self.chain[0].name, 0, key, default, allowed)
         return parset.problem(key, allowed)
 
     def path(self, key: str) -> str | None:
@@ -191,7 +191,9 @@ class _Keys:
         return next((parset for parset in self.chain if parset.values.get(key, "") != ""), None)
 
 
-def _chain(parset: Parset, master: Parset | None, problems: list[Problem]) -> list[Parset]:
+def _chain(
+    parset: Parset, master: Parset | None, problems: list[ObservationProblem]
+) -> list[Parset]:
     chain = []
     for entry in (parset, master):
         if entry is None:
@@ -206,14 +208,14 @@ def _chain(parset: Parset, master: Parset | None, problems: list[Problem]) -> li
     return chain
 
 
-def _beams(keys: _Keys, beam: int | None, last: int) -> tuple[int, ...]:
+def _beams(keys: _ParsetKeys, beam: int | None, last: int) -> tuple[int, ...]:
     everything = (beam,) if beam is not None else tuple(range(last + 1))
     allowed = f"a list of compound beams, each 0 to {last}"
     of_telescope = keys.get("task.beamSet.0.compoundBeams", _integers(last), allowed, everything)
     return keys.get("beams", _integers(last), allowed, of_telescope)
 
 
-def _pointings(keys: _Keys, last: int) -> tuple[Pointing, ...]:
+def _pointings(keys: _ParsetKeys, last: int) -> tuple[Pointing, ...]:
     """The pointings in the first parset that has any."""
     for parset in keys.chain:
         found = []
@@ -235,7 +237,7 @@ def _pointings(keys: _Keys, last: int) -> tuple[Pointing, ...]:
     return ()
 
 
-def _instances(keys: _Keys, config: str, text: str | None, is_worker: bool) -> int:
+def _instances(keys: _ParsetKeys, config: str, text: str | None, is_worker: bool) -> int:
     """The number of AMBER instances: that of the entries of `opencl_device`."""
     if text is None:
         if config and is_worker:
@@ -249,13 +251,15 @@ def _instances(keys: _Keys, config: str, text: str | None, is_worker: bool) -> i
     allowed = "a list with an entry per AMBER instance"
     match = _OPENCL_DEVICE.search(text)
     if match is None:
-        keys.problems.append(Problem(config, 0, "opencl_device", None, allowed))
+        keys.problems.append(ObservationProblem(config, 0, "opencl_device", None, allowed))
         return 0
     try:
         return within(len(to_integers(match[1].strip())), 1, 1000)
     except ValueError:
         line = text.count("\n", 0, match.start()) + 1
-        keys.problems.append(Problem(config, line, "opencl_device", match[1].strip(), allowed))
+        keys.problems.append(
+            ObservationProblem(config, line, "opencl_device", match[1].strip(), allowed)
+        )
         return 0
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from darc.config import typed
 from darc.config.typed import OneOf, Range
-from darc.model.state import ServiceState
+from darc.model.service_state import ServiceState
 
 #: Of what `to_text` makes: another one for each change that a reader has to know of.
 FORMAT = 3
@@ -40,7 +40,7 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageLatency:
     """How long triggers took from the stage before to this one (ms): see docs/triggers.md."""
 
     name: str
@@ -51,7 +51,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class LossRecord:
     """Something that was lost for good; `observation` is empty where it belongs to none."""
 
     time: float
@@ -61,7 +61,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
+class LossSummary:
     """What a service has lost of one kind.
 
     :param kind: its identifier
@@ -76,7 +76,7 @@ class Losses:
     to_do: str
     number: _Count
     recent: bool
-    last: tuple[Lost, ...]
+    last: tuple[LossRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,8 @@ class ServiceOverview:
     log_file: str
     log_end: tuple[str, ...]
     outcomes: Mapping[str, int]
-    latency: tuple[Stage, ...]
-    losses: tuple[Losses, ...] = ()
+    latency: tuple[StageLatency, ...]
+    losses: tuple[LossSummary, ...] = ()
     how: str | None = None
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from darc.config.file_kinds import BYTE_ORDER_MARK
 from darc.config.typed import shown
 from darc.config.yaml_tree import YAMLTextError, parse_yaml
-from darc.model.observation import ObservationError, Problem
+from darc.model.observation import ObservationError, ObservationProblem
 from darc.model.parset_values import to_boolean, to_integer, to_integers, to_number
 
 ParsetValue = str | int | float | bool | tuple[int, ...]
@@ -52,11 +52,11 @@ class Parset:
     lines: Mapping[str, int]
     warnings: tuple[str, ...] = ()
 
-    def problem(self, key: str, allowed: str) -> Problem:
+    def problem(self, key: str, allowed: str) -> ObservationProblem:
         """What to report when the value of a key is wrong, or missing."""
         value = self.values.get(key)
         text = None if value is None else str(value)
-        return Problem(self.name, self.lines.get(key, 0), key, text, allowed)
+        return ObservationProblem(self.name, self.lines.get(key, 0), key, text, allowed)
 
 
 def parse_parset(text: str, name: str) -> Parset:
@@ -88,7 +88,9 @@ def parse_parset(text: str, name: str) -> Parset:
         lines[key] = number
         if len(texts) > MAX_KEYS:
             allowed = f"at most {MAX_KEYS} keys"
-            raise ObservationError([Problem(name, number, "file", None, allowed, "too many keys")])
+            raise ObservationError(
+                [ObservationProblem(name, number, "file", None, allowed, "too many keys")]
+            )
     if skipped > _MAX_WARNINGS:
         warnings.append(f"{name}: {skipped - _MAX_WARNINGS} more lines are not key = value")
     return _typed(name, texts, lines, tuple(warnings))
@@ -108,13 +110,13 @@ def parse_yaml_observation(text: str, name: str) -> Parset:
         raise ObservationError(problems) from error
     if not isinstance(tree.data, dict):
         what = f"{shown(tree.data)} is not a mapping"
-        raise ObservationError([Problem(name, tree.line, "file", None, allowed, what)])
+        raise ObservationError([ObservationProblem(name, tree.line, "file", None, allowed, what)])
     texts = {}
     for key, value in tree.data.items():
         entries = value.data if isinstance(value.data, list) else [value]
         if any(isinstance(entry.data, list | dict) for entry in entries):
             what = "a mapping, or a list in a list"
-            raise ObservationError([Problem(name, value.line, key, None, allowed, what)])
+            raise ObservationError([ObservationProblem(name, value.line, key, None, allowed, what)])
         if isinstance(value.data, list):
             texts[key] = "[" + ", ".join(str(entry.data) for entry in entries) + "]"
         elif value.data is not None:
@@ -158,16 +160,16 @@ def _typed(
         try:
             values[key] = convert(text)
         except ValueError:
-            problems.append(Problem(name, lines[key], key, text, allowed))
+            problems.append(ObservationProblem(name, lines[key], key, text, allowed))
     if problems:
         raise ObservationError(problems)
     return Parset(name, values, lines, warnings)
 
 
-def _yaml_problem(name: str, message: str, allowed: str) -> Problem:
+def _yaml_problem(name: str, message: str, allowed: str) -> ObservationProblem:
     place, _, what = message.removeprefix(f"{name}:").partition(": ")
     line = int(place) if place.isdecimal() else 0
-    return Problem(name, line, "file", None, allowed, what)
+    return ObservationProblem(name, line, "file", None, allowed, what)
 
 
 #: What reads the configuration of an observation, by the end of its file's name.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
-from darc.model.processed import ListedCandidate, Summary
+from darc.model.processing_outcome import ListedCandidate, ProcessingSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class BeamResults:
 
     cb: int
     state: BeamState
-    summary: Summary | None = None
+    summary: ProcessingSummary | None = None
     dm_galaxy: float | None = None
     files: tuple[Path, ...] = ()
 

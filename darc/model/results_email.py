@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from darc.model.observation import Observation
-from darc.model.processed import ListedCandidate, Summary
+from darc.model.processing_outcome import ListedCandidate, ProcessingSummary
 from darc.model.results import BeamState, ObservationResults
 
 _COUNTS = (
@@ -92,7 +92,7 @@ def _about(observation: Observation) -> list[str]:
 
 def _count(results: ObservationResults, name: str, label: str) -> str:
     """Summed over the beams that know."""
-    summaries: list[Summary] = [beam.summary for beam in results.beams if beam.summary]
+    summaries: list[ProcessingSummary] = [beam.summary for beam in results.beams if beam.summary]
     known = [count for one in summaries if (count := getattr(one, name)) >= 0]
     return f"{sum(known) if known else 'unknown':>10} {label}"
 

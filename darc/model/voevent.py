@@ -40,7 +40,7 @@ _MJD_ORIGIN = datetime(1858, 11, 17, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class ObservationSetup:
     """What the burst was observed with; the rest is in the trigger.
 
     :param observatory: as VOEvents name it
@@ -59,7 +59,9 @@ class Setup:
     tsys: float
 
     @classmethod
-    def of(cls, observed: Observation | Instrument, instrument: Instrument, gain: float) -> Setup:
+    def of(
+        cls, observed: Observation | Instrument, instrument: Instrument, gain: float
+    ) -> ObservationSetup:
         """Of an observation, or where there is none, of the instrument as it usually is."""
         return cls(
             observatory=instrument.observatory,
@@ -112,7 +114,7 @@ class _Fact:
 
 def make_voevent(
     trigger: Trigger,
-    setup: Setup,
+    setup: ObservationSetup,
     direction: Direction | None,
     sender: Sender,
     *,
@@ -191,7 +193,7 @@ def _add_where_when(event: Any, trigger: Trigger, arrival: datetime, observatory
 
 
 def _observatory_facts(
-    trigger: Trigger, setup: Setup, direction: Direction | None
+    trigger: Trigger, setup: ObservationSetup, direction: Direction | None
 ) -> tuple[_Fact, ...]:
     beam = "instr.beam;pos.errorEllipse"
     rotation = direction.beam_rotation_angle if direction else None

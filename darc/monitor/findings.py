@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from darc.model.state import ServiceState
-from darc.monitor.shell_commands import Shell
+from darc.model.service_state import ServiceState
+from darc.monitor.shell_commands import ShellCommands
 
 RUNNING, STOPPED = str(ServiceState.RUNNING), str(ServiceState.STOPPED)
 STARTING, STOPPING = str(ServiceState.STARTING), str(ServiceState.STOPPING)
@@ -17,7 +17,7 @@ DIED = "died"
 OFTEN = "dies often"
 
 
-class Rank:
+class Priority:
     """What is more important has the lower number."""
 
     MASTER = 1
@@ -63,7 +63,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class RuleContext:
     """What the rules need to know beside the nodes.
 
     :param names: of services, for people
@@ -72,7 +72,7 @@ class Context:
 
     names: Mapping[str, str]
     master: str
-    shell: Shell
+    shell: ShellCommands
 
     def name(self, service: str) -> str:
         """What is shown beside the name that commands take; empty: nothing."""

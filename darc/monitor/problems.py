@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from darc.monitor.collect import ClusterStatus
-from darc.monitor.findings import Context, Finding
-from darc.monitor.history import History
+from darc.monitor.cluster_watch import ClusterStatus
+from darc.monitor.findings import Finding, RuleContext
 from darc.monitor.rules import look_at
+from darc.monitor.service_trends import ServiceTrends
 from darc.monitor.shell_commands import ranges
 
 
@@ -45,9 +45,9 @@ def numbers(problems: Iterable[Problem]) -> str:
 
 def find_problems(
     cluster: ClusterStatus,
-    context: Context,
+    context: RuleContext,
     further: Iterable[Finding] = (),
-    history: History | None = None,
+    history: ServiceTrends | None = None,
 ) -> tuple[Problem, ...]:
     """All that is wrong; what is the same on several hosts is one problem.
 
@@ -61,7 +61,7 @@ def find_problems(
 
 
 def find(
-    cluster: ClusterStatus, context: Context, history: History | None = None
+    cluster: ClusterStatus, context: RuleContext, history: ServiceTrends | None = None
 ) -> Iterator[Finding]:
     """All that is wrong, host by host."""
     for node in cluster.nodes:

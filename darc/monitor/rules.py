@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from functools import partial
 
 from darc import __version__
-from darc.model.overview import Disk, Losses, NodeOverview, ServiceOverview
-from darc.monitor.collect import NodeStatus
-from darc.monitor.endings import why_ended
+from darc.model.overview import Disk, LossSummary, NodeOverview, ServiceOverview
+from darc.monitor.cluster_watch import NodeStatus
+from darc.monitor.exit_reasons import why_ended
 from darc.monitor.findings import (
     DIED,
     FAILED,
@@ -19,11 +19,11 @@ from darc.monitor.findings import (
     STOPPED,
     STOPPING,
     UNRESPONSIVE,
-    Context,
     Finding,
-    Rank,
+    Priority,
+    RuleContext,
 )
-from darc.monitor.history import OFTEN_SECONDS, History
+from darc.monitor.service_trends import OFTEN_SECONDS, ServiceTrends
 
 #: A service that died is shown as such for so long, even where it runs again at once (s).
 DIED_SECONDS = 5.0
@@ -57,7 +57,7 @@ def state_of(service: ServiceOverview, now: float) -> str:
 
 
 def look_at(
-    node: NodeStatus, context: Context, now: float, history: History | None = None
+    node: NodeStatus, context: RuleContext, now: float, history: ServiceTrends | None = None
 ) -> Iterator[Finding]:
     """All that is wrong with a node.
 
@@ -70,15 +70,17 @@ def look_at(
         yield _unreached(node, context)
     elif node.overview is None:
         yield Finding(
-            *(Rank.VERSION, node.name, "{host} cannot be read by this page"),
+            *(Priority.VERSION, node.name, "{host} cannot be read by this page"),
             *(context.shell.restart, node.reason),
             grave=False,
         )
     else:
-        yield from _Look(node, node.overview, context, now, history or History()).findings()
+        yield from _NodeRules(
+            node, node.overview, context, now, history or ServiceTrends()
+        ).findings()
 
 
-def _unreached(node: NodeStatus, context: Context) -> Finding:
+def _unreached(node: NodeStatus, context: RuleContext) -> Finding:
     def remedy(hosts: Sequence[str]) -> str:
         if "refused" in node.reason:  # the machine is up
             return context.shell.start(hosts)
@@ -88,19 +90,19 @@ def _unreached(node: NodeStatus, context: Context) -> Finding:
 
     kind = "cannot be reached: nothing runs there" if "refused" in node.reason else "no answer"
     title = f"{{host}}: {kind}"
-    return Finding(Rank.UNREACHED, node.name, title, remedy, node.reason, node.since)
+    return Finding(Priority.UNREACHED, node.name, title, remedy, node.reason, node.since)
 
 
-class _Look:
+class _NodeRules:
     """At a node that has told of itself."""
 
     def __init__(
         self,
         node: NodeStatus,
         told: NodeOverview,
-        context: Context,
+        context: RuleContext,
         now: float,
-        history: History,
+        history: ServiceTrends,
     ) -> None:
         self._node = node
         self._now = told.time + now - node.heard  # by its clock
@@ -151,7 +153,7 @@ class _Look:
             return
         what = f"{self._told.master} for the master" if taken else "itself for a node on its own"
         yield self._found(
-            *(Rank.MASTER, f"{{host}} takes {what}", self._shell.restart),
+            *(Priority.MASTER, f"{{host}} takes {what}", self._shell.restart),
             f"Here it is {self._context.master}. Mend cluster.master in its configuration, then:",
         )
 
@@ -160,7 +162,7 @@ class _Look:
         run_dir = next((disk.path for disk in told.disks if disk.name == "run_dir"), "/")
         if told.journal_full:
             yield self._found(
-                *(Rank.JOURNAL, "{host}: the journal is full, nothing new is taken in"),
+                *(Priority.JOURNAL, "{host}: the journal is full, nothing new is taken in"),
                 self._there("df", "-h", run_dir),
                 "Make room, or raise darc_master.journal_max_bytes.",
             )
@@ -168,7 +170,7 @@ class _Look:
             if _is_nearly_full(disk):
                 share = 100 * disk.free / disk.total if disk.total else 0
                 yield self._found(
-                    *(Rank.DISK, f"{{host}}: the disk of {disk.name} is nearly full"),
+                    *(Priority.DISK, f"{{host}}: the disk of {disk.name} is nearly full"),
                     self._there("df", "-h", disk.path),
                     f"{disk.free / 2**30:.1f} GiB free ({share:.0f} %) at {disk.path}",
                     grave=False,
@@ -177,7 +179,7 @@ class _Look:
         if min(told.time - told.read, since_start) > READ_SECONDS:
             home = next((disk.path for disk in told.disks if disk.name == "home"), "/")
             yield self._found(
-                *(Rank.DISK, "{host}: logs and disks cannot be read"),
+                *(Priority.DISK, "{host}: logs and disks cannot be read"),
                 self._there("df", "-h", home),
                 "A network file system may hang.",
                 told.read or told.master_started,
@@ -191,14 +193,14 @@ class _Look:
                 if losses.recent and losses.last:
                     yield self._lost(service, losses)
 
-    def _lost(self, service: ServiceOverview, losses: Losses) -> Finding:
+    def _lost(self, service: ServiceOverview, losses: LossSummary) -> Finding:
         last = losses.last[-1]
         what = f"{last.observation}: {last.what}" if last.observation else last.what
         seen = "once" if losses.number == 1 else f"{losses.number:,} times, the last"
         named = () if service is self._told.itself else ("--service", service.name)
         words = *named, "get_attr", "losses"
         return self._found(
-            *(Rank.LOST, f"{{host}}: {losses.title}"),
+            *(Priority.LOST, f"{{host}}: {losses.title}"),
             lambda hosts: self._shell.darc(hosts, *words),
             f"{seen}: {what}: {last.why.rstrip('.')}. {losses.to_do}".rstrip(),
             last.time,
@@ -211,10 +213,12 @@ class _Look:
         for one in self._told.threads:
             if one.trouble == "ended":
                 title = f"{{host}}: darc_master does without its thread {one.name}"
-                yield self._found(Rank.SUPERVISORD, title, self._shell.restart, one.text, one.since)
+                yield self._found(
+                    Priority.SUPERVISORD, title, self._shell.restart, one.text, one.since
+                )
             else:
                 yield self._found(
-                    *(Rank.DISK, f"{{host}}: {one.name}: no answer"),
+                    *(Priority.DISK, f"{{host}}: {one.name}: no answer"),
                     self._there("df", "-h"),
                     "What it is on hangs, such as a network file system.",
                     one.since,
@@ -225,14 +229,14 @@ class _Look:
         told = self._told
         if told.supervisord:
             title = "{host}: supervisord does not answer"
-            yield self._found(Rank.SUPERVISORD, title, self._shell.restart, told.supervisord)
+            yield self._found(Priority.SUPERVISORD, title, self._shell.restart, told.supervisord)
         states = {service.state for service in told.services}
         if len(told.services) > 1 and states in ({STOPPED}, {STOPPING}, {FAILED}):
             # one line for a node that was stopped
             state = states.pop()
             what = f"{{host}}: all services are {state}"
             yield self._found(
-                Rank.ON_MASTER if self._is_master() else Rank.ON_WORKER,
+                Priority.ON_MASTER if self._is_master() else Priority.ON_WORKER,
                 "{host} is being stopped" if told.stopping else what,
                 self._service("all", "start"),
                 since=max((one.since for one in told.services if one.since), default=None),
@@ -259,7 +263,7 @@ class _Look:
             late = service.oldest is not None and told.time - service.oldest > LATE_SECONDS
             if late and service.name not in UNHURRIED:
                 yield self._found(
-                    *(Rank.LATE, f"{service.name} on {{host}} is late"),
+                    *(Priority.LATE, f"{service.name} on {{host}} is late"),
                     self._service(service.name, "restart"),
                     f"{service.queue:,} entries wait for it, the oldest since then.",
                     service.oldest,
@@ -270,9 +274,9 @@ class _Look:
         return self._told.role == "master"
 
     def _not_running(self, service: ServiceOverview, state: str) -> Finding:
-        rank = Rank.ON_MASTER if self._is_master() else Rank.ON_WORKER
+        rank = Priority.ON_MASTER if self._is_master() else Priority.ON_WORKER
         if service.name in UNHURRIED:
-            rank = Rank.UNHURRIED
+            rank = Priority.UNHURRIED
         since = service.died if state == DIED else service.since
         late = since is not None and self._now - since > CHANGING_SECONDS
         grave = state not in (STARTING, STOPPING) or late or service.ended_by_itself
@@ -280,7 +284,7 @@ class _Look:
         log_end = self._there(*_TAIL, service.log_file)
         verb = state if state in (FAILED, DIED) else f"is {state}"
         return self._found(
-            rank if grave else Rank.CHANGING,
+            rank if grave else Priority.CHANGING,
             f"{service.name} on {{host}} {verb}",
             self._service(service.name, action) if action else log_end,
             why_ended(service, since, state),
@@ -293,13 +297,13 @@ class _Look:
 
     def _dies_often(self, service: ServiceOverview) -> Finding:
         trend = self._history.trend(self._node.name, service.name)
-        rank = Rank.ON_MASTER if self._is_master() else Rank.ON_WORKER
+        rank = Priority.ON_MASTER if self._is_master() else Priority.ON_WORKER
         lately = OFTEN_SECONDS / 60
         often = f"{trend.deaths} times in the last {lately:.0f} minutes." if trend.deaths else ""
         why = why_ended(service, service.died, DIED) or "Its log does not say why."
         since = None if trend.dies_often is None else trend.dies_often + self._node.clock
         return self._found(
-            Rank.UNHURRIED if service.name in UNHURRIED else rank,
+            Priority.UNHURRIED if service.name in UNHURRIED else rank,
             f"{service.name} on {{host}} dies again and again",
             self._there(*_TAIL, service.log_file),
             f"{often} {why}".lstrip(),
@@ -311,7 +315,7 @@ class _Look:
 
     def _grows(self, service: ServiceOverview, since: float) -> Finding:
         return self._found(
-            *(Rank.GROWS, f"The queue of {service.name} on {{host}} grows"),
+            *(Priority.GROWS, f"The queue of {service.name} on {{host}} grows"),
             self._there(*_TAIL, service.log_file),
             f"{service.queue:,} entries wait, the oldest since {_clock_time(service.oldest)}.",
             since + self._node.clock,
@@ -323,7 +327,7 @@ class _Look:
         often = f" {service.deaths} times since the node was started." if service.deaths > 1 else ""
         why = why_ended(service, service.died, DIED) or "Its log does not say why."
         return self._found(
-            *(Rank.DIED_LATELY, f"{service.name} on {{host}} died"),
+            *(Priority.DIED_LATELY, f"{service.name} on {{host}} died"),
             self._there(*_TAIL, service.log_file),
             f"It runs again. {why}{often}",
             service.died,
@@ -338,7 +342,7 @@ class _Look:
                 continue
             restart = self._shell.service(master, handover.service, "restart")
             yield self._found(
-                *(Rank.HANDOVER, f"{{host}} cannot hand in triggers for {handover.service}"),
+                *(Priority.HANDOVER, f"{{host}} cannot hand in triggers for {handover.service}"),
                 _always(restart),
                 f"{handover.waiting} waiting. {handover.text}",
                 handover.since,
@@ -349,7 +353,7 @@ class _Look:
         clock, version = self._node.clock, self._told.version
         if abs(clock) > CLOCK_SECONDS:
             yield self._found(
-                Rank.CLOCK,
+                Priority.CLOCK,
                 f"The clock of {{host}} is {'ahead' if clock > 0 else 'behind'}",
                 self._there("timedatectl"),
                 f"By {abs(clock):.1f} s against this host's.",
@@ -357,7 +361,7 @@ class _Look:
             )
         if version != __version__:
             yield self._found(
-                *(Rank.VERSION, f"{{host}} runs DARC {version}, this host {__version__}"),
+                *(Priority.VERSION, f"{{host}} runs DARC {version}, this host {__version__}"),
                 self._shell.restart,
                 "Between two observations:",
                 grave=False,

@@ -78,7 +78,7 @@ def _runs(numbers: Sequence[int]) -> tuple[tuple[int, int], ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Shell:
+class ShellCommands:
     """Makes commands that an operator types on the master node.
 
     :param alone: there is no other node

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from darc.node.place import is_same_place, place_of
-from darc.runtime.files import PlaceError, darc_home, hostname, write_whole
+from darc.node.directory_identity import is_same_place, place_of
+from darc.runtime.paths import PlaceError, darc_home, hostname, write_whole
 
 DEFAULT_PORT = 51000
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from darc.config.config import Config, ConfigError, Layer, parse_config
 from darc.config.file_kinds import no_text
 from darc.node.endpoint import CopiedError, EndpointError, endpoint_file, read_endpoint
-from darc.runtime.files import (
+from darc.runtime.paths import (
     PlaceError,
     broken_link,
     darc_home,
@@ -21,7 +21,7 @@ from darc.runtime.files import (
     users_home,
     write_whole,
 )
-from darc.runtime.foreign import MAX_TEXT, read_regular
+from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def load_config(path: Path | None = None) -> Config:
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class ConfigSources:
     """The texts that a configuration is made of, beside the packaged default.
 
     :param instruments: by what `instrument.base` calls them; read where they are missing
@@ -96,12 +96,12 @@ class Sources:
             log.error("the configuration is not kept for bad times: %s", error)
 
 
-def read_sources(path: Path | None = None) -> Sources:
+def read_sources(path: Path | None = None) -> ConfigSources:
     """Read the operator's file; see :func:`load_config`."""
     named = path is not None or bool(os.environ.get("DARC_CONFIG"))
     path = path or config_file()
     # A link that leads nowhere, as to a disk that is not mounted, is no reason to go by defaults.
-    return Sources(_layer(path) if named or os.path.lexists(path) else None)
+    return ConfigSources(_layer(path) if named or os.path.lexists(path) else None)
 
 
 def load_node_config(keep: bool = False) -> Config:
@@ -149,7 +149,7 @@ def _last_good(broken: ConfigError | OSError) -> Config:
         kept = json.loads(path.read_text(encoding="utf-8"))
         operator = Layer(**kept["operator"]) if kept["operator"] else None
         instruments = {name: Layer(**layer) for name, layer in kept["instruments"].items()}
-        config = Sources(operator, instruments).parse()
+        config = ConfigSources(operator, instruments).parse()
         written = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(path.stat().st_mtime))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise broken from None

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from darc.config.file_kinds import known_kind
 from darc.config.instrument import Instrument
-from darc.model.observation import Observation, ObservationError, Problem
+from darc.model.observation import Observation, ObservationError, ObservationProblem
 from darc.model.observation_build import PATH, build_observation
 from darc.model.parset import PARSERS, Parset
 from darc.model.parset_values import to_path
-from darc.runtime.foreign import read_regular
+from darc.runtime.untrusted_files import read_regular
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         if error.errno == errno.EFBIG:
             allowed = f"at most {MAX_FILE} bytes"
-            problem = Problem(str(path), 0, "file", None, allowed, "too large")
+            problem = ObservationProblem(str(path), 0, "file", None, allowed, "too large")
             raise ObservationError([problem]) from error
         raise
     try:
@@ -95,5 +95,5 @@ def _text(path: Path) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         what = known_kind(data) or "not UTF-8"
         raise ObservationError(
-            [Problem(str(path), line, "file", None, "text in UTF-8", what)]
+            [ObservationProblem(str(path), line, "file", None, "text in UTF-8", what)]
         ) from error

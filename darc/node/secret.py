@@ -13,8 +13,8 @@ import os
 import secrets
 from pathlib import Path
 
-from darc.runtime.files import write_new, write_whole
-from darc.runtime.foreign import read_regular
+from darc.runtime.paths import write_new, write_whole
+from darc.runtime.untrusted_files import read_regular
 
 _MODE = 0o600
 _LONGEST = 4096  # bytes

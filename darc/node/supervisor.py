@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darc.model.state import GAVE_UP
+from darc.model.service_state import GAVE_UP
 
 # The kernel takes 107; supervisord makes its socket with ".<pid>" behind the name at first.
 MAX_SOCKET_PATH = 99

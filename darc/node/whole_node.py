@@ -8,10 +8,10 @@ import time
 from typing import Any
 
 from darc.config.config import Config
-from darc.node import ending, look, starting
+from darc.node import node_probe, node_start, node_stop
 from darc.node.command_client import ask
 from darc.node.endpoint import read_endpoint
-from darc.node.identity import NodeError
+from darc.node.node_identity import NodeError
 from darc.runtime.progress import waiting
 
 # A reply comes when all services are settled; what it may take beyond the configured times.
@@ -26,7 +26,7 @@ def start_master_alone(config: Config) -> None:
     :raises NodeError: it did not come up
     """
     with waiting("starting the master"):
-        starting.start_master(config, _say)
+        node_start.start_master(config, _say)
 
 
 def start_node(config: Config) -> dict[str, str]:
@@ -39,7 +39,7 @@ def start_node(config: Config) -> dict[str, str]:
         outcomes, failed = _started(config)
     _print_outcomes(outcomes)
     if failed:
-        reasons = "\n".join(look.what_went_wrong(config, name) for name in failed)
+        reasons = "\n".join(node_probe.what_went_wrong(config, name) for name in failed)
         raise NodeError(f"not started: {', '.join(failed)}\n{reasons}")
     return outcomes
 
@@ -49,7 +49,7 @@ def stop_services(config: Config) -> None:
 
     :raises NodeError: one was not stopped
     """
-    if not look.is_running(config):
+    if not node_probe.is_running(config):
         print("DARC is not running")
         return
     _command(config, "abort_all")
@@ -65,12 +65,12 @@ def stop_node(config: Config) -> None:
 
     :raises NodeError: something is left
     """
-    if not look.is_running(config):
+    if not node_probe.is_running(config):
         print("DARC is not running")
         return
-    with ending.alone(config), waiting("stopping the node"):
+    with node_stop.alone(config), waiting("stopping the node"):
         _stop_master(config)
-        ending.wait_for_stop(config)
+        node_stop.wait_for_stop(config)
     print("DARC master and all services stopped")
 
 
@@ -79,10 +79,10 @@ def _stop_master(config: Config) -> None:
     try:
         _command(config, "stop_master")
     except NodeError as error:
-        if not look.is_running(config) or look.is_stopping(config):
+        if not node_probe.is_running(config) or node_probe.is_stopping(config):
             return
         print(f"{error}\nstopped by way of supervisord instead", file=sys.stderr)
-        ending.stop_without_master(config)
+        node_stop.stop_without_master(config)
 
 
 def _say(what: str) -> None:

@@ -20,10 +20,10 @@ from darc.data_files.filterbank_reader import Filterbank
 from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import arrival_text, sampling
 from darc.model.offline_tables import Calibrator
+from darc.offline.drift_scan_names import DriftName
 from darc.offline.figures import STYLE, write_figure
-from darc.offline.names import DriftName
-from darc.offline.stream import blocks, n_samples
-from darc.runtime.files import write_whole
+from darc.offline.file_stream import blocks, n_samples
+from darc.runtime.paths import write_whole
 from darc.science.downsample import channel_groups
 from darc.science.drift_scan import (
     Doubles,

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from darc.candidates.results.plot_style import RC
-from darc.runtime.files import write_whole
+from darc.runtime.paths import write_whole
 
 # Of each font that it embeds, it tells at length.
 logging.getLogger("fontTools").setLevel(logging.WARNING)

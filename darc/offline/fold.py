@@ -18,7 +18,7 @@ from darc.model.offline_tables import Ephemeris, TableError, parse_pulsars
 from darc.model.sources import SourceList, parse_source_list
 from darc.offline.fold_file import FoldingError, fold_filterbank
 from darc.offline.fold_report import write_report
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 from darc.runtime.program import if_numbers, number, whole
 
 

@@ -14,9 +14,9 @@ from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_reader import Filterbank
 from darc.model.offline_tables import Ephemeris
 from darc.model.telescopes import POSITIONS
+from darc.offline.file_stream import blocks, n_samples
 from darc.offline.off_period import at_period
 from darc.offline.searching import find_dm, find_period
-from darc.offline.stream import blocks, n_samples
 from darc.science.dedispersion import Band
 from darc.science.folding import Doubles, Folded, Folder, PhaseModel
 from darc.science.periodicity import FALSE_ALARM, Trials

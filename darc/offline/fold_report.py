@@ -17,7 +17,7 @@ from darc.model.telescopes import telescope_name
 from darc.offline.figures import STYLE, write_figure
 from darc.offline.fold_file import FoldedPulsar
 from darc.offline.prepfold import Prepfold
-from darc.runtime.files import write_whole
+from darc.runtime.paths import write_whole
 from darc.science.profile import normalised
 
 

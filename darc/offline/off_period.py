@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from darc.data_files.filterbank_reader import Filterbank
-from darc.offline.stream import blocks, n_samples
+from darc.offline.file_stream import blocks, n_samples
 from darc.science.folding import Doubles, Folded, PhaseModel, add_in_turns
 from darc.science.periodicity import Harmonics, clipped, harmonics, levelled
 
@@ -20,7 +20,7 @@ _MARKS = 4097
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Periodic:
+class PeriodicSignal:
     """A file at a period.
 
     :param profile: of all whole turns, in units of white noise's deviation, shape (n_bins,)
@@ -35,7 +35,7 @@ class Periodic:
 
 def at_period(
     file: Filterbank, model: PhaseModel, dm: float, folded: Folded, n_bins: int
-) -> Periodic | None:
+) -> PeriodicSignal | None:
     """Dedisperse a file, lay it out in turns of a period, and look at it there and beside it.
 
     :param folded: the file at that period, for what its channels are like
@@ -66,7 +66,7 @@ def at_period(
         return None
     # Bins begin at phase 0, wherever the data do.
     deviation = math.sqrt(white / n_bins) if white > 0 else 1.0
-    return Periodic(profile / deviation, plain.colour, found)
+    return PeriodicSignal(profile / deviation, plain.colour, found)
 
 
 def _stretches(file: Filterbank, model: PhaseModel, n_bins: int) -> Iterator[tuple[float, int]]:

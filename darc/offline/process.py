@@ -12,7 +12,7 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 
-from darc.offline.tasks import OfflineTask
+from darc.offline.offline_tasks import OfflineTask
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about, set_up_logging
 from darc.runtime.process_end import end_with

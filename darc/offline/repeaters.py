@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from darc.candidates.boxes import Boxes
+from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.clusters import pulse_of, write_clusters
-from darc.candidates.pool_tasks import BeamFiles, ExtractionJob, Outcome, describe
+from darc.candidates.pool_tasks import BeamFiles, ExtractionJob, ExtractionOutcome, describe
 from darc.candidates.results.ecsv_tables import SUFFIX, write_candidate_table, write_cluster_table
 from darc.candidates.results.plots import write_plots
 from darc.candidates.results.trigger_lists import write_triggers
 from darc.config.settings import ProcessorSettings
 from darc.model.arrival import ArrivalReference
 from darc.model.candidate import CANDIDATE, Records
-from darc.model.processed import Fate, Pulse
+from darc.model.processing_outcome import ClusterOutcome, Detection
 from darc.model.sources import Source
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 from darc.science.clustering import cluster
 from darc.science.synthesised_beam import (
     SynthesisedBeams,
@@ -103,7 +103,7 @@ def read_candidates(
     return np.concatenate(found), problems
 
 
-def clusters_near(candidates: Records, *, boxes: Boxes, snr_min: float) -> list[Pulse]:
+def clusters_near(candidates: Records, *, boxes: ClusterBoxes, snr_min: float) -> list[Detection]:
     """The best narrow and the best wide one of each time window; all of them are near one DM.
 
     A burst that shows in several, or is a piece of something wider, is there once.
@@ -149,7 +149,7 @@ def subband_tabs(
 def plot_clusters(
     observation: str,
     name: str,
-    pulses: Sequence[Pulse],
+    pulses: Sequence[Detection],
     *,
     files: BeamFiles,
     tabs: SynthesisedBeams | None,
@@ -176,7 +176,7 @@ def plot_clusters(
     problems: list[str] = []
     if len(pulses) > MAX_PLOTTED:
         problems.append(f"{name}: {len(pulses)} clusters; the {MAX_PLOTTED} strongest are plotted")
-    kept: list[Outcome] = []
+    kept: list[ExtractionOutcome] = []
     for number, pulse in enumerate(sorted(pulses, key=lambda one: -one.snr)[:MAX_PLOTTED]):
         beams = (pulse.beam,) if tabs is None else _row(tabs, pulse.beam)
         job = ExtractionJob(
@@ -190,7 +190,11 @@ def plot_clusters(
             output,
             arrival=arrival,
         )
-        outcome = job.run() if beams else Outcome(pulse, Fate.FAILED, f"no SB {pulse.beam}")
+        outcome = (
+            job.run()
+            if beams
+            else ExtractionOutcome(pulse, ClusterOutcome.FAILED, f"no SB {pulse.beam}")
+        )
         if outcome.path is None:
             problems.append(f"{describe(pulse)}: {outcome.fate}: {outcome.reason}")
         else:
@@ -208,7 +212,7 @@ def _row(tabs: SynthesisedBeams, beam: int) -> tuple[int, ...]:
     return tuple(tabs[beam].tolist()) if 0 <= beam < len(tabs) else ()
 
 
-def write_list(base: Path, pulses: Sequence[Pulse], arrival: ArrivalReference) -> Path:
+def write_list(base: Path, pulses: Sequence[Detection], arrival: ArrivalReference) -> Path:
     """List clusters in the format of grouped_pulses.singlepulse, and as a table beside it.
 
     :param arrival: what times and widths refer to

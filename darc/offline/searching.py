@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from darc.data_files.filterbank_reader import Filterbank
-from darc.offline.stream import blocks, n_samples
+from darc.offline.file_stream import blocks, n_samples
 from darc.science.dedispersion import Band
 from darc.science.downsample import channel_groups
 from darc.science.folding import Doubles, Floats

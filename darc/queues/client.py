@@ -18,9 +18,9 @@ from darc.node.endpoint import read_endpoint
 from darc.node.secret import read_secret
 from darc.queues import messages
 from darc.queues.exchange import SCRATCH
-from darc.queues.messages import Commit, Depth, Entry, Order, OutOfStepError, QueueError
-from darc.queues.plain import plain_client
-from darc.queues.server import OBJECT
+from darc.queues.messages import Commit, Depth, Order, OutOfStepError, QueueEntry, QueueError
+from darc.queues.plain_connection import plain_client
+from darc.queues.queue_server import OBJECT
 
 _ERRORS: dict[str, type[QueueError]] = {
     "FencedError": messages.FencedError,
@@ -87,7 +87,7 @@ class QueueClient:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Notification:
     """What :meth:`Holder.listen` brings.
 
     :param orders: all of the service's observations, or None when nothing changed
@@ -121,10 +121,10 @@ class Holder:
         """
         self._client.call("beat", self._service, self.number, works)
 
-    def take(self, after: int, timeout: float) -> list[Entry]:
+    def take(self, after: int, timeout: float) -> list[QueueEntry]:
         """Wait for entries behind ``after``; a beat."""
         entries = self._client.call("take", self._service, self.number, after, timeout)
-        return [Entry.from_plain(entry) for entry in entries]
+        return [QueueEntry.from_plain(entry) for entry in entries]
 
     def commit(self, commit: Commit, sequence: int) -> None:
         """Do a step as a whole; doing it again with the same number does nothing."""
@@ -159,10 +159,12 @@ class Holder:
         self._client.call("finished", self._service, self.number, observation)
 
 
-def listen(client: QueueClient, service: str, holder: int, version: int, timeout: float) -> News:
+def listen(
+    client: QueueClient, service: str, holder: int, version: int, timeout: float
+) -> Notification:
     """Wait for other orders than those of ``version``, or for a question; no beat."""
     version, orders, question = client.call("listen", service, holder, version, timeout)
-    return News(
+    return Notification(
         version,
         None if orders is None else [Order.from_plain(order) for order in orders],
         None if question is None else (question[0], question[1]),

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from darc.queues.pickled import read_pickle, write_error, write_pickle
-from darc.queues.plain import (
+from darc.queues.pickle_reader import read_pickle, write_error, write_pickle
+from darc.queues.plain_connection import (
     MAX_MESSAGE_BYTES,
     MAX_VALUES,
     PlainConnection,
@@ -19,7 +19,7 @@ from darc.queues.plain import (
     reading,
     unpack,
 )
-from darc.queues.tree import NotPlainError
+from darc.queues.request_values import NotPlainError
 from darc.queues.xml_values import read_xml, write_xml
 
 #: What raises at a client as it would on a queue of its own; its place in the standard library.

@@ -16,9 +16,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from darc.queues.journal import Journal
-from darc.queues.messages import Commit, Entry, FencedError, Kind, Order, Put, QueueError
-from darc.queues.plain import pack, unpack
-from darc.queues.server import Session
+from darc.queues.messages import (
+    Commit,
+    ContentKind,
+    FencedError,
+    Order,
+    Put,
+    QueueEntry,
+    QueueError,
+)
+from darc.queues.plain_connection import pack, unpack
+from darc.queues.queue_server import Session
 from darc.runtime.fault_points import fault_point
 
 log = logging.getLogger(__name__)
@@ -35,7 +43,7 @@ EXPOSED = (
 
 
 @dataclass(slots=True)
-class Presence:
+class AttachedService:
     """An attached service."""
 
     holder: int
@@ -57,7 +65,7 @@ class Question:
     value: str = ""
 
 
-class Bell:
+class ChangeNotifier:
     """Rings when there is news; a listener that looked before the last ring does not wait."""
 
     def __init__(self) -> None:
@@ -112,19 +120,19 @@ class Exchange:
         self._on_change = on_change
         self._on_finished = on_finished
         self._lock = threading.Lock()
-        self._presences: dict[str, Presence] = {}
+        self._presences: dict[str, AttachedService] = {}
         self._questions: defaultdict[str, list[Question]] = defaultdict(list)
         self._asked: dict[int, Question] = {}
         self._numbers = itertools.count(1)
         self._orders = Orders()
-        self._work: defaultdict[str, Bell] = defaultdict(Bell)  # by queue
-        self._control: defaultdict[str, Bell] = defaultdict(Bell)  # by service
+        self._work: defaultdict[str, ChangeNotifier] = defaultdict(ChangeNotifier)  # by queue
+        self._control: defaultdict[str, ChangeNotifier] = defaultdict(ChangeNotifier)  # by service
         self._taking = threading.Lock()  # two people never get the same value
-        self._services = Bell()  # somebody attached or went
+        self._services = ChangeNotifier()  # somebody attached or went
 
     # -- for the master ------------------------------------------------------------------------
 
-    def presence(self, service: str) -> Presence | None:
+    def presence(self, service: str) -> AttachedService | None:
         with self._lock:
             return self._presences.get(service)
 
@@ -187,7 +195,7 @@ class Exchange:
             holder, sequence = self._journal.attach(service)
         else:
             sequence = self._journal.check_holder(service, holder)
-        presence = Presence(holder, pid, session, time.monotonic(), class_name, worked)
+        presence = AttachedService(holder, pid, session, time.monotonic(), class_name, worked)
         with self._taking, self._lock:  # nobody takes its entries from now on
             self._presences[service] = presence
         self._services.ring()
@@ -196,7 +204,7 @@ class Exchange:
         self._on_change(service)
         return [holder, sequence]
 
-    def _gone(self, service: str, presence: Presence) -> None:
+    def _gone(self, service: str, presence: AttachedService) -> None:
         with self._lock:
             current = self._presences.get(service) is presence
             if current:
@@ -206,14 +214,14 @@ class Exchange:
             log.info("%s is gone: process %d", service, presence.pid)
             self._on_change(service)
 
-    def _hold(self, service: str, holder: int) -> Presence:
+    def _hold(self, service: str, holder: int) -> AttachedService:
         presence = self.presence(service)
         if presence is None or presence.holder != holder:
             raise FencedError(f"{service}: holder {holder} holds it no more")
         presence.last_beat = time.monotonic()
         return presence
 
-    def _works(self, presence: Presence) -> None:
+    def _works(self, presence: AttachedService) -> None:
         """A sign of life of the loop itself."""
         if not presence.works:
             presence.works = True
@@ -329,7 +337,7 @@ class Exchange:
 
     def put(self, session: Session, queue: str, value: object) -> None:
         """Put a plain value on any queue."""
-        self._journal.put(Put((queue,), Kind.PLAIN, pack(value)))
+        self._journal.put(Put((queue,), ContentKind.PLAIN, pack(value)))
         self._work[queue].ring()
         self._journal.flush()
 
@@ -363,14 +371,14 @@ class Exchange:
         """How many a queue holds."""
         return sum(depth.entries for depth in self._journal.depths() if depth.queue == queue)
 
-    def first(self, queue: str, after: int) -> Entry | None:
+    def first(self, queue: str, after: int) -> QueueEntry | None:
         """The oldest entry behind ``after``; it stays."""
         entries = self._journal.take(queue, after, 1, 1)
         return entries[0] if entries else None
 
     def take_first(
-        self, session: Session, queue: str, check: Callable[[Entry], None]
-    ) -> Entry | None:
+        self, session: Session, queue: str, check: Callable[[QueueEntry], None]
+    ) -> QueueEntry | None:
         """Take the oldest entry away, for a person; None where there is none.
 
         :param check: raises where the entry has to stay

@@ -13,18 +13,18 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from darc.queues.journal_store import JournalStore
 from darc.queues.messages import (
     Commit,
-    Entry,
+    ContentKind,
     FencedError,
     FullError,
-    Kind,
     OutOfStepError,
     Put,
+    QueueEntry,
     QueueError,
 )
-from darc.queues.plain import pack, unpack
-from darc.queues.store import Store
+from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Instant, Since
 
 #: The most that is dropped in one transaction: the others wait for it.
@@ -50,8 +50,8 @@ WITH RECURSIVE found (name) AS (
 """
 
 
-class Journal(Store):
-    """The queues on disk; see :class:`darc.queues.store.Store` for its file and its room."""
+class Journal(JournalStore):
+    """The queues on disk; :class:`~darc.queues.journal_store.JournalStore` has file and limits."""
 
     # -- holders -------------------------------------------------------------------------------
 
@@ -90,12 +90,12 @@ class Journal(Store):
 
     # -- entries -------------------------------------------------------------------------------
 
-    def take(self, queue: str, after: int, max_entries: int, max_bytes: int) -> list[Entry]:
+    def take(self, queue: str, after: int, max_entries: int, max_bytes: int) -> list[QueueEntry]:
         """The oldest entries of a queue behind entry ``after``; they stay until completed.
 
         At least one is returned where there is one, whatever its size.
         """
-        entries: list[Entry] = []
+        entries: list[QueueEntry] = []
         size = 0
         with self._lock:
             for row in self._database.execute(
@@ -323,7 +323,7 @@ def _entry(
     sender: str,
     boot: str,
     clock: float,
-) -> Entry:
+) -> QueueEntry:
     since = Since(held_at, boot, Instant(clock))
     times = stamp, held_at, written, read, since
-    return Entry(number, Kind(kind), content, observation, *times, sender)
+    return QueueEntry(number, ContentKind(kind), content, observation, *times, sender)

@@ -22,7 +22,7 @@ from darc.node.endpoint import read_endpoint
 from darc.node.secret import read_secret
 from darc.queues.client import QueuesGoneError
 from darc.queues.messages import CallError, QueueError
-from darc.queues.plain import SERIALIZER
+from darc.queues.plain_connection import SERIALIZER
 
 _ERRORS: dict[str, type[Exception]] = {
     "Empty": queue.Empty,

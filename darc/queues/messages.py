@@ -36,7 +36,7 @@ class CallError(TypeError):
     """A call from outside that does not fit, or a value that queues do not carry."""
 
 
-class Kind(enum.StrEnum):
+class ContentKind(enum.StrEnum):
     """What an entry's content is."""
 
     CANDIDATES = "candidates"  # records of darc.model.candidate.CANDIDATE
@@ -56,7 +56,7 @@ class Put:
     """
 
     queues: tuple[str, ...]
-    kind: Kind
+    kind: ContentKind
     content: bytes = b""
     observation: str = ""
     stamp: float = 0.0
@@ -72,11 +72,11 @@ class Put:
     def from_plain(cls, plain: list[Any]) -> Put:
         queues, kind, content, observation, *times = plain
         name = str(observation)
-        return cls(tuple(queues), Kind(kind), bytes(content), name, *map(float, times))
+        return cls(tuple(queues), ContentKind(kind), bytes(content), name, *map(float, times))
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QueueEntry:
     """An entry of a queue, not completed yet; its times are those of its :class:`Put`.
 
     :param held_at: Unix time at which the journal got it
@@ -86,7 +86,7 @@ class Entry:
     """
 
     id: int
-    kind: Kind
+    kind: ContentKind
     content: bytes
     observation: str
     stamp: float
@@ -101,14 +101,14 @@ class Entry:
         return [self.id, str(self.kind), self.content, self.observation, *times, self.sender]
 
     @classmethod
-    def from_plain(cls, plain: list[Any]) -> Entry:
+    def from_plain(cls, plain: list[Any]) -> QueueEntry:
         number, kind, content, observation, stamp, held_at, written, read, since, sender = plain
         times = stamp, held_at, written, read, Since.from_plain(since)
-        return cls(int(number), Kind(kind), bytes(content), observation, *times, sender)
+        return cls(int(number), ContentKind(kind), bytes(content), observation, *times, sender)
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ReadProgress:
     """How far a file has been read: bytes [start, end) of ``source`` are in the commit."""
 
     source: str
@@ -132,7 +132,7 @@ class Commit:
     observation: str = ""
     completed: tuple[int, ...] = ()
     puts: tuple[Put, ...] = ()
-    progress: tuple[Progress, ...] = ()
+    progress: tuple[ReadProgress, ...] = ()
     memory: Mapping[str, Any] = field(default_factory=dict)
     durable: bool = False
 
@@ -153,7 +153,9 @@ class Commit:
             str(observation),
             tuple(int(number) for number in completed),
             tuple(Put.from_plain(put) for put in puts),
-            tuple(Progress(str(source), int(start), int(end)) for source, start, end in progress),
+            tuple(
+                ReadProgress(str(source), int(start), int(end)) for source, start, end in progress
+            ),
             dict(memory),
             bool(durable),
         )

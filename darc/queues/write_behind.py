@@ -12,8 +12,8 @@ import os
 import threading
 from pathlib import Path
 
-from darc.runtime.files import sync_directory
-from darc.runtime.vital import vital
+from darc.runtime.paths import sync_directory
+from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 

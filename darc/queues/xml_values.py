@@ -13,7 +13,7 @@ from typing import Any
 from xml.parsers import expat
 from xmlrpc.client import Error, Unmarshaller
 
-from darc.queues.tree import MAX_DEPTH, Budget, NotPlainError, check_request, refuse
+from darc.queues.request_values import MAX_DEPTH, NotPlainError, SizeBudget, check_request, refuse
 
 #: Its parser looks at what has no end again with each piece, and nobody else is served meanwhile.
 MAX_XML_BYTES = 4 * 2**20
@@ -65,7 +65,7 @@ class _Reader(Unmarshaller):
 
     def __init__(self) -> None:
         super().__init__(use_builtin_types=True)
-        self._elements = Budget()
+        self._elements = SizeBudget()
         self._depth = 0
 
     def start(self, tag: str, attrs: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ import signal
 import sys
 from types import FrameType
 
-from darc.runtime.vital import vital
+from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 

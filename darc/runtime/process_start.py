@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from darc.model.state import GAVE_UP
+from darc.model.service_state import GAVE_UP
 
 log = logging.getLogger(__name__)
 

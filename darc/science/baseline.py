@@ -45,7 +45,7 @@ _MAD = 1.4826
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class LevelWindow:
     """In what levels are taken.
 
     :param block: samples that one mean is taken of
@@ -56,7 +56,7 @@ class Window:
     reach: int
 
     @classmethod
-    def beside(cls, longest: int) -> Window:
+    def beside(cls, longest: int) -> LevelWindow:
         """One that is long beside the longest pulse (samples)."""
         block = max(_LEAST_BLOCK, -(-_WINDOW * longest // (2 * _HALF)))
         return cls(block, block * (_HALF + 1))
@@ -173,7 +173,7 @@ class BandSeries:
         self.noise.append(noise)
         _add_to(self._totals, self._counts, rows, noise)
 
-    def level(self, window: Window, data: Moments, columns: Columns) -> BandLevel:
+    def level(self, window: LevelWindow, data: Moments, columns: Columns) -> BandLevel:
         """The level of the band, which is that of some columns of the data."""
         n_samples = len(self._totals)
         with np.errstate(invalid="ignore"):
@@ -191,7 +191,7 @@ class BandSeries:
 
 
 def find_jumps(
-    series: Floats, window: Window, data: Moments, columns: Columns
+    series: Floats, window: LevelWindow, data: Moments, columns: Columns
 ) -> tuple[Doubles, Mask]:
     """Where the level of a band jumps.
 
@@ -313,7 +313,7 @@ def _cuts(change: Doubles, least: float, centres: Doubles) -> Doubles:
     return centres[np.array(places, dtype=np.int64)]
 
 
-def take_levels(rows: Floats, window: Window, cuts: Doubles) -> Mask:
+def take_levels(rows: Floats, window: LevelWindow, cuts: Doubles) -> Mask:
     """Take the level off each row, in place.
 
     :param rows: shape (n, m)
@@ -329,7 +329,7 @@ def take_levels(rows: Floats, window: Window, cuts: Doubles) -> Mask:
     return blocks.usable
 
 
-def take_scales(rows: Floats, window: Window) -> Mask:
+def take_scales(rows: Floats, window: LevelWindow) -> Mask:
     """Give each row a variance of about 1 wherever it has data, in place.
 
     :param rows: without level, shape (n, m)
@@ -375,7 +375,7 @@ class _Blocks:
     :ivar usable: whether a row has any number, shape (n,)
     """
 
-    def __init__(self, rows: Floats, window: Window, cuts: Doubles | None = None) -> None:
+    def __init__(self, rows: Floats, window: LevelWindow, cuts: Doubles | None = None) -> None:
         means = block_means(rows, min(window.block, max(1, rows.shape[1])))
         centres = block_centres(rows.shape[1], means.shape[1])
         there = np.isfinite(means)

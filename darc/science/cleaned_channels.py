@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from darc.science.baseline import Window, find_jumps, mend, silent_moments
+from darc.science.baseline import LevelWindow, find_jumps, mend, silent_moments
 from darc.science.drift import without_drift
-from darc.science.extraction_plan import ExtractionSettings, Plan
+from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings
 from darc.science.isolated import Track, can_tell_impulses
 from darc.science.moments import Moments, channel_rows, mean_series, mean_spectrum
 from darc.science.rfi_cleaning import (
@@ -34,7 +34,7 @@ class CleanedChannels:
     def __init__(
         self,
         data: Moments,
-        plan: Plan,
+        plan: ExtractionPlan,
         settings: ExtractionSettings,
         descending: bool,
         mask: Mask | None,
@@ -56,7 +56,7 @@ class CleanedChannels:
         else:
             self._highest = float(data.max())
         self._track = self._find_track(plan) if settings.clean_type == "isolated" else None
-        window = Window.beside(plan.bin_samples)
+        window = LevelWindow.beside(plan.bin_samples)
         self._cuts, jumps = find_jumps(self._series(), window, self._data, self._columns)
         self._unusable = self._silent | jumps
 
@@ -81,7 +81,7 @@ class CleanedChannels:
         """The band's mean, where anything was recorded."""
         return np.where(self._silent, np.nan, self._means).astype(np.float32)
 
-    def _find_track(self, plan: Plan) -> Track:
+    def _find_track(self, plan: ExtractionPlan) -> Track:
         """Prepare to compare channels on the pulse's track; drifts are taken off the data."""
         width, settings, columns = plan.bin_samples, self._settings, self._columns
         shifts = plan.band.shifts([plan.dm], plan.tsamp)[0, self._channels]

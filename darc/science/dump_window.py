@@ -16,7 +16,7 @@ _NOISE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class DumpWindow:
     """A stretch of an observation, ``start`` < ``end``, s since the observation's start."""
 
     start: float
@@ -31,7 +31,7 @@ def dump_window(
     page: float,
     min_window_size: float,
     delay_end: float,
-) -> Window | None:
+) -> DumpWindow | None:
     """What to keep of the raw data around a pulse.
 
     The length counts from the start as clipped to the observation's.
@@ -50,12 +50,12 @@ def dump_window(
     lead = LEAD_PAGES * page
     start = max(time - lead, 0.0)
     end = min(start + max(min_window_size, band_delay) + delay_end + lead, duration)
-    return Window(start, end) if start < end else None
+    return DumpWindow(start, end) if start < end else None
 
 
 def polcal_windows(
     *, duration: float, page: float, dump_size: float, interval: float, max_dumps: int
-) -> tuple[Window, ...]:
+) -> tuple[DumpWindow, ...]:
     """When to dump in an observation of a polarisation calibrator: every ``interval``.
 
     Dumps are of whole pages and begin at one; none runs past the observation's end.
@@ -70,5 +70,5 @@ def polcal_windows(
     """
     length = math.ceil(dump_size / page - _NOISE) * page
     starts = (round(number * interval / page) * page for number in range(1, max_dumps + 1))
-    windows = (Window(start, start + length) for start in starts)
+    windows = (DumpWindow(start, start + length) for start in starts)
     return tuple(window for window in windows if window.end <= duration + _NOISE * page)

@@ -39,9 +39,9 @@ from darc.science.dispersion import DISPERSION_CONSTANT
 from darc.science.dm_search import best_dm, trial_snrs
 from darc.science.downsample import downsample_time, group_means
 from darc.science.extraction_plan import (
+    ExtractionPlan,
     ExtractionSettings,
     OutsideDataError,
-    Plan,
     plan_extraction,
 )
 from darc.science.moments import Moments
@@ -110,7 +110,7 @@ class Extraction:
 
 def extract(
     data: Moments,
-    plan: Plan,
+    plan: ExtractionPlan,
     settings: ExtractionSettings,
     *,
     descending: bool,
@@ -153,7 +153,7 @@ def prepare(dtype: npt.DTypeLike, settings: ExtractionSettings) -> None:
 class _Sums:
     """What the channels are added to."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ExtractionPlan) -> None:
         self.plan = plan
         self.length = plan.count // plan.pre
         n_out = plan.ntime * plan.post
@@ -216,7 +216,7 @@ def _step(post: int) -> int:
     return next(fitting, 1)
 
 
-def _around(plan: Plan) -> list[float]:
+def _around(plan: ExtractionPlan) -> list[float]:
     """DMs around the pulse's where its S/N may be higher (pc cm-3); none if the trials do."""
     if len(plan.dms) < 2:
         return []

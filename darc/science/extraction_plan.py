@@ -59,7 +59,7 @@ class ExtractionSettings:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class ExtractionPlan:
     """A stretch of data and what is made of it.
 
     :param tsamp: of the data, s
@@ -93,7 +93,7 @@ class Plan:
         """Samples of the data in a bin of the candidate."""
         return self.pre * self.post
 
-    def within(self, n_samples: int) -> Plan:
+    def within(self, n_samples: int) -> ExtractionPlan:
         """The same in a file that ends early: the stretch is moved, and what is missing cut off.
 
         It is moved so far at most that the pulse comes to lie in the last bin but one.
@@ -112,7 +112,7 @@ class Plan:
 
 def plan_extraction(
     band: Band, tsamp: float, *, dm: float, width: int, time: float, settings: ExtractionSettings
-) -> Plan:
+) -> ExtractionPlan:
     """Say which stretch of data a pulse needs.
 
     It is centred on the arrival, unless the file begins after that, and holds `ntime` bins for
@@ -135,7 +135,7 @@ def plan_extraction(
     dms = max(0.0, dm - halfrange) + step * np.arange(settings.ndm, dtype=np.float64)
     arrival = round(time / tsamp)
     longest = int(band.shifts(dms[-1:], tsamp * pre).max())
-    return Plan(
+    return ExtractionPlan(
         band=band,
         tsamp=tsamp,
         ntime=settings.ntime,

@@ -44,7 +44,7 @@ _CLIPPED = 0.98
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stage:
+class SearchStage:
     """Trial DMs that are searched at the same resolution in time.
 
     :param factor: samples of the data that become one
@@ -55,7 +55,7 @@ class Stage:
     dms: Doubles
 
 
-def dm_stages(band: Band, tsamp: float, low: float, high: float) -> list[Stage]:
+def dm_stages(band: Band, tsamp: float, low: float, high: float) -> list[SearchStage]:
     """Choose trial DMs from a lowest to a highest.
 
     :param tsamp: of the data, s
@@ -77,7 +77,7 @@ def dm_stages(band: Band, tsamp: float, low: float, high: float) -> list[Stage]:
                 f"more than {MAX_TRIALS} trial DMs from {low:g} to {high:g} pc cm-3:"
                 f" samples of {tsamp:g} s, {per_dm:g} s of delay across the band per unit"
             )
-    return [Stage(factor, np.array(dms)) for factor, dms in sorted(trials.items())]
+    return [SearchStage(factor, np.array(dms)) for factor, dms in sorted(trials.items())]
 
 
 def pulse_widths(longest: int) -> Ints:
@@ -93,7 +93,7 @@ def _pairs(edges: Ints) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class FoundPulses:
     """Pulses, shape (n,) each.
 
     :param trial: index of the DM
@@ -115,7 +115,7 @@ def find_pulses(
     widths: Ints,
     snr_min: float,
     threshold: float | None = None,
-) -> Found:
+) -> FoundPulses:
     """Find pulses in some trial DMs.
 
     :param rows: channels of unit variance and no level (`darc.science.baseline`), shape (n, m); m
@@ -162,9 +162,11 @@ def find_pulses(
         starts, at_width, snrs = _strongest(series, valid, widths, n_out)
         trial, cell = np.nonzero(snrs >= snr_min)
         found.append(
-            Found(trial + first, starts[trial, cell], at_width[trial, cell], snrs[trial, cell])
+            FoundPulses(
+                trial + first, starts[trial, cell], at_width[trial, cell], snrs[trial, cell]
+            )
         )
-    return Found(
+    return FoundPulses(
         *(
             np.concatenate([getattr(one, name) for one in found])
             for name in ("trial", "start", "width", "snr")

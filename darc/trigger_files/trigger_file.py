@@ -17,7 +17,7 @@ import numpy as np
 
 from darc.config.file_kinds import BYTE_ORDER_MARK_BYTES
 from darc.model.candidate import CANDIDATE, Records
-from darc.queues.messages import Progress
+from darc.queues.messages import ReadProgress
 from darc.trigger_files.amber import Columns, parse_lines
 
 CHUNK_BYTES = 2**20
@@ -36,7 +36,7 @@ LONG_LINE = f"line of over {CHUNK_BYTES} bytes"
 class Chunk:
     """Whole lines of a file, parsed; lines == candidates + headers + those rejected."""
 
-    progress: Progress
+    progress: ReadProgress
     candidates: Records
     lines: int
     headers: int
@@ -316,14 +316,14 @@ class TriggerFile:
     def _describe(self, number: int, text: bytes) -> str:
         return f"{self.path}: line {number + 1} from byte {self.offset}: {text[:120]!r}"
 
-    def _advance(self, data: bytes) -> Progress:
+    def _advance(self, data: bytes) -> ReadProgress:
         """Go on behind bytes that were read."""
         if len(self._first) == self.offset:  # an earlier DARC has not kept it
             self._first += data[: FIRST_BYTES - len(self._first)]
         self._last = (self._last + data)[-LAST_BYTES:]
         start, self.offset = self._held, self.offset + len(data)
         self._held = self.offset
-        return Progress(self.source, start, self.offset)
+        return ReadProgress(self.source, start, self.offset)
 
 
 def _has_candidates(data: bytes) -> bool:

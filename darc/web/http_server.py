@@ -12,7 +12,7 @@ import time
 from functools import partial
 from typing import Any
 
-from darc.runtime.vital import vital
+from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 

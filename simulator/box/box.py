@@ -11,12 +11,12 @@ from types import TracebackType
 from typing import Any
 
 from darc.config.yaml_tree import yaml_text
-from darc.node.place import this_machine
+from darc.node.directory_identity import this_machine
 from simulator.box.check import unavailable
 from simulator.box.hosts import configuration, hosts_file, make_hosts, worker_names
 from simulator.box.namespaces import BoxError
 from simulator.box.network import Network
-from simulator.box.node import BoxNode, Place
+from simulator.box.node import BoxNode, BoxPlace
 from simulator.box.record import Process, Record
 from simulator.box.ssh_keys import write_keys
 
@@ -159,7 +159,7 @@ class Box:
         (directory / "log").mkdir()
         write_keys(directory / "ssh", self._hosts)
         self._network = Network()
-        place = Place(directory, self._network, self._note_keepers)
+        place = BoxPlace(directory, self._network, self._note_keepers)
         for host in self._hosts:
             home = directory / "home" if self._shared_home else directory / "homes" / host.name
             home.mkdir(parents=True, exist_ok=True)

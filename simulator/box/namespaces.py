@@ -30,7 +30,7 @@ class BoxError(Exception):
     """Something stands in the way of a box; the text says what."""
 
 
-class Kind(IntFlag):
+class NamespaceKind(IntFlag):
     """What a namespace holds: the CLONE_NEW… flags of <linux/sched.h>."""
 
     MOUNTS = 0x00020000
@@ -41,7 +41,13 @@ class Kind(IntFlag):
 
 
 #: What a machine has for itself.
-MACHINE = Kind.MOUNTS | Kind.HOSTNAME | Kind.IPC | Kind.PROCESSES | Kind.NETWORK
+MACHINE = (
+    NamespaceKind.MOUNTS
+    | NamespaceKind.HOSTNAME
+    | NamespaceKind.IPC
+    | NamespaceKind.PROCESSES
+    | NamespaceKind.NETWORK
+)
 _CLONE_FS = 0x00000200
 
 
@@ -59,7 +65,7 @@ class Space:
     :raises BoxError: the kernel refuses
     """
 
-    def __init__(self, kinds: Kind) -> None:
+    def __init__(self, kinds: NamespaceKind) -> None:
         self._kinds = kinds
         self._lock = threading.Lock()
         self._started: list[subprocess.Popen[str]] = []
@@ -134,7 +140,7 @@ class Space:
 
         :raises ValueError: processes have no namespace in here
         """
-        if Kind.PROCESSES not in self._kinds:
+        if NamespaceKind.PROCESSES not in self._kinds:
             raise ValueError("processes are not told apart in here")
         found = []
         for process in psutil.process_iter():
@@ -161,7 +167,7 @@ class Space:
         while self._keeper.poll() is None:
             self._reap()
             if time.monotonic() > deadline:
-                left = Kind.PROCESSES in self._kinds and self.processes()
+                left = NamespaceKind.PROCESSES in self._kinds and self.processes()
                 raise BoxError(f"not ended {END_SECONDS:.0f} s after SIGKILL: {left}")
             time.sleep(_LOOK_SECONDS)
         self._reap()
@@ -193,7 +199,7 @@ def finish(process: subprocess.Popen[str], text: str | None = None) -> str:
     return output
 
 
-def _start_keeper(kinds: Kind) -> subprocess.Popen[str]:
+def _start_keeper(kinds: NamespaceKind) -> subprocess.Popen[str]:
     _check(_libc.unshare(kinds))
     # As nobody waits for the orphans it inherits, the kernel is told to forget them.
     return subprocess.Popen(
@@ -206,7 +212,7 @@ def _start_keeper(kinds: Kind) -> subprocess.Popen[str]:
     )
 
 
-def _enter(descriptor: int, kinds: Kind) -> None:
+def _enter(descriptor: int, kinds: NamespaceKind) -> None:
     try:
         # Mounts can only be changed by one who shares its working directory with nobody.
         _check(_libc.unshare(_CLONE_FS))

@@ -10,7 +10,7 @@ import os
 from enum import Enum
 
 from simulator.box.hosts import GATEWAY, Host
-from simulator.box.namespaces import BoxError, Kind, Space
+from simulator.box.namespaces import BoxError, NamespaceKind, Space
 
 #: A node's network interface.
 INTERFACE = "eth0"
@@ -36,7 +36,7 @@ ip route add default dev {_NOWHERE}
 """
 
 
-class Fate(Enum):
+class LinkState(Enum):
     """What becomes of the packets from and to a node."""
 
     PASSED = "passed"
@@ -51,7 +51,7 @@ class Network:
     """
 
     def __init__(self) -> None:
-        self._space = Space(Kind.NETWORK)
+        self._space = Space(NamespaceKind.NETWORK)
         self._held: dict[Host, int] = {}
         try:
             self._space.run("sh", "-ec", _ROUTER)
@@ -74,19 +74,19 @@ class Network:
             f"address add {GATEWAY}/32 dev {port}",
             f"link set {port} up",
         )
-        self.decide(host, Fate.PASSED)
+        self.decide(host, LinkState.PASSED)
 
     def disconnect(self, host: Host) -> None:
         """Remove the link, on both sides."""
         self._ip(f"link delete {_port(host)}")
         os.close(self._held.pop(host))
 
-    def decide(self, host: Host, fate: Fate) -> None:
+    def decide(self, host: Host, fate: LinkState) -> None:
         """Set what becomes of the packets from and to a node."""
         routes = {
-            Fate.PASSED: f"{host.address}/32 dev {_port(host)}",
-            Fate.REFUSED: f"{host.address}/32 dev {_NOWHERE}",
-            Fate.DROPPED: f"blackhole {host.address}/32",
+            LinkState.PASSED: f"{host.address}/32 dev {_port(host)}",
+            LinkState.REFUSED: f"{host.address}/32 dev {_NOWHERE}",
+            LinkState.DROPPED: f"blackhole {host.address}/32",
         }
         self._ip(f"route replace {routes[fate]}")
 

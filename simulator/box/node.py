@@ -14,7 +14,15 @@ import psutil
 from simulator.box import ssh_keys as ssh
 from simulator.box.hosts import Host
 from simulator.box.namespaces import MACHINE, BoxError, Space, Stream, finish, tools_environment
-from simulator.box.network import INTERFACE, Fate, Network, link_down, link_up, slow_down, speed_up
+from simulator.box.network import (
+    INTERFACE,
+    LinkState,
+    Network,
+    link_down,
+    link_up,
+    slow_down,
+    speed_up,
+)
 
 SSHD_SECONDS = 20.0
 RUN_SECONDS = 60.0
@@ -41,7 +49,7 @@ ip -batch -
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BoxPlace:
     """What the nodes of a box share.
 
     :param changed: called when there is a new keeper
@@ -64,7 +72,7 @@ class BoxNode:
     """
 
     def __init__(
-        self, host: Host, home: Path, environment: Mapping[str, str], place: Place
+        self, host: Host, home: Path, environment: Mapping[str, str], place: BoxPlace
     ) -> None:
         self.name = host.name
         self.address = host.address
@@ -138,12 +146,12 @@ class BoxNode:
 
     def cut_off(self) -> None:
         """Take the link down: here the network is unreachable, and the others have no route."""
-        self._place.network.decide(self._host, Fate.REFUSED)
+        self._place.network.decide(self._host, LinkState.REFUSED)
         self._ip(link_down())
 
     def drop_packets(self) -> None:
         """Let packets from and to the node vanish: all that anyone notices is silence."""
-        self._place.network.decide(self._host, Fate.DROPPED)
+        self._place.network.decide(self._host, LinkState.DROPPED)
 
     def slow_down(self, bytes_per_second: float, queue_seconds: float = 0.5) -> None:
         """Limit what goes to the node and what comes from it.
@@ -159,7 +167,7 @@ class BoxNode:
     def restore(self) -> None:
         """End what cut_off, drop_packets and slow_down do."""
         self._ip(link_up(self._host))
-        self._place.network.decide(self._host, Fate.PASSED)
+        self._place.network.decide(self._host, LinkState.PASSED)
         if self._is_slow:
             self._running.run(*speed_up(INTERFACE))
             self._place.network.speed_up(self._host)
@@ -169,7 +177,7 @@ class BoxNode:
         """Kill every process at once, as if the power was lost; nobody is sent a farewell."""
         if self._space is None:
             return
-        self._place.network.decide(self._host, Fate.REFUSED)
+        self._place.network.decide(self._host, LinkState.REFUSED)
         self._space.end()
         self._space = None
         # Sockets that the kernel has not done with would keep it for a while.

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from darc.node.place import this_machine
+from darc.node.directory_identity import this_machine
 from simulator.box.namespaces import BoxError
 
 #: Here is one file per box, named after it; systems have it in memory.

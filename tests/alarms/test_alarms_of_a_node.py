@@ -19,7 +19,7 @@ from nodes import PYTHON, Node, free_port
 from nodes import wait_for as wait_for_seconds
 
 from darc.model.overview import from_text
-from darc.queues.plain import unpack
+from darc.queues.plain_connection import unpack
 from simulator.mailbox import Mailbox
 
 sys.path.insert(0, str(Path(__file__).parent))

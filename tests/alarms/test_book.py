@@ -17,16 +17,29 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
 import made_up
 from made_up import MASTER, NOW, ON_MASTER, node, service, silent
 
-from darc.model.overview import Disk, Handover, Losses, Lost
+from darc.model.overview import Disk, Handover, LossRecord, LossSummary
 from darc.monitor.alarms import alarm_messages as text
-from darc.monitor.alarms.alarm_rules import FIRST_SECONDS, Holds, Sight, look, stopped_on_purpose
-from darc.monitor.alarms.alarm_states import ALARM, OVER, UPDATE, Book, Message, Pace
-from darc.monitor.collect import ClusterStatus, NodeStatus
+from darc.monitor.alarms.alarm_rules import (
+    FIRST_SECONDS,
+    HoldTimes,
+    ProblemSnapshot,
+    look,
+    stopped_on_purpose,
+)
+from darc.monitor.alarms.alarm_states import (
+    ALARM,
+    OVER,
+    UPDATE,
+    AlarmMessage,
+    AlarmStates,
+    AlarmTimes,
+)
+from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.problems import find
 
-PACE = Pace(clear=60.0, gather=5.0, repeat=60.0)
-HOLDS = Holds(grave=30.0, minor=300.0)
-ORIGIN = text.Origin("arts041", "http://127.0.0.1:51080/")
+PACE = AlarmTimes(clear=60.0, gather=5.0, repeat=60.0)
+HOLDS = HoldTimes(grave=30.0, minor=300.0)
+ORIGIN = text.MessageOrigin("arts041", "http://127.0.0.1:51080/")
 
 
 class Night:
@@ -35,11 +48,11 @@ class Night:
     def __init__(self, ignored: Iterable[str] = (), workers: int = 9, step: float = 1.0) -> None:
         self.now = NOW
         self.step = step
-        self.book = Book(PACE)
+        self.book = AlarmStates(PACE)
         self.ignored = frozenset(ignored)
         self.stopped: set[str] = set()
         self.nodes: dict[str, NodeStatus] = {}
-        self.said: list[Message] = []
+        self.said: list[AlarmMessage] = []
         for host in (MASTER, *made_up.workers()[:workers]):
             self.well(host)
 
@@ -61,7 +74,7 @@ class Night:
                 heard=self.now,
             )
 
-    def sight(self) -> Sight:
+    def sight(self) -> ProblemSnapshot:
         nodes = self.nodes.values()
         for one in nodes:
             purpose = stopped_on_purpose(one)
@@ -71,7 +84,7 @@ class Night:
         found = find(cluster, made_up.CONTEXT)
         return look(cluster, found, HOLDS, self.ignored, self.stopped)
 
-    def passes(self, seconds: float) -> list[Message]:
+    def passes(self, seconds: float) -> list[AlarmMessage]:
         """What is said in that time."""
         said = []
         for _ in range(round(seconds / self.step)):
@@ -83,11 +96,11 @@ class Night:
     def restart(self) -> None:
         """Another process goes on from what was remembered."""
         plain = json.loads(json.dumps(self.book.to_plain()))
-        self.book = Book(self.book.pace)
+        self.book = AlarmStates(self.book.pace)
         self.book.recall(plain, self.now)
 
 
-def kinds(messages: Iterable[Message]) -> list[str]:
+def kinds(messages: Iterable[AlarmMessage]) -> list[str]:
     return [message.kind for message in messages]
 
 
@@ -370,8 +383,8 @@ def test_each_further_loss_is_told_but_not_at_any_pace() -> None:
     night = Night()
 
     def loses(number: int, *, recent: bool = True) -> None:
-        lost = Lost(night.now, "190518009", f"190518009/{number}/7", "refused")
-        losses = Losses("dump_too_late", "raw data lost", "Start it.", number, recent, (lost,))
+        lost = LossRecord(night.now, "190518009", f"190518009/{number}/7", "refused")
+        losses = LossSummary("dump_too_late", "raw data lost", "Start it.", number, recent, (lost,))
         others = [one for one in made_up.ON_WORKERS if one != "dada_trigger"]
         last = service("dada_trigger", losses=(losses,))
         night.nodes["arts003"] = node("arts003", *others, last)

@@ -15,7 +15,7 @@ import pytest
 from boxes import STUBBORN, machine, require_box, watched
 from nodes import ROOT, TEST_RUN, patience, wait_for
 
-from darc.node.place import this_machine
+from darc.node.directory_identity import this_machine
 from simulator.box import Box, record
 from simulator.box.command import main
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darc.config.config import Layer, Role, parse_config
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 from simulator.box.hosts import GATEWAY, configuration, hosts_file, make_hosts, worker_names
 from simulator.box.network import slow_down
 

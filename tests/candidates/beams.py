@@ -15,7 +15,7 @@ from darc.config.settings import ProcessorSettings
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_paths import filterbank_paths
 from darc.data_files.filterbank_writer import FilterbankWriter
-from darc.model.processed import Pulse
+from darc.model.processing_outcome import Detection
 from darc.node.node_config import load_config
 from darc.science.dedispersion import Band
 from simulator.synthetic_pulse import synthetic_pulse
@@ -26,13 +26,13 @@ HEADER = FilterbankHeader(
 )
 
 
-def burst(time: float, dm: float = 500.0, width: int = 4, snr: float = 30.0) -> Pulse:
+def burst(time: float, dm: float = 500.0, width: int = 4, snr: float = 30.0) -> Detection:
     """A pulse as AMBER would find it, in beam 0."""
-    return Pulse(beam=0, downsampling=width, time=time, dm=dm, snr=snr)
+    return Detection(beam=0, downsampling=width, time=time, dm=dm, snr=snr)
 
 
 def samples(
-    pulses: Sequence[Pulse], n_samples: int, header: FilterbankHeader = HEADER, seed: int = 1
+    pulses: Sequence[Detection], n_samples: int, header: FilterbankHeader = HEADER, seed: int = 1
 ) -> np.ndarray:
     """Noise of a beam and its pulses, as whole numbers, in the file's order of channels."""
     band = Band(header.f_lowest, header.channel_width, header.nchans)
@@ -55,7 +55,7 @@ def samples(
 
 def write_beam(
     output: Path,
-    pulses: Sequence[Pulse] = (),
+    pulses: Sequence[Detection] = (),
     *,
     seconds: float = 8.0,
     cb: int = 0,
@@ -90,7 +90,12 @@ def settings(**keys: Any) -> ProcessorSettings:
 
 
 def job(
-    files: BeamFiles, pulse: Pulse, *, mask: Path | None = None, task_id: str = "obs1", **keys: Any
+    files: BeamFiles,
+    pulse: Detection,
+    *,
+    mask: Path | None = None,
+    task_id: str = "obs1",
+    **keys: Any,
 ) -> ExtractionJob:
     """To extract a pulse."""
     return ExtractionJob(

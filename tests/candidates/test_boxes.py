@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
-from darc.candidates.boxes import Boxes, boxes_of, window_of
-from darc.candidates.cluster_book import Book, Row
+from darc.candidates.cluster_boxes import ClusterBoxes, boxes_of, window_of
+from darc.candidates.cluster_table import ClusterRow, ClusterTable
 from darc.candidates.clusters import find_clusters, listed, usable
 from darc.config.config import Config
 from darc.model.candidate import CANDIDATE, Records
-from darc.model.processed import Fate, Pulse
+from darc.model.processing_outcome import ClusterOutcome, Detection
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.science.same_burst import Scales
@@ -28,7 +28,7 @@ from simulator.write_parsets import write_observation
 TSAMP = 81.92e-6  # s
 #: s per pc cm-3 across the band of ARTS, from the formula.
 DELAY = 4.148808e3 * (1219.70092**-2 - 1519.70092**-2)
-BOXES = Boxes(0.5, 10_000.0, 100.0, Scales(TSAMP, DELAY))
+BOXES = ClusterBoxes(0.5, 10_000.0, 100.0, Scales(TSAMP, DELAY))
 RULES = settings(width_max=100).clustering
 NO_LIMIT = settings(width_max=-1).clustering
 
@@ -39,14 +39,14 @@ def records(lines: list[Line]) -> Records:
     return np.array(lines, dtype=CANDIDATE)
 
 
-def news(book: Book, lines: list[Line], rules: Any = RULES) -> dict[str, Row]:
+def news(book: ClusterTable, lines: list[Line], rules: Any = RULES) -> dict[str, ClusterRow]:
     kept, _ = usable(records(lines), rules, None)
     return book.news(*find_clusters(kept, rules, n_beams=None, boxes=BOXES))[0]
 
 
 def in_book(lines: list[Line], rules: Any = RULES) -> set[Line]:
     """What is listed while an observation runs."""
-    book = Book({}, 0, BOXES)
+    book = ClusterTable({}, 0, BOXES)
     book.enter(news(book, lines, rules))
     return {line_of(row.pulse) for _, row in book.items()}
 
@@ -55,10 +55,10 @@ def of_file(lines: list[Line], rules: Any = RULES) -> set[Line]:
     """What is listed of a whole file."""
     kept, _ = usable(records(lines), rules, None)
     found = listed(*find_clusters(kept, rules, n_beams=None, boxes=BOXES), BOXES)
-    return {line_of(Pulse(*one.item()[:5])) for one in found}
+    return {line_of(Detection(*one.item()[:5])) for one in found}
 
 
-def line_of(pulse: Pulse) -> Line:
+def line_of(pulse: Detection) -> Line:
     return pulse.beam, pulse.downsampling, pulse.time, pulse.dm, pulse.snr
 
 
@@ -125,17 +125,17 @@ _lines = st.lists(
 def test_the_same_are_listed_however_they_come_and_whoever_dies(
     lines: list[Line], parts: list[int], chance: random.Random
 ) -> None:
-    whole = Book({}, 0, BOXES)
+    whole = ClusterTable({}, 0, BOXES)
     whole.enter(news(whole, lines))
     shuffled = list(lines)
     chance.shuffle(shuffled)
-    book, memory = Book({}, 0, BOXES), dict[str, Any]()
+    book, memory = ClusterTable({}, 0, BOXES), dict[str, Any]()
     for first, end in itertools.pairwise([0, *sorted(parts), 25]):
         found = news(book, shuffled[first:end])
-        memory |= Book.memory(found)
+        memory |= ClusterTable.memory(found)
         # It dies, or goes on.
         book.enter(found)
-        book = Book(memory, 0, BOXES) if chance.random() < 0.5 else book
+        book = ClusterTable(memory, 0, BOXES) if chance.random() < 0.5 else book
         assert news(book, shuffled[first:end]) == {}
     assert dict(book.items()) == dict(whole.items())
     assert len(book) == book.n_open == len(dict(whole.items()))
@@ -143,23 +143,23 @@ def test_the_same_are_listed_however_they_come_and_whoever_dies(
 
 
 def test_what_was_extracted_goes_when_a_brighter_one_of_the_burst_comes() -> None:
-    book = Book({}, 0, BOXES)
+    book = ClusterTable({}, 0, BOXES)
     faint, bright = (3, 10, 12.0003, 294.8, 18.0), (3, 10, 11.9994, 300.1, 21.0)
     book.enter(news(book, [faint]))
     [(key, row)] = book.items()
-    book.enter({key: Row(row.pulse, Fate.UNLIKELY)})
+    book.enter({key: ClusterRow(row.pulse, ClusterOutcome.UNLIKELY)})
     found = news(book, [bright])
     assert set(found) == {key, "23.5.49"}
     book.enter(found)
     assert [line_of(row.pulse) for _, row in book.items()] == [bright]
     assert (len(book), book.n_open, +book.fates) == (1, 1, {})
-    again = Book(Book.memory({key: book[key]}), 0, BOXES)
+    again = ClusterTable(ClusterTable.memory({key: book[key]}), 0, BOXES)
     assert again[key].double
     assert len(again) == 0
 
 
 def test_what_was_of_the_burst_of_another_is_listed_when_that_is_not_the_best_any_more() -> None:
-    book = Book({}, 0, BOXES)
+    book = ClusterTable({}, 0, BOXES)
     faint, bright = (3, 10, 12.0003, 294.8, 18.0), (3, 10, 11.9994, 300.1, 21.0)
     book.enter(news(book, [faint, bright]))
     assert [line_of(row.pulse) for _, row in book.items()] == [bright]
@@ -223,21 +223,21 @@ LINES_BEFORE: list[Line] = [
 
 
 def test_rows_of_the_version_before_are_gone_on_with() -> None:
-    book = Book({"counts": {}, **BEFORE}, 7, BOXES)
+    book = ClusterTable({"counts": {}, **BEFORE}, 7, BOXES)
     rows = dict(book.items())
     assert {line_of(row.pulse) for row in rows.values()} == {
         line for line in LINES_BEFORE if line[2] in (11.9994, 12.0003, 20.2)
     }
-    assert (book.n_open, +book.fates) == (1, {Fate.UNLIKELY: 1, Fate.KEPT: 1})
-    [kept] = [row for row in rows.values() if row.fate is Fate.KEPT]
+    assert (book.n_open, +book.fates) == (1, {ClusterOutcome.UNLIKELY: 1, ClusterOutcome.KEPT: 1})
+    [kept] = [row for row in rows.values() if row.fate is ClusterOutcome.KEPT]
     assert (kept.file, kept.listed and kept.listed.snr) == ("TOA20.hdf5", 29.5)
     # The window comes once more: nothing is made again, and what was hidden is there.
     found = news(book, LINES_BEFORE)
     book.enter(found)
     assert {line_of(row.pulse) for _, row in book.items()} == in_book(LINES_BEFORE)
-    assert +book.fates == {Fate.KEPT: 1}
+    assert +book.fates == {ClusterOutcome.KEPT: 1}
     # It dies: what was under the old names, and has changed, is known by the new ones.
-    again = Book(BEFORE | Book.memory(found), 7, BOXES)
+    again = ClusterTable(BEFORE | ClusterTable.memory(found), 7, BOXES)
     assert dict(again.items()) == dict(book.items())
     assert set(BEFORE) <= set(again.forgotten())
 

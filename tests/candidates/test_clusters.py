@@ -13,21 +13,21 @@ from beams import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.candidates import cluster_book as books
-from darc.candidates.boxes import Boxes
-from darc.candidates.cluster_book import Book, Row
+from darc.candidates import cluster_table as books
+from darc.candidates.cluster_boxes import ClusterBoxes
+from darc.candidates.cluster_table import ClusterRow, ClusterTable
 from darc.candidates.clusters import FOREIGN, WEAK, find_clusters, usable, write_clusters
 from darc.config.settings import ProcessorClustering
 from darc.model.candidate import CANDIDATE, Records
-from darc.model.processed import Fate, ListedCandidate, Pulse
+from darc.model.processing_outcome import ClusterOutcome, Detection, ListedCandidate
 from darc.science.same_burst import Scales
 
 #: s per pc cm-3 across the band of ARTS, from the formula.
 DELAY = 4.148808e3 * (1219.70092**-2 - 1519.70092**-2)
 
 
-def boxes(rules: ProcessorClustering, widest_narrow: float = 100.0) -> Boxes:
-    return Boxes(rules.clustering_window, 10_000.0, widest_narrow, Scales(81.92e-6, DELAY))
+def boxes(rules: ProcessorClustering, widest_narrow: float = 100.0) -> ClusterBoxes:
+    return ClusterBoxes(rules.clustering_window, 10_000.0, widest_narrow, Scales(81.92e-6, DELAY))
 
 
 BOXES = boxes(settings().clustering)
@@ -97,22 +97,22 @@ def test_clusters_do_not_depend_on_how_candidates_come(rows, parts, order):
     # What is beyond the limits hides what is weaker in its box, before it comes and after that.
     rules = settings(width_max=100).clustering
 
-    def news(book: Book, some: list[tuple[Any, ...]]) -> dict[str, Row]:
+    def news(book: ClusterTable, some: list[tuple[Any, ...]]) -> dict[str, ClusterRow]:
         kept, _ = usable(candidates(*some), rules, None)
         return book.news(*find_clusters(kept, rules, n_beams=None, boxes=boxes(rules)))[0]
 
-    whole = Book({}, 0, BOXES)
+    whole = ClusterTable({}, 0, BOXES)
     whole.enter(news(whole, rows))
     shuffled = list(rows)
     order.shuffle(shuffled)
-    in_parts, memory = Book({}, 0, BOXES), dict[str, Any]()
+    in_parts, memory = ClusterTable({}, 0, BOXES), dict[str, Any]()
     edges = [0, *sorted(parts), 30]
     for first, end in itertools.pairwise(edges):
         rows_of_part = news(in_parts, shuffled[first:end])
         in_parts.enter(rows_of_part)
-        memory |= Book.memory(rows_of_part)
+        memory |= ClusterTable.memory(rows_of_part)
     assert dict(in_parts.items()) == dict(whole.items())
-    again = Book(memory, 0, BOXES)
+    again = ClusterTable(memory, 0, BOXES)
     assert dict(again.items()) == dict(whole.items())
     assert (
         len(in_parts) == len(again) == in_parts.n_open == again.n_open == len(dict(whole.items()))
@@ -121,7 +121,9 @@ def test_clusters_do_not_depend_on_how_candidates_come(rows, parts, order):
 
 def test_the_list_of_clusters(tmp_path: Path):
     path = tmp_path / "below" / "grouped_pulses.singlepulse"
-    write_clusters(path, [Pulse(3, 20, 12.34567, 56.789, 18.4666), Pulse(0, 1, 1.0, 500.0, 10.0)])
+    write_clusters(
+        path, [Detection(3, 20, 12.34567, 56.789, 18.4666), Detection(0, 1, 1.0, 500.0, 10.0)]
+    )
     assert path.read_text() == (
         "#snr dm time downsamp sb\n10.00 500.00 1.000 1 0\n18.47 56.79 12.346 20 3\n"
     )
@@ -133,37 +135,41 @@ def test_the_list_of_clusters(tmp_path: Path):
 @pytest.mark.parametrize(
     "row",
     [
-        Row(Pulse(3, 20, 12.3, 56.7, 18.4)),
-        Row(Pulse(3, 20, 12.3, 56.7, 18.4), Fate.NOT_IN_DATA),
-        Row(
-            Pulse(3, 20, 12.3, 56.7, 18.4),
-            Fate.KEPT,
+        ClusterRow(Detection(3, 20, 12.3, 56.7, 18.4)),
+        ClusterRow(Detection(3, 20, 12.3, 56.7, 18.4), ClusterOutcome.NOT_IN_DATA),
+        ClusterRow(
+            Detection(3, 20, 12.3, 56.7, 18.4),
+            ClusterOutcome.KEPT,
             "TOA.hdf5",
             ListedCandidate(7, 17.5, 56.7, 12.31, 25, 3, 0.75),
         ),
     ],
 )
 def test_rows_there_and_back(row):
-    assert Row.from_plain(row.to_plain(), cb=7) == row
+    assert ClusterRow.from_plain(row.to_plain(), cb=7) == row
 
 
 def test_a_book_is_made_again_of_what_is_remembered():
-    book = Book({}, 0, BOXES)
-    pulses = Pulse(0, 1, 1.0, 500.0, 10.0), Pulse(0, 250, 2.0, 5.0, 9.0)
-    book.enter({"2.6.0": Row(pulses[0]), "4.0.0w": Row(pulses[1])})
-    book.enter({"2.6.0": Row(pulses[0], Fate.TOO_WEAK)})
-    again = Book({"other": 1, **Book.memory(dict(book.items()))}, 0, BOXES)
+    book = ClusterTable({}, 0, BOXES)
+    pulses = Detection(0, 1, 1.0, 500.0, 10.0), Detection(0, 250, 2.0, 5.0, 9.0)
+    book.enter({"2.6.0": ClusterRow(pulses[0]), "4.0.0w": ClusterRow(pulses[1])})
+    book.enter({"2.6.0": ClusterRow(pulses[0], ClusterOutcome.TOO_WEAK)})
+    again = ClusterTable({"other": 1, **ClusterTable.memory(dict(book.items()))}, 0, BOXES)
     assert dict(again.items()) == dict(book.items())
-    assert (again.n_open, again.fates) == (book.n_open, book.fates) == (1, {Fate.TOO_WEAK: 1})
+    assert (
+        (again.n_open, again.fates)
+        == (book.n_open, book.fates)
+        == (1, {ClusterOutcome.TOO_WEAK: 1})
+    )
     assert set(again.forgotten()) == {"cluster 2.6.0", "cluster 4.0.0w"}
 
 
 def test_a_better_one_takes_the_place_of_what_was_known():
-    book = Book({}, 0, BOXES)
+    book = ClusterTable({}, 0, BOXES)
     first = clusters(candidates((0, 1, 1.0, 100, 12)))
     book.enter(book.news(first)[0])
     (key,) = dict(book.items())
-    book.enter({key: Row(book[key].pulse, Fate.TOO_WEAK)})
+    book.enter({key: ClusterRow(book[key].pulse, ClusterOutcome.TOO_WEAK)})
     assert book.news(first) == ({}, 0)
     assert book.news(clusters(candidates((0, 1, 1.003, 100, 11)))) == ({}, 0)
     book.enter(book.news(clusters(candidates((0, 1, 1.003, 100, 13))))[0])
@@ -174,7 +180,7 @@ def test_a_better_one_takes_the_place_of_what_was_known():
 def test_there_are_not_more_rows_than_can_be_remembered(monkeypatch):
     monkeypatch.setattr(books, "MAX_CLUSTERS", 3)
     found = clusters(candidates(*((0, 1, float(time), 100, 20) for time in range(5))))
-    rows, n_too_many = Book({}, 0, BOXES).news(found)
+    rows, n_too_many = ClusterTable({}, 0, BOXES).news(found)
     assert (len(rows), n_too_many) == (3, 2)
     assert not math.isnan(sum(row.pulse.snr for row in rows.values()))
 
@@ -182,7 +188,7 @@ def test_there_are_not_more_rows_than_can_be_remembered(monkeypatch):
 def test_what_is_beyond_the_limits_takes_no_room(monkeypatch):
     """Interference below dm_min, for hours."""
     monkeypatch.setattr(books, "MAX_CLUSTERS", 3)
-    book = Book({}, 0, BOXES)
+    book = ClusterTable({}, 0, BOXES)
     found = clusters(candidates(*((0, 1, float(time), 100, 20) for time in range(4))))
     rows, n_too_many = book.news(found[:0], clusters(candidates((0, 1, 50.0, 100, 20))))
     book.enter(rows)

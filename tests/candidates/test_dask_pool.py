@@ -18,9 +18,9 @@ from tasks_for_pools import Made
 from darc.candidates import dask_pool
 from darc.candidates.dask_pool import DaskPool, SchedulerError
 from darc.candidates.dask_task import answer_of, run_packed
-from darc.candidates.pool import Done
+from darc.candidates.pool import DoneTask
 from darc.config.settings import SchedulerTLS
-from darc.queues.plain import pack
+from darc.queues.plain_connection import pack
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.usefixtures("_tasks_can_be_imported")
@@ -45,8 +45,8 @@ def pool(scheduler: Any) -> Iterator[DaskPool]:
     made.close()
 
 
-def collect(pool: DaskPool, count: int) -> list[Done]:
-    done: list[Done] = []
+def collect(pool: DaskPool, count: int) -> list[DoneTask]:
+    done: list[DoneTask] = []
 
     def enough() -> bool:
         done.extend(pool.outcomes())

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from darc.candidates.extracting import extraction_settings
-from darc.candidates.search import plan_search, search_part
+from darc.candidates.extract_cluster import extraction_settings
+from darc.candidates.file_search import plan_search, search_part
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_reader import Filterbank
 from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.model.candidate import Records
-from darc.node.node_config import Sources
+from darc.node.node_config import ConfigSources
 from darc.science.dedispersion import Band
 from darc.science.extraction import extract
 from darc.science.extraction_plan import plan_extraction
@@ -27,7 +27,7 @@ from darc.science.extraction_plan import plan_extraction
 HEADER = FilterbankHeader(nchans=64, nbits=8, tsamp=5e-4, fch1=1500.0, foff=-298 / 63)
 N, DM, AT, WIDTH, SNR = 16384, 100.0, 3.0, 8, 34.0
 BAND = Band(HEADER.f_lowest, HEADER.channel_width, HEADER.nchans)
-SETTINGS = extraction_settings(Sources(None).parse().processor.extractor)
+SETTINGS = extraction_settings(ConfigSources(None).parse().processor.extractor)
 #: What the search may lose to trial DMs, smearing, and the cleaning of outliers.
 FOUND = 0.8
 

@@ -9,12 +9,12 @@ from beams import HEADER, TSAMP, burst, samples, settings, write_beam
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.candidates.extracting import extraction_settings
-from darc.candidates.on_disk import BeamOnDisk, last_sample
+from darc.candidates.data_availability import BeamAvailability, last_sample
+from darc.candidates.extract_cluster import extraction_settings
 from darc.candidates.pool_tasks import BeamFiles
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_writer import FilterbankWriter
-from darc.model.processed import Pulse
+from darc.model.processing_outcome import Detection
 from darc.science.dedispersion import Band
 from darc.science.extraction_plan import plan_extraction
 
@@ -36,14 +36,14 @@ def test_as_much_as_the_extraction_needs_and_little_more(header, dm, width, time
     plan = plan_extraction(
         band, header.tsamp, dm=dm, width=width, time=time, settings=extraction_settings(rules)
     )
-    wanted = last_sample(header, Pulse(0, width, time, dm, 20.0), rules)
+    wanted = last_sample(header, Detection(0, width, time, dm, 20.0), rules)
     assert plan.end <= wanted <= plan.end + 0.05 * plan.count + 70 * plan.bin_samples
 
 
 def test_a_pulse_waits_until_its_last_sample_is_there(tmp_path):
     pulse, rules = burst(3.0), settings().extractor
     (tmp_path / "filterbank").mkdir()
-    beam = BeamOnDisk(BeamFiles(tmp_path / "filterbank", 0, 1))
+    beam = BeamAvailability(BeamFiles(tmp_path / "filterbank", 0, 1))
     assert beam.look() == ()
     assert not beam.has(pulse, [0], rules)
     data = samples([pulse], 8000)
@@ -66,7 +66,7 @@ def test_of_all_tabs_that_it_needs(tmp_path):
     pulse, rules = burst(3.0), settings().extractor
     files = write_beam(tmp_path, n_tabs=3)
     (files.directory / "CB00_01.fil").unlink()
-    beam = BeamOnDisk(files)
+    beam = BeamAvailability(files)
     beam.look()
     assert beam.has(pulse, [0, 2], rules)
     assert not beam.has(pulse, [0, 1], rules)
@@ -76,7 +76,7 @@ def test_of_all_tabs_that_it_needs(tmp_path):
 def test_what_waiting_does_not_help_is_not_waited_for(tmp_path, content, there):
     files = write_beam(tmp_path)
     (files.directory / "CB00.fil").write_bytes(content)
-    beam = BeamOnDisk(files)
+    beam = BeamAvailability(files)
     beam.look()
     assert beam.has(burst(3.0), [0], settings().extractor) is there
     assert beam.has(burst(3.0), [1], settings().extractor)  # no such TAB

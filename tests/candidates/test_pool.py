@@ -14,7 +14,7 @@ from nodes import wait_for
 from tasks_for_pools import Made
 
 from darc.candidates import pool as pools
-from darc.candidates.pool import Done, LocalPool
+from darc.candidates.pool import DoneTask, LocalPool
 
 pytestmark = pytest.mark.usefixtures("_tasks_can_be_imported")
 
@@ -26,8 +26,8 @@ def pool() -> Iterator[LocalPool]:
     made.close()
 
 
-def collect(pool: LocalPool, count: int) -> list[Done]:
-    done: list[Done] = []
+def collect(pool: LocalPool, count: int) -> list[DoneTask]:
+    done: list[DoneTask] = []
 
     def enough() -> bool:
         done.extend(pool.outcomes())
@@ -40,7 +40,7 @@ def collect(pool: LocalPool, count: int) -> list[Done]:
 def test_tasks_are_done_side_by_side(pool, tmp_path):
     assert pool.free() == 2
     tasks = [Made(tmp_path, number=number) for number in range(6)]
-    done: list[Done] = []
+    done: list[DoneTask] = []
     for task in tasks:
         wait_for(lambda: done.extend(pool.outcomes()) or pool.free() > 0, 60.0)
         pool.submit(task)
@@ -71,7 +71,7 @@ def test_a_process_that_dies_costs_a_try(pool, tmp_path):
 @pytest.mark.parametrize("what", ["return", "die"])
 def test_waiting_ends_when_there_is_something(pool, tmp_path, what):
     pool.submit(Made(tmp_path, what))
-    done: list[Done] = []
+    done: list[DoneTask] = []
     while not done:
         pool.wait(1e6)  # an answer ends it, and so does a death
         done = pool.outcomes()

@@ -26,7 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodes import patience
 
-from darc.candidates.boxes import Boxes
+from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.file_observation import describe_file, header_pointing, oddities
 from darc.candidates.past_triggers import read_and_cluster
 from darc.candidates.pool_tasks import ReadingJob
@@ -36,7 +36,7 @@ from darc.cli.process_file import _of_before
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_reader import Filterbank
 from darc.data_files.filterbank_writer import FilterbankWriter
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 from darc.science.dedispersion import Band
 from darc.science.same_burst import Scales
 from darc.science.single_pulse import dm_stages
@@ -385,7 +385,7 @@ def test_a_table_is_one_without_its_last_line_break_and_behind_a_mark(tmp_path, 
     path = triggers(tmp_path, mark + text.rstrip("\n"))
     if text is AMBER:
         assert is_amber(path)
-        boxes = Boxes(0.5, 10_000.0, 100.0, Scales(1e-3, 1e-3))
+        boxes = ClusterBoxes(0.5, 10_000.0, 100.0, Scales(1e-3, 1e-3))
         job = ReadingJob("x", (path,), 1.024, 1e-3, settings(), None, boxes)
         assert read_and_cluster(job).n_candidates == 1
     else:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from beams import settings
 
-from darc.candidates.boxes import Boxes
+from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.clusters import WEAK
 from darc.candidates.past_triggers import has_header, read_and_cluster
 from darc.candidates.pool_tasks import ReadingJob
@@ -22,7 +22,7 @@ def line(time: float, snr: float = 20.0, dm: float = 100.0) -> bytes:
     return format_line(**numbers, time=time, dm_id=1, dm=dm, snr=snr)
 
 
-BOXES = Boxes(0.5, 10_000.0, 100.0, Scales(81.92e-6, 1e-3))
+BOXES = ClusterBoxes(0.5, 10_000.0, 100.0, Scales(81.92e-6, 1e-3))
 
 
 def job(*paths: Path) -> ReadingJob:

@@ -10,13 +10,13 @@ import pytest
 from astropy.time import Time, TimeDelta
 from beams import job
 
-from darc.candidates import extracting
-from darc.candidates.extracting import extract_candidate
+from darc.candidates import extract_cluster
+from darc.candidates.extract_cluster import extract_candidate
+from darc.candidates.file_search import SearchJob, search_part
 from darc.candidates.pool_tasks import BeamFiles
-from darc.candidates.search import SearchJob, search_part
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_writer import FilterbankWriter
-from darc.model.processed import Pulse, Score
+from darc.model.processing_outcome import Detection, Score
 
 K = 4148.808  # MHz2 pc-1 cm3 s
 #: Name: lowest and highest channel's centre (MHz), channels, sampling (s), DM, samples of a pulse.
@@ -97,12 +97,12 @@ def test_a_candidate_states_when_it_arrived_and_where(
         def score(self, *_: np.ndarray) -> Score:
             return Score(1.0, 1.0)
 
-    monkeypatch.setattr(extracting, "_classifier", lambda path: Fixed())
+    monkeypatch.setattr(extract_cluster, "_classifier", lambda path: Fixed())
     name = "1400 to 1464 MHz"
     _, high, _, tsamp, dm, width = BANDS[name]
     write(tmp_path / "filterbank" / "CB00.fil", name, 2000, order, telescope_id=8)
     files = BeamFiles(tmp_path / "filterbank", 0, 1)
-    pulse = Pulse(beam=0, downsampling=width, time=2000 * tsamp, dm=dm, snr=30.0)
+    pulse = Detection(beam=0, downsampling=width, time=2000 * tsamp, dm=dm, snr=30.0)
     outcome = extract_candidate(job(files, pulse, rfi_clean_type="none"))
     assert outcome.path, outcome.reason
     with h5py.File(outcome.path) as file:

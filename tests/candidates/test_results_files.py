@@ -15,7 +15,7 @@ from darc.candidates.results.trigger_lists import read_summary, read_triggers
 from darc.candidates.write_results import write_results
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Pointing
-from darc.model.processed import ListedCandidate, Summary
+from darc.model.processing_outcome import ListedCandidate, ProcessingSummary
 
 ARRIVAL = ArrivalReference(
     frequency=1519.505615, start=1558182896.25, tsamp=8.192e-5, telescope="WSRT"
@@ -45,7 +45,7 @@ def job(tmp_path: Path) -> ResultsJob:
 def test_files_that_are_gone_keep_nothing_from_being_written(job):
     written = write_results(job)
     assert len([text for text in written.problems if ".hdf5" in text]) == 3
-    assert read_summary(job.directory / "CB07_summary.yaml") == Summary(17, 5, 4, 3)
+    assert read_summary(job.directory / "CB07_summary.yaml") == ProcessingSummary(17, 5, 4, 3)
     listed = read_triggers(job.directory / "CB07_triggers.txt")
     assert [row.probability for row in listed] == [0.7, 0.6, 0.5], "the most probable first"
     assert len(job.clusters.read_text().splitlines()) == 6

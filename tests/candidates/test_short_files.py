@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from darc.candidates.search import plan_search, search_part
+from darc.candidates.file_search import plan_search, search_part
 from darc.data_files.filterbank_reader import Filterbank
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "numbers"))

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from darc.candidates.classifier import Classifier, ClassifierError, load_classifier
 from darc.candidates.classifier.feature_classifier import load_features, save_features
-from darc.model.processed import Score
+from darc.model.processing_outcome import Score
 from training.examples import BURSTS, Example, burst, examples, interference
 
 #: Of generated data that neither training nor the benchmark uses.

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from darc.candidates.classifier.trees import Trees
-from training.train_classifier import Table, as_trees, fitted
+from training.train_classifier import FeatureTable, as_trees, fitted
 
 NAMES = ("a", "b", "c")
 
 
-def table(seed: int, n: int = 300) -> Table:
+def table(seed: int, n: int = 300) -> FeatureTable:
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(n, 3)).astype(np.float32).round(1)
-    return Table(
+    return FeatureTable(
         number=np.arange(n),
         is_burst=features[:, 0] * features[:, 1] + rng.normal(0, 0.3, n) > 0.2,
         kind=np.full(n, "any"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from nodes import SCRIPTS, patience
 
-from darc.cli.completion import Words, bash, fish, zsh
+from darc.cli.completion import Completions, bash, fish, zsh
 from darc.cli.darc_parser import TERMINAL
 from darc.cli.interactive import run_word
 from darc.model.vocabulary import COMMANDS
@@ -106,7 +106,7 @@ def test_bash_knows_it(script: str) -> None:
 
 
 def test_every_option_of_every_word_is_in_it() -> None:
-    words = Words.of(None)
+    words = Completions.of(None)
     for script in (bash(words), zsh(words)):
         for options in words.options.values():
             assert all(option in script for option in options)
@@ -120,7 +120,7 @@ def test_every_option_of_every_word_is_in_it() -> None:
 
 def test_every_attribute_is_in_it() -> None:
     """Those that a running service would answer."""
-    words = Words.of(None)
+    words = Completions.of(None)
     for name, known in words.attributes.items():
         assert known, name
         for script in (bash(words), zsh(words), fish(words)):

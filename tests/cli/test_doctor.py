@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from nodes import PYTHON, SCRIPTS, Node, free_port, patience, wait_for
 
+from darc.cli.check_results import Check, CheckedNode, Verdict, examine
 from darc.cli.doctor import CHECKS
-from darc.cli.health import Check, Patient, Verdict, examine
 from darc.model.overview import to_text
 from darc.node.command_client import exchange_messages
 from simulator.mailbox import Mailbox
@@ -361,16 +361,16 @@ def test_other_nodes_and_their_clocks(fresh_node: Node) -> None:
 def test_a_check_that_hangs_or_fails_is_named_and_the_others_are_told() -> None:
     over = threading.Event()
 
-    def hangs(patient: Patient) -> Iterator[Any]:
+    def hangs(patient: CheckedNode) -> Iterator[Any]:
         over.wait(patience(60.0))
         yield from ()
 
-    def fails(patient: Patient) -> Iterator[Any]:
+    def fails(patient: CheckedNode) -> Iterator[Any]:
         raise KeyError("x")
         yield
 
     checks = [Check("a", hangs, False), Check("b", fails, False), Check("c", hangs)]
-    found = examine(Patient(None, OSError("x")), checks, 0.2)
+    found = examine(CheckedNode(None, OSError("x")), checks, 0.2)
     over.set()
     assert [(one.check, one.verdict) for one in found] == [
         ("a", Verdict.WRONG),

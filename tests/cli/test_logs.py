@@ -23,7 +23,7 @@ from supervisor.loggers import RotatingFileHandler
 from darc.cli import log_files
 from darc.cli.log_files import (
     GAP,
-    Followed,
+    FollowedLog,
     file_size,
     lines_backwards,
     lines_forwards,
@@ -240,7 +240,7 @@ def test_a_log_that_is_emptied_or_removed_is_followed(tmp_path: Path) -> None:
     path.write_text("a\nb\n")
     (tmp_path / "x.log.1").write_text("before\n")
     files = open_files(path)
-    followed = Followed(path, files, file_size(files[0]))
+    followed = FollowedLog(path, files, file_size(files[0]))
     assert followed.read() == []
     os.truncate(path, 0)
     with path.open("a") as file:
@@ -256,7 +256,7 @@ def test_a_log_that_is_emptied_or_removed_is_followed(tmp_path: Path) -> None:
 def test_the_last_line_before_a_rotation_is_not_lost(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
 
-    class RotatedMeanwhile(Followed):
+    class RotatedMeanwhile(FollowedLog):
         """Between reading to the end and the look at the name."""
 
         def _is_current(self) -> bool:
@@ -277,7 +277,7 @@ def test_what_was_rotated_away_unread_is_said_to_be_missing(tmp_path: Path) -> N
     path = tmp_path / "x.log"
     path.write_text("a\n")
     files = open_files(path)
-    followed = Followed(path, files, file_size(files[0]))
+    followed = FollowedLog(path, files, file_size(files[0]))
     for text in "bcd":
         for number in (1, 0):
             older = tmp_path / (f"x.log.{number}" if number else "x.log")

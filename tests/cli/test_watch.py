@@ -15,8 +15,8 @@ from nodes import SCRIPTS, Node
 from rich.cells import cell_len
 from terminals import ENTER, LEAVE, Terminal
 
-from darc.cli.watch_view import Shown, page
-from darc.monitor.collect import ClusterStatus, NodeStatus
+from darc.cli.watch_view import WatchSnapshot, page
+from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.problems import find_problems
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
@@ -118,7 +118,7 @@ def silent(host: str) -> NodeStatus:
 
 def drawn(nodes: list[NodeStatus], width: int = 80, height: int | None = None) -> list[str]:
     cluster = ClusterStatus(NOW, tuple(nodes))
-    known = Shown(cluster, find_problems(cluster, CONTEXT))
+    known = WatchSnapshot(cluster, find_problems(cluster, CONTEXT))
     lines = page(known, width, height)
     assert all(cell_len(line.plain) <= width for line in lines)
     assert all(letter.isprintable() for line in lines for letter in line.plain)

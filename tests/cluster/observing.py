@@ -16,13 +16,13 @@ from nodes import ROOT, patience
 from darc.science.clustering import fixed_dm_edges
 from darc.trigger_files.amber import format_header, trigger_name
 from simulator.box import BoxNode
-from simulator.bursts import Burst, Search
+from simulator.bursts import AmberSearch, Burst
 from simulator.generator import make_observation_candidates
 from simulator.write_parsets import MadeObservation, write_observation
 
 #: Towards the Galactic north pole the Milky Way is thin: any burst is extragalactic.
 POINTING = (192.859, 27.128)
-SEARCH = Search()
+SEARCH = AmberSearch()
 DURATION = 3600.0
 DM_BIN_TOP, DM_MARGIN = 10_000.0, 15.0
 LOFAR_PORT, IQUV_PORT, BROKER_PORT = 31662, 30001, 9000

@@ -13,8 +13,8 @@ import pytest
 from clusters import MakeCluster, configure, processes, secret_file, start
 from nodes import patience
 
-from darc.cluster import everywhere
-from darc.cluster.everywhere import Answer, ask_all
+from darc.cluster import all_nodes
+from darc.cluster.all_nodes import NodeReply, ask_all
 from darc.node.node_config import load_config
 from simulator.box import BoxNode
 
@@ -132,7 +132,7 @@ def test_nodes_are_asked_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
         places.add(arguments)
         return {"status": "Success", "message": "fine"}, ""
 
-    monkeypatch.setattr(everywhere, "ask", ask)
+    monkeypatch.setattr(all_nodes, "ask", ask)
     answers = ask_all(load_config(), None, patience(60.0), "all", "status", None)
     assert [(one.host, one.text) for one in answers] == [
         (host, "fine") for host in ("head", "node1", "node2")
@@ -150,8 +150,8 @@ def test_a_name_that_is_looked_up_for_ever_holds_up_nobody(monkeypatch: pytest.M
             ever.wait()
         return {"status": "Success", "message": "fine"}, ""
 
-    monkeypatch.setattr(everywhere, "ask", ask)
-    monkeypatch.setattr(everywhere, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(all_nodes, "ask", ask)
+    monkeypatch.setattr(all_nodes, "_GRACE_SECONDS", 0.0)
     answers = ask_all(load_config(), None, 1.0, "all", "status", None)
     assert [one.text for one in answers] == ["fine", "fine", "no answer within 1 s"]
     assert [one.is_good for one in answers] == [True, True, False]
@@ -165,8 +165,8 @@ def test_an_interrupt_is_no_traceback(
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(everywhere, "ask_all", interrupted)
-    assert everywhere.run(1.0, "all", "status", None, None, False) == 130
+    monkeypatch.setattr(all_nodes, "ask_all", interrupted)
+    assert all_nodes.run(1.0, "all", "status", None, None, False) == 130
     assert capsys.readouterr() == ("", "interrupted; what nodes were told already is done there\n")
 
 
@@ -177,9 +177,9 @@ def test_a_file_is_named_by_its_whole_path(
     def ask(*arguments: Any) -> tuple[Mapping[str, Any], str]:
         return {"status": "Warning", "message": arguments[3]}, ""
 
-    monkeypatch.setattr(everywhere, "ask", ask)
+    monkeypatch.setattr(all_nodes, "ask", ask)
     monkeypatch.chdir(tmp_path)
-    assert everywhere.run(9.0, None, "start_observation", "obs.yaml", None, True) == 0
+    assert all_nodes.run(9.0, None, "start_observation", "obs.yaml", None, True) == 0
     found = json.loads(capsys.readouterr().out)
     assert {reply["message"] for reply in found.values()} == {f"{tmp_path}/obs.yaml"}
 
@@ -199,4 +199,4 @@ def test_a_file_is_named_by_its_whole_path(
     ],
 )
 def test_an_answer_in_few_words(status: str, message: Any, text: str) -> None:
-    assert Answer("arts001", {"status": status, "message": message}).text == text
+    assert NodeReply("arts001", {"status": status, "message": message}).text == text

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodes import Node, patience
 
-from darc.master.placing import NotPlainError, place
+from darc.master.placed_files import FileNameError, place
 from darc.model.message import MAX_MESSAGE_BYTES, Request
 from darc.model.observation import ObservationError
 from darc.node.command_client import ask
@@ -52,7 +52,7 @@ def test_yaml(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_names_that_are_not_plain(tmp_path: Path, name: str) -> None:
-    with pytest.raises(NotPlainError, match="is not a plain file name"):
+    with pytest.raises(FileNameError, match="is not a plain file name"):
         place(tmp_path, name, TEXT)
     assert files(tmp_path) == []
 
@@ -65,7 +65,7 @@ def test_any_name_stays_where_it_belongs(
     text = TEXT if suffix == ".parset" else f"datetimesource: {WHEN}\n"
     try:
         path = place(directory, name + suffix, text)
-    except (NotPlainError, UnknownConfigType):
+    except (FileNameError, UnknownConfigType):
         assert files(directory) == []
     else:
         assert files(directory) == [WHEN, f"{WHEN}/{name}{suffix}"]
@@ -74,7 +74,7 @@ def test_any_name_stays_where_it_belongs(
 
 @pytest.mark.parametrize("name", ["books.json", "w", "w.parset.txt", "w.parset~x"])
 def test_kinds_that_are_not_known(tmp_path: Path, name: str) -> None:
-    with pytest.raises((UnknownConfigType, NotPlainError)):
+    with pytest.raises((UnknownConfigType, FileNameError)):
         place(tmp_path, name, TEXT)
     assert files(tmp_path) == []
 

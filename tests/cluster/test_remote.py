@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nodes import patience, wait_for
+from node_orders import patience, wait_for
 
 from darc import __version__
-from darc.cluster import nodes, remote, ssh
-from darc.cluster.nodes import Phase, Progress, carry_out_on
+from darc.cluster import node_orders, remote, ssh
+from darc.cluster.node_orders import NodePhase, NodeProgress, carry_out_on
+from darc.cluster.node_table import ProgressTable, summary
 from darc.cluster.remote import MARK, RemoteOrder, RemoteResult
 from darc.cluster.ssh import UnreachedError, carry_out
-from darc.cluster.table import NodeTable, summary
 from darc.config import typed
 from darc.config.config import Config
 from darc.node.node_config import load_config
@@ -303,7 +303,7 @@ def worker(**changes: Any) -> RemoteResult:
     return replace(fine, **changes)
 
 
-def one(config: Config, order: RemoteOrder = STOP, timeout: float = 60.0) -> Progress:
+def one(config: Config, order: RemoteOrder = STOP, timeout: float = 60.0) -> NodeProgress:
     (progress,) = carry_out_on(config, ["node2"], order, timeout, lambda _: None)
     return progress
 
@@ -353,7 +353,7 @@ def test_why_there_is_no_answer(
 ) -> None:
     fake_ssh.behave(behaviour)
     progress = one(configured())
-    assert (progress.phase, progress.detail) == (Phase.UNREACHED, why)
+    assert (progress.phase, progress.detail) == (NodePhase.UNREACHED, why)
     assert len(fake_ssh.calls) == 1  # nobody is asked twice
 
 
@@ -363,7 +363,7 @@ def test_a_node_that_goes_silent_later_is_given_up(
     fake_ssh.behave("exec sleep 60")
     progress = one(configured(), timeout=0.5)
     assert (progress.phase, progress.detail) == (
-        Phase.UNREACHED,
+        NodePhase.UNREACHED,
         "node2: no answer within 0.5 s",
     )
 
@@ -389,12 +389,16 @@ def test_what_differs_is_remarked(
 ) -> None:
     fake_ssh.answer(worker(**changes))
     progress = one(configured())
-    assert (progress.phase, progress.remarks) == (Phase.DONE, (remark,))
+    assert (progress.phase, progress.remarks) == (NodePhase.DONE, (remark,))
     assert not progress.is_good
     # One that failed may do so just because of that.
     fake_ssh.answer(worker(error="it failed", **changes))
     failed = one(configured())
-    assert (failed.phase, failed.detail, failed.remarks) == (Phase.FAILED, "it failed", (remark,))
+    assert (failed.phase, failed.detail, failed.remarks) == (
+        NodePhase.FAILED,
+        "it failed",
+        (remark,),
+    )
 
 
 @pytest.mark.parametrize(("offset", "way"), [(100.0, "ahead of"), (-100.0, "behind")])
@@ -437,9 +441,9 @@ def test_so_many_at_a_time(
             crowded.set()
         return worker()
 
-    monkeypatch.setattr(nodes.ssh, "carry_out", carry_out)
+    monkeypatch.setattr(node_orders.ssh, "carry_out", carry_out)
     hosts = [f"node{number}" for number in (1, 2, 3, 4)]
-    seen: list[Progress] = []
+    seen: list[NodeProgress] = []
     ended = carry_out_on(configured(parallel=2), hosts, STOP, 60.0, seen.append)
     assert not crowded.is_set()
     assert [one.host for one in ended] == hosts
@@ -452,7 +456,7 @@ def test_a_defect_is_not_swallowed(
     def broken(*_: Any) -> RemoteResult:
         raise LookupError("a defect")
 
-    monkeypatch.setattr(nodes.ssh, "carry_out", broken)
+    monkeypatch.setattr(node_orders.ssh, "carry_out", broken)
     with pytest.raises(LookupError, match="a defect"):
         one(configured())
 
@@ -462,7 +466,7 @@ def test_who_hangs_up_starts_nobody_any_more(
 ) -> None:
     fake_ssh.behave("exec sleep 60")
     config = configured(parallel=1)
-    ended: list[Progress] = []
+    ended: list[NodeProgress] = []
     hosts = ["node1", "node2"]
     arguments = (config, hosts, RemoteOrder("start", SECRET), 600.0, ended.append)
     thread = threading.Thread(target=carry_out_on, args=arguments, daemon=True)
@@ -472,7 +476,7 @@ def test_who_hangs_up_starts_nobody_any_more(
     thread.join(patience(30))
     assert not thread.is_alive()
     assert len(fake_ssh.calls) == 1
-    assert {one.phase for one in ended if one.ended} == {Phase.UNREACHED}
+    assert {one.phase for one in ended if one.ended} == {NodePhase.UNREACHED}
     with pytest.raises(UnreachedError, match="interrupted"):
         carry_out(config, "node1", STOP, 60.0)
 
@@ -481,24 +485,26 @@ def test_who_hangs_up_starts_nobody_any_more(
 
 
 def test_the_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    waiting = [Progress("head", "master"), Progress("node1", "worker")]
-    with NodeTable(waiting, "Trying") as table:
-        table.update(replace(waiting[0], phase=Phase.AT_WORK))
-        table.update(replace(waiting[0], phase=Phase.DONE, seconds=1.25, detail="fine"))
-        failed = replace(waiting[1], phase=Phase.FAILED, detail="not\nthe end", remarks=("odd",))
+    waiting = [NodeProgress("head", "master"), NodeProgress("node1", "worker")]
+    with ProgressTable(waiting, "Trying") as table:
+        table.update(replace(waiting[0], phase=NodePhase.AT_WORK))
+        table.update(replace(waiting[0], phase=NodePhase.DONE, seconds=1.25, detail="fine"))
+        failed = replace(
+            waiting[1], phase=NodePhase.FAILED, detail="not\nthe end", remarks=("odd",)
+        )
         table.update(failed)
-    table.update(replace(waiting[0], phase=Phase.UNREACHED))  # too late to be shown
+    table.update(replace(waiting[0], phase=NodePhase.UNREACHED))  # too late to be shown
     out = capsys.readouterr().out
     assert out == "head   done            1.2 s  fine\nnode1  failed          0.0 s  not; odd\n"
 
 
 def test_the_summary_names_whom_it_concerns() -> None:
     ended = [
-        Progress("head", "master", Phase.DONE, notes=("a note",)),
-        Progress("node1", "worker", Phase.FAILED, detail="because\nof this"),
-        Progress("node2", "worker", Phase.UNREACHED, detail="no route"),
-        Progress("node3", "worker", Phase.UNREACHED, detail="no route"),
-        Progress("node4", "worker", Phase.DONE, remarks=("its clock",)),
+        NodeProgress("head", "master", NodePhase.DONE, notes=("a note",)),
+        NodeProgress("node1", "worker", NodePhase.FAILED, detail="because\nof this"),
+        NodeProgress("node2", "worker", NodePhase.UNREACHED, detail="no route"),
+        NodeProgress("node3", "worker", NodePhase.UNREACHED, detail="no route"),
+        NodeProgress("node4", "worker", NodePhase.DONE, remarks=("its clock",)),
     ]
     assert summary(ended, "run").splitlines() == [
         "2 of 5 nodes run.",

@@ -21,7 +21,7 @@ from nodes import PYTHON, Node, node, patience, wait_for
 
 from darc.cli.observation_script import main
 from darc.cluster import survey
-from darc.cluster.survey import Account, NodeAnswer, observe, plan_observation
+from darc.cluster.survey import NodeAnswer, SurveyResult, observe, plan_observation
 from darc.config.config import Config, ConfigError
 from darc.model.observation import ObservationError
 from darc.model.parset import embedded_parset, parse_parset
@@ -112,7 +112,7 @@ def state_on(of: Node, parset: Path) -> str | None:
     return states.get(task_of(parset))
 
 
-def answers(account: Account) -> dict[str, tuple[bool, str, str]]:
+def answers(account: SurveyResult) -> dict[str, tuple[bool, str, str]]:
     return {one.node: (one.is_in, one.status, one.message) for one in account.nodes}
 
 

@@ -17,7 +17,7 @@ from faults.strikes import Strikes
 from faults.trigger_files import TriggerFiles, dim_lines
 from nodes import Node, wait_for
 
-from darc.master.observing import NOT_OBSERVING
+from darc.master.observation_commands import NOT_OBSERVING
 from darc.trigger_files.amber import format_header, trigger_name
 from simulator.player import TimedFile
 from simulator.write_parsets import MadeObservation, write_observation

@@ -16,9 +16,9 @@ from darc.candidates.clusters import HEADER
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_paths import filterbank_paths
-from darc.model.processed import Fate, Summary
+from darc.model.processing_outcome import ClusterOutcome, ProcessingSummary
 from simulator.bursts import Burst
-from simulator.filterbank_data import Filterbanks, Instrument
+from simulator.filterbank_data import Filterbanks, SimulatedInstrument
 from simulator.filterbanks import write_filterbanks
 from simulator.generator import Search
 
@@ -43,7 +43,7 @@ class Processed:
     clusters: list[str] = field(default_factory=list)
     candidates: dict[str, Candidate] = field(default_factory=dict)  # by file
     triggers: list[str] = field(default_factory=list)
-    summary: Summary | None = None
+    summary: ProcessingSummary | None = None
     left: list[str] = field(default_factory=list)  # temporary files
 
     def problems(self, n_candidates: int) -> list[str]:
@@ -51,9 +51,11 @@ class Processed:
 
         :param n_candidates: that the listener handed on
         """
-        fates = {fate: self.counts.get(fate, 0) for fate in Fate}
+        fates = {fate: self.counts.get(fate, 0) for fate in ClusterOutcome}
         passed = sum(count for fate, count in fates.items() if fate.passed_thresholds)
-        expected = Summary(n_candidates, len(self.clusters), passed, fates[Fate.KEPT])
+        expected = ProcessingSummary(
+            n_candidates, len(self.clusters), passed, fates[ClusterOutcome.KEPT]
+        )
         found = []
         if self.summary != expected:
             found.append(f"summary {self.summary}, expected {expected}")
@@ -61,7 +63,7 @@ class Processed:
             found.append(f"{n_candidates} candidates handed on, the processor has {self.counts}")
         if not sum(fates.values()) == len(self.clusters) == len(set(self.clusters)):
             found.append(f"{len(self.clusters)} clusters, fates: {self.counts}")
-        if not len(self.candidates) == len(self.triggers) == fates[Fate.KEPT]:
+        if not len(self.candidates) == len(self.triggers) == fates[ClusterOutcome.KEPT]:
             found.append(f"{len(self.candidates)} files, {len(self.triggers)} listed: {fates}")
         if self.left:
             found.append(f"left: {self.left}")
@@ -124,7 +126,7 @@ class Processing:
             foff=-band / N_CHANNELS,
         )
         data = Filterbanks(
-            Instrument(header=header), [replace(burst, beam=0) for burst in bursts], seed=1
+            SimulatedInstrument(header=header), [replace(burst, beam=0) for burst in bursts], seed=1
         )
         (written,) = write_filterbanks(made, data, duration=duration * DATA_PER_DURATION)
         self._data = written.read_bytes()

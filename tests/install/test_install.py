@@ -29,7 +29,7 @@ SMALL = {"services_master_mix": ["status_website"], "services_worker_mix": []}
 FOUND = """
 import darc, jinja2, numpy
 from darc.node.node_config import load_config
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 for name in ("conf/default.yaml", "conf/arts.yaml", "conf/source_list.yaml",
              "conf/galaxy_ymw16.npz", "conf/samples/sample.fil",
              "conf/samples/sample.trigger", "conf/samples/sample.parset",

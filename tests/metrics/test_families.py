@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from prometheus_client.exposition import generate_latest
 from scrapes import Scrape
 
-from darc.master.told import read_answer
-from darc.metrics.families import NodeCollector
-from darc.metrics.making import MAX_VALUES, OTHER
-from darc.metrics.measured import Measured, NodeMeasured
+from darc.master.service_answers import read_answer
+from darc.metrics.family_builders import MAX_VALUES, OTHER
+from darc.metrics.node_families import NodeCollector
+from darc.metrics.node_measurements import NodeMeasurements, ServiceMeasurements
 from darc.model.latency import EDGES, Latencies
 from darc.model.overview import Handover, ObservationOverview
 from darc.model.trigger import Stages
@@ -32,8 +32,8 @@ import made_up
 NASTY = 'quote " newline \n backslash \\ <script>alert(1)</script> \x00 \ud800 ü'
 
 
-def measured(**changes: Any) -> NodeMeasured:
-    made = NodeMeasured(
+def measured(**changes: Any) -> NodeMeasurements:
+    made = NodeMeasurements(
         overview=made_up.overview("arts003"),
         services={},
         depths={},
@@ -47,14 +47,14 @@ def measured(**changes: Any) -> NodeMeasured:
     return replace(made, **changes)
 
 
-def told(node: NodeMeasured) -> Scrape:
+def told(node: NodeMeasurements) -> Scrape:
     return Scrape(generate_latest(NodeCollector(lambda: node)).decode())
 
 
 def test_labels_are_escaped() -> None:
     """An outcome whose name comes from outside stays one value of one label."""
     outcomes = {"outcomes": {NASTY: 3.0}}
-    now = told(measured(services={"dada_trigger": Measured(counted=outcomes)}))
+    now = told(measured(services={"dada_trigger": ServiceMeasurements(counted=outcomes)}))
     (labels,) = now.find("darc_trigger_outcomes_total")
     assert dict(labels)["outcome"] == NASTY.replace("\ud800", "\\ud800")
     lines = [line for line in now.text.splitlines() if "script" in line]
@@ -130,7 +130,7 @@ def test_states_observations_and_handovers() -> None:
 
 
 def test_what_a_new_service_counts() -> None:
-    services = {"my_service": Measured(counted={"totals": {"pulses": 7.0}})}
+    services = {"my_service": ServiceMeasurements(counted={"totals": {"pulses": 7.0}})}
     now = told(measured(services=services))
     assert now("darc_service_events_total", service="my_service", event="pulses") == 7
 

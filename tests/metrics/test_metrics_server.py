@@ -15,8 +15,8 @@ from scrapes import Scrape
 from test_families import measured
 
 from darc.metrics import metrics_server as server
-from darc.metrics.measured import NodeMeasured
 from darc.metrics.metrics_server import MAX_CONNECTIONS, MetricsServer
+from darc.metrics.node_measurements import NodeMeasurements
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Source:
     gate: threading.Event = field(default_factory=threading.Event)
     asked: int = 0
 
-    def __call__(self) -> NodeMeasured:
+    def __call__(self) -> NodeMeasurements:
         self.asked += 1
         assert self.gate.wait(patience(30.0))
         return measured()

@@ -20,7 +20,7 @@ from darc.config.config import _SECTIONS, Config, ConfigError, Layer, Role, pars
 from darc.config.config_layers import expand_hosts
 from darc.config.typed import Range
 from darc.node.node_config import load_config
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 
 DEFAULT = Layer("default.yaml", packaged("conf/default.yaml").read_text())
 ARTS = Layer("arts.yaml", packaged("conf/arts.yaml").read_text())
@@ -432,7 +432,7 @@ class TestFiles:
 
 def test_settings_need_the_standard_library_only() -> None:
     code = (
-        "import sys, darc.config.settings, darc.runtime.files;"
+        "import sys, darc.config.settings, darc.runtime.paths;"
         "assert not {'yaml', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from darc.services.lofar_trigger.lofar_packet import Freeze, compose, parse
+from darc.services.lofar_trigger.lofar_packet import FreezePacket, compose, parse
 
 TIME = 1558223480  # 0x5CE09A78
 
@@ -81,7 +81,7 @@ def test_as_byte_arithmetic(time: float | Decimal, dm: float, test: bool) -> Non
 @given(st.integers(0, 2**31 * 1000 - 1), st.integers(0, 65535), st.booleans())
 def test_round_trip(time_ms: int, tenths: int, test: bool) -> None:
     datagram = compose(Decimal(time_ms) / 1000, tenths / 10, test=test)
-    assert parse(datagram) == Freeze(time_ms, tenths, test)
+    assert parse(datagram) == FreezePacket(time_ms, tenths, test)
 
 
 GOOD = compose(TIME, 557.0, test=True)

@@ -17,7 +17,7 @@ from darc.model.observation import Observation, ObservationError, Pointing
 from darc.model.observation_build import build_observation
 from darc.model.parset import Parset, embedded_parset, parse_parset
 from darc.node.node_config import load_config
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 
 ARTS = load_config(packaged("conf/default.yaml")).instrument
 AMBER = "opencl_device=[1, 2, 3]\n"

@@ -20,7 +20,7 @@ from darc.model.observation_build import build_observation
 from darc.model.parset import parse_parset
 from darc.node.node_config import load_config
 from darc.node.observation_files import UnknownConfigType, read_observation
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "observation"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason=f"{DATA} is not here")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darc.model.sources import Source, SourceListError, parse_source_list
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 
 
 def test_the_packaged_list() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from triggers import TRIGGER, made_trigger
 
 from darc.model.trigger import Stages, Trigger
-from darc.queues.plain import pack, unpack
+from darc.queues.plain_connection import pack, unpack
 
 OPTIONAL = ("test", "stokes", "nchan", "gain", "stages")
 

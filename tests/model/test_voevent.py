@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from voevents import params, read_event
 
 from darc.model.trigger import Trigger
-from darc.model.voevent import Direction, Sender, Setup, make_voevent
+from darc.model.voevent import Direction, ObservationSetup, Sender, make_voevent
 from darc.node.node_config import load_config
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 
 ARTS = load_config(packaged("conf/default.yaml")).instrument
 GAIN = 0.8530220
-SETUP = Setup.of(ARTS, ARTS, GAIN)
+SETUP = ObservationSetup.of(ARTS, ARTS, GAIN)
 DIRECTION = Direction(gl=184.557, gb=-5.784, beam_rotation_angle=-12.25)
 SENDER = Sender("nl.example/alert", "nl.example", "The team", "team@example.org")
 CREATED = datetime(2019, 5, 18, 23, 52, 3, 250_000, tzinfo=UTC)

@@ -15,7 +15,7 @@ from voevents import HAS_VOEVENT_PARSE, NO_VOEVENT_PARSE, params, read_event
 
 from darc.model import voevent
 from darc.model.trigger import Trigger
-from darc.model.voevent import Direction, Sender, Setup
+from darc.model.voevent import Direction, ObservationSetup, Sender
 
 KEPT = Path(__file__).with_name("voevents")
 #: Name of the file: trigger, and what else is not as usual.
@@ -48,7 +48,11 @@ def test_events_are_those_of_before(name: str) -> None:
 
 
 def by_voevent_parse(
-    trigger: Trigger, setup: Setup, direction: Direction | None, sender: Sender, **changes: Any
+    trigger: Trigger,
+    setup: ObservationSetup,
+    direction: Direction | None,
+    sender: Sender,
+    **changes: Any,
 ) -> bytes:
     """Make the event with that library from the same facts."""
     import voeventparse as vp  # type: ignore[import-untyped]  # noqa: PLC0415

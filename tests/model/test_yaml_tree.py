@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from darc.candidates.results.result_text import ResultFileError
+from darc.candidates.results.result_text_files import ResultFileError
 from darc.candidates.results.trigger_lists import read_summary
 from darc.config.yaml_tree import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, YAMLTextError, parse_yaml
 from darc.model.observation import ObservationError
 from darc.model.parset import MAX_KEYS, parse_parset, parse_yaml_observation
-from darc.model.processed import Summary
+from darc.model.processing_outcome import ProcessingSummary
 from darc.trigger_files.amber import Columns, format_header, parse_lines
 
 #: Nine levels, each nine times the one before: 400 bytes for 400 million values.
@@ -73,7 +73,9 @@ def test_a_summary_of_aliases_is_refused(tmp_path: Path) -> None:
     path.write_text(BOMB)
     with pytest.raises(ResultFileError, match="more than 20000 values"):
         read_summary(path)
-    path.write_text("".join(f"{name}: {'9' * 50}\n" for name in Summary.__dataclass_fields__))
+    path.write_text(
+        "".join(f"{name}: {'9' * 50}\n" for name in ProcessingSummary.__dataclass_fields__)
+    )
     assert read_summary(path)
 
 

@@ -16,9 +16,9 @@ import made_up
 import pytest
 from nodes import wait_for
 
-from darc.monitor.collect import ClusterStatus
-from darc.monitor.findings import Context
-from darc.monitor.page.live_page import Live
+from darc.monitor.cluster_watch import ClusterStatus
+from darc.monitor.findings import RuleContext
+from darc.monitor.page.live_page import LivePages
 from darc.monitor.page.page_server import StatusServer
 from darc.monitor.page.render_page import Renderer
 from darc.monitor.problems import find_problems
@@ -42,13 +42,13 @@ def renderer(results: str = "", web_dir: Path | None = None) -> Renderer:
 
 def made_live(
     cluster: ClusterStatus,
-    context: Context = made_up.CONTEXT,
+    context: RuleContext = made_up.CONTEXT,
     interval: float = 10.0,
     results: str = "",
     web_dir: Path | None = None,
-) -> Live:
+) -> LivePages:
     """What is served of a cluster."""
-    live = Live(renderer(results, web_dir), interval)
+    live = LivePages(renderer(results, web_dir), interval)
     live.publish(cluster, find_problems(cluster, context))
     return live
 
@@ -58,7 +58,7 @@ class Site:
     """An embedded server, and what it serves."""
 
     server: StatusServer
-    live: Live
+    live: LivePages
     web_dir: Path
 
     def publish(self, cluster: ClusterStatus) -> None:

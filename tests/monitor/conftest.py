@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from browsing import Site, browser, made_live
 
-from darc.monitor.collect import ClusterStatus
+from darc.monitor.cluster_watch import ClusterStatus
 from darc.monitor.page.page_server import StatusServer
 
 __all__ = ["browser"]

@@ -15,11 +15,11 @@ from darc.model.overview import (
     NodeOverview,
     ObservationOverview,
     ServiceOverview,
-    Stage,
+    StageLatency,
 )
-from darc.monitor.collect import ClusterStatus, NodeStatus
-from darc.monitor.findings import Context
-from darc.monitor.shell_commands import Shell
+from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
+from darc.monitor.findings import RuleContext
+from darc.monitor.shell_commands import ShellCommands
 
 MASTER = "arts041"
 ON_MASTER = (
@@ -39,7 +39,7 @@ NAMES = {
     "lofar_trigger": "LOFAR triggering",
     "processor": "Processor",
 }
-CONTEXT = Context(NAMES, MASTER, Shell(alone=False))
+CONTEXT = RuleContext(NAMES, MASTER, ShellCommands(alone=False))
 #: 2026-11-22 01:13:22 UTC
 NOW = 1795310002.0
 
@@ -230,7 +230,7 @@ def _with_times(nodes: dict[str, NodeStatus]) -> None:
             if not found:
                 continue
             stages = tuple(
-                Stage(stage, 7, 0.4 + 1.3 * place, 2.0 + 3.1 * place, 3.0 + 9.7 * place)
+                StageLatency(stage, 7, 0.4 + 1.3 * place, 2.0 + 3.1 * place, 3.0 + 9.7 * place)
                 for place, stage in enumerate((*common, *last))
             )
             text = "190518009/41/7: FRB candidate, DM 562.10, S/N 23.4, width 1.31 ms, beam 35"

@@ -17,7 +17,7 @@ import pytest
 from nodes import free_port, patience, wait_for
 
 from darc.model.overview import NodeOverview, OverviewError, from_text, to_text
-from darc.monitor.collect import Target, Watch, ask_node, collect
+from darc.monitor.cluster_watch import ClusterWatch, NodeTarget, ask_node, collect
 
 Answer = Callable[[str], object]
 
@@ -28,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def master(name: str, answer: Answer) -> Iterator[Target]:
+def master(name: str, answer: Answer) -> Iterator[NodeTarget]:
     """Something that answers on a command port as a master does."""
     server = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
@@ -50,7 +50,7 @@ def master(name: str, answer: Answer) -> Iterator[Target]:
 
     threading.Thread(target=accept, daemon=True).start()
     try:
-        yield Target(name, "127.0.0.1", server.getsockname()[1])
+        yield NodeTarget(name, "127.0.0.1", server.getsockname()[1])
     finally:
         ended.set()
         server.close()
@@ -102,7 +102,7 @@ def test_all_are_asked_at_the_same_time() -> None:
 
 
 def test_one_that_does_not_answer_does_not_hold_up_the_others() -> None:
-    nowhere = Target("nowhere", "127.0.0.1", free_port())
+    nowhere = NodeTarget("nowhere", "127.0.0.1", free_port())
     with master("silent", lambda command: None) as silent, master("a", now_told("a")) as good:
         status = collect([silent, nowhere, good], 1.0)
     states = {node.name: (node.reached, node.reason) for node in status.nodes}
@@ -118,31 +118,31 @@ def test_a_question_that_goes_wrong_is_a_reason(monkeypatch: pytest.MonkeyPatch)
     def ask(*args: object, **more: object) -> None:
         raise RuntimeError("unheard of")
 
-    monkeypatch.setattr("darc.monitor.collect.ask", ask)
-    (node,) = collect([Target("a", "127.0.0.1", 1)], 1.0).nodes
+    monkeypatch.setattr("darc.monitor.cluster_watch.ask", ask)
+    (node,) = collect([NodeTarget("a", "127.0.0.1", 1)], 1.0).nodes
     assert (node.reached, node.reason) == (False, "RuntimeError: unheard of")
 
 
 def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     hanging = threading.Event()
     monkeypatch.setattr(
-        "darc.monitor.collect.ask", lambda *args, **more: hanging.wait(patience(20.0))
+        "darc.monitor.cluster_watch.ask", lambda *args, **more: hanging.wait(patience(20.0))
     )
-    (node,) = collect([Target("a", "127.0.0.1", 1)], 0.2).nodes
+    (node,) = collect([NodeTarget("a", "127.0.0.1", 1)], 0.2).nodes
     assert (node.reached, node.reason) == (False, "no answer within 0.2 s")
     hanging.set()
 
 
 def test_a_resolver_that_comes_to_hang_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     hanging = threading.Event()
-    monkeypatch.setattr("darc.monitor.collect.GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("darc.monitor.cluster_watch.GRACE_SECONDS", 0.0)
     answers = [told(made_up.overview("a", now=time.time()))]
 
     def ask(*args: object, **more: object) -> object:
         return (answers.pop(), "") if answers else (hanging.wait(patience(20.0)), "")
 
-    monkeypatch.setattr("darc.monitor.collect.ask", ask)
-    watch = Watch([Target("a", "127.0.0.1", 1)], interval=0.1, timeout=0.1)
+    monkeypatch.setattr("darc.monitor.cluster_watch.ask", ask)
+    watch = ClusterWatch([NodeTarget("a", "127.0.0.1", 1)], interval=0.1, timeout=0.1)
     watch.start()
     wait_for(lambda: watch.status().nodes[0].reached)
     wait_for(lambda: not watch.status().nodes[0].reached)
@@ -208,7 +208,7 @@ def test_it_waits_at_the_node_for_a_change() -> None:
         return told(made_up.overview("a", now=time.time(), change=number, waited=9.0))
 
     with master("a", answer) as target:
-        watch = Watch([target], interval=3600.0, timeout=5.0)
+        watch = ClusterWatch([target], interval=3600.0, timeout=5.0)
         assert not watch.status().nodes[0].asked
         watch.start()
         wait_for(lambda: len(asked) == 2)
@@ -225,8 +225,8 @@ def test_it_waits_at_the_node_for_a_change() -> None:
 
 def test_a_node_that_goes_is_remembered_and_asked_until_it_returns() -> None:
     port = free_port()
-    target = Target("a", "127.0.0.1", port)
-    watch = Watch([target], interval=0.2, timeout=1.0)
+    target = NodeTarget("a", "127.0.0.1", port)
+    watch = ClusterWatch([target], interval=0.2, timeout=1.0)
     watch.start()
     wait_for(lambda: watch.status().nodes[0].asked)
     (gone,) = watch.status().nodes

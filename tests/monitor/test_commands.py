@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darc.config.config_layers import expand_hosts
-from darc.monitor.shell_commands import Shell, braces, ranges
+from darc.monitor.shell_commands import ShellCommands, braces, ranges
 
 HOSTS = st.lists(
     st.one_of(
@@ -48,7 +48,7 @@ def test_bash_makes_the_hosts_of_braces(hosts: list[str]) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20))
 def test_no_name_is_more_than_a_word_of_the_command(name: str) -> None:
     """As names of services come from other nodes."""
-    command = Shell(alone=False).service(["arts001"], name, "restart")
+    command = ShellCommands(alone=False).service(["arts001"], name, "restart")
     stub = 'darc() { printf "%s\\0" "$@"; }; '
     said = subprocess.run(["bash", "-c", stub + command], capture_output=True, check=True)
     words = said.stdout.decode().split("\0")[:-1]
@@ -56,7 +56,7 @@ def test_no_name_is_more_than_a_word_of_the_command(name: str) -> None:
 
 
 def test_commands_for_one_and_for_many() -> None:
-    shell = Shell(alone=False)
+    shell = ShellCommands(alone=False)
     one, many = ["arts003"], ["arts003", "arts004", "arts005"]
     restart = "--service amber_clustering restart"
     assert shell.service(one, "amber_clustering", "restart") == f"darc --host arts003 {restart}"
@@ -69,7 +69,7 @@ def test_commands_for_one_and_for_many() -> None:
 
 
 def test_a_host_on_its_own_needs_no_names() -> None:
-    shell = Shell(alone=True)
+    shell = ShellCommands(alone=True)
     assert shell.service(["here"], "processor", "start") == "darc --service processor start"
     assert shell.start(["here"]) == "darc_start_all_services"
     assert shell.on("here", "df", "-h", "/") == "df -h /"
@@ -77,6 +77,6 @@ def test_a_host_on_its_own_needs_no_names() -> None:
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_restarting_is_a_stop_and_a_start(alone: bool) -> None:
-    stop, start = Shell(alone).restart(["arts003"]).split(" && ")
+    stop, start = ShellCommands(alone).restart(["arts003"]).split(" && ")
     assert stop.partition(" ")[0] in ("stop_full_pipeline", "darc_stop_master")
     assert start.partition(" ")[0] in ("start_full_pipeline", "darc_start_all_services")

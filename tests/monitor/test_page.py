@@ -18,7 +18,7 @@ from axe_core_python.selenium import Axe
 from browsing import Browser, Site, made_live
 from nodes import wait_for as wait_for_seconds
 
-from darc.monitor.collect import ClusterStatus
+from darc.monitor.cluster_watch import ClusterStatus
 from darc.monitor.page.page_files import WebDirectory
 from darc.monitor.problems import find_problems
 

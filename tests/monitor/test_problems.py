@@ -9,13 +9,13 @@ import made_up
 import pytest
 from made_up import MASTER, NOW, ON_MASTER, cluster, node, service, silent
 
-from darc.model.overview import Disk, Handover, LogLine, Losses, Lost, ThreadTrouble
-from darc.monitor.collect import ClusterStatus, NodeStatus
-from darc.monitor.findings import Context
-from darc.monitor.history import History
+from darc.model.overview import Disk, Handover, LogLine, LossRecord, LossSummary, ThreadTrouble
+from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
+from darc.monitor.findings import RuleContext
 from darc.monitor.problems import Problem, find_problems
 from darc.monitor.rules import DIED_LATELY_SECONDS, DIED_SECONDS
-from darc.monitor.shell_commands import Shell
+from darc.monitor.service_trends import ServiceTrends
+from darc.monitor.shell_commands import ShellCommands
 
 MASTER_NODE = node(MASTER, *ON_MASTER)
 
@@ -43,11 +43,11 @@ def test_nothing_wrong_is_nothing_said() -> None:
     assert find_problems(made_up.healthy(), made_up.CONTEXT) == ()
 
 
-LOST = Losses(
+LOST = LossSummary(
     *("dump_too_late", "raw data lost", "Start dada_dbevent.", 3, True),
     (
-        Lost(NOW - 900.0, "190518009", "190518009/1/2", "refused"),
-        Lost(NOW - 60.0, "190518009", "190518009/41/7", "port 30001: [Errno 111] refused"),
+        LossRecord(NOW - 900.0, "190518009", "190518009/1/2", "refused"),
+        LossRecord(NOW - 60.0, "190518009", "190518009/41/7", "port 30001: [Errno 111] refused"),
     ),
 )
 
@@ -289,7 +289,7 @@ def test_the_masters_services_come_before_those_of_workers() -> None:
 
 def test_a_host_on_its_own() -> None:
     alone = node("here", service("processor", "stopped"), "dada_trigger", master=None)
-    context = Context({}, "", Shell(alone=True))
+    context = RuleContext({}, "", ShellCommands(alone=True))
     (problem,) = find_problems(cluster(alone), context)
     assert problem.command == "darc --service processor start"
 
@@ -302,7 +302,9 @@ def test_nodes_not_asked_yet_are_no_problem() -> None:
 # -- what is seen by looking for a while ----------------------------------------------------------
 
 
-def look_back(history: History, *changes: dict[str, Any], every: float = 30.0) -> tuple[str, ...]:
+def look_back(
+    history: ServiceTrends, *changes: dict[str, Any], every: float = 30.0
+) -> tuple[str, ...]:
     """What is wrong in the end, with a processor that changes so."""
     found: tuple[Problem, ...] = ()
     for number, change in enumerate(changes):
@@ -325,22 +327,22 @@ def deaths(*counts: int) -> list[dict[str, Any]]:
 
 
 def test_a_service_that_dies_often() -> None:
-    assert OFTEN not in look_back(History(), *deaths(1, 2))
-    assert look_back(History(), *deaths(1, 2, 3)) == (OFTEN,)
-    assert OFTEN in look_back(History(), *deaths(0, 3))  # between two looks
-    assert OFTEN not in look_back(History(), *deaths(1, 2, 3), every=400.0)
+    assert OFTEN not in look_back(ServiceTrends(), *deaths(1, 2))
+    assert look_back(ServiceTrends(), *deaths(1, 2, 3)) == (OFTEN,)
+    assert OFTEN in look_back(ServiceTrends(), *deaths(0, 3))  # between two looks
+    assert OFTEN not in look_back(ServiceTrends(), *deaths(1, 2, 3), every=400.0)
     old = {"deaths": 7, "died": 90_000.0}
-    assert look_back(History(), old, old) == ()
+    assert look_back(ServiceTrends(), old, old) == ()
     # The node was started anew, and counts from the beginning.
-    assert OFTEN not in look_back(History(), *deaths(2, 1, 2))
+    assert OFTEN not in look_back(ServiceTrends(), *deaths(2, 1, 2))
 
 
 def test_it_is_over_when_it_lived_for_ten_minutes() -> None:
     """Also when another process goes on looking."""
     lived = [{"deaths": 3, "died": 1.0 + 100.0 * number} for number in range(1, 7)]
-    history, again = History(), History()
+    history, again = ServiceTrends(), ServiceTrends()
     assert OFTEN in look_back(history, *deaths(1, 2, 3), *lived[:5], every=100.0)
-    assert OFTEN not in look_back(History(), *deaths(1, 2, 3), *lived, every=100.0)
+    assert OFTEN not in look_back(ServiceTrends(), *deaths(1, 2, 3), *lived, every=100.0)
     again.recall(history.to_plain())
     assert again.to_plain() == history.to_plain()
     assert again.trend("arts003", "processor").dies_often == NOW - 1.0
@@ -348,7 +350,7 @@ def test_it_is_over_when_it_lived_for_ten_minutes() -> None:
 
 def test_one_that_gave_up_begins_anew() -> None:
     failed = {"deaths": 4, "died": 1.0, "state": "failed"}
-    titles = look_back(History(), *deaths(1, 2, 3), failed, *deaths(4))
+    titles = look_back(ServiceTrends(), *deaths(1, 2, 3), failed, *deaths(4))
     assert titles == ("processor on arts003 died",)
 
 
@@ -357,18 +359,20 @@ def queue(*depths: int) -> list[dict[str, Any]]:
 
 
 def test_a_queue_that_grows() -> None:
-    assert GROWS in look_back(History(), *queue(*range(900, 1600, 30)))
-    assert GROWS not in look_back(History(), *queue(*range(1100, 1600, 30)))  # not for long yet
-    assert GROWS not in look_back(History(), *queue(*range(300, 990, 30)))
-    assert GROWS not in look_back(History(), *queue(*range(2000, 1100, -30)))
-    assert GROWS not in look_back(History(), *queue(*[1500] * 25))
+    assert GROWS in look_back(ServiceTrends(), *queue(*range(900, 1600, 30)))
+    assert GROWS not in look_back(
+        ServiceTrends(), *queue(*range(1100, 1600, 30))
+    )  # not for long yet
+    assert GROWS not in look_back(ServiceTrends(), *queue(*range(300, 990, 30)))
+    assert GROWS not in look_back(ServiceTrends(), *queue(*range(2000, 1100, -30)))
+    assert GROWS not in look_back(ServiceTrends(), *queue(*[1500] * 25))
     # A reader that takes many at once
-    assert GROWS not in look_back(History(), *queue(*[100, 900, 1700, 2500] * 6))
+    assert GROWS not in look_back(ServiceTrends(), *queue(*[100, 900, 1700, 2500] * 6))
     young = [{"queue": depth, "oldest": 60.0} for depth in range(900, 1600, 30)]
-    assert GROWS not in look_back(History(), *young)
+    assert GROWS not in look_back(ServiceTrends(), *young)
 
 
 def test_a_queue_grows_until_it_shrinks() -> None:
     rising = [*range(900, 1800, 30)]
-    assert GROWS in look_back(History(), *queue(*rising, *[1800] * 25))
-    assert GROWS not in look_back(History(), *queue(*rising, *range(1800, 1100, -30)))
+    assert GROWS in look_back(ServiceTrends(), *queue(*rising, *[1800] * 25))
+    assert GROWS not in look_back(ServiceTrends(), *queue(*rising, *range(1800, 1100, -30)))

@@ -25,14 +25,14 @@ from darc.model.overview import (
     NodeOverview,
     ObservationOverview,
     ServiceOverview,
-    Stage,
+    StageLatency,
 )
-from darc.monitor.page.live_page import STATUS, Live
+from darc.monitor.page.live_page import STATUS, LivePages
 from darc.monitor.page.render_page import INDEX, node_page, slug
 from darc.monitor.problems import find_problems
 
 
-def page(live: Live, name: str = INDEX) -> str:
+def page(live: LivePages, name: str = INDEX) -> str:
     text = live.read(name)
     assert text is not None
     return text
@@ -147,7 +147,7 @@ def test_every_name_has_a_file_of_its_own(names: list[str]) -> None:
     assert all(len(one) < 120 for one in slugs)
 
 
-def news(live: Live, after: str) -> list[str]:
+def news(live: LivePages, after: str) -> list[str]:
     """Names of the parts that a page of that version is told."""
     events = live.events(after)
     for event in events:
@@ -159,7 +159,7 @@ def news(live: Live, after: str) -> list[str]:
     raise AssertionError("nothing was told")
 
 
-def version(live: Live) -> str:
+def version(live: LivePages) -> str:
     found = re.search(r'data-version="([^"]+)"', page(live))
     assert found
     return found[1]
@@ -232,7 +232,7 @@ def test_status_json_tells_programs() -> None:
 def test_every_key_is_described() -> None:
     text = (Path(__file__).parents[2] / "docs" / "status_page.md").read_text()
     described = set(re.findall(r"`(\w+)`", text)) | set(re.findall(r'"(\w+)":', text))
-    for kind in (NodeOverview, ServiceOverview, ObservationOverview, Handover, Disk, Stage):
+    for kind in (NodeOverview, ServiceOverview, ObservationOverview, Handover, Disk, StageLatency):
         assert {field.name for field in fields(kind)} <= described, kind
     told = json.loads(page(made_live(made_up.troubled()), STATUS))
     assert {*told, *told["nodes"][0], *told["problems"][0]} <= described

@@ -8,9 +8,9 @@ import made_up
 import pytest
 from made_up import MASTER, NOW, ON_WORKERS, cluster, node, service, silent
 
-from darc.model.overview import ObservationOverview, Stage
-from darc.model.state import ServiceState
-from darc.monitor.collect import NodeStatus
+from darc.model.overview import ObservationOverview, StageLatency
+from darc.model.service_state import ServiceState
+from darc.monitor.cluster_watch import NodeStatus
 from darc.monitor.page.page_view import (
     groups,
     node_rows,
@@ -155,12 +155,12 @@ def test_running_comes_before_pending_before_in_processing() -> None:
 
 def test_times_over_all_nodes() -> None:
     def with_stage(name: str, n: int, median: float, p99: float) -> NodeStatus:
-        told = (Stage("sent", n, median, p99, p99 + 1),)
+        told = (StageLatency("sent", n, median, p99, p99 + 1),)
         return node(name, service("dada_trigger", latency=told, outcomes={"sent": n}))
 
     slow, fast = with_stage("arts001", 1, 9.0, 30.0), with_stage("arts002", 3, 1.0, 2.0)
     (found,) = times(cluster(slow, fast))
-    assert found.stages["sent"] == Stage("sent", 4, 3.0, 30.0, 31.0)
+    assert found.stages["sent"] == StageLatency("sent", 4, 3.0, 30.0, 31.0)
     assert (found.n, found.outcomes) == (4, {"sent": 4})
     assert stage_names([found]) == ("sent",)
     assert times(made_up.healthy()) == ()

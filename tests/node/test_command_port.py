@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodes import Node, free_port, node, patience, wait_for
 
-from darc.master.port import CommandPort, PortError, parse_message
+from darc.master.command_port import CommandPort, PortError, parse_message
 from darc.model.message import MAX_MESSAGE_BYTES, Reply, Request
 from darc.node.command_client import ask, exchange_messages
 from darc.node.secret import make_secret, read_secret, sign
@@ -256,7 +256,7 @@ def test_no_signature(port: Port, answer: bytes) -> None:
 
 
 def test_a_signature_that_never_ends_is_cut(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("darc.master.port.SIGNATURE_SECONDS", 0.5)
+    monkeypatch.setattr("darc.master.command_port.SIGNATURE_SECONDS", 0.5)
     with connected(port.port) as client:
         client.sendall(b'{"command": "change"}\n')
         assert b"challenge" in client.recv(1024)

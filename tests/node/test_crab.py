@@ -16,7 +16,7 @@ from nodes import Node, node
 from nodes import wait_for as wait_for_seconds
 
 from darc.model.candidate import Records
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 from darc.science import sky
 from darc.science.galaxy import load_galaxy_map
 from darc.trigger_files.amber import Columns, parse_lines

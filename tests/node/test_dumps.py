@@ -28,8 +28,8 @@ from triggers import made_trigger
 from darc.model.trigger import Trigger
 from darc.node.supervisor import ProcessState
 from darc.queues.client import Holder, QueueClient, Queues
-from darc.queues.messages import Commit, FullError, Kind, Put
-from darc.queues.plain import pack
+from darc.queues.messages import Commit, ContentKind, FullError, Put
+from darc.queues.plain_connection import pack
 from darc.science.clustering import fixed_dm_edges
 from darc.services.dada_trigger.dump_request import parse_request
 from simulator.dbevent import DadaDbevent
@@ -126,7 +126,7 @@ class Telescope:
             *(
                 Put(
                     ("dada_trigger",),
-                    Kind.TRIGGERS,
+                    ContentKind.TRIGGERS,
                     pack([one.to_plain() for one in triggers]),
                     self.keys.get(triggers[0].observation, triggers[0].observation),
                 )
@@ -138,7 +138,9 @@ class Telescope:
         """Stop an observation; amber_clustering would put the end."""
         reply = self.node.ask("stop_observation", "--parset", str(observation.parset))
         assert reply == "Stopped observation"
-        self.put(Put(("dada_trigger",), Kind.END, observation=self.keys[observation.task_id]))
+        self.put(
+            Put(("dada_trigger",), ContentKind.END, observation=self.keys[observation.task_id])
+        )
 
     def remembered(self, observation: MadeObservation) -> dict[str, Any]:
         """What dada_trigger has committed about each dump."""
@@ -767,8 +769,8 @@ def test_bad_triggers_take_no_good_one_with_them(telescope: Telescope, iquv: Dad
         "not a packed plain value": b"\xc1\x00rubbish",
     }
     for content in no_lists.values():
-        telescope.put(Put(("dada_trigger",), Kind.TRIGGERS, content, observation.task_id))
-    telescope.put(Put(("dada_trigger",), Kind.CANDIDATES, b"12345", observation.task_id))
+        telescope.put(Put(("dada_trigger",), ContentKind.TRIGGERS, content, observation.task_id))
+    telescope.put(Put(("dada_trigger",), ContentKind.CANDIDATES, b"12345", observation.task_id))
     for text in (*no_lists, "candidates where triggers are expected"):
         wait_for(lambda text=text: f"the first: {text}" in log(), what=text)
     assert told(telescope.node, "bad_entries") - entries == len(bad) + len(no_lists) + 1
@@ -788,7 +790,7 @@ def test_unknown_observations(telescope: Telescope, iquv: DadaDbevent) -> None:
     triggers = [made_trigger(observation=task_id) for task_id in strange]
     Queues(telescope.client).put([one.to_plain() for one in triggers], queue="dada_trigger")
     telescope.trigger(*([one] for one in triggers))
-    telescope.put(Put(("dada_trigger",), Kind.END, observation="dump999"))
+    telescope.put(Put(("dada_trigger",), ContentKind.END, observation="dump999"))
     count = 2 * len(strange)
     wait_outcomes(telescope.node, before, {"not requested: no such observation": count})
     wait_for(lambda: telescope.waiting_entries() == 0)

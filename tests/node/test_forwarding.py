@@ -20,7 +20,7 @@ from darc.model.trigger import Trigger
 from darc.node.secret import read_secret
 from darc.queues.client import QueueClient, QueuesGoneError
 from darc.queues.messages import QueueError
-from darc.queues.plain import pack, plain_client
+from darc.queues.plain_connection import pack, plain_client
 from darc.services.lofar_trigger.lofar_packet import parse
 
 #: Resolvable everywhere: both nodes are on this machine.

@@ -16,8 +16,8 @@ import pytest
 from nodes import Node, wait_for
 
 from darc.node.secret import SecretError, make_secret, read_secret, replace_secret
-from darc.runtime import files
-from darc.runtime.files import write_new, write_whole
+from darc.runtime import paths
+from darc.runtime.paths import write_new, write_whole
 
 SMALL = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}
 
@@ -164,7 +164,7 @@ def test_the_mode_of_a_whole_file_is_there_from_its_first_moment(
     def noted(descriptor: int) -> None:
         seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
 
-    monkeypatch.setattr(files.os, "fsync", noted)
+    monkeypatch.setattr(paths.os, "fsync", noted)
     before = os.umask(0)
     try:
         write_whole(tmp_path / "file", "x", durable=True, mode=mode)

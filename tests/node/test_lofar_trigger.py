@@ -34,11 +34,11 @@ from nodes import Node, free_port, node, patience, wait_for
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
 from darc.runtime.clock import Since
-from darc.runtime.files import packaged
-from darc.services.base.alerts import Arrived
+from darc.runtime.paths import packaged
+from darc.services.base.alerts import ArrivedTrigger
 from darc.services.lofar_trigger import lofar_email
 from darc.services.lofar_trigger.lofar_packet import parse
-from darc.services.lofar_trigger.service import LOFARTrigger, Packet
+from darc.services.lofar_trigger.service import LOFARTrigger, PendingPacket
 from simulator.lofar import Lofar
 from simulator.mailbox import Mailbox
 
@@ -264,9 +264,9 @@ def test_whatever_a_trigger_holds_there_is_a_packet_or_a_reason(
     service: LOFARTrigger, one: Trigger
 ) -> None:
     if not service.why_not(one):
-        arrived = Arrived(Since.now(), 0.0)
-        packet = Packet(one, True, arrived, 0.0, service._freeze_at(one))
-        assert Packet.from_plain(packet.to_plain()) == packet
+        arrived = ArrivedTrigger(Since.now(), 0.0)
+        packet = PendingPacket(one, True, arrived, 0.0, service._freeze_at(one))
+        assert PendingPacket.from_plain(packet.to_plain()) == packet
         assert isinstance(packet.why_useless(60.0, 5.0), str)
         assert parse(packet.datagram).dm_tenths == round(Fraction(one.dm) * 10)
         assert lofar_email.compose(one, packet.freeze_at, test=True, sent_at=0.0)
@@ -430,10 +430,14 @@ def test_a_port_where_nobody_listens_at_all(site: Site) -> None:
 BUFFER, LIMIT = 5.0, 60.0  # s
 
 
-def packet(freezes_in: float, ago: float = 0.0, waited: float = 0.0, *, test: bool) -> Packet:
+def packet(
+    freezes_in: float, ago: float = 0.0, waited: float = 0.0, *, test: bool
+) -> PendingPacket:
     """One whose trigger arrived so long ago, and which freezes so long after that (s)."""
     taken = Since.now(ago)
-    return Packet(trigger(), test, Arrived(taken, waited), 0.0, taken.unix + freezes_in)
+    return PendingPacket(
+        trigger(), test, ArrivedTrigger(taken, waited), 0.0, taken.unix + freezes_in
+    )
 
 
 @pytest.mark.parametrize("test", [True, False])
@@ -457,7 +461,7 @@ def test_how_long_a_packet_is_of_use(
     said = one.why_useless(LIMIT, BUFFER)
     assert why in said
     assert bool(why) is bool(said)
-    assert Packet.from_plain(one.to_plain()).why_useless(LIMIT, BUFFER) == said
+    assert PendingPacket.from_plain(one.to_plain()).why_useless(LIMIT, BUFFER) == said
 
 
 def test_a_test_of_an_old_pulse_tries_the_way_all_the_same() -> None:
@@ -480,9 +484,9 @@ def test_a_packet_that_an_earlier_version_remembered() -> None:
     """It kept times of day alone."""
     one = trigger()
     now = time.time()
-    old = Packet.from_plain([one.to_plain(), False, now - 37.0, now - 36.0, now - 33.0])
+    old = PendingPacket.from_plain([one.to_plain(), False, now - 37.0, now - 36.0, now - 33.0])
     assert "has left LOFAR's buffers" in old.why_useless(LIMIT, BUFFER)
-    assert not Packet.from_plain(
+    assert not PendingPacket.from_plain(
         [one.to_plain(), False, now - 5.0, now - 4.0, now + 30.0]
     ).why_useless(LIMIT, BUFFER)
 

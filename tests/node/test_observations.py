@@ -21,7 +21,7 @@ from nodes import Node, node, patience
 from nodes import wait_for as wait_for_seconds
 
 from darc.master.observation_life import Observations
-from darc.master.run import Run, State
+from darc.master.observation_run import ObservationRun, RunState
 from darc.model.observation import Observation
 from darc.node.command_client import exchange_messages
 from darc.node.node_config import load_config
@@ -501,10 +501,10 @@ class Told:
     def give(self, orders: dict[str, list[Order]]) -> None:
         self.orders = orders
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: ObservationRun) -> None:
         raise RuntimeError("the journal is full")
 
-    def ended(self, run: Run) -> None:
+    def ended(self, run: ObservationRun) -> None:
         self.over.append(run.observation.task_id)
         raise RuntimeError("the journal is full")
 
@@ -522,7 +522,7 @@ def test_a_failing_disk_or_journal_stops_no_observation(
     instrument = load_config(empty_config(tmp_path)).instrument
     for number in (1, 2):
         observation = read_observation(make(duration=0.1).parset, instrument)
-        assert observations.add(Run(observation, ("amber_listener",)))
+        assert observations.add(ObservationRun(observation, ("amber_listener",)))
         wait_for(lambda: "amber_listener" in told.orders)
         wait_for(lambda many=number: len(told.over) == many)
         wait_for(lambda: observations.runs() == [])
@@ -538,7 +538,7 @@ def test_without_a_stop_a_node_without_listener_stops_an_observation_too(
     observations.start_thread()
     instrument = load_config(empty_config(tmp_path)).instrument
     observation = read_observation(make(duration=0.1).parset, instrument)
-    assert observations.add(Run(observation, services))
+    assert observations.add(ObservationRun(observation, services))
     wait_for(lambda: {order.state for order in told.orders.get("processor", [])} == {"stopped"})
 
 
@@ -553,7 +553,7 @@ def test_no_observation_is_over_by_time_alone_while_the_journal_is_full(
     observations.start_thread()
     instrument = load_config(empty_config(tmp_path)).instrument
     observation = read_observation(make(duration=0.1).parset, instrument)
-    assert observations.add(Run(observation, ("amber_listener",)))
+    assert observations.add(ObservationRun(observation, ("amber_listener",)))
     wait_for(lambda: observations.runs()[0].state == "stopped")
     ended = observations.runs()[0].ended_at
     assert ended
@@ -621,12 +621,12 @@ def test_what_services_are_told_survives_the_master(
     observations = new()
     for what, task_id, services in made:
         if what == "add":
-            run = Run(replace(example, task_id=task_id), services, State.RUNNING)
+            run = ObservationRun(replace(example, task_id=task_id), services, RunState.RUNNING)
             observations.add(run)
         elif what == "stop one":
-            observations.end(task_id, State.STOPPED, services[:1])
+            observations.end(task_id, RunState.STOPPED, services[:1])
         elif what in ("stop", "abort"):
-            observations.end(task_id, State.STOPPED if what == "stop" else State.ABORTED)
+            observations.end(task_id, RunState.STOPPED if what == "stop" else RunState.ABORTED)
         elif what == "start":
             observations.starts.start_missing()
         elif what == "leave stopped":

@@ -21,10 +21,10 @@ from nodes import SCRIPTS, Node
 from supervisor.options import ClientOptions, ServerOptions
 
 from darc.config.config import Config, ConfigError, Layer, parse_config
-from darc.node import render
-from darc.node.above import check_above
-from darc.node.identity import NodeError
-from darc.runtime.files import PlaceError, darc_home, hostname, packaged
+from darc.node import supervisor_config
+from darc.node.node_identity import NodeError
+from darc.node.parent_directories import check_above
+from darc.runtime.paths import PlaceError, darc_home, hostname, packaged
 
 SMALL = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}
 #: Whatever supervisord's configuration, its patterns, shells or formats take for something else.
@@ -122,17 +122,17 @@ def test_supervisord_reads_the_paths_that_were_meant(name: str) -> None:
         run_dir.mkdir()
         python = f"{home}/python"
         with patch.object(sys, "executable", python):
-            files = render.render(config)
+            files = supervisor_config.render(config)
         for service in config.services():
             if service != "lofar_trigger":  # those log to the home of the default
                 del files[run_dir / "supervisor.d" / f"{service}.conf"]
         del files[run_dir / "supervisor.d" / "darc_master.conf"]
-        render.write(files)
+        supervisor_config.write(files)
         conf = str(run_dir / "supervisord.conf")
         here = Path.cwd()
-        os.chdir(render.working_directory(config))
+        os.chdir(supervisor_config.working_directory(config))
         try:
-            with patch.dict(os.environ, {render.BLANK: " "}):
+            with patch.dict(os.environ, {supervisor_config.BLANK: " "}):
                 server = ServerOptions()
                 server.realize(["-c", conf])
             client = ClientOptions()  # in a shell, which knows nothing of ours
@@ -147,8 +147,8 @@ def test_supervisord_reads_the_paths_that_were_meant(name: str) -> None:
         (program,) = group.process_configs
         assert program.name == "lofar_trigger"
         assert program.stdout_logfile == f"{home}/log/lofar_trigger.log"
-        assert program.command.split(" -P ")[0] == render.shlex.quote(python)
-        assert render.shlex.split(program.command)[0] == python
+        assert program.command.split(" -P ")[0] == supervisor_config.shlex.quote(python)
+        assert supervisor_config.shlex.split(program.command)[0] == python
         assert client.serverurl == f"unix://{run_dir}/supervisord.sock"
 
 
@@ -167,13 +167,13 @@ def test_an_operators_own_sections_are_told_the_same(short: Path) -> None:
         "[program:lofar_trigger]\ncommand=/bin/true ${log_dir}\n"
         "directory=${run_dir}\nenvironment=X=\"${log_dir}\",Y='$$'\n"
     )
-    files = render.render(config_of(home))
+    files = supervisor_config.render(config_of(home))
     text = files[Path(home) / "run" / "supervisor.d" / "lofar_trigger.conf"]
     assert f"directory={home.replace('%', '%%')}/run\n" in text
     assert "Y='$'" in text
     (own / "lofar_trigger.conf").write_text("[program:lofar_trigger]\ncommand=a $ b\n")
     with pytest.raises(ConfigError, match=r"lofar_trigger\.conf:2: .*\$\$"):
-        render.render(config_of(home))
+        supervisor_config.render(config_of(home))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_what_cannot_stand_in_an_option_is_named(short: Path, option: str, where
     section = "include" if option.startswith("files") else "supervisord"
     (own / "supervisord.conf").write_text(f"[{section}]\n{option}\n")
     with pytest.raises(ConfigError, match=rf"supervisord\.conf:2: .*{where}"):
-        render.render(config_of(home))
+        supervisor_config.render(config_of(home))
 
 
 # -- refused by name, before anything is made ------------------------------------------------------

@@ -21,7 +21,7 @@ from nodes import Node, node
 from nodes import wait_for as wait_for_seconds
 
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
-from darc.model.processed import Pulse, Summary
+from darc.model.processing_outcome import Detection, ProcessingSummary
 from darc.trigger_files.amber import format_header, format_line, trigger_name
 from simulator.mailbox import Mailbox
 from simulator.write_parsets import MadeObservation, write_observation
@@ -88,7 +88,7 @@ def make(tmp_path: Path) -> Make:
     return write
 
 
-def write_lines(observation: MadeObservation, pulses: Sequence[Pulse], beam: int = 0) -> None:
+def write_lines(observation: MadeObservation, pulses: Sequence[Detection], beam: int = 0) -> None:
     lines = [
         format_line(
             beam=pulse.beam,
@@ -123,7 +123,7 @@ def results(of: Node, observation: MadeObservation) -> Path:
     return found
 
 
-def summary(of: Node, observation: MadeObservation, beam: int = 0) -> Summary | None:
+def summary(of: Node, observation: MadeObservation, beam: int = 0) -> ProcessingSummary | None:
     return read_summary(results(of, observation) / f"CB{beam:02d}_summary.yaml")
 
 
@@ -165,7 +165,7 @@ def test_an_observation_from_start_to_summary(processing_node, mailbox, make):
     write_lines(observation, [*PULSES[2:], NOTHING, burst(5.0, snr=9.0)])
     observe(of, "stop", observation)
     wait_done(of, observation)
-    assert summary(of, observation) == Summary(6, 5, 4, 4)
+    assert summary(of, observation) == ProcessingSummary(6, 5, 4, 4)
     listed = read_triggers(results(of, observation) / "CB00_triggers.txt")
     assert {line.dm for line in listed} == {pulse.dm for pulse in PULSES}
     assert attribute(of, "fates")[observation.task_id] == {"kept": 4, "too weak": 1}
@@ -205,7 +205,7 @@ def test_every_cluster_is_processed_once_whatever_dies(processing_node, points, 
     write_lines(observation, [*PULSES[2:], NOTHING])
     observe(of, "stop", observation)
     wait_done(of, observation)
-    assert summary(of, observation) == Summary(5, 5, 4, 4)
+    assert summary(of, observation) == ProcessingSummary(5, 5, 4, 4)
     output = observation.parset.parent / "output" / "triggers_realtime"
     assert len(list((output / "data").glob("TOA*.hdf5"))) == 4
     assert len((output / "grouped_pulses.singlepulse").read_text().splitlines()) == 6
@@ -269,7 +269,7 @@ def test_observations_overlap(processing_node, make):
         observe(of, "stop", observation)
     for beam, observation in zip((0, 3), both, strict=True):
         wait_done(of, observation)
-        assert summary(of, observation, beam) == Summary(4, 4, 4, 4)
+        assert summary(of, observation, beam) == ProcessingSummary(4, 4, 4, 4)
 
 
 def test_an_observation_of_the_past(processing_node, make):
@@ -277,7 +277,7 @@ def test_an_observation_of_the_past(processing_node, make):
     write_lines(observation, [*PULSES, NOTHING])
     observe(of, "start", observation)
     wait_for(lambda: any("results are in" in text for text in about(of, observation)))
-    assert summary(of, observation) == Summary(5, 5, 4, 4)
+    assert summary(of, observation) == ProcessingSummary(5, 5, 4, 4)
 
 
 def test_the_loop_beats_while_it_works(processing_node, make):

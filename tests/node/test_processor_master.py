@@ -15,8 +15,8 @@ from nodes import Node, patience, wait_for
 
 from darc.candidates.results.observation_info import read_coordinates, read_info
 from darc.candidates.results.trigger_lists import write_summary, write_triggers
-from darc.model.processed import ListedCandidate, Summary
-from simulator.mailbox import Mailbox, Received
+from darc.model.processing_outcome import ListedCandidate, ProcessingSummary
+from simulator.mailbox import Mailbox, ReceivedMail
 from simulator.write_parsets import MadeObservation, write_observation
 
 WAIT = 30.0
@@ -55,10 +55,10 @@ class Site:
         wait_for(lambda: list((self.node.home / "results").glob("*/*/info.yaml")), WAIT)
         (self.results / f"CB{cb:02d}.pdf").write_bytes(b"%PDF-1.4 of a beam\n")
         write_triggers(self.results / f"CB{cb:02d}_triggers.txt", rows)
-        summary = Summary(1000, 40, 7, len(rows))
+        summary = ProcessingSummary(1000, 40, 7, len(rows))
         write_summary(self.results / f"CB{cb:02d}_summary.yaml", summary)
 
-    def mails(self, number: int) -> list[Received]:
+    def mails(self, number: int) -> list[ReceivedMail]:
         return self.mailbox.wait_for(number, patience(WAIT))
 
     def told(self, attribute: str) -> str:
@@ -96,7 +96,7 @@ def site(make_node: Callable[..., Node], tmp_path: Path) -> Iterator[Site]:
         yield Site(node, mailbox, made)
 
 
-def text_of(received: Received) -> str:
+def text_of(received: ReceivedMail) -> str:
     body = received.message.get_body()
     assert body is not None
     return str(body.get_content())

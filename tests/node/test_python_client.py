@@ -81,12 +81,12 @@ def test_without_a_node(fresh_node: Node, monkeypatch: pytest.MonkeyPatch) -> No
         attach()
 
 
-# The lines that the standard library's own client needs; `darc.queues.plain` makes the serialiser
-# known.
+# The lines that the standard library's own client needs; `darc.queues.plain_connection` makes the
+# serialiser known.
 MANAGER = """
 from multiprocessing.managers import BaseManager
 from pathlib import Path
-import darc.queues.plain
+import darc.queues.plain_connection
 from darc.node.endpoint import read_endpoint
 
 class Manager(BaseManager):

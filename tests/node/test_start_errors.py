@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from nodes import SCRIPTS, Node
 
-from darc.node.starting import _make_directory
+from darc.node.node_start import _make_directory
 from darc.node.supervisor import MAX_SOCKET_PATH
 
 SMALL = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}

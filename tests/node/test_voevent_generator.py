@@ -35,9 +35,9 @@ from voevents import params, read_event
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
 from darc.runtime.clock import Since
-from darc.runtime.files import packaged
-from darc.services.base.alerts import Arrived, Chosen
-from darc.services.voevent_generator.service import Event, VOEventGenerator
+from darc.runtime.paths import packaged
+from darc.services.base.alerts import ArrivedTrigger, ChosenTrigger
+from darc.services.voevent_generator.service import PendingEvent, VOEventGenerator
 from simulator.comet_broker import CometBroker, Subscriber
 
 SERVICE = "voevent_generator"
@@ -218,7 +218,7 @@ def test_what_cannot_be_told_is_named_and_the_rest_goes(site: Site, subscriber: 
 def test_whatever_a_trigger_holds_there_is_an_event_or_a_reason(
     generator: VOEventGenerator, one: Trigger
 ) -> None:
-    event = generator._make(Chosen(one, True, Arrived(Since.now(), 0.0), 0.0))
+    event = generator._make(ChosenTrigger(one, True, ArrivedTrigger(Since.now(), 0.0), 0.0))
     assert event is None or read_event(event.xml)
 
 
@@ -237,12 +237,12 @@ def test_an_event_that_was_remembered_is_given_up_when_it_would_have_been(
     generator: VOEventGenerator,
 ) -> None:
     """Also by an earlier version, which kept the time of day of that."""
-    event = generator._make(Chosen(trigger(), True, Arrived(Since.now(), 0.0), 0.0))
+    event = generator._make(ChosenTrigger(trigger(), True, ArrivedTrigger(Since.now(), 0.0), 0.0))
     assert event
     plain = event.to_plain()
-    assert Event.from_plain(plain) == event
+    assert PendingEvent.from_plain(plain) == event
     now = time.time()
-    old = Event.from_plain([*plain[:4], now - 100.0, now - 99.0, now + 500.0])
+    old = PendingEvent.from_plain([*plain[:4], now - 100.0, now - 99.0, now + 500.0])
     assert old.give_up_after - old.made.age() == pytest.approx(500.0, abs=5.0)
 
 

@@ -16,8 +16,8 @@ import psutil
 import pytest
 from nodes import SCRIPTS, Node
 
-from darc.node import identity, whose
-from darc.node.place import is_same_place, place_of
+from darc.node import node_identity, node_owner
+from darc.node.directory_identity import is_same_place, place_of
 from darc.node.processes import of_node
 
 SMALL = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}
@@ -206,9 +206,13 @@ def test_a_start_after_a_reboot_signals_nobody(small: Node) -> None:
 def left(tmp_path: Path) -> Path:
     """A run_dir with a node of another machine in it, whose lock nobody here can see."""
     node = replace(
-        identity.Identity.new("testnode"), machine="x", computer="y", host="arts001", namespace=1
+        node_identity.NodeIdentity.new("testnode"),
+        machine="x",
+        computer="y",
+        host="arts001",
+        namespace=1,
     )
-    identity.write_identity(tmp_path, node)
+    node_identity.write_identity(tmp_path, node)
     (tmp_path / "supervisord.pid").write_text("1\n")
     return tmp_path
 
@@ -216,11 +220,15 @@ def left(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "changed", "expected"),
     [
-        ("nfs4", {}, whose.Whose.ELSEWHERES),
-        ("fuse.sshfs", {}, whose.Whose.ELSEWHERES),
-        ("ext4", {}, whose.Whose.ENDED),
-        ("nfs4", {"computer": identity.this_computer()}, whose.Whose.ENDED),  # a reboot
-        ("nfs4", {"computer": ""}, whose.Whose.ENDED),
+        ("nfs4", {}, node_owner.NodeOwner.ELSEWHERES),
+        ("fuse.sshfs", {}, node_owner.NodeOwner.ELSEWHERES),
+        ("ext4", {}, node_owner.NodeOwner.ENDED),
+        (
+            "nfs4",
+            {"computer": node_identity.this_computer()},
+            node_owner.NodeOwner.ENDED,
+        ),  # a reboot
+        ("nfs4", {"computer": ""}, node_owner.NodeOwner.ENDED),
     ],
 )
 def test_a_node_of_another_machine_counts_as_alive_where_locks_may_not_tell(
@@ -228,31 +236,31 @@ def test_a_node_of_another_machine_counts_as_alive_where_locks_may_not_tell(
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
     changed: dict[str, str],
-    expected: whose.Whose,
+    expected: node_owner.NodeOwner,
 ) -> None:
-    monkeypatch.setattr(whose, "this_computer", lambda: "z")
+    monkeypatch.setattr(node_owner, "this_computer", lambda: "z")
     if changed.get("computer"):
         changed = {"computer": "z"}
-    monkeypatch.setattr(whose, "_file_system", lambda directory: kind)
-    node = identity.read_identity(left)
+    monkeypatch.setattr(node_owner, "_file_system", lambda directory: kind)
+    node = node_identity.read_identity(left)
     assert node
-    identity.write_identity(left, replace(node, **changed))
-    assert whose.whose(left)[0] is expected
+    node_identity.write_identity(left, replace(node, **changed))
+    assert node_owner.whose(left)[0] is expected
     with (left / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert whose.whose(left)[0] is whose.Whose.ELSEWHERES
+        assert node_owner.whose(left)[0] is node_owner.NodeOwner.ELSEWHERES
     # One that was stopped is in nobody's way.
     (left / "supervisord.pid").unlink()
-    assert whose.whose(left)[0] is whose.Whose.ENDED
+    assert node_owner.whose(left)[0] is node_owner.NodeOwner.ENDED
 
 
 def test_a_machine_that_is_gone_for_good_is_forgotten_on_demand(small: Node) -> None:
     assert small.run("darc_start_master").returncode == 0
     assert small.run("darc_stop_master").returncode == 0
-    node = identity.read_identity(small.run_dir)
+    node = node_identity.read_identity(small.run_dir)
     assert node
     other = replace(node, machine="x", computer="y", host="arts001", started=0.0)
-    identity.write_identity(small.run_dir, other)
+    node_identity.write_identity(small.run_dir, other)
     with (small.run_dir / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # as a server keeps it for a client that is dead
         result = small.run("darc_start_master")
@@ -317,12 +325,12 @@ def test_a_directory_is_known_again(tmp_path: Path) -> None:
 
 def test_who_looks_at_a_lock_keeps_nobody_from_it(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    assert not identity.is_locked(path)
+    assert not node_identity.is_locked(path)
     assert not path.exists()
-    held = identity.try_lock(path)
+    held = node_identity.try_lock(path)
     assert held is not None
     began = time.monotonic()
-    assert identity.is_locked(path)
+    assert node_identity.is_locked(path)
     assert time.monotonic() - began < 1.0
     os.close(held)
-    assert not identity.is_locked(path)
+    assert not node_identity.is_locked(path)

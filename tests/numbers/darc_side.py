@@ -13,15 +13,15 @@ from typing import Any, get_args
 import numpy as np
 from oracle import Instrument, Truth
 
-from darc.candidates import extracting
+from darc.candidates import extract_cluster
 from darc.candidates.pool_tasks import BeamFiles, ExtractionJob
 from darc.config.settings import ProcessorSettings
-from darc.model.processed import Pulse
-from darc.node.node_config import Sources
+from darc.model.processing_outcome import Detection
+from darc.node.node_config import ConfigSources
 from darc.science.extraction import Extraction, extract
 from darc.science.extraction_plan import CleanType
 
-DEFAULTS = Sources(None).parse(of_a_node=False)
+DEFAULTS = ConfigSources(None).parse(of_a_node=False)
 CLEANINGS: tuple[str, ...] = get_args(CleanType)
 
 
@@ -94,7 +94,7 @@ class _Recorder:
 
 
 _recorder = _Recorder()
-extracting.extract = _recorder  # type: ignore[attr-defined]
+extract_cluster.extract = _recorder  # type: ignore[attr-defined]
 
 
 def settings(clean_type: str | None = None) -> ProcessorSettings:
@@ -110,12 +110,12 @@ def measure(path: Path, tsamp: float, trigger: Trigger, clean_type: str | None =
     output = path.parent / "data"
     output.mkdir(exist_ok=True)
     _recorder.last = None
-    outcome = extracting.extract_candidate(
+    outcome = extract_cluster.extract_candidate(
         ExtractionJob(
             observation="numbers",
             key="0",
             files=BeamFiles(path.parent, 0, 1, path),
-            pulse=Pulse(0, trigger.width, trigger.time, trigger.dm, 20.0),
+            pulse=Detection(0, trigger.width, trigger.time, trigger.dm, 20.0),
             tabs=(0,),
             settings=settings(clean_type),
             mask=None,

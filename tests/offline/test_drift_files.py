@@ -15,8 +15,8 @@ from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.model.offline_tables import parse_calibrators
 from darc.offline.drift_scan_file import measure_beam, read_powers
 from darc.offline.drift_scan_file import write_drift as write_results
-from darc.offline.names import DriftName, parse_drift_name
-from darc.runtime.files import packaged
+from darc.offline.drift_scan_names import DriftName, parse_drift_name
+from darc.runtime.paths import packaged
 
 CALIBRATORS = ("CasA", "TauA", "3C48", "3C286")
 C286 = parse_calibrators(packaged("conf/calibrators.yaml").read_text(), "")["3C286"]

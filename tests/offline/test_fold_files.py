@@ -17,7 +17,7 @@ from darc.model.offline_tables import Ephemeris, TableError, parse_pulsars
 from darc.offline.fold_file import FoldingError, fold_filterbank, predicted_model
 from darc.offline.fold_report import write_prepfold_report
 from darc.offline.prepfold import Prepfold, PrepfoldError, parse_bestprof, run_prepfold
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 from darc.science.folding import PhaseModel
 
 WSRT = (3828630.63, 443593.39, 5064922.99)

@@ -12,7 +12,7 @@ import pytest
 from darc.model.observation import Observation, Pointing
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.offline.plan import plan
+from darc.offline.offline_plan import plan
 from simulator.write_parsets import write_observation
 
 

@@ -16,7 +16,7 @@ from offline_files import HEADER, write_pulsar
 
 from darc.model.offline_tables import parse_pulsars
 from darc.offline.fold_file import predicted_model
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 from simulator.write_parsets import MadeObservation, write_observation
 
 PULSAR = "B0329+54"

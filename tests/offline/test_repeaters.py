@@ -12,7 +12,7 @@ import pytest
 from nodes import Node
 from offline_files import HEADER, write_pulsar
 
-from darc.candidates.boxes import Boxes
+from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.model.candidate import CANDIDATE
 from darc.model.sources import Source
 from darc.offline.repeaters import clusters_near, repeaters_in_field, separation
@@ -37,7 +37,7 @@ def test_what_is_in_the_field() -> None:
 
 
 def test_bursts_of_a_window_beside_lines_and_at_its_edge() -> None:
-    boxes = Boxes(0.5, 10_000.0, 100.0, Scales.of_band(81.92e-6, 1219.7, 1519.7))
+    boxes = ClusterBoxes(0.5, 10_000.0, 100.0, Scales.of_band(81.92e-6, 1219.7, 1519.7))
     lines = [
         (0, 5, 5.10, 349.0, 8.5),
         (0, 5, 5.30, 348.0, 8.2),  # of one window the best

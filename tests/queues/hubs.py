@@ -6,12 +6,12 @@ from pathlib import Path
 
 from nodes import wait_for
 
-from darc.queues import server as server_module
+from darc.queues import queue_server as server_module
 from darc.queues.client import QueueClient, Queues
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
-from darc.queues.named import NamedQueues
-from darc.queues.server import QueueServer
+from darc.queues.named_queues import NamedQueues
+from darc.queues.queue_server import QueueServer
 
 KEY = b"k" * 64
 NAMES = ("amber_clustering", "processor")

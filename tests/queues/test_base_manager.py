@@ -24,11 +24,11 @@ from interpreters import BARE, MINORS, interpreter
 from nodes import patience, wait_for
 
 from darc.model.candidate import CANDIDATE, records_to_bytes
-from darc.queues import QueueManager, named
+from darc.queues import QueueManager, named_queues
 from darc.queues.client import Holder, QueuesGoneError
-from darc.queues.messages import Commit, Kind, Put, QueueError
-from darc.queues.named import CANDIDATE_FIELDS, CANDIDATE_LAYOUT
-from darc.queues.plain import MAX_MESSAGE_BYTES, pack
+from darc.queues.messages import Commit, ContentKind, Put, QueueError
+from darc.queues.named_queues import CANDIDATE_FIELDS, CANDIDATE_LAYOUT
+from darc.queues.plain_connection import MAX_MESSAGE_BYTES, pack
 
 SERIALIZERS = ("pickle", "xmlrpclib")
 OURS = ("darc", *SERIALIZERS)
@@ -132,7 +132,7 @@ def test_every_python_as_it_comes(hub: Hub, minor: int, serializer: str) -> None
         "old name": ["amber_clustering", 4],
     }
     (entry,) = hub.exchange._journal.take("processor", 0, 9, 9)
-    assert (entry.kind, entry.content) == (Kind.PLAIN, pack(b"\0x"))
+    assert (entry.kind, entry.content) == (ContentKind.PLAIN, pack(b"\0x"))
 
 
 TYPES = """
@@ -284,7 +284,7 @@ def test_who_looks_at_many_begins_anew_at_some(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What a connection costs is bounded."""
-    monkeypatch.setattr(named, "MAX_CURSORS", 3)
+    monkeypatch.setattr(named_queues, "MAX_CURSORS", 3)
     manager = QueueManager(hub.address, KEY)
     manager.connect()
     views = [manager.amber_clustering() for _ in range(5)]
@@ -344,10 +344,10 @@ def test_what_services_put_is_shown_as_what_it_is(hub: Hub, manager: QueueManage
     )
     names = ("processor",)
     for put in (
-        Put(names, Kind.CANDIDATES, records_to_bytes(records), "190518009/1"),
-        Put(names, Kind.TRIGGERS, pack([{"dm": 56.77}]), "190518009/1"),
-        Put(names, Kind.END, b"", "190518009/1"),
-        Put(names, Kind.CANDIDATES, b"x"),
+        Put(names, ContentKind.CANDIDATES, records_to_bytes(records), "190518009/1"),
+        Put(names, ContentKind.TRIGGERS, pack([{"dm": 56.77}]), "190518009/1"),
+        Put(names, ContentKind.END, b"", "190518009/1"),
+        Put(names, ContentKind.CANDIDATES, b"x"),
     ):
         hub.journal.put(put)
     looks = manager.processor()

@@ -17,18 +17,18 @@ from nodes import PYTHON
 
 from darc.queues import journal as journal_module
 from darc.queues.journal import CLEAR_ENTRIES, Journal
+from darc.queues.journal_limit import DiskReserve
+from darc.queues.journal_store import MAX_CONTENT_BYTES
 from darc.queues.messages import (
     Commit,
+    ContentKind,
     FencedError,
     FullError,
-    Kind,
     OutOfStepError,
-    Progress,
     Put,
     QueueError,
+    ReadProgress,
 )
-from darc.queues.room import Reserve
-from darc.queues.store import MAX_CONTENT_BYTES
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def journal(path: Path) -> Iterator[Journal]:
 
 
 def put(content: bytes, *queues: str, observation: str = "") -> Put:
-    return Put(queues, Kind.PLAIN, content, observation)
+    return Put(queues, ContentKind.PLAIN, content, observation)
 
 
 def contents(journal: Journal, queue: str, after: int = 0) -> list[bytes]:
@@ -57,11 +57,11 @@ def bodies(path: Path) -> int:
 
 
 def test_entries_survive_reopening(journal: Journal, path: Path) -> None:
-    journal.put(Put(("one",), Kind.CANDIDATES, b"\x00\xff", "190518009", 12.5))
+    journal.put(Put(("one",), ContentKind.CANDIDATES, b"\x00\xff", "190518009", 12.5))
     journal.close()
     again = Journal(path)
     (entry,) = again.take("one", 0, 10, 1000)
-    assert (entry.kind, entry.content) == (Kind.CANDIDATES, b"\x00\xff")
+    assert (entry.kind, entry.content) == (ContentKind.CANDIDATES, b"\x00\xff")
     assert (entry.observation, entry.stamp) == ("190518009", 12.5)
     again.close()
 
@@ -70,9 +70,9 @@ def test_what_was_put_survives_the_death_of_its_process(path: Path) -> None:
     code = (
         "import os, pathlib, sys\n"
         "from darc.queues.journal import Journal\n"
-        "from darc.queues.messages import Kind, Put\n"
+        "from darc.queues.messages import ContentKind, Put\n"
         "journal = Journal(pathlib.Path(sys.argv[1]))\n"
-        "journal.put(Put(('one',), Kind.PLAIN, b'held'))\n"
+        "journal.put(Put(('one',), ContentKind.PLAIN, b'held'))\n"
         "os.kill(os.getpid(), 9)\n"
     )
     assert subprocess.run([PYTHON, "-c", code, str(path)], check=False).returncode == -9
@@ -125,9 +125,9 @@ def test_a_commit_is_done_as_a_whole_or_not_at_all(journal: Journal) -> None:
     (entry,) = journal.take("one", 0, 10, 1000)
     wrong = (
         Commit("o", (entry.id,), (put(b"out", "two"), put(b"x" * (MAX_CONTENT_BYTES + 1), "two"))),
-        Commit("o", (entry.id,), (put(b"out", "two"),), (Progress("file", 5, 9),)),
+        Commit("o", (entry.id,), (put(b"out", "two"),), (ReadProgress("file", 5, 9),)),
         # a queue named twice breaks a constraint of the database
-        Commit("o", (entry.id,), (put(b"out", "two", "two"),), (Progress("file", 0, 9),)),
+        Commit("o", (entry.id,), (put(b"out", "two", "two"),), (ReadProgress("file", 0, 9),)),
         Commit("o", (entry.id,), (put(b"out", "two"),), memory={"key": object()}),
     )
     for commit in wrong:
@@ -240,7 +240,7 @@ def looks(journal: Journal, count: int) -> list[bool]:
 def test_a_disk_that_the_journal_filled_heals_when_the_queues_are_empty(
     small_disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "darc.queues.room")
+    caplog.set_level(logging.WARNING, "darc.queues.journal_limit")
     journal = Journal(small_disk / "journal.sqlite", reserve_bytes=RESERVE)
     reserve = small_disk / "journal.reserve"
     for _ in range(3):
@@ -295,9 +295,9 @@ def test_free_pages_in_the_file_are_room_while_others_fill_the_disk(
 def test_the_reserve_that_was_given_up_is_no_room(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "darc.queues.room")
+    caplog.set_level(logging.WARNING, "darc.queues.journal_limit")
     free = 2**17 + 1000
-    monkeypatch.setattr(Reserve, "disk_free", lambda reserve: free)
+    monkeypatch.setattr(DiskReserve, "disk_free", lambda reserve: free)
     journal = Journal(path, max_bytes=2**18, reserve_bytes=2**17)
     with pytest.raises(FullError):
         journal.put(put(b"x" * 2**18, "two"))
@@ -312,7 +312,7 @@ def test_the_reserve_that_was_given_up_is_no_room(
 def test_a_journal_at_its_limit_has_room_again_well_below_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "darc.queues.room")
+    caplog.set_level(logging.WARNING, "darc.queues.journal_limit")
     journal = Journal(tmp_path / "small", max_bytes=4 * MIB, reserve_bytes=2**17)
     count = fill(journal, 2**15)
     assert looks(journal, 3) == [True] * 3
@@ -332,8 +332,8 @@ def test_a_journal_at_its_limit_has_room_again_well_below_it(
 def test_without_disk_for_the_reserve_a_journal_starts_full(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Reserve, "take", lambda reserve: False)
-    monkeypatch.setattr(Reserve, "disk_free", lambda reserve: 0)
+    monkeypatch.setattr(DiskReserve, "take", lambda reserve: False)
+    monkeypatch.setattr(DiskReserve, "disk_free", lambda reserve: 0)
     journal = Journal(path, reserve_bytes=2**17)
     assert journal.full
     monkeypatch.undo()
@@ -345,7 +345,7 @@ def test_without_disk_for_the_reserve_a_journal_starts_full(
 def test_a_repeated_step_is_ignored(journal: Journal) -> None:
     holder, sequence = journal.attach("one")
     assert sequence == 0
-    commit = Commit("o", puts=(put(b"out", "two"),), progress=(Progress("file", 0, 10),))
+    commit = Commit("o", puts=(put(b"out", "two"),), progress=(ReadProgress("file", 0, 10),))
     assert journal.commit("one", holder, 1, commit)
     assert not journal.commit("one", holder, 1, commit)
     assert contents(journal, "two") == [b"out"]
@@ -372,11 +372,13 @@ def test_an_earlier_holder_is_fenced_off(journal: Journal) -> None:
 
 def test_progress_goes_on_where_it_ended(journal: Journal) -> None:
     holder, _ = journal.attach("one")
-    journal.commit("one", holder, 1, Commit("o", progress=(Progress("file", 0, 10),)))
+    journal.commit("one", holder, 1, Commit("o", progress=(ReadProgress("file", 0, 10),)))
     for start, end in ((0, 10), (9, 12), (11, 12)):
         with pytest.raises(OutOfStepError, match="held to 10"):
-            journal.commit("one", holder, 2, Commit("o", progress=(Progress("file", start, end),)))
-    journal.commit("one", holder, 2, Commit("o", progress=(Progress("file", 10, 12),)))
+            journal.commit(
+                "one", holder, 2, Commit("o", progress=(ReadProgress("file", start, end),))
+            )
+    journal.commit("one", holder, 2, Commit("o", progress=(ReadProgress("file", 10, 12),)))
     assert journal.progress("o") == {"file": 12}
     assert journal.progress("another") == {}
 
@@ -413,7 +415,7 @@ def test_clear_counts_and_spares_the_rest(journal: Journal, path: Path) -> None:
 def test_every_observation_of_which_anything_is_kept_is_known(journal: Journal) -> None:
     holder, _ = journal.attach("one")
     journal.commit("one", holder, 1, Commit("memory", memory={"a": 1, "b": 2}))
-    journal.commit("one", holder, 2, Commit("progress", progress=(Progress("file", 0, 1),)))
+    journal.commit("one", holder, 2, Commit("progress", progress=(ReadProgress("file", 0, 1),)))
     journal.put(put(b"x", "one", observation="entry"))
     journal.put(put(b"x", "one"))
     assert journal.observations() == {"memory", "progress", "entry", ""}
@@ -429,7 +431,7 @@ def test_what_an_earlier_version_kept_under_a_name_goes_on_under_the_key_of_a_ru
     told = Commit(
         "190518009",
         puts=(put(b"x", "one", observation="190518009"),),
-        progress=(Progress("file", 0, 7),),
+        progress=(ReadProgress("file", 0, 7),),
         memory={"a": 1},
     )
     journal.commit("one", holder, 1, told)

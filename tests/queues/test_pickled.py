@@ -25,10 +25,10 @@ from hypothesis import strategies as st
 from nodes import PYTHON, patience
 from test_plain import exact, keys, leaves, plain
 
-from darc.queues import tree
-from darc.queues.pickled import read_pickle, write_error, write_pickle
-from darc.queues.plain import MAX_TUPLE_DEPTH
-from darc.queues.tree import CONTAINER, MAX_DEPTH, NotPlainError
+from darc.queues import request_values
+from darc.queues.pickle_reader import read_pickle, write_error, write_pickle
+from darc.queues.plain_connection import MAX_TUPLE_DEPTH
+from darc.queues.request_values import CONTAINER, MAX_DEPTH, NotPlainError
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 REFUSED = r"not a pickle of a plain value: |queues carry|^[\w: ]*more than \d"
@@ -237,11 +237,11 @@ def doubled_key() -> bytes:
 
 HUGE = (2**63 - 1).to_bytes(8, "little")
 LARGE = {
-    "values": pickle.dumps([None] * (tree.MAX_VALUES + 1)),
-    "containers": b"\x80\x04](" + b"}" * (tree.MAX_VALUES // CONTAINER) + b"e.",
+    "values": pickle.dumps([None] * (request_values.MAX_VALUES + 1)),
+    "containers": b"\x80\x04](" + b"}" * (request_values.MAX_VALUES // CONTAINER) + b"e.",
     "lists popped from nowhere": b"\x80\x04" + b"]" * 10**6,
-    "marks": b"\x80\x04" + b"(" * (tree.MAX_VALUES + 2),
-    "remembered": b"\x80\x04K\x01" + b"\x94" * (tree.MAX_VALUES + 2) + b".",
+    "marks": b"\x80\x04" + b"(" * (request_values.MAX_VALUES + 2),
+    "remembered": b"\x80\x04K\x01" + b"\x94" * (request_values.MAX_VALUES + 2) + b".",
     "held twice, often": twice(40),
     "one large text, often": pickle.dumps(["x" * 2**20] * 50),
     "bytes, often": pickle.dumps([b"x" * 2**20] * 50),
@@ -292,7 +292,7 @@ def test_large_ones_do_not_end_the_process() -> None:
     """In a thread with its small stack, and with little memory, in a process of its own."""
     code = (
         "import sys, threading, resource, pickle\n"
-        "from darc.queues.pickled import read_pickle\n"
+        "from darc.queues.pickle_reader import read_pickle\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))\n"
         "def go():\n"
         "    for data in pickle.load(sys.stdin.buffer):\n"
@@ -338,7 +338,7 @@ def test_what_is_no_pickle_is_refused(data: bytes) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_plain_value_or_refused(data: bytes) -> None:
     with contextlib.suppress(ValueError):
-        tree.check_request(read_pickle(data))
+        request_values.check_request(read_pickle(data))
 
 
 @given(values, protocols, st.lists(st.tuples(st.integers(0, 10**6), st.binary(max_size=3))))
@@ -350,7 +350,7 @@ def test_a_changed_pickle_is_a_plain_value_or_refused(
         place = far % (len(data) + 1)
         data = data[:place] + piece + data[place + len(piece) // 2 :]
     with contextlib.suppress(ValueError):
-        tree.check_request(read_pickle(data))
+        request_values.check_request(read_pickle(data))
 
 
 _OPERATIONS = [opcode.code.encode("latin-1") for opcode in pickletools.opcodes]
@@ -359,7 +359,7 @@ _OPERATIONS = [opcode.code.encode("latin-1") for opcode in pickletools.opcodes]
 @given(st.lists(st.sampled_from(_OPERATIONS) | st.binary(min_size=1, max_size=9), max_size=60))
 def test_any_operations_are_a_plain_value_or_refused(pieces: list[bytes]) -> None:
     with contextlib.suppress(ValueError):
-        tree.check_request(read_pickle(b"".join(pieces) + b"."))
+        request_values.check_request(read_pickle(b"".join(pieces) + b"."))
 
 
 def refused_as_unknown(operation: bytes) -> bool:

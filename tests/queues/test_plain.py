@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodes import PYTHON
 
-from darc.queues.plain import MAX_TUPLE_DEPTH, pack, unpack
+from darc.queues.plain_connection import MAX_TUPLE_DEPTH, pack, unpack
 
 keys = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text() | st.binary()
 leaves = keys | st.floats(allow_nan=False)
@@ -123,7 +123,7 @@ def test_deep_tuples_do_not_end_the_process() -> None:
         data = msgpack.packb(msgpack.ExtType(1, b"\x91" + data))
     code = (
         "import sys, threading\n"
-        "from darc.queues.plain import unpack\n"
+        "from darc.queues.plain_connection import unpack\n"
         "def go():\n"
         "    try: unpack(sys.stdin.buffer.read())\n"
         "    except ValueError: print('refused')\n"

@@ -13,7 +13,7 @@ from nodes import wait_for
 
 from darc.queues import write_behind
 from darc.queues.journal import Journal
-from darc.queues.messages import Commit, Entry, Kind, Put
+from darc.queues.messages import Commit, ContentKind, Put, QueueEntry
 
 NAME = "journal.sqlite"
 
@@ -62,10 +62,10 @@ def journal(disk: Disk) -> Iterator[Journal]:
 
 
 def put(journal: Journal, content: bytes) -> None:
-    journal.put(Put(("one",), Kind.PLAIN, content))
+    journal.put(Put(("one",), ContentKind.PLAIN, content))
 
 
-def entries(journal: Journal) -> list[Entry]:
+def entries(journal: Journal) -> list[QueueEntry]:
     return journal.take("one", 0, 1000, 2**20)
 
 

@@ -21,12 +21,12 @@ import pytest
 from hubs import KEY, Hub
 from nodes import PYTHON, patience, wait_for
 
-from darc.queues import server as server_module
+from darc.queues import queue_server as server_module
 from darc.queues.client import Holder, QueueClient, Queues, QueuesGoneError, listen
 from darc.queues.dialects import ServedConnection
 from darc.queues.exchange import SCRATCH
-from darc.queues.messages import Commit, FencedError, Kind, OutOfStepError, Put, QueueError
-from darc.queues.plain import MAX_MESSAGE_BYTES, PlainConnection, pack
+from darc.queues.messages import Commit, ContentKind, FencedError, OutOfStepError, Put, QueueError
+from darc.queues.plain_connection import MAX_MESSAGE_BYTES, PlainConnection, pack
 
 
 @contextmanager
@@ -334,7 +334,7 @@ def test_a_defect_in_the_master_does_not_blind_the_watcher(hub: Hub) -> None:
 def test_work_goes_on_after_the_server_came_back(hub: Hub) -> None:
     client = hub.client()
     holder = Holder(client, "one", 5, "One", None)
-    commit = Commit(puts=(Put(("two",), Kind.PLAIN, b"x"),))
+    commit = Commit(puts=(Put(("two",), ContentKind.PLAIN, b"x"),))
     holder.commit(commit, 1)
     hub.stop()
     with pytest.raises(QueuesGoneError):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from nodes import patience
 from test_plain import exact
 
-from darc.queues.plain import MAX_VALUES
-from darc.queues.tree import MAX_DEPTH, NotPlainError, check_request
+from darc.queues.plain_connection import MAX_VALUES
+from darc.queues.request_values import MAX_DEPTH, NotPlainError, check_request
 from darc.queues.xml_values import MAX_XML_BYTES, read_xml, write_xml
 
 text = st.text(st.characters(exclude_categories=("Cs",)))

@@ -13,13 +13,13 @@ from darc.candidates.results.trigger_lists import listed
 from darc.config.settings_processor import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation, Pointing
-from darc.model.processed import (
+from darc.model.processing_outcome import (
     NOTHING_SEARCHED,
+    Detection,
     Measurement,
     ProcessedCandidate,
-    Pulse,
+    ProcessingSummary,
     Score,
-    Summary,
 )
 from darc.model.results import (
     BeamResults,
@@ -82,7 +82,7 @@ def candidate(
         row[:] += snr * np.exp(-0.5 * ((shifted - ntime // 2) / 0.6) ** 2).mean(axis=0)
     return ProcessedCandidate(
         cb=cb,
-        pulse=Pulse(beam=35, downsampling=50, time=time + 0.001, dm=dm, snr=snr * 0.93),
+        pulse=Detection(beam=35, downsampling=50, time=time + 0.001, dm=dm, snr=snr * 0.93),
         measured=Measurement(
             snr=snr,
             snr_best=snr,
@@ -174,7 +174,11 @@ def results(directory: Path, count: int = 24) -> ObservationResults:
     for cb in made.beams:
         state = BeamState.FAILED if cb == 7 else BeamState.DONE
         state = BeamState.WAITING if cb in (21, 22, 39) else state
-        summary = Summary(30000 + 977 * cb, 210 + cb, 40, 9) if state is BeamState.DONE else None
+        summary = (
+            ProcessingSummary(30000 + 977 * cb, 210 + cb, 40, 9)
+            if state is BeamState.DONE
+            else None
+        )
         summary = NOTHING_SEARCHED if cb == 3 else summary
         files = []
         if state is BeamState.DONE:

@@ -23,7 +23,7 @@ from darc.candidates.results.candidate_file import (
     read_stored,
     write_candidate,
 )
-from darc.model.processed import ProcessedCandidate
+from darc.model.processing_outcome import ProcessedCandidate
 
 SPECIFIED = [
     *("nfreq", "ntime", "ndm", "tsamp", "sb", "dms", "dm", "snr", "toa", "downsamp"),

@@ -19,7 +19,7 @@ from darc.candidates.results.observation_info import (
     write_coordinates,
     write_info,
 )
-from darc.candidates.results.result_text import ResultFileError
+from darc.candidates.results.result_text_files import ResultFileError
 from darc.candidates.results.trigger_lists import (
     listed,
     read_summary,
@@ -28,7 +28,7 @@ from darc.candidates.results.trigger_lists import (
     write_triggers,
 )
 from darc.model.observation import Observation
-from darc.model.processed import NOTHING_SEARCHED, ListedCandidate, Summary
+from darc.model.processing_outcome import NOTHING_SEARCHED, ListedCandidate, ProcessingSummary
 
 #: Of WSRT, m.
 POSITION = (3828445.7, 445223.9, 5064921.6)
@@ -126,8 +126,10 @@ def test_what_is_no_number_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@given(st.builds(Summary, *[st.integers(-1, 10**15)] * 4))
-def test_summaries_there_and_back(tmp_path_factory: pytest.TempPathFactory, made: Summary) -> None:
+@given(st.builds(ProcessingSummary, *[st.integers(-1, 10**15)] * 4))
+def test_summaries_there_and_back(
+    tmp_path_factory: pytest.TempPathFactory, made: ProcessingSummary
+) -> None:
     path = tmp_path_factory.mktemp("summaries") / "CB01_summary.yaml"
     write_summary(path, made)
     assert read_summary(path) == made
@@ -175,7 +177,7 @@ def test_a_summary_that_is_wrong(tmp_path: Path, text: str, what: str) -> None:
 @pytest.mark.parametrize("value", ["-2", "1.5", "many", "true", "null", "'3'"])
 def test_a_count_that_is_none(tmp_path: Path, value: str) -> None:
     path = tmp_path / "summary.yaml"
-    write_summary(path, Summary(1, 2, 3, 4))
+    write_summary(path, ProcessingSummary(1, 2, 3, 4))
     path.write_text(path.read_text().replace("thresholds: 3", f"thresholds: {value}"))
     with pytest.raises(ResultFileError, match=r"summary.yaml:3: ncand_post_thresholds: "):
         read_summary(path)

@@ -20,13 +20,13 @@ from matplotlib.text import Text
 from PIL import Image
 from results_made_up import BAND, SETTINGS, candidate, several
 
-from darc.candidates.results.arrays import Sizes, bins, drawn, rebinned
-from darc.candidates.results.axes import common_part, ticks
 from darc.candidates.results.candidate_file import StoredCandidate, write_candidate
 from darc.candidates.results.pictures import HEIGHT, WIDTH, Pictures, write_picture
+from darc.candidates.results.plot_arrays import PlotSizes, bins, drawn, rebinned
+from darc.candidates.results.plot_axes import common_part, ticks
+from darc.candidates.results.plot_page import PlotPage
 from darc.candidates.results.plot_style import own_style
 from darc.candidates.results.plots import write_plots
-from darc.candidates.results.sheet import Sheet
 from darc.model.arrival import ArrivalReference
 from darc.model.results import FrequencyRange
 
@@ -124,7 +124,7 @@ def test_means_of_groups() -> None:
 
 def test_axes_of_a_candidate() -> None:
     made = candidate()
-    arrays = drawn(made, Sizes(32, 64, 64))
+    arrays = drawn(made, PlotSizes(32, 64, 64))
     bin_ms = made.measured.bin_length * 1e3
     assert arrays.freq_time.shape == (32, 64)
     assert arrays.times == pytest.approx((-32 * bin_ms, 32 * bin_ms))
@@ -218,8 +218,8 @@ def seen(text: Text) -> bool:
 def test_no_words_touch_on_a_page(kind: str, per_side: int) -> None:
     settings = replace(SETTINGS, nplot_per_side=per_side)
     with own_style():
-        sheet = Sheet(kind, settings, 133.0, "CB12", LONG)
-        entries = [(one, drawn(one.candidate, Sizes(32, 64, 64))) for one in of_all_kinds()]
+        sheet = PlotPage(kind, settings, 133.0, "CB12", LONG)
+        entries = [(one, drawn(one.candidate, PlotSizes(32, 64, 64))) for one in of_all_kinds()]
         sheet.fill(entries[: per_side**2], 90, 1000)
         assert overlaps(sheet.figure) == []
 
@@ -252,8 +252,8 @@ def test_a_page_says_when_and_with_what_it_was_recorded() -> None:
         f"MJD {moment.utc.mjd:.6f}",
     )
     with own_style():
-        sheet = Sheet("dm_time", SETTINGS, None, "CB12", recording)
-        sheet.fill([(StoredCandidate(made, BAND), drawn(made, Sizes(32, 64, 64)))], 0, 1)
+        sheet = PlotPage("dm_time", SETTINGS, None, "CB12", recording)
+        sheet.fill([(StoredCandidate(made, BAND), drawn(made, PlotSizes(32, 64, 64)))], 0, 1)
     pictures = Pictures(SETTINGS, None, recording)
     pictures.fill(StoredCandidate(made, BAND))
     for text in (words_of(sheet.figure), words_of(pictures.figure)):
@@ -265,7 +265,7 @@ def test_channels_without_data_are_grey_and_no_part_of_means(tmp_path: Path) -> 
     made = candidate(3)
     made.freq_time[10:20] = 0
     made.freq_time[20] = 0  # with row 21, one row of what is drawn
-    shown = drawn(made, Sizes(32, 64, 64)).freq_time
+    shown = drawn(made, PlotSizes(32, 64, 64)).freq_time
     assert np.isnan(shown[5:10]).all()
     assert np.isfinite(np.delete(shown, range(5, 10), axis=0)).all()
     assert shown[10] == pytest.approx(made.freq_time[21])
@@ -284,8 +284,8 @@ def pictures_pixels() -> float:
 def test_the_scale_of_colours_is_that_of_the_image() -> None:
     made = candidate(snr=40.0)
     with own_style():
-        sheet = Sheet("dm_time", SETTINGS, None, "CB12")
-        arrays = drawn(made, Sizes(32, 64, 64))
+        sheet = PlotPage("dm_time", SETTINGS, None, "CB12")
+        arrays = drawn(made, PlotSizes(32, 64, 64))
         sheet.fill([(StoredCandidate(made, BAND), arrays)], 0, 1)
     axes = sheet.figure.axes[0]
     image, scale = axes.images[0], axes.findobj(AxesImage)[-1]
@@ -302,7 +302,7 @@ def test_levels_are_told_against_what_is_around() -> None:
     """In data of few levels, sums about the medians of channels are far from 0 everywhere."""
     made = candidate()
     made.dm_time[:] -= 30
-    arrays = drawn(made, Sizes(32, 64, 64))
+    arrays = drawn(made, PlotSizes(32, 64, 64))
     assert np.median(arrays.profile) == pytest.approx(0, abs=0.01)
     assert np.median(arrays.dm_time) == pytest.approx(0, abs=0.01)
 

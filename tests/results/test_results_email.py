@@ -8,14 +8,14 @@ from results_made_up import ARRIVAL, candidate, observation
 
 from darc.candidates.results.observation_info import read_info, write_info
 from darc.candidates.results.trigger_lists import listed
-from darc.model.processed import Summary
+from darc.model.processing_outcome import ProcessingSummary
 from darc.model.results import BeamResults, BeamState, ObservationResults, ShownCandidate
 from darc.model.results_email import results_email
 
 
 def results(n: int) -> ObservationResults:
     made = observation(beams=1)
-    beams = (BeamResults(0, BeamState.DONE, Summary(1, 1, 1, n)),)
+    beams = (BeamResults(0, BeamState.DONE, ProcessingSummary(1, 1, 1, n)),)
     shown = tuple(ShownCandidate(listed(candidate(seed))) for seed in range(n))
     return ObservationResults(made, True, beams, (), shown, 0.0, arrival=ARRIVAL)
 

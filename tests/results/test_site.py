@@ -13,9 +13,9 @@ from urllib.parse import unquote
 import pytest
 from results_made_up import observation
 
-from darc.candidates.results.site import make_entry, write_observation_page
+from darc.candidates.results.results_site import make_entry, write_observation_page
 from darc.candidates.results.site_lists import write_lists
-from darc.model.processed import Summary
+from darc.model.processing_outcome import ProcessingSummary
 from darc.model.results import BeamState, ObservationResults
 
 ROW = re.compile(r'<td role="cell" data-p="([^"]*)"')
@@ -80,7 +80,9 @@ def test_the_numbers_of_an_observation(results: ObservationResults) -> None:
     done = [beam.summary for beam in results.beams if beam.summary]
     assert entry.counts.ncand_raw == sum(one.ncand_raw for one in done if one.ncand_raw >= 0)
     nothing = [replace(beam, summary=None) for beam in results.beams]
-    assert make_entry(replace(results, beams=tuple(nothing))).counts == Summary(-1, -1, -1, -1)
+    assert make_entry(replace(results, beams=tuple(nothing))).counts == ProcessingSummary(
+        -1, -1, -1, -1
+    )
 
 
 def test_the_index_is_made_of_what_is_there(tmp_path: Path, results: ObservationResults) -> None:

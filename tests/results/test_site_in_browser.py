@@ -14,7 +14,7 @@ from axe_core_python.selenium import Axe
 from browsing import Browser
 from selenium.webdriver.common.keys import Keys
 
-from darc.candidates.results.site import write_observation_page
+from darc.candidates.results.results_site import write_observation_page
 from darc.candidates.results.site_lists import write_lists
 from darc.model.results import ObservationResults
 

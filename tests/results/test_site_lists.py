@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from results_made_up import observation
 
 from darc.candidates.results import site_lists
-from darc.candidates.results.gathering import Wanted
-from darc.candidates.results.publishing import Publication
-from darc.candidates.results.site import ENTRY, INDEX, make_entry
+from darc.candidates.results.collect_results import ResultsRequest
+from darc.candidates.results.publication import Publication
+from darc.candidates.results.results_site import ENTRY, INDEX, make_entry
 from darc.candidates.results.site_lists import ROWS, update_lists, write_lists
 from darc.config import typed
 from darc.model.observation import Observation
@@ -387,7 +387,7 @@ def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
         other.append(directory / ".c.new")
     for path in left + other:
         os.utime(path, 2 * (time.time() - 2 * retention.UNFINISHED_SECONDS,))
-    wanted = Wanted(made, results, (0,), 0.0)
+    wanted = ResultsRequest(made, results, (0,), 0.0)
     publication = Publication(wanted, site, (3828445.7, 445223.6, 5064921.6), tmp_path / "none")
     publication.update()
     assert not [path for path in left if path.exists()]

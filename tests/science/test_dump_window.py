@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.science.dump_window import Window, dump_window, polcal_windows
+from darc.science.dump_window import DumpWindow, dump_window, polcal_windows
 
 ARTS = {"page": 1.024, "min_window_size": 2.048, "delay_end": 2.048}
 POLCAL = {"page": 1.024, "dump_size": 30.0, "interval": 60.0, "max_dumps": 4}
@@ -36,11 +36,11 @@ def test_a_short_delay_does_not():
 
 
 def test_at_the_start_the_length_counts_from_there():
-    assert window_of(0.5, 0.1) == Window(0.0, near(3 * 2.048))
+    assert window_of(0.5, 0.1) == DumpWindow(0.0, near(3 * 2.048))
 
 
 def test_it_ends_with_the_observation():
-    assert window_of(299.0, 0.1) == Window(near(296.952), 300.0)
+    assert window_of(299.0, 0.1) == DumpWindow(near(296.952), 300.0)
 
 
 def test_nothing_after_the_end():

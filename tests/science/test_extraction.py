@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from darc.science.dedispersion import Band, add_dedispersed
 from darc.science.dispersion import delay
 from darc.science.extraction import Extraction, extract, prepare
-from darc.science.extraction_plan import ExtractionSettings, Plan, plan_extraction
+from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings, plan_extraction
 from simulator.synthetic_pulse import synthetic_pulse
 
 SMALL = Band(f_lowest=1300.0, channel_width=10.0, n_channels=6)
@@ -64,7 +64,7 @@ def noise_beside(row: np.ndarray, begin: int, length: int) -> float:
 
 
 def slowly(
-    rows: np.ndarray, plan: Plan, settings: ExtractionSettings
+    rows: np.ndarray, plan: ExtractionPlan, settings: ExtractionSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Frequency-time, its counts, and DM-time, without rolling.
 
@@ -193,7 +193,7 @@ def burst(
     dm_offset: float = 0.0,
     band: Band = ARTS,
     settings: ExtractionSettings = SETTINGS,
-) -> tuple[Plan, np.ndarray, np.ndarray]:
+) -> tuple[ExtractionPlan, np.ndarray, np.ndarray]:
     """A plan, 8-bit data with a burst in noise for it, and the burst's dedispersed series.
 
     It arrives half a sample after the sample that the trigger says. Made some channels at a time.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from darc.science.dedispersion import Band
 from darc.science.dispersion import delay
-from darc.science.extraction_plan import ExtractionSettings, Plan, plan_extraction
+from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings, plan_extraction
 
 ARTS = Band(f_lowest=1219.70092773, channel_width=300 / 1536, n_channels=1536)
 TSAMP = 81.92e-6
@@ -29,7 +29,7 @@ SETTINGS = ExtractionSettings(
 )
 
 
-def plan(dm: float, width: int, time: float = 100.0) -> Plan:
+def plan(dm: float, width: int, time: float = 100.0) -> ExtractionPlan:
     return plan_extraction(ARTS, TSAMP, dm=dm, width=width, time=time, settings=SETTINGS)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from darc.science import baseline, isolated, moments, row_statistics
-from darc.science.baseline import Window, find_jumps
+from darc.science.baseline import LevelWindow, find_jumps
 from darc.science.dedispersion import Band
 from darc.science.drift import without_drift
 from darc.science.extraction import extract, prepare
@@ -146,12 +146,12 @@ def test_what_stands_out_below_goes_at_once():
 def test_a_strong_pulse_is_no_jump():
     rows = with_pulse(noise(), np.full(N, 200.0), 10)
     data = np.ascontiguousarray(rows.T)
-    cuts, jumps = find_jumps(data.mean(axis=1), Window.beside(10), data, CHANNELS)
+    cuts, jumps = find_jumps(data.mean(axis=1), LevelWindow.beside(10), data, CHANNELS)
     assert not len(cuts)
     assert not jumps.any()
     data = np.ascontiguousarray(noise().T)
     data[2000:] += 2
-    cuts, _ = find_jumps(data.mean(axis=1), Window.beside(10), data, CHANNELS)
+    cuts, _ = find_jumps(data.mean(axis=1), LevelWindow.beside(10), data, CHANNELS)
     assert cuts == pytest.approx([2000], abs=10)
 
 

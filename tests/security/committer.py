@@ -16,8 +16,8 @@ from pathlib import Path
 
 from darc.node.secret import read_secret
 from darc.queues.client import Holder, QueueClient
-from darc.queues.messages import Commit, Kind, Put
-from darc.queues.plain import pack
+from darc.queues.messages import Commit, ContentKind, Put
+from darc.queues.plain_connection import pack
 
 NAME = "committing"
 PAUSE = 0.01  # s between two
@@ -32,7 +32,7 @@ def main() -> None:
     while not select.select([sys.stdin], [], [], PAUSE)[0]:
         number += 1
         begin = time.perf_counter()
-        holder.commit(Commit(puts=(Put((NAME,), Kind.PLAIN, content),)), number)
+        holder.commit(Commit(puts=(Put((NAME,), ContentKind.PLAIN, content),)), number)
         times.append(1e3 * (time.perf_counter() - begin))
         done = tuple(entry.id for entry in holder.take(10, 0.0))
         number += 1

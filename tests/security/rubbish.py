@@ -10,7 +10,7 @@ from typing import Any
 
 import msgpack
 
-from darc.queues.plain import pack
+from darc.queues.plain_connection import pack
 
 COMMANDS = (
     *("status", "start", "stop", "restart", "get_attr queue_depths", "start_observation"),

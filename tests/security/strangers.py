@@ -17,7 +17,7 @@ from typing import Any
 import rubbish
 from nodes import patience
 
-from darc.queues.plain import pack
+from darc.queues.plain_connection import pack
 
 Address = Path | tuple[str, int]
 ANSWER_SECONDS = patience(20.0)

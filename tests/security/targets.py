@@ -22,14 +22,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from nodes import TEST_RUN, free_port
 
-from darc.master.commands import Vocabulary
-from darc.master.port import CommandPort
+from darc.master.command_port import CommandPort
+from darc.master.commands import CommandVocabulary
 from darc.model.message import Reply, Request
 from darc.node.secret import make_secret, read_secret
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
-from darc.queues.named import NamedQueues
-from darc.queues.server import QueueServer
+from darc.queues.named_queues import NamedQueues
+from darc.queues.queue_server import QueueServer
 from darc.runtime.log import LineFormatter, NonBlockingHandler
 from darc.services.base import intake
 
@@ -119,9 +119,11 @@ def _serve(directory: Path) -> None:
     queues.start()
     hand_in = intake.Intake(directory, SERVICE)
     place = "127.0.0.1", free_port()
-    taken_in = QueueServer(place, secret, hand_in, intake.EXPOSED, intake.HandIn(hand_in, SERVICE))
+    taken_in = QueueServer(
+        place, secret, hand_in, intake.EXPOSED, intake.NamedIntake(hand_in, SERVICE)
+    )
     taken_in.start()
-    vocabulary = Vocabulary(cast(Any, None))  # what is a change does not depend on the node
+    vocabulary = CommandVocabulary(cast(Any, None))  # what is a change does not depend on the node
     changes: list[str] = []
 
     def answer(request: Request) -> Reply:

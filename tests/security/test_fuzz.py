@@ -30,8 +30,8 @@ from targets import SERVICE, Targets, targets
 from darc.node.secret import sign
 from darc.queues import exchange
 from darc.queues.client import Holder, QueueClient
-from darc.queues.messages import Commit, Kind, Put
-from darc.queues.plain import PlainConnection, pack, plain_client, unpack
+from darc.queues.messages import Commit, ContentKind, Put
+from darc.queues.plain_connection import PlainConnection, pack, plain_client, unpack
 from darc.queues.xml_values import read_xml
 from darc.services.base import intake
 
@@ -188,7 +188,7 @@ class Hold:
 def exchange_calls(random: Random, hold: Hold) -> list[list[Any]]:
     """What services and people ask of the queues."""
     service, holder = hold.service, hold.number
-    put = Put((random.choice((service, "other")),), Kind.PLAIN, pack("x"))
+    put = Put((random.choice((service, "other")),), ContentKind.PLAIN, pack("x"))
     commit = Commit("o", (random.randrange(100),), (put,), (), {"key": rubbish.value(random)})
     time = random.choice(_TIMES)
     return [
@@ -307,7 +307,7 @@ def test_the_queues_with_the_secret(served: Targets) -> None:
     clients = [QueueClient(served.socket, served.secret, "guarded") for _ in range(5)]
     holder = [Holder(client, GUARDED, 1, "Guarded", None) for client in clients][-1]
     assert holder.number == 5  # in no call of the fuzz
-    puts = tuple(Put((GUARDED,), Kind.PLAIN, pack(number)) for number in range(10))
+    puts = tuple(Put((GUARDED,), ContentKind.PLAIN, pack(number)) for number in range(10))
     holder.commit(Commit(puts=puts, memory={"kept": 1}), 1)
     entries = holder.take(0, 0.0)
 
@@ -377,7 +377,7 @@ def attach(address: Any, key: bytes, write: Callable[[Any], bytes]) -> Connectio
 def test_the_queues_by_name(served: Targets, name: str, dialect: str) -> None:
     """Each request is answered, in the client's own words; nothing that is held is taken."""
     holder = Holder(QueueClient(served.socket, served.secret, "guarded"), GUARDED, 1, "G", None)
-    puts = tuple(Put((GUARDED,), Kind.PLAIN, pack(number)) for number in range(10))
+    puts = tuple(Put((GUARDED,), ContentKind.PLAIN, pack(number)) for number in range(10))
     holder.commit(Commit(puts=puts), 1)
     entries = holder.take(0, 0.0)
     first = QueueClient(("127.0.0.1", served.intake_port), served.secret, "test")

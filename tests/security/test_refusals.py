@@ -22,14 +22,14 @@ import rubbish
 import strangers
 from nodes import Node, free_port, node, patience, wait_for
 
-from darc.master.port import CommandPort
+from darc.master.command_port import CommandPort
 from darc.model.message import Reply
 from darc.node.command_client import exchange_messages
 from darc.node.secret import make_secret, read_secret, sign
 from darc.queues.client import QueueClient
 from darc.queues.messages import QueueError
-from darc.queues.plain import PlainListener, pack, plain_client
-from darc.queues.server import MAX_CONNECTIONS
+from darc.queues.plain_connection import PlainListener, pack, plain_client
+from darc.queues.queue_server import MAX_CONNECTIONS
 
 SERVICE = "lofar_trigger"
 MAX_COMMANDS = 16

@@ -26,7 +26,7 @@ from nodes import patience, wait_for
 from targets import MAX_COMMANDS, Targets, targets
 
 from darc.queues.dialects import dialect_of
-from darc.queues.plain import MAX_MESSAGE_BYTES, MAX_VALUES, pack, plain_client, unpack
+from darc.queues.plain_connection import MAX_MESSAGE_BYTES, MAX_VALUES, pack, plain_client, unpack
 from darc.queues.xml_values import MAX_XML_BYTES, write_xml
 
 SECONDS = 4.0 * float(os.environ.get("DARC_FUZZ_SCALE", "1"))

@@ -18,8 +18,8 @@ from darc.model.observation import Observation, Pointing
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.queues.messages import Commit, Entry, Kind, Order, OrderState
-from darc.queues.plain import pack, unpack
+from darc.queues.messages import Commit, ContentKind, Order, OrderState, QueueEntry
+from darc.queues.plain_connection import pack, unpack
 from darc.services.amber_clustering.service import AMBERClustering
 from simulator.write_parsets import write_observation
 
@@ -52,7 +52,7 @@ class Kept(AMBERClustering):
             Trigger.from_plain(plain)
             for commit in self.commits
             for put in commit.puts
-            if queue in put.queues and put.kind is Kind.TRIGGERS
+            if queue in put.queues and put.kind is ContentKind.TRIGGERS
             for plain in unpack(put.content)
         ]
 
@@ -80,10 +80,12 @@ def observation(tmp_path: Path, service: Callable[..., Kept]) -> Observation:
     return read_observation(made.parset, service().config.instrument)
 
 
-def entry(number: int, stamp: float, *times: float, snr: float = 30.0, dm: float = 700.0) -> Entry:
+def entry(
+    number: int, stamp: float, *times: float, snr: float = 30.0, dm: float = 700.0
+) -> QueueEntry:
     found = np.zeros(len(times), CANDIDATE)
     found["time"], found["snr"], found["dm"], found["downsampling"] = times, snr, dm, 10
-    return Entry(number, Kind.CANDIDATES, records_to_bytes(found), "clu1", stamp, stamp)
+    return QueueEntry(number, ContentKind.CANDIDATES, records_to_bytes(found), "clu1", stamp, stamp)
 
 
 def test_late_lines_do_not_send_a_trigger_twice_not_even_after_a_death(service, observation):
@@ -133,7 +135,7 @@ def test_an_entry_that_is_none_is_completed_and_counted(service, observation):
     one = service()
     one.start_observation(observation, {})
     one.process(replace(entry(1, 100.0, 5.1), content=b"rubbish"), observation)
-    one.process(replace(entry(2, 100.0, 5.1), kind=Kind.PLAIN), observation)
+    one.process(replace(entry(2, 100.0, 5.1), kind=ContentKind.PLAIN), observation)
     assert one.bad_entries == 2
     assert one.completed == [1, 2]
     one.process(replace(entry(3, 100.0, 5.1), observation="other"), None)
@@ -217,7 +219,7 @@ def test_killed_between_its_last_commit_and_saying_so_it_says_so_again(service, 
     first._link = StubLink({})
     first._obey([Order(observation.to_plain(), OrderState.RUNNING)])
     first.process(entry(1, 100.0, 5.1), observation)
-    first.process(replace(entry(2, 101.0), kind=Kind.END), observation)
+    first.process(replace(entry(2, 101.0), kind=ContentKind.END), observation)
     assert sorted(first.completed) == [1, 2]
     again = service()
     again._link = StubLink(first.memory)
@@ -258,7 +260,7 @@ def test_the_same_observation_started_again_is_another_one(service, observation)
     assert one.observations == ["clu1"]
     one.process(replace(entry(2, 101.0, 5.1, 6.1), observation=first.key), None)
     one.process(replace(entry(3, 102.0, 5.1), observation=second.key), second)
-    end = Entry(4, Kind.END, b"", first.key, 0.0, 0.0)
+    end = QueueEntry(4, ContentKind.END, b"", first.key, 0.0, 0.0)
     assert one._running.get(end.observation) is None
     one.process(end, None)
     one.process(replace(entry(5, 103.0), observation=second.key), second)

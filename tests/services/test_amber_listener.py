@@ -16,7 +16,7 @@ from nodes import patience
 from darc.model.observation import Observation
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.queues.messages import Commit, Kind, Order, OrderState, OutOfStepError
+from darc.queues.messages import Commit, ContentKind, Order, OrderState, OutOfStepError
 from darc.services.amber_listener.service import AMBERListener
 from darc.trigger_files.amber import format_header, format_line, trigger_name
 from darc.trigger_files.trigger_file import TriggerFile
@@ -109,7 +109,7 @@ class Kept(AMBERListener):
 
     @property
     def ended(self) -> bool:
-        return any(put.kind is Kind.END for commit in self.commits for put in commit.puts)
+        return any(put.kind is ContentKind.END for commit in self.commits for put in commit.puts)
 
 
 @pytest.fixture

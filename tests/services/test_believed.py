@@ -16,13 +16,13 @@ from darc.config import ranges
 from darc.config.config import Config
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
-from darc.model.voevent import Sender, Setup, make_voevent
+from darc.model.voevent import ObservationSetup, Sender, make_voevent
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.queues.plain import pack, unpack
+from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since
-from darc.services.amber_clustering.decisions import Decider, Field, Limits, Search
-from darc.services.dada_trigger.dump_jobs import Gathered, make_jobs
+from darc.services.amber_clustering.decisions import BeamField, ClusterSearch, Decider, SearchLimits
+from darc.services.dada_trigger.dump_jobs import TriggerGroup, make_jobs
 from darc.services.dada_trigger.dump_request import (
     DumpEvent,
     DumpRequest,
@@ -34,7 +34,7 @@ from darc.trigger_files.amber import Columns, format_header, parse_lines
 from simulator.write_parsets import write_observation
 
 COLUMNS = Columns.from_header(format_header())
-FIELD = Field(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up")
+FIELD = BeamField(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up")
 BURST = b"3 0 0 10 1 12.5 0 300 1 30\n"
 
 
@@ -98,7 +98,9 @@ def test_a_line_that_is_taken_makes_a_trigger_that_arrives_everywhere(
     )
     for name in row.dtype.names:
         cluster[name] = row[name]
-    trigger = decider._trigger(cluster[0], Search(None, Limits(0.0), Limits(0.0)))
+    trigger = decider._trigger(
+        cluster[0], ClusterSearch(None, SearchLimits(0.0), SearchLimits(0.0))
+    )
     again = Trigger.from_plain(unpack(pack(trigger.to_plain())))
     assert again == trigger
 
@@ -106,7 +108,7 @@ def test_a_line_that_is_taken_makes_a_trigger_that_arrives_everywhere(
     request = DumpRequest(observation.utc_start, (event,))
     assert parse_request(format_request(request)) == request
     taken = Since.from_plain(start)
-    gathered = Gathered(replace(observation, duration=8.64e6), taken, triggers=[trigger])
+    gathered = TriggerGroup(replace(observation, duration=8.64e6), taken, triggers=[trigger])
     jobs, _ = make_jobs(gathered, config.dada_trigger, 12500)
     for job in jobs:
         format_request(job.request)
@@ -118,7 +120,7 @@ def test_a_line_that_is_taken_makes_a_trigger_that_arrives_everywhere(
             compose(trigger.arrival, trigger.dm, test=True)
     xml = make_voevent(
         trigger,
-        Setup.of(observation, config.instrument, 1.0),
+        ObservationSetup.of(observation, config.instrument, 1.0),
         None,
         Sender("nl.example/alert", "nl.example", None, None),
         test=True,

@@ -20,11 +20,11 @@ from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.science.freeze_time import freeze_time
-from darc.services.amber_clustering.decisions import Decider, Decision, Field
+from darc.services.amber_clustering.decisions import BeamField, Decider, Decision
 from simulator.write_parsets import write_observation
 
 START = 1_700_000_000.25
-FIELD = Field(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up")
+FIELD = BeamField(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up")
 PULSAR = Source("B0000+00", "pulsar", 56.0, None)
 AMBER_COLUMNS = ("beam_id", "batch_id", "sample_id", "integration_step", "DM", "SNR")
 FRB = Source("FRB 000000", "frb", 350.0, None)
@@ -55,7 +55,7 @@ def in_sbs(in_tabs: Observation) -> Observation:
 def decider(config: Config, in_tabs: Observation):
     def make(
         source: Source | None = None,
-        field: Field | None = FIELD,
+        field: BeamField | None = FIELD,
         observation: Observation = in_tabs,
         override: dict[str, object] | None = None,
         **changes: object,

@@ -21,8 +21,8 @@ from darc.services.dada_trigger.dump_jobs import (
     BUFFER_MARGIN,
     MAX_EVENTS,
     SHORTEST,
-    Gathered,
-    Job,
+    DumpJob,
+    TriggerGroup,
     make_jobs,
     next_in_line,
 )
@@ -59,13 +59,13 @@ def observation(tmp_path_factory: pytest.TempPathFactory) -> Observation:
     return read_observation(made.parset, load_config(directory / "config.yaml").instrument)
 
 
-def text_of(job: Job) -> str:
+def text_of(job: DumpJob) -> str:
     """What is sent while all of it is in the ring buffer."""
     return job.text(job.observation.start, math.inf)
 
 
-def gathered(observation: Observation, *triggers: Trigger) -> Gathered:
-    return Gathered(observation, taken(NOW), entries=[1], triggers=list(triggers))
+def gathered(observation: Observation, *triggers: Trigger) -> TriggerGroup:
+    return TriggerGroup(observation, taken(NOW), entries=[1], triggers=list(triggers))
 
 
 def taken(unix: float) -> Since:
@@ -73,7 +73,7 @@ def taken(unix: float) -> Since:
     return replace(Since.now(), unix=unix)
 
 
-def event_of(job: Job) -> DumpEvent:
+def event_of(job: DumpJob) -> DumpEvent:
     (event,) = parse_request(text_of(job)).events
     return event
 
@@ -252,7 +252,9 @@ def test_every_gathering(
 
 
 def test_the_oldest_of_each_port_is_next() -> None:
-    jobs = [Job("190518009", port, "", (str(n),), 0.0) for n, port in enumerate([7, 8, 7, 8, 9])]
+    jobs = [
+        DumpJob("190518009", port, "", (str(n),), 0.0) for n, port in enumerate([7, 8, 7, 8, 9])
+    ]
     assert [job.what for job in next_in_line(jobs)] == [("0",), ("1",), ("4",)]
     assert next_in_line([]) == []
 

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darc.candidates.windows import Closed, Gathering
+from darc.candidates.time_windows import ClosedWindow, OpenWindows
 from darc.model.candidate import CANDIDATE, Records
 
 INTERVAL = 1.0
@@ -71,22 +71,22 @@ def entries_of(made: list[Batch]) -> list[Given]:
     return found
 
 
-def told(closed: list[Closed]) -> Closings:
+def told(closed: list[ClosedWindow]) -> Closings:
     return [(one.window, one.candidates["beam"].tolist()) for one in closed]
 
 
-def add(gathering: Gathering, entry: Given) -> list[Closed]:
+def add(gathering: OpenWindows, entry: Given) -> list[ClosedWindow]:
     """Take an entry in; returns the windows that it closes."""
     gathering.add(entry.id, entry.stamp, entry.candidates)
     return rest(gathering)
 
 
-def rest(gathering: Gathering) -> list[Closed]:
+def rest(gathering: OpenWindows) -> list[ClosedWindow]:
     """The windows that have closed."""
     return list(iter(gathering.close_one, None))
 
 
-def end(gathering: Gathering) -> list[Closed]:
+def end(gathering: OpenWindows) -> list[ClosedWindow]:
     gathering.close_all()
     return rest(gathering)
 
@@ -106,7 +106,7 @@ def expected(made: list[Batch]) -> Closings:
 @given(batches())
 @settings(deadline=None, max_examples=200)
 def test_closings_do_not_depend_on_how_lines_are_cut_into_entries(made: list[Batch]) -> None:
-    gathering = Gathering(INTERVAL, LENGTH, {})
+    gathering = OpenWindows(INTERVAL, LENGTH, {})
     closings: Closings = []
     for entry in entries_of(made):
         closings += told(add(gathering, entry))
@@ -118,12 +118,12 @@ def test_closings_do_not_depend_on_how_lines_are_cut_into_entries(made: list[Bat
 def test_an_entry_is_completed_once_and_not_while_an_open_window_needs_it(
     made: list[Batch],
 ) -> None:
-    gathering = Gathering(INTERVAL, LENGTH, {})
+    gathering = OpenWindows(INTERVAL, LENGTH, {})
     open_lines: dict[int, set[int]] = {}  # entry → its lines in open windows
     completed: list[int] = []
     entries = entries_of(made)
 
-    def settle(closed: list[Closed]) -> None:
+    def settle(closed: list[ClosedWindow]) -> None:
         gone = {number for _, numbers in told(closed) for number in numbers}
         for lines in open_lines.values():
             lines.difference_update(gone)
@@ -148,7 +148,7 @@ class Held:
     closings: Closings = field(default_factory=list)
     completed: list[int] = field(default_factory=list)
 
-    def commit(self, gathering: Gathering) -> bool:
+    def commit(self, gathering: OpenWindows) -> bool:
         """Deal with one window that has closed; False: there was none."""
         window = gathering.close_one()
         if window:
@@ -168,7 +168,7 @@ def test_killed_at_any_moment_the_same_windows_close_and_nothing_twice(
     made: list[Batch], data: st.DataObject
 ) -> None:
     held = Held()
-    gathering = Gathering(INTERVAL, LENGTH, {})
+    gathering = OpenWindows(INTERVAL, LENGTH, {})
     entries = entries_of(made)
     for entry in entries:
         held.waiting[entry.id] = entry
@@ -180,7 +180,7 @@ def test_killed_at_any_moment_the_same_windows_close_and_nothing_twice(
             continue
         for _ in range(commits_before_death):
             held.commit(gathering)
-        gathering = Gathering(INTERVAL, LENGTH, held.through)
+        gathering = OpenWindows(INTERVAL, LENGTH, held.through)
         for again in list(held.waiting.values()):
             gathering.add(again.id, again.stamp, again.candidates)
             while held.commit(gathering):
@@ -199,11 +199,11 @@ def test_killed_at_any_moment_the_same_windows_close_and_nothing_twice(
 
 def test_a_window_of_unstamped_lines_closes_the_same_after_a_death() -> None:
     """The stamp that came in an entry of its own is needed as long as the window is open."""
-    gathering = Gathering(INTERVAL, LENGTH, {})
+    gathering = OpenWindows(INTERVAL, LENGTH, {})
     gathering.add(1, 0.0, records([(0.1, 0)]))
     gathering.add(2, 1000.0, records([]))
     assert gathering.completed() == ()
-    again = Gathering(INTERVAL, LENGTH, {})
+    again = OpenWindows(INTERVAL, LENGTH, {})
     again.add(1, 0.0, records([(0.1, 0)]))
     again.add(2, 1000.0, records([]))
     assert told(add(again, Given(3, 1000.0 + INTERVAL, records([])))) == [(0, [0])]
@@ -211,7 +211,7 @@ def test_a_window_of_unstamped_lines_closes_the_same_after_a_death() -> None:
 
 
 def test_late_lines_open_a_window_once_more() -> None:
-    gathering = Gathering(INTERVAL, LENGTH, {})
+    gathering = OpenWindows(INTERVAL, LENGTH, {})
     gathering.add(1, 1000.0, records([(0.1, 0)]))
     assert told(add(gathering, Given(2, 1001.0, records([])))) == [(0, [0])]
     assert add(gathering, Given(3, 1001.5, records([(0.2, 1)]))) == []
@@ -219,7 +219,7 @@ def test_late_lines_open_a_window_once_more() -> None:
 
 
 def test_a_window_closes_no_earlier_than_its_interval() -> None:
-    gathering = Gathering(INTERVAL, LENGTH, {})
+    gathering = OpenWindows(INTERVAL, LENGTH, {})
     gathering.add(1, 1000.0, records([(0.1, 0)]))
     assert add(gathering, Given(2, 1000.0 + INTERVAL - 1e-3, records([(0.6, 1)]))) == []
     assert told(add(gathering, Given(3, 1000.0 + INTERVAL, records([])))) == [(0, [0])]

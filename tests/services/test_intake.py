@@ -16,9 +16,9 @@ from nodes import patience, wait_for
 from darc.queues.client import QueueClient
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
-from darc.queues.messages import Kind, QueueError
-from darc.queues.plain import pack, unpack
-from darc.queues.server import QueueServer
+from darc.queues.messages import ContentKind, QueueError
+from darc.queues.plain_connection import pack, unpack
+from darc.queues.queue_server import QueueServer
 from darc.services.base import intake
 from darc.services.base.intake import Intake
 
@@ -154,7 +154,7 @@ def test_a_program_puts_what_it_likes_and_each_call_counts(site: Site) -> None:
     client.call("put", [])
     assert site.taken() == [[{"name": "the same"}], [{"name": "the same"}], []]
     (entry, *_) = site.journal.take(SERVICE, 0, 1, 2**20)
-    assert (entry.kind, entry.observation) == (Kind.TRIGGERS, "")
+    assert (entry.kind, entry.observation) == (ContentKind.TRIGGERS, "")
 
 
 def test_how_long_it_has_waited_is_kept(site: Site) -> None:

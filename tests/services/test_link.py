@@ -12,8 +12,8 @@ import pytest
 from nodes import patience
 
 from darc.node.secret import SecretError
-from darc.services.base import link
-from darc.services.base.link import Ear
+from darc.services.base import queue_link
+from darc.services.base.queue_link import OrderListener
 
 
 class Client:
@@ -53,7 +53,7 @@ class StubLink:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(queue_link, "RETRY_SECONDS", 0.001)
 
 
 def test_an_attribute_that_raises_is_not_found_and_the_next_one_is_told(
@@ -66,7 +66,7 @@ def test_an_attribute_that_raises_is_not_found_and_the_next_one_is_told(
             raise ZeroDivisionError("no lines yet")
         return True, "7"
 
-    Ear(StubLink(lambda _: client), "a_service", answer)  # type: ignore[arg-type]
+    OrderListener(StubLink(lambda _: client), "a_service", answer)  # type: ignore[arg-type]
     assert client.answered.wait(patience(10))
     assert client.answers == [(0, False, ""), (1, True, "7")]
     assert caplog.messages == ["broken cannot be told: ZeroDivisionError: no lines yet"]
@@ -83,7 +83,7 @@ def test_what_goes_wrong_is_said_once_and_it_is_heard_again(
             raise error
         return client
 
-    Ear(StubLink(connect), "a_service", lambda _: (True, "7"))  # type: ignore[arg-type]
+    OrderListener(StubLink(connect), "a_service", lambda _: (True, "7"))  # type: ignore[arg-type]
     assert client.answered.wait(patience(10))
     said = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.getMessage().split(":")[0] for record in said] == [

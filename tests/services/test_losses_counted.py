@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.master.told import read_answer
+from darc.master.service_answers import read_answer
 from darc.node import losses as module
 from darc.node.losses import KEPT, MAX_CHARACTERS, Losses, LossKind
-from darc.queues.plain import pack
+from darc.queues.plain_connection import pack
 from darc.runtime.clock import Since
 from darc.runtime.log import about
 

@@ -15,8 +15,8 @@ from nodes import wait_for
 from darc.delivery.outbox import DeliveryError
 from darc.node.node_config import load_config
 from darc.runtime.clock import Since
-from darc.runtime.files import packaged
-from darc.runtime.foreign import read_regular
+from darc.runtime.paths import packaged
+from darc.runtime.untrusted_files import read_regular
 from darc.services.base import mails
 from darc.services.base.mails import AGE_LIMIT, Mail, Mails, attach
 

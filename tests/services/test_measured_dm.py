@@ -8,7 +8,7 @@ import pytest
 from triggers import TRIGGER
 
 from darc.node.node_config import load_config
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 from darc.services.base.measured_dm import measured_dm_error
 
 ARTS = load_config(packaged("conf/default.yaml")).instrument

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from nodes import patience
 
-from darc.delivery.outbox import Clock, DeliveryError, Outbox, Outcome
+from darc.delivery.outbox import Clock, DeliveryError, DeliveryOutcome, Outbox
 from darc.runtime.log import LineFormatter, about
 
 START = 1_558_223_480.0  # Unix s
@@ -89,7 +89,7 @@ class Boxes:
         self._open.callback(box.close, WAIT)
         return box
 
-    def outcome(self, box: Outbox[str]) -> Outcome:
+    def outcome(self, box: Outbox[str]) -> DeliveryOutcome:
         assert self.told.acquire(timeout=WAIT)
         (outcome,) = box.outcomes()
         return outcome
@@ -124,7 +124,7 @@ def test_what_goes_at_once_is_delivered_and_nothing_is_said(
     caplog.set_level(logging.INFO)
     box = boxes.make()
     box.submit("a", "item", give_up_after=10)
-    assert boxes.outcome(box) == Outcome("a", START, 1, "")
+    assert boxes.outcome(box) == DeliveryOutcome("a", START, 1, "")
     assert box.outcomes() == []
     assert box.waiting == ()
     assert caplog.messages == []
@@ -136,7 +136,7 @@ def test_back_off_doubles_up_to_the_longest_delay_and_ends_at_its_time(
     box = boxes.make(first_delay=1.0, longest_delay=8.0)
     remote.answers["item"] = fails()
     box.submit("a", "item", give_up_after=30.5)
-    assert boxes.outcome(box) == Outcome("a", None, 6, "it is away")
+    assert boxes.outcome(box) == DeliveryOutcome("a", None, 6, "it is away")
     assert [passed for _, passed in remote.attempts] == [0.0, 1.0, 3.0, 7.0, 15.0, 23.0]
     assert boxes.clock.passed == 30.5
 
@@ -145,9 +145,9 @@ def test_each_item_has_a_back_off_of_its_own(boxes: Boxes, remote: Remote) -> No
     box = boxes.make()
     remote.answers = {"first": fails(3), "second": fails(1)}
     box.submit("a", "first", give_up_after=100)
-    assert boxes.outcome(box) == Outcome("a", START + 7.0, 4, "it is away")
+    assert boxes.outcome(box) == DeliveryOutcome("a", START + 7.0, 4, "it is away")
     box.submit("b", "second", give_up_after=100)
-    assert boxes.outcome(box) == Outcome("b", START + 8.0, 2, "it is away")
+    assert boxes.outcome(box) == DeliveryOutcome("b", START + 8.0, 2, "it is away")
 
 
 def test_a_delay_counts_from_the_end_of_the_attempt(boxes: Boxes, remote: Remote) -> None:
@@ -204,7 +204,7 @@ def test_a_permanent_failure_is_given_up_at_once(
     box = boxes.make()
     remote.answers["item"] = fails(error=DeliveryError("no such user", permanent=True))
     box.submit("a", "item", give_up_after=100)
-    assert boxes.outcome(box) == Outcome("a", None, 1, "no such user")
+    assert boxes.outcome(box) == DeliveryOutcome("a", None, 1, "no such user")
     assert caplog.messages == ["test: a given up after 1 attempts: no such user"]
 
 
@@ -215,7 +215,7 @@ def test_a_defect_is_shown_with_its_traceback_and_tried_again(
     remote.answers["item"] = fails(2, ZeroDivisionError("nothing to divide by"))
     box.submit("a", "item", give_up_after=100)
     reason = "ZeroDivisionError: nothing to divide by"
-    assert boxes.outcome(box) == Outcome("a", START + 3.0, 3, reason)
+    assert boxes.outcome(box) == DeliveryOutcome("a", START + 3.0, 3, reason)
     (record,) = (entry for entry in caplog.records if entry.levelno == logging.WARNING)
     assert record.getMessage() == f"test: a did not go (attempt 1), it is tried again: {reason}"
     assert record.exc_text
@@ -237,7 +237,7 @@ def test_an_attempt_that_begins_in_time_counts_though_it_ends_late(
     remote.answers["item"] = lambda number: setattr(boxes.clock, "passed", 30.0)
     box = boxes.make()
     box.submit("a", "item", give_up_after=10)
-    assert boxes.outcome(box) == Outcome("a", START + 30.0, 1, "")
+    assert boxes.outcome(box) == DeliveryOutcome("a", START + 30.0, 1, "")
 
 
 @pytest.mark.parametrize("set_by", [-1000.0, 1000.0])
@@ -285,7 +285,7 @@ def test_a_failure_that_comes_late_is_the_last(
     remote.answers["item"] = late
     box = boxes.make()
     box.submit("a", "item", give_up_after=10)
-    assert boxes.outcome(box) == Outcome("a", None, 1, "it is away")
+    assert boxes.outcome(box) == DeliveryOutcome("a", None, 1, "it is away")
     assert caplog.messages == ["test: a given up after 1 attempts: it is away"]
 
 
@@ -315,7 +315,7 @@ def test_withdrawn_is_what_waits(boxes: Boxes, remote: Remote, under_way: Outbox
     assert under_way.withdraw() == ["b", "c"]
     assert [entry.key for entry in under_way.waiting] == ["now"]
     remote.open.set()
-    assert boxes.outcome(under_way) == Outcome("now", START, 1, "")
+    assert boxes.outcome(under_way) == DeliveryOutcome("now", START, 1, "")
     under_way.submit("d", "d", give_up_after=100)
     assert boxes.outcome(under_way).key == "d"
     assert remote.order() == ["now", "d"]
@@ -327,7 +327,7 @@ def test_what_fails_once_it_is_withdrawn_is_not_tried_again(
     remote.answers["now"] = fails()
     under_way.withdraw()
     remote.open.set()
-    assert boxes.outcome(under_way) == Outcome("now", None, 1, "it is away", withdrawn=True)
+    assert boxes.outcome(under_way) == DeliveryOutcome("now", None, 1, "it is away", withdrawn=True)
     assert remote.order() == ["now"]
 
 
@@ -338,7 +338,7 @@ def test_what_is_wanted_again_during_its_attempt_is_tried_again(
     assert under_way.withdraw() == ["b", "c"]
     under_way.submit("now", "anew", give_up_after=200)
     remote.open.set()
-    assert boxes.outcome(under_way) == Outcome("now", START + 1.0, 2, "it is away")
+    assert boxes.outcome(under_way) == DeliveryOutcome("now", START + 1.0, 2, "it is away")
     assert remote.order() == ["now", "anew"]
 
 

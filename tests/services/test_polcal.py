@@ -13,7 +13,7 @@ from darc.config.settings import DadaTriggerSettings
 from darc.model.observation import Observation
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.science.dump_window import Window
+from darc.science.dump_window import DumpWindow
 from darc.services.dada_trigger import polcal
 from darc.services.dada_trigger.dump_request import format_request
 from simulator.write_parsets import write_observation
@@ -66,7 +66,7 @@ def test_which_observations(
     assert polcal.is_polcal(one) is expected
 
 
-def spans(windows: tuple[Window, ...]) -> list[tuple[float, float]]:
+def spans(windows: tuple[DumpWindow, ...]) -> list[tuple[float, float]]:
     """To the microsecond."""
     return [(round(one.start, 6), round(one.end, 6)) for one in windows]
 

@@ -17,17 +17,22 @@ import pytest
 import yaml
 from nodes import wait_for
 
-from darc.candidates.pool import Done
+from darc.candidates.observation_work import mask_file
+from darc.candidates.pool import DoneTask
 from darc.candidates.results.candidate_file import read_stored, write_candidate
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
-from darc.candidates.work import mask_file
 from darc.model.candidate import CANDIDATE, records_to_bytes
 from darc.model.observation import Observation
-from darc.model.processed import NOTHING_SEARCHED, Fate, Pulse, Summary
+from darc.model.processing_outcome import (
+    NOTHING_SEARCHED,
+    ClusterOutcome,
+    Detection,
+    ProcessingSummary,
+)
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
-from darc.queues.messages import Commit, Entry, Kind
-from darc.queues.plain import pack, unpack
+from darc.queues.messages import Commit, ContentKind, QueueEntry
+from darc.queues.plain_connection import pack, unpack
 from darc.services.processor import service as processor
 from darc.services.processor.service import ProcessorManager
 from darc.trigger_files.amber import format_header, format_line
@@ -105,15 +110,17 @@ def observe(tmp_path: Path, service: Callable[..., Kept]) -> Callable[..., Obser
     return make
 
 
-def entry(number: int, *pulses: Pulse, stamp: float = 1.0, task_id: str = TASK) -> Entry:
+def entry(number: int, *pulses: Detection, stamp: float = 1.0, task_id: str = TASK) -> QueueEntry:
     found = np.array(
         [(one.beam, one.downsampling, one.time, one.dm, one.snr) for one in pulses], CANDIDATE
     )
-    return Entry(number, Kind.CANDIDATES, records_to_bytes(found), task_id, stamp, stamp)
+    return QueueEntry(
+        number, ContentKind.CANDIDATES, records_to_bytes(found), task_id, stamp, stamp
+    )
 
 
-def end(number: int, task_id: str = TASK) -> Entry:
-    return Entry(number, Kind.END, b"", task_id, 0.0, 0.0)
+def end(number: int, task_id: str = TASK) -> QueueEntry:
+    return QueueEntry(number, ContentKind.END, b"", task_id, 0.0, 0.0)
 
 
 def run_until(one: Kept, condition: Callable[[], Any], timeout: float = 100.0) -> None:
@@ -128,7 +135,7 @@ def results(tmp_path: Path, observation: Observation) -> Path:
     return tmp_path / "results" / observation.date / observation.datetimesource
 
 
-def summary(tmp_path: Path, observation: Observation) -> Summary | None:
+def summary(tmp_path: Path, observation: Observation) -> ProcessingSummary | None:
     return read_summary(results(tmp_path, observation) / f"CB{observation.beam:02d}_summary.yaml")
 
 
@@ -155,7 +162,7 @@ def test_from_candidates_to_results(tmp_path, service, observe):
     assert (one.clusters_done, one.clusters_waiting, one.clusters_in_work) == (4, 0, 0)
     assert not rows(one), "nothing is left in memory"
     directory = results(tmp_path, observation)
-    assert summary(tmp_path, observation) == Summary(5, 4, 3, 3)
+    assert summary(tmp_path, observation) == ProcessingSummary(5, 4, 3, 3)
     assert {line.dm for line in read_triggers(directory / "CB00_triggers.txt")} == {500, 200, 100}
     assert (directory / "CB00.pdf").read_bytes().startswith(b"%PDF")
     output = Path(observation.output_dir) / "triggers_realtime"
@@ -185,7 +192,7 @@ def test_each_cluster_is_processed_once_whatever_dies_when(tmp_path, service, ob
     second.start_observation(observation, dict(first.memory[TASK]))
     run_until(second, lambda: second.finished)
     assert first.clusters_done + second.clusters_done == 3
-    assert summary(tmp_path, observation) == Summary(3, 3, 3, 3)
+    assert summary(tmp_path, observation) == ProcessingSummary(3, 3, 3, 3)
 
 
 def test_the_brightest_come_first(tmp_path, service, observe):
@@ -229,7 +236,7 @@ def test_a_late_line_that_is_better_takes_the_place_of_another(tmp_path, service
     pulse = PULSES[0]
     write_beam(Path(observation.output_dir), [pulse])
     one.start_observation(observation, {})
-    early = Pulse(pulse.beam, pulse.downsampling, pulse.time + 0.01, pulse.dm + 2, 15.0)
+    early = Detection(pulse.beam, pulse.downsampling, pulse.time + 0.01, pulse.dm + 2, 15.0)
     one.process(entry(1, early), observation)
     run_until(one, lambda: one.clusters_done == 1)
     data = Path(observation.output_dir) / "triggers_realtime" / "data"
@@ -241,7 +248,7 @@ def test_a_late_line_that_is_better_takes_the_place_of_another(tmp_path, service
     assert not before.exists()
     assert not before.with_suffix(".png").exists()
     assert len(list(data.iterdir())) == 2  # the candidate and its picture
-    assert summary(tmp_path, observation) == Summary(2, 1, 1, 1)
+    assert summary(tmp_path, observation) == ProcessingSummary(2, 1, 1, 1)
 
 
 def test_a_candidate_that_nobody_heard_of_does_not_stay(tmp_path, service, observe):
@@ -250,9 +257,9 @@ def test_a_candidate_that_nobody_heard_of_does_not_stay(tmp_path, service, obser
     pulse = PULSES[0]
     write_beam(Path(observation.output_dir), PULSES)
     first.start_observation(observation, {})
-    early = Pulse(pulse.beam, pulse.downsampling, pulse.time + 0.01, pulse.dm + 2, 15.0)
+    early = Detection(pulse.beam, pulse.downsampling, pulse.time + 0.01, pulse.dm + 2, 15.0)
     first.process(entry(1, early), observation)
-    died: list[Done] = []
+    died: list[DoneTask] = []
     first._take_result = died.append
     run_until(first, lambda: died)
     data = Path(observation.output_dir) / "triggers_realtime" / "data"
@@ -299,7 +306,7 @@ def test_observations_overlap(tmp_path, service, observe):
         one.process(end(number, observation.task_id), observation)
     run_until(one, lambda: len(one.finished) == 2)
     for observation in both:
-        assert summary(tmp_path, observation) == Summary(1, 1, 1, 1)
+        assert summary(tmp_path, observation) == ProcessingSummary(1, 1, 1, 1)
 
 
 def test_an_abort_drops_everything(service, observe):
@@ -344,7 +351,7 @@ def test_the_time_limit(tmp_path, service, observe):
     one.process(entry(1, *PULSES), observation)
     run_until(one, lambda: one.finished)
     assert one.fates[TASK] == {"out of time": 3}
-    assert summary(tmp_path, observation) == Summary(3, 3, 0, 0)
+    assert summary(tmp_path, observation) == ProcessingSummary(3, 3, 0, 0)
 
 
 def test_data_that_do_not_come_any_more(tmp_path, service, observe):
@@ -376,7 +383,7 @@ def test_no_end_comes(tmp_path, service, observe):
         (None, NOTHING_SEARCHED),
         (b"", NOTHING_SEARCHED),
         (b"rubbish\n", NOTHING_SEARCHED),
-        (format_header(), Summary(0, 0, 0, 0)),
+        (format_header(), ProcessingSummary(0, 0, 0, 0)),
     ],
 )
 def test_minus_one_where_no_header_ever_came(tmp_path, service, observe, content, expected):
@@ -411,7 +418,7 @@ def test_an_observation_in_the_past_is_read_as_a_whole(tmp_path, service, observ
     one.past.add(TASK)
     one.start_observation(observation, {})
     run_until(one, lambda: one.finished)
-    assert summary(tmp_path, observation) == Summary(3, 3, 3, 3)
+    assert summary(tmp_path, observation) == ProcessingSummary(3, 3, 3, 3)
     # Of a file that is finished, what stands behind the last line break is a line, too.
     assert one.memory[TASK]["counts"]["wrong number of columns"] == 2
 
@@ -430,8 +437,8 @@ def test_what_is_not_processed(service, observe):
 def test_entries_that_are_none(service, observe):
     observation, one = observe(), service()
     one.start_observation(observation, {})
-    one.process(Entry(1, Kind.CANDIDATES, b"rubbish", TASK, 1.0, 1.0), observation)
-    one.process(Entry(2, Kind.PLAIN, pack(1), TASK, 1.0, 1.0), observation)
+    one.process(QueueEntry(1, ContentKind.CANDIDATES, b"rubbish", TASK, 1.0, 1.0), observation)
+    one.process(QueueEntry(2, ContentKind.PLAIN, pack(1), TASK, 1.0, 1.0), observation)
     assert one.bad_entries == 2
     assert one.completed == [1, 2]
 
@@ -451,7 +458,7 @@ def test_on_a_dask_cluster(tmp_path, service, observe):
         run_until(one, lambda: one.finished)
         one._agenda.close()
     assert one.fates[TASK] == {"kept": 3}
-    assert summary(tmp_path, observation) == Summary(3, 3, 3, 3)
+    assert summary(tmp_path, observation) == ProcessingSummary(3, 3, 3, 3)
 
 
 def test_a_dask_cluster_that_is_not_there(tmp_path, service, observe):
@@ -463,7 +470,7 @@ def test_a_dask_cluster_that_is_not_there(tmp_path, service, observe):
     one.process(end(2), observation)
     run_until(one, lambda: one.finished)
     assert one.fates[TASK] == {"out of time": 3}
-    assert summary(tmp_path, observation) == Summary(3, 3, 0, 0)
+    assert summary(tmp_path, observation) == ProcessingSummary(3, 3, 0, 0)
 
 
 def test_trigger_files_that_cannot_be_read_are_not_an_observation_without_any(
@@ -474,7 +481,7 @@ def test_trigger_files_that_cannot_be_read_are_not_an_observation_without_any(
     one.start_observation(observation, {})
     one._agenda.drop(TASK)
     work = one._work[TASK]
-    one._have_read(work, Done(work.reading_job(), error="not enough memory"))
+    one._have_read(work, DoneTask(work.reading_job(), error="not enough memory"))
     assert one.finished == [TASK]
     assert not results(tmp_path, observation).exists()
 
@@ -489,7 +496,7 @@ def test_what_comes_while_results_are_written_is_in_them(tmp_path, service, obse
     one.process(entry(3, PULSES[1], stamp=2.0), observation)
     run_until(one, lambda: one.finished)
     assert one.completed == [1, 2, 3]
-    assert summary(tmp_path, observation) == Summary(2, 2, 2, 2)
+    assert summary(tmp_path, observation) == ProcessingSummary(2, 2, 2, 2)
     assert one.fates[TASK] == {"kept": 2}
 
 
@@ -558,10 +565,10 @@ def test_two_workers_write_into_one_directory(tmp_path, service, observe):
 
 def test_a_pulse_in_a_synthesised_beam(tmp_path, service, observe):
     observation, one = observe(n_tabs=12, more={"nsynbeams": 71}), service()
-    pulse = Pulse(3, 4, 3.0, 200.0, 30.0)
+    pulse = Detection(3, 4, 3.0, 200.0, 30.0)
     write_beam(Path(observation.output_dir), [pulse], n_tabs=12)
     one.start_observation(observation, {})
-    one.process(entry(1, pulse, Pulse(71, 4, 5.0, 200.0, 30.0)), observation)
+    one.process(entry(1, pulse, Detection(71, 4, 5.0, 200.0, 30.0)), observation)
     one.process(end(2), observation)
     run_until(one, lambda: one.finished)
     assert one.fates[TASK] == {"kept": 1}
@@ -578,7 +585,7 @@ def test_a_table_of_synthesised_beams_that_is_none(tmp_path, service, observe):
     one.process(entry(1, *PULSES), observation)
     one.process(end(2), observation)
     run_until(one, lambda: one.finished)
-    assert one.fates[TASK] == {str(Fate.FAILED): 3}
+    assert one.fates[TASK] == {str(ClusterOutcome.FAILED): 3}
 
 
 def test_the_mask_is_ambers_own_if_none_is_configured(tmp_path, service, observe):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from triggers import made_trigger
 
 from darc.model.trigger import Trigger
-from darc.queues.plain import pack, unpack
-from darc.services.base.pulses import KEPT, Known, Pulse, by_pulse
+from darc.queues.plain_connection import pack, unpack
+from darc.services.base.known_pulses import KEPT, KnownPulses, TriggeredPulse, by_pulse
 
 START = 1_558_223_473.0  # Unix s
 
@@ -79,7 +79,7 @@ def test_unrelated_triggers_are_pulses_of_their_own() -> None:
     ]
     assert np.diff(moments).min() < 1.0
     assert sorted(map(len, by_pulse(triggers, 1.0))) == [1] * 20
-    known = Known(1.0)
+    known = KnownPulses(1.0)
     for one in triggers:
         assert known.find(one, test=False) is None
         known.add(one, test=False)
@@ -107,9 +107,9 @@ def test_same_time_and_dm_in_whatever_beam(dm: float, keys: dict[str, Any], same
     first = at(1, 5.0, 300.0, snr=30.0, cb=0)
     other = replace(at(2, 5.2, dm, snr=29.0), **keys)
     assert len(by_pulse([other, first], 1.0)) == (1 if same else 2)
-    known = Known(1.0)
+    known = KnownPulses(1.0)
     known.add(first, test=False)
-    again = Known(1.0, map(Pulse.from_plain, unpack(pack(known.to_plain()))))
+    again = KnownPulses(1.0, map(TriggeredPulse.from_plain, unpack(pack(known.to_plain()))))
     for each in (known, again):
         assert bool(each.find(other, test=False)) is same
         assert each.find(replace(other, utc=at(2, 6.1, 0.0).utc), test=False) is None
@@ -149,7 +149,7 @@ def test_odd_numbers_of_other_programs(odd: dict[str, Any]) -> None:
     first, other = at(1, 5.0, 300.0), replace(at(2, 5.0, 3000.0), **odd)
     assert 1 <= len(by_pulse([first, other], 1.0)) <= 2
     for one, two in ((first, other), (other, first)):
-        known = Known(1.0)
+        known = KnownPulses(1.0)
         known.add(one, test=False)
         known.find(two, test=False)
 
@@ -174,11 +174,11 @@ def test_what_joins_a_pulse_is_near_its_strongest() -> None:
 
 def test_pulses_that_the_version_before_kept_are_known() -> None:
     """It kept no DM: all that arrives so near is of it, as it was then."""
-    known = Known(1.0, [Pulse.from_plain([START + 5, "190518009/9/4", False])])
+    known = KnownPulses(1.0, [TriggeredPulse.from_plain([START + 5, "190518009/9/4", False])])
     assert known.find(at(1, 5.5, 300.0), test=False)
     assert not known.find(at(1, 6.5, 300.0), test=False)
     known.add(at(2, 20.0, 300.0), test=False)
-    again = Known(1.0, map(Pulse.from_plain, unpack(pack(known.to_plain()))))
+    again = KnownPulses(1.0, map(TriggeredPulse.from_plain, unpack(pack(known.to_plain()))))
     assert again.to_plain()[0] == [START + 5, "190518009/9/4", False]
     assert again.find(at(1, 5.5, 900.0), test=False)
     assert not again.find(at(1, 20.0, 900.0), test=False)
@@ -209,10 +209,12 @@ def test_what_is_known(
         if kind is test and abs(one - seconds) <= interval
     }
     for _ in range(2):
-        known = Known(interval)
+        known = KnownPulses(interval)
         for number, (one, kind) in numbered:
             known.add(trigger(number, one), test=kind)
-        again = Known(interval, map(Pulse.from_plain, unpack(pack(known.to_plain()))))
+        again = KnownPulses(
+            interval, map(TriggeredPulse.from_plain, unpack(pack(known.to_plain())))
+        )
         for each in (known, again):
             found = each.find(trigger(1000, seconds), test=test)
             assert (found.identity in expected) if found else not expected
@@ -221,14 +223,16 @@ def test_what_is_known(
 
 @pytest.mark.parametrize("test", [False, True])
 def test_a_test_hides_no_observation_and_none_the_other_way_round(test: bool) -> None:
-    known = Known(1.0)
+    known = KnownPulses(1.0)
     known.add(trigger(1, 5.0), test=test)
     assert known.find(trigger(2, 5.5), test=not test) is None
-    assert known.find(trigger(2, 5.5), test=test) == Pulse(START + 5, "190518009/1/4", test)
+    assert known.find(trigger(2, 5.5), test=test) == TriggeredPulse(
+        START + 5, "190518009/1/4", test
+    )
 
 
 def test_the_last_ones_are_known() -> None:
-    known = Known(0.5)
+    known = KnownPulses(0.5)
     for number in range(KEPT + 1):
         known.add(trigger(number, 10.0 * number), test=False)
     assert len(known.to_plain()) == KEPT

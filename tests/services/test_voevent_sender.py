@@ -27,7 +27,7 @@ from twisted.logger import Logger
 
 from darc.delivery.voevent_sender import NotAnsweredError, RefusedError, SendError, send, warm_up
 from darc.model.trigger import Trigger
-from darc.model.voevent import Direction, Sender, Setup, make_voevent
+from darc.model.voevent import Direction, ObservationSetup, Sender, make_voevent
 from simulator.comet_broker import CometBroker, Subscriber
 
 #: Long enough for a machine that does other work.
@@ -72,7 +72,7 @@ TRIGGER = Trigger(
     delta_nu_MHz=300 / 1536,
     nu_GHz=1.36960327148,
 )
-SETUP = Setup("WSRT", "ARTS", 300.0, 1536, 2, 8, 0.853, 85.0)
+SETUP = ObservationSetup("WSRT", "ARTS", 300.0, 1536, 2, 8, 0.853, 85.0)
 CREATED = datetime(2019, 5, 18, 23, 52, 3, tzinfo=UTC)
 _numbers = count(1)
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from nodes import ROOT, TEST_RUN, left_of_run, patience, wait_for
 
-from darc.node.identity import read_identity
+from darc.node.node_identity import read_identity
 from darc.node.processes import of_node
 from simulator import demo_bursts
 

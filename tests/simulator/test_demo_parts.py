@@ -17,13 +17,13 @@ from darc.science.dispersion import delay
 from darc.science.dump_window import dump_window
 from simulator import demo_bursts, demo_receivers
 from simulator.bursts import detections
-from simulator.demo_bursts import GATHER, SEARCH, WINDOW, Found, Outcome, is_strong
+from simulator.demo_bursts import GATHER, SEARCH, WINDOW, BurstOutcomes, FoundTrigger, is_strong
 from simulator.demo_deliveries import Arrival, Channel, deliver
 from simulator.demo_receivers import Receivers
 from simulator.demo_report import report
 from simulator.demo_tables import Results
 from simulator.generator import Burst, Truth
-from simulator.player import Written
+from simulator.player import WrittenLines
 
 # -- bursts ----------------------------------------------------------------------------------------
 
@@ -71,8 +71,8 @@ def truth(time: float, dm: float, snr: float = 30.0) -> Truth:
     return Truth(Burst(time, dm, 10, snr, 5), 1, dm, 10, time, snr, 20)
 
 
-def found(window: int, dm: float, snr: float = 30.0) -> Found:
-    return Found(f"demo/{window}/3", window, dm, snr, 0.82, 5)
+def found(window: int, dm: float, snr: float = 30.0) -> FoundTrigger:
+    return FoundTrigger(f"demo/{window}/3", window, dm, snr, 0.82, 5)
 
 
 def test_triggers_are_told_apart() -> None:
@@ -99,7 +99,9 @@ def test_triggers_are_read_from_a_log() -> None:
         "2026-11-22 17:11:53.782 INFO dada_trigger [other]: trigger other/4/8: candidate,"
         " DM 911.20, S/N 48.7, width 4.10 ms, beam 15\n"
     )
-    assert demo_bursts.triggers_in(log, "demo") == [Found("demo/4/8", 4, 911.2, 48.7, 4.1, 15)]
+    assert demo_bursts.triggers_in(log, "demo") == [
+        FoundTrigger("demo/4/8", 4, 911.2, 48.7, 4.1, 15)
+    ]
 
 
 # -- deliveries ------------------------------------------------------------------------------------
@@ -109,8 +111,8 @@ STRONG, WEAK = truth(2.5, 500.0), truth(8.5, 900.0, 17.0)
 ALL = tuple(Channel)
 
 
-def written(batch: int, at: float) -> Written:
-    return Written(Path("CB00_step1.trigger"), (batch + 1) * WINDOW, 3, 100, 0.0, at)
+def written(batch: int, at: float) -> WrittenLines:
+    return WrittenLines(Path("CB00_step1.trigger"), (batch + 1) * WINDOW, 3, 100, 0.0, at)
 
 
 LINES = [written(2, 1000.1), written(2, 1000.0), written(8, 1006.0), written(3, 999.0)]
@@ -178,7 +180,7 @@ def test_the_dump_of_a_burst_at_a_wrong_dm_is_no_stray() -> None:
 
 def printed(arrivals: list[Arrival], channels: tuple[Channel, ...] = ALL) -> str:
     truths = [STRONG, WEAK]
-    outcome = Outcome((found(2, 500.0), None), (), ())
+    outcome = BurstOutcomes((found(2, 500.0), None), (), ())
     console = Console(width=80, record=True, file=StringIO())
     report(console, Results(truths, outcome, deliver(truths, LINES, arrivals, channels)))
     return console.export_text()

@@ -23,7 +23,7 @@ from darc.science.synthesised_beam import synthesised_beams
 from darc.trigger_files.amber import Columns, parse_lines
 from simulator import filterbanks
 from simulator.bursts import Burst
-from simulator.filterbank_data import CHUNK, Filterbanks, Instrument
+from simulator.filterbank_data import CHUNK, Filterbanks, SimulatedInstrument
 from simulator.filterbanks import FilterbankPlayer, WrittenBlock, write_filterbanks
 from simulator.generator import make_observation_candidates
 from simulator.interference import Interference, random_interference
@@ -54,11 +54,11 @@ def instrument(
     n_tabs: int = 1,
     sbs: np.ndarray | None = None,
     nchans: int = 384,
-) -> Instrument:
+) -> SimulatedInstrument:
     width = 300 / nchans
     first, step = (1519.6 - width / 2, -width) if descending else (1219.6 + width / 2, width)
     header = FilterbankHeader(nchans=nchans, nbits=nbits, tsamp=TSAMP, fch1=first, foff=step)
-    return Instrument(header=header, n_tabs=n_tabs, sbs=sbs)
+    return SimulatedInstrument(header=header, n_tabs=n_tabs, sbs=sbs)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from nodes import patience
 
 from darc.trigger_files.amber import format_header
 from simulator import player
-from simulator.player import Player, TimedFile, Written, read_recorded
+from simulator.player import Player, TimedFile, WrittenLines, read_recorded
 
 SAMPLES = Path(__file__).parents[3] / "shared/data/amber"
 HEADER = format_header()
@@ -45,7 +45,7 @@ def timed(name: str, *lines: tuple[float, bytes]) -> TimedFile:
 def test_lines_are_written_when_due(tmp_path: Path) -> None:
     clock = Clock(tmp_path / "a")
     file = timed("a", (1.0, b"one\n"), (1.0, b"two\n"), (3.0, b"three\n"))
-    log: list[Written] = []
+    log: list[WrittenLines] = []
     assert Player(tmp_path, [file], monotonic=clock.monotonic, wait=clock.wait, log=log).play()
     assert clock.seen == [(0.0, HEADER), (1.0, HEADER + b"one\ntwo\n")]
     assert (tmp_path / "a").read_bytes() == HEADER + b"one\ntwo\nthree\n"
@@ -58,7 +58,7 @@ def test_lines_are_written_when_due(tmp_path: Path) -> None:
 def test_files_are_played_side_by_side(tmp_path: Path) -> None:
     clock = Clock()
     files = [timed("a", (1.0, b"1\n"), (3.0, b"3\n")), timed("b", (2.0, b"2\n"))]
-    log: list[Written] = []
+    log: list[WrittenLines] = []
     Player(tmp_path, files, monotonic=clock.monotonic, wait=clock.wait, log=log).play()
     assert [(w.path.name, w.monotonic - 100) for w in log] == [("a", 1), ("b", 2), ("a", 3)]
 
@@ -95,7 +95,7 @@ def test_the_start_can_be_given(tmp_path: Path) -> None:
 def test_half_lines_on_request(tmp_path: Path) -> None:
     clock = Clock(tmp_path / "a")
     file = timed("a", (0.0, b"first\n"), (0.0, b"second\n"))
-    log: list[Written] = []
+    log: list[WrittenLines] = []
     Player(
         tmp_path, [file], split_pause=0.5, monotonic=clock.monotonic, wait=clock.wait, log=log
     ).play()

@@ -26,7 +26,7 @@ from darc.services.dada_trigger.dump_request import (
 from darc.services.lofar_trigger.lofar_packet import compose, parse
 from simulator import dbevent, lofar
 from simulator.dbevent import DadaDbevent
-from simulator.dbevent_buffer import Event, Outcome
+from simulator.dbevent_buffer import EventOutcome, RequestedEvent
 from simulator.lofar import Lofar
 from simulator.mailbox import Mailbox
 
@@ -93,7 +93,7 @@ def end(client: socket.socket) -> None:
     assert client.recv(1) == b""
 
 
-def send(to: DadaDbevent, text: str | bytes) -> dbevent.Received:
+def send(to: DadaDbevent, text: str | bytes) -> dbevent.ReceivedRequest:
     with connect(to.port) as client:
         client.sendall(text if isinstance(text, bytes) else text.encode())
         end(client)
@@ -108,7 +108,7 @@ def text_of(*events: DumpEvent, utc_start: str = UTC_START) -> str:
     return format_request(DumpRequest(utc_start, events))
 
 
-def outcomes(received: dbevent.Received) -> list[Outcome]:
+def outcomes(received: dbevent.ReceivedRequest) -> list[EventOutcome]:
     return [event.outcome for event in received.events]
 
 
@@ -126,7 +126,9 @@ LINE = EXAMPLE.splitlines()[2]
 def test_the_example_of_the_specification(dada: DadaDbevent, clock: Clock) -> None:
     received = send(dada, EXAMPLE)
     asked = DumpEvent(7.793, 13.937, 1056.6, 28.4666, 10, 35)
-    assert received == dbevent.Received(EXAMPLE, clock.now, (Event(asked, Outcome.KEPT),), (asked,))
+    assert received == dbevent.ReceivedRequest(
+        EXAMPLE, clock.now, (RequestedEvent(asked, EventOutcome.KEPT),), (asked,)
+    )
     assert dada.wait_for(1, TIMEOUT) == [received]
     assert dada.kept == [asked]
     assert not dada.crashed
@@ -168,9 +170,9 @@ def test_what_is_written_is_received_as_it_was() -> None:
             # All that was asked for is kept, and nothing of it twice.
             asked = {ms for event in request.events for ms in milliseconds(event)}
             assert [ms for window in received.kept for ms in milliseconds(window)] == sorted(asked)
-            kept = [e for e in received.events if e.outcome is Outcome.KEPT]
+            kept = [e for e in received.events if e.outcome is EventOutcome.KEPT]
             assert [e.asked.snr for e in kept] == [window.snr for window in received.kept]
-            assert set(outcomes(received)) <= {Outcome.KEPT, Outcome.MERGED}
+            assert set(outcomes(received)) <= {EventOutcome.KEPT, EventOutcome.MERGED}
 
         check()
 
@@ -185,7 +187,12 @@ def test_overlapping_events_are_merged_in_order_of_time(dada: DadaDbevent) -> No
     header, events = lines[:2], lines[2:]
     received = send(dada, "".join(f"{line}\n" for line in [*header, *reversed(events)]))
     assert [event.asked.beam for event in received.events] == [2, 3, 1, 4]
-    assert outcomes(received) == [Outcome.MERGED, Outcome.MERGED, Outcome.KEPT, Outcome.KEPT]
+    assert outcomes(received) == [
+        EventOutcome.MERGED,
+        EventOutcome.MERGED,
+        EventOutcome.KEPT,
+        EventOutcome.KEPT,
+    ]
     assert spans(received.kept) == [(2.0, 12.0), (12.0, 13.0)]
     # The file's header tells of the last one only.
     assert [(window.snr, window.beam) for window in received.kept] == [(30.0, 1), (50.0, 4)]
@@ -193,33 +200,33 @@ def test_overlapping_events_are_merged_in_order_of_time(dada: DadaDbevent) -> No
 
 def test_it_cannot_go_back(dada: DadaDbevent) -> None:
     send(dada, text_of(event(2.0, 9.0)))
-    assert outcomes(send(dada, text_of(event(8.999, 12.0)))) == [Outcome.SKIPPED]
+    assert outcomes(send(dada, text_of(event(8.999, 12.0)))) == [EventOutcome.SKIPPED]
     # An event that starts early takes those merged with it along.
     both = send(dada, text_of(event(8.0, 12.0), event(11.0, 14.0)))
-    assert outcomes(both) == [Outcome.SKIPPED, Outcome.SKIPPED]
+    assert outcomes(both) == [EventOutcome.SKIPPED, EventOutcome.SKIPPED]
     assert both.kept == ()
-    assert outcomes(send(dada, text_of(event(9.0, 12.0)))) == [Outcome.KEPT]
+    assert outcomes(send(dada, text_of(event(9.0, 12.0)))) == [EventOutcome.KEPT]
     assert spans(dada.kept) == [(2.0, 9.0), (9.0, 12.0)]
 
 
 def test_another_observation_is_another_reading(dada: DadaDbevent, clock: Clock) -> None:
     send(dada, text_of(event(2.0, 9.0)))
     dada.begin(LATER)
-    assert outcomes(send(dada, text_of(event(12.0, 14.0)))) == [Outcome.REFUSED]
+    assert outcomes(send(dada, text_of(event(12.0, 14.0)))) == [EventOutcome.REFUSED]
     clock.now = datetime(2019, 5, 19, 1, tzinfo=UTC).timestamp() + 5.0
     received = send(dada, text_of(event(1.0, 3.0), utc_start=LATER))
-    assert outcomes(received) == [Outcome.KEPT]
+    assert outcomes(received) == [EventOutcome.KEPT]
 
 
 def test_what_has_left_the_buffer(clock: Clock) -> None:
     with DadaDbevent(UTC_START, buffer_length=4.0, clock=clock) as dada:
         early = send(dada, text_of(event(5.999, 6.5), event(7.0, 8.0)))
-        assert outcomes(early) == [Outcome.LEFT, Outcome.KEPT]
+        assert outcomes(early) == [EventOutcome.LEFT, EventOutcome.KEPT]
         assert spans(early.kept) == [(7.0, 8.0)]
         clock.now += 2.5
         merged = send(dada, text_of(event(8.4, 10.0), event(9.0, 12.0)))
-        assert outcomes(merged) == [Outcome.LEFT, Outcome.LEFT]
-        assert outcomes(send(dada, text_of(event(8.5, 10.0)))) == [Outcome.KEPT]
+        assert outcomes(merged) == [EventOutcome.LEFT, EventOutcome.LEFT]
+        assert outcomes(send(dada, text_of(event(8.5, 10.0)))) == [EventOutcome.KEPT]
 
 
 @pytest.mark.parametrize(
@@ -228,20 +235,20 @@ def test_what_has_left_the_buffer(clock: Clock) -> None:
 def test_another_start_is_refused(dada: DadaDbevent, utc_start: str) -> None:
     received = send(dada, EXAMPLE.replace(UTC_START, utc_start, 1))
     assert received.kept == ()
-    assert set(outcomes(received)) <= {Outcome.REFUSED}
+    assert set(outcomes(received)) <= {EventOutcome.REFUSED}
     assert received.events or received.errors[0].startswith("line 2: ")
-    assert outcomes(send(dada, EXAMPLE)) == [Outcome.KEPT]
+    assert outcomes(send(dada, EXAMPLE)) == [EventOutcome.KEPT]
 
 
 def test_starts_are_compared_to_the_second(dada: DadaDbevent) -> None:
     received = send(dada, EXAMPLE.replace(UTC_START, f"{UTC_START}.537", 1))
-    assert outcomes(received) == [Outcome.KEPT]
+    assert outcomes(received) == [EventOutcome.KEPT]
     assert spans(received.kept) == [(7.793, 13.937)]
 
 
 def test_without_an_observation_all_is_refused() -> None:
     with DadaDbevent() as dada:
-        assert outcomes(send(dada, EXAMPLE)) == [Outcome.REFUSED]
+        assert outcomes(send(dada, EXAMPLE)) == [EventOutcome.REFUSED]
 
 
 def test_a_start_that_is_no_time() -> None:
@@ -261,13 +268,13 @@ def test_what_starts_before_the_observation(dada: DadaDbevent) -> None:
     early = LINE.replace("23:51:20", "23:51:10")
     assert spans(send(dada, EXAMPLE.replace(LINE, early)).kept) == [(0.0, 13.937)]
     # After that the start has been read, and lies behind.
-    assert outcomes(send(dada, EXAMPLE.replace(LINE, early))) == [Outcome.SKIPPED]
+    assert outcomes(send(dada, EXAMPLE.replace(LINE, early))) == [EventOutcome.SKIPPED]
 
 
 def test_what_ends_before_the_observation(dada: DadaDbevent) -> None:
     before = "2019-05-18-23:51:10 000 2019-05-18-23:51:12 000 500 10 5 0"
     received = send(dada, EXAMPLE.replace(LINE, before))
-    assert outcomes(received) == [Outcome.SKIPPED]
+    assert outcomes(received) == [EventOutcome.SKIPPED]
     assert received.errors == ()
 
 
@@ -289,7 +296,7 @@ def test_what_ends_before_the_observation(dada: DadaDbevent) -> None:
 )
 def test_lines_that_are_no_events_do_not_count(dada: DadaDbevent, line: str, told: str) -> None:
     received = send(dada, EXAMPLE.replace(LINE, f"{line}\n{LINE}").encode("latin-1"))
-    assert outcomes(received) == [Outcome.KEPT]
+    assert outcomes(received) == [EventOutcome.KEPT]
     (error,) = received.errors
     assert error.startswith("line 3: ")
     assert told in error
@@ -300,7 +307,7 @@ def test_lines_that_are_no_events_do_not_count(dada: DadaDbevent, line: str, tol
 )
 def test_lines_with_more_than_an_event(dada: DadaDbevent, line: str) -> None:
     received = send(dada, EXAMPLE.replace(LINE, line))
-    assert outcomes(received) == [Outcome.KEPT]
+    assert outcomes(received) == [EventOutcome.KEPT]
     assert received.errors == ()
 
 
@@ -312,7 +319,7 @@ def test_more_events_than_announced_are_ignored(dada: DadaDbevent) -> None:
     text = EXAMPLE + LINE.replace("51:", "52:") + "\nrubbish\n"
     received = send(dada, text)
     assert received.text == text
-    assert outcomes(received) == [Outcome.KEPT]
+    assert outcomes(received) == [EventOutcome.KEPT]
     assert received.errors == ()
 
 
@@ -321,7 +328,7 @@ def test_what_is_no_request(dada: DadaDbevent, text: str) -> None:
     received = send(dada, text)
     assert received.text == text
     assert received.errors == ("line 1: not N_EVENTS and a number",)
-    assert outcomes(send(dada, EXAMPLE)) == [Outcome.KEPT]
+    assert outcomes(send(dada, EXAMPLE)) == [EventOutcome.KEPT]
 
 
 @pytest.mark.parametrize(
@@ -411,7 +418,7 @@ def test_refusing_resets_who_waits_and_ends_what_it_reads(dada: DadaDbevent) -> 
             taken.sendall(EXAMPLE[20:].encode())
             end(taken)
             assert next_.recv(1) == b""
-    assert [outcomes(received) for received in dada.received] == [[Outcome.KEPT]] * 2
+    assert [outcomes(received) for received in dada.received] == [[EventOutcome.KEPT]] * 2
     assert dada.received[0].text == EXAMPLE
 
 
@@ -437,7 +444,7 @@ def test_it_never_reads(dada: DadaDbevent) -> None:
         dada.never_read = False
         client.settimeout(TIMEOUT)
         assert client.recv(1) == b""
-    assert outcomes(dada.received[0]) == [Outcome.KEPT]
+    assert outcomes(dada.received[0]) == [EventOutcome.KEPT]
 
 
 def test_it_closes_at_once(dada: DadaDbevent) -> None:
@@ -446,7 +453,7 @@ def test_it_closes_at_once(dada: DadaDbevent) -> None:
     with pytest.raises(ConnectionResetError), connect(dada.port) as client:
         client.recv(1)
     dada.close_at_once = False
-    assert outcomes(send(dada, EXAMPLE)) == [Outcome.KEPT]
+    assert outcomes(send(dada, EXAMPLE)) == [EventOutcome.KEPT]
     assert len(dada.received) == 1
 
 
@@ -505,7 +512,7 @@ def test_the_port_can_be_given(dada: DadaDbevent) -> None:
     dada.close()
     with DadaDbevent(UTC_START, port=dada.port, clock=Clock(START)) as other:
         assert other.port == dada.port
-        assert outcomes(send(other, EXAMPLE)) == [Outcome.KEPT]
+        assert outcomes(send(other, EXAMPLE)) == [EventOutcome.KEPT]
 
 
 def test_waiting_for_what_does_not_come(dada: DadaDbevent) -> None:
@@ -525,10 +532,10 @@ def boards(clock: Clock) -> Iterator[Lofar]:
 
 
 @pytest.fixture
-def fire() -> Iterator[Callable[[Lofar, bytes], lofar.Received]]:
+def fire() -> Iterator[Callable[[Lofar, bytes], lofar.ReceivedPacket]]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
 
-        def send_datagram(to: Lofar, datagram: bytes) -> lofar.Received:
+        def send_datagram(to: Lofar, datagram: bytes) -> lofar.ReceivedPacket:
             before = len(to.received)
             client.sendto(datagram, (HOST, to.port))
             return to.wait_for(before + 1, TIMEOUT)[-1]
@@ -536,7 +543,7 @@ def fire() -> Iterator[Callable[[Lofar, bytes], lofar.Received]]:
         yield send_datagram
 
 
-Fire = Callable[[Lofar, bytes], lofar.Received]
+Fire = Callable[[Lofar, bytes], lofar.ReceivedPacket]
 
 
 def freeze(since_start: float, *, test: bool = False) -> bytes:
@@ -545,60 +552,60 @@ def freeze(since_start: float, *, test: bool = False) -> bytes:
 
 def test_buffers_are_frozen_once(boards: Lofar, clock: Clock, fire: Fire) -> None:
     first = fire(boards, freeze(12.0))
-    assert first == lofar.Received(
-        parse(freeze(12.0)), freeze(12.0), clock.now, lofar.Outcome.FROZEN
+    assert first == lofar.ReceivedPacket(
+        parse(freeze(12.0)), freeze(12.0), clock.now, lofar.FreezeOutcome.FROZEN
     )
     assert boards.frozen
-    assert fire(boards, freeze(13.0)).outcome is lofar.Outcome.IGNORED
+    assert fire(boards, freeze(13.0)).outcome is lofar.FreezeOutcome.IGNORED
     clock.now += 1e6
-    assert fire(boards, compose(clock.now, 1.0, test=False)).outcome is lofar.Outcome.IGNORED
+    assert fire(boards, compose(clock.now, 1.0, test=False)).outcome is lofar.FreezeOutcome.IGNORED
     boards.unfreeze()
     assert not boards.frozen
-    assert fire(boards, compose(clock.now, 1.0, test=False)).outcome is lofar.Outcome.FROZEN
-    assert boards.counts == {lofar.Outcome.FROZEN: 2, lofar.Outcome.IGNORED: 2}
+    assert fire(boards, compose(clock.now, 1.0, test=False)).outcome is lofar.FreezeOutcome.FROZEN
+    assert boards.counts == {lofar.FreezeOutcome.FROZEN: 2, lofar.FreezeOutcome.IGNORED: 2}
 
 
 def test_they_thaw_by_themselves(clock: Clock, fire: Fire) -> None:
     with Lofar(frozen_for=60.0, clock=clock) as boards:
-        assert fire(boards, freeze(12.0)).outcome is lofar.Outcome.FROZEN
+        assert fire(boards, freeze(12.0)).outcome is lofar.FreezeOutcome.FROZEN
         clock.now = START + 71.999
         assert boards.frozen
-        assert fire(boards, freeze(74.0)).outcome is lofar.Outcome.IGNORED
+        assert fire(boards, freeze(74.0)).outcome is lofar.FreezeOutcome.IGNORED
         clock.now = START + 72.0
         assert not boards.frozen
-        assert fire(boards, freeze(74.0)).outcome is lofar.Outcome.FROZEN
+        assert fire(boards, freeze(74.0)).outcome is lofar.FreezeOutcome.FROZEN
 
 
 def test_a_command_that_comes_too_late(boards: Lofar, clock: Clock, fire: Fire) -> None:
     clock.now = START + 12.501
-    assert fire(boards, freeze(10.0)).outcome is lofar.Outcome.TOO_LATE
+    assert fire(boards, freeze(10.0)).outcome is lofar.FreezeOutcome.TOO_LATE
     assert not boards.frozen
     clock.now = START + 12.5
-    assert fire(boards, freeze(10.0)).outcome is lofar.Outcome.FROZEN
+    assert fire(boards, freeze(10.0)).outcome is lofar.FreezeOutcome.FROZEN
 
 
 def test_how_late_is_half_of_the_buffer(clock: Clock, fire: Fire) -> None:
     with Lofar(buffer_length=1.0, clock=clock) as boards:
-        assert fire(boards, freeze(9.499)).outcome is lofar.Outcome.TOO_LATE
-        assert fire(boards, freeze(9.5)).outcome is lofar.Outcome.FROZEN
+        assert fire(boards, freeze(9.499)).outcome is lofar.FreezeOutcome.TOO_LATE
+        assert fire(boards, freeze(9.5)).outcome is lofar.FreezeOutcome.FROZEN
 
 
 def test_tests_freeze_nothing(boards: Lofar, fire: Fire) -> None:
     received = fire(boards, freeze(12.0, test=True))
-    assert received.outcome is lofar.Outcome.TEST
+    assert received.outcome is lofar.FreezeOutcome.TEST
     assert received.freeze
     assert received.freeze.test
     assert not boards.frozen
-    assert fire(boards, freeze(12.0)).outcome is lofar.Outcome.FROZEN
-    assert fire(boards, freeze(12.0, test=True)).outcome is lofar.Outcome.TEST
+    assert fire(boards, freeze(12.0)).outcome is lofar.FreezeOutcome.FROZEN
+    assert fire(boards, freeze(12.0, test=True)).outcome is lofar.FreezeOutcome.TEST
 
 
 @pytest.mark.parametrize(
     "datagram", [b"", b"\x99\xa0", freeze(12.0) + b"\0", b"\x98" + freeze(12.0)[1:], b"S" * 65507]
 )
 def test_rubbish_is_counted(boards: Lofar, clock: Clock, fire: Fire, datagram: bytes) -> None:
-    assert fire(boards, datagram) == lofar.Received(
-        None, datagram, clock.now, lofar.Outcome.RUBBISH
+    assert fire(boards, datagram) == lofar.ReceivedPacket(
+        None, datagram, clock.now, lofar.FreezeOutcome.RUBBISH
     )
     assert not boards.frozen
 
@@ -619,10 +626,10 @@ def test_any_datagram_is_received_as_it_was(fire: Fire) -> None:
             try:
                 expected = parse(datagram)
             except ValueError:
-                assert received.outcome is lofar.Outcome.RUBBISH
+                assert received.outcome is lofar.FreezeOutcome.RUBBISH
             else:
                 assert received.freeze == expected
-                assert (received.outcome is lofar.Outcome.TEST) == expected.test
+                assert (received.outcome is lofar.FreezeOutcome.TEST) == expected.test
 
         check()
 

@@ -12,7 +12,7 @@ from darc.candidates.results.candidate_file import read_candidate
 from darc.candidates.results.trigger_lists import read_triggers
 from darc.cli.interactive import run_word
 from darc.model.parset import parse_parset
-from darc.runtime.files import packaged
+from darc.runtime.paths import packaged
 from simulator import make_samples as samples
 from simulator.demo_candidate import shaded
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from darc.model.processed import Score
+from darc.model.processing_outcome import Score
 
 Floats = npt.NDArray[np.float32]
 

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from darc.candidates.classifier import ClassifierError
 from darc.candidates.classifier.trees import Trees
-from darc.model.processed import Score
-from darc.runtime.files import packaged
+from darc.model.processing_outcome import Score
+from darc.runtime.paths import packaged
 from darc.science.candidate_features import (
     DM_TIME_NAMES,
     FREQ_TIME_NAMES,

@@ -38,9 +38,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.model.arrival import ArrivalReference
-from darc.model.processed import Measurement, ProcessedCandidate, Pulse, Score
+from darc.model.processing_outcome import Detection, Measurement, ProcessedCandidate, Score
 from darc.model.results import FrequencyRange
-from darc.runtime.files import write_whole
+from darc.runtime.paths import write_whole
 
 _NOT_KNOWN = -1
 #: By dataset: what its rows and columns are, and the attributes with their numbers.
@@ -66,13 +66,13 @@ class StoredCandidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Rank:
+class CandidateRank:
     """Candidates sort by it, the most probable first, then by S/N."""
 
     probability: float
     snr: float
 
-    def __lt__(self, other: Rank) -> bool:
+    def __lt__(self, other: CandidateRank) -> bool:
         return (self.probability, self.snr) > (other.probability, other.snr)
 
 
@@ -206,9 +206,9 @@ def read_stored(path: Path) -> StoredCandidate:
     :raises CandidateFileError: likewise
     :raises OSError: likewise
     """
-    with _Reader(path) as reader:
+    with _CandidateReader(path) as reader:
         cb, beam = reader.whole("cb"), reader.whole("sb")
-        pulse = Pulse(
+        pulse = Detection(
             beam=beam,
             downsampling=reader.whole("downsamp_amber"),
             time=reader.number("toa_amber"),
@@ -246,21 +246,21 @@ def read_cb(path: Path) -> int:
     :raises CandidateFileError: likewise
     :raises OSError: likewise
     """
-    with _Reader(path) as reader:
+    with _CandidateReader(path) as reader:
         return reader.whole("cb")
 
 
-def read_rank(path: Path) -> Rank:
+def read_rank(path: Path) -> CandidateRank:
     """Read what candidates are sorted by, without the arrays.
 
     :raises CandidateFileError: likewise
     :raises OSError: likewise
     """
-    with _Reader(path) as reader:
-        return Rank(reader.number("prob_freqtime"), reader.number("snr"))
+    with _CandidateReader(path) as reader:
+        return CandidateRank(reader.number("prob_freqtime"), reader.number("snr"))
 
 
-class _Reader:
+class _CandidateReader:
     """A file that is open."""
 
     def __init__(self, path: Path) -> None:
@@ -272,7 +272,7 @@ class _Reader:
             self._opened.close()
             raise self._error(f"no HDF5 file, or not all of it: {error}") from error
 
-    def __enter__(self) -> _Reader:
+    def __enter__(self) -> _CandidateReader:
         return self
 
     def __exit__(self, *_: object) -> None:

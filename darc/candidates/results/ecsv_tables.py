@@ -15,8 +15,8 @@ from typing import Any
 
 from darc.config.yaml_tree import yaml_text
 from darc.model.arrival import ArrivalReference
-from darc.model.processed import ListedCandidate, Pulse
-from darc.runtime.files import write_whole
+from darc.model.processing_outcome import Detection, ListedCandidate
+from darc.runtime.paths import write_whole
 
 SUFFIX = ".ecsv"
 
@@ -61,7 +61,7 @@ def write_candidate_table(
     _write(path, columns, lines, arrival)
 
 
-def write_cluster_table(path: Path, pulses: Iterable[Pulse], arrival: ArrivalReference) -> None:
+def write_cluster_table(path: Path, pulses: Iterable[Detection], arrival: ArrivalReference) -> None:
     """Write a table of clusters, by time.
 
     :raises OSError: it cannot be written
@@ -71,7 +71,7 @@ def write_cluster_table(path: Path, pulses: Iterable[Pulse], arrival: ArrivalRef
     _write(path, _columns(arrival), lines, arrival)
 
 
-def _words(row: ListedCandidate | Pulse, snr: float, arrival: ArrivalReference) -> list[str]:
+def _words(row: ListedCandidate | Detection, snr: float, arrival: ArrivalReference) -> list[str]:
     mjd = arrival.mjd(row.time)
     return [
         _number(snr, 3),

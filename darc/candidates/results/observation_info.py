@@ -6,12 +6,17 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from darc.candidates.results.result_text import ResultFileError, read_rows, read_text, read_yaml
+from darc.candidates.results.result_text_files import (
+    ResultFileError,
+    read_rows,
+    read_text,
+    read_yaml,
+)
 from darc.config.yaml_tree import yaml_text
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
 from darc.model.results import Coordinates
-from darc.runtime.files import write_whole
+from darc.runtime.paths import write_whole
 
 HEADER = "#CB RA Dec Gl Gb"
 _BEAM = re.compile(r"\d{1,9}", re.ASCII)

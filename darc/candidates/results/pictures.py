@@ -15,9 +15,15 @@ from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from PIL import Image
 
-from darc.candidates.results.arrays import Sizes, drawn, limits, masked_text, profile_limits
-from darc.candidates.results.axes import ColourBar, Ticks, common_text, fit
 from darc.candidates.results.candidate_file import StoredCandidate
+from darc.candidates.results.plot_arrays import (
+    PlotSizes,
+    drawn,
+    limits,
+    masked_text,
+    profile_limits,
+)
+from darc.candidates.results.plot_axes import ColourBar, Ticks, common_text, fit
 from darc.candidates.results.plot_style import (
     GREY,
     INK,
@@ -34,9 +40,9 @@ from darc.candidates.results.plot_style import (
 )
 from darc.config.settings_processor import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
-from darc.model.processed import ProcessedCandidate
+from darc.model.processing_outcome import ProcessedCandidate
 from darc.model.results import FrequencyRange
-from darc.runtime.files import write_whole
+from darc.runtime.paths import write_whole
 
 #: Pixels.
 WIDTH, HEIGHT = 720, 450
@@ -88,7 +94,7 @@ class Pictures:
         self._reference = reference
         self._settings = settings
         self._dm_galaxy = dm_galaxy
-        self._sizes = Sizes(settings.nfreq, settings.ntime, settings.ndm)
+        self._sizes = PlotSizes(settings.nfreq, settings.ntime, settings.ndm)
         with own_style({}):
             self._make(settings)
 

@@ -13,7 +13,7 @@ from darc.candidates.results.candidate_file import StoredCandidate
 from darc.config.settings_processor import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import arrival_text, milliseconds, sampling
-from darc.model.processed import ProcessedCandidate
+from darc.model.processing_outcome import ProcessedCandidate
 from darc.model.results import FrequencyRange
 
 #: Fonts that come with matplotlib, embedded as TrueType: journals take no Type 3.

@@ -12,19 +12,19 @@ from pathlib import Path
 
 from matplotlib.backends.backend_pdf import PdfPages
 
-from darc.candidates.results.arrays import Sizes, drawn
 from darc.candidates.results.candidate_file import (
     CandidateFileError,
-    Rank,
+    CandidateRank,
     StoredCandidate,
     read_rank,
     read_stored,
 )
+from darc.candidates.results.plot_arrays import PlotSizes, drawn
+from darc.candidates.results.plot_page import PlotPage, empty_page
 from darc.candidates.results.plot_style import check_style, own_style
-from darc.candidates.results.sheet import Sheet, empty_page
 from darc.config.settings_processor import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
-from darc.runtime.files import write_whole
+from darc.runtime.paths import write_whole
 
 
 def write_plots(
@@ -52,11 +52,11 @@ def write_plots(
     check_style(settings)
     ranked, left_out = _ranked(candidates)
     per_page = settings.nplot_per_side**2
-    sizes = Sizes(settings.nfreq, settings.ntime, settings.ndm)
+    sizes = PlotSizes(settings.nfreq, settings.ntime, settings.ndm)
     memory = io.BytesIO()
     with own_style(), PdfPages(memory, metadata={"Title": path.stem, "Creator": "DARC"}) as pdf:
         sheets = [
-            Sheet(kind, settings, dm_galaxy, path.stem, reference)
+            PlotPage(kind, settings, dm_galaxy, path.stem, reference)
             for kind in settings.plot_types
             if ranked
         ]
@@ -77,8 +77,8 @@ def write_plots(
     return left_out
 
 
-def _ranked(candidates: Sequence[Path]) -> tuple[list[tuple[Rank, Path]], list[str]]:
-    ranked: list[tuple[Rank, Path]] = []
+def _ranked(candidates: Sequence[Path]) -> tuple[list[tuple[CandidateRank, Path]], list[str]]:
+    ranked: list[tuple[CandidateRank, Path]] = []
     left_out: list[str] = []
     for file in candidates:
         try:

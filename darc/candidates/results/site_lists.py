@@ -26,17 +26,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from darc import __version__
-from darc.candidates.results.site import (
+from darc.candidates.results.results_site import (
     ENTRY,
     INDEX,
     POLICY,
-    Entry,
+    ObservationEntry,
     address,
     environment,
     read_entry,
     write_assets,
 )
-from darc.runtime.files import write_whole
+from darc.runtime.paths import write_whole
 from darc.runtime.retention import remove_unfinished
 
 log = logging.getLogger(__name__)
@@ -261,7 +261,7 @@ class _Lists:
 
     def _show_newest(self, newest: _Newest) -> tuple[str, list[str]]:
         rows, left_out = self._read(newest.entries)
-        days: dict[str, list[tuple[Entry, str]]] = {}
+        days: dict[str, list[tuple[ObservationEntry, str]]] = {}
         for entry, path in rows:
             day = days.setdefault(path.partition("/")[0], [])
             day.append((entry, address(Path(path) / INDEX)))
@@ -277,9 +277,9 @@ class _Lists:
         )
         return text, left_out
 
-    def _read(self, seen: Iterable[_Seen]) -> tuple[list[tuple[Entry, str]], list[str]]:
+    def _read(self, seen: Iterable[_Seen]) -> tuple[list[tuple[ObservationEntry, str]], list[str]]:
         """Read entries, the newest first, each with its directory; and what cannot be read."""
-        entries: list[tuple[Entry, str]] = []
+        entries: list[tuple[ObservationEntry, str]] = []
         left_out: list[str] = []
         for path, *_ in seen:
             try:

@@ -11,10 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from darc.candidates.results.result_text import ResultFileError, read_rows, read_text, read_yaml
+from darc.candidates.results.result_text_files import (
+    ResultFileError,
+    read_rows,
+    read_text,
+    read_yaml,
+)
 from darc.model.arrival import ArrivalReference
-from darc.model.processed import ListedCandidate, ProcessedCandidate, Summary
-from darc.runtime.files import write_whole
+from darc.model.processing_outcome import ListedCandidate, ProcessedCandidate, ProcessingSummary
+from darc.runtime.paths import write_whole
 
 HEADER = "#cb snr dm time downsamp sb p"
 _WHOLE = re.compile(r"\d{1,18}", re.ASCII)
@@ -86,7 +91,9 @@ def _row(words: Mapping[str, str], place: str) -> ListedCandidate:
     )
 
 
-def write_summary(path: Path, summary: Summary, arrival: ArrivalReference | None = None) -> None:
+def write_summary(
+    path: Path, summary: ProcessingSummary, arrival: ArrivalReference | None = None
+) -> None:
     """Write a summary, the last of a beam's files: it says that the beam is done.
 
     :param arrival: what times and widths in the lists refer to, for a remark; None: not known
@@ -98,7 +105,7 @@ def write_summary(path: Path, summary: Summary, arrival: ArrivalReference | None
     write_whole(path, text)  # an empty one means that the beam failed
 
 
-def read_summary(path: Path) -> Summary | None:
+def read_summary(path: Path) -> ProcessingSummary | None:
     """Read a summary; None is the empty file that an operator writes: that beam failed.
 
     :raises ResultFileError: it is something else
@@ -107,7 +114,7 @@ def read_summary(path: Path) -> Summary | None:
     text = read_text(path)
     if not text.strip():
         return None
-    summary, values = read_yaml(Summary, text, path)
+    summary, values = read_yaml(ProcessingSummary, text, path)
     for name, value in values.items():
         if value.data < -1:
             raise ResultFileError(

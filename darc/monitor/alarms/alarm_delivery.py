@@ -13,8 +13,8 @@ from darc.config.config import Config
 from darc.delivery import mail, webhook
 from darc.delivery.outbox import DeliveryError, Outbox
 from darc.monitor.alarms import alarm_messages as text
-from darc.monitor.alarms.alarm_messages import Origin
-from darc.monitor.alarms.alarm_states import OVER, Message
+from darc.monitor.alarms.alarm_messages import MessageOrigin
+from darc.monitor.alarms.alarm_states import OVER, AlarmMessage
 from darc.runtime.clock import Since
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ UNREMEMBERED_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Receiver:
+class AlarmReceiver:
     """Somebody who is told.
 
     :param key: by which it is remembered, without secrets; `name`: for people
@@ -34,10 +34,10 @@ class Receiver:
 
     key: str
     name: str
-    send: Callable[[Message], None]
+    send: Callable[[AlarmMessage], None]
 
 
-def receivers(config: Config, origin: Callable[[], Origin]) -> list[Receiver]:
+def receivers(config: Config, origin: Callable[[], MessageOrigin]) -> list[AlarmReceiver]:
     """Those of the configuration."""
     settings = config.alarms
     found = [_by_mail(address, config, origin) for address in settings.email_settings.to]
@@ -45,8 +45,8 @@ def receivers(config: Config, origin: Callable[[], Origin]) -> list[Receiver]:
     return list({one.key: one for one in found}.values())
 
 
-def _by_mail(address: str, config: Config, origin: Callable[[], Origin]) -> Receiver:
-    def send(message: Message) -> None:
+def _by_mail(address: str, config: Config, origin: Callable[[], MessageOrigin]) -> AlarmReceiver:
+    def send(message: AlarmMessage) -> None:
         teller = origin()
         words = text.subject(message, teller), text.text(message, teller), [address]
         try:
@@ -58,19 +58,19 @@ def _by_mail(address: str, config: Config, origin: Callable[[], Origin]) -> Rece
             raise DeliveryError(str(error), permanent=True) from error
         mail.send(made, config.mail, config.alarms.timeout)
 
-    return Receiver(f"mail {address}", f"e-mail to {address}", send)
+    return AlarmReceiver(f"mail {address}", f"e-mail to {address}", send)
 
 
-def _by_webhook(url: str, timeout: float, origin: Callable[[], Origin]) -> Receiver:
-    def send(message: Message) -> None:
+def _by_webhook(url: str, timeout: float, origin: Callable[[], MessageOrigin]) -> AlarmReceiver:
+    def send(message: AlarmMessage) -> None:
         webhook.post(url, text.payload(message, origin()), timeout)
 
     digest = hashlib.sha256(url.encode()).hexdigest()[:16]
-    return Receiver(f"webhook {digest}", f"webhook at {webhook.host_of(url)}", send)
+    return AlarmReceiver(f"webhook {digest}", f"webhook at {webhook.host_of(url)}", send)
 
 
 @dataclass(slots=True)
-class _Letter:
+class _QueuedMessage:
     """A message on its way.
 
     :param since: when it was made
@@ -78,20 +78,20 @@ class _Letter:
     :param number: of the memory that has it; None: none yet
     """
 
-    message: Message
+    message: AlarmMessage
     since: Since
     give_up_after: float
     number: int | None
     under_way: bool = False
 
 
-class _Box:
+class _ReceiverQueue:
     """Of one receiver: the letters in order, of which the first is tried."""
 
-    def __init__(self, receiver: Receiver, on_outcome: Callable[[], None]) -> None:
+    def __init__(self, receiver: AlarmReceiver, on_outcome: Callable[[], None]) -> None:
         self.receiver = receiver
-        self.letters: list[_Letter] = []
-        self.outbox: Outbox[Message] = Outbox(
+        self.letters: list[_QueuedMessage] = []
+        self.outbox: Outbox[AlarmMessage] = Outbox(
             receiver.name,
             self._send,
             first_delay=FIRST_DELAY,
@@ -99,7 +99,7 @@ class _Box:
             on_outcome=on_outcome,
         )
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: AlarmMessage) -> None:
         self.receiver.send(message)
 
     def pump(self, remembered: int) -> list[tuple[str, str]]:
@@ -124,7 +124,7 @@ class _Box:
         return given_up
 
 
-class Deliveries:
+class AlarmDeliveries:
     """Holds what waits for each receiver. Of one thread; the sending is in others.
 
     :param on_outcome: called, in such a thread, when something went or was given up
@@ -132,10 +132,10 @@ class Deliveries:
 
     def __init__(self, on_outcome: Callable[[], None]) -> None:
         self._on_outcome = on_outcome
-        self._boxes: dict[str, _Box] = {}
+        self._boxes: dict[str, _ReceiverQueue] = {}
         self._told: dict[str, list[str]] = {}  # alarm: keys of who was told of it
 
-    def configure(self, wanted: Sequence[Receiver]) -> None:
+    def configure(self, wanted: Sequence[AlarmReceiver]) -> None:
         """Have these receivers from now on; what waits for others is dropped, and logged."""
         keys = {one.key for one in wanted}
         for key in [key for key in self._boxes if key not in keys]:
@@ -148,9 +148,9 @@ class Deliveries:
             if one.key in self._boxes:
                 self._boxes[one.key].receiver = one
             else:
-                self._boxes[one.key] = _Box(one, self._on_outcome)
+                self._boxes[one.key] = _ReceiverQueue(one, self._on_outcome)
 
-    def add(self, message: Message, give_up_after: float) -> None:
+    def add(self, message: AlarmMessage, give_up_after: float) -> None:
         """Tell all receivers; of the end, those that were told of the beginning."""
         told = self._told.setdefault(message.alarm, [])
         for key, box in self._boxes.items():
@@ -158,7 +158,7 @@ class Deliveries:
                 continue
             if key not in told:
                 told.append(key)
-            box.letters.append(_Letter(message, Since.now(), give_up_after, None))
+            box.letters.append(_QueuedMessage(message, Since.now(), give_up_after, None))
         if message.kind == OVER:
             del self._told[message.alarm]
 
@@ -212,14 +212,14 @@ class Deliveries:
         for key, letters in plain["letters"].items():
             box = self._boxes.get(key)
             for content, *times in letters:
-                message = typed.from_plain(Message, content, "a message that waits")
+                message = typed.from_plain(AlarmMessage, content, "a message that waits")
                 if box is None:
                     log.warning("is told to nobody, as the receiver is gone: %s", message.title)
                 else:
-                    box.letters.append(_Letter(message, *_times(times, message), 0))
+                    box.letters.append(_QueuedMessage(message, *_times(times, message), 0))
 
 
-def _times(plain: Sequence[Any], message: Message) -> tuple[Since, float]:
+def _times(plain: Sequence[Any], message: AlarmMessage) -> tuple[Since, float]:
     """Since when a letter waits, and for how long; earlier versions kept when it is given up."""
     if len(plain) == 1:
         return Since.from_plain(message.time), float(plain[0]) - message.time

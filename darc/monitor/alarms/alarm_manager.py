@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 from darc.config.config import Config, Role
 from darc.config.config_layers import expand_hosts
-from darc.monitor.alarms.alarm_delivery import Deliveries, receivers
-from darc.monitor.alarms.alarm_messages import Origin
-from darc.monitor.alarms.alarm_rules import Holds, look, stopped_on_purpose
-from darc.monitor.alarms.alarm_states import Book, Pace
-from darc.monitor.collect import ClusterStatus
+from darc.monitor.alarms.alarm_delivery import AlarmDeliveries, receivers
+from darc.monitor.alarms.alarm_messages import MessageOrigin
+from darc.monitor.alarms.alarm_rules import HoldTimes, look, stopped_on_purpose
+from darc.monitor.alarms.alarm_states import AlarmStates, AlarmTimes
+from darc.monitor.cluster_watch import ClusterStatus
 from darc.monitor.findings import Finding
-from darc.monitor.history import History
+from darc.monitor.service_trends import ServiceTrends
 from darc.runtime.clock import Since
 
 log = logging.getLogger(__name__)
@@ -27,10 +27,10 @@ LOOK_SECONDS = 1.0
 SET_SECONDS = 2.0
 
 
-class Source(Protocol):
+class ProblemSource(Protocol):
     """What tells what is wrong: a darc.monitor.page.publisher.Publisher."""
 
-    history: History
+    history: ServiceTrends
 
     def findings(self) -> tuple[ClusterStatus, list[Finding]]: ...
 
@@ -39,26 +39,26 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class AlarmSnapshot:
     """Memory that is to be made safe, and its number."""
 
     number: int
     memory: dict[str, Any]
 
 
-class Desk:
+class AlarmManager:
     """Keeps the alarms of a cluster. What it has to remember, its service commits.
 
     :param source: asked anew each time, as a reload makes another one
     """
 
-    def __init__(self, config: Config, source: Callable[[], Source]) -> None:
+    def __init__(self, config: Config, source: Callable[[], ProblemSource]) -> None:
         self._lock = threading.Lock()
         self._woken = threading.Event()
         self._stopped = threading.Event()
         self._source = source
-        self._deliveries = Deliveries(self._woken.set)
-        self._book = Book(_pace(config))
+        self._deliveries = AlarmDeliveries(self._woken.set)
+        self._book = AlarmStates(_pace(config))
         self._stopped_nodes: set[str] = set()
         self._said = ""
         self._given_up: list[tuple[str, str]] = []
@@ -92,12 +92,16 @@ class Desk:
             self._configure(config)
         self._woken.set()
 
-    def news(self) -> News | None:
+    def news(self) -> AlarmSnapshot | None:
         """What is to be committed; None: nothing."""
         with self._lock:
-            return News(self._number, self._plain) if self._number > self._remembered else None
+            return (
+                AlarmSnapshot(self._number, self._plain)
+                if self._number > self._remembered
+                else None
+            )
 
-    def remembered(self, news: News) -> None:
+    def remembered(self, news: AlarmSnapshot) -> None:
         """It is safe, so that what is in it can be told."""
         with self._lock:
             self._remembered = news.number
@@ -172,11 +176,11 @@ class Desk:
         page_url = settings.page_url
         self._enabled = settings.enabled
         self._give_up_after = settings.give_up_after
-        self._holds = Holds(settings.hold, settings.hold_minor)
+        self._holds = HoldTimes(settings.hold, settings.hold_minor)
         self._ignored = frozenset(expand_hosts(settings.ignore))
         self._book.pace = _pace(config)
         self._deliveries.configure(
-            receivers(config, lambda: Origin(cluster, page_url or self._source().url))
+            receivers(config, lambda: MessageOrigin(cluster, page_url or self._source().url))
         )
 
     def _to_plain(self) -> dict[str, Any]:
@@ -197,6 +201,6 @@ class Desk:
             log.error("which alarms were open cannot be read, so they may come again: %r", error)
 
 
-def _pace(config: Config) -> Pace:
+def _pace(config: Config) -> AlarmTimes:
     settings = config.alarms
-    return Pace(settings.clear, settings.gather, settings.repeat)
+    return AlarmTimes(settings.clear, settings.gather, settings.repeat)

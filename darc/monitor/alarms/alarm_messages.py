@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from darc.config import typed
-from darc.monitor.alarms.alarm_states import ALARM, OVER, UPDATE, Item, Message
+from darc.monitor.alarms.alarm_states import ALARM, OVER, UPDATE, AlarmItem, AlarmMessage
 
 #: Of the JSON: another one when a key is dropped, or means something else.
 FORMAT = 1
@@ -19,7 +19,7 @@ _HARMLESS = str.maketrans({"<": "\u2039", ">": "\u203a", "`": "'"})
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class MessageOrigin:
     """Who tells.
 
     :param cluster: its name
@@ -30,17 +30,17 @@ class Origin:
     page: str | None
 
 
-def subject(message: Message, origin: Origin) -> str:
+def subject(message: AlarmMessage, origin: MessageOrigin) -> str:
     """In one line."""
     return f"[DARC {origin.cluster}] {_KINDS[message.kind]}: {message.title}"
 
 
-def text(message: Message, origin: Origin) -> str:
+def text(message: AlarmMessage, origin: MessageOrigin) -> str:
     """For an e-mail."""
     return "\n".join(_lines(message, origin)) + "\n"
 
 
-def payload(message: Message, origin: Origin) -> dict[str, Any]:
+def payload(message: AlarmMessage, origin: MessageOrigin) -> dict[str, Any]:
     """For a webhook; `text` is what chats show."""
     title, *lines = (subject(message, origin), *_lines(message, origin))
     body = "\n".join(line.translate(_HARMLESS) for line in lines).rstrip("\n")
@@ -53,7 +53,7 @@ def payload(message: Message, origin: Origin) -> dict[str, Any]:
     }
 
 
-def _lines(message: Message, origin: Origin) -> Iterator[str]:
+def _lines(message: AlarmMessage, origin: MessageOrigin) -> Iterator[str]:
     if message.kind != OVER:
         for item in message.items:
             yield from _wrong(item)
@@ -66,7 +66,7 @@ def _lines(message: Message, origin: Origin) -> Iterator[str]:
     yield f"Told by status_website of {origin.cluster} at {_time(message.time)}."
 
 
-def _wrong(item: Item) -> Iterator[str]:
+def _wrong(item: AlarmItem) -> Iterator[str]:
     yield item.title
     yield f"  On:    {', '.join(item.hosts)}"
     yield f"  Since: {'not known' if item.since is None else _time(item.since)}"
@@ -77,7 +77,7 @@ def _wrong(item: Item) -> Iterator[str]:
     yield ""
 
 
-def _over(item: Item, now: float) -> Iterator[str]:
+def _over(item: AlarmItem, now: float) -> Iterator[str]:
     yield item.title
     yield f"  On:    {', '.join(item.hosts)}"
     if item.since is not None:

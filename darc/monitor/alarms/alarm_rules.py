@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from darc.monitor.collect import ClusterStatus, NodeStatus
-from darc.monitor.findings import DIED, FAILED, STOPPED, STOPPING, Finding, Rank
+from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
+from darc.monitor.findings import DIED, FAILED, STOPPED, STOPPING, Finding, Priority
 
 #: A node that has not answered since status_website was started may just be starting (s).
 FIRST_SECONDS = 120.0
 #: What is done about a service on purpose.
 ON_PURPOSE = (STOPPED, STOPPING)
 
-_OF_SERVICES = (Rank.ON_MASTER, Rank.ON_WORKER, Rank.UNHURRIED)
+_OF_SERVICES = (Priority.ON_MASTER, Priority.ON_WORKER, Priority.UNHURRIED)
 _NAMES = {
-    Rank.MASTER: "master",
-    Rank.JOURNAL: "journal",
-    Rank.UNREACHED: "node",
-    Rank.SUPERVISORD: "supervisord",
-    Rank.HANDOVER: "handing in for",
-    Rank.LATE: "queue of",
-    Rank.GROWS: "queue of",
+    Priority.MASTER: "master",
+    Priority.JOURNAL: "journal",
+    Priority.UNREACHED: "node",
+    Priority.SUPERVISORD: "supervisord",
+    Priority.HANDOVER: "handing in for",
+    Priority.LATE: "queue of",
+    Priority.GROWS: "queue of",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class HostProblem:
     """An alarm's reason on one host, as it is now.
 
     :param subject: what it is about: the same on all hosts, and whichever way it is wrong
@@ -39,7 +39,7 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class ProblemSnapshot:
     """What is seen at one time.
 
     :param time: Unix s
@@ -49,13 +49,13 @@ class Sight:
     """
 
     time: float
-    sightings: tuple[Sighting, ...]
+    sightings: tuple[HostProblem, ...]
     unknown: frozenset[str]
     aside: Mapping[tuple[str, str], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Holds:
+class HoldTimes:
     """How long problems have to last (s).
 
     :param minor: those that are not grave
@@ -68,10 +68,10 @@ class Holds:
 def look(
     cluster: ClusterStatus,
     findings: Iterable[Finding],
-    holds: Holds,
+    holds: HoldTimes,
     ignored: Collection[str],
     stopped: Collection[str],
-) -> Sight:
+) -> ProblemSnapshot:
     """Choose the alarms.
 
     :param ignored: hosts
@@ -79,10 +79,10 @@ def look(
     """
     nodes = {node.name: node for node in cluster.nodes}
     found = list(findings)
-    ill_on_master = {one.service for one in found if one.rank == Rank.ON_MASTER}
+    ill_on_master = {one.service for one in found if one.rank == Priority.ON_MASTER}
     silent = {node.name for node in cluster.nodes if not node.reached or not node.overview}
     unknown = silent - set(stopped)
-    sightings: dict[tuple[str, str], Sighting] = {}
+    sightings: dict[tuple[str, str], HostProblem] = {}
     aside = {}
     for finding in sorted(found, key=lambda one: (one.rank, one.urgency)):
         subject, host = subject_of(finding), finding.host
@@ -91,24 +91,24 @@ def look(
         if finding.state in ON_PURPOSE:
             aside[subject, host] = finding.title.replace("{host}", host)
             continue
-        if finding.rank == Rank.UNREACHED and host in stopped:
+        if finding.rank == Priority.UNREACHED and host in stopped:
             continue
-        if finding.rank == Rank.HANDOVER and finding.service in ill_on_master:
+        if finding.rank == Priority.HANDOVER and finding.service in ill_on_master:
             continue  # it follows from that
         if finding.state == FAILED and finding.service == "all":
             unknown.add(host)  # of each of them nothing is said
         hold = _hold(finding, nodes.get(host), holds)
-        sightings.setdefault((subject, host), Sighting(subject, finding, hold))
-    return Sight(cluster.time, tuple(sightings.values()), frozenset(unknown), aside)
+        sightings.setdefault((subject, host), HostProblem(subject, finding, hold))
+    return ProblemSnapshot(cluster.time, tuple(sightings.values()), frozenset(unknown), aside)
 
 
 def subject_of(finding: Finding) -> str | None:
     """What an alarm about this is about; None: it is only shown on the page."""
     if finding.rank in _OF_SERVICES:
         return f"service {finding.service}" if finding.state != DIED else None
-    if finding.rank == Rank.LOST:
+    if finding.rank == Priority.LOST:
         return f"lost by {finding.service}: {finding.title.removeprefix('{host}: ')}"
-    if finding.rank == Rank.DISK:
+    if finding.rank == Priority.DISK:
         return finding.title.removeprefix("{host}: ")
     if finding.rank not in _NAMES:
         return None
@@ -123,9 +123,9 @@ def stopped_on_purpose(node: NodeStatus) -> bool | None:
     return node.overview.stopping or (bool(states) and states <= set(ON_PURPOSE))
 
 
-def _hold(finding: Finding, node: NodeStatus | None, holds: Holds) -> float:
-    if finding.state == FAILED or finding.rank == Rank.LOST:
+def _hold(finding: Finding, node: NodeStatus | None, holds: HoldTimes) -> float:
+    if finding.state == FAILED or finding.rank == Priority.LOST:
         return 0.0  # that it lasts is what it says
-    if finding.rank == Rank.UNREACHED and node and not node.heard:
+    if finding.rank == Priority.UNREACHED and node and not node.heard:
         return max(holds.grave, FIRST_SECONDS)
     return holds.grave if finding.grave else holds.minor

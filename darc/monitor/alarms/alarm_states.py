@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from darc.config import typed
-from darc.monitor.alarms.alarm_rules import Sight, Sighting
+from darc.monitor.alarms.alarm_rules import HostProblem, ProblemSnapshot
 from darc.monitor.findings import FAILED
 from darc.monitor.shell_commands import ranges
 
@@ -19,7 +19,7 @@ LONGEST_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class AlarmItem:
     """What is the same on some hosts.
 
     :param since: Unix s; None: not known
@@ -35,7 +35,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class AlarmMessage:
     """What people are told.
 
     :param id: another one for each message
@@ -55,12 +55,12 @@ class Message:
     service: str
     grave: bool
     since: float | None
-    items: tuple[Item, ...]
-    over: tuple[Item, ...]
+    items: tuple[AlarmItem, ...]
+    over: tuple[AlarmItem, ...]
 
 
 @dataclass(slots=True)
-class Place:
+class HostAlarm:
     """An alarm's reason on one host. Unix times.
 
     :param title: with ``{host}``
@@ -100,13 +100,13 @@ class Episode:
     """
 
     opened: float
-    places: dict[str, Place] = field(default_factory=dict)
+    places: dict[str, HostAlarm] = field(default_factory=dict)
     messages: int = 0
     next: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class AlarmTimes:
     """Settings, all in s: see section `alarms`."""
 
     clear: float
@@ -114,19 +114,19 @@ class Pace:
     repeat: float
 
 
-class Book:
+class AlarmStates:
     """Keeps the alarms; :meth:`look` gives what has to be said.
 
     :param pace: when
     """
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: AlarmTimes) -> None:
         self.pace = pace
         self._episodes: dict[str, Episode] = {}
         self._before: dict[str, tuple[float, int]] = {}  # subject: when it was over, how often
         self._remedies: dict[tuple[str, str], Callable[[Sequence[str]], str]] = {}
 
-    def look(self, sight: Sight) -> list[Message]:
+    def look(self, sight: ProblemSnapshot) -> list[AlarmMessage]:
         """Take in what is so now; returns what has to be said, once."""
         now = sight.time
         seen = {(one.subject, one.finding.host) for one in sight.sightings}
@@ -171,12 +171,12 @@ class Book:
 
     # -- one host ----------------------------------------------------------------------------------
 
-    def _see(self, sighting: Sighting, now: float) -> None:
+    def _see(self, sighting: HostProblem, now: float) -> None:
         finding, subject = sighting.finding, sighting.subject
         episode = self._episodes.setdefault(subject, Episode(now))
         place = episode.places.get(finding.host)
         if place is None or (place.over is not None and place.over_told):
-            place = Place("", "", "", finding.grave, None, now, now)
+            place = HostAlarm("", "", "", finding.grave, None, now, now)
             episode.places[finding.host] = place
         place.last, place.over, place.aside = now, None, ""
         if place.since is None:
@@ -196,7 +196,7 @@ class Book:
             if episode.next is None:
                 episode.next = now + self.pace.gather
 
-    def _miss(self, subject: str, episode: Episode, host: str, sight: Sight) -> None:
+    def _miss(self, subject: str, episode: Episode, host: str, sight: ProblemSnapshot) -> None:
         place, now = episode.places[host], sight.time
         if not place.is_open:
             if now - place.last > GAP_SECONDS:
@@ -215,7 +215,7 @@ class Book:
 
     # -- messages ----------------------------------------------------------------------------------
 
-    def _say(self, subject: str, episode: Episode, now: float) -> Iterator[Message]:
+    def _say(self, subject: str, episode: Episode, now: float) -> Iterator[AlarmMessage]:
         places = episode.places.values()
         opened = [place for place in places if place.is_open]
         if not opened:
@@ -246,14 +246,14 @@ class Book:
         episode.messages += 1
         episode.next = now + wait
 
-    def _message(self, kind: str, subject: str, episode: Episode, now: float) -> Message:
+    def _message(self, kind: str, subject: str, episode: Episode, now: float) -> AlarmMessage:
         there = tuple(self._items(subject, episode, _is_there))
         over = tuple(self._items(subject, episode, _has_gone))
         shown = over if kind == OVER else there
         hosts = tuple(host for item in shown for host in item.hosts)
         alarm = f"{subject}/{episode.opened:.3f}"
         number = "over" if kind == OVER else str(episode.messages + 1)
-        return Message(
+        return AlarmMessage(
             id=f"{alarm}/{number}",
             alarm=alarm,
             kind=kind,
@@ -268,8 +268,8 @@ class Book:
         )
 
     def _items(
-        self, subject: str, episode: Episode, which: Callable[[Place], bool]
-    ) -> Iterator[Item]:
+        self, subject: str, episode: Episode, which: Callable[[HostAlarm], bool]
+    ) -> Iterator[AlarmItem]:
         """What is the same on several hosts is one."""
         groups: dict[tuple[str, str], list[str]] = {}
         for host, place in episode.places.items():
@@ -282,7 +282,7 @@ class Book:
             text = texts[0] if texts else ""
             if len(texts) > 1:
                 text = f"{next(host for host in hosts if episode.places[host].text)}: {text}"
-            yield Item(
+            yield AlarmItem(
                 title=title.replace("{host}", ranges(hosts)),
                 hosts=tuple(hosts),
                 since=min((one.since for one in places if one.since is not None), default=None),
@@ -306,7 +306,7 @@ class Book:
         """Go on from there (now: Unix s): what is not looked at yet is not over."""
         for subject, one in plain["episodes"].items():
             places = {
-                host: Place(**place, text="", last=now) for host, place in one["places"].items()
+                host: HostAlarm(**place, text="", last=now) for host, place in one["places"].items()
             }
             self._episodes[subject] = Episode(one["opened"], places, one["messages"], one["next"])
         self._before = {key: (float(of[0]), int(of[1])) for key, of in plain["before"].items()}
@@ -319,11 +319,11 @@ def _without_numbers(episode: dict[str, Any]) -> dict[str, Any]:
     return episode
 
 
-def _is_there(place: Place) -> bool:
+def _is_there(place: HostAlarm) -> bool:
     return place.is_open and place.over is None
 
 
-def _has_gone(place: Place) -> bool:
+def _has_gone(place: HostAlarm) -> bool:
     return place.is_open and place.told and place.over is not None and not place.over_told
 
 

@@ -8,8 +8,8 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 
-from darc.monitor.collect import ClusterStatus
-from darc.monitor.page.render_page import INDEX, Page, Parts, Renderer, node_page
+from darc.monitor.cluster_watch import ClusterStatus
+from darc.monitor.page.render_page import INDEX, Page, PageParts, Renderer, node_page
 from darc.monitor.page.status_json import status_json
 from darc.monitor.problems import Problem
 
@@ -20,7 +20,7 @@ TICK_SECONDS = 5.0
 STREAM_SECONDS = 3600.0
 
 
-class Live:
+class LivePages:
     """What is served, for threads to read while one thread publishes.
 
     :param interval: s between two publications, at most
@@ -35,7 +35,7 @@ class Live:
         self._number = 0
         self._since: dict[str, int] = {}  # by part, the version that brought it
         self._texts: dict[str, str] = {}
-        self._parts: Parts | None = None
+        self._parts: PageParts | None = None
         self._cluster = ClusterStatus(0.0, ())
         self._problems: tuple[Problem, ...] = ()
         self._goodbye: str | None = None

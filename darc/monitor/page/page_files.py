@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
-from darc.monitor.page.live_page import STATUS, Live
+from darc.monitor.page.live_page import STATUS, LivePages
 from darc.monitor.page.render_page import INDEX, NODES
 
 #: A node's page is written anew when something has changed there, and so often (s) for its numbers.
@@ -27,7 +27,7 @@ class WebDirectory:
         self.path = path
         self._written: dict[str, float] = {}  # monotonic
 
-    def write(self, live: Live, changed: Collection[str]) -> None:
+    def write(self, live: LivePages, changed: Collection[str]) -> None:
         """Write what is new.
 
         :param changed: names of nodes where something has
@@ -46,7 +46,7 @@ class WebDirectory:
                 self._write_one(live, name)
                 self._written[name] = now
 
-    def write_all(self, live: Live) -> None:
+    def write_all(self, live: LivePages) -> None:
         """Write all anew.
 
         :raises OSError: likewise
@@ -54,7 +54,7 @@ class WebDirectory:
         for name in live.names():
             self._write_one(live, name)
 
-    def remove_others(self, live: Live) -> None:
+    def remove_others(self, live: LivePages) -> None:
         """Remove pages of nodes that are no more.
 
         :raises OSError: one cannot be
@@ -64,7 +64,7 @@ class WebDirectory:
             if str(NODES / path.name) not in kept:
                 path.unlink()
 
-    def _write_one(self, live: Live, name: str) -> None:
+    def _write_one(self, live: LivePages, name: str) -> None:
         text = live.read(name)
         if text is None:
             return

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-from darc.monitor.page.live_page import STREAM_SECONDS, Live
+from darc.monitor.page.live_page import STREAM_SECONDS, LivePages
 from darc.monitor.page.page_files import is_directory_below, open_below
 from darc.monitor.page.render_page import INDEX
 from darc.web.http_server import BoundedServer
@@ -61,14 +61,16 @@ class StatusServer(BoundedServer):
 
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], live: Live, web_dir: Path, max_pages: int) -> None:
+    def __init__(
+        self, address: tuple[str, int], live: LivePages, web_dir: Path, max_pages: int
+    ) -> None:
         self.live = live
         self.web_dir = web_dir
         self._max_pages = max_pages
         self._pages: set[Any] = set()
         super().__init__(
             address,
-            _Handler,
+            _PageHandler,
             who="a browser",
             places=max_pages + MAX_REQUESTS,
             seconds=REQUEST_SECONDS,
@@ -105,7 +107,7 @@ class StatusServer(BoundedServer):
         log.debug("a browser's connection ended", exc_info=True)
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _PageHandler(http.server.BaseHTTPRequestHandler):
     """One request: GET or HEAD."""
 
     server: StatusServer

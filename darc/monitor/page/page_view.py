@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from darc.model.latency import ACCEPTANCE, RESPONSE, STAGES
-from darc.model.overview import NodeOverview, ObservationOverview, ServiceOverview, Stage
-from darc.monitor.collect import ClusterStatus, NodeStatus
+from darc.model.overview import NodeOverview, ObservationOverview, ServiceOverview, StageLatency
+from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.findings import DIED, RUNNING, STARTING, STOPPING
 from darc.monitor.problems import Problem
 from darc.monitor.rules import state_of
@@ -23,7 +23,7 @@ _TITLES = {"master": "Master node", "worker": "Workers", "standalone": "This nod
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ServiceCell:
     """A service of a node, None where the node has no such service."""
 
     service: str
@@ -32,7 +32,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class NodeRow:
     """A node.
 
     :param cells: none where it does not answer; `note` says why
@@ -42,27 +42,27 @@ class Row:
     name: str
     verdict: str
     summary: str
-    cells: tuple[Cell | None, ...]
+    cells: tuple[ServiceCell | None, ...]
     note: str = ""
     since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ServiceTable:
     """Some nodes that have the same services."""
 
     title: str
     services: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[NodeRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class NodeGroup:
     """All nodes of one role."""
 
     title: str
     services: tuple[str, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[ServiceTable, ...]
 
     @property
     def count(self) -> str:
@@ -100,7 +100,7 @@ class ObservationLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
+class TriggerLatencies:
     """How long the triggers of a service took, over all nodes.
 
     :param stages: by name; the median is the nodes' mean, the others are the worst node's
@@ -108,7 +108,7 @@ class Times:
 
     service: str
     n: int
-    stages: Mapping[str, Stage]
+    stages: Mapping[str, StageLatency]
     outcomes: Mapping[str, int]
 
 
@@ -120,7 +120,7 @@ def verdict_of(state: str, service: ServiceOverview | None = None) -> str:
     return CHANGING if state in (STARTING, STOPPING) and was_asked_for else BAD
 
 
-def node_rows(cluster: ClusterStatus, problems: Iterable[Problem] = ()) -> dict[str, Row]:
+def node_rows(cluster: ClusterStatus, problems: Iterable[Problem] = ()) -> dict[str, NodeRow]:
     """Each node's row, by name; its cells are its own services.
 
     :param problems: a node is not green where something grave is wrong with it
@@ -132,33 +132,37 @@ def node_rows(cluster: ClusterStatus, problems: Iterable[Problem] = ()) -> dict[
     return {node.name: _row(node, cluster.time, wrong.get(node.name, [])) for node in cluster.nodes}
 
 
-def _row(node: NodeStatus, now: float, grave: Sequence[str]) -> Row:
+def _row(node: NodeStatus, now: float, grave: Sequence[str]) -> NodeRow:
     if not node.asked:
-        return Row(node.name, UNKNOWN, "not asked yet", (), "is being asked")
+        return NodeRow(node.name, UNKNOWN, "not asked yet", (), "is being asked")
     if not node.reached:
-        return Row(node.name, UNKNOWN, "no answer", (), node.reason, node.since)
+        return NodeRow(node.name, UNKNOWN, "no answer", (), node.reason, node.since)
     told = node.overview
     if told is None:
-        cells = tuple(Cell(name, state, verdict_of(state)) for name, state in node.states.items())
+        cells = tuple(
+            ServiceCell(name, state, verdict_of(state)) for name, state in node.states.items()
+        )
         if not cells:
-            return Row(node.name, UNKNOWN, "cannot be read", (), node.reason)
+            return NodeRow(node.name, UNKNOWN, "cannot be read", (), node.reason)
     else:
         cells = tuple(_cell(one, told.time + now - node.heard) for one in told.services)
     wrong = [cell for cell in cells if cell.verdict != GOOD]
     if not wrong:
         summary = f"{len(cells)} running" + "".join(f", {about}" for about in grave)
-        return Row(node.name, BAD if grave else GOOD, summary, cells)
+        return NodeRow(node.name, BAD if grave else GOOD, summary, cells)
     is_changing = not grave and all(cell.verdict == CHANGING for cell in wrong)
     summary = f"{len(wrong)} of {len(cells)} not running"
-    return Row(node.name, CHANGING if is_changing else BAD, summary, cells)
+    return NodeRow(node.name, CHANGING if is_changing else BAD, summary, cells)
 
 
-def _cell(service: ServiceOverview, now: float) -> Cell:
+def _cell(service: ServiceOverview, now: float) -> ServiceCell:
     state = state_of(service, now)
-    return Cell(service.name, state, BAD if state == DIED else verdict_of(state, service))
+    return ServiceCell(service.name, state, BAD if state == DIED else verdict_of(state, service))
 
 
-def groups(cluster: ClusterStatus, rows: Mapping[str, Row], master: str) -> tuple[Group, ...]:
+def groups(
+    cluster: ClusterStatus, rows: Mapping[str, NodeRow], master: str
+) -> tuple[NodeGroup, ...]:
     """The nodes by role; the services of all of a role are its columns."""
     found = []
     order = ("standalone", "master", "worker")
@@ -170,8 +174,10 @@ def groups(cluster: ClusterStatus, rows: Mapping[str, Row], master: str) -> tupl
         half = -(-len(lines) // 2) if len(lines) > ONE_TABLE else max(1, len(lines))
         title = _TITLES[role]
         parts = [lines[first : first + half] for first in range(0, len(lines), half)]
-        tables = tuple(Table(_name(title, part, parts), services, tuple(part)) for part in parts)
-        found.append(Group(title, services, tables))
+        tables = tuple(
+            ServiceTable(_name(title, part, parts), services, tuple(part)) for part in parts
+        )
+        found.append(NodeGroup(title, services, tables))
     return tuple(found)
 
 
@@ -191,15 +197,15 @@ def _services(nodes: Iterable[NodeStatus]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _in_columns(row: Row, services: Sequence[str]) -> Row:
+def _in_columns(row: NodeRow, services: Sequence[str]) -> NodeRow:
     if not row.cells:
         return row
     by_service = {cell.service: cell for cell in row.cells if cell}
     cells = tuple(by_service.get(name) for name in services)
-    return Row(row.name, row.verdict, row.summary, cells, row.note, row.since)
+    return NodeRow(row.name, row.verdict, row.summary, cells, row.note, row.since)
 
 
-def _name(title: str, part: Sequence[Row], parts: Sequence[Sequence[Row]]) -> str:
+def _name(title: str, part: Sequence[NodeRow], parts: Sequence[Sequence[NodeRow]]) -> str:
     return f"{title} {part[0].name} to {part[-1].name}" if len(parts) > 1 else title
 
 
@@ -236,7 +242,7 @@ def _waits_for(told: Iterable[tuple[str, ObservationOverview]]) -> str:
     return "; ".join(f"{service} on {ranges(names)}" for service, names in services.items())
 
 
-def times(cluster: ClusterStatus) -> tuple[Times, ...]:
+def times(cluster: ClusterStatus) -> tuple[TriggerLatencies, ...]:
     """Of each service that has had triggers, over all nodes."""
     found: dict[str, list[ServiceOverview]] = {}
     for told in _reached(cluster):
@@ -250,8 +256,8 @@ def _reached(cluster: ClusterStatus) -> Iterable[NodeOverview]:
     return (node.overview for node in cluster.nodes if node.reached and node.overview)
 
 
-def _times(name: str, services: Sequence[ServiceOverview]) -> Times:
-    by_stage: dict[str, list[Stage]] = {}
+def _times(name: str, services: Sequence[ServiceOverview]) -> TriggerLatencies:
+    by_stage: dict[str, list[StageLatency]] = {}
     outcomes: dict[str, int] = {}
     for service in services:
         for stage in service.latency:
@@ -259,7 +265,7 @@ def _times(name: str, services: Sequence[ServiceOverview]) -> Times:
         for outcome, number in service.outcomes.items():
             outcomes[outcome] = outcomes.get(outcome, 0) + number
     stages = {
-        stage: Stage(
+        stage: StageLatency(
             stage,
             sum(one.n for one in all_of),
             _mean(all_of),
@@ -269,15 +275,15 @@ def _times(name: str, services: Sequence[ServiceOverview]) -> Times:
         for stage, all_of in by_stage.items()
     }
     n = max((stage.n for stage in stages.values()), default=0)
-    return Times(name, n, stages, outcomes)
+    return TriggerLatencies(name, n, stages, outcomes)
 
 
-def _mean(stages: Sequence[Stage]) -> float:
+def _mean(stages: Sequence[StageLatency]) -> float:
     n = sum(one.n for one in stages)
     return sum(one.n * one.median for one in stages) / n if n else 0.0
 
 
-def stage_names(all_times: Sequence[Times]) -> tuple[str, ...]:
+def stage_names(all_times: Sequence[TriggerLatencies]) -> tuple[str, ...]:
     """The stages that any service has, in their order."""
     known = {stage for one in all_times for stage in one.stages}
     return tuple(name for name in (*STAGES, RESPONSE, ACCEPTANCE) if name in known)

@@ -8,15 +8,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from darc.monitor.collect import ClusterStatus, NodeStatus, Target, Watch
-from darc.monitor.findings import Context, Finding, Rank
-from darc.monitor.history import History
-from darc.monitor.page.live_page import Live
+from darc.monitor.cluster_watch import ClusterStatus, ClusterWatch, NodeStatus, NodeTarget
+from darc.monitor.findings import Finding, Priority, RuleContext
+from darc.monitor.page.live_page import LivePages
 from darc.monitor.page.page_files import WebDirectory
 from darc.monitor.page.page_server import StatusServer
 from darc.monitor.page.render_page import Renderer
 from darc.monitor.problems import find, find_problems
 from darc.monitor.rules import CLOCK_SECONDS, DIED_SECONDS
+from darc.monitor.service_trends import ServiceTrends
 from darc.web.style import Colours
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ FILES_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class PublisherSettings:
     """What is published, and where.
 
     :param targets: the nodes, the master first
@@ -44,9 +44,9 @@ class Settings:
     :param results: where the results of observations are, from the page; empty: not told
     """
 
-    targets: tuple[Target, ...]
+    targets: tuple[NodeTarget, ...]
     own: str
-    context: Context
+    context: RuleContext
     colours: Colours
     interval: float
     timeout: float
@@ -62,20 +62,20 @@ class Publisher:
     :param history: what was seen before; None: nothing
     """
 
-    def __init__(self, settings: Settings, history: History | None = None) -> None:
+    def __init__(self, settings: PublisherSettings, history: ServiceTrends | None = None) -> None:
         self._settings = settings
         name = settings.context.master or settings.own
         renderer = Renderer(
             *(settings.colours, settings.context, name, settings.own),
             *(settings.results, settings.web_dir),
         )
-        self.live = Live(renderer, settings.interval)
-        self.history = history or History()
+        self.live = LivePages(renderer, settings.interval)
+        self.history = history or ServiceTrends()
         self.server: StatusServer | None = None
         self.pages_written = 0
         self.failure: Exception | None = None
         self._directory = WebDirectory(settings.web_dir)
-        self._watch = Watch(settings.targets, settings.interval, settings.timeout)
+        self._watch = ClusterWatch(settings.targets, settings.interval, settings.timeout)
         self._watch.on_change = self.wake
         self._known: dict[str, object] = {}
         self._due: set[str] = set()  # nodes whose pages are to be written
@@ -196,7 +196,7 @@ class Publisher:
         own, shell = self._settings.own, self._settings.context.shell
         command = shell.on(own, "df", "-h", str(self._settings.web_dir))
         return Finding(
-            *(Rank.DISK, own, "The files of this page cannot be written"),
+            *(Priority.DISK, own, "The files of this page cannot be written"),
             lambda hosts: command,
             self._write_error,
             grave=False,

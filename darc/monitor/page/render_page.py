@@ -16,8 +16,8 @@ import jinja2
 from markupsafe import Markup, escape
 
 from darc.model.overview import ServiceOverview
-from darc.monitor.collect import ClusterStatus, NodeStatus
-from darc.monitor.findings import FAILED, RUNNING, STOPPED, Context
+from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
+from darc.monitor.findings import FAILED, RUNNING, STOPPED, RuleContext
 from darc.monitor.page import page_view as view
 from darc.monitor.problems import Problem, numbers
 from darc.web.style import Colours, properties
@@ -46,7 +46,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class PageParts:
     """The main page.
 
     :param parts: by name
@@ -74,7 +74,7 @@ class Renderer:
     def __init__(
         self,
         colours: Colours,
-        context: Context,
+        context: RuleContext,
         cluster_name: str,
         own: str,
         results: str = "",
@@ -137,7 +137,7 @@ class Renderer:
 
     # -- the main page -------------------------------------------------------------------------
 
-    def parts(self, cluster: ClusterStatus, problems: Sequence[Problem]) -> Parts:
+    def parts(self, cluster: ClusterStatus, problems: Sequence[Problem]) -> PageParts:
         """All that can change while the page is open."""
         rows = view.node_rows(cluster, problems)
         groups = view.groups(cluster, rows, self._context.master)
@@ -169,10 +169,10 @@ class Renderer:
         title = f"{headline} · DARC {self._cluster_name}"
         inner = {f"row-{slug(name)}": text for name, text in texts.items()}
         inner |= {f"count-{slug(title)}": text for title, text in counts.items()}
-        return Parts(title, verdict, parts, inner, frame)
+        return PageParts(title, verdict, parts, inner, frame)
 
     def _nodes(
-        self, groups: Sequence[view.Group], counts: Mapping[str, str], rows: Mapping[str, str]
+        self, groups: Sequence[view.NodeGroup], counts: Mapping[str, str], rows: Mapping[str, str]
     ) -> str:
         return self._render("nodes.html", groups=groups, counts=counts, rows=rows)
 
@@ -188,7 +188,7 @@ class Renderer:
         is_there = (self._web_dir / unquote(self._results) / results / INDEX).is_file()
         return f"{self._results}/{name}" if is_there else ""
 
-    def page(self, parts: Parts, page: Page) -> str:
+    def page(self, parts: PageParts, page: Page) -> str:
         """The whole main page."""
         return self._whole(
             "page.html",
@@ -212,7 +212,7 @@ class Renderer:
             for service in (told.itself, *told.services):
                 state = service.state if node.reached else "no answer"
                 verdict = view.verdict_of(state, service) if node.reached else view.UNKNOWN
-                cell = cells.get(service.name, view.Cell(service.name, state, verdict))
+                cell = cells.get(service.name, view.ServiceCell(service.name, state, verdict))
                 services.append((service, cell, self._commands(node, service)))
         return self._whole(
             "node.html",

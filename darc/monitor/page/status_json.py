@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from darc.config.typed import to_plain
-from darc.monitor.collect import ClusterStatus, NodeStatus
+from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.page.page_view import node_rows
 from darc.monitor.page.render_page import Page
 from darc.monitor.problems import Problem

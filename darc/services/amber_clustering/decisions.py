@@ -26,7 +26,7 @@ MIN_SBS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class BeamField:
     """Where a beam looks.
 
     :param ra: deg, ICRS; likewise dec
@@ -40,7 +40,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SearchLimits:
     """What a cluster has to pass; see :func:`darc.science.thresholds.passing`."""
 
     dm_min: float
@@ -61,15 +61,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class ClusterSearch:
     """One run of the clustering: for a known source, or for new ones (``source`` None).
 
     :param lofar: None where this must not trigger LOFAR and VOEvents
     """
 
     source: Source | None
-    iquv: Limits
-    lofar: Limits | None
+    iquv: SearchLimits
+    lofar: SearchLimits | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class _Found:
     :param parts: clusters of the candidates, by width: up to the first limit, to the next, beyond
     """
 
-    search: Search
+    search: ClusterSearch
     candidates: Records
     parts: list[Records]
 
@@ -116,7 +116,7 @@ class Decider:
         settings: AmberClusteringSettings,
         observation: Observation,
         instrument: Instrument,
-        field: Field | None,
+        field: BeamField | None,
         source: Source | None,
     ) -> None:
         self._settings = settings
@@ -130,55 +130,55 @@ class Decider:
         #: Widths at which candidates are told apart, samples.
         self._widths = sorted({each.width_max for each in limits if each})
 
-    def _searches(self, source: Source | None) -> tuple[Search, ...]:
-        new = Search(None, self._new_iquv(), self._new_lofar(source))
+    def _searches(self, source: Source | None) -> tuple[ClusterSearch, ...]:
+        new = ClusterSearch(None, self._new_iquv(), self._new_lofar(source))
         if source is None:
             return (new,)
-        return (Search(source, self._known_iquv(source), self._known_lofar(source)), new)
+        return (ClusterSearch(source, self._known_iquv(source), self._known_lofar(source)), new)
 
-    def _new_iquv(self) -> Limits:
+    def _new_iquv(self) -> SearchLimits:
         thresholds = self._settings.thresh_iquv
         galactic = self._field.galactic_dm if self._field else 0.0
-        return Limits(
+        return SearchLimits(
             max(thresholds.dm_frac_min * galactic, self._settings.dm_min_global),
             snr_min=thresholds.snr_min,
             width_max=thresholds.width_max,
         )
 
-    def _new_lofar(self, source: Source | None) -> Limits | None:
+    def _new_lofar(self, source: Source | None) -> SearchLimits | None:
         thresholds, override = self._settings.thresh_lofar, self._settings.thresh_lofar_override
         if self._field is None:
             return None
         if self._is_overridden(source) and not override.trigger_on_new_sources:
             return None
-        return Limits(
+        return SearchLimits(
             max(thresholds.dm_frac_min * self._field.galactic_dm, self._settings.dm_min_global),
             snr_min=thresholds.snr_min,
             width_max=thresholds.width_max,
             count_max=thresholds.max_cands_per_cluster,
         )
 
-    def _known_iquv(self, source: Source) -> Limits:
+    def _known_iquv(self, source: Source) -> SearchLimits:
         low, high = source.dm - self._settings.dm_range, source.dm + self._settings.dm_range
         thresholds = self._settings.thresh_iquv
-        return Limits(
+        return SearchLimits(
             max(low, self._settings.dm_min_global),
             high,
             snr_min=thresholds.snr_min,
             width_max=thresholds.width_max,
         )
 
-    def _known_lofar(self, source: Source) -> Limits | None:
+    def _known_lofar(self, source: Source) -> SearchLimits | None:
         if source.kind == "pulsar":
             return None
         dm = self._known_iquv(source)
         if not self._is_overridden(source):
             thresholds = self._settings.thresh_lofar
-            return Limits(dm.dm_min, dm.dm_max, thresholds.snr_min, thresholds.width_max)
+            return SearchLimits(dm.dm_min, dm.dm_max, thresholds.snr_min, thresholds.width_max)
         override = self._settings.thresh_lofar_override
         if override.cb is not None and self._observation.beam not in override.cb:
             return None
-        return Limits(dm.dm_min, dm.dm_max, override.snr_min, override.width_max)
+        return SearchLimits(dm.dm_min, dm.dm_max, override.snr_min, override.width_max)
 
     def _is_overridden(self, source: Source | None) -> bool:
         return source is not None and source.name in self._settings.lofar_trigger_sources
@@ -200,7 +200,7 @@ class Decider:
             )
         clustered_at = time.time()
         iquv: dict[int, Trigger] = {}  # by DM bin: a known source comes first
-        lofar: list[tuple[Search, Records]] = []
+        lofar: list[tuple[ClusterSearch, Records]] = []
         for one in found:
             for cluster in self._best(one, one.search.iquv, everything, window):
                 iquv.setdefault(int(cluster["dm_bin"]), self._trigger(cluster, one.search))
@@ -226,7 +226,7 @@ class Decider:
         return candidates[~weak & ~foreign], rejected
 
     @staticmethod
-    def _near(candidates: Records, search: Search) -> Records:
+    def _near(candidates: Records, search: ClusterSearch) -> Records:
         """Something stronger in the same DM bin must not hide a known source."""
         low, high = search.iquv.dm_min, search.iquv.dm_max
         return candidates[(candidates["dm"] >= low) & (candidates["dm"] <= high)]
@@ -246,7 +246,7 @@ class Decider:
         ]
 
     def _best(
-        self, found: _Found, limits: Limits, everything: list[Records], window: int
+        self, found: _Found, limits: SearchLimits, everything: list[Records], window: int
     ) -> Records:
         """The strongest cluster of each DM bin that passes; nothing wider hides it.
 
@@ -296,14 +296,14 @@ class Decider:
             )
         ]
 
-    def _strongest(self, passed: list[tuple[Search, Records]]) -> Trigger | None:
+    def _strongest(self, passed: list[tuple[ClusterSearch, Records]]) -> Trigger | None:
         best = [(search, found[strongest(found)]) for search, found in passed if len(found)]
         if not best:
             return None
         search, cluster = max(best, key=lambda item: float(item[1]["snr"]))
         return self._trigger(cluster, search)
 
-    def _trigger(self, cluster: np.void, search: Search) -> Trigger:
+    def _trigger(self, cluster: np.void, search: ClusterSearch) -> Trigger:
         observation, instrument, source = self._observation, self._instrument, search.source
         width = float(cluster["downsampling"]) * observation.tsamp
         tarr, found_dm = float(cluster["time"]), float(cluster["dm"])

@@ -1,6 +1,7 @@
 """Gathers candidates into clusters, and decides which are worth a trigger.
 
-Windows, clusters and decisions follow from the entries alone: see :mod:`darc.candidates.windows`.
+Windows, clusters and decisions follow from the entries alone: see
+:mod:`darc.candidates.time_windows`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from darc.candidates.windows import Closed, Gathering, Times
+from darc.candidates.time_windows import ClosedWindow, EntryTimes, OpenWindows
 from darc.config.config import Role
 from darc.config.settings import AmberClusteringSettings
 from darc.model.candidate import candidates_from_bytes
@@ -20,12 +21,12 @@ from darc.model.observation import Observation, task_id_of
 from darc.model.sources import SourceList, parse_source_list
 from darc.model.trigger import Stages, Trigger
 from darc.node.losses import ENTRIES_DROPPED, LossKind
-from darc.queues.messages import Commit, Entry, Kind, Put
-from darc.queues.plain import pack
-from darc.runtime.files import packaged
-from darc.runtime.foreign import MAX_TEXT, read_regular
+from darc.queues.messages import Commit, ContentKind, Put, QueueEntry
+from darc.queues.plain_connection import pack
+from darc.runtime.paths import packaged
+from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 from darc.science.galaxy import load_galaxy_map
-from darc.services.amber_clustering.decisions import Decider, Decision, Field
+from darc.services.amber_clustering.decisions import BeamField, Decider, Decision
 from darc.services.base.forwarding import Forwarder
 from darc.services.base.service import ENDED, Consumer
 
@@ -48,11 +49,11 @@ LOFAR_READERS = ("lofar_trigger", "voevent_generator")
 
 
 @dataclass(slots=True)
-class Work:
+class ClusteringObservation:
     """What is known of one observation."""
 
     settings: AmberClusteringSettings  # those of its start
-    gathering: Gathering
+    gathering: OpenWindows
     decider: Decider
     counts: Counter[str]
     passed_on: dict[int, dict[str, list[int]]]  # window → kind of trigger → DM bins
@@ -84,7 +85,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         self.counts: dict[str, dict[str, int]] = {}  # by observation, the last ones
         self._totals = Counter(dict.fromkeys(TOTALS, 0))
         self.bad_entries = 0
-        self._work: dict[str, Work] = {}
+        self._work: dict[str, ClusteringObservation] = {}
         self._forwarders: tuple[Forwarder, ...] = ()
 
     @property
@@ -141,12 +142,12 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             for key, value in memory.items()
             if key.startswith(WINDOW)
         }
-        gathering = Gathering(
+        gathering = OpenWindows(
             self.settings.interval,
             self.settings.clustering_window,
             {window: value["through"] for window, value in windows.items()},
         )
-        self._work[observation.key] = Work(
+        self._work[observation.key] = ClusteringObservation(
             self.settings,
             gathering,
             decider,
@@ -164,7 +165,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             log.error("%s: no source is known: %s", path, error)
             return SourceList({}, {})
 
-    def _field(self, observation: Observation) -> Field | None:
+    def _field(self, observation: Observation) -> BeamField | None:
         pointing = None if observation.beam is None else observation.pointing(observation.beam)
         if pointing is None:
             log.warning("no pointing known: new sources trigger neither LOFAR nor VOEvents")
@@ -186,21 +187,21 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                 *(path, error),
             )
             return None
-        return Field(ra, dec, galaxy.dm_max(*sky.galactic(ra, dec)), galaxy.model)
+        return BeamField(ra, dec, galaxy.dm_max(*sky.galactic(ra, dec)), galaxy.model)
 
     def abort_observation(self, observation: Observation) -> None:
         self._work.pop(observation.key, None)
 
     # -- entries -------------------------------------------------------------------------------
 
-    def work(self, entry: Entry, observation: Observation | None) -> None:
+    def work(self, entry: QueueEntry, observation: Observation | None) -> None:
         work = self._work.get(entry.observation)
         if work is None:
             log.warning("entry %d dropped: no such observation runs", entry.id)
             self.commit(Commit(entry.observation, completed=(entry.id,)))
             return
         try:
-            if entry.kind is not Kind.CANDIDATES:
+            if entry.kind is not ContentKind.CANDIDATES:
                 raise ValueError(f"{entry.kind} where candidates are expected")
             candidates = candidates_from_bytes(entry.content)
         except ValueError as error:
@@ -209,19 +210,19 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             self.lost(ENTRIES_DROPPED, f"entry {entry.id}", str(error))
             self.commit(Commit(entry.observation, completed=(entry.id,)))
             return
-        times = Times(entry.written, entry.read, entry.held_at)
+        times = EntryTimes(entry.written, entry.read, entry.held_at)
         work.gathering.add(entry.id, entry.stamp, candidates, times)
         self._settle(entry.observation, work)
 
-    def end(self, entry: Entry, observation: Observation) -> None:
+    def end(self, entry: QueueEntry, observation: Observation) -> None:
         work = self._work.pop(observation.key)
         work.gathering.close_all()
         self._settle(observation.key, work)
-        last = Put(("dada_trigger",), Kind.END, observation=observation.key)
+        last = Put(("dada_trigger",), ContentKind.END, observation=observation.key)
         self.commit(Commit(observation.key, (entry.id,), (last,), memory={ENDED: True}))
         log.info("clustered: %s", dict(work.counts))
 
-    def _settle(self, key: str, work: Work) -> None:
+    def _settle(self, key: str, work: ClusteringObservation) -> None:
         """Decide about closed windows, and commit what follows, in portions that are soon done.
 
         However much has come at once, no commit is too large, and each is a sign of life.
@@ -229,7 +230,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         while self._settle_some(key, work):
             pass
 
-    def _settle_some(self, key: str, work: Work) -> bool:
+    def _settle_some(self, key: str, work: ClusteringObservation) -> bool:
         """Deal with some closed windows; False when there was nothing to do."""
         memory: dict[str, Any] = {}
         outputs: list[Put] = []
@@ -262,7 +263,9 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             self._account(key, work)
         return bool(settled or completed or over)
 
-    def _outputs(self, key: str, work: Work, window: Closed, decision: Decision) -> list[Put]:
+    def _outputs(
+        self, key: str, work: ClusteringObservation, window: ClosedWindow, decision: Decision
+    ) -> list[Put]:
         counts = work.counts
         counts["windows"] += 1
         counts["candidates"] += len(window.candidates)
@@ -295,7 +298,9 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             return LOFAR_READERS
         return tuple(name for name in LOFAR_READERS if name in self.config.services())
 
-    def _new_ones(self, work: Work, kind: str, triggers: tuple[Trigger, ...]) -> list[Trigger]:
+    def _new_ones(
+        self, work: ClusteringObservation, kind: str, triggers: tuple[Trigger, ...]
+    ) -> list[Trigger]:
         """Those that have not left before: late lines may bring a window up again."""
         fresh = [
             trigger
@@ -306,7 +311,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             work.counts[f"{kind} triggers repeated"] += len(triggers) - len(fresh)
         return fresh
 
-    def _note(self, work: Work, kind: str, triggers: list[Trigger]) -> None:
+    def _note(self, work: ClusteringObservation, kind: str, triggers: list[Trigger]) -> None:
         work.counts[f"{kind} triggers"] += len(triggers)
         for trigger in triggers:
             bins = work.passed_on.setdefault(trigger.window, {}).setdefault(kind, [])
@@ -317,7 +322,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                 *(trigger.snr, trigger.downsampling, trigger.sb, trigger.count),
             )
 
-    def _dump_allowed(self, work: Work, window: int) -> bool:
+    def _dump_allowed(self, work: ClusteringObservation, window: int) -> bool:
         """At most one request per interval of data time, whatever delayed its lines."""
         data_time = window * work.settings.clustering_window
         interval = work.settings.thresh_iquv.interval
@@ -326,7 +331,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         work.last_dump = data_time
         return True
 
-    def _account(self, key: str, work: Work) -> None:
+    def _account(self, key: str, work: ClusteringObservation) -> None:
         task_id = task_id_of(key)
         self.counts.pop(task_id, None)
         self.counts[task_id] = dict(work.counts)
@@ -334,7 +339,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             del self.counts[next(iter(self.counts))]
 
 
-def _timed(decision: Decision, window: Closed, closed_at: float, interval: float) -> Decision:
+def _timed(decision: Decision, window: ClosedWindow, closed_at: float, interval: float) -> Decision:
     """With the times of the stages in each trigger."""
     first = window.first
     # The end of an observation closes windows early.
@@ -357,4 +362,4 @@ def _timed(decision: Decision, window: Closed, closed_at: float, interval: float
 
 def _put(queues: tuple[str, ...], key: str, triggers: list[Trigger]) -> Put:
     content = pack([trigger.to_plain() for trigger in triggers])
-    return Put(queues, Kind.TRIGGERS, content, key)
+    return Put(queues, ContentKind.TRIGGERS, content, key)

@@ -22,9 +22,9 @@ from darc.config.settings import AmberListenerSettings
 from darc.model.candidate import records_to_bytes
 from darc.model.observation import Observation
 from darc.node.losses import LossKind
-from darc.queues.messages import Commit, Entry, Kind, OutOfStepError, Put
+from darc.queues.messages import Commit, ContentKind, OutOfStepError, Put, QueueEntry
 from darc.runtime.log import about
-from darc.services.amber_listener.following import Following
+from darc.services.amber_listener.followed_observation import FollowedObservation
 from darc.services.base.service import ENDED, LOOP_SECONDS, Service
 from darc.trigger_files.directory_watch import DirectoryWatch
 from darc.trigger_files.trigger_file import CHUNK_BYTES, Chunk, Replaced, TriggerFile, count_chunks
@@ -69,7 +69,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         counted = ("lines", "headers", "candidates", GIVEN_UP, WRITTEN_ANEW, LOST_BYTES)
         self._totals = Counter(dict.fromkeys(counted, 0))
         self.found_by_recheck = 0
-        self._following: dict[str, Following] = {}
+        self._following: dict[str, FollowedObservation] = {}
         self._watch_of = DirectoryWatch()
         self._notified = False
         self._next_check = 0.0  # monotonic, as is the next
@@ -88,7 +88,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         progress = self.progress(observation)
         # Data may come for as long as the observation may last without a stop.
         latest = observation.duration + self.config.master.end_delay
-        following = Following(observation, batch, interval, latest, progress, memory)
+        following = FollowedObservation(observation, batch, interval, latest, progress, memory)
         self._following[observation.key] = following
         if not following.files:
             log.error("no trigger files to read: %s names no beam", observation.config_file)
@@ -111,7 +111,7 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     # -- the loop ------------------------------------------------------------------------------
 
-    def wait(self) -> list[Entry]:
+    def wait(self) -> list[QueueEntry]:
         """Wait for files to change, for orders, or until a stamp is due."""
         now = time.monotonic()
         if now >= self._next_beat:
@@ -149,21 +149,21 @@ class AMBERListener(Service[AmberListenerSettings]):
                 except OutOfStepError:
                     self._out_of_step(following)
 
-    def _follow(self, following: Following, check: bool) -> None:
+    def _follow(self, following: FollowedObservation, check: bool) -> None:
         due = bool(following.stamps_due) and following.stamps_due[0] <= following.clock.now()
         if check or due or self._notified or following.stopped_at is not None:
             self._read(following)
         if following.stopped_at is not None:
             self._end(following)
 
-    def _out_of_step(self, following: Following) -> None:
+    def _out_of_step(self, following: FollowedObservation) -> None:
         """Drop an observation that is over, as may happen while a full journal is waited for."""
         self._obey(self._link.orders(self._answer))
         if following in self._following.values():
             log.critical("ends, to begin again where the journal is")
             sys.exit(1)
 
-    def _watch(self, following: Following) -> None:
+    def _watch(self, following: FollowedObservation) -> None:
         """Have the directory watched once it is there, and say so when files stay away."""
         directory = following.directory
         self._watch_of.watch(directory, exists=_exists(directory))
@@ -176,7 +176,7 @@ class AMBERListener(Service[AmberListenerSettings]):
                 *(self.settings.start_timeout, ", ".join(missing)),
             )
 
-    def _read(self, following: Following) -> None:
+    def _read(self, following: FollowedObservation) -> None:
         """Read all files to where they end now, and put what was found."""
         stamp = following.clock.now()  # taken before the sizes: what is written later comes later
         limits = [(file, self._size(following, file)) for file in following.files]
@@ -191,7 +191,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         if chunks or stamp_due or following.stamp_owed:
             self._put(following, chunks, stamp)
 
-    def _size(self, following: Following, file: TriggerFile) -> int:
+    def _size(self, following: FollowedObservation, file: TriggerFile) -> int:
         try:
             size = file.size()
         except (OSError, ValueError) as error:
@@ -207,7 +207,9 @@ class AMBERListener(Service[AmberListenerSettings]):
             following.failing.pop(file.path, None)
         return size
 
-    def _written_anew(self, following: Following, file: TriggerFile, before: Replaced) -> None:
+    def _written_anew(
+        self, following: FollowedObservation, file: TriggerFile, before: Replaced
+    ) -> None:
         """Count what of the version before is lost; what it got unseen nobody knows."""
         file.replaced = None
         for name, number in ((WRITTEN_ANEW, 1), (LOST_BYTES, before.unread)):
@@ -221,7 +223,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         why = f"{before.read} bytes were read, {before.unread} more were seen"
         self.lost(FILE_WRITTEN_ANEW, str(file.path), why)
 
-    def _left_by_earlier(self, following: Following, file: TriggerFile) -> None:
+    def _left_by_earlier(self, following: FollowedObservation, file: TriggerFile) -> None:
         """Count what lay there when the observation began: it is not of it."""
         for counts in (following.counts, self._totals):
             counts[EARLIER_BYTES] += file.earlier
@@ -233,13 +235,15 @@ class AMBERListener(Service[AmberListenerSettings]):
         file.earlier = 0
         self._account(following)
 
-    def _fails(self, following: Following, file: TriggerFile, why: str) -> None:
+    def _fails(self, following: FollowedObservation, file: TriggerFile, why: str) -> None:
         following.failing[file.path] = why
         if file.path not in following.failing_said:
             following.failing_said.add(file.path)
             log.error("%s cannot be read, trying again every second: %s", file.path, why)
 
-    def _read_chunk(self, following: Following, file: TriggerFile, limit: int) -> Chunk | None:
+    def _read_chunk(
+        self, following: FollowedObservation, file: TriggerFile, limit: int
+    ) -> Chunk | None:
         try:
             chunk = file.read(limit)
         except OSError as error:
@@ -250,7 +254,12 @@ class AMBERListener(Service[AmberListenerSettings]):
         return chunk
 
     def _put(
-        self, following: Following, chunks: list[Chunk], stamp: float, *, end: bool = False
+        self,
+        following: FollowedObservation,
+        chunks: list[Chunk],
+        stamp: float,
+        *,
+        end: bool = False,
     ) -> None:
         count_chunks(chunks, following.counts)
         candidates = [chunk.candidates for chunk in chunks if len(chunk.candidates)]
@@ -264,11 +273,11 @@ class AMBERListener(Service[AmberListenerSettings]):
         if content:
             written = min(chunk.written for chunk in chunks)
             times = stamp, written, time.time()
-            puts.append(Put(readers, Kind.CANDIDATES, content, key, *times))
+            puts.append(Put(readers, ContentKind.CANDIDATES, content, key, *times))
         elif stamp and not end:  # a stamp alone concerns those only who close windows
-            puts.append(Put(readers[:1], Kind.CANDIDATES, b"", key, stamp))
+            puts.append(Put(readers[:1], ContentKind.CANDIDATES, b"", key, stamp))
         if end:
-            puts.append(Put(readers, Kind.END, b"", key, stamp))
+            puts.append(Put(readers, ContentKind.END, b"", key, stamp))
         following.last_stamp = max(following.last_stamp, stamp)
         self._commit(
             Commit(
@@ -299,7 +308,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             log.error("not taken: %s: %s", ", ".join(steps) or "no bytes", error)
             raise
 
-    def _end(self, following: Following) -> None:
+    def _end(self, following: FollowedObservation) -> None:
         """All that was written is read: say so."""
         assert following.stopped_at is not None
         passed = time.monotonic() - following.stopped_at
@@ -321,7 +330,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         self._forget(following.observation.key)
         self.finish(following.observation)
 
-    def _rest(self, following: Following, file: TriggerFile) -> list[Chunk]:
+    def _rest(self, following: FollowedObservation, file: TriggerFile) -> list[Chunk]:
         """What there is of a file, half a line at its end too."""
         chunks: list[Chunk] = []
         limit = self._size(following, file)
@@ -334,7 +343,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             return chunks
         return [*chunks, half] if half else chunks
 
-    def _account(self, following: Following) -> None:
+    def _account(self, following: FollowedObservation) -> None:
         task_id = following.observation.task_id
         self.counts.pop(task_id, None)
         self.counts[task_id] = dict(following.counts)

@@ -21,13 +21,13 @@ from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
 from darc.node.processes import who_listens
 from darc.node.secret import read_secret
-from darc.queues.messages import Commit, Entry
-from darc.queues.server import QueueServer
+from darc.queues.messages import Commit, QueueEntry
+from darc.queues.queue_server import QueueServer
 from darc.runtime.clock import Instant, Since
 from darc.runtime.log import about
 from darc.runtime.process_start import CannotStartError
-from darc.services.base.intake import EXPOSED, HandIn, Intake
-from darc.services.base.pulses import Known, Pulse, by_pulse
+from darc.services.base.intake import EXPOSED, Intake, NamedIntake
+from darc.services.base.known_pulses import KnownPulses, TriggeredPulse, by_pulse
 from darc.services.base.service import LOOP_SECONDS
 from darc.services.base.trigger_consumer import TriggerConsumer
 
@@ -74,7 +74,7 @@ A = TypeVar("A", bound=AlertSettings)
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
+class ArrivedTrigger:
     """When a trigger arrived here.
 
     :param taken: the service took it
@@ -92,7 +92,7 @@ class Arrived:
         return [self.taken.to_plain(), self.waited]
 
     @classmethod
-    def from_plain(cls, plain: Any) -> Arrived:
+    def from_plain(cls, plain: Any) -> ArrivedTrigger:
         """The way back; earlier versions kept the time of day alone."""
         if isinstance(plain, int | float):
             return cls(Since.from_plain(plain), 0.0)
@@ -101,7 +101,7 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenTrigger:
     """The trigger that stands for a pulse.
 
     :param arrived: when
@@ -110,7 +110,7 @@ class Chosen:
 
     trigger: Trigger
     test: bool
-    arrived: Arrived
+    arrived: ArrivedTrigger
     gathered_at: float
 
 
@@ -133,10 +133,10 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         super().prepare()
         self._switched_off = threading.Event()
         self.send_events = self.settings.send_events
-        self._gathered: list[tuple[Trigger, Arrived]] = []
+        self._gathered: list[tuple[Trigger, ArrivedTrigger]] = []
         self._entries: list[int] = []
         self._closes: Instant | None = None
-        self._known = Known(self.settings.interval)
+        self._known = KnownPulses(self.settings.interval)
         self._intake = Intake(Path(self.config.master.run_dir), self.name)
         self._server: QueueServer | None = None
 
@@ -184,7 +184,9 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         """Index of the trigger that stands for its pulse."""
         raise NotImplementedError
 
-    def announce(self, chosen: list[Chosen], commit: Callable[[dict[str, Any]], None]) -> None:
+    def announce(
+        self, chosen: list[ChosenTrigger], commit: Callable[[dict[str, Any]], None]
+    ) -> None:
         """Tell the system outside.
 
         :param commit: completes the gathered entries, with what is to be remembered
@@ -205,12 +207,12 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         if self.send_events:
             self._switched_off.clear()  # it was off before the switch was found
         self._outcomes.update(memory.get(OUTCOMES, {}))
-        pulses = map(Pulse.from_plain, memory.get(PULSES, []))
-        self._known = Known(self.settings.interval, pulses)
+        pulses = map(TriggeredPulse.from_plain, memory.get(PULSES, []))
+        self._known = KnownPulses(self.settings.interval, pulses)
         address = self.config.bind_address, self.settings.server_port
         secret = partial(read_secret, Path(self.config.master.run_dir) / "secret")
         try:
-            by_name = HandIn(self._intake, self.name)
+            by_name = NamedIntake(self._intake, self.name)
             self._server = QueueServer(address, secret, self._intake, EXPOSED, by_name)
         except OSError as error:
             taken = error.errno == errno.EADDRINUSE
@@ -231,9 +233,9 @@ class Alerts(TriggerConsumer[A], Generic[A]):
     def patience(self) -> float:
         return LOOP_SECONDS if self._closes is None else self._closes.left()
 
-    def work(self, entry: Entry, observation: Observation | None) -> None:
+    def work(self, entry: QueueEntry, observation: Observation | None) -> None:
         self._entries.append(entry.id)
-        arrived = Arrived(Since.now(), entry.since.age())
+        arrived = ArrivedTrigger(Since.now(), entry.since.age())
         for trigger in self.take_triggers(entry):
             with about(trigger.observation):
                 if self._is_wanted(trigger, arrived.waited):
@@ -266,7 +268,9 @@ class Alerts(TriggerConsumer[A], Generic[A]):
             self._closes = None
             self._close(gathered, entries)
 
-    def _close(self, gathered: list[tuple[Trigger, Arrived]], entries: tuple[int, ...]) -> None:
+    def _close(
+        self, gathered: list[tuple[Trigger, ArrivedTrigger]], entries: tuple[int, ...]
+    ) -> None:
         """Choose a trigger for each pulse, and announce it."""
         gathered_at = time.time()
         arrived = {id(trigger): when for trigger, when in gathered}
@@ -279,7 +283,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
             ]
             for group in by_pulse(triggers, self.settings.interval):
                 best = self._best(group)
-                chosen.append(Chosen(best, test, arrived[id(best)], gathered_at))
+                chosen.append(ChosenTrigger(best, test, arrived[id(best)], gathered_at))
         chosen = self._limited(chosen)
 
         def commit(memory: dict[str, Any]) -> None:
@@ -315,7 +319,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
             log.info("trigger %s is the best of %d of its pulse", best.identity, len(group))
         return best
 
-    def _limited(self, chosen: list[Chosen]) -> list[Chosen]:
+    def _limited(self, chosen: list[ChosenTrigger]) -> list[ChosenTrigger]:
         """The strongest, observations before tests."""
         if len(chosen) <= MAX_PULSES:
             return chosen
@@ -329,7 +333,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         self._outcomes["too many at once"] += dropped
         return chosen[:MAX_PULSES]
 
-    def note_pulses(self, chosen: Sequence[Chosen]) -> dict[str, Any]:
+    def note_pulses(self, chosen: Sequence[ChosenTrigger]) -> dict[str, Any]:
         """Remember that pulses were announced: what to commit."""
         for one in chosen:
             self._known.add(one.trigger, test=one.test)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from darc.node.secret import SecretError, read_secret
 from darc.queues.client import QueueClient, QueuesGoneError
-from darc.queues.messages import Commit, Entry, QueueError
+from darc.queues.messages import Commit, QueueEntry, QueueError
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
-from darc.runtime.vital import vital
+from darc.runtime.vital_threads import vital
 from darc.services.base.intake import MAX_CONTENT_BYTES
-from darc.services.base.link import Link
+from darc.services.base.queue_link import QueueLink
 from darc.services.base.trigger_consumer import triggers_of
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Forwarder:
         self._run_dir = run_dir
         self._address = address
         self._host = host
-        self._link = Link(run_dir, service, type(self).__name__)
+        self._link = QueueLink(run_dir, service, type(self).__name__)
         self._client: QueueClient | None = None
         self._source = ""
         self._waiting = 0
@@ -90,7 +90,7 @@ class Forwarder:
         if not self._source:
             self._source = uuid.uuid4().hex
             self._link.commit(Commit(memory={SOURCE: self._source}))
-        pending: list[Entry] = []
+        pending: list[QueueEntry] = []
         cursor = 0
         while True:
             wait = self._next_try - time.monotonic() if pending else TAKE_SECONDS
@@ -103,7 +103,7 @@ class Forwarder:
             self._waiting = len(pending)
             self._say_hello()
 
-    def _hand_in(self, pending: list[Entry]) -> list[Entry]:
+    def _hand_in(self, pending: list[QueueEntry]) -> list[QueueEntry]:
         """Hand in what can be; returns what is left."""
         while pending and time.monotonic() >= self._next_try:
             entry = pending[0]
@@ -113,7 +113,7 @@ class Forwarder:
                     pending = pending[1:]
         return pending
 
-    def _is_expired(self, entry: Entry) -> bool:
+    def _is_expired(self, entry: QueueEntry) -> bool:
         """Whether nothing of it is of use any more."""
         if len(entry.content) > MAX_CONTENT_BYTES:
             text = "entry %d dropped, which would hold up all others: %d bytes, %d are taken"
@@ -132,7 +132,7 @@ class Forwarder:
         self.lost.put((names, f"{self.service}: {self._error}", len(triggers)))
         return True
 
-    def _deliver(self, entry: Entry) -> bool:
+    def _deliver(self, entry: QueueEntry) -> bool:
         # It must not come up again under another number once the master node has it.
         self._link.flush()
         fault_point(f"amber_clustering.before handing in to {self.service}")

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darc.queues.messages import CallError, Commit, Kind, Put, QueueError
-from darc.queues.named import call_method
-from darc.queues.plain import pack, unpack
-from darc.queues.server import Session
+from darc.queues.messages import CallError, Commit, ContentKind, Put, QueueError
+from darc.queues.named_queues import call_method
+from darc.queues.plain_connection import pack, unpack
+from darc.queues.queue_server import Session
 from darc.runtime.fault_points import fault_point
-from darc.services.base.link import Link
+from darc.services.base.queue_link import QueueLink
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ KEPT_SOURCES = 1000
 
 
 @dataclass(slots=True)
-class Client:
+class WorkerClient:
     """A worker that has called.
 
     :param heard: Unix time of its last call
@@ -54,10 +54,10 @@ class Intake:
 
     def __init__(self, run_dir: Path, service: str) -> None:
         self._service = service
-        self._link = Link(run_dir, f"{service} intake", type(self).__name__)
+        self._link = QueueLink(run_dir, f"{service} intake", type(self).__name__)
         self._lock = threading.Lock()
         self._known: dict[str, tuple[int, float]] | None = None  # see _sources
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[str, WorkerClient] = {}
 
     @property
     def clients(self) -> dict[str, str]:
@@ -111,7 +111,7 @@ class Intake:
         if not self._lock.acquire(timeout=BUSY_SECONDS):
             raise QueueError(f"the master of {self._service}'s node is away")
         try:
-            put = Put((self._service,), Kind.TRIGGERS, content)
+            put = Put((self._service,), ContentKind.TRIGGERS, content)
             self._link.commit(Commit(puts=(put,), durable=True))
         finally:
             self._lock.release()
@@ -125,7 +125,7 @@ class Intake:
         if number <= known.get(source, (0, 0.0))[0]:
             log.info("handed in again by %s, left out: %d", host, number)
             return False
-        put = Put((self._service,), Kind.TRIGGERS, content, observation, waited=waited)
+        put = Put((self._service,), ContentKind.TRIGGERS, content, observation, waited=waited)
         last = number, time.time()
         longest_silent = sorted(known, key=lambda one: known[one][1])
         dropped = longest_silent[: max(0, len(longest_silent) - KEPT_SOURCES)]
@@ -139,7 +139,7 @@ class Intake:
         return True
 
     def _heard(self, host: str, source: str, entries: int) -> None:
-        client = self._clients.pop(source, None) or Client(host, 0.0)
+        client = self._clients.pop(source, None) or WorkerClient(host, 0.0)
         client.heard = time.time()
         client.entries += entries
         self._clients[source] = client
@@ -147,7 +147,7 @@ class Intake:
             del self._clients[next(iter(self._clients))]
 
 
-class HandIn:
+class NamedIntake:
     """The intake by its service's name, for a `BaseManager` of the standard library.
 
     ``manager.lofar_trigger().put(triggers)``: things are put here, and nothing is got.

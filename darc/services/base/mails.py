@@ -16,7 +16,7 @@ from darc.delivery import mail
 from darc.delivery.outbox import DeliveryError, Outbox
 from darc.node.losses import LossKind
 from darc.runtime.clock import Since
-from darc.runtime.foreign import NotRegularError, read_regular
+from darc.runtime.untrusted_files import NotRegularError, read_regular
 
 log = logging.getLogger(__name__)
 

@@ -19,12 +19,20 @@ from darc.config.typed import from_plain, to_plain
 from darc.model.observation import Observation
 from darc.node.losses import LOSSES, Losses, LossKind
 from darc.node.node_config import load_config, load_node_config
-from darc.queues.messages import RELOAD, Commit, Entry, FencedError, Kind, Order, OrderState
+from darc.queues.messages import (
+    RELOAD,
+    Commit,
+    ContentKind,
+    FencedError,
+    Order,
+    OrderState,
+    QueueEntry,
+)
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import NonBlockingHandler, about, set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
 from darc.runtime.process_start import CannotStartError, end_or_try_again, has_begun
-from darc.services.base.link import Ear, Link
+from darc.services.base.queue_link import OrderListener, QueueLink
 
 log = logging.getLogger(__name__)
 S = TypeVar("S")
@@ -91,7 +99,7 @@ class Service(Generic[S]):
         self._reload_due = False
         self._log_handler: NonBlockingHandler | None = None
         self._losses = Losses(self.loss_kinds)
-        self._link = Link(Path(config.master.run_dir), self.name, self.class_name())
+        self._link = QueueLink(Path(config.master.run_dir), self.name, self.class_name())
         self.prepare()
 
     # -- hooks ---------------------------------------------------------------------------------
@@ -111,7 +119,7 @@ class Service(Generic[S]):
     def abort_observation(self, observation: Observation) -> None:
         """Drop all about it, at once."""
 
-    def process(self, entry: Entry, observation: Observation | None) -> None:
+    def process(self, entry: QueueEntry, observation: Observation | None) -> None:
         """Deal with an entry, and sooner or later commit it as completed."""
         self.commit(Commit(entry.observation, completed=(entry.id,)))
 
@@ -257,7 +265,7 @@ class Service(Generic[S]):
         self._losses.recall(memory.get(LOSSES))
         self._recall_switches(memory)
         self.recover(memory)
-        self._ear = Ear(self._link, self.name, self._answer)
+        self._ear = OrderListener(self._link, self.name, self._answer)
         has_begun()
         while True:
             fault_point(f"{self.name}.while waiting")
@@ -277,7 +285,7 @@ class Service(Generic[S]):
                 self._link.beat_if_due()
             self.idle()
 
-    def wait(self) -> list[Entry]:
+    def wait(self) -> list[QueueEntry]:
         """Wait for entries; returns at least twice a second, and beats."""
         patience = min(max(0.0, self.patience()), LOOP_SECONDS)
         entries = self._link.take(self._cursor, patience)
@@ -285,7 +293,7 @@ class Service(Generic[S]):
         self._perhaps_orders = not entries
         return entries
 
-    def _observation_of(self, entry: Entry) -> Observation | None:
+    def _observation_of(self, entry: QueueEntry) -> Observation | None:
         if entry.observation and entry.observation not in self._running:
             self._obey(self._link.orders(self._answer))
         return self._running.get(entry.observation)
@@ -371,17 +379,17 @@ class Service(Generic[S]):
 class Consumer(Service[S]):
     """A service that is done with an observation when the entry that says so has come."""
 
-    def process(self, entry: Entry, observation: Observation | None) -> None:
-        if observation is None or entry.kind is not Kind.END:
+    def process(self, entry: QueueEntry, observation: Observation | None) -> None:
+        if observation is None or entry.kind is not ContentKind.END:
             self.work(entry, observation)
             return
         self.end(entry, observation)
         self.finish(observation)
 
-    def work(self, entry: Entry, observation: Observation | None) -> None:
+    def work(self, entry: QueueEntry, observation: Observation | None) -> None:
         """Deal with an entry; the observation is None where it has ended."""
         self.commit(Commit(entry.observation, completed=(entry.id,)))
 
-    def end(self, entry: Entry, observation: Observation) -> None:
+    def end(self, entry: QueueEntry, observation: Observation) -> None:
         """All of an observation's entries have come: complete what is open, this one too."""
         self.commit(Commit(entry.observation, completed=(entry.id,), memory={ENDED: True}))

@@ -10,8 +10,8 @@ from darc.model.latency import Latencies
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
-from darc.queues.messages import Commit, Entry, Kind
-from darc.queues.plain import unpack
+from darc.queues.messages import Commit, ContentKind, QueueEntry
+from darc.queues.plain_connection import unpack
 from darc.runtime.log import about
 from darc.services.base.service import Consumer
 
@@ -25,12 +25,12 @@ TRIGGERS_UNUSABLE = LossKind(
 )
 
 
-def triggers_of(entry: Entry) -> tuple[list[Trigger], list[str]]:
+def triggers_of(entry: QueueEntry) -> tuple[list[Trigger], list[str]]:
     """Decode an entry's triggers.
 
     :return: the good ones, and what is wrong with each of the others
     """
-    if entry.kind not in (Kind.TRIGGERS, Kind.PLAIN):
+    if entry.kind not in (ContentKind.TRIGGERS, ContentKind.PLAIN):
         return [], [f"{entry.kind} where triggers are expected"]
     try:
         plain = unpack(entry.content)
@@ -80,7 +80,7 @@ class TriggerConsumer(Consumer[S], Generic[S]):
         """By stage, over all triggers since this process was started."""
         return self._latencies.histograms()
 
-    def take_triggers(self, entry: Entry) -> list[Trigger]:
+    def take_triggers(self, entry: QueueEntry) -> list[Trigger]:
         """The triggers of an entry, logged; those that are none are named and counted."""
         triggers, problems = triggers_of(entry)
         if problems:
@@ -100,7 +100,7 @@ class TriggerConsumer(Consumer[S], Generic[S]):
     def act(self, triggers: list[Trigger], observation: Observation | None) -> None:
         """Do what the service is for."""
 
-    def work(self, entry: Entry, observation: Observation | None) -> None:
+    def work(self, entry: QueueEntry, observation: Observation | None) -> None:
         self.act(self.take_triggers(entry), observation)
         self.commit(Commit(entry.observation, completed=(entry.id,)))
 

@@ -31,7 +31,7 @@ def dump_name(trigger: Trigger) -> str:
 
 
 @dataclass(slots=True)
-class Gathered:
+class TriggerGroup:
     """Triggers of one observation that came together.
 
     :param entries: they came in these
@@ -46,7 +46,7 @@ class Gathered:
 
 
 @dataclass(slots=True)
-class Job:
+class DumpJob:
     """A request to be handed in.
 
     :param what: names in the books: the triggers' identities, or the calibrator's dump
@@ -62,7 +62,7 @@ class Job:
     what: tuple[str, ...]
     useful_until: float
     taken: Since = field(default_factory=Since.now)
-    gathered: Gathered | None = None
+    gathered: TriggerGroup | None = None
     triggers: tuple[Trigger, ...] = ()
     attempts: int = 0
     next_try: float = 0.0
@@ -98,8 +98,8 @@ class Job:
 
 
 def make_jobs(
-    gathered: Gathered, settings: DadaTriggerSettings, batch_length_samples: int
-) -> tuple[list[Job], dict[str, list[str]]]:
+    gathered: TriggerGroup, settings: DadaTriggerSettings, batch_length_samples: int
+) -> tuple[list[DumpJob], dict[str, list[str]]]:
     """A request for IQUV and one for Stokes I, as there are triggers for them.
 
     :param batch_length_samples: of a page of raw data
@@ -132,7 +132,7 @@ def make_jobs(
             taken.unix + max(event.end - event.start for event in events),
         )
         jobs.append(
-            Job(
+            DumpJob(
                 observation,
                 port,
                 DumpRequest(observation.utc_start, events),
@@ -172,9 +172,9 @@ def _event(
     )
 
 
-def next_in_line(jobs: Iterable[Job]) -> list[Job]:
+def next_in_line(jobs: Iterable[DumpJob]) -> list[DumpJob]:
     """The oldest of each port: where it is not taken, none behind it would be either."""
-    first: dict[int, Job] = {}
+    first: dict[int, DumpJob] = {}
     for job in jobs:
         first.setdefault(job.port, job)
     return list(first.values())

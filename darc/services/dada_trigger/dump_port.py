@@ -13,7 +13,7 @@ READ_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class HandedIn:
+class SentRequest:
     """A request that has left.
 
     :param sent: Unix s
@@ -29,7 +29,7 @@ class HandedIn:
         return self.unread is None
 
 
-def request_dump(port: int, text: str) -> HandedIn:
+def request_dump(port: int, text: str) -> SentRequest:
     """Hand in a request: one connection, which is closed once it was read.
 
     :raises OSError: it was not taken
@@ -45,7 +45,7 @@ def request_dump(port: int, text: str) -> HandedIn:
         raise
     if is_read:
         connection.close()
-    return HandedIn(sent, None if is_read else connection)
+    return SentRequest(sent, None if is_read else connection)
 
 
 def was_read(connection: socket.socket, within: float) -> bool:

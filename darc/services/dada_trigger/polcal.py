@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from darc.config.settings import DadaTriggerSettings
 from darc.model.observation import Observation
-from darc.science.dump_window import Window, polcal_windows
+from darc.science.dump_window import DumpWindow, polcal_windows
 from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest
 
 #: What the source of such an observation has in its name.
@@ -19,7 +19,7 @@ def is_polcal(observation: Observation) -> bool:
 
 def schedule(
     observation: Observation, settings: DadaTriggerSettings, batch_length_samples: int
-) -> tuple[Window, ...]:
+) -> tuple[DumpWindow, ...]:
     """The windows to dump, in order of time.
 
     :param batch_length_samples: of a page of raw data
@@ -33,7 +33,7 @@ def schedule(
     )
 
 
-def request(observation: Observation, window: Window) -> DumpRequest:
+def request(observation: Observation, window: DumpWindow) -> DumpRequest:
     """Ask for one of them: it is no pulse, and has none of its numbers."""
     event = DumpEvent(window.start, window.end, dm=0.0, snr=0.0, width=0, beam=0)
     return DumpRequest(observation.utc_start, (event,))

@@ -18,24 +18,24 @@ from darc.config.settings import DadaTriggerSettings
 from darc.model.observation import Observation, task_id_of
 from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
-from darc.queues.messages import Commit, Entry, Kind
+from darc.queues.messages import Commit, ContentKind, QueueEntry
 from darc.runtime.clock import Instant, Since
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
-from darc.science.dump_window import Window
+from darc.science.dump_window import DumpWindow
 from darc.services.base.service import LOOP_SECONDS
 from darc.services.base.trigger_consumer import TriggerConsumer, plain_times
 from darc.services.dada_trigger import polcal
 from darc.services.dada_trigger.dump_jobs import (
     TOO_MANY,
-    Gathered,
-    Job,
+    DumpJob,
+    TriggerGroup,
     dump_name,
     make_jobs,
     next_in_line,
 )
-from darc.services.dada_trigger.dump_port import HandedIn, request_dump
-from darc.services.dada_trigger.unread_dumps import Unread, UnreadDumps
+from darc.services.dada_trigger.dump_port import SentRequest, request_dump
+from darc.services.dada_trigger.unread_dumps import UnreadDumps, UnreadRequest
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ DUMPS_TOO_MANY = LossKind(
 
 
 @dataclass(slots=True)
-class Work:
+class DumpObservation:
     """An observation, and what is to be done about it.
 
     :param page: of its raw data, samples
@@ -78,9 +78,9 @@ class Work:
     page: int
     asked: dict[str, int]
     settled: set[str]
-    by_clock: list[tuple[str, Window]]
-    gathered: Gathered | None = None
-    end: Entry | None = None
+    by_clock: list[tuple[str, DumpWindow]]
+    gathered: TriggerGroup | None = None
+    end: QueueEntry | None = None
 
 
 class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
@@ -97,8 +97,8 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
 
     def prepare(self) -> None:
         super().prepare()
-        self._work: dict[str, Work] = {}
-        self._jobs: list[Job] = []
+        self._work: dict[str, DumpObservation] = {}
+        self._jobs: list[DumpJob] = []
         self._unread = UnreadDumps()
         self._needed: Counter[int] = Counter()  # by entry, how many gatherings it is in
 
@@ -114,7 +114,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         asked = {key: int(row["asked"]) for key, row in dumps.items()}
         settled = {key for key, row in dumps.items() if row.get("outcome") != ASKED}
         page = self.config.instrument.batch_length_samples
-        by_clock: list[tuple[str, Window]] = []
+        by_clock: list[tuple[str, DumpWindow]] = []
         if polcal.is_polcal(observation):
             windows = polcal.schedule(observation, self.settings, page)
             by_clock = [
@@ -125,7 +125,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             log.info(
                 "polarisation calibrator: %d dumps by the clock, none by triggers", len(windows)
             )
-        self._work[observation.key] = Work(
+        self._work[observation.key] = DumpObservation(
             observation, self.settings, page, asked, settled, by_clock
         )
 
@@ -148,15 +148,15 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
 
     # -- entries -------------------------------------------------------------------------------
 
-    def process(self, entry: Entry, observation: Observation | None) -> None:
-        if entry.kind is not Kind.END:
+    def process(self, entry: QueueEntry, observation: Observation | None) -> None:
+        if entry.kind is not ContentKind.END:
             self.work(entry, observation)
         elif observation is None:
             self.commit(Commit(entry.observation, completed=(entry.id,)))
         else:
             self._work[observation.key].end = entry
 
-    def work(self, entry: Entry, observation: Observation | None) -> None:
+    def work(self, entry: QueueEntry, observation: Observation | None) -> None:
         triggers = self.take_triggers(entry)
         # An entry that a person has put names no observation; its triggers do.
         if any(self._work_of(entry, trigger) is None for trigger in triggers):
@@ -171,7 +171,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             elif DUMP + dump_name(trigger) in work.settled:
                 log.info("asked for before: %s", dump_name(trigger))
             else:
-                work.gathered = work.gathered or Gathered(work.observation, Since.now())
+                work.gathered = work.gathered or TriggerGroup(work.observation, Since.now())
                 if entry.id not in work.gathered.entries[-1:]:
                     work.gathered.entries.append(entry.id)
                     self._needed[entry.id] += 1
@@ -182,14 +182,14 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         if entry.id not in self._needed:
             self.commit(Commit(entry.observation, completed=(entry.id,)))
 
-    def _work_of(self, entry: Entry, trigger: Trigger) -> Work | None:
+    def _work_of(self, entry: QueueEntry, trigger: Trigger) -> DumpObservation | None:
         """The run that a trigger belongs to: that of its entry, where this has one of its own."""
         if task_id_of(entry.observation) == trigger.observation != entry.observation:
             return self._work.get(entry.observation)
         works = self._work.values()
         return next((one for one in works if one.observation.task_id == trigger.observation), None)
 
-    def _release(self, group: Gathered) -> tuple[int, ...]:
+    def _release(self, group: TriggerGroup) -> tuple[int, ...]:
         """A gathering is dealt with: the entries that nothing needs any more."""
         self._needed.subtract(group.entries)
         completed = tuple(entry for entry in group.entries if not self._needed[entry])
@@ -228,7 +228,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
                     self.end(work.end, work.observation)
                     self.finish(work.observation)
 
-    def _add(self, work: Work) -> None:
+    def _add(self, work: DumpObservation) -> None:
         group, work.gathered = work.gathered, None
         if group is None:
             return
@@ -242,7 +242,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         if not jobs:
             self.commit(Commit(work.observation.key, completed=self._release(group)))
 
-    def _add_by_clock(self, work: Work) -> None:
+    def _add_by_clock(self, work: DumpObservation) -> None:
         # By the time of day: when a page of data is written nothing else tells. A clock that is set
         # right has the dumps that are still to come asked for at their times.
         observation, windows = work.observation, work.by_clock
@@ -251,9 +251,9 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             request = polcal.request(observation, window)
             until = observation.start + window.end + work.settings.buffer_length
             port = work.settings.port_iquv
-            self._jobs.append(Job(observation, port, request, (name,), until))
+            self._jobs.append(DumpJob(observation, port, request, (name,), until))
 
-    def _ask(self, job: Job) -> None:
+    def _ask(self, job: DumpJob) -> None:
         """Hand in a request, and note what came of it."""
         if not job.attempts:
             self._note(job)
@@ -274,9 +274,9 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         if handed_in.unread:
             log.info("dada_dbevent (port %d) took a request, and keeps it open", job.port)
             until = Instant.now().after(max(0.0, job.useful_until - job.now()))
-            self._unread.add(Unread(job.key, job.what, job.port, handed_in.unread, until))
+            self._unread.add(UnreadRequest(job.key, job.what, job.port, handed_in.unread, until))
 
-    def _note(self, job: Job) -> None:
+    def _note(self, job: DumpJob) -> None:
         """It is about to be sent: after this, nobody can know whether it was."""
         asked = self._work[job.key].asked
         keys = {DUMP + name for name in job.what}
@@ -289,7 +289,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         rows = {key: {"asked": asked[key], "outcome": ASKED} for key in keys}
         self.commit(Commit(job.key, memory=rows))
 
-    def _not_taken(self, job: Job, error: OSError) -> None:
+    def _not_taken(self, job: DumpJob, error: OSError) -> None:
         if job.attempts == 1:
             log.error("dada_dbevent (port %d) takes no request: %s", job.port, error)
         job.next_try = time.monotonic() + RETRY_SECONDS
@@ -301,18 +301,18 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             self._lose(job, f"port {job.port}, {job.attempts} attempts: {error}")
             self._settle(job, "too late", None)
 
-    def _lose(self, job: Job, why: str) -> None:
+    def _lose(self, job: DumpJob, why: str) -> None:
         """The data are gone; those of an observation that was over before it began always were."""
         if not self.is_past(job.observation):
             self.lost(DUMP_TOO_LATE, ", ".join(job.what), why, len(job.what))
 
-    def _not_read(self, unread: Unread) -> None:
+    def _not_read(self, unread: UnreadRequest) -> None:
         names = ", ".join(unread.what)
         why = f"port {unread.port}: {unread.error or 'taken, and not read'}"
         log.error("the data left the buffer before dada_dbevent read the request: %s", names)
         self.lost(DUMP_NOT_CONFIRMED, names, why, len(unread.what))
 
-    def _settle(self, job: Job, outcome: str, handed_in: HandedIn | None) -> None:
+    def _settle(self, job: DumpJob, outcome: str, handed_in: SentRequest | None) -> None:
         """Note what came of a request, and complete what it was made of.
 
         :param handed_in: None where it was given up

@@ -21,7 +21,7 @@ MAX_WATCHED = 200
 
 
 @dataclass(slots=True, eq=False)
-class Unread:
+class UnreadRequest:
     """A request that is in the hands of the kernel.
 
     :param what: names in the books
@@ -41,9 +41,9 @@ class UnreadDumps:
     """Watches their connections; not over a death of this process, which closes them."""
 
     def __init__(self) -> None:
-        self._watched: list[Unread] = []
+        self._watched: list[UnreadRequest] = []
 
-    def add(self, unread: Unread) -> None:
+    def add(self, unread: UnreadRequest) -> None:
         self._watched.append(unread)
 
     def forget(self, key: str) -> None:
@@ -51,7 +51,7 @@ class UnreadDumps:
         for one in [one for one in self._watched if one.key == key]:
             self._drop(one)
 
-    def look(self) -> list[Unread]:
+    def look(self) -> list[UnreadRequest]:
         """Those that were not read in time, since the last call."""
         lost = []
         too_many = max(0, len(self._watched) - MAX_WATCHED)
@@ -69,6 +69,6 @@ class UnreadDumps:
                 self._drop(one)
         return lost
 
-    def _drop(self, one: Unread) -> None:
+    def _drop(self, one: UnreadRequest) -> None:
         one.connection.close()
         self._watched.remove(one)

@@ -21,7 +21,7 @@ _MS = 1000  # in a second
 
 
 @dataclass(frozen=True, slots=True)
-class Freeze:
+class FreezePacket:
     """What a datagram says.
 
     :param time_ms: when to freeze, Unix time in ms
@@ -53,7 +53,7 @@ def compose(time: float | Decimal | Fraction, dm: float, *, test: bool) -> bytes
     return _LAYOUT.pack(MARK, seconds, milliseconds, round(Fraction(dm) * 10), mode)
 
 
-def parse(datagram: bytes) -> Freeze:
+def parse(datagram: bytes) -> FreezePacket:
     """Read a datagram, as LOFAR does.
 
     :raises ValueError: it is not exactly of this format
@@ -63,4 +63,4 @@ def parse(datagram: bytes) -> Freeze:
     mark, seconds, milliseconds, dm_tenths, mode = _LAYOUT.unpack(datagram)
     if mark != MARK or milliseconds >= _MS or mode not in (TEST, OBSERVATION):
         raise ValueError(f"not a freeze command: {datagram.hex(' ')}")
-    return Freeze(seconds * _MS + milliseconds, dm_tenths, mode == TEST)
+    return FreezePacket(seconds * _MS + milliseconds, dm_tenths, mode == TEST)

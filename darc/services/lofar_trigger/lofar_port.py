@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from darc.runtime.vital import vital
+from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 

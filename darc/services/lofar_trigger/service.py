@@ -26,7 +26,7 @@ from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.science.freeze_time import freeze_time
 from darc.science.selection import known_then_highest_snr
-from darc.services.base.alerts import Alerts, Arrived, Chosen
+from darc.services.base.alerts import Alerts, ArrivedTrigger, ChosenTrigger
 from darc.services.base.mails import MAIL_GIVEN_UP, Mail, Mails
 from darc.services.base.measured_dm import measured_dm_error
 from darc.services.lofar_trigger import lofar_email, lofar_packet
@@ -45,7 +45,7 @@ FREEZE_LOST = LossKind(
 
 
 @dataclass(slots=True)
-class Packet:
+class PendingPacket:
     """A datagram that has to leave.
 
     :param arrived: when its trigger did
@@ -55,7 +55,7 @@ class Packet:
 
     trigger: Trigger
     test: bool
-    arrived: Arrived
+    arrived: ArrivedTrigger
     gathered_at: float
     freeze_at: float
     attempts: int = field(default=0)
@@ -86,9 +86,11 @@ class Packet:
         return [self.trigger.to_plain(), self.test, *times]
 
     @classmethod
-    def from_plain(cls, plain: list[Any]) -> Packet:
+    def from_plain(cls, plain: list[Any]) -> PendingPacket:
         trigger, test, arrived, *times = plain
-        return cls(Trigger.from_plain(trigger), bool(test), Arrived.from_plain(arrived), *times)
+        return cls(
+            Trigger.from_plain(trigger), bool(test), ArrivedTrigger.from_plain(arrived), *times
+        )
 
 
 class LOFARTrigger(Alerts[LofarTriggerSettings]):
@@ -102,7 +104,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
     def prepare(self) -> None:
         super().prepare()
         self._lofar = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
-        self._unsent: list[Packet] = []
+        self._unsent: list[PendingPacket] = []
         self._next_try = Instant.now()
         self._mails = Mails(lambda: self.config, self.lost)
 
@@ -141,7 +143,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
 
     def recover(self, memory: dict[str, Any]) -> None:
         super().recover(memory)
-        self._unsent = [Packet.from_plain(plain) for plain in memory.get(SENDING, [])]
+        self._unsent = [PendingPacket.from_plain(plain) for plain in memory.get(SENDING, [])]
         had_packets = bool(self._unsent)
         for packet in list(self._unsent):
             with about(packet.trigger.observation):
@@ -166,9 +168,11 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
                 self._drop_disabled(packet)
         self.commit(Commit(memory=self._sending()))
 
-    def announce(self, chosen: list[Chosen], commit: Callable[[dict[str, Any]], None]) -> None:
+    def announce(
+        self, chosen: list[ChosenTrigger], commit: Callable[[dict[str, Any]], None]
+    ) -> None:
         self._unsent += [
-            Packet(
+            PendingPacket(
                 one.trigger,
                 one.test,
                 one.arrived,
@@ -210,7 +214,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         self._next_try = Instant.now().after(RETRY_SECONDS)
         return mails
 
-    def _send(self, packet: Packet) -> dict[str, Any]:
+    def _send(self, packet: PendingPacket) -> dict[str, Any]:
         identity = packet.trigger.identity
         if not self.send_events:
             self._drop_disabled(packet)
@@ -241,7 +245,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         )
         return self._mail_of(packet, sent_at)
 
-    def _is_expired(self, packet: Packet) -> bool:
+    def _is_expired(self, packet: PendingPacket) -> bool:
         """Drop a packet that is of no use any more."""
         settings = self.settings
         why = packet.why_useless(settings.age_limit, settings.lofar_tbb_buffer_size)
@@ -255,11 +259,11 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         self._drop(packet, outcome)
         return True
 
-    def _drop_disabled(self, packet: Packet) -> None:
+    def _drop_disabled(self, packet: PendingPacket) -> None:
         self._drop(packet, "not sent: disabled")
         log.warning("not sent, as sending is disabled: %s", packet.trigger.identity)
 
-    def _drop(self, packet: Packet, outcome: str) -> None:
+    def _drop(self, packet: PendingPacket, outcome: str) -> None:
         self._unsent.remove(packet)
         self._outcomes[outcome] += 1
 
@@ -269,7 +273,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         if hopeless := self._mails.send(mails):
             self.commit(Commit(memory=hopeless))
 
-    def _mail_of(self, packet: Packet, sent_at: float) -> dict[str, Any]:
+    def _mail_of(self, packet: PendingPacket, sent_at: float) -> dict[str, Any]:
         if not self.settings.email_settings.to:
             return {}
         subject, text = lofar_email.compose(

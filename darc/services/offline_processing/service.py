@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 from darc.config.settings import OfflineProcessingSettings
 from darc.model.observation import Observation
 from darc.node.losses import LossKind
-from darc.offline.child import Answer, Child
-from darc.offline.plan import plan
-from darc.offline.tasks import OfflineTask
+from darc.offline.child_process import ChildProcess, WorkResult
+from darc.offline.offline_plan import plan
+from darc.offline.offline_tasks import OfflineTask
 from darc.queues.messages import Commit
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
@@ -57,7 +57,7 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
         self._current: Observation | None = None
         self._tasks: deque[OfflineTask] = deque()
         self._tries = 0
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
 
     @property
     def waiting(self) -> int:
@@ -123,18 +123,18 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
             self._look_at(self._child, observation)
         if self._child is None and self._tasks:
             self._tries += 1
-            self._child = Child(self._tasks[0])
+            self._child = ChildProcess(self._tasks[0])
         elif self._child is None:
             self._current = None
             self._forget(observation.key)
             self.commit(Commit(observation.key, memory={ENDED: True}))
             self.finish(observation)
 
-    def _look_at(self, child: Child, observation: Observation) -> None:
+    def _look_at(self, child: ChildProcess, observation: Observation) -> None:
         limit = self._kept_settings[observation.key].time_limit
         answer = child.answer()
         if answer is None and time.monotonic() - child.began > limit:
-            answer = Answer(f"took more than {limit:.0f} s, ended")
+            answer = WorkResult(f"took more than {limit:.0f} s, ended")
         if answer is None:
             return
         child.end()

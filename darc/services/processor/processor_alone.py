@@ -6,9 +6,9 @@ import threading
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from darc.candidates.pool import Done
-from darc.candidates.results.publishing import Publication
-from darc.candidates.work import ObservationWork
+from darc.candidates.observation_work import ObservationWork
+from darc.candidates.pool import DoneTask
+from darc.candidates.results.publication import Publication
 from darc.model.results import ObservationResults
 from darc.model.results_email import results_email
 from darc.queues.messages import Commit
@@ -67,7 +67,7 @@ class ProcessorAlone(ProcessorManager):
         work.writing = True
         self.add_task(PublishingJob(observation.key, publication))
 
-    def shown(self, work: ObservationWork, done: Done) -> None:
+    def shown(self, work: ObservationWork, done: DoneTask) -> None:
         if not isinstance(done.result, ObservationResults):
             self.try_again(work, "results not shown", done.error)
             return

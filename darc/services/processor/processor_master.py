@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from darc.candidates.results.gathering import Wanted, results_directory
-from darc.candidates.results.publishing import Publication
+from darc.candidates.results.collect_results import ResultsRequest, results_directory
+from darc.candidates.results.publication import Publication
 from darc.candidates.results.site_lists import write_lists
 from darc.config.config import Config
 from darc.config.settings import ProcessorMasterSettings
@@ -38,7 +38,7 @@ SERVICE = "processor"
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class CollectionRound:
     """What a look brought.
 
     :param results: None: they could not be read or shown
@@ -50,7 +50,7 @@ class Round:
 
 
 @dataclass(slots=True)
-class Gathering:
+class AwaitedResults:
     """An observation whose results are awaited. Unix times.
 
     :param told: beams whose absence has been told
@@ -63,7 +63,7 @@ class Gathering:
     told: set[int]
     absent: set[int] = field(default_factory=set)
     next_look: float = 0.0  # monotonic
-    looking: Future[Round] | None = None
+    looking: Future[CollectionRound] | None = None
 
     @property
     def observation(self) -> Observation:
@@ -89,7 +89,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
     loss_kinds = (MAIL_GIVEN_UP,)
 
     def prepare(self) -> None:
-        self._gatherings: dict[str, Gathering] = {}
+        self._gatherings: dict[str, AwaitedResults] = {}
         self._mails = Mails(lambda: self.config, self.lost)
         self._looks = ThreadPoolExecutor(1, thread_name_prefix="results")
 
@@ -124,7 +124,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         began = float(memory.get(BEGAN, time.time()))
         # Only one that is processed again may have older results; workers may be far ahead of this.
         since = began if self.is_past(observation) else min(began, observation.start)
-        one = Gathering(
+        one = AwaitedResults(
             publication_of(observation, beams, since, self.config),
             began,
             memory.get(STOPPED),
@@ -139,7 +139,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
     def stop_observation(self, observation: Observation) -> None:
         self._await(self._gatherings[observation.key])
 
-    def _await(self, one: Gathering) -> None:
+    def _await(self, one: AwaitedResults) -> None:
         if one.stopped is None:
             one.stopped = time.time()
             self.commit(Commit(one.observation.key, memory={STOPPED: one.stopped}))
@@ -158,7 +158,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         if gone := self._mails.gone():
             self.commit(Commit(memory=gone))
 
-    def _advance(self, one: Gathering) -> None:
+    def _advance(self, one: AwaitedResults) -> None:
         if one.looking is not None:
             if one.looking.done():
                 found, one.looking = one.looking.result(), None
@@ -171,7 +171,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         context = copy_context()  # the observation that log lines carry
         one.looking = self._looks.submit(context.run, self._look, one, waited)
 
-    def _take(self, one: Gathering, found: Round) -> None:
+    def _take(self, one: AwaitedResults, found: CollectionRound) -> None:
         # One that is just being started again works on it the next time.
         news = {cb: why for cb, why in found.missing.items() if cb in one.absent}
         one.absent = set(found.missing) - set(news)
@@ -180,7 +180,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         elif news:
             self._tell_of(one, news)
 
-    def _tell_of(self, one: Gathering, news: Mapping[int, str]) -> None:
+    def _tell_of(self, one: AwaitedResults, news: Mapping[int, str]) -> None:
         for cb, why in sorted(news.items()):
             log.error("beam %d: no results, and nobody works on them: %s", cb, why)
         one.told |= set(news)
@@ -193,7 +193,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         self._send(mails)
         self.commit(Commit(one.observation.key, memory={TOLD: sorted(one.told)}))
 
-    def _finish(self, one: Gathering, results: ObservationResults) -> None:
+    def _finish(self, one: AwaitedResults, results: ObservationResults) -> None:
         page = str(one.publication.page)
         subject, text = results_email(results, self.settings.ntrig_email_max, page)
         mails = self._mail(f"{one.run} results", subject, text, pdfs_of(results))
@@ -218,19 +218,19 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     # -- in the thread -------------------------------------------------------------------------
 
-    def _look(self, one: Gathering, waited: float) -> Round:
+    def _look(self, one: AwaitedResults, waited: float) -> CollectionRound:
         late = waited > self.settings.max_wait_time
         given_up = one.beams if self._is_over(one.observation, waited) else ()
         try:
             results = one.publication.update(given_up)
         except OSError as error:
             log.error("the results are not gathered, the next time they may be: %s", error)
-            return Round(None)
+            return CollectionRound(None)
         missing = [beam.cb for beam in results.beams if beam.state is BeamState.WAITING]
         if not late:
-            return Round(results)
+            return CollectionRound(results)
         workers = {cb: self._why_not(one.observation, cb) for cb in missing if cb not in one.told}
-        return Round(results, {cb: why for cb, why in workers.items() if why})
+        return CollectionRound(results, {cb: why for cb, why in workers.items() if why})
 
     def _is_over(self, observation: Observation, waited: float) -> bool:
         """Whether no worker may still be at work."""
@@ -290,7 +290,7 @@ def publication_of(
     directory = results_directory(Path(config.processor.result_dir), observation)
     arrival = observation.arrival_reference(config.instrument.observatory)
     return Publication(
-        Wanted(observation, directory, beams, since, arrival=arrival),
+        ResultsRequest(observation, directory, beams, since, arrival=arrival),
         site_of(config),
         config.instrument.position,
         Path(config.amber_clustering.galaxy_map),

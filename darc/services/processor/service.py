@@ -13,26 +13,26 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from darc.candidates.agenda import Agenda
-from darc.candidates.cluster_book import Book, Row
-from darc.candidates.pool import Done
+from darc.candidates.cluster_table import ClusterRow, ClusterTable
+from darc.candidates.observation_work import ALL_CAME, BEGAN, COUNTS, STOPPED, ObservationWork
+from darc.candidates.pool import DoneTask
 from darc.candidates.pool_tasks import (
     ExtractionJob,
-    Outcome,
-    Read,
+    ExtractionOutcome,
     ReadingJob,
+    ReadTriggers,
     ResultsJob,
     Task,
-    Written,
+    WrittenResults,
     describe,
 )
-from darc.candidates.work import ALL_CAME, BEGAN, COUNTS, STOPPED, ObservationWork
+from darc.candidates.task_queue import TaskQueue
 from darc.config.settings import ProcessorSettings
 from darc.model.candidate import candidates_from_bytes
 from darc.model.observation import Observation
-from darc.model.processed import Fate
+from darc.model.processing_outcome import ClusterOutcome
 from darc.node.losses import ENTRIES_DROPPED, LossKind
-from darc.queues.messages import Commit, Entry, Kind
+from darc.queues.messages import Commit, ContentKind, QueueEntry
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.services.base.service import ENDED, LOOP_SECONDS, Service
@@ -87,7 +87,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         self.clusters_done = 0  # since this process was started
         self.fates: dict[str, dict[str, int]] = {}  # by observation, the last ones
         self._work: dict[str, ObservationWork] = {}
-        self._agenda = Agenda()
+        self._agenda = TaskQueue()
         self._without: set[str] = set()  # observations whose entries are dropped, said already
 
     @property
@@ -149,17 +149,17 @@ class ProcessorManager(Service[ProcessorSettings]):
 
     # -- entries -------------------------------------------------------------------------------
 
-    def process(self, entry: Entry, observation: Observation | None) -> None:
+    def process(self, entry: QueueEntry, observation: Observation | None) -> None:
         work = self._work.get(entry.observation)
-        if work is not None and entry.kind is Kind.END:
+        if work is not None and entry.kind is ContentKind.END:
             self._all_came(work, (entry.id,))
             return
         try:
-            if entry.kind is not Kind.CANDIDATES:
+            if entry.kind is not ContentKind.CANDIDATES:
                 raise ValueError(f"{entry.kind} where candidates are expected")
             candidates = candidates_from_bytes(entry.content)
         except ValueError as error:
-            if work is not None or entry.kind is not Kind.END:
+            if work is not None or entry.kind is not ContentKind.END:
                 self.bad_entries += 1
                 log.error("entry %d dropped: %s", entry.id, error)
                 self.lost(ENTRIES_DROPPED, f"entry {entry.id}", str(error))
@@ -204,12 +204,12 @@ class ProcessorManager(Service[ProcessorSettings]):
     def _enter(
         self,
         work: ObservationWork,
-        rows: Mapping[str, Row],
+        rows: Mapping[str, ClusterRow],
         memory: Mapping[str, Any],
         completed: tuple[int, ...] = (),
     ) -> None:
         work.remove_replaced(rows)
-        remembered = {**memory, **Book.memory(rows)}
+        remembered = {**memory, **ClusterTable.memory(rows)}
         self.commit(Commit(work.observation.key, completed=completed, memory=remembered))
         work.enter(rows)
 
@@ -222,7 +222,7 @@ class ProcessorManager(Service[ProcessorSettings]):
     def patience(self) -> float:
         return 0.0 if self._is_busy else LOOP_SECONDS
 
-    def wait(self) -> list[Entry]:
+    def wait(self) -> list[QueueEntry]:
         entries = super().wait()
         if not entries and self._is_busy:
             # So that no process is without work for long.
@@ -247,7 +247,7 @@ class ProcessorManager(Service[ProcessorSettings]):
                 log.warning("no end came from amber_listener: nothing more is awaited")
                 self._all_came(work)
         if work.broken and work.waiting:
-            self._give_up(work, Fate.FAILED, work.broken)
+            self._give_up(work, ClusterOutcome.FAILED, work.broken)
         for job in work.ready():
             self._agenda.add_cluster(job)
         if not work.writing and work.is_out_of_time() and not work.is_extracted:
@@ -269,9 +269,9 @@ class ProcessorManager(Service[ProcessorSettings]):
         if not work.all_came:
             self._all_came(work)
         limit = f"the limit is {work.settings.processing_time_limit:.0f} s"
-        self._give_up(work, Fate.OUT_OF_TIME, limit)
+        self._give_up(work, ClusterOutcome.OUT_OF_TIME, limit)
 
-    def _give_up(self, work: ObservationWork, fate: Fate, reason: str) -> None:
+    def _give_up(self, work: ObservationWork, fate: ClusterOutcome, reason: str) -> None:
         """Nothing will become of what is open."""
         rows = work.given_up(fate)
         pulses = sorted((row.pulse for row in rows.values()), key=lambda one: -one.snr)
@@ -280,12 +280,12 @@ class ProcessorManager(Service[ProcessorSettings]):
         if len(pulses) > TOLD:
             log.error("%d weaker ones: %s: %s", len(pulses) - TOLD, fate, reason)
         if pulses:
-            kind = OUT_OF_TIME if fate is Fate.OUT_OF_TIME else NOT_EXTRACTED
+            kind = OUT_OF_TIME if fate is ClusterOutcome.OUT_OF_TIME else NOT_EXTRACTED
             self.lost(kind, f"the strongest: {describe(pulses[0])}", reason, len(pulses))
         self._commit_rows(work, rows)
         self._account(work, len(rows))
 
-    def _commit_rows(self, work: ObservationWork, rows: Mapping[str, Row]) -> None:
+    def _commit_rows(self, work: ObservationWork, rows: Mapping[str, ClusterRow]) -> None:
         items = iter(rows.items())
         while some := dict(itertools.islice(items, ROWS_AT_A_TIME)):
             self._enter(work, some, {})
@@ -300,7 +300,7 @@ class ProcessorManager(Service[ProcessorSettings]):
 
     # -- what comes back -----------------------------------------------------------------------
 
-    def _take_result(self, done: Done) -> None:
+    def _take_result(self, done: DoneTask) -> None:
         work = self._work.get(done.task.observation)
         if work is None:
             return
@@ -315,27 +315,27 @@ class ProcessorManager(Service[ProcessorSettings]):
             case _:
                 self.shown(work, done)
 
-    def _extracted(self, work: ObservationWork, job: ExtractionJob, done: Done) -> None:
+    def _extracted(self, work: ObservationWork, job: ExtractionJob, done: DoneTask) -> None:
         outcome = done.result
-        if not isinstance(outcome, Outcome):
-            outcome = Outcome(job.pulse, Fate.FAILED, done.error)
+        if not isinstance(outcome, ExtractionOutcome):
+            outcome = ExtractionOutcome(job.pulse, ClusterOutcome.FAILED, done.error)
         work.in_work.discard(job.key)
         if not work.is_current(job):
             log.info("%s: a better one of the same pulse came", describe(job.pulse))
             if outcome.path:
                 work.remove_file(outcome.path.name, job.key)
             return
-        level = logging.ERROR if outcome.fate is Fate.FAILED else logging.INFO
+        level = logging.ERROR if outcome.fate is ClusterOutcome.FAILED else logging.INFO
         what = " ".join(str(part) for part in (outcome.path, outcome.reason) if part)
         log.log(level, "%s: %s: %s", describe(job.pulse), outcome.fate, what)
-        if outcome.fate is Fate.FAILED:
+        if outcome.fate is ClusterOutcome.FAILED:
             self.lost(NOT_EXTRACTED, describe(job.pulse), outcome.reason)
         self._enter(work, {job.key: work.row_of(job, outcome)}, {})
         self._account(work, 1)
 
-    def _have_read(self, work: ObservationWork, done: Done) -> None:
+    def _have_read(self, work: ObservationWork, done: DoneTask) -> None:
         read = done.result
-        if isinstance(read, Read):
+        if isinstance(read, ReadTriggers):
             for problem in read.problems:
                 log.warning("%s", problem)
             work.counts.clear()
@@ -349,10 +349,10 @@ class ProcessorManager(Service[ProcessorSettings]):
             return
         self._all_came(work)
 
-    def _written(self, work: ObservationWork, done: Done) -> None:
+    def _written(self, work: ObservationWork, done: DoneTask) -> None:
         """Have the results been written? If not, try again for a while."""
         work.writing = False
-        if isinstance(done.result, Written):
+        if isinstance(done.result, WrittenResults):
             for problem in done.result.problems:
                 log.error("%s", problem)
             if work.is_extracted and work.results_job() == done.task:
@@ -367,7 +367,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         """The results are written."""
         self.end(work)
 
-    def shown(self, work: ObservationWork, done: Done) -> None:
+    def shown(self, work: ObservationWork, done: DoneTask) -> None:
         """A task that a subclass has added is done."""
         raise TypeError(f"nobody knows what to do with {done.task}")
 
@@ -404,5 +404,5 @@ class ProcessorManager(Service[ProcessorSettings]):
             del self.fates[next(iter(self.fates))]
 
 
-def _text(fates: Mapping[Fate, int]) -> dict[str, int]:
+def _text(fates: Mapping[ClusterOutcome, int]) -> dict[str, int]:
     return {str(fate): count for fate, count in fates.items() if count}

@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 from darc.config.config import Role
 from darc.config.settings import StatusWebsiteSettings
-from darc.monitor.alarms.alarm_manager import Desk
-from darc.monitor.collect import Target
-from darc.monitor.findings import Context
-from darc.monitor.page.publisher import Publisher, Settings
+from darc.monitor.alarms.alarm_manager import AlarmManager
+from darc.monitor.cluster_watch import NodeTarget
+from darc.monitor.findings import RuleContext
+from darc.monitor.page.publisher import Publisher, PublisherSettings
 from darc.monitor.page.render_page import INDEX
-from darc.monitor.shell_commands import Shell
+from darc.monitor.shell_commands import ShellCommands
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit
 from darc.services.base.service import Service
@@ -53,17 +53,19 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
 
     def prepare(self) -> None:
         self._publisher = Publisher(self._of_now())
-        self._desk = Desk(self.config, lambda: self._publisher)
+        self._desk = AlarmManager(self.config, lambda: self._publisher)
         self._is_published = False
 
-    def _of_now(self) -> Settings:
+    def _of_now(self) -> PublisherSettings:
         config, settings = self.config, self.settings
         alone = config.role is Role.STANDALONE
         hosts = config.nodes()
-        return Settings(
+        return PublisherSettings(
             targets=tuple(map(self._target, hosts)),
             own=next(filter(self.config.is_here, hosts), config.hostname),
-            context=Context(settings.service_to_name, "" if alone else hosts[0], Shell(alone)),
+            context=RuleContext(
+                settings.service_to_name, "" if alone else hosts[0], ShellCommands(alone)
+            ),
             colours=Colours(settings.colour_good, settings.colour_bad, settings.colour_unknown),
             interval=settings.interval,
             timeout=settings.timeout,
@@ -79,10 +81,10 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
         is_here = not Path(webdir).is_absolute() and "processor" in self.config.services()
         return quote(webdir) if is_here else ""
 
-    def _target(self, host: str) -> Target:
+    def _target(self, host: str) -> NodeTarget:
         if self.config.is_here(host):
-            return Target(host, "localhost", None)
-        return Target(host, host, self.config.master.port)
+            return NodeTarget(host, "localhost", None)
+        return NodeTarget(host, host, self.config.master.port)
 
     # -- what is told ------------------------------------------------------------------------------
 

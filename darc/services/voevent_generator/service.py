@@ -23,12 +23,12 @@ from darc.node.losses import LossKind
 from darc.queues.messages import Commit
 from darc.runtime.clock import Since
 from darc.runtime.fault_points import fault_point
-from darc.runtime.files import write_whole
 from darc.runtime.log import about
+from darc.runtime.paths import write_whole
 from darc.runtime.retention import NewestFiles
 from darc.science import radiometer
 from darc.science.selection import highest_snr
-from darc.services.base.alerts import CANNOT_BE_TOLD, Alerts, Chosen
+from darc.services.base.alerts import CANNOT_BE_TOLD, Alerts, ChosenTrigger
 from darc.services.base.measured_dm import measured_dm_error
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ VOEVENT_NOT_KEPT = LossKind(
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class PendingEvent:
     """A VOEvent that has to reach the broker.
 
     :param taken_at: Unix s, as is the next
@@ -76,7 +76,7 @@ class Event:
         return [self.identity, self.observation, self.xml, stages, *times]
 
     @classmethod
-    def from_plain(cls, plain: list[Any]) -> Event:
+    def from_plain(cls, plain: list[Any]) -> PendingEvent:
         """The way back; earlier versions kept the time of day at which it is given up."""
         identity, observation, xml, stages, taken_at, gathered_at, *until = plain
         if len(until) == 1:
@@ -97,10 +97,10 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
     def prepare(self) -> None:
         super().prepare()
-        self._events: dict[str, Event] = {}  # by key, those that the broker has not taken
+        self._events: dict[str, PendingEvent] = {}  # by key, those that the broker has not taken
         self._sent_at: dict[str, float] = {}  # Unix s
         self._files = NewestFiles(r"\d{4}-\d{2}-\d{2}[^/]*\.xml")
-        self._outbox: Outbox[tuple[str, Event]] = Outbox("VOEvent", self._attempt)
+        self._outbox: Outbox[tuple[str, PendingEvent]] = Outbox("VOEvent", self._attempt)
         # What makes and sends events takes a second to import, more on a busy machine, and 100 MB:
         # not while nothing is to be sent, not when an event is waiting, and not in the loop, which
         # would stand still.
@@ -141,13 +141,15 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         super().recover(memory)
         for key, plain in memory.items():
             if key.startswith(EVENT):
-                event = Event.from_plain(plain)
+                event = PendingEvent.from_plain(plain)
                 with about(event.observation):
                     log.warning("goes on being sent: %s", event.identity)
                     self._submit(key, event)
 
-    def announce(self, chosen: list[Chosen], commit: Callable[[dict[str, Any]], None]) -> None:
-        made: dict[str, Event] = {}
+    def announce(
+        self, chosen: list[ChosenTrigger], commit: Callable[[dict[str, Any]], None]
+    ) -> None:
+        made: dict[str, PendingEvent] = {}
         told = []
         for one in chosen:
             with about(one.trigger.observation):
@@ -164,7 +166,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             with about(event.observation):
                 self._submit(key, event)
 
-    def _make(self, one: Chosen) -> Event | None:
+    def _make(self, one: ChosenTrigger) -> PendingEvent | None:
         trigger = one.trigger
         try:
             xml = self._xml(trigger, one.test)
@@ -175,7 +177,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             return None
         self._keep(trigger, xml)
         times = one.arrived.taken.unix, one.gathered_at, Since.now(), self.settings.give_up_after
-        return Event(trigger.identity, trigger.observation, xml, trigger.stages, *times)
+        return PendingEvent(trigger.identity, trigger.observation, xml, trigger.stages, *times)
 
     def _xml(self, trigger: Trigger, test: bool) -> bytes:
         """:raises ValueError: a value of the trigger or the configuration cannot be told"""
@@ -203,9 +205,9 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             dm_error=measured_dm_error(trigger, instrument),
         )
 
-    def _setup(self, trigger: Trigger) -> voevent.Setup:
+    def _setup(self, trigger: Trigger) -> voevent.ObservationSetup:
         """What the burst was observed with: as the trigger says, else as usual."""
-        from darc.model.voevent import Setup  # noqa: PLC0415
+        from darc.model.voevent import ObservationSetup  # noqa: PLC0415
 
         instrument = self.config.instrument
         gain = trigger.gain
@@ -214,7 +216,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
                 instrument.dish_diameter, instrument.aperture_efficiency, instrument.n_dishes
             )
         nchan = trigger.nchan or instrument.nchan
-        return Setup(
+        return ObservationSetup(
             observatory=instrument.observatory,
             backend=instrument.backend,
             bandwidth=trigger.nchan * trigger.delta_nu_MHz
@@ -241,11 +243,11 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
     # -- sending -------------------------------------------------------------------------------
 
-    def _submit(self, key: str, event: Event) -> None:
+    def _submit(self, key: str, event: PendingEvent) -> None:
         self._events[key] = event
         self._outbox.submit(key, (key, event), give_up_after=event.give_up_after - event.made.age())
 
-    def _attempt(self, item: tuple[str, Event]) -> None:
+    def _attempt(self, item: tuple[str, PendingEvent]) -> None:
         """Send, in the outbox's thread."""
         key, event = item
         if not self.may_leave:
@@ -281,7 +283,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             self.commit(Commit(memory={outcome.key: None}))
             del self._events[outcome.key]
 
-    def _accepted(self, event: Event, sent_at: float, accepted_at: float) -> None:
+    def _accepted(self, event: PendingEvent, sent_at: float, accepted_at: float) -> None:
         self._outcomes["accepted"] += 1
         times = {"taken": event.taken_at, "gathered": event.gathered_at}
         times |= {"sent": sent_at, "accepted": accepted_at}
@@ -299,7 +301,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         for key in dropped:
             del self._events[key]
 
-    def _count_withdrawn(self, event: Event) -> None:
+    def _count_withdrawn(self, event: PendingEvent) -> None:
         self._outcomes["withdrawn"] += 1
         log.warning("VOEvent of trigger %s withdrawn: %s", event.identity, DISABLED)
 

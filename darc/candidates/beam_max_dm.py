@@ -1,0 +1,30 @@
+"""What a beam looks through."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from darc.candidates.pool_tasks import BeamSky
+from darc.runtime.paths import packaged
+from darc.science import sky
+from darc.science.galaxy import load_galaxy_map
+
+
+@cache
+def dm_galaxy(beam: BeamSky) -> float | None:
+    """The Milky Way's maximum DM where a beam looks, pc cm-3; None: that is not known.
+
+    :raises OSError: the map cannot be read
+    :raises ValueError: it is none, or the pointing is none
+    """
+    if beam.pointing is None:
+        return None
+    ra, dec = beam.pointing.longitude_deg, beam.pointing.latitude_deg
+    if beam.hour_angle_at is not None:
+        ra, dec = sky.icrs_from_hadec(ra, dec, beam.hour_angle_at, beam.position)
+    return load_galaxy_map(_file(beam.galaxy_map)).dm_max(*sky.galactic(ra, dec))
+
+
+def _file(path: Path) -> Path:
+    return path if path.is_absolute() else packaged(f"conf/{path}")

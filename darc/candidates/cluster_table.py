@@ -1,0 +1,227 @@
+"""What is known of an observation's clusters: a row for each, which outlives the process.
+
+A cluster is the best candidate of its box. One that is better may come late, and then takes its
+place: so in the end there are the same clusters, however lines came. For that, boxes whose best
+candidate is beyond the limits, or of the same burst as a brighter one, have a row, too, which
+nobody is shown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from darc.candidates.cluster_boxes import ClusterBoxes, window_of
+from darc.candidates.clusters import pulse_of
+from darc.model.candidate import CANDIDATE, Records
+from darc.model.processing_outcome import ClusterOutcome, Detection, ListedCandidate
+
+#: Before the key of a row.
+PREFIX = "cluster "
+_HIDDEN, _DOUBLE = "hidden", "same burst"  # in place of a fate
+#: Of an observation; more are interference, and could not be extracted in time anyway.
+MAX_CLUSTERS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRow:
+    """A cluster.
+
+    :param fate: None: not known yet
+    :param file: name of the candidate's file, if it was kept
+    :param hidden: it is beyond the limits, so there is no cluster
+    :param double: likewise, as it is of the same burst as a brighter one
+    """
+
+    pulse: Detection
+    fate: ClusterOutcome | None = None
+    file: str = ""
+    listed: ListedCandidate | None = None
+    hidden: bool = False
+    double: bool = False
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether it is a cluster."""
+        return not (self.hidden or self.double)
+
+    def to_plain(self) -> list[Any]:
+        """As a short list: there may be many."""
+        pulse = self.pulse
+        plain: list[Any] = [pulse.beam, pulse.downsampling, pulse.time, pulse.dm, pulse.snr]
+        if self.hidden:
+            return [*plain, _HIDDEN]
+        if self.double:
+            return [*plain, _DOUBLE]
+        if self.fate:
+            plain.append(str(self.fate))
+        if self.listed:
+            listed = self.listed
+            numbers = listed.snr, listed.time, listed.downsampling, listed.probability
+            plain += [self.file, *numbers]
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: list[Any], cb: int) -> ClusterRow:
+        """The way back from `to_plain`."""
+        beam, downsampling, time, dm, snr, *rest = plain
+        pulse = Detection(beam, downsampling, time, dm, snr)
+        if rest == [_HIDDEN]:
+            return cls(pulse, hidden=True)
+        if rest == [_DOUBLE]:
+            return cls(pulse, double=True)
+        row = cls(pulse, ClusterOutcome(rest[0]) if rest else None)
+        if len(rest) < 2:
+            return row
+        file, snr, time, downsampling, probability = rest[1:]
+        line = ListedCandidate(cb, snr, dm, time, downsampling, beam, probability)
+        return replace(row, file=file, listed=line)
+
+
+class ClusterTable:
+    """The clusters of one observation.
+
+    :param memory: of the service, in which rows are by `PREFIX` and key. Those of an earlier
+        version, or other settings, may be under other keys
+    """
+
+    def __init__(self, memory: Mapping[str, Any], cb: int, boxes: ClusterBoxes) -> None:
+        self._boxes = boxes
+        self._rows: dict[str, ClusterRow] = {}
+        self._windows: defaultdict[int, set[str]] = defaultdict(set)
+        self._others: set[str] = set()  # keys in memory under which nothing is kept any more
+        self.fates = Counter[ClusterOutcome]()
+        self._n_hidden = 0
+        remembered = {
+            key.removeprefix(PREFIX): ClusterRow.from_plain(plain, cb)
+            for key, plain in memory.items()
+            if key.startswith(PREFIX)
+        }
+        moved: dict[str, ClusterRow] = {}
+        keys = boxes.keys(_records(remembered.values()))
+        for (stored, row), key in zip(remembered.items(), keys, strict=True):
+            if stored == key:
+                self.enter({key: row})
+                continue
+            self._others.add(stored)
+            if key not in moved or _is_better(row.pulse, moved[key].pulse):
+                moved[key] = row
+        for key, row in moved.items():
+            # What is kept under the right key is what became of it later.
+            if key not in self._rows or _is_better(row.pulse, self._rows[key].pulse):
+                self.enter({key: row})
+
+    def __len__(self) -> int:
+        return len(self._rows) - self._n_hidden
+
+    def __getitem__(self, key: str) -> ClusterRow:
+        return self._rows[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def items(self) -> Iterator[tuple[str, ClusterRow]]:
+        """Keys and rows of clusters."""
+        return ((key, row) for key, row in self._rows.items() if row.is_listed)
+
+    @property
+    def n_open(self) -> int:
+        """Clusters of which it is not known yet what becomes of them."""
+        return len(self) - self.fates.total()
+
+    def news(
+        self, clusters: Records, beyond: Records | None = None
+    ) -> tuple[dict[str, ClusterRow], int]:
+        """Rows that some clusters would make or replace, and how many there is no room for.
+
+        :param beyond: best candidates beyond the limits
+        """
+        both = clusters if beyond is None else np.concatenate((clusters, beyond))
+        better: dict[str, ClusterRow] = {}
+        keys = self._boxes.keys(both)
+        for number, (key, record) in enumerate(zip(keys, both, strict=True)):
+            pulse = pulse_of(record)
+            known = better.get(key) or self._rows.get(key)
+            if known is None or _is_better(pulse, known.pulse):
+                better[key] = ClusterRow(pulse, hidden=number >= len(clusters))
+        changed = self._with_doubles(better, {window_of(key) for key in keys})
+        # What nobody is shown takes no room from what may become a candidate.
+        room = {True: MAX_CLUSTERS - len(self), False: MAX_CLUSTERS - self._n_hidden}
+        news: dict[str, ClusterRow] = {}
+        n_too_many = 0
+        for key, row in changed.items():
+            is_new = key not in self._rows
+            if is_new and room[row.is_listed] <= 0:
+                n_too_many += row.is_listed
+                continue
+            room[row.is_listed] -= is_new
+            news[key] = row
+        return news, n_too_many
+
+    def _with_doubles(
+        self, better: Mapping[str, ClusterRow], windows: set[int]
+    ) -> dict[str, ClusterRow]:
+        """Better rows, and others of these windows and their neighbours that are of the same burst
+        as a brighter one now, or no more.
+        """
+        near = {one + step for one in windows for step in (-1, 0, 1)}
+        rows = self._rows_of({one + step for one in near for step in (-1, 0, 1)}, better)
+        faint = {key: row for key, row in rows.items() if window_of(key) in near}
+        doubles = self._boxes.doubles(_records(faint.values()), _records(rows.values()))
+        changed = dict(better)
+        for (key, row), is_double in zip(faint.items(), doubles.tolist(), strict=True):
+            if not row.hidden and row.double != is_double:
+                changed[key] = ClusterRow(row.pulse, double=is_double)
+        return changed
+
+    def _rows_of(
+        self, windows: set[int], better: Mapping[str, ClusterRow]
+    ) -> dict[str, ClusterRow]:
+        """All rows of some windows, as they will be."""
+        keys = (key for one in windows for key in self._windows.get(one, ()))
+        return {key: self._rows[key] for key in keys} | dict(better)
+
+    def enter(self, rows: Mapping[str, ClusterRow]) -> None:
+        """Make or replace rows."""
+        for key, row in rows.items():
+            known = self._rows.get(key)
+            if known and known.fate:
+                self.fates[known.fate] -= 1
+            if row.fate:
+                self.fates[row.fate] += 1
+            was_hidden = known is not None and not known.is_listed
+            self._n_hidden += (not row.is_listed) - was_hidden
+            self._rows[key] = row
+            self._windows[window_of(key)].add(key)
+
+    def names(self, file: str, but: str) -> bool:
+        """Whether a file belongs to another row than one."""
+        return any(row.file == file for key, row in self._rows.items() if key != but)
+
+    @staticmethod
+    def memory(rows: Mapping[str, ClusterRow]) -> dict[str, Any]:
+        """Rows as the service remembers them."""
+        return {PREFIX + key: row.to_plain() for key, row in rows.items()}
+
+    def forgotten(self) -> dict[str, Any]:
+        """What makes the service forget all rows."""
+        return {PREFIX + key: None for key in (*self._rows, *self._others)}
+
+
+def _records(rows: Iterable[ClusterRow]) -> Records:
+    """Their pulses as CANDIDATE records."""
+    pulses = (row.pulse for row in rows)
+    plain = [(one.beam, one.downsampling, one.time, one.dm, one.snr) for one in pulses]
+    return np.array(plain, dtype=CANDIDATE)
+
+
+def _is_better(pulse: Detection, known: Detection) -> bool:
+    return _rank(pulse) < _rank(known)
+
+
+def _rank(pulse: Detection) -> tuple[float, ...]:
+    return (-pulse.snr, pulse.time, pulse.downsampling, pulse.beam, pulse.dm)

@@ -1,0 +1,173 @@
+"""One cluster: its stretch of data is read, made into a candidate, scored, and kept or not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.candidates.classifier import ClassifierError, load_classifier
+from darc.candidates.pool_tasks import ExtractionJob, ExtractionOutcome
+from darc.candidates.results.candidate_file import write_candidate
+from darc.candidates.results.trigger_lists import listed
+from darc.config.settings import ProcessorExtractor
+from darc.data_files.beams import CompoundBeam
+from darc.data_files.filterbank_header import FilterbankError, FilterbankHeader
+from darc.model.arrival import ArrivalReference
+from darc.model.processing_outcome import ClusterOutcome, Measurement, ProcessedCandidate, Score
+from darc.model.results import FrequencyRange
+from darc.runtime.untrusted_files import MAX_TEXT, read_regular
+from darc.science.channel_mask import parse_channel_mask
+from darc.science.dedispersion import Band
+from darc.science.extraction import Extraction, extract
+from darc.science.extraction_plan import (
+    ExtractionSettings,
+    OutsideDataError,
+    plan_extraction,
+)
+
+#: A width beyond all reason would ask for hours of data (bytes).
+MAX_STRETCH = 4 * 2**30
+
+_classifier = cache(load_classifier)
+
+
+def extract_candidate(job: ExtractionJob) -> ExtractionOutcome:
+    """Make a candidate of a cluster; a file of it is written if it is to be kept."""
+    try:
+        found, band, arrival = _extract(job)
+    except OutsideDataError as error:
+        return ExtractionOutcome(job.pulse, ClusterOutcome.NOT_IN_DATA, str(error))
+    except (OSError, FilterbankError, ValueError) as error:
+        return ExtractionOutcome(job.pulse, ClusterOutcome.FAILED, str(error))
+    settings = job.settings.extractor
+    if not found.snr_best >= settings.snr_min_local:
+        reason = f"S/N {found.snr_best:.2f} in the data; wanted: {settings.snr_min_local}"
+        return ExtractionOutcome(job.pulse, ClusterOutcome.TOO_WEAK, reason)
+    at_least = found.snr + settings.snr_dm0_diff_threshold
+    if settings.snr_dm0_filter and found.snr_dm0 >= at_least:
+        reason = f"S/N {found.snr:.2f}, but {found.snr_dm0:.2f} at DM 0"
+        return ExtractionOutcome(job.pulse, ClusterOutcome.STRONGER_AT_DM_0, reason)
+    try:
+        score = _classifier(_model(job)).score(found.freq_time, found.dm_time)
+        return _keep_or_not(job, found, score, band, arrival)
+    except (OSError, ClassifierError, ValueError) as error:
+        return ExtractionOutcome(job.pulse, ClusterOutcome.FAILED, str(error))
+
+
+def _model(job: ExtractionJob) -> Path | None:
+    model = job.settings.classifier.model
+    return Path(model) if model else None
+
+
+def _keep_or_not(
+    job: ExtractionJob, found: Extraction, score: Score, band: Band, arrival: ArrivalReference
+) -> ExtractionOutcome:
+    limits = job.settings.classifier
+    # Not the other way round: a score that is no number is above nothing.
+    if not (score.freq_time > limits.thresh_freqtime and score.dm_time > limits.thresh_dmtime):
+        reason = f"probabilities {score.freq_time:.3f} and {score.dm_time:.3f}"
+        return ExtractionOutcome(job.pulse, ClusterOutcome.UNLIKELY, reason)
+    candidate = ProcessedCandidate(
+        cb=job.files.cb,
+        pulse=job.pulse,
+        measured=Measurement(
+            snr=found.snr,
+            snr_best=found.snr_best,
+            snr_dm0=found.snr_dm0,
+            time=found.time,
+            downsampling=found.width,
+            bin_length=found.bin_length,
+            best_dm=found.best_dm,
+        ),
+        score=score,
+        freq_time=found.freq_time,
+        dm_time=found.dm_time,
+        dms=found.dms,
+        arrival=arrival,
+    )
+    edges = FrequencyRange(band.f_low, band.f_high)
+    try:
+        path = write_candidate(job.output, candidate, edges)
+    except OSError as error:
+        raise OSError(f"{job.output}: {error}") from error
+    problem = ""
+    if job.beam is not None:
+        from darc.candidates.draw_pictures import draw  # noqa: PLC0415 - matplotlib
+
+        problem = draw(path, candidate, edges, job.settings.visualizer, job.beam, arrival)
+    return ExtractionOutcome(job.pulse, ClusterOutcome.KEPT, problem, path, listed(candidate))
+
+
+def _reference(job: ExtractionJob, header: FilterbankHeader) -> ArrivalReference:
+    """What times refer to: the observation knows the start, the file its channels."""
+    of_file = header.arrival_reference
+    if job.arrival is None:
+        return of_file
+    known = job.arrival
+    return replace(of_file, start=known.start, telescope=known.telescope, source=known.source)
+
+
+def _extract(job: ExtractionJob) -> tuple[Extraction, Band, ArrivalReference]:
+    """Read the data and work on them.
+
+    :raises OutsideDataError: the pulse is not in the data
+    :raises OSError: a file cannot be read
+    :raises ValueError: something is wrong with a file, or with the pulse
+    """
+    settings, pulse, files = extraction_settings(job.settings.extractor), job.pulse, job.files
+    # Those alone that the beam needs: of the others, files may be missing.
+    needed, tabs = np.unique(np.array(job.tabs, dtype=np.int64), return_inverse=True)
+    paths = files.paths()
+    if needed[-1] >= len(paths):
+        raise FilterbankError(f"{files.directory}: no TAB {needed[-1]}; there are {len(paths)}")
+    with CompoundBeam([paths[tab] for tab in needed], files.ifs) as beam:
+        header = beam.header
+        plan = plan_extraction(
+            beam.band,
+            header.tsamp,
+            dm=pulse.dm,
+            width=pulse.downsampling,
+            time=pulse.time,
+            settings=settings,
+        ).within(beam.n_samples(tabs))
+        size = plan.count * header.bytes_per_sample
+        if size > MAX_STRETCH:
+            raise ValueError(
+                f"{paths[needed[0]]}: a stretch of {plan.count} samples for a width of"
+                f" {pulse.downsampling} is {size} bytes; allowed: {MAX_STRETCH}"
+            )
+        mask = None if job.mask is None else _mask(job.mask, header.nchans)
+        data = beam.read_synthesised(tabs, plan.start, plan.count)
+        try:
+            found = extract(data, plan, settings, descending=header.descending, mask=mask)
+        except OutsideDataError:
+            raise
+        except ValueError as error:
+            raise ValueError(f"{paths[needed[0]]}: {error}") from error
+        return found, beam.band, _reference(job, header)
+
+
+def _mask(path: Path, n_channels: int) -> npt.NDArray[np.bool_]:
+    return parse_channel_mask(
+        read_regular(path, MAX_TEXT).decode(errors="replace"), str(path), n_channels
+    )
+
+
+def extraction_settings(settings: ProcessorExtractor) -> ExtractionSettings:
+    """What of the configuration says how to extract."""
+    return ExtractionSettings(
+        ntime=settings.ntime,
+        nfreq=settings.nfreq,
+        ndm=settings.ndm,
+        dm_halfrange=settings.dm_halfrange,
+        clean_type=settings.rfi_clean_type,  # type: ignore[arg-type]
+        threshold_time=settings.rfi_threshold_time,
+        n_iter_time=settings.rfi_n_iter_time,
+        threshold_freq=settings.rfi_threshold_freq,
+        n_iter_freq=settings.rfi_n_iter_freq,
+        bin_size=settings.rfi_bin_size,
+    )

@@ -1,0 +1,238 @@
+"""A plain search of a filterbank for single pulses, in parts that a pool does side by side.
+
+A part is a stretch of the file and some trial DMs: it takes a few 100 MB and some seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.data_files.filterbank_reader import Filterbank
+from darc.model.candidate import CANDIDATE, Records
+from darc.science.baseline import (
+    BandSeries,
+    LevelWindow,
+    fill,
+    forget_stuck,
+    silent_moments,
+    take_levels,
+    take_scales,
+)
+from darc.science.channel_mask import parse_channel_mask
+from darc.science.dedispersion import Band
+from darc.science.dispersion import delay
+from darc.science.downsample import downsample_time
+from darc.science.isolated import forget_impulses, sharp_edge
+from darc.science.moments import channel_rows
+from darc.science.rfi_cleaning import replace_outliers
+from darc.science.single_pulse import dm_stages, find_pulses, pulse_widths
+
+Floats = npt.NDArray[np.float32]
+
+#: Highest DM unless another is asked for, pc cm-3.
+DM_MAX = 2000.0
+#: Longest pulse that is looked for, s.
+LONGEST_PULSE = 0.05
+
+#: Values in a part: wanted, and allowed where the dispersion asks for more.
+_VALUES, _MOST_VALUES = 1 << 25, 1 << 28
+_LEAST_OUT = 4096
+_TRIALS = 1024
+#: Of a file, read at a time (bytes).
+_PIECE = 1 << 27
+_CHANNELS = 16
+#: Samples that stand out are looked at anew for each few DMs: noise alone is to have few (sigma).
+_CLEARER = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchJob:
+    """A part of a search.
+
+    :param factor: samples that become one before dedispersion
+    :param start: first sample of the stretch
+    :param n_out: downsampled samples in which a pulse may begin
+    :param count: downsampled samples of the stretch
+    :param mask: file of channels that are not used; None: all are used
+    :param clip: standard deviations, and how often; see `replace_outliers`
+    :param isolated: samples beyond these deviations stay where they belong to a pulse
+    :param ifs: see `Filterbank`
+    """
+
+    observation: str
+    file: Path
+    factor: int
+    dms: npt.NDArray[np.float64]
+    start: int
+    n_out: int
+    count: int
+    snr_min: float
+    mask: Path | None
+    clip: tuple[float, int]
+    isolated: bool = True
+    ifs: tuple[int, ...] | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"the search of {self.file} from sample {self.start},"
+            f" DM {self.dms[0]:.1f} to {self.dms[-1]:.1f}"
+        )
+
+    def run(self) -> Records | None:
+        return search_part(self)
+
+
+def dm_limit(band: Band, length: float) -> float:
+    """Highest DM at which a pulse crosses the band in so many seconds, pc cm-3."""
+    return length / delay(1.0, band.f_lowest, band.f_high)
+
+
+def plan_search(
+    file: Filterbank,
+    *,
+    observation: str,
+    dm_min: float,
+    dm_max: float,
+    snr_min: float,
+    mask: Path | None,
+    clip: tuple[float, int],
+    isolated: bool,
+) -> list[SearchJob]:
+    """Cut a search into parts.
+
+    :raises ValueError: there are no such DMs, or too many for the memory
+    """
+    band, tsamp, n_samples = file.band, file.header.tsamp, file.n_samples()
+    longest = float(band.delays([1.0]).max())
+    jobs = []
+    for stage in dm_stages(band, tsamp, dm_min, dm_max):
+        total = n_samples // stage.factor
+        more = math.ceil(stage.dms[-1] * longest / (tsamp * stage.factor)) + 1
+        more = min(more + _longest(tsamp * stage.factor), total)
+        wanted = max(_VALUES // band.n_channels - more, more, _LEAST_OUT)
+        # Parts of the same length: a short one at the end would know little of its noise.
+        n_out = math.ceil(total / max(1, total // wanted)) if total else 0
+        if (n_out + more) * band.n_channels > _MOST_VALUES:
+            raise ValueError(
+                f"{file.path}: DM {stage.dms[-1]:.1f} is a delay of {more} samples in"
+                f" {band.n_channels} channels, more than fits into memory; a lower highest DM does"
+            )
+        for start in range(0, total, max(n_out, 1)):
+            for first in range(0, len(stage.dms), _TRIALS):
+                jobs.append(
+                    SearchJob(
+                        observation=observation,
+                        file=file.path,
+                        factor=stage.factor,
+                        dms=stage.dms[first : first + _TRIALS],
+                        start=start * stage.factor,
+                        n_out=min(n_out, total - start),
+                        count=min(n_out + more, total - start),
+                        snr_min=snr_min,
+                        mask=mask,
+                        clip=clip,
+                        isolated=isolated,
+                        ifs=file.ifs,
+                    )
+                )
+    return jobs
+
+
+def _longest(tsamp: float) -> int:
+    return max(32, min(round(LONGEST_PULSE / tsamp), 2048))
+
+
+def search_part(job: SearchJob) -> Records | None:
+    """Search a part.
+
+    :return: CANDIDATE records of beam 0; None: no channel varies, so there was nothing to search
+    :raises OSError: the file or the mask cannot be read
+    :raises ValueError: something is wrong with one of them
+    """
+    with Filterbank(job.file, job.ifs) as file:
+        n_channels = file.header.nchans
+        used = np.ones(n_channels, dtype=np.bool_)
+        if job.mask is not None:
+            text = job.mask.read_text(encoding="utf-8", errors="replace")
+            used &= ~parse_channel_mask(text, str(job.mask), n_channels)
+        channels = np.flatnonzero(used)
+        if not len(channels):
+            raise ValueError(f"{job.mask}: no channel is left: all are masked")
+        rows = np.empty((len(channels), job.count), dtype=np.float32)
+        for begin, end in _pieces(file, job):
+            _read(file, job, channels, (begin, end), rows[:, begin:end])
+        band, tsamp = file.band, file.header.tsamp * job.factor
+    varies = take_scales(rows, LevelWindow.beside(_longest(tsamp)))
+    late = band.delays([1.0])[0, channels] / tsamp
+    if job.isolated:
+        forget_impulses(rows, sharp_edge(late * job.dms[0]))
+    fill(rows)
+    channels, rows, late = channels[varies], rows[varies], late[varies]
+    if not len(channels):
+        return None
+    widths = pulse_widths(_longest(tsamp))
+    threshold = job.clip[0] + _CLEARER if job.isolated else None
+    found = find_pulses(rows, late, job.dms, job.n_out, widths, job.snr_min, threshold)
+    records = np.zeros(len(found.snr), CANDIDATE)
+    records["downsampling"] = found.width * job.factor
+    records["time"] = job.start * tsamp / job.factor + found.start * tsamp
+    records["dm"] = job.dms[found.trial]
+    records["snr"] = found.snr
+    return records
+
+
+def _pieces(file: Filterbank, job: SearchJob) -> Iterator[tuple[int, int]]:
+    size = file.header.bytes_per_sample * max(1, 8 // file.header.nbits) * job.factor
+    length = max(1, _PIECE // size)
+    for begin in range(0, job.count, length):
+        yield begin, min(begin + length, job.count)
+
+
+def _read(
+    file: Filterbank,
+    job: SearchJob,
+    channels: npt.NDArray[np.int64],
+    piece: tuple[int, int],
+    rows: Floats,
+) -> None:
+    """Read some of the stretch, take levels off, clean and downsample it; NaN: no data."""
+    window = LevelWindow.beside(_longest(file.header.tsamp * job.factor) * job.factor)
+    begin, end = (job.start + place * job.factor for place in piece)
+    first = max(0, begin - window.reach)
+    data = file.read(first, min(file.n_samples(), end + window.reach) - first).view()
+    data.setflags(write=False)
+    inside = slice(begin - first, end - first)
+    columns = file.header.nchans - 1 - channels if file.header.descending else channels
+    silent = silent_moments(data, columns)
+    unusable = silent
+
+    def take(some: slice) -> Floats:
+        part = channel_rows(data, columns[some])
+        part[~np.isfinite(part)] = np.nan
+        forget_stuck(part, file.highest)
+        part[:, unusable] = np.nan
+        return part
+
+    groups = [slice(first, first + _CHANNELS) for first in range(0, len(channels), _CHANNELS)]
+    series = BandSeries(len(data))
+    for some in groups:
+        series.add(take(some))
+    band = series.level(window, data, columns)
+    unusable = silent | band.jumps
+    for some, noise in zip(groups, series.noise, strict=True):
+        part = take(some)
+        part -= noise[:, np.newaxis].astype(np.float32) * band.level
+        take_levels(part, window, band.cuts)
+        take_scales(part, window)
+        if not job.isolated:
+            missing = np.isnan(part)
+            part[missing] = 0
+            replace_outliers(part, *job.clip)
+            part[missing] = np.nan
+        rows[some] = downsample_time(np.ascontiguousarray(part[:, inside]), job.factor)

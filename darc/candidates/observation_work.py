@@ -1,0 +1,375 @@
+"""One observation on its way through the processing: what has come, and what is still to be done.
+
+Nothing here talks to anybody: the service commits what this says, and then tells it so.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from darc.candidates.cluster_boxes import boxes_of
+from darc.candidates.cluster_table import ClusterRow, ClusterTable
+from darc.candidates.clusters import find_clusters, usable
+from darc.candidates.data_availability import BeamAvailability
+from darc.candidates.pool_tasks import (
+    BeamFiles,
+    BeamSky,
+    ExtractionJob,
+    ExtractionOutcome,
+    ReadingJob,
+    ResultsJob,
+)
+from darc.candidates.time_windows import ClosedWindow, OpenWindows
+from darc.config.config import Config
+from darc.config.instrument import Instrument
+from darc.config.settings import ProcessorSettings
+from darc.model.candidate import Records
+from darc.model.observation import Observation
+from darc.model.processing_outcome import ClusterOutcome
+from darc.runtime.paths import packaged
+from darc.runtime.untrusted_files import MAX_TEXT, read_regular
+from darc.science.synthesised_beam import (
+    SynthesisedBeams,
+    parse_synthesised_beams,
+    synthesised_beams,
+)
+
+log = logging.getLogger(__name__)
+
+#: Between looks at how far the data have come (s).
+LOOK_SECONDS = 0.5
+#: What is clustered and committed in one step: well within the time in which a service has to beat.
+PORTION_WINDOWS = 500
+PORTION_CANDIDATES = 100_000
+CANDIDATES, TOO_MANY = "candidates", "too many clusters"
+#: Names in the service's memory of an observation.
+COUNTS, ALL_CAME, BEGAN, STOPPED = "counts", "all came", "began", "stopped"
+
+
+class ObservationWork:
+    """What is known of one observation.
+
+    :param memory: what the service remembers of it
+    :param past: all data there will be are on disk
+    :raises ValueError: the observation has no beam
+    """
+
+    def __init__(
+        self,
+        observation: Observation,
+        settings: ProcessorSettings,
+        config: Config,
+        memory: Mapping[str, Any],
+        *,
+        past: bool,
+    ) -> None:
+        if observation.beam is None:
+            raise ValueError("an observation without a beam")
+        self.observation, self.settings, self.past = observation, settings, past
+        self.began: float = memory.get(BEGAN, time.time())
+        self.stopped_at: float | None = memory.get(STOPPED)
+        self.all_came = bool(memory.get(ALL_CAME))
+        self.counts = Counter(memory.get(COUNTS, {}))
+        self._boxes = boxes_of(observation, settings.clustering, config)
+        self.book = ClusterTable(memory, observation.beam, self._boxes)
+        self.waiting = {key for key, row in self.book.items() if row.fate is None}
+        self.in_work: set[str] = set()
+        self.writing = False  # its results
+        self.attempts = 0  # to write them
+        self.not_before = 0.0  # the next one, monotonic
+        self.last_entry = time.monotonic()
+        self._config = config
+        self._files = BeamFiles(
+            Path(observation.output_dir) / "filterbank", observation.beam, observation.ntabs
+        )
+        self._output = Path(observation.output_dir) / settings.output_subdir
+        self._on_disk = BeamAvailability(self._files)
+        self._next_look = 0.0  # monotonic
+        self._sizes: tuple[int, ...] = ()
+        self._grown = math.inf  # last, monotonic
+        self._mask = mask_file(observation, settings)
+        self._arrival = observation.arrival_reference(config.instrument.observatory)
+        self._n_beams = observation.nsynbeams if observation.searched_in_sbs else None
+        self._table: SynthesisedBeams | None = None
+        #: Why nothing can be extracted.
+        self.broken = ""
+        try:
+            if self._n_beams:
+                self._table = _table(observation, config.instrument)
+        except (OSError, ValueError) as error:
+            self.broken = f"no table of synthesised beams: {error}"
+        clustering = settings.clustering
+        self._gathering = OpenWindows(settings.interval, clustering.clustering_window, {})
+        self._raw: dict[int, Counter[str]] = {}  # by entry that is not completed yet
+
+    # -- what comes in -------------------------------------------------------------------------
+
+    def take(self, entry: int, stamp: float, candidates: Records) -> None:
+        """Take an entry's candidates in; windows may close."""
+        kept, rejected = usable(candidates, self.settings.clustering, self._n_beams)
+        self._raw[entry] = Counter({CANDIDATES: len(candidates), **rejected})
+        self.last_entry = time.monotonic()
+        self._gathering.add(entry, stamp, kept)
+
+    def close_windows(self, *, at_once: bool) -> None:
+        """Close windows as no entry has come for long, or as none will."""
+        if at_once or time.monotonic() - self.last_entry >= self.settings.interval:
+            self._gathering.close_all()
+
+    def closed(self) -> list[ClosedWindow]:
+        """Windows that have closed, some at a time."""
+        found: list[ClosedWindow] = []
+        n_candidates = 0
+        while len(found) < PORTION_WINDOWS and n_candidates < PORTION_CANDIDATES:
+            window = self._gathering.close_one()
+            if window is None:
+                break
+            found.append(window)
+            n_candidates += len(window.candidates)
+        return found
+
+    def completed(self) -> tuple[int, ...]:
+        """Entries that nothing needs any more; their candidates are counted."""
+        numbers = self._gathering.completed()
+        self._gathering.forgotten()
+        for number in numbers:
+            self.counts.update(self._raw.pop(number))
+        return numbers
+
+    def open_entries(self) -> tuple[int, ...]:
+        """Entries that have not been completed."""
+        return tuple(self._raw)
+
+    def clusters(self, closed: list[ClosedWindow]) -> dict[str, ClusterRow]:
+        """New rows for the clusters of closed windows."""
+        if not closed:
+            return {}
+        found = [
+            find_clusters(
+                window.candidates,
+                self.settings.clustering,
+                n_beams=self._n_beams,
+                boxes=self._boxes,
+            )
+            for window in closed
+        ]
+        clusters, beyond = (np.concatenate(some) for some in zip(*found, strict=True))
+        return self.rows(clusters, beyond)
+
+    def rows(self, clusters: Records, beyond: Records | None = None) -> dict[str, ClusterRow]:
+        """New rows for clusters, and for boxes that have none."""
+        news, n_too_many = self.book.news(clusters, beyond)
+        if n_too_many:
+            self.counts[TOO_MANY] += n_too_many
+        return news
+
+    def remove_replaced(self, news: Mapping[str, ClusterRow]) -> None:
+        """Remove the files of clusters that are about to be replaced.
+
+        Before that is committed: after a death in between, it comes up again.
+        """
+        for key in news:
+            if key in self.book:
+                self.remove_file(self.book[key].file, key)
+
+    def remove_file(self, name: str, key: str) -> None:
+        """Remove a candidate's file and picture, unless another cluster has them, too."""
+        if not name or self.book.names(name, but=key):
+            return
+        file = self._output / "data" / name
+        for path in (file, file.with_suffix(".png")):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                log.error("not removed, though it is of no use any more: %s: %s", path, error)
+
+    def enter(self, rows: Mapping[str, ClusterRow]) -> None:
+        """Take in rows that have been committed."""
+        self.book.enter(rows)
+        for key, row in rows.items():
+            (self.waiting.discard if row.fate or not row.is_listed else self.waiting.add)(key)
+
+    # -- what is to be done --------------------------------------------------------------------
+
+    def ready(self) -> list[ExtractionJob]:
+        """Clusters whose data are there, or will not come; they are not waiting any more.
+
+        None while results are written: these remove what belongs to no cluster.
+        """
+        candidates = self.waiting - self.in_work
+        now = time.monotonic()
+        if not candidates or self.broken or self.writing or now < self._next_look:
+            return []
+        self._next_look = now + LOOK_SECONDS
+        final = self._data_are_final()
+        found = []
+        for key in candidates:
+            pulse = self.book[key].pulse
+            tabs = self._tabs(pulse.beam)
+            if final or self._on_disk.has(pulse, tabs, self.settings.extractor):
+                found.append(self._job(key, tabs))
+                self.waiting.discard(key)
+        return found
+
+    def _job(self, key: str, tabs: tuple[int, ...]) -> ExtractionJob:
+        return ExtractionJob(
+            observation=self.observation.key,
+            key=key,
+            files=self._files,
+            pulse=self.book[key].pulse,
+            tabs=tabs,
+            settings=self.settings,
+            mask=self._mask,
+            output=self._output / "data",
+            beam=self._beam_sky(),
+            arrival=self._arrival,
+        )
+
+    def _tabs(self, beam: int) -> tuple[int, ...]:
+        return (beam,) if self._table is None else tuple(self._table[beam].tolist())
+
+    def _data_are_final(self) -> bool:
+        """Whether no more data will come: the files have not grown for a while after the end."""
+        if self.past:
+            return True
+        now, sizes = time.monotonic(), self._on_disk.look()
+        if sizes != self._sizes or self._grown == math.inf:
+            self._sizes, self._grown = sizes, now
+        late = time.time() >= self._data_end + self.settings.extractor.delay
+        return late and now - self._grown >= self.settings.stop_delay
+
+    @property
+    def _data_end(self) -> float:
+        stopped = math.inf if self.stopped_at is None else self.stopped_at
+        return min(self.observation.end, stopped)
+
+    def is_current(self, job: ExtractionJob) -> bool:
+        """Whether a job's cluster still is as the job has it, and nothing has become of it."""
+        if job.key not in self.book:
+            return False
+        row = self.book[job.key]
+        return row.is_listed and row.fate is None and row.pulse == job.pulse
+
+    def row_of(self, job: ExtractionJob, outcome: ExtractionOutcome) -> ClusterRow:
+        """What has become of a cluster, as a row."""
+        file = outcome.path.name if outcome.path else ""
+        return ClusterRow(job.pulse, outcome.fate, file, outcome.listed)
+
+    def is_out_of_time(self) -> bool:
+        """Whether the time limit of processing is over."""
+        limit = self.settings.processing_time_limit
+        since = self.began if self.past else self._data_end
+        return limit > 0 and time.time() > since + limit
+
+    def given_up(self, fate: ClusterOutcome) -> dict[str, ClusterRow]:
+        """Rows for the clusters that nothing is known of, and nothing will be."""
+        return {key: replace(row, fate=fate) for key, row in self.book.items() if row.fate is None}
+
+    @property
+    def is_extracted(self) -> bool:
+        """Whether it is known of all clusters what has become of them, and none is in work."""
+        return self.all_came and not self.book.n_open and not self.in_work
+
+    # -- tasks of the whole --------------------------------------------------------------------
+
+    def reading_job(self) -> ReadingJob:
+        """Read the trigger files of an observation in the past."""
+        return ReadingJob(
+            observation=self.observation.key,
+            trigger_files=self._trigger_files,
+            batch_length=self._config.instrument.batch_length_samples * self.observation.tsamp,
+            tsamp=self.observation.tsamp,
+            settings=self.settings,
+            n_beams=self._n_beams,
+            boxes=self._boxes,
+        )
+
+    def results_job(self) -> ResultsJob:
+        """Write what has come of it."""
+        observation = self.observation
+        assert observation.beam is not None
+        rows = [row for _, row in self.book.items()]
+        data = self._output / "data"
+        return ResultsJob(
+            observation=observation.key,
+            cb=observation.beam,
+            directory=self.results,
+            clusters=self._output / self.settings.clustering.output_file,
+            pulses=tuple(row.pulse for row in rows),
+            kept=tuple((data / row.file, row.listed) for row in rows if row.listed),
+            n_passed=sum(row.fate is not None and row.fate.passed_thresholds for row in rows),
+            n_raw=self.counts[CANDIDATES],
+            trigger_files=self._trigger_files,
+            settings=self.settings,
+            beam=self._beam_sky(),
+            arrival=self._arrival,
+        )
+
+    @property
+    def results(self) -> Path:
+        """The directory that the results go into."""
+        observation = self.observation
+        return Path(self.settings.result_dir) / observation.date / observation.datetimesource
+
+    @property
+    def _trigger_files(self) -> tuple[Path, ...]:
+        return tuple(map(Path, self.observation.trigger_files()))
+
+    def _beam_sky(self) -> BeamSky:
+        observation = self.observation
+        assert observation.beam is not None
+        middle = observation.start + observation.duration / 2
+        return BeamSky(
+            pointing=observation.pointing(observation.beam),
+            hour_angle_at=middle if observation.reference_frame == "HADEC" else None,
+            position=self._config.instrument.position,
+            galaxy_map=Path(self._config.amber_clustering.galaxy_map),
+        )
+
+
+def mask_file(observation: Observation, settings: ProcessorSettings) -> Path | None:
+    """The file of channels to zap: the configured one, or AMBER's own for this band."""
+    if not settings.extractor.rfi_apply_mask:
+        return None
+    if settings.extractor.rfi_mask is not None:
+        return Path(settings.extractor.rfi_mask)
+    if not observation.amber_conf_dir:
+        return None
+    directory = Path(observation.amber_conf_dir)
+    centre = observation.f_centre
+    paths = [directory / f"zapped_channels_{int(one)}.conf" for one in (round(centre), centre)]
+    try:
+        for path in paths:
+            if path.exists():
+                return path
+        found = sorted(directory.glob("zapped_channels_*.conf"))
+    except OSError:
+        return paths[0]  # whoever is to read it says what is wrong
+    return found[0] if len(found) == 1 else None
+
+
+def _table(observation: Observation, instrument: Instrument) -> SynthesisedBeams:
+    shape = {
+        "n_sbs": observation.nsynbeams,
+        "n_subbands": instrument.n_subbands,
+        "n_tabs": observation.ntabs,
+    }
+    if instrument.sb_table is not None:
+        path = Path(instrument.sb_table)
+        path = path if path.is_absolute() else packaged(f"conf/{path}")
+        return parse_synthesised_beams(read_regular(path, MAX_TEXT).decode(), str(path), **shape)
+    return synthesised_beams(
+        **shape,
+        band_low=instrument.sb_band_low,
+        bandwidth=instrument.bandwidth,
+        reference_freq=instrument.sb_reference_freq,
+    )

@@ -1,0 +1,376 @@
+"""A filterbank file and its triggers from beginning to end, without a node.
+
+The steps and their code are those of a worker: clusters, extraction in processes, results, page.
+Nothing here talks to people: what there is to tell goes through a `ProgressListener`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from darc.candidates.cluster_boxes import boxes_of
+from darc.candidates.clusters import find_clusters, listed, pulse_of, usable
+from darc.candidates.file_observation import CB, describe_file
+from darc.candidates.pool import DoneTask, LocalPool
+from darc.candidates.pool_tasks import (
+    BeamFiles,
+    BeamSky,
+    ExtractionJob,
+    ExtractionOutcome,
+    ReadingJob,
+    ReadTriggers,
+    ResultsJob,
+    Task,
+    describe,
+)
+from darc.candidates.results.collect_results import ResultsRequest
+from darc.candidates.results.publication import Publication
+from darc.config.config import Config
+from darc.config.settings import ProcessorSettings
+from darc.data_files.filterbank_reader import Filterbank
+from darc.model.candidate import Records
+from darc.model.observation import Observation
+from darc.model.processing_outcome import ClusterOutcome
+from darc.trigger_files.trigger_tables import is_amber, read_table
+
+log = logging.getLogger(__name__)
+
+#: Below the output directory: the page, and what processes had to say.
+SITE, LOG = "site", "darc_process.log"
+_POLL_SECONDS = 0.01
+#: A beam of the Milky Way's map needs no place on the Earth.
+_NOWHERE = (0.0, 0.0, 0.0)
+
+
+class ProcessingError(Exception):
+    """Something cannot be processed; the text names the file and what is wrong."""
+
+
+class ProgressListener(Protocol):
+    """Hears how far the work is; no call may take long."""
+
+    def begin(self, step: str, total: int) -> None:
+        """A step of so many parts begins."""
+
+    def advance(self) -> None:
+        """A part is done."""
+
+    def say(self, text: str) -> None:
+        """Something that people should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRequest:
+    """What is to be done.
+
+    :param triggers: files; none: the file is searched
+    :param output: directory that is there
+    :param settings: section `processor`, with what differs from it
+    :param dm_max_search: pc cm-3, of a search that has no limit otherwise
+    :param jobs: processes
+    :param ifs: see `Filterbank`
+    """
+
+    file: Path
+    triggers: tuple[Path, ...]
+    output: Path
+    config: Config
+    settings: ProcessorSettings
+    dm_max_search: float
+    jobs: int
+    ifs: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileResult:
+    """What came of it.
+
+    :param fates: how many clusters came to what
+    :param failed: what could not be done, though the rest was
+    """
+
+    n_raw: int
+    n_clusters: int
+    fates: dict[ClusterOutcome, int]
+    failed: tuple[str, ...]
+    page: Path
+
+
+def process_file(request: FileRequest, listener: ProgressListener) -> FileResult:
+    """Process a file.
+
+    :raises ProcessingError: a part failed that the rest needs
+    :raises OSError: a file cannot be read or written
+    :raises ValueError: a file is not what it should be; the text names it
+    """
+    with Filterbank(request.file, request.ifs) as file:
+        observation = describe_file(file, request.output, listener.say)
+        with (request.output / LOG).open("wb") as heard:
+            work = _Work(request, observation, file, listener, heard.fileno())
+            try:
+                return work.do()
+            finally:
+                work.pool.close()
+
+
+@contextmanager
+def _apart(output: int) -> Iterator[None]:
+    """Processes that are started within hear no Ctrl-C, which is ours, and write elsewhere."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    kept = os.dup(1)
+    try:
+        os.dup2(output, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Work:
+    def __init__(
+        self,
+        request: FileRequest,
+        observation: Observation,
+        file: Filterbank,
+        listener: ProgressListener,
+        heard: int,
+    ) -> None:
+        self.pool = LocalPool(request.jobs)
+        self._boxes = boxes_of(observation, request.settings.clustering, request.config)
+        self._request = request
+        self._observation = observation
+        self._file = file
+        self._listener = listener
+        self._heard = heard
+        self._rejected: Counter[str] = Counter()
+        self._failed: list[str] = []
+        self._arrival = replace(file.header.arrival_reference, source=observation.source)
+        extractor = request.settings.extractor
+        masked = extractor.rfi_apply_mask and extractor.rfi_mask is not None
+        self._mask = Path(extractor.rfi_mask) if masked and extractor.rfi_mask else None
+        pointing = observation.pointing(CB)
+        galaxy = Path(request.config.amber_clustering.galaxy_map)
+        self._sky = BeamSky(pointing, None, _NOWHERE, galaxy)
+
+    def do(self) -> FileResult:
+        began = time.time()
+        request, listener = self._request, self._listener
+        listener.say(str(self._arrival))
+        read = self._read() if request.triggers else self._search()
+        if rejected := {why: count for why, count in read.rejected.items() if count}:
+            listener.say(f"not used: {', '.join(f'{n} {why}' for why, n in rejected.items())}")
+        for problem in read.problems:
+            listener.say(problem)
+        outcomes = self._extract(read.clusters)
+        fates = Counter(outcome.fate for outcome in outcomes)
+        self._write(read, outcomes, fates)
+        page = self._publish(began)
+        return FileResult(
+            read.n_candidates, len(read.clusters), dict(fates), tuple(self._failed), page
+        )
+
+    def _run(self, tasks: Iterable[Task]) -> Iterator[DoneTask]:
+        """Have tasks done side by side, in their order; results come in any."""
+        waiting = list(tasks)[::-1]
+        n_open = len(waiting)
+        while n_open:
+            with _apart(self._heard):
+                while waiting and self.pool.free() > 0:
+                    self.pool.submit(waiting.pop())
+                outcomes = self.pool.outcomes()
+            if not outcomes:
+                time.sleep(_POLL_SECONDS)
+            for done in outcomes:
+                n_open -= 1
+                self._listener.advance()
+                yield done
+
+    # -- candidates ----------------------------------------------------------------------------
+
+    def _read(self) -> ReadTriggers:
+        """What all files hold, clustered together: AMBER writes one for each of its steps."""
+        request = self._request
+        self._listener.begin("reading triggers", len(request.triggers))
+        kinds = [is_amber(path) for path in request.triggers]
+        if all(kinds):
+            instrument = request.config.instrument
+            read = ReadingJob(
+                observation=self._observation.task_id,
+                trigger_files=request.triggers,
+                batch_length=instrument.batch_length_samples * self._observation.tsamp,
+                tsamp=self._observation.tsamp,
+                settings=request.settings,
+                n_beams=None,
+                boxes=self._boxes,
+            ).run()
+            for _ in request.triggers:
+                self._listener.advance()
+            if not read.n_candidates and any(read.rejected.values()):
+                raise ProcessingError("\n".join(["no line is usable:", *read.problems]))
+            return read
+        if any(kinds):
+            amber, other = (request.triggers[kinds.index(kind)] for kind in (True, False))
+            raise ValueError(f"{amber} is of AMBER, {other} is not: one kind at a time")
+        tables = []
+        for path in request.triggers:
+            tables.append(read_table(path, self._observation.tsamp))
+            self._listener.advance()
+        rejected: Counter[str] = Counter()
+        for table in tables:
+            rejected.update(table.rejected)
+        problems = tuple(problem for table in tables for problem in table.problems)
+        candidates = np.concatenate([table.candidates for table in tables])
+        return self._cluster(candidates, dict(rejected), problems)
+
+    def _search(self) -> ReadTriggers:
+        from darc.candidates.file_search import dm_limit, plan_search  # noqa: PLC0415 - numba
+
+        request, file = self._request, self._file
+        clustering, extractor = request.settings.clustering, request.settings.extractor
+        low = max(clustering.dm_min, 0.0)
+        limit = dm_limit(file.band, self._observation.duration)
+        high = clustering.dm_max if clustering.dm_max >= 0 else min(request.dm_max_search, limit)
+        if low > high:
+            raise ValueError(
+                f"{file.path}: no DM to search from {low:g} to {high:g} pc cm-3; in"
+                f" {self._observation.duration:g} s a pulse crosses the band up to DM {limit:.1f}"
+            )
+        clip = extractor.rfi_threshold_time, extractor.rfi_n_iter_time
+        parts = plan_search(
+            file,
+            observation=self._observation.task_id,
+            dm_min=low,
+            dm_max=high,
+            snr_min=clustering.snr_min_clustering,
+            mask=self._mask,
+            clip=clip if extractor.rfi_clean_type != "none" else (clip[0], 0),
+            isolated=extractor.rfi_clean_type == "isolated",
+        )
+        self._listener.say(f"searched for single pulses from DM {low:g} to {high:.1f}")
+        self._listener.begin("searching", len(parts))
+        found = []
+        for done in self._run(parts):
+            if done.error:
+                raise ProcessingError(f"{done.task}: {done.error}")
+            if done.result is not None:
+                found.append(np.asarray(done.result))
+        if not found:
+            raise ProcessingError(f"{file.path}: no data to search: no channel varies")
+        if len(found) < len(parts):
+            self._listener.say(
+                f"{file.path}: no channel varies in {len(parts) - len(found)} of {len(parts)}"
+                " parts: nothing could be searched there"
+            )
+        return self._cluster(np.concatenate(found), {}, ())
+
+    def _cluster(
+        self, candidates: Records, rejected: dict[str, int], problems: tuple[str, ...]
+    ) -> ReadTriggers:
+        request = self._request
+        kept, why = usable(candidates, request.settings.clustering, None)
+        clusters, beyond = find_clusters(
+            kept, request.settings.clustering, n_beams=None, boxes=self._boxes
+        )
+        clusters = listed(clusters, beyond, self._boxes)
+        return ReadTriggers(clusters, len(candidates), rejected | why, problems)
+
+    # -- clusters ------------------------------------------------------------------------------
+
+    def _extract(self, clusters: Records) -> list[ExtractionOutcome]:
+        request = self._request
+        pulses = sorted(map(pulse_of, clusters), key=lambda pulse: -pulse.snr)
+        files = BeamFiles(request.output, CB, 1, request.file.absolute(), self._file.ifs)
+        jobs = [
+            ExtractionJob(
+                observation=self._observation.task_id,
+                key=str(number),
+                files=files,
+                pulse=pulse,
+                tabs=(0,),
+                settings=request.settings,
+                mask=self._mask,
+                output=request.output / "data",
+                beam=self._sky,
+                arrival=self._arrival,
+            )
+            for number, pulse in enumerate(pulses)
+        ]
+        self._listener.begin("extracting", len(jobs))
+        outcomes = []
+        for done in self._run(jobs):
+            outcome = done.result
+            if not isinstance(outcome, ExtractionOutcome):
+                assert isinstance(done.task, ExtractionJob)
+                outcome = ExtractionOutcome(done.task.pulse, ClusterOutcome.FAILED, done.error)
+            if outcome.fate is ClusterOutcome.FAILED:
+                self._failed.append(f"{describe(outcome.pulse)}: {outcome.reason}")
+            elif outcome.path and outcome.reason:
+                self._failed.append(f"{outcome.path}: {outcome.reason}")
+            outcomes.append(outcome)
+        return outcomes
+
+    # -- results -------------------------------------------------------------------------------
+
+    def _write(
+        self, read: ReadTriggers, outcomes: list[ExtractionOutcome], fates: Counter[ClusterOutcome]
+    ) -> None:
+        request = self._request
+        job = ResultsJob(
+            observation=self._observation.task_id,
+            cb=CB,
+            directory=request.output,
+            clusters=request.output / request.settings.clustering.output_file,
+            pulses=tuple(outcome.pulse for outcome in outcomes),
+            kept=tuple((one.path, one.listed) for one in outcomes if one.path and one.listed),
+            n_passed=sum(count for fate, count in fates.items() if fate.passed_thresholds),
+            n_raw=read.n_candidates,
+            trigger_files=(),
+            settings=request.settings,
+            beam=self._sky,
+            searched=True,
+            offered=False,
+            arrival=self._arrival,
+        )
+        # Here and not in the pool, which tells nothing before it is at its end.
+        from darc.candidates.write_results import write_results  # noqa: PLC0415 - matplotlib
+
+        self._listener.begin("drawing", len(job.kept))
+        self._failed += write_results(job, self._listener.advance).problems
+
+    def _publish(self, began: float) -> Path:
+        publication = Publication(
+            wanted=ResultsRequest(
+                *(self._observation, self._request.output, (CB,), began),
+                self._request.output / "data",
+                self._arrival,
+            ),
+            site=self._request.output / SITE,
+            position=_NOWHERE,
+            galaxy_map=self._sky.galaxy_map,
+            in_place=True,
+        )
+        self._listener.begin("writing the page", 1)
+        publication.update()
+        self._listener.advance()
+        return publication.page
+
+
+def remove_unfinished(output: Path) -> None:
+    """Remove what processes that were ended left half written."""
+    for directory in (output, output / "data", output / f"CB{CB:02d}"):
+        for path in directory.glob(".*.new"):
+            with contextlib.suppress(OSError):  # hidden, and read by nobody
+                path.unlink()

@@ -1,0 +1,136 @@
+"""What the workers have brought of an observation, read from the directory that all nodes share."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from darc.candidates.results.ecsv_tables import SUFFIX
+from darc.candidates.results.result_text_files import ResultFileError
+from darc.candidates.results.trigger_lists import read_summary, read_triggers
+from darc.model.arrival import ArrivalReference
+from darc.model.observation import Observation
+from darc.model.processing_outcome import ListedCandidate
+from darc.model.results import (
+    BeamResults,
+    BeamState,
+    Coordinates,
+    ObservationResults,
+    ShownCandidate,
+)
+
+log = logging.getLogger(__name__)
+
+_CANDIDATE = re.compile(r"(TOA[-0-9.]+_DM[-0-9.]+_DS[0-9]+)_SNR[-0-9a-z]+\.(?:png|hdf5)")
+#: The clocks of nodes and of the file server may differ by so much (s).
+CLOCK_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsRequest:
+    """What is to be gathered.
+
+    :param directory: of the observation's results
+    :param beams: compound beams whose workers process it
+    :param since: Unix s; what is older is of an earlier processing
+    :param candidates: where the candidates of its one beam are; None: beside its results
+    :param arrival: what times and widths refer to; None: not known
+    """
+
+    observation: Observation
+    directory: Path
+    beams: tuple[int, ...]
+    since: float
+    candidates: Path | None = None
+    arrival: ArrivalReference | None = None
+
+
+def results_directory(result_dir: Path, observation: Observation) -> Path:
+    """Where the results of an observation are, for all nodes."""
+    return result_dir / observation.date / observation.datetimesource
+
+
+def candidates_directory(results: Path, cb: int) -> Path:
+    """Where the pictures and files of a compound beam's candidates are."""
+    return results / f"CB{cb:02d}"
+
+
+def gather(
+    wanted: ResultsRequest,
+    coordinates: tuple[Coordinates, ...],
+    dm_galaxy: Mapping[int, float],
+    given_up: Collection[int],
+    now: float,
+) -> ObservationResults:
+    """Read what is there.
+
+    :param coordinates: of the compound beams
+    :param dm_galaxy: maximum DM of the Milky Way in each of them, pc cm-3
+    :param given_up: beams that count as failed unless they are there
+    :param now: Unix s
+    :raises OSError: the directory cannot be read
+    """
+    beams = []
+    candidates: list[ShownCandidate] = []
+    for cb in wanted.beams:
+        beam, found = _beam(wanted, cb, dm_galaxy.get(cb))
+        if beam.state is BeamState.WAITING and cb in given_up:
+            beam = BeamResults(cb, BeamState.FAILED, None, dm_galaxy.get(cb))
+        beams.append(beam)
+        candidates += found
+    return ObservationResults(
+        observation=wanted.observation,
+        done=all(beam.state is not BeamState.WAITING for beam in beams),
+        beams=tuple(beams),
+        coordinates=coordinates,
+        candidates=tuple(candidates),
+        made=now,
+        arrival=wanted.arrival,
+    )
+
+
+def _beam(
+    wanted: ResultsRequest, cb: int, dm_galaxy: float | None
+) -> tuple[BeamResults, list[ShownCandidate]]:
+    summary_file = wanted.directory / f"CB{cb:02d}_summary.yaml"
+    try:
+        written = summary_file.lstat().st_mtime
+    except FileNotFoundError:
+        return BeamResults(cb, BeamState.WAITING, None, dm_galaxy), []
+    if written < wanted.since - CLOCK_SECONDS:
+        return BeamResults(cb, BeamState.WAITING, None, dm_galaxy), []
+    triggers = wanted.directory / f"CB{cb:02d}_triggers.txt"
+    pdf = wanted.directory / f"CB{cb:02d}.pdf"
+    try:
+        summary = read_summary(summary_file)
+        rows = [] if summary is None else read_triggers(triggers)
+    except (ResultFileError, FileNotFoundError) as error:
+        log.error("beam %d counts as failed: %s", cb, error)
+        summary, rows = None, []
+    if summary is None:
+        return BeamResults(cb, BeamState.FAILED, None, dm_galaxy), []
+    files = pdf, triggers, triggers.with_suffix(SUFFIX), summary_file
+    there = tuple(path for path in files if path.exists())
+    beam = BeamResults(cb, BeamState.DONE, summary, dm_galaxy, there)
+    return beam, _shown(wanted.candidates or candidates_directory(wanted.directory, cb), rows)
+
+
+def _shown(directory: Path, rows: list[ListedCandidate]) -> list[ShownCandidate]:
+    """Candidates with what there is to look at, by the names of the files."""
+    files: dict[str, dict[str, Path]] = {}
+    with contextlib.suppress(FileNotFoundError):  # no candidate has either
+        # A link in the place of the directory is not followed.
+        for path in [] if directory.is_symlink() else directory.iterdir():
+            if match := _CANDIDATE.fullmatch(path.name):
+                # S/N is rounded in the name and in the list, each from the exact one.
+                files.setdefault(match[1], {})[path.suffix] = path
+    shown = []
+    for row in rows:
+        name = f"TOA{row.time:.4f}_DM{row.dm:.2f}_DS{row.downsampling:.0f}"
+        found = files.get(name, {})
+        shown.append(ShownCandidate(row, found.get(".png"), found.get(".hdf5")))
+    return shown

@@ -1,0 +1,276 @@
+"""A page of n by n plots of one type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from darc.candidates.results.candidate_file import StoredCandidate
+from darc.candidates.results.plot_arrays import PlotArrays, limits, masked_text, profile_limits
+from darc.candidates.results.plot_axes import MINUS, ColourBar, Ticks, fit, write
+from darc.candidates.results.plot_style import (
+    GREY,
+    INK,
+    band_text,
+    date_text,
+    frequency_limits,
+    intensity_map,
+    is_extragalactic,
+    printed,
+    reference_text,
+    source_text,
+    where_text,
+)
+from darc.config.settings_processor import ProcessorVisualizer
+from darc.model.arrival import ArrivalReference
+
+Entry = tuple[StoredCandidate, PlotArrays]
+
+_TITLES = {
+    "freq_time": "Frequency and time",
+    "dm_time": "DM and time",
+    "1d_time": "Profile",
+}
+_Y_LABELS = {
+    "freq_time": "Frequency (MHz)",
+    "dm_time": "DM (pc cm$^{-3}$)",
+    "1d_time": "S/N per bin",
+}
+#: What the scales of colours beside the plots are in.
+_COLOURS = {
+    "freq_time": "Colours: above the channel's median, in units of the data",
+    "dm_time": "Colours: S/N per bin",
+    "1d_time": "",
+}
+#: Widths of borders, points: colour is never alone.
+_BEYOND, _WITHIN = 3.0, 1.5
+#: Pixels are repeated, as some viewers blur what has few. All images of a PDF are in memory until
+#: it is closed: for a thousand candidates, 25 MB times the square of this.
+_REPEAT = 2
+#: Of all plots of a page, with what is around them: edges, parts of the page.
+_LEFT, _RIGHT, _BOTTOM, _TOP = 0.022, 0.996, 0.03, 0.936
+#: Around a plot, left, right, above and below it, points at scale 1.
+_AROUND = (42.0, 27.0, 38.0, 17.0)
+#: Of the lines above a plot: height, weight and colour.
+_HEADING = ((25.5, "bold", INK), (15.5, "normal", GREY), (6.5, "normal", GREY))
+
+
+class PlotPage:
+    """A page that is filled again and again.
+
+    :param kind: freq_time, dm_time or 1d_time
+    :param title: at the top
+    :param reference: what times and widths refer to; None: not known
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        settings: ProcessorVisualizer,
+        dm_galaxy: float | None,
+        title: str,
+        reference: ArrivalReference | None = None,
+    ) -> None:
+        self._kind = kind
+        self._reference = reference
+        self._settings = settings
+        self._dm_galaxy = dm_galaxy
+        n, size = settings.nplot_per_side, settings.figsize
+        self.figure = Figure(figsize=(size, size))
+        # Of a plot, in inches: sizes of letters do not depend on how many there are.
+        self._scale = min(1.25, max(0.3, size / n / 3))
+        self._head(title)
+        cells = []
+        for number in range(n * n):
+            row, column = divmod(number, n)
+            cells.append(_Cell(self.figure, self._place(row, column), self))
+        self._cells = cells
+
+    def _place(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """Left, bottom, width and height of a plot, parts of the page."""
+        page = self.points
+        left, right, above, below = (size * self._scale / page for size in _AROUND)
+        across, up = self.pitch / page, (_TOP - _BOTTOM) / self._settings.nplot_per_side
+        bottom = _TOP - (row + 1) * up + below
+        return _LEFT + column * across + left, bottom, across - left - right, up - above - below
+
+    @property
+    def points(self) -> float:
+        """Width of the page."""
+        return 72 * self._settings.figsize
+
+    @property
+    def pitch(self) -> float:
+        """From a plot to the one beside it, points."""
+        return (_RIGHT - _LEFT) / self._settings.nplot_per_side * self.points
+
+    def _head(self, title: str) -> None:
+        text, page, width = self.figure.text, self._settings.figsize / 15, self.points
+        heading = text(0.012, 0.985, "", weight="bold", va="top", color=INK)
+        fit(heading, printed(title), 20 * page, 0.45 * width)
+        text(0.012, 0.963, _TITLES[self._kind], size=13 * page, va="top", color=GREY)
+        self._counter = text(0.988, 0.963, "", size=13 * page, va="top", ha="right", color=GREY)
+        self._recorded = text(0.012, 0.948, "", va="top", color=GREY)
+        self._x_label = text(0.52, 0.008, "", ha="center", va="bottom", color=INK)
+        text(
+            0.008, 0.48, _Y_LABELS[self._kind], size=12 * page, va="center", rotation=90, color=INK
+        )
+        self._masked = text(0.012, 0.008, "", size=10 * page, va="bottom", color=GREY)
+        colours = text(0.988, 0.008, "", va="bottom", ha="right", color=GREY)
+        fit(colours, _COLOURS[self._kind], 10 * page, 0.3 * width)
+        self._legend(page)
+
+    def _legend(self, page: float) -> None:
+        settings, galaxy = self._settings, self._dm_galaxy
+        if galaxy is None:
+            known = [(settings.colour_gal, _WITHIN, "the Milky Way's maximum DM is not known here")]
+        else:
+            known = [
+                (settings.colour_extragal, _BEYOND, f"beyond the Milky Way: DM > {galaxy:.1f}"),
+                (settings.colour_gal, _WITHIN, f"within: DM ≤ {galaxy:.1f} pc cm$^{{-3}}$"),
+            ]
+        self.figure.legend(
+            handles=[Line2D([], [], color=colour, lw=width) for colour, width, _ in known],
+            labels=[label for _, _, label in known],
+            loc="upper right",
+            bbox_to_anchor=(0.993, 0.992),
+            ncols=len(known),
+            fontsize=12 * page,
+            frameon=False,
+            borderaxespad=0.0,
+            handlelength=1.6,
+        )
+
+    @property
+    def scale(self) -> float:
+        return self._scale
+
+    @property
+    def kind(self) -> str:
+        return self._kind
+
+    @property
+    def settings(self) -> ProcessorVisualizer:
+        return self._settings
+
+    @property
+    def dm_galaxy(self) -> float | None:
+        return self._dm_galaxy
+
+    @property
+    def reference(self) -> ArrivalReference | None:
+        return self._reference
+
+    def fill(self, entries: Sequence[Entry], before: int, total: int) -> None:
+        """Show some candidates, of all that there are.
+
+        :param entries: at most as many as there are plots
+        :param before: candidates on the pages before
+        """
+        self._counter.set_text(f"{before + 1}\N{EN DASH}{before + len(entries)} of {total}")
+        page = self._settings.figsize / 15
+        # All are of one beam.
+        band = entries[0][0].band if entries else None
+        reference = self._reference
+        said = "   ".join(filter(None, (source_text(reference), band_text(reference, band))))
+        fit(self._recorded, said, 11 * page, 0.97 * self.points)
+        when = f"Time (ms) from arrival at {reference_text(reference)}"
+        fit(self._x_label, when, 12 * page, 0.4 * self.points)
+        grey = [masked_text(arrays) for _, arrays in entries if self._kind == "freq_time"]
+        self._masked.set_text(max(grey, default=""))
+        for number, cell in enumerate(self._cells):
+            if number < len(entries):
+                cell.show(*entries[number], before + number + 1)
+            else:
+                cell.hide()
+
+
+class _Cell:
+    """One plot."""
+
+    def __init__(
+        self, figure: Figure, place: tuple[float, float, float, float], sheet: PlotPage
+    ) -> None:
+        self._axes = axes = figure.add_axes(place)
+        self._sheet = sheet
+        settings, scale = sheet.settings, sheet.scale
+        self._ticks = Ticks(axes, 7.5 * scale, INK)
+        across, up = place[2] * sheet.points, place[3] * sheet.points
+        self._lines = [
+            write(
+                axes, -_AROUND[0] * 0.9 * scale / across, 1 + above * scale / up,
+                transform=axes.transAxes, weight=weight, color=colour,
+            )
+            for above, weight, colour in _HEADING
+        ]  # fmt: skip
+        self._common = write(
+            axes, -14 * scale / across, -6 * scale / up,
+            transform=axes.transAxes, ha="right", va="top", color=INK,
+        )  # fmt: skip
+        if sheet.kind == "1d_time":
+            axes.axhline(0, color="0.8", lw=0.8, zorder=0)
+            (self._line,) = axes.plot([], [], color=settings.colour_1dtime, lw=1, ds="steps-mid")
+            return
+        cmap = settings.cmap_dmtime if sheet.kind == "dm_time" else settings.cmap_freqtime
+        self._image = axes.imshow(
+            np.zeros((2, 2)),
+            aspect="auto",
+            origin="lower",
+            interpolation="none",
+            cmap=intensity_map(cmap),
+        )
+        self._bar = ColourBar(axes, self._image, 6.5 * scale, INK, "")
+
+    def hide(self) -> None:
+        self._axes.set_visible(False)
+
+    def show(self, stored: StoredCandidate, arrays: PlotArrays, number: int) -> None:
+        axes, sheet, candidate = self._axes, self._sheet, stored.candidate
+        axes.set_visible(True)
+        far = is_extragalactic(candidate, sheet.dm_galaxy)
+        colour = sheet.settings.colour_extragal if far else sheet.settings.colour_gal
+        for spine in axes.spines.values():
+            spine.set(color=colour, linewidth=_BEYOND if far else _WITHIN)
+        score = f"P {candidate.score.freq_time:.2f}   S/N {candidate.measured.snr:.1f}"
+        times = ""
+        if sheet.dm_galaxy:
+            times = f" ({candidate.pulse.dm / sheet.dm_galaxy:.1f} \N{MULTIPLICATION SIGN} MW)"
+        words = (
+            f"{number}   {score}   DM {candidate.pulse.dm:.2f}{times}",
+            where_text(candidate, sheet.reference),
+            date_text(candidate, sheet.reference),
+        )
+        scale, width = sheet.scale, sheet.pitch - 16 * sheet.scale
+        for text, line, size in zip(self._lines, words, (8.4, 7.0, 7.0), strict=True):
+            fit(text, line, size * scale, width)
+        if sheet.kind == "1d_time":
+            self._line.set_data(arrays.bin_centres, arrays.profile)
+            self._ticks.set(arrays.times, profile_limits(arrays.profile))
+            return
+        is_dm = sheet.kind == "dm_time"
+        data = arrays.dm_time if is_dm else arrays.freq_time
+        vertical = arrays.dms if is_dm else frequency_limits(stored)
+        colours = limits(data)
+        self._image.set_data(np.kron(data, np.ones((_REPEAT, _REPEAT), dtype=np.float32)))
+        self._image.set(extent=(*arrays.times, *vertical), clim=colours)
+        self._bar.set(colours)
+        self._ticks.set(arrays.times, vertical)
+        fit(self._common, _added(self._ticks.common), 7 * scale, 28 * scale)
+
+
+def _added(common: float) -> str:
+    """What numbers of an axis are to be added to; empty: nothing."""
+    return f"{common:+.9g}".replace("-", MINUS) if common else ""
+
+
+def empty_page(settings: ProcessorVisualizer, title: str, left_out: Sequence[str]) -> Figure:
+    """A page for where there is nothing to show."""
+    size = settings.figsize
+    figure = Figure(figsize=(size, size))
+    figure.text(0.5, 0.56, title, size=20 * size / 15, weight="bold", ha="center", color=INK)
+    what = f"None of {len(left_out)} candidates can be read" if left_out else "No candidates"
+    figure.text(0.5, 0.52, what, size=15 * size / 15, ha="center", color=GREY)
+    return figure

@@ -1,0 +1,97 @@
+"""Results for people: gathered, described beside the numbers, and shown on the site."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from darc.candidates.results.collect_results import ResultsRequest, gather
+from darc.candidates.results.observation_info import coordinates, write_coordinates, write_info
+from darc.candidates.results.results_site import INDEX, write_observation_page
+from darc.candidates.results.site_lists import update_lists
+from darc.model.results import Coordinates, ObservationResults
+from darc.runtime.paths import packaged
+from darc.runtime.retention import remove_unfinished
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Publication:
+    """The results of one observation, as they come.
+
+    :param site: directory of the site
+    :param position: of the telescope, ITRF, m
+    :param galaxy_map: file of the Milky Way's maximum DM: a packaged one, or a path
+    :param in_place: see :func:`darc.candidates.results.results_site.write_observation_page`
+    :param days_kept: on the site, the last so many days with observations; None: all
+    """
+
+    wanted: ResultsRequest
+    site: Path
+    position: tuple[float, float, float]
+    galaxy_map: Path
+    days_kept: int | None = None
+    in_place: bool = False
+    _shown: object = None
+    _coordinates: tuple[Coordinates, ...] | None = None
+    _dm_galaxy: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def page(self) -> Path:
+        """Where all of it is to be seen."""
+        observation = self.wanted.observation
+        return self.site / observation.date / observation.datetimesource / INDEX
+
+    def update(self, given_up: Collection[int] = ()) -> ObservationResults:
+        """Gather what is there, and show it if it is more than before.
+
+        :param given_up: beams that count as failed unless they are there
+        :raises OSError: something cannot be read or written; the page of before stays
+        """
+        if self._coordinates is None:
+            self._describe()
+        results = gather(
+            self.wanted,
+            self._coordinates or (),
+            self._dm_galaxy,
+            given_up,
+            time.time(),
+        )
+        shown = results.beams, results.candidates
+        if shown != self._shown:
+            write_observation_page(self.site, results, in_place=self.in_place)
+            observation = self.wanted.observation
+            for problem in update_lists(
+                self.site, observation.date, observation.datetimesource, self.days_kept
+            ):
+                log.error("not in the lists of results: %s", problem)
+            self._shown = shown
+        return results
+
+    def _describe(self) -> None:
+        """Write what is known of the observation itself, once."""
+        observation, directory = self.wanted.observation, self.wanted.directory
+        directory.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(directory)
+        write_info(directory / "info.yaml", observation, self.wanted.arrival)
+        write_coordinates(directory / "coordinates.txt", observation, self.position)
+        found = coordinates(observation, self.position)
+        try:
+            self._dm_galaxy = self._in_galaxy(found)
+        except (OSError, ValueError) as error:
+            log.error("the Milky Way's DM is not known: %s", error)
+        self._coordinates = found
+
+    def _in_galaxy(self, found: tuple[Coordinates, ...]) -> dict[int, float]:
+        if not found:
+            return {}
+        from darc.science.galaxy import load_galaxy_map  # noqa: PLC0415 - costs tens of MB
+
+        path = self.galaxy_map
+        path = path if path.is_absolute() else packaged(f"conf/{path}")
+        milky_way = load_galaxy_map(path)
+        return {one.cb: milky_way.dm_max(one.gl, one.gb) for one in found}

@@ -1,0 +1,338 @@
+"""The results as a static site: files that any web server serves, or a browser opens from disk.
+
+    results.css, results.js, results.svg
+    <date>/<datetimesource>/index.html, observation.json, and what there is to look at
+
+Links are relative. `site_lists` makes lists of each observation's `observation.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
+
+from darc.candidates.results.page_texts import SITE_FILTERS, shown
+from darc.config import typed
+from darc.model.arrival import ArrivalReference
+from darc.model.arrival_texts import mjd_text, utc_text
+from darc.model.processing_outcome import ProcessingSummary
+from darc.model.results import BeamState, ObservationResults, ShownCandidate
+from darc.runtime.paths import write_whole
+from darc.runtime.retention import remove_unfinished
+from darc.runtime.untrusted_files import NotRegularError, open_regular, read_regular
+from darc.web.style import Colours, properties
+
+log = logging.getLogger(__name__)
+
+INDEX, ENTRY = "index.html", "observation.json"
+PICTURES, FILES = "pictures", "files"
+_ASSETS = ("results.css", "results.js", "results.svg")
+FORMAT = 1
+#: Of a file that is shown, bytes.
+MAX_PUBLISHED = 256 * 2**20
+#: Of `observation.json`, bytes: a larger one is none.
+_MAX_ENTRY = 2**20
+_COLOURS = Colours("green", "red", "grey")
+#: Nothing from elsewhere, and no scripts but those of the file beside the page.
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none';"
+    " form-action 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservationEntry:
+    """What lists say of an observation; `observation.json`.
+
+    :param datetimesource: also the name of its directory, inside that of the date
+    :param start: Unix s
+    :param duration: s
+    :param done: no beam is waited for any more
+    :param beams: how many there are, are done, and have failed
+    :param counts: sums over beams; -1 where no beam knows
+    :param made: when this was so, Unix s
+    """
+
+    format: int
+    task_id: str
+    date: str
+    datetimesource: str
+    source: str
+    start: float
+    duration: float
+    done: bool
+    beams: int
+    beams_done: int
+    failed: tuple[int, ...]
+    counts: ProcessingSummary
+    made: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A candidate in the table."""
+
+    candidate: ShownCandidate
+    picture: str
+    file: str
+    times_galaxy: float | None
+    width_ms: float
+    utc: str
+    mjd: str
+
+
+def write_observation_page(
+    site: Path, results: ObservationResults, *, in_place: bool = False
+) -> Path:
+    """Write the page of an observation and its entry for the lists; files are copied beside it.
+
+    :param site: directory of the site; made
+    :param in_place: there is one of each file, as the site stays beside the results: pictures go
+        into it, and to all else there are links
+    :return: the page
+    :raises ValueError: the observation's name is none of a directory
+    :raises OSError: something cannot be read or written; the page of before stays
+    """
+    observation = results.observation
+    directory = site / _part(observation.date) / _part(observation.datetimesource)
+    directory.mkdir(parents=True, exist_ok=True)
+    for one in (directory, directory / PICTURES, directory / FILES):
+        remove_unfinished(one)
+    offer = _link if in_place else _publish
+    beams = [
+        (beam, [link for file in beam.files if (link := offer(file, directory, FILES))])
+        for beam in results.beams
+    ]
+    galaxy = {beam.cb: beam.dm_galaxy for beam in results.beams}
+    in_order = sorted(
+        results.candidates,
+        key=lambda one: (-one.listed.probability, -one.listed.snr, one.listed.cb, one.listed.time),
+    )
+    reference = results.arrival or observation.arrival_reference()
+    rows = [
+        _row(one, galaxy.get(one.listed.cb), directory, in_place, reference) for one in in_order
+    ]
+    entry = make_entry(results)
+    page = environment().get_template("observation.html")
+    text = page.render(
+        policy=POLICY,
+        root="../../",
+        results=results,
+        observation=observation,
+        entry=entry,
+        beams=beams,
+        coordinates={one.cb: one for one in results.coordinates},
+        rows=rows,
+        reference=reference,
+        start=_dates(reference, 0.0),
+        with_galaxy=any(row.times_galaxy is not None for row in rows),
+        with_files=any(row.file for row in rows),
+        files=[link for file in results.files if (link := offer(file, directory, FILES))],
+        states=BeamState,
+    )
+    write_assets(site)
+    # Both follow from results that nobody may gather again.
+    write_whole(directory / INDEX, text)
+    plain = json.dumps(typed.to_plain(entry), indent=1, ensure_ascii=False)
+    write_whole(directory / ENTRY, plain + "\n")
+    return directory / INDEX
+
+
+def make_entry(results: ObservationResults) -> ObservationEntry:
+    """What lists say of an observation."""
+    observation, beams = results.observation, results.beams
+    summaries = [beam.summary for beam in beams if beam.summary is not None]
+    names = ("ncand_raw", "ncand_post_clustering", "ncand_post_thresholds", "ncand_post_classifier")
+    return ObservationEntry(
+        format=FORMAT,
+        task_id=observation.task_id,
+        date=observation.date,
+        datetimesource=observation.datetimesource,
+        source=observation.source,
+        start=observation.start,
+        duration=observation.duration,
+        done=results.done,
+        beams=len(beams),
+        beams_done=sum(beam.state is BeamState.DONE for beam in beams),
+        failed=tuple(beam.cb for beam in beams if beam.state is BeamState.FAILED),
+        counts=ProcessingSummary(
+            *(_total(getattr(one, name) for one in summaries) for name in names)
+        ),
+        made=results.made,
+    )
+
+
+def _total(counts: Iterable[int]) -> int:
+    known = [count for count in counts if count >= 0]
+    return sum(known) if known else -1
+
+
+def read_entry(path: Path) -> ObservationEntry:
+    """Read an `observation.json`.
+
+    :raises ValueError: it is something else
+    :raises OSError: it cannot be read
+    """
+    data = read_regular(path, _MAX_ENTRY)
+    try:
+        plain = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: no JSON: {error}") from error
+    if isinstance(plain, Mapping) and plain.get("format") != FORMAT:
+        raise ValueError(f"{path}: format {plain.get('format')!r:.60}, not {FORMAT}")
+    return typed.from_plain(ObservationEntry, plain, str(path))
+
+
+def _row(
+    candidate: ShownCandidate,
+    dm_galaxy: float | None,
+    directory: Path,
+    in_place: bool,
+    reference: ArrivalReference,
+) -> _Row:
+    # Of the same interference, candidates of several beams have the same name.
+    beam = f"CB{candidate.listed.cb:02d}_"
+    picture, file = candidate.picture, candidate.file
+    if in_place:
+        addresses = _moved(picture, directory, beam), _link(file, directory).address if file else ""
+    else:
+        addresses = (
+            _publish_one(picture, directory, PICTURES, beam),
+            _publish_one(file, directory, FILES, beam),
+        )
+    return _Row(
+        candidate,
+        *addresses,
+        candidate.listed.dm / dm_galaxy if dm_galaxy else None,
+        reference.width_ms(candidate.listed.downsampling),
+        *_dates(reference, candidate.listed.time),
+    )
+
+
+def _dates(reference: ArrivalReference, time: float) -> tuple[str, str]:
+    """UTC and MJD of a time since the start; each empty where it is not known."""
+    if reference.start is None:
+        return "", ""
+    unix = reference.start + time
+    return utc_text(unix) if reference.scale == "UTC" else "", mjd_text(unix)
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def _part(name: str) -> str:
+    """A name as that of a directory; one that leads elsewhere is none."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise ValueError(f"{name!r} is no name of a directory")
+    return name
+
+
+def _link(file: Path, directory: Path, below: str = "") -> _Link:
+    """To a file where it is."""
+    there = os.path.relpath(file.absolute(), directory.absolute())
+    return _Link(file.name, address(Path(there)))
+
+
+def _moved(picture: Path | None, directory: Path, prefix: str) -> str:
+    """The address of a picture that is put into the site; empty: none."""
+    if picture is None:
+        return ""
+    target = directory / PICTURES / (prefix + picture.name)
+    target.parent.mkdir(exist_ok=True)
+    picture.replace(target)
+    return address(Path(PICTURES) / target.name)
+
+
+def _publish_one(file: Path | None, directory: Path, below: str, prefix: str) -> str:
+    """The address of a candidate's file, which is in a directory of the beam; empty: none."""
+    link = _publish(file, directory, below, prefix, file.parent.parent) if file else None
+    return link.address if link else ""
+
+
+def _publish(
+    file: Path, directory: Path, below: str, prefix: str = "", root: Path | None = None
+) -> _Link | None:
+    """Copy a file beside a page, if it is not there as it is; whole or not at all.
+
+    :param root: what is in here is others'; by default, the file's directory
+    :return: None where it is no file that can be shown
+    """
+    name = file.name if file.name.startswith(prefix) else prefix + file.name
+    target = directory / below / name
+    try:
+        opened = open_regular(file, root or file.parent)
+    except NotRegularError as error:
+        log.error("not published: %s", error)
+        return None
+    with opened:
+        wanted = os.fstat(opened.fileno())
+        if wanted.st_size > MAX_PUBLISHED:
+            log.error("not published: %s: larger than %d bytes", file, MAX_PUBLISHED)
+            return None
+        if not _is_copy(wanted, target):
+            target.parent.mkdir(exist_ok=True)
+            write_whole(target, opened.read(wanted.st_size), durable=False)
+            target.chmod(wanted.st_mode & 0o666)
+            os.utime(target, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))
+    return _Link(name, address(Path(below) / name))
+
+
+def _is_copy(wanted: os.stat_result, target: Path) -> bool:
+    try:
+        there = target.stat()
+    except FileNotFoundError:
+        return False
+    return (there.st_size, there.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns)
+
+
+def address(path: Path) -> str:
+    """A relative path as a link."""
+    return quote(path.as_posix())
+
+
+def write_assets(site: Path) -> None:
+    """Write what all pages use, where it is not there."""
+    loader = jinja2.PackageLoader("darc")
+
+    def source(name: str) -> str:
+        return loader.get_source(environment(), name)[0]
+
+    assets = {name: source(f"results/{name}") for name in _ASSETS}
+    assets["results.css"] = properties(_COLOURS) + source("style.css") + assets["results.css"]
+    for name, text in assets.items():
+        path = site / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_whole(path, text, durable=False)
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """The templates of the pages."""
+    # Whatever a source's name holds is shown, and never markup.
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("darc", "templates/results"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=shown,
+    )
+    made.filters |= SITE_FILTERS
+    signs = jinja2.PackageLoader("darc").get_source(made, "signs.svg")[0]
+    made.globals["signs"] = Markup(signs)
+    return made

@@ -1,0 +1,165 @@
+"""Words of ``darc`` on other nodes of the cluster, by ssh."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from darc.cli.interactive import TerminalError
+from darc.cluster import ssh
+from darc.config.config import Config, Role
+from darc.config.host_names import same_host
+
+#: What each line of a node's answer begins with; whatever a login shell says does not.
+MARK = "darc-line: "
+EVERYWHERE = "all"
+HERE = ("localhost", "127.0.0.1", "::1")
+
+
+def chosen_hosts(config: Config, wanted: str) -> tuple[str, ...]:
+    """The nodes that are meant, the master first.
+
+    :param wanted: a name, all, or localhost
+    :raises TerminalError: it is not in the cluster
+    """
+    if wanted in HERE:
+        return tuple(filter(config.is_here, config.nodes())) or (config.hostname,)
+    if wanted == EVERYWHERE:
+        return config.nodes()
+    if known := [node for node in config.nodes() if same_host(node, wanted)]:
+        return tuple(known)
+    if config.role is Role.STANDALONE:
+        raise TerminalError(f"{wanted}: this host, {config.hostname}, is in no cluster")
+    raise TerminalError(f"{wanted}: not in the cluster; there are: {', '.join(config.nodes())}")
+
+
+def is_here(config: Config, host: str) -> bool:
+    return host == config.hostname or config.is_here(host)
+
+
+def to_line(plain: Mapping[str, Any]) -> str:
+    """What a node answers, a line of it."""
+    return MARK + json.dumps(plain)
+
+
+class RemoteCommand:
+    """A word at work on another node, which ends there when its standard input does.
+
+    :param heard: called with each object that it answers, in a thread
+    :param ended: called once behind that, with the reason where it failed
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        host: str,
+        module: str,
+        arguments: Sequence[str],
+        heard: Callable[[dict[str, Any]], None],
+        ended: Callable[[str], None],
+    ) -> None:
+        self.host = host
+        self._heard = heard
+        self._ended = ended
+        # A session of its own: Ctrl-C is for this program, which then closes its input.
+        self._process = subprocess.Popen(
+            ssh.command(config, host, (f"darc.cli.{module}", *arguments)),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._errors: list[str] = []
+        self._threads = [
+            threading.Thread(target=self._read_errors, name=f"errors {host}", daemon=True),
+            threading.Thread(target=self._read, name=f"read {host}", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read_errors(self) -> None:
+        assert self._process.stderr
+        for line in self._process.stderr:
+            self._errors = [*self._errors[-20:], line.strip()]
+
+    def _objects(self) -> Iterator[dict[str, Any]]:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            if line.startswith(MARK):
+                plain = json.loads(line.removeprefix(MARK))
+                if not isinstance(plain, dict):
+                    raise ValueError("not a mapping")
+                yield plain
+
+    def _read(self) -> None:
+        reason = ""
+        try:
+            for plain in self._objects():
+                self._heard(plain)
+        except (ValueError, RecursionError, KeyError, TypeError) as error:
+            reason = f"its answer cannot be read: {error}"
+            self._process.terminate()
+        self._threads[0].join()
+        status = self._process.wait()
+        said = [line for line in self._errors if line]
+        if status and not reason:
+            reason = said[-1] if said else f"status {status}"
+        self._ended(reason)
+
+    def close(self) -> None:
+        """Have it end, there too."""
+        self._process.terminate()
+        for thread in self._threads:
+            thread.join(timeout=2.0)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream and not any(thread.is_alive() for thread in self._threads):
+                stream.close()
+
+
+def gather(
+    config: Config, hosts: Sequence[str], module: str, arguments: Sequence[str], timeout: float
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The one answer that each of some other nodes gives, and why others gave none.
+
+    :param timeout: s for all of them, side by side
+    """
+    answers: dict[str, dict[str, Any]] = {}
+    reasons: dict[str, str] = {}
+    fars: list[RemoteCommand] = []
+    over = threading.Condition()
+
+    def ended(host: str, reason: str) -> None:
+        with over:
+            if host not in answers:
+                reasons[host] = reason or "no answer"
+            over.notify_all()
+
+    def heard(host: str, plain: dict[str, Any]) -> None:
+        with over:
+            answers[host] = plain
+            over.notify_all()
+
+    for host in hosts:
+        try:
+            ways = partial(heard, host), partial(ended, host)
+            fars.append(RemoteCommand(config, host, module, arguments, *ways))
+        except OSError as error:
+            reasons[host] = f"ssh: {error.strerror}"
+    try:
+        with over:
+            over.wait_for(lambda: len({*answers, *reasons}) == len(hosts), timeout)
+            came, failed = dict(answers), dict(reasons)
+    finally:
+        for far in fars:
+            far.close()
+    late = f"no answer within {timeout:g} s"
+    return came, {host: failed.get(host, late) for host in hosts if host not in came}

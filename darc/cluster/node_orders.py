@@ -1,0 +1,169 @@
+"""An order for many nodes: side by side, and what came of it on each."""
+
+from __future__ import annotations
+
+import enum
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from darc import __version__
+from darc.cluster import ssh
+from darc.cluster.remote import RemoteOrder, RemoteResult, warnings_of
+from darc.config.config import Config, ConfigError, Role
+from darc.config.config_layers import expand_hosts
+from darc.config.host_names import same_host
+
+#: A clock that differs by more is told (s).
+CLOCK_SECONDS = 2.0
+
+
+class NodePhase(enum.StrEnum):
+    """How far it is with a node."""
+
+    WAITING = "waiting"
+    AT_WORK = "at work"
+    DONE = "done"
+    FAILED = "failed"
+    UNREACHED = "not reached"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProgress:
+    """A node, and how far it is.
+
+    :param seconds: that it took
+    :param detail: what an operator has to know; its first line is enough for a table
+    :param remarks: what differs from the other nodes, and should not
+    :param notes: what else there is to tell, and is no failure
+    """
+
+    host: str
+    role: str
+    phase: NodePhase = NodePhase.WAITING
+    seconds: float = 0.0
+    detail: str = ""
+    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        return self.phase not in (NodePhase.WAITING, NodePhase.AT_WORK)
+
+    @property
+    def summary(self) -> str:
+        """All of it in a line."""
+        first = self.detail.partition("\n")[0]
+        return "; ".join(filter(None, (first, *self.remarks, *self.notes)))
+
+    @property
+    def is_good(self) -> bool:
+        return self.phase is NodePhase.DONE and not self.remarks
+
+
+def chosen_nodes(config: Config, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The nodes of the cluster that are named, the master first; all where none is.
+
+    :param wanted: names or ranges such as arts[001-040]
+    :raises ConfigError: one is not in the cluster
+    """
+    nodes = config.nodes()
+    if not wanted:
+        return nodes
+    try:
+        names = expand_hosts(wanted)
+    except ValueError as error:
+        raise ConfigError([f"--nodes: {error}"]) from error
+    foreign = [name for name in names if not any(same_host(name, node) for node in nodes)]
+    if foreign:
+        raise ConfigError([f"--nodes: not in the cluster: {', '.join(foreign)}"])
+    return tuple(node for node in nodes if any(same_host(node, name) for name in names))
+
+
+def role_of(config: Config, host: str) -> str:
+    """What a node is, as configured here."""
+    if config.role is Role.STANDALONE:
+        return Role.STANDALONE.value
+    return Role.MASTER.value if host == config.cluster.master else Role.WORKER.value
+
+
+def carry_out_on(
+    config: Config,
+    hosts: Sequence[str],
+    order: RemoteOrder,
+    timeout: float,
+    report: Callable[[NodeProgress], None],
+) -> list[NodeProgress]:
+    """Have an order carried out on nodes side by side, each within its own timeout.
+
+    :param report: told of each change, from several threads
+    """
+    ended: dict[str, NodeProgress] = {}
+    errors: list[Exception] = []
+    places = threading.BoundedSemaphore(config.cluster.parallel)
+
+    def work(host: str) -> None:
+        try:
+            with places:
+                ended[host] = _on_one(config, host, order, timeout, report)
+        except Exception as error:  # raised again by the caller
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(host,), daemon=True) for host in hosts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return [ended[host] for host in hosts]
+
+
+def _on_one(
+    config: Config,
+    host: str,
+    order: RemoteOrder,
+    timeout: float,
+    report: Callable[[NodeProgress], None],
+) -> NodeProgress:
+    began, asked = time.monotonic(), time.time()
+    progress = NodeProgress(host, role_of(config, host), NodePhase.AT_WORK)
+    report(progress)
+    try:
+        result = ssh.carry_out(config, host, order, timeout)
+    except ssh.UnreachedError as error:
+        progress = replace(progress, phase=NodePhase.UNREACHED, detail=str(error))
+    else:
+        detail = result.error or (result.lines[-1] if result.lines else "")
+        progress = replace(
+            progress,
+            phase=NodePhase.FAILED if result.error else NodePhase.DONE,
+            detail=detail,
+            remarks=tuple(_remarks(config, host, result, asked)),
+            # What is wrong with a configuration here has been said once already.
+            notes=tuple(note for note in result.notes if note not in warnings_of(config)),
+        )
+    progress = replace(progress, seconds=time.monotonic() - began)
+    report(progress)
+    return progress
+
+
+def _remarks(config: Config, host: str, result: RemoteResult, asked: float) -> Iterator[str]:
+    """In what a node differs from what is known here.
+
+    :param asked: Unix time here, before it was
+    """
+    if result.version != __version__:
+        yield f"has DARC {result.version}, here it is {__version__}"
+    role, master = role_of(config, host), config.cluster.master
+    if result.role and result.role != role:
+        yield f"is a {role} in the configuration here, and a {result.role} in its own"
+    if result.role and result.master != master:
+        yield f"the master is {master} here, and {result.master or 'nobody'} in its configuration"
+    # However long an order was on its way, a node has begun after it was asked, and ended by now.
+    ahead, behind = result.time - time.time(), asked - result.began
+    if ahead > CLOCK_SECONDS:
+        yield f"its clock is {ahead:.1f} s or more ahead of the one here"
+    if behind > CLOCK_SECONDS:
+        yield f"its clock is {behind:.1f} s or more behind the one here"

@@ -1,0 +1,35 @@
+"""A changed configuration, applied to supervisord while it runs."""
+
+from __future__ import annotations
+
+from darc.master.service_control import ServiceControl
+from darc.node import supervisor_config
+from darc.node.supervisor import Supervisor
+
+
+def apply_sections(supervisor: Supervisor, services: ServiceControl) -> list[str]:
+    """Let supervisord add, change and remove services; the others run on."""
+    changes = supervisor.reread()
+    notes = []
+    states = supervisor.processes()
+    if supervisor_config.MASTER in changes.changed:
+        notes.append("the master's section changes with a restart of the node")
+    changed = [name for name in changes.changed if name != supervisor_config.MASTER]
+    ending = [*changes.removed, *changed]
+    running = {name for name, process in states.items() if not process.state.ended}
+    restarted = [name for name in changed if name in running]
+    services.stop([name for name in ending if name in running])
+    for name in ending:
+        supervisor.remove(name)
+    for name in (*changes.added, *changed):
+        supervisor.add(name)
+    for name in restarted:
+        supervisor.start(name)
+    for word, names in (
+        ("added", changes.added),
+        ("removed", changes.removed),
+        ("restarted", restarted),
+    ):
+        if names:
+            notes.append(f"{word}: {', '.join(sorted(names))}")
+    return notes

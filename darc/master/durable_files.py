@@ -1,0 +1,83 @@
+"""What the master has promised, in files: on the disk before the promise is given."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from darc.runtime.paths import sync_directory, write_whole
+from darc.runtime.untrusted_files import MAX_TEXT, read_regular
+
+log = logging.getLogger(__name__)
+
+
+class DurableFiles:
+    """Small files of JSON in a directory, which outlive a loss of power.
+
+    What cannot be written now is tried again by :meth:`retry`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._lacking: dict[str, str | None] = {}  # by name; None: to be removed
+        self._errors: dict[str, str] = {}
+
+    def load(self) -> Iterator[tuple[Path, Any]]:
+        """All there are; one that is damaged is set aside."""
+        for path in sorted(self._directory.glob("*.json")):
+            try:
+                yield path, json.loads(read_regular(path, MAX_TEXT))
+            except OSError as error:
+                log.error("%s: cannot be read, and is left as it is: %s", path, error)
+            except ValueError as error:
+                self.set_aside(path, error)
+
+    def set_aside(self, path: Path, error: Exception) -> None:
+        log.error("%s: damaged, set aside: %s", path, error)
+        try:
+            path.replace(path.with_suffix(".damaged"))
+        except OSError as failed:
+            log.error("%s: stays where it is: %s", path, failed)
+
+    def save(self, name: str, plain: Any) -> None:
+        """Have it on the disk; see :meth:`lacks` for whether it is."""
+        with self._lock:
+            self._do(name, json.dumps(plain))
+
+    def remove(self, name: str) -> None:
+        with self._lock:
+            self._do(name, None)
+
+    def lacks(self, name: str) -> str:
+        """Why a file is not on the disk as it should be; empty: it is."""
+        return self._errors.get(name, "")
+
+    def retry(self) -> bool:
+        """Try again what could not be written; False while something is lacking."""
+        with self._lock:
+            for name, text in list(self._lacking.items()):
+                self._do(name, text)
+            return not self._lacking
+
+    def _do(self, name: str, text: str | None) -> None:
+        path = self._directory / f"{name}.json"
+        try:
+            if text is None:
+                path.unlink(missing_ok=True)
+                sync_directory(self._directory)
+            else:
+                write_whole(path, text)
+        except OSError as error:
+            if self._errors.get(name) != str(error):
+                what = "taken up again" if text is None else "forgotten, or as it was before,"
+                log.error("would be %s if the master died now: %s", what, error)
+            self._lacking[name], self._errors[name] = text, str(error)
+        else:
+            self._lacking.pop(name, None)
+            self._errors.pop(name, None)

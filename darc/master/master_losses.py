@@ -1,0 +1,69 @@
+"""What the master itself has lost for good, over its deaths too: see darc.node.losses."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+from darc.master.service_answers import read_answer
+from darc.metrics.node_measurements import ServiceMeasurements
+from darc.model.overview import LossSummary as Told
+from darc.node.losses import LOSSES, Losses, LossKind
+from darc.node.supervisor_config import MASTER
+from darc.queues.journal import Journal
+from darc.queues.messages import FullError
+
+log = logging.getLogger(__name__)
+
+BOOKS_NOT_KEPT = LossKind(
+    "books_not_kept",
+    "the books of an observation were not kept",
+    "Make room, or give rights, in darc_master.parset_dir.",
+)
+JOURNAL_DAMAGED = LossKind(
+    "journal_damaged",
+    "what waited in the queues was lost: the journal was damaged",
+    "Look at the disk of darc_master.run_dir (dmesg, smartctl). The damaged file is kept; trigger"
+    " files are read from their start again, so triggers may leave twice.",
+)
+
+
+class MasterLosses:
+    """Of any thread.
+
+    :param journal: remembers them
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._losses = Losses((BOOKS_NOT_KEPT, JOURNAL_DAMAGED))
+        self._losses.recall(journal.memory(MASTER, "").get(LOSSES))
+        if journal.aside:
+            self.lost(JOURNAL_DAMAGED, str(journal.aside), "its pages are damaged")
+
+    def lost(self, kind: LossKind, what: str, why: str) -> None:
+        """Count something as lost for good."""
+        with self._lock:
+            self._losses.add(kind, what, why)
+            try:
+                self._journal.remember(MASTER, "", LOSSES, self._losses.to_plain())
+            except FullError as error:
+                log.error("a loss is forgotten with this process: %s", error)
+
+    def shown(self) -> dict[str, Any]:
+        """For people."""
+        return self._losses.told()
+
+    @property
+    def told(self) -> tuple[Told, ...]:
+        """For the overview."""
+        found: tuple[Told, ...] = read_answer(LOSSES, str(self._losses.told()))
+        return found
+
+    @property
+    def measured(self) -> ServiceMeasurements:
+        """For the metrics."""
+        numbers = {kind: float(number) for kind, number in self._losses.numbers().items()}
+        return ServiceMeasurements(counted={LOSSES: numbers})

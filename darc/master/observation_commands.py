@@ -1,0 +1,216 @@
+"""Commands about observations: start, stop and abort."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from darc.config.config import Config
+from darc.master.observation_life import UNHURRIED, ClosedError, Observations
+from darc.master.observation_run import ObservationRun, RunState
+from darc.master.placed_files import place
+from darc.master.service_control import ServiceControl
+from darc.model.message import RUNNING_ALREADY, Reply, Request
+from darc.model.observation import Observation, ObservationError
+from darc.node.observation_files import UnknownConfigType, read_observation
+from darc.node.supervisor import SupervisorError
+from darc.runtime.detached_work import DetachedWork, HangsError
+from darc.runtime.fault_points import fault_point
+from darc.runtime.log import about
+from darc.runtime.paths import write_whole
+
+log = logging.getLogger(__name__)
+
+#: Services that take no part in observations.
+NOT_OBSERVING = ("lofar_trigger", "voevent_generator", "status_website")
+#: For a configuration of an observation to be read, and for a copy to be kept (s).
+READ_SECONDS = 5.0
+COPY_SECONDS = 0.5
+
+
+class ObservingNode(Protocol):
+    """What these commands act on; the master."""
+
+    config: Config
+    services: ServiceControl
+    observations: Observations
+    apart: DetachedWork
+
+
+class ObservationCommands:
+    """Does requests about observations.
+
+    :param note: called with the id of the observation that a request is about
+    """
+
+    def __init__(self, node: ObservingNode, note: Callable[[str], None]) -> None:
+        self._node = node
+        self._note = note
+
+    def _read(
+        self, request: Request, hangs: Callable[[Request], Observation | None] = lambda _: None
+    ) -> Observation | Reply:
+        """The observation that a request is about, or why it cannot be had.
+
+        :param hangs: finds it where its configuration is on something that hangs
+        """
+        if not request.payload:
+            return Reply.error("Payload missing")
+        try:
+            # What it is on may hang: this connection, one of few, waits no longer.
+            observation = self._node.apart.result(
+                f"reading {request.payload}", partial(self._observation_of, request), READ_SECONDS
+            )
+            self._note(observation.task_id)
+            return observation
+        except HangsError as error:
+            log.error("%s", error)
+            return hangs(request) or Reply.error(f"{error}")
+        except FileNotFoundError:
+            return Reply.failed("Failed: config file not found")
+        except UnknownConfigType:
+            return Reply.failed("Failed: unknown config file type")
+        except (ObservationError, OSError, ValueError) as error:
+            log.error("%s", error)
+            return Reply.error(f"{error}")
+
+    def _known(self, request: Request) -> Observation | None:
+        """The observation that was started from the same file: enough to stop it."""
+        for run in self._node.observations.runs():
+            if run.observation.config_file == request.payload:
+                log.warning("%s: taken as it was at its start", request.payload)
+                self._note(run.observation.task_id)
+                return run.observation
+        return None
+
+    def _observation_of(self, request: Request) -> Observation:
+        config = self._node.config
+        path = Path(request.payload)
+        if request.content:
+            path = place(Path(config.master.parset_dir), request.payload, request.content)
+        return read_observation(path, config.instrument)
+
+    def start(self, request: Request) -> Reply:
+        observation = self._read(request)
+        if isinstance(observation, Reply):
+            return observation
+        with about(observation.task_id):
+            if not observation.proctrigger:
+                return Reply.success("Process triggers disabled - not starting")
+            return self._begin(observation, request)
+
+    def _begin(self, observation: Observation, request: Request) -> Reply:
+        node = self._node
+        one = request.service if request.service != "all" else ""
+        taking_part = [name for name in node.services.names if name not in NOT_OBSERVING]
+        past = observation.end < time.time()
+        if past:
+            taking_part = [name for name in taking_part if name in UNHURRIED]
+        if one:
+            if one in NOT_OBSERVING:
+                return Reply.error(f"{one} takes no part in observations")
+            taking_part = [one]
+        not_stopped = ("offline_processing",) if node.config.master.mode == "mixed" else ()
+        run = ObservationRun(
+            observation, tuple(taking_part), not_stopped=not_stopped, partial=bool(one), past=past
+        )
+        try:
+            if not node.observations.add(run):
+                return self._start_again(run)
+            fault_point("darc_master.before the services of an observation are started")
+            failed = self._start_services(node.observations.starts.start_missing)
+        except ClosedError as error:
+            return Reply.error(str(error))
+        self._keep_copy(observation)
+        doubts = [*self._unsaved(observation.task_id), *failed]
+        if one:
+            doubts.insert(0, f"Observation started for {one} only")
+        elif past:
+            parts = " and ".join(taking_part)
+            doubts.insert(0, f"Observation started: it is in the past, so only for {parts}")
+        elif doubts:
+            doubts.insert(0, "Observation started")
+        return Reply.warning("; ".join(doubts)) if doubts else Reply.success("Observation started")
+
+    def _start_services(self, start: Callable[[], object]) -> list[str]:
+        """Why services could not be started; that is tried again while the observation lasts."""
+        try:
+            start()
+        except SupervisorError as error:
+            return [f"its services are not started yet: {error}"]
+        return []
+
+    def _start_again(self, run: ObservationRun) -> Reply:
+        """Of one that is known: what is missing to it is mended, or why it is refused."""
+        observations = self._node.observations
+        task_id = run.observation.task_id
+        states = {known.observation.task_id: known.state for known in observations.runs()}
+        state = states.get(task_id, RunState.RUNNING)
+        if state not in {RunState.PENDING, RunState.RUNNING}:
+            return Reply.error(f"Observation {task_id} was {state} before, and is not over yet")
+        started: list[str] = []
+        failed = self._start_services(
+            lambda: started.extend(observations.starts.start_again(task_id, run.services))
+        )
+        self._keep_copy(run.observation, again=True)
+        mended = [f"started what did not run: {', '.join(started)}"] if started else []
+        doubts = [*mended, *self._unsaved(task_id), *failed]
+        if not doubts:
+            return Reply.error(f"Observation {task_id} {RUNNING_ALREADY}")
+        return Reply.warning(f"Observation {task_id} {RUNNING_ALREADY}; {'; '.join(doubts)}")
+
+    def _unsaved(self, task_id: str) -> list[str]:
+        """What an operator has to know where a disk is full."""
+        why = self._node.observations.unsaved(task_id)
+        return [f"if darc_master died now, this would not be remembered: {why}"] if why else []
+
+    def _keep_copy(self, observation: Observation, again: bool = False) -> None:
+        """A copy of what was asked for, for those who wonder later; the directory may hang.
+
+        :param again: only if there is none
+        """
+        source = Path(observation.config_file)
+        directory = Path(self._node.config.master.parset_dir) / observation.datetimesource
+        if source.parent == directory:
+            return
+
+        def keep() -> None:
+            target = directory / source.name
+            if again and target.exists():
+                return
+            directory.mkdir(parents=True, exist_ok=True)
+            write_whole(target, source.read_bytes())
+
+        try:
+            self._node.apart.result(f"copying {source} to {directory}", keep, COPY_SECONDS)
+        except OSError as error:
+            log.error("no copy of %s kept so far: %s", source, error)
+
+    def stop(self, request: Request) -> Reply:
+        if self._node.config.master.mode == "offline":
+            return Reply.success("Ignoring stop in offline processing mode")
+        return self._end(request, RunState.STOPPED, "Stopped observation")
+
+    def abort(self, request: Request) -> Reply:
+        return self._end(request, RunState.ABORTED, "Aborted observation")
+
+    def _end(self, request: Request, state: RunState, done: str) -> Reply:
+        observation = self._read(request, hangs=self._known)
+        if isinstance(observation, Reply):
+            return observation
+        one = request.service if request.service not in ("", "all") else ""
+        services = (one,) if one else ()
+        with about(observation.task_id):
+            ended = self._node.observations.end(observation.task_id, state, services)
+        if not ended:
+            return Reply.warning(f"Observation {observation.task_id} is not running")
+        doubts = self._unsaved(observation.task_id)
+        if one:
+            doubts.insert(0, f"{done} for {one} only")
+        elif doubts:
+            doubts.insert(0, done)
+        return Reply.warning("; ".join(doubts)) if doubts else Reply.success(done)

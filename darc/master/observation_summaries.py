@@ -1,0 +1,163 @@
+"""The books of an observation: what each service counted and passed on, for those who ask later."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from darc.master.durable_files import DurableFiles
+from darc.master.master_losses import BOOKS_NOT_KEPT
+from darc.node.losses import LossKind
+from darc.queues.journal import Journal
+from darc.runtime.log import about
+from darc.runtime.paths import write_whole
+from darc.runtime.untrusted_files import MAX_TEXT, read_regular
+from darc.runtime.vital_threads import vital
+
+log = logging.getLogger(__name__)
+
+#: Under this name the books say which run they are of.
+MASTER, RUN = "darc_master", "run"
+#: Between attempts to write books, s.
+PAUSES = (1.0, 2.0, 4.0, 8.0)
+#: Names that sort by time.
+_OBSERVATION = re.compile(r"\d{4}-\d{2}-\d{2}-\d{2}:\d{2}:\d{2}\..+")
+
+
+def books_file(directory: Path, hostname: str) -> Path:
+    """Where a node keeps the books of an observation, also where nodes share a home."""
+    return directory / f"books.{hostname}.json"
+
+
+class ObservationSummaries:
+    """Keeps what services remember of a run that is over, and then has the journal forget it.
+
+    That this is to be done is on disk until it is, whoever dies meanwhile. One thread does it, one
+    run after the other: the books may go onto a network file system that hangs.
+
+    :param directory: for notes of what is to be done
+    :param kept: tells of how many observations; the oldest go
+    :param lost: called where books cannot be kept
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        journal: Journal,
+        kept: Callable[[], int],
+        lost: Callable[[LossKind, str, str], None],
+    ) -> None:
+        self._notes = DurableFiles(directory)
+        self._journal = journal
+        self._kept = kept
+        self._lost = lost
+        self._open: dict[str, Path] = {}  # by key, where they go
+        self._changed = threading.Condition()
+        vital("books", self._run)
+
+    @property
+    def open(self) -> set[str]:
+        """The keys of runs whose books are not kept yet."""
+        with self._changed:
+            return set(self._open)
+
+    def go_on(self) -> None:
+        """Do what an earlier master has left."""
+        for note, plain in self._notes.load():
+            try:
+                key, path = plain
+                self._add(str(key), Path(path))
+            except (ValueError, TypeError) as error:
+                self._notes.set_aside(note, error)
+
+    def close(self, key: str, path: Path) -> None:
+        """Keep the books of a run that is over.
+
+        :param path: see `books_file`
+        """
+        self._notes.save(key, [key, str(path)])
+        self._add(key, path)
+
+    def _add(self, key: str, path: Path) -> None:
+        with self._changed:
+            self._open[key] = path
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._open)
+                key, path = next(iter(self._open.items()))
+            with about(key):
+                try:
+                    self._keep(key, path)
+                # Those of the others have to be kept, too.
+                except Exception:
+                    log.exception("no books kept in %s", path)
+            with self._changed:
+                del self._open[key]
+
+    def _keep(self, key: str, path: Path) -> None:
+        memories = self._journal.memories(key)
+        if memories:  # otherwise kept before, by a master that died since
+            try:
+                _write_books(path, key, memories)
+            except OSError as error:
+                log.error("no books kept, given up: %s", error)
+                self._lost(BOOKS_NOT_KEPT, str(path), str(error))
+        self._journal.forget(key)
+        self._notes.remove(key)
+        prune(path.parents[1], self._kept())
+
+
+def _keep_earlier(path: Path, key: str) -> None:
+    """The books of an earlier run of the same observation keep a name of their own."""
+    try:
+        earlier = str(json.loads(read_regular(path, MAX_TEXT))[MASTER][RUN])
+        if earlier != key:
+            path.replace(path.with_suffix(f".{earlier.rpartition('#')[2]}.json"))
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError) as error:
+        log.warning("%s: replaced, as it is of no run: %s", path, error)
+
+
+def prune(directory: Path, kept: int) -> None:
+    """Remove the oldest observations beyond the number to be kept, and nothing else."""
+    found = sorted(path for path in directory.iterdir() if _OBSERVATION.fullmatch(path.name))
+    for path in found[: max(0, len(found) - kept)]:
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            continue  # another node of this home was quicker
+        except OSError as error:
+            log.error("cannot be removed: %s", error)
+        else:
+            log.info("%s removed: more than %d observations are kept", path, kept)
+
+
+def _write_books(path: Path, key: str, memories: Mapping[str, Mapping[str, Any]]) -> None:
+    text = json.dumps({**memories, MASTER: {RUN: key}}, indent=1, default=str) + "\n"
+    pauses = iter(PAUSES)
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _keep_earlier(path, key)
+            write_whole(path, text)
+            break
+        except OSError as error:
+            pause = next(pauses, None)
+            if pause is None:
+                raise
+            log.error("no books kept, trying again in %.0f s: %s", pause, error)
+            time.sleep(pause)
+    for service, memory in memories.items():
+        if "counts" in memory:
+            log.info("%s: %s", service, memory["counts"])

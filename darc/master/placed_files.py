@@ -1,0 +1,48 @@
+"""Placing: a configuration of an observation that comes with its command becomes a file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from darc.model.observation import ObservationError
+from darc.model.parset import PARSERS
+from darc.model.parset_values import to_datetimesource
+from darc.node.observation_files import UnknownConfigType
+from darc.runtime.paths import write_whole
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+
+
+class FileNameError(ValueError):
+    """The name is not that of a file alone."""
+
+
+def place(parset_dir: Path, name: str, text: str) -> Path:
+    """Write a configuration to `<parset_dir>/<datetimesource>/<name>`, whole or not at all.
+
+    What is there of that name is replaced.
+
+    :return: where it is
+    :raises NotPlainError: the name has other characters than letters, digits and . _ + -
+    :raises UnknownConfigType: its kind is not known
+    :raises ObservationError: it is damaged, or does not say its datetimesource
+    :raises OSError: it cannot be written
+    :raises ValueError: it is not text
+    """
+    if not _PLAIN.fullmatch(name):
+        raise FileNameError(f"{name[:100]!r} is not a plain file name")
+    parse = PARSERS.get(Path(name).suffix.lower())
+    if parse is None:
+        raise UnknownConfigType(f"{name} is neither .parset nor .yaml")
+    data = text.encode()
+    parset = parse(text, name)
+    key = "datetimesource"
+    try:
+        directory = parset_dir / to_datetimesource(parset.values.get(key, ""))
+    except ValueError as error:
+        allowed = "a time such as 2019-05-18-23:51:13.<source>, without /"
+        raise ObservationError([parset.problem(key, allowed)]) from error
+    directory.mkdir(parents=True, exist_ok=True)
+    write_whole(directory / name, data)
+    return directory / name

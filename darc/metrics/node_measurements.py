@@ -1,0 +1,84 @@
+"""What a node's metrics are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from darc.model.latency import EDGES
+from darc.model.overview import Disk, NodeOverview
+from darc.queues.messages import Depth
+
+#: What a service has in them.
+HISTOGRAMS = "latency_histograms"
+
+
+@dataclass(frozen=True, slots=True)
+class DurationCounts:
+    """How many durations fell into each bucket of darc.model.latency, and their sum (s)."""
+
+    counts: tuple[int, ...]
+    sum: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceMeasurements:
+    """What a service tells in its attribute `metrics`; nothing where it does not count that.
+
+    :param numbers: single ones, by name
+    :param counted: `totals`, `outcomes` and `losses`, each by what was counted
+    :param latency: by stage
+    """
+
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    counted: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    latency: Mapping[str, DurationCounts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMeasurements:
+    """A node.
+
+    :param services: what they tell, by name
+    :param depths: of queues that are not empty, by name
+    :param cpu_seconds: that processes have taken, by service
+    :param disks: file systems that matter to the node
+    :param journal_bytes: of its files; None: not looked yet
+    :param refused: connections to the ports of the master
+    :param log_lines_dropped: of the master
+    """
+
+    overview: NodeOverview
+    services: Mapping[str, ServiceMeasurements]
+    depths: Mapping[str, Depth]
+    cpu_seconds: Mapping[str, float]
+    disks: tuple[Disk, ...]
+    journal_bytes: int | None
+    journal_max_bytes: int
+    refused: Mapping[str, int]
+    log_lines_dropped: int
+
+
+def read_measured(plain: Mapping[str, Any]) -> ServiceMeasurements:
+    """Read what a service tells.
+
+    :raises ValueError: it means something else; so do TypeError and AttributeError
+    """
+    numbers: dict[str, float] = {}
+    counted: dict[str, dict[str, float]] = {}
+    latency: dict[str, DurationCounts] = {}
+    for name, value in plain.items():
+        if name == HISTOGRAMS:
+            latency = {str(stage): _durations(*of) for stage, of in value.items()}
+        elif isinstance(value, int | float):
+            numbers[str(name)] = value
+        else:
+            counted[str(name)] = {str(what): float(number) for what, number in value.items()}
+    return ServiceMeasurements(numbers, counted, latency)
+
+
+def _durations(counts: list[int], total: float) -> DurationCounts:
+    if len(counts) != len(EDGES) + 1:
+        raise ValueError(f"{len(counts)} buckets where there are {len(EDGES) + 1}")
+    return DurationCounts(tuple(map(int, counts)), float(total))

@@ -1,0 +1,241 @@
+"""What the nodes of a cluster tell of themselves, all asked side by side."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from darc.model.overview import NodeOverview, OverviewError, from_text
+from darc.node.command_client import ask
+from darc.runtime.vital_threads import vital
+
+#: Between two questions to a node that does not answer, growing to the usual interval.
+FIRST_RETRY_SECONDS = 0.25
+#: Between two questions to a node where something changes all the time.
+SPACING_SECONDS = 0.25
+#: A thread that asks may hang longer than its timeout, in the resolver of names.
+GRACE_SECONDS = 0.5
+_ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTarget:
+    """Where a node is asked.
+
+    :param name: as the cluster's configuration calls it
+    :param port: None: this host's node, wherever it listens
+    """
+
+    name: str
+    host: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """What is known of a node. Unix times, by the clock of this host.
+
+    :param overview: the last that it has told, also when it does not answer any more
+    :param states: by service, of a node that has no overview that can be read
+    :param reason: why it does not answer, or has no overview; empty: it answers and has
+    :param reached: it answers
+    :param asked: it has been asked; False: that is still to come
+    :param heard: when the overview came
+    :param since: since when it does not answer
+    :param clock: its clock is at least so much (s) ahead of this host's; below 0: behind
+    """
+
+    name: str
+    overview: NodeOverview | None = None
+    states: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+    reached: bool = False
+    asked: bool = True
+    heard: float = 0.0
+    since: float | None = None
+    clock: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """All nodes, the master first, as they were known at `time` (Unix s)."""
+
+    time: float
+    nodes: tuple[NodeStatus, ...]
+
+
+def ask_node(
+    target: NodeTarget, timeout: float, after: str = "", within: float = 0.0
+) -> NodeStatus:
+    """Ask a node for its overview.
+
+    :param timeout: s for it to answer
+    :param after: a change that is known: wait `within` (s) for another one
+    """
+    wait = f" after={after} within={within:g}" if after else ""
+    sent = time.time()
+    reply, reason = ask(
+        timeout + (within if after else 0.0),
+        None,
+        f"get_attr overview{wait}",
+        host=target.host,
+        port=target.port,
+    )
+    received = time.time()
+    if reply is None:
+        reason = _ERROR_NUMBER.sub("", reason.removeprefix("Failed to connect to DARC master: "))
+        return NodeStatus(target.name, reason=reason, since=received)
+    message = reply["message"]
+    try:
+        if not isinstance(message, str):
+            raise OverviewError(f"no overview: {message}"[:200])
+        told = from_text(message.partition(" = ")[2])
+    except OverviewError as error:
+        states = _ask_states(target, timeout)
+        return NodeStatus(target.name, None, states, str(error), reached=True, heard=received)
+    clock = _clock(told.time, sent + told.waited, received)
+    return NodeStatus(target.name, told, reached=True, heard=received, clock=clock)
+
+
+def _ask_states(target: NodeTarget, timeout: float) -> dict[str, str]:
+    """What a node of another version can tell."""
+    reply, _ = ask(timeout, "all", "status", host=target.host, port=target.port)
+    if reply is None or not isinstance(reply["message"], dict) or reply["status"] == "Error":
+        return {}
+    return {str(name): str(state) for name, state in reply["message"].items()}
+
+
+def _clock(told: float, earliest: float, latest: float) -> float:
+    """How much a clock is off at least that showed `told` between two moments here (s)."""
+    if told > latest:
+        return told - latest
+    return min(0.0, told - earliest)
+
+
+def collect(targets: Sequence[NodeTarget], timeout: float) -> ClusterStatus:
+    """Ask all nodes side by side, once; done when all have answered, or after the timeout.
+
+    :param timeout: s
+    """
+    watch = ClusterWatch(targets, timeout, timeout, once=True)
+    watch.start()
+    return watch.finish(timeout + GRACE_SECONDS)
+
+
+@dataclass(slots=True)
+class _Question:
+    """What a thread is waiting for, and since when (monotonic)."""
+
+    began: float
+    patience: float
+
+
+class ClusterWatch:
+    """Keeps asking all nodes, each in a thread of its own, and hears of changes as they happen.
+
+    A node answers when something has changed, and after `interval` at the latest, so that numbers
+    are never older. In threads that do not keep the process from ending.
+
+    :param interval: s
+    :param timeout: s for a node to answer
+    :param once: ask each once only
+    """
+
+    def __init__(
+        self, targets: Sequence[NodeTarget], interval: float, timeout: float, *, once: bool = False
+    ) -> None:
+        #: Called when a node has answered, or has not.
+        self.on_change: Callable[[], None] = lambda: None
+        self._targets = tuple(targets)
+        self._interval = interval
+        self._timeout = timeout
+        self._once = once
+        self._stopped = threading.Event()
+        self._changed = threading.Condition()
+        self._known = {one.name: NodeStatus(one.name, asked=False) for one in self._targets}
+        self._asking: dict[str, _Question] = {}
+
+    def start(self) -> None:
+        for target in self._targets:
+            follow = partial(self._follow, target)
+            vital(f"ask {target.name}", follow, or_exit=True, stoppable=True)
+
+    def stop(self) -> None:
+        """Ask no more; a question that is under way is not waited for."""
+        self._stopped.set()
+
+    def status(self) -> ClusterStatus:
+        """What is known now."""
+        with self._changed:
+            nodes = [self._with_patience(self._known[target.name]) for target in self._targets]
+        return ClusterStatus(time.time(), tuple(nodes))
+
+    def finish(self, timeout: float) -> ClusterStatus:
+        """What is known once all have answered, or when the time (s) is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: all(one.asked for one in self._known.values()), timeout)
+        status = self.status()
+        late = f"no answer within {self._timeout:g} s"
+        return replace(status, nodes=tuple(_unless_asked(status.nodes, late)))
+
+    def _with_patience(self, node: NodeStatus) -> NodeStatus:
+        """One whose thread hangs does not answer, whatever was known of it."""
+        question = self._asking.get(node.name)
+        if question is None or time.monotonic() - question.began < question.patience:
+            return node
+        began = time.time() - (time.monotonic() - question.began)
+        reason = f"no answer within {self._timeout:g} s"
+        return replace(
+            node, reached=False, asked=True, reason=reason, since=node.since or began, states={}
+        )
+
+    def _follow(self, target: NodeTarget) -> None:
+        delay = FIRST_RETRY_SECONDS
+        while not self._stopped.is_set():
+            node = self._ask(target)
+            if self._once:
+                return
+            if node.reached:
+                delay = FIRST_RETRY_SECONDS
+                self._stopped.wait(SPACING_SECONDS if node.overview else self._interval)
+            else:
+                self._stopped.wait(min(delay, self._interval))
+                delay *= 2
+
+    def _ask(self, target: NodeTarget) -> NodeStatus:
+        known = self._known[target.name]
+        after = known.overview.change if known.reached and known.overview else ""
+        patience = self._timeout + (self._interval if after else 0.0) + GRACE_SECONDS
+        with self._changed:
+            self._asking[target.name] = _Question(time.monotonic(), patience)
+        try:
+            node = ask_node(target, self._timeout, after, self._interval)
+        # Whatever a node says, the others have to be shown.
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            node = NodeStatus(target.name, reason=reason, since=time.time())
+        if after and node.overview and node.overview.change == after:
+            early = self._interval - node.overview.waited
+            self._stopped.wait(max(0.0, min(early, 1.0)))  # it has too many to wait for
+        if not node.reached:
+            overview = node.overview or known.overview
+            since = known.since or node.since
+            node = replace(node, overview=overview, heard=known.heard, since=since)
+        with self._changed:
+            self._asking.pop(target.name, None)
+            self._known[target.name] = node
+            self._changed.notify_all()
+        self.on_change()
+        return node
+
+
+def _unless_asked(nodes: Iterable[NodeStatus], reason: str) -> Iterable[NodeStatus]:
+    for node in nodes:
+        if node.asked:
+            yield node
+        else:
+            yield replace(node, asked=True, reason=reason, since=time.time())

@@ -1,0 +1,174 @@
+"""Whose node it is that a directory tells of: this machine's, one's that has ended, or another's.
+
+No command ends a node, or takes its files away, before it has asked here. A lock that is held
+tells that a node lives, wherever that is. One that is free tells that it has ended, except where
+locks may be unknown to other machines.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+import time
+from pathlib import Path
+
+import psutil
+
+from darc.node.directory_identity import is_same_place, this_machine
+from darc.node.endpoint import endpoint_file
+from darc.node.node_identity import (
+    LOCK,
+    MASTER_LOCK,
+    PID_FILE,
+    LocklessError,
+    NodeError,
+    NodeIdentity,
+    is_locked,
+    read_identity,
+    this_computer,
+    this_namespace,
+)
+from darc.node.processes import of_node
+from darc.runtime.paths import darc_home
+
+# Of network file systems: their locks may hold on one machine only. FUSE has a prefix.
+_SHARED = {
+    *("9p", "afs", "beegfs", "ceph", "cifs", "gfs2", "glusterfs", "gpfs", "lustre", "nfs", "nfs4"),
+    *("ocfs2", "orangefs", "pvfs2", "smb3", "virtiofs"),
+}
+
+
+class ElsewhereError(NodeError):
+    """The node lives where this process cannot look; the text says where, and what to do."""
+
+
+class NodeOwner(enum.Enum):
+    """Whose node it is that was started last in a directory."""
+
+    NOBODYS = "none was started"
+    OURS = "this machine's, whether it still runs or not"
+    ENDED = "one before a reboot, or on a machine or in a container that is gone"
+    COPIED = "that of another directory, of which this is a copy"
+    ELSEWHERES = "another machine's or container's, and it runs"
+
+
+def whose(directory: Path) -> tuple[NodeOwner, NodeIdentity | None]:
+    """Whose node it is that was started last in a directory, and which.
+
+    :raises NodeError: node.json is damaged
+    """
+    node = read_identity(directory)
+    if node is None:
+        return NodeOwner.NOBODYS, None
+    return _whose(directory, node), node
+
+
+def whose_or_nobodys(directory: Path) -> tuple[NodeOwner, NodeIdentity | None]:
+    """The same, where nobody holds a lock: what a damaged node.json said is of no interest."""
+    try:
+        return whose(directory)
+    except NodeError:
+        return NodeOwner.NOBODYS, None
+
+
+def _whose(directory: Path, node: NodeIdentity) -> NodeOwner:
+    if _is_copy(directory, node):
+        return NodeOwner.COPIED
+    same_kernel = node.machine == this_machine()
+    if same_kernel and node.namespace in {0, this_namespace()}:
+        return NodeOwner.OURS
+    lockless = False
+    try:
+        if is_held(directory):
+            return NodeOwner.ELSEWHERES
+    except LocklessError:
+        lockless = True
+    # A node that was stopped takes these away. One kernel knows all locks of its containers.
+    left = any((directory / name).exists() for name in (PID_FILE, endpoint_file().name))
+    if same_kernel or not left:
+        return NodeOwner.ENDED
+    # What made no note of its computer was an earlier version.
+    other = node.computer and this_computer() and node.computer != this_computer()
+    lockless = lockless or _may_lack_locks(directory)
+    return NodeOwner.ELSEWHERES if other and lockless else NodeOwner.ENDED
+
+
+def is_held(directory: Path) -> bool:
+    """Whether a supervisord or master lives somewhere that has this directory.
+
+    :raises LocklessError: there are no locks on that file system
+    """
+    return any(is_locked(directory / name) for name in (LOCK, MASTER_LOCK))
+
+
+def _is_copy(directory: Path, node: NodeIdentity) -> bool:
+    try:
+        if node.place:
+            return not is_same_place(node.place, directory)
+    except ValueError as error:
+        raise NodeError(f"{directory / 'node.json'}: damaged: place: {error}") from error
+    # An earlier version made no note of the place; its processes tell.
+    homes = [_home(process) for process in of_node(node.node_id)]
+    return bool(homes) and not any(home and _is_home(home) for home in homes)
+
+
+def _home(process: psutil.Process) -> str:
+    try:
+        return str(process.environ().get("DARC_HOME", ""))
+    except psutil.Error:
+        return ""
+
+
+def _is_home(path: str) -> bool:
+    try:
+        return darc_home().samefile(path)
+    except OSError:
+        return False
+
+
+def _may_lack_locks(directory: Path) -> bool:
+    """It is on a file system whose locks may not reach other machines."""
+    kind = _file_system(directory)
+    return kind in _SHARED or kind.startswith("fuse.")
+
+
+def _file_system(directory: Path) -> str:
+    path = os.path.realpath(directory)
+    kinds: dict[str, str] = {}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, after = line.split(" - ", 1)
+        point = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4])
+        if path == point or path.startswith(point.rstrip("/") + "/"):
+            kinds[point] = after.split()[0]  # of several mounts on one point, the last is seen
+    return kinds[max(kinds, key=len)] if kinds else ""
+
+
+def refuse_elsewhere(run_dir: Path) -> None:
+    """Make sure that no node of this home and name runs where this process cannot look.
+
+    :raises ElsewhereError: one does
+    :raises NodeError: node.json is damaged
+    """
+    for directory in places(run_dir):
+        owner, node = whose(directory)
+        if owner is NodeOwner.ELSEWHERES and node is not None:
+            raise ElsewhereError(_refusal(directory, node))
+
+
+def places(run_dir: Path) -> list[Path]:
+    """The directories that a node has to itself: run_dir, and that of the endpoint."""
+    return list(dict.fromkeys([endpoint_file().parent, run_dir]))
+
+
+def _refusal(directory: Path, node: NodeIdentity) -> str:
+    container = node.machine == this_machine()
+    where = "in another container of this machine" if container else "on another machine"
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(node.started))
+    gone = "" if container else "; if that machine is gone for good: darc_kill_all --forget"
+    return (
+        f"{directory} is in use by a node named {node.hostname} {where}"
+        f" ({node.host or 'unknown host'}, boot id {node.machine}, since {since} UTC,"
+        f" id {node.node_id}): stop it there; a second node of the same name on one home is"
+        f" refused, so set DARC_HOSTNAME to another name for one here{gone}"
+    )

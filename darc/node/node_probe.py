@@ -1,0 +1,135 @@
+"""What can be seen of this host's node from outside: does it run, answer, end; what went wrong."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from darc.config.config import Config
+from darc.node import node_identity, supervisor_config
+from darc.node.command_client import exchange_messages
+from darc.node.endpoint import Endpoint, EndpointError, reached_at, read_endpoint
+from darc.node.node_config import with_run_dir
+from darc.node.node_identity import NodeError
+from darc.node.node_owner import ElsewhereError, NodeOwner, refuse_elsewhere, whose
+from darc.node.processes import of_node
+from darc.node.supervisor import ProcessState, Supervisor, SupervisorError
+
+LOG_LINES = 15
+
+
+def supervisor_of(config: Config) -> Supervisor:
+    return Supervisor(Path(config.master.run_dir) / "supervisord.sock", timeout=5.0)
+
+
+def is_running(config: Config) -> bool:
+    """Whether any process of this host's node is there."""
+    node_id = last_node_id(Path(config.master.run_dir))
+    return node_id is not None and bool(of_node(node_id))
+
+
+def is_stopping(config: Config) -> bool:
+    """This host's node is on its way to its end."""
+    return (
+        attribute(config, "stopping") == "True" or supervisor_of(config).is_shutting_down()
+    ) and is_running(config)
+
+
+def of_running_node(config: Config) -> Config:
+    """The configuration with the run_dir of the node that runs, if one does."""
+    endpoint = endpoint_of_node()
+    if endpoint and endpoint.run_dir != config.master.run_dir and of_node(endpoint.node_id):
+        return with_run_dir(config, endpoint.run_dir)
+    return config
+
+
+def endpoint_of_node() -> Endpoint | None:
+    """Where the node is reached; None as well when the file is damaged."""
+    try:
+        return read_endpoint()
+    except EndpointError:
+        return None
+
+
+def last_node_id(run_dir: Path) -> str | None:
+    """The id of the node of this machine that was started last; the endpoint knows it as well.
+
+    :return: None where it has ended with the machine, or is another home's that was copied
+    :raises ElsewhereError: a node of this home and name runs where this process cannot look
+    :raises NodeError: what says so is damaged, and there may be a node
+    """
+    try:
+        refuse_elsewhere(run_dir)
+        owner, node = whose(run_dir)
+    except ElsewhereError:
+        raise
+    except NodeError:
+        endpoint = endpoint_of_node()
+        if endpoint and Path(endpoint.run_dir) == run_dir:
+            return endpoint.node_id
+        if node_identity.is_locked(run_dir / node_identity.MASTER_LOCK):
+            raise
+        return None  # whatever it said, nobody is there
+    return node.node_id if node and owner is NodeOwner.OURS else None
+
+
+def is_up(config: Config) -> bool:
+    """The master answers, and has left word of where it does."""
+    endpoint = endpoint_of_node()
+    node_id = last_node_id(Path(config.master.run_dir))
+    return endpoint is not None and endpoint.node_id == node_id and answers(config)
+
+
+def answers(config: Config) -> bool:
+    """This host's node answers on its command port."""
+    node_id = last_node_id(Path(config.master.run_dir))
+    return node_id is not None and attribute(config, "node_id") == node_id
+
+
+def attribute(config: Config, name: str) -> str | None:
+    """An attribute of this host's master; None when it does not answer."""
+    endpoint = endpoint_of_node()
+    if endpoint:
+        host, port = endpoint.host, endpoint.port
+    else:
+        host, port = reached_at(config.bind_address), config.master.port
+    request = {"command": f"get_attr {name}"}
+    try:
+        reply = exchange_messages(host, port, request, 2.0, None)
+    except (OSError, ValueError):
+        return None
+    return str(reply.get("message")).removeprefix(f"DARCMaster.{name} = ")
+
+
+def where() -> str:
+    endpoint = endpoint_of_node()
+    return f"{endpoint.host}:{endpoint.port}" if endpoint else "nowhere"
+
+
+def what_went_wrong(config: Config, service: str) -> str:
+    """What supervisord says of a service that does not run, and the last lines of its log."""
+    process = None
+    with contextlib.suppress(SupervisorError):
+        process = supervisor_of(config).processes().get(service)
+    if process and process.state is ProcessState.STOPPED:
+        # supervisord refused even to try, and has told the master why
+        return f"{service}: {log_end(config, supervisor_config.MASTER)}"
+    said = f"{process.spawn_error}\n" if process and process.spawn_error else ""
+    if process and process.state.alive:
+        said = (
+            f"process {process.pid} is there, and does not answer;"
+            f" if that lasts: darc --service {service} restart\n"
+        )
+    return f"{service}: {said}{log_end(config, service)}"
+
+
+def log_end(config: Config, service: str) -> str:
+    """The last lines of a service's log, with its name."""
+    path = Path(config.log_file(service))
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 16384))
+            lines = file.read().decode(errors="replace").splitlines()[-LOG_LINES:]
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return "\n".join([f"the end of {path}:", *(f"  {line}" for line in lines)])

@@ -1,0 +1,353 @@
+"""The start of a node."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from darc.config.config import Config
+from darc.node import node_identity, supervisor_config
+from darc.node.endpoint import (
+    Endpoint,
+    reached_at,
+    write_endpoint,
+)
+from darc.node.node_identity import NodeError
+from darc.node.node_owner import NodeOwner, is_held, places, whose_or_nobodys
+from darc.node.node_ports import bind_error, not_to_be_had
+from darc.node.node_probe import (
+    answers,
+    endpoint_of_node,
+    is_running,
+    is_stopping,
+    is_up,
+    last_node_id,
+    supervisor_of,
+    what_went_wrong,
+    where,
+)
+from darc.node.node_stop import EXIT_SECONDS, STOP_SECONDS, alone, clean, forget_wanted
+from darc.node.parent_directories import check_above
+from darc.node.processes import NODE_ID, kill_node, of_node, wait_until, who_listens
+from darc.node.secret import make_secret, read_secret
+from darc.node.start_warnings import notes_of_start, set_aside
+from darc.node.supervisor import ProcessState, SupervisorError, SupervisorGoneError
+from darc.runtime import paths
+from darc.runtime.thread_limits import ONE_THREAD
+
+START_SECONDS = 15.0
+# For the processes that a dead supervisord left to end by themselves.
+ORPHAN_SECONDS = 1.0
+# For those who only look whether a lock is held.
+LOOK_SECONDS = 2.0
+#: What who starts the node has set for programs of his own, at a terminal or in a notebook.
+NOT_FOR_DAEMONS = {
+    "MPLBACKEND",
+    "MATPLOTLIBRC",
+    "NUMBA_DISABLE_JIT",
+    "PYTHONBREAKPOINT",
+    "PYTHONDEBUG",
+    "PYTHONINSPECT",
+    "PYTHONIOENCODING",
+    "PYTHONOPTIMIZE",
+    "PYTHONPROFILEIMPORTTIME",
+    "PYTHONSTARTUP",
+    "PYTHONTRACEMALLOC",
+    "PYTHONVERBOSE",
+    "PYTHONWARNINGS",
+}
+
+#: Of what it says then.
+_LIMIT_OF_FILES = "minimum number of file descriptors"
+
+
+def start_master(config: Config, say: Callable[[str], None]) -> None:
+    """Start this host's node, unless it runs: supervisord, and darc_master under it.
+
+    :raises ConfigError: a path cannot be used, or a section is broken
+    :raises NodeError: it did not come up; the text says why
+    """
+    run_dir = Path(config.master.run_dir)
+    supervisor_config.check_paths(config)
+    running = is_running(config)  # refuses one that runs elsewhere
+    if not running:
+        check_above(run_dir)
+    os.umask(os.umask(0o077) | 0o022)  # whatever the shell had: others may write nothing of it
+    for directory in (run_dir, *places(run_dir), *_directories(config)):
+        _make_directory(directory)
+    _close_to_others(run_dir)
+    with alone(config):
+        _wait_for_stopping(config, say)
+        if answers(config):
+            _repair(config, say)
+            say(f"DARC master is already running ({where()})")
+            return
+        supervisor = supervisor_of(config)
+        damaged_before = set_aside(run_dir)
+        try:
+            state = _state_of_master(config)
+        except SupervisorGoneError:
+            _start_node(config, say)
+        else:
+            if state is None:
+                supervisor.reread()
+                supervisor.add(supervisor_config.MASTER)
+            elif state is ProcessState.BACKOFF:  # try now, not when it is its time
+                supervisor.stop(supervisor_config.MASTER)
+            supervisor.start(supervisor_config.MASTER)
+            _wait_for_master(config)
+        for note in notes_of_start(config, damaged_before):
+            say(f"warning: {note}")
+        say(f"DARC master started ({where()})")
+
+
+def _start_node(config: Config, say: Callable[[str], None]) -> None:
+    """Start supervisord, and the master under it; or leave nothing."""
+    run_dir = Path(config.master.run_dir)
+    try:
+        node = _start_supervisord(config, run_dir, say)
+    except subprocess.TimeoutExpired as error:
+        raise NodeError(f"supervisord did not start within {START_SECONDS:.0f} s") from error
+    try:
+        _wait_for_master(config)
+    except NodeError:
+        pid = node_identity.supervisord_pid(run_dir)
+        kill_node(node.node_id, pid, config.master.stop_timeout)
+        clean(run_dir, node.node_id)
+        raise
+
+
+def _repair(config: Config, say: Callable[[str], None]) -> None:
+    """Make files of a node that runs anew where they are damaged."""
+    run_dir = Path(config.master.run_dir)
+    node_id = last_node_id(run_dir)
+    if node_id is None:
+        return
+    try:
+        for directory in places(run_dir):
+            node_identity.read_identity(directory)
+    except NodeError as error:
+        say(f"{error}; made anew")
+        node = node_identity.NodeIdentity.new(config.hostname)
+        for directory in places(run_dir):
+            node_identity.write_identity(directory, replace(node, node_id=node_id))
+    endpoint = endpoint_of_node()
+    if endpoint is None or endpoint.node_id != node_id:
+        say("the endpoint file was missing or damaged; made anew")
+        host = reached_at(config.bind_address)
+        write_endpoint(Endpoint(host, config.master.port, str(run_dir), node_id))
+
+
+def _close_to_others(run_dir: Path) -> None:
+    """Nobody else has a business in run_dir; but /tmp is not to be closed by mistake."""
+    status = run_dir.stat()
+    if status.st_uid != os.getuid() or status.st_mode & stat.S_ISVTX:
+        raise NodeError(
+            f"{run_dir}: belongs to others as well; set darc_master.run_dir to a directory"
+            " of its own"
+        )
+    run_dir.chmod(0o700)
+
+
+def _directories(config: Config) -> list[Path]:
+    logs = {Path(config.log_file(service)).parent for service in config.services()}
+    return [
+        Path(config.darc_home),
+        Path(config.master.log_dir),
+        Path(config.log_file(supervisor_config.MASTER)).parent,
+        *sorted(logs),
+        Path(config.master.parset_dir),
+    ]
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass  # other hosts, with the same pids, may do this at the same time
+    except OSError as error:
+        why = paths.broken_link(directory) or error.strerror
+        raise NodeError(f"{directory}: cannot be written: {why}") from error
+
+
+def _start_supervisord(
+    config: Config, run_dir: Path, say: Callable[[str], None]
+) -> node_identity.NodeIdentity:
+    rendered = supervisor_config.render(config)
+    _clear_leftovers(config, run_dir, say)
+    _check_port(config)
+    for what in not_to_be_had(config):
+        say(f"warning: {what}")
+    secret = run_dir / "secret"
+    if make_secret(secret):
+        say(f"{secret}: was empty, as an earlier version left it on a full disk; made anew")
+    read_secret(secret)
+    node = node_identity.NodeIdentity.new(config.hostname)
+    with _locks(run_dir) as locks:
+        supervisor_config.write(rendered)
+        for directory in places(run_dir):
+            node_identity.write_identity(directory, node)
+        node_identity.remove_sockets(run_dir)
+        command = [sys.executable, "-P", "-m", "supervisor.supervisord"]
+        # It goes to the background once its configuration is read and its socket is open.
+        result = subprocess.run(
+            [*command, "-c", str(run_dir / "supervisord.conf")],
+            env=_environment(config, node.node_id),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=supervisor_config.working_directory(config),
+            pass_fds=locks,  # held as long as it lives; its children do not get them
+            timeout=START_SECONDS,
+            check=False,
+        )
+    if result.returncode != 0:
+        raise NodeError(f"supervisord did not start: {_why(result.stderr or result.stdout)}")
+    return node
+
+
+def _why(said: str) -> str:
+    """What supervisord says; of the limit of open files it names the wrong number."""
+    if _LIMIT_OF_FILES not in said:
+        return said.strip()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return f"{limit} open files (ulimit -Hn) are too few for it; raise this user's limit to 4096"
+
+
+@contextlib.contextmanager
+def _locks(run_dir: Path) -> Iterator[list[int]]:
+    """Locks that tell everybody with the same home that a node lives.
+
+    :raises NodeError: another one has them
+    """
+    held: list[int] = []
+
+    def taken(path: Path) -> bool:
+        descriptor = node_identity.try_lock(path)
+        if descriptor is not None:
+            held.append(descriptor)
+        return descriptor is not None
+
+    try:
+        for directory in places(run_dir):
+            try:
+                # Who only looks whether it is held holds it for a moment.
+                if not wait_until(partial(taken, directory / node_identity.LOCK), LOOK_SECONDS):
+                    raise NodeError(f"{directory} is in use by another process, which just started")
+            except node_identity.LocklessError:
+                if directory == run_dir:
+                    raise
+        yield held
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def _environment(config: Config, node_id: str) -> dict[str, str]:
+    """Of every process of the node."""
+    own = {name: text for name, text in os.environ.items() if name not in NOT_FOR_DAEMONS}
+    environment = {**ONE_THREAD, **own, NODE_ID: node_id, "DARC_HOME": config.darc_home}
+    environment["MPLBACKEND"] = "Agg"
+    if paths.users_home() is None:  # astropy does not load without one
+        environment["HOME"] = config.darc_home
+    environment["DARC_HOSTNAME"] = config.hostname
+    environment[supervisor_config.BLANK] = " "
+    if "DARC_CONFIG" in environment:
+        environment["DARC_CONFIG"] = str(Path(environment["DARC_CONFIG"]).absolute())
+    package = Path(paths.__file__).resolve().parents[1]
+    wanted = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if not (package / "conf").exists():  # a checkout, which may not be on Python's path
+        wanted.insert(0, str(package.parent))
+    if wanted:
+        environment["PYTHONPATH"] = os.pathsep.join(str(Path(path).absolute()) for path in wanted)
+    return environment
+
+
+def _clear_leftovers(config: Config, run_dir: Path, say: Callable[[str], None]) -> None:
+    """End what a dead supervisord left, and refuse to share a run_dir with a living node."""
+    node_id = last_node_id(run_dir)
+    if node_id and not wait_until(lambda: not of_node(node_id), ORPHAN_SECONDS):
+        say(f"replacing {len(of_node(node_id))} processes that a dead supervisord left")
+        pid = node_identity.supervisord_pid(run_dir)
+        kill_node(node_id, pid, config.master.stop_timeout)
+    if not wait_until(lambda: not is_held(run_dir), EXIT_SECONDS):
+        raise NodeError(
+            f"{run_dir} is in use by another process; a second node of the same name on one home"
+            " is refused: set DARC_HOSTNAME to another name, or stop that node"
+        )
+    owner, before = whose_or_nobodys(run_dir)
+    if owner is NodeOwner.COPIED and before is not None:
+        say(
+            f"{run_dir} is a copy of that of node {before.node_id}, which is left alone; its"
+            " journal, observations and secret were copied as well"
+        )
+        forget_wanted(run_dir)
+
+
+def _check_port(config: Config) -> None:
+    address = (config.bind_address, config.master.port)
+    error: OSError | None = None
+
+    def is_settled() -> bool:
+        nonlocal error
+        error = bind_error(address)
+        return error is None or error.errno != errno.EADDRINUSE
+
+    # A process that has just been ended gives up its port last.
+    wait_until(is_settled, EXIT_SECONDS)
+    if error is None:
+        return
+    text = f"cannot listen on {address[0]}:{address[1]}: {error.strerror}"
+    if error.errno != errno.EADDRINUSE:
+        raise NodeError(
+            f"{text}; set control.bind or darc_master.port to what can be listened on"
+        ) from error
+    raise NodeError(
+        f"{text}; the port is in use by {who_listens(config.master.port)};"
+        " set darc_master.port to another one, or stop that process"
+    ) from error
+
+
+def _wait_for_stopping(config: Config, say: Callable[[str], None]) -> None:
+    """A node that is about to end is not one that runs."""
+    if is_stopping(config):
+        say("waiting for the end of the node that is being stopped")
+        patience = config.master.stop_timeout + STOP_SECONDS
+        if not wait_until(lambda: not is_running(config), patience):
+            raise NodeError(
+                f"a node that is being stopped has not ended within {patience:.0f} s;"
+                " darc_kill_all ends it"
+            )
+
+
+def _state_of_master(config: Config) -> ProcessState | None:
+    """None: somebody has taken it out of supervisord."""
+    process = supervisor_of(config).processes().get(supervisor_config.MASTER)
+    return process.state if process else None
+
+
+def _wait_for_master(config: Config) -> None:
+
+    def settled() -> bool:
+        return is_up(config) or _state_of_master(config) in {
+            ProcessState.BACKOFF,
+            ProcessState.FATAL,
+        }
+
+    with contextlib.suppress(SupervisorError):
+        wait_until(settled, START_SECONDS)
+    if is_up(config):
+        return
+    raise NodeError(
+        f"DARC master did not come up\n{what_went_wrong(config, supervisor_config.MASTER)}"
+    )

@@ -1,0 +1,137 @@
+"""What is to be done for an observation: pieces of work, told without reading its data."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from darc.candidates.cluster_boxes import boxes_of
+from darc.config.config import Config
+from darc.config.settings import OfflineProcessingSettings
+from darc.model.observation import Observation
+from darc.model.offline_tables import TableError, parse_calibrators, parse_pulsars
+from darc.model.sources import SourceList, SourceListError, parse_source_list
+from darc.offline.drift_scan_names import parse_drift_name
+from darc.offline.offline_tasks import DriftTask, FoldTask, OfflineTask, RepeaterTask, TaskLocation
+from darc.runtime.paths import packaged
+
+
+def plan(
+    observation: Observation, settings: OfflineProcessingSettings, config: Config
+) -> tuple[list[OfflineTask], list[str]]:
+    """The pieces of work for an observation, and why something is left out that could be done.
+
+    :param settings: as at the observation's start
+    """
+    if observation.beam is None or not observation.proctrigger:
+        return [], []
+    place = TaskLocation(
+        observation=observation,
+        results=Path(settings.result_dir) / observation.date / observation.datetimesource,
+        output=Path(observation.output_dir) / settings.output_subdir,
+        position=config.instrument.position,
+        telescope=config.instrument.observatory,
+    )
+    tasks: list[OfflineTask] = []
+    problems: list[str] = []
+    try:
+        sources = _source_list(config)
+    except (OSError, SourceListError) as error:
+        sources = SourceList({}, {})
+        problems.append(f"no known sources: {error}")
+    for part in (_fold, _drift):
+        try:
+            tasks += part(place, settings, sources)
+        except (OSError, TableError) as error:
+            problems.append(str(error))
+    return tasks + _repeaters(place, settings, sources, config), problems
+
+
+def _source_list(config: Config) -> SourceList:
+    path = _table(config.amber_clustering.source_file)
+    return parse_source_list(path.read_text(encoding="utf-8"), str(path))
+
+
+def _table(name: str) -> Path:
+    path = Path(name)
+    return path if path.is_absolute() else packaged(f"conf/{path}")
+
+
+def _fold(
+    place: TaskLocation, settings: OfflineProcessingSettings, sources: SourceList
+) -> list[OfflineTask]:
+    """Fold the source, if it is a test pulsar and in this beam."""
+    observation = place.observation
+    source = sources.lookup(observation.source)
+    name = source.name if source else observation.source
+    if name not in settings.test_pulsars or observation.source_beam != observation.beam:
+        return []
+    path = _table(settings.pulsar_file)
+    known = parse_pulsars(path.read_text(encoding="utf-8"), str(path))
+    if name not in known:
+        raise TableError(f"{path}: {name} is not in it: not folded")
+    return [FoldTask(place, name, known[name], settings)]
+
+
+def _drift(
+    place: TaskLocation, settings: OfflineProcessingSettings, sources: SourceList
+) -> list[OfflineTask]:
+    """Measure a drift scan, if the source passes through this beam."""
+    drift = parse_drift_name(place.observation.source, settings.calibrators)
+    if drift is None or not drift.holds(place.beam):
+        return []
+    path = _table(settings.calibrator_file)
+    known = parse_calibrators(path.read_text(encoding="utf-8"), str(path))
+    if drift.calibrator not in known:
+        raise TableError(f"{path}: {drift.calibrator} is not in it: not measured")
+    beams = (drift.first, drift.last)
+    return [DriftTask(place, drift.calibrator, known[drift.calibrator], beams, settings)]
+
+
+def _repeaters(
+    place: TaskLocation, settings: OfflineProcessingSettings, sources: SourceList, config: Config
+) -> list[OfflineTask]:
+    """Look for repeaters near this beam; whether they are in it, the work itself tells."""
+    observation, instrument = place.observation, config.instrument
+    pointing = observation.pointing(place.beam)
+    if pointing is None or not observation.amber_instances:
+        return []
+    radius = instrument.beam_semimajor / 60
+    # Hour angles are turned into right ascensions by the work. Declinations change by a degree
+    # at most from the apparent ones, over centuries.
+    tasks: list[OfflineTask] = []
+    for source in sources.with_position():
+        if source.kind != "frb" or source.position is None:
+            continue
+        if abs(source.position[1] - pointing.latitude_deg) > radius + 1:
+            continue
+        ra_differs = abs((source.position[0] - pointing.longitude_deg + 180) % 360 - 180)
+        reach = (radius + 1) / max(math.cos(math.radians(source.position[1])), 1e-3)
+        if observation.reference_frame == "J2000" and ra_differs > reach:
+            continue
+        tasks.append(
+            RepeaterTask(
+                place=place,
+                source=source,
+                radius=radius,
+                batch_length=instrument.batch_length_samples * observation.tsamp,
+                n_subbands=instrument.n_subbands,
+                sb_formula=(
+                    instrument.sb_table,
+                    instrument.sb_band_low,
+                    instrument.bandwidth,
+                    instrument.sb_reference_freq,
+                ),
+                mask=_mask(observation, config),
+                settings=settings,
+                processing=config.processor,
+                boxes=boxes_of(observation, config.processor.clustering, config),
+            )
+        )
+    return tasks
+
+
+def _mask(observation: Observation, config: Config) -> Path | None:
+    from darc.candidates.observation_work import mask_file  # noqa: PLC0415 - numba, for repeaters alone
+
+    return mask_file(observation, config.processor)

@@ -1,0 +1,337 @@
+"""Pieces of work after an observation: plain objects that can be pickled.
+
+Doing one again has the same result. What it needs is imported when it is run, in the process that
+runs it: the service stays small. Each returns what was wrong though the rest was done.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from darc.candidates.cluster_boxes import ClusterBoxes
+from darc.config.settings import OfflineProcessingSettings, ProcessorSettings
+from darc.model.arrival import ArrivalReference
+from darc.model.observation import Observation
+from darc.model.offline_tables import Calibrator, Ephemeris
+from darc.model.sources import Source
+
+if TYPE_CHECKING:
+    from darc.offline.fold_file import FoldedPulsar
+
+log = logging.getLogger(__name__)
+
+#: Files have to rest for so long (s), and are waited for that long at most.
+QUIET, QUIET_LIMIT = 5.0, 300.0
+#: A file that is so much shorter than the observation is named.
+_SHORT = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLocation:
+    """An observation, and where its results go.
+
+    :param position: of the telescope, ITRF, m
+    :param telescope: its name; empty: not known
+    """
+
+    observation: Observation
+    results: Path
+    output: Path
+    position: tuple[float, float, float]
+    telescope: str = ""
+
+    @property
+    def beam(self) -> int:
+        """The compound beam of this worker."""
+        assert self.observation.beam is not None
+        return self.observation.beam
+
+    def reference(self) -> ArrivalReference:
+        """What times and widths refer to."""
+        return self.observation.arrival_reference(self.telescope)
+
+    def paths(self) -> list[Path]:
+        """Its filterbank files, of all TABs."""
+        from darc.data_files.filterbank_paths import filterbank_paths  # noqa: PLC0415
+
+        directory = Path(self.observation.output_dir) / "filterbank"
+        return filterbank_paths(directory, self.beam, self.observation.ntabs)
+
+    def base(self, what: str) -> Path:
+        """Path of results, without a suffix; its directory is there."""
+        self.results.mkdir(parents=True, exist_ok=True)
+        return self.results / f"CB{self.beam:02d}_{what}"
+
+    def pointing(self) -> tuple[float, float] | None:
+        """Where the beam points in the middle of the observation (ICRS, deg), if known."""
+        observation = self.observation
+        pointing = observation.pointing(self.beam)
+        if pointing is None:
+            return None
+        ra, dec = pointing.longitude_deg, pointing.latitude_deg
+        if observation.reference_frame == "HADEC":
+            from darc.science import sky  # noqa: PLC0415 - astropy
+
+            middle = observation.start + observation.duration / 2
+            ra, dec = sky.icrs_from_hadec(ra, dec, middle, self.position)
+        return ra, dec
+
+
+class OfflineTask(Protocol):
+    """A piece of work."""
+
+    @property
+    def key(self) -> str:
+        """Which one it is, in its observation."""
+
+    @property
+    def place(self) -> TaskLocation:
+        """The observation."""
+
+    def run(self) -> list[str]:
+        """Do it; returns what was wrong.
+
+        :raises OSError: a file cannot be read or written
+        :raises ValueError: what is in a file is not usable
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FoldTask:
+    """Fold a test pulsar, in the central TAB."""
+
+    place: TaskLocation
+    pulsar: str
+    ephemeris: Ephemeris
+    settings: OfflineProcessingSettings
+
+    @property
+    def key(self) -> str:
+        return f"fold {self.pulsar}"
+
+    def run(self) -> list[str]:
+        from darc.offline.file_stream import wait_until_quiet  # noqa: PLC0415
+
+        path = self.place.paths()[0]
+        wait_until_quiet([path], quiet=QUIET, limit=QUIET_LIMIT)
+        problems = _check_length(path, self.place.observation.duration)
+        base = self.place.base(self.pulsar)
+        written, failed = self._with_prepfold(path, base)
+        if not written:
+            written = self._here(path, base)
+        log.info("%s: %s", self.key, ", ".join(file.name for file in written))
+        return problems + failed
+
+    def _here(self, path: Path, base: Path) -> list[Path]:
+        from darc.offline.fold_report import write_report  # noqa: PLC0415 - matplotlib
+
+        return write_report(self._folded(path), base, self.place.telescope)
+
+    def _folded(self, path: Path) -> FoldedPulsar:
+        from darc.offline.fold_file import fold_filterbank  # noqa: PLC0415 - numba
+
+        return fold_filterbank(
+            path,
+            name=self.pulsar,
+            ephemeris=self.ephemeris,
+            start=self.place.observation.start,
+            position=self.place.position,
+            n_bins=self.settings.fold_bins,
+        )
+
+    def _with_prepfold(self, path: Path, base: Path) -> tuple[list[Path], list[str]]:
+        from darc.offline.prepfold import PrepfoldError, find_prepfold  # noqa: PLC0415
+
+        program = find_prepfold(self.settings.prepfold)
+        if program is None:
+            return [], []
+        try:
+            return self._run_prepfold(program, path, base), []
+        except PrepfoldError as error:
+            return [], [f"folded here, as {error}"]
+
+    def _run_prepfold(self, program: str, path: Path, base: Path) -> list[Path]:
+        from darc.data_files.filterbank_reader import Filterbank  # noqa: PLC0415
+        from darc.offline.fold_file import (  # noqa: PLC0415
+            N_SUBBANDS,
+            N_SUBINTS,
+            FoldingError,
+            predicted_model,
+        )
+        from darc.offline.fold_report import write_prepfold_report  # noqa: PLC0415
+        from darc.offline.prepfold import run_prepfold  # noqa: PLC0415
+
+        observation = self.place.observation
+        with Filterbank(path) as file:
+            model = predicted_model(
+                self.ephemeris,
+                file.header,
+                observation.start,
+                observation.duration,
+                self.place.position,
+            )
+        frequency = model.frequency(0.0)
+        found = run_prepfold(
+            program,
+            path,
+            self.place.output,
+            period=1 / frequency,
+            period_derivative=-model.frequency_derivative(0.0) / frequency**2,
+            dm=self.ephemeris.dm,
+            n_bins=self.settings.fold_bins,
+            n_subints=N_SUBINTS,
+            n_subbands=N_SUBBANDS,
+            time_limit=self.settings.prepfold_time_limit,
+        )
+        try:
+            here = self._folded(path)
+        except FoldingError as error:
+            log.warning("%s: not known whether it was detected: %s", self.key, error)
+            here = None
+        return write_prepfold_report(self.pulsar, path, found, here, base)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftTask:
+    """Measure a drift scan, in all TABs."""
+
+    place: TaskLocation
+    calibrator: str
+    table_entry: Calibrator
+    beams: tuple[int, int]
+    settings: OfflineProcessingSettings
+
+    @property
+    def key(self) -> str:
+        return f"drift {self.calibrator}"
+
+    def run(self) -> list[str]:
+        from darc.offline.drift_scan_file import measure_beam, write_drift  # noqa: PLC0415
+        from darc.offline.drift_scan_names import DriftName  # noqa: PLC0415
+        from darc.offline.file_stream import wait_until_quiet  # noqa: PLC0415
+
+        paths = self.place.paths()
+        wait_until_quiet(paths, quiet=QUIET, limit=QUIET_LIMIT)
+        start = self.place.observation.start
+        measured, problems = [], []
+        for tab, path in enumerate(paths):
+            try:
+                problems += _check_length(path, self.place.observation.duration)
+                measured.append(
+                    measure_beam(
+                        path, tab, self.table_entry, start=start, time_bin=self.settings.drift_bin
+                    )
+                )
+            except (OSError, ValueError) as error:
+                problems.append(str(error))
+        if not measured:
+            raise ValueError("\n".join(problems))
+        name = DriftName(self.calibrator, *self.beams)
+        base = self.place.base(f"{self.calibrator}_drift")
+        written = write_drift(
+            base, name, self.table_entry, measured, self.place.beam, self.place.reference()
+        )
+        log.info("%s: %s", self.key, ", ".join(file.name for file in written))
+        return problems
+
+
+@dataclass(frozen=True, slots=True)
+class RepeaterTask:
+    """Look for a repeater's bursts.
+
+    :param source: perhaps in the beam, at most `radius` (deg) from its centre
+    :param batch_length: of AMBER, s
+    :param sb_formula: table, and low edge, bandwidth and reference frequency of the formula
+    """
+
+    place: TaskLocation
+    source: Source
+    radius: float
+    batch_length: float
+    n_subbands: int
+    sb_formula: tuple[str | None, float, float, float]
+    mask: Path | None
+    settings: OfflineProcessingSettings
+    processing: ProcessorSettings
+    boxes: ClusterBoxes
+
+    @property
+    def key(self) -> str:
+        return f"repeater {self.source.name}"
+
+    def run(self) -> list[str]:
+        from darc.candidates.pool_tasks import BeamFiles  # noqa: PLC0415
+        from darc.offline import repeaters  # noqa: PLC0415 - numba, matplotlib
+        from darc.offline.file_stream import wait_until_quiet  # noqa: PLC0415
+
+        place, observation = self.place, self.place.observation
+        pointing = place.pointing()
+        if pointing is None or not repeaters.repeaters_in_field(
+            [self.source], pointing, self.radius
+        ):
+            return []
+        files = [Path(name) for name in observation.trigger_files()]
+        wait_until_quiet(files, quiet=QUIET, limit=QUIET_LIMIT)
+        candidates, problems = repeaters.read_candidates(
+            files,
+            dm=self.source.dm,
+            dm_range=self.settings.repeater_dm_range,
+            snr_min=self.settings.repeater_snr_min,
+            batch_length=self.batch_length,
+            tsamp=observation.tsamp,
+        )
+        pulses = repeaters.clusters_near(
+            candidates,
+            boxes=self.boxes,
+            snr_min=self.settings.repeater_snr_min,
+        )
+        base = place.base(self.source.name.replace(" ", "").replace("/", "_"))
+        arrival = place.reference()
+        repeaters.write_list(base, pulses, arrival)
+        log.info("%s: %d clusters near DM %.1f", self.key, len(pulses), self.source.dm)
+        if not pulses:
+            return problems
+        tabs = None
+        if observation.searched_in_sbs:
+            table, low, bandwidth, reference = self.sb_formula
+            tabs = repeaters.subband_tabs(
+                n_sbs=observation.nsynbeams,
+                n_subbands=self.n_subbands,
+                n_tabs=observation.ntabs,
+                table=table,
+                band_low=low,
+                bandwidth=bandwidth,
+                reference_freq=reference,
+            )
+        directory = Path(observation.output_dir) / "filterbank"
+        wait_until_quiet(place.paths(), quiet=QUIET, limit=QUIET_LIMIT)
+        return problems + repeaters.plot_clusters(
+            observation.task_id,
+            self.source.name,
+            pulses,
+            files=BeamFiles(directory, place.beam, observation.ntabs),
+            tabs=tabs,
+            settings=self.processing,
+            mask=self.mask,
+            output=place.output / "data",
+            base=base,
+            arrival=arrival,
+        )
+
+
+def _check_length(path: Path, duration: float) -> list[str]:
+    """Say so if a file is clearly shorter than the observation.
+
+    :raises OSError: it cannot be read
+    :raises FilterbankError: it is no filterbank
+    """
+    from darc.data_files.filterbank_reader import Filterbank  # noqa: PLC0415
+
+    with Filterbank(path) as file:
+        length = file.n_samples() * file.header.tsamp
+    if length >= _SHORT * duration:
+        return []
+    return [f"{path}: {length:.1f} s of data; the observation has {duration:.1f} s"]

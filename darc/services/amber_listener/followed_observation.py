@@ -1,0 +1,75 @@
+"""An observation that amber_listener follows: its files, and what is known of them."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from pathlib import Path
+from typing import Any
+
+from darc.model.observation import Observation
+from darc.services.amber_listener.stamp_clock import StampClock
+from darc.trigger_files.trigger_file import TriggerFile
+
+# Names in the memory of amber_listener.
+BATCH_LENGTH = "batch length"
+GATHER_INTERVAL = "gather interval"
+LAST_STAMP = "last stamp"
+
+
+class FollowedObservation:
+    """An observation's files, and what is known of them.
+
+    :param gather_interval: when amber_clustering may close a window that lines open (s)
+    :param latest: time that a candidate may have (s)
+    :param memory: what an earlier process committed about this observation; it wins
+    """
+
+    def __init__(
+        self,
+        observation: Observation,
+        batch_length_s: float,
+        gather_interval: float,
+        latest: float,
+        progress: dict[str, int],
+        memory: dict[str, Any],
+    ) -> None:
+        self.observation = observation
+        self.batch_length_s: float = memory.get(BATCH_LENGTH, batch_length_s)
+        self.gather_interval: float = memory.get(GATHER_INTERVAL, gather_interval)
+        self.files = [
+            TriggerFile(
+                Path(path),
+                batch_length_s=self.batch_length_s,
+                tsamp=observation.tsamp,
+                latest=latest,
+                start=observation.start,
+                progress=progress,
+                state=memory.get(f"state {Path(path).name}"),
+            )
+            for path in observation.trigger_files()
+        ]
+        self.counts: Counter[str] = Counter(memory.get("counts", {}))
+        self.last_stamp: float = memory.get(LAST_STAMP, 0.0)
+        self.clock = StampClock(self.last_stamp)
+        self.stamps_due: deque[float] = deque()  # in its time
+        # Candidates were put that no stamp has followed yet, perhaps by an earlier process.
+        self.stamp_owed = bool(progress)
+        self.missing_said = False
+        self.failing: dict[Path, str] = {}  # what was wrong with a file at the last look
+        self.failing_said: set[Path] = set()
+        self.stopped_at: float | None = None  # monotonic
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.observation.amber_dir)
+
+    def memory(self) -> dict[str, Any]:
+        """What the next process has to know."""
+        states = {f"state {file.path.name}": file.state() for file in self.files}
+        return {
+            "counts": dict(self.counts),
+            BATCH_LENGTH: self.batch_length_s,
+            GATHER_INTERVAL: self.gather_interval,
+            LAST_STAMP: self.last_stamp,
+            **states,
+        }

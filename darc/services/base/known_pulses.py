@@ -1,0 +1,155 @@
+"""Triggers of the same pulse: a bright one shows in several compound beams (triggers.md).
+
+Neighbouring beams and side lobes see a pulse at the same time and DM, so which beam it was does not
+matter. Its arrival is known far better than within an interval; that is what is waited for others.
+A very bright one shows at other DMs, too, as faint as the smearing makes it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from darc.model.trigger import Trigger
+from darc.science.dispersion import delay
+from darc.science.same_burst import PEAKED, TOLERANCE, left_in_boxcar
+from darc.science.selection import CANDIDATE
+
+# Pulses that are remembered, so that what comes late of them is known.
+KEPT = 1000
+#: Of the frequency, where a trigger does not tell its band.
+_USUAL_BANDWIDTH, _MOST_BANDWIDTH = 0.2, 1.9
+_LEAST_MHZ = 1.0
+_LEAST_WIDTH = 1e-6  # s
+
+
+@dataclass(frozen=True, slots=True)
+class TriggeredPulse:
+    """A pulse, as one of its triggers has it.
+
+    :param arrival: at the centre of the band, Unix s
+    :param dm: pc cm-3; NaN where an earlier version has not kept it: it is any
+    :param width: s
+    :param dm_found: of a known source, as found; else as dm
+    :param source: name of the known source; empty: it is none
+    """
+
+    arrival: float
+    identity: str
+    test: bool
+    # Which pulse it is, the first three say.
+    dm: float = field(default=math.nan, compare=False)
+    width: float = field(default=_LEAST_WIDTH, compare=False)
+    snr: float = field(default=0.0, compare=False)
+    source: str = field(default="", compare=False)
+    dm_found: float = field(default=math.nan, compare=False)
+
+    @classmethod
+    def of(cls, trigger: Trigger, *, test: bool) -> TriggeredPulse:
+        return cls(
+            trigger.arrival,
+            trigger.identity,
+            test,
+            dm=trigger.dm,
+            width=max(trigger.width / 1e3, _LEAST_WIDTH),
+            snr=trigger.snr,
+            source=trigger.src_name or "",
+            dm_found=trigger.dm if trigger.name == CANDIDATE else trigger.dm_cluster,
+        )
+
+    def to_plain(self) -> list[Any]:
+        plain: list[Any] = [self.arrival, self.identity, self.test]
+        if math.isnan(self.dm):
+            return plain
+        return [*plain, self.dm, self.width, self.snr, self.source, self.dm_found]
+
+    @classmethod
+    def from_plain(cls, plain: list[Any]) -> TriggeredPulse:
+        arrival, identity, test, *rest = plain
+        pulse = float(arrival), str(identity), bool(test)
+        if not rest:
+            return cls(*pulse)
+        dm, width, snr, source, dm_found = rest
+        numbers = float(dm), float(width), float(snr)
+        return cls(*pulse, *numbers, str(source), float(dm_found))
+
+    def is_same(self, other: TriggeredPulse, interval: float, delay_per_dm: float) -> bool:
+        """Whether both are one pulse.
+
+        :param interval: that its triggers arrive within, s
+        :param delay_per_dm: across the band, s per pc cm-3
+        """
+        if self.test is not other.test or abs(self.arrival - other.arrival) > interval:
+            return False
+        if math.isnan(self.dm) or math.isnan(other.dm):
+            return True
+        if self.source and self.source == other.source:
+            return True
+        brighter, fainter = (self, other) if self.snr >= other.snr else (other, self)
+        wrong = min(
+            abs(one - two) for one in (self.dm, self.dm_found) for two in (other.dm, other.dm_found)
+        )
+        smeared = wrong * delay_per_dm - (TOLERANCE + self.width + other.width)
+        if smeared <= 0:
+            return True
+        left = left_in_boxcar(brighter.width, fainter.width, smeared)
+        return fainter.snr <= PEAKED * brighter.snr * left
+
+
+def _delay_per_dm(trigger: Trigger) -> float:
+    """Across the band of a trigger, s per pc cm-3."""
+    # What is handed in by others may be any number; below, a division by 0 is excluded.
+    centre = max(trigger.nu_GHz * 1e3, _LEAST_MHZ)
+    bandwidth = _USUAL_BANDWIDTH * centre
+    if trigger.nchan:
+        bandwidth = min(trigger.nchan * trigger.delta_nu_MHz, _MOST_BANDWIDTH * centre)
+    return delay(1.0, centre - bandwidth / 2, centre + bandwidth / 2)
+
+
+def by_pulse(triggers: Iterable[Trigger], interval: float) -> list[list[Trigger]]:
+    """Group triggers by pulse; each group has those that are of the same one as its strongest.
+
+    :param interval: that triggers of a pulse arrive within, s
+    :return: groups, the strongest first; in a group, by arrival
+    """
+    groups: list[tuple[TriggeredPulse, list[tuple[float, Trigger]]]] = []
+    pulses = [(TriggeredPulse.of(trigger, test=False), trigger) for trigger in triggers]
+    for pulse, trigger in sorted(pulses, key=lambda one: (-one[0].snr, one[0].arrival)):
+        per_dm = _delay_per_dm(trigger)
+        for strongest, members in groups:
+            if pulse.is_same(strongest, interval, per_dm):
+                members.append((pulse.arrival, trigger))
+                break
+        else:
+            groups.append((pulse, [(pulse.arrival, trigger)]))
+    return [
+        [trigger for _, trigger in sorted(members, key=lambda one: one[0])] for _, members in groups
+    ]
+
+
+class KnownPulses:
+    """The last pulses that were dealt with.
+
+    :param interval: that triggers of a pulse arrive within, s
+    """
+
+    def __init__(self, interval: float, pulses: Iterable[TriggeredPulse] = ()) -> None:
+        self.interval = interval
+        self._pulses = list(pulses)
+
+    def find(self, trigger: Trigger, *, test: bool) -> TriggeredPulse | None:
+        """The pulse that a trigger is of, if it was dealt with; a test hides no observation."""
+        pulse, per_dm = TriggeredPulse.of(trigger, test=test), _delay_per_dm(trigger)
+        for known in self._pulses:
+            if pulse.is_same(known, self.interval, per_dm):
+                return known
+        return None
+
+    def add(self, trigger: Trigger, *, test: bool) -> None:
+        self._pulses.append(TriggeredPulse.of(trigger, test=test))
+        del self._pulses[:-KEPT]
+
+    def to_plain(self) -> list[list[Any]]:
+        return [pulse.to_plain() for pulse in self._pulses]
