@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from node_orders import patience, wait_for
+from nodes import patience, wait_for
 
 from darc import __version__
 from darc.cluster import node_orders, remote, ssh
