@@ -20,6 +20,7 @@ from darc.model.message import Request
 from darc.node.supervisor import SupervisorError
 from darc.runtime import vital_threads as vital_module
 from darc.runtime.detached_work import DetachedWork, HangsError
+from darc.runtime.fan_out import fan_out
 from darc.runtime.vital_threads import ended_threads, vital
 
 
@@ -159,3 +160,41 @@ def test_a_start_is_refused_in_words(command: str, service: str) -> None:
     reply = CommandVocabulary(cast(Any, Stopping())).answer(request)
     assert reply.status == "Error"
     assert "the node is being stopped" in str(reply.message)
+
+
+def test_fan_out_gives_results_in_the_order_of_the_items() -> None:
+    assert list(fan_out(lambda n: -n, [3, 1, 2]).items()) == [(3, -3), (1, -1), (2, -2)]
+
+
+def test_fan_out_leaves_out_what_takes_too_long() -> None:
+    ended = threading.Event()
+    try:
+        found = fan_out(lambda wait: wait and ended.wait(60), [False, True], timeout=0.5)
+        assert found == {False: False}
+    finally:
+        ended.set()
+
+
+def test_fan_out_does_so_many_at_a_time() -> None:
+    together, most, lock = 0, 0, threading.Lock()
+    pair = threading.Barrier(2)
+
+    def work(_: int) -> None:
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        pair.wait(60)  # two are at work at once
+        with lock:
+            together -= 1
+
+    fan_out(work, range(10), parallel=2)
+    assert most == 2
+
+
+def test_fan_out_raises_what_the_work_raised() -> None:
+    def work(n: int) -> int:
+        return 1 // n
+
+    with pytest.raises(ZeroDivisionError):
+        fan_out(work, [1, 0])

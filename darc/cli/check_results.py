@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from darc.monitor.cluster_watch import ClusterStatus, NodeTarget, collect
 from darc.node.node_identity import supervisord_pid
 from darc.node.node_probe import last_node_id
 from darc.node.processes import NODE_ID, of_node
+from darc.runtime.fan_out import fan_out
 
 #: For a connection to be made, or a node to answer (s).
 ANSWER_SECONDS = 3.0
@@ -171,28 +171,19 @@ def examine(patient: CheckedNode, checks: Sequence[Check], limit: float) -> list
 
     :param limit: s for all of them
     """
-    made: dict[str, list[CheckResult]] = {}
 
-    def make(check: Check) -> None:
+    def make(check: Check) -> list[CheckResult]:
         try:
-            results = list(check.look(patient))
+            return list(check.look(patient))
         # What is wrong with one must not keep the others from being told.
         except Exception as error:
-            results = [wrong(f"cannot be checked: {type(error).__name__}: {error}")]
-        made[check.name] = results
+            return [wrong(f"cannot be checked: {type(error).__name__}: {error}")]
 
     fit = [check for check in checks if patient.is_readable or not check.needs_config]
-    threads = [
-        threading.Thread(target=make, args=(check,), name=check.name, daemon=True) for check in fit
-    ]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + limit
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+    made = fan_out(make, fit, timeout=limit)
     late = [wrong(f"no end within {limit:g} s: something hangs")]
     return [
         NamedCheckResult(check.name, result.verdict, result.text, result.remedy)
         for check in fit
-        for result in made.get(check.name, late)
+        for result in made.get(check, late)
     ]

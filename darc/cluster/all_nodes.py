@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from darc.model.service_state import ServiceState
 from darc.node.command_client import ask
 from darc.node.node_config import load_node_config
 from darc.node.node_probe import endpoint_of_node
+from darc.runtime.fan_out import fan_out
 from darc.runtime.program import INTERRUPTED
 
 _STYLES = {"Success": "green", "Warning": "yellow", "Error": "bold red"}
@@ -87,23 +86,16 @@ def ask_all(
     :param port: by default the configured one
     :param timeout: s
     """
-    answers: dict[str, NodeReply] = {}
     hosts = config.nodes()
 
-    def ask_one(node: str) -> None:
+    def ask_one(node: str) -> NodeReply:
         place = _own_place(config, port) if config.is_here(node) else None
         host, its_port = place or (node, port or config.master.port)
-        answers[node] = NodeReply(node, *ask(timeout, service, command, payload, host, its_port))
+        return NodeReply(node, *ask(timeout, service, command, payload, host, its_port))
 
-    threads = [threading.Thread(target=ask_one, args=(host,), daemon=True) for host in hosts]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + timeout + _GRACE_SECONDS
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    came = dict(answers)
+    answers = fan_out(ask_one, hosts, timeout=timeout + _GRACE_SECONDS)
     late = f"no answer within {timeout:g} s"
-    return [came.get(host) or NodeReply(host, None, late) for host in hosts]
+    return [answers.get(host) or NodeReply(host, None, late) for host in hosts]
 
 
 def _own_place(config: Config, port: int | None) -> tuple[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from darc.cluster.remote import RemoteOrder, RemoteResult, warnings_of
 from darc.config.config import Config, ConfigError, Role
 from darc.config.config_layers import expand_hosts
 from darc.config.host_names import same_host
+from darc.runtime.fan_out import fan_out
 
 #: A clock that differs by more is told (s).
 CLOCK_SECONDS = 2.0
@@ -99,25 +99,11 @@ def carry_out_on(
 
     :param report: told of each change, from several threads
     """
-    ended: dict[str, NodeProgress] = {}
-    errors: list[Exception] = []
-    places = threading.BoundedSemaphore(config.cluster.parallel)
 
-    def work(host: str) -> None:
-        try:
-            with places:
-                ended[host] = _on_one(config, host, order, timeout, report)
-        except Exception as error:  # raised again by the caller
-            errors.append(error)
+    def work(host: str) -> NodeProgress:
+        return _on_one(config, host, order, timeout, report)
 
-    threads = [threading.Thread(target=work, args=(host,), daemon=True) for host in hosts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return [ended[host] for host in hosts]
+    return list(fan_out(work, hosts, parallel=config.cluster.parallel).values())
 
 
 def _on_one(

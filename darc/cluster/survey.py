@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from darc.model.observation import ObservationError, ObservationProblem
 from darc.model.parset import Parset, parse_parset
 from darc.node.command_client import ask
 from darc.node.node_config import load_node_config
+from darc.runtime.fan_out import fan_out
 from darc.runtime.paths import users_home
 
 log = logging.getLogger(__name__)
@@ -178,27 +177,17 @@ def tell(
     """Tell all nodes of a plan side by side. See `observe`."""
     # A host on its own is found by its endpoint, wherever it listens.
     alone = config.role is Role.STANDALONE
-    answers: dict[str, NodeAnswer] = {}
 
-    def tell_one(share: NodeShare) -> None:
+    def tell_one(share: NodeShare) -> NodeAnswer:
         host, port = ("localhost", None) if alone else (share.node, config.master.port)
         command = f"{action}_observation"
         reply, reason = ask(timeout, None, command, share.name, host, port, share.text)
-        answers[share.node] = _answer(action, share, reply, reason)
+        return _answer(action, share, reply, reason)
 
-    threads = [
-        threading.Thread(target=tell_one, args=(share,), name=share.node, daemon=True)
-        for share in plan.shares
-    ]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + timeout + _GRACE_SECONDS
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    came = dict(answers)
+    answers = fan_out(tell_one, plan.shares, timeout=timeout + _GRACE_SECONDS)
     late = f"no answer within {timeout:g} s"
     nodes = tuple(
-        came.get(share.node) or NodeAnswer(share.node, share.beam, False, "", late)
+        answers.get(share) or NodeAnswer(share.node, share.beam, False, "", late)
         for share in plan.shares
     )
     return SurveyResult(action, plan.task_id, plan.datetimesource, nodes, plan.without_node)

@@ -9,15 +9,14 @@ import pwd
 import re
 import smtplib
 import socket
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 
 from darc.config.settings import MailSettings
 from darc.delivery.outbox import DeliveryError
+from darc.delivery.total_timeout import cut_after
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ def send(message: EmailMessage, settings: MailSettings, timeout: float) -> None:
     """
     server = f"mail server {settings.host}:{settings.port}"
     smtp = smtplib.SMTP(local_hostname=_own_name(), timeout=timeout)
-    with _cut_after(timeout, smtp) as was_cut:
+    with cut_after(timeout, smtp) as was_cut:
         try:
             refused = _hand_in(smtp, message, settings)
         except (OSError, UnicodeError) as error:  # those of smtplib are OSErrors
@@ -121,32 +120,6 @@ def _leave(smtp: smtplib.SMTP) -> None:
         log.debug("mail server, when left: %s", error)
     finally:
         smtp.close()
-
-
-@contextmanager
-def _cut_after(seconds: float, smtp: smtplib.SMTP) -> Iterator[threading.Event]:
-    """End a conversation that takes too long: smtplib's own timeout is for each packet.
-
-    :return: set when it was ended
-    """
-    done, was_cut = threading.Event(), threading.Event()
-
-    def watch() -> None:
-        while not done.wait(seconds):
-            if sock := smtp.sock:
-                was_cut.set()
-                try:
-                    sock.shutdown(socket.SHUT_RDWR)
-                except OSError as error:
-                    log.debug("mail server was gone already: %s", error)
-
-    thread = threading.Thread(target=watch, name="mail watch", daemon=True)
-    thread.start()
-    try:
-        yield was_cut
-    finally:
-        done.set()
-        thread.join()
 
 
 def _is_permanent(error: Exception) -> bool:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from darc import __version__
 from darc.config import web_address
 from darc.delivery.outbox import DeliveryError
+from darc.delivery.total_timeout import cut_after
 
 
 def host_of(url: str) -> str:
@@ -39,7 +37,7 @@ def post(url: str, content: Mapping[str, Any], timeout: float) -> None:
         "User-Agent": f"DARC/{__version__}",
         "Connection": "close",
     }
-    with _cut_after(timeout, connection) as was_cut:
+    with cut_after(timeout, connection) as was_cut:
         try:
             connection.connect()
             connection.request("POST", path, body, headers)
@@ -63,29 +61,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return type(error).__name__
-
-
-@contextmanager
-def _cut_after(seconds: float, connection: http.client.HTTPConnection) -> Iterator[threading.Event]:
-    """End a conversation that takes too long: the connection's timeout is for each packet.
-
-    :return: set when it was ended
-    """
-    done, was_cut = threading.Event(), threading.Event()
-
-    def watch() -> None:
-        while not done.wait(seconds):
-            if sock := connection.sock:
-                was_cut.set()
-                try:
-                    sock.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue  # it has just been closed
-
-    thread = threading.Thread(target=watch, name="webhook watch", daemon=True)
-    thread.start()
-    try:
-        yield was_cut
-    finally:
-        done.set()
-        thread.join()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from darc.model.service_state import Heartbeat, ServiceState, service_state
 from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
 from darc.queues.exchange import Exchange
 from darc.queues.messages import RELOAD, QueueError
+from darc.runtime.fan_out import fan_out
 
 log = logging.getLogger(__name__)
 
@@ -193,36 +193,23 @@ class ServiceControl:
 
     def attributes(self, names: Sequence[str], attribute: str) -> dict[str, str]:
         """Ask services for an attribute, all at the same time."""
-        answers: dict[str, str] = {}
         states = self.states(names)
-        threads = [
-            threading.Thread(target=self._ask, args=(name, states[name], attribute, answers))
-            for name in names
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return {name: answers[name] for name in names}
+        return fan_out(lambda name: self._ask(name, states[name], attribute), names)
 
-    def _ask(self, name: str, state: ServiceState, attribute: str, answers: dict[str, str]) -> None:
+    def _ask(self, name: str, state: ServiceState, attribute: str) -> str:
         presence = self._exchange.presence(name)
         if state is ServiceState.UNRESPONSIVE:
-            answers[name] = f"Service not responding: {name}"
-            return
+            return f"Service not responding: {name}"
         if presence is None or state is not ServiceState.RUNNING:
-            answers[name] = f"Service not running: {name}"
-            return
+            return f"Service not running: {name}"
         if not attribute.isidentifier():  # "name=value" would set a switch, without a signature
-            answers[name] = f"No such attribute: {attribute}"
-            return
+            return f"No such attribute: {attribute}"
         question = self._exchange.ask(name, attribute, self._control_timeout)
         if question is None:
-            answers[name] = f"Service not responding: {name}"
-        elif not question.found:
-            answers[name] = f"No such attribute: {attribute}"
-        else:
-            answers[name] = f"{{'{presence.class_name}.{attribute}': {question.value}}}"
+            return f"Service not responding: {name}"
+        if not question.found:
+            return f"No such attribute: {attribute}"
+        return f"{{'{presence.class_name}.{attribute}': {question.value}}}"
 
     def reload(self, name: str) -> None:
         """Have a service that runs read its configuration again."""

@@ -8,12 +8,10 @@ import threading
 from pathlib import Path
 
 import made_up
-import pytest
 from browsing import made_live
 
 from darc.monitor.page.page_files import WebDirectory
 from darc.monitor.page.render_page import INDEX, node_page
-from darc.monitor.problems import find_problems
 
 
 def files(directory: Path) -> set[str]:
@@ -101,16 +99,3 @@ def test_a_disk_without_room_leaves_the_page_before(tmp_path: Path) -> None:
     assert files(tmp_path) == set(before)
     for name, text in before.items():
         assert (tmp_path / name).read_text() == text
-
-
-def test_what_stands_in_the_way_leaves_the_page_before(tmp_path: Path) -> None:
-    live = made_live(made_up.healthy())
-    directory = WebDirectory(tmp_path)
-    directory.write(live, ())
-    before = (tmp_path / INDEX).read_text()
-    (tmp_path / f".{INDEX}.new").mkdir()
-    troubled = made_up.troubled()
-    live.publish(troubled, find_problems(troubled, made_up.CONTEXT))
-    with pytest.raises(OSError, match="directory"):
-        directory.write(live, ())
-    assert (tmp_path / INDEX).read_text() == before

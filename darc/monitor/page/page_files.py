@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import time
@@ -12,6 +11,8 @@ from typing import BinaryIO
 
 from darc.monitor.page.live_page import STATUS, LivePages
 from darc.monitor.page.render_page import INDEX, NODES
+from darc.runtime.paths import write_whole
+from darc.runtime.retention import remove_unfinished
 
 #: A node's page is written anew when something has changed there, and so often (s) for its numbers.
 NODE_SECONDS = 60.0
@@ -51,6 +52,8 @@ class WebDirectory:
 
         :raises OSError: likewise
         """
+        for directory in (self.path, self.path / NODES):
+            remove_unfinished(directory)
         for name in live.names():
             self._write_one(live, name)
 
@@ -70,14 +73,7 @@ class WebDirectory:
             return
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.new")
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):  # what it holds may be what the disk lacks
-                temporary.unlink()
-            raise
+        write_whole(path, text, durable=False)
 
 
 def is_directory_below(root: Path, name: str) -> bool:
