@@ -27,6 +27,7 @@ from darc.node.node_identity import NodeError
 from darc.node.node_owner import ElsewhereError
 from darc.node.node_ports import listeners
 from darc.node.processes import NODE_ID, who_listens
+from darc.node.state_format import JOURNAL
 
 #: Of what the journal may hold, the share above which it is soon full.
 NEARLY = 0.8
@@ -146,7 +147,7 @@ def node(patient: CheckedNode) -> Iterator[CheckResult]:
 
 
 def journal(patient: CheckedNode) -> Iterator[CheckResult]:
-    path = patient.run_dir / "journal.sqlite"
+    path = patient.run_dir / JOURNAL
     most = patient.config.master.journal_max_bytes
     files = (path, path.with_name(f"{path.name}-wal"))
     used = sum(one.stat().st_size for one in files if one.exists())

@@ -47,7 +47,9 @@ from darc.node.node_config import (
     read_sources,
     with_run_dir,
 )
+from darc.node.node_identity import NodeError
 from darc.node.secret import SecretError, read_secret
+from darc.node.state_format import JOURNAL, claim_state
 from darc.node.supervisor import SupervisorError
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
@@ -78,7 +80,7 @@ class DarcMaster:
         self._secret = partial(read_secret, run_dir / "secret")
         self._secret()  # a node without one does not come up
         self._journal = Journal(
-            run_dir / "journal.sqlite", config.master.journal_max_bytes, config.master.reserve_bytes
+            run_dir / JOURNAL, config.master.journal_max_bytes, config.master.reserve_bytes
         )
         self.losses = MasterLosses(self._journal)
         self._exchange = Exchange(self._journal, self._service_changed, self._service_finished)
@@ -398,8 +400,9 @@ def main() -> None:
         sys.exit(1)
     log.info("DARC %s on %s: %s", __version__, config.hostname, ", ".join(config.services()))
     try:
+        claim_state(run_dir)
         master = DarcMaster(config, node)
-    except (SecretError, OSError, sqlite3.Error) as error:
+    except (NodeError, SecretError, OSError, sqlite3.Error) as error:
         where = f"the journal in {run_dir}: " if isinstance(error, sqlite3.Error) else ""
         log.critical("cannot start: %s%s", where, error)
         sys.exit(1)

@@ -41,6 +41,7 @@ from darc.node.parent_directories import check_above
 from darc.node.processes import NODE_ID, kill_node, of_node, wait_until, who_listens
 from darc.node.secret import make_secret, read_secret
 from darc.node.start_warnings import notes_of_start, set_aside
+from darc.node.state_format import check_state
 from darc.node.supervisor import ProcessState, SupervisorError, SupervisorGoneError
 from darc.runtime import paths
 from darc.runtime.thread_limits import ONE_THREAD
@@ -82,6 +83,7 @@ def start_master(config: Config, say: Callable[[str], None]) -> None:
     running = is_running(config)  # refuses one that runs elsewhere
     if not running:
         check_above(run_dir)
+        check_state(run_dir)
     os.umask(os.umask(0o077) | 0o022)  # whatever the shell had: others may write nothing of it
     for directory in (run_dir, *places(run_dir), *_directories(config)):
         _make_directory(directory)

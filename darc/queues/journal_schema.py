@@ -11,6 +11,7 @@ import stat
 import time
 from pathlib import Path
 
+from darc.node.state_format import STATE_FORMAT
 from darc.runtime.paths import DAMAGED
 
 log = logging.getLogger(__name__)
@@ -158,4 +159,5 @@ def _open(path: Path) -> sqlite3.Connection:
     for name, kind in _NEW_COLUMNS.items():
         if name not in present:
             database.execute(f"ALTER TABLE body ADD {name} {kind}")
+    database.execute(f"PRAGMA user_version={STATE_FORMAT}")
     return database
