@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -42,6 +43,18 @@ ARRIVE_SECONDS = 10.0
 # Towards the Galactic north pole the Milky Way is thin: right ascension and declination, deg.
 POINTING = (192.859, 27.128)
 TASK_ID = "demo"
+#: The node's configuration, but for where the receivers are.
+SECTIONS: dict[str, dict[str, Any]] = {
+    "darc_master": {"setup_time": LEAD_SECONDS},
+    "amber_clustering": {
+        "interval": demo_bursts.GATHER,
+        "clustering_window": demo_bursts.WINDOW,
+        "dm_bin_top": demo_bursts.DM_BIN_TOP,
+        "thresh_iquv": {"interval": 0},
+        "thresh_lofar": {"snr_min": demo_bursts.ALERT_SNR},
+    },
+    "status_website": {"interval": 1.0},
+}
 
 
 @dataclass
@@ -185,20 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 80)
     try:
         generated = demo_bursts.make(options.bursts, options.duration, options.seed)
-        node = TemporaryNode(
-            options.home,
-            {
-                "darc_master": {"setup_time": LEAD_SECONDS},
-                "amber_clustering": {
-                    "interval": demo_bursts.GATHER,
-                    "clustering_window": demo_bursts.WINDOW,
-                    "dm_bin_top": demo_bursts.DM_BIN_TOP,
-                    "thresh_iquv": {"interval": 0},
-                    "thresh_lofar": {"snr_min": demo_bursts.ALERT_SNR},
-                },
-                "status_website": {"interval": 1.0},
-            },
-        )
+        node = TemporaryNode(options.home, SECTIONS)
     except (ValueError, DemoError, OSError) as error:
         parser.error(str(error))
     demo = Demo(node, console, options.duration, generated, Receivers())
