@@ -12,6 +12,9 @@
 # make numbers S/N, DM, arrival and width beside an oracle that is not DARC's, interference, false
 #              alarms (docs/accuracy.md); SIZE=1 takes about a quarter of an hour of two cores.
 #              ARGS are for the program: make numbers ARGS='--parts interference'
+# make docs    the documentation as a site, in docs/_build/html; a broken link or reference fails
+# make pictures
+#              the pictures of the documentation, in docs/images; needs Chromium (Debian: chromium)
 # make clean   removes what these have made
 #
 # They need Python 3.11 or later with venv and pip; PYTHON names another interpreter.
@@ -44,7 +47,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
-.PHONY: demo test quick faults bench numbers clean
+.PHONY: demo test quick faults bench numbers docs pictures clean
 
 demo: $(call environment,demo)/ready
 	@$(<D)/bin/python -m simulator.demo $(ARGS)
@@ -68,12 +71,21 @@ bench: $(call environment,bench)/ready
 numbers: $(call environment,numbers)/ready
 	@$(<D)/bin/python tests/numbers/run_numbers.py --size $(SIZE) $(ARGS)
 
+docs: $(call environment,docs)/ready
+	@$(<D)/bin/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going --nitpicky \
+	    docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+pictures: $(call environment,demo)/ready
+	@$(<D)/bin/python -m simulator.pictures docs/images $(ARGS)
+
 # Editable: a change of the code needs no new installation, one of what is installed does.
 $(call environment,demo)/ready $(call environment,bench)/ready: EXTRA := demo
 $(call environment,faults)/ready: EXTRA := test
 $(call environment,numbers)/ready: EXTRA := numbers
 $(call environment,quick)/ready: EXTRA := quick
-$(foreach name,demo bench faults numbers quick,$(call environment,$(name))/ready): %/ready: %/made $(SOURCES)
+$(call environment,docs)/ready: EXTRA := docs
+$(foreach name,demo bench faults numbers quick docs,$(call environment,$(name))/ready): %/ready: %/made $(SOURCES)
 	$(@D)/bin/python -m pip install --quiet --editable '.[$(EXTRA)]'
 	@touch $@
 
@@ -90,5 +102,5 @@ $(MADE)/%/made:
 	@touch $@
 
 clean:
-	rm -rf $(MADE) .tox build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf docs/_build docs/api $(MADE) .tox build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find darc tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

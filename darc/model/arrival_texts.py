@@ -22,7 +22,7 @@ def date_text(unix: float | None, scale: str) -> str:
     """A moment as a date, where it is UTC, and as MJD; empty: not known.
 
     :param unix: Unix s, or the same count in another scale
-    :param scale: time scale, see :class:`ArrivalReference`
+    :param scale: time scale, see :class:`darc.model.arrival.ArrivalReference`
     """
     if unix is None:
         return ""

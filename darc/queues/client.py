@@ -88,7 +88,7 @@ class QueueClient:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What :meth:`Holder.listen` brings.
+    """What :func:`listen` brings.
 
     :param orders: all of the service's observations, or None when nothing changed
     :param question: number and attribute

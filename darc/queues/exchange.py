@@ -259,7 +259,7 @@ class Exchange:
     def commit(
         self, session: Session, service: str, holder: int, sequence: int, plain: list[Any]
     ) -> bool:
-        """Do a step of a service; see :meth:`Journal.commit`."""
+        """Do a step of a service; see :meth:`darc.queues.journal.Journal.commit`."""
         self._hold(service, holder)
         commit = Commit.from_plain(plain)
         fault_point(f"darc_master.before committing {service}")
@@ -278,7 +278,10 @@ class Exchange:
     def recall(
         self, session: Session, service: str, observation: str, after: str | None
     ) -> list[list[Any]]:
-        """Some of what a service committed to memory; see :meth:`Journal.recall`."""
+        """Some of what a service committed to memory.
+
+        See :meth:`darc.queues.journal.Journal.recall`.
+        """
         return [[key, value] for key, value in self._journal.recall(service, observation, after)]
 
     def progress(self, session: Session, observation: str) -> dict[str, int]:

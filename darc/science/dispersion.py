@@ -25,6 +25,7 @@ __all__ = [
 #: Delay across the band of ARTS, s per pc cm-3.
 _DELAY_OF_ARTS = 0.000992
 
+#: A number or an array; the result is of the same kind.
 FloatOrArray = TypeVar("FloatOrArray", float, npt.NDArray[np.float64])
 
 

@@ -78,7 +78,7 @@ class GalaxyMap:
 
 
 def load_galaxy_map(path: str | Path) -> GalaxyMap:
-    """Read a map as :mod:`training.make_galaxy_map` writes it.
+    """Read a map as ``training/make_galaxy_map.py`` writes it.
 
     :raises OSError: the file cannot be read
     :raises ValueError: it is not such a map; the message names the file

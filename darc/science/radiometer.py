@@ -17,6 +17,7 @@ BOLTZMANN = 1.380649e-23
 #: W m-2 Hz-1.
 JANSKY = 1e-26
 
+#: A number or an array; the result is of the same kind.
 FloatOrArray = TypeVar("FloatOrArray", float, npt.NDArray[np.float64])
 
 

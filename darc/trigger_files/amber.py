@@ -1,7 +1,7 @@
 """The text format of AMBER's trigger files: a header naming the columns, a line per candidate.
 
 Columns are found by name. Lines are read many at a time, straight from their bytes; what does
-not look like AMBER's plain decimals goes through :func:`_read_line`, which decides and names the
+not look like AMBER's plain decimals goes through ``_read_line``, which decides and names the
 reason. Both accept the same language: whitespace-separated ASCII decimals, LF or CRLF line ends.
 """
 

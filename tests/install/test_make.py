@@ -11,7 +11,7 @@ import pytest
 from nodes import PYTHON, patience
 
 ROOT = Path(__file__).resolve().parents[2]
-TARGETS = ("demo", "test", "faults", "bench", "numbers")
+TARGETS = ("demo", "test", "quick", "faults", "bench", "numbers", "docs")
 
 
 def make(*words: str, directory: Path) -> subprocess.CompletedProcess[str]:
@@ -63,14 +63,16 @@ def test_an_environment_that_is_there_is_kept(tmp_path: Path) -> None:
 
 
 def test_clean_removes_what_make_made_alone(tmp_path: Path) -> None:
-    for name in (".make/demo-3.11", ".tox/tests", ".venv/bin", "darc/__pycache__"):
+    made = (".make/demo-3.11", ".tox/tests", "darc/__pycache__", "docs/_build", "docs/api")
+    for name in (*made, ".venv/bin"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "tests").mkdir()
     (tmp_path / "benchmarks").mkdir()
     result = make("clean", directory=tmp_path)
     assert result.returncode == 0, result.stderr
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {".venv", "darc", "tests", "benchmarks"}
+    assert left == {".venv", "darc", "docs", "tests", "benchmarks"}
+    assert list((tmp_path / "docs").iterdir()) == []
     assert (tmp_path / ".venv" / "bin").is_dir()
 
 

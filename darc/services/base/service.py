@@ -69,7 +69,7 @@ class Service(Generic[S]):
     attributes: ClassVar[tuple[str, ...]] = ()
     #: Boolean attributes that commands may set; they outlive the process.
     switches: ClassVar[tuple[str, ...]] = ()
-    #: Which of its outcomes are losses: see :meth:`lost`.
+    #: Which of its outcomes are losses: see `Service.lost`.
     loss_kinds: ClassVar[tuple[LossKind, ...]] = ()
     #: Whether observations concern it.
     observes: ClassVar[bool] = True
