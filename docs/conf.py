@@ -18,7 +18,7 @@ from sphinx.config import Config
 
 import darc
 
-#: What programs, scripts and services of others may import. The order is that of the pages.
+#: What programs, scripts and services of others may import.
 ROOMS = (
     "darc.control",
     "darc.queues",
