@@ -19,7 +19,7 @@ from pathlib import Path
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.runtime.program import number, whole
 from simulator.bursts import Burst, random_bursts
-from simulator.filterbank_data import Filterbanks, Instrument
+from simulator.filterbank_data import Filterbanks, SimulatedInstrument
 from simulator.filterbanks import FilterbankPlayer
 from simulator.generator import make_observation_candidates, timed_files
 from simulator.player import Player
@@ -80,7 +80,7 @@ def play(
     :param seed: of the noise
     :raises OSError: a file cannot be written
     """
-    instrument = Instrument(header=HEADER)
+    instrument = SimulatedInstrument(header=HEADER)
     search = instrument.search()
     data = Filterbanks(instrument, bursts, seed=seed, search=search)
     generated = make_observation_candidates(
