@@ -34,8 +34,8 @@ from faults.trigger_files import TriggerFiles, wild_lines
 from nodes import wait_for
 
 from simulator.generator import (
+    AmberSearch,
     Burst,
-    Search,
     make_observation_candidates,
     random_bursts,
     timed_files,
@@ -44,7 +44,7 @@ from simulator.write_parsets import MadeObservation, write_observation
 
 #: Small batches, so that a few seconds hold many windows; a window holds just one batch.
 BATCH_SAMPLES = 2500
-SEARCH = Search(batch_samples=BATCH_SAMPLES)
+SEARCH = AmberSearch(batch_samples=BATCH_SAMPLES)
 DURATION = 20 * SEARCH.batch_length_s
 #: Of the observation, s: one that is started late, or again, must not be in the past by then.
 OBSERVATION_SECONDS = 600.0

@@ -20,7 +20,7 @@ from darc.model.processing_outcome import ClusterOutcome, ProcessingSummary
 from simulator.bursts import Burst
 from simulator.filterbank_data import Filterbanks, SimulatedInstrument
 from simulator.filterbanks import write_filterbanks
-from simulator.generator import Search
+from simulator.generator import AmberSearch
 
 N_TABS = 12
 N_CHANNELS = 32  # few, so that it costs little
@@ -108,7 +108,7 @@ class Processing:
     """
 
     def __init__(
-        self, share: Path, made: Path, bursts: list[Burst], search: Search, duration: float
+        self, share: Path, made: Path, bursts: list[Burst], search: AmberSearch, duration: float
     ) -> None:
         # A link that leads nowhere is a share that is away: nobody can make it again by mistake.
         self._results = share / "results"

@@ -15,8 +15,8 @@ from nodes import wait_for as wait_for_seconds
 
 from darc.science.clustering import fixed_dm_edges
 from simulator.generator import (
+    AmberSearch,
     Generated,
-    Search,
     make_observation_candidates,
     random_bursts,
     timed_files,
@@ -28,7 +28,7 @@ from simulator.write_parsets import write_observation
 wait_for = partial(wait_for_seconds, timeout=40.0)
 
 DURATION = 40.0
-SEARCHES = {"tabs": Search(beams=12), "sbs": Search(beams=71, beam_period=12)}
+SEARCHES = {"tabs": AmberSearch(beams=12), "sbs": AmberSearch(beams=71, beam_period=12)}
 RECEIVERS = ("dada_trigger", "lofar_trigger", "voevent_generator")
 _TRIGGER = re.compile(
     r"trigger (\w+)/(-?\d+)/(\d+): (\S+), DM ([\d.]+), S/N ([\d.]+), width ([\d.]+) ms, beam (\d+)"
@@ -44,7 +44,7 @@ def burst_node(test_run: str) -> Iterator[Node]:
         yield made
 
 
-def generated(search: Search) -> Generated:
+def generated(search: AmberSearch) -> Generated:
     edges = [float(edge) for edge in fixed_dm_edges(10_000.0) if math.isfinite(edge)]
     bursts = random_bursts(
         6,

@@ -16,14 +16,14 @@ from darc.trigger_files.amber import Columns, format_header, parse_lines
 from simulator import generator
 from simulator.bursts import dm_response
 from simulator.generator import (
+    AmberSearch,
     Burst,
     Generated,
-    Search,
     make_observation_candidates,
     random_bursts,
 )
 
-SEARCH = Search()
+SEARCH = AmberSearch()
 DURATION = 30.72  # 30 batches
 BURST = Burst(time_s=10.0003, dm=500.1, width_samples=10, snr=30.0, beam=5)
 
@@ -126,7 +126,7 @@ def test_less_than_a_batch_is_refused() -> None:
 @pytest.mark.parametrize("beam", [0, 35, 70])
 def test_synthesised_beams_repeat_every_twelve(beam: int) -> None:
     """The filter of reference/candidates.md keeps it: the best lag from 2 on is 12."""
-    search = Search(beams=71, beam_period=12)
+    search = AmberSearch(beams=71, beam_period=12)
     generated = make_observation_candidates(
         [replace(BURST, beam=beam)], duration=DURATION, seed=1, interference_rate=0, search=search
     )
