@@ -19,6 +19,8 @@ from typing import Any
 import psutil
 import yaml
 
+from darc.cli.darc_parser import make_parser
+from darc.node.command_client import exchange_messages
 from darc.node.node_identity import supervisord_pid
 from darc.node.processes import kill_node, of_node
 from darc.node.supervisor import Supervisor
@@ -70,16 +72,20 @@ def send_signal(pid: int, number: int, _kill: Callable[[int, int], None] = os.ki
 def wait_for(condition: Callable[[], Any], timeout: float = 10.0, what: str = "") -> Any:
     """Wait until the condition gives something true, and return that.
 
+    Looking takes no more than half of the time: others need the processor for what is waited for.
+
     :param timeout: s, of a machine that does nothing else
     """
     timeout = patience(timeout)
     deadline = time.monotonic() + timeout
     while True:
+        before = time.monotonic()
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"not within {timeout} s: {what or condition}"
-        time.sleep(0.02)
+        now = time.monotonic()
+        assert now < deadline, f"not within {timeout} s: {what or condition}"
+        time.sleep(max(0.02, now - before))
 
 
 class Node:
@@ -146,10 +152,32 @@ class Node:
     def darc(self, *words: str) -> subprocess.CompletedProcess[str]:
         return self.run("darc", *words)
 
+    def reply(self, *words: str) -> dict[str, Any]:
+        """The reply to a command, as `darc --json` prints it, without starting a program.
+
+        :raises OSError: the master does not answer
+        """
+        options = make_parser().parse_args(words)
+        request = {"command": f"{options.command} {options.attribute or ''}".strip()}
+        if options.service:
+            request["service"] = options.service
+        if file := options.parset or options.config:
+            request["payload"] = str(Path(file).absolute())
+        endpoint = json.loads((self.home / "run" / self.hostname / "endpoint.json").read_text())
+        secret = Path(endpoint["run_dir"]) / "secret"
+        where = (endpoint["host"], endpoint["port"])
+        return exchange_messages(*where, request, patience(10.0), secret)
+
     def ask(self, *words: str) -> Any:
         """The message of a command's reply, whatever its status."""
-        result = self.darc("--json", *words)
-        return json.loads(result.stdout)["message"]
+        return self.reply(*words)["message"]
+
+    def answers(self) -> bool:
+        """Whether the master answers."""
+        try:
+            return bool(self.reply("--service", "all", "status")["status"] != "Error")
+        except OSError:
+            return False
 
     def start(self) -> None:
         """Start all services, and wait until they run."""

@@ -72,7 +72,7 @@ def begin(quick_node: Node, tmp_path: Path) -> Iterator[Begin]:
 
     yield start
     for one in made:
-        quick_node.darc("abort_observation", "--parset", str(one.parset))
+        quick_node.ask("abort_observation", "--parset", str(one.parset))
         quick_node.wait_until_over(one.task_id)
 
 

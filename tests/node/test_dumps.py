@@ -165,7 +165,7 @@ class Telescope:
 
     def close(self) -> None:
         for observation in self._observations:
-            self.node.darc("abort_observation", "--parset", str(observation.parset))
+            self.node.ask("abort_observation", "--parset", str(observation.parset))
             self.node.wait_until_over(observation.task_id)
         wait_for(lambda: not self.waiting_entries(), what="all entries completed")
         self.client.close()
@@ -821,7 +821,7 @@ def test_a_full_journal_holds_up_no_dump(telescope: Telescope, iquv: DadaDbevent
     try:
         telescope.trigger([made_trigger(observation=observation.task_id)])
         telescope.node.configure(darc_master={"journal_max_bytes": 4096})
-        telescope.node.darc("reload")
+        telescope.node.ask("reload")
         with pytest.raises(FullError):  # noqa: PT012 - there may be room for some
             for _ in range(50):
                 Queues(telescope.client).put(b"x" * 2**20)
@@ -831,4 +831,4 @@ def test_a_full_journal_holds_up_no_dump(telescope: Telescope, iquv: DadaDbevent
         assert texts(iquv, 1) == [request(observation, (*WINDOW, REST))]
     finally:
         telescope.node.configure(darc_master={"journal_max_bytes": 2**30})
-        telescope.node.darc("reload")
+        telescope.node.ask("reload")

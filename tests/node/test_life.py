@@ -37,9 +37,7 @@ def make(tmp_path: Path) -> Callable[..., MadeObservation]:
 
 def command(node: Node, verb: str, observation: MadeObservation) -> dict[str, Any]:
     """The whole reply to <verb>_observation."""
-    result = node.darc("--json", f"{verb}_observation", "--parset", str(observation.parset))
-    reply: dict[str, Any] = json.loads(result.stdout)
-    return reply
+    return node.reply(f"{verb}_observation", "--parset", str(observation.parset))
 
 
 def state(node: Node, task_id: str) -> str:
@@ -59,7 +57,7 @@ def test_a_master_that_is_killed_at_a_start_leaves_none_that_nobody_works_on(
     result = fresh_node.darc("start_observation", "--parset", str(observation.parset))
     assert result.returncode != 0
     wait_for(lambda: fresh_node.pid("darc_master") not in (0, before))
-    wait_for(lambda: fresh_node.darc("--service", "all", "status").returncode == 0)
+    wait_for(fresh_node.answers)
     wait_for(lambda: all(fresh_node.states()[name] == "running" for name in REAL_TIME))
     assert state(fresh_node, observation.task_id) == "running"
     # What an operator stops is started by a second start, which says so, and by nothing else.
@@ -67,7 +65,7 @@ def test_a_master_that_is_killed_at_a_start_leaves_none_that_nobody_works_on(
     before = fresh_node.pid("darc_master")
     os.kill(before, signal.SIGKILL)
     wait_for(lambda: fresh_node.pid("darc_master") not in (0, before))
-    wait_for(lambda: fresh_node.darc("--service", "all", "status").returncode == 0)
+    wait_for(fresh_node.answers)
     assert fresh_node.states()["dada_trigger"] == "stopped"
     reply = command(fresh_node, "start", observation)
     assert reply == {

@@ -70,20 +70,18 @@ def clean(observing_node: Node) -> Iterator[Node]:
     """The shared node; what a test leaves running is aborted, and all services run again."""
     yield observing_node
     observing_node.configure(darc_master={"mode": "mixed", "end_delay": 60})
-    observing_node.darc("reload")
+    observing_node.ask("reload")
     for task_id in observations(observing_node):
         run = json.loads((observing_node.run_dir / "observations" / f"{task_id}.json").read_text())
         command(observing_node, "abort", run["observation"]["config_file"])
         observing_node.wait_until_over(task_id)
-    observing_node.darc("--service", "all", "start")
+    observing_node.ask("--service", "all", "start")
 
 
 def reply(of: Node, verb: str, file: Path | str, *options: str) -> dict[str, Any]:
     """The whole reply to <verb>_observation."""
     kind = "--config" if str(file).endswith((".yaml", ".yml")) else "--parset"
-    result = of.darc("--json", *options, f"{verb}_observation", kind, str(file))
-    answer: dict[str, Any] = json.loads(result.stdout)
-    return answer
+    return of.reply(*options, f"{verb}_observation", kind, str(file))
 
 
 def command(of: Node, verb: str, file: Path | str, *options: str) -> Any:
@@ -142,8 +140,8 @@ def queues(of: Node) -> Queues:
 
 
 def test_a_start_is_answered_at_once_and_starts_what_does_not_run(clean: Node, make: Make) -> None:
-    clean.darc("--service", "amber_clustering", "stop")
-    clean.darc("--service", "processor", "stop")
+    clean.ask("--service", "amber_clustering", "stop")
+    clean.ask("--service", "processor", "stop")
     observation = make(start=time.time() + 3600)
     began = time.monotonic()
     answer = reply(clean, "start", observation.parset)
@@ -223,7 +221,7 @@ def test_what_is_pending_is_cancelled(clean: Node, make: Make, verb: str) -> Non
 
 def test_without_a_stop_it_is_ended_after_its_end(clean: Node, make: Make) -> None:
     clean.configure(darc_master={"end_delay": 0.3})
-    clean.darc("reload")
+    clean.ask("reload")
     observation = make(duration=5.0)  # the file has to come in time on a busy machine, too
     command(clean, "start", observation.parset)
     wait_known(clean, observation, TAKING_PART)
@@ -271,7 +269,7 @@ def test_a_service_that_takes_no_part_cannot_be_started_for_one(clean: Node, mak
 def test_in_the_past_only_the_slow_ones_are_started(clean: Node, make: Make) -> None:
     observation = make(start=time.time() - 100, duration=50.0)
     for service in ("amber_clustering", "processor"):
-        clean.darc("--service", service, "stop")
+        clean.ask("--service", service, "stop")
     answer = reply(clean, "start", observation.parset)
     assert answer["status"] == "Warning"
     assert "offline_processing and processor" in answer["message"]
@@ -291,7 +289,7 @@ def test_not_to_be_processed_means_not_started(clean: Node, make: Make) -> None:
 
 def test_in_offline_mode_a_stop_is_ignored(clean: Node, make: Make) -> None:
     clean.configure(darc_master={"mode": "offline"})
-    clean.darc("reload")
+    clean.ask("reload")
     observation = make()
     command(clean, "start", observation.parset)
     wait_known(clean, observation, ("offline_processing",))
@@ -407,7 +405,7 @@ def test_it_goes_on_when_the_master_is_killed(clean: Node, make: Make) -> None:
         file.write(b"".join(map(line, range(40, 80))))
         wait_for(lambda: clean.pid("darc_master") not in (0, before))
         file.write(b"".join(map(line, range(80, 100))))
-    wait_for(lambda: clean.darc("get_attr", "observations").returncode == 0)
+    wait_for(clean.answers)
     assert observations(clean) == {running.task_id: "running", pending.task_id: "pending"}
     wait_for(lambda: clean.states()["amber_listener"] == "running")
     assert command(clean, "stop", running.parset) == "Stopped observation"

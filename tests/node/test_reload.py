@@ -184,7 +184,7 @@ def test_processes_started_anew_go_by_the_last_good_configuration(reloaded: Node
         pid = reloaded.pid(name)
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: reloaded.pid(name) not in (0, pid), what=f"another {name}")  # noqa: B023
-        wait_for(lambda: reloaded.darc("--service", "all", "status").returncode == 0)
+        wait_for(reloaded.answers)
         wait_for(lambda: set(reloaded.states().values()) == {"running"}, what="all running")
         assert list(reloaded.states()) == services
         log = reloaded.log(name)
@@ -230,6 +230,6 @@ def test_the_last_good_configuration_holds_the_instruments_file_too(
         pid = node.pid(name)
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: node.pid(name) not in (0, pid))  # noqa: B023
-        wait_for(lambda: node.darc("--service", "all", "status").returncode == 0)
+        wait_for(node.answers)
         wait_for(lambda: set(node.states().values()) == {"running"})
     assert node.run("darc_stop_master").returncode == 0

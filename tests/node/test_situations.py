@@ -76,7 +76,7 @@ def test_a_section_that_was_taken_out_is_named_and_the_rest_starts(small: Node) 
     supervisorctl(small, "stop", "all")
     supervisorctl(small, "remove", "lofar_trigger")
     supervisorctl(small, "start", "darc_master")
-    wait_for(lambda: small.darc("--service", "all", "status").returncode == 0)
+    wait_for(small.answers)
     result = small.darc("--json", "--service", "all", "start")
     reply = json.loads(result.stdout)
     assert result.returncode == 1
@@ -115,7 +115,7 @@ def test_a_restart_by_hand_is_no_death(small: Node) -> None:
     small.start()
     wait_for(lambda: set(lives(small).values()) == {(0, 0)})
     supervisorctl(small, "restart", "all")
-    wait_for(lambda: small.darc("--service", "all", "status").returncode == 0, 30.0)
+    wait_for(small.answers, 30.0)
     wait_for(lambda: set(small.states().values()) == {"running"})
     wait_for(lambda: {one[0] for one in lives(small).values()} == {1}, 20.0)
     assert {one[1] for one in lives(small).values()} == {0}

@@ -86,8 +86,9 @@ def overview(of: Node, arguments: str = "") -> NodeOverview:
     """Also of a node whose master was killed a moment ago."""
 
     def told() -> str:
-        reply = json.loads(of.darc("--json", "get_attr", f"overview {arguments}".strip()).stdout)
-        return str(reply.get("message", "")).partition(" = ")[2]
+        if not of.answers():
+            return ""
+        return str(of.ask("get_attr", f"overview {arguments}".strip())).partition(" = ")[2]
 
     return from_text(wait_for(told))
 

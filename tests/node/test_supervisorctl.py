@@ -33,7 +33,7 @@ def test_what_is_stopped_with_supervisorctl_stays_stopped(small: Node) -> None:
     master = small.pid("darc_master")
     os.kill(master, signal.SIGKILL)
     wait_for(lambda: small.pid("darc_master") not in (0, master), what="another master")
-    wait_for(lambda: small.darc("--service", "all", "status").returncode == 0)
+    wait_for(small.answers)
     wait_for(lambda: small.states()["voevent_generator"] == "running")
     assert small.states() == {"lofar_trigger": "stopped", "voevent_generator": "running"}
 
