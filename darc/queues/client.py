@@ -48,18 +48,19 @@ class QueueClient:
     ) -> None:
         self._place = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
         try:
-            self._connection = plain_client(address, key, timeout)
+            #: What is sent here directly is no call, and is refused.
+            self.connection = plain_client(address, key, timeout)
         except AuthenticationError as error:
             raise QueueError(f"{self._place}: the secret was not accepted") from error
         except (OSError, EOFError) as error:
             raise QueuesGoneError(f"{self._place}: {self._reason(error)}") from error
         try:
-            dispatch(self._connection, None, "accept_connection", (name,))
+            dispatch(self.connection, None, "accept_connection", (name,))
         except (OSError, EOFError) as error:
-            self._connection.close()
+            self.connection.close()
             raise QueuesGoneError(f"{self._place}: {self._reason(error)}") from error
         except RemoteError as error:
-            self._connection.close()
+            self.connection.close()
             raise QueueError(f"{self._place}: {error.args[0]}") from error
 
     @staticmethod
@@ -69,7 +70,7 @@ class QueueClient:
         return str(error) or "closed"
 
     def close(self) -> None:
-        self._connection.close()
+        self.connection.close()
 
     def call(self, method: str, *arguments: object) -> Any:
         """Call a method of :class:`darc.queues.exchange.Exchange`.
@@ -78,7 +79,7 @@ class QueueClient:
         :raises QueueError: it refuses; of the class that says why
         """
         try:
-            return dispatch(self._connection, OBJECT, method, arguments)
+            return dispatch(self.connection, OBJECT, method, arguments)
         except (OSError, EOFError) as error:
             raise QueuesGoneError(f"{self._place}: {self._reason(error)}") from error
         except RemoteError as error:

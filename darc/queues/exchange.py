@@ -71,6 +71,13 @@ class ChangeNotifier:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._rings = 0
+        self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a ring now."""
+        with self._condition:
+            return self._waiting
 
     def ring(self) -> None:
         with self._condition:
@@ -84,7 +91,11 @@ class ChangeNotifier:
     def wait(self, heard: int, timeout: float) -> None:
         """Wait for a ring after ``heard``."""
         with self._condition:
-            self._condition.wait_for(lambda: self._rings != heard, timeout)
+            self._waiting += 1
+            try:
+                self._condition.wait_for(lambda: self._rings != heard, timeout)
+            finally:
+                self._waiting -= 1
 
 
 class Orders:
@@ -404,6 +415,10 @@ class Exchange:
     def heard(self, queue: str) -> int:
         """How often entries have come, for :meth:`wait_for_entry`."""
         return self._work[queue].heard()
+
+    def waiting(self, queue: str) -> int:
+        """How many wait for an entry of a queue now."""
+        return self._work[queue].waiting
 
     def wait_for_entry(self, queue: str, heard: int, timeout: float) -> None:
         """Wait for an entry since ``heard`` (s)."""

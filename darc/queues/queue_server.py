@@ -55,7 +55,7 @@ class Session:
 
     def has_gone(self) -> bool:
         """Whether the client is gone, seen now; its connection must not be closed here yet."""
-        return self.gone.is_set() or _is_hung_up(self.connection.fileno())
+        return self.gone.is_set() or is_hung_up(self.connection.fileno())
 
     def hang_up(self) -> None:
         """Note that the client is gone; done once."""
@@ -93,6 +93,17 @@ class HangupWatcher:
             self._epoll.unregister(number)
         session.hang_up()
 
+    def sessions(self) -> list[Session]:
+        """Of the connections that are open now."""
+        with self._lock:
+            return list(self._sessions.values())
+
+    def shut_down_all(self) -> None:
+        """End all connections, as the end of this process does."""
+        with self._lock:
+            for number in self._sessions:
+                shut_down(number)
+
     def _watch(self) -> None:
         while True:
             try:
@@ -107,23 +118,23 @@ class HangupWatcher:
             with self._lock:
                 session = self._sessions.get(number)
                 # The number may be another connection's by now.
-                went = session is not None and _is_hung_up(number)
+                went = session is not None and is_hung_up(number)
             if session and went:
                 session.hang_up()
         now = time.monotonic()
         with self._lock:
             for number, session in self._sessions.items():
                 if session.deadline is not None and now > session.deadline:
-                    _shut_down(number)
+                    shut_down(number)
 
 
-def _is_hung_up(number: int) -> bool:
+def is_hung_up(number: int) -> bool:
     poll = select.poll()
     poll.register(number, select.POLLRDHUP)
     return bool(poll.poll(0))
 
 
-def _shut_down(number: int) -> None:
+def shut_down(number: int) -> None:
     """End a connection under the thread that reads it: its read returns end-of-file."""
     try:
         # A duplicate could not be had when descriptors have run out, which is when it matters.
@@ -203,7 +214,8 @@ class QueueServer(_Server):  # type: ignore[misc]
         # A fixed name instead of an address in memory: it is the same after a restart.
         self.id_to_obj[OBJECT] = (served, set(exposed), None)
         self.stop_event = threading.Event()
-        self._watcher = HangupWatcher()
+        #: Knows the connections that are open.
+        self.watcher = HangupWatcher()
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._session = threading.local()
         self.refused = 0
@@ -278,11 +290,11 @@ class QueueServer(_Server):  # type: ignore[misc]
         try:
             _limit_sending(conn.fileno())
             _keep_alive(conn.fileno())
-            self._watcher.add(session)
+            self.watcher.add(session)
             try:
                 self._handle_request(conn)
             finally:
-                self._watcher.remove(session)
+                self.watcher.remove(session)
         except SystemExit:
             pass  # how serve_client ends
         except OSError as error:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from nodes import wait_for
 
-from darc.queues import queue_server as server_module
 from darc.queues.client import QueueClient, Queues
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
@@ -25,12 +25,15 @@ class Hub:
         self.address = directory / "queues.sock"
         self.changes: list[str] = []
         self.finished: list[tuple[str, str]] = []
+        self.on_change: Callable[[str], object] = self.changes.append
         self.start()
 
     def start(self) -> None:
         self.journal = Journal(self.directory / "journal.sqlite")
         self.exchange = Exchange(
-            self.journal, self.changes.append, lambda *what: self.finished.append(what)
+            self.journal,
+            lambda name: self.on_change(name),  # noqa: PLW0108 - it may be another one later
+            lambda *what: self.finished.append(what),
         )
         by_name = NamedQueues(self.exchange, lambda: NAMES)
         self.server = QueueServer(str(self.address), lambda: KEY, self.exchange, EXPOSED, by_name)
@@ -38,10 +41,8 @@ class Hub:
 
     def stop(self) -> None:
         self.server.stop()
-        with self.server._watcher._lock:
-            for number in self.server._watcher._sessions:
-                server_module._shut_down(number)
-        wait_for(lambda: not self.server._watcher._sessions, what="connections closed")
+        self.server.watcher.shut_down_all()
+        wait_for(lambda: not self.sessions(), what="connections closed")
         self.journal.close()
 
     def client(self) -> QueueClient:
@@ -51,4 +52,4 @@ class Hub:
         return Queues(self.client())
 
     def sessions(self) -> int:
-        return len(self.server._watcher._sessions)
+        return len(self.server.watcher.sessions())

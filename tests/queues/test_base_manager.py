@@ -131,7 +131,7 @@ def test_every_python_as_it_comes(hub: Hub, minor: int, serializer: str) -> None
         "scratch": [[1, 2], 0, empty.replace("more on amber_clustering", "on scratch")],
         "old name": ["amber_clustering", 4],
     }
-    (entry,) = hub.exchange._journal.take("processor", 0, 9, 9)
+    (entry,) = hub.journal.take("processor", 0, 9, 9)
     assert (entry.kind, entry.content) == (ContentKind.PLAIN, pack(b"\0x"))
 
 
@@ -221,7 +221,7 @@ print(json.dumps([manager.amber_clustering().get(), manager.amber_clustering().g
 
 
 def waiting(hub: Hub, name: str) -> bool:
-    return bool(hub.exchange._work[name]._condition._waiters)  # type: ignore[attr-defined]
+    return bool(hub.exchange.waiting(name))
 
 
 def start(hub: Hub, code: str) -> subprocess.Popen[str]:
@@ -292,7 +292,7 @@ def test_who_looks_at_many_begins_anew_at_some(
     for view in views:
         assert view.get() == "x"
     assert [view.empty() for view in views] == [False, False, True, True, True]
-    (session,) = hub.server._watcher._sessions.values()
+    (session,) = hub.server.watcher.sessions()
     assert len(session.cursors) == 3
 
 
@@ -364,7 +364,9 @@ def test_what_services_put_is_shown_as_what_it_is(hub: Hub, manager: QueueManage
 def test_a_full_journal(hub: Hub, manager: QueueManager) -> None:
     amber = manager.amber_clustering()
     amber.put("before")
-    hub.journal._room.run_out()
+    hub.journal.set_max_bytes(2**17)
+    with pytest.raises(queue.Full):
+        amber.put_nowait(b"x" * 2**20)
     assert amber.full()
     for refused in (
         lambda: amber.put_nowait("x"),
@@ -376,7 +378,7 @@ def test_a_full_journal(hub: Hub, manager: QueueManager) -> None:
     putting = threading.Thread(target=amber.put, args=("waited",), daemon=True)
     putting.start()
     wait_for(lambda: hub.sessions() == 2, what="it tries")
-    hub.journal.look()
+    hub.journal.set_max_bytes(2**28)
     putting.join(patience(10))
     assert not putting.is_alive()
     assert amber.qsize() == 2

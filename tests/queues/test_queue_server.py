@@ -119,8 +119,8 @@ def test_a_pickle_is_not_run(hub: Hub, tmp_path: Path, protocol: int) -> None:
         assert "an object, made by posix.mkdir" in str(error)
         until_closed(first)
     client = hub.client()  # and while it is
-    client._connection.send_bytes(data)
-    until_closed(client._connection)
+    client.connection.send_bytes(data)
+    until_closed(client.connection)
     assert not mark.exists()
     pickle.loads(data)
     assert mark.exists(), "the bomb is none"
@@ -168,8 +168,8 @@ def test_only_what_is_exposed_can_be_called(hub: Hub, method: str) -> None:
 )  # fmt: skip
 def test_a_wrong_request_is_refused_and_the_next_is_answered(hub: Hub, request_: object) -> None:
     client = hub.client()
-    client._connection.send(request_)
-    assert client._connection.recv()[0] == "#TRACEBACK"
+    client.connection.send(request_)
+    assert client.connection.recv()[0] == "#TRACEBACK"
     assert client.call("depths") == []
 
 
@@ -282,8 +282,7 @@ def test_a_person_killed_while_waiting_takes_nothing_along(hub: Hub) -> None:
         with child(hub, code) as process:
             assert process.stdout
             process.stdout.readline()
-            waiting = hub.exchange._work[SCRATCH]._condition
-            wait_for(lambda: waiting._waiters, what="the server waits for it")  # noqa: B023
+            wait_for(lambda: hub.exchange.waiting(SCRATCH), what="the server waits for it")
             process.kill()
             process.wait()
             queues.put(number)
@@ -305,7 +304,7 @@ def test_a_death_is_seen_at_once(hub: Hub) -> None:
 
 def test_one_that_went_before_it_was_attached_is_not_present(hub: Hub) -> None:
     client = hub.client()
-    client._connection.send(("queues", "attach", ("one", 5, "One", None), {}))
+    client.connection.send(("queues", "attach", ("one", 5, "One", None), {}))
     client.close()
     wait_for(lambda: hub.sessions() == 0, what="connection gone")
     assert hub.exchange.presence("one") is None
@@ -319,16 +318,16 @@ def test_a_defect_in_the_master_does_not_blind_the_watcher(hub: Hub) -> None:
         """So that the watcher sees it, before the thread that serves it does."""
         client = hub.client()
         holder = Holder(client, name, 1, name, None)
-        hub.exchange._on_change = fail
-        client._connection.send(("queues", "take", (name, holder.number, 0, 1e6), {}))
-        wait_for(lambda: hub.exchange._work[name]._condition._waiters, what="waiting")
+        hub.on_change = fail
+        client.connection.send(("queues", "take", (name, holder.number, 0, 1e6), {}))
+        wait_for(lambda: hub.exchange.waiting(name), what="waiting")
         client.close()
 
     for name in ("one", "two", "three", "four"):
-        hub.exchange._on_change = hub.changes.append
+        hub.on_change = hub.changes.append
         go_while_waiting(name)
         wait_for(lambda: hub.exchange.presence(name) is None, 2.0)  # noqa: B023
-    hub.exchange._on_change = hub.changes.append
+    hub.on_change = hub.changes.append
 
 
 def test_work_goes_on_after_the_server_came_back(hub: Hub) -> None:
@@ -380,7 +379,7 @@ def test_a_put_wakes_who_waits(hub: Hub) -> None:
 
     thread = threading.Thread(target=take, daemon=True)
     thread.start()
-    wait_for(lambda: hub.exchange._work["one"]._condition._waiters, what="it waits")
+    wait_for(lambda: hub.exchange.waiting("one"), what="it waits")
     hub.queues().put("wake up", "one")
     thread.join(patience(5))
     assert arrived
@@ -396,15 +395,14 @@ def test_a_question_goes_to_one_service_and_its_answer_to_one_asker(hub: Hub) ->
     def ask(attribute: str) -> None:
         answers[attribute] = hub.exchange.ask("one", attribute, patience(5.0))
 
+    client, number = holders["one"]
+    version = listen(client, "one", number, 0, 0.0).version
     threads = [threading.Thread(target=ask, args=(name,)) for name in "abc"]
     for thread in threads:
         thread.start()
-    client, number = holders["one"]
-    questions = [
-        listen(client, "one", number, hub.exchange._orders.version, 0.5).question for _ in "abc"
-    ]
+    questions = [listen(client, "one", number, version, 0.5).question for _ in "abc"]
     other, other_number = holders["two"]
-    news = listen(other, "two", other_number, hub.exchange._orders.version, 0.0)
+    news = listen(other, "two", other_number, version, 0.0)
     assert news.question is None
     for asked in reversed(questions):
         assert asked
@@ -416,7 +414,7 @@ def test_a_question_goes_to_one_service_and_its_answer_to_one_asker(hub: Hub) ->
         name: f"value of {name}" for name in "abc"
     }
     assert hub.exchange.ask("one", "unheard", 0.05) is None
-    news = listen(client, "one", number, hub.exchange._orders.version, 0.0)
+    news = listen(client, "one", number, version, 0.0)
     assert news.question is None, "nobody waits for this answer any more"
 
 
@@ -448,7 +446,7 @@ def test_people_take_only_from_the_queue_for_trying_out(hub: Hub) -> None:
 def test_garbage_after_the_handshake_ends_that_client_only(hub: Hub, data: bytes) -> None:
     others = hub.queues()
     client = hub.client()
-    client._connection.send_bytes(data)
+    client.connection.send_bytes(data)
     with pytest.raises((QueuesGoneError, QueueError)):
         client.call("depths")
     assert others.depths() == []
@@ -456,7 +454,7 @@ def test_garbage_after_the_handshake_ends_that_client_only(hub: Hub, data: bytes
 
 def test_msgpack_of_other_types_is_refused(hub: Hub) -> None:
     client = hub.client()
-    client._connection.send_bytes(msgpack.packb(msgpack.ExtType(77, b"x")))
+    client.connection.send_bytes(msgpack.packb(msgpack.ExtType(77, b"x")))
     with pytest.raises(QueuesGoneError):
         client.call("depths")
 
@@ -464,10 +462,24 @@ def test_msgpack_of_other_types_is_refused(hub: Hub) -> None:
 # -- what must not end the threads that all depend on ------------------------------------------
 
 
+def allow(number: int, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the server take so many connections at a time."""
+    hub.stop()
+    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", number)
+    hub.start()
+
+
+def is_served(hub: Hub) -> bool:
+    try:
+        return hub.queues().depths() == []
+    except QueuesGoneError:
+        return False
+
+
 def test_a_connection_for_which_there_is_no_thread_is_refused_and_the_next_is_served(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub.server._places = threading.BoundedSemaphore(1)
+    allow(1, hub, monkeypatch)
     start = threading.Thread.start
     limits = [RuntimeError("can't start new thread")] * 2
 
@@ -487,17 +499,17 @@ def test_a_connection_for_which_there_is_no_thread_is_refused_and_the_next_is_se
 def test_a_connection_that_cannot_be_watched_gives_its_place_back(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub.server._places = threading.BoundedSemaphore(1)
+    allow(1, hub, monkeypatch)
 
-    def none_left(number: int) -> None:
+    def none_left(number: int) -> int:
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr(server_module, "_limit_sending", none_left)
-        with raw(hub) as client:
-            assert client.recv(1) == b""
-    wait_for(lambda: hub.server._places._value == 1, what="the place")
-    assert hub.queues().depths() == []
+        patch.setattr(os, "dup", none_left)
+        for _ in range(2):
+            with raw(hub) as client:
+                assert client.recv(1) == b""
+    wait_for(lambda: is_served(hub), what="the place")
 
 
 def test_the_watcher_goes_on_after_a_defect(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -514,12 +526,12 @@ def test_the_watcher_goes_on_after_a_defect(hub: Hub, monkeypatch: pytest.Monkey
         return failed.is_set()
 
     with monkeypatch.context() as patch:
-        patch.setattr(server_module, "_is_hung_up", fail)
+        patch.setattr(server_module, "is_hung_up", fail)
         wait_for(come_and_go, what="the watcher failed")
     with raw(hub) as client:
         wait_for(lambda: hub.sessions() == 1, what="the first one to be gone")
         # Its thread waits in the handshake; it is the watcher that ends it.
-        (session,) = hub.server._watcher._sessions.values()
+        (session,) = hub.server.watcher.sessions()
         session.deadline = 0.0
         until_closed_raw(client)
     wait_for(lambda: not hub.sessions())
@@ -534,7 +546,7 @@ def test_a_connection_is_shut_down_without_another_descriptor(
     here, there = socket.socketpair()
     with here, there:
         monkeypatch.setattr(os, "dup", none_left)
-        server_module._shut_down(here.fileno())
+        server_module.shut_down(here.fileno())
         assert there.recv(1) == b""
         assert here.fileno() >= 0
         os.fstat(here.fileno())  # still open
