@@ -34,6 +34,10 @@ settings.load_profile("darc")
 
 os.kill = send_signal
 
+# A node is ten processes: compiled anew in each, the start of one takes three times as long.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # Ctrl-C is ignored in what runs in the background, and in all that it starts; tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -93,6 +97,16 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     marker = item.get_closest_marker("timeout")
     if marker is not None:
         item.add_marker(pytest.mark.timeout(patience(marker.args[0])), append=False)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that may take long come first: at the end, the other test processes would wait."""
+
+    def is_short(item: pytest.Item) -> bool:
+        marker = item.get_closest_marker("timeout")
+        return marker is None or marker.args[0] <= patience(_TEST_SECONDS)
+
+    items.sort(key=is_short)
 
 
 @pytest.hookimpl(trylast=True)
