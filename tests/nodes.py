@@ -179,11 +179,15 @@ class Node:
         except OSError:
             return False
 
+    def all_run(self) -> bool:
+        """Whether the master answers, and all services run."""
+        return self.answers() and set(self.states().values()) == {"running"}
+
     def start(self) -> None:
         """Start all services, and wait until they run."""
         result = self.run("darc_start_all_services")
         if "not started: " in result.stderr:  # in a time that knows no factor
-            wait_for(lambda: set(self.states().values()) == {"running"}, 30.0, result.stderr)
+            wait_for(self.all_run, 30.0, result.stderr)
         else:
             assert result.returncode == 0, result.stdout + result.stderr
 

@@ -11,6 +11,8 @@ from typing import Any
 from faults.outside import Reached
 from faults.processing import Processed
 
+from darc.master.observation_summaries import MASTER, RUN
+
 
 @dataclass
 class Books:
@@ -50,6 +52,14 @@ class Books:
         if self.clustering.get("clustered", 0) + rejected != self.candidates:
             found.append(f"{self.candidates} candidates handed on, {self.clustering} accounted for")
         return found
+
+
+def are_of_run(path: Path, run: str) -> bool:
+    """Whether a node has written the books of this run: those of one before may be there first."""
+    try:
+        return bool(json.loads(path.read_text())[MASTER][RUN] == run)
+    except FileNotFoundError:
+        return False
 
 
 def read_books(path: Path) -> tuple[Books, dict[str, int]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import json
 import shutil
 import sys
 import threading
@@ -24,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # for the simulator
 
 from faults.beginnings import Beginnings, answered
-from faults.books import Books, read_books
+from faults.books import Books, are_of_run, read_books
 from faults.fault_plan import DEADLY, Fault, Kind, draw
 from faults.machine import Machine, unavailable
 from faults.outside import Outside
@@ -101,7 +100,7 @@ class FaultRun:
     def start(self) -> None:
         """Start the node; all there is then has been on its disk for long."""
         self._node.run("darc_start_all_services")
-        wait_for(self._all_running, RECOVERY_SECONDS, "all services running")
+        wait_for(self._node.all_run, RECOVERY_SECONDS, "all services running")
         self._machine.flush()
 
     # -- an observation --------------------------------------------------------------------------
@@ -131,12 +130,13 @@ class FaultRun:
         for thread in playing:
             thread.join()
         self._recover()
+        run = self._node.run_key(observation.task_id)
         answered(self._node, "--parset", str(observation.parset), "stop_observation")
         if late := [fault for fault in faults if fault.time >= DURATION]:
             self._strikes.strike(late, time.monotonic() - DURATION)
             self._recover()
         self._node.wait_until_over(observation.task_id, RECOVERY_SECONDS * 2)
-        wait_for(path.exists, BOOKS_SECONDS, "the observation's books")
+        wait_for(lambda: are_of_run(path, run), BOOKS_SECONDS, "the observation's books")
         books, counts = read_books(path)
         books.processed = self._processing.read(counts, output, path.parent.name)
         books.lines = files.lines
@@ -182,7 +182,7 @@ class FaultRun:
     def _lines_read(self, task_id: str) -> int:
         try:
             return self._node.counts("amber_listener", task_id).get("lines", 0)
-        except (KeyError, TypeError, ValueError, SyntaxError):
+        except (KeyError, TypeError, ValueError, SyntaxError, OSError):
             return 0  # it does not answer; or the master does not
 
     def _is_empty(self) -> bool:
@@ -225,13 +225,7 @@ class FaultRun:
             self._node.run("darc_kill_all")
             raise AssertionError(f"darc_start_master failed: {said}")
         self._strikes.reload(journal_max_bytes=JOURNAL_BYTES)
-        wait_for(self._all_running, RECOVERY_SECONDS, "all services running")
-
-    def _all_running(self) -> bool:
-        result = self._node.darc("--json", "--service", "all", "status")
-        if result.returncode != 0:
-            return False
-        return set(json.loads(result.stdout)["message"].values()) == {"running"}
+        wait_for(self._node.all_run, RECOVERY_SECONDS, "all services running")
 
     def give_up(self) -> None:
         """Have the node as it was at the start: the next run is not of this one's making."""

@@ -467,7 +467,7 @@ def strict_node(test_run: str) -> Iterator[Node]:
         made.configure(darc_master=made_with)
         made.run("darc_start_all_services")
         # On a busy machine some need longer than the command waits.
-        wait_for(lambda: set(made.states().values()) == {"running"}, 30, "all run")
+        wait_for(made.all_run, 30, "all run")
         yield made
 
 

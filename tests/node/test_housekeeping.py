@@ -10,10 +10,6 @@ from collections.abc import Callable
 from nodes import Node, wait_for
 
 
-def all_run(node: Node) -> bool:
-    return set(node.states().values()) == {"running"}
-
-
 def test_a_log_directory_that_is_removed_does_not_keep_services_from_starting(
     running_node: Node,
 ) -> None:
@@ -21,7 +17,7 @@ def test_a_log_directory_that_is_removed_does_not_keep_services_from_starting(
     wait_for((running_node.home / "log").is_dir, 5.0, "the directory back")
     before = running_node.pid("dada_trigger")
     os.kill(before, signal.SIGKILL)
-    wait_for(lambda: running_node.pid("dada_trigger") not in (0, before) and all_run(running_node))
+    wait_for(lambda: running_node.pid("dada_trigger") not in (0, before) and running_node.all_run())
 
 
 def test_sockets_that_are_removed_come_back_and_lead_to_the_same_servers(
@@ -34,7 +30,7 @@ def test_sockets_that_are_removed_come_back_and_lead_to_the_same_servers(
     before = running_node.pid("amber_clustering")
     os.kill(before, signal.SIGKILL)
     wait_for(
-        lambda: running_node.pid("amber_clustering") not in (0, before) and all_run(running_node)
+        lambda: running_node.pid("amber_clustering") not in (0, before) and running_node.all_run()
     )
 
 
@@ -75,5 +71,5 @@ def test_an_unresponsive_service_is_started_anew_where_the_configuration_says_so
     node.start()
     before = node.pid("processor")
     os.kill(before, signal.SIGSTOP)
-    wait_for(lambda: node.pid("processor") not in (0, before) and all_run(node), 15.0)
+    wait_for(lambda: node.pid("processor") not in (0, before) and node.all_run(), 15.0)
     assert "processor does not respond: killed" in node.log("darc_master")

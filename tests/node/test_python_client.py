@@ -143,7 +143,7 @@ def test_what_was_put_survives_the_master(here: Node, queues: Queues) -> None:
     with pytest.raises(TimeoutError):
         attached.get()
     attached.close()
-    wait_for(lambda: set(here.states().values()) == {"running"}, what="services attached again")
+    wait_for(here.all_run, what="services attached again")
 
 
 def test_the_queues_are_the_owners_alone(here: Node) -> None:

@@ -113,7 +113,7 @@ def test_another_list_of_services_adds_and_removes(reloaded: Node) -> None:
 def test_services_that_hang_are_removed_side_by_side(reloaded: Node) -> None:
     reloaded.configure(darc_master={"stop_timeout": 2.0})
     reload(reloaded)
-    wait_for(lambda: set(reloaded.states().values()) == {"running"})
+    wait_for(reloaded.all_run)
     hung = ["offline_processing", "voevent_generator"]
     for name in hung:
         os.kill(reloaded.pid(name), signal.SIGSTOP)
@@ -184,8 +184,7 @@ def test_processes_started_anew_go_by_the_last_good_configuration(reloaded: Node
         pid = reloaded.pid(name)
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: reloaded.pid(name) not in (0, pid), what=f"another {name}")  # noqa: B023
-        wait_for(reloaded.answers)
-        wait_for(lambda: set(reloaded.states().values()) == {"running"}, what="all running")
+        wait_for(reloaded.all_run, 30.0)
         assert list(reloaded.states()) == services
         log = reloaded.log(name)
         assert f"the configuration is broken: {reloaded.home}/config.yaml:2: " in log
@@ -230,6 +229,5 @@ def test_the_last_good_configuration_holds_the_instruments_file_too(
         pid = node.pid(name)
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: node.pid(name) not in (0, pid))  # noqa: B023
-        wait_for(node.answers)
-        wait_for(lambda: set(node.states().values()) == {"running"})
+        wait_for(node.all_run, 30.0)
     assert node.run("darc_stop_master").returncode == 0

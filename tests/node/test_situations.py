@@ -115,8 +115,7 @@ def test_a_restart_by_hand_is_no_death(small: Node) -> None:
     small.start()
     wait_for(lambda: set(lives(small).values()) == {(0, 0)})
     supervisorctl(small, "restart", "all")
-    wait_for(small.answers, 30.0)
-    wait_for(lambda: set(small.states().values()) == {"running"})
+    wait_for(small.all_run, 30.0)
     wait_for(lambda: {one[0] for one in lives(small).values()} == {1}, 20.0)
     assert {one[1] for one in lives(small).values()} == {0}
     # What nobody asked for is one.
