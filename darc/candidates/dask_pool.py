@@ -98,7 +98,8 @@ class DaskPool:
         self._tls = tls
         self._connect = connect
         self._client: Any = None
-        self._capacity = 0
+        #: Tasks that the workers can do at a time.
+        self.capacity = 0
         self._begun: dict[str, _Begun] = {}
         self._again: list[tuple[DaskTask, int]] = []
         self._given_up: set[str] = set()  # whose threads are still taken
@@ -112,7 +113,7 @@ class DaskPool:
         if self._client is None:
             return 0
         taken = len(self._begun) + len(self._again) + len(self._given_up)
-        return max(0, self._capacity - taken)
+        return max(0, self.capacity - taken)
 
     def submit(self, task: Task) -> None:
         self._again.append((cast(DaskTask, task), 1))  # an Agenda gives it nothing else
@@ -176,7 +177,7 @@ class DaskPool:
 
     def _too_slow(self) -> list[DoneTask]:
         now = time.monotonic()
-        if not self._capacity:  # nobody is there to be slow
+        if not self.capacity:  # nobody is there to be slow
             for begun in self._begun.values():
                 begun.since = now
         slow = [begun for begun in self._begun.values() if begun.since < now - TASK_SECONDS]
@@ -235,19 +236,19 @@ class DaskPool:
         """See to a connection until it is lost."""
         had_workers = True
         self._client = client
-        while not self._closed.wait(LOOK_SECONDS if self._capacity else LOOK_SECONDS / 10):
+        while not self._closed.wait(LOOK_SECONDS if self.capacity else LOOK_SECONDS / 10):
             try:
                 if client.status != "running":
                     raise OSError(f"the connection is {client.status}")
-                self._capacity = sum(client.nthreads().values())
+                self.capacity = sum(client.nthreads().values())
             except Exception as error:  # of many kinds, and all of them mean the same
                 log.error("%s went, candidates wait: %s", self._address, error)
-                self._capacity = 0
+                self.capacity = 0
                 self._lost.set()
                 client.close(timeout=1.0)
                 while self._lost.is_set() and not self._closed.wait(0.05):
                     pass
                 return
-            if had_workers and not self._capacity:
+            if had_workers and not self.capacity:
                 log.error("%s has no workers, candidates wait", self._address)
-            had_workers = bool(self._capacity)
+            had_workers = bool(self.capacity)

@@ -32,7 +32,7 @@ from darc.science.extraction_plan import (
 #: A width beyond all reason would ask for hours of data (bytes).
 MAX_STRETCH = 4 * 2**30
 
-_classifier = cache(load_classifier)
+classifier_of = cache(load_classifier)
 
 
 def extract_candidate(job: ExtractionJob) -> ExtractionOutcome:
@@ -52,7 +52,7 @@ def extract_candidate(job: ExtractionJob) -> ExtractionOutcome:
         reason = f"S/N {found.snr:.2f}, but {found.snr_dm0:.2f} at DM 0"
         return ExtractionOutcome(job.pulse, ClusterOutcome.STRONGER_AT_DM_0, reason)
     try:
-        score = _classifier(_model(job)).score(found.freq_time, found.dm_time)
+        score = classifier_of(_model(job)).score(found.freq_time, found.dm_time)
         return _keep_or_not(job, found, score, band, arrival)
     except (OSError, ClassifierError, ValueError) as error:
         return ExtractionOutcome(job.pulse, ClusterOutcome.FAILED, str(error))

@@ -221,7 +221,7 @@ def _prepare(options: argparse.Namespace, output: Path) -> None:
             f"{output}: holds what came of {other}; another --output, or --force to remove it"
         )
     if ours:
-        for path in _of_before(output):
+        for path in files_of_before(output):
             path.unlink()
     words = [spelt_out(word) for word in sys.argv[1:]]
     said = {"file": file, "version": __version__, "words": words}
@@ -238,7 +238,8 @@ def _made_of(mark: Path) -> str | None:
     return spelt_out(os.path.realpath(file)) if isinstance(file, str) else None
 
 
-def _of_before(output: Path) -> Iterator[Path]:
+def files_of_before(output: Path) -> Iterator[Path]:
+    """What an earlier search has left in its output directory."""
     for pattern in ("data/TOA*_SNR*", "CB00/TOA*_SNR*", "CB00.pdf", "CB00_*", "grouped_pulses.*"):
         yield from output.glob(pattern)
     for page in ("index.html", "observation.json", "files/CB00*", "*/CB00_TOA*_SNR*"):

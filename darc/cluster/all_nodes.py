@@ -25,7 +25,7 @@ from darc.runtime.program import INTERRUPTED
 _STYLES = {"Success": "green", "Warning": "yellow", "Error": "bold red"}
 NO_REPLY = "no reply"
 # A name that is looked up keeps a node's thread for longer than its timeout; not the others.
-_GRACE_SECONDS = 1.0
+GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def ask_all(
         host, its_port = place or (node, port or config.master.port)
         return NodeReply(node, *ask(timeout, service, command, payload, host, its_port))
 
-    answers = fan_out(ask_one, hosts, timeout=timeout + _GRACE_SECONDS)
+    answers = fan_out(ask_one, hosts, timeout=timeout + GRACE_SECONDS)
     late = f"no answer within {timeout:g} s"
     return [answers.get(host) or NodeReply(host, None, late) for host in hosts]
 

@@ -27,7 +27,7 @@ TIMEOUT = 10.0
 #: The telescope's parset is some ten kilobytes; a larger file than this is none (bytes).
 MAX_FILE = 2**20
 # A name that is looked up keeps a node's thread for longer than its timeout; not the others.
-_GRACE_SECONDS = 1.0
+GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def tell(
         reply, reason = ask(timeout, None, command, share.name, host, port, share.text)
         return _answer(action, share, reply, reason)
 
-    answers = fan_out(tell_one, plan.shares, timeout=timeout + _GRACE_SECONDS)
+    answers = fan_out(tell_one, plan.shares, timeout=timeout + GRACE_SECONDS)
     late = f"no answer within {timeout:g} s"
     nodes = tuple(
         answers.get(share) or NodeAnswer(share.node, share.beam, False, "", late)

@@ -29,7 +29,7 @@ _DAY = 86400.0  # s
 
 #: So much of a TAB is mapped at a time while an SB is put together (bytes): what is mapped counts
 #: as the process's memory.
-_MAPPED_AT_A_TIME = 1 << 24
+MAPPED_BYTES = 1 << 24
 
 
 class CompoundBeam:
@@ -108,7 +108,7 @@ class CompoundBeam:
             path = self._tabs[0].path
             raise FilterbankError(f"{path}: no {count} samples from {start}; there are {there}")
         beam = np.empty((count, n_channels), dtype=self._tabs[0].dtype)
-        at_a_time = max(1, _MAPPED_AT_A_TIME // self.header.bytes_per_sample)
+        at_a_time = max(1, MAPPED_BYTES // self.header.bytes_per_sample)
         for tab, first, end in parts:
             channels = (n_channels - end, n_channels - first) if self._descending else (first, end)
             for begin in range(0, count, at_a_time):

@@ -103,7 +103,7 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fact:
+class Fact:
     name: str
     value: float | str | None
     unit: str | None = None
@@ -142,16 +142,16 @@ def make_voevent(
     _add_who(event, sender, created)
     what = voevent_xml.add(event, "What")
     for name, facts in (
-        ("observatory parameters", _observatory_facts(trigger, setup, direction)),
-        ("event parameters", _event_facts(trigger, direction, dm_error)),
-        ("advanced parameters", _advanced_facts(trigger, arrival)),
+        ("observatory parameters", observatory_facts(trigger, setup, direction)),
+        ("event parameters", event_facts(trigger, direction, dm_error)),
+        ("advanced parameters", advanced_facts(trigger, arrival)),
     ):
         _add_params(voevent_xml.add(what, "Group", name=name), facts)
     _add_where_when(event, trigger, arrival, setup.observatory)
     why = voevent_xml.add(event, "Why", importance=str(trigger.importance))
     voevent_xml.add(why, "Concept", trigger.name)
     voevent_xml.add(why, "Name", _name(trigger, arrival))
-    voevent_xml.add(why, "Description", _criteria(trigger))
+    voevent_xml.add(why, "Description", criteria(trigger))
     voevent_xml.check(event)
     return voevent_xml.to_bytes(event)
 
@@ -192,82 +192,88 @@ def _add_where_when(event: Any, trigger: Trigger, arrival: datetime, observatory
     voevent_xml.add(position, "Error2Radius", _text(trigger.semiMaj / 60))
 
 
-def _observatory_facts(
+def observatory_facts(
     trigger: Trigger, setup: ObservationSetup, direction: Direction | None
-) -> tuple[_Fact, ...]:
+) -> tuple[Fact, ...]:
+    """What the receiver was set to, and the beam it was seen in."""
     beam = "instr.beam;pos.errorEllipse"
     rotation = direction.beam_rotation_angle if direction else None
     return (
-        _Fact("beam_semi-major_axis", trigger.semiMaj, ARCMIN, f"{beam};phys.angSize.smajAxis"),
-        _Fact("beam_semi-minor_axis", trigger.semiMin, ARCMIN, f"{beam};phys.angSize.sminAxis"),
-        _Fact("beam_rotation_angle", rotation, "Degrees", f"{beam};instr.offset"),
-        _Fact("sampling_time", _thousandfold(trigger.dt), "ms", "time.resolution"),
-        _Fact("bandwidth", setup.bandwidth, "MHz", "instr.bandwidth"),
-        _Fact("nchan", setup.nchan, "None", "meta.number;em.freq;em.bin"),
-        _Fact("centre_frequency", _thousandfold(trigger.nu_GHz), "MHz", "em.freq;instr"),
-        _Fact("npol", setup.npol, "None", kind="int"),
-        _Fact("bits_per_sample", setup.bits_per_sample, "None", kind="int"),
-        _Fact("gain", setup.gain, "K/Jy"),
-        _Fact("tsys", setup.tsys, "K", "phot.antennaTemp"),
-        _Fact("backend", setup.backend, kind=None),
-        _Fact("beam", trigger.cb, kind=None, description="Compound beam of the detection"),
+        Fact("beam_semi-major_axis", trigger.semiMaj, ARCMIN, f"{beam};phys.angSize.smajAxis"),
+        Fact("beam_semi-minor_axis", trigger.semiMin, ARCMIN, f"{beam};phys.angSize.sminAxis"),
+        Fact("beam_rotation_angle", rotation, "Degrees", f"{beam};instr.offset"),
+        Fact("sampling_time", _thousandfold(trigger.dt), "ms", "time.resolution"),
+        Fact("bandwidth", setup.bandwidth, "MHz", "instr.bandwidth"),
+        Fact("nchan", setup.nchan, "None", "meta.number;em.freq;em.bin"),
+        Fact("centre_frequency", _thousandfold(trigger.nu_GHz), "MHz", "em.freq;instr"),
+        Fact("npol", setup.npol, "None", kind="int"),
+        Fact("bits_per_sample", setup.bits_per_sample, "None", kind="int"),
+        Fact("gain", setup.gain, "K/Jy"),
+        Fact("tsys", setup.tsys, "K", "phot.antennaTemp"),
+        Fact("backend", setup.backend, kind=None),
+        Fact("beam", trigger.cb, kind=None, description="Compound beam of the detection"),
     )
 
 
-def _event_facts(
+def event_facts(
     trigger: Trigger, direction: Direction | None, dm_error: float | None
-) -> tuple[_Fact, ...]:
+) -> tuple[Fact, ...]:
+    """What was measured of the burst.
+
+    :param dm_error: pc/cm^3; None: that of the trigger, if it has one
+    """
     uncalibrated = "Peak, by the radiometer equation; not calibrated"
     by_width = "DM that delays the bottom of the band by one width"
     if dm_error is None and trigger.dm_err > 0:
         dm_error = trigger.dm_err
     return (
-        _Fact("dm", _measured_dm(trigger), "pc/cm^3", "phys.dispMeasure"),
-        _Fact("dm_error", dm_error, "pc/cm^3", "stat.error;phys.dispMeasure", description=by_width),
-        _Fact("width", trigger.width, "ms", "time.duration;src.var.pulse"),
-        _Fact("snr", trigger.snr, ucd="stat.snr"),
-        _Fact("flux", trigger.flux, "Jy", "phot.flux", description=uncalibrated),
-        _Fact("gl", direction.gl if direction else None, "Degrees", "pos.galactic.lon"),
-        _Fact("gb", direction.gb if direction else None, "Degrees", "pos.galactic.lat"),
+        Fact("dm", _measured_dm(trigger), "pc/cm^3", "phys.dispMeasure"),
+        Fact("dm_error", dm_error, "pc/cm^3", "stat.error;phys.dispMeasure", description=by_width),
+        Fact("width", trigger.width, "ms", "time.duration;src.var.pulse"),
+        Fact("snr", trigger.snr, ucd="stat.snr"),
+        Fact("flux", trigger.flux, "Jy", "phot.flux", description=uncalibrated),
+        Fact("gl", direction.gl if direction else None, "Degrees", "pos.galactic.lon"),
+        Fact("gb", direction.gb if direction else None, "Degrees", "pos.galactic.lat"),
     )
 
 
-def _advanced_facts(trigger: Trigger, arrival: datetime) -> tuple[_Fact, ...]:
+def advanced_facts(trigger: Trigger, arrival: datetime) -> tuple[Fact, ...]:
+    """What follows from what was measured, and from what is known of the source."""
     known = trigger.dm if trigger.src_name is not None else None
     centre = "Of the time of this event: the centre of the band"
     return (
-        _Fact("MW_dm_limit", trigger.ymw16, "pc/cm^3"),
+        Fact("MW_dm_limit", trigger.ymw16, "pc/cm^3"),
         _model(trigger.galactic_model),
-        _Fact(
+        Fact(
             "redshift_inferred",
             _redshift(trigger),
             "None",
             "src.redshift",
             description=REDSHIFT_RELATION,
         ),
-        _Fact(
+        Fact(
             "dm_catalogue",
             known,
             "pc/cm^3",
             "phys.dispMeasure",
             description="Of the known source, by the catalogue; dm is as measured",
         ),
-        _Fact(
+        Fact(
             "arrival_frequency",
             _thousandfold(trigger.nu_GHz),
             "MHz",
             "em.freq",
             description=centre,
         ),
-        _Fact(
+        Fact(
             "arrival_mjd",
             mjd_of(arrival.timestamp()),
             "d",
             "time.epoch",
             description="The time of this event as a modified Julian date, UTC",
         ),
-        _Fact("arrival_frame", TOPOCENTRIC, kind=None),
-        _Fact("dm_constant", DISPERSION_CONSTANT, "MHz^2 pc^-1 cm^3 s"),
+        Fact("arrival_frame", TOPOCENTRIC, kind=None),
+        Fact("dm_constant", DISPERSION_CONSTANT, "MHz^2 pc^-1 cm^3 s"),
     )
 
 
@@ -289,7 +295,7 @@ def _name(trigger: Trigger, arrival: datetime) -> str:
     return "".join((trigger.src_name or "").split()) or f"FRB{arrival:%y%m%d}"
 
 
-def _criteria(trigger: Trigger) -> str:
+def criteria(trigger: Trigger) -> str:
     """What the importance goes by, and the numbers it went by."""
     dm = f"DM {_measured_dm(trigger):.2f} pc/cm^3"
     if trigger.ymw16:
@@ -303,14 +309,14 @@ def _criteria(trigger: Trigger) -> str:
     )
 
 
-def _model(name: str | None) -> _Fact:
+def _model(name: str | None) -> Fact:
     known = name.upper() if name else None
     if known is None or known in MODELS:
-        return _Fact("galactic_electron_model", known, kind=None)
-    return _Fact("galactic_electron_model", OTHER_MODEL, kind=None, description=name)
+        return Fact("galactic_electron_model", known, kind=None)
+    return Fact("galactic_electron_model", OTHER_MODEL, kind=None, description=name)
 
 
-def _add_params(group: Any, facts: Iterable[_Fact]) -> None:
+def _add_params(group: Any, facts: Iterable[Fact]) -> None:
     for fact in facts:
         if fact.value is None:
             continue

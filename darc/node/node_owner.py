@@ -129,11 +129,12 @@ def _is_home(path: str) -> bool:
 
 def _may_lack_locks(directory: Path) -> bool:
     """It is on a file system whose locks may not reach other machines."""
-    kind = _file_system(directory)
+    kind = file_system(directory)
     return kind in _SHARED or kind.startswith("fuse.")
 
 
-def _file_system(directory: Path) -> str:
+def file_system(directory: Path) -> str:
+    """The kind of file system that a directory is on, as the kernel calls it; empty: unknown."""
     path = os.path.realpath(directory)
     kinds: dict[str, str] = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():

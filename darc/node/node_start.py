@@ -86,7 +86,7 @@ def start_master(config: Config, say: Callable[[str], None]) -> None:
         check_state(run_dir)
     os.umask(os.umask(0o077) | 0o022)  # whatever the shell had: others may write nothing of it
     for directory in (run_dir, *places(run_dir), *_directories(config)):
-        _make_directory(directory)
+        make_directory(directory)
     _close_to_others(run_dir)
     with alone(config):
         _wait_for_stopping(config, say)
@@ -172,7 +172,11 @@ def _directories(config: Config) -> list[Path]:
     ]
 
 
-def _make_directory(directory: Path) -> None:
+def make_directory(directory: Path) -> None:
+    """Make a directory, unless it is there, and see whether files can be made in it.
+
+    :raises NodeError: they cannot
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):

@@ -30,7 +30,7 @@ TOLERANCE = 0.010
 #: Bursts are not flat: an exponential one leaves 1.75 times as much in a narrow boxcar.
 PEAKED = 2.0
 #: Pairs that are compared at a time.
-_PAIRS = 200_000
+PAIRS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def of_brighter(faint: Records, bright: Records, scales: Scales, reach: float) -
     others = np.argsort(bright["time"])
     mine = _Columns.of(faint[order], rank[: len(faint)][order], scales)
     theirs = _Columns.of(bright[others], rank[len(faint) :][others], scales)
-    rows = max(1, _PAIRS // len(bright))
+    rows = max(1, PAIRS // len(bright))
     for begin in range(0, len(order), rows):
         block = mine.part(begin, begin + rows)
         first = np.searchsorted(theirs.time, block.time[0] - reach, side="left")

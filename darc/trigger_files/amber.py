@@ -1,7 +1,7 @@
 """The text format of AMBER's trigger files: a header naming the columns, a line per candidate.
 
 Columns are found by name. Lines are read many at a time, straight from their bytes; what does
-not look like AMBER's plain decimals goes through ``_read_line``, which decides and names the
+not look like AMBER's plain decimals goes through :func:`read_line`, which decides and names the
 reason. Both accept the same language: whitespace-separated ASCII decimals, LF or CRLF line ends.
 """
 
@@ -39,8 +39,10 @@ OUT_OF_RANGE = "out of range"
 BAD_HEADER = "bad header"
 
 _SHORTEST_HEADER = sum(len(name) + 1 for name, _ in FIELDS.values())
-_FEW = 2000  # bytes between two headers: some tens of lines
-_BLOCK = 1 << 18  # bytes read at a time: what they expand to stays in the processor's cache
+#: So little between two headers, some tens of lines, is read line by line.
+FEW_BYTES = 2000
+#: Read at a time: what they expand to stays in the processor's cache.
+BLOCK_BYTES = 1 << 18
 _MAX_DIGITS = 15  # up to here, digits / 10**n is the correctly rounded number
 _PLAIN = b"0123456789. \n"
 _IS_ODD = np.ones(256, bool)
@@ -147,7 +149,7 @@ def parse_lines(
                 if new != columns:
                     flush()
                     columns = new
-        elif len(run) <= _FEW:
+        elif len(run) <= FEW_BYTES:
             count, bad = _read_few(run, columns, few)
         else:
             flush()
@@ -216,7 +218,7 @@ def _runs(data: bytes) -> Iterator[bytes]:
     while start < len(data):
         stop = data.index(b"\n", start) + 1
         if not data.startswith(b"#", start):
-            stop = max(stop, data.rfind(b"\n", stop, start + _BLOCK) + 1)
+            stop = max(stop, data.rfind(b"\n", stop, start + BLOCK_BYTES) + 1)
             header = data.find(b"\n#", start, stop)
             stop = stop if header < 0 else header + 1
         yield data[start:stop]
@@ -251,7 +253,7 @@ def _read(run: bytes, columns: Columns) -> tuple[_Floats, dict[int, str]]:
     bad: dict[int, str] = {}
     for row in np.flatnonzero(~plain).tolist():
         try:
-            numbers[row] = _read_line(run[begins[row] : ends[row]], columns)
+            numbers[row] = read_line(run[begins[row] : ends[row]], columns)
         except ValueError as reason:
             bad[row] = str(reason)
     return numbers, bad
@@ -263,7 +265,7 @@ def _read_few(run: bytes, columns: Columns, few: list[list[float]]) -> tuple[int
     lines = run.split(b"\n")[:-1]
     for row, line in enumerate(lines):
         try:
-            numbers = _read_line(line, columns)
+            numbers = read_line(line, columns)
         except ValueError as reason:
             bad[row] = str(reason)
             continue
@@ -298,7 +300,7 @@ def _decimals(
     return digits / _POWERS[np.minimum(decimals, _MAX_DIGITS)], valid
 
 
-def _read_line(line: bytes, columns: Columns) -> list[float]:
+def read_line(line: bytes, columns: Columns) -> list[float]:
     """The numbers of one line.
 
     :raises ValueError: it is no candidate; the message is the reason

@@ -43,7 +43,7 @@ class BoundedServer(http.server.ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.refused = 0
         self._who = who
-        self._places = places
+        self.places = places
         self._seconds = seconds
         self._poll_seconds = poll_seconds
         self._lock = threading.Lock()
@@ -63,6 +63,11 @@ class BoundedServer(http.server.ThreadingHTTPServer):
         with self._lock:
             if connection in self._deadlines:
                 self._deadlines[connection] += seconds
+
+    def connections(self) -> dict[Any, float]:
+        """Those that are open, and when each is ended (monotonic, s)."""
+        with self._lock:
+            return dict(self._deadlines)
 
     def stop(self) -> None:
         """Take no more connections; takes up to a poll's time."""
@@ -87,13 +92,13 @@ class BoundedServer(http.server.ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
-            has_place = len(self._deadlines) < self._places
+            has_place = len(self._deadlines) < self.places
             if has_place:
                 self._deadlines[request] = time.monotonic() + self._seconds
             else:
                 self.refused += 1
         if not has_place:
-            log.warning("%s was refused: %d connections are open", self._who, self._places)
+            log.warning("%s was refused: %d connections are open", self._who, self.places)
             self.shutdown_request(request)
             return
         try:

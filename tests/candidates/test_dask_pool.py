@@ -97,7 +97,7 @@ def test_while_all_workers_are_away_nothing_is_given_up(scheduler, pool, tmp_pat
     pool.submit(task)
     wait_for(task.pids, 60.0)
     scheduler.scale(0)
-    wait_for(lambda: pool.outcomes() == [] and pool.free() == 0 and not pool._capacity, 60.0)
+    wait_for(lambda: pool.outcomes() == [] and pool.free() == 0 and not pool.capacity, 60.0)
     monkeypatch.setattr(dask_pool, "TASK_SECONDS", 0.0)
     assert pool.outcomes() == []
     monkeypatch.undo()

@@ -31,7 +31,7 @@ def give(monkeypatch: pytest.MonkeyPatch, score: Score) -> None:
             assert freq_time.ndim == dm_time.ndim == 2
             return score
 
-    monkeypatch.setattr(extract_cluster, "_classifier", lambda path: Fixed())
+    monkeypatch.setattr(extract_cluster, "classifier_of", lambda path: Fixed())
 
 
 def test_a_burst_is_kept_in_a_file_that_says_what_was_found(tmp_path):

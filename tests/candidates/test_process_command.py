@@ -32,7 +32,7 @@ from darc.candidates.past_triggers import read_and_cluster
 from darc.candidates.pool_tasks import ReadingJob
 from darc.candidates.results.candidate_file import read_candidate
 from darc.candidates.results.trigger_lists import read_triggers
-from darc.cli.process_file import _of_before
+from darc.cli.process_file import files_of_before
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_reader import Filterbank
 from darc.data_files.filterbank_writer import FilterbankWriter
@@ -245,7 +245,7 @@ def test_of_an_earlier_run_all_goes_that_the_page_would_show(tmp_path):
     for path in (*ours, *theirs):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert sorted(_of_before(tmp_path)) == sorted(ours)
+    assert sorted(files_of_before(tmp_path)) == sorted(ours)
 
 
 def test_the_real_crab(shared_data, tmp_path):

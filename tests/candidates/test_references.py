@@ -97,7 +97,7 @@ def test_a_candidate_states_when_it_arrived_and_where(
         def score(self, *_: np.ndarray) -> Score:
             return Score(1.0, 1.0)
 
-    monkeypatch.setattr(extract_cluster, "_classifier", lambda path: Fixed())
+    monkeypatch.setattr(extract_cluster, "classifier_of", lambda path: Fixed())
     name = "1400 to 1464 MHz"
     _, high, _, tsamp, dm, width = BANDS[name]
     write(tmp_path / "filterbank" / "CB00.fil", name, 2000, order, telescope_id=8)

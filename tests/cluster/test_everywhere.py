@@ -151,7 +151,7 @@ def test_a_name_that_is_looked_up_for_ever_holds_up_nobody(monkeypatch: pytest.M
         return {"status": "Success", "message": "fine"}, ""
 
     monkeypatch.setattr(all_nodes, "ask", ask)
-    monkeypatch.setattr(all_nodes, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(all_nodes, "GRACE_SECONDS", 0.0)
     answers = ask_all(load_config(), None, 1.0, "all", "status", None)
     assert [one.text for one in answers] == ["fine", "fine", "no answer within 1 s"]
     assert [one.is_good for one in answers] == [True, True, False]

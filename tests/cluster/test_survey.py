@@ -267,7 +267,7 @@ def test_a_name_that_takes_for_ever_to_look_up(
         return {"status": "Success", "message": "x"}, ""
 
     monkeypatch.setattr(survey, "ask", ask)
-    monkeypatch.setattr(survey, "_GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(survey, "GRACE_SECONDS", 0.05)
     account = observe("start", write(), config, timeout=0.05)
     found.set()
     assert answers(account) == {

@@ -54,7 +54,7 @@ def slowly(samples: np.ndarray, sb: int, *, descending: bool) -> np.ndarray:
     [(8, 64, -1.0), (8, 64, 1.0), (8, 50, -1.0), (2, 96, -1.0), (16, 64, 1.0), (32, 64, -1.0)],
 )
 def test_a_synthesised_beam(tmp_path, monkeypatch, sb, nbits, nchans, foff):
-    monkeypatch.setattr(beams, "_MAPPED_AT_A_TIME", 7 * nchans)  # in several parts, unevenly
+    monkeypatch.setattr(beams, "MAPPED_BYTES", 7 * nchans)  # in several parts, unevenly
     header = replace(HEADER, nbits=nbits, nchans=nchans, foff=foff)
     samples = make(tmp_path, header)
     with CompoundBeam(filterbank_paths(tmp_path, 3, N_TABS)) as beam:

@@ -78,7 +78,7 @@ def test_those_who_ask_at_once_share_one_look(
     ]
     for client in clients:
         client.start()
-    wait_for(lambda: len(asked._deadlines) == len(clients))
+    wait_for(lambda: len(asked.connections()) == len(clients))
     source.gate.set()
     for client in clients:
         client.join()
@@ -120,7 +120,7 @@ def test_who_dawdles_is_cut_off(
         for client in clients:
             with contextlib.suppress(OSError):  # a letter now and then keeps none of them alive
                 client.sendall(b"r")
-        return not asked._deadlines
+        return not asked.connections()
 
     wait_for(all_are_cut_off, 20.0)
     for client in clients:
@@ -136,12 +136,12 @@ def test_too_many_are_refused_and_counted(
     asked = start()
     address = ("127.0.0.1", asked.server_port)
     held = [socket.create_connection(address) for _ in range(MAX_CONNECTIONS)]
-    wait_for(lambda: len(asked._deadlines) == MAX_CONNECTIONS)
+    wait_for(lambda: len(asked.connections()) == MAX_CONNECTIONS)
     with socket.create_connection(address, timeout=patience(30.0)) as one_more:
         assert one_more.recv(100) == b""
     for client in held:
         client.close()
-    wait_for(lambda: not asked._deadlines)
+    wait_for(lambda: not asked.connections())
     told = Scrape(ask(asked)[1])
     assert told("darc_refused_connections_total", port="metrics") == 1
     assert told("darc_refused_connections_total", port="commands") == 0

@@ -323,7 +323,7 @@ FILES = st.lists(st.tuples(LINES, st.sampled_from([b"\n", b"\n", b"\r\n"])), max
 @example(data=b"1 1 1 1 1 1 1 1 1. 2 1\n1 1 1 1 1 1 1 1 .\n", block=1 << 18)
 def test_fast_is_obvious(data: bytes, block: int) -> None:
     candidates, headers, rejected, first = obvious(data)
-    with patch.object(amber, "_BLOCK", block):
+    with patch.object(amber, "BLOCK_BYTES", block):
         parsed = parse(data)
     assert parsed.headers == headers
     assert parsed.rejected == rejected
@@ -335,6 +335,6 @@ def test_fast_is_obvious(data: bytes, block: int) -> None:
 @given(lines=st.lists(GOOD_LINES, min_size=1, max_size=20))
 def test_clean_lines_never_take_the_slow_way(lines: list[bytes]) -> None:
     plain = [line for line in lines if b"e" not in line]
-    slow = patch.object(amber, "_read_line", side_effect=AssertionError("slow"))
-    with slow, patch.object(amber, "_FEW", 0):  # a few lines are read one by one
+    slow = patch.object(amber, "read_line", side_effect=AssertionError("slow"))
+    with slow, patch.object(amber, "FEW_BYTES", 0):  # a few lines are read one by one
         assert len(parse(b"".join(line + b"\n" for line in plain)).candidates) == len(plain)

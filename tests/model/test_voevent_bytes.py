@@ -70,9 +70,9 @@ def by_voevent_parse(
     if sender.contact_name or sender.contact_email:
         vp.set_author(event, contactName=sender.contact_name, contactEmail=sender.contact_email)
     groups = {
-        "observatory parameters": voevent._observatory_facts(trigger, setup, direction),
-        "event parameters": voevent._event_facts(trigger, direction, None),
-        "advanced parameters": voevent._advanced_facts(trigger, arrival),
+        "observatory parameters": voevent.observatory_facts(trigger, setup, direction),
+        "event parameters": voevent.event_facts(trigger, direction, None),
+        "advanced parameters": voevent.advanced_facts(trigger, arrival),
     }
     for name, facts in groups.items():
         made_of = []
@@ -94,7 +94,7 @@ def by_voevent_parse(
     vp.add_why(event, importance=trigger.importance)
     event.Why.Concept = trigger.name
     event.Why.Name = "".join((trigger.src_name or "").split()) or f"FRB{arrival:%y%m%d}"
-    event.Why.Description = voevent._criteria(trigger)
+    event.Why.Description = voevent.criteria(trigger)
     vp.assert_valid_as_v2_0(event)
     xml: bytes = vp.dumps(event, pretty_print=True)
     return xml

@@ -435,9 +435,7 @@ def test_a_server_that_is_gone_without_a_word_is_noticed(
     browser.show(site.server.url)
     wait_for(lambda: "live" in browser.text("#link"))
     site.server.stop()
-    with site.server._lock:
-        open_pages = list(site.server._pages)
-    for one in open_pages:
+    for one in site.server.connections():
         one.shutdown(socket.SHUT_RDWR)
     site.live.stop("")
     wait_for(lambda: browser.attribute("#link", "class") == "lost")

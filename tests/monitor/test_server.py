@@ -200,28 +200,27 @@ def test_a_large_file_may_take_its_time(site: Site) -> None:
     with socket.create_connection(("127.0.0.1", site.port), timeout=patience(10.0)) as client:
         client.sendall(b"GET /CB00.pdf HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(15) == b"HTTP/1.1 200 OK"
-        (deadline,) = site.server._deadlines.values()
+        (deadline,) = site.server.connections().values()
         assert deadline > time.monotonic() + size / SLOWEST
-    wait_for(lambda: not site.server._deadlines)
+    wait_for(lambda: not site.server.connections())
 
 
 def test_connections_are_limited(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.server._places = 4
+    site.server.places = 4
     silent = [socket.create_connection(("127.0.0.1", site.port)) for _ in range(4)]
-    wait_for(lambda: len(site.server._deadlines) == 4)
+    wait_for(lambda: len(site.server.connections()) == 4)
     with socket.create_connection(("127.0.0.1", site.port), timeout=patience(10.0)) as one_more:
         assert one_more.recv(100) == b""
     assert site.server.refused == 1
     # One that says nothing, or a letter from time to time, is cut off.
     silent[0].sendall(b"GET / HTT")
-    with site.server._lock:
-        for connection in site.server._deadlines:
-            site.server._deadlines[connection] = 0.0
+    for connection in site.server.connections():
+        site.server.allow(connection, -1e6)
     for client in silent:
         client.settimeout(patience(10.0))
         assert client.recv(100) == b""
         client.close()
-    wait_for(lambda: not site.server._deadlines)
+    wait_for(lambda: not site.server.connections())
     assert ask(site, "/")[0] == 200
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from nodes import PYTHON, Node, patience, wait_for
 
-from darc.queues.client import Queues, QueuesGoneError, attach
+from darc.node.secret import read_secret
+from darc.queues.client import QueueClient, Queues, QueuesGoneError, attach
 from darc.queues.messages import QueueError
 
 
@@ -71,8 +72,10 @@ def test_a_services_queue_is_its_own(here: Node, queues: Queues) -> None:
     queues.put("no trigger", "lofar_trigger")
     wait_for(lambda: "bad_entries': 1}" in bad_entries(), what="the service got it")
     assert queues.depths() == []
+    secret = read_secret(here.run_dir / "secret")
+    client = QueueClient(here.run_dir / "queues.sock", secret, "test")
     with pytest.raises(QueueError, match="belongs to its service"):
-        queues._client.call("get", "lofar_trigger", 0.0)
+        client.call("get", "lofar_trigger", 0.0)
 
 
 def test_without_a_node(fresh_node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from nodes import SCRIPTS, Node
 
-from darc.node.node_start import _make_directory
+from darc.node.node_start import make_directory
 from darc.node.supervisor import MAX_SOCKET_PATH
 
 SMALL = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}
@@ -313,5 +313,5 @@ def test_a_stranger_on_the_configured_port_is_not_taken_for_the_node(small: Node
 def test_hosts_that_share_a_home_may_start_at_the_same_time(tmp_path: Path) -> None:
     """With the same pids, too: as threads of one process have."""
     with ThreadPoolExecutor(8) as hosts:
-        list(hosts.map(_make_directory, [tmp_path / "log"] * 2000))
+        list(hosts.map(make_directory, [tmp_path / "log"] * 2000))
     assert not list((tmp_path / "log").iterdir())

@@ -241,7 +241,7 @@ def test_a_node_of_another_machine_counts_as_alive_where_locks_may_not_tell(
     monkeypatch.setattr(node_owner, "this_computer", lambda: "z")
     if changed.get("computer"):
         changed = {"computer": "z"}
-    monkeypatch.setattr(node_owner, "_file_system", lambda directory: kind)
+    monkeypatch.setattr(node_owner, "file_system", lambda directory: kind)
     node = node_identity.read_identity(left)
     assert node
     node_identity.write_identity(left, replace(node, **changed))

@@ -153,7 +153,7 @@ rows = st.lists(
 @given(rows, rows, st.sampled_from([0.05, 1.0]), st.sampled_from([1, 7, 10_000]))
 def test_as_the_slow_version(faint, bright, reach, pairs) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("darc.science.same_burst._PAIRS", pairs)
+        patched.setattr("darc.science.same_burst.PAIRS", pairs)
         found = of_brighter(records(*faint), records(*bright), SCALES, reach)
     assert found.tolist() == [
         any(by_the_rule(one, other, reach) for other in bright) for one in faint
