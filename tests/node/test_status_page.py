@@ -86,9 +86,11 @@ def overview(of: Node, arguments: str = "") -> NodeOverview:
     """Also of a node whose master was killed a moment ago."""
 
     def told() -> str:
-        if not of.answers():
+        try:
+            reply = str(of.ask("get_attr", f"overview {arguments}".strip()))
+        except OSError:
             return ""
-        return str(of.ask("get_attr", f"overview {arguments}".strip())).partition(" = ")[2]
+        return reply.partition(" = ")[2]
 
     return from_text(wait_for(told))
 
