@@ -701,7 +701,13 @@ def test_what_is_noted_as_sent_is_not_asked_for_again(
     wait_for(
         lambda: telescope.remembered(observation)[f"dump {trigger.identity}"]["outcome"] == "sent"
     )
-    for _ in range(3):
+    other = f"dump {trigger.identity} (Stokes I)"
+    for n in (1, 2, 3):
+        # One that was not asked for yet is not asked for again.
+        wait_for(
+            lambda n=n: telescope.remembered(observation).get(other, {}).get("asked") == n,
+            what=f"asked {n} times",
+        )
         pid = telescope.node.pid("dada_trigger")
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda pid=pid: telescope.node.pid("dada_trigger") not in (0, pid))

@@ -83,6 +83,8 @@ def service(tmp_path: Path) -> Iterator[Callable[..., Kept]]:
             "result_dir": str(tmp_path / "results"),
             "interval": 0.1,
             "stop_delay": 0,
+            # Each costs most of a second of processor time before it has done anything.
+            "num_extractor": 1,
             "extractor": {"delay": 0},
             "classifier": {"thresh_freqtime": 0},
             "processing_time_limit": 0,
@@ -147,7 +149,7 @@ PULSES = [burst(1.0, dm=500.0), burst(3.0, dm=200.0), burst(5.0, dm=100.0)]
 
 
 def test_from_candidates_to_results(tmp_path, service, observe):
-    observation, one = observe(), service()
+    observation, one = observe(), service(num_extractor=2)
     write_beam(Path(observation.output_dir), PULSES)
     one.start_observation(observation, {})
     nothing, weak = burst(6.5, dm=900.0), burst(2.0, snr=9.0)
@@ -176,7 +178,7 @@ def test_each_cluster_is_processed_once_whatever_dies_when(tmp_path, service, ob
     """A service that goes on where another one left off, at every stage."""
     observation = observe()
     write_beam(Path(observation.output_dir), PULSES)
-    first = service(num_extractor=1)
+    first = service()
     first.start_observation(observation, {})
     first.process(entry(1, *PULSES[:2]), observation)
     first.process(entry(2, PULSES[2], stamp=2.0), observation)
@@ -196,7 +198,7 @@ def test_each_cluster_is_processed_once_whatever_dies_when(tmp_path, service, ob
 
 
 def test_the_brightest_come_first(tmp_path, service, observe):
-    observation, one = observe(), service(num_extractor=1)
+    observation, one = observe(), service()
     files = write_beam(Path(observation.output_dir))
     (files.directory / "CB00.fil").unlink()
     one.start_observation(observation, {})
@@ -221,7 +223,7 @@ def test_a_pool_process_that_is_killed_costs_nothing(tmp_path, service, observe,
     faults.mkdir()
     (faults / "pool process.before working").touch()
     monkeypatch.setenv("DARC_FAULT_POINTS", str(faults))
-    observation, one = observe(), service()
+    observation, one = observe(), service(num_extractor=2)
     write_beam(Path(observation.output_dir), PULSES)
     one.start_observation(observation, {})
     one.process(entry(1, *PULSES), observation)
@@ -324,7 +326,7 @@ def test_an_abort_drops_everything(service, observe):
 
 
 def test_an_abort_ends_what_is_under_way(tmp_path, service, observe):
-    observation, one = observe(), service(num_extractor=1)
+    observation, one = observe(), service()
     files = write_beam(Path(observation.output_dir))
     path = files.directory / "CB00.fil"
     path.unlink()
