@@ -17,6 +17,8 @@ from darc.runtime.program import as_program
 
 #: A host that stands for every node of the cluster.
 EVERYWHERE = "all"
+#: For the master to say whether its darc_monitor runs (s).
+MONITOR_SECONDS = 2.0
 
 
 def send_command(
@@ -81,7 +83,23 @@ def main(arguments: list[str] | None = None) -> int:
         reply = send_command(*where)
     if reply is None:
         return 1
+    if options.command == "status" and not options.json:
+        _say_if_unwatched(options)
     return _with_hints(0 if reply["status"] != "Error" else 1, options)
+
+
+def _say_if_unwatched(options: argparse.Namespace) -> None:
+    """Say that nobody watches the node, beside its answer, which says nothing of that."""
+    timeout = min(options.timeout, MONITOR_SECONDS)
+    reply, _ = ask(timeout, None, "get_attr monitor", host=options.host, port=options.port)
+    said = str(reply["message"]) if reply and reply["status"] == "Success" else ""
+    trouble = said.partition(" = ")[2]
+    if trouble.startswith("does not"):
+        print(
+            f"darc: darc_monitor {trouble}: nobody looks at the node's logs and disks;"
+            " darc_start_master there starts it, darc logs darc_monitor says why",
+            file=sys.stderr,
+        )
 
 
 def _with_hints(status: int, options: argparse.Namespace) -> int:

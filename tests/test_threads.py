@@ -14,8 +14,8 @@ from nodes import wait_for
 
 from darc.master.commands import CommandVocabulary
 from darc.master.housekeeping import Housekeeping, KeptSocket
+from darc.master.noting_supervisor import NotingSupervisor
 from darc.master.periodic_task import PeriodicTask
-from darc.master.process_history import NotingSupervisor, ProcessHistory
 from darc.model.message import Request
 from darc.node.supervisor import SupervisorError
 from darc.runtime import vital_threads as vital_module
@@ -133,9 +133,7 @@ def test_removed_sockets_come_back_whatever_else_hangs(
 
 
 def test_nothing_is_started_any_more_whoever_was_about_to(tmp_path: Path) -> None:
-    supervisor = NotingSupervisor(
-        tmp_path / "none.sock", 1.0, ProcessHistory(tmp_path / "lives", "node")
-    )
+    supervisor = NotingSupervisor(tmp_path / "none.sock", 1.0)
     calls = []
     supervisor.call = lambda *words: calls.append(words)  # type: ignore[method-assign]
     assert supervisor.start("processor")

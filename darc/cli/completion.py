@@ -21,7 +21,7 @@ from darc.cli.interactive import load
 from darc.cli.log_sources import SUPERVISORD
 from darc.config.config import Config, ConfigError
 from darc.model.vocabulary import COMMANDS
-from darc.node.supervisor_config import MASTER
+from darc.node.supervisor_config import MASTER, MONITOR
 
 SHELLS = ("bash", "zsh", "fish")
 #: Whatever else a configuration calls a host, no shell is to take it for a command.
@@ -89,7 +89,7 @@ class Completions:
             {**COMMANDS, **TERMINAL},
             options,
             {
-                "logs": (*services, MASTER, SUPERVISORD, "all"),
+                "logs": (*services, MASTER, MONITOR, SUPERVISORD, "all"),
                 "completion": SHELLS,
             },
             {

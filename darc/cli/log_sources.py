@@ -22,7 +22,7 @@ from darc.cli.log_files import (
 )
 from darc.cli.log_records import LogRecord, records, records_backwards
 from darc.config.config import Config
-from darc.node.supervisor_config import MASTER
+from darc.node.supervisor_config import MASTER, MONITOR
 
 SUPERVISORD = "supervisord"
 _WATCHED = flags.MODIFY | flags.CREATE | flags.MOVED_TO
@@ -49,7 +49,7 @@ class LogFilter:
 
 def log_paths(config: Config) -> dict[str, Path]:
     """The log of each service there is or was, by name."""
-    names = [*config.services(), MASTER, SUPERVISORD]
+    names = [*config.services(), MASTER, MONITOR, SUPERVISORD]
     end = f".{config.hostname}.log"
     directory = Path(config.master.log_dir)
     if directory.is_dir():

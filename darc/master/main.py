@@ -10,7 +10,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -30,15 +30,17 @@ from darc.master.housekeeping import (
 )
 from darc.master.master_attributes import MasterAttributes
 from darc.master.master_losses import MasterLosses
+from darc.master.monitor_link import EXPOSED as EXPOSED_TO_MONITOR
+from darc.master.monitor_link import MonitorLink, depths_to_plain
 from darc.master.node_overview import Overviews
+from darc.master.noting_supervisor import NotingSupervisor
 from darc.master.observation_commands import READ_SECONDS
 from darc.master.observation_life import KEPT_QUEUES, Observations
 from darc.master.observation_run import ObservationRun
 from darc.master.observation_summaries import ObservationSummaries, books_file
 from darc.master.periodic_task import PeriodicTask
-from darc.master.process_history import NotingSupervisor, ProcessHistory
 from darc.master.service_control import ServiceControl, StartResult
-from darc.metrics.metrics_endpoint import Address, MetricsEndpoint
+from darc.model import overview
 from darc.model.observation import task_id_of
 from darc.node import node_identity, supervisor_config
 from darc.node.endpoint import Endpoint, reached_at
@@ -55,9 +57,10 @@ from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
 from darc.queues.messages import Order
 from darc.queues.named_queues import NamedQueues
+from darc.queues.names import OF_MONITOR
 from darc.queues.queue_server import QueueServer
 from darc.runtime.detached_work import DetachedWork
-from darc.runtime.log import set_up_logging
+from darc.runtime.log import lines_dropped, set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
 from darc.runtime.retention import remove_unfinished
 
@@ -84,9 +87,8 @@ class DarcMaster:
         )
         self.losses = MasterLosses(self._journal)
         self._exchange = Exchange(self._journal, self._service_changed, self._service_finished)
-        lives = ProcessHistory(run_dir / "restarts.json", node.node_id)
         self._supervisor = NotingSupervisor(
-            run_dir / "supervisord.sock", config.master.control_timeout, lives
+            run_dir / "supervisord.sock", config.master.control_timeout
         )
         self.services = self._make_services(config)
         self.observations = Observations(
@@ -110,10 +112,9 @@ class DarcMaster:
         self._run_dir = run_dir
         self._stopping = threading.Event()
         started = time.time()
-        self.overviews = Overviews(
-            self, self._supervisor, self._exchange, self._journal, lives, started
-        )
-        self._metrics = MetricsEndpoint(self.overviews.measure)
+        self.configured = started
+        self.overviews = Overviews(self, self._journal, started)
+        self.monitor = MonitorLink(self, self._exchange, self.overviews.notice)
         self._attributes = MasterAttributes(self, started)
         self._poke = SupervisorWaker(self._supervisor)
         self._wanted = WantedServices(run_dir / node_identity.WANTED, self._supervisor)
@@ -144,7 +145,12 @@ class DarcMaster:
         queues.unlink(missing_ok=True)
         by_name = NamedQueues(self._exchange, self._queue_names)
         self._queue_server = QueueServer(
-            str(queues), self._secret, self._exchange, EXPOSED, by_name
+            str(queues),
+            self._secret,
+            self._exchange,
+            EXPOSED,
+            by_name,
+            {OF_MONITOR: (self.monitor, EXPOSED_TO_MONITOR)},
         )
         self._port = CommandPort(
             (self.config.bind_address, self.config.master.port),
@@ -167,11 +173,30 @@ class DarcMaster:
         self._housekeeping.start()
         self._endpoint_file.start()
         log.info("listening on %s:%d", self.config.bind_address, self.config.master.port)
-        self._metrics.serve(_metrics_address(self.config))
         self._stopping.wait()
         self._end_node()
 
     # -- what the parts call ---------------------------------------------------------------------
+
+    @property
+    def asked_for(self) -> tuple[Mapping[str, int], Mapping[str, float]]:
+        """See :attr:`NotingSupervisor.asked_for`."""
+        return self._supervisor.asked_for
+
+    def running_services(self) -> list[str]:
+        """Those that can be asked for an attribute."""
+        return self.overviews.running()
+
+    def facts(self) -> dict[str, object]:
+        """What only the master can tell for the metrics."""
+        commands, queues = self.refused
+        return {
+            "overview": overview.to_text(self.overviews.make()),
+            "depths": depths_to_plain(self.overviews.depths),
+            "refused": {"commands": commands, "queues": queues},
+            "losses": self.losses.numbers,
+            "log_lines_dropped": lines_dropped(),
+        }
 
     def _queue_names(self) -> Collection[str]:
         return self.config.all_services()  # of the configuration as it is by then
@@ -299,7 +324,7 @@ class DarcMaster:
         self.observations.setup_time = config.master.setup_time
         self.observations.end_delay = config.master.end_delay
         self._port.allow_unsigned_from = config.control.allow_unsigned_from
-        self._metrics.serve(_metrics_address(config))
+        self.configured = time.time()
         return notes
 
     def _configure_switches(self, origin: str) -> list[str]:
@@ -349,11 +374,6 @@ class DarcMaster:
             self._supervisor.shut_down()
         except SupervisorError as error:
             log.error("%s; darc_kill_all ends what is left", error)
-
-
-def _metrics_address(config: Config) -> Address | None:
-    metrics = config.metrics
-    return None if metrics.port is None else (metrics.bind, metrics.port)
 
 
 def _fixed(config: Config) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import Protocol
 from darc import __version__
 from darc.config.config import Config
 from darc.master.master_losses import MasterLosses
+from darc.master.monitor_link import MonitorLink
 from darc.master.node_overview import Overviews
 from darc.master.observation_life import Observations
 
@@ -21,6 +22,7 @@ class AttributeSource(Protocol):
     observations: Observations
     overviews: Overviews
     losses: MasterLosses
+    monitor: MonitorLink
 
     @property
     def stopping(self) -> bool: ...
@@ -45,6 +47,7 @@ _READ: Mapping[str, Callable[[AttributeSource, float], object]] = {
     "queue_depths": lambda master, _: master.queue_depths,
     "journal_full": lambda master, _: master.journal_full,
     "losses": lambda master, _: master.losses.shown(),
+    "monitor": lambda master, _: master.monitor.shown(),
     "refused_commands": lambda master, _: master.refused[0],
     "refused_queue_connections": lambda master, _: master.refused[1],
 }

@@ -6,9 +6,8 @@ import logging
 import threading
 from typing import Any
 
-from darc.master.service_answers import read_answer
-from darc.metrics.node_measurements import ServiceMeasurements
-from darc.model.overview import LossSummary as Told
+from darc.config import typed
+from darc.model.overview import LossSummary
 from darc.node.losses import LOSSES, Losses, LossKind
 from darc.node.supervisor_config import MASTER
 from darc.queues.journal import Journal
@@ -57,13 +56,14 @@ class MasterLosses:
         return self._losses.told()
 
     @property
-    def told(self) -> tuple[Told, ...]:
+    def told(self) -> tuple[LossSummary, ...]:
         """For the overview."""
-        found: tuple[Told, ...] = read_answer(LOSSES, str(self._losses.told()))
-        return found
+        return tuple(
+            typed.from_plain(LossSummary, {"kind": kind, **of}, LOSSES)
+            for kind, of in self._losses.told().items()
+        )
 
     @property
-    def measured(self) -> ServiceMeasurements:
-        """For the metrics."""
-        numbers = {kind: float(number) for kind, number in self._losses.numbers().items()}
-        return ServiceMeasurements(counted={LOSSES: numbers})
+    def numbers(self) -> dict[str, int]:
+        """How much was lost, by kind; for the metrics."""
+        return self._losses.numbers()

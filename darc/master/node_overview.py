@@ -1,4 +1,8 @@
-"""What the master knows of its node, told at once: ``darc get_attr overview``."""
+"""What the master tells of its node, at once: ``darc get_attr overview``.
+
+States, observations and queues are as the master knows them itself. The rest is what darc_monitor
+has handed over last.
+"""
 
 from __future__ import annotations
 
@@ -6,75 +10,150 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
-
-import psutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from darc import __version__
-from darc.master.node_watch import DISKS, NodeSnapshot, NodeWatch, WatchedNode
+from darc.config.config import Config
+from darc.master.master_losses import MasterLosses
+from darc.master.monitor_link import MonitorLink
+from darc.master.observation_life import Observations
 from darc.master.observation_run import ObservationRun, RunState
 from darc.master.periodic_task import HANGS_SECONDS, PeriodicTask
-from darc.master.process_history import ProcessHistory
-from darc.metrics.node_measurements import NodeMeasurements
+from darc.master.service_control import ServiceControl
 from darc.model import overview
+from darc.model.node_report import NodeReport, ServiceReport
 from darc.model.overview import (
-    Disk,
     NodeOverview,
     ObservationOverview,
     ServiceOverview,
     ThreadTrouble,
 )
 from darc.model.service_state import ServiceState
-from darc.node.supervisor import Supervisor
+from darc.node.supervisor import ProcessInfo, SupervisorError
 from darc.node.supervisor_config import MASTER
-from darc.queues.exchange import Exchange
 from darc.queues.journal import Journal
-from darc.runtime.log import lines_dropped
+from darc.queues.messages import Depth
+from darc.runtime.detached_work import DetachedWork
+from darc.runtime.process_start import started_at
 from darc.runtime.vital_threads import ended_threads
 
+PROCESS_SECONDS = 1.0
+#: supervisord is asked at each of these looks after a service came or went, and otherwise so often.
+LIVELY_SECONDS = 5.0
+CALM_SECONDS = 3.0
+#: Between two questions for the depths of the queues, and at least so many times what one took.
+DEPTHS_SECONDS = 4.0
+DEPTHS_SHARE = 100
 #: An answer is kept back no longer until something changes, and so many at a time.
 MAX_WITHIN = 30.0
 MAX_WAITING = 8
 #: What changes by time alone is noticed so often.
 NOTICE_SECONDS = 1.0
+#: Told of, beside that of the logs, which is for the metrics alone.
+DISKS = ("run_dir", "home")
 
 _ARGUMENTS = re.compile(r"(?:after=(\S+) +within=(\d+(?:\.\d*)?))?", re.ASCII)
+
+
+class ToldNode(Protocol):
+    """Whose node it is."""
+
+    config: Config
+    node_id: str
+    services: ServiceControl
+    observations: Observations
+    losses: MasterLosses
+    apart: DetachedWork
+    monitor: MonitorLink
+
+    @property
+    def rounds(self) -> Sequence[PeriodicTask]: ...
+    @property
+    def stopping(self) -> bool: ...
+    @property
+    def journal_full(self) -> bool: ...
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the master's threads have heard last; each is replaced as a whole."""
+
+    processes: Mapping[str, ProcessInfo] = field(default_factory=dict)
+    supervisord: str = ""
+    looked: float = 0.0
+    depths: Mapping[str, Depth] = field(default_factory=dict)
 
 
 class Overviews:
     """Makes the overviews of a node.
 
-    :param lives: counts how often services were started anew
     :param started: Unix time of the master's start
     """
 
-    def __init__(
-        self,
-        master: WatchedNode,
-        supervisor: Supervisor,
-        exchange: Exchange,
-        journal: Journal,
-        lives: ProcessHistory,
-        started: float,
-    ) -> None:
+    def __init__(self, master: ToldNode, journal: Journal, started: float) -> None:
         self._master = master
+        self._journal = journal
         self._started = started
         self._node_started = _start_of_supervisord() or started
         self._changed = threading.Condition()
         self._changes = 0
-        self._known: object = None
+        self._last: object = None
         self._places = threading.BoundedSemaphore(MAX_WAITING)
+        self._known = _Known()
+        self._next_processes = self._next_depths = self._lively_until = 0.0  # monotonic
+        self._processes = PeriodicTask("processes", PROCESS_SECONDS, self._look_at_processes)
         self._notices = PeriodicTask("changes", NOTICE_SECONDS, self._notice)
-        self._looks = NodeWatch(master, supervisor, exchange, journal, lives, self._notices.wake)
+        self._rounds = (
+            self._processes,
+            PeriodicTask("queues", DEPTHS_SECONDS, self._look_at_queues),
+        )
 
     def start(self) -> None:
         """Look from now on."""
-        self._looks.start()
-        self._notices.start()
+        for rounds in (*self._rounds, self._notices):
+            rounds.start()
 
     def wake(self) -> None:
         """Look at once: a service attached or went."""
-        self._looks.wake()
+        self._lively_until = time.monotonic() + LIVELY_SECONDS
+        self._processes.wake()
+
+    def notice(self) -> None:
+        """There may be something new."""
+        self._notices.wake()
+
+    @property
+    def depths(self) -> Mapping[str, Depth]:
+        """Of the queues, by name, as they were a moment ago."""
+        return self._known.depths
+
+    def running(self) -> list[str]:
+        """The services that can be asked."""
+        services, processes = self._master.services, self._known.processes
+        return [
+            name
+            for name in services.names
+            if services.state(name, processes) is ServiceState.RUNNING
+        ]
+
+    def _look_at_processes(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_processes or now < self._lively_until:
+            self._next_processes = now + CALM_SECONDS - PROCESS_SECONDS / 2
+            try:
+                self._known.processes = self._master.services.recent_processes()
+                self._known.supervisord, self._known.looked = "", time.time()
+            except SupervisorError as error:
+                self._known.supervisord = str(error)
+        self._notices.wake()
+
+    def _look_at_queues(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_depths:
+            self._known.depths = {depth.queue: depth for depth in self._journal.depths()}
+            self._next_depths = now + DEPTHS_SHARE * (time.monotonic() - now)
 
     def find(self, arguments: str) -> str | None:
         """The overview as text; None where the arguments are none.
@@ -107,9 +186,9 @@ class Overviews:
 
     def make(self, waited: float = 0.0) -> NodeOverview:
         """What is known now."""
-        master, seen = self._master, self._looks.seen
+        master, known, seen = self._master, self._known, self._master.monitor.latest
         config = master.config
-        disks = _disks(seen)
+        of_services = {one.name: one for one in seen.services}
         with self._changed:
             change = self._change
         return NodeOverview(
@@ -126,94 +205,88 @@ class Overviews:
             master=config.cluster.master,
             mode=config.master.mode,
             stopping=master.stopping,
-            supervisord=seen.supervisord,
-            looked=seen.looked,
+            supervisord=known.supervisord,
+            looked=known.looked,
             read=seen.read,
             asked=seen.asked,
             journal_full=master.journal_full,
-            disks=tuple(disk for disk in disks if disk.name != "log_dir"),
-            itself=self._service(MASTER, seen),
-            services=tuple(self._service(name, seen) for name in master.services.names),
+            disks=tuple(disk for disk in seen.disks if disk.name in DISKS),
+            itself=self._service(MASTER, of_services),
+            services=tuple(self._service(name, of_services) for name in master.services.names),
             observations=tuple(map(_observation, master.observations.runs())),
-            handovers=tuple(
-                one for said in seen.said.values() for one in said.get("forwarding", ())
-            ),
-            threads=tuple(self._threads()),
+            handovers=seen.handovers,
+            threads=tuple(self._threads(seen)),
         )
 
-    def measure(self) -> NodeMeasurements:
-        """What the metrics are made of: the overview, and numbers that it leaves out."""
-        master, seen = self._master, self._looks.seen
-        usage = seen.usage  # before the overview, which then knows as much of each process
-        commands, queues = master.refused
-        return NodeMeasurements(
-            overview=self.make(),
-            services={
-                name: said["metrics"] for name, said in seen.said.items() if "metrics" in said
-            }
-            | {MASTER: master.losses.measured},
-            depths=seen.depths,
-            cpu_seconds={name: one.cpu_seconds for name, one in usage.items()},
-            disks=_disks(seen),
-            journal_bytes=seen.journal_bytes,
-            journal_max_bytes=master.config.master.journal_max_bytes,
-            refused={"commands": commands, "queues": queues},
-            log_lines_dropped=lines_dropped(),
-        )
-
-    def _service(self, name: str, seen: NodeSnapshot) -> ServiceOverview:
-        state, since = self._state(name)
-        life = self._looks.lives.of(name)
-        usage = seen.usage.get(name)
-        depth = seen.depths.get(name)
-        log_end = self._looks.logs.get(name)
-        said = seen.said.get(name, {})
+    def _service(self, name: str, of_services: Mapping[str, ServiceReport]) -> ServiceOverview:
+        seen = of_services.get(name) or ServiceReport(name)
+        process = self._known.processes.get(name)
+        state, since = self._state(name, process, seen)
+        depth = self.depths.get(name)
+        pid = process.pid if process else 0
+        same = seen.pid == pid
         return ServiceOverview(
             name=name,
             state=state,
             since=since,
-            restarts=life.restarts,
-            deaths=life.deaths,
-            died=life.died,
-            pid=seen.processes[name].pid if name in seen.processes else 0,
-            memory=usage.memory if usage else 0,
-            cpu=usage.cpu if usage else 0.0,
+            restarts=seen.restarts,
+            deaths=seen.deaths,
+            died=seen.died,
+            pid=pid,
+            memory=seen.memory if same else 0,
+            cpu=seen.cpu if same else 0.0,
             queue=depth.entries if depth else 0,
             oldest=depth.oldest if depth else None,
-            sending=said.get("send_events"),
-            last_trigger=log_end.last_trigger if log_end else None,
-            last_error=log_end.last_error if log_end else None,
+            sending=seen.sending,
+            last_trigger=seen.last_trigger,
+            last_error=seen.last_error,
             log_file=self._master.config.log_file(name),
-            log_end=tuple(log_end.lines) if log_end else (),
-            outcomes=said.get("outcomes", {}),
-            latency=said.get("latency", ()),
-            losses=self._master.losses.told if name == MASTER else said.get("losses", ()),
-            how=life.how,
+            log_end=seen.log_end,
+            outcomes=seen.outcomes,
+            latency=seen.latency,
+            losses=self._master.losses.told if name == MASTER else seen.losses,
+            how=seen.how,
         )
 
-    def _state(self, name: str) -> tuple[str, float | None]:
+    def _state(
+        self, name: str, process: ProcessInfo | None, seen: ServiceReport
+    ) -> tuple[str, float | None]:
+        """And since when (Unix s)."""
         if name == MASTER:  # it is the one who tells
             ended = ended_threads()
             if ended:
                 return str(ServiceState.FAILED), ended[0].at
             return str(ServiceState.RUNNING), self._started
-        return self._looks.state(name)
+        if process is None:
+            return str(ServiceState.STOPPED), seen.ended
+        services = self._master.services
+        state = services.state(name, {name: process})
+        silent = services.silent(name, process)
+        if state is ServiceState.UNRESPONSIVE and silent is not None:
+            return str(state), time.time() - silent
+        since = process.started if process.state.alive else process.stopped
+        return str(state), since or None
 
-    def _threads(self) -> Iterator[ThreadTrouble]:
-        """Threads of the master that do not do their work."""
+    def _threads(self, seen: NodeReport) -> Iterator[ThreadTrouble]:
+        """What does not do its work, here and in darc_monitor."""
         now = time.time()
         for one in ended_threads():
             yield ThreadTrouble(one.name, "ended", one.at, one.error)
-        for rounds in (*self._looks.rounds, *self._master.rounds):
+        for rounds in (*self._rounds, *self._master.rounds):
             took = rounds.hangs_for
             if took is not None:
                 yield ThreadTrouble(rounds.name, "hangs", now - took, "")
         for work in self._master.apart.longer_than(HANGS_SECONDS):
             yield ThreadTrouble(work.name, "hangs", now - work.began.age(), "")
+        trouble = None if self._master.stopping else self._master.monitor.trouble
+        if trouble:
+            yield trouble
+        else:
+            yield from seen.threads
 
     def _notice(self) -> None:
         """Tell those who wait where more than numbers has changed."""
-        for rounds in (*self._looks.rounds, *self._master.rounds):
+        for rounds in (*self._rounds, *self._master.rounds):
             rounds.say_if_it_hangs()
         now = self.make()
         services = [
@@ -235,24 +308,15 @@ class Overviews:
         threads = [(one.name, one.trouble) for one in now.threads]
         known = (told, services, handovers, threads, now.observations)
         with self._changed:
-            if known != self._known:
-                self._known = known
+            if known != self._last:
+                self._last = known
                 self._changes += 1
                 self._changed.notify_all()
 
 
-def _disks(seen: NodeSnapshot) -> tuple[Disk, ...]:
-    return tuple(seen.disks[name] for name in DISKS if name in seen.disks)
-
-
 def _start_of_supervisord() -> float | None:
     """Unix time of the start of what started this process."""
-    if "SUPERVISOR_ENABLED" not in os.environ:
-        return None
-    try:
-        return float(psutil.Process(os.getppid()).create_time())
-    except psutil.Error:
-        return None
+    return started_at(os.getppid()) if "SUPERVISOR_ENABLED" in os.environ else None
 
 
 def _observation(run: ObservationRun) -> ObservationOverview:

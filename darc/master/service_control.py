@@ -6,7 +6,7 @@ import logging
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from darc.model.service_state import Heartbeat, ServiceState, service_state
@@ -61,28 +61,36 @@ class ServiceControl:
         self._asked_at = -math.inf
 
     def _pulse(self, name: str, process: ProcessInfo) -> Heartbeat:
+        silent = self.silent(name, process)
+        if silent is None:
+            return Heartbeat.NONE
+        return Heartbeat.SILENT if silent > self._unresponsive_after else Heartbeat.BEATING
+
+    def silent(self, name: str, process: ProcessInfo) -> float | None:
+        """How long ago the loop of this process was heard of (s); None: it is not attached."""
         presence = self._exchange.presence(name)
         if presence is None or presence.pid != process.pid or not presence.works:
-            return Heartbeat.NONE
-        silent = time.monotonic() - presence.last_beat
-        return Heartbeat.SILENT if silent > self._unresponsive_after else Heartbeat.BEATING
+            return None
+        return time.monotonic() - presence.last_beat
 
     def states(self, names: Sequence[str]) -> dict[str, ServiceState]:
         """The state of each service.
 
         :raises SupervisorError: supervisord cannot be asked
         """
-        processes = self._recent_processes()
-        return {name: self._state(name, processes) for name in names}
+        processes = self.recent_processes()
+        return {name: self.state(name, processes) for name in names}
 
     def changed(self) -> None:
         """Something has happened to a service: what supervisord said is out of date."""
         self._asked_at = -math.inf
 
-    def _recent_processes(self) -> dict[str, ProcessInfo]:
+    def recent_processes(self) -> dict[str, ProcessInfo]:
         """What supervisord says, or said a moment ago: many may ask for the status at once.
 
         Whether a service is attached and beats is never old, so none is called running that died.
+
+        :raises SupervisorError: supervisord cannot be asked
         """
         asked_at = time.monotonic()
         if asked_at > self._asked_at + RECENT_SECONDS:
@@ -90,7 +98,11 @@ class ServiceControl:
             self._asked_at = asked_at
         return self._processes
 
-    def _state(self, name: str, processes: dict[str, ProcessInfo]) -> ServiceState:
+    def state(self, name: str, processes: Mapping[str, ProcessInfo]) -> ServiceState:
+        """The state of a service.
+
+        :param processes: as supervisord has told them
+        """
         process = processes.get(name)
         if process is None:
             return ServiceState.STOPPED
@@ -100,7 +112,7 @@ class ServiceControl:
         """Start services side by side, and wait until each runs or has failed."""
         running = ServiceState.RUNNING
         processes = self._supervisor.processes()
-        before = {name: self._state(name, processes) for name in names}
+        before = {name: self.state(name, processes) for name in names}
         replies = {name: "already running" for name in names if before[name] is running}
         waiting = [name for name in names if name not in replies]
         for name in waiting:
@@ -124,7 +136,7 @@ class ServiceControl:
         return {name: replies[name] for name in names}
 
     def _outcome(self, name: str, processes: dict[str, ProcessInfo]) -> str:
-        state = self._state(name, processes)
+        state = self.state(name, processes)
         if state is ServiceState.RUNNING:
             return "started"
         if name not in processes:  # taken out meanwhile
@@ -161,7 +173,7 @@ class ServiceControl:
         return all(
             name not in processes
             or processes[name].state in {ProcessState.BACKOFF, ProcessState.FATAL}
-            or self._state(name, processes) is ServiceState.RUNNING
+            or self.state(name, processes) is ServiceState.RUNNING
             for name in names
         )
 

@@ -173,9 +173,9 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class ThreadTrouble:
-    """Something that darc_master does again and again, and does not do now.
+    """Something that darc_master or darc_monitor does again and again, and does not do now.
 
-    :param name: what it looks at, or does
+    :param name: what it looks at, or does; `darc_monitor` where that itself does nothing
     :param trouble: it hangs, or its thread has ended
     :param text: what has ended it
     """
@@ -199,7 +199,7 @@ class NodeOverview:
     :param looked: when it last looked at processes, `read` at logs and disks, which may be on a
         network file system that hangs, `asked` at what the services know of themselves
     :param itself: darc_master
-    :param threads: those of darc_master that do not do their work
+    :param threads: those of darc_master and darc_monitor that do not do their work
     """
 
     format: int

@@ -24,6 +24,7 @@ from darc.monitor.findings import (
     RuleContext,
 )
 from darc.monitor.service_trends import OFTEN_SECONDS, ServiceTrends
+from darc.node.supervisor_config import MONITOR
 
 #: A service that died is shown as such for so long, even where it runs again at once (s).
 DIED_SECONDS = 5.0
@@ -42,6 +43,10 @@ READ_SECONDS = 30.0
 #: A disk is nearly full with less free than the first, or the second and this share (bytes).
 DISK_LEAST, DISK_LITTLE, DISK_SHARE = 2**30, 50 * 2**30, 0.05
 
+_UNWATCHED = (
+    "Nobody looks at the node's logs and disks or counts deaths, and there are no metrics;"
+    " observations and triggers go on. darc_start_master there starts it. Why it ended or hangs:"
+)
 _ACTIONS = {FAILED: "start", STOPPED: "start", UNRESPONSIVE: "restart"}
 _URGENCY = (FAILED, UNRESPONSIVE, DIED, STOPPED, STARTING, STOPPING)
 _TAIL = ("tail", "-n", "50")
@@ -176,6 +181,8 @@ class _NodeRules:
                     grave=False,
                 )
         since_start = told.time - told.master_started
+        if self._is_unwatched():
+            return  # told by _threads
         if min(told.time - told.read, since_start) > READ_SECONDS:
             home = next((disk.path for disk in told.disks if disk.name == "home"), "/")
             yield self._found(
@@ -208,10 +215,22 @@ class _NodeRules:
             number=losses.number,
         )
 
+    def _is_unwatched(self) -> bool:
+        return any(one.name == MONITOR for one in self._told.threads)
+
     def _threads(self) -> Iterator[Finding]:
-        """What darc_master does not do any more."""
+        """What darc_master or darc_monitor does not do any more."""
         for one in self._told.threads:
-            if one.trouble == "ended":
+            if one.name == MONITOR:
+                what = "does not run" if one.trouble == "ended" else "does not answer"
+                yield self._found(
+                    *(Priority.SUPERVISORD, f"{MONITOR} on {{host}} {what}"),
+                    lambda hosts: self._shell.darc(hosts, "logs", MONITOR),
+                    _UNWATCHED,
+                    one.since,
+                    MONITOR,
+                )
+            elif one.trouble == "ended":
                 title = f"{{host}}: darc_master does without its thread {one.name}"
                 yield self._found(
                     Priority.SUPERVISORD, title, self._shell.restart, one.text, one.since

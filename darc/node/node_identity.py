@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from darc.node.directory_identity import place_of, this_machine
-from darc.node.processes import wait_until
+from darc.runtime.clock import wait_until
 from darc.runtime.paths import write_whole
 
 

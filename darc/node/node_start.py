@@ -38,12 +38,13 @@ from darc.node.node_probe import (
 )
 from darc.node.node_stop import EXIT_SECONDS, STOP_SECONDS, alone, clean, forget_wanted
 from darc.node.parent_directories import check_above
-from darc.node.processes import NODE_ID, kill_node, of_node, wait_until, who_listens
+from darc.node.processes import NODE_ID, kill_node, of_node, who_listens
 from darc.node.secret import make_secret, read_secret
 from darc.node.start_warnings import notes_of_start, set_aside
 from darc.node.state_format import check_state
 from darc.node.supervisor import ProcessState, SupervisorError, SupervisorGoneError
 from darc.runtime import paths
+from darc.runtime.clock import wait_until
 from darc.runtime.thread_limits import ONE_THREAD
 
 START_SECONDS = 15.0
@@ -92,6 +93,7 @@ def start_master(config: Config, say: Callable[[str], None]) -> None:
         _wait_for_stopping(config, say)
         if answers(config):
             _repair(config, say)
+            _start_monitor(config, say)
             say(f"DARC master is already running ({where()})")
             return
         supervisor = supervisor_of(config)
@@ -148,6 +150,22 @@ def _repair(config: Config, say: Callable[[str], None]) -> None:
         say("the endpoint file was missing or damaged; made anew")
         host = reached_at(config.bind_address)
         write_endpoint(Endpoint(host, config.master.port, str(run_dir), node_id))
+
+
+def _start_monitor(config: Config, say: Callable[[str], None]) -> None:
+    """Start darc_monitor where it was stopped, or supervisord gave it up."""
+    supervisor = supervisor_of(config)
+    try:
+        process = supervisor.processes().get(supervisor_config.MONITOR)
+        if process is None or not (process.state.ended or process.state is ProcessState.BACKOFF):
+            return  # it runs; or of a node of before, which has none until it is started anew
+        if process.state is ProcessState.BACKOFF:  # try now, not when it is its time
+            supervisor.stop(supervisor_config.MONITOR)
+        supervisor.start(supervisor_config.MONITOR)
+    except SupervisorError as error:
+        say(f"warning: {supervisor_config.MONITOR} is not started: {error}")
+    else:
+        say(f"{supervisor_config.MONITOR} started")
 
 
 def _close_to_others(run_dir: Path) -> None:

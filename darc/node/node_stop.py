@@ -20,7 +20,8 @@ from darc.node.node_owner import (
     whose_or_nobodys,
 )
 from darc.node.node_probe import last_node_id, log_end, supervisor_of
-from darc.node.processes import kill_node, of_node, wait_until
+from darc.node.processes import kill_node, of_node
+from darc.runtime.clock import wait_until
 
 LOCK_SECONDS = 30.0
 # What a stop may take beyond stop_timeout.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import psutil
 
+from darc.runtime.clock import wait_until
+
 NODE_ID = "DARC_NODE_ID"
-_LOOK_SECONDS = 0.05
 
 
 def of_node(node_id: str) -> list[psutil.Process]:
@@ -67,16 +67,6 @@ def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None
             process.send_signal(number)  # psutil checks that the pid was not given anew
         except psutil.NoSuchProcess:
             continue
-
-
-def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
-    """Look often until the condition holds; False when it did not in time."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_LOOK_SECONDS)
-    return True
 
 
 def who_listens(port: int) -> str:

@@ -16,7 +16,7 @@ from darc.node.supervisor import MAX_SOCKET_PATH
 from darc.runtime.paths import packaged, write_whole
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 
-MASTER = "darc_master"
+MASTER, MONITOR = "darc_master", "darc_monitor"
 #: In supervisord's environment: a blank, for where it would be taken for another thing.
 BLANK = "DARC_BLANK"
 
@@ -37,7 +37,7 @@ def render(config: Config) -> dict[Path, str]:
     check_paths(config)
     run_dir = Path(config.master.run_dir)
     files = {run_dir / "supervisord.conf": _fill(config, "supervisord", MASTER)}
-    for service in (MASTER, *config.services()):
+    for service in (MASTER, MONITOR, *config.services()):
         section = f"program:{service}"
         options = {
             **_section(config, "defaults", "defaults", service),
@@ -65,7 +65,10 @@ def check_paths(config: Config) -> None:
     paths = {
         "darc_master.run_dir": config.master.run_dir,
         "darc_master.log_dir": config.master.log_dir,
-        **{f"{name}.log_file": config.log_file(name) for name in (MASTER, *config.services())},
+        **{
+            f"{name}.log_file": config.log_file(name)
+            for name in (MASTER, MONITOR, *config.services())
+        },
         "Python's": sys.executable,
     }
     for name, path in paths.items():

@@ -17,10 +17,9 @@ from typing import Any
 from darc.node.endpoint import read_endpoint
 from darc.node.secret import read_secret
 from darc.queues import messages
-from darc.queues.exchange import SCRATCH
 from darc.queues.messages import Commit, Depth, Order, OutOfStepError, QueueEntry, QueueError
+from darc.queues.names import OBJECT, SCRATCH
 from darc.queues.plain_connection import plain_client
-from darc.queues.queue_server import OBJECT
 
 _ERRORS: dict[str, type[QueueError]] = {
     "FencedError": messages.FencedError,
@@ -39,13 +38,20 @@ class QueueClient:
     :param address: path of a Unix socket, or host and port
     :param key: the secret of the node or cluster
     :param timeout: s to connect, and for each answer; None: no limit
+    :param served: the object whose methods are called
     :raises QueuesGoneError: nobody serves there
     :raises QueueError: the key was not accepted
     """
 
     def __init__(
-        self, address: Path | tuple[str, int], key: bytes, name: str, timeout: float | None = None
+        self,
+        address: Path | tuple[str, int],
+        key: bytes,
+        name: str,
+        timeout: float | None = None,
+        served: str = OBJECT,
     ) -> None:
+        self._served = served
         self._place = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
         try:
             #: What is sent here directly is no call, and is refused.
@@ -73,13 +79,13 @@ class QueueClient:
         self.connection.close()
 
     def call(self, method: str, *arguments: object) -> Any:
-        """Call a method of :class:`darc.queues.exchange.Exchange`.
+        """Call a method of what is served, such as :class:`darc.queues.exchange.Exchange`.
 
         :raises QueuesGoneError: the master went
         :raises QueueError: it refuses; of the class that says why
         """
         try:
-            return dispatch(self.connection, OBJECT, method, arguments)
+            return dispatch(self.connection, self._served, method, arguments)
         except (OSError, EOFError) as error:
             raise QueuesGoneError(f"{self._place}: {self._reason(error)}") from error
         except RemoteError as error:

@@ -25,14 +25,13 @@ from darc.queues.messages import (
     QueueEntry,
     QueueError,
 )
+from darc.queues.names import SCRATCH
 from darc.queues.plain_connection import pack, unpack
 from darc.queues.queue_server import Session
 from darc.runtime.fault_points import fault_point
 
 log = logging.getLogger(__name__)
 
-#: A queue for trying out: the only one from which a person may take.
-SCRATCH = "scratch"
 MAX_WAIT_SECONDS = 0.5
 RECHECK_SECONDS = 0.1
 EXPOSED = (
@@ -168,6 +167,15 @@ class Exchange:
                 return False
             # What supervisord does without a service noticing is seen at the next look.
             self._services.wait(heard, min(left, RECHECK_SECONDS))
+
+    @property
+    def changes(self) -> int:
+        """How often services came, began to work, or went."""
+        return self._services.heard()
+
+    def wait_for_change(self, known: int, timeout: float) -> None:
+        """Wait until `changes` is another number than the one known."""
+        self._services.wait(known, timeout)
 
     def ask(self, service: str, attribute: str, timeout: float) -> Question | None:
         """Ask a service for an attribute; None when it does not answer in time."""

@@ -18,8 +18,9 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from darc.queues.exchange import MAX_WAIT_SECONDS, RECHECK_SECONDS, SCRATCH, Exchange
+from darc.queues.exchange import MAX_WAIT_SECONDS, RECHECK_SECONDS, Exchange
 from darc.queues.messages import CallError, ContentKind, FullError, QueueEntry, QueueError
+from darc.queues.names import SCRATCH
 from darc.queues.plain_connection import unpack
 from darc.queues.queue_server import Session
 

@@ -13,21 +13,20 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing import AuthenticationError, managers
 from queue import Empty, Full
 from typing import Any, Protocol
 
 from darc.queues.dialects import ServedConnection
 from darc.queues.messages import CallError, QueueError
+from darc.queues.names import OBJECT
 from darc.queues.plain_connection import SERIALIZER
 from darc.queues.request_values import NotPlainError
 from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 
-#: The name under which clients find the served object.
-OBJECT = "queues"
 HANDSHAKE_SECONDS = 5.0
 SEND_SECONDS = 10.0
 MAX_CONNECTIONS = 128
@@ -195,6 +194,7 @@ class QueueServer(_Server):  # type: ignore[misc]
     :param secret: gives the secret that a client proves before anything it sends is decoded; it may
         be another one for the next client
     :param named: what there is by name beside that object
+    :param further: other objects by name, each with its exposed methods
     """
 
     # What a client may ask of the server itself: no shutdown, no look at its insides.
@@ -207,12 +207,15 @@ class QueueServer(_Server):  # type: ignore[misc]
         served: object,
         exposed: tuple[str, ...],
         named: Named | None = None,
+        further: Mapping[str, tuple[object, tuple[str, ...]]] | None = None,
     ) -> None:
         super().__init__({}, address, b"", SERIALIZER)  # proven by what is below
         self._secret = secret
         self._named = named
         # A fixed name instead of an address in memory: it is the same after a restart.
         self.id_to_obj[OBJECT] = (served, set(exposed), None)
+        for name, (other, methods) in (further or {}).items():
+            self.id_to_obj[name] = (other, set(methods), None)
         self.stop_event = threading.Event()
         #: Knows the connections that are open.
         self.watcher = HangupWatcher()

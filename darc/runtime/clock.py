@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 #: Whoever waits for a time of day looks again so often: the clock may be set meanwhile (s).
 LOOK_AGAIN_SECONDS = 1.0
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -82,3 +84,13 @@ class Since:
 def this_boot() -> str:
     """Another one after each start of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
+    """Look often until the condition holds; False when it did not in time."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True

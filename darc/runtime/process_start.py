@@ -36,7 +36,7 @@ def end_or_try_again() -> NoReturn:
     and gives up. Where importing alone takes that long, each would be a process that ran and died,
     to be started again for ever. An older process therefore tries again itself.
     """
-    if "SUPERVISOR_ENABLED" not in os.environ or _age() < YOUNG_SECONDS:
+    if "SUPERVISOR_ENABLED" not in os.environ or (_age() or 0.0) < YOUNG_SECONDS:
         sys.exit(1)
     tried = int(os.environ.get(_TRY, "1"))
     if tried > RETRIES:
@@ -47,8 +47,18 @@ def end_or_try_again() -> NoReturn:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _age() -> float:
-    """How long this process has been there, s; what it runs may have been another program."""
+def started_at(pid: int) -> float | None:
+    """When a process began (Unix s); None: it is gone."""
+    age = _age(str(pid))
+    return None if age is None else time.time() - age
+
+
+def _age(pid: str = "self") -> float | None:
+    """How long a process has been there, s; what it runs may have been another program."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
     # The name of the program, in parentheses, may have blanks. proc_pid_stat(5), starttime.
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    fields = text.rpartition(")")[2].split()
     return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from prometheus_client.exposition import generate_latest
 from scrapes import Scrape
 
-from darc.master.service_answers import read_answer
-from darc.metrics.family_builders import MAX_VALUES, OTHER
-from darc.metrics.node_families import NodeCollector
-from darc.metrics.node_measurements import NodeMeasurements, ServiceMeasurements
 from darc.model.latency import EDGES, Latencies
 from darc.model.overview import Handover, ObservationOverview
 from darc.model.trigger import Stages
+from darc.monitor.metrics.family_builders import MAX_VALUES, OTHER
+from darc.monitor.metrics.node_families import NodeCollector
+from darc.monitor.metrics.node_measurements import NodeMeasurements, ServiceMeasurements
+from darc.monitor.service_answers import read_answer
 from darc.queues.messages import Depth
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))

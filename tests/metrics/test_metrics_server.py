@@ -14,9 +14,9 @@ from nodes import patience, wait_for
 from scrapes import Scrape
 from test_families import measured
 
-from darc.metrics import metrics_server as server
-from darc.metrics.metrics_server import MAX_CONNECTIONS, MetricsServer
-from darc.metrics.node_measurements import NodeMeasurements
+from darc.monitor.metrics import metrics_server as server
+from darc.monitor.metrics.metrics_server import MAX_CONNECTIONS, MetricsServer
+from darc.monitor.metrics.node_measurements import NodeMeasurements
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What the master sees of its services: the ends of logs, lives and deaths, what they say."""
+"""What darc_monitor sees of a node: the ends of logs, lives and deaths, what they say."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shutil
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,18 +16,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodes import patience, wait_for
 
-from darc.master.log_tail import MAX_BYTES, LogTail
+from darc.config.config import Layer, parse_config
 from darc.master.node_overview import Overviews
-from darc.master.node_watch import NodeWatch
 from darc.master.periodic_task import PeriodicTask
-from darc.master.process_history import ProcessHistory
-from darc.master.service_answers import read_answer
-from darc.model.overview import ERROR_CHARACTERS, LINE_CHARACTERS, LOG_LINES, Handover, StageLatency
+from darc.model.node_report import NodeReport
+from darc.model.overview import (
+    ERROR_CHARACTERS,
+    LINE_CHARACTERS,
+    LOG_LINES,
+    Handover,
+    StageLatency,
+    ThreadTrouble,
+)
+from darc.monitor.log_tail import MAX_BYTES, LogTail
+from darc.monitor.node_watch import NodeWatch
+from darc.monitor.process_history import ProcessHistory
+from darc.monitor.service_answers import read_answer
 from darc.node.supervisor import ProcessInfo, ProcessState
-from darc.node.supervisor_config import MASTER
+from darc.node.supervisor_config import MONITOR
 from darc.runtime import vital_threads as vital_module
 from darc.runtime.detached_work import DetachedWork
 from darc.runtime.log import JsonFormatter, LineFormatter, about
+from darc.runtime.paths import packaged
 
 BEGIN = "2026-11-22 01:13:22.500"
 AT = 1795310002.5
@@ -222,8 +233,9 @@ def test_what_was_asked_for_is_no_death(lives: ProcessHistory) -> None:
     assert look(lives, 8, RUNNING) == (1, 0)
     look(lives, 8, STOPPING)
     assert look(lives, 9, RUNNING) == (2, 0)
-    lives.will_stop("a")  # by the master, too quick for a look
-    assert look(lives, 10, RUNNING) == (3, 0)
+    # by the master, too quick for a look
+    lives.look({"a": ProcessInfo("a", RUNNING, 10, 1.0, "")}, 100.0, stops={"a": 9})
+    assert (lives.of("a").restarts, lives.of("a").deaths) == (3, 0)
     assert look(lives, 11, RUNNING) == (4, 1)
     assert lives.of("a").died == 100.0
 
@@ -327,7 +339,32 @@ def test_looks_go_on_after_one_that_failed(caplog: pytest.LogCaptureFixture) -> 
     assert len(said) == 1
 
 
-# -- what the master does not do any more ----------------------------------------------------------
+# -- what is not done any more ---------------------------------------------------------------------
+
+
+def layer(name: str) -> Layer:
+    return Layer(name, packaged(f"conf/{name}.yaml").read_text())
+
+
+class FakeMaster:
+    """A master that has no services, and one task."""
+
+    def __init__(self, task: PeriodicTask) -> None:
+        self.rounds = (task,)
+        self.apart = DetachedWork()
+        self.config = parse_config(
+            [layer("default")],
+            home="/home/x",
+            darc_home="/home/x/darc",
+            hostname="x",
+            instruments=layer,
+        )
+        self.node_id = "0" * 32
+        self.stopping = self.journal_full = False
+        self.services = SimpleNamespace(names=())
+        self.observations = SimpleNamespace(runs=lambda: ())
+        self.losses = SimpleNamespace(told=())
+        self.monitor = SimpleNamespace(latest=NodeReport(), trouble=None)
 
 
 def test_an_end_of_a_thread_and_what_hangs_are_in_the_overview(
@@ -339,22 +376,24 @@ def test_an_end_of_a_thread_and_what_hangs_are_in_the_overview(
     wait_for(lambda: hanging.hangs_for)
     monkeypatch.setattr(vital_module, "_ended", [])
 
-    class Master:
-        rounds = (hanging,)
-        apart = DetachedWork()
+    master = FakeMaster(hanging)
+    overviews = Overviews(cast(Any, master), cast(Any, None), 0.0)
 
-    nothing = cast(Any, None)
-    overviews = Overviews(cast(Any, Master()), nothing, nothing, nothing, nothing, 0.0)
-    assert [(one.name, one.trouble) for one in overviews._threads()] == [
-        ("/share/parsets", "hangs")
-    ]
-    assert overviews._state(MASTER)[0] == "running"
+    def threads() -> list[tuple[str, str, str]]:
+        return [(one.name, one.trouble, one.text) for one in overviews.make().threads]
+
+    assert threads() == [("/share/parsets", "hangs", "")]
+    assert overviews.make().itself.state == "running"
     vital_module.vital("waker", lambda: None).join(10)
-    assert [(one.name, one.trouble, one.text) for one in overviews._threads()] == [
-        ("waker", "ended", "it returned"),
-        ("/share/parsets", "hangs", ""),
-    ]
-    assert overviews._state(MASTER)[0] == "failed"
+    assert threads() == [("waker", "ended", "it returned"), ("/share/parsets", "hangs", "")]
+    assert overviews.make().itself.state == "failed"
+    # What hangs in darc_monitor is told with it, and that itself where it is away.
+    of_disk = ThreadTrouble("disk of home", "hangs", 7.0, "")
+    master.monitor.latest = NodeReport(threads=(of_disk,))
+    assert overviews.make().threads[-1] == of_disk
+    master.monitor.trouble = ThreadTrouble(MONITOR, "ended", 8.0, "")
+    assert overviews.make().threads[-1] == master.monitor.trouble
+    assert of_disk not in overviews.make().threads
     over.set()
     hanging.end()
 
@@ -377,11 +416,8 @@ def test_a_disk_that_hangs_keeps_no_other_from_being_seen(
         master = Settings
         darc_home = "/share"
 
-    class Master:
-        config = Config
-
     nothing = cast(Any, None)
-    looks = NodeWatch(cast(Any, Master()), nothing, nothing, nothing, nothing, lambda: None)
+    looks = NodeWatch(cast(Any, Config()), nothing, nothing, nothing)
     for rounds in looks.rounds:
         if rounds.name.startswith("disk"):
             rounds.start()

@@ -67,7 +67,7 @@ def test_kill_all_ends_a_healthy_node_gently(small: Node) -> None:
     node_id = small.node_id
     result = small.run("darc_kill_all")
     assert result.returncode == 0, result.stderr
-    assert result.stdout == "4 processes ended, 0 of them by SIGKILL\n"
+    assert result.stdout == "5 processes ended, 0 of them by SIGKILL\n"
     assert_all_gone_and_startable(small, node_id)
 
 
@@ -86,7 +86,7 @@ def test_kill_all_with_a_supervisord_that_hangs(small: Node) -> None:
     os.kill(supervisord(small), signal.SIGSTOP)
     result = small.run("darc_kill_all")
     assert result.returncode == 0, result.stderr
-    assert result.stdout == "4 processes ended, 0 of them by SIGKILL\n"
+    assert result.stdout == "5 processes ended, 0 of them by SIGKILL\n"
     assert_all_gone_and_startable(small, node_id)
 
 
@@ -122,13 +122,13 @@ def test_a_start_replaces_what_a_dead_supervisord_left(small: Node) -> None:
     assert result.returncode == 0, result.stderr
     assert "replacing 2 processes that a dead supervisord left" in result.stdout
     assert of_node(node_id) == []
-    assert len(small.processes()) == 4
+    assert len(small.processes()) == 5
 
 
 def test_kill_all_ends_what_ignores_sigterm_and_what_left_its_process_group(small: Node) -> None:
     start_stubborn_service(small)
     node_id = small.node_id
-    assert len(of_node(node_id)) == 4
+    assert len(of_node(node_id)) == 5
     began = time.monotonic()
     result = small.run("darc_kill_all")
     assert result.returncode == 0, result.stderr
@@ -203,6 +203,6 @@ def test_kill_all_works_with_broken_files(small: Node, broken: str) -> None:
     result = small.run("darc_kill_all")
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
-    assert result.stdout.startswith("4 processes ended")
+    assert result.stdout.startswith("5 processes ended")
     files["config.yaml"].write_text(good)
     assert_all_gone_and_startable(small, node_id)

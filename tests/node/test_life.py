@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,6 +15,7 @@ import pytest
 from clocks import SetClock
 from nodes import Node
 from nodes import wait_for as wait_for_seconds
+from shares import Share
 
 from simulator.write_parsets import MadeObservation, write_observation
 
@@ -102,36 +101,9 @@ def test_a_clock_that_is_set_delays_no_start(
 # -- a share that hangs ----------------------------------------------------------------------------
 
 
-class Share:
-    """A file system that can hang, as that of a server that is away."""
-
-    def __init__(self, directory: Path) -> None:
-        (directory / "served").mkdir()
-        self.path = directory / "share"
-        self.path.mkdir()
-        command = ["bindfs", "-f", str(directory / "served"), str(self.path)]
-        self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        wait_for(lambda: self._server.poll() is not None or os.path.ismount(self.path))
-        if self._server.poll() is not None:
-            pytest.skip("bindfs cannot mount here")
-
-    def hang(self) -> None:
-        self._server.send_signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        self._server.send_signal(signal.SIGCONT)
-
-    def remove(self) -> None:
-        self._server.kill()  # whoever waits for it gets an error
-        self._server.wait()
-        subprocess.run(["umount", "-l", str(self.path)], check=False)
-
-
 @pytest.fixture
 def share(tmp_path: Path) -> Iterator[Share]:
-    if shutil.which("bindfs") is None or os.geteuid() != 0:
-        pytest.skip("a share that hangs needs bindfs (Debian: bindfs) and root")
-    made = Share(tmp_path)
+    made = Share(tmp_path / "served", tmp_path / "share")
     yield made
     made.remove()
 

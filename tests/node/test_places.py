@@ -61,7 +61,7 @@ def test_a_home_of_any_name_works(odd_home: Callable[[str], Node], name: str) ->
         (strange / "x.conf").write_text("[program:stranger]\ncommand=/bin/sleep 600\n")
     result = node.run("darc_start_all_services")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert set(node.supervisor.processes()) == {"darc_master", "lofar_trigger"}
+    assert set(node.supervisor.processes()) == {"darc_master", "darc_monitor", "lofar_trigger"}
     assert node.states() == {"lofar_trigger": "running"}
     log = node.home / "log" / f"lofar_trigger.{node.hostname}.log"
     assert "lofar_trigger" in log.read_text()
@@ -126,7 +126,8 @@ def test_supervisord_reads_the_paths_that_were_meant(name: str) -> None:
         for service in config.services():
             if service != "lofar_trigger":  # those log to the home of the default
                 del files[run_dir / "supervisor.d" / f"{service}.conf"]
-        del files[run_dir / "supervisor.d" / "darc_master.conf"]
+        for other in ("darc_master", "darc_monitor"):
+            del files[run_dir / "supervisor.d" / f"{other}.conf"]
         supervisor_config.write(files)
         conf = str(run_dir / "supervisord.conf")
         here = Path.cwd()

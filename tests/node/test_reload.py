@@ -84,7 +84,7 @@ def test_another_mode_stops_what_it_has_not_and_leaves_the_others_alone(reloaded
     assert reload(reloaded) == "Config reloaded; added: dada_trigger; removed: offline_processing"
     assert not Path(f"/proc/{before['offline_processing']}").exists()
     after = pids(reloaded)
-    assert set(after) == {"darc_master", *LISTS["services_master_rt"]}
+    assert set(after) == {"darc_master", "darc_monitor", *LISTS["services_master_rt"]}
     for name in ("darc_master", "voevent_generator", "lofar_trigger"):
         assert after[name] == before[name]
     assert reloaded.states() == {
@@ -119,7 +119,7 @@ def test_services_that_hang_are_removed_side_by_side(reloaded: Node) -> None:
         os.kill(reloaded.pid(name), signal.SIGSTOP)
     reloaded.configure(darc_master={"services_master_mix": ["lofar_trigger"]})
     assert "removed: offline_processing, voevent_generator" in reload(reloaded)
-    assert set(pids(reloaded)) == {"darc_master", "lofar_trigger"}
+    assert set(pids(reloaded)) == {"darc_master", "darc_monitor", "lofar_trigger"}
     log = (reloaded.home / "log" / "supervisord.testnode.log").read_text()
     killed = [line[:23] for line in log.splitlines() if "killing '" in line and "SIGKILL" in line]
     first, last = (datetime.strptime(moment, "%Y-%m-%d %H:%M:%S,%f") for moment in killed[-2:])

@@ -164,7 +164,7 @@ def test_two_starts_at_once_make_one_node(small: Node, script: str) -> None:
     assert [start.returncode for start in starts] == [0, 0], printed
     # A slow start says before that it goes on.
     assert sorted("is already running" in text for text in printed) == [False, True], printed
-    running = 1 + len(SERVICES) * (script == "darc_start_all_services")
+    running = 2 + len(SERVICES) * (script == "darc_start_all_services")
     assert len(small.processes()) == 1 + running  # supervisord too
     log = (small.home / "log" / f"supervisord.{small.hostname}.log").read_text()
     assert log.count("supervisord started with pid") == 1
@@ -204,7 +204,7 @@ def test_a_start_during_a_stop_makes_a_new_node(small: Node, stop: str) -> None:
         assert stopping.returncode == 0, printed
     # The stop has not taken the new node's files away.
     assert small.ask("get_attr", "node_id") == f"DARCMaster.node_id = {small.node_id}"
-    assert set(small.supervisor.processes()) == {"darc_master", *SERVICES}
+    assert set(small.supervisor.processes()) == {"darc_master", "darc_monitor", *SERVICES}
 
 
 def test_a_service_that_cannot_start_is_told_with_the_end_of_its_log(small: Node) -> None:

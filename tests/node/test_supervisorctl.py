@@ -24,8 +24,9 @@ def small(make_node: Callable[..., Node]) -> Node:
 def test_what_is_stopped_with_supervisorctl_stays_stopped(small: Node) -> None:
     small.start()
     status = supervisorctl(small, "status")
-    assert {line.split()[0] for line in status.splitlines()} == {"darc_master", *SERVICES}
-    assert status.count("RUNNING") + status.count("STARTING") == 3
+    names = {line.split()[0] for line in status.splitlines()}
+    assert names == {"darc_master", "darc_monitor", *SERVICES}
+    assert status.count("RUNNING") + status.count("STARTING") == 4
 
     assert supervisorctl(small, "stop", "lofar_trigger") == "lofar_trigger: stopped\n"
     assert small.states() == {"lofar_trigger": "stopped", "voevent_generator": "running"}
@@ -50,7 +51,7 @@ def test_what_is_started_with_darc_is_seen_by_supervisorctl(small: Node) -> None
 
 def test_logs_are_rotated_at_10_mb_and_ten_are_kept_by_default(small: Node) -> None:
     assert small.run("darc_start_master").returncode == 0
-    for service in ("darc_master", *SERVICES):
+    for service in ("darc_master", "darc_monitor", *SERVICES):
         parser = configparser.RawConfigParser()
         parser.read(small.run_dir / "supervisor.d" / f"{service}.conf")
         section = parser[f"program:{service}"]

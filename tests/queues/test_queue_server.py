@@ -24,8 +24,8 @@ from nodes import PYTHON, patience, wait_for
 from darc.queues import queue_server as server_module
 from darc.queues.client import Holder, QueueClient, Queues, QueuesGoneError, listen
 from darc.queues.dialects import ServedConnection
-from darc.queues.exchange import SCRATCH
 from darc.queues.messages import Commit, ContentKind, FencedError, OutOfStepError, Put, QueueError
+from darc.queues.names import SCRATCH
 from darc.queues.plain_connection import MAX_MESSAGE_BYTES, PlainConnection, pack
 
 

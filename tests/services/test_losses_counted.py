@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.master.service_answers import read_answer
+from darc.monitor.service_answers import read_answer
 from darc.node import losses as module
 from darc.node.losses import KEPT, MAX_CHARACTERS, Losses, LossKind
 from darc.queues.plain_connection import pack

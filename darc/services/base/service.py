@@ -43,7 +43,7 @@ ENDED = "ended"
 #: In a service's memory of an observation: the settings at its start.
 SETTINGS = "settings"
 LOOP_SECONDS = 0.5  # twice the rate that makes a service count as alive
-#: What darc.metrics tells of a service that has it: numbers, some by name, or lists that wait.
+#: What the metrics tell of a service that has it: numbers, some by name, or lists that wait.
 MEASURED = (
     *("log_lines_dropped", "entries_completed", "bad_entries", "triggers_received", "totals"),
     *("outcomes", "latency_histograms", "packets_waiting", "mails_waiting", "events_waiting"),

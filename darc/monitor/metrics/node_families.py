@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from darc.metrics import counter_families
-from darc.metrics.family_builders import (
+from darc.model.service_state import ServiceState
+from darc.monitor.metrics import counter_families
+from darc.monitor.metrics.family_builders import (
     OTHER,
     counters,
     gauge,
@@ -17,8 +18,7 @@ from darc.metrics.family_builders import (
     numbers_of,
     rows_of,
 )
-from darc.metrics.node_measurements import NodeMeasurements
-from darc.model.service_state import ServiceState
+from darc.monitor.metrics.node_measurements import NodeMeasurements
 
 #: Of queues that belong to no service, the one that has a name of its own.
 SCRATCH = "scratch"
@@ -65,13 +65,13 @@ def _node(node: NodeMeasurements) -> Iterator[Metric]:
     looks = {"processes": told.looked, "files": told.read, "services": told.asked}
     yield gauges(
         "last_look_timestamp_seconds",
-        "When the master last looked at processes, at files, and asked the services; 0: never.",
+        "When the node last looked at processes, at files, and asked the services; 0: never.",
         ("what",),
         (((what,), time) for what, time in looks.items()),
     )
     for name, text in (
         ("ended", "Threads of darc_master that have ended, and should not have."),
-        ("hangs", "What darc_master looks at, and what does not answer."),
+        ("hangs", "What darc_master or darc_monitor looks at, and what does not answer."),
     ):
         number = sum(one.trouble == name for one in told.threads)
         yield gauge(f"master_threads_{name}", text, float(number))

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from darc.config import typed
-from darc.metrics.node_measurements import read_measured
 from darc.model.overview import Handover, LossSummary, StageLatency
+from darc.monitor.metrics.node_measurements import read_measured
 
 #: As darc.services.base.forwarding says it.
 _NOT_REACHED = re.compile(r"\S+ NOT REACHED since (\S+): (.*); \d+ handed in, .*", re.DOTALL)

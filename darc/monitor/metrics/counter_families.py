@@ -7,7 +7,8 @@ from itertools import accumulate
 
 from prometheus_client.core import HistogramMetricFamily, Metric
 
-from darc.metrics.family_builders import (
+from darc.model.latency import EDGES
+from darc.monitor.metrics.family_builders import (
     bounded,
     counter,
     counters,
@@ -16,8 +17,7 @@ from darc.metrics.family_builders import (
     numbers_of,
     rows_of,
 )
-from darc.metrics.node_measurements import NodeMeasurements
-from darc.model.latency import EDGES
+from darc.monitor.metrics.node_measurements import NodeMeasurements
 
 _LE = (*map(str, EDGES), "+Inf")
 _REJECTED = "rejected: "

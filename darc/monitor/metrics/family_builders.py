@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from darc.metrics.node_measurements import NodeMeasurements
+from darc.monitor.metrics.node_measurements import NodeMeasurements
 
 Rows = Iterable[tuple[tuple[str, ...], float | None]]
 

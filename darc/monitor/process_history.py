@@ -6,18 +6,11 @@ import functools
 import json
 import logging
 import re
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from darc.node.supervisor import (
-    ProcessInfo,
-    ProcessState,
-    Supervisor,
-    SupervisorError,
-    exits,
-)
+from darc.node.supervisor import ProcessInfo, ProcessState, exits
 from darc.runtime.paths import write_whole
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 
@@ -49,7 +42,7 @@ class ServiceProcesses:
 
 
 class ProcessHistory:
-    """Follows the processes of all services; kept on disk, as the master may die itself.
+    """Follows the processes of all services; kept on disk, as who follows them may die itself.
 
     :param path: where
     :param node_id: what is kept of another start of the node is forgotten
@@ -59,30 +52,32 @@ class ProcessHistory:
         self._path = path
         self._node_id = node_id
         self._lives: dict[str, ServiceProcesses] = {}
-        self._asked_for: dict[str, int] = {}
+        self._asked_for: dict[str, int] = {}  # the process that is meant to end
         self._stops: dict[str, float] = {}  # when each ended last, by supervisord
         self._load()
 
     def of(self, name: str) -> ServiceProcesses:
         return self._lives.get(name) or ServiceProcesses()
 
-    def will_stop(self, name: str) -> None:
-        """The next end of this service is wanted."""
-        self._asked_for[name] = self.of(name).pid
-
     def will_start(self, name: str) -> None:
         """The next start of this service is wanted, however its last process ended."""
         self.of(name).how = ""
 
     def look(
-        self, processes: Mapping[str, ProcessInfo], now: float, log_end: Callable[[], str] = str
+        self,
+        processes: Mapping[str, ProcessInfo],
+        now: float,
+        log_end: Callable[[], str] = str,
+        stops: Mapping[str, int] | None = None,
     ) -> None:
         """Take in what supervisord says.
 
         :param now: Unix time
         :param log_end: gives the end of supervisord's log, which tells how processes ended; by
             default, nothing is known of it
+        :param stops: by service, which process somebody has asked to end last
         """
+        self._asked_for |= stops or {}
         self._log_end = functools.cache(log_end)  # of all that ended, one look
         before = {name: asdict(life) for name, life in self._lives.items()}
         for name, process in processes.items():
@@ -99,7 +94,7 @@ class ProcessHistory:
     def _look_at(self, life: ServiceProcesses, process: ProcessInfo, now: float) -> None:
         alive = life.pid != 0 and life.ended is None
         if alive and process.pid != life.pid:
-            asked_for = self._asked_for.pop(process.name, None) == life.pid
+            asked_for = self._asked_for.get(process.name) == life.pid
             life.how = ""
             if not (asked_for or process.state in _STOPPED or self._was_stopped(process, life)):
                 life.deaths += 1
@@ -143,35 +138,4 @@ class ProcessHistory:
             plain = {"node_id": self._node_id, "services": services}
             write_whole(self._path, json.dumps(plain), durable=False)
         except OSError as error:
-            log.error("restarts would be counted anew if the master died now: %s", error)
-
-
-class NotingSupervisor(Supervisor):
-    """supervisord, for a master that notes which services it has had stopped.
-
-    Once the node is being stopped, it starts nothing any more, whoever was about to.
-    """
-
-    def __init__(self, path: Path, timeout: float, lives: ProcessHistory) -> None:
-        super().__init__(path, timeout)
-        self._lives = lives
-        self._starting = threading.Lock()
-        self._closed = False
-
-    def start(self, name: str) -> bool:
-        with self._starting:
-            if self._closed:
-                raise SupervisorError(f"{name} is not started: the node is being stopped")
-            started = super().start(name)
-        if started:
-            self._lives.will_start(name)
-        return started
-
-    def start_no_more(self) -> None:
-        """Returns when no start is under way; there is none afterwards."""
-        with self._starting:
-            self._closed = True
-
-    def stop(self, name: str) -> bool:
-        self._lives.will_stop(name)
-        return super().stop(name)
+            log.error("restarts would be counted anew if this process died now: %s", error)

@@ -14,8 +14,8 @@ from typing import Any
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from darc.metrics.node_families import NodeCollector
-from darc.metrics.node_measurements import NodeMeasurements
+from darc.monitor.metrics.node_families import NodeCollector
+from darc.monitor.metrics.node_measurements import NodeMeasurements
 from darc.web.http_server import BoundedServer
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class MetricsText:
         self._text = b""
 
     def get(self) -> bytes:
-        """:raises TimeoutError: another one has been at it for ANSWER_SECONDS"""
+        """:raises OSError: another one has been at it for ANSWER_SECONDS, or the master is away"""
         if not self._lock.acquire(timeout=ANSWER_SECONDS):
             raise TimeoutError(f"not made within {ANSWER_SECONDS:g} s")
         try:
@@ -58,7 +58,7 @@ class MetricsText:
 class MetricsServer(BoundedServer):
     """Serves them.
 
-    :param measure: tells what is known now, without waiting
+    :param measure: tells what is known now
     :raises OSError: the address cannot be had
     """
 
@@ -101,7 +101,7 @@ class _MetricsHandler(http.server.BaseHTTPRequestHandler):
             return
         try:
             text = self.server.text.get()
-        except TimeoutError as error:
+        except OSError as error:  # not in time, or the master is away
             log.warning("the metrics were not told: %s", error)
             self._say(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n")
             return

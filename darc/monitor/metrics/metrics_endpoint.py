@@ -1,4 +1,4 @@
-"""The metrics of a node while its master runs: served where the configuration says."""
+"""The metrics of a node while its monitor runs: served where the configuration says."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from darc.metrics.node_measurements import NodeMeasurements
+from darc.monitor.metrics.node_measurements import NodeMeasurements
 
 if TYPE_CHECKING:
-    from darc.metrics.metrics_server import MetricsServer
+    from darc.monitor.metrics.metrics_server import MetricsServer
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +46,8 @@ class MetricsEndpoint:
             self._address = address
             if address is None:
                 return
-            # Not before the commands are served, and not where nobody wants it.
-            from darc.metrics.metrics_server import MetricsServer  # noqa: PLC0415
+            # Not where nobody wants it.
+            from darc.monitor.metrics.metrics_server import MetricsServer  # noqa: PLC0415
 
             try:
                 self._server = MetricsServer(address, self._measure)

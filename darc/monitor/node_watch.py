@@ -1,4 +1,4 @@
-"""What the master sees of its node, in threads: nobody who asks for it waits for anything.
+"""What darc_monitor sees of its node, in threads: nobody who asks for it waits for anything.
 
 One looks at processes, one at logs, one at each disk, which may be on a network file system that
 hangs, and one asks the services, any of which may hang.
@@ -11,30 +11,26 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
 from darc.config.config import Config
-from darc.master.log_tail import LogTail
-from darc.master.master_losses import MasterLosses
-from darc.master.observation_life import Observations
 from darc.master.periodic_task import PeriodicTask
-from darc.master.process_history import ProcessHistory
-from darc.master.service_answers import READERS, read_answer
-from darc.master.service_control import ServiceControl
-from darc.model.overview import Disk
-from darc.model.service_state import Heartbeat, ServiceState, service_state
+from darc.model.node_report import NodeReport, ServiceReport
+from darc.model.overview import Disk, ThreadTrouble
+from darc.monitor.log_tail import LogTail
+from darc.monitor.master_client import AskedFor, MasterClient, News
+from darc.monitor.process_history import ProcessHistory
+from darc.monitor.service_answers import READERS, read_answer
 from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
 from darc.node.supervisor_config import MASTER
-from darc.queues.exchange import Exchange
-from darc.queues.journal import Journal
-from darc.queues.messages import Depth
-from darc.runtime.detached_work import DetachedWork
+from darc.queues.client import QueuesGoneError
+from darc.runtime.vital_threads import ended_threads
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +47,12 @@ ASK_SECONDS = 5.0
 ASK_PATIENCE = 60.0
 #: For a service to answer; one that does not is not asked on in this round.
 ANSWER_SECONDS = 2.0
-#: Between two questions for the depths of the queues, and at least so many times what one took.
-DEPTHS_SECONDS = 4.0
-DEPTHS_SHARE = 100
+#: For the master to have news; where there are none, it is asked again.
+NEWS_SECONDS = 2.0
+#: Between two questions for news; between two where the master is away.
+PAUSE_SECONDS, AWAY_SECONDS = 0.05, 0.5
+#: A sign of life, where nothing else is to be handed over.
+REPORT_SECONDS = 1.0
 USAGE_SECONDS = 5.0
 #: The directories whose disks are looked at.
 DISKS: Mapping[str, Callable[[Config], str]] = {
@@ -61,26 +60,6 @@ DISKS: Mapping[str, Callable[[Config], str]] = {
     "home": lambda config: config.darc_home,
     "log_dir": lambda config: config.master.log_dir,
 }
-
-
-class WatchedNode(Protocol):
-    """Whose node it is."""
-
-    config: Config
-    node_id: str
-    services: ServiceControl
-    observations: Observations
-    losses: MasterLosses
-    apart: DetachedWork
-
-    @property
-    def rounds(self) -> Sequence[PeriodicTask]: ...
-    @property
-    def stopping(self) -> bool: ...
-    @property
-    def journal_full(self) -> bool: ...
-    @property
-    def refused(self) -> tuple[int, int]: ...
 
 
 @dataclass(slots=True)
@@ -98,13 +77,10 @@ class NodeSnapshot:
     """What the threads have seen last; each is replaced as a whole."""
 
     processes: Mapping[str, ProcessInfo] = field(default_factory=dict)
-    supervisord: str = ""
-    depths: Mapping[str, Depth] = field(default_factory=dict)
     usage: Mapping[str, ProcessUsage] = field(default_factory=dict)
     disks: Mapping[str, Disk] = field(default_factory=dict)
     journal_bytes: int | None = None
     said: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    looked: float = 0.0
     reads: Mapping[str, float] = field(default_factory=dict)
     asked: float = 0.0
 
@@ -115,37 +91,44 @@ class NodeSnapshot:
 
 
 class NodeWatch:
-    """Looks at all of a node, and keeps what was seen last.
+    """Looks at all of a node, keeps what was seen last, and hands it over to the master.
 
     :param lives: counts how often services were started anew
-    :param on_look: called when there may be something new
+    :param configure: called when the configuration in force is another one
     """
 
     def __init__(
         self,
-        master: WatchedNode,
+        config: Config,
         supervisor: Supervisor,
-        exchange: Exchange,
-        journal: Journal,
         lives: ProcessHistory,
-        on_look: Callable[[], None],
+        configure: Callable[[], None],
     ) -> None:
-        self._master = master
+        #: Replaced when the master has another one.
+        self.config = config
         self._supervisor = supervisor
-        self._exchange = exchange
-        self._journal = journal
-        self.lives = lives
-        self._on_look = on_look
+        self._lives = lives
+        self._configure = configure
+        run_dir = Path(config.master.run_dir)
+        # One for each thread that calls.
+        self._hears, self._looks, self._asks, self._reports = (
+            MasterClient(run_dir) for _ in range(4)
+        )
         self.seen = NodeSnapshot()
         self.logs: dict[str, LogTail] = {}
         self._lacking: set[tuple[str, int, str]] = set()  # service, process, attribute
-        self._next_processes = self._next_usage = self._next_depths = 0.0  # monotonic
+        self._next_processes = self._next_usage = 0.0  # monotonic
         self._lively_until = 0.0
+        self._news: News | None = None
+        self._started: Mapping[str, float] | None = None  # by the master, as far as is known
+        self._told: NodeReport | None = None
         self._replacing = threading.Lock()
         self._processes = PeriodicTask("processes", PROCESS_SECONDS, self._look_at_processes)
+        self._handover = PeriodicTask("handing over", REPORT_SECONDS, self._hand_over)
+        self._of_master = (PeriodicTask("news", PAUSE_SECONDS, self._hear_news), self._handover)
+        #: What may hang with what it looks at.
         self.rounds = (
             self._processes,
-            PeriodicTask("queues", DEPTHS_SECONDS, self._look_at_queues),
             PeriodicTask("logs", LOG_SECONDS, self._look_at_logs),
             *(
                 PeriodicTask(f"disk of {name}", DISK_SECONDS, partial(self._look_at_disk, name))
@@ -156,34 +139,89 @@ class NodeWatch:
 
     def start(self) -> None:
         """Look from now on."""
-        for rounds in self.rounds:
+        for rounds in (*self.rounds, *self._of_master):
             rounds.start()
 
-    def wake(self) -> None:
-        """Look at once: a service attached or went."""
-        self._lively_until = time.monotonic() + LIVELY_SECONDS
-        self._processes.wake()
+    # -- what is told ------------------------------------------------------------------------------
 
-    def state(self, name: str) -> tuple[str, float | None]:
-        """A service's state, and since when (Unix s)."""
-        process = self.seen.processes.get(name)
-        if process is None:
-            return str(ServiceState.STOPPED), self.lives.of(name).ended
-        pulse, silent = self._pulse(name, process)
-        state = service_state(process.state.name, pulse)
-        if state is ServiceState.UNRESPONSIVE:
-            return str(state), time.time() - silent
-        since = process.started if process.state.alive else self.lives.of(name).ended
-        return str(state), since or None
+    def report(self) -> NodeReport:
+        """What is seen now, for the master."""
+        seen = self.seen
+        return NodeReport(
+            read=seen.read,
+            asked=seen.asked,
+            disks=self.disks,
+            services=tuple(self._service(name, seen) for name in (MASTER, *self.config.services())),
+            handovers=tuple(
+                one for said in seen.said.values() for one in said.get("forwarding", ())
+            ),
+            threads=tuple(self._threads()),
+        )
 
-    def _pulse(self, name: str, process: ProcessInfo) -> tuple[Heartbeat, float]:
-        """And how long ago its loop was heard of (s)."""
-        presence = self._exchange.presence(name)
-        if presence is None or presence.pid != process.pid or not presence.works:
-            return Heartbeat.NONE, 0.0
-        silent = time.monotonic() - presence.last_beat
-        limit = self._master.config.master.health.unresponsive_after
-        return (Heartbeat.SILENT if silent > limit else Heartbeat.BEATING), silent
+    @property
+    def disks(self) -> tuple[Disk, ...]:
+        """Those that were seen."""
+        return tuple(self.seen.disks[name] for name in DISKS if name in self.seen.disks)
+
+    def _service(self, name: str, seen: NodeSnapshot) -> ServiceReport:
+        life = self._lives.of(name)
+        usage = seen.usage.get(name)
+        log_end = self.logs.get(name)
+        said = seen.said.get(name, {})
+        return ServiceReport(
+            name=name,
+            restarts=life.restarts,
+            deaths=life.deaths,
+            died=life.died,
+            ended=life.ended,
+            how=life.how,
+            pid=usage.process.pid if usage else 0,
+            memory=usage.memory if usage else 0,
+            cpu=usage.cpu if usage else 0.0,
+            sending=said.get("send_events"),
+            last_trigger=log_end.last_trigger if log_end else None,
+            last_error=log_end.last_error if log_end else None,
+            log_end=log_end.lines if log_end else (),
+            outcomes=said.get("outcomes", {}),
+            latency=said.get("latency", ()),
+            losses=said.get("losses", ()),
+        )
+
+    def _threads(self) -> Iterator[ThreadTrouble]:
+        now = time.time()
+        for one in ended_threads():
+            yield ThreadTrouble(one.name, "ended", one.at, one.error)
+        for rounds in self.rounds:
+            took = rounds.hangs_for
+            if took is not None:
+                yield ThreadTrouble(rounds.name, "hangs", round(now - took), "")
+
+    def _hand_over(self) -> None:
+        for rounds in self.rounds:
+            rounds.say_if_it_hangs()
+        report = self.report()
+        try:
+            self._reports.report(report, self._told)
+        except QueuesGoneError:
+            self._told = None  # another master is told all of it
+        else:
+            self._told = report
+
+    def _hear_news(self) -> None:
+        known = self._news
+        try:
+            news = self._hears.news(known.changes if known else 0, NEWS_SECONDS)
+        except QueuesGoneError:
+            time.sleep(AWAY_SECONDS)
+            return
+        self._news = news
+        if known is None or news.configured != known.configured:
+            self._configure()
+            self._handover.wake()
+        if known is None or news.changes != known.changes:
+            self._lively_until = time.monotonic() + LIVELY_SECONDS
+            self._processes.wake()
+            self._handover.wake()
 
     # -- what is looked at -------------------------------------------------------------------------
 
@@ -195,23 +233,25 @@ class NodeWatch:
         if now >= self._next_usage:
             self._next_usage = now + USAGE_SECONDS
             self.seen.usage = dict(self._usage(self.seen))
-        self._on_look()
-
-    def _look_at_queues(self) -> None:
-        now = time.monotonic()
-        if now >= self._next_depths:
-            self.seen.depths = {depth.queue: depth for depth in self._journal.depths()}
-            self._next_depths = now + DEPTHS_SHARE * (time.monotonic() - now)
+        self._handover.wake()
 
     def _ask_supervisord(self) -> None:
+        processes = self._supervisor.processes()
+        # Afterwards: whatever has ended by then on purpose, the master had noted before.
+        asked_for = self._asked_for()
+        self._lives.look(processes, time.time(), self._end_of_supervisords_log, asked_for.stops)
+        if self._started is not None:
+            for name, at in asked_for.starts.items():
+                if self._started.get(name) != at:
+                    self._lives.will_start(name)
+        self._started = asked_for.starts
+        self.seen.processes = processes
+
+    def _asked_for(self) -> AskedFor:
         try:
-            processes = self._supervisor.processes()
-        except SupervisorError as error:
-            self.seen.supervisord = str(error)
-            return
-        now = time.time()
-        self.lives.look(processes, now, self._end_of_supervisords_log)
-        self.seen.processes, self.seen.supervisord, self.seen.looked = processes, "", now
+            return self._looks.asked_for()
+        except QueuesGoneError:
+            return AskedFor({}, self._started or {})
 
     def _end_of_supervisords_log(self) -> str:
         try:
@@ -238,9 +278,9 @@ class NodeWatch:
                     )
 
     def _look_at_logs(self) -> None:
-        config = self._master.config
+        config = self.config
         changed = False
-        for name in (MASTER, *self._master.services.names):
+        for name in (MASTER, *config.services()):
             path = Path(config.log_file(name))
             known = self.logs.get(name)
             if known is None or known.path != path:
@@ -252,11 +292,10 @@ class NodeWatch:
         with self._replacing:
             self.seen.reads = {**self.seen.reads, "logs": time.time()}
         if changed:
-            self._on_look()
+            self._handover.wake()
 
     def _look_at_disk(self, name: str) -> None:
-        config = self._master.config
-        path = DISKS[name](config)
+        path = DISKS[name](self.config)
         usage = shutil.disk_usage(path)
         if name == "run_dir":
             self.seen.journal_bytes = _size_of_journal(Path(path))
@@ -265,33 +304,38 @@ class NodeWatch:
             self.seen.reads = {**self.seen.reads, name: time.time()}
 
     def _ask_services(self) -> None:
+        running = self._news.running if self._news else ()
         said: dict[str, Mapping[str, Any]] = {}
-        for name in self._master.services.names:
+        for name in self.config.services():
             process = self.seen.processes.get(name)
             if process is None or process.state is ProcessState.STOPPING:
                 continue
-            if self.state(name)[0] == ServiceState.RUNNING:
+            if name in running:
                 said[name] = self._answers(name, process.pid)
             else:
                 said[name] = self.seen.said.get(name, {})
         self.seen.said = said
         self.seen.asked = time.time()
-        self._on_look()
+        self._handover.wake()
 
     def _answers(self, name: str, pid: int) -> dict[str, Any]:
         answers: dict[str, Any] = {}
         for attribute in READERS:
             if (name, pid, attribute) in self._lacking:
                 continue
-            question = self._exchange.ask(name, attribute, ANSWER_SECONDS)
-            if question is None:
+            try:
+                answer = self._asks.ask(name, attribute, ANSWER_SECONDS)
+            except QueuesGoneError:
+                answer = None
+            if answer is None:
                 return {**self.seen.said.get(name, {}), **answers}
-            if not question.found:
+            found, value = answer
+            if not found:
                 of_others = {one for one in self._lacking if one[0] != name or one[1] == pid}
                 self._lacking = of_others | {(name, pid, attribute)}
                 continue
             try:
-                answers[attribute] = read_answer(attribute, question.value)
+                answers[attribute] = read_answer(attribute, value)
             except ValueError as error:
                 log.debug("%s.%s: %s", name, attribute, error)
         return answers

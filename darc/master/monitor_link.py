@@ -1,0 +1,177 @@
+"""What darc_monitor calls at the queue socket, and what it has told last."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from darc.model.node_report import NodeReport
+from darc.model.overview import ThreadTrouble
+from darc.node.supervisor_config import MONITOR
+from darc.queues.exchange import Exchange
+from darc.queues.messages import Depth, QueueError
+from darc.queues.plain_connection import pack
+from darc.queues.queue_server import Session
+from darc.runtime.clock import Instant
+
+log = logging.getLogger(__name__)
+
+EXPOSED = ("news", "asked_for", "ask", "report", "facts")
+MAX_REPORT_BYTES = 2**20
+#: To wait for news, and for a service to answer (s).
+MAX_NEWS_SECONDS, MAX_ANSWER_SECONDS = 2.0, 5.0
+#: It says something every second; supervisord starts it anew where it ends (s).
+ENDED_SECONDS, SILENT_SECONDS = 5.0, 10.0
+#: Until it is heard for the first time, since the start of darc_master (s).
+FIRST_SECONDS = 20.0
+RUNS = "runs"
+
+
+class MonitoredMaster(Protocol):
+    """What darc_monitor is told of the master."""
+
+    @property
+    def configured(self) -> float:
+        """When the configuration was read that is in force (Unix s)."""
+
+    @property
+    def asked_for(self) -> tuple[Mapping[str, int], Mapping[str, float]]:
+        """See :meth:`MonitorLink.asked_for`."""
+
+    def running_services(self) -> list[str]:
+        """Those that can be asked."""
+
+    def facts(self) -> dict[str, Any]:
+        """See :meth:`MonitorLink.facts`."""
+
+
+class MonitorLink:
+    """Both ends of what darc_master and darc_monitor tell each other, on the master's side.
+
+    Nothing here waits for darc_monitor: `latest` is what it told last, however long ago.
+
+    :param on_report: called after each report, and when darc_monitor has gone
+    """
+
+    def __init__(
+        self, master: MonitoredMaster, exchange: Exchange, on_report: Callable[[], None]
+    ) -> None:
+        self._master = master
+        self._exchange = exchange
+        self._on_report = on_report
+        self._lock = threading.Lock()
+        self._reporter: Session | None = None
+        self._heard: Instant | None = None
+        self._began = Instant.now()
+        self._began_at = time.time()
+        self.latest = NodeReport()
+
+    # -- for the master --------------------------------------------------------------------------
+
+    @property
+    def trouble(self) -> ThreadTrouble | None:
+        """That darc_monitor does not run, or does not say anything."""
+        with self._lock:
+            gone, heard = self._reporter is None, self._heard
+        if heard is None:
+            age, patience = self._began.age(), FIRST_SECONDS
+        else:
+            age, patience = heard.age(), ENDED_SECONDS if gone else SILENT_SECONDS
+        if age <= patience:
+            return None
+        since = time.time() - age
+        return ThreadTrouble(MONITOR, "ended" if gone else "hangs", since, "")
+
+    def shown(self) -> str:
+        """For people: that it runs, or since when it does not."""
+        trouble = self.trouble
+        if trouble is None:
+            return RUNS
+        what = "does not run" if trouble.trouble == "ended" else "does not answer"
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(trouble.since))
+        return f"{what} since {since}"
+
+    # -- for darc_monitor ------------------------------------------------------------------------
+
+    def news(self, session: Session, known: int, timeout: float) -> list[Any]:
+        """Wait until services came or went.
+
+        :param known: the number of the last change that is known
+        :return: that of the last change; when the configuration in force was read (Unix s); the
+            services that can be asked
+        """
+        self._exchange.wait_for_change(known, min(timeout, MAX_NEWS_SECONDS))
+        return [
+            self._exchange.changes,
+            self._master.configured,
+            self._master.running_services(),
+        ]
+
+    def asked_for(self, session: Session) -> list[dict[str, Any]]:
+        """By service, which process was asked to end last, and when it was started last (Unix s):
+        by the master, as somebody wanted it.
+        """
+        stops, starts = self._master.asked_for
+        return [dict(stops), dict(starts)]
+
+    def ask(
+        self, session: Session, service: str, attribute: str, timeout: float
+    ) -> list[Any] | None:
+        """Ask a service for an attribute: whether it has it, and its value; None: no answer.
+
+        :raises QueueError: it is no name of an attribute
+        """
+        if not attribute.isidentifier():
+            raise QueueError(f"no attribute: {attribute!r:.80}")
+        question = self._exchange.ask(service, attribute, min(timeout, MAX_ANSWER_SECONDS))
+        return None if question is None else [question.found, question.value]
+
+    def report(self, session: Session, plain: Any, read: float, asked: float) -> None:
+        """Take what darc_monitor has seen; None: nothing else than before.
+
+        :param read: as in :class:`NodeReport`, as is `asked`
+        :raises QueueError: it is no report, or too large
+        """
+        report = None
+        if plain is not None:
+            size = len(pack(plain))
+            if size > MAX_REPORT_BYTES:
+                raise QueueError(f"a report of {size} bytes; {MAX_REPORT_BYTES} are taken")
+            try:
+                report = NodeReport.from_plain(plain)
+            except ValueError as error:
+                raise QueueError(str(error)[:500]) from error
+        if type(read) is not float or type(asked) is not float:
+            raise QueueError("a report says when logs were read and services asked (Unix s)")
+        with self._lock:
+            new = self._reporter is not session
+            self._reporter = session
+            self._heard = Instant.now()
+            self.latest = replace(report or self.latest, read=read, asked=asked)
+        if new:
+            log.info("%s reports", MONITOR)
+            session.on_gone(lambda: self._gone(session))
+        if report is not None:
+            self._on_report()
+
+    def _gone(self, session: Session) -> None:
+        with self._lock:
+            if self._reporter is not session:
+                return
+            self._reporter = None
+        log.info("%s is gone", MONITOR)
+        self._on_report()
+
+    def facts(self, session: Session) -> dict[str, Any]:
+        """What the metrics are made of, and only the master knows: its overview as text, the depths
+        of the queues, the connections refused, and the log lines dropped.
+        """
+        return self._master.facts()
+
+
+def depths_to_plain(depths: Mapping[str, Depth]) -> list[list[Any]]:
+    return [[one.queue, one.entries, one.content_bytes, one.oldest] for one in depths.values()]

@@ -1,0 +1,134 @@
+"""darc_monitor's calls to darc_master, at the queue socket."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from darc.model.node_report import NodeReport
+from darc.model.overview import NodeOverview, from_text
+from darc.node.secret import SecretError, read_secret
+from darc.node.supervisor_config import MASTER, MONITOR
+from darc.queues.client import QueueClient, QueuesGoneError
+from darc.queues.messages import Depth
+from darc.queues.names import OF_MONITOR
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What :meth:`MasterClient.news` brings.
+
+    :param changes: the number of the last change
+    :param configured: when the configuration in force was read (Unix s)
+    :param running: the services that can be asked
+    """
+
+    changes: int = 0
+    configured: float = 0.0
+    running: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AskedFor:
+    """What the master had done on purpose, by service.
+
+    :param stops: the process that was asked to end last
+    :param starts: when it was started last (Unix s)
+    """
+
+    stops: Mapping[str, int]
+    starts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class MasterFacts:
+    """What only the master can tell for the metrics.
+
+    :param refused: connections to its ports
+    :param losses: its own, by kind
+    """
+
+    overview: NodeOverview
+    depths: Mapping[str, Depth]
+    refused: Mapping[str, int]
+    losses: Mapping[str, int]
+    log_lines_dropped: int
+
+
+class MasterClient:
+    """A connection to the master that is made again when it broke; for one thread.
+
+    Every method raises QueuesGoneError while the master is away.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self._client: QueueClient | None = None
+        self._away = False
+
+    def _call(self, method: str, *arguments: object) -> Any:
+        try:
+            if self._client is None:
+                self._client = self._connect()
+            answer = self._client.call(method, *arguments)
+        except QueuesGoneError:
+            self.close()
+            if not self._away:
+                log.info("%s is away", MASTER)
+            self._away = True
+            raise
+        self._away = False
+        return answer
+
+    def _connect(self) -> QueueClient:
+        try:
+            key = read_secret(self._run_dir / "secret")
+        except SecretError as error:
+            raise QueuesGoneError(str(error)) from error
+        return QueueClient(self._run_dir / "queues.sock", key, MONITOR, served=OF_MONITOR)
+
+    def close(self) -> None:
+        """End the connection; the next call makes another."""
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+
+    def news(self, known: int, timeout: float) -> News:
+        """Wait until services came or went, or the time (s) is over."""
+        return News(*self._call("news", known, timeout))
+
+    def asked_for(self) -> AskedFor:
+        return AskedFor(*self._call("asked_for"))
+
+    def ask(self, service: str, attribute: str, timeout: float) -> tuple[bool, str] | None:
+        """Ask a service: whether it has the attribute, and its value; None: no answer in time.
+
+        :param timeout: s
+        """
+        answer = self._call("ask", service, attribute, timeout)
+        return None if answer is None else (answer[0], answer[1])
+
+    def report(self, report: NodeReport, known: NodeReport | None) -> None:
+        """Hand over what is seen.
+
+        :param known: what was handed over last; None: nothing, to this master
+        """
+        same = known is not None and replace(known, read=report.read, asked=report.asked) == report
+        plain = None if same else report.to_plain()
+        self._call("report", plain, report.read, report.asked)
+
+    def facts(self) -> MasterFacts:
+        """:raises OverviewError: a master of another version"""
+        plain = self._call("facts")
+        return MasterFacts(
+            from_text(plain["overview"]),
+            {row[0]: Depth(*row) for row in plain["depths"]},
+            plain["refused"],
+            plain["losses"],
+            plain["log_lines_dropped"],
+        )

@@ -1,0 +1,115 @@
+"""darc_monitor: watches processes, logs and disks of its node, and serves the node's metrics.
+
+It may hang on a dead disk: nobody waits for it. darc_master shows what it has handed over last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+
+from darc import __version__
+from darc.config.config import Config, ConfigError
+from darc.monitor.master_client import MasterClient
+from darc.monitor.metrics.metrics_endpoint import Address, MetricsEndpoint
+from darc.monitor.metrics.node_measurements import NodeMeasurements, ServiceMeasurements
+from darc.monitor.node_watch import NodeWatch
+from darc.monitor.process_history import ProcessHistory
+from darc.node.losses import LOSSES
+from darc.node.node_config import load_node_config
+from darc.node.node_identity import NodeError, read_identity
+from darc.node.supervisor import Supervisor
+from darc.node.supervisor_config import MASTER, MONITOR
+from darc.runtime.log import set_up_logging
+from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
+
+log = logging.getLogger(__name__)
+
+
+class NodeMonitor:
+    """The monitor of a node.
+
+    :param node_id: of the node's start
+    """
+
+    def __init__(self, config: Config, node_id: str) -> None:
+        run_dir = Path(config.master.run_dir)
+        self._watch = NodeWatch(
+            config,
+            Supervisor(run_dir / "supervisord.sock", config.master.control_timeout),
+            ProcessHistory(run_dir / "restarts.json", node_id),
+            self._configure,
+        )
+        # Called by one scrape at a time.
+        self._master = MasterClient(run_dir)
+        self._metrics = MetricsEndpoint(self._measure)
+
+    def run(self) -> None:
+        """Watch and serve, until the process is ended."""
+        self._watch.start()
+        self._metrics.serve(_metrics_address(self._watch.config))
+        threading.Event().wait()
+
+    def _configure(self) -> None:
+        """Go by the configuration of now; the one of before where it cannot be read."""
+        try:
+            config = load_node_config()
+        except (ConfigError, OSError) as error:
+            log.error("the configuration of before stays in force: %s", error)
+            return
+        self._watch.config = config
+        self._metrics.serve(_metrics_address(config))
+
+    def _measure(self) -> NodeMeasurements:
+        """What the metrics are made of.
+
+        :raises QueuesGoneError: the master is away
+        """
+        seen, facts = self._watch.seen, self._master.facts()
+        losses = {kind: float(number) for kind, number in facts.losses.items()}
+        services = {name: said["metrics"] for name, said in seen.said.items() if "metrics" in said}
+        return NodeMeasurements(
+            overview=facts.overview,
+            services={**services, MASTER: ServiceMeasurements(counted={LOSSES: losses})},
+            depths=facts.depths,
+            cpu_seconds={name: one.cpu_seconds for name, one in seen.usage.items()},
+            disks=self._watch.disks,
+            journal_bytes=seen.journal_bytes,
+            journal_max_bytes=self._watch.config.master.journal_max_bytes,
+            refused=facts.refused,
+            log_lines_dropped=facts.log_lines_dropped,
+        )
+
+
+def _metrics_address(config: Config) -> Address | None:
+    metrics = config.metrics
+    return None if metrics.port is None else (metrics.bind, metrics.port)
+
+
+def main() -> None:
+    """Run the monitor: what supervisord starts."""
+    parser = argparse.ArgumentParser(
+        prog=MONITOR, description="The monitor of a node, which supervisord runs."
+    )
+    parser.add_argument("--config", metavar="FILE", help="the node's configuration file")
+    path = parser.parse_args().config
+    if path:
+        os.environ["DARC_CONFIG"] = str(Path(path).absolute())
+    set_up_logging(MONITOR)
+    end_on_sigterm()
+    end_with_supervisord()
+    try:
+        config = load_node_config()
+        node = read_identity(Path(config.master.run_dir))
+    except (ConfigError, OSError, NodeError) as error:
+        log.critical("cannot start: %s", error)
+        sys.exit(1)
+    if node is None or os.environ.get("DARC_NODE_ID") != node.node_id:
+        log.critical("cannot start: %s is not this node's", config.master.run_dir)
+        sys.exit(1)
+    log.info("DARC %s watches %s", __version__, config.hostname)
+    NodeMonitor(config, node.node_id).run()
