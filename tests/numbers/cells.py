@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import interference
 import numpy as np
-from oracle import NO_DATA, SATURATED, Component, Doubles, Floats, Instrument, Random, Scene
+from oracle import NO_DATA, SATURATED, Component, Floats, Instrument, Random, Receiver, Scene
 
 #: Edges of the band (MHz), channels, sampling (s), bits, DM; the order of channels.
 INSTRUMENTS = {
@@ -27,7 +27,7 @@ INSTRUMENTS = {
     )
 }
 
-Disturb = Callable[[Floats, Instrument, Random, int], Doubles | None]
+Disturb = Callable[[Floats, Instrument, Random, int], Receiver | None]
 
 
 def _zeros(rows: Floats, instrument: Instrument, rng: Random, arrival: int) -> None:
@@ -35,14 +35,21 @@ def _zeros(rows: Floats, instrument: Instrument, rng: Random, arrival: int) -> N
     rows[:, arrival // 2 : arrival // 2 + arrival // 10] = NO_DATA
 
 
-def _step(rows: Floats, instrument: Instrument, rng: Random, arrival: int) -> None:
-    rows[:, arrival // 2 :] += np.float32(2.0)
+def _steps_at(part: float) -> Disturb:
+    """The level rises by 2 sigma, in so many times what is before the burst."""
+
+    def disturb(rows: Floats, instrument: Instrument, rng: Random, arrival: int) -> Receiver:
+        n = rows.shape[1]
+        return Receiver(np.ones(n), np.where(np.arange(n) < int(arrival * part), 0.0, 2.0))
+
+    return disturb
 
 
-def _gain(rows: Floats, instrument: Instrument, rng: Random, arrival: int) -> Doubles:
+def _gain(rows: Floats, instrument: Instrument, rng: Random, arrival: int) -> Receiver:
     """30 % up and down in 10 s."""
     times = np.arange(rows.shape[1]) * instrument.tsamp
-    return np.asarray(1 + 0.3 * np.sin(2 * np.pi * (times / 10 + rng.random())))
+    gain = 1 + 0.3 * np.sin(2 * np.pi * (times / 10 + rng.random()))
+    return Receiver(np.asarray(gain), np.zeros(len(times)))
 
 
 def _beside(kind: interference.Kind) -> Disturb:
@@ -77,13 +84,15 @@ KINDS = {
     "saturated": Kind(saturated=True),
     "one of two polarisations": Kind(nifs=2),
     "beside zeros": Kind(disturb=_zeros),
-    "before a step of 2 sigma": Kind(disturb=_step),
+    "after a step of 2 sigma": Kind(disturb=_steps_at(0.5)),
     "gain drifts by 30 % in 10 s": Kind(disturb=_gain),
 } | {
     f"in {name}": Kind(disturb=_beside(kind), clean=False)
     for name, kind in interference.KINDS.items()
     if name != "nothing"
 }
+# The last, as places are seeds.
+KINDS["before a step of 2 sigma"] = Kind(disturb=_steps_at(1.5))
 
 SNRS = (7.0, 10.0, 15.0, 25.0, 50.0, 100.0, 300.0, 1000.0, 5000.0)
 WIDTHS = (1, 2, 3, 5, 10, 30, 80, 250)

@@ -298,6 +298,17 @@ def _write_block(file: BinaryIO, instrument: Instrument, ifs: list[npt.NDArray[A
 # -- a burst in noise ------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Receiver:
+    """What a receiver does to all channels: gain (mean + sigma (level + x)) is recorded of x.
+
+    :param gain: shape (n,); likewise `level`, sigma
+    """
+
+    gain: Doubles
+    level: Doubles
+
+
 @dataclass(frozen=True, slots=True)
 class Truth:
     """What is in a file; see above for the three S/N and `seen`.
@@ -332,7 +343,7 @@ def best_boxcar(profile: Doubles) -> tuple[float, int, int]:
 class Scene:
     """Noise with a place for a burst, at which it can be put at any S/N: the noise is the same.
 
-    :param disturb: changes the noise in place, and may say by what all is multiplied
+    :param disturb: changes the noise in place, or says what the receiver does
     :param nifs: 2: the burst is in the second of two polarisations
     """
 
@@ -343,7 +354,7 @@ class Scene:
         width: int,
         *,
         seed: int,
-        disturb: Callable[[Floats, Instrument, Random, int], Doubles | None] | None = None,
+        disturb: Callable[[Floats, Instrument, Random, int], Receiver | None] | None = None,
         levels: Levels | None = None,
         nifs: int = 1,
     ) -> None:
@@ -360,15 +371,17 @@ class Scene:
         channels = np.arange(instrument.nchans)[:, np.newaxis]
         self._place = (channels, self.template.index)
         self._noise = rows[self._place]
-        gain = disturb(rows, instrument, rng, int(self.arrival)) if disturb else None
+        receiver = disturb(rows, instrument, rng, int(self.arrival)) if disturb else None
+        receiver = receiver or Receiver(np.ones(n), np.zeros(n))
+        rows += receiver.level.astype(np.float32)
         self._disturbed = rows[self._place]
-        self._gain = np.ones(n) if gain is None else gain
+        self._gain = receiver.gain
         self._rows = self._numbers(rows, self._gain[np.newaxis])
-        here = float(np.median(self._gain[self.template.index]))
-        #: Where the burst is, the gain changes how it is rounded and cut off.
-        self._local = replace(
-            self.levels, mean=here * self.levels.mean, sigma=here * self.levels.sigma
-        )
+        gain = float(np.median(receiver.gain[self.template.index]))
+        level = float(np.median(receiver.level[self.template.index]))
+        mean, sigma = self.levels.mean, self.levels.sigma
+        #: Where the burst is, gain and level change how it is rounded and cut off.
+        self._local = replace(self.levels, mean=gain * (mean + level * sigma), sigma=gain * sigma)
         self._second = None
         if nifs == 2:
             self._second = self.levels.numbers(rng.standard_normal(rows.shape, dtype=np.float32))
