@@ -11,7 +11,6 @@ Where there are no data, rows hold NaN.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -234,44 +233,6 @@ def _is_shared(data: Moments, columns: Columns, cut: float, block: int) -> bool:
     middle, mean = float(np.median(steps)), float(steps.mean())
     spread = float(np.median(np.abs(steps - middle))) * _MAD / np.sqrt(len(steps))
     return middle * mean > 0 and abs(middle) >= max(_SHARED * abs(mean), _CERTAIN * spread)
-
-
-def mend(rows: Floats, highest: float, unusable: Mask, cuts: Doubles) -> Mask:
-    """Even out jumps, and put noise where nothing was recorded, in place.
-
-    Where there is neither, rows stay as they are.
-
-    :param rows: finite, shape (n, m)
-    :param highest: see :func:`forget_stuck`
-    :param unusable: samples that say nothing, shape (m,)
-    :param cuts: see :func:`find_jumps`
-    :return: whether anything is left of a row, shape (n,)
-    """
-    is_stuck = forget_stuck(rows, highest)
-    if not (is_stuck or len(cuts) or unusable.any()):
-        return np.ones(len(rows), np.bool_)
-    rows[:, unusable] = np.nan
-    missing = np.isnan(rows)
-    left: Mask = np.asarray(~missing.all(axis=1))
-    random = np.random.default_rng(rows.shape[1])  # of two runs, the same is found
-    edges = [0, *np.ceil(cuts).astype(np.int64).tolist(), rows.shape[1]]
-    noise = quick_noise(rows)
-    for number in np.flatnonzero(left).tolist():
-        row, absent = rows[number], missing[number]
-        mean = float(row[~absent].mean())
-        for begin, end in itertools.pairwise(edges) if len(cuts) else ():
-            there = row[begin:end][~absent[begin:end]]
-            if len(there):
-                row[begin:end] += np.float32(mean - _middle_of(there))
-        fresh = random.standard_normal(int(absent.sum()), dtype=np.float32)
-        row[absent] = mean + noise[number] * fresh
-    return left
-
-
-def _middle_of(values: Floats) -> float:
-    """Mean without what stands out: of few bits, the median is far from it."""
-    median, reach = float(np.median(values)), 3 * float(values.std())
-    return float(values[np.abs(values - median) <= reach].mean()) if reach > 0 else median
 
 
 @dataclass(frozen=True, slots=True, eq=False)

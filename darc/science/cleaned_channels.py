@@ -7,11 +7,18 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from darc.science.baseline import LevelWindow, find_jumps, mend, silent_moments
+from darc.science.baseline import LevelWindow, find_jumps, silent_moments
 from darc.science.drift import without_drift
 from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings
 from darc.science.isolated import Track, can_tell_impulses
-from darc.science.moments import Moments, channel_rows, mean_series, mean_spectrum
+from darc.science.mending import even_out_noise, mend
+from darc.science.moments import (
+    Moments,
+    channel_rows,
+    mean_series,
+    mean_spectrum,
+    never_outlying,
+)
 from darc.science.rfi_cleaning import (
     interference_in_frequency,
     interference_in_time,
@@ -42,6 +49,7 @@ class CleanedChannels:
         n_channels = data.shape[1]
         self._settings = settings
         self._data = _closed(data)
+        self._never_outlying = never_outlying(data)
         self._channels = np.arange(n_channels) if mask is None else np.flatnonzero(~mask)
         self._columns = n_channels - 1 - self._channels if descending else self._channels
         self._times = self._times_without()
@@ -59,6 +67,7 @@ class CleanedChannels:
         window = LevelWindow.beside(plan.bin_samples)
         self._cuts, jumps = find_jumps(self._series(), window, self._data, self._columns)
         self._unusable = self._silent | jumps
+        self._places = self._pulse_begins(plan)
 
     def _times_without(self) -> Mask | None:
         settings = self._settings
@@ -81,6 +90,11 @@ class CleanedChannels:
         """The band's mean, where anything was recorded."""
         return np.where(self._silent, np.nan, self._means).astype(np.float32)
 
+    def _pulse_begins(self, plan: ExtractionPlan) -> Ints:
+        """Where the pulse begins in each channel, samples."""
+        shifts = plan.band.shifts([plan.dm], plan.tsamp)[0, self._channels]
+        return np.asarray(plan.arrival - plan.start + shifts)
+
     def _find_track(self, plan: ExtractionPlan) -> Track:
         """Prepare to compare channels on the pulse's track; drifts are taken off the data."""
         width, settings, columns = plan.bin_samples, self._settings, self._columns
@@ -91,7 +105,8 @@ class CleanedChannels:
             self._data = _closed(flat)
             self._means = mean_series(self._data, columns)
         threshold, n_iter = settings.threshold_time, settings.n_iter_time
-        track = Track(self._data, columns, shifts, plan.ntime * width, threshold, n_iter)
+        length, reach = plan.ntime * width, self._never_outlying
+        track = Track(self._data, columns, shifts, length, threshold, n_iter, reach)
         delays = plan.band.delays([plan.dm])[0, self._channels]
         if can_tell_impulses(delays, width * plan.tsamp + plan.band.smearing(plan.dm)):
             self._silent |= track.impulses(self._series())
@@ -99,14 +114,15 @@ class CleanedChannels:
 
     def rows(self) -> Iterator[tuple[Ints, Floats]]:
         """Channels, some at a time, and their samples."""
-        settings = self._settings
+        settings, reach = self._settings, self._never_outlying
+        random = np.random.default_rng(len(self._data))  # of two runs, the same is found
         for begin in range(0, len(self._channels), _AT_A_TIME):
             numbers = np.arange(begin, min(begin + _AT_A_TIME, len(self._channels)))
             rows = channel_rows(self._data, self._columns[numbers])
             if self._data.dtype.kind == "f":
                 usable = replace_missing(rows)
                 numbers, rows = numbers[usable], rows[usable]
-            left = mend(rows, self._highest, self._unusable, self._cuts)
+            left = mend(rows, self._highest, self._unusable, self._cuts, reach, random)
             numbers, rows = numbers[left], rows[left]
             if self._times is not None:
                 replace_times(rows, self._times)
@@ -114,6 +130,7 @@ class CleanedChannels:
                 replace_outliers(rows, settings.threshold_time, settings.n_iter_time)
             elif self._track is not None:
                 self._track.clean(rows, numbers)
+            even_out_noise(rows, self._cuts, self._places[numbers], reach)
             yield self._channels[numbers], rows
 
 

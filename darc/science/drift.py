@@ -23,8 +23,8 @@ _LEAST_BLOCK, _LEAST_BLOCKS = 8, 8
 #: Drifts are seen in so many blocks, of which levels vary by so many times their noise.
 _DRIFT_BLOCKS, _DRIFTING = 128, 3.0
 _FITS = 4
-#: A drift's level never changes by so many times what it usually does.
-_STEEP = 6.0
+#: A drift's level never changes by so many times what it usually does; noise, up to 6 times.
+_STEEP = 8.0
 
 
 def without_drift(

@@ -44,7 +44,8 @@ from darc.science.extraction_plan import (
     OutsideDataError,
     plan_extraction,
 )
-from darc.science.moments import Moments
+from darc.science.isolated import clipped_mean
+from darc.science.moments import Moments, never_outlying
 from darc.science.row_statistics import medians, noise_variances
 
 Floats = npt.NDArray[np.float32]
@@ -52,8 +53,12 @@ Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-#: Widest boxcar (downsampled samples).
+#: Widest boxcar of the S/N prescribed (downsampled samples).
 _WIDEST = 250
+
+#: Of integers, the median may be half a level off: the mean is taken where noise has a deviation of
+#: fewer levels, without what is further off (deviations), taken so often.
+_COARSE, _CLIP, _N_CLIP = 2.0, 3.0, 3
 
 #: Trials are summed in at least so many steps per bin, if it has as many samples.
 _STEPS_PER_BIN = 16
@@ -61,6 +66,10 @@ _STEPS_PER_BIN = 16
 #: S/N is looked for up to so many trials' steps from the pulse's DM, in parts of a step, up to so
 #: many, from each of which to the next the delay across the band differs by a quarter of a bin.
 _STEPS_AROUND, _PARTS_OF_STEP, _BINS_APART = 1.5, 8, 0.25
+
+#: Where trials are closer than that, in those up to which the delay across the band differs by so
+#: many bins: a search's own trials may be as far apart.
+_BINS_AROUND = 0.5
 
 #: Which of the sums is that at DM 0; the first is at the pulse's.
 _AT_DM_0 = 1
@@ -129,7 +138,7 @@ def extract(
         raise ValueError(f"data of shape {data.shape}; wanted: {(plan.count, n_channels)}")
     if mask is not None and mask.shape != (n_channels,):
         raise ValueError(f"a mask of shape {mask.shape} for {n_channels} channels")
-    sums = _Sums(plan)
+    sums = _Sums(plan, never_outlying(data))
     for channels, rows in CleanedChannels(data, plan, settings, descending, mask).rows():
         sums.add(channels, downsample_time(rows, plan.pre))
     return _finish(sums, settings)
@@ -153,8 +162,9 @@ def prepare(dtype: npt.DTypeLike, settings: ExtractionSettings) -> None:
 class _Sums:
     """What the channels are added to."""
 
-    def __init__(self, plan: ExtractionPlan) -> None:
+    def __init__(self, plan: ExtractionPlan, reach: float) -> None:
         self.plan = plan
+        self.reach = reach
         self.length = plan.count // plan.pre
         n_out = plan.ntime * plan.post
         tsamp = plan.tsamp * plan.pre
@@ -183,13 +193,20 @@ class _Sums:
         post = self.plan.post
         begins = (self.plan.arrival - self.plan.start) // self.plan.pre + self.shifts[0, channels]
         self.variances[channels] = noise_variances(rows, begins - 2 * post, begins + 6 * post)
-        rows -= medians(rows)[:, np.newaxis].astype(np.float32)
+        rows -= self._levels(channels, rows)[:, np.newaxis].astype(np.float32)
         add_dedispersed(rows, self.shifts[:, channels], self.series)
         steps = downsample_time(rows, self.step)
         add_dedispersed(steps, self.trial_shifts[:, channels], self.trials)
         sums, counts = self.binned[channels], self.counts[channels]
         add_binned(rows, self.shifts[0, channels], self.plan.post, sums, counts)
         self.binned[channels], self.counts[channels] = sums, counts
+
+    def _levels(self, channels: Ints, rows: Floats) -> Doubles:
+        levels = medians(rows)
+        if self.reach > 0:
+            for number in np.flatnonzero(self.variances[channels] * self.plan.pre < _COARSE**2):
+                levels[number], _ = clipped_mean(rows[number], _CLIP, _N_CLIP, self.reach)
+        return levels
 
     def in_units_of_noise(self, series: Floats, shifts: Ints, step: int) -> tuple[Floats, Mask]:
         """Sums of the band that are worth the same everywhere.
@@ -218,16 +235,31 @@ def _step(post: int) -> int:
 
 def _around(plan: ExtractionPlan) -> list[float]:
     """DMs around the pulse's where its S/N may be higher (pc cm-3); none if the trials do."""
-    if len(plan.dms) < 2:
-        return []
-    step = float(plan.dms[1] - plan.dms[0])
-    across_band = float(np.ptp(plan.band.delays([step]))) / (plan.tsamp * plan.bin_samples)
+    across_band = _bins_apart(plan)
     if across_band <= _BINS_APART:
         return []
+    step = float(plan.dms[1] - plan.dms[0])
     parts = min(math.ceil(across_band / _BINS_APART), _PARTS_OF_STEP)
     reach = math.ceil(parts * _STEPS_AROUND)
     dms = (plan.dm + step / parts * number for number in range(-reach, reach + 1) if number)
     return [dm for dm in dms if dm >= 0]
+
+
+def _near(plan: ExtractionPlan) -> Ints:
+    """Trials around the pulse's DM, if they do where its S/N may be higher."""
+    across_band = _bins_apart(plan)
+    if not 0 < across_band <= _BINS_APART:
+        return np.empty(0, np.int64)
+    steps_off = np.abs(plan.dms - plan.dm) / (plan.dms[1] - plan.dms[0])
+    return np.flatnonzero(steps_off * across_band <= _BINS_AROUND)
+
+
+def _bins_apart(plan: ExtractionPlan) -> float:
+    """By how many bins the delay across the band differs from one trial to the next."""
+    if len(plan.dms) < 2:
+        return 0.0
+    delays = plan.band.delays(plan.dms[:2])
+    return float(np.ptp(delays[1] - delays[0])) / (plan.tsamp * plan.bin_samples)
 
 
 def _finish(sums: _Sums, settings: ExtractionSettings) -> Extraction:
@@ -255,6 +287,12 @@ def _finish(sums: _Sums, settings: ExtractionSettings) -> Extraction:
     widths = np.unique(np.array([narrow, post // 2, post, 2 * post, boxcar.width]) // sums.step)
     kernel = _smearing(sums, plan.pre * sums.step)
     snrs = trial_snrs(trials, trials_valid, widths[widths > 0], kernel)
+    near = _near(plan)
+    if len(near):
+        place = near[np.argmax(snrs[near])]
+        series_there, valid_there = trials[place], trials_valid[place]
+        found = _best_snr(sums, settings, series_there, valid_there, [None, kernel], sums.step)
+        snr_best = max(snr_best, found)
     freq_time, freq_time_valid = group_means(sums.binned, sums.counts, settings.nfreq)
     per_bin = post // sums.step
     profile, _ = _in_bins(series[:1], valid[:1], post)
@@ -282,15 +320,20 @@ def _best_snr(
     series: Floats,
     valid: Mask,
     kernels: Sequence[Doubles | None],
+    step: int = 1,
 ) -> float:
-    """S/N as it was before the cleaning, by the kernel that fits best."""
+    """S/N as it was before the cleaning, by the kernel that fits best.
+
+    :param step: downsampled samples in one of the series
+    """
     found = -math.inf
     for kernel in kernels:
-        boxcar = _boxcar(series, valid, sums.plan.post, kernel)
+        post = sums.plan.post // step
+        boxcar = _boxcar(series, valid, post, kernel, 2 * post)
         snr = boxcar.snr
         if settings.clean_type == "perchannel" and settings.n_iter_time > 0:
             length = effective_length(boxcar.width, np.ones(1) if kernel is None else kernel)
-            n_samples = length * sums.plan.pre * np.count_nonzero(sums.used)
+            n_samples = length * step * sums.plan.pre * np.count_nonzero(sums.used)
             snr = snr_before_cleaning(snr, n_samples, settings.threshold_time)
         found = max(found, snr)
     return found
@@ -310,20 +353,26 @@ def _smearing(sums: _Sums, samples: int) -> Doubles:
 def _strongest(series: Floats, valid: Mask, post: int, kernel: Doubles) -> int:
     """At which DM a pulse is strongest; not DM 0."""
     numbers = np.flatnonzero(np.arange(len(series)) != _AT_DM_0)
-    snrs = trial_snrs(series[numbers], valid[numbers], _widths(post, kernel), kernel)
+    snrs = trial_snrs(series[numbers], valid[numbers], _widths(post, kernel, 2 * post), kernel)
     return int(numbers[np.argmax(snrs)])
 
 
-def _widths(post: int, kernel: Doubles | None) -> Ints:
+def _widths(post: int, kernel: Doubles | None, widest: int) -> Ints:
     """Boxcars from half to twice the post-downsampling; what is smeared has been narrower."""
     narrowest = post // 2 - (len(kernel) // 2 if kernel is not None else 0)
-    return boxcar_widths(min(max(1, narrowest), _WIDEST), min(2 * post, _WIDEST))
+    return boxcar_widths(min(max(1, narrowest), widest), min(2 * post, widest))
 
 
-def _boxcar(series: Floats, valid: Mask, post: int, kernel: Doubles | None = None) -> Boxcar:
+def _boxcar(
+    series: Floats,
+    valid: Mask,
+    post: int,
+    kernel: Doubles | None = None,
+    widest: int = _WIDEST,
+) -> Boxcar:
     """The best boxcar in those samples that are valid: all, or all but some at the end."""
     n_valid = int(np.count_nonzero(valid))
-    widths = np.minimum(_widths(post, kernel), n_valid)
+    widths = np.minimum(_widths(post, kernel, widest), n_valid)
     return best_boxcar(series[:n_valid], widths, noise=1.0, kernel=kernel)
 
 

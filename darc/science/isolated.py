@@ -125,6 +125,7 @@ class Track:
     :param n_out: samples of the track in each channel
     :param threshold: from where on a sample stands out, standard deviations
     :param n_iter: at most so many times, deviations are taken without what stood out before
+    :param reach: see :func:`darc.science.moments.never_outlying`
     """
 
     data: Moments
@@ -133,11 +134,12 @@ class Track:
     n_out: int
     threshold: float
     n_iter: int
+    reach: float
     _noise: Doubles = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         stride = max(1, len(self.data) // _FOR_NOISE)
-        noise = channel_noise(self.data, self.columns, self.threshold, stride)
+        noise = channel_noise(self.data, self.columns, self.threshold, stride, self.reach)
         object.__setattr__(self, "_noise", noise)
 
     def impulses(self, series: Floats) -> Mask:
@@ -160,17 +162,21 @@ class Track:
             self.n_out,
             self.threshold,
             self.n_iter,
+            self.reach,
         )
 
 
 @compiled
-def channel_noise(data: Moments, columns: Ints, threshold: float, stride: int) -> Doubles:
+def channel_noise(
+    data: Moments, columns: Ints, threshold: float, stride: int, reach: float
+) -> Doubles:
     """Mean and inverse of the deviation of channels, of some of their samples, without outliers.
 
     :param data: shape (n_samples, n_columns)
     :param columns: shape (n,)
     :param threshold: what is further from the mean is left out, deviations
     :param stride: every so many samples one is taken
+    :param reach: what is nearer to the mean never stands out
     :return: shape (2, n); 0 for what does not vary
     """
     n = columns.size
@@ -192,8 +198,8 @@ def channel_noise(data: Moments, columns: Ints, threshold: float, stride: int) -
             sigma = np.sqrt(max(squares[number] / count - mean * mean, 0.0))
             found[0, number] += mean
             found[1, number] = 1 / sigma if sigma > 0 else 0.0
-            low[number] = found[0, number] - threshold * sigma
-            high[number] = found[0, number] + threshold * sigma
+            low[number] = found[0, number] - max(threshold * sigma, reach)
+            high[number] = found[0, number] + max(threshold * sigma, reach)
     return found
 
 
@@ -208,6 +214,7 @@ def replace_isolated(
     n_out: int,
     threshold: float,
     n_iter: int,
+    reach: float,
 ) -> None:
     """Replace what stands out of a channel and is no part of a pulse, in place.
 
@@ -221,13 +228,15 @@ def replace_isolated(
     :param n_out: the track has so many samples in each channel
     :param threshold: standard deviations
     :param n_iter: mean and deviation are taken at most this many times, without what stood out
+    :param reach: what is nearer to the mean never stands out
     """
     distances = neighbours(columns.size)
     for number in range(rows.shape[0]):
         row = rows[number]
         channel = channels[number]
-        mean, sigma = _clipped(row, threshold, n_iter)
-        low, high = np.float32(mean - threshold * sigma), np.float32(mean + threshold * sigma)
+        mean, sigma = clipped_mean(row, threshold, n_iter, reach)
+        far = max(threshold * sigma, reach)
+        low, high = np.float32(mean - far), np.float32(mean + far)
         middle = np.float32(mean)
         for place in range(row.size):
             x = row[place]
@@ -249,12 +258,20 @@ def replace_isolated(
                 distances,
             )
             if np.isfinite(level):
-                row[place] = np.float32(mean + min(level, threshold) * sigma)
+                # Far below, nothing was recorded: there is noise of ours in the row.
+                level = min(level, threshold) if level > -threshold else 0.0
+                row[place] = np.float32(mean + level * sigma)
 
 
 @compiled
-def _clipped(row: Floats, threshold: float, n_iter: int) -> tuple[float, float]:
-    """Mean and deviation without what stands out."""
+def clipped_mean(row: Floats, threshold: float, n_iter: int, reach: float) -> tuple[float, float]:
+    """Mean and deviation without what stands out.
+
+    :param row: NaN: none, shape (m,)
+    :param threshold: standard deviations
+    :param n_iter: they are taken again at most this many times
+    :param reach: what is nearer to the mean never stands out
+    """
     mean, low, high, sigma = 0.0, -np.inf, np.inf, 0.0
     before = np.int64(-1)
     for _ in range(max(n_iter, 1) + 1):
@@ -271,7 +288,8 @@ def _clipped(row: Floats, threshold: float, n_iter: int) -> tuple[float, float]:
         before = count
         sigma = float(np.sqrt(max(squares / count - (total / count) ** 2, 0.0)))
         mean += float(total / count)
-        low, high = mean - threshold * sigma, mean + threshold * sigma
+        far = max(threshold * sigma, reach)
+        low, high = mean - far, mean + far
     return mean, sigma
 
 

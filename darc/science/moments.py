@@ -14,8 +14,17 @@ Moments = npt.NDArray[Any]
 
 Columns = npt.NDArray[np.int64]
 
+#: Numbers of noise, of few bits, are up to so many levels from their mean, where its level is near
+#: the end of their range.
+_LEVELS = 2.0
+
 #: Samples that are turned at a time: what is read and written of them stays in the cache.
 _BLOCK = 64
+
+
+def never_outlying(data: Moments) -> float:
+    """How far from its channel's mean a number is nothing unusual, whatever the deviation is."""
+    return 0.0 if data.dtype.kind == "f" else _LEVELS
 
 
 @compiled

@@ -28,11 +28,16 @@ PART = "quarter of the band"
 OTHERS = {
     "64 channels 400-800": [(PART, 5), ("saturated", 3)],
     "16 channels 1300-1400": [("scattered", 3)],
-    "ASKAP-like, 336 channels": [("drifting", 5), ("one of two polarisations", 3)],
+    "ASKAP-like, 336 channels": [("drifting", 30), ("one of two polarisations", 3)],
     "110-190 MHz, 800 channels": [("beside zeros", 5)],
-    "4-8 GHz, 256 channels": [("before a step of 2 sigma", 30)],
+    "4-8 GHz, 256 channels": [("after a step of 2 sigma", 30)],
     "4 bits, 128 channels": [(PART, 3)],
-    "2 bits, 96 channels": [("gain drifts by 30 % in 10 s", 30)],
+    "2 bits, 96 channels": [
+        ("gain drifts by 30 % in 10 s", 30),
+        ("after a step of 2 sigma", 80),
+        ("before a step of 2 sigma", 10),
+    ],
+    "1 bit, 512 channels": [("after a step of 2 sigma", 80), ("before a step of 2 sigma", 30)],
 }
 #: Bins. Half a step of DM moves where the band as a whole is strongest.
 MOST_LATE = {"right": 1.0, "off": 1.5}

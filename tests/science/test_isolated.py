@@ -41,7 +41,7 @@ def with_pulse(rows: np.ndarray, height: np.ndarray, width: int) -> np.ndarray:
 def cleaned(rows: np.ndarray) -> np.ndarray:
     data = 10 * rows.T + 100
     # The track begins a little before the pulse.
-    track = Track(data, CHANNELS, SHIFTS + AT - 320, N_OUT, 3.25, 3)
+    track = Track(data, CHANNELS, SHIFTS + AT - 320, N_OUT, 3.25, 3, 0.0)
     found = np.ascontiguousarray(data.T)
     track.clean(found, CHANNELS)
     return (found - 100) / 10
@@ -167,6 +167,17 @@ def test_a_drift_goes_and_a_pulse_stays(height):
     assert np.ptp(left) < 0.2
     same = without_drift(rows.T.mean(axis=1), rows.T, CHANNELS, silent, begins, 80)
     assert np.abs(same - rows.T).max() < 0.3
+
+
+def test_a_drift_is_taken_off_though_one_block_stands_out():
+    """As of a hundred blocks of noise one does."""
+    times = np.arange(LENGTH)
+    drift = np.interp(times, [0, LENGTH], [0.0, 3.0])
+    drift[2000:2032] += 0.37
+    data = np.ascontiguousarray((noise() + drift).T, dtype=np.float32)
+    silent, begins = np.zeros(LENGTH, np.bool_), AT + SHIFTS - 20
+    flat = without_drift(data.mean(axis=1), data, CHANNELS, silent, begins, 80)
+    assert abs(flat[:500].mean() - flat[-500:].mean()) < 0.2
 
 
 def compiled_kinds() -> dict[str, int]:

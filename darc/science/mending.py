@@ -1,0 +1,109 @@
+"""Rows without jumps of their level and noise, and with noise where nothing was recorded.
+
+A pulse is measured against the noise on its own side of a jump: beyond, a receiver of another gain
+has another, and so have numbers of few bits wherever their level is another.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.science.baseline import forget_stuck
+from darc.science.isolated import clipped_mean
+from darc.science.moments import Columns
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+#: Levels are means without what is further from them (deviations), taken so often.
+_CLIP, _N_CLIP = 3.0, 3
+#: Noise beyond a jump is another if its variance differs by so many standard errors.
+_OTHER_NOISE = 6.0
+
+
+def mend(
+    rows: Floats,
+    highest: float,
+    unusable: Mask,
+    cuts: Doubles,
+    reach: float,
+    random: np.random.Generator,
+) -> Mask:
+    """Even out jumps, and put noise where nothing was recorded, in place.
+
+    Where there is neither, rows stay as they are.
+
+    :param rows: finite, shape (n, m)
+    :param highest: see :func:`darc.science.baseline.forget_stuck`
+    :param unusable: samples that say nothing, shape (m,)
+    :param cuts: see :func:`darc.science.baseline.find_jumps`
+    :param reach: see :func:`darc.science.moments.never_outlying`
+    :param random: of the noise, other for each channel
+    :return: whether anything is left of a row, shape (n,)
+    """
+    is_stuck = forget_stuck(rows, highest)
+    if not (is_stuck or len(cuts) or unusable.any()):
+        return np.ones(len(rows), np.bool_)
+    rows[:, unusable] = np.nan
+    missing = np.isnan(rows)
+    left: Mask = np.asarray(~missing.all(axis=1))
+    parts = _parts_of(cuts, rows.shape[1])
+    for number in np.flatnonzero(left).tolist():
+        row, absent = rows[number], missing[number]
+        middle = _middle_of(row, reach)
+        for part in parts:
+            if len(cuts) and not absent[part].all():
+                row[part] += middle - _middle_of(row[part], reach)
+            if absent[part].any():
+                fresh = random.standard_normal(int(absent[part].sum()), dtype=np.float32)
+                noise = _noise_of(row[part], reach) or _noise_of(row, reach)
+                row[part][absent[part]] = middle + noise * fresh
+    return left
+
+
+def even_out_noise(rows: Floats, cuts: Doubles, places: Columns, reach: float) -> None:
+    """Give rows the noise on both sides of a jump that they have where the pulse is, in place.
+
+    It is another where a receiver's gain has changed, and of few bits wherever the level has.
+
+    :param rows: finite, shape (n, m)
+    :param cuts: see :func:`darc.science.baseline.find_jumps`
+    :param places: of the pulse, samples, shape (n,)
+    :param reach: see :func:`darc.science.moments.never_outlying`
+    """
+    if not len(cuts):
+        return
+    parts = _parts_of(cuts, rows.shape[1])
+    noises = np.array([[_noise_of(row[part], reach) for part in parts] for row in rows])
+    lengths = np.array([part.stop - part.start for part in parts])
+    own = np.searchsorted([part.start for part in parts[1:]], places, side="right")
+    # A variance by n differences of neighbours scatters by sqrt(3 / n).
+    clearly = _OTHER_NOISE * np.sqrt(3 / np.minimum(lengths, lengths[own, np.newaxis])) / 2
+    for number, place in enumerate(own.tolist()):
+        noise = noises[number, place]
+        for other, part in enumerate(parts):
+            there = noises[number, other]
+            if min(noise, there) > 0 and abs(np.log(there / noise)) > clearly[number, other]:
+                middle = _middle_of(rows[number, part], reach)
+                rows[number, part] = middle + (rows[number, part] - middle) * (noise / there)
+
+
+def _parts_of(cuts: Doubles, n_samples: int) -> list[slice]:
+    """The parts between cuts."""
+    edges = [0, *np.ceil(cuts).astype(np.int64).tolist(), n_samples]
+    return [slice(begin, end) for begin, end in itertools.pairwise(edges) if begin < end]
+
+
+def _noise_of(values: Floats, reach: float) -> float:
+    """Deviation by neighbouring samples, whatever the level does, without edges of pulses."""
+    return clipped_mean(np.diff(values), _CLIP, _N_CLIP, reach)[1] / math.sqrt(2)
+
+
+def _middle_of(values: Floats, reach: float) -> np.float32:
+    """Mean without what stands out: of few bits, the median is far from it."""
+    return np.float32(clipped_mean(values, _CLIP, _N_CLIP, reach)[0])
