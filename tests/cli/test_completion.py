@@ -76,7 +76,7 @@ def test_bash_completes_commands_options_services_hosts_and_files(
     assert offers("--host", "arts041", "do") == ["doctor"]
     assert offers("--service", "lo") == ["lofar_trigger"]
     assert offers("--service", "all", "sta") == ["status", "start", "start_observation"]
-    assert offers("logs", "dar") == ["darc_master"]
+    assert offers("logs", "dar") == ["darc_master", "darc_monitor"]
     assert offers("logs", "darc_master", "--fo") == ["--follow"]
     assert offers("logs", "all", "--host", "arts002") == ["arts002"]
     assert offers("logs", "--grep", "") == []

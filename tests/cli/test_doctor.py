@@ -96,11 +96,11 @@ def test_a_node_that_runs(fresh_node: Node) -> None:
     fresh_node.start()
     found = findings(fresh_node, status=0)
     assert "4 held by this node" in said(found, "ports", "OK")
-    assert "supervisord and 9 others" in said(found, "processes", "OK")
+    assert "supervisord and 10 others" in said(found, "processes", "OK")
     assert "8 services run" in said(found, "node", "OK")
     result = fresh_node.run("darc", "doctor")
     assert result.returncode == 0
-    assert "✓ OK      processes     supervisord and 9 others" in result.stdout
+    assert "✓ OK      processes     supervisord and 10 others" in result.stdout
     assert "0 wrong, " in result.stdout.splitlines()[-1]
 
 

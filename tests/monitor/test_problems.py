@@ -227,6 +227,19 @@ def test_what_the_master_does_not_do_any_more() -> None:
     assert not problem.grave
 
 
+def test_a_monitor_that_is_away_is_one_problem() -> None:
+    """That logs and disks are not read follows from it."""
+    away = ThreadTrouble("darc_monitor", "ended", NOW - 70.0, "")
+    problem = only(worker(threads=(away,), read=NOW - 70.0))
+    assert problem.grave
+    assert problem.title == "darc_monitor on arts003 does not run"
+    assert "observations and triggers go on" in problem.text
+    assert problem.since == NOW - 70.0
+    assert problem.command == "darc --host arts003 logs darc_monitor"
+    problem = only(worker(threads=(replace(away, trouble="hangs"),)))
+    assert problem.title == "darc_monitor on arts003 does not answer"
+
+
 def test_no_room() -> None:
     assert "journal is full" in only(worker(journal_full=True)).title
     small = Disk("run_dir", "/data", 10**9, 5 * 10**8)
