@@ -20,7 +20,7 @@ from darc.master.service_control import ServiceControl
 from darc.model.message import Reply
 from darc.node.supervisor import Supervisor
 from darc.queues.exchange import Exchange, Question
-from darc.queues.messages import FullError
+from darc.queues.messages import FullError, QueryKind, ServiceQuery
 
 
 @pytest.mark.parametrize("error", [sqlite3.OperationalError("disk I/O error"), KeyError("defect")])
@@ -106,11 +106,12 @@ class FakeExchange:
         if key == "send_events":
             self.remembered = bool(value)
 
-    def ask(self, service: str, attribute: str, timeout: float) -> Question | None:
+    def ask(self, service: str, query: ServiceQuery, timeout: float) -> Question | None:
         if not self.obeys:
             return None
-        self.is_on = attribute.startswith("send_events=True ")
-        return Question(1, attribute, found=True)
+        assert (query.kind, query.name) == (QueryKind.SWITCH, "send_events")
+        self.is_on = query.value
+        return Question(1, query, found=True)
 
 
 @pytest.fixture

@@ -16,27 +16,26 @@ import numpy as np
 from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.config.settings import ProcessorClustering
 from darc.model.candidate import Records
+from darc.model.counters import Rejection
 from darc.model.processing_outcome import Detection
 from darc.runtime.paths import write_whole
 from darc.science.clustering import synthesised_beam_filter
 
 #: In fewer synthesised beams there is no period to be found.
 MIN_SBS = 3
-WEAK = "below S/N threshold"
-FOREIGN = "no such beam"
 HEADER = "#snr dm time downsamp sb"
 
 
 def usable(
     candidates: Records, settings: ProcessorClustering, n_beams: int | None
-) -> tuple[Records, dict[str, int]]:
+) -> tuple[Records, dict[Rejection, int]]:
     """Those candidates that are clustered, and how many are not, by reason.
 
     :param n_beams: beams from this number on do not exist; None: any may
     """
     weak = candidates["snr"] < settings.snr_min_clustering
     foreign = ~weak & (candidates["beam"] >= (n_beams or math.inf))
-    counts = {WEAK: int(weak.sum()), FOREIGN: int(foreign.sum())}
+    counts = {Rejection.WEAK: int(weak.sum()), Rejection.FOREIGN: int(foreign.sum())}
     return candidates[~weak & ~foreign], {why: count for why, count in counts.items() if count}
 
 

@@ -33,6 +33,7 @@ from darc.config.config import Config
 from darc.config.instrument import Instrument
 from darc.config.settings import ProcessorSettings
 from darc.model.candidate import Records
+from darc.model.counters import Counted, identified
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ClusterOutcome
 from darc.runtime.paths import packaged
@@ -50,7 +51,6 @@ LOOK_SECONDS = 0.5
 #: What is clustered and committed in one step: well within the time in which a service has to beat.
 PORTION_WINDOWS = 500
 PORTION_CANDIDATES = 100_000
-CANDIDATES, TOO_MANY = "candidates", "too many clusters"
 #: Names in the service's memory of an observation.
 COUNTS, ALL_CAME, BEGAN, STOPPED = "counts", "all came", "began", "stopped"
 
@@ -78,7 +78,7 @@ class ObservationWork:
         self.began: float = memory.get(BEGAN, time.time())
         self.stopped_at: float | None = memory.get(STOPPED)
         self.all_came = bool(memory.get(ALL_CAME))
-        self.counts = Counter(memory.get(COUNTS, {}))
+        self.counts = Counter(identified(memory.get(COUNTS, {})))
         self._boxes = boxes_of(observation, settings.clustering, config)
         self.book = ClusterTable(memory, observation.beam, self._boxes)
         self.waiting = {key for key, row in self.book.items() if row.fate is None}
@@ -116,7 +116,8 @@ class ObservationWork:
     def take(self, entry: int, stamp: float, candidates: Records) -> None:
         """Take an entry's candidates in; windows may close."""
         kept, rejected = usable(candidates, self.settings.clustering, self._n_beams)
-        self._raw[entry] = Counter({CANDIDATES: len(candidates), **rejected})
+        self._raw[entry] = Counter({Counted.CANDIDATES: len(candidates)})
+        self._raw[entry].update(rejected)
         self.last_entry = time.monotonic()
         self._gathering.add(entry, stamp, kept)
 
@@ -169,7 +170,7 @@ class ObservationWork:
         """New rows for clusters, and for boxes that have none."""
         news, n_too_many = self.book.news(clusters, beyond)
         if n_too_many:
-            self.counts[TOO_MANY] += n_too_many
+            self.counts[Counted.TOO_MANY_CLUSTERS] += n_too_many
         return news
 
     def remove_replaced(self, news: Mapping[str, ClusterRow]) -> None:
@@ -307,7 +308,7 @@ class ObservationWork:
             pulses=tuple(row.pulse for row in rows),
             kept=tuple((data / row.file, row.listed) for row in rows if row.listed),
             n_passed=sum(row.fate is not None and row.fate.passed_thresholds for row in rows),
-            n_raw=self.counts[CANDIDATES],
+            n_raw=self.counts[Counted.CANDIDATES],
             trigger_files=self._trigger_files,
             settings=self.settings,
             beam=self._beam_sky(),

@@ -11,6 +11,7 @@ import numpy as np
 from darc.candidates.clusters import find_clusters, listed, usable
 from darc.candidates.pool_tasks import ReadingJob, ReadTriggers
 from darc.model.candidate import CANDIDATE, Records
+from darc.model.counters import Rejection, in_words
 from darc.runtime.untrusted_files import open_regular
 from darc.trigger_files.amber import Columns
 from darc.trigger_files.trigger_file import Chunk, TriggerFile
@@ -23,7 +24,7 @@ _PROBLEMS_TOLD = 20
 def read_and_cluster(job: ReadingJob) -> ReadTriggers:
     """Read all files and cluster what is in them, as is done while an observation runs."""
     found: list[Records] = []
-    rejected: Counter[str] = Counter()
+    rejected: Counter[Rejection] = Counter()
     problems: list[str] = []
     n_candidates = 0
     for path in job.trigger_files:
@@ -33,10 +34,11 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
                 n_candidates += len(chunk.candidates)
                 rejected.update(chunk.rejected)
                 if chunk.first_rejected and len(problems) < _PROBLEMS_TOLD:
-                    problems.append(f"{chunk.first_rejected}; rejected: {dict(chunk.rejected)}")
-                kept, why = usable(chunk.candidates, job.settings.clustering, job.n_beams)
+                    why = in_words(chunk.rejected)
+                    problems.append(f"{chunk.first_rejected}; rejected: {why}")
+                kept, unused = usable(chunk.candidates, job.settings.clustering, job.n_beams)
                 found.append(kept)
-                rejected.update(why)
+                rejected.update(unused)
         except OSError as error:
             problems.append(f"{path} cannot be read: {error}")
     clusters, beyond = find_clusters(

@@ -16,6 +16,7 @@ from darc.config.typed import OneOf
 from darc.data_files.filterbank_paths import filterbank_paths
 from darc.model.arrival import ArrivalReference
 from darc.model.candidate import Records
+from darc.model.counters import Rejection
 from darc.model.observation import Pointing, task_id_of
 from darc.model.parset_values import to_name
 from darc.model.processing_outcome import ClusterOutcome, Detection, ListedCandidate
@@ -200,7 +201,7 @@ class ReadTriggers:
 
     clusters: Records
     n_candidates: int
-    rejected: dict[str, int]
+    rejected: dict[Rejection, int]
     problems: tuple[str, ...]
 
 

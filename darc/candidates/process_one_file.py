@@ -41,6 +41,7 @@ from darc.config.config import Config
 from darc.config.settings import ProcessorSettings
 from darc.data_files.filterbank_reader import Filterbank
 from darc.model.candidate import Records
+from darc.model.counters import Rejection
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ClusterOutcome
 from darc.trigger_files.trigger_tables import is_amber, read_table
@@ -155,7 +156,7 @@ class _Work:
         self._file = file
         self._listener = listener
         self._heard = heard
-        self._rejected: Counter[str] = Counter()
+        self._rejected: Counter[Rejection] = Counter()
         self._failed: list[str] = []
         self._arrival = replace(file.header.arrival_reference, source=observation.source)
         extractor = request.settings.extractor
@@ -170,8 +171,8 @@ class _Work:
         request, listener = self._request, self._listener
         listener.say(str(self._arrival))
         read = self._read() if request.triggers else self._search()
-        if rejected := {why: count for why, count in read.rejected.items() if count}:
-            listener.say(f"not used: {', '.join(f'{n} {why}' for why, n in rejected.items())}")
+        if rejected := [f"{n} {why.words}" for why, n in read.rejected.items() if n]:
+            listener.say(f"not used: {', '.join(rejected)}")
         for problem in read.problems:
             listener.say(problem)
         outcomes = self._extract(read.clusters)
@@ -228,7 +229,7 @@ class _Work:
         for path in request.triggers:
             tables.append(read_table(path, self._observation.tsamp))
             self._listener.advance()
-        rejected: Counter[str] = Counter()
+        rejected: Counter[Rejection] = Counter()
         for table in tables:
             rejected.update(table.rejected)
         problems = tuple(problem for table in tables for problem in table.problems)
@@ -277,7 +278,7 @@ class _Work:
         return self._cluster(np.concatenate(found), {}, ())
 
     def _cluster(
-        self, candidates: Records, rejected: dict[str, int], problems: tuple[str, ...]
+        self, candidates: Records, rejected: dict[Rejection, int], problems: tuple[str, ...]
     ) -> ReadTriggers:
         request = self._request
         kept, why = usable(candidates, request.settings.clustering, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -14,13 +13,14 @@ from typing import Any
 from darc.config.config import Config
 from darc.master.observation_run import ObservationRun, RunState
 from darc.master.observation_summaries import books_file
+from darc.model.counters import Counted, identified
 from darc.model.observation import ObservationError
 from darc.model.parset import PARSERS, Parset
-from darc.node.command_client import ask
+from darc.node.command_client import ask_attribute
 
 ASK_SECONDS = 5.0
 _COUNTING = ("amber_listener", "amber_clustering")
-_TRIGGERS = re.compile(r"\w+ triggers", re.ASCII)
+_TRIGGERS = (Counted.IQUV_TRIGGERS, Counted.LOFAR_TRIGGERS)
 _DIRECTORY = re.compile(r"(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d)\.(.+)", re.ASCII)
 _OVER, _NO_BOOKS = "over", "no books"
 
@@ -75,16 +75,9 @@ def _counts_of_now() -> dict[str, dict[str, Any]]:
     """What the services have counted, by service and observation; nothing of one that is away."""
     counts: dict[str, dict[str, Any]] = {}
     for service in _COUNTING:
-        reply, _ = ask(ASK_SECONDS, service, "get_attr counts")
-        message = reply["message"] if reply else None
-        if isinstance(message, dict):
-            # {'AMBERListener.counts': {...}}, as text
-            found = re.fullmatch(r"\{'?\w+\.counts'?: (.*)\}", str(message.get(service)), re.DOTALL)
-            try:
-                plain = ast.literal_eval(found[1]) if found else {}
-            except (ValueError, SyntaxError):
-                continue
-            counts[service] = plain if isinstance(plain, dict) else {}
+        plain, _ = ask_attribute(ASK_SECONDS, service, "counts")
+        if isinstance(plain, dict):
+            counts[service] = {task_id: identified(of_it) for task_id, of_it in plain.items()}
     return counts
 
 
@@ -101,10 +94,10 @@ def _numbers(
 ) -> tuple[int | None, int | None, int | None]:
     """Candidates, clusters and triggers from the counts of the two services."""
     if not clustering:
-        return listener.get("candidates"), None, None
-    triggers = sum(number for what, number in clustering.items() if _TRIGGERS.fullmatch(what))
-    candidates = listener.get("candidates", clustering.get("candidates"))
-    return candidates, clustering.get("clusters", 0), triggers
+        return listener.get(Counted.CANDIDATES), None, None
+    triggers = sum(clustering.get(kind, 0) for kind in _TRIGGERS)
+    candidates = listener.get(Counted.CANDIDATES, clustering.get(Counted.CANDIDATES))
+    return candidates, clustering.get(Counted.CLUSTERS, 0), triggers
 
 
 def past(config: Config, known: set[str | None], most: int | None) -> Iterator[ObservationRow]:
@@ -139,7 +132,7 @@ def _past(directory: Path, books_at: Path) -> ObservationRow | None:
     state = _NO_BOOKS
     try:
         books = json.loads(books_at.read_text(encoding="utf-8"))
-        counts = [books.get(name, {}).get("counts", {}) for name in _COUNTING]
+        counts = [identified(books.get(name, {}).get("counts", {})) for name in _COUNTING]
         numbers = _numbers(counts[0], counts[1])
         state = _OVER
     except FileNotFoundError:

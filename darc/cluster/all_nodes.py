@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from darc.config.config import Config, ConfigError
-from darc.model.service_state import ServiceState
+from darc.model.service_state import ServiceOutcome, ServiceState
 from darc.node.command_client import ask
 from darc.node.node_config import load_node_config
 from darc.node.node_probe import endpoint_of_node
@@ -63,7 +63,7 @@ class NodeReply:
 def _outcomes(message: Mapping[str, str]) -> str:
     """What most services have in common is counted, what differs from it is named."""
     (common, number), *_ = Counter(message.values()).most_common() or [("nothing", 0)]
-    if number == 1 or common not in {*ServiceState, "started", "stopped", "already running"}:
+    if number == 1 or common not in {*ServiceState, *ServiceOutcome} - {ServiceOutcome.NO_PROGRAM}:
         return "; ".join(f"{name}: {value}" for name, value in message.items())
     others = [f"{name}: {value}" for name, value in message.items() if value != common]
     return "; ".join([f"{number} {common}", *others])

@@ -181,7 +181,7 @@ def tell(
     def tell_one(share: NodeShare) -> NodeAnswer:
         host, port = ("localhost", None) if alone else (share.node, config.master.port)
         command = f"{action}_observation"
-        reply, reason = ask(timeout, None, command, share.name, host, port, share.text)
+        reply, reason = ask(timeout, None, command, share.name, host, port, share.text, values=True)
         return _answer(action, share, reply, reason)
 
     answers = fan_out(tell_one, plan.shares, timeout=timeout + GRACE_SECONDS)
@@ -209,7 +209,8 @@ def _answer(
     message = reply["message"]
     text = str(message.get("error", message) if isinstance(message, dict) else message)
     is_in = reply["status"] in ("Success", "Warning")
-    is_in |= action == "start" and text.endswith(RUNNING_ALREADY)
+    code = message.get("code") if isinstance(message, dict) else None
+    is_in |= action == "start" and code == RUNNING_ALREADY
     return NodeAnswer(share.node, share.beam, is_in, str(reply["status"]), text)
 
 

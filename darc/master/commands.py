@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from darc.config.config import Config, Role
@@ -14,7 +14,7 @@ from darc.master.observation_commands import ObservationCommands
 from darc.master.observation_life import Observations
 from darc.master.service_control import ServiceControl
 from darc.model.message import Reply, Request
-from darc.model.service_state import ServiceState
+from darc.model.service_state import FAILURES, ServiceOutcome, ServiceState
 from darc.model.vocabulary import not_of_a_service
 from darc.node.supervisor import SupervisorError
 from darc.runtime.detached_work import DetachedWork
@@ -84,6 +84,8 @@ class CommandVocabulary:
         began = time.monotonic()
         self._subject.task_id = ""
         reply = self._answer(request)
+        if request.values and reply.code:
+            reply = replace(reply, message={**reply.message, "code": reply.code})
         if self.changes(request):
             with about(self._subject.task_id):
                 what = f"{request.command} {request.service}".strip()
@@ -147,21 +149,23 @@ class CommandVocabulary:
         if not request.service:
             return Reply.error("No service specified")
         replies = self._node.services.start(self._names(request))
-        return _unless_failed(replies, list(replies.values()))
+        return _unless_failed(_plain(replies), replies.values())
 
     def _stop(self, request: Request) -> Reply:
         if not request.service:
             return Reply.error("No service specified")
         self._node.observations.starts.leave_stopped(self._names(request))
         replies = self._node.services.stop(self._names(request))
-        return _unless_failed(replies, list(replies.values()))
+        return _unless_failed(_plain(replies), replies.values())
 
     def _restart(self, request: Request) -> Reply:
         if not request.service:
             return Reply.error("No service specified")
         stopped = self._node.services.stop(self._names(request))
         started = self._node.services.start(self._names(request))
-        replies = {name: {"stop": stopped[name], "start": started[name]} for name in stopped}
+        replies = {
+            name: {"stop": str(stopped[name]), "start": str(started[name])} for name in stopped
+        }
         return _unless_failed(replies, [*stopped.values(), *started.values()])
 
     def _get_attr(self, request: Request) -> Reply:
@@ -173,10 +177,11 @@ class CommandVocabulary:
                 return Reply.error(f"No such attribute: {request.attribute}")
             return Reply.success(f"DARCMaster.{request.attribute} = {value}")
         answers = self._node.services.attributes(self._names(request), request.attribute)
-        found = [answer.startswith("{") for answer in answers.values()]
-        if all(found):
-            return Reply.success(answers)
-        return Reply("Warning" if any(found) else "Error", answers)
+        found = [answer.error is None for answer in answers.values()]
+        status = "Success" if all(found) else "Warning" if any(found) else "Error"
+        if request.values:
+            return Reply(status, {name: answer.to_plain() for name, answer in answers.items()})
+        return Reply(status, {name: answer.to_text() for name, answer in answers.items()})
 
     # -- switches ------------------------------------------------------------------------------
 
@@ -193,9 +198,9 @@ class CommandVocabulary:
         ):
             return Reply.failed(f"{system.title} service is not running")
         answer = self._node.services.attributes([service], "send_events")[service]
-        if not answer.startswith("{"):
-            return Reply.failed(answer)
-        enabled = answer.endswith(": True}")
+        if answer.error is not None:
+            return Reply.failed(answer.to_text())
+        enabled = answer.value is True
         if action == "status":
             return Reply.success(f"{system.what} is {_able(enabled)}")
         origin = f"by {request.command} from {request.origin}"
@@ -253,11 +258,15 @@ SYSTEMS = {
 QUESTIONS = {"status", "get_attr", *(f"{prefix}_status" for prefix in SYSTEMS)}
 
 
+def _plain(outcomes: Mapping[str, ServiceOutcome]) -> dict[str, Any]:
+    return {name: str(outcome) for name, outcome in outcomes.items()}
+
+
 def _able(enabled: bool) -> str:
     return "enabled" if enabled else "disabled"
 
 
-def _unless_failed(message: dict[str, Any], outcomes: Collection[str]) -> Reply:
-    if any(outcome.startswith("failed") for outcome in outcomes):
+def _unless_failed(message: dict[str, Any], outcomes: Collection[ServiceOutcome]) -> Reply:
+    if not FAILURES.isdisjoint(outcomes):
         return Reply("Error", message)
-    return Reply("Warning" if "starting" in outcomes else "Success", message)
+    return Reply("Warning" if ServiceOutcome.STARTING in outcomes else "Success", message)

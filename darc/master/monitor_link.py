@@ -13,7 +13,7 @@ from darc.model.node_report import NodeReport
 from darc.model.overview import ThreadTrouble
 from darc.node.supervisor_config import MONITOR
 from darc.queues.exchange import Exchange
-from darc.queues.messages import Depth, QueueError
+from darc.queues.messages import Depth, QueryKind, QueueError, ServiceQuery
 from darc.queues.plain_connection import pack
 from darc.queues.queue_server import Session
 from darc.runtime.clock import Instant
@@ -127,7 +127,8 @@ class MonitorLink:
         """
         if not attribute.isidentifier():
             raise QueueError(f"no attribute: {attribute!r:.80}")
-        question = self._exchange.ask(service, attribute, min(timeout, MAX_ANSWER_SECONDS))
+        query = ServiceQuery(QueryKind.ATTRIBUTE, attribute)
+        question = self._exchange.ask(service, query, min(timeout, MAX_ANSWER_SECONDS))
         return None if question is None else [question.found, question.value]
 
     def report(self, session: Session, plain: Any, read: float, asked: float) -> None:

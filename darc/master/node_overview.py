@@ -23,6 +23,7 @@ from darc.master.observation_run import ObservationRun, RunState
 from darc.master.periodic_task import HANGS_SECONDS, PeriodicTask
 from darc.master.service_control import ServiceControl
 from darc.model import overview
+from darc.model.counters import in_words
 from darc.model.node_report import NodeReport, ServiceReport
 from darc.model.overview import (
     NodeOverview,
@@ -242,7 +243,7 @@ class Overviews:
             last_error=seen.last_error,
             log_file=self._master.config.log_file(name),
             log_end=seen.log_end,
-            outcomes=seen.outcomes,
+            outcomes=in_words(seen.outcomes),
             latency=seen.latency,
             losses=self._master.losses.told if name == MASTER else seen.losses,
             how=seen.how,

@@ -159,9 +159,10 @@ class ObservationCommands:
         self._keep_copy(run.observation, again=True)
         mended = [f"started what did not run: {', '.join(started)}"] if started else []
         doubts = [*mended, *self._unsaved(task_id), *failed]
+        running = f"Observation {task_id} is running already"
         if not doubts:
-            return Reply.error(f"Observation {task_id} {RUNNING_ALREADY}")
-        return Reply.warning(f"Observation {task_id} {RUNNING_ALREADY}; {'; '.join(doubts)}")
+            return Reply.error(running, RUNNING_ALREADY)
+        return Reply.warning(f"{running}; {'; '.join(doubts)}")
 
     def _unsaved(self, task_id: str) -> list[str]:
         """What an operator has to know where a disk is full."""

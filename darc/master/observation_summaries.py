@@ -14,6 +14,7 @@ from typing import Any
 
 from darc.master.durable_files import DurableFiles
 from darc.master.master_losses import BOOKS_NOT_KEPT
+from darc.model.counters import in_words
 from darc.node.losses import LossKind
 from darc.queues.journal import Journal
 from darc.runtime.log import about
@@ -144,6 +145,7 @@ def prune(directory: Path, kept: int) -> None:
 
 
 def _write_books(path: Path, key: str, memories: Mapping[str, Mapping[str, Any]]) -> None:
+    memories = {service: _for_people(memory) for service, memory in memories.items()}
     text = json.dumps({**memories, MASTER: {RUN: key}}, indent=1, default=str) + "\n"
     pauses = iter(PAUSES)
     while True:
@@ -161,3 +163,8 @@ def _write_books(path: Path, key: str, memories: Mapping[str, Mapping[str, Any]]
     for service, memory in memories.items():
         if "counts" in memory:
             log.info("%s: %s", service, memory["counts"])
+
+
+def _for_people(memory: Mapping[str, Any]) -> Mapping[str, Any]:
+    counts = memory.get("counts")
+    return {**memory, "counts": in_words(counts)} if isinstance(counts, Mapping) else memory

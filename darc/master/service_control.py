@@ -9,16 +9,15 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from darc.model.service_state import Heartbeat, ServiceState, service_state
+from darc.master.attribute_answer import AnswerError, AttributeAnswer
+from darc.model.service_state import Heartbeat, ServiceOutcome, ServiceState, service_state
 from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
 from darc.queues.exchange import Exchange
-from darc.queues.messages import RELOAD, QueueError
+from darc.queues.messages import QueryKind, QueueError, ServiceQuery
 from darc.runtime.fan_out import fan_out
 
 log = logging.getLogger(__name__)
 
-#: What is told of a service that supervisord does not know: somebody took it out.
-NO_SECTION = "failed: supervisord has no program of this name; darc reload adds it"
 # After SIGKILL supervisord needs a moment to see the end of a process.
 KILL_SECONDS = 3.0
 # Less than what clients wait for a reply; on a busy machine a start may take longer.
@@ -108,17 +107,19 @@ class ServiceControl:
             return ServiceState.STOPPED
         return service_state(process.state.name, self._pulse(name, process))
 
-    def start(self, names: Sequence[str]) -> dict[str, str]:
+    def start(self, names: Sequence[str]) -> dict[str, ServiceOutcome]:
         """Start services side by side, and wait until each runs or has failed."""
         running = ServiceState.RUNNING
         processes = self._supervisor.processes()
         before = {name: self.state(name, processes) for name in names}
-        replies = {name: "already running" for name in names if before[name] is running}
+        replies = {
+            name: ServiceOutcome.RUNNING_ALREADY for name in names if before[name] is running
+        }
         waiting = [name for name in names if name not in replies]
         for name in waiting:
             if name not in processes:
-                log.error("%s: %s", name, NO_SECTION)
-                replies[name] = NO_SECTION
+                replies[name] = ServiceOutcome.NO_PROGRAM
+                log.error("%s: %s", name, replies[name])
                 continue
             try:
                 if processes[name].state is ProcessState.BACKOFF:
@@ -126,7 +127,7 @@ class ServiceControl:
                 self._supervisor.start(name)
             except SupervisorError as error:
                 log.error("%s: %s", name, error)
-                replies[name] = "failed"
+                replies[name] = ServiceOutcome.FAILED
         waiting = [name for name in waiting if name not in replies]
         self._wait(lambda: self._settled(waiting), START_SECONDS)
         self.changed()
@@ -135,14 +136,14 @@ class ServiceControl:
             replies[name] = self._outcome(name, processes)
         return {name: replies[name] for name in names}
 
-    def _outcome(self, name: str, processes: dict[str, ProcessInfo]) -> str:
+    def _outcome(self, name: str, processes: dict[str, ProcessInfo]) -> ServiceOutcome:
         state = self.state(name, processes)
         if state is ServiceState.RUNNING:
-            return "started"
+            return ServiceOutcome.STARTED
         if name not in processes:  # taken out meanwhile
-            return NO_SECTION
+            return ServiceOutcome.NO_PROGRAM
         still = state is ServiceState.STARTING and processes[name].state.alive
-        return "starting" if still else "failed"
+        return ServiceOutcome.STARTING if still else ServiceOutcome.FAILED
 
     def start_without_waiting(self, names: Collection[str]) -> StartResult:
         """Start those that do not run.
@@ -155,7 +156,7 @@ class ServiceControl:
         for name in names:
             process = processes.get(name)
             if process is None:
-                failed[name] = NO_SECTION
+                failed[name] = str(ServiceOutcome.NO_PROGRAM)
                 continue
             if not process.state.ended:
                 continue
@@ -177,7 +178,7 @@ class ServiceControl:
             for name in names
         )
 
-    def stop(self, names: Sequence[str]) -> dict[str, str]:
+    def stop(self, names: Sequence[str]) -> dict[str, ServiceOutcome]:
         """Stop services side by side, and wait until each has ended."""
         there = self._supervisor.processes()
         for name in names:
@@ -196,37 +197,38 @@ class ServiceControl:
         self.changed()
         after = self._supervisor.processes()
         return {
-            name: "stopped" if name not in after or after[name].state.ended else "failed"
+            name: ServiceOutcome.STOPPED
+            if name not in after or after[name].state.ended
+            else ServiceOutcome.FAILED
             for name in names
         }
 
     def _wait(self, condition: Callable[[], bool], timeout: float) -> None:
         self._exchange.wait_until(condition, timeout)
 
-    def attributes(self, names: Sequence[str], attribute: str) -> dict[str, str]:
+    def attributes(self, names: Sequence[str], attribute: str) -> dict[str, AttributeAnswer]:
         """Ask services for an attribute, all at the same time."""
         states = self.states(names)
         return fan_out(lambda name: self._ask(name, states[name], attribute), names)
 
-    def _ask(self, name: str, state: ServiceState, attribute: str) -> str:
+    def _ask(self, name: str, state: ServiceState, attribute: str) -> AttributeAnswer:
         presence = self._exchange.presence(name)
         if state is ServiceState.UNRESPONSIVE:
-            return f"Service not responding: {name}"
+            return AttributeAnswer(name, attribute, error=AnswerError.NOT_RESPONDING)
         if presence is None or state is not ServiceState.RUNNING:
-            return f"Service not running: {name}"
-        if not attribute.isidentifier():  # "name=value" would set a switch, without a signature
-            return f"No such attribute: {attribute}"
-        question = self._exchange.ask(name, attribute, self._control_timeout)
+            return AttributeAnswer(name, attribute, error=AnswerError.NOT_RUNNING)
+        query = ServiceQuery(QueryKind.ATTRIBUTE, attribute)
+        question = self._exchange.ask(name, query, self._control_timeout)
         if question is None:
-            return f"Service not responding: {name}"
+            return AttributeAnswer(name, attribute, error=AnswerError.NOT_RESPONDING)
         if not question.found:
-            return f"No such attribute: {attribute}"
-        return f"{{'{presence.class_name}.{attribute}': {question.value}}}"
+            return AttributeAnswer(name, attribute, error=AnswerError.NO_SUCH_ATTRIBUTE)
+        return AttributeAnswer(name, attribute, presence.class_name, question.value)
 
     def reload(self, name: str) -> None:
         """Have a service that runs read its configuration again."""
         if self._exchange.presence(name):
-            self._exchange.ask(name, RELOAD, self._control_timeout)
+            self._exchange.ask(name, ServiceQuery(QueryKind.RELOAD), self._control_timeout)
 
     def switch(self, name: str, switch: str, value: bool, origin: str) -> bool:
         """Set a switch of a service, for later starts too.
@@ -247,8 +249,8 @@ class ServiceControl:
         return False
 
     def _tell(self, name: str, switch: str, value: bool, origin: str) -> bool:
-        setting = f"{switch}={value} {origin}"
-        question = self._exchange.ask(name, setting, self._control_timeout)
+        query = ServiceQuery(QueryKind.SWITCH, switch, value, origin)
+        question = self._exchange.ask(name, query, self._control_timeout)
         return question is not None and question.found
 
     def remember_switch(self, name: str, switch: str, value: bool, origin: str) -> bool:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_MESSAGE_BYTES = 2**20
-#: How the answer ends to a start of what was started before.
-RUNNING_ALREADY = "is running already"
+#: Code of the error that an observation was started before.
+RUNNING_ALREADY = "running_already"
+#: In the field ``form`` of a request: it is answered with values.
+VALUES = "values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Request:
     :param payload: path of an observation's parset or YAML file on the node
     :param origin: who sent it, for the logs
     :param content: the text of that file; payload is its name then
+    :param values: a program asks, which wants values that ``get_attr`` gives, not text
     """
 
     command: str
@@ -27,6 +30,7 @@ class Request:
     payload: str = ""
     origin: str = ""
     content: str = ""
+    values: bool = False
 
     def to_plain(self) -> dict[str, str]:
         plain = {"command": f"{self.command} {self.attribute}".strip()}
@@ -36,6 +40,8 @@ class Request:
             plain["payload"] = self.payload
         if self.content:
             plain["content"] = self.content
+        if self.values:
+            plain["form"] = VALUES
         return plain
 
     @classmethod
@@ -44,7 +50,7 @@ class Request:
 
         :raises ValueError: a value is not text, or there is content without a protocol
         """
-        names = ("command", "service", "payload", "from", "content")
+        names = ("command", "service", "payload", "from", "content", "form")
         texts = {key: plain.get(key) or "" for key in names}
         for key, text in texts.items():
             if not isinstance(text, str):
@@ -54,15 +60,21 @@ class Request:
         command, _, attribute = texts["command"].strip().partition(" ")
         service = "" if texts["service"] == "None" else texts["service"]
         payload = "" if texts["payload"] == "None" else texts["payload"]
-        return cls(command, service, attribute.strip(), payload, texts["from"], texts["content"])
+        values = texts["form"] == VALUES and "protocol" in plain
+        about = command, service, attribute.strip(), payload
+        return cls(*about, texts["from"], texts["content"], values)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer; the message is text or a dict of plain values."""
+    """An answer; the message is text or a dict of plain values.
+
+    :param code: of an error that programs tell from others; told to those that want values
+    """
 
     status: str
     message: Any
+    code: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         return {"status": self.status, "message": self.message}
@@ -76,9 +88,9 @@ class Reply:
         return cls("Warning", message)
 
     @classmethod
-    def error(cls, text: str) -> Reply:
+    def error(cls, text: str, code: str = "") -> Reply:
         """An error that has no wording of its own in the vocabulary."""
-        return cls("Error", {"error": text})
+        return cls("Error", {"error": text}, code)
 
     @classmethod
     def failed(cls, text: str) -> Reply:

@@ -20,6 +20,22 @@ class ServiceState(enum.StrEnum):
     FAILED = "failed"
 
 
+class ServiceOutcome(enum.StrEnum):
+    """What ``start`` and ``stop`` answer of a service."""
+
+    STARTED = "started"
+    RUNNING_ALREADY = "already running"
+    STARTING = "starting"  # still, when the answer was due
+    STOPPED = "stopped"
+    FAILED = "failed"
+    # somebody took it out
+    NO_PROGRAM = "failed: supervisord has no program of this name; darc reload adds it"
+
+
+#: Those with which a command has failed.
+FAILURES = frozenset({ServiceOutcome.FAILED, ServiceOutcome.NO_PROGRAM})
+
+
 class Heartbeat(enum.Enum):
     """What the queues know of a service's process."""
 

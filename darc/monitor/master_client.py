@@ -105,7 +105,7 @@ class MasterClient:
     def asked_for(self) -> AskedFor:
         return AskedFor(*self._call("asked_for"))
 
-    def ask(self, service: str, attribute: str, timeout: float) -> tuple[bool, str] | None:
+    def ask(self, service: str, attribute: str, timeout: float) -> tuple[bool, Any] | None:
         """Ask a service: whether it has the attribute, and its value; None: no answer in time.
 
         :param timeout: s

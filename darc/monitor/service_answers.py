@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 from darc.config import typed
+from darc.model.handover import HandoverState
 from darc.model.overview import Handover, LossSummary, StageLatency
 from darc.monitor.metrics.node_measurements import read_measured
 
-#: As darc.services.base.forwarding says it.
-_NOT_REACHED = re.compile(r"\S+ NOT REACHED since (\S+): (.*); \d+ handed in, .*", re.DOTALL)
-_WAITING = re.compile(r"(\d+) waiting")
 
-
-def read_answer(attribute: str, text: str) -> Any:
+def read_answer(attribute: str, value: Any) -> Any:
     """Read an attribute's value.
 
     :raises ValueError: a service means something else by that name
     """
     try:
-        return READERS[attribute](ast.literal_eval(text))
-    except (SyntaxError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        return READERS[attribute](value)
+    except (TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _read_handovers(plain: Mapping[str, str]) -> tuple[Handover, ...]:
-    return tuple(_handover(str(service), str(text)) for service, text in plain.items())
+def _read_handovers(plain: Mapping[str, Any]) -> tuple[Handover, ...]:
+    return tuple(_handover(str(service), state) for service, state in plain.items())
 
 
-def _handover(service: str, text: str) -> Handover:
-    waiting = _WAITING.search(text)
-    number = int(waiting[1]) if waiting else 0
-    match = _NOT_REACHED.fullmatch(text)
-    if match is None:
-        return Handover(service, True, None, number, "")
-    return Handover(service, False, datetime.fromisoformat(match[1]).timestamp(), number, match[2])
+def _handover(service: str, plain: Any) -> Handover:
+    state = HandoverState.from_plain(plain)
+    reached = state.gone_since is None
+    text = "" if reached else state.error
+    return Handover(service, reached, state.gone_since, state.waiting, text)
 
 
 def _read_outcomes(plain: Mapping[str, int]) -> dict[str, int]:

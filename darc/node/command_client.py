@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from darc.model.message import VALUES
 from darc.node.endpoint import DEFAULT_PORT, CopiedError, Endpoint, endpoint_file, read_endpoint
 
 #: Of an answer, bytes: whoever listens there, the overview of a node is far smaller.
@@ -93,10 +94,13 @@ def ask(
     host: str = "localhost",
     port: int | None = None,
     content: str | None = None,
+    *,
+    values: bool = False,
 ) -> tuple[dict[str, Any] | None, str]:
     """Send a command without printing: the reply, or None and the reason.
 
     :param content: the text of an observation's configuration; payload is its file name then
+    :param values: for programs: attributes as values, and codes of errors
     """
     request = {"command": command, "from": f"{os.environ.get('USER', '?')}@{socket.gethostname()}"}
     if service:
@@ -105,6 +109,8 @@ def ask(
         request["payload"] = payload
     if content:
         request["content"] = content
+    if values:
+        request["form"] = VALUES
     try:
         endpoint = _endpoint(elsewhere=host not in LOCAL or port is not None)
         # Where a stopped node with the default run_dir keeps it.
@@ -122,6 +128,37 @@ def ask(
     if set(reply) != {"status", "message"}:
         return None, f"Failed to talk to DARC master: not a reply: {reply!r}"[:300]
     return reply, ""
+
+
+def ask_attribute(
+    timeout: float,
+    service: str,
+    attribute: str,
+    host: str = "localhost",
+    port: int | None = None,
+) -> tuple[Any, str]:
+    """Ask a service for an attribute: its value, or None and the reason."""
+    reply, reason = ask(timeout, service, f"get_attr {attribute}", None, host, port, values=True)
+    if reply is None:
+        return None, reason
+    message = reply["message"]
+    answer = message.get(service, message) if isinstance(message, dict) else message
+    if isinstance(answer, str):
+        return _of_older_node(answer)
+    if isinstance(answer, dict) and "value" in answer:
+        return answer["value"], ""
+    return None, str(answer.get("text", answer) if isinstance(answer, dict) else answer)[:200]
+
+
+def _of_older_node(text: str) -> tuple[Any, str]:
+    """A node of before values were told answers in text: ``{'CLASS.NAME': VALUE}``."""
+    import ast  # noqa: PLC0415 - for those alone
+
+    try:
+        (value,) = ast.literal_eval(text).values()
+    except (ValueError, SyntaxError, AttributeError):
+        return None, text[:200]
+    return value, ""
 
 
 def _endpoint(elsewhere: bool) -> Endpoint | None:

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from darc.config.config import Config
+from darc.model.service_state import FAILURES, ServiceOutcome
 from darc.node import node_probe, node_start, node_stop
 from darc.node.command_client import ask
 from darc.node.endpoint import read_endpoint
@@ -110,12 +111,13 @@ def _started(config: Config) -> tuple[dict[str, str], list[str]]:
     """Start all services, and wait for those that take longer than the command does."""
     outcomes, failed = _outcomes(config, "start")
     deadline = time.monotonic() + REPLY_SECONDS
-    while "starting" in outcomes.values() and time.monotonic() < deadline:
+    while ServiceOutcome.STARTING in outcomes.values() and time.monotonic() < deadline:
         again, failed = _outcomes(config, "start")
         for name, outcome in again.items():
-            if outcomes[name] == "starting":
-                outcomes[name] = "started" if outcome == "already running" else outcome
-    late = [name for name, outcome in outcomes.items() if outcome == "starting"]
+            if outcomes[name] == ServiceOutcome.STARTING:
+                runs = outcome == ServiceOutcome.RUNNING_ALREADY
+                outcomes[name] = str(ServiceOutcome.STARTED) if runs else outcome
+    late = [name for name, outcome in outcomes.items() if outcome == ServiceOutcome.STARTING]
     return outcomes, failed + late
 
 
@@ -125,7 +127,7 @@ def _outcomes(config: Config, command: str) -> tuple[dict[str, str], list[str]]:
     outcomes = reply["message"]
     if not isinstance(outcomes, dict) or "error" in outcomes:
         raise NodeError(f"{command}: {_text(outcomes)}")
-    return outcomes, [name for name, outcome in outcomes.items() if outcome.startswith("failed")]
+    return outcomes, [name for name, outcome in outcomes.items() if outcome in FAILURES]
 
 
 def _reply(config: Config, command: str, service: str | None) -> dict[str, Any]:

@@ -17,7 +17,15 @@ from typing import Any
 from darc.node.endpoint import read_endpoint
 from darc.node.secret import read_secret
 from darc.queues import messages
-from darc.queues.messages import Commit, Depth, Order, OutOfStepError, QueueEntry, QueueError
+from darc.queues.messages import (
+    Commit,
+    Depth,
+    Order,
+    OutOfStepError,
+    QueueEntry,
+    QueueError,
+    ServiceQuery,
+)
 from darc.queues.names import OBJECT, SCRATCH
 from darc.queues.plain_connection import plain_client
 
@@ -98,12 +106,12 @@ class Notification:
     """What :func:`listen` brings.
 
     :param orders: all of the service's observations, or None when nothing changed
-    :param question: number and attribute
+    :param question: its number, and what is asked
     """
 
     version: int
     orders: list[Order] | None
-    question: tuple[int, str] | None
+    question: tuple[int, ServiceQuery] | None
 
 
 class Holder:
@@ -174,7 +182,7 @@ def listen(
     return Notification(
         version,
         None if orders is None else [Order.from_plain(order) for order in orders],
-        None if question is None else (question[0], question[1]),
+        None if question is None else (question[0], ServiceQuery.from_plain(question[1])),
     )
 
 

@@ -24,6 +24,7 @@ from darc.queues.messages import (
     Put,
     QueueEntry,
     QueueError,
+    ServiceQuery,
 )
 from darc.queues.names import SCRATCH
 from darc.queues.plain_connection import pack, unpack
@@ -55,13 +56,16 @@ class AttachedService:
 
 @dataclass(slots=True)
 class Question:
-    """An attribute asked of one service."""
+    """Something asked of one service.
+
+    :param value: the answer: a plain value
+    """
 
     number: int
-    attribute: str
+    query: ServiceQuery
     answered: threading.Event = field(default_factory=threading.Event)
     found: bool = False
-    value: str = ""
+    value: Any = None
 
 
 class ChangeNotifier:
@@ -177,9 +181,9 @@ class Exchange:
         """Wait until `changes` is another number than the one known."""
         self._services.wait(known, timeout)
 
-    def ask(self, service: str, attribute: str, timeout: float) -> Question | None:
-        """Ask a service for an attribute; None when it does not answer in time."""
-        question = Question(next(self._numbers), attribute)
+    def ask(self, service: str, query: ServiceQuery, timeout: float) -> Question | None:
+        """Ask a service something; None when it does not answer in time."""
+        question = Question(next(self._numbers), query)
         with self._lock:
             self._questions[service].append(question)
             self._asked[question.number] = question
@@ -318,7 +322,7 @@ class Exchange:
 
         Is no beat: a thread beside the service's work calls it.
 
-        :return: version of the orders; the orders, None where unchanged; number and attribute of a
+        :return: version of the orders; the orders, None where unchanged; number and query of a
             question, or None
         """
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
@@ -335,13 +339,13 @@ class Exchange:
                 question = None
                 if self._questions[service]:
                     asked = self._questions[service].pop(0)
-                    question = [asked.number, asked.attribute]
+                    question = [asked.number, asked.query.to_plain()]
             left = deadline - time.monotonic()
             if orders is not None or question or left <= 0:
                 return [version, orders, question]
             self._control[service].wait(heard, left)
 
-    def answer(self, session: Session, number: int, found: bool, value: str) -> None:
+    def answer(self, session: Session, number: int, found: bool, value: object) -> None:
         """Answer a question; one that nobody waits for any more is dropped."""
         with self._lock:
             question = self._asked.get(number)

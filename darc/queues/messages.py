@@ -12,9 +12,6 @@ from typing import Any
 
 from darc.runtime.clock import Since
 
-#: A question that asks nothing: read the configuration again. No attribute has such a name.
-RELOAD = "!reload"
-
 
 class QueueError(Exception):
     """A request that the queues refuse; the text says why."""
@@ -169,6 +166,37 @@ class Depth:
     entries: int
     content_bytes: int
     oldest: float | None  # Unix time at which the oldest entry was put
+
+
+class QueryKind(enum.StrEnum):
+    """What a service is asked, apart from its queue."""
+
+    ATTRIBUTE = "attribute"
+    SWITCH = "switch"
+    RELOAD = "reload"  # read the configuration again
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceQuery:
+    """A question to one service.
+
+    :param name: of an attribute or switch
+    :param value: what a switch is to be
+    :param origin: who wants that, for the log
+    """
+
+    kind: QueryKind
+    name: str = ""
+    value: bool = False
+    origin: str = ""
+
+    def to_plain(self) -> list[Any]:
+        return [str(self.kind), self.name, self.value, self.origin]
+
+    @classmethod
+    def from_plain(cls, plain: list[Any]) -> ServiceQuery:
+        kind, name, value, origin = plain
+        return cls(QueryKind(kind), str(name), bool(value), str(origin))
 
 
 class OrderState(enum.StrEnum):

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from darc.config import ranges
 from darc.config.file_kinds import BYTE_ORDER_MARK_BYTES
 from darc.model.candidate import CANDIDATE, Records
+from darc.model.counters import Rejection
 
 #: Per field of CANDIDATE: AMBER's name, and what is believed.
 FIELDS = {
@@ -28,15 +29,6 @@ FIELDS = {
     "dm": ("DM", ranges.DM),
     "snr": ("SNR", ranges.SNR),
 }
-
-EMPTY = "empty"
-NOT_TEXT = "not text"
-WRONG_COUNT = "wrong number of columns"
-NOT_NUMBER = "not a number"
-NOT_INTEGER = "not an integer"
-NOT_FINITE = "not finite"
-OUT_OF_RANGE = "out of range"
-BAD_HEADER = "bad header"
 
 _SHORTEST_HEADER = sum(len(name) + 1 for name, _ in FIELDS.values())
 #: So little between two headers, some tens of lines, is read line by line.
@@ -54,6 +46,15 @@ _CONTROL = re.compile(rb"[^\t -~]")
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(rb"[+-]?[0-9]+")
 _INFINITE = re.compile(rb"[+-]?(?:nan(?:\([0-9a-z]*\))?|inf|infinity)", re.IGNORECASE)
+
+
+class BadLineError(ValueError):
+    """A line is no candidate."""
+
+    def __init__(self, reason: Rejection) -> None:
+        super().__init__(reason.words)
+        self.reason = reason
+
 
 _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
@@ -103,7 +104,7 @@ class ParsedLines:
     candidates: Records  # CANDIDATE, in the order of the lines
     lines: int
     headers: int
-    rejected: dict[str, int]  # reason -> lines
+    rejected: dict[Rejection, int]  # reason -> lines
     first_rejected: tuple[int, bytes] | None  # lines before it in the data, its text
     columns: Columns  # in force after the last line
 
@@ -125,7 +126,7 @@ def parse_lines(
     if data and not data.endswith(b"\n"):
         raise ValueError("data end in half a line")
     lines = headers = 0
-    rejected: Counter[str] = Counter()
+    rejected: Counter[Rejection] = Counter()
     first: tuple[int, bytes] | None = None
     found: list[Records] = []
     few: list[list[float]] = []  # of short runs, read one by one; all under the same columns
@@ -138,12 +139,12 @@ def parse_lines(
 
     data = data.removeprefix(BYTE_ORDER_MARK_BYTES)
     for run in _runs(data.replace(b"\r\n", b"\n") if b"\r" in data else data):
-        bad: dict[int, str] = {}
+        bad: dict[int, Rejection] = {}
         count = 1
         if run.startswith(b"#"):
             new = _header(run)
             if new is None:
-                bad[0] = BAD_HEADER
+                bad[0] = Rejection.BAD_HEADER
             else:
                 headers += 1
                 if new != columns:
@@ -225,7 +226,7 @@ def _runs(data: bytes) -> Iterator[bytes]:
         start = stop
 
 
-def _read(run: bytes, columns: Columns) -> tuple[_Floats, dict[int, str]]:
+def _read(run: bytes, columns: Columns) -> tuple[_Floats, dict[int, Rejection]]:
     """All numbers of the lines (lines, columns), and the reasons of those that are not valid."""
     text = np.frombuffer(run + bytes(_MAX_DIGITS), np.uint8)
     blanks = np.flatnonzero(text[: len(run)] <= ord(" "))
@@ -250,29 +251,31 @@ def _read(run: bytes, columns: Columns) -> tuple[_Floats, dict[int, str]]:
         start = stop + 1
     plain[rows] = good
 
-    bad: dict[int, str] = {}
+    bad: dict[int, Rejection] = {}
     for row in np.flatnonzero(~plain).tolist():
         try:
             numbers[row] = read_line(run[begins[row] : ends[row]], columns)
-        except ValueError as reason:
-            bad[row] = str(reason)
+        except BadLineError as error:
+            bad[row] = error.reason
     return numbers, bad
 
 
-def _read_few(run: bytes, columns: Columns, few: list[list[float]]) -> tuple[int, dict[int, str]]:
+def _read_few(
+    run: bytes, columns: Columns, few: list[list[float]]
+) -> tuple[int, dict[int, Rejection]]:
     """Read lines one by one, which for a few is quicker; adds the good ones to `few`."""
-    bad: dict[int, str] = {}
+    bad: dict[int, Rejection] = {}
     lines = run.split(b"\n")[:-1]
     for row, line in enumerate(lines):
         try:
             numbers = read_line(line, columns)
-        except ValueError as reason:
-            bad[row] = str(reason)
+        except BadLineError as error:
+            bad[row] = error.reason
             continue
         if _believed(numbers, columns):
             few.append(numbers)
         else:
-            bad[row] = OUT_OF_RANGE
+            bad[row] = Rejection.OUT_OF_RANGE
     return len(lines), bad
 
 
@@ -303,27 +306,31 @@ def _decimals(
 def read_line(line: bytes, columns: Columns) -> list[float]:
     """The numbers of one line.
 
-    :raises ValueError: it is no candidate; the message is the reason
+    :raises BadLineError: it is no candidate
     """
     if _CONTROL.search(line):
-        raise ValueError(NOT_TEXT)
+        raise BadLineError(Rejection.NOT_TEXT)
     words = line.split()
     if not words:
-        raise ValueError(EMPTY)
+        raise BadLineError(Rejection.EMPTY)
     if len(words) != columns.count:
-        raise ValueError(WRONG_COUNT)
+        raise BadLineError(Rejection.WRONG_COUNT)
     for column, word in enumerate(words):
         if _INFINITE.fullmatch(word) or (_NUMBER.fullmatch(word) and math.isinf(float(word))):
-            raise ValueError(NOT_FINITE)
+            raise BadLineError(Rejection.NOT_FINITE)
         if not _NUMBER.fullmatch(word):
-            raise ValueError(NOT_NUMBER)
+            raise BadLineError(Rejection.NOT_NUMBER)
         if column in (columns.beam, columns.downsampling) and not _INTEGER.fullmatch(word):
-            raise ValueError(NOT_INTEGER)
+            raise BadLineError(Rejection.NOT_INTEGER)
     return [float(word) for word in words]
 
 
 def _records(
-    numbers: _Floats, bad: dict[int, str], columns: Columns, batch_length_s: float, tsamp: float
+    numbers: _Floats,
+    bad: dict[int, Rejection],
+    columns: Columns,
+    batch_length_s: float,
+    tsamp: float,
 ) -> Records:
     """Candidates of the good lines; adds those out of range to `bad`."""
     good = np.ones(len(numbers), bool)
@@ -332,7 +339,7 @@ def _records(
     for field, (_, believed) in FIELDS.items():
         value = numbers[:, getattr(columns, field)]
         inside &= (believed.low <= value) & (value <= believed.high)
-    bad.update((int(row), OUT_OF_RANGE) for row in np.flatnonzero(good & ~inside))
+    bad.update((int(row), Rejection.OUT_OF_RANGE) for row in np.flatnonzero(good & ~inside))
     good &= inside
 
     records = np.empty(int(good.sum()), CANDIDATE)

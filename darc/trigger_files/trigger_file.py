@@ -17,19 +17,15 @@ import numpy as np
 
 from darc.config.file_kinds import BYTE_ORDER_MARK_BYTES
 from darc.model.candidate import CANDIDATE, Records
+from darc.model.counters import Counted, Rejection
 from darc.queues.messages import ReadProgress
 from darc.trigger_files.amber import Columns, parse_lines
 
 CHUNK_BYTES = 2**20
 #: By these a version of a file is known: more than a header, and some lines.
 FIRST_BYTES, LAST_BYTES = 512, 128
-NO_HEADER = "no header before it"
-BAD_HEADER = "header not usable"
-HALF_LINE = "half a line at the end"
 #: By so much the clock of a file server may be behind.
 EARLIER_SECONDS = 2.0
-OUTSIDE = "outside the observation"
-LONG_LINE = f"line of over {CHUNK_BYTES} bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,7 @@ class Chunk:
     candidates: Records
     lines: int
     headers: int
-    rejected: Mapping[str, int]
+    rejected: Mapping[Rejection, int]
     first_rejected: str  # a description for the log; empty when none was
     written: float  # when the file was last written to, Unix s; no line is younger
 
@@ -231,7 +227,7 @@ class TriggerFile:
             return None
         # No line is that long: count it as one bad line, and go on behind its end.
         self._in_long_line = True
-        return self._reject(data, {LONG_LINE: 1}, data)
+        return self._reject(data, {Rejection.LONG_LINE: 1}, data)
 
     def read_rest(self, limit: int, *, finished: bool = False) -> Chunk | None:
         """What follows the last whole line before byte ``limit``, and will never become one.
@@ -246,7 +242,7 @@ class TriggerFile:
         data = self._read_at_offset(limit - self.offset)
         if data and finished and not self._in_long_line:
             return self._parse(data, lacks_end=True)
-        return self._reject(data, {HALF_LINE: 1}, data) if data else None
+        return self._reject(data, {Rejection.HALF_LINE: 1}, data) if data else None
 
     def _skip(self, data: bytes) -> Chunk:
         """Pass over what belongs to a line that was counted when it began."""
@@ -269,7 +265,7 @@ class TriggerFile:
         inside = parsed.candidates["time"] <= self._latest
         rejected = Counter(parsed.rejected)
         if not inside.all():
-            rejected[OUTSIDE] += int((~inside).sum())
+            rejected[Rejection.OUTSIDE] += int((~inside).sum())
         first = ""
         if parsed.first_rejected:
             number, text = parsed.first_rejected
@@ -288,25 +284,25 @@ class TriggerFile:
 
     def _lines_before_header(self, data: bytes) -> Chunk | None:
         """Reject what comes before the first usable header, which is taken; None: nothing does."""
-        rejected: Counter[str] = Counter()
+        rejected: Counter[Rejection] = Counter()
         first = b""
         begin = 0
         while begin < len(data):
             end = data.find(b"\n", begin) + 1 or len(data)
             text = data[begin:end]
-            reason = NO_HEADER
+            reason = Rejection.NO_HEADER
             if text.removeprefix(BYTE_ORDER_MARK_BYTES).startswith(b"#"):
                 try:
                     self._columns = Columns.from_header(text)
                     break
                 except ValueError as error:
-                    reason, text = BAD_HEADER, str(error).encode()
+                    reason, text = Rejection.UNUSABLE_HEADER, str(error).encode()
             first = first or text
             rejected[reason] += 1
             begin = end
         return self._reject(data[:begin], dict(rejected), first) if begin else None
 
-    def _reject(self, data: bytes, rejected: Mapping[str, int], text: bytes) -> Chunk:
+    def _reject(self, data: bytes, rejected: Mapping[Rejection, int], text: bytes) -> Chunk:
         first = self._describe(0, text) if rejected else ""
         nothing = np.empty(0, dtype=CANDIDATE)
         progress = self._advance(data)
@@ -334,8 +330,8 @@ def _has_candidates(data: bytes) -> bool:
 def count_chunks(chunks: list[Chunk], counts: Counter[str]) -> None:
     """Enter chunks into the books."""
     for chunk in chunks:
-        counts["lines"] += chunk.lines
-        counts["headers"] += chunk.headers
-        counts["candidates"] += len(chunk.candidates)
+        counts[Counted.LINES] += chunk.lines
+        counts[Counted.HEADERS] += chunk.headers
+        counts[Counted.CANDIDATES] += len(chunk.candidates)
         for reason, lines in chunk.rejected.items():
-            counts[f"rejected: {reason}"] += lines
+            counts[reason.counter] += lines

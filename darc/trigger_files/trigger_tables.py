@@ -24,6 +24,7 @@ import numpy as np
 from darc.config.file_kinds import known_kind
 from darc.config.typed import shown
 from darc.model.candidate import CANDIDATE, Records
+from darc.model.counters import Rejection
 from darc.trigger_files.amber import FIELDS, Columns
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?", re.ASCII)
@@ -65,7 +66,7 @@ class TriggerTable:
     """
 
     candidates: Records
-    rejected: dict[str, int]
+    rejected: dict[Rejection, int]
     problems: tuple[str, ...]
 
 
@@ -78,7 +79,7 @@ class _Layout:
 
 
 class _BadLineError(ValueError):
-    def __init__(self, reason: str, what: str) -> None:
+    def __init__(self, reason: Rejection, what: str) -> None:
         super().__init__(what)
         self.reason = reason
 
@@ -112,7 +113,7 @@ def read_table(path: Path, tsamp: float) -> TriggerTable:
     layout: _Layout | None = None
     remark = ""
     rows: list[tuple[float, ...]] = []
-    rejected: Counter[str] = Counter()
+    rejected: Counter[Rejection] = Counter()
     problems: list[str] = []
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
@@ -199,7 +200,7 @@ def _row(text: str, layout: _Layout) -> tuple[float, ...]:
     words = text.split()
     if len(words) < layout.n_columns or len(text) > _LONGEST_LINE:
         raise _BadLineError(
-            "wrong number of columns", f"{len(words)} columns; wanted: {layout.n_columns}"
+            Rejection.WRONG_COUNT, f"{len(words)} columns; wanted: {layout.n_columns}"
         )
     values: dict[str, float] = {"beam": 0}
     for field, column in layout.places.items():
@@ -208,14 +209,14 @@ def _row(text: str, layout: _Layout) -> tuple[float, ...]:
         word = words[column]
         is_whole = field in ("beam", "downsampling")
         if not (_NEARLY_WHOLE if is_whole else _NUMBER).fullmatch(word):
-            kind = "a whole number" if is_whole else "a number"
-            raise _BadLineError(f"not {kind}", f"{name}: {shown(word)} is not {kind}")
+            reason = Rejection.NOT_WHOLE if is_whole else Rejection.NOT_NUMBER
+            raise _BadLineError(reason, f"{name}: {shown(word)} is {reason.words}")
         value = float(word)
         if field == "downsampling" and layout.log2_width:
             value = 2.0**value if value <= _MOST_LOG2_WIDTH else math.inf
         if not believed.allows(value):
             raise _BadLineError(
-                "out of range",
+                Rejection.OUT_OF_RANGE,
                 f"{name}: {shown(word)}; allowed: {believed.low} to {believed.high:g}",
             )
         values[field] = value

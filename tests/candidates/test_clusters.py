@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from darc.candidates import cluster_table as books
 from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.cluster_table import ClusterRow, ClusterTable
-from darc.candidates.clusters import FOREIGN, WEAK, find_clusters, usable, write_clusters
+from darc.candidates.clusters import find_clusters, usable, write_clusters
 from darc.config.settings import ProcessorClustering
 from darc.model.candidate import CANDIDATE, Records
+from darc.model.counters import Rejection
 from darc.model.processing_outcome import ClusterOutcome, Detection, ListedCandidate
 from darc.science.same_burst import Scales
 
@@ -47,7 +48,7 @@ def clusters(found: Records, n_beams: int | None = None, **keys: Any) -> Records
 def test_snr_is_asked_for_twice():
     found = candidates((0, 1, 1.0, 100, 7.9), (0, 1, 2.0, 100, 9.0), (0, 1, 3.0, 100, 10.0))
     assert clusters(found)["time"].tolist() == [3.0]
-    assert usable(found, settings().clustering, None)[1] == {WEAK: 1}
+    assert usable(found, settings().clustering, None)[1] == {Rejection.WEAK: 1}
     assert clusters(found, snr_min=8)["time"].tolist() == [2.0, 3.0]
 
 
@@ -70,7 +71,7 @@ def test_limits_and_none(keys, dms):
 def test_beams_that_do_not_exist_are_counted():
     found = candidates((70, 1, 1, 100, 20), (71, 1, 2, 100, 20))
     assert clusters(found, n_beams=71)["beam"].tolist() == [70]
-    assert usable(found, settings().clustering, 71)[1] == {FOREIGN: 1}
+    assert usable(found, settings().clustering, 71)[1] == {Rejection.FOREIGN: 1}
 
 
 def test_the_filter_on_synthesised_beams():

@@ -10,9 +10,9 @@ import pytest
 from beams import settings
 
 from darc.candidates.cluster_boxes import ClusterBoxes
-from darc.candidates.clusters import WEAK
 from darc.candidates.past_triggers import has_header, read_and_cluster
 from darc.candidates.pool_tasks import ReadingJob
+from darc.model.counters import Rejection
 from darc.science.same_burst import Scales
 from darc.trigger_files.amber import format_header, format_line
 
@@ -41,8 +41,8 @@ def test_all_files_are_clustered_together(tmp_path):
     ]
     assert read.n_candidates == 4
     assert read.rejected == {
-        WEAK: 1,
-        "wrong number of columns": 2,  # nobody writes to it: the last one is a line, too
+        Rejection.WEAK: 1,
+        Rejection.WRONG_COUNT: 2,  # nobody writes to it: the last one is a line, too
     }
     assert [str(path) for path in (one, other, missing)] == [
         problem.split(": ")[0].split(" ")[0] for problem in read.problems

@@ -66,7 +66,7 @@ def test_labels_are_escaped() -> None:
 @given(st.dictionaries(st.text(max_size=200), st.integers(0, 2**53), max_size=100))
 def test_any_outcomes_can_be_read_and_are_bounded(outcomes: dict[str, int]) -> None:
     try:
-        answer = read_answer("metrics", str({"outcomes": outcomes}))
+        answer = read_answer("metrics", {"outcomes": outcomes})
     except ValueError:
         pytest.fail("a dictionary of numbers is what services tell")
     found = told(measured(services={"dada_trigger": answer})).find("darc_trigger_outcomes_total")
@@ -75,19 +75,19 @@ def test_any_outcomes_can_be_read_and_are_bounded(outcomes: dict[str, int]) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    ("value", "what"),
     [
-        ("[1, 2]", "AttributeError"),
-        ("{'outcomes': 'many'}", "AttributeError"),
-        ("{'totals': {'lines': 'many'}}", "many"),
-        ("{'latency_histograms': {'read': ([1, 2], 0.5)}}", "2 buckets where there are 16"),
-        ("{'latency_histograms': {'read': 3}}", "TypeError"),
-        ("nothing at all", "SyntaxError"),
+        ([1, 2], "AttributeError"),
+        ({"outcomes": "many"}, "AttributeError"),
+        ({"totals": {"lines": "many"}}, "many"),
+        ({"latency_histograms": {"read": ([1, 2], 0.5)}}, "2 buckets where there are 16"),
+        ({"latency_histograms": {"read": 3}}, "TypeError"),
+        ("nothing at all", "AttributeError"),
     ],
 )
-def test_what_is_no_metric_is_refused(text: str, what: str) -> None:
+def test_what_is_no_metric_is_refused(value: object, what: str) -> None:
     with pytest.raises(ValueError, match=what):
-        read_answer("metrics", text)
+        read_answer("metrics", value)
 
 
 def test_queues_of_any_name_are_one_series() -> None:
@@ -148,7 +148,7 @@ def test_histograms_are_those_of_numpy(taken: list[float]) -> None:
     counts, total = latencies.histograms()["read"]
     assert list(accumulate(counts)) == [*(int((exact <= edge).sum()) for edge in EDGES), len(taken)]
     assert total == pytest.approx(exact.sum())
-    answer = read_answer("metrics", str({"latency_histograms": latencies.histograms()}))
+    answer = read_answer("metrics", {"latency_histograms": latencies.histograms()})
     now = told(measured(services={"lofar_trigger": answer}))
     for edge in EDGES:
         inside = now("darc_trigger_latency_seconds_bucket", stage="read", le=str(edge))

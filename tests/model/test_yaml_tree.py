@@ -12,6 +12,7 @@ import pytest
 from darc.candidates.results.result_text_files import ResultFileError
 from darc.candidates.results.trigger_lists import read_summary
 from darc.config.yaml_tree import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, YAMLTextError, parse_yaml
+from darc.model.counters import Rejection
 from darc.model.observation import ObservationError
 from darc.model.parset import MAX_KEYS, parse_parset, parse_yaml_observation
 from darc.model.processing_outcome import ProcessingSummary
@@ -138,7 +139,7 @@ def test_headers_between_all_lines_change_no_candidate() -> None:
         )
         plain = parse_lines(line * 700, COLUMNS, batch_length_s=1.0, tsamp=1e-4)
         assert mixed.candidates.tolist() == plain.candidates.tolist()
-        assert mixed.rejected["out of range"] == 200
+        assert mixed.rejected[Rejection.OUT_OF_RANGE] == 200
         assert mixed.lines == 1100
     swapped = _OTHER + b"3 10 12.5 300 30\n" + format_header() + line
     found = parse_lines(swapped, COLUMNS, batch_length_s=1.0, tsamp=1e-4)

@@ -19,6 +19,7 @@ from nodes import patience, wait_for
 from darc.config.config import Layer, parse_config
 from darc.master.node_overview import Overviews
 from darc.master.periodic_task import PeriodicTask
+from darc.model.handover import HandoverState
 from darc.model.node_report import NodeReport
 from darc.model.overview import (
     ERROR_CHARACTERS,
@@ -284,42 +285,44 @@ def test_counts_that_are_damaged_begin_anew(tmp_path: Path, text: str) -> None:
 
 
 def test_answers_are_read() -> None:
-    assert read_answer("send_events", "True") is True
-    assert read_answer("outcomes", "{'sent': 3}") == {"sent": 3}
-    stage = "{'sent': {'n': 3, 'median': 1.5, 'p90': 2, 'p99': 3, 'max': 4.0}}"
+    assert read_answer("send_events", True) is True
+    assert read_answer("outcomes", {"sent": 3}) == {"sent": 3}
+    stage = {"sent": {"n": 3, "median": 1.5, "p90": 2, "p99": 3, "max": 4.0}}
     assert read_answer("latency", stage) == (StageLatency("sent", 3, 1.5, 3.0, 4.0),)
 
 
 def test_how_forwarding_goes() -> None:
-    text = "arts041:5201 reached; 4 handed in, 2 waiting, 0 expired"
-    assert read_answer("forwarding", repr({"lofar_trigger": text})) == (
+    state = HandoverState("arts041:5201", None, "as before", 4, 2, 0)
+    assert str(state) == "arts041:5201 reached; 4 handed in, 2 waiting, 0 expired"
+    assert read_answer("forwarding", {"lofar_trigger": state.to_plain()}) == (
         Handover("lofar_trigger", True, None, 2, ""),
     )
-    text = (
+    state = HandoverState("arts041:5201", AT, "no; answer: in time", 4, 12, 1)
+    assert str(state) == (
         "arts041:5201 NOT REACHED since 2026-11-22T01:13:22Z: no; answer: in time;"
         " 4 handed in, 12 waiting, 1 expired"
     )
-    assert read_answer("forwarding", repr({"lofar_trigger": text})) == (
-        Handover("lofar_trigger", False, AT - 0.5, 12, "no; answer: in time"),
+    assert read_answer("forwarding", {"lofar_trigger": state.to_plain()}) == (
+        Handover("lofar_trigger", False, AT, 12, "no; answer: in time"),
     )
 
 
 @pytest.mark.parametrize(
-    ("attribute", "text"),
+    ("attribute", "value"),
     [
         ("outcomes", ""),
         ("outcomes", "nonsense"),
-        ("outcomes", "{'sent': 'often'}"),
-        ("outcomes", "__import__('os').getpid()"),
-        ("latency", "{'sent': {'n': 1}}"),
-        ("latency", "{'sent': 7}"),
-        ("forwarding", "[]"),
-        ("forwarding", "{'a': 'b NOT REACHED since yesterday: c; 1 handed in, 2 waiting'}"),
+        ("outcomes", {"sent": "often"}),
+        ("latency", {"sent": {"n": 1}}),
+        ("latency", {"sent": 7}),
+        ("forwarding", []),
+        ("forwarding", {"a": "b NOT REACHED since yesterday: c; 1 handed in, 2 waiting"}),
+        ("forwarding", {"a": {"place": "b"}}),
     ],
 )
-def test_another_meaning_of_the_name_is_an_error(attribute: str, text: str) -> None:
+def test_another_meaning_of_the_name_is_an_error(attribute: str, value: object) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
-        read_answer(attribute, text)
+        read_answer(attribute, value)
 
 
 def test_looks_go_on_after_one_that_failed(caplog: pytest.LogCaptureFixture) -> None:

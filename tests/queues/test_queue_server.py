@@ -24,7 +24,16 @@ from nodes import PYTHON, patience, wait_for
 from darc.queues import queue_server as server_module
 from darc.queues.client import Holder, QueueClient, Queues, QueuesGoneError, listen
 from darc.queues.dialects import ServedConnection
-from darc.queues.messages import Commit, ContentKind, FencedError, OutOfStepError, Put, QueueError
+from darc.queues.messages import (
+    Commit,
+    ContentKind,
+    FencedError,
+    OutOfStepError,
+    Put,
+    QueryKind,
+    QueueError,
+    ServiceQuery,
+)
 from darc.queues.names import SCRATCH
 from darc.queues.plain_connection import MAX_MESSAGE_BYTES, PlainConnection, pack
 
@@ -385,6 +394,10 @@ def test_a_put_wakes_who_waits(hub: Hub) -> None:
     assert arrived
 
 
+def query(name: str) -> ServiceQuery:
+    return ServiceQuery(QueryKind.ATTRIBUTE, name)
+
+
 def test_a_question_goes_to_one_service_and_its_answer_to_one_asker(hub: Hub) -> None:
     answers: dict[str, Any] = {}
     holders = {}
@@ -393,7 +406,7 @@ def test_a_question_goes_to_one_service_and_its_answer_to_one_asker(hub: Hub) ->
         holders[name] = (client, Holder(client, name, 1, name, None).number)
 
     def ask(attribute: str) -> None:
-        answers[attribute] = hub.exchange.ask("one", attribute, patience(5.0))
+        answers[attribute] = hub.exchange.ask("one", query(attribute), patience(5.0))
 
     client, number = holders["one"]
     version = listen(client, "one", number, 0, 0.0).version
@@ -406,14 +419,14 @@ def test_a_question_goes_to_one_service_and_its_answer_to_one_asker(hub: Hub) ->
     assert news.question is None
     for asked in reversed(questions):
         assert asked
-        client.call("answer", asked[0], True, f"value of {asked[1]}")
+        client.call("answer", asked[0], True, f"value of {asked[1].name}")
         client.call("answer", asked[0] + 1000, True, "nobody asked")
     for thread in threads:
         thread.join(patience(5))
     assert {name: question.value for name, question in answers.items()} == {
         name: f"value of {name}" for name in "abc"
     }
-    assert hub.exchange.ask("one", "unheard", 0.05) is None
+    assert hub.exchange.ask("one", query("unheard"), 0.05) is None
     news = listen(client, "one", number, version, 0.0)
     assert news.question is None, "nobody waits for this answer any more"
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from darc.config.config import Config
 from darc.model.candidate import CANDIDATE, Records
+from darc.model.counters import Rejection
 from darc.model.observation import Observation
 from darc.model.sources import Source
 from darc.model.trigger import Trigger
@@ -381,8 +382,8 @@ def test_the_books_balance_and_no_identity_is_given_twice(
     assert decision.clustered + sum(decision.rejected.values()) == len(rows)
     weak = sum(snr < 10 for _, snr, _, _ in rows)
     foreign = sum(snr >= 10 and sbs and beam >= 71 for _, snr, _, beam in rows)
-    assert decision.rejected.get("below S/N threshold", 0) == weak
-    assert decision.rejected.get("no such beam", 0) == foreign
+    assert decision.rejected.get(Rejection.WEAK, 0) == weak
+    assert decision.rejected.get(Rejection.FOREIGN, 0) == foreign
     identities = [trigger.identity for trigger in decision.iquv]
     assert len(identities) == len(set(identities))
 
@@ -423,7 +424,7 @@ def test_two_sbs_have_no_period_and_stop_nothing(decider, in_tabs) -> None:
 def test_a_beam_that_cannot_be_is_rejected_and_counted(decider, in_sbs, beam: int) -> None:
     rows = candidates(*({"beam": b} for b in (0, 12, 24, 36, 48, 60)), {"beam": beam, "snr": 99.0})
     decision = decider(observation=in_sbs).decide(rows, 0)
-    assert decision.rejected == {"no such beam": 1}
+    assert decision.rejected == {Rejection.FOREIGN: 1}
     assert (decision.clustered, decision.iquv[0].snr) == (6, 30.0)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from triggers import TRIGGER, made_trigger
 
 from darc.config.settings import DadaTriggerSettings
+from darc.model.counters import NotRequested
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
@@ -161,7 +162,7 @@ def test_windows(
 def test_outside(observation: Observation, rules: DadaTriggerSettings, tarr: float) -> None:
     """What is a ten-thousandth of a second inside rounds to no time at all."""
     group = gathered(observation, made_trigger(tarr=tarr))
-    assert make_jobs(group, rules, SAMPLES) == ([], {"outside the observation": ["190518009/9/4"]})
+    assert make_jobs(group, rules, SAMPLES) == ([], {NotRequested.OUTSIDE: ["190518009/9/4"]})
     assert group.open_jobs == 0
 
 
@@ -206,8 +207,8 @@ def test_more_than_fit(observation: Observation, rules: DadaTriggerSettings) -> 
     weakest = sorted((one.snr for one in inside), reverse=True)[MAX_EVENTS - 1]
     assert min(event.snr for event in request.events) == weakest
     assert {reason: len(names) for reason, names in left_out.items()} == {
-        "outside the observation": 30,
-        "more than fit a request": 50,
+        NotRequested.OUTSIDE: 30,
+        NotRequested.TOO_MANY: 50,
     }
     last = max(event.end for event in request.events)
     assert job.useful_until == pytest.approx(START + last + rules.buffer_length - LAST)

@@ -12,6 +12,7 @@ import pytest
 from nodes import patience
 
 from darc.node.secret import SecretError
+from darc.queues.messages import QueryKind, ServiceQuery
 from darc.services.base import queue_link
 from darc.services.base.queue_link import OrderListener
 
@@ -20,7 +21,8 @@ class Client:
     """A connection on which questions come; each answer is kept."""
 
     def __init__(self, *attributes: str) -> None:
-        self.questions = list(enumerate(attributes))
+        queries = (ServiceQuery(QueryKind.ATTRIBUTE, name).to_plain() for name in attributes)
+        self.questions = list(enumerate(queries))
         self.answers: list[tuple[Any, ...]] = []
         self.answered = threading.Event()
 
@@ -61,14 +63,14 @@ def test_an_attribute_that_raises_is_not_found_and_the_next_one_is_told(
 ) -> None:
     client = Client("broken", "sound")
 
-    def answer(attribute: str) -> tuple[bool, str]:
-        if attribute == "broken":
+    def answer(query: ServiceQuery) -> tuple[bool, object]:
+        if query.name == "broken":
             raise ZeroDivisionError("no lines yet")
-        return True, "7"
+        return True, 7
 
     OrderListener(StubLink(lambda _: client), "a_service", answer)  # type: ignore[arg-type]
     assert client.answered.wait(patience(10))
-    assert client.answers == [(0, False, ""), (1, True, "7")]
+    assert client.answers == [(0, False, None), (1, True, 7)]
     assert caplog.messages == ["broken cannot be told: ZeroDivisionError: no lines yet"]
 
 

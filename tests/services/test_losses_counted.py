@@ -91,7 +91,7 @@ def test_the_master_reads_what_a_service_tells(lost: list[tuple[str, str, int]])
     for what, why, number in lost:
         losses.add(DUMP, what, why, number)
     pack(losses.to_plain())
-    read = read_answer("losses", str(recalled(losses).told()))
+    read = read_answer("losses", recalled(losses).told())
     assert ast.literal_eval(str(losses.told())) == losses.told()
     if not lost:
         assert read == ()

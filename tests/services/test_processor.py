@@ -22,6 +22,7 @@ from darc.candidates.pool import DoneTask
 from darc.candidates.results.candidate_file import read_stored, write_candidate
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
 from darc.model.candidate import CANDIDATE, records_to_bytes
+from darc.model.counters import Rejection
 from darc.model.observation import Observation
 from darc.model.processing_outcome import (
     NOTHING_SEARCHED,
@@ -422,7 +423,7 @@ def test_an_observation_in_the_past_is_read_as_a_whole(tmp_path, service, observ
     run_until(one, lambda: one.finished)
     assert summary(tmp_path, observation) == ProcessingSummary(3, 3, 3, 3)
     # Of a file that is finished, what stands behind the last line break is a line, too.
-    assert one.memory[TASK]["counts"]["wrong number of columns"] == 2
+    assert one.memory[TASK]["counts"][Rejection.WRONG_COUNT] == 2
 
 
 def test_what_is_not_processed(service, observe):
@@ -574,7 +575,7 @@ def test_a_pulse_in_a_synthesised_beam(tmp_path, service, observe):
     one.process(end(2), observation)
     run_until(one, lambda: one.finished)
     assert one.fates[TASK] == {"kept": 1}
-    assert one.memory[TASK]["counts"]["no such beam"] == 1
+    assert one.memory[TASK]["counts"][Rejection.FOREIGN] == 1
 
 
 def test_a_table_of_synthesised_beams_that_is_none(tmp_path, service, observe):

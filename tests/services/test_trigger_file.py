@@ -14,14 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from darc.model.counters import Rejection
 from darc.trigger_files.amber import format_header, format_line
 from darc.trigger_files.trigger_file import (
-    BAD_HEADER,
     CHUNK_BYTES,
-    HALF_LINE,
-    LONG_LINE,
-    NO_HEADER,
-    OUTSIDE,
     Chunk,
     Replaced,
     TriggerFile,
@@ -126,7 +122,7 @@ def test_half_a_line_at_the_end_is_counted(path: Path) -> None:
         "lines": 3,
         "headers": 1,
         "candidates": 1,
-        f"rejected: {HALF_LINE}": 1,
+        Rejection.HALF_LINE.counter: 1,
     }
     assert "0 0 29" in reader.chunks[-1].first_rejected
 
@@ -147,13 +143,13 @@ def test_lines_before_a_late_header_are_counted(path: Path) -> None:
         "lines": 4,
         "headers": 1,
         "candidates": 1,
-        f"rejected: {NO_HEADER}": 2,
+        Rejection.NO_HEADER.counter: 2,
     }
 
 
 def test_without_a_header_no_line_is_believed(path: Path) -> None:
     reader = read_whole(path, line(1) + line(2))
-    assert reader.counts == {"lines": 2, f"rejected: {NO_HEADER}": 2}
+    assert reader.counts == {"lines": 2, Rejection.NO_HEADER.counter: 2}
     assert str(path) in reader.chunks[0].first_rejected
 
 
@@ -183,8 +179,8 @@ def test_a_header_without_needed_columns_is_named(path: Path) -> None:
         "lines": 4,
         "headers": 1,
         "candidates": 1,
-        f"rejected: {BAD_HEADER}": 1,
-        f"rejected: {NO_HEADER}": 1,
+        Rejection.UNUSABLE_HEADER.counter: 1,
+        Rejection.NO_HEADER.counter: 1,
     }
     assert "SNR" in reader.chunks[0].first_rejected
 
@@ -195,8 +191,8 @@ def test_lines_with_wrong_columns_are_counted(path: Path) -> None:
         "lines": 4,
         "headers": 1,
         "candidates": 1,
-        "rejected: wrong number of columns": 1,
-        "rejected: not a number": 1,
+        Rejection.WRONG_COUNT.counter: 1,
+        Rejection.NOT_NUMBER.counter: 1,
     }
 
 
@@ -211,7 +207,7 @@ def test_a_carriage_return_alone_ends_no_line(path: Path) -> None:
         "lines": 3,
         "headers": 1,
         "candidates": 1,
-        f"rejected: {NO_HEADER}": 1,
+        Rejection.NO_HEADER.counter: 1,
     }
 
 
@@ -239,7 +235,7 @@ def test_a_long_line_is_passed_over_across_a_restart(path: Path) -> None:
         "lines": 3,
         "headers": 1,
         "candidates": 1,
-        f"rejected: {LONG_LINE}": 1,
+        Rejection.LONG_LINE.counter: 1,
     }
 
 
@@ -324,7 +320,7 @@ def test_a_time_outside_the_observation_is_no_candidate(path: Path) -> None:
     chunk = file.read(file.size())
     assert chunk is not None
     assert len(chunk.candidates) == 2
-    assert chunk.rejected == {OUTSIDE: 1}
+    assert chunk.rejected == {Rejection.OUTSIDE: 1}
     assert chunk.lines == len(chunk.candidates) + chunk.headers + sum(chunk.rejected.values())
 
 
@@ -385,7 +381,7 @@ def test_headers_that_are_none_take_no_time_to_speak_of(path: Path) -> None:
     path.write_bytes(b"#\n" * 20_000)
     reader = Reader(path)
     reader.end()
-    assert reader.counts == {"lines": 20_000, f"rejected: {BAD_HEADER}": 20_000}
+    assert reader.counts == {"lines": 20_000, Rejection.UNUSABLE_HEADER.counter: 20_000}
     assert len(reader.chunks) == 1
 
 

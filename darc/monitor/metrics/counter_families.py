@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client.core import HistogramMetricFamily, Metric
 
+from darc.model.counters import Counted, Rejection, in_words
 from darc.model.latency import EDGES
 from darc.monitor.metrics.family_builders import (
     bounded,
@@ -20,28 +21,38 @@ from darc.monitor.metrics.family_builders import (
 from darc.monitor.metrics.node_measurements import NodeMeasurements
 
 _LE = (*map(str, EDGES), "+Inf")
-_REJECTED = "rejected: "
 #: What amber_listener and amber_clustering count: those of their families without labels.
 _OF_LISTENER = {
-    "lines": ("amber_lines", "Lines of AMBER's trigger files that were read."),
-    "headers": ("amber_headers", "Header lines among them."),
-    "candidates": ("amber_candidates", "Candidates among them."),
-    "files given up": ("amber_files_given_up", "Files of which the rest could not be read."),
+    Counted.LINES: ("amber_lines", "Lines of AMBER's trigger files that were read."),
+    Counted.HEADERS: ("amber_headers", "Header lines among them."),
+    Counted.CANDIDATES: ("amber_candidates", "Candidates among them."),
+    Counted.FILES_GIVEN_UP: ("amber_files_given_up", "Files of which the rest could not be read."),
 }
 _OF_CLUSTERING = {
-    "windows": ("clustering_windows", "Gather windows that were closed."),
-    "candidates": ("clustering_candidates", "Candidates in these windows."),
-    "clustered": ("clustering_candidates_clustered", "Candidates that went into clusters."),
-    "clusters": ("clustering_clusters", "Clusters that were found."),
+    Counted.WINDOWS: ("clustering_windows", "Gather windows that were closed."),
+    Counted.CANDIDATES: ("clustering_candidates", "Candidates in these windows."),
+    Counted.CLUSTERED: ("clustering_candidates_clustered", "Candidates that went into clusters."),
+    Counted.CLUSTERS: ("clustering_clusters", "Clusters that were found."),
 }
-#: What amber_clustering counts of each kind of trigger; it writes IQUV in two ways.
-_OF_TRIGGERS = {
-    "triggers": ("triggers", "Triggers that were passed on, by kind."),
-    "triggers repeated": ("triggers_repeated", "Triggers left out, as they had left before."),
-    "triggers held back": ("triggers_held_back", "Triggers left out for the time between dumps."),
-    "triggers not passed on": ("triggers_not_passed_on", "Triggers nobody is there to take."),
-}
-_KINDS = ("iquv", "lofar")
+#: What amber_clustering counts of each kind of trigger.
+_OF_TRIGGERS: Sequence[tuple[str, str, Mapping[str, Counted]]] = (
+    (
+        *("triggers", "Triggers that were passed on, by kind."),
+        {"iquv": Counted.IQUV_TRIGGERS, "lofar": Counted.LOFAR_TRIGGERS},
+    ),
+    (
+        *("triggers_repeated", "Triggers left out, as they had left before."),
+        {"iquv": Counted.IQUV_REPEATED, "lofar": Counted.LOFAR_REPEATED},
+    ),
+    (
+        *("triggers_held_back", "Triggers left out for the time between dumps."),
+        {"iquv": Counted.IQUV_HELD_BACK},
+    ),
+    (
+        *("triggers_not_passed_on", "Triggers nobody is there to take."),
+        {"lofar": Counted.LOFAR_NOT_PASSED_ON},
+    ),
+)
 #: What processor tells, as far as it does.
 _OF_PROCESSOR = {
     "candidates_received": ("processor_candidates", "Candidates that processor has taken."),
@@ -67,9 +78,9 @@ def candidates_of(node: NodeMeasurements) -> Iterator[Metric]:
         for what, (name, help_text) in families.items():
             yield counter(name, help_text, counted.get(what))
         reasons = {
-            what.removeprefix(_REJECTED): number
-            for what, number in counted.items()
-            if what.startswith(_REJECTED)
+            reason.words: counted[reason.counter]
+            for reason in Rejection
+            if reason.counter in counted
         }
         rows = [((reason,), number) for reason, number in bounded(reasons).items()]
         yield counters(rejected, f"{text}, by reason.", ("reason",), rows)
@@ -87,7 +98,7 @@ def candidates_of(node: NodeMeasurements) -> Iterator[Metric]:
         (
             ((service, what), number)
             for service, counted in totals.items()
-            for what, number in bounded(counted).items()
+            for what, number in bounded(in_words(counted)).items()
         ),
     )
     yield counters(
@@ -99,9 +110,8 @@ def candidates_of(node: NodeMeasurements) -> Iterator[Metric]:
 
 
 def _decided(counted: Mapping[str, float]) -> Iterator[Metric]:
-    lower = {what.lower(): number for what, number in counted.items()}
-    for what, (name, text) in _OF_TRIGGERS.items():
-        rows = [((kind,), lower.get(f"{kind} {what}")) for kind in _KINDS]
+    for name, text, kinds in _OF_TRIGGERS:
+        rows = [((kind,), counted.get(one)) for kind, one in kinds.items()]
         yield counters(name, text, ("kind",), rows)
 
 
@@ -120,7 +130,7 @@ def triggers_of(node: NodeMeasurements) -> Iterator[Metric]:
         (
             ((service, outcome), number)
             for service, of in node.services.items()
-            for outcome, number in bounded(of.counted.get("outcomes", {})).items()
+            for outcome, number in bounded(in_words(of.counted.get("outcomes", {}))).items()
         ),
     )
     yield counters(

@@ -13,6 +13,7 @@ from darc.config.instrument import Instrument
 from darc.config.settings import AmberClusteringSettings
 from darc.model.arrival import utc_of
 from darc.model.candidate import Records
+from darc.model.counters import Rejection
 from darc.model.observation import Observation
 from darc.model.sources import Source
 from darc.model.trigger import Trigger
@@ -99,7 +100,7 @@ class Decision:
     lofar: Trigger | None
     clusters: int
     clustered: int
-    rejected: dict[str, int]
+    rejected: dict[Rejection, int]
     clustered_at: float
 
 
@@ -216,12 +217,12 @@ class Decider:
             clustered_at,
         )
 
-    def _usable(self, candidates: Records) -> tuple[Records, dict[str, int]]:
+    def _usable(self, candidates: Records) -> tuple[Records, dict[Rejection, int]]:
         observation = self._observation
         n_beams = observation.nsynbeams if observation.searched_in_sbs else None
         weak = candidates["snr"] < self._settings.snr_min_global
         foreign = ~weak & (candidates["beam"] >= (n_beams or math.inf))
-        counts = {"below S/N threshold": int(weak.sum()), "no such beam": int(foreign.sum())}
+        counts = {Rejection.WEAK: int(weak.sum()), Rejection.FOREIGN: int(foreign.sum())}
         rejected = {reason: count for reason, count in counts.items() if count}
         return candidates[~weak & ~foreign], rejected
 

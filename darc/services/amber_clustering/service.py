@@ -17,6 +17,7 @@ from darc.candidates.time_windows import ClosedWindow, EntryTimes, OpenWindows
 from darc.config.config import Role
 from darc.config.settings import AmberClusteringSettings
 from darc.model.candidate import candidates_from_bytes
+from darc.model.counters import Counted, identified, in_words, plain_counts
 from darc.model.observation import Observation, task_id_of
 from darc.model.sources import SourceList, parse_source_list
 from darc.model.trigger import Stages, Trigger
@@ -41,10 +42,14 @@ PORTION_OUTPUTS = 200
 KEPT_COUNTS = 10
 #: There from the start, for who wants to see them rise from 0.
 TOTALS = (
-    *("windows", "candidates", "clusters", "clustered", "iquv triggers", "lofar triggers"),
-    *("iquv triggers repeated", "lofar triggers repeated", "IQUV triggers held back"),
-    "lofar triggers not passed on",
+    *(Counted.WINDOWS, Counted.CANDIDATES, Counted.CLUSTERS, Counted.CLUSTERED),
+    *(Counted.IQUV_TRIGGERS, Counted.LOFAR_TRIGGERS),
+    *(Counted.IQUV_REPEATED, Counted.LOFAR_REPEATED, Counted.IQUV_HELD_BACK),
+    Counted.LOFAR_NOT_PASSED_ON,
 )
+#: By kind of trigger: those that were passed on, and those that had been before.
+PASSED_ON = {"iquv": Counted.IQUV_TRIGGERS, "lofar": Counted.LOFAR_TRIGGERS}
+REPEATED = {"iquv": Counted.IQUV_REPEATED, "lofar": Counted.LOFAR_REPEATED}
 LOFAR_READERS = ("lofar_trigger", "voevent_generator")
 
 
@@ -83,7 +88,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
 
     def prepare(self) -> None:
         self.counts: dict[str, dict[str, int]] = {}  # by observation, the last ones
-        self._totals = Counter(dict.fromkeys(TOTALS, 0))
+        self._totals: Counter[str] = Counter(dict.fromkeys(TOTALS, 0))
         self.bad_entries = 0
         self._work: dict[str, ClusteringObservation] = {}
         self._forwarders: tuple[Forwarder, ...] = ()
@@ -91,12 +96,12 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     @property
     def totals(self) -> dict[str, int]:
         """What became of candidates, over all observations since this process was started."""
-        return dict(self._totals)
+        return plain_counts(self._totals)
 
     @property
-    def forwarding(self) -> dict[str, str]:
+    def forwarding(self) -> dict[str, Any]:
         """On a worker: how handing in triggers at the master node goes."""
-        return {forwarder.service: str(forwarder) for forwarder in self._forwarders}
+        return {forwarder.service: forwarder.state.to_plain() for forwarder in self._forwarders}
 
     def recover(self, memory: dict[str, Any]) -> None:
         if self.config.role is Role.WORKER:
@@ -151,7 +156,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             self.settings,
             gathering,
             decider,
-            Counter(memory.get("counts", {})),
+            Counter(identified(memory.get("counts", {}))),
             {n: value["passed on"] for n, value in windows.items() if value["passed on"]},
             memory.get(LAST_DUMP),
         )
@@ -220,7 +225,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         self._settle(observation.key, work)
         last = Put(("dada_trigger",), ContentKind.END, observation=observation.key)
         self.commit(Commit(observation.key, (entry.id,), (last,), memory={ENDED: True}))
-        log.info("clustered: %s", dict(work.counts))
+        log.info("clustered: %s", in_words(work.counts))
 
     def _settle(self, key: str, work: ClusteringObservation) -> None:
         """Decide about closed windows, and commit what follows, in portions that are soon done.
@@ -255,7 +260,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             if number not in work.passed_on:
                 memory[f"{WINDOW}{number}"] = None
         if settled:
-            memory |= {"counts": dict(work.counts), LAST_DUMP: work.last_dump}
+            memory |= {"counts": plain_counts(work.counts), LAST_DUMP: work.last_dump}
         if completed or memory:
             self.commit(Commit(key, completed, tuple(outputs), memory=memory))
         if settled:
@@ -267,26 +272,26 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         self, key: str, work: ClusteringObservation, window: ClosedWindow, decision: Decision
     ) -> list[Put]:
         counts = work.counts
-        counts["windows"] += 1
-        counts["candidates"] += len(window.candidates)
-        counts["clusters"] += decision.clusters
-        counts["clustered"] += decision.clustered
+        counts[Counted.WINDOWS] += 1
+        counts[Counted.CANDIDATES] += len(window.candidates)
+        counts[Counted.CLUSTERS] += decision.clusters
+        counts[Counted.CLUSTERED] += decision.clustered
         for reason, number in decision.rejected.items():
-            counts[f"rejected: {reason}"] += number
+            counts[reason.counter] += number
         outputs = []
         iquv = self._new_ones(work, "iquv", decision.iquv)
         if iquv and self._dump_allowed(work, window.window):
             outputs.append(_put(("dada_trigger",), key, iquv))
             self._note(work, "iquv", iquv)
         elif iquv:
-            counts["IQUV triggers held back"] += len(iquv)
+            counts[Counted.IQUV_HELD_BACK] += len(iquv)
         lofar = self._new_ones(work, "lofar", (decision.lofar,) if decision.lofar else ())
         here = self._lofar_readers()
         if lofar and here:
             outputs.append(_put(here, key, lofar))
         elif lofar:
             log.error("not passed on: this node has no %s", " and no ".join(LOFAR_READERS))
-            counts["lofar triggers not passed on"] += len(lofar)
+            counts[Counted.LOFAR_NOT_PASSED_ON] += len(lofar)
             self.lost(NOT_PASSED_ON, lofar[0].identity, "no service here takes it", len(lofar))
         if lofar:
             self._note(work, "lofar", lofar)
@@ -308,11 +313,11 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             if trigger.dm_bin not in work.passed_on.get(trigger.window, {}).get(kind, [])
         ]
         if len(fresh) < len(triggers):
-            work.counts[f"{kind} triggers repeated"] += len(triggers) - len(fresh)
+            work.counts[REPEATED[kind]] += len(triggers) - len(fresh)
         return fresh
 
     def _note(self, work: ClusteringObservation, kind: str, triggers: list[Trigger]) -> None:
-        work.counts[f"{kind} triggers"] += len(triggers)
+        work.counts[PASSED_ON[kind]] += len(triggers)
         for trigger in triggers:
             bins = work.passed_on.setdefault(trigger.window, {}).setdefault(kind, [])
             bins.append(trigger.dm_bin)
@@ -334,7 +339,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     def _account(self, key: str, work: ClusteringObservation) -> None:
         task_id = task_id_of(key)
         self.counts.pop(task_id, None)
-        self.counts[task_id] = dict(work.counts)
+        self.counts[task_id] = plain_counts(work.counts)
         while len(self.counts) > KEPT_COUNTS:
             del self.counts[next(iter(self.counts))]
 

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
+from darc.model.counters import identified, plain_counts
 from darc.model.observation import Observation
 from darc.services.amber_listener.stamp_clock import StampClock
 from darc.trigger_files.trigger_file import TriggerFile
@@ -48,7 +49,7 @@ class FollowedObservation:
             )
             for path in observation.trigger_files()
         ]
-        self.counts: Counter[str] = Counter(memory.get("counts", {}))
+        self.counts: Counter[str] = Counter(identified(memory.get("counts", {})))
         self.last_stamp: float = memory.get(LAST_STAMP, 0.0)
         self.clock = StampClock(self.last_stamp)
         self.stamps_due: deque[float] = deque()  # in its time
@@ -67,7 +68,7 @@ class FollowedObservation:
         """What the next process has to know."""
         states = {f"state {file.path.name}": file.state() for file in self.files}
         return {
-            "counts": dict(self.counts),
+            "counts": plain_counts(self.counts),
             BATCH_LENGTH: self.batch_length_s,
             GATHER_INTERVAL: self.gather_interval,
             LAST_STAMP: self.last_stamp,

@@ -20,6 +20,7 @@ import numpy as np
 
 from darc.config.settings import AmberListenerSettings
 from darc.model.candidate import records_to_bytes
+from darc.model.counters import Counted, in_words, plain_counts
 from darc.model.observation import Observation
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit, ContentKind, OutOfStepError, Put, QueueEntry
@@ -40,10 +41,11 @@ FLUSH_SECONDS = 1.0
 # for the services that come behind.
 PATIENCE = 0.5
 KEPT_COUNTS = 10
-GIVEN_UP = "files given up"
-WRITTEN_ANEW = "files written anew"
-LOST_BYTES = "bytes lost"
-EARLIER_BYTES = "bytes of an earlier observation"
+#: There from the start, for who wants to see them rise from 0.
+TOTALS = (
+    *(Counted.LINES, Counted.HEADERS, Counted.CANDIDATES),
+    *(Counted.FILES_GIVEN_UP, Counted.FILES_WRITTEN_ANEW, Counted.BYTES_LOST),
+)
 FILE_GIVEN_UP = LossKind(
     "amber_file_given_up",
     "candidates were lost: a trigger file of AMBER could not be read to its end",
@@ -66,8 +68,7 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def prepare(self) -> None:
         self.counts: dict[str, dict[str, int]] = {}  # by observation, the last ones
-        counted = ("lines", "headers", "candidates", GIVEN_UP, WRITTEN_ANEW, LOST_BYTES)
-        self._totals = Counter(dict.fromkeys(counted, 0))
+        self._totals: Counter[str] = Counter(dict.fromkeys(TOTALS, 0))
         self.found_by_recheck = 0
         self._following: dict[str, FollowedObservation] = {}
         self._watch_of = DirectoryWatch()
@@ -78,7 +79,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     @property
     def totals(self) -> dict[str, int]:
         """What became of lines, over all observations since this process was started."""
-        return dict(self._totals)
+        return plain_counts(self._totals)
 
     # -- observations --------------------------------------------------------------------------
 
@@ -212,7 +213,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     ) -> None:
         """Count what of the version before is lost; what it got unseen nobody knows."""
         file.replaced = None
-        for name, number in ((WRITTEN_ANEW, 1), (LOST_BYTES, before.unread)):
+        for name, number in ((Counted.FILES_WRITTEN_ANEW, 1), (Counted.BYTES_LOST, before.unread)):
             following.counts[name] += number
             self._totals[name] += number
         log.error(
@@ -226,7 +227,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     def _left_by_earlier(self, following: FollowedObservation, file: TriggerFile) -> None:
         """Count what lay there when the observation began: it is not of it."""
         for counts in (following.counts, self._totals):
-            counts[EARLIER_BYTES] += file.earlier
+            counts[Counted.EARLIER_BYTES] += file.earlier
         log.warning(
             "%s was written last before this observation began: its %d bytes are an earlier one's,"
             " and are not read",
@@ -265,7 +266,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         candidates = [chunk.candidates for chunk in chunks if len(chunk.candidates)]
         for chunk in chunks:
             if chunk.first_rejected:
-                log.warning("%s; rejected: %s", chunk.first_rejected, dict(chunk.rejected))
+                log.warning("%s; rejected: %s", chunk.first_rejected, in_words(chunk.rejected))
         key = following.observation.key
         readers = tuple(name for name in READERS if name in self.config.services())
         content = records_to_bytes(np.concatenate(candidates)) if candidates else b""
@@ -321,12 +322,12 @@ class AMBERListener(Service[AmberListenerSettings]):
                 self._put(following, rest, 0.0)
             return
         for path, why in following.failing.items():
-            following.counts[GIVEN_UP] += 1
-            self._totals[GIVEN_UP] += 1
+            following.counts[Counted.FILES_GIVEN_UP] += 1
+            self._totals[Counted.FILES_GIVEN_UP] += 1
             log.error("%s given up, what was not read of it is lost: %s", path, why)
             self.lost(FILE_GIVEN_UP, str(path), why)
         self._put(following, rest, following.clock.now(), end=True)
-        log.info("read: %s", dict(following.counts))
+        log.info("read: %s", in_words(following.counts))
         self._forget(following.observation.key)
         self.finish(following.observation)
 
@@ -346,7 +347,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     def _account(self, following: FollowedObservation) -> None:
         task_id = following.observation.task_id
         self.counts.pop(task_id, None)
-        self.counts[task_id] = dict(following.counts)
+        self.counts[task_id] = plain_counts(following.counts)
         while len(self.counts) > KEPT_COUNTS:
             del self.counts[next(iter(self.counts))]
 

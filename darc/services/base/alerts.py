@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from darc.model.counters import TriggerOutcome, identified
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
@@ -200,13 +201,13 @@ class Alerts(TriggerConsumer[A], Generic[A]):
 
     def commit(self, commit: Commit) -> None:
         """Do a step; what became of triggers is counted over all processes."""
-        memory = {OUTCOMES: dict(self._outcomes), **commit.memory}
+        memory = {OUTCOMES: self.outcomes, **commit.memory}
         super().commit(replace(commit, memory=memory))
 
     def recover(self, memory: dict[str, Any]) -> None:
         if self.send_events:
             self._switched_off.clear()  # it was off before the switch was found
-        self._outcomes.update(memory.get(OUTCOMES, {}))
+        self._outcomes.update(identified(memory.get(OUTCOMES, {})))
         pulses = map(TriggeredPulse.from_plain, memory.get(PULSES, []))
         self._known = KnownPulses(self.settings.interval, pulses)
         address = self.config.bind_address, self.settings.server_port
@@ -249,13 +250,13 @@ class Alerts(TriggerConsumer[A], Generic[A]):
             why = f"it has waited for {age:.0f} s"
             log.error("trigger %s expired: %s", trigger.identity, why)
             self.lost(TRIGGER_EXPIRED, trigger.identity, why)
-            self._outcomes["expired"] += 1
+            self._outcomes[TriggerOutcome.EXPIRED] += 1
             return False
         reason = self.why_not(trigger)
         if reason:
             log.error("trigger %s: %s", trigger.identity, reason)
             self.lost(CANNOT_BE_TOLD, trigger.identity, reason)
-            self._outcomes["cannot be told"] += 1
+            self._outcomes[TriggerOutcome.CANNOT_BE_TOLD] += 1
         return not reason
 
     def idle(self) -> None:
@@ -292,7 +293,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         if not chosen:
             commit({})
         elif not self.send_events:
-            self._outcomes["not sent: disabled"] += len(chosen)
+            self._outcomes[TriggerOutcome.DISABLED] += len(chosen)
             names = ", ".join(one.trigger.identity for one in chosen)
             log.warning("not sent, as sending is disabled: %s", names)
             commit({})
@@ -306,7 +307,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         """Whether its pulse was announced before."""
         pulse = self._known.find(trigger, test=test)
         if pulse:
-            self._outcomes["of a pulse announced before"] += 1
+            self._outcomes[TriggerOutcome.ANNOUNCED_BEFORE] += 1
             text = "trigger %s not sent: of the same pulse as %s"
             log.info(text, trigger.identity, pulse.identity)
         return pulse is not None
@@ -315,7 +316,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         """The trigger that stands for a pulse."""
         best = group[self.select(group)]
         if len(group) > 1:
-            self._outcomes["of a pulse with a better trigger"] += len(group) - 1
+            self._outcomes[TriggerOutcome.NOT_THE_BEST] += len(group) - 1
             log.info("trigger %s is the best of %d of its pulse", best.identity, len(group))
         return best
 
@@ -330,7 +331,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         strongest = chosen[MAX_PULSES].trigger
         why = f"{len(chosen)} pulses within {self.settings.interval:g} s"
         self.lost(TOO_MANY_AT_ONCE, strongest.identity, why, dropped)
-        self._outcomes["too many at once"] += dropped
+        self._outcomes[TriggerOutcome.TOO_MANY] += dropped
         return chosen[:MAX_PULSES]
 
     def note_pulses(self, chosen: Sequence[ChosenTrigger]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import time
 import uuid
 from pathlib import Path
 
+from darc.model.handover import HandoverState
 from darc.node.secret import SecretError, read_secret
 from darc.queues.client import QueueClient, QueuesGoneError
 from darc.queues.messages import Commit, QueueEntry, QueueError
@@ -68,13 +69,12 @@ class Forwarder:
         # What ends it the service's loop hears of, too, and says it better.
         vital(f"to {service}", self._run, or_exit=True, stoppable=True)
 
-    def __str__(self) -> str:
+    @property
+    def state(self) -> HandoverState:
+        """How it goes."""
         place = f"{self._address[0]}:{self._address[1]}"
-        counts = f"{self.delivered} handed in, {self._waiting} waiting, {self.expired} expired"
-        if self._gone_since is None:
-            return f"{place} reached; {counts}"
-        gone = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._gone_since))
-        return f"{place} NOT REACHED since {gone}: {self._error}; {counts}"
+        counts = self.delivered, self._waiting, self.expired
+        return HandoverState(place, self._gone_since, self._error, *counts)
 
     def _run(self) -> None:
         try:

@@ -7,12 +7,20 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from darc.node.secret import SecretError, read_secret
 from darc.node.supervisor import Supervisor, SupervisorError
 from darc.queues.client import Holder, Notification, QueueClient, QueuesGoneError, listen
-from darc.queues.messages import Commit, FencedError, FullError, Order, QueueEntry, QueueError
+from darc.queues.messages import (
+    Commit,
+    FencedError,
+    FullError,
+    Order,
+    QueueEntry,
+    QueueError,
+    ServiceQuery,
+)
 from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
@@ -127,7 +135,7 @@ class QueueLink:
         sequence = self._again(lambda holder: holder.next_sequence)
         self._again(lambda holder: holder.commit(commit, sequence))
 
-    def orders(self, answer: Callable[[str], tuple[bool, str]]) -> list[Order]:
+    def orders(self, answer: Callable[[ServiceQuery], tuple[bool, Any]]) -> list[Order]:
         """The service's observations as they are now.
 
         :param answer: as for :class:`OrderListener`: a question may come along
@@ -150,11 +158,11 @@ class OrderListener:
     ``descriptor`` is an eventfd that can be read when orders have come. What they are the loop
     asks itself (:meth:`QueueLink.orders`): heard here, they may be older than what it knows.
 
-    :param answer: finds a declared attribute: (found, value)
+    :param answer: answers a question: (found, plain value)
     """
 
     def __init__(
-        self, link: QueueLink, service: str, answer: Callable[[str], tuple[bool, str]]
+        self, link: QueueLink, service: str, answer: Callable[[ServiceQuery], tuple[bool, Any]]
     ) -> None:
         self._link = link
         self._service = service
@@ -207,13 +215,15 @@ class OrderListener:
 
 
 def _reply(
-    client: QueueClient, question: tuple[int, str], answer: Callable[[str], tuple[bool, str]]
+    client: QueueClient,
+    question: tuple[int, ServiceQuery],
+    answer: Callable[[ServiceQuery], tuple[bool, Any]],
 ) -> None:
     """Answer a question; an attribute that cannot be told is one that is not found."""
-    number, attribute = question
+    number, query = question
     try:
-        found, value = answer(attribute)
+        found, value = answer(query)
     except Exception as error:
-        log.error("%s cannot be told: %s: %s", attribute, type(error).__name__, error)
-        found, value = False, ""
+        log.error("%s cannot be told: %s: %s", query.name, type(error).__name__, error)
+        found, value = False, None
     client.call("answer", number, found, value)

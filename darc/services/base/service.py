@@ -20,14 +20,16 @@ from darc.model.observation import Observation
 from darc.node.losses import LOSSES, Losses, LossKind
 from darc.node.node_config import load_config, load_node_config
 from darc.queues.messages import (
-    RELOAD,
     Commit,
     ContentKind,
     FencedError,
     Order,
     OrderState,
+    QueryKind,
     QueueEntry,
+    ServiceQuery,
 )
+from darc.queues.plain_connection import pack
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import NonBlockingHandler, about, set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
@@ -358,22 +360,29 @@ class Service(Generic[S]):
                 self.commit(Commit(memory={switch: getattr(self, switch)}))
                 log.info("%s is %s, as configured", switch, getattr(self, switch))
 
-    def _answer(self, attribute: str) -> tuple[bool, str]:
-        if attribute == RELOAD:
+    def _answer(self, query: ServiceQuery) -> tuple[bool, Any]:
+        if query.kind is QueryKind.RELOAD:
             # An observation keeps the configuration of its start.
             self._reload_due = not self.observes
-            return True, ""
-        name, is_switch, setting = attribute.partition("=")
-        if is_switch:
-            if name not in self.switches:
-                return False, ""
-            value, _, origin = setting.partition(" ")
-            setattr(self, name, value == "True")
-            log.warning("%s switched to %s %s", name, value, origin)
-            return True, value
-        if attribute not in self.declared():
-            return False, ""
-        return True, str(getattr(self, attribute))
+            return True, None
+        if query.kind is QueryKind.SWITCH:
+            if query.name not in self.switches:
+                return False, None
+            setattr(self, query.name, query.value)
+            log.warning("%s switched to %s %s", query.name, query.value, query.origin)
+            return True, query.value
+        if query.name not in self.declared():
+            return False, None
+        return True, _plain(getattr(self, query.name))
+
+
+def _plain(value: object) -> object:
+    """What can travel; of another type, its text."""
+    try:
+        pack(value)
+    except TypeError:
+        return str(value)
+    return value
 
 
 class Consumer(Service[S]):

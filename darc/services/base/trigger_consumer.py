@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from typing import Any, ClassVar, Generic, TypeVar
 
+from darc.model.counters import TriggerOutcome, plain_counts
 from darc.model.latency import Latencies
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
@@ -68,7 +69,7 @@ class TriggerConsumer(Consumer[S], Generic[S]):
     @property
     def outcomes(self) -> dict[str, int]:
         """How many triggers went which way, since this process was started."""
-        return dict(self._outcomes)
+        return plain_counts(self._outcomes)
 
     @property
     def latency(self) -> dict[str, dict[str, float]]:
@@ -85,7 +86,7 @@ class TriggerConsumer(Consumer[S], Generic[S]):
         triggers, problems = triggers_of(entry)
         if problems:
             self.bad_entries += 1
-            self._outcomes["unusable"] += len(problems)
+            self._outcomes[TriggerOutcome.UNUSABLE] += len(problems)
             log.error(
                 "entry %d: %d unusable, dropped; the first: %s",
                 *(entry.id, len(problems), problems[0]),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from darc.config.settings import DadaTriggerSettings
+from darc.model.counters import NotRequested
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.runtime.clock import Since
@@ -16,7 +17,6 @@ from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest, form
 
 # More events in one gathering are interference; their windows overlap anyway.
 MAX_EVENTS = 100
-TOO_MANY = "more than fit a request"
 # On the way to dada_dbevent, time passes (s).
 BUFFER_MARGIN = 0.2
 # What would be left of an event is not worth asking for (s).
@@ -99,7 +99,7 @@ class DumpJob:
 
 def make_jobs(
     gathered: TriggerGroup, settings: DadaTriggerSettings, batch_length_samples: int
-) -> tuple[list[DumpJob], dict[str, list[str]]]:
+) -> tuple[list[DumpJob], dict[NotRequested, list[str]]]:
     """A request for IQUV and one for Stokes I, as there are triggers for them.
 
     :param batch_length_samples: of a page of raw data
@@ -108,7 +108,7 @@ def make_jobs(
     observation = gathered.observation
     page = batch_length_samples * observation.tsamp
     taken = gathered.taken
-    left_out: defaultdict[str, list[str]] = defaultdict(list)
+    left_out: defaultdict[NotRequested, list[str]] = defaultdict(list)
     jobs = []
     for stokes, port in (("IQUV", settings.port_iquv), ("I", settings.port_i)):
         wanted: list[tuple[Trigger, DumpEvent]] = []
@@ -118,9 +118,9 @@ def make_jobs(
                 if event:
                     wanted.append((trigger, event))
                 else:
-                    left_out["outside the observation"].append(trigger.identity)
+                    left_out[NotRequested.OUTSIDE].append(trigger.identity)
         wanted.sort(key=lambda pair: -pair[0].snr)
-        left_out[TOO_MANY] += [one.identity for one, _ in wanted[MAX_EVENTS:]]
+        left_out[NotRequested.TOO_MANY] += [one.identity for one, _ in wanted[MAX_EVENTS:]]
         del wanted[MAX_EVENTS:]
         if not wanted:
             continue

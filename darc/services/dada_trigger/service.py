@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from darc.config.settings import DadaTriggerSettings
+from darc.model.counters import NotRequested, TriggerOutcome
 from darc.model.observation import Observation, task_id_of
 from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
@@ -27,7 +28,6 @@ from darc.services.base.service import LOOP_SECONDS
 from darc.services.base.trigger_consumer import TriggerConsumer, plain_times
 from darc.services.dada_trigger import polcal
 from darc.services.dada_trigger.dump_jobs import (
-    TOO_MANY,
     DumpJob,
     TriggerGroup,
     dump_name,
@@ -161,13 +161,13 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         # An entry that a person has put names no observation; its triggers do.
         if any(self._work_of(entry, trigger) is None for trigger in triggers):
             self._obey(self._link.orders(self._answer))
-        left_out: Counter[str] = Counter()
+        left_out: Counter[NotRequested] = Counter()
         for trigger in triggers:
             work = self._work_of(entry, trigger)
             if work is None:
-                left_out["no such observation"] += 1
+                left_out[NotRequested.NO_OBSERVATION] += 1
             elif polcal.is_polcal(work.observation):
-                left_out["polarisation calibration"] += 1
+                left_out[NotRequested.POLCAL] += 1
             elif DUMP + dump_name(trigger) in work.settled:
                 log.info("asked for before: %s", dump_name(trigger))
             else:
@@ -177,8 +177,8 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
                     self._needed[entry.id] += 1
                 work.gathered.triggers.append(trigger)
         for reason, number in left_out.items():
-            self._outcomes[f"not requested: {reason}"] += number
-            log.warning("%d dumps not requested: %s", number, reason)
+            self._outcomes[reason.counter] += number
+            log.warning("%d dumps not requested: %s", number, reason.words)
         if entry.id not in self._needed:
             self.commit(Commit(entry.observation, completed=(entry.id,)))
 
@@ -234,10 +234,10 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             return
         jobs, left_out = make_jobs(group, work.settings, work.page)
         for reason, names in left_out.items():
-            self._outcomes[f"not requested: {reason}"] += len(names)
-            log.warning("%d dumps not requested: %s: %s", len(names), reason, names[0])
-            if reason == TOO_MANY:
-                self.lost(DUMPS_TOO_MANY, names[0], reason, len(names))
+            self._outcomes[reason.counter] += len(names)
+            log.warning("%d dumps not requested: %s: %s", len(names), reason.words, names[0])
+            if reason is NotRequested.TOO_MANY:
+                self.lost(DUMPS_TOO_MANY, names[0], reason.words, len(names))
         self._jobs += jobs
         if not jobs:
             self.commit(Commit(work.observation.key, completed=self._release(group)))
@@ -270,7 +270,8 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         if now > job.useful_until:
             # It was asked for all the same: dada_dbevent knows best what it has.
             self._lose(job, "the data had left the buffer before it was asked for")
-        self._settle(job, "sent" if handed_in.read else "sent, not confirmed", handed_in)
+        outcome = TriggerOutcome.SENT if handed_in.read else TriggerOutcome.SENT_NOT_CONFIRMED
+        self._settle(job, outcome, handed_in)
         if handed_in.unread:
             log.info("dada_dbevent (port %d) took a request, and keeps it open", job.port)
             until = Instant.now().after(max(0.0, job.useful_until - job.now()))
@@ -284,7 +285,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         for key in keys:
             asked[key] = asked.get(key, 0) + 1
         if again:
-            self._outcomes["asked again"] += len(again)
+            self._outcomes[TriggerOutcome.ASKED_AGAIN] += len(again)
             log.warning("asked again, as it may not have left: %s", ", ".join(again))
         rows = {key: {"asked": asked[key], "outcome": ASKED} for key in keys}
         self.commit(Commit(job.key, memory=rows))
@@ -299,7 +300,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
                 *(job.attempts, ", ".join(job.what)),
             )
             self._lose(job, f"port {job.port}, {job.attempts} attempts: {error}")
-            self._settle(job, "too late", None)
+            self._settle(job, TriggerOutcome.TOO_LATE, None)
 
     def _lose(self, job: DumpJob, why: str) -> None:
         """The data are gone; those of an observation that was over before it began always were."""
@@ -312,7 +313,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         log.error("the data left the buffer before dada_dbevent read the request: %s", names)
         self.lost(DUMP_NOT_CONFIRMED, names, why, len(unread.what))
 
-    def _settle(self, job: DumpJob, outcome: str, handed_in: SentRequest | None) -> None:
+    def _settle(self, job: DumpJob, outcome: TriggerOutcome, handed_in: SentRequest | None) -> None:
         """Note what came of a request, and complete what it was made of.
 
         :param handed_in: None where it was given up
@@ -321,7 +322,8 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         asked = work.asked
         work.settled |= {DUMP + name for name in job.what}
         rows: dict[str, Any] = {
-            DUMP + name: {"asked": asked[DUMP + name], "outcome": outcome} for name in job.what
+            DUMP + name: {"asked": asked[DUMP + name], "outcome": outcome.words}
+            for name in job.what
         }
         if handed_in:
             for name in job.what:

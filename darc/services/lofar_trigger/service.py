@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from darc.config.settings import LofarTriggerSettings
+from darc.model.counters import TriggerOutcome
 from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit
@@ -149,7 +150,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             with about(packet.trigger.observation):
                 if not self._is_expired(packet):
                     log.warning("sent again, as it may not have left: %s", packet.trigger.identity)
-                    self._outcomes["sent again"] += 1
+                    self._outcomes[TriggerOutcome.SENT_AGAIN] += 1
         hopeless = self._mails.send(memory)
         if had_packets or hopeless:
             self.commit(Commit(memory=self._sending() | hopeless))
@@ -231,7 +232,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
                 log.error("packet of %s not sent to LOFAR, trying again: %s", identity, error)
             packet.error = str(error)
             return {}
-        self._drop(packet, "sent")
+        self._drop(packet, TriggerOutcome.SENT)
         times = {
             "taken": packet.arrived.taken.unix,
             "gathered": packet.gathered_at,
@@ -253,17 +254,17 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             return False
         if packet.attempts:
             why = f"{packet.error} ({packet.attempts} attempts; {why})"
-        outcome = "given up" if packet.attempts else "expired"
-        log.error("packet of %s %s: %s", packet.trigger.identity, outcome, why)
+        outcome = TriggerOutcome.GIVEN_UP if packet.attempts else TriggerOutcome.EXPIRED
+        log.error("packet of %s %s: %s", packet.trigger.identity, outcome.words, why)
         self.lost(FREEZE_LOST, packet.trigger.identity, why)
         self._drop(packet, outcome)
         return True
 
     def _drop_disabled(self, packet: PendingPacket) -> None:
-        self._drop(packet, "not sent: disabled")
+        self._drop(packet, TriggerOutcome.DISABLED)
         log.warning("not sent, as sending is disabled: %s", packet.trigger.identity)
 
-    def _drop(self, packet: PendingPacket, outcome: str) -> None:
+    def _drop(self, packet: PendingPacket, outcome: TriggerOutcome) -> None:
         self._unsent.remove(packet)
         self._outcomes[outcome] += 1
 

@@ -7,7 +7,6 @@ page of results. What reads, writes and asks is done in a thread, as any of it m
 
 from __future__ import annotations
 
-import ast
 import logging
 import time
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from darc.config.settings import ProcessorMasterSettings
 from darc.model.observation import Observation
 from darc.model.results import BeamState, ObservationResults
 from darc.model.results_email import missing_email, results_email
-from darc.node.command_client import ask
+from darc.node.command_client import ask_attribute
 from darc.queues.messages import Commit
 from darc.runtime.log import about
 from darc.services.base.mails import MAIL_GIVEN_UP, Mail, Mails
@@ -245,15 +244,9 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         host = self.config.cluster.workers[cb]
         port = None if self.config.is_here(host) else self.config.master.port
         timeout = self.settings.node_timeout
-        reply, reason = ask(timeout, SERVICE, "get_attr processing", host=host, port=port)
-        if reply is None:
+        known, reason = ask_attribute(timeout, SERVICE, "processing", host, port)
+        if reason:
             return f"{host}: {reason}"
-        message = reply["message"]
-        text = str(message.get(SERVICE) if isinstance(message, dict) else message)
-        try:
-            (known,) = ast.literal_eval(text).values()  # {'ProcessorManager.processing': {...}}
-        except (ValueError, SyntaxError, AttributeError):
-            return f"{host}: {text[:200]}"
         if isinstance(known, Mapping) and observation.task_id in known:
             return ""
         return f"{host}: its processor does not work on the observation"

@@ -29,6 +29,7 @@ from darc.candidates.pool_tasks import (
 from darc.candidates.task_queue import TaskQueue
 from darc.config.settings import ProcessorSettings
 from darc.model.candidate import candidates_from_bytes
+from darc.model.counters import Counted, in_words, plain_counts
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ClusterOutcome
 from darc.node.losses import ENTRIES_DROPPED, LossKind
@@ -182,9 +183,9 @@ class ProcessorManager(Service[ProcessorSettings]):
         work.close_windows(at_once=True)
         self._settle(work)
         work.all_came = True
-        remembered = {ALL_CAME: True, COUNTS: dict(work.counts)}
+        remembered = {ALL_CAME: True, COUNTS: plain_counts(work.counts)}
         self.commit(Commit(work.observation.key, completed=entries, memory=remembered))
-        log.info("all came: %s, %d clusters", dict(work.counts), len(work.book))
+        log.info("all came: %s, %d clusters", in_words(work.counts), len(work.book))
 
     def _settle(self, work: ObservationWork) -> None:
         """Commit the clusters of closed windows with the entries that they complete, in portions.
@@ -196,7 +197,7 @@ class ProcessorManager(Service[ProcessorSettings]):
             rows = work.clusters(closed)
             completed = work.completed()
             if rows or completed:
-                self._enter(work, rows, {COUNTS: dict(work.counts)}, completed)
+                self._enter(work, rows, {COUNTS: plain_counts(work.counts)}, completed)
             elif not closed:
                 return
             self._link.beat_if_due()
@@ -339,7 +340,8 @@ class ProcessorManager(Service[ProcessorSettings]):
             for problem in read.problems:
                 log.warning("%s", problem)
             work.counts.clear()
-            work.counts.update({"candidates": read.n_candidates, **read.rejected})
+            work.counts[Counted.CANDIDATES] = read.n_candidates
+            work.counts.update(read.rejected)
             self._commit_rows(work, work.rows(read.clusters))
         else:
             # No summary: the master node says that the beam is missing. Zeros would be a lie.
@@ -390,7 +392,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         del self._work[key]
         memory = work.book.forgotten() | {
             ENDED: True,
-            COUNTS: dict(work.counts) | _text(work.book.fates),
+            COUNTS: plain_counts(work.counts) | _text(work.book.fates),
         }
         self.commit(Commit(key, completed=work.open_entries(), memory=memory))
         self.finish(work.observation)

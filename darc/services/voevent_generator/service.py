@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from darc.config.settings import VOEventGeneratorSettings
 from darc.delivery import voevent_sender
 from darc.delivery.outbox import DeliveryError, Outbox
+from darc.model.counters import TriggerOutcome
 from darc.model.trigger import Stages, Trigger
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit
@@ -173,7 +174,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         except (ValueError, ArithmeticError) as error:
             log.error("no VOEvent of %s: %s", trigger.identity, error)
             self.lost(CANNOT_BE_TOLD, trigger.identity, str(error))
-            self._outcomes["cannot be told"] += 1
+            self._outcomes[TriggerOutcome.CANNOT_BE_TOLD] += 1
             return None
         self._keep(trigger, xml)
         times = one.arrived.taken.unix, one.gathered_at, Since.now(), self.settings.give_up_after
@@ -279,12 +280,12 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
                     self._count_withdrawn(event)
                 else:
                     self.lost(VOEVENT_GIVEN_UP, event.identity, outcome.error)
-                    self._outcomes["given up"] += 1
+                    self._outcomes[TriggerOutcome.GIVEN_UP] += 1
             self.commit(Commit(memory={outcome.key: None}))
             del self._events[outcome.key]
 
     def _accepted(self, event: PendingEvent, sent_at: float, accepted_at: float) -> None:
-        self._outcomes["accepted"] += 1
+        self._outcomes[TriggerOutcome.ACCEPTED] += 1
         times = {"taken": event.taken_at, "gathered": event.gathered_at}
         times |= {"sent": sent_at, "accepted": accepted_at}
         self._latencies.note(event.stages, self.settings.interval, **times)
@@ -302,7 +303,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             del self._events[key]
 
     def _count_withdrawn(self, event: PendingEvent) -> None:
-        self._outcomes["withdrawn"] += 1
+        self._outcomes[TriggerOutcome.WITHDRAWN] += 1
         log.warning("VOEvent of trigger %s withdrawn: %s", event.identity, DISABLED)
 
 

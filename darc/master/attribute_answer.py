@@ -1,0 +1,77 @@
+"""A service's answer to ``get_attr``: a value inside, text for the command port."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from darc.model.counters import in_words
+from darc.model.handover import HandoverState
+
+
+class AnswerError(enum.StrEnum):
+    """Why there is no value."""
+
+    NOT_RESPONDING = "not_responding"
+    NOT_RUNNING = "not_running"
+    NO_SUCH_ATTRIBUTE = "no_such_attribute"
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeAnswer:
+    """What a service answers, or why it does not.
+
+    :param class_name: of the service
+    :param value: plain
+    """
+
+    service: str
+    attribute: str
+    class_name: str = ""
+    value: Any = None
+    error: AnswerError | None = None
+
+    def to_text(self) -> str:
+        """As people and old clients are answered."""
+        if self.error is None:
+            text = attribute_text(self.attribute, self.value)
+            return f"{{'{self.class_name}.{self.attribute}': {text}}}"
+        if self.error is AnswerError.NO_SUCH_ATTRIBUTE:
+            return f"No such attribute: {self.attribute}"
+        does = "responding" if self.error is AnswerError.NOT_RESPONDING else "running"
+        return f"Service not {does}: {self.service}"
+
+    def to_plain(self) -> dict[str, Any]:
+        """As programs are answered that want the value."""
+        if self.error is None:
+            return {"value": self.value}
+        return {"error": str(self.error), "text": self.to_text()}
+
+
+def attribute_text(attribute: str, value: Any) -> str:
+    """An attribute as people are shown it."""
+    show = _SHOWN.get(attribute, str)
+    try:
+        return str(show(value))
+    except (AttributeError, TypeError, ValueError):  # a service of others means something else
+        return str(value)
+
+
+def _handovers(plain: Mapping[str, Any]) -> dict[str, str]:
+    return {service: str(HandoverState.from_plain(state)) for service, state in plain.items()}
+
+
+def _measured(plain: Mapping[str, Any]) -> dict[str, Any]:
+    counted = {name: in_words(plain[name]) for name in ("totals", "outcomes") if name in plain}
+    return {name: counted.get(name, value) for name, value in plain.items()}
+
+
+_SHOWN: Mapping[str, Callable[[Any], object]] = {
+    "counts": lambda plain: {task_id: in_words(counts) for task_id, counts in plain.items()},
+    "forwarding": _handovers,
+    "metrics": _measured,
+    "outcomes": in_words,
+    "totals": in_words,
+}
