@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from darc.config.typed import Range
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
+from darc.runtime.service_traits import ServiceTraits
 from darc.services.base.trigger_consumer import TriggerConsumer
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class TriggerCounter(TriggerConsumer[TriggerCounterSettings]):
     name = "trigger_counter"
     settings_type = TriggerCounterSettings
     attributes: ClassVar[tuple[str, ...]] = (*TriggerConsumer.attributes, "bright_triggers")
-    observes = False
+    traits = ServiceTraits(observes=False)
 
     bright_triggers = 0
 

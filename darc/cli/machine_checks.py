@@ -23,6 +23,7 @@ from darc.monitor.rules import DISK_LEAST, DISK_LITTLE, DISK_SHARE
 from darc.node.node_config import config_file
 from darc.node.secret import SecretError, read_secret
 from darc.runtime.paths import broken_link
+from darc.runtime.service_traits import traits_of
 
 _REQUIREMENT = re.compile(r"([\w.-]+)\s*>=\s*([\d.]+)", re.ASCII)
 _NUMBERS = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
@@ -104,12 +105,9 @@ def _directories(patient: CheckedNode) -> dict[str, Path]:
         "log_dir": config.master.log_dir,
         "parset_dir": config.master.parset_dir,
     }
-    further = {
-        "status_website": ("web_dir", config.status_website.web_dir),
-        "voevent_generator": ("voevent_dir", config.voevent_generator.voevent_dir),
-        "processor": ("result_dir", config.processor.result_dir),
-    }
-    found |= dict(further[name] for name in services if name in further)
+    for name in services:
+        if key := traits_of(name).directory:
+            found[key] = getattr(config.section(name), key)
     return {name: Path(path) for name, path in found.items()}
 
 

@@ -35,14 +35,8 @@ NEARLY = 0.8
 
 def _ports(patient: CheckedNode) -> Iterator[tuple[str, str, int]]:
     """Section and key of each TCP port that this node listens on, and the port."""
-    config, services = patient.config, patient.config.services()
-    for one in listeners(config):
+    for one in listeners(patient.config):
         yield one.what, one.key, one.address[1]
-    if "voevent_generator" in services:
-        what = "triggers for VOEvents"
-        yield what, "voevent_generator.server_port", config.voevent_generator.server_port
-    if "lofar_trigger" in services:
-        yield "triggers for LOFAR", "lofar_trigger.server_port", config.lofar_trigger.server_port
 
 
 def ports(patient: CheckedNode) -> Iterator[CheckResult]:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 
 from darc.cli.check_results import ANSWER_SECONDS, CheckedNode, CheckResult, good, warn, wrong
+from darc.runtime.service_traits import traits_of
 
 
 def broker(patient: CheckedNode) -> Iterator[CheckResult]:
@@ -38,14 +39,10 @@ def _why(error: OSError) -> str:
 def mail(patient: CheckedNode) -> Iterator[CheckResult]:
     """The server of e-mail is greeted, and left."""
     config = patient.config
-    services = config.services()
     users = [
         name
-        for name, settings in (
-            ("lofar_trigger", config.lofar_trigger.email_settings),
-            ("processor", config.processor_master.email_settings),
-        )
-        if name in services and settings.to
+        for name in config.services()
+        if (section := traits_of(name).mails) and config.section(section).email_settings.to
     ]
     if not users:
         yield good("nobody is to get e-mails")

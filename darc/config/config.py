@@ -141,6 +141,10 @@ class Config:
         section: object = getattr(self, _FIELD_OF.get(service, ""), None)
         return str(getattr(section, "log_file", default))
 
+    def section(self, name: str) -> Any:
+        """The settings of a section that is built in."""
+        return getattr(self, _FIELD_OF[name])
+
     def block(self, section: str, kind: type[T]) -> T:
         """The settings of a section; the way in for services that are not built in.
 
@@ -151,7 +155,7 @@ class Config:
         :raises TypeError: a section that is built in has another class
         """
         if section in _SECTIONS:
-            ready = getattr(self, _FIELD_OF[section])
+            ready = self.section(section)
             if not isinstance(ready, kind):
                 raise TypeError(f"{section} is a {type(ready).__name__}, not a {kind.__name__}")
             return ready

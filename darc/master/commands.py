@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from darc.config.config import Config, Role
@@ -19,6 +19,7 @@ from darc.model.vocabulary import not_of_a_service
 from darc.node.supervisor import SupervisorError
 from darc.runtime.detached_work import DetachedWork
 from darc.runtime.log import about
+from darc.runtime.service_traits import ExternalSystem, known_traits
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +69,9 @@ class CommandVocabulary:
             "reload": self._reload,
             "stop_master": self._stop_master,
         }
-        for system in SYSTEMS.values():
+        for prefix in SYSTEMS:
             for command in ("status", "enable", "disable"):
-                self._commands[f"{system.prefix}_{command}"] = self._switch
+                self._commands[f"{prefix}_{command}"] = self._switch
 
     def _is_about(self, task_id: str) -> None:
         self._subject.task_id = task_id
@@ -188,10 +189,9 @@ class CommandVocabulary:
     def _switch(self, request: Request) -> Reply:
         """Status, enable and disable of what leaves the house."""
         prefix, _, action = request.command.partition("_")
-        system = SYSTEMS[prefix]
+        service, system = SYSTEMS[prefix]
         if self._node.config.role is Role.WORKER:
             return Reply.failed("Failed: should run on master node")
-        service = system.service
         if (
             service not in self._node.services.names
             or self._node.services.states([service])[service] is not ServiceState.RUNNING
@@ -204,15 +204,15 @@ class CommandVocabulary:
         if action == "status":
             return Reply.success(f"{system.what} is {_able(enabled)}")
         origin = f"by {request.command} from {request.origin}"
-        return self._switch_to(system, enabled, action == "enable", origin)
+        return self._switch_to(service, system, enabled, action == "enable", origin)
 
     def _switch_to(
-        self, system: _ExternalSystem, enabled: bool, wanted: bool, origin: str
+        self, service: str, system: ExternalSystem, enabled: bool, wanted: bool, origin: str
     ) -> Reply:
         if wanted and enabled:
             return Reply.success(f"{system.what} already enabled")
         # Also when it is off: perhaps it was not remembered the last time.
-        if not self._node.services.switch(system.service, "send_events", wanted, origin):
+        if not self._node.services.switch(service, "send_events", wanted, origin):
             return Reply.failed(f"Failed: {system.what} could not be {_able(wanted)} for good")
         if wanted is enabled:
             return Reply.success(f"{system.what} already disabled")
@@ -238,22 +238,11 @@ class CommandVocabulary:
         return Reply.success("Stopping master")
 
 
-@dataclass(frozen=True, slots=True)
-class _ExternalSystem:
-    """Something that leaves the house, and can be switched off."""
-
-    prefix: str
-    service: str
-    title: str
-    what: str
-
-
+#: Services that send to something outside, by the prefix of the commands that switch it.
 SYSTEMS = {
-    system.prefix: system
-    for system in (
-        _ExternalSystem("lofar", "lofar_trigger", "LOFAR triggering", "LOFAR triggering"),
-        _ExternalSystem("voevent", "voevent_generator", "VOEvent generator", "VOEvent sending"),
-    )
+    traits.external.prefix: (service, traits.external)
+    for service, traits in known_traits().items()
+    if traits.external
 }
 QUESTIONS = {"status", "get_attr", *(f"{prefix}_status" for prefix in SYSTEMS)}
 

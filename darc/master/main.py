@@ -35,7 +35,7 @@ from darc.master.monitor_link import MonitorLink, depths_to_plain
 from darc.master.node_overview import Overviews
 from darc.master.noting_supervisor import NotingSupervisor
 from darc.master.observation_commands import READ_SECONDS
-from darc.master.observation_life import KEPT_QUEUES, Observations
+from darc.master.observation_life import Observations
 from darc.master.observation_run import ObservationRun
 from darc.master.observation_summaries import ObservationSummaries, books_file
 from darc.master.periodic_task import PeriodicTask
@@ -63,6 +63,7 @@ from darc.runtime.detached_work import DetachedWork
 from darc.runtime.log import lines_dropped, set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
 from darc.runtime.retention import remove_unfinished
+from darc.runtime.service_traits import known_traits, traits_of
 
 log = logging.getLogger(__name__)
 
@@ -229,8 +230,9 @@ class DarcMaster:
         """
         kept = self._journal.observations()
         alive = {run.key for run in self.observations.runs()} | {""}
+        keep = tuple(name for name, traits in known_traits().items() if traits.keeps_queue)
         for key in sorted(kept - alive - self._books.open):
-            for queue, cleared in self._journal.clear(key, KEPT_QUEUES).items():
+            for queue, cleared in self._journal.clear(key, keep).items():
                 log.warning(
                     "%d entries of ended observation %s cleared from %s",
                     *(cleared, task_id_of(key), queue),
@@ -330,13 +332,10 @@ class DarcMaster:
     def _configure_switches(self, origin: str) -> list[str]:
         """The configuration decides anew about what leaves the house; what changes is said."""
         notes = []
-        configured = {
-            "lofar_trigger": self.config.lofar_trigger.send_events,
-            "voevent_generator": self.config.voevent_generator.send_events,
-        }
-        for service, wanted in configured.items():
-            if service not in self.services.names:
+        for service in self.services.names:
+            if traits_of(service).external is None:
                 continue
+            wanted = bool(getattr(self.config.section(service), SWITCH))
             was = self._exchange.remembered(service, SWITCH)
             if was is not None and bool(was) is not wanted:
                 notes.append(f"{service}.{SWITCH} is {wanted} as configured, it was {was}")

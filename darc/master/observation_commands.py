@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from darc.config.config import Config
-from darc.master.observation_life import UNHURRIED, ClosedError, Observations
+from darc.master.observation_life import ClosedError, Observations
 from darc.master.observation_run import ObservationRun, RunState
 from darc.master.placed_files import place
 from darc.master.service_control import ServiceControl
@@ -22,11 +22,11 @@ from darc.runtime.detached_work import DetachedWork, HangsError
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.runtime.paths import write_whole
+from darc.runtime.service_traits import traits_of
 
 log = logging.getLogger(__name__)
 
 #: Services that take no part in observations.
-NOT_OBSERVING = ("lofar_trigger", "voevent_generator", "status_website")
 #: For a configuration of an observation to be read, and for a copy to be kept (s).
 READ_SECONDS = 5.0
 COPY_SECONDS = 0.5
@@ -106,15 +106,18 @@ class ObservationCommands:
     def _begin(self, observation: Observation, request: Request) -> Reply:
         node = self._node
         one = request.service if request.service != "all" else ""
-        taking_part = [name for name in node.services.names if name not in NOT_OBSERVING]
+        taking_part = [name for name in node.services.names if traits_of(name).observes]
         past = observation.end < time.time()
         if past:
-            taking_part = [name for name in taking_part if name in UNHURRIED]
+            taking_part = [name for name in taking_part if traits_of(name).unhurried]
         if one:
-            if one in NOT_OBSERVING:
+            if not traits_of(one).observes:
                 return Reply.error(f"{one} takes no part in observations")
             taking_part = [one]
-        not_stopped = ("offline_processing",) if node.config.master.mode == "mixed" else ()
+        is_mixed = node.config.master.mode == "mixed"
+        not_stopped = tuple(
+            name for name in taking_part if is_mixed and not traits_of(name).stops_in_mixed_mode
+        )
         run = ObservationRun(
             observation, tuple(taking_part), not_stopped=not_stopped, partial=bool(one), past=past
         )

@@ -21,6 +21,7 @@ from darc.model.observation import task_id_of
 from darc.queues.messages import Order
 from darc.runtime.clock import LOOK_AGAIN_SECONDS, Instant, Since
 from darc.runtime.log import about
+from darc.runtime.service_traits import traits_of
 from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
@@ -289,7 +290,7 @@ class Observations:
         missing = [name for name in run.services if name not in run.finished]
         if not missing:
             self._remove(run, "over")
-        elif late and not set(missing) & set(UNHURRIED) and not self._held():
+        elif late and not self._held() and not any(traits_of(name).unhurried for name in missing):
             self._remove(run, f"over, though not finished by {', '.join(missing)}")
         else:
             return
@@ -303,9 +304,3 @@ class Observations:
             self._call(self._over, run)
             self._files.remove(task_id)
             log.info("observation %s: %s", task_id, why)
-
-
-#: Services that may work on an observation long after its end.
-UNHURRIED = ("processor", "offline_processing")
-#: Queues that keep what ended observations left: what leaves the house has an age limit of its own.
-KEPT_QUEUES = (*UNHURRIED, "lofar_trigger", "voevent_generator")

@@ -25,6 +25,7 @@ from darc.monitor.findings import (
 )
 from darc.monitor.service_trends import OFTEN_SECONDS, ServiceTrends
 from darc.node.supervisor_config import MONITOR
+from darc.runtime.service_traits import traits_of
 
 #: A service that died is shown as such for so long, even where it runs again at once (s).
 DIED_SECONDS = 5.0
@@ -36,8 +37,6 @@ CHANGING_SECONDS = 30.0
 CLOCK_SECONDS = 2.0
 #: What waits for longer (s) in the queue of a real-time service is late.
 LATE_SECONDS = 30.0
-#: Services that may be behind for hours.
-UNHURRIED = ("processor", "offline_processing")
 #: A node's looks at its logs and disks are no older (s) unless something hangs.
 READ_SECONDS = 30.0
 #: A disk is nearly full with less free than the first, or the second and this share (bytes).
@@ -269,7 +268,7 @@ class _NodeRules:
         for service in told.services:
             state = state_of(service, self._now)
             trend = self._history.trend(self._node.name, service.name)
-            if trend.grows is not None and service.name in UNHURRIED:
+            if trend.grows is not None and traits_of(service.name).unhurried:
                 yield self._grows(service, trend.grows)
             if trend.dies_often is not None and state in (RUNNING, STARTING, DIED):
                 yield self._dies_often(service)
@@ -280,7 +279,7 @@ class _NodeRules:
             if service.died is not None and self._now - service.died < DIED_LATELY_SECONDS:
                 yield self._died_lately(service)
             late = service.oldest is not None and told.time - service.oldest > LATE_SECONDS
-            if late and service.name not in UNHURRIED:
+            if late and not traits_of(service.name).unhurried:
                 yield self._found(
                     *(Priority.LATE, f"{service.name} on {{host}} is late"),
                     self._service(service.name, "restart"),
@@ -294,7 +293,7 @@ class _NodeRules:
 
     def _not_running(self, service: ServiceOverview, state: str) -> Finding:
         rank = Priority.ON_MASTER if self._is_master() else Priority.ON_WORKER
-        if service.name in UNHURRIED:
+        if traits_of(service.name).unhurried:
             rank = Priority.UNHURRIED
         since = service.died if state == DIED else service.since
         late = since is not None and self._now - since > CHANGING_SECONDS
@@ -322,7 +321,7 @@ class _NodeRules:
         why = why_ended(service, service.died, DIED) or "Its log does not say why."
         since = None if trend.dies_often is None else trend.dies_often + self._node.clock
         return self._found(
-            Priority.UNHURRIED if service.name in UNHURRIED else rank,
+            Priority.UNHURRIED if traits_of(service.name).unhurried else rank,
             f"{service.name} on {{host}} dies again and again",
             self._there(*_TAIL, service.log_file),
             f"{often} {why}".lstrip(),

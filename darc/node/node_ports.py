@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from darc.config.config import Config
 from darc.node.processes import who_listens
+from darc.runtime.service_traits import traits_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +23,32 @@ class NodePort:
     what: str
     key: str
     address: tuple[str, int]
+    needed: bool = True
 
 
 def listeners(config: Config) -> Iterator[NodePort]:
     """All that this host's node listens on as it is configured."""
     services = config.services()
     yield NodePort("commands", "darc_master.port", (config.bind_address, config.master.port))
-    metrics, page = config.metrics, config.status_website
+    metrics = config.metrics
     if metrics.port is not None:
-        yield NodePort("metrics", "metrics.port", (metrics.bind, metrics.port))
-    if "status_website" in services and page.port is not None:
-        yield NodePort("the status page", "status_website.port", (page.bind, page.port))
+        address = metrics.bind, metrics.port
+        yield NodePort("metrics", "metrics.port", address, needed=False)
+    for name in services:
+        port = traits_of(name).port
+        if port is None:
+            continue
+        settings = config.section(name)
+        number = getattr(settings, port.key)
+        if number is not None:
+            bind = getattr(settings, port.bind_key) if port.bind_key else config.bind_address
+            yield NodePort(port.what, f"{name}.{port.key}", (bind, number), port.needed)
 
 
 def not_to_be_had(config: Config) -> Iterator[str]:
     """Of those without which a node works, in words; it goes on trying."""
     for one in listeners(config):
-        if one.key == "darc_master.port":
+        if one.needed:
             continue
         error = bind_error(one.address)
         if error is None:

@@ -17,7 +17,7 @@ from faults.strikes import Strikes
 from faults.trigger_files import TriggerFiles, dim_lines
 from nodes import Node, wait_for
 
-from darc.master.observation_commands import NOT_OBSERVING
+from darc.runtime.service_traits import traits_of
 from darc.trigger_files.amber import format_header, trigger_name
 from simulator.player import TimedFile
 from simulator.write_parsets import MadeObservation, write_observation
@@ -109,7 +109,7 @@ class Beginnings:
         if away:
             self._node.wait_until_over(observation.task_id, ANSWER_SECONDS)
             self._strikes.reload(end_delay=END_DELAY)
-        if away in NOT_OBSERVING:  # a start of an observation leaves those alone
+        if not traits_of(away).observes:  # a start of an observation leaves those alone
             self._node.supervisor.start(away)
         for path in observation.amber_dir.iterdir():  # AMBER begins with new ones
             path.unlink()

@@ -28,6 +28,7 @@ from darc.runtime.paths import packaged
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 from darc.science.galaxy import load_galaxy_map
 from darc.services.amber_clustering.decisions import BeamField, Decider, Decision
+from darc.services.amber_clustering.traits import TRAITS
 from darc.services.base.forwarding import Forwarder
 from darc.services.base.service import ENDED, Consumer
 
@@ -82,6 +83,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     """Finds the bursts."""
 
     name = "amber_clustering"
+    traits = TRAITS
     settings_type = AmberClusteringSettings
     attributes: ClassVar[tuple[str, ...]] = ("counts", "totals", "bad_entries", "forwarding")
     loss_kinds = (ENTRIES_DROPPED, NOT_HANDED_IN, NOT_PASSED_ON)

@@ -26,6 +26,7 @@ from darc.node.losses import LossKind
 from darc.queues.messages import Commit, ContentKind, OutOfStepError, Put, QueueEntry
 from darc.runtime.log import about
 from darc.services.amber_listener.followed_observation import FollowedObservation
+from darc.services.amber_listener.traits import TRAITS
 from darc.services.base.service import ENDED, LOOP_SECONDS, Service
 from darc.trigger_files.directory_watch import DirectoryWatch
 from darc.trigger_files.trigger_file import CHUNK_BYTES, Chunk, Replaced, TriggerFile, count_chunks
@@ -62,6 +63,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     """Reads trigger files while they grow."""
 
     name = "amber_listener"
+    traits = TRAITS
     settings_type = AmberListenerSettings
     attributes: ClassVar[tuple[str, ...]] = ("counts", "totals", "found_by_recheck")
     loss_kinds = (FILE_GIVEN_UP, FILE_WRITTEN_ANEW)

@@ -127,7 +127,6 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         *TriggerConsumer.loss_kinds,
         *(TRIGGER_EXPIRED, CANNOT_BE_TOLD, TOO_MANY_AT_ONCE),
     )
-    observes = False
     outward = True
 
     def prepare(self) -> None:

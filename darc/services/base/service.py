@@ -34,6 +34,7 @@ from darc.runtime.fault_points import fault_point
 from darc.runtime.log import NonBlockingHandler, about, set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
 from darc.runtime.process_start import CannotStartError, end_or_try_again, has_begun
+from darc.runtime.service_traits import ServiceTraits
 from darc.services.base.queue_link import OrderListener, QueueLink
 
 log = logging.getLogger(__name__)
@@ -73,8 +74,8 @@ class Service(Generic[S]):
     switches: ClassVar[tuple[str, ...]] = ()
     #: Which of its outcomes are losses: see `Service.lost`.
     loss_kinds: ClassVar[tuple[LossKind, ...]] = ()
-    #: Whether observations concern it.
-    observes: ClassVar[bool] = True
+    #: What it is, for the master too.
+    traits: ClassVar[ServiceTraits] = ServiceTraits()
     #: Whether it tells systems outside: what it commits is on the disk before it goes on.
     outward: ClassVar[bool] = False
 
@@ -86,6 +87,12 @@ class Service(Generic[S]):
         "losses",
         "metrics",
     )
+
+    def __init_subclass__(cls) -> None:
+        """Take a service's own `observes`, as services said it before they had traits."""
+        super().__init_subclass__()
+        if "observes" in cls.__dict__:
+            cls.traits = replace(cls.traits, observes=bool(cls.__dict__["observes"]))
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -324,7 +331,7 @@ class Service(Generic[S]):
         key, state = observation.key, order.state
         if key in self._done:
             return
-        if not self.observes:
+        if not self.traits.observes:
             self.finish(observation)
             return
         if state is OrderState.ABORTED:
@@ -363,7 +370,7 @@ class Service(Generic[S]):
     def _answer(self, query: ServiceQuery) -> tuple[bool, Any]:
         if query.kind is QueryKind.RELOAD:
             # An observation keeps the configuration of its start.
-            self._reload_due = not self.observes
+            self._reload_due = not self.traits.observes
             return True, None
         if query.kind is QueryKind.SWITCH:
             if query.name not in self.switches:

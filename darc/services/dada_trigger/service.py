@@ -35,6 +35,7 @@ from darc.services.dada_trigger.dump_jobs import (
     next_in_line,
 )
 from darc.services.dada_trigger.dump_port import SentRequest, request_dump
+from darc.services.dada_trigger.traits import TRAITS
 from darc.services.dada_trigger.unread_dumps import UnreadDumps, UnreadRequest
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
     """Requests IQUV and Stokes I dumps."""
 
     name = "dada_trigger"
+    traits = TRAITS
     settings_type = DadaTriggerSettings
     outward = True
     attributes: ClassVar[tuple[str, ...]] = (*TriggerConsumer.attributes, "waiting")

@@ -32,6 +32,7 @@ from darc.services.base.mails import MAIL_GIVEN_UP, Mail, Mails
 from darc.services.base.measured_dm import measured_dm_error
 from darc.services.lofar_trigger import lofar_email, lofar_packet
 from darc.services.lofar_trigger.lofar_port import LofarPort
+from darc.services.lofar_trigger.traits import TRAITS
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
     """Sends triggers to LOFAR, where that is switched on."""
 
     name = "lofar_trigger"
+    traits = TRAITS
     settings_type = LofarTriggerSettings
     attributes: ClassVar[tuple[str, ...]] = (*Alerts.attributes, "packets_waiting", "mails_waiting")
     loss_kinds = (*Alerts.loss_kinds, FREEZE_LOST, MAIL_GIVEN_UP)

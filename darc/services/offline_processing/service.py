@@ -21,6 +21,7 @@ from darc.queues.messages import Commit
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.services.base.service import ENDED, LOOP_SECONDS, Service
+from darc.services.offline_processing.traits import TRAITS
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
     """Waits for the end of observations, whether or not they are stopped."""
 
     name = "offline_processing"
+    traits = TRAITS
     settings_type = OfflineProcessingSettings
     attributes: ClassVar[tuple[str, ...]] = ("waiting", "in_work", "done", "failed")
     loss_kinds = (WORK_FAILED,)

@@ -29,6 +29,7 @@ from darc.queues.messages import Commit
 from darc.runtime.log import about
 from darc.services.base.mails import MAIL_GIVEN_UP, Mail, Mails
 from darc.services.base.service import ENDED, Service
+from darc.services.processor.traits import TRAITS
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
     """The master's half, which no candidates reach."""
 
     name = SERVICE
+    traits = TRAITS
     section = "processor_master"
     settings_type = ProcessorMasterSettings
     attributes: ClassVar[tuple[str, ...]] = ("processing", "mails_waiting")

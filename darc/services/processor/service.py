@@ -37,6 +37,7 @@ from darc.queues.messages import Commit, ContentKind, QueueEntry
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.services.base.service import ENDED, LOOP_SECONDS, Service
+from darc.services.processor.traits import TRAITS
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class ProcessorManager(Service[ProcessorSettings]):
     """The worker's half."""
 
     name = "processor"
+    traits = TRAITS
     settings_type = ProcessorSettings
     attributes: ClassVar[tuple[str, ...]] = (
         *("candidates_received", "bad_entries", "processing", "fates"),

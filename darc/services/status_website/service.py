@@ -21,6 +21,7 @@ from darc.monitor.shell_commands import ShellCommands
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit
 from darc.services.base.service import Service
+from darc.services.status_website.traits import TRAITS
 from darc.web.style import Colours
 
 log = logging.getLogger(__name__)
@@ -44,12 +45,12 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
     """Keeps the status page up to date."""
 
     name = "status_website"
+    traits = TRAITS
     settings_type = StatusWebsiteSettings
     attributes: ClassVar[tuple[str, ...]] = (
         *("page", "pages_written", "url", "open_pages", "refused_pages", "alarms"),
     )
     loss_kinds = (ALARM_GIVEN_UP,)
-    observes = False
 
     def prepare(self) -> None:
         self._publisher = Publisher(self._of_now())

@@ -34,6 +34,7 @@ from darc.services.base.measured_dm import measured_dm_error
 
 if TYPE_CHECKING:
     from darc.model import voevent
+from darc.services.voevent_generator.traits import TRAITS
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
     """Makes and sends VOEvents, where that is switched on."""
 
     name = "voevent_generator"
+    traits = TRAITS
     settings_type = VOEventGeneratorSettings
     attributes: ClassVar[tuple[str, ...]] = (*Alerts.attributes, "events_waiting")
     loss_kinds = (*Alerts.loss_kinds, VOEVENT_GIVEN_UP, VOEVENT_NOT_KEPT)

@@ -1,0 +1,7 @@
+"""What amber_clustering is."""
+
+from __future__ import annotations
+
+from darc.runtime.service_traits import ServiceTraits
+
+TRAITS = ServiceTraits()

@@ -1,0 +1,7 @@
+"""What dada_trigger is."""
+
+from __future__ import annotations
+
+from darc.runtime.service_traits import ServiceTraits
+
+TRAITS = ServiceTraits()

@@ -1,0 +1,9 @@
+"""What processor is."""
+
+from __future__ import annotations
+
+from darc.runtime.service_traits import ServiceTraits
+
+TRAITS = ServiceTraits(
+    unhurried=True, keeps_queue=True, directory="result_dir", mails="processor_master"
+)

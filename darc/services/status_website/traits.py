@@ -1,0 +1,11 @@
+"""What status_website is."""
+
+from __future__ import annotations
+
+from darc.runtime.service_traits import ListeningPort, ServiceTraits
+
+TRAITS = ServiceTraits(
+    observes=False,
+    port=ListeningPort("the status page", "port", "bind", needed=False),
+    directory="web_dir",
+)
