@@ -26,10 +26,12 @@ from darc.model import overview
 from darc.model.counters import in_words
 from darc.model.node_report import NodeReport, ServiceReport
 from darc.model.overview import (
+    LogLine,
     NodeOverview,
     ObservationOverview,
     ServiceOverview,
     ThreadTrouble,
+    shortened,
 )
 from darc.model.service_state import ServiceState
 from darc.node.supervisor import ProcessInfo, SupervisorError
@@ -37,6 +39,7 @@ from darc.node.supervisor_config import MASTER
 from darc.queues.journal import Journal
 from darc.queues.messages import Depth
 from darc.runtime.detached_work import DetachedWork
+from darc.runtime.log import last_lines
 from darc.runtime.process_start import started_at
 from darc.runtime.vital_threads import ended_threads
 
@@ -240,7 +243,7 @@ class Overviews:
             oldest=depth.oldest if depth else None,
             sending=seen.sending,
             last_trigger=seen.last_trigger,
-            last_error=seen.last_error,
+            last_error=_own_last_error(seen) if name == MASTER else seen.last_error,
             log_file=self._master.config.log_file(name),
             log_end=seen.log_end,
             outcomes=in_words(seen.outcomes),
@@ -318,6 +321,12 @@ class Overviews:
 def _start_of_supervisord() -> float | None:
     """Unix time of the start of what started this process."""
     return started_at(os.getppid()) if "SUPERVISOR_ENABLED" in os.environ else None
+
+
+def _own_last_error(seen: ServiceReport) -> LogLine | None:
+    """The last error of this process; where there is none, what the end of the log has."""
+    own = last_lines().error
+    return seen.last_error if own is None else LogLine(own.time, shortened(own.text))
 
 
 def _observation(run: ObservationRun) -> ObservationOverview:

@@ -93,8 +93,8 @@ class ServiceOverview:
     :param queue: entries that wait for it
     :param oldest: when the oldest of them was put there
     :param sending: whether it may tell the system outside; None: it tells none
-    :param last_trigger: the last line of its log about one
-    :param last_error: the last line of its log that says ERROR or CRITICAL
+    :param last_trigger: what it logged last about one
+    :param last_error: what it logged last as ERROR or CRITICAL
     :param outcomes: how many triggers went which way
     :param losses: what it has lost for good, by kind
     :param how: how its last process ended that nobody had asked to; empty: somebody had, or it has
@@ -249,3 +249,10 @@ def from_text(text: str) -> NodeOverview:
         return typed.from_plain(NodeOverview, plain, "overview")
     except ValueError as error:
         raise OverviewError(str(error)[:500]) from error
+
+
+def shortened(text: str) -> str:
+    """An error's text, of which both ends count."""
+    if len(text) <= ERROR_CHARACTERS:
+        return text
+    return f"{text[: ERROR_CHARACTERS // 2]} … {text[-ERROR_CHARACTERS // 2 + 3 :]}"

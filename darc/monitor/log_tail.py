@@ -1,4 +1,4 @@
-"""The end of a service's log, and the last lines in it that matter, followed as it grows."""
+"""The end of a service's log, and the last error in it, followed as it grows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
-from darc.model.overview import ERROR_CHARACTERS, LINE_CHARACTERS, LOG_LINES, LogLine
+from darc.model.overview import LINE_CHARACTERS, LOG_LINES, LogLine, shortened
 
 #: Read at a look; of a log that grows faster, the rest is passed over.
 MAX_BYTES = 2**18
@@ -21,7 +21,6 @@ FIRST_BYTES = 2**16
 _LINE = re.compile(
     r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.(\d{3}) ([A-Z]+) [\w.-]+(?: \[[^\]]*\])?: (.*)", re.ASCII
 )
-_TRIGGER = re.compile(r"(?:iquv |lofar )?trigger \S*/")
 _BAD = ("ERROR", "CRITICAL")
 _TRACEBACK = "Traceback (most recent call last):"
 
@@ -31,14 +30,13 @@ class LogTail:
 
     ``lines`` are its last ones, ``last_error`` the last that says ERROR or CRITICAL, with the last
     line of a traceback below it, or the last line of a traceback that stands alone, as Python
-    writes it where a process ends before it has a log; ``last_trigger`` the last about a trigger.
+    writes it where a process ends before it has a log: for processes that nobody can ask.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines: tuple[str, ...] = ()
         self.last_error: LogLine | None = None
-        self.last_trigger: LogLine | None = None
         self._file: tuple[int, int] | None = None  # device, inode
         self._offset = 0
         self._below: LogLine | None = None  # the error that the lines of now are below
@@ -89,13 +87,13 @@ class LogTail:
                 self._below, self._bare = None, True
             elif self._bare and line.strip() and not line.startswith(" "):
                 # Undated: it was said before whatever was written last.
-                self.last_error, self._bare = LogLine(self._written, _shortened(line)), False
+                self.last_error, self._bare = LogLine(self._written, shortened(line)), False
                 self._undated = True
             if self._below and line.startswith(" "):  # of a traceback, the last line says most
                 text = f"{self._below.text}: {line.strip()}"
-                self.last_error = LogLine(self._below.time, _shortened(text))
+                self.last_error = LogLine(self._below.time, shortened(text))
             return [_cut(line)] if line.strip() else []
-        said = LogLine(_unix(match[1], match[2]), _shortened(match[4]))
+        said = LogLine(_unix(match[1], match[2]), shortened(match[4]))
         self._bare = False
         if self._undated and self.last_error and said.time is not None:
             before = min(self.last_error.time or said.time, said.time)
@@ -103,8 +101,6 @@ class LogTail:
         self._below = said if match[3] in _BAD else None
         if self._below:
             self.last_error = said
-        elif _TRIGGER.match(match[4]):
-            self.last_trigger = replace(said, text=_cut(match[4]))
         return [_cut(line)]
 
 
@@ -123,13 +119,6 @@ def _from_json(line: str) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= LINE_CHARACTERS else text[: LINE_CHARACTERS - 1] + "…"
-
-
-def _shortened(text: str) -> str:
-    """An error's text, of which both ends count."""
-    if len(text) <= ERROR_CHARACTERS:
-        return text
-    return f"{text[: ERROR_CHARACTERS // 2]} … {text[-ERROR_CHARACTERS // 2 + 3 :]}"
 
 
 def _unix(seconds: str, milliseconds: str) -> float | None:

@@ -22,7 +22,7 @@ import psutil
 from darc.config.config import Config
 from darc.master.periodic_task import PeriodicTask
 from darc.model.node_report import NodeReport, ServiceReport
-from darc.model.overview import Disk, ThreadTrouble
+from darc.model.overview import Disk, LogLine, ThreadTrouble
 from darc.monitor.log_tail import LogTail
 from darc.monitor.master_client import AskedFor, MasterClient, News
 from darc.monitor.process_history import ProcessHistory
@@ -179,13 +179,25 @@ class NodeWatch:
             memory=usage.memory if usage else 0,
             cpu=usage.cpu if usage else 0.0,
             sending=said.get("send_events"),
-            last_trigger=log_end.last_trigger if log_end else None,
-            last_error=log_end.last_error if log_end else None,
+            last_trigger=said.get("last_trigger"),
+            last_error=self._last_error(name, seen),
             log_end=log_end.lines if log_end else (),
             outcomes=said.get("outcomes", {}),
             latency=said.get("latency", ()),
             losses=said.get("losses", ()),
         )
+
+    def _last_error(self, name: str, seen: NodeSnapshot) -> LogLine | None:
+        """What the process tells; of one that cannot be asked, or has ended, what its log does."""
+        told = seen.said.get(name, {}).get("last_error")
+        log_end = self.logs.get(name)
+        logged = log_end.last_error if log_end else None
+        is_running = self._news is not None and name in self._news.running
+        process = seen.processes.get(name) if is_running else None
+        if process and logged and (logged.time or 0.0) >= process.started + 1.0:
+            logged = None  # which it tells itself; supervisord knows whole seconds
+        known = [line for line in (logged, told) if line is not None]
+        return max(known, key=lambda line: line.time or 0.0, default=None)
 
     def _threads(self) -> Iterator[ThreadTrouble]:
         now = time.time()
@@ -338,6 +350,8 @@ class NodeWatch:
                 answers[attribute] = read_answer(attribute, value)
             except ValueError as error:
                 log.debug("%s.%s: %s", name, attribute, error)
+        if answers.get("last_trigger") is None:  # of this process; an earlier one may have had some
+            answers["last_trigger"] = self.seen.said.get(name, {}).get("last_trigger")
         return answers
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from darc.config import typed
 from darc.model.handover import HandoverState
-from darc.model.overview import Handover, LossSummary, StageLatency
+from darc.model.overview import Handover, LogLine, LossSummary, StageLatency, shortened
 from darc.monitor.metrics.node_measurements import read_measured
 
 
@@ -53,6 +53,13 @@ def _read_losses(plain: Mapping[str, Mapping[str, Any]]) -> tuple[LossSummary, .
     )
 
 
+def _read_line(plain: tuple[float, str] | None) -> LogLine | None:
+    if plain is None:
+        return None
+    time, text = plain
+    return LogLine(float(time), shortened(str(text)))
+
+
 #: What services are asked for, where they have it.
 READERS: Mapping[str, Callable[[Any], Any]] = {
     "send_events": bool,
@@ -61,4 +68,6 @@ READERS: Mapping[str, Callable[[Any], Any]] = {
     "forwarding": _read_handovers,
     "losses": _read_losses,
     "metrics": read_measured,
+    "last_error": _read_line,
+    "last_trigger": _read_line,
 }

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 
@@ -125,6 +126,50 @@ class NonBlockingHandler(logging.Handler):
         return True
 
 
+#: As `extra` of a log line about a trigger.
+ABOUT_TRIGGER = {"about_trigger": True}
+
+
+@dataclass(frozen=True, slots=True)
+class SaidLine:
+    """A line that was logged.
+
+    :param time: Unix s
+    :param text: its message; of an exception, with the last line of its traceback
+    """
+
+    time: float
+    text: str
+
+
+class LastLines(logging.Handler):
+    """Keeps the last error and the last line about a trigger, for those who ask this process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: SaidLine | None = None
+        self.trigger: SaidLine | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.ERROR:
+            self.error = _said(record)
+        elif getattr(record, "about_trigger", False):
+            self.trigger = _said(record)
+
+
+def _said(record: logging.LogRecord) -> SaidLine:
+    first, *below = printable(record.getMessage()).splitlines() or [""]
+    if record.exc_info:
+        below = printable(logging.Formatter().formatException(record.exc_info)).splitlines()
+    return SaidLine(record.created, f"{first}: {below[-1].strip()}" if below else first)
+
+
+def last_lines() -> LastLines:
+    """Those of this process; none where its logging is not set up."""
+    handlers = logging.getLogger().handlers
+    return next((one for one in handlers if isinstance(one, LastLines)), LastLines())
+
+
 def lines_dropped() -> int:
     """Log lines of this process that could not be written."""
     handlers = logging.getLogger().handlers
@@ -136,7 +181,7 @@ def set_up_logging(service: str) -> NonBlockingHandler:
     handler = NonBlockingHandler(sys.stdout.fileno())
     formatter = JsonFormatter if os.environ.get(FORMAT) == "json" else LineFormatter
     handler.setFormatter(formatter(service))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[handler, LastLines()], force=True)
 
     def log_end(
         kind: type[BaseException], error: BaseException, traceback: TracebackType | None

@@ -81,7 +81,7 @@ def test_half_a_line_is_read_when_it_is_whole(log_end: LogTail) -> None:
     assert [entry[-3:] for entry in log_end.lines] == ["one", "two"]
 
 
-def test_the_last_error_and_the_last_trigger(log_end: LogTail) -> None:
+def test_the_last_error(log_end: LogTail) -> None:
     log_end.path.write_text(
         line("not taken", "ERROR")
         + line("iquv trigger 190518009/41/7: FRB, DM 560.00")
@@ -91,8 +91,6 @@ def test_the_last_error_and_the_last_trigger(log_end: LogTail) -> None:
     log_end.look()
     assert log_end.last_error
     assert (log_end.last_error.time, log_end.last_error.text) == (AT, "not taken")
-    assert log_end.last_trigger
-    assert log_end.last_trigger.text.startswith("iquv trigger 190518009/41/7")
 
 
 @pytest.mark.parametrize("formatter", [LineFormatter, JsonFormatter])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -128,6 +129,16 @@ def test_a_worker_hands_in_at_the_master_node(
     assert parse(lofar.recv(100)).test
     wait_for(lambda: "reached; 1 handed in" in told(worker, "amber_clustering", "forwarding"))
     assert worker.ask("lofar_status") == "Failed: should run on master node"
+    assert "handed in at lofar_trigger" in told(worker, "amber_clustering", "last_trigger")
+    assert "sent to LOFAR" in told(master, "lofar_trigger", "last_trigger")
+    assert told(master, "lofar_trigger", "last_error") == "{'LOFARTrigger.last_error': None}"
+
+    def shown() -> str:
+        overview = json.loads(master.ask("get_attr", "overview").partition(" = ")[2])
+        service = next(one for one in overview["services"] if one["name"] == "lofar_trigger")
+        return str((service["last_trigger"] or {}).get("text", ""))
+
+    wait_for(lambda: "sent to LOFAR" in shown(), 20.0)
 
 
 def test_what_cannot_be_handed_in_is_kept_and_handed_in_once(

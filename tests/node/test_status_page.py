@@ -226,6 +226,7 @@ def test_a_service_that_somebody_stopped_has_no_error_for_a_reason(master: Node)
     with (master.home / "log" / "lofar_trigger.testnode.log").open("a") as log:
         moment = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}.000"
         log.write(f"{moment} ERROR lofar_trigger: another matter\n")
+    supervisorctl(master, "restart", "lofar_trigger")  # a process that runs is asked itself
     wait_for(lambda: of_service(overview(master), "lofar_trigger").last_error)
     supervisorctl(master, "stop", "lofar_trigger")
     wait_for(lambda: "Somebody stopped it." in page(master))

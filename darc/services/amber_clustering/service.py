@@ -24,6 +24,7 @@ from darc.model.trigger import Stages, Trigger
 from darc.node.losses import ENTRIES_DROPPED, LossKind
 from darc.queues.messages import Commit, ContentKind, Put, QueueEntry
 from darc.queues.plain_connection import pack
+from darc.runtime.log import ABOUT_TRIGGER
 from darc.runtime.paths import packaged
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 from darc.science.galaxy import load_galaxy_map
@@ -327,6 +328,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                 "%s trigger %s: %s, DM %.2f, S/N %.1f, width %d, beam %d, %d candidates",
                 *(kind, trigger.identity, trigger.src_name or trigger.name, trigger.dm),
                 *(trigger.snr, trigger.downsampling, trigger.sb, trigger.count),
+                extra=ABOUT_TRIGGER,
             )
 
     def _dump_allowed(self, work: ClusteringObservation, window: int) -> bool:

@@ -25,7 +25,7 @@ from darc.node.secret import read_secret
 from darc.queues.messages import Commit, QueueEntry
 from darc.queues.queue_server import QueueServer
 from darc.runtime.clock import Instant, Since
-from darc.runtime.log import about
+from darc.runtime.log import ABOUT_TRIGGER, about
 from darc.runtime.process_start import CannotStartError
 from darc.services.base.intake import EXPOSED, Intake, NamedIntake
 from darc.services.base.known_pulses import KnownPulses, TriggeredPulse, by_pulse
@@ -308,7 +308,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         if pulse:
             self._outcomes[TriggerOutcome.ANNOUNCED_BEFORE] += 1
             text = "trigger %s not sent: of the same pulse as %s"
-            log.info(text, trigger.identity, pulse.identity)
+            log.info(text, trigger.identity, pulse.identity, extra=ABOUT_TRIGGER)
         return pulse is not None
 
     def _best(self, group: list[Trigger]) -> Trigger:
@@ -316,7 +316,8 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         best = group[self.select(group)]
         if len(group) > 1:
             self._outcomes[TriggerOutcome.NOT_THE_BEST] += len(group) - 1
-            log.info("trigger %s is the best of %d of its pulse", best.identity, len(group))
+            text = "trigger %s is the best of %d of its pulse"
+            log.info(text, best.identity, len(group), extra=ABOUT_TRIGGER)
         return best
 
     def _limited(self, chosen: list[ChosenTrigger]) -> list[ChosenTrigger]:

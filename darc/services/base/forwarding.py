@@ -17,7 +17,7 @@ from darc.node.secret import SecretError, read_secret
 from darc.queues.client import QueueClient, QueuesGoneError
 from darc.queues.messages import Commit, QueueEntry, QueueError
 from darc.runtime.fault_points import fault_point
-from darc.runtime.log import about
+from darc.runtime.log import ABOUT_TRIGGER, about
 from darc.runtime.vital_threads import vital
 from darc.services.base.intake import MAX_CONTENT_BYTES
 from darc.services.base.queue_link import QueueLink
@@ -144,7 +144,7 @@ class Forwarder:
         self.delivered += 1
         names = ", ".join(trigger.identity for trigger in triggers_of(entry)[0])
         known = "" if new else ", which had it already"
-        log.info("trigger %s handed in at %s%s", names, self.service, known)
+        log.info("trigger %s handed in at %s%s", names, self.service, known, extra=ABOUT_TRIGGER)
         return True
 
     def _say_hello(self) -> None:

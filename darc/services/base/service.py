@@ -31,7 +31,7 @@ from darc.queues.messages import (
 )
 from darc.queues.plain_connection import pack
 from darc.runtime.fault_points import fault_point
-from darc.runtime.log import NonBlockingHandler, about, set_up_logging
+from darc.runtime.log import NonBlockingHandler, SaidLine, about, last_lines, set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
 from darc.runtime.process_start import CannotStartError, end_or_try_again, has_begun
 from darc.runtime.service_traits import ServiceTraits
@@ -86,6 +86,8 @@ class Service(Generic[S]):
         "entries_completed",
         "losses",
         "metrics",
+        "last_error",
+        "last_trigger",
     )
 
     def __init_subclass__(cls) -> None:
@@ -179,6 +181,16 @@ class Service(Generic[S]):
             name: len(value) if isinstance(value, list) else value for name, value in found.items()
         }
         return {**numbers, LOSSES: self._losses.numbers()}
+
+    @property
+    def last_error(self) -> tuple[float, str] | None:
+        """When an error was logged last by this process (Unix s), and its text."""
+        return _plain_line(last_lines().error)
+
+    @property
+    def last_trigger(self) -> tuple[float, str] | None:
+        """What was logged last about a trigger, likewise."""
+        return _plain_line(last_lines().trigger)
 
     @property
     def losses(self) -> dict[str, Any]:
@@ -381,6 +393,10 @@ class Service(Generic[S]):
         if query.name not in self.declared():
             return False, None
         return True, _plain(getattr(self, query.name))
+
+
+def _plain_line(line: SaidLine | None) -> tuple[float, str] | None:
+    return None if line is None else (line.time, line.text)
 
 
 def _plain(value: object) -> object:

@@ -13,7 +13,7 @@ from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit, ContentKind, QueueEntry
 from darc.queues.plain_connection import unpack
-from darc.runtime.log import about
+from darc.runtime.log import ABOUT_TRIGGER, about
 from darc.services.base.service import Consumer
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class TriggerConsumer(Consumer[S], Generic[S]):
         self.triggers_received += len(triggers)
         for trigger in triggers:
             with about(trigger.observation):
-                log.info("trigger %s", describe(trigger))
+                log.info("trigger %s", describe(trigger), extra=ABOUT_TRIGGER)
         return triggers
 
     def act(self, triggers: list[Trigger], observation: Observation | None) -> None:

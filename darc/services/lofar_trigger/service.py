@@ -24,7 +24,7 @@ from darc.node.losses import LossKind
 from darc.queues.messages import Commit
 from darc.runtime.clock import Instant
 from darc.runtime.fault_points import fault_point
-from darc.runtime.log import about
+from darc.runtime.log import ABOUT_TRIGGER, about
 from darc.science.freeze_time import freeze_time
 from darc.science.selection import known_then_highest_snr
 from darc.services.base.alerts import Alerts, ArrivedTrigger, ChosenTrigger
@@ -245,6 +245,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             "trigger %s sent to LOFAR at %s%s: %s",
             *(identity, self._lofar, " as a TEST" if packet.test else ""),
             packet.datagram.hex(" "),
+            extra=ABOUT_TRIGGER,
         )
         return self._mail_of(packet, sent_at)
 
