@@ -11,11 +11,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from darc.cli.interactive import TerminalError
 from darc.cli.log_lines import (
     LOOK_SECONDS,
+    NO_SERVICE,
     READ_SECONDS,
     Line,
+    NoSuchServiceError,
     arguments_for,
     chosen_logs,
     from_plain,
@@ -30,6 +31,9 @@ from darc.cli.remote_commands import RemoteCommand, is_here
 from darc.cli.terminal_text import shown
 from darc.config.config import Config
 
+#: Records of a node, that it has none, or why it tells no more.
+_News = list[LogRecord] | NoSuchServiceError | str
+
 
 class FollowedNodes:
     """Follows logs of several nodes."""
@@ -41,11 +45,12 @@ class FollowedNodes:
         self._hosts = hosts
         self._services = services
         self._wish = wish
-        self._heard: queue.SimpleQueue[tuple[str, list[LogRecord] | str]] = queue.SimpleQueue()
+        self._heard: queue.SimpleQueue[tuple[str, _News]] = queue.SimpleQueue()
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         self._silent = set(hosts)  # their history has not come
         self._reasons: dict[str, str] = {}
+        self._without: set[str] = set()  # none of the services is there
         self._waiting: list[Line] = []
         self._own = ""
         self._was_shown = False
@@ -70,8 +75,8 @@ class FollowedNodes:
     def _start_here(self, host: str) -> NodeLogs | None:
         try:
             logs = chosen_logs(self._config, self._services, some=True)
-        except TerminalError as error:
-            self._put(host, str(error))
+        except NoSuchServiceError as error:
+            self._put(host, error)
             return None
         self._own = host
         self._put(host, list(logs.history(self._wish, True)))
@@ -79,7 +84,10 @@ class FollowedNodes:
 
     def _start(self, host: str) -> RemoteCommand:
         def heard(plain: dict[str, Any]) -> None:
-            self._put(host, [from_plain(one) for one in plain["records"]])
+            if NO_SERVICE in plain:
+                self._put(host, NoSuchServiceError(plain[NO_SERVICE]))
+            else:
+                self._put(host, [from_plain(one) for one in plain["records"]])
 
         return RemoteCommand(
             self._config,
@@ -90,7 +98,7 @@ class FollowedNodes:
             lambda reason: self._put(host, reason or "its connection has ended"),
         )
 
-    def _put(self, host: str, what: list[LogRecord] | str) -> None:
+    def _put(self, host: str, what: _News) -> None:
         self._heard.put((host, what))
         with contextlib.suppress(BlockingIOError):  # it will wake already
             os.write(self._wake_in, b".")
@@ -121,12 +129,14 @@ class FollowedNodes:
                 host, what = self._heard.get_nowait()
             except queue.Empty:
                 return
-            if isinstance(what, str):
-                self._reasons[host] = what
-                if "no service " not in what or len(self._reasons) == len(self._hosts):
-                    print(f"{host}: {shown(what.removeprefix('darc: '))}", file=sys.stderr)
-            else:
+            if isinstance(what, NoSuchServiceError):
+                self._without.add(host)
+            if isinstance(what, list):
                 self._waiting += [(host, record) for record in what]
+            elif host not in self._reasons:  # else it has ended after it said so
+                self._reasons[host] = str(what)
+                if host not in self._without or len(self._reasons) == len(self._hosts):
+                    print(f"{host}: {shown(str(what).removeprefix('darc: '))}", file=sys.stderr)
             self._silent.discard(host)
 
     def _show(self) -> None:

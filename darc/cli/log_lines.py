@@ -19,15 +19,21 @@ from darc.config.config import Config
 LOOK_SECONDS = 1.0
 #: For another node to read, once it is reached.
 READ_SECONDS = 60.0
+#: In a node's answer: why it has none of the services that were asked for.
+NO_SERVICE = "no_service"
 #: A node, and an entry of its logs.
 Line = tuple[str, LogRecord]
+
+
+class NoSuchServiceError(TerminalError):
+    """A node has none of the services that were asked for."""
 
 
 def chosen_logs(config: Config, wanted: Sequence[str], *, some: bool = False) -> NodeLogs:
     """The logs of services.
 
     :param some: one of several nodes need not have all of them
-    :raises TerminalError: a service does not exist
+    :raises NoSuchServiceError: a service does not exist
     """
     paths = log_paths(config)
     unknown = [name for name in wanted if name not in paths and name != EVERYWHERE]
@@ -35,7 +41,7 @@ def chosen_logs(config: Config, wanted: Sequence[str], *, some: bool = False) ->
         unknown = []
     if unknown:
         near = " ".join(filter(None, (did_you_mean(name, paths) for name in unknown)))
-        raise TerminalError(
+        raise NoSuchServiceError(
             f"no service {', '.join(map(shown, unknown))} on {config.hostname};"
             f" there are: {', '.join(paths)}, and all{'; ' + near if near else ''}"
         )

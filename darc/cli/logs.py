@@ -7,15 +7,17 @@ import os
 import select
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
-from darc.cli.interactive import TerminalError, guarded, load
+from darc.cli.interactive import guarded, load
 from darc.cli.log_following import FollowedNodes
 from darc.cli.log_lines import (
     LOOK_SECONDS,
+    NO_SERVICE,
     READ_SECONDS,
     Line,
+    NoSuchServiceError,
     arguments_for,
     chosen_logs,
     from_plain,
@@ -90,7 +92,14 @@ def main(arguments: Sequence[str]) -> int:
     wish = LogFilter(None if last in (None, -1) else last, since, options.grep)
     config = load()
     if options.for_another:
-        with closing(chosen_logs(config, options.services, some=options.some)) as logs:
+        try:
+            found = chosen_logs(config, options.services, some=options.some)
+        except NoSuchServiceError as error:
+            if not options.some:
+                raise
+            print(to_line({"records": [], NO_SERVICE: str(error)}), flush=True)
+            return 0
+        with closing(found) as logs:
             return _for_another(logs, wish, options.follow)
     hosts = chosen_hosts(config, options.host)
     if len(hosts) == 1 and is_here(config, hosts[0]):
@@ -143,35 +152,36 @@ def _for_another(logs: NodeLogs, wish: LogFilter, follow: bool) -> int:
 def _once(config: Config, hosts: Sequence[str], services: Sequence[str], wish: LogFilter) -> int:
     far = [host for host in hosts if not is_here(config, host)]
     lines: list[Line] = []
-    reasons: dict[str, str] = {}
+    without: dict[str, str] = {}
     for host in set(hosts) - set(far):
         try:
             with closing(chosen_logs(config, services, some=True)) as logs:
                 lines += [(host, record) for record in logs.history(wish, False)]
-        except TerminalError as error:
-            reasons[host] = str(error)
+        except NoSuchServiceError as error:
+            without[host] = str(error)
     patience = config.cluster.connect_timeout + READ_SECONDS
     words = arguments_for(services, wish, False, len(hosts) > 1)
     answers, failed = gather(config, far, "logs", words, patience)
     for host, answer in answers.items():
         try:
             lines += [(host, from_plain(plain)) for plain in answer["records"]]
+            if NO_SERVICE in answer:
+                without[host] = str(answer[NO_SERVICE])
         except (TypeError, KeyError, ValueError) as error:
             failed[host] = f"its answer cannot be read: {error}"
     lines.sort(key=lambda line: line[1].key)
     if wish.last is not None:
         lines = lines[max(0, len(lines) - wish.last) :]
     print_lines(lines, width_of(hosts))
-    return _tell(hosts, reasons | failed)
+    return _tell(hosts, without, failed)
 
 
-def _tell(hosts: Sequence[str], reasons: dict[str, str]) -> int:
+def _tell(hosts: Sequence[str], without: Mapping[str, str], failed: Mapping[str, str]) -> int:
     """Say which nodes gave nothing. That a service is on some of them only is as it should be."""
-    unknown = {host for host, reason in reasons.items() if "no service " in reason}
-    for host, reason in reasons.items():
-        if host not in unknown or len(unknown) == len(hosts):
-            print(f"{host}: {shown(reason.removeprefix('darc: '))}", file=sys.stderr)
-    return 1 if len(unknown) == len(hosts) or set(reasons) - unknown else 0
+    is_nowhere = len(without) == len(hosts)
+    for host, reason in {**(without if is_nowhere else {}), **failed}.items():
+        print(f"{host}: {shown(reason.removeprefix('darc: '))}", file=sys.stderr)
+    return 1 if is_nowhere or failed else 0
 
 
 if __name__ == "__main__":
