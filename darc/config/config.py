@@ -254,7 +254,7 @@ def _parse(layer: Layer, problems: list[str]) -> Value:
     try:
         tree = parse_yaml(layer.text, layer.name)
     except YAMLTextError as error:
-        problems += error.problems
+        problems += map(str, error.problems)
         tree = error.tree or empty
     if not isinstance(tree.data, dict | None):
         problems.append(

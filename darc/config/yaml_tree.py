@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -27,14 +28,27 @@ _COLLECTIONS = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq")}
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
+@dataclass(frozen=True, slots=True)
+class YAMLProblem:
+    """Something that is wrong with a text; `line` is None where it is about all of it."""
+
+    name: str
+    line: int | None
+    what: str
+
+    def __str__(self) -> str:
+        place = self.name if self.line is None else f"{self.name}:{self.line}"
+        return f"{place}: {self.what}"
+
+
 class YAMLTextError(ValueError):
     """A text is not YAML, or YAML of a kind that is not used here.
 
-    `problems` has a message per error, `tree` what could be read all the same.
+    `problems` has all errors, `tree` what could be read all the same.
     """
 
-    def __init__(self, problems: tuple[str, ...], tree: Value | None = None) -> None:
-        super().__init__("\n".join(problems))
+    def __init__(self, problems: tuple[YAMLProblem, ...], tree: Value | None = None) -> None:
+        super().__init__("\n".join(map(str, problems)))
         self.problems = problems
         self.tree = tree
 
@@ -50,7 +64,7 @@ def parse_yaml(text: str, name: str, *, as_text: bool = False) -> Value:
     """
     if len(text) > MAX_CHARACTERS:
         what = f"longer than {MAX_CHARACTERS} characters"
-        raise YAMLTextError((f"{name}: {what}",))
+        raise YAMLTextError((YAMLProblem(name, None, what),))
     text = text.removeprefix(BYTE_ORDER_MARK)
     loader = _Loader("")
     try:
@@ -58,18 +72,19 @@ def parse_yaml(text: str, name: str, *, as_text: bool = False) -> Value:
         root = loader.get_single_node()
         if root is None:
             return Value(None, name, 1)
-        problems: list[str] = []
+        problems: list[YAMLProblem] = []
         tree = _Builder(loader, name, as_text, problems).value(root, root.start_mark.line + 1)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"{name}:{mark.line + 1}" if mark else name
-        problem = error.problem or error.context
-        raise YAMLTextError((f"{place}: not valid YAML: {problem}",)) from error
+        at = mark.line + 1 if mark else None
+        what = f"not valid YAML: {error.problem or error.context}"
+        raise YAMLTextError((YAMLProblem(name, at, what),)) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise YAMLTextError((f"{name}:{line}: not valid YAML: {error.reason}",)) from error
+        what = f"not valid YAML: {error.reason}"
+        raise YAMLTextError((YAMLProblem(name, line, what),)) from error
     except _TooMuchError as error:
-        raise YAMLTextError((f"{name}:{error.line}: {error}",)) from error
+        raise YAMLTextError((YAMLProblem(name, error.line, str(error)),)) from error
     finally:
         loader.dispose()
     if problems:
@@ -141,7 +156,7 @@ class _Loader(yaml.SafeLoader):
 
 class _Builder:
     def __init__(
-        self, loader: yaml.SafeLoader, name: str, as_text: bool, problems: list[str]
+        self, loader: yaml.SafeLoader, name: str, as_text: bool, problems: list[YAMLProblem]
     ) -> None:
         self._loader = loader
         self._name = name
@@ -205,7 +220,7 @@ class _Builder:
             return None
 
     def _complain(self, node: yaml.Node, what: str) -> None:
-        self._problems.append(f"{self._name}:{node.start_mark.line + 1}: {what}")
+        self._problems.append(YAMLProblem(self._name, node.start_mark.line + 1, what))
 
 
 def _wrong_with(node: yaml.ScalarNode) -> str:

@@ -106,7 +106,10 @@ def parse_yaml_observation(text: str, name: str) -> Parset:
     try:
         tree = parse_yaml(text, name, as_text=True)
     except YAMLTextError as error:
-        problems = [_yaml_problem(name, message, allowed) for message in error.problems]
+        problems = [
+            ObservationProblem(name, one.line or 0, "file", None, allowed, one.what)
+            for one in error.problems
+        ]
         raise ObservationError(problems) from error
     if not isinstance(tree.data, dict):
         what = f"{shown(tree.data)} is not a mapping"
@@ -164,12 +167,6 @@ def _typed(
     if problems:
         raise ObservationError(problems)
     return Parset(name, values, lines, warnings)
-
-
-def _yaml_problem(name: str, message: str, allowed: str) -> ObservationProblem:
-    place, _, what = message.removeprefix(f"{name}:").partition(": ")
-    line = int(place) if place.isdecimal() else 0
-    return ObservationProblem(name, line, "file", None, allowed, what)
 
 
 #: What reads the configuration of an observation, by the end of its file's name.

@@ -68,7 +68,7 @@ def parse_source_list(text: str, name: str) -> SourceList:
     try:
         tree = parse_yaml(text, name)
     except YAMLTextError as error:
-        raise SourceListError(error.problems) from error
+        raise SourceListError(list(map(str, error.problems))) from error
     reader = Reader()
     if tree.data is None:
         tree = Value({}, name, 1)
