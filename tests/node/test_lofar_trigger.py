@@ -612,7 +612,7 @@ def test_a_mail_server_that_hangs_holds_up_no_packet(
     site.put(other)
     assert datagrams.wait(2) == [expected(one, "T"), expected(other, "T")]
     wait_until_done(site.node, SERVICE)
-    assert len(told(site.node, SERVICE, "mails_waiting")) == 2
+    wait_for(lambda: len(told(site.node, SERVICE, "mails_waiting")) == 2)
     mailbox.close()
     with Mailbox(mailbox.port) as back:
         back.wait_for(2, patience(WAIT))
