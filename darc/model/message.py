@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from darc.model.vocabulary import VALUES
+
 MAX_MESSAGE_BYTES = 2**20
 #: Code of the error that an observation was started before.
 RUNNING_ALREADY = "running_already"
-#: In the field ``form`` of a request: it is answered with values.
-VALUES = "values"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ COMMANDS = {
     "edit": "open the configuration in $EDITOR",
     "stop_master": "stop the master and every service",
 }
+#: In the field ``form`` of a request: it is answered with values, not text.
+VALUES = "values"
 #: Those that are about the whole node, and the one service that they may be given with.
 OF_THE_NODE = {
     "reload": "",

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from darc.model.message import VALUES
+from darc.model.vocabulary import VALUES
 from darc.node.endpoint import DEFAULT_PORT, CopiedError, Endpoint, endpoint_file, read_endpoint
 
 #: Of an answer, bytes: whoever listens there, the overview of a node is far smaller.

@@ -277,6 +277,7 @@ def test_a_question_loads_neither_yaml_nor_numpy() -> None:
         "import sys; from darc.control import main;"
         "main(['--port', '1', 'lofar_status']);"
         "heavy = {'yaml', 'numpy', 'astropy', 'msgpack', 'multiprocessing', 'psutil'};"
+        "heavy.add('dataclasses');"
         "sys.exit(', '.join(heavy & set(sys.modules)))"
     )
     result = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=False)
