@@ -1,1 +1,1 @@
-"""Typed configuration: settings, checks, layers of YAML text. Opens nothing but that text."""
+"""Typed configuration: settings, checks, and layers of YAML text. This package reads no files."""

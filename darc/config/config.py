@@ -24,7 +24,7 @@ _SERVICES = [f"services_{role}_{mode}" for role in ("master", "worker") for mode
 
 
 class ConfigError(ValueError):
-    """The configuration is wrong. `problems` has a message per error, with file and line."""
+    """The configuration is invalid. `problems` has a message per error, with file and line."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -32,7 +32,7 @@ class ConfigError(ValueError):
 
 
 class Role(Enum):
-    """What this host is in its cluster."""
+    """Role of a host in its cluster."""
 
     MASTER = "master"
     WORKER = "worker"
@@ -49,7 +49,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The configuration of this node. Made by `parse_config`."""
+    """Configuration of this node, made by `parse_config`."""
 
     hostname: str
     darc_home: str
@@ -74,7 +74,7 @@ class Config:
 
     @property
     def role(self) -> Role:
-        """What this host is. One that is neither master nor worker runs on its own."""
+        """Role of this host: standalone if it is neither master nor worker."""
         if self.cluster.master is not None and self.is_here(self.cluster.master):
             return Role.MASTER
         if any(map(self.is_here, self.cluster.workers)):
@@ -83,25 +83,25 @@ class Config:
 
     @property
     def compound_beam(self) -> int | None:
-        """The compound beam of this worker: its index in the list; None on other hosts."""
+        """Compound beam of this worker: its index among the workers; None on other hosts."""
         if self.role is not Role.WORKER:
             return None
         return [self.is_here(worker) for worker in self.cluster.workers].index(True)
 
     @property
     def master_host(self) -> str:
-        """Where the master's services are to be reached."""
+        """Host name of the node that runs the master's services."""
         cluster_master = self.cluster.master
         return cluster_master if self.role is Role.WORKER and cluster_master else "localhost"
 
     @property
     def bind_address(self) -> str:
-        """The address the command port listens on."""
+        """Address that the command port listens on."""
         standalone = self.role is Role.STANDALONE
         return self.control.bind or ("127.0.0.1" if standalone else "0.0.0.0")
 
     def services(self) -> tuple[str, ...]:
-        """The services of this host, in the order in which replies list them."""
+        """Return the services of this host, in the order of replies."""
         of_master, of_worker = self._services_by_role()
         if self.role is Role.MASTER:
             return of_master
@@ -110,7 +110,7 @@ class Config:
         return self.all_services()
 
     def all_services(self) -> tuple[str, ...]:
-        """Those of all hosts; a worker holds entries for those of the master node, too."""
+        """Return the services of all hosts; a worker keeps queues for those of the master, too."""
         of_master, of_worker = self._services_by_role()
         return tuple(dict.fromkeys(of_master + of_worker))
 
@@ -121,18 +121,18 @@ class Config:
         return of_master, of_worker
 
     def nodes(self) -> tuple[str, ...]:
-        """The host names of the cluster, the master first; of a host on its own: that one."""
+        """Return the host names of the cluster, master first; a standalone host: its own name."""
         if self.role is Role.STANDALONE:
             return (self.hostname,)
         return (cast(str, self.cluster.master), *self.cluster.workers)
 
     def cluster_hosts(self) -> tuple[str, ...]:
-        """All hosts that the cluster is made of, whether this one is among them or not."""
+        """Return all hosts of the configured cluster, whether this host is one of them or not."""
         masters = () if self.cluster.master is None else (self.cluster.master,)
         return (*masters, *self.cluster.workers)
 
     def log_file(self, service: str) -> str:
-        """Where a service logs to: its `log_file`, by default in the master's log_dir."""
+        """Return the log file of a service: its `log_file`, by default in the master's log_dir."""
         default = f"{self.master.log_dir}/{service}.{self.hostname}.log"
         if service in self.further:
             data = self.further[service].data
@@ -146,13 +146,13 @@ class Config:
         return getattr(self, _FIELD_OF[name])
 
     def block(self, section: str, kind: type[T]) -> T:
-        """The settings of a section; the way in for services that are not built in.
+        """Return the settings of a section; for services that are not built in.
 
-        :param section: the section's name, that of the service
+        :param section: name of the section, which is the name of the service
         :param kind: a dataclass, its fields typed as in darc.config.settings; they may have
-            defaults. For a section that is built in, its own class.
+            defaults. For a built-in section, its own class.
         :raises ConfigError: a value is wrong or missing
-        :raises TypeError: a section that is built in has another class
+        :raises TypeError: a built-in section has another class
         """
         if section in _SECTIONS:
             ready = self.section(section)
@@ -171,7 +171,7 @@ class Config:
         return found
 
     def is_here(self, host: str) -> bool:
-        """Whether this host has that name."""
+        """Whether `host` is a name of this host."""
         return same_host(self.hostname, host)
 
 
@@ -206,11 +206,13 @@ def parse_config(
 ) -> Config:
     """Parse, merge and check the layers of a configuration.
 
-    :param layers: the packaged default first, each laid over those before it
-    :param home: what {home} stands for, None: nobody knows; likewise `darc_home` and `hostname`
-    :param instruments: gives the file of an instrument by its name or path; its OSError counts
-        as a wrong `instrument.base`
-    :raises ConfigError: with everything that is wrong
+    :param layers: the packaged default first; each overrides those before it
+    :param home: value of the placeholder {home}, None if unknown
+    :param darc_home: value of the placeholder {darc_home}
+    :param hostname: name of this host, and value of the placeholder {hostname}
+    :param instruments: function that reads the file of an instrument, given its name or path;
+        its OSError is reported as a wrong `instrument.base`
+    :raises ConfigError: with all problems
     """
     places = {"darc_home": darc_home, "hostname": hostname}
     if home is not None:
@@ -226,7 +228,7 @@ def parse_config(
     for name, kind in _SECTIONS.items():
         if name != "instrument":
             found[_FIELD_OF[name]] = reader.read(kind, value_at(tree, name), name)
-    # Without its base, the instrument's every key would be missing as well.
+    # Without its base, every key of the instrument would be reported as missing.
     if instrument:
         found["instrument"] = reader.read(Instrument, fill_in(instrument, places), "instrument")
     check(reader, tree, found)
@@ -267,7 +269,7 @@ def _parse(layer: Layer, problems: list[str]) -> Value:
 def _instrument(
     block: Value, instruments: Callable[[str], Layer], problems: list[str]
 ) -> Value | None:
-    """Lay the instrument's own file under what the layers say of it; None if it has none."""
+    """Merge the layers' instrument section over its base file; None if that is unusable."""
     if not isinstance(block.data, dict) or "base" not in block.data:
         return block
     keys = dict(block.data)

@@ -1,4 +1,4 @@
-"""What holds between the values of a configuration."""
+"""Checks of configuration values against each other."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _SCHEDULER = re.compile(
 
 
 def check(reader: Reader, tree: Value, found: Mapping[str, Any]) -> None:
-    """Complain about values that do not fit each other.
+    """Report values that contradict each other.
 
-    :param reader: takes the complaints
-    :param tree: the merged configuration, for file and line
-    :param found: the settings by their field in Config, None for those already known as wrong
+    :param reader: collects the problems
+        :param tree: the merged configuration, for file and line
+    :param found: the settings by their field in Config; None for those already known to be wrong
     """
     amber, processor = found["amber_clustering"], found["processor"]
     if amber:
@@ -61,22 +61,22 @@ def _check_scheduler(reader: Reader, tree: Value, section: settings.ProcessorSet
     match = _SCHEDULER.fullmatch(section.scheduler)
     key = "scheduler_tls" if section.scheduler_tls else "scheduler"
     if match is None:
-        what = f"{shown(section.scheduler)} is no address of a scheduler"
+        what = f"{shown(section.scheduler)} is not a scheduler address"
         allowed = "tls://<host>:<port>, or tcp://localhost:<port>"
     elif match["scheme"] == "tls":
         if section.scheduler_tls is not None:
             return
         what = f"{section.scheduler} without processor.scheduler_tls"
-        allowed = "with files for TLS: {ca: <file>, certificate: <file>, key: <file>}"
+        allowed = "TLS files: {ca: <file>, certificate: <file>, key: <file>}"
     elif section.scheduler_tls is not None:
-        what, allowed = f"not used for {section.scheduler}", "an address that begins with tls://"
+        what, allowed = f"not used for {section.scheduler}", "an address that starts with tls://"
     elif section.scheduler_unencrypted or _is_loopback(match["host"]):
         return
     else:
-        what = f"{section.scheduler}: anybody on the way there could run programs here"
+        what = f"{section.scheduler}: anyone on the network path could run programs here"
         allowed = (
             "tls://<host>:<port> with processor.scheduler_tls, a scheduler on this host, or"
-            " processor.scheduler_unencrypted: true in a network of your own"
+            " processor.scheduler_unencrypted: true in a private network"
         )
     reader.complain(value_at(tree, "processor", key), f"processor.{key}", what, allowed)
 
@@ -92,7 +92,7 @@ def _check_ivoids(reader: Reader, tree: Value, section: settings.VOEventGenerato
     for key, text in (("stream", section.stream), ("author_ivorn", section.author_ivorn)):
         if not is_ivoid(text):
             value = value_at(tree, "voevent_generator", key)
-            what = f"{text!r} is no IVOA identifier"
+            what = f"{text!r} is not an IVOA identifier"
             reader.complain(value, f"voevent_generator.{key}", what, ALLOWED)
 
 
@@ -113,8 +113,8 @@ def _check_alarms(reader: Reader, tree: Value, alarms: settings.AlarmSettings) -
     urls = value_at(tree, "alarms", "webhooks")
     for number, url in enumerate(alarms.webhooks, start=1):
         if not is_web_address(url):
-            # Not shown: there may be a secret in it.
-            what = f"number {number} is no address of a webhook"
+            # The address is not shown: it may contain a secret.
+            what = f"number {number} is not a webhook address"
             reader.complain(urls, "alarms.webhooks", what, WEB_ADDRESS)
 
 
@@ -129,17 +129,17 @@ def _check_cluster(reader: Reader, tree: Value, cluster: settings.ClusterSetting
             reader.complain(master, "cluster.master", "null with workers", "a host name")
         return
     if "[" in cluster.master:
-        what = f"{cluster.master!r} is not one host"
+        what = f"{cluster.master!r} is more than one host"
         reader.complain(master, "cluster.master", what, "a host name")
         return
     wrong |= _check_hosts(reader, master, "cluster.master", cluster.master)
     if not wrong:
-        # The master among them as well: no host has both roles.
+        # The master is checked with them: no host may have both roles.
         _check_hosts(reader, workers, "cluster.workers", cluster.master, *cluster.workers)
 
 
 def _check_hosts(reader: Reader, value: Value, path: str, *names: str) -> bool:
-    """Complain if these are no hosts or not different ones; return whether that is so."""
+    """Report names that are not host names or occur twice; return whether there are any."""
     try:
         expand_hosts(names)
     except ValueError as error:

@@ -10,8 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from darc.config.typed import Unknown, Value
 
 _OBSOLETE = {
-    *("master_commands", "service_commands", "scavenger_interval", "sb_generator"),
-    *("reprocessing_delay", "waterfall_sb", "plot_script"),
+    "master_commands",
+    "service_commands",
+    "scavenger_interval",
+    "sb_generator",
+    "reprocessing_delay",
+    "waterfall_sb",
+    "plot_script",
 }
 _RANGE = re.compile(r"([^\[\]]*)\[([\d,-]+)\]([^\[\]]*)")
 _HOST = re.compile(r"[A-Za-z0-9]([\w.:-]*[A-Za-z0-9])?")
@@ -19,7 +24,7 @@ _MAX_HOSTS = 10_000
 
 
 def fill_in(value: Value, places: Mapping[str, str]) -> Value:
-    """Replace `{name}` by its text in every text of the tree, for the names in `places`."""
+    """Replace `{name}` in every text of the tree, for each name in `places`."""
     data = value.data
     if isinstance(data, str):
         for name, text in places.items():
@@ -34,8 +39,7 @@ def fill_in(value: Value, places: Mapping[str, str]) -> Value:
 def merge(below: Value, above: Value) -> Value:
     """Lay one tree over another: mappings merge, everything else replaces.
 
-    Nothing over a mapping (a section without keys, or with all of them in comments) changes
-    nothing.
+    An empty section (no keys, or all of them commented out) leaves the one below unchanged.
     """
     if not isinstance(below.data, dict) or not isinstance(above.data, dict | None):
         return above
@@ -48,7 +52,7 @@ def merge(below: Value, above: Value) -> Value:
 
 
 def value_at(tree: Value, *path: str) -> Value:
-    """The value at a path; an empty mapping where there is none."""
+    """Return the value at a path; an empty mapping where it is missing."""
     for name in path:
         data = tree.data if isinstance(tree.data, dict) else {}
         tree = data.get(name, Value({}, tree.file, tree.line))
@@ -58,7 +62,7 @@ def value_at(tree: Value, *path: str) -> Value:
 def expand_hosts(entries: Sequence[str]) -> tuple[str, ...]:
     """Expand ranges such as `arts[001-040]` or `arts[001-003,007]`, in order.
 
-    :raises ValueError: not a host name or range, a range that goes down, or a host given twice
+    :raises ValueError: not a host name or range, a descending range, or a host listed twice
     """
     hosts: list[str] = []
     for entry in entries:
@@ -72,7 +76,7 @@ def expand_hosts(entries: Sequence[str]) -> tuple[str, ...]:
             raise ValueError(f"more than {_MAX_HOSTS} hosts")
     twice = [host for host, count in Counter(map(str.casefold, hosts)).items() if count > 1]
     if twice:
-        raise ValueError(f"{twice[0]} is given twice")
+        raise ValueError(f"{twice[0]} is listed twice")
     return tuple(hosts)
 
 
@@ -90,7 +94,7 @@ def _numbered(match: re.Match[str]) -> Iterator[str]:
 
 
 def unknown_key(entry: Unknown) -> str:
-    """The warning for a key that nothing takes."""
+    """Return the warning for an unknown or obsolete key."""
     start = f"{entry.value.place}: {entry.path}: "
     if entry.name == "server_auth":
         return start + "no longer used: the cluster's secret file takes its place"

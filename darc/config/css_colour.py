@@ -1,4 +1,4 @@
-"""Colours as style sheets name them, and what can be done with them: they end up in one."""
+"""CSS colours: names, parsing, contrast and mixing."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Colour:
         return (high + 0.05) / (low + 0.05)
 
     def mixed(self, other: Colour, share: float) -> Colour:
-        """With a share of another one, 0 to 1."""
+        """Return a mixture of this colour and `share` (0 to 1) of another."""
         return Colour(
             round(self.red + share * (other.red - self.red)),
             round(self.green + share * (other.green - self.green)),
@@ -78,7 +78,12 @@ class Colour:
         )
 
     def legible(self, *grounds: Colour, towards: Colour, ratio: float) -> Colour:
-        """As near to this one as it has the contrast on all grounds, going towards another."""
+        """Return the colour nearest to this one that is legible on all grounds.
+
+        :param grounds: background colours
+        :param towards: the colour to mix in, in steps of 5 %, until the contrast suffices
+        :param ratio: contrast ratio to reach on every ground
+        """
         steps = (self.mixed(towards, step / 20) for step in range(21))
         return next(
             (one for one in steps if all(one.contrast(ground) >= ratio for ground in grounds)),
@@ -87,20 +92,20 @@ class Colour:
 
 
 def parse_colour(text: str) -> Colour:
-    """Read a colour by its name, or as #rgb or #rrggbb.
+    """Parse a colour: its CSS name, #rgb or #rrggbb.
 
-    :raises ValueError: it is none
+    :raises ValueError: `text` is not a colour
     """
     digits = NAMES.get(text.lower(), "")
     if match := _HEX.fullmatch(text):
         digits = match[1] if len(match[1]) == 6 else "".join(2 * digit for digit in match[1])
     if not digits:
-        raise ValueError(f"{text!r} is no colour")
+        raise ValueError(f"{text!r} is not a colour")
     return Colour(*bytes.fromhex(digits))
 
 
 class _Colours(tuple[str, ...]):
-    """All texts that are colours."""
+    """The set of all texts that are colours."""
 
     __slots__ = ()
 
@@ -109,7 +114,7 @@ class _Colours(tuple[str, ...]):
 
 
 class OneColour(OneOf):
-    """A text that is a colour in a style sheet, and can be nothing else there."""
+    """A text that is a CSS colour, and so is safe inside a style sheet."""
 
     def __init__(self) -> None:
         super().__init__()

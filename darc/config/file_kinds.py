@@ -1,4 +1,4 @@
-"""What a file is that was expected to be another: by how it begins."""
+"""File formats recognised by their first bytes, for messages about files of the wrong kind."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ _KINDS = (
     (b"PK\x03\x04", "a zip archive: unpack it first"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (b"SIMPLE  =", "a FITS file"),
-    (b"\x89PNG", "a PNG picture"),
+    (b"\x89PNG", "a PNG image"),
     (b"%PDF", "a PDF document"),
     (b"\x93NUMPY", "a numpy array"),
     (b"\x0c\x00\x00\x00HEADER_START", "a SIGPROC file"),
-    (b"\xff\xfe", "text in UTF-16, where UTF-8 is wanted"),
-    (b"\xfe\xff", "text in UTF-16, where UTF-8 is wanted"),
+    (b"\xff\xfe", "text in UTF-16, where UTF-8 is expected"),
+    (b"\xfe\xff", "text in UTF-16, where UTF-8 is expected"),
 )
 
-#: Editors of another system put it in front of a text; it says nothing.
+#: Some editors put it in front of a text; it is ignored.
 BYTE_ORDER_MARK = "\ufeff"
 BYTE_ORDER_MARK_BYTES = BYTE_ORDER_MARK.encode()
 
 
 def known_kind(data: bytes) -> str:
-    """What a file is that begins so, and what to do; empty where nobody knows."""
+    """Return what a file with these first bytes is, and what to do; empty if unknown."""
     for begin, kind in _KINDS:
         if data.startswith(begin):
             return kind
@@ -32,6 +32,6 @@ def known_kind(data: bytes) -> str:
 
 
 def no_text(data: bytes, error: UnicodeDecodeError) -> str:
-    """Why a file is no text in UTF-8."""
+    """Return why a file is not UTF-8 text."""
     kind = known_kind(data)
     return kind or f"not UTF-8 text (byte {error.start}: {data[error.start]:#04x})"

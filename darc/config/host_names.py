@@ -1,10 +1,10 @@
-"""Names of hosts: of the same host there are several."""
+"""Comparison of host names."""
 
 from __future__ import annotations
 
 
 def same_host(one: str, other: str) -> bool:
-    """Whether two names are of one host: in any letters, with its domain or without it."""
+    """Whether two names mean the same host: case and a missing domain are ignored."""
     first, second = one.casefold().rstrip("."), other.casefold().rstrip(".")
     if "." in first and "." in second:
         return first == second

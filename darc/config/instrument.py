@@ -16,8 +16,8 @@ _Count = ranges.COUNT
 class Instrument:
     """A radio telescope with its backend; section `instrument` of the configuration.
 
-    The numbers of ARTS are in conf/arts.yaml. An observation may have others for the band,
-    the sampling, and the number of beams and dishes: downstream, ask the observation.
+    The values for ARTS are in conf/arts.yaml. An observation may override band, sampling,
+    and number of beams and dishes: services take these from the observation.
     """
 
     name: Annotated[str, NotEmpty()]
@@ -39,8 +39,8 @@ class Instrument:
     n_sbs: Annotated[int, _Count]
     n_subbands: Annotated[int, _Count]  # of a synthesised beam
     sb_band_low: Annotated[float, _Positive]  # MHz, the low edge in the SB formula
-    sb_reference_freq: Annotated[float, _Positive]  # MHz, where an SB is one TAB further on
-    sb_table: Annotated[str, NotEmpty()] | None  # file of an SB table, in place of the formula
+    sb_reference_freq: Annotated[float, _Positive]  # MHz, where the SB moves on by one TAB
+    sb_table: Annotated[str, NotEmpty()] | None  # file of an SB table; None: the formula
     beam_semimajor: Annotated[float, _Positive]  # arcmin, of a compound beam
     beam_semiminor: Annotated[float, _Positive]  # arcmin
     batch_length_samples: Annotated[int, _Count]  # of one AMBER batch

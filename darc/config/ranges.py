@@ -1,6 +1,6 @@
-"""What is believed of a number, wherever it comes in: one range for each quantity.
+"""Plausible range of each physical quantity, the same wherever a value enters the system.
 
-Whatever the first reader believes, the last one does too; what is beyond is a fault.
+A value outside its range is treated as an error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from darc.config.typed import Range
 
 @dataclass(frozen=True, slots=True)
 class Bounds(Range):
-    """A range with both ends."""
+    """A range with a lower and an upper limit."""
 
     high: float
 
@@ -31,7 +31,7 @@ FREQUENCY = Bounds(1, 1_000_000)  # MHz
 BANDWIDTH = Bounds(1e-3, 1_000_000)  # MHz
 TSAMP = Bounds(1e-9, 10)  # s
 
-# What follows from those above stays within these.
+# Quantities derived from those above.
 WIDTH = Bounds(0, 1e10)  # ms
 ARRIVAL = Bounds(
     START.low - 1e9, 7_258_118_400 + 1e9

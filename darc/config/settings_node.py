@@ -13,7 +13,7 @@ Text = Annotated[str, NotEmpty()]
 PlacePath = Annotated[str, FromRoot()]
 Port = Annotated[int, Range(1, 65535)]
 Seconds = Annotated[float, Range(0.01, 86400)]
-Delay = Annotated[float, Range(0, 86400)]  # s, may be none
+Delay = Annotated[float, Range(0, 86400)]  # s, may be 0
 Names = tuple[Text, ...]
 CSSColour = Annotated[str, OneColour()]
 
@@ -22,7 +22,7 @@ CSSColour = Annotated[str, OneColour()]
 class HealthSettings:
     """When a service counts as hung."""
 
-    unresponsive_after: Annotated[float, Range(1.5, 3600)]  # s without a beat
+    unresponsive_after: Annotated[float, Range(1.5, 3600)]  # s without a heartbeat
     restart_unresponsive: bool
 
 
@@ -39,9 +39,9 @@ class MasterSettings:
     parset_dir: PlacePath
     parsets_kept: Annotated[int, Range(1, 10_000_000)]
     port: Port
-    socket_timeout: Seconds  # s, for a client to send its message
-    setup_time: Delay  # s before the start that the services get an observation
-    end_delay: Delay  # s after the end at which an observation without a stop is ended
+    socket_timeout: Seconds  # s within which a client must send its message
+    setup_time: Delay  # s before the start at which services receive an observation
+    end_delay: Delay  # s after the end at which an observation is stopped, if nobody stopped it
     stop_timeout: Seconds
     control_timeout: Seconds
     mode: Annotated[str, OneOf("real-time", "offline", "mixed")]
@@ -72,11 +72,11 @@ class ClusterSettings:
 
     master: Text | None
     workers: Names
-    user: Text | None  # to log in as with ssh; None: as the user's ssh configuration says
+    user: Text | None  # login name for ssh; None: from the user's ssh configuration
     ssh_port: Port | None  # likewise
-    ssh_options: Names  # further words for ssh
-    python: Text | None  # on the other nodes; None: the same path as here
-    darc_home: Text | None  # likewise; None: as their environment says
+    ssh_options: Names  # further arguments of ssh
+    python: Text | None  # on the other nodes; None: the path of this node
+    darc_home: Text | None  # on the other nodes; None: from their environment
     connect_timeout: Seconds
     start_timeout: Seconds
     stop_timeout: Seconds
@@ -85,7 +85,7 @@ class ClusterSettings:
 
 @dataclass(frozen=True, slots=True)
 class MailSettings:
-    """Section `mail`: where e-mail is handed in."""
+    """Section `mail`: the SMTP server."""
 
     host: Text
     port: Port
@@ -94,35 +94,37 @@ class MailSettings:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
-    """Section `metrics`: what Prometheus asks for, on every node."""
+    """Section `metrics`: the Prometheus endpoint of every node."""
 
     bind: Text
-    port: Port | None  # None: nothing is served
+    port: Port | None  # None: no metrics are served
 
 
 @dataclass(frozen=True, slots=True)
 class EmailSettings:
-    """Who gets the e-mails of a service; no one: none are sent."""
+    """Recipients of a service's e-mails; an empty list: none are sent."""
 
     to: Annotated[Names, OneOrMore()]
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmSettings:
-    """Section `alarms`: what status_website tells people of by e-mail and webhooks."""
+    """Section `alarms`: notifications by e-mail and webhooks, sent by status_website."""
 
     enabled: bool
-    hold: Delay  # s that a grave problem has to last
-    hold_minor: Delay  # s that another one has to
-    clear: Annotated[float, Range(1, 86400)]  # s that it has to be gone
+    hold: Delay  # s a grave problem must last before it is reported
+    hold_minor: Delay  # s any other problem must last
+    clear: Annotated[float, Range(1, 86400)]  # s a problem must be gone before it is resolved
     gather: Delay  # s to wait for further hosts with the same problem
-    repeat: Annotated[float, Range(1, 86400)]  # s to the next message about further hosts
-    give_up_after: Annotated[float, Range(1, 31_536_000)]  # s that a message is tried for
-    timeout: Annotated[float, Range(0.1, 600)]  # s for a server to take a message
+    repeat: Annotated[float, Range(1, 86400)]  # s until the next message about further hosts
+    give_up_after: Annotated[
+        float, Range(1, 31_536_000)
+    ]  # s after which delivery of a message is given up
+    timeout: Annotated[float, Range(0.1, 600)]  # s for one delivery attempt
     ignore: Names  # hosts; ranges are not expanded here
-    page_url: Text | None  # None: where the status page is served
+    page_url: Text | None  # None: the address of the status page
     email_settings: EmailSettings
-    webhooks: Annotated[Names, OneOrMore()]  # may hold secrets: never to be logged
+    webhooks: Annotated[Names, OneOrMore()]  # may contain secrets: never log them
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class StatusWebsiteSettings:
     interval: Seconds
     timeout: Seconds
     bind: Text
-    port: Port | None  # None: the pages are files only
+    port: Port | None  # None: pages are written to files only
     max_pages: Annotated[int, Range(1, 1000)]
     colour_good: CSSColour
     colour_bad: CSSColour

@@ -1,4 +1,4 @@
-"""Settings of the real-time services: from AMBER's triggers to those that go out."""
+"""Settings of the real-time services, from AMBER's triggers to external triggers."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class AmberListenerSettings:
 
 @dataclass(frozen=True, slots=True)
 class IquvThresholds:
-    """What a new source needs for an IQUV dump (`thresh_iquv`)."""
+    """Thresholds for an IQUV dump of a new source (`thresh_iquv`)."""
 
-    dm_frac_min: Annotated[float, Range(0, 1000)]  # of the Milky Way's maximum DM
+    dm_frac_min: Annotated[float, Range(0, 1000)]  # fraction of the Milky Way's maximum DM
     width_max: Width
     snr_min: SNR
     interval: Annotated[float, Range(0, 86400)]  # s between two requests
@@ -36,17 +36,17 @@ class IquvThresholds:
 
 @dataclass(frozen=True, slots=True)
 class LofarThresholds:
-    """What a cluster needs to trigger LOFAR (`thresh_lofar`)."""
+    """Thresholds of a cluster for triggering LOFAR (`thresh_lofar`)."""
 
     max_cands_per_cluster: Annotated[int, Range(1, 1_000_000_000)]
-    dm_frac_min: Annotated[float, Range(0, 1000)]  # of the Milky Way's maximum DM
+    dm_frac_min: Annotated[float, Range(0, 1000)]  # fraction of the Milky Way's maximum DM
     width_max: Width
     snr_min: SNR
 
 
 @dataclass(frozen=True, slots=True)
 class LofarOverride:
-    """The same for sources in `lofar_trigger_sources` (`thresh_lofar_override`)."""
+    """Thresholds for sources in `lofar_trigger_sources` (`thresh_lofar_override`)."""
 
     snr_min: SNR
     width_max: Width
@@ -64,7 +64,7 @@ class AmberClusteringSettings:
     galaxy_map: Text  # likewise
     interval: Interval
     clustering_window: Window
-    dm_range: DM  # around a known source's
+    dm_range: DM  # half width around the DM of a known source
     dm_min_global: DM
     dm_bin_top: Annotated[float, Range(1, 1_000_000)]  # pc cm-3, upper edge of the highest DM bin
     snr_min_global: SNR
@@ -100,7 +100,7 @@ class LofarTriggerSettings:
     test: bool
     send_events: bool
     interval: Interval
-    age_limit: Seconds  # of a trigger that is still worth sending
+    age_limit: Seconds  # oldest trigger that is still sent
     server_port: Port
     lofar_host: Text
     lofar_port: Port
@@ -119,13 +119,13 @@ class VOEventGeneratorSettings:
     test: bool
     send_events: bool
     interval: Interval
-    age_limit: Annotated[float, Range(0.01, 1e9)]  # s, of a trigger that is still worth sending
+    age_limit: Annotated[float, Range(0.01, 1e9)]  # s, oldest trigger that is still sent
     server_port: Port
     broker_host: Text
     broker_port: Port
     broker_timeout: Annotated[float, Range(0.1, 600)]  # s for the broker to answer
     give_up_after: Annotated[float, Range(0, 1e9)]  # s
-    stream: Text  # <authority>/<path>, of the events' identifiers
+    stream: Text  # <authority>/<path> in the identifiers of events
     author_ivorn: Text
     contact_name: Text | None
     contact_email: Text | None

@@ -1,4 +1,4 @@
-"""Settings of the processing of candidates, in real time and offline."""
+"""Settings of candidate processing, in real time and offline."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class ProcessorClustering:
     output_file: Text
     dm_min: OrNoLimit  # pc cm-3
     dm_max: OrNoLimit
-    snr_min_clustering: SNR  # of what is clustered
-    snr_min: SNR  # of the clusters that are kept
+    snr_min_clustering: SNR  # of a detection to be clustered
+    snr_min: SNR  # of a cluster to be kept
     sb_filter: bool
     sb_filter_period_min: Period
     sb_filter_period_max: Period
@@ -42,7 +42,7 @@ class ProcessorExtractor:
     ntime: Bins
     nfreq: Bins
     delay: Delay  # s for the data to reach the disk
-    rfi_mask: Text | None  # file of channels to zap; None: AMBER's own, if there is one
+    rfi_mask: Text | None  # file of channels to mask; None: AMBER's mask, if there is one
     rfi_apply_mask: bool
     rfi_clean_type: Annotated[
         str, OneOf("isolated", "time", "frequency", "both", "perchannel", "none")
@@ -61,7 +61,7 @@ class ProcessorExtractor:
 class ProcessorClassifier:
     """`classifier` of the processor."""
 
-    model: Text | None  # file of another classifier, *.onnx; None: the one that comes with DARC
+    model: Text | None  # *.onnx file of a classifier; None: the packaged one
     thresh_freqtime: Probability
     thresh_dmtime: Probability
     ndm: Bins
@@ -90,14 +90,14 @@ class ProcessorVisualizer:
 class SchedulerTLS:
     """`scheduler_tls`: files, all PEM."""
 
-    ca: Text  # who has signed the certificates of scheduler and workers
-    certificate: Text  # ours
+    ca: Text  # authority that signed the certificates of scheduler and workers
+    certificate: Text  # of this host
     key: Text
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessorSettings:
-    """Section `processor`: a worker's half."""
+    """Section `processor`: candidate processing on a worker."""
 
     log_file: PlacePath
     result_dir: PlacePath
@@ -105,10 +105,10 @@ class ProcessorSettings:
     interval: Interval
     num_extractor: Annotated[int, Range(1, 256)]
     scheduler: Text | None  # address of a Dask scheduler; None: processes on this host
-    scheduler_tls: SchedulerTLS | None  # None: no encryption, and no proof
-    scheduler_unencrypted: bool  # on another host, too
+    scheduler_tls: SchedulerTLS | None  # None: no encryption or authentication
+    scheduler_unencrypted: bool  # allow an unencrypted scheduler on another host
     stop_delay: Delay
-    processing_time_limit: Annotated[float, Range(-1, 10_000_000)]  # s, 0 or less: none
+    processing_time_limit: Annotated[float, Range(-1, 10_000_000)]  # s, 0 or less: no limit
     clustering: ProcessorClustering
     extractor: ProcessorExtractor
     classifier: ProcessorClassifier
@@ -117,7 +117,7 @@ class ProcessorSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProcessorMasterSettings:
-    """Section `processor_master`: the master's half."""
+    """Section `processor_master`: collection of the results on the master."""
 
     log_file: PlacePath
     check_interval: Seconds
@@ -136,11 +136,11 @@ class OfflineProcessingSettings:
     log_file: PlacePath
     result_dir: PlacePath
     output_subdir: Text
-    time_limit: Seconds  # of one piece of work
+    time_limit: Seconds  # of one task
     test_pulsars: Names
     pulsar_file: Text  # ephemerides: the name of a packaged file, or a path
     fold_bins: Bins
-    prepfold: Text | None  # program; None: folded here
+    prepfold: Text | None  # program; None: DARC folds the data itself
     prepfold_time_limit: Seconds
     calibrators: Names
     calibrator_file: Text  # flux densities: the name of a packaged file, or a path

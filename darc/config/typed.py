@@ -1,12 +1,12 @@
 """Typed objects from plain values: one set of rules for configuration and observations.
 
-A dataclass says what its fields may hold by their types::
+The types of a dataclass declare what its fields may hold::
 
     interval: Annotated[float, Range(0.01, 60)]
     mode: Annotated[str, OneOf("real-time", "offline", "mixed")]
     to: Annotated[tuple[str, ...], OneOrMore()]
 
-`Reader` makes such an object from a tree of `Value`, and collects everything that is wrong.
+`Reader` makes such an object from a tree of `Value`, and collects all problems.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class NotEmpty:
 
 
 class FromRoot:
-    """A path that means the same wherever a process is started: from /."""
+    """An absolute path."""
 
 
 class OneOrMore:
@@ -60,10 +60,10 @@ class OneOrMore:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A plain value and where it stands.
+    """A plain value with its file and line.
 
-    `data` is None, bool, int, float, str, a list of Value or a dict of str to Value;
-    `line` counts from 1, 0 when there is none.
+        `data` is None, bool, int, float, str, a list of Value or a dict of str to Value;
+    `line` counts from 1; 0 means unknown.
     """
 
     data: Any
@@ -77,7 +77,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A key that the dataclass does not have."""
+    """A key that is not a field of the dataclass."""
 
     value: Value
     path: str
@@ -86,9 +86,9 @@ class Unknown:
 
 
 class Reader:
-    """Makes typed objects from values.
+    """Converter from values to typed objects.
 
-    `problems` collects one message per error, `unknown` the keys that no field takes.
+    `problems` collects one message per error, `unknown` the keys that are not fields.
     """
 
     def __init__(self) -> None:
@@ -96,12 +96,16 @@ class Reader:
         self.unknown: list[Unknown] = []
 
     def read(self, kind: type[T], value: Value, path: str) -> T | None:
-        """Make a `kind` from the mapping `value`; None if anything in it is wrong."""
+        """Return the mapping `value` as a `kind`; None if anything in it is wrong.
+
+        :param kind: a dataclass
+        :param path: dotted name of the value, for messages
+        """
         result = self._convert(kind, value, path)
         return None if result is _BAD else cast(T, result)
 
     def complain(self, value: Value, path: str, what: str, allowed: str) -> None:
-        """Note a problem: `<file>:<line>: <path>: <what>; allowed: <allowed>`."""
+        """Add a problem: `<file>:<line>: <path>: <what>; allowed: <allowed>`."""
         self.problems.append(f"{value.place}: {path}: {what}; allowed: {allowed}")
 
     def _convert(self, hint: Any, value: Value, path: str) -> Any:
@@ -174,13 +178,13 @@ class Reader:
 
 @cache
 def field_types(kind: Any) -> Mapping[str, Any]:
-    """The fields of a dataclass with their types, `Annotated` kept."""
+    """Return the fields of a dataclass with their types, `Annotated` kept."""
     hints = get_type_hints(kind, include_extras=True)
     return {field.name: hints[field.name] for field in fields(kind)}
 
 
 def describe(hint: Any) -> str:
-    """What a field of this type may hold, in words."""
+    """Return a description of what a field of this type may hold."""
     base, rules = _unwrap(hint)
     origin = get_origin(base)
     if origin in (Union, UnionType):
@@ -198,14 +202,14 @@ def describe(hint: Any) -> str:
         return str(choice)
     noun = _NOUN[base]
     if any(isinstance(rule, FromRoot) for rule in rules):
-        noun = "a path from / ({home} and {darc_home} stand for directories)"
+        noun = "an absolute path ({home} and {darc_home} stand for directories)"
     if any(isinstance(rule, NotEmpty) for rule in rules):
         noun += " that is not empty"
     return " ".join([noun, *(str(rule) for rule in rules if isinstance(rule, Range))])
 
 
 def shown(data: Any) -> str:
-    """A plain value as the operator wrote it, or nearly, and never long."""
+    """Return a plain value roughly as it was written, at most 60 characters long."""
     if data is None:
         return "null"
     if isinstance(data, bool):
@@ -215,13 +219,15 @@ def shown(data: Any) -> str:
     if isinstance(data, dict):
         return "a mapping"
     if isinstance(data, int) and abs(data) >= 10**60:
-        return "a whole number of more than 60 digits"  # Python writes none of more than 4300
+        return (
+            "a whole number of more than 60 digits"  # Python refuses to write more than 4300 digits
+        )
     text = repr(data)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def to_plain(item: Any) -> Any:
-    """Turn a dataclass into dicts, lists and scalars; `from_plain` is the way back."""
+    """Return a dataclass as dicts, lists and scalars; `from_plain` reverses it."""
     if is_dataclass(item):
         return {field.name: to_plain(getattr(item, field.name)) for field in fields(item)}
     if isinstance(item, Mapping):
@@ -232,10 +238,10 @@ def to_plain(item: Any) -> Any:
 
 
 def from_plain(kind: type[T], data: Any, name: str) -> T:
-    """Make a `kind` from what `to_plain` made.
+    """Return a `kind` from the output of `to_plain`.
 
-    :param name: what to call it in messages
-    :raises ValueError: a type is wrong, or a key missing or unknown; all that is wrong is named
+    :param name: name of the data in messages
+    :raises ValueError: a type is wrong, or a key missing or unknown; all problems are listed
     """
     reader = Reader()
     result = reader.read(kind, _tree(data, name), "")
@@ -262,7 +268,7 @@ def _unwrap(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 def _scalar(kind: Any, data: Any) -> Any:
     """Return `data` as a `kind`, or _BAD. An integer may stand for a float; a bool for neither."""
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        # An integer too large for a float is no usable number either.
+        # An integer too large for a float is not usable either.
         data = float(data) if abs(data) < 1e300 else math.inf
     if type(data) is not kind or (kind is float and not math.isfinite(data)):
         return _BAD

@@ -1,4 +1,4 @@
-"""Addresses of webhooks."""
+"""Webhook addresses."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ ALLOWED = "http://host/path or https://host/path, in ASCII, without a user, pass
 
 
 def split(text: str) -> SplitResult:
-    """Take an address apart.
+    """Split a webhook address into its parts.
 
-    :raises ValueError: it is none; what is wrong is not said, as there may be a secret in it
+    :raises ValueError: not a webhook address; the text is not repeated, it may contain a secret
     """
     if not is_web_address(text):
-        raise ValueError(f"no address of a webhook; allowed: {ALLOWED}")
+        raise ValueError(f"not a webhook address; allowed: {ALLOWED}")
     return urlsplit(text)
 
 
 def is_web_address(text: str) -> bool:
-    """Whether this is one, and can be nothing else in a request."""
+    """Whether `text` is a webhook address, and safe inside an HTTP request."""
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
         return False
     try:

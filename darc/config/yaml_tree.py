@@ -1,4 +1,4 @@
-"""YAML text as a tree of values that know their file and line, and values as YAML text."""
+"""YAML text to a tree of values with file and line, and plain values to YAML text."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import yaml
 from darc.config.file_kinds import BYTE_ORDER_MARK
 from darc.config.typed import Value
 
-#: The most that a document may be. Whoever writes one by hand has some hundreds of values in it.
+#: Limits of a document. One written by hand has some hundreds of values.
 MAX_CHARACTERS = 2**18
-#: Values and keys, those that stand behind an alias counted each time.
+#: Values and keys; those behind an alias count each time.
 MAX_VALUES = 20_000
 MAX_DEPTH = 50
-#: Of a number, as it is written: a longer one takes long, and is none.
+#: Characters of a number: converting a longer one takes long.
 _MAX_NUMBER = 64
 
-# YAML 1.1 takes 1e-3 and 4.1e3 for text; nobody who writes them means that.
+# YAML 1.1 reads 1e-3 and 4.1e3 as text; whoever writes them means a number.
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
-# What YAML 1.2 takes for a number, and 1.1 for a truth value, though PyYAML does not.
+# A number in YAML 1.2, or a truth value in YAML 1.1, but text in PyYAML.
 _ELSEWHERE = re.compile("0o[0-7]+|[yYnN]")
 _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")}
 _COLLECTIONS = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq")}
@@ -42,7 +42,7 @@ class YAMLProblem:
 
 
 class YAMLTextError(ValueError):
-    """A text is not YAML, or YAML of a kind that is not used here.
+    """A text is not YAML, or uses a feature that is not allowed here.
 
     `problems` has all errors, `tree` what could be read all the same.
     """
@@ -57,10 +57,10 @@ def parse_yaml(text: str, name: str, *, as_text: bool = False) -> Value:
     """Parse one YAML document.
 
     :param name: the file's name, for messages
-    :param as_text: keep every scalar as it is written, a null excepted
+    :param as_text: keep every scalar but null as it is written
     :returns: the tree; the data of an empty document is None. A value has the line of its key.
-    :raises YAMLTextError: wrong syntax, a key given twice, a tag or alias that is not allowed, or
-        it is too large
+    :raises YAMLTextError: wrong syntax, a duplicate key, a tag or alias that is not allowed, or
+        a document that is too large
     """
     if len(text) > MAX_CHARACTERS:
         what = f"longer than {MAX_CHARACTERS} characters"
@@ -93,16 +93,16 @@ def parse_yaml(text: str, name: str, *, as_text: bool = False) -> Value:
 
 
 def yaml_text(value: object, width: int = 80) -> str:
-    """YAML of plain values, in their order, that every reader takes for those values.
+    """Return plain values as YAML, in order, such that every YAML reader gets the same values.
 
-    :param value: of dictionaries, lists, texts, numbers, truth values and None
-    :param width: where lines are broken, characters
+    :param value: dictionaries, lists, texts, numbers, truth values and None
+    :param width: line length, characters
     """
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=width)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Has texts in quotes that `parse_yaml` or another reader takes for something else."""
+    """A dumper that quotes texts which a YAML reader would take for something else."""
 
 
 def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -120,14 +120,17 @@ class _TooMuchError(Exception):
 
 
 class _Bounds:
-    """Counts values, and how deep they are."""
+    """Counter of values and nesting depth."""
 
     def __init__(self) -> None:
         self._values = 0
         self._depth = 0
 
     def enter(self, place: Any) -> None:
-        """:raises _TooMuchError: it is one too many, or too deep"""
+        """Count a value.
+
+        :raises _TooMuchError: too many values, or nested too deeply
+        """
         self._values += 1
         self._depth += 1
         if self._values > MAX_VALUES:
@@ -141,7 +144,7 @@ class _Bounds:
 
 
 class _Loader(yaml.SafeLoader):
-    """Stops where a document becomes too large, before it has taken the memory for it."""
+    """A loader that stops at the limits, before a large document has taken the memory."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -175,7 +178,7 @@ class _Builder:
         if isinstance(node, yaml.ScalarNode):
             return Value(self._scalar(node), self._name, line)
         if id(node) in self._open:
-            self._complain(node, "an alias inside what it stands for")
+            self._complain(node, "an alias inside its own anchor")
             return Value(None, self._name, line)
         if node.tag not in _COLLECTIONS:
             self._complain(node, f"the tag {node.tag} is not allowed")
@@ -191,12 +194,12 @@ class _Builder:
         found: dict[str, Value] = {}
         for key, entry in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self._complain(key, "a key must be a single word")
+                self._complain(key, "a key must be a scalar")
             elif key.value in found:
                 first = found[key.value].line
-                self._complain(key, f"{key.value}: given twice, first in line {first}")
+                self._complain(key, f"{key.value}: duplicate key, first in line {first}")
             elif not _is_text(key.value):
-                self._complain(key, f"{key.value!r:.60} is no text in Unicode")
+                self._complain(key, f"{key.value!r:.60} is not valid Unicode")
             else:
                 found[key.value] = self.value(entry, key.start_mark.line + 1)
         return found
@@ -214,7 +217,7 @@ class _Builder:
             return float(node.value)
         try:
             return self._loader.construct_object(node)
-        # For instance 0o9, an explicit !!int on a word, !!bool on another, or hours without end.
+        # For instance 0o9, !!int or !!bool on a word, or an hour out of range.
         except (ValueError, KeyError, OverflowError, IndexError):
             self._complain(node, f"{node.value!r:.60} is not {node.tag.rsplit(':')[-1]}")
             return None
@@ -224,31 +227,31 @@ class _Builder:
 
 
 def _wrong_with(node: yaml.ScalarNode) -> str:
-    """Why a value is not looked at; empty where nothing is wrong."""
+    """Return why a scalar is refused; empty if it is valid."""
     if node.tag != _TIMESTAMP and node.tag not in _SCALARS:
         return f"the tag {node.tag} is not allowed"
     if not _is_text(node.value):
-        return f"{node.value!r:.60} is no text in Unicode"
+        return f"{node.value!r:.60} is not valid Unicode"
     if node.tag.endswith((":int", ":float")) and len(node.value) > _MAX_NUMBER:
-        return f"{node.value[:20]!r}... is no number: longer than {_MAX_NUMBER} characters"
+        return f"{node.value[:20]!r}... is not a number: longer than {_MAX_NUMBER} characters"
     return ""
 
 
 def _old_number(node: yaml.ScalarNode) -> str:
-    """Why a number is refused that YAML 1.1 takes for another than who writes it."""
+    """Return why a number is refused that YAML 1.1 reads differently than its author means."""
     plain = node.value.lstrip("+-")
     if node.tag.endswith(":int") and re.fullmatch("0[0-7_]+", plain):
         return (
-            f"{node.value!r:.60} begins with 0, which YAML takes for octal; write"
+            f"{node.value!r:.60} starts with 0, which YAML reads as octal; write"
             f" {plain.lstrip('0_') or '0'}, or quote a text"
         )
     if node.tag.endswith((":int", ":float")) and ":" in plain:
-        return f"{node.value!r:.60} is no number with colons: YAML counts in sixties; quote a text"
+        return f"{node.value!r:.60} has colons, which YAML reads as base 60; quote a text"
     return ""
 
 
 def _is_text(text: str) -> bool:
-    """Whether it can be written: half a surrogate pair, as an escape may make it, cannot."""
+    """Whether `text` can be encoded: half a surrogate pair, made by an escape, cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

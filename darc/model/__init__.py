@@ -1,1 +1,1 @@
-"""What describes: typed configuration, observations, candidates and triggers. No I/O."""
+"""Typed observations, candidates, triggers, messages and parsets. No I/O."""

@@ -1,8 +1,8 @@
-"""What times of arrival and widths refer to: stated wherever they are written.
+"""Reference frequency, start and time scale of arrival times and widths.
 
-Times of arrival are those at the **centre of the highest channel**, which dedispersion leaves where
-it is; AMBER, PRESTO and Heimdall refer theirs to it, too. An event that is announced has the time
-at the centre of the band instead, and says so.
+Arrival times are those at the **centre of the highest channel**, which dedispersion does not move;
+AMBER, PRESTO and Heimdall use the same reference. A VOEvent has the time at the centre of the band
+instead, and states it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MJD_OF_UNIX, _DAY = 40587.0, 86400.0  # s
 
 
 def reference_frequency(f_lowest: float, channel_width: float, n_channels: int) -> float:
-    """Frequency to which times of arrival refer: the centre of the highest channel, MHz.
+    """Return the reference frequency of arrival times: the centre of the highest channel, MHz.
 
     :param f_lowest: centre of the lowest channel, MHz
     :param channel_width: MHz
@@ -29,19 +29,19 @@ def reference_frequency(f_lowest: float, channel_width: float, n_channels: int) 
 
 
 def mjd_of(unix: float) -> float:
-    """Modified Julian date of a Unix time, both UTC; good to 1 µs."""
+    """Return the modified Julian date of a Unix time, both UTC; accurate to 1 µs."""
     return _MJD_OF_UNIX + unix / _DAY
 
 
 def unix_of(mjd: float) -> float:
-    """Unix time of a modified Julian date, both UTC; to the microsecond that its digits give."""
+    """Return the Unix time of a modified Julian date, both UTC; rounded to 1 µs."""
     return round((mjd - _MJD_OF_UNIX) * _DAY, 6)
 
 
 def utc_of(unix: float) -> str:
-    """ISO 8601 to the microsecond, without a time zone.
+    """Return a Unix time as ISO 8601, to the microsecond, without a time zone.
 
-    :raises ValueError: the year is none of 1 to 9999; likewise OverflowError, OSError
+    :raises ValueError: the year is outside 1 to 9999; likewise OverflowError, OSError
     """
     moment = datetime.fromtimestamp(unix, UTC).replace(tzinfo=None)
     return moment.isoformat(timespec="microseconds")
@@ -49,14 +49,15 @@ def utc_of(unix: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ArrivalReference:
-    """What the times and widths of an observation's candidates refer to.
+    """Reference of the arrival times and widths of an observation's candidates.
 
-    :param frequency: of the times of arrival, MHz
-    :param start: of the data's first sample, from which times count: Unix s; None: not known. In
-        barycentric data it is the same count of days and seconds in TDB
-    :param tsamp: sampling time of the data, in which widths are counted, s
-    :param frame: where times of arrival are measured: `TOPOCENTRIC` or `BARYCENTRIC`
-    :param telescope: its name; empty: not known, as is the source that it pointed at
+    :param frequency: reference frequency of arrival times, MHz
+    :param start: time of the first sample, Unix s; None: unknown. In barycentric data the same
+        count of seconds in TDB
+    :param tsamp: sampling time of the data, the unit of widths, s
+    :param frame: where arrival times are measured: `TOPOCENTRIC` or `BARYCENTRIC`
+    :param telescope: its name; empty: unknown
+    :param source: name of the source; empty: unknown
     """
 
     frequency: float
@@ -73,18 +74,18 @@ class ArrivalReference:
 
     @property
     def dm_constant(self) -> float:
-        """Dispersion constant that all DMs and delays are by, MHz2 pc-1 cm3 s."""
+        """Dispersion constant of all DMs and delays, MHz2 pc-1 cm3 s."""
         return DISPERSION_CONSTANT
 
     def mjd(self, time: float) -> float | None:
-        """Modified Julian date in `scale`; None: it is not known when the data were taken.
+        """Return the modified Julian date in `scale`; None if the start of the data is unknown.
 
         :param time: s since the first sample
         """
         return None if self.start is None else mjd_of(self.start + time)
 
     def utc(self, time: float) -> str | None:
-        """UTC, ISO 8601 to the microsecond; None: not known, as it is of barycentric data.
+        """Return UTC, ISO 8601 to the microsecond; None if unknown, as for barycentric data.
 
         :param time: s since the first sample
         """
@@ -93,14 +94,14 @@ class ArrivalReference:
         return utc_of(self.start + time)
 
     def width_ms(self, downsampling: int) -> float:
-        """A width in ms.
+        """Return a width in ms.
 
-        :param downsampling: samples of the data
+        :param downsampling: width, samples of the data
         """
         return downsampling * self.tsamp * 1e3
 
     def to_plain(self) -> dict[str, Any]:
-        """For files, with units in the names."""
+        """Return a dictionary for files, with units in the names."""
         return {
             "reference_frequency_MHz": self.frequency,
             "start_utc": self.utc(0.0),

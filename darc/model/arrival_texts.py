@@ -1,4 +1,4 @@
-"""Times of arrival, widths and sampling times as people read them, on plots and pages."""
+"""Arrival times, widths and sampling times as text for plots and pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from darc.model.arrival import ArrivalReference, mjd_of, utc_of
 
 
 def utc_text(unix: float) -> str:
-    """YYYY-MM-DD hh:mm:ss.ssss, rounded; empty where no calendar has it."""
+    """Return YYYY-MM-DD hh:mm:ss.ssss, rounded; empty if the date is outside the calendar."""
     try:
         return utc_of(round(unix, 4))[:-2].replace("T", " ")
     except (OverflowError, ValueError, OSError):
@@ -14,12 +14,12 @@ def utc_text(unix: float) -> str:
 
 
 def mjd_text(unix: float) -> str:
-    """Modified Julian date, as exact as :func:`utc_text`."""
+    """Return the modified Julian date, as precise as :func:`utc_text`."""
     return f"{mjd_of(unix):.9f}"
 
 
 def date_text(unix: float | None, scale: str) -> str:
-    """A moment as a date, where it is UTC, and as MJD; empty: not known.
+    """Return a time as MJD, and as a date if its scale is UTC; empty if unknown.
 
     :param unix: Unix s, or the same count in another scale
     :param scale: time scale, see :class:`darc.model.arrival.ArrivalReference`
@@ -31,7 +31,7 @@ def date_text(unix: float | None, scale: str) -> str:
 
 
 def arrival_text(reference: ArrivalReference, time: float) -> str:
-    """A time of arrival likewise.
+    """Return an arrival time in the form of :func:`date_text`.
 
     :param time: s since the first sample
     """
@@ -40,7 +40,7 @@ def arrival_text(reference: ArrivalReference, time: float) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """Three digits that count, without an exponent: 0.0819, 3.36, 81.9, 1250."""
+    """Return a time (ms) with three significant digits, no exponent: 0.0819, 3.36, 81.9, 1250."""
     if value >= 100:
         return f"{value:.0f}"
     if value >= 10:
@@ -49,7 +49,7 @@ def milliseconds(value: float) -> str:
 
 
 def sampling(tsamp: float) -> str:
-    """A sample's length in the unit that fits."""
+    """Return a sampling time (s) in µs, ms or s, whichever fits."""
     if tsamp < 1e-3:
         return f"{tsamp * 1e6:.6g} µs"
     return f"{tsamp * 1e3:.6g} ms" if tsamp < 1 else f"{tsamp:.6g} s"

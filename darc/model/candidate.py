@@ -1,4 +1,4 @@
-"""Candidates and clusters as they travel between services: records of fixed layout."""
+"""Candidates and clusters as exchanged between services: records of fixed layout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CANDIDATE = np.dtype(
     ]
 )
 
-#: The best candidate of a (DM bin, time window), and how many candidates were in it.
+#: The best candidate of a (DM bin, time window), and the number of candidates in it.
 CLUSTER = np.dtype(
     [
         *CANDIDATE.descr,

@@ -1,4 +1,4 @@
-"""What goes over the command port: requests and replies."""
+"""Requests and replies of the command port."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Request:
     """A command, as one line of JSON: ``{"service": …, "command": …, "payload": …}``.
 
     :param service: a service's name, ``all``, or empty
-    :param attribute: what ``get_attr`` asks for
+    :param attribute: name of the attribute for ``get_attr``
     :param payload: path of an observation's parset or YAML file on the node
     :param origin: who sent it, for the logs
     :param content: the text of that file; payload is its name then
@@ -46,9 +46,9 @@ class Request:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Request:
-        """Read a request in either dialect.
+        """Parse a request in either dialect.
 
-        :raises ValueError: a value is not text, or there is content without a protocol
+        :raises ValueError: a value is not text, or there is content without a protocol version
         """
         names = ("command", "service", "payload", "from", "content", "form")
         texts = {key: plain.get(key) or "" for key in names}
@@ -94,5 +94,5 @@ class Reply:
 
     @classmethod
     def failed(cls, text: str) -> Reply:
-        """An error whose wording is plain text."""
+        """Return an error whose message is plain text."""
         return cls("Error", text)

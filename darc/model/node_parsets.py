@@ -1,4 +1,4 @@
-"""The parsets of a cluster's nodes, made of the telescope's own."""
+"""Parsets of a cluster's nodes, derived from the telescope's parset."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _UTC = "a time (UTC) such as 2019-05-18 23:51:13"
 
 @dataclass(frozen=True, slots=True)
 class NodeParsets:
-    """The texts of the nodes' parsets, and what they are about.
+    """Texts of the nodes' parsets for an observation.
 
     :param beams: all compound beams observed
     :param master: text of the master node's parset
@@ -65,7 +65,7 @@ class NodeParsets:
 
 
 def worker_name(beam: int) -> str:
-    """The name of the file of a worker's parset."""
+    """Return the file name of a worker's parset."""
     return f"darc_CB{beam:02d}.parset"
 
 
@@ -76,15 +76,17 @@ def make_node_parsets(
     home: str,
     beams: Collection[int] | None = None,
 ) -> NodeParsets:
-    """Make the parsets of a master and of workers.
+    """Return the parsets of the master and the workers.
 
-    What the telescope's parset does not say of band, sampling and beams, the instrument does.
-    Where it gives the size of the pages that data are recorded in, an observation begins with the
-    page that `task.startTime` is in, and has as many as fit into `task.duration`.
+    Values of band, sampling and beams that the telescope's parset lacks come from the instrument.
+    If the parset gives the page size of the recorded data, the observation starts with the page
+    that contains `task.startTime`, and has as many whole pages as fit into `task.duration`.
 
-    :param home: what {home} stands for in paths
+    :param telescope: the telescope's parset
+    :param instrument: defaults of band, sampling and beams
+    :param home: value of the placeholder {home} in paths
     :param beams: the compound beams that have a worker; None: all
-    :raises ObservationError: keys are missing or values wrong; all of them are named
+    :raises ObservationError: keys are missing or values invalid; lists all problems
     """
     keys = _TelescopeKeys(telescope)
     common = _common(keys, instrument, home)
@@ -93,7 +95,7 @@ def make_node_parsets(
     if keys.problems:
         raise ObservationError(keys.problems)
     observed: tuple[int, ...] = common["beams"]
-    # What is wrong elsewhere in the telescope's parset is told here, not by forty nodes.
+    # Other problems of the telescope's parset are reported here once, not by forty nodes.
     name = f"{telescope.name} ({MASTER_NAME})"
     build_observation(parse_parset(_lines(common), name), telescope, None, instrument)
     return NodeParsets(
@@ -110,18 +112,18 @@ def make_node_parsets(
 
 
 class _TelescopeKeys:
-    """Looks keys up in the telescope's parset; collects problems."""
+    """Values of the telescope's parset by key; collects problems."""
 
     def __init__(self, parset: Parset) -> None:
         self.parset = parset
         self.problems: list[ObservationProblem] = []
 
     def has(self, key: str) -> bool:
-        # An empty value, `dada_dir=`, is how a parset says that it has none.
+        # In a parset an empty value, `dada_dir=`, means: not set.
         return self.parset.values.get(key, "") != ""
 
     def get(self, key: str, convert: Callable[[str], T], allowed: str, default: D) -> T | D:
-        """The value of a key, converted; the default if there is none, or it is wrong."""
+        """Return the converted value of a key; the default if it is missing or invalid."""
         if not self.has(key):
             return default
         try:
@@ -131,14 +133,14 @@ class _TelescopeKeys:
             return default
 
     def need(self, key: str, convert: Callable[[str], T], allowed: str) -> T | None:
-        """The value of a key that has to be there; None if there is a problem."""
+        """Return the value of a required key; None if there is a problem."""
         if not self.has(key):
             self.problems.append(ObservationProblem(self.parset.name, 0, key, None, allowed))
         return self.get(key, convert, allowed, None)
 
 
 def _common(keys: _TelescopeKeys, instrument: Instrument, home: str) -> dict[str, Any]:
-    """What is the same for master and workers; of use where there were no problems."""
+    """Return the keys common to master and workers; only valid if there are no problems."""
     start = keys.need("task.startTime", _time, _UTC) or _EPOCH
     source = keys.need("task.source.name", to_name, "a name without /") or ""
     moment = start.strftime("%Y-%m-%d-%H:%M:%S")
@@ -169,7 +171,7 @@ def _common(keys: _TelescopeKeys, instrument: Instrument, home: str) -> dict[str
 
 
 def _worker_paths(keys: _TelescopeKeys, common: Mapping[str, Any], home: str) -> dict[str, Any]:
-    """Where a worker finds AMBER's configuration: relative paths are below `master_dir`."""
+    """Return the paths of AMBER's configuration on a worker, relative to `master_dir`."""
     places = {"home": home, **{key: common[key] for key in ("date", "datetimesource")}}
     master_dir = keys.get(_ARTS + "master_dir", *_path(places), None)
     below = _path(places, master_dir or "")
@@ -181,7 +183,7 @@ def _worker_paths(keys: _TelescopeKeys, common: Mapping[str, Any], home: str) ->
 
 
 def _science_case(keys: _TelescopeKeys, instrument: Instrument) -> dict[str, Any]:
-    """Sampling and beams; one that has science cases has to say what the one at hand is."""
+    """Return sampling and beams; with science cases, those of the selected case."""
     has_cases = any(key.startswith(_ARTS + "sc") for key in keys.parset.values)
     case = None
     if has_cases:
@@ -204,7 +206,7 @@ def _science_case(keys: _TelescopeKeys, instrument: Instrument) -> dict[str, Any
 
 
 def _times(keys: _TelescopeKeys, start: datetime, found: Mapping[str, Any]) -> dict[str, Any]:
-    """First packet and length, both in whole pages where there are pages."""
+    """Return first packet and duration, in whole pages if a page size is known."""
     key = "task.duration"
     if keys.has(key) or not keys.has("task.stopTime"):
         seconds = keys.need(key, number_in(ranges.DURATION), _DURATION)
@@ -239,7 +241,7 @@ def _beams(keys: _TelescopeKeys, last: int) -> tuple[int, ...]:
     missing = keys.get(_ARTS + "missing_beams", convert, allowed, ())
     observed = tuple(sorted({*listed} - {*missing}))
     if not observed:
-        what = "no compound beam is left"
+        what = "no compound beam remains"
         keys.problems.append(
             ObservationProblem(
                 keys.parset.name, keys.parset.lines.get(key, 0), key, None, allowed, what
@@ -249,37 +251,37 @@ def _beams(keys: _TelescopeKeys, last: int) -> tuple[int, ...]:
 
 
 def _path(places: Mapping[str, str], below: str = "") -> tuple[Callable[[str], str], str]:
-    """How a path is made of a value, and what is allowed there.
+    """Return a converter of values to paths, and a description of allowed values.
 
-    :param below: the directory of relative ones; if empty, there must be none
+    :param below: directory of relative paths; if empty, only absolute paths are allowed
     """
 
     def convert(text: str) -> str:
         unknown = {name for name in _PLACE.findall(text) if name not in places}
         path = str(PurePosixPath(below) / _PLACE.sub(lambda match: places.get(match[1], ""), text))
-        # A line of a parset ends at a #.
+        # A # ends a line of a parset.
         if unknown or not path.startswith("/") or not path.isprintable() or "#" in path:
             raise ValueError(text)
         return path
 
     allowed = "an absolute path" if not below else f"a path, if relative below {below}"
     names = ", ".join(f"{{{name}}}" for name in places)
-    return convert, f"{allowed}, without #, in which {names} may stand"
+    return convert, f"{allowed}, without #; placeholders: {names}"
 
 
 def _embedded(keys: _TelescopeKeys) -> str:
-    """The telescope's whole parset, as the nodes' carry it."""
+    """Return the telescope's parset as it is embedded in the nodes' parsets."""
     parset = keys.parset
     text = "".join(f"{key} = {_text(value)}\n" for key, value in sorted(parset.values.items()))
     read = parse_parset(text, parset.name).values
     for key, value in parset.values.items():
         if read.get(key) != value:
-            keys.problems.append(parset.problem(key, "a key and a value that a line can hold"))
+            keys.problems.append(parset.problem(key, "a key and a value without line breaks"))
     return bz2.compress(text.encode()).hex()
 
 
 def _lines(values: Mapping[str, Any]) -> str:
-    """The text of a parset; what is not known is left out."""
+    """Return the text of a parset; unknown values are left out."""
     known = {key: value for key, value in values.items() if value is not None}
     return "".join(f"{key} = {_text(value)}\n" for key, value in known.items())
 

@@ -1,4 +1,4 @@
-"""An observation: one typed object, made and checked once."""
+"""An observation: one typed object, built and checked once."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from darc.model.arrival import TOPOCENTRIC, ArrivalReference, reference_frequenc
 _Beam = Annotated[int, ranges.BEAM]
 _Count = Annotated[int, ranges.COUNT]
 _Port = Annotated[int, Range(1, 65535)]
-#: Between task id and run in a key; no task id has it.
+#: Separates task id and run in a key; it cannot occur in a task id.
 _RUN = "#"
 
 
 @dataclass(frozen=True, slots=True)
 class ObservationProblem:
-    """Something wrong with an observation's files: where, which key, its value, what is allowed.
+    """A problem in the files of an observation: file, line, key, value, and what is allowed.
 
-    `line` is 0 where there is none, `value` None for a key that is missing. `what` says what is
-    wrong where the value alone does not.
+    `line` is 0 if unknown, `value` None for a missing key. `what` describes the problem where the
+    value alone does not show it.
     """
 
     file: str
@@ -34,18 +34,18 @@ class ObservationProblem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        what = "missing" if self.value is None else f"{shown(self.value)} is wrong"
+        what = "missing" if self.value is None else f"{shown(self.value)} is invalid"
         what = self.what or what
         return f"{place}: {self.key}: {what}; allowed: {self.allowed}"
 
 
 def task_id_of(key: str) -> str:
-    """The task id in an observation's key."""
+    """Return the task id in an observation's key."""
     return key.partition(_RUN)[0]
 
 
 class ObservationError(ValueError):
-    """The description of an observation is wrong; `problems` names everything that is."""
+    """The description of an observation is invalid; `problems` lists all problems."""
 
     def __init__(self, problems: Sequence[ObservationProblem]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -54,7 +54,7 @@ class ObservationError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Pointing:
-    """Where a compound beam points: right ascension or hour angle, and declination (deg)."""
+    """Pointing of a compound beam: right ascension or hour angle, and declination (deg)."""
 
     beam: _Beam
     longitude_deg: float
@@ -63,9 +63,9 @@ class Pointing:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """An observation as this node sees it; see `build_observation`.
+    """An observation on this node, made by `build_observation`.
 
-    Paths are as in the parset; an empty text where it has none.
+    Paths are as in the parset; an empty text if it has none.
     """
 
     task_id: str
@@ -73,16 +73,16 @@ class Observation:
     date: str  # YYYYMMDD
     source: str
     start: Annotated[float, ranges.START]  # Unix s, to the microsecond
-    utc_start: str  # YYYY-MM-DD-hh:mm:ss, as the headers of the raw data have it
+    utc_start: str  # YYYY-MM-DD-hh:mm:ss, as in the headers of the raw data
     duration: Annotated[float, ranges.DURATION]  # s
-    proctrigger: bool  # false: not processed at all
+    proctrigger: bool  # false: no processing
     enable_iquv: bool  # false: no IQUV dumps
     beam: _Beam | None  # the compound beam of this worker; None: a master
     beams: tuple[_Beam, ...]  # all compound beams observed
     source_beam: _Beam | None  # the compound beam that holds the source, if known
-    pointings: tuple[Pointing, ...]  # none if not known
+    pointings: tuple[Pointing, ...]  # empty if unknown
     reference_frame: Annotated[str, OneOf("J2000", "HADEC")]  # of the pointings
-    dishes: tuple[str, ...]  # names, none if not known
+    dishes: tuple[str, ...]  # names, empty if unknown
     n_dishes: _Count
     min_freq: Annotated[float, ranges.FREQUENCY]  # MHz, centre of the lowest channel
     bandwidth: Annotated[float, ranges.BANDWIDTH]  # MHz
@@ -94,18 +94,18 @@ class Observation:
     snrmin: float | None  # of AMBER's candidates
     amber_dir: str
     amber_config: str
-    amber_instances: Annotated[int, Range(0, 1000)]  # each writes a trigger file; 0: not known
+    amber_instances: Annotated[int, Range(0, 1000)]  # each writes a trigger file; 0: unknown
     amber_conf_dir: str
     output_dir: str
     master_dir: str
-    event_port_i: _Port | None  # of dada_dbevent; the configuration's wins
+    event_port_i: _Port | None  # of dada_dbevent; the configuration takes precedence
     event_port_iquv: _Port | None
-    config_file: str  # where all this was read
-    run: str = ""  # another one each time that it is started, also the same one again
+    config_file: str  # file that the observation was read from
+    run: str = ""  # unique for each start, also of the same observation
 
     @property
     def key(self) -> str:
-        """What entries, progress, memory and books of this run of it are kept under."""
+        """Key of this run for queue entries, progress and stored state."""
         return f"{self.task_id}{_RUN}{self.run}" if self.run else self.task_id
 
     @property
@@ -146,9 +146,10 @@ class Observation:
     def arrival_reference(
         self, telescope: str = "", *, frame: str = TOPOCENTRIC
     ) -> ArrivalReference:
-        """What times and widths of its candidates refer to.
+        """Return the reference of its candidates' arrival times and widths.
 
-        :param telescope: its name; empty: not known
+        :param telescope: its name; empty: unknown
+        :param frame: where arrival times are measured
         """
         return ArrivalReference(
             frequency=self.f_reference,
@@ -160,11 +161,11 @@ class Observation:
         )
 
     def pointing(self, beam: int) -> Pointing | None:
-        """Where a compound beam points; None if that is not known."""
+        """Return the pointing of a compound beam; None if unknown."""
         return next((entry for entry in self.pointings if entry.beam == beam), None)
 
     def trigger_files(self) -> list[str]:
-        """AMBER's trigger files on this worker, one per instance; none on a master."""
+        """Return AMBER's trigger files on this worker, one per instance; none on a master."""
         if self.beam is None:
             return []
         return [
@@ -173,13 +174,13 @@ class Observation:
         ]
 
     def to_plain(self) -> dict[str, Any]:
-        """As dicts, lists and scalars."""
+        """Return dicts, lists and scalars."""
         plain: dict[str, Any] = typed.to_plain(self)
         return plain
 
     @classmethod
     def from_plain(cls, data: dict[str, Any]) -> Observation:
-        """The way back from `to_plain`.
+        """Return an observation from the output of `to_plain`.
 
         :raises ValueError: a type is wrong, a key missing or unknown
         """

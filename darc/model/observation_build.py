@@ -1,4 +1,4 @@
-"""Making an observation from its parsets."""
+"""Construction of an observation from its parsets."""
 
 from __future__ import annotations
 
@@ -47,15 +47,16 @@ def build_observation(
     amber_config_text: str | None,
     instrument: Instrument,
 ) -> Observation:
-    """Make an observation.
+    """Return the observation that parsets describe.
 
-    What the node's parset lacks is taken from the telescope's in its key `parset`, then from
-    the master's and the telescope's in that, then from the instrument.
+    A value missing from the node's parset is taken from the telescope's parset in its key
+    `parset`, then from the master's parset and the telescope's in that, then from the instrument.
 
-    :param parset: the node's: a worker's if it has the key `beam`, else a master's
-    :param master_parset: the master's, if there is one
-    :param amber_config_text: what the file named in `amber_config` says; a worker needs it
-    :raises ObservationError: keys are missing or values wrong; all of them are named
+    :param parset: the node's parset: a worker's if it has the key `beam`, else a master's
+    :param master_parset: the master's parset, if there is one
+    :param amber_config_text: content of the file `amber_config`; required on a worker
+    :param instrument: defaults
+    :raises ObservationError: keys are missing or values invalid; lists all problems
     """
     problems: list[ObservationProblem] = []
     keys = _ParsetKeys(_chain(parset, master_parset, problems), problems)
@@ -66,7 +67,7 @@ def build_observation(
     def beam_number(value: Any) -> int:
         return within(to_integer(value), 0, last_beam)
 
-    # Only the node's own: the master's parset is about every beam.
+    # Only from the node's own parset: the master's covers all beams.
     beam = _ParsetKeys([parset], problems).get("beam", beam_number, beams, None)
     time_unit = keys.get("time_unit", to_count, _COUNT, instrument.time_unit)
     directory = (
@@ -144,14 +145,14 @@ def build_observation(
 
 
 class _ParsetKeys:
-    """Looks keys up in parsets, the first that has one counts; collects problems."""
+    """Values by key from the first parset that has the key; collects problems."""
 
     def __init__(self, chain: Sequence[Parset], problems: list[ObservationProblem]) -> None:
         self.chain = chain
         self.problems = problems
 
     def get(self, key: str, convert: Callable[[Any], T], allowed: str, default: D) -> T | D:
-        """The value of a key, converted; the default if there is none, or it is wrong."""
+        """Return the converted value of a key; the default if it is missing or invalid."""
         parset = self._holder(key)
         if parset is None:
             return default
@@ -164,7 +165,7 @@ class _ParsetKeys:
     def need(
         self, key: str, convert: Callable[[Any], T], allowed: str, instead: str = ""
     ) -> T | None:
-        """The value of a key, or of the one that may stand for it; None if there is a problem."""
+        """Return the value of a required key or its alternative; None if there is a problem."""
         for name in (key, instead):
             if self._holder(name) is not None:
                 return self.get(name, convert, allowed, None)
@@ -173,21 +174,21 @@ class _ParsetKeys:
         return None
 
     def problem(self, key: str, allowed: str, default: str) -> ObservationProblem:
-        """What to report when the value of a key, or what stands for it, is wrong."""
+        """Return the problem of an invalid value of a key, or of its default."""
         parset = self._holder(key)
         if parset is None:
             return ObservationProblem(self.chain[0].name, 0, key, default, allowed)
         return parset.problem(key, allowed)
 
     def path(self, key: str) -> str | None:
-        """The value of a key that need not be there."""
+        """Return the value of an optional key."""
         return self.get(key, to_path, PATH, None)
 
     def needed_path(self, key: str) -> str | None:
         return self.need(key, to_path, PATH)
 
     def _holder(self, key: str) -> Parset | None:
-        # An empty value, `dada_dir=`, is how a parset says that it has none.
+        # In a parset an empty value, `dada_dir=`, means: not set.
         return next((parset for parset in self.chain if parset.values.get(key, "") != ""), None)
 
 
@@ -216,7 +217,7 @@ def _beams(keys: _ParsetKeys, beam: int | None, last: int) -> tuple[int, ...]:
 
 
 def _pointings(keys: _ParsetKeys, last: int) -> tuple[Pointing, ...]:
-    """The pointings in the first parset that has any."""
+    """Return the pointings in the first parset that has any."""
     for parset in keys.chain:
         found = []
         for key, value in parset.values.items():
@@ -238,7 +239,7 @@ def _pointings(keys: _ParsetKeys, last: int) -> tuple[Pointing, ...]:
 
 
 def _instances(keys: _ParsetKeys, config: str, text: str | None, is_worker: bool) -> int:
-    """The number of AMBER instances: that of the entries of `opencl_device`."""
+    """Return the number of AMBER instances: the length of the list `opencl_device`."""
     if text is None:
         if config and is_worker:
             allowed = "a file that can be read"

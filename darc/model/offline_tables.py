@@ -1,4 +1,4 @@
-"""What is known of test pulsars and of calibrators: conf/pulsars.yaml, conf/calibrators.yaml."""
+"""Tables of test pulsars and calibrators: conf/pulsars.yaml, conf/calibrators.yaml."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 class TableError(ValueError):
-    """A table is wrong; the text names file and line of everything that is."""
+    """A table is invalid; the text lists all problems with file and line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ephemeris:
-    """A pulsar's rotation at the barycentre of the solar system.
+    """Rotation of a pulsar at the barycentre of the solar system.
 
     :param spin: frequency and its derivatives, Hz, Hz/s, ...
-    :param epoch: of these, MJD, TDB
-    :param uncertainty: of the frequency at present, Hz
+    :param epoch: reference epoch of `spin`, MJD, TDB
+    :param uncertainty: present uncertainty of the frequency, Hz
     :param dm: pc cm-3
     :param position: ICRS, deg
     """
@@ -36,13 +36,13 @@ class Ephemeris:
 
 @dataclass(frozen=True, slots=True)
 class Calibrator:
-    """The flux density of a source.
+    """Flux density of a calibrator.
 
-    :param coefficients: of log10 S (Jy) in powers of log10 of the frequency in GHz
-    :param valid: MHz
-    :param epoch: year of the coefficients; None: it does not change
+    :param coefficients: polynomial of log10 S (Jy) in log10 of the frequency in GHz
+    :param valid: frequency range of the polynomial, MHz
+    :param epoch: year of the coefficients; None: constant flux density
     :param change: percent per year
-    :param size: arcmin; 0: a point to all beams
+    :param size: arcmin; 0: unresolved
     """
 
     coefficients: tuple[float, ...]
@@ -53,10 +53,10 @@ class Calibrator:
 
 
 def parse_pulsars(text: str, name: str) -> dict[str, Ephemeris]:
-    """Parse a table of ephemerides by name.
+    """Return the ephemerides of a table by name.
 
     :param name: the file's name, for messages
-    :raises TableError: with everything that is wrong
+    :raises TableError: the table is invalid; lists all problems
     """
     found = _parse(Ephemeris, text, name)
     for pulsar, one in found.items():
@@ -66,15 +66,15 @@ def parse_pulsars(text: str, name: str) -> dict[str, Ephemeris]:
 
 
 def parse_calibrators(text: str, name: str) -> dict[str, Calibrator]:
-    """Parse a table of calibrators by name.
+    """Return the calibrators of a table by name.
 
     :param name: the file's name, for messages
-    :raises TableError: with everything that is wrong
+    :raises TableError: the table is invalid; lists all problems
     """
     found = _parse(Calibrator, text, name)
     for calibrator, one in found.items():
         if not one.coefficients:
-            raise TableError(f"{name}: {calibrator}.coefficients: none")
+            raise TableError(f"{name}: {calibrator}.coefficients: empty; allowed: at least one")
     return found
 
 

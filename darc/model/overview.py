@@ -1,6 +1,6 @@
-"""What a node's master tells of its node in one answer, ``darc get_attr overview``.
+"""Overview of a node, as ``darc get_attr overview`` returns it.
 
-docs/status_page.md has an example. All times are Unix seconds by the clock of the node that tells.
+docs/status_page.md has an example. All times are Unix seconds by the node's own clock.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from darc.config import typed
 from darc.config.typed import OneOf, Range
 from darc.model.service_state import ServiceState
 
-#: Of what `to_text` makes: another one for each change that a reader has to know of.
+#: Version of the output of `to_text`; it changes whenever a reader has to adapt.
 FORMAT = 3
-#: Those that can be read: 1 told neither losses nor threads, 2 not how a process ended.
+#: Formats that can be read: 1 had neither losses nor threads, 2 no reason of a process's exit.
 READABLE = (1, 2, FORMAT)
-#: Of a log, at most; of an error, of which the end says why, more.
+#: Characters of a log line, at most; of an error more, as the reason is at its end.
 LOG_LINES = 10
 LINE_CHARACTERS = 300
 ERROR_CHARACTERS = 1000
@@ -28,12 +28,12 @@ _Count = Annotated[int, Range(0)]
 
 
 class OverviewError(ValueError):
-    """What a node has told is no overview that this version can read; the text says why."""
+    """A text is not an overview that this version can read; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """A line of a log; `time` is None where the line has none."""
+    """A line of a log; `time` is None if the line has none."""
 
     time: float | None
     text: str
@@ -41,7 +41,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class StageLatency:
-    """How long triggers took from the stage before to this one (ms): see docs/triggers.md."""
+    """Latency of triggers from the previous stage to this one (ms), see docs/triggers.md."""
 
     name: str
     n: _Count
@@ -52,7 +52,7 @@ class StageLatency:
 
 @dataclass(frozen=True, slots=True)
 class LossRecord:
-    """Something that was lost for good; `observation` is empty where it belongs to none."""
+    """A permanent loss; `observation` is empty if it belongs to none."""
 
     time: float
     observation: str
@@ -62,13 +62,14 @@ class LossRecord:
 
 @dataclass(frozen=True, slots=True)
 class LossSummary:
-    """What a service has lost of one kind.
+    """Losses of one kind in a service.
 
-    :param kind: its identifier
-    :param title: for people, as is what to do against it
-    :param number: of all, also before the service's process was started
-    :param recent: people are still to be told of the last one
-    :param last: the last ones, the latest last
+    :param kind: identifier
+    :param title: description for people
+    :param to_do: what an operator can do about it
+    :param number: total, including those of earlier processes of the service
+    :param recent: the last one is recent enough to be reported
+    :param last: the most recent ones, oldest first
     """
 
     kind: str
@@ -81,13 +82,13 @@ class LossSummary:
 
 @dataclass(frozen=True, slots=True)
 class ServiceOverview:
-    """A service.
+    """State of a service.
 
-    :param since: of its process when it has one, otherwise when that ended; None: never started
-    :param restarts: how often it was started anew since the node was started
-    :param deaths: how many of these were not asked for
-    :param died: when it last ended without being asked to; None: it has not
-    :param pid: 0 when there is no process
+    :param since: when its process was started, or exited if it has none; None: never started
+    :param restarts: number of restarts since the node was started
+    :param deaths: how many of these followed an unexpected exit
+    :param died: time of the last unexpected exit; None: there was none
+    :param pid: 0 if there is no process
     :param memory: resident (bytes)
     :param cpu: share of one core (%), over the last few seconds
     :param queue: entries that wait for it
@@ -124,16 +125,16 @@ class ServiceOverview:
 
     @property
     def ended_by_itself(self) -> bool:
-        """Its last process, without being asked to; as far as its node tells."""
+        """Whether its last process exited unexpectedly, as far as the node reports it."""
         return self.deaths > 0 if self.how is None else bool(self.how)
 
 
 @dataclass(frozen=True, slots=True)
 class ObservationOverview:
-    """An observation on a node.
+    """State of an observation on a node.
 
-    :param state: `in processing` is stopped, and not finished by `waits_for`
-    :param results: where its results are, below those of all observations; empty: not told
+    :param state: `in processing`: stopped, but the services in `waits_for` have not finished
+    :param results: directory of its results, below that of all observations; empty: unknown
     """
 
     id: str
@@ -147,11 +148,11 @@ class ObservationOverview:
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """How a worker's handing in of triggers for a service on the master node goes.
+    """Handover of triggers from a worker to a service on the master node.
 
-    :param since: since when that is not reached
-    :param waiting: what is kept until it is
-    :param text: why it is not
+    :param since: since when the master node is unreachable
+    :param waiting: number of triggers kept until it is reachable
+    :param text: why it is unreachable
     """
 
     service: str
@@ -163,7 +164,7 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """The file system of a directory (bytes)."""
+    """Size and free space of a directory's file system (bytes)."""
 
     name: str
     path: str
@@ -177,7 +178,7 @@ class ThreadTrouble:
 
     :param name: what it looks at, or does; `darc_monitor` where that itself does nothing
     :param trouble: it hangs, or its thread has ended
-    :param text: what has ended it
+    :param text: the error that ended it
     """
 
     name: str
@@ -188,16 +189,19 @@ class ThreadTrouble:
 
 @dataclass(frozen=True, slots=True)
 class NodeOverview:
-    """A node.
+    """State of a node.
 
-    :param change: another text when more than numbers has changed
-    :param time: now
-    :param waited: how long the answer was kept back until something changed (s)
-    :param started: when the node was, `master_started` when its darc_master was
-    :param master: what it takes for the cluster's master; None: it stands alone
-    :param supervisord: what is wrong with it; empty: nothing
-    :param looked: when it last looked at processes, `read` at logs and disks, which may be on a
-        network file system that hangs, `asked` at what the services know of themselves
+    :param change: token that differs whenever something other than numbers has changed
+    :param time: time of the overview
+    :param waited: how long the reply was held back until something changed (s)
+    :param started: start of the node
+    :param master_started: start of its darc_master
+    :param master: configured master of the cluster; None: the node is standalone
+    :param supervisord: problem with supervisord; empty: none
+    :param looked: time of the last check of processes
+    :param read: time of the last check of logs and disks, which may be on a network file system
+        that hangs
+    :param asked: time of the last query of the services
     :param itself: darc_master
     :param threads: those of darc_master and darc_monitor that do not do their work
     """
@@ -229,14 +233,14 @@ class NodeOverview:
 
 
 def to_text(overview: NodeOverview) -> str:
-    """As one line of JSON."""
+    """Return the overview as one line of JSON."""
     return json.dumps(typed.to_plain(overview), separators=(",", ":"))
 
 
 def from_text(text: str) -> NodeOverview:
-    """The way back.
+    """Return the overview in the output of `to_text`.
 
-    :raises OverviewError: it is none, or of another format
+    :raises OverviewError: not an overview, or of an unsupported format
     """
     try:
         plain = json.loads(text)

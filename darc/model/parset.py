@@ -1,4 +1,4 @@
-"""Parsets: the key = value files that describe an observation, and the same keys in YAML."""
+"""Parsets: key = value files that describe an observation, and the same keys in YAML."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from darc.model.parset_values import to_boolean, to_integer, to_integers, to_num
 
 ParsetValue = str | int | float | bool | tuple[int, ...]
 
-#: The most that the telescope's parset may be, once decompressed (bytes).
+#: Largest size of the telescope's parset, decompressed (bytes).
 MAX_EMBEDDED = 4 * 2**20
-#: A telescope's parset has some thousands.
+#: Most keys of a parset; a telescope's has some thousands.
 MAX_KEYS = 50_000
 _MAX_WARNINGS = 20
 
@@ -45,7 +45,7 @@ _TYPES: dict[str, _Type] = {
 
 @dataclass(frozen=True, slots=True)
 class Parset:
-    """A parset: values by key, with the line of each, and what was skipped (`warnings`)."""
+    """A parset: values by key, the line of each, and `warnings` about skipped lines."""
 
     name: str
     values: Mapping[str, ParsetValue]
@@ -53,7 +53,7 @@ class Parset:
     warnings: tuple[str, ...] = ()
 
     def problem(self, key: str, allowed: str) -> ObservationProblem:
-        """What to report when the value of a key is wrong, or missing."""
+        """Return the problem of an invalid or missing value of a key."""
         value = self.values.get(key)
         text = None if value is None else str(value)
         return ObservationProblem(self.name, self.lines.get(key, 0), key, text, allowed)
@@ -62,11 +62,11 @@ class Parset:
 def parse_parset(text: str, name: str) -> Parset:
     """Parse a parset.
 
-    A line that is no `key = value` is skipped with a warning. Of a key that is given twice
-    the last one counts.
+    A line that is not `key = value` is skipped with a warning. The last of several values of a key
+    counts.
 
     :param name: the file's name, for messages
-    :raises ObservationError: a key that has a type has another value
+    :raises ObservationError: a value is not of its key's type
     """
     texts: dict[str, str] = {}
     lines: dict[str, int] = {}
@@ -100,7 +100,7 @@ def parse_yaml_observation(text: str, name: str) -> Parset:
     """Parse an observation in YAML, a mapping with the keys of a parset.
 
     :param name: the file's name, for messages
-    :raises ObservationError: it is not such a YAML, or a key that has a type has another value
+    :raises ObservationError: not YAML of this form, or a value is not of its key's type
     """
     allowed = "keys of a parset, each with a value or a list of values"
     try:
@@ -118,7 +118,7 @@ def parse_yaml_observation(text: str, name: str) -> Parset:
     for key, value in tree.data.items():
         entries = value.data if isinstance(value.data, list) else [value]
         if any(isinstance(entry.data, list | dict) for entry in entries):
-            what = "a mapping, or a list in a list"
+            what = "a mapping, or a nested list"
             raise ObservationError([ObservationProblem(name, value.line, key, None, allowed, what)])
         if isinstance(value.data, list):
             texts[key] = "[" + ", ".join(str(entry.data) for entry in entries) + "]"
@@ -128,10 +128,9 @@ def parse_yaml_observation(text: str, name: str) -> Parset:
 
 
 def embedded_parset(parset: Parset) -> Parset | None:
-    """Decode the telescope's parset out of the key `parset`; None where there is none.
+    """Decode the telescope's parset in the key `parset`; None if there is none.
 
-    :raises ObservationError: it is not UTF-8 text, compressed with bzip2, in hexadecimal, or
-        it is too large
+    :raises ObservationError: not UTF-8 text, compressed with bzip2, in hexadecimal, or too large
     """
     if not parset.values.get("parset"):
         return None

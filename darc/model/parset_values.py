@@ -1,6 +1,6 @@
-"""The values in parsets: text to numbers, lists, times and names.
+"""Values in parsets: text to numbers, lists, times and names.
 
-Every function raises ValueError for what it does not take.
+Every function raises ValueError if a value is not of its kind.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ UTC_LENGTH = 19
 _MAX_LIST = 10_000
 _MAX_PATH = 4095  # bytes
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
-# Some have blanks before the unit: `+0.0          deg`.
+# Some values have spaces before the unit: `+0.0          deg`.
 _ANGLE = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*deg")
 _UTC_SHAPE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{2}:[0-9]{2}:[0-9]{2}")
 _TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 
 
 def to_integer(value: Any) -> int:
-    """A whole number of at most 18 digits."""
+    """Return a whole number of at most 18 digits."""
     text = str(value)
     if not _INTEGER.fullmatch(text):
         raise ValueError(text)
@@ -35,7 +35,7 @@ def to_integer(value: Any) -> int:
 
 
 def to_number(value: Any) -> float:
-    """A finite number."""
+    """Return a finite number."""
     text = str(value)
     number = float(text)
     if not math.isfinite(number) or "_" in text:
@@ -44,21 +44,21 @@ def to_number(value: Any) -> float:
 
 
 def to_boolean(text: str) -> bool:
-    """Either true or false, of any case."""
+    """Return the truth value of `true` or `false`, in any case."""
     if text.lower() not in ("true", "false"):
         raise ValueError(text)
     return text.lower() == "true"
 
 
 def to_list(text: str) -> tuple[str, ...]:
-    """The entries of `[a, b]`."""
+    """Return the entries of `[a, b]`."""
     if not (text.startswith("[") and text.endswith("]")) or len(text) < 2:
         raise ValueError(text)
     return tuple(entry.strip() for entry in text[1:-1].split(",")) if text[1:-1].strip() else ()
 
 
 def to_integers(text: str) -> tuple[int, ...]:
-    """The numbers in `[0, 1, 2]`, `[0..2]` or a mixture; a number stands for a list of one."""
+    """Return the numbers in `[0, 1, 2]`, `[0..2]` or a mixture; or a single number."""
     found: list[int] = []
     for entry in to_list(text) if text.startswith("[") else (text,):
         low, dots, high = entry.partition("..")
@@ -71,7 +71,7 @@ def to_integers(text: str) -> tuple[int, ...]:
 
 
 def to_angles(text: str) -> tuple[float, ...]:
-    """The angles in a list such as `[293.9deg, 16.3 deg]`, in degrees."""
+    """Return the angles in a list such as `[293.9deg, 16.3 deg]`, in degrees."""
     found = []
     for entry in to_list(text):
         match = _ANGLE.fullmatch(entry)
@@ -82,48 +82,48 @@ def to_angles(text: str) -> tuple[float, ...]:
 
 
 def within(number: N, low: float, high: float) -> N:
-    """The number, if it is from `low` to `high`."""
+    """Return the number if it is from `low` to `high`."""
     if not low <= number <= high:
         raise ValueError(number)
     return number
 
 
-def allowed(number: N, believed: Range) -> N:
-    """The number, if it is in this range."""
-    if not believed.allows(number):
+def allowed(number: N, valid: Range) -> N:
+    """Return the number if it is in the range."""
+    if not valid.allows(number):
         raise ValueError(number)
     return number
 
 
 def to_count(value: Any) -> int:
-    """A whole number from 1 to a million."""
+    """Return a whole number from 1 to a million."""
     return allowed(to_integer(value), ranges.COUNT)
 
 
-def number_in(believed: Range) -> Callable[[Any], float]:
-    """What reads a number of this range."""
-    return lambda value: allowed(to_number(value), believed)
+def number_in(valid: Range) -> Callable[[Any], float]:
+    """Return a converter to numbers in the range."""
+    return lambda value: allowed(to_number(value), valid)
 
 
 def to_port(value: Any) -> int:
-    """A TCP or UDP port."""
+    """Return a TCP or UDP port."""
     return within(to_integer(value), 1, 65535)
 
 
 def to_names(value: Any) -> tuple[str, ...]:
-    """A list of names."""
+    """Return a list of names."""
     return tuple(to_name(name) for name in to_list(str(value)))
 
 
 def to_task_id(value: Any) -> str:
-    """A task's identity, also the name of its file."""
+    """Return a task id, which also names a file."""
     if not _TASK_ID.fullmatch(str(value)):
         raise ValueError(value)
     return str(value)
 
 
 def to_utc(value: Any) -> str:
-    """A time such as 2019-05-18-23:51:13, from 1990 to 2200."""
+    """Return a time such as 2019-05-18-23:51:13, from 1990 to 2200."""
     text = str(value)
     if not _UTC_SHAPE.fullmatch(text):
         raise ValueError(value)
@@ -133,7 +133,7 @@ def to_utc(value: Any) -> str:
 
 
 def to_path(value: Any) -> str:
-    """A path that a file system can have."""
+    """Return a path that is valid in a file system."""
     text = str(value)
     if "\0" in text or len(text.encode()) > _MAX_PATH:  # UnicodeEncodeError is a ValueError, too
         raise ValueError(value)
@@ -141,14 +141,14 @@ def to_path(value: Any) -> str:
 
 
 def to_date(value: Any) -> str:
-    """A date such as 20190518."""
+    """Return a date such as 20190518."""
     text = str(value)
     to_utc(f"{text[:4]}-{text[4:6]}-{text[6:]}-00:00:00")
     return text
 
 
 def to_name(value: Any) -> str:
-    """A name that is safe as that of a file or directory."""
+    """Return a name that is safe as the name of a file or directory."""
     text = str(value)
     if not text.isprintable() or "/" in text or text in ("", ".", ".."):
         raise ValueError(value)
@@ -158,7 +158,7 @@ def to_name(value: Any) -> str:
 
 
 def to_datetimesource(value: Any) -> str:
-    """A time, a point and a source's name; also the name of a directory."""
+    """Return `<time>.<source>`, which also names a directory."""
     text = str(value)
     to_utc(text[:UTC_LENGTH])
     if text[UTC_LENGTH : UTC_LENGTH + 1] != ".":

@@ -1,4 +1,4 @@
-"""What becomes of a cluster: a candidate with arrays and scores, or why there is none.
+"""Outcome of processing a cluster: a candidate with arrays and scores, or why there is none.
 
 Source: the project's specification, processing.md.
 """
@@ -18,15 +18,15 @@ Doubles = npt.NDArray[np.float64]
 
 
 class ClusterOutcome(enum.StrEnum):
-    """What became of a cluster."""
+    """Outcome of processing a cluster."""
 
     KEPT = "kept"
-    TOO_WEAK = "too weak"  # in the data, its S/N is below the threshold
+    TOO_WEAK = "too weak"  # its S/N in the data is below the threshold
     STRONGER_AT_DM_0 = "stronger at DM 0"
-    UNLIKELY = "unlikely"  # the classifier takes it for interference
+    UNLIKELY = "unlikely"  # interference, by the classifier
     NOT_IN_DATA = "not in data"  # it lies beyond the end of the file
-    FAILED = "failed"  # the data cannot be read, or nothing could be made of it
-    OUT_OF_TIME = "out of time"  # the time limit of processing came first
+    FAILED = "failed"  # its data could not be read or processed
+    OUT_OF_TIME = "out of time"  # not processed within the time limit
 
     @property
     def passed_thresholds(self) -> bool:
@@ -36,7 +36,7 @@ class ClusterOutcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """A pulse as the search found it: the best candidate of a cluster.
+    """A pulse as the search detected it: the best candidate of a cluster.
 
     :param beam: index of the SB or TAB
     :param downsampling: width, samples of the data
@@ -54,14 +54,15 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A pulse as it is in the data.
+    """A pulse as measured in the data.
 
-    :param snr: of the best boxcar at the pulse's DM; likewise snr_dm0, at DM 0
-    :param snr_best: at or near the pulse's DM, by the filter that fits best
-    :param time: s since the observation's start, as of the pulse
+    :param snr: S/N of the best boxcar at the pulse's DM
+    :param snr_best: S/N of the best filter, at or near the pulse's DM
+    :param snr_dm0: S/N of the best boxcar at DM 0
+    :param time: arrival time, s since the observation's start
     :param downsampling: width of the best boxcar, samples of the data
-    :param bin_length: of the arrays, s
-    :param best_dm: where S/N is highest, pc cm-3
+    :param bin_length: time bin of the arrays, s
+    :param best_dm: DM of the highest S/N, pc cm-3
     """
 
     snr: float
@@ -83,13 +84,13 @@ class Score:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProcessedCandidate:
-    """A candidate to show to people.
+    """A candidate with its arrays, measurements and scores.
 
-    :param cb: compound beam; 0 where there is but one beam
+    :param cb: compound beam; 0 for data of a single beam
     :param freq_time: the lowest frequency first, shape (nfreq, ntime), pulse in bin ntime // 2
     :param dm_time: shape (ndm, ntime)
-    :param dms: trials, pc cm-3, shape (ndm,)
-    :param arrival: what its times and widths refer to; None: not known, as of files from before
+    :param dms: trial DMs, pc cm-3, shape (ndm,)
+    :param arrival: reference of its times and widths; None: unknown, in old files
     """
 
     cb: int
@@ -104,10 +105,10 @@ class ProcessedCandidate:
 
 @dataclass(frozen=True, slots=True)
 class ListedCandidate:
-    """A line of a list of candidates: numbers as measured, the DM as the search found it.
+    """A line of a list of candidates: values as measured, but the DM as detected.
 
-    :param downsampling: samples of the data
-    :param probability: by frequency and time
+    :param downsampling: width, samples of the data
+    :param probability: score of the frequency-time array
     """
 
     cb: int
@@ -121,7 +122,7 @@ class ListedCandidate:
 
 @dataclass(frozen=True, slots=True)
 class ProcessingSummary:
-    """How many candidates of a compound beam were left after each step; -1 where not known."""
+    """Number of candidates of a compound beam after each step; -1: unknown."""
 
     ncand_raw: int
     ncand_post_clustering: int

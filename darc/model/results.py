@@ -1,4 +1,4 @@
-"""What is shown of an observation's results."""
+"""Results of an observation, as shown on its page."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class FrequencyRange:
 
     def __post_init__(self) -> None:
         if not 0 <= self.low < self.high < float("inf"):
-            raise ValueError(f"no band from {self.low} to {self.high} MHz")
+            raise ValueError(f"not a frequency band: {self.low} to {self.high} MHz")
 
 
 @dataclass(frozen=True, slots=True)
 class Coordinates:
-    """Where a compound beam pointed: right ascension and declination (ICRS), Galactic; all deg."""
+    """Pointing of a compound beam: ICRS ra and dec, Galactic gl and gb; deg."""
 
     cb: int
     ra: float
@@ -35,7 +35,7 @@ class Coordinates:
 
 
 class BeamState(enum.StrEnum):
-    """How far the processing of a compound beam is."""
+    """Progress of the processing of a compound beam."""
 
     WAITING = "processing"
     DONE = "done"
@@ -44,11 +44,11 @@ class BeamState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BeamResults:
-    """What became of a compound beam.
+    """Results of a compound beam.
 
-    :param summary: of a beam that is done
-    :param dm_galaxy: maximum DM of the Milky Way there, pc cm-3; None: not known
-    :param files: to offer: plots, trigger list, summary
+    :param summary: None until the beam is done
+    :param dm_galaxy: maximum DM of the Milky Way in its direction, pc cm-3; None: unknown
+    :param files: files to link: plots, trigger list, summary
     """
 
     cb: int
@@ -60,10 +60,10 @@ class BeamResults:
 
 @dataclass(frozen=True, slots=True)
 class ShownCandidate:
-    """A candidate with what there is to look at.
+    """A candidate with its files.
 
-    :param picture: PNG
-    :param file: HDF5
+    :param picture: PNG plot
+    :param file: HDF5 file
     """
 
     listed: ListedCandidate
@@ -73,14 +73,14 @@ class ShownCandidate:
 
 @dataclass(frozen=True, slots=True)
 class ObservationResults:
-    """All that is shown of an observation.
+    """Results of an observation.
 
-    :param done: no beam is waited for any more
-    :param beams: all that were observed
-    :param coordinates: of those whose pointing is known
-    :param files: to offer, beside those of the beams
-    :param made: when this was so, Unix s
-    :param arrival: what times and widths refer to; None: not known
+    :param done: all beams are done or failed
+    :param beams: all observed compound beams
+    :param coordinates: those of beams whose pointing is known
+    :param files: files to link, besides those of the beams
+    :param made: time of this state, Unix s
+    :param arrival: reference of times and widths; None: unknown
     """
 
     observation: Observation

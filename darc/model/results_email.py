@@ -1,4 +1,4 @@
-"""The e-mails about an observation's results (processing.md, master)."""
+"""E-mails about an observation's results (processing.md, master)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _COUNTS = (
 
 
 def results_email(results: ObservationResults, max_listed: int, page: str) -> tuple[str, str]:
-    """Subject and text of the e-mail that says what an observation has brought.
+    """Return subject and text of the e-mail with an observation's results.
 
-    :param max_listed: candidates that are listed at most
-    :param page: where all of it is to be seen
+    :param max_listed: most candidates to list
+    :param page: address of the results page
     """
     observation = results.observation
     kept = sorted(
@@ -55,11 +55,11 @@ def results_email(results: ObservationResults, max_listed: int, page: str) -> tu
 def missing_email(
     observation: Observation, missing: Mapping[int, str], directory: Path, waited: float
 ) -> tuple[str, str]:
-    """Subject and text of the e-mail that says whose results do not come.
+    """Return subject and text of the e-mail about missing results.
 
-    :param missing: compound beams, and what is known of their workers
-    :param directory: of the results
-    :param waited: since the observation was stopped (s)
+    :param missing: compound beams, and the state of their workers
+    :param directory: directory of the results
+    :param waited: time since the observation was stopped (s)
     """
     lines = [
         *_about(observation),
@@ -91,7 +91,7 @@ def _about(observation: Observation) -> list[str]:
 
 
 def _count(results: ObservationResults, name: str, label: str) -> str:
-    """Summed over the beams that know."""
+    """Return a line with a count, summed over the beams that report it."""
     summaries: list[ProcessingSummary] = [beam.summary for beam in results.beams if beam.summary]
     known = [count for one in summaries if (count := getattr(one, name)) >= 0]
     return f"{sum(known) if known else 'unknown':>10} {label}"

@@ -1,16 +1,16 @@
-"""The state of a service, from what supervisord and the queues know of it, as one table."""
+"""State of a service, from its process state and its heartbeat, as one table."""
 
 from __future__ import annotations
 
 import enum
 
-#: Exit status of a process that tried to start and gave up: not started again by itself. It is one
-#: of `exitcodes` in supervisor/defaults.conf.
+#: Exit status of a process that gave up starting; supervisord does not restart it. It is one of
+#: `exitcodes` in supervisor/defaults.conf.
 GAVE_UP = 78
 
 
 class ServiceState(enum.StrEnum):
-    """What ``darc --service NAME status`` answers."""
+    """State of a service, as ``darc --service NAME status`` reports it."""
 
     RUNNING = "running"
     STOPPED = "stopped"
@@ -37,11 +37,11 @@ FAILURES = frozenset({ServiceOutcome.FAILED, ServiceOutcome.NO_PROGRAM})
 
 
 class Heartbeat(enum.Enum):
-    """What the queues know of a service's process."""
+    """Heartbeat of a service's process at its queues."""
 
     NONE = enum.auto()  # not attached
     BEATING = enum.auto()
-    SILENT = enum.auto()  # attached, but its work loop does not beat
+    SILENT = enum.auto()  # attached, but its work loop sends no heartbeat
 
 
 _ALIVE = {
@@ -50,7 +50,7 @@ _ALIVE = {
     Heartbeat.SILENT: ServiceState.UNRESPONSIVE,
 }
 
-#: supervisord's name of the process state → pulse → state
+#: supervisord's name of the process state → heartbeat → state
 _STATES = {
     "STOPPED": dict.fromkeys(Heartbeat, ServiceState.STOPPED),
     "STARTING": _ALIVE,
@@ -63,9 +63,9 @@ _STATES = {
 }
 
 
-def service_state(process_state: str, pulse: Heartbeat) -> ServiceState:
-    """Running means ready: the process is up, attached to its queues, and its loop beats.
+def service_state(process_state: str, heartbeat: Heartbeat) -> ServiceState:
+    """Return the state of a service; running means attached to its queues and with a heartbeat.
 
     :param process_state: supervisord's name for the state of the process
     """
-    return _STATES[process_state][pulse]
+    return _STATES[process_state][heartbeat]

@@ -1,4 +1,4 @@
-"""The list of known sources: pulsars and fast radio bursts, their DMs and positions."""
+"""List of known sources: pulsars and fast radio bursts, their DMs and positions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DM = Annotated[float, ranges.DM]
 
 
 class SourceListError(ValueError):
-    """The source list is wrong; `problems` has a message per error, with file and line."""
+    """The source list is invalid; `problems` has a message per error, with file and line."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -28,7 +28,7 @@ class SourceListError(ValueError):
 class Source:
     """A known source."""
 
-    name: str  # as the list has it, whatever alias was asked for
+    name: str  # as in the list, also when found by an alias
     kind: Kind
     dm: float  # pc cm-3
     position: tuple[float, float] | None  # ICRS right ascension and declination (deg)
@@ -43,11 +43,11 @@ class SourceList:
     warnings: tuple[str, ...] = ()
 
     def lookup(self, name: str) -> Source | None:
-        """Find a source by its name or an alias; None if it is not known."""
+        """Return a source by its name or alias; None if unknown."""
         return self.sources.get(self.aliases.get(name, name))
 
     def with_position(self) -> tuple[Source, ...]:
-        """The sources whose position is known."""
+        """Return the sources whose position is known."""
         return tuple(source for source in self.sources.values() if source.position)
 
 
@@ -63,7 +63,7 @@ def parse_source_list(text: str, name: str) -> SourceList:
     """Parse a source list: YAML maps `pulsars`, `frbs` (to DMs), `aliases` and `positions`.
 
     :param name: the file's name, for messages
-    :raises SourceListError: with everything that is wrong
+    :raises SourceListError: the list is invalid; lists all problems
     """
     try:
         tree = parse_yaml(text, name)
@@ -94,7 +94,9 @@ def _sources(reader: Reader, tree: Value, file: _File) -> dict[str, Source]:
     for kind, section, dms in kinds:
         for name, dm in dms.items():
             if name in sources:
-                _complain(reader, tree, (section, name), "a pulsar too", "one kind for a name")
+                _complain(
+                    reader, tree, (section, name), "listed as a pulsar and as an FRB", "one of them"
+                )
             sources[name] = Source(name, kind, dm, positions.get(name))
     for name, (longitude, latitude) in positions.items():
         if name not in sources:
@@ -125,7 +127,7 @@ def _complain(reader: Reader, tree: Value, path: tuple[str, str], what: str, all
 
 
 def _follow(name: str, aliases: Mapping[str, str]) -> str:
-    """Resolve aliases of aliases; a circle ends where it closes."""
+    """Resolve aliases of aliases; a cycle ends where it closes."""
     seen = set()
     while name in aliases and name not in seen:
         seen.add(name)

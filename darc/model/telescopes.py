@@ -1,7 +1,7 @@
-"""The telescopes that filterbank headers name by a number: their names, and where they are.
+"""Names and positions of the telescopes that filterbank headers identify by a number.
 
-Source of numbers and names: SIGPROC and PRESTO; of the positions: tempo2's observatories.dat. Good
-to some metres, which is 10 ns.
+Source of numbers and names: SIGPROC and PRESTO; of the positions: tempo2's observatories.dat.
+Positions are accurate to some metres, which is 10 ns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ POSITIONS: dict[int, tuple[float, float, float]] = {
     64: (5109360.133, 2006852.586, -3238948.127),  # MeerKAT
 }
 
-#: By SIGPROC's telescope_id; 0 is for data that were made.
+#: By SIGPROC's telescope_id; 0 means simulated data.
 NAMES: dict[int, str] = {
     1: "Arecibo",
     2: "Ooty",
@@ -42,7 +42,7 @@ NAMES: dict[int, str] = {
 
 
 def telescope_name(telescope_id: int | None) -> str:
-    """What a header's number stands for; empty: nothing."""
+    """Return the name of a telescope by its number; empty if there is none."""
     if not telescope_id:
         return ""
     return NAMES.get(telescope_id, f"telescope {telescope_id}")

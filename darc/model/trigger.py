@@ -1,4 +1,4 @@
-"""A trigger: a cluster that is worth something, with all that the systems outside want to know."""
+"""A trigger: a cluster that passed the thresholds, with all that external systems need."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Moment = Annotated[float, Range(0, 1e11)]  # Unix s
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """When a trigger passed each stage, Unix s; None where that is not known.
+    """Time at which a trigger passed each stage, Unix s; None if unknown.
 
     The first three are those of the first line of its time window.
     """
@@ -35,9 +35,9 @@ class Stages:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A trigger as it is passed on; the names are those that clients of these systems know.
+    """A trigger as sent to other services; field names are those of external systems.
 
-    Observation, window and DM bin are its identity: at most one trigger leaves for each.
+    Observation, window and DM bin are its identity: at most one trigger is sent for each.
     """
 
     observation: str
@@ -72,7 +72,7 @@ class Trigger:
     nu_GHz: _Positive  # noqa: N815 - centre of the band
     test: bool | None = None  # overrides the configured value where given
     stokes: Annotated[str, OneOf("IQUV", "I")] = "IQUV"  # which raw data to dump
-    nchan: _Number | None = None  # None: as the instrument usually has; likewise
+    nchan: _Number | None = None  # None: the instrument's; likewise for gain
     gain: _Positive | None = None  # of the array, K/Jy
     stages: Stages = field(default_factory=Stages)
 
@@ -82,17 +82,17 @@ class Trigger:
         except (ValueError, OverflowError):
             believed = False
         if not believed:
-            what = f"{typed.shown(self.utc)} is no time of an observation"
+            what = f"{typed.shown(self.utc)} is not a time of an observation"
             raise ValueError(f"trigger: utc: {what}; allowed: ISO 8601, 1990 to 2200")
 
     @property
     def identity(self) -> str:
-        """The same however lines happened to be batched."""
+        """Identity of the trigger, independent of how lines were batched."""
         return f"{self.observation}/{self.window}/{self.dm_bin}"
 
     @property
     def arrival(self) -> float:
-        """Arrival at the band's centre, Unix s, good to 1 µs."""
+        """Arrival time at the centre of the band, Unix s, accurate to 1 µs."""
         utc = datetime.fromisoformat(self.utc)
         return (utc if utc.tzinfo else utc.replace(tzinfo=UTC)).timestamp()
 
@@ -102,13 +102,13 @@ class Trigger:
 
     @classmethod
     def from_plain(cls, data: object) -> Trigger:
-        """The way back from `to_plain`.
+        """Return a trigger from the output of `to_plain`.
 
-        :raises ValueError: a type is wrong, a value absurd, a key missing or unknown
+        :raises ValueError: a type is wrong, a value out of range, a key missing or unknown
         """
         if not isinstance(data, dict):
             raise ValueError(f"trigger: {typed.shown(data)} is not a mapping")
         try:
             return typed.from_plain(cls, data, "trigger")
         except RecursionError as error:
-            raise ValueError("trigger: nested too deep") from error
+            raise ValueError("trigger: nested too deeply") from error

@@ -1,4 +1,4 @@
-"""Where services written for version 0.1.0 find it; it is in `darc.config` now."""
+"""Import location for services written for version 0.1.0; see `darc.config.typed`."""
 
 from darc.config.typed import OneOf, Range
 

@@ -1,4 +1,4 @@
-"""The command vocabulary: what a node can be asked and told to do."""
+"""The commands of a node."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OF_THE_NODE = {
 
 
 def not_of_a_service(command: str, service: str | None) -> str:
-    """Why a command cannot be given with a service: who wants one stopped keeps the others."""
+    """Return why a command does not accept a service; empty if it does."""
     if not service or service == "all" or OF_THE_NODE.get(command, service) == service:
         return ""
     return f"{command} concerns the whole node, not {service} alone: leave out --service"

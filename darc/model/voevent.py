@@ -1,7 +1,7 @@
 """VOEvents that announce a fast radio burst.
 
 VOEvent 2.0 (IVOA 2011) by the VOEvent standard for FRBs (Petroff et al. 2017, arXiv:1710.08155),
-template "detection": names, units and UCDs are its own. What is not known is left out.
+template "detection", with its names, units and UCDs. Unknown values are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from darc.model.arrival import DISPERSION_CONSTANT, TOPOCENTRIC, mjd_of
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 
-#: Electron-density models that the standard knows by name.
+#: Electron-density models named in the standard.
 MODELS = ("NE2001", "TC93", "YMW16")
 OTHER_MODEL = "Other"
 
@@ -29,7 +29,7 @@ ARCMIN = "MM"
 
 #: Cosmic DM per unit of redshift, pc cm-3 (triggers.md).
 DM_PER_REDSHIFT = 1000
-#: The relation that is used, and what it leaves out.
+#: The relation used, and what it leaves out.
 REDSHIFT_RELATION = (
     f"z = (dm - MW_dm_limit) / ({DM_PER_REDSHIFT} pc/cm^3). An upper limit: the DMs of the Milky"
     " Way's halo and of the host are not subtracted"
@@ -41,11 +41,11 @@ _MJD_ORIGIN = datetime(1858, 11, 17, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class ObservationSetup:
-    """What the burst was observed with; the rest is in the trigger.
+    """Instrument that detected the burst; further values are in the trigger.
 
-    :param observatory: as VOEvents name it
-    :param bandwidth: of the whole band, MHz
-    :param gain: of the array, K/Jy
+    :param observatory: its name in VOEvents
+    :param bandwidth: bandwidth of the whole band, MHz
+    :param gain: gain of the array, K/Jy
     :param tsys: K
     """
 
@@ -62,7 +62,7 @@ class ObservationSetup:
     def of(
         cls, observed: Observation | Instrument, instrument: Instrument, gain: float
     ) -> ObservationSetup:
-        """Of an observation, or where there is none, of the instrument as it usually is."""
+        """Return the setup of an observation, or the default setup of an instrument."""
         return cls(
             observatory=instrument.observatory,
             backend=instrument.backend,
@@ -77,7 +77,7 @@ class ObservationSetup:
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """What follows from where the beam points, deg: Galactic coordinates and its rotation."""
+    """Galactic coordinates and rotation of the beam, deg."""
 
     gl: float
     gb: float
@@ -86,9 +86,9 @@ class Direction:
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who says so; stream and author are <authority>/<path>, with or without ``ivo://``.
+    """Author of a VOEvent; stream and author are <authority>/<path>, with or without ``ivo://``.
 
-    :raises ValueError: stream or author is nothing of the kind
+    :raises ValueError: stream or author is not an IVOA identifier
     """
 
     stream: str
@@ -99,7 +99,7 @@ class Sender:
     def __post_init__(self) -> None:
         for text in (self.stream, self.author_ivorn):
             if not is_ivoid(text):
-                raise ValueError(f"{text!r} is no IVOA identifier; allowed: {ALLOWED}")
+                raise ValueError(f"{text!r} is not an IVOA identifier; allowed: {ALLOWED}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +122,14 @@ def make_voevent(
     created: datetime,
     dm_error: float | None = None,
 ) -> bytes:
-    """Make a VOEvent.
+    """Return a VOEvent.
 
-    :param direction: None where it is not known
-    :param dm_error: of the DM as measured, pc cm-3; None: the trigger's, which has none of a known
-        source
-    :param test: whether its role is 'test', else 'observation'; the trigger's own word is for
-        the caller to heed
-    :param created: now; UTC if it names no time zone. It makes the identifier unique, to 1 ms
-    :return: XML, UTF-8, valid by the schema of VOEvent 2.0
+    :param direction: None if unknown
+    :param dm_error: error of the measured DM, pc cm-3; None: the trigger's, 0 for a known source
+    :param test: the role is 'test', else 'observation'; the caller takes account of the trigger's
+        own `test`
+    :param created: current time, UTC if without time zone; makes the identifier unique, to 1 ms
+    :return: XML, UTF-8, valid against the schema of VOEvent 2.0
     :raises ValueError: a number is not finite, a text cannot be in XML, or the result is not valid
     """
     created, arrival = _utc(created), _utc(datetime.fromisoformat(trigger.utc))
@@ -161,7 +160,7 @@ def _add_who(event: Any, sender: Sender, created: datetime) -> None:
     description = "Made by DARC in real time, without a human's judgement"
     voevent_xml.add(who, "Description", description)
     voevent_xml.add(who, "AuthorIVORN", _ivorn(sender.author_ivorn))
-    # The standard has whole seconds here.
+    # The standard requires whole seconds here.
     voevent_xml.add(who, "Date", created.replace(tzinfo=None).isoformat(timespec="seconds"))
     contacts = {"contactName": sender.contact_name, "contactEmail": sender.contact_email}
     if any(contacts.values()):
@@ -182,7 +181,7 @@ def _add_where_when(event: Any, trigger: Trigger, arrival: datetime, observatory
     voevent_xml.add(instant, "ISOTime", time)
     if trigger.ra is None or trigger.dec is None:
         return
-    # FK5 (J2000) is within 0.1 arcsec of the trigger's ICRS.
+    # FK5 (J2000) agrees with the trigger's ICRS within 0.1 arcsec.
     position = voevent_xml.add(coordinates, "Position2D", unit="deg")
     voevent_xml.add(position, "Name1", "RA")
     voevent_xml.add(position, "Name2", "Dec")
@@ -278,12 +277,12 @@ def advanced_facts(trigger: Trigger, arrival: datetime) -> tuple[Fact, ...]:
 
 
 def _measured_dm(trigger: Trigger) -> float:
-    """As found: the trigger of a known source has the catalogue's."""
+    """Return the measured DM: `dm` of a known source is the catalogue's."""
     return trigger.dm if trigger.src_name is None else trigger.dm_cluster
 
 
 def _redshift(trigger: Trigger) -> float | None:
-    """By the DM beyond the Milky Way; None: there is none, or it is not known."""
+    """Return the redshift of the DM beyond the Milky Way; None if none or unknown."""
     if trigger.ymw16 is None or trigger.name == "pulsar":
         return None
     beyond = _measured_dm(trigger) - trigger.ymw16
@@ -291,7 +290,7 @@ def _redshift(trigger: Trigger) -> float | None:
 
 
 def _name(trigger: Trigger, arrival: datetime) -> str:
-    """Of the source, as one word."""
+    """Return the name of the source as one word."""
     return "".join((trigger.src_name or "").split()) or f"FRB{arrival:%y%m%d}"
 
 
@@ -339,12 +338,12 @@ def _ivorn(text: str) -> str:
 
 def _text(value: float | str | None) -> str:
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no number for a VOEvent")
+        raise ValueError(f"{value} is not a finite number")
     return str(value)
 
 
 def _thousandfold(value: float) -> float:
-    """In decimals, so that 1.2345678e-4 s is 0.12345678 ms and nothing else."""
+    """Multiply by 1000 in decimals, so that 1.2345678e-4 s is exactly 0.12345678 ms."""
     return float(Decimal(repr(float(value))).scaleb(3))
 
 

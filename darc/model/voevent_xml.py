@@ -1,4 +1,4 @@
-"""VOEvents as XML: elements, the schema of VOEvent 2.0, bytes, and what comes from others.
+"""VOEvents as XML: elements, validation by the schema of VOEvent 2.0, reading and writing.
 
 Elements are lxml's. The schema is the IVOA's own (VOEvent-v2.0.xsd, beside this module).
 """
@@ -18,7 +18,7 @@ _SCHEMA_FILE = "VOEvent-v2.0.xsd"
 
 
 def new_event(ivorn: str, role: str) -> Any:
-    """Return the root of a VOEvent that says nothing yet."""
+    """Return the root of an empty VOEvent."""
     event = etree.Element(
         etree.QName(_NAMESPACE, "VOEvent"), nsmap={"xsi": _XSI, "voe": _NAMESPACE}
     )
@@ -34,8 +34,8 @@ def new_event(ivorn: str, role: str) -> Any:
 def add(parent: Any, tag: str, text: str | None = None, **attributes: str | None) -> Any:
     """Add an element at the end of another, and return it.
 
-    :param attributes: in this order; those that are None are left out
-    :raises ValueError: the text or an attribute holds what cannot be in XML
+    :param attributes: attributes in order; None is left out
+    :raises ValueError: the text or an attribute contains characters not allowed in XML
     """
     element = etree.SubElement(parent, tag)
     for name, value in attributes.items():
@@ -46,9 +46,9 @@ def add(parent: Any, tag: str, text: str | None = None, **attributes: str | None
 
 
 def check(event: Any) -> None:
-    """Hold a VOEvent against the schema.
+    """Validate a VOEvent against the schema.
 
-    :raises ValueError: it is not valid; the text says where and why
+    :raises ValueError: invalid; the message says where and why
     """
     schema = _schema()
     if not schema.validate(event):
@@ -64,12 +64,12 @@ def to_bytes(event: Any) -> bytes:
 def read(message: bytes) -> Any:
     """Read a VOEvent, or another message of its protocol, and return the root.
 
-    Nothing that it names is looked up or expanded: a document type is where entities are declared,
-    these messages have none, and what follows one is not read.
+    External resources and entities are never loaded or expanded: a document type, which could
+    declare entities, is refused, and what follows it is not read.
 
     :raises ValueError: not XML, or with a document type
     """
-    # In attributes, lxml expands entities whatever it is told: this one reads it first.
+    # lxml expands entities in attributes in any case: this parser refuses them first.
     guard = expat.ParserCreate()
     guard.StartDoctypeDeclHandler = _refuse_doctype
     try:
@@ -80,7 +80,7 @@ def read(message: bytes) -> Any:
 
 
 def _refuse_doctype(*_: object) -> None:
-    raise ValueError("a document type, which no VOEvent has; not read")
+    raise ValueError("a document type is not allowed in a VOEvent; not read")
 
 
 @cache

@@ -156,7 +156,7 @@ def test_a_memory_that_cannot_be_read(
 
 
 def test_settings_that_cannot_be(configure: Configure) -> None:
-    with pytest.raises(ConfigError, match="webhooks: number 2 is no address") as raised:
+    with pytest.raises(ConfigError, match="webhooks: number 2 is not a webhook address") as raised:
         configure(webhooks=["https://host/SECRET", "htp://host/SECRET"])
     assert "SECRET" not in str(raised.value)
     with pytest.raises(ConfigError, match=r"alarms\.ignore"):

@@ -249,11 +249,11 @@ def test_a_wrong_value_in_the_telescopes_parset_names_where_it_is() -> None:
 @pytest.mark.parametrize(
     ("amber", "message"),
     [
-        (None, "w:7: amber_config: 'amber.conf' is wrong; allowed: a file that can be read"),
+        (None, "w:7: amber_config: 'amber.conf' is invalid; allowed: a file that can be read"),
         ("x=1\n", "amber.conf: opencl_device: missing"),
-        ("x=1\nopencl_device=[a]\n", "amber.conf:2: opencl_device: '[a]' is wrong"),
-        ("opencl_device=[]", "amber.conf:1: opencl_device: '[]' is wrong"),
-        ("opencl_device=", "amber.conf:1: opencl_device: '' is wrong"),
+        ("x=1\nopencl_device=[a]\n", "amber.conf:2: opencl_device: '[a]' is invalid"),
+        ("opencl_device=[]", "amber.conf:1: opencl_device: '[]' is invalid"),
+        ("opencl_device=", "amber.conf:1: opencl_device: '' is invalid"),
     ],
 )
 def test_ambers_configuration(amber: str | None, message: str) -> None:
@@ -370,7 +370,7 @@ class TestFiles:
         other = {"datetimesource": "2019-05-18-22:51:13.B1933+16"}
         write("parset/darc_master.parset", with_telescope(TELESCOPE) | other)
         assert read_observation(path, ARTS).dishes == ()
-        assert "is not used: it is about 2019-05-18-22:51:13.B1933+16" in caplog.text
+        assert "is not used: it describes 2019-05-18-22:51:13.B1933+16" in caplog.text
 
     @needs_data
     def test_the_samples(self, tmp_path: Path) -> None:

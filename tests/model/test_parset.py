@@ -118,9 +118,9 @@ def test_yaml_has_the_same_keys() -> None:
         ("a: [", "y:1: file: not valid YAML"),
         ("- a", "y:1: file: a list of 1 is not a mapping"),
         ("", "y:1: file: null is not a mapping"),
-        ("a: b\ntask: {x: 1}", "y:2: task: a mapping, or a list in a list"),
-        ("a: [[1]]", "y:1: a: a mapping, or a list in a list"),
-        ("a: 1\na: 2", "y:2: file: a: given twice"),
+        ("a: b\ntask: {x: 1}", "y:2: task: a mapping, or a nested list"),
+        ("a: [[1]]", "y:1: a: a mapping, or a nested list"),
+        ("a: 1\na: 2", "y:2: file: a: duplicate key"),
     ],
 )
 def test_what_is_no_such_yaml(text: str, message: str) -> None:
@@ -160,7 +160,7 @@ def test_what_cannot_be_decoded_is_named(data: Callable[[], bytes]) -> None:
 
 
 def test_not_hexadecimal() -> None:
-    with pytest.raises(ObservationError, match="p:1: parset: 'xyz' is wrong"):
+    with pytest.raises(ObservationError, match="p:1: parset: 'xyz' is invalid"):
         embedded_parset(parse_parset("parset=xyz", "p"))
 
 

@@ -322,12 +322,12 @@ def test_what_is_not_known_is_left_out() -> None:
 )
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_no_number(field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=r"no number|not a VOEvent"):
+    with pytest.raises(ValueError, match=r"not a finite number|not a VOEvent"):
         made(replace(TRIGGER, **{field: value}))
 
 
 def test_a_time_that_is_none() -> None:
-    with pytest.raises(ValueError, match="is no time"):
+    with pytest.raises(ValueError, match="is not a time"):
         made(replace(TRIGGER, utc="yesterday"))
 
 

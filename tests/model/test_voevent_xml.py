@@ -73,7 +73,9 @@ def test_a_document_type_is_refused_unread(
     secret = tmp_path / "secret"
     secret.write_text("secret")
     filled = declarations.replace("{address}", address).replace("{secret}", secret.as_uri())
-    with pytest.raises(ValueError, match=r"^a document type, which no VOEvent has; not read$"):
+    with pytest.raises(
+        ValueError, match=r"^a document type is not allowed in a VOEvent; not read$"
+    ):
         read(with_doctype(filled, inside, encoding))
     assert paths == []
 

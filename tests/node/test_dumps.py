@@ -756,10 +756,10 @@ def test_bad_triggers_take_no_good_one_with_them(telescope: Telescope, iquv: Dad
         "trigger: snr: 1000000.0 is not allowed": {**good, "snr": 1e6},
         "trigger: sb: '35' is not a whole number": {**good, "sb": "35"},
         "trigger: stokes: 'V' is not allowed": {**good, "stokes": "V"},
-        "trigger: utc: 'soon' is no time": {**good, "utc": "soon"},
+        "trigger: utc: 'soon' is not a time": {**good, "utc": "soon"},
         "trigger: colour: unknown": {**good, "colour": "red"},
         "trigger: 5 is not a mapping": 5,
-        "trigger: nested too deep": {**good, "dm": nested(505)},
+        "trigger: nested too deeply": {**good, "dm": nested(505)},
     }
     queues = Queues(telescope.client)
     log = partial(telescope.node.log, "dada_trigger")

@@ -158,7 +158,7 @@ def test_an_empty_summary_is_that_of_a_beam_that_failed(tmp_path: Path, text: st
     [
         ("ncand_raw: 1\n", "summary.yaml:1: ncand_post_clustering: missing"),
         ("{whole}more: 1\n", "summary.yaml:5: more: unknown"),
-        ("{whole}ncand_raw: 2\n", "summary.yaml:5: ncand_raw: given twice"),
+        ("{whole}ncand_raw: 2\n", "summary.yaml:5: ncand_raw: duplicate key"),
         ("null\n", "summary.yaml:1: .*null is not a mapping"),
         ("# only a comment\n", "summary.yaml:1: .*null is not a mapping"),
         ("[1, 2]\n", "summary.yaml:1: .*a list of 2 is not a mapping"),
