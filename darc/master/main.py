@@ -258,7 +258,7 @@ class DarcMaster:
                     name: KeptSocket(self._run_dir / name).look
                     for name in ("queues.sock", "supervisord.sock")
                 },
-                "journal": self._journal.look,
+                "journal": self._journal.check_room,
                 "services that are meant to run": self._wanted.look,
                 "unresponsive services": unresponsive.look,
             }

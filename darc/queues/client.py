@@ -1,4 +1,4 @@
-"""Clients of a node's queues: what services use, and what a person attaches from Python.
+"""Clients of a node's queues, for services and for interactive use from Python.
 
 >>> from darc.queues.client import attach
 >>> queues = attach()
@@ -37,11 +37,11 @@ _ERRORS: dict[str, type[QueueError]] = {
 
 
 class QueuesGoneError(ConnectionError):
-    """The master cannot be reached, or went while it was asked."""
+    """The master is unreachable, or the connection to it was lost."""
 
 
 class QueueClient:
-    """One connection to a node's queues; not to be shared between threads.
+    """A connection to a node's queues, to be used by one thread.
 
     :param address: path of a Unix socket, or host and port
     :param key: the secret of the node or cluster
@@ -80,7 +80,7 @@ class QueueClient:
     @staticmethod
     def _reason(error: OSError | EOFError) -> str:
         if isinstance(error, BlockingIOError):
-            return "no answer in time"
+            return "no reply in time"
         return str(error) or "closed"
 
     def close(self) -> None:
@@ -89,8 +89,8 @@ class QueueClient:
     def call(self, method: str, *arguments: object) -> Any:
         """Call a method of what is served, such as :class:`darc.queues.exchange.Exchange`.
 
-        :raises QueuesGoneError: the master went
-        :raises QueueError: it refuses; of the class that says why
+        :raises QueuesGoneError: the connection to the master was lost
+        :raises QueueError: the request was refused; the class tells the reason
         """
         try:
             return dispatch(self.connection, self._served, method, arguments)
@@ -115,9 +115,9 @@ class Notification:
 
 
 class Holder:
-    """A service's hold on its work, which outlives its connection.
+    """A service's lease on its queue, which survives a lost connection.
 
-    :param previous: the number of this process's hold before the master went
+    :param previous: holder number of this process before the connection was lost, if any
     """
 
     def __init__(
@@ -130,33 +130,33 @@ class Holder:
         self.number, self._sequence = client.call("attach", service, pid, class_name, previous)
 
     def beat(self, works: bool = True) -> None:
-        """Give a sign of life.
+        """Send a heartbeat.
 
-        :param works: the loop has begun
+        :param works: the work loop has started
         """
         self._client.call("beat", self._service, self.number, works)
 
     def take(self, after: int, timeout: float) -> list[QueueEntry]:
-        """Wait for entries behind ``after``; a beat."""
+        """Return entries after ``after``, waiting up to ``timeout`` s; counts as a heartbeat."""
         entries = self._client.call("take", self._service, self.number, after, timeout)
         return [QueueEntry.from_plain(entry) for entry in entries]
 
     def commit(self, commit: Commit, sequence: int) -> None:
-        """Do a step as a whole; doing it again with the same number does nothing."""
+        """Commit a step atomically; repeating it with the same number has no effect."""
         self._client.call("commit", self._service, self.number, sequence, commit.to_plain())
         self._sequence = sequence
 
     @property
     def next_sequence(self) -> int:
-        """The number of the next new step."""
+        """Sequence number of the next step."""
         return self._sequence + 1
 
     def flush(self) -> None:
-        """Wait until all that was committed outlives a loss of power."""
+        """Wait until all commits are safe against a loss of power."""
         self._client.call("flush")
 
     def recall(self, observation: str) -> dict[str, Any]:
-        """What earlier commits of the service remembered of an observation; a beat."""
+        """Return what the service has stored for an observation; counts as a heartbeat."""
         remembered: dict[str, Any] = {}
         after = None
         while page := self._client.call("recall", self._service, observation, after):
@@ -166,7 +166,7 @@ class Holder:
         return remembered
 
     def progress(self, observation: str) -> dict[str, int]:
-        """How far each file of an observation is held, in bytes."""
+        """Return the committed position in each file of an observation, bytes."""
         held: dict[str, int] = self._client.call("progress", observation)
         return held
 
@@ -177,7 +177,11 @@ class Holder:
 def listen(
     client: QueueClient, service: str, holder: int, version: int, timeout: float
 ) -> Notification:
-    """Wait for other orders than those of ``version``, or for a question; no beat."""
+    """Wait for orders newer than ``version``, or a question; does not count as a heartbeat.
+
+    :param version: version of the known orders
+    :param timeout: s
+    """
     version, orders, question = client.call("listen", service, holder, version, timeout)
     return Notification(
         version,
@@ -187,28 +191,29 @@ def listen(
 
 
 class Queues:
-    """A node's queues as a person sees them."""
+    """Queues of a node, for interactive use."""
 
     def __init__(self, client: QueueClient) -> None:
         self._client = client
 
     def depths(self) -> list[Depth]:
-        """How full each queue is; empty ones are left out."""
+        """Return the depth of each queue that is not empty."""
         return [Depth(*row) for row in self._client.call("depths")]
 
     def ages(self) -> dict[str, float]:
-        """Age of each queue's oldest entry, s."""
+        """Return the age of each queue's oldest entry, s."""
         now = time.time()
         return {depth.queue: now - depth.oldest for depth in self.depths() if depth.oldest}
 
     def put(self, value: object, queue: str = SCRATCH) -> None:
-        """Put a plain value; on a service's queue the service gets it."""
+        """Put a plain value on a queue; a service's queue delivers it to the service."""
         self._client.call("put", queue, value)
 
     def get(self, timeout: float = 0.0) -> Any:
-        """Take the oldest value from the queue for trying out.
+        """Take the oldest value from the scratch queue.
 
-        :raises TimeoutError: none came
+        :param timeout: s to wait for a value
+        :raises TimeoutError: no value in time
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -226,7 +231,7 @@ class Queues:
 def attach() -> Queues:
     """Attach to the queues of this host's running node.
 
-    :raises QueuesGoneError: no node runs here
+    :raises QueuesGoneError: no node is running
     """
     endpoint = read_endpoint()
     if endpoint is None:

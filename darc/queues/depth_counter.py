@@ -1,4 +1,4 @@
-"""How full the queues are, counted along, so that asking costs nothing however full they are."""
+"""Depths of the queues, counted with each change, so that reading them is cheap."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import defaultdict
 class DepthCounter:
     """Entries and bytes of each queue.
 
-    Changes are noted while a transaction runs, and count once it is committed.
+    Changes within a transaction take effect when it is committed.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -22,11 +22,11 @@ class DepthCounter:
             self._counts[queue] = [entries, content_bytes]
 
     def note(self, queue: str, entries: int, content_bytes: int) -> None:
-        """A change of the transaction that runs."""
+        """Add a change of the current transaction."""
         self._noted.append((queue, entries, content_bytes))
 
     def committed(self) -> None:
-        """What was noted holds."""
+        """Apply the changes of the transaction."""
         for queue, entries, content_bytes in self._noted:
             count = self._counts[queue]
             count[0] += entries
@@ -34,11 +34,11 @@ class DepthCounter:
         self._noted.clear()
 
     def rolled_back(self) -> None:
-        """What was noted does not hold."""
+        """Discard the changes of the transaction."""
         self._noted.clear()
 
     def items(self) -> list[tuple[str, int, int]]:
-        """Queue, entries and bytes of what is not empty, by name."""
+        """Return name, entries and bytes of each queue that is not empty, by name."""
         return [
             (queue, entries, content_bytes)
             for queue, (entries, content_bytes) in sorted(self._counts.items())

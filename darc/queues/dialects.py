@@ -1,6 +1,6 @@
-"""In what a client speaks: our packed values, pickles, or XML, as its first message shows.
+"""Dialects of queue clients: packed values, pickles or XML, recognised by the first message.
 
-A connection keeps the dialect it began with. Nothing is read before the key is proven.
+A connection keeps its dialect. Nothing is decoded before the client is authenticated.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from darc.queues.plain_connection import (
     MAX_MESSAGE_BYTES,
     MAX_VALUES,
     PlainConnection,
+    decoding_in_turn,
     pack,
-    reading,
     unpack,
 )
 from darc.queues.request_values import NotPlainError
 from darc.queues.xml_values import read_xml, write_xml
 
-#: What raises at a client as it would on a queue of its own; its place in the standard library.
+#: Exceptions that a client receives as such, as from a local queue, with their module.
 _ERRORS: dict[type[Exception], tuple[str, str]] = {
     queue.Empty: ("queue", "Empty"),
     queue.Full: ("queue", "Full"),
@@ -33,10 +33,10 @@ _ERRORS: dict[type[Exception], tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How values are written and read.
+    """Encoding of values.
 
-    :param error: the answer of a request that failed
-    :param explains: a message that cannot be read is answered, too; else it ends the connection
+    :param error: encodes the reply to a request that failed
+    :param explains: an unreadable message is answered with the reason; else it ends the connection
     """
 
     write: Callable[[Any], bytes]
@@ -45,9 +45,9 @@ class Dialect:
     explains: bool
 
     def answer(self, value: object) -> bytes:
-        """The answer of a request that was done.
+        """Encode the reply to a successful request.
 
-        :raises ValueError, TypeError: it cannot be sent
+        :raises ValueError, TypeError: the value cannot be sent
         """
         data = self.write(("#RETURN", value))
         if len(data) > MAX_MESSAGE_BYTES:
@@ -55,8 +55,8 @@ class Dialect:
         return data
 
 
-def named(error: Exception) -> str:
-    """What went wrong, with the name of its class; what clients of ours take apart again."""
+def error_text(error: Exception) -> str:
+    """Return `<class>: <message>`, which our own clients parse."""
     return f"{type(error).__name__}: {error}"
 
 
@@ -65,33 +65,35 @@ def _read_packed(data: bytes) -> Any:
 
 
 def _read_pickle(data: bytes) -> Any:
-    with reading(data):
+    with decoding_in_turn(data):
         return read_pickle(data)
 
 
 def _read_xml(data: bytes) -> Any:
-    with reading(data):
+    with decoding_in_turn(data):
         return read_xml(data)
 
 
 def _packed_error(error: Exception) -> bytes:
-    return pack(("#TRACEBACK", named(error)))
+    return pack(("#TRACEBACK", error_text(error)))
 
 
 def _pickled_error(error: Exception) -> bytes:
     for known, (module, name) in _ERRORS.items():
         if isinstance(error, known):
             return write_error(module, name, str(error))
-    return write_pickle(("#TRACEBACK", f"{named(error)}\n"))  # a line, before the client's own
+    return write_pickle(("#TRACEBACK", f"{error_text(error)}\n"))  # a line, before the client's own
 
 
 def _xml_error(error: Exception) -> bytes:
-    """No exception travels as XML: the client raises a RemoteError that names it."""
+    """Encode an error as text, as XML carries no exceptions: the client raises a RemoteError."""
     known = [place for kind, place in _ERRORS.items() if isinstance(error, kind)]
     name = ".".join(known[0]).removeprefix("builtins.") if known else type(error).__name__
     text = f"{name}: {error}"
-    told = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
-    return write_xml(("#TRACEBACK", f"{told}\n"))
+    text_sent = "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
+    return write_xml(("#TRACEBACK", f"{text_sent}\n"))
 
 
 PACKED = Dialect(pack, _read_packed, _packed_error, explains=False)
@@ -100,10 +102,10 @@ XML = Dialect(write_xml, _read_xml, _xml_error, explains=True)
 
 
 def dialect_of(message: bytes) -> Dialect:
-    """The dialect of a first message.
+    """Return the dialect of a first message.
 
-    A pickle begins with its protocol, and before there were numbers of protocols with a mark; for
-    our packer each of these, and what XML begins with, is a whole value of a single byte.
+    A pickle starts with its protocol, or a mark in protocol 0. In our packing each of these bytes,
+    as the first of XML, is a complete value, which is never a message.
     """
     if len(message) > 1:
         if message[:1] in (b"\x80", b"("):
@@ -114,9 +116,9 @@ def dialect_of(message: bytes) -> Dialect:
 
 
 class ServedConnection(PlainConnection):
-    """A server's end of a connection, in the dialect of its client.
+    """Server side of a connection, in the dialect of its client.
 
-    What only begins as a pickle or XML does is no client's of them, and is answered in our own.
+    A message that only starts like a pickle or XML is answered in our own dialect.
     """
 
     def __init__(self, accepted: PlainConnection) -> None:
@@ -130,30 +132,30 @@ class ServedConnection(PlainConnection):
     def recv(self) -> Any:
         """Receive a plain value.
 
-        :raises EOFError, OSError: the other side is gone, or sends too much
-        :raises ValueError: what came is no plain value
+        :raises EOFError, OSError: the connection is closed, or the message too large
+        :raises ValueError: not a plain value
         """
         data = self._raw.recv_bytes(MAX_MESSAGE_BYTES)
         dialect = self._dialect or dialect_of(data)
         try:
             value = dialect.read(data)
         except NotPlainError:
-            self._dialect = dialect  # well said, if refused
+            self._dialect = dialect  # a valid message of this dialect, though refused
             raise
         self._dialect = dialect
         return value
 
     def send(self, value: object) -> None:
-        """Send a plain value; how multiprocessing's own server answers."""
+        """Send a plain value, as multiprocessing's own server does."""
         self._raw.send_bytes(self.dialect.write(value))
 
     def answer(self, value: object) -> None:
-        """Answer a request that was done.
+        """Reply to a successful request.
 
-        :raises ValueError, TypeError: the value cannot be sent; nothing was
+        :raises ValueError, TypeError: the value cannot be sent; nothing was sent
         """
         self._raw.send_bytes(self.dialect.answer(value))
 
     def refuse(self, error: Exception) -> None:
-        """Answer a request that was not done."""
+        """Reply to a failed request."""
         self._raw.send_bytes(self.dialect.error(error))

@@ -1,7 +1,7 @@
-"""What the master serves on its queue socket: who is attached, the queues, questions to services.
+"""The object served on the master's queue socket: attached services, queues, questions.
 
-Everything that must survive the master is in the journal; what is here is made anew when the
-services attach again.
+State that must survive the master is in the journal; the rest is rebuilt when services attach
+again.
 """
 
 from __future__ import annotations
@@ -36,9 +36,19 @@ log = logging.getLogger(__name__)
 MAX_WAIT_SECONDS = 0.5
 RECHECK_SECONDS = 0.1
 EXPOSED = (
-    *("attach", "take", "commit", "flush", "recall", "progress", "beat", "finished"),
-    *("listen", "answer"),
-    *("depths", "put", "get"),
+    "attach",
+    "take",
+    "commit",
+    "flush",
+    "recall",
+    "progress",
+    "beat",
+    "finished",
+    "listen",
+    "answer",
+    "depths",
+    "put",
+    "get",
 )
 
 
@@ -51,7 +61,7 @@ class AttachedService:
     session: Session
     last_beat: float  # monotonic
     class_name: str
-    works: bool  # its loop has begun: until then it may still find that it cannot
+    works: bool  # its work loop has started; until then its start may still fail
 
 
 @dataclass(slots=True)
@@ -69,7 +79,7 @@ class Question:
 
 
 class ChangeNotifier:
-    """Rings when there is news; a listener that looked before the last ring does not wait."""
+    """Counter of changes that threads can wait for without missing one."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -82,17 +92,17 @@ class ChangeNotifier:
         with self._condition:
             return self._waiting
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         with self._condition:
-            self._rings += 1
+            self._changes += 1
             self._condition.notify_all()
 
-    def heard(self) -> int:
+    def changes(self) -> int:
         with self._condition:
-            return self._rings
+            return self._changes
 
-    def wait(self, heard: int, timeout: float) -> None:
-        """Wait for a ring after ``heard``."""
+    def wait(self, seen: int, timeout: float) -> None:
+        """Wait until there are more changes than ``seen``, up to ``timeout`` s."""
         with self._condition:
             self._waiting += 1
             try:
@@ -102,14 +112,14 @@ class ChangeNotifier:
 
 
 class Orders:
-    """The observations each service has to work on, with a version that tells of changes."""
+    """Orders of each service, with a version that differs after each change."""
 
     def __init__(self) -> None:
-        # Never one that a client knows from the master before this one.
+        # Differs from every version of an earlier master that a client may know.
         self.version = time.time_ns()
         self._by_service: dict[str, list[Order]] = {}
 
-    def of(self, service: str) -> list[Order]:
+    def for_service(self, service: str) -> list[Order]:
         return self._by_service.get(service, [])
 
     def replace(self, by_service: dict[str, list[Order]]) -> None:
@@ -120,8 +130,8 @@ class Orders:
 class Exchange:
     """The object behind the queue socket.
 
-    :param on_change: called with a service's name when it attached or went
-    :param on_finished: called with service and observation when a service is done with one
+    :param on_change: called with a service's name after it has attached or detached
+    :param on_finished: called with service and observation after a service has finished one
     """
 
     def __init__(
@@ -141,8 +151,8 @@ class Exchange:
         self._orders = Orders()
         self._work: defaultdict[str, ChangeNotifier] = defaultdict(ChangeNotifier)  # by queue
         self._control: defaultdict[str, ChangeNotifier] = defaultdict(ChangeNotifier)  # by service
-        self._taking = threading.Lock()  # two people never get the same value
-        self._services = ChangeNotifier()  # somebody attached or went
+        self._taking = threading.Lock()  # no two clients get the same value
+        self._services = ChangeNotifier()  # a service attached or detached
 
     # -- for the master ------------------------------------------------------------------------
 
@@ -151,26 +161,26 @@ class Exchange:
             return self._presences.get(service)
 
     def give_orders(self, by_service: dict[str, list[Order]]) -> None:
-        """Tell the services which observations there are for them."""
+        """Publish the orders of each service."""
         with self._lock:
             self._orders.replace(by_service)
             services = list(self._presences)
         for service in services:
-            self._control[service].ring()
-            self._work[service].ring()
+            self._control[service].notify()
+            self._work[service].notify()
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Wait until services coming and going have made the condition true."""
+        """Wait until the condition is true; checked whenever a service attaches or detaches."""
         deadline = time.monotonic() + timeout
         while True:
-            heard = self._services.heard()
+            seen = self._services.changes()
             if condition():
                 return True
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            # What supervisord does without a service noticing is seen at the next look.
-            self._services.wait(heard, min(left, RECHECK_SECONDS))
+            # Changes by supervisord that no service notices are seen at the next check.
+            self._services.wait(seen, min(left, RECHECK_SECONDS))
 
     @property
     def changes(self) -> int:
@@ -187,7 +197,7 @@ class Exchange:
         with self._lock:
             self._questions[service].append(question)
             self._asked[question.number] = question
-        self._control[service].ring()
+        self._control[service].notify()
         answered = question.answered.wait(timeout)
         with self._lock:
             del self._asked[question.number]
@@ -196,11 +206,11 @@ class Exchange:
         return question if answered else None
 
     def remembered(self, service: str, key: str) -> object:
-        """What a service finds in its memory; None where it finds nothing."""
+        """Return a value that a service has stored; None if there is none."""
         return self._journal.memory(service, "").get(key)
 
     def remember(self, service: str, key: str, value: object) -> None:
-        """Have a service find a value in its memory whenever it starts."""
+        """Store a value for a service, which reads it whenever it starts."""
         self._journal.remember(service, "", key, value)
         self._journal.flush()
 
@@ -209,19 +219,19 @@ class Exchange:
     def attach(
         self, session: Session, service: str, pid: int, class_name: str, holder: int | None
     ) -> list[int]:
-        """Become the holder of a service's work, or go on as the one that this process was.
+        """Become the holder of a service's queue, or continue as the holder `holder`.
 
         :return: holder number, sequence number of its last commit
         """
-        worked = holder is not None  # it has found another master
+        worked = holder is not None  # it attaches again, after the master was restarted
         if holder is None:
             holder, sequence = self._journal.attach(service)
         else:
             sequence = self._journal.check_holder(service, holder)
         presence = AttachedService(holder, pid, session, time.monotonic(), class_name, worked)
-        with self._taking, self._lock:  # nobody takes its entries from now on
+        with self._taking, self._lock:  # no other client takes its entries from now on
             self._presences[service] = presence
-        self._services.ring()
+        self._services.notify()
         session.on_gone(lambda: self._gone(service, presence))
         log.info("%s attached: process %d, holder %d", service, pid, holder)
         self._on_change(service)
@@ -233,25 +243,25 @@ class Exchange:
             if current:
                 del self._presences[service]
         if current:
-            self._services.ring()
-            log.info("%s is gone: process %d", service, presence.pid)
+            self._services.notify()
+            log.info("%s detached: process %d", service, presence.pid)
             self._on_change(service)
 
     def _hold(self, service: str, holder: int) -> AttachedService:
         presence = self.presence(service)
         if presence is None or presence.holder != holder:
-            raise FencedError(f"{service}: holder {holder} holds it no more")
+            raise FencedError(f"{service}: holder {holder} has been replaced")
         presence.last_beat = time.monotonic()
         return presence
 
     def _works(self, presence: AttachedService) -> None:
-        """A sign of life of the loop itself."""
+        """Note a heartbeat of the work loop."""
         if not presence.works:
             presence.works = True
-            self._services.ring()
+            self._services.notify()
 
     def beat(self, session: Session, service: str, holder: int, works: bool = True) -> None:
-        """A sign of life: of the loop, or of what comes before it."""
+        """Note a heartbeat of the work loop, or of the start before it."""
         presence = self._hold(service, holder)
         if works:
             self._works(presence)
@@ -266,18 +276,18 @@ class Exchange:
         max_entries: int = 1000,
         max_bytes: int = 4 * 2**20,
     ) -> list[list[Any]]:
-        """Wait for entries of the service's queue behind ``after``, or for new orders."""
+        """Wait for entries of the service's queue after ``after``, or for new orders."""
         self._works(self._hold(service, holder))
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
-        first_look = self._work[service].heard()
-        heard = first_look
+        seen_first = self._work[service].changes()
+        seen = seen_first
         while True:
             entries = self._journal.take(service, after, max_entries, max_bytes)
             left = deadline - time.monotonic()
-            if entries or left <= 0 or heard != first_look:
+            if entries or left <= 0 or seen != seen_first:
                 return [entry.to_plain() for entry in entries]
-            self._work[service].wait(heard, left)
-            heard = self._work[service].heard()
+            self._work[service].wait(seen, left)
+            seen = self._work[service].changes()
 
     def commit(
         self, session: Session, service: str, holder: int, sequence: int, plain: list[Any]
@@ -288,7 +298,7 @@ class Exchange:
         fault_point(f"darc_master.before committing {service}")
         done = self._journal.commit(service, holder, sequence, commit)
         for queue in {queue for put in commit.puts for queue in put.queues}:
-            self._work[queue].ring()
+            self._work[queue].notify()
         if commit.durable:
             self._journal.flush()
         fault_point(f"darc_master.before replying {service}")
@@ -311,31 +321,31 @@ class Exchange:
         return self._journal.progress(observation)
 
     def finished(self, session: Session, service: str, holder: int, observation: str) -> None:
-        """A service is done with an observation that was stopped."""
+        """Note that a service has finished a stopped observation."""
         self._hold(service, holder)
         self._on_finished(service, observation)
 
     def listen(
         self, session: Session, service: str, holder: int, version: int, timeout: float
     ) -> list[Any]:
-        """Wait for a question, or for other orders than those of the version known.
+        """Wait for a question, or for orders newer than the known version.
 
-        Is no beat: a thread beside the service's work calls it.
+        Does not count as a heartbeat: it is called by a thread beside the work loop.
 
         :return: version of the orders; the orders, None where unchanged; number and query of a
             question, or None
         """
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
         while True:
-            heard = self._control[service].heard()
+            seen = self._control[service].changes()
             with self._lock:
                 presence = self._presences.get(service)
                 if presence is None or presence.holder != holder:
-                    raise FencedError(f"{service}: holder {holder} holds it no more")
+                    raise FencedError(f"{service}: holder {holder} has been replaced")
                 orders = None
                 if self._orders.version != version:
                     version = self._orders.version
-                    orders = [order.to_plain() for order in self._orders.of(service)]
+                    orders = [order.to_plain() for order in self._orders.for_service(service)]
                 question = None
                 if self._questions[service]:
                     asked = self._questions[service].pop(0)
@@ -343,7 +353,7 @@ class Exchange:
             left = deadline - time.monotonic()
             if orders is not None or question or left <= 0:
                 return [version, orders, question]
-            self._control[service].wait(heard, left)
+            self._control[service].wait(seen, left)
 
     def answer(self, session: Session, number: int, found: bool, value: object) -> None:
         """Answer a question; one that nobody waits for any more is dropped."""
@@ -353,7 +363,7 @@ class Exchange:
             question.found, question.value = found, value
             question.answered.set()
 
-    # -- for people ----------------------------------------------------------------------------
+    # -- for interactive clients ---------------------------------------------------------------
 
     def depths(self, session: Session) -> list[list[Any]]:
         return [
@@ -364,55 +374,55 @@ class Exchange:
     def put(self, session: Session, queue: str, value: object) -> None:
         """Put a plain value on any queue."""
         self._journal.put(Put((queue,), ContentKind.PLAIN, pack(value)))
-        self._work[queue].ring()
+        self._work[queue].notify()
         self._journal.flush()
 
     def get(self, session: Session, queue: str, timeout: float) -> list[Any]:
-        """Take the oldest value: [value], or [] when none came in time."""
+        """Take the oldest value: [value], or [] if none came within ``timeout`` s."""
         if queue != SCRATCH:
-            raise QueueError(f"{queue} belongs to its service; {SCRATCH!r} is for trying out")
+            raise QueueError(f"{queue} belongs to its service; use {SCRATCH!r} for tests")
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
         while True:
-            heard = self.heard(queue)
+            seen = self.changes(queue)
             entry = self.take_first(session, queue, lambda _: None)
             if entry is not None:
                 return [unpack(entry.content)]
             left = deadline - time.monotonic()
             if left <= 0 or session.has_gone():
                 return []
-            self.wait_for_entry(queue, heard, left)
+            self.wait_for_entry(queue, seen, left)
 
     # -- for the queues by name ----------------------------------------------------------------
 
     @property
     def full(self) -> bool:
-        """Nothing new is taken in."""
+        """Whether the journal is full and refuses new entries."""
         return self._journal.full
 
     def names(self) -> set[str]:
-        """The queues that are not empty."""
+        """Return the names of the queues that are not empty."""
         return {depth.queue for depth in self._journal.depths()}
 
     def entries(self, queue: str) -> int:
-        """How many a queue holds."""
+        """Return the number of entries on a queue."""
         return sum(depth.entries for depth in self._journal.depths() if depth.queue == queue)
 
     def first(self, queue: str, after: int) -> QueueEntry | None:
-        """The oldest entry behind ``after``; it stays."""
+        """Return the oldest entry after ``after``, without taking it."""
         entries = self._journal.take(queue, after, 1, 1)
         return entries[0] if entries else None
 
     def take_first(
         self, session: Session, queue: str, check: Callable[[QueueEntry], None]
     ) -> QueueEntry | None:
-        """Take the oldest entry away, for a person; None where there is none.
+        """Take the oldest entry of a queue, for an interactive client; None if it is empty.
 
-        :param check: raises where the entry has to stay
-        :raises QueueError: the service is attached, which takes its entries itself
+        :param check: raises if the entry must stay
+        :raises QueueError: the service is attached and takes its entries itself
         """
         with self._taking:
             if session.has_gone():
-                return None  # nobody would get what is taken now
+                return None  # the client has gone: the entry would be lost
             if self.presence(queue):
                 raise QueueError(
                     f"{queue} is attached and takes its entries itself;"
@@ -424,9 +434,9 @@ class Exchange:
                 self._journal.remove(queue, [entry.id])
             return entry
 
-    def heard(self, queue: str) -> int:
-        """How often entries have come, for :meth:`wait_for_entry`."""
-        return self._work[queue].heard()
+    def changes(self, queue: str) -> int:
+        """Return the number of changes of a queue so far, for :meth:`wait_for_entry`."""
+        return self._work[queue].changes()
 
     def waiting(self, queue: str) -> int:
         """How many wait for an entry of a queue now."""

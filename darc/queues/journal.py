@@ -1,8 +1,8 @@
-"""The journal: what is in the queues, on disk, so that no death loses or doubles anything.
+"""The journal: the queues on disk, such that no crash loses or duplicates an entry.
 
 One SQLite file in WAL mode with one writer. It survives the SIGKILL of any process, and a loss of
-power but for what :mod:`darc.queues.write_behind` had not brought to the disk yet. A batch that
-several queues hold is stored once. Observations are named by the key of their run.
+power except for what :mod:`darc.queues.write_behind` has not written to disk yet. A batch on
+several queues is stored once. Observations are identified by the key of their run.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from darc.queues.messages import (
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Instant, Since
 
-#: The most that is dropped in one transaction: the others wait for it.
+#: Most entries to drop in one transaction, as other transactions wait for it.
 CLEAR_ENTRIES = 50
 CLEAR_BYTES = 16 * 2**20
 CLEAR_ROWS = 1000
-#: Between two of these, for who waits: it would not get the lock otherwise (s).
+#: Pause between two such transactions, so that others get the lock (s).
 CLEAR_PAUSE = 0.001
-#: Of memory, in one answer.
+#: Most stored values in one reply.
 PAGE_ROWS = 5000
 PAGE_BYTES = 2**20
 _ENTRY_COLUMNS = (
     "body.id, kind, content, body.observation, stamp, held_at, written, read, sender, boot, clock"
 )
-# A jump from one observation to the next, in place of a look at every row.
+# Steps from one observation to the next instead of scanning all rows.
 _OBSERVATIONS = """
 WITH RECURSIVE found (name) AS (
     SELECT min(observation) FROM {table} WHERE {where}
@@ -51,14 +51,14 @@ WITH RECURSIVE found (name) AS (
 
 
 class Journal(JournalStore):
-    """The queues on disk; :class:`~darc.queues.journal_store.JournalStore` has file and limits."""
+    """Queues on disk; :class:`~darc.queues.journal_store.JournalStore` has file and limits."""
 
     # -- holders -------------------------------------------------------------------------------
 
     def attach(self, service: str) -> tuple[int, int]:
-        """Make the caller the holder of a service's work; any earlier holder is fenced off.
+        """Make the caller the holder of a service's queue; any earlier holder is fenced.
 
-        :return: the holder's number, and the sequence number of its last commit (0)
+        :return: holder number, and sequence number of its last commit (0)
         """
         with self._transaction() as database:
             database.execute(
@@ -71,7 +71,7 @@ class Journal(JournalStore):
     def check_holder(self, service: str, number: int) -> int:
         """Return the sequence number of the holder's last commit.
 
-        :raises FencedError: another one holds the service's work
+        :raises FencedError: another process is the holder
         """
         with self._lock:
             held, sequence = self._holder(self._database, service)
@@ -85,15 +85,15 @@ class Journal(JournalStore):
             "SELECT number, sequence FROM holder WHERE service = ?", (service,)
         ).fetchone()
         if row is None:
-            raise QueueError(f"{service}: nobody has attached yet")
+            raise QueueError(f"{service}: has never attached")
         return int(row[0]), int(row[1])
 
     # -- entries -------------------------------------------------------------------------------
 
     def take(self, queue: str, after: int, max_entries: int, max_bytes: int) -> list[QueueEntry]:
-        """The oldest entries of a queue behind entry ``after``; they stay until completed.
+        """Return the oldest entries of a queue after entry ``after``; they stay until acknowledged.
 
-        At least one is returned where there is one, whatever its size.
+        At least one entry is returned if there is one, whatever its size.
         """
         entries: list[QueueEntry] = []
         size = 0
@@ -111,16 +111,17 @@ class Journal(JournalStore):
         return entries
 
     def commit(self, service: str, holder: int, sequence: int, commit: Commit) -> bool:
-        """Do a service's step in one transaction.
+        """Commit a step of a service in one transaction.
 
+        :param holder: holder number
         :param sequence: one more than the holder's last; a repeated one is ignored
-        :return: False when this step had been done before
-        :raises FencedError: another one holds the service's work
-        :raises OutOfStepError: its progress does not start where the last one ended
-        :raises FullError: there is no room; nothing was done
+        :return: False if this step had been committed before
+        :raises FencedError: another process is the holder
+        :raises OutOfStepError: its progress does not continue the last one
+        :raises FullError: there is no room; nothing was changed
         """
         with self._transaction() as database:
-            # What is only remembered is little, and what is there could not be completed without.
+            # Stored values alone are small, and needed to acknowledge the entries that are there.
             if self._room.full and commit.puts and not commit.completed:
                 raise FullError("the journal is full")
             held, done = self._holder(database, service)
@@ -131,7 +132,7 @@ class Journal(JournalStore):
             if sequence != done + 1:
                 raise OutOfStepError(f"{service}: commit {sequence} after {done}")
             self._advance(database, commit)
-            self._complete(database, service, commit.completed)  # first, as it makes room
+            self._complete(database, service, commit.completed)  # first: this frees space
             for put in commit.puts:
                 self._put(database, put)
             database.executemany(
@@ -171,18 +172,18 @@ class Journal(JournalStore):
             )
 
     def put(self, put: Put) -> None:
-        """Put without a holder: what a person does."""
+        """Put an entry without a holder, for interactive clients."""
         if self._room.full:
             raise FullError("the journal is full")
         with self._transaction() as database:
             self._put(database, put)
 
     def remove(self, queue: str, completed: Sequence[int]) -> None:
-        """Complete without a holder: what a person does."""
+        """Acknowledge entries without a holder, for interactive clients."""
         with self._transaction() as database:
             self._complete(database, queue, completed)
 
-    # -- what is remembered --------------------------------------------------------------------
+    # -- stored values and progress ------------------------------------------------------------
 
     def progress(self, observation: str) -> dict[str, int]:
         """How far each file of an observation is held, in bytes."""
@@ -193,10 +194,10 @@ class Journal(JournalStore):
     def recall(
         self, service: str, observation: str, after: str | None = None
     ) -> list[tuple[str, Any]]:
-        """Some of what a service committed to memory for an observation, in order.
+        """Return a part of what a service has stored for an observation, in order of keys.
 
-        :param after: the last key known; None: from the first one
-        :return: keys and values; none: that was all
+        :param after: last key of the previous part; None: start with the first key
+        :return: keys and values; empty after the last part
         """
         rows = []
         size = 0
@@ -215,7 +216,7 @@ class Journal(JournalStore):
         return [(key, unpack(value)) for key, value in rows]
 
     def memory(self, service: str, observation: str) -> dict[str, Any]:
-        """All that a service committed to memory for an observation."""
+        """Return all values that a service has stored for an observation."""
         found: dict[str, Any] = {}
         page = self.recall(service, observation)
         while page:
@@ -224,16 +225,16 @@ class Journal(JournalStore):
         return found
 
     def memories(self, observation: str) -> dict[str, dict[str, Any]]:
-        """What all services committed to memory for an observation."""
+        """Return the values of all services for an observation."""
         found = {service: self.memory(service, observation) for service in self._services()}
         return {service: memory for service, memory in found.items() if memory}
 
     def _services(self) -> list[str]:
-        """All that have ever attached."""
+        """Return all services that have ever attached."""
         return [row[0] for row in self._rows("SELECT service FROM holder")]
 
     def remember(self, service: str, observation: str, key: str, value: object) -> None:
-        """Remember outside a commit; the master's own notes."""
+        """Store a value outside a commit, for the master."""
         with self._transaction() as database:
             database.execute(
                 "INSERT OR REPLACE INTO memory VALUES (?, ?, ?, ?)",
@@ -243,7 +244,7 @@ class Journal(JournalStore):
     # -- observations --------------------------------------------------------------------------
 
     def adopt(self, observation: str, key: str) -> None:
-        """Have what an earlier version kept under an observation's name be of a run of it."""
+        """Assign what an earlier version stored under a task id to the key of a run."""
         with self._transaction() as database:
             for table in ("body", "progress", "memory"):
                 database.execute(
@@ -251,7 +252,7 @@ class Journal(JournalStore):
                 )
 
     def observations(self) -> set[str]:
-        """The observations that have entries in any queue, or of which anything is kept."""
+        """Return the observations that have entries, progress or stored values."""
         found = {
             row[0]
             for table in ("body", "progress")
@@ -263,10 +264,10 @@ class Journal(JournalStore):
         return found
 
     def clear(self, observation: str, kept: Sequence[str] = ()) -> dict[str, int]:
-        """Drop the entries of an observation, some at a time.
+        """Drop the entries of an observation, in batches.
 
-        :param kept: queues that are left alone
-        :return: how many were dropped, by queue
+        :param kept: queues to leave unchanged
+        :return: number of dropped entries, by queue
         """
         dropped: Counter[str] = Counter()
         after = 0
@@ -294,7 +295,7 @@ class Journal(JournalStore):
             time.sleep(CLEAR_PAUSE)
 
     def forget(self, observation: str) -> None:
-        """Drop progress and memory of an observation that is over, some at a time."""
+        """Drop progress and stored values of a finished observation, in batches."""
         with self._transaction() as database:
             database.execute("DELETE FROM progress WHERE observation = ?", (observation,))
         for service in self._services():

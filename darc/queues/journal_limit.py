@@ -1,4 +1,4 @@
-"""How much the journal may hold, and what is done when that is reached."""
+"""Size limit of the journal, and the disk reserve for when it is reached."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-#: There is room again when less than this part of the limit is used.
+#: The journal accepts entries again when less than this fraction of the limit is used.
 ENOUGH = 0.9
-# What is given back to the disk in one look: little at a time, as the queues wait meanwhile.
+# Space returned to the disk per check: little, as the queues wait meanwhile.
 STEP_PAGES = 256
 STEPS_SECONDS = 0.1
 
 
 class DiskReserve:
-    """A file that keeps room on disk for the time when there is none."""
+    """A file that reserves disk space for when the disk is full."""
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
@@ -27,7 +27,7 @@ class DiskReserve:
         self.there = False
 
     def take(self) -> bool:
-        """Occupy it; False when the disk has no room for it."""
+        """Allocate the reserve; False if the disk has no room for it."""
         try:
             with self._path.open("ab") as file:
                 if self.size:
@@ -40,7 +40,7 @@ class DiskReserve:
         return True
 
     def disk_free(self) -> int:
-        """What the disk has beside it, in bytes."""
+        """Return the free space of the disk, bytes."""
         disk = os.statvfs(self._path.parent)
         return disk.f_bavail * disk.f_frsize
 
@@ -50,17 +50,17 @@ class DiskReserve:
 
 
 class JournalLimit:
-    """The limit of a database, and its reserve. To be called with the database's lock held.
+    """Size limit and reserve of a database. Methods are called with the database's lock held.
 
-    When the limit or the end of the disk is reached, the reserve is given up, so that what is there
-    can be completed. Something new is taken in again when less than ``ENOUGH`` of the limit is used
-    and there is twice the reserve: on the disk, of which the reserve takes its part then, or in the
-    file, as what is completed leaves free pages there. What was given up is not enough for either,
-    so that it does not go to and fro. Without its reserve the file does not grow.
+    When the limit is reached or the disk is full, the reserve is released, so that existing entries
+    can be acknowledged. New entries are accepted again when less than ``ENOUGH`` of the limit is
+    used and twice the reserve is free: on the disk, where the reserve is then allocated again, or
+    in the file, where acknowledged entries leave free pages. The released reserve alone is not
+    enough for either, so the state does not oscillate. Without its reserve the file does not grow.
 
-    :param path: of the database
-    :param reserve_bytes: also what may be used beyond ``max_bytes`` meanwhile
-    :param holds_most: tells which queue to look at when there is no room
+    :param path: file of the database
+    :param reserve_bytes: size of the reserve, by which ``max_bytes`` may be exceeded meanwhile
+    :param largest_queue: describes the queue that uses most space, for messages
     """
 
     def __init__(
@@ -69,31 +69,31 @@ class JournalLimit:
         path: Path,
         max_bytes: int,
         reserve_bytes: int,
-        holds_most: Callable[[], str],
+        largest_queue: Callable[[], str],
     ) -> None:
         self._database = database
         self._max_bytes = max_bytes
         self._log_file = path.with_name(f"{path.name}-wal")
         self._reserve = DiskReserve(path.with_suffix(".reserve"), reserve_bytes)
-        self._holds_most = holds_most
+        self._largest_queue = largest_queue
         self._page_bytes = self._pragma("page_size")
         self.full = False
         if self._reserve.take():
             self._limit()
         else:
             self.run_out()
-            self.look()
+            self.check_room()
 
     def set_max_bytes(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._limit()
-        self.look()
+        self.check_room()
 
-    def look(self) -> None:
-        """See whether there is room again."""
+    def check_room(self) -> None:
+        """Accept new entries again if there is room."""
         if not self.full and self._reserve.there:
             return
-        self._give_back()
+        self._return_space()
         if self._used_bytes() < ENOUGH * self._max_bytes:
             if not self._reserve.there and self._disk_has_room():
                 self._reserve.take()
@@ -103,44 +103,44 @@ class JournalLimit:
         self._limit()
 
     def run_out(self) -> None:
-        """There is no room any more."""
+        """Refuse new entries from now on, and release the reserve."""
         was_full, self.full = self.full, True
         self._reserve.give_up()
         self._limit()
         if not was_full:
             log.error(
-                "the journal is full: nothing new is taken in until there is room; %s",
-                self._holds_most(),
+                "the journal is full and refuses new entries until there is room; %s",
+                self._largest_queue(),
             )
 
     def _disk_has_room(self) -> bool:
         return self._reserve.disk_free() >= 2 * self._reserve.size
 
     def _file_has_room(self) -> bool:
-        """Free pages are room only where SQLite can write its log of a change to them."""
+        """Whether free pages suffice; SQLite also needs disk space to log changes to them."""
         log_bytes = self._log_file.stat().st_size if self._log_file.exists() else 0
         return (
             self._free_bytes() >= 2 * self._reserve.size
             and self._reserve.disk_free() + log_bytes >= self._reserve.size
         )
 
-    def _give_back(self) -> None:
-        """Shrink the file until the disk has room, but for what stands in for the reserve."""
+    def _return_space(self) -> None:
+        """Shrink the file until the disk has room, but keep free pages in place of the reserve."""
         deadline = time.monotonic() + STEPS_SECONDS
         try:
             while not self._disk_has_room():
-                # This also shrinks the file, and lets the log begin anew. The log keeps its place
-                # on the disk: nothing could be completed when somebody else took that.
+                # This also shrinks the file, and restarts the log. The log keeps its disk space:
+                # nothing could be acknowledged if another program took it.
                 self._database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 before = self._free_bytes()
                 if before <= self._reserve.size or time.monotonic() > deadline:
                     return
-                # execute() would do a single page
+                # execute() would free a single page only
                 self._database.executescript(f"PRAGMA incremental_vacuum({STEP_PAGES})")
                 if self._free_bytes() == before:
-                    return  # a file from before it could shrink
+                    return  # a file of an early version, which cannot shrink
         except sqlite3.OperationalError as error:
-            log.debug("nothing given back to the disk: %s", error)
+            log.debug("no space returned to the disk: %s", error)
 
     def _limit(self) -> None:
         pages = self._max_bytes // self._page_bytes

@@ -1,4 +1,4 @@
-"""The tables of the journal, and how its file is opened."""
+"""Tables of the journal, and opening its file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from darc.runtime.paths import DAMAGED
 log = logging.getLogger(__name__)
 
 _SCHEMA = """
--- AUTOINCREMENT: a reader's cursor must never meet a number for the second time
+-- AUTOINCREMENT: a number is never used twice, as readers keep it as their position
 CREATE TABLE IF NOT EXISTS body (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     observation TEXT NOT NULL,
@@ -27,10 +27,10 @@ CREATE TABLE IF NOT EXISTS body (
     content BLOB NOT NULL,
     written REAL NOT NULL DEFAULT 0,
     read REAL NOT NULL DEFAULT 0,
-    -- since when it waits: the start of the machine, and s by its clock; '': only held_at is known
+    -- when it was put: boot of the machine, and s of its clock; '': only held_at is known
     boot TEXT NOT NULL DEFAULT '',
     clock REAL NOT NULL DEFAULT 0,
-    -- the opening of the journal in which it was put; '': by an earlier version
+    -- id of the opening of the journal in which it was put; '': by an earlier version
     sender TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS entry (
@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS memory (
     PRIMARY KEY (service, observation, key)
 ) WITHOUT ROWID;
 """
-#: Those that a journal of an earlier version lacks.
+#: Columns that a journal of an earlier version lacks.
 _NEW_COLUMNS = {
     "written": "REAL NOT NULL DEFAULT 0",
     "read": "REAL NOT NULL DEFAULT 0",
@@ -70,18 +70,18 @@ _NEW_COLUMNS = {
 WAL_BYTES = 64 * 2**20
 
 
-#: Above this, pages are not looked through at each start: that would take minutes (bytes).
+#: Above this size, pages are not checked at each start: that would take minutes (bytes).
 CHECKED_BYTES = 2**30
-#: What SQLite says of a file that is damaged, and not of a disk that fails or is full.
+#: SQLite errors of a damaged file, as opposed to a failing or full disk.
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def open_database(path: Path) -> tuple[sqlite3.Connection, Path | None]:
-    """Open a journal's file; one that is not there is made, one that is damaged set aside.
+    """Open a journal's file; a missing one is created, a damaged one set aside.
 
-    :return: the connection, and where a damaged file is now
+    :return: the connection, and the new path of a damaged file
     :raises sqlite3.DatabaseError: the disk fails
-    :raises OSError: what is there is no file, or another user's; SQLite would not name it
+    :raises OSError: not a regular file, or one of another user
     """
     _check_file(path)
     database = None
@@ -96,9 +96,11 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, Path | None]:
             raise
         aside = set_aside(path)
         log.critical(
-            "%s is damaged (%s), and was set aside as %s: what waited in it is lost, and files are"
+            "%s is damaged (%s) and was renamed to %s: its queue entries are lost, and files are"
             " read from their start again",
-            *(path, error, aside),
+            path,
+            error,
+            aside,
         )
     return _open(path), aside
 
@@ -113,15 +115,15 @@ def _check_file(path: Path) -> None:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether the file is damaged, and not the disk full or broken."""
+    """Whether the error means a damaged file, not a full or failing disk."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _DAMAGED
 
 
 def check_database(database: sqlite3.Connection, path: Path) -> None:
-    """Look through the pages, unless they are too many.
+    """Check the pages, unless there are too many.
 
-    :raises sqlite3.DatabaseError: they are damaged
+    :raises sqlite3.DatabaseError: a page is damaged
     """
     if path.stat().st_size > CHECKED_BYTES:
         return
@@ -133,7 +135,7 @@ def check_database(database: sqlite3.Connection, path: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Give a journal, with its logs, another name, which is returned."""
+    """Rename a damaged journal and its logs, and return the new path."""
     aside = path.with_name(path.name + DAMAGED + time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()))
     for end in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
@@ -142,17 +144,17 @@ def set_aside(path: Path) -> Path:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Open a file; one of an earlier version is completed.
+    """Open a file; one of an earlier version is migrated.
 
-    :raises sqlite3.DatabaseError: it is damaged, or the disk fails
+    :raises sqlite3.DatabaseError: the file is damaged, or the disk fails
     """
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    # Before anything is written: what is completed can then be given back to a full disk.
+    # Before anything is written: freed pages can then be returned to a full disk.
     database.execute("PRAGMA auto_vacuum=INCREMENTAL")
     database.execute("PRAGMA journal_mode=WAL")
-    # darc.queues.write_behind brings commits to the disk; this keeps checkpoints safe.
+    # darc.queues.write_behind syncs commits to disk; this makes checkpoints safe.
     database.execute("PRAGMA synchronous=NORMAL")
-    # What a burst of traffic has made of the log beside the file is given back afterwards.
+    # A log that has grown in a burst of traffic is truncated afterwards.
     database.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
     database.executescript(_SCHEMA)
     present = {row[1] for row in database.execute("PRAGMA table_info(body)")}

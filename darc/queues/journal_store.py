@@ -1,4 +1,4 @@
-"""What the journal is kept in: transactions, room, how full the queues are, what the disk has."""
+"""Storage of the journal: transactions, size limit, queue depths, syncing to disk."""
 
 from __future__ import annotations
 
@@ -23,32 +23,34 @@ from darc.runtime.clock import Since
 
 log = logging.getLogger(__name__)
 
-#: Of one entry: it must fit into a message of the queues to come out again.
+#: Largest content of an entry: it must fit into a message of the queues.
 MAX_CONTENT_BYTES = MAX_MESSAGE_BYTES // 2
 
 
 class JournalStore:
-    """What a journal is kept in. All methods may be called from any thread.
+    """Storage of a journal. All methods may be called from any thread.
 
-    When it is full, the reserve is given up, so that what is there can be completed; nothing new is
-    taken in until :meth:`look` finds that there is room again.
+    When it is full, the reserve is released, so that existing entries can be acknowledged; new ones
+    are refused until :meth:`check_room` finds that there is room again.
 
     :param path: the file, on a local disk
-    :param max_bytes: the most that the file may hold
-    :param reserve_bytes: kept free on disk beside it
-    :raises sqlite3.DatabaseError: the file is no journal, or the disk fails
+    :param max_bytes: largest size of the file
+    :param reserve_bytes: size of the disk reserve
+    :raises sqlite3.DatabaseError: the file is not a journal, or the disk fails
     """
 
     def __init__(self, path: Path, max_bytes: int = 2**40, reserve_bytes: int = 2**20) -> None:
         self._lock = threading.Lock()
-        #: Where the journal before is, if it was damaged: what waited in it is lost.
+        #: New path of the previous journal if it was damaged; its entries are lost.
         self.aside: Path | None
         self._database, self.aside = open_database(path)
-        self._tally = DepthCounter(self._database)
+        self._depth_counter = DepthCounter(self._database)
         self._disk = WriteBehind(path.with_name(f"{path.name}-wal"))
-        # Another one each time: what is put from now on is told from what was lost with the power.
+        # Unique: distinguishes new entries from those lost with a loss of power.
         self._sender = uuid.uuid4().hex
-        self._room = JournalLimit(self._database, path, max_bytes, reserve_bytes, self._holds_most)
+        self._room = JournalLimit(
+            self._database, path, max_bytes, reserve_bytes, self._largest_queue
+        )
 
     def close(self) -> None:
         with self._lock:
@@ -63,18 +65,18 @@ class JournalStore:
 
     @property
     def full(self) -> bool:
-        """Nothing new is taken in."""
+        """Whether new entries are refused."""
         return self._room.full
 
     def set_max_bytes(self, max_bytes: int) -> None:
-        """Change the most that the file may hold; what it holds already stays."""
+        """Change the largest size of the file; existing entries stay."""
         with self._lock:
             self._room.set_max_bytes(max_bytes)
 
-    def look(self) -> None:
-        """Take things in again once there is room."""
+    def check_room(self) -> None:
+        """Accept new entries again if there is room."""
         with self._lock:
-            self._room.look()
+            self._room.check_room()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -83,14 +85,14 @@ class JournalStore:
             try:
                 yield self._database
                 self._database.execute("COMMIT")
-                self._tally.committed()
+                self._depth_counter.committed()
                 self._disk.note()
             except BaseException as error:
-                self._tally.rolled_back()
-                # SQLite has ended the transaction itself after some errors (a full disk)
+                self._depth_counter.rolled_back()
+                # After some errors (a full disk) SQLite has ended the transaction itself
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
-                self._end_if_damaged(error)
+                self._exit_if_damaged(error)
                 if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
                     self._room.run_out()
                     raise FullError("the journal is full") from error
@@ -101,18 +103,18 @@ class JournalStore:
             try:
                 return self._database.execute(query, parameters).fetchall()
             except sqlite3.DatabaseError as error:
-                self._end_if_damaged(error)
+                self._exit_if_damaged(error)
                 raise
 
     @staticmethod
-    def _end_if_damaged(error: BaseException) -> None:
-        """The next process looks through the file, and sets it aside."""
+    def _exit_if_damaged(error: BaseException) -> None:
+        """Exit if the file is damaged: the next process checks it and sets it aside."""
         if is_damage(error):
-            log.critical("the journal is damaged, so this process ends: %s", error)
+            log.critical("the journal is damaged, so this process exits: %s", error)
             logging.shutdown()
             os._exit(1)
 
-    # -- entries, in a transaction -----------------------------------------------------------------
+    # -- entries, in a transaction -------------------------------------------------------------
 
     def _put(self, database: sqlite3.Connection, put: Put) -> None:
         if len(put.content) > MAX_CONTENT_BYTES:
@@ -122,13 +124,21 @@ class JournalStore:
             "INSERT INTO body (observation, kind, stamp, held_at, content, written, read,"
             " sender, boot, clock) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *(put.observation, str(put.kind), put.stamp, time.time(), put.content),
-                *(put.written, put.read, self._sender, since.boot, since.instant.seconds),
+                put.observation,
+                str(put.kind),
+                put.stamp,
+                time.time(),
+                put.content,
+                put.written,
+                put.read,
+                self._sender,
+                since.boot,
+                since.instant.seconds,
             ),
         ).lastrowid
         for queue in put.queues:
             database.execute("INSERT INTO entry VALUES (?, ?)", (queue, body))
-            self._tally.note(queue, 1, len(put.content))
+            self._depth_counter.note(queue, 1, len(put.content))
 
     def _complete(self, database: sqlite3.Connection, queue: str, completed: Sequence[int]) -> None:
         for number in completed:
@@ -139,7 +149,7 @@ class JournalStore:
             ).fetchone()
             if held is None:
                 continue
-            self._tally.note(queue, -1, -held[0])
+            self._depth_counter.note(queue, -1, -held[0])
             database.execute("DELETE FROM entry WHERE queue = ? AND body = ?", (queue, number))
             database.execute(
                 "DELETE FROM body WHERE id = :body"
@@ -147,7 +157,7 @@ class JournalStore:
                 {"body": number},
             )
 
-    # -- how full it is ------------------------------------------------------------------------
+    # -- depths --------------------------------------------------------------------------------
 
     def depths(self) -> list[Depth]:
         """How full each queue is; empty ones are left out."""
@@ -155,7 +165,7 @@ class JournalStore:
             return self._depths()
 
     def _depths(self) -> list[Depth]:
-        return [Depth(*row, self._oldest(row[0])) for row in self._tally.items()]
+        return [Depth(*row, self._oldest(row[0])) for row in self._depth_counter.items()]
 
     def _oldest(self, queue: str) -> float | None:
         row = self._database.execute(
@@ -164,8 +174,8 @@ class JournalStore:
         ).fetchone()
         return float(row[0]) if row else None
 
-    def _holds_most(self) -> str:
-        """Where to look when there is no room. To be called with the lock held."""
+    def _largest_queue(self) -> str:
+        """Return a description of the largest queue. To be called with the lock held."""
         depths = self._depths()
         if not depths:
             return "all queues are empty"

@@ -37,13 +37,13 @@ _ERRORS: dict[str, type[Exception]] = {
 class QueueProxy(BaseProxy):
     """One queue, with the methods of :class:`queue.Queue`.
 
-    Each thread has a connection of its own. One that broke, or whose answer was not waited for, is
-    given up, and the next call makes another.
+    Each thread has a connection of its own. A broken one, or one with an outstanding reply, is
+    closed, and the next call opens another.
 
-    :raises queue.Empty, queue.Full: as users know
-    :raises TypeError: the value is not plain, or the call does not fit
-    :raises QueueError: it is refused; the text says why
-    :raises QueuesGoneError: the node went
+    :raises queue.Empty, queue.Full: as from :class:`queue.Queue`
+    :raises TypeError: the value is not plain, or the arguments are invalid
+    :raises QueueError: the request was refused; the message says why
+    :raises QueuesGoneError: the connection to the node was lost
     """
 
     def _callmethod(
@@ -52,14 +52,14 @@ class QueueProxy(BaseProxy):
         try:
             return super()._callmethod(methodname, args, dict(kwds or {}))
         except RemoteError as error:
-            raise _as_known(error) from None
+            raise _original_error(error) from None
         except (queue.Empty, queue.Full, TypeError):
             raise
         except (OSError, EOFError) as error:
             self._give_up()
             raise QueuesGoneError(f"{self._token.address}: {error or 'closed'}") from error  # type: ignore[attr-defined]
         except BaseException:
-            self._give_up()  # an answer may still come, and would be taken for that of the next
+            self._give_up()  # a late reply would be taken for that of the next call
             raise
 
     def _give_up(self) -> None:
@@ -68,11 +68,11 @@ class QueueProxy(BaseProxy):
             connection.close()
 
     def qsize(self) -> int:
-        """Entries on the queue, seen or not."""
+        """Return the number of entries on the queue, read or not."""
         return int(self._callmethod("qsize"))
 
     def empty(self) -> bool:
-        """Whether `get` would wait: there is nothing that this view has not shown."""
+        """Whether `get` would wait: this view has shown all entries."""
         return bool(self._callmethod("empty"))
 
     def full(self) -> bool:
@@ -80,29 +80,29 @@ class QueueProxy(BaseProxy):
         return bool(self._callmethod("full"))
 
     def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
-        """Put a plain value; the service gets it."""
+        """Put a plain value, which is delivered to the service."""
         self._callmethod("put", (item, block, timeout))
 
     def put_nowait(self, item: object) -> None:
         self._callmethod("put_nowait", (item,))
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """The next entry: shown, or taken where the manager was opened for that."""
+        """Return the next entry, and take it if the queue was opened with `take`."""
         return self._callmethod("get", (block, timeout))
 
     def get_nowait(self) -> Any:
         return self._callmethod("get_nowait")
 
     def depths(self) -> dict[str, int]:
-        """Entries of each queue of the node that is not empty."""
+        """Return the number of entries of each queue of the node that is not empty."""
         return dict(self._callmethod("depths"))
 
     def ages(self) -> dict[str, float]:
-        """Age of the oldest entry of each of them, s."""
+        """Return the age of the oldest entry of each of them, s."""
         return dict(self._callmethod("ages"))
 
 
-def _as_known(error: RemoteError) -> Exception:
+def _original_error(error: RemoteError) -> Exception:
     name, _, text = str(error.args[0]).partition(": ")
     return _ERRORS.get(name, QueueError)(text.rstrip() or name)
 
@@ -110,10 +110,10 @@ def _as_known(error: RemoteError) -> Exception:
 class QueueManager(BaseManager):
     """A node's queues by the names of their services: ``manager.amber_clustering()``.
 
-    :param address: of the node: path of its ``queues.sock``; by default of the one that runs here
-    :param authkey: the node's secret; by default of the one that runs here
-    :param take: open queues for taking: what `get` returns is the caller's, and the service never
-        sees it. Otherwise entries are shown, in their order, and stay
+    :param address: path of the node's ``queues.sock``; default: the node running on this host
+    :param authkey: secret of the node; default: of the node running on this host
+    :param take: `get` removes entries, which the service then never receives; otherwise it returns
+        them in order, and they stay
     """
 
     def __init__(
@@ -139,8 +139,8 @@ class QueueManager(BaseManager):
     def connect(self) -> None:
         """Attach to the node.
 
-        :raises AuthenticationError: it has another key
-        :raises OSError: nobody is there
+        :raises AuthenticationError: the key is wrong
+        :raises OSError: no node is listening
         """
         super().connect()
         self._attached = True
@@ -148,14 +148,14 @@ class QueueManager(BaseManager):
     def queue(self, name: str, **options: bool) -> QueueProxy:
         """Open a queue.
 
-        :param options: `take`, where it differs from the manager's
-        :raises QueueError: there is none of this name
+        :param options: `take`, to override the manager's
+        :raises QueueError: there is no queue of this name
         """
         try:
             token, exposed = self._create(name, **options)
         except RemoteError as error:
-            raise _as_known(error) from None
-        proxy: Any = QueueProxy  # its published types know no such serializer
+            raise _original_error(error) from None
+        proxy: Any = QueueProxy  # the published types lack this serializer
         opened: QueueProxy = proxy(token, self._serializer, self, self._authkey, exposed)
         return opened
 
@@ -170,11 +170,11 @@ class QueueManager(BaseManager):
         return super()._create(typeid, *args, **kwds)  # type: ignore[misc]
 
     def start(self, initializer: Any = None, initargs: Any = ()) -> NoReturn:
-        """Refused: a queue is served by its node alone."""
+        """Raise ProcessError: only its node serves a queue."""
         raise ProcessError("the queues are served by darc_master; connect() attaches to them")
 
     def get_server(self) -> NoReturn:
-        """Refused: see :meth:`start`."""
+        """Raise ProcessError, see :meth:`start`."""
         self.start()
 
     def __enter__(self) -> Self:
@@ -188,4 +188,4 @@ class QueueManager(BaseManager):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Nothing to end: connections go with their proxies."""
+        """Do nothing: connections are closed with their proxies."""

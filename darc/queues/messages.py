@@ -1,6 +1,6 @@
-"""What travels between services and the journal, typed at both ends.
+"""Messages between services and the journal, typed at both ends.
 
-Where something here names an observation, it is by the key of its run (`Observation.key`).
+Observations are identified by the key of their run (`Observation.key`).
 """
 
 from __future__ import annotations
@@ -14,42 +14,42 @@ from darc.runtime.clock import Since
 
 
 class QueueError(Exception):
-    """A request that the queues refuse; the text says why."""
+    """A request was refused by the queues; the message says why."""
 
 
 class FencedError(QueueError):
-    """Another process holds this service's work now; whoever gets this has to end."""
+    """Another process has become the holder; the receiver of this error must exit."""
 
 
 class OutOfStepError(QueueError):
-    """A put does not go on where the last one held for its source ended."""
+    """A commit does not continue where the previous one of its source or holder ended."""
 
 
 class FullError(QueueError):
-    """The journal is full; what was asked can be done once there is room again."""
+    """The journal is full; retry once there is room."""
 
 
 class CallError(TypeError):
-    """A call from outside that does not fit, or a value that queues do not carry."""
+    """A call by a client has invalid arguments, or a value that queues do not carry."""
 
 
 class ContentKind(enum.StrEnum):
-    """What an entry's content is."""
+    """Type of an entry's content."""
 
     CANDIDATES = "candidates"  # records of darc.model.candidate.CANDIDATE
-    END = "end"  # nothing more comes for this observation
+    END = "end"  # no more entries follow for this observation
     TRIGGERS = "triggers"  # packed list of darc.model.trigger.Trigger
-    PLAIN = "plain"  # packed plain value, put by a person
+    PLAIN = "plain"  # packed plain value of an interactive client
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
     """An output: one content for one or more queues.
 
-    :param stamp: Unix time; all that was written before it is in this entry or an earlier one
-    :param written: Unix time at which its lines were written, 0 where that is not known
-    :param read: Unix time at which they were read, likewise
-    :param waited: how long it has waited already, on another node (s)
+    :param stamp: watermark, Unix time: all lines written before it are in this entry or earlier
+    :param written: Unix time at which its lines were written, 0 if unknown
+    :param read: Unix time at which they were read, 0 if unknown
+    :param waited: time it has spent on the queue of another node (s)
     """
 
     queues: tuple[str, ...]
@@ -74,12 +74,12 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class QueueEntry:
-    """An entry of a queue, not completed yet; its times are those of its :class:`Put`.
+    """An entry of a queue, not yet acknowledged; its times are those of its :class:`Put`.
 
-    :param held_at: Unix time at which the journal got it
-    :param since: it waits since then; of what comes from another node, since it waited there
-    :param sender: the opening of the journal in which it was put. Within one, no number is given
-        twice; over a loss of power, numbers of what was lost are
+    :param held_at: Unix time at which it was put into the journal
+    :param since: time since which it waits, including on the queue of another node
+    :param sender: id of the opening of the journal in which it was put; numbers are unique within
+        one, but numbers lost with a loss of power are used again
     """
 
     id: int
@@ -106,7 +106,7 @@ class QueueEntry:
 
 @dataclass(frozen=True, slots=True)
 class ReadProgress:
-    """How far a file has been read: bytes [start, end) of ``source`` are in the commit."""
+    """Progress in a file: bytes [start, end) of ``source`` are in the commit."""
 
     source: str
     start: int
@@ -115,15 +115,14 @@ class ReadProgress:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One step of a service, done as a whole or not at all.
+    """One atomic step of a service.
 
-    :param completed: entries of its own queue that it has dealt with
-    :param puts: what comes out
-    :param progress: which bytes of which files came in
-    :param memory: what the service wants to find again after a death, by observation and key;
-        None: what it need not find any more
-    :param durable: it is on the disk, and outlives a loss of power, before this is answered: what
-        is told to somebody outside rests on it
+    :param completed: entries of its own queue to acknowledge
+    :param puts: outputs
+    :param progress: bytes of files that were read
+    :param memory: values to store for the service across restarts, by key; None: delete it
+    :param durable: reply only when it is safe against a loss of power, as messages to external
+        systems depend on it
     """
 
     observation: str = ""
@@ -160,7 +159,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How full a queue is."""
+    """Depth of a queue."""
 
     queue: str
     entries: int
@@ -200,18 +199,18 @@ class ServiceQuery:
 
 
 class OrderState(enum.StrEnum):
-    """What a service has to do about an observation."""
+    """State of an observation, as ordered to a service."""
 
     RUNNING = "running"
-    STOPPED = "stopped"  # finish what is there
-    ABORTED = "aborted"  # drop it
+    STOPPED = "stopped"  # finish the existing entries
+    ABORTED = "aborted"  # drop all entries
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An observation, and what a service has to do about it.
+    """An observation, and what a service has to do with it.
 
-    :param past: it had ended before it was started: what is on disk is all there will be
+    :param past: it had ended before it was started: the files on disk are complete
     """
 
     observation: Mapping[str, Any]  # Observation.to_plain()

@@ -1,9 +1,9 @@
-"""The queues by name, as a `BaseManager` of the standard library knows them.
+"""Queues by name, for a `BaseManager` of the standard library.
 
-``manager.amber_clustering()`` gives a proxy with the methods of :class:`queue.Queue`. Who is no
-service looks: `get` shows the entries in their order and takes none. Each proxy, in each thread
-that uses it, begins at the oldest. ``manager.amber_clustering(take=True)`` takes, as long as the
-service itself is not attached. `scratch`, the queue for trying out, is always taken from.
+``manager.amber_clustering()`` returns a proxy with the methods of :class:`queue.Queue`. Its `get`
+returns the entries in order without taking them; each proxy, in each thread, starts with the
+oldest. ``manager.amber_clustering(take=True)`` takes entries, unless the service is attached. `get`
+on `scratch`, the queue for tests, always takes.
 """
 
 from __future__ import annotations
@@ -25,10 +25,17 @@ from darc.queues.plain_connection import unpack
 from darc.queues.queue_server import Session
 
 METHODS = (
-    *("qsize", "empty", "full", "put", "put_nowait", "get", "get_nowait"),
-    *("depths", "ages"),
+    "qsize",
+    "empty",
+    "full",
+    "put",
+    "put_nowait",
+    "get",
+    "get_nowait",
+    "depths",
+    "ages",
 )
-#: Of one connection: what it looked at longest ago begins anew.
+#: Most read positions of a connection; the least recently used one is reset.
 MAX_CURSORS = 1000
 #: darc.model.candidate.CANDIDATE, without numpy, which the master does not load.
 CANDIDATE_LAYOUT = "<iiddd"
@@ -36,9 +43,9 @@ CANDIDATE_FIELDS = ("beam", "downsampling", "time", "dm", "snr")
 
 
 class QueueView(NamedTuple):
-    """What a client holds; its name is all that the server keeps of it.
+    """A client's view of a queue; the server keeps no other state of it.
 
-    :param number: tells views of one queue apart
+    :param number: distinguishes views of one queue
     """
 
     queue: str
@@ -50,8 +57,11 @@ class QueueView(NamedTuple):
         return f"{self.queue}/{'take' if self.takes else 'look'}/{self.number}"
 
     @classmethod
-    def of(cls, ident: str) -> QueueView:
-        """:raises QueueError: nothing is known by that identity"""
+    def parse(cls, ident: str) -> QueueView:
+        """Return the view of an identifier.
+
+        :raises QueueError: unknown identifier
+        """
         name, how, number = ["", "", *ident.rsplit("/", 2)][-3:]
         if not name or how not in ("take", "look") or not number.isdecimal():
             raise QueueError(f"no such object: {ident!r:.80}")
@@ -59,43 +69,45 @@ class QueueView(NamedTuple):
 
 
 class NamedQueues:
-    """What clients of the standard library see of the exchange.
+    """Interface of the exchange for clients of the standard library.
 
-    :param names: the queues that there are, beside those that hold something
+    :param names: existing queues, besides those that have entries
     """
 
     def __init__(self, exchange: Exchange, names: Callable[[], Collection[str]]) -> None:
         self._exchange = exchange
         self._names = names
-        self._numbers = itertools.count(time.time_ns())  # no number of the master before this one
+        self._numbers = itertools.count(time.time_ns())  # never a number of an earlier master
 
-    # -- for the server ----------------------------------------------------------------------------
+    # -- for the server ------------------------------------------------------------------------
 
     def open(self, name: str, /, *arguments: Any, **options: Any) -> tuple[str, tuple[str, ...]]:
-        """What ``manager.<name>(…)`` asks for: an identity, and the methods that it has.
+        """Open the queue that ``manager.<name>(…)`` requests; return its identifier and methods.
 
         :raises QueueError: there is no such queue
         :raises CallError: other options than ``take``
         """
         take = options.pop("take", name == SCRATCH)
         if arguments or options or type(take) is not bool:
-            raise CallError(f"{name}() is opened with take=True, or without anything, to look")
+            raise CallError(
+                f"{name}() takes no argument but take=True; without it, get() only reads"
+            )
         known = {*self._names(), *self._exchange.names(), SCRATCH}
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1)
-            near += sorted(one for one in known if one.startswith(str(name)))
+            near += sorted(entry for entry in known if entry.startswith(str(name)))
             meant = f", did you mean {near[0]!r}?" if near else "."
             there_are = ", ".join(sorted(known))
             raise QueueError(f"there is no queue {name!r:.80} here{meant} There are: {there_are}")
         return QueueView(name, take, next(self._numbers)).ident, METHODS
 
     def call(self, session: Session, ident: str, method: str, arguments: Any, keywords: Any) -> Any:
-        """Do what a proxy asks.
+        """Call a method for a proxy.
 
-        :raises CallError: there is no such method, or it takes other arguments
+        :raises CallError: there is no such method, or the arguments are invalid
         :raises queue.Empty, queue.Full: as :class:`queue.Queue` does
         """
-        view = QueueView.of(ident)
+        view = QueueView.parse(ident)
         if method in ("__repr__", "__str__"):
             return f"<queue {view.queue}: {self._exchange.entries(view.queue)} entries>"
         if method not in METHODS:
@@ -103,7 +115,7 @@ class NamedQueues:
         do = partial(getattr(self, f"_{method}"), session, view)
         return call_method(do, method, arguments, keywords)
 
-    # -- what a queue does -------------------------------------------------------------------------
+    # -- methods of a queue --------------------------------------------------------------------
 
     def _qsize(self, session: Session, view: QueueView) -> int:
         return self._exchange.entries(view.queue)
@@ -126,7 +138,7 @@ class NamedQueues:
             except FullError as error:
                 left = deadline - time.monotonic()
                 if left <= 0 or session.has_gone():
-                    text = f"{error}: nothing new is taken in until it has room"
+                    text = f"{error}: it refuses new entries until there is room"
                     raise queue.Full(text) from None
                 session.gone.wait(min(left, RECHECK_SECONDS))
             except (QueueError, TypeError) as error:
@@ -140,38 +152,38 @@ class NamedQueues:
     ) -> Any:
         deadline = _deadline(block, timeout)
         while True:
-            heard = self._exchange.heard(view.queue)
-            entry = self._take(session, view) if view.takes else self._look(session, view)
+            seen = self._exchange.changes(view.queue)
+            entry = self._take(session, view) if view.takes else self._read_next(session, view)
             if entry is not None:
-                return shown(entry)
+                return client_value(entry)
             left = deadline - time.monotonic()
             if left <= 0 or session.has_gone():
                 raise queue.Empty(f"nothing{'' if view.takes else ' more'} on {view.queue}")
-            self._exchange.wait_for_entry(view.queue, heard, min(left, MAX_WAIT_SECONDS))
+            self._exchange.wait_for_entry(view.queue, seen, min(left, MAX_WAIT_SECONDS))
 
     def _get_nowait(self, session: Session, view: QueueView) -> Any:
         return self._get(session, view, block=False)
 
     def _depths(self, session: Session, view: QueueView) -> dict[str, int]:
-        """Entries of each queue that is not empty."""
+        """Return the number of entries of each queue that is not empty."""
         return {row[0]: row[1] for row in self._exchange.depths(session)}
 
     def _ages(self, session: Session, view: QueueView) -> dict[str, float]:
-        """Age of each queue's oldest entry, s."""
+        """Return the age of each queue's oldest entry, s."""
         now = time.time()
         return {row[0]: now - row[3] for row in self._exchange.depths(session) if row[3]}
 
     def _take(self, session: Session, view: QueueView) -> QueueEntry | None:
-        def can_be_told(entry: QueueEntry) -> None:
+        def check_sendable(entry: QueueEntry) -> None:
             try:
-                session.connection.dialect.answer(shown(entry))
+                session.connection.dialect.answer(client_value(entry))
             except (TypeError, ValueError) as error:
                 text = f"{view.queue}: not taken, as it cannot be sent: {error}"
                 raise QueueError(text) from error
 
-        return self._exchange.take_first(session, view.queue, can_be_told)
+        return self._exchange.take_first(session, view.queue, check_sendable)
 
-    def _look(self, session: Session, view: QueueView) -> QueueEntry | None:
+    def _read_next(self, session: Session, view: QueueView) -> QueueEntry | None:
         cursors = session.cursors
         entry = self._exchange.first(view.queue, cursors.get(view.ident, 0))
         if entry is not None:
@@ -183,7 +195,10 @@ class NamedQueues:
 
 
 def call_method(method: Callable[..., Any], name: str, arguments: Any, keywords: Any) -> Any:
-    """Call a method with what came from outside; a call that does not fit says so."""
+    """Call a method with a client's arguments.
+
+    :raises CallError: the arguments are invalid
+    """
     try:
         bound = inspect.signature(method).bind(*arguments, **keywords)
     except TypeError as error:
@@ -191,23 +206,23 @@ def call_method(method: Callable[..., Any], name: str, arguments: Any, keywords:
     return method(*bound.args, **bound.kwargs)
 
 
-def shown(entry: QueueEntry) -> Any:
-    """What an entry is outside: what was put as it was, and a dict of what a service made."""
+def client_value(entry: QueueEntry) -> Any:
+    """Return an entry's value for clients: a value put by one as it was, else a dict."""
     if entry.kind is ContentKind.PLAIN:
         return unpack(entry.content)
-    told: dict[str, Any] = {"kind": str(entry.kind), "observation": entry.observation}
+    value: dict[str, Any] = {"kind": str(entry.kind), "observation": entry.observation}
     if entry.kind is ContentKind.TRIGGERS:
-        told["triggers"] = unpack(entry.content)
+        value["triggers"] = unpack(entry.content)
     elif entry.kind is ContentKind.CANDIDATES:
-        told["candidates"] = [_candidate(row) for row in _rows(entry.content)]
-    return told
+        value["candidates"] = [_candidate(row) for row in _rows(entry.content)]
+    return value
 
 
 def _rows(content: bytes) -> Collection[tuple[Any, ...]]:
     try:
         return list(struct.iter_unpack(CANDIDATE_LAYOUT, content))
     except struct.error as error:
-        raise QueueError(f"an entry that holds no candidates: {error}") from error
+        raise QueueError(f"an entry without valid candidates: {error}") from error
 
 
 def _candidate(row: tuple[Any, ...]) -> Mapping[str, Any]:
@@ -215,11 +230,11 @@ def _candidate(row: tuple[Any, ...]) -> Mapping[str, Any]:
 
 
 def _deadline(block: Any, timeout: Any) -> float:
-    """Monotonic time until which to wait, as :class:`queue.Queue` understands its arguments."""
+    """Return the monotonic time until which to wait, by the arguments of :class:`queue.Queue`."""
     if not block:
         return 0.0
     if timeout is None:
         return float("inf")
     if type(timeout) not in (int, float) or not timeout >= 0:
-        raise CallError(f"timeout: a number of seconds from 0 on, or None, not {timeout!r:.60}")
+        raise CallError(f"timeout: a number of seconds, at least 0, or None; not {timeout!r:.60}")
     return float(time.monotonic() + timeout)

@@ -1,8 +1,8 @@
-"""Pickles of plain values, read by a machine that can make nothing else.
+"""Reader of pickles that can only produce plain values.
 
-What a client of the standard library sends is a pickle. Python's own reader does what a pickle
-says, which is to call whatever it names. This one has no way to look up a name: for an operation
-that makes other than plain values there is a sentence that refuses it, and nothing else.
+Clients of the standard library send pickles. Python's own reader executes what a pickle contains,
+which may be a call of any function. This one cannot look up names: it refuses every operation that
+produces anything but plain values, with a message.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 from darc.queues.plain_connection import MAX_TUPLE_DEPTH
 from darc.queues.request_values import CONTAINER, NotPlainError, SizeBudget, check_request, refuse
 
-#: What clients of every Python 3 read.
+#: Protocol that clients of every Python 3 can read.
 WRITTEN_PROTOCOL = 4
 MAX_INT_BYTES = 9
 _BYTES_OF_OLD = {("_codecs", "encode"), ("__builtin__", "bytes"), ("builtins", "bytes")}
 
 
 def read_pickle(data: bytes) -> Any:
-    """The plain value that a pickle of any protocol stands for.
+    """Return the plain value of a pickle of any protocol.
 
-    :raises NotPlainError: it stands for something else, or too much
-    :raises ValueError: the bytes are no pickle
+    :raises NotPlainError: the value is not plain, or too large
+    :raises ValueError: the bytes are not a pickle
     """
     try:
         value = _Machine(data).run()
@@ -38,14 +38,14 @@ def read_pickle(data: bytes) -> Any:
 
 
 def write_pickle(value: object) -> bytes:
-    """A plain value, for the standard library's own reader."""
+    """Pickle a plain value for the standard library's own reader."""
     return pickle.dumps(value, WRITTEN_PROTOCOL)
 
 
 def write_error(module: str, name: str, text: str) -> bytes:
-    """The answer that raises an exception of the standard library at the client.
+    """Return the reply that raises an exception of the standard library at the client.
 
-    Made by hand: what a class is called inside the interpreter that pickles it differs.
+    Assembled by hand, as module names of such classes differ between Python versions.
     """
 
     def text_of(part: str) -> bytes:
@@ -58,7 +58,7 @@ def write_error(module: str, name: str, text: str) -> bytes:
 
 
 class _Machine:
-    """Does what a pickle says, as far as that makes plain values."""
+    """Interpreter of the pickle operations that produce plain values."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -70,7 +70,7 @@ class _Machine:
         self._memos = SizeBudget()
         self._steps = SizeBudget(
             4 * len(data) + 4
-        )  # a pause now and then: each takes a byte at least
+        )  # regular pauses: each value takes at least one byte
 
     def run(self) -> Any:
         data, operations, steps = self._data, _OPERATIONS, self._steps
@@ -86,15 +86,15 @@ class _Machine:
             operation(self)
         (value,) = self._stack or [None, None]
         if self._marks or self._place != len(data):
-            raise ValueError("it does not end where it says so")
+            raise ValueError("data after its end")
         return value
 
-    # -- reading ---------------------------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------------------
 
     def _take(self, size: int) -> bytes:
         part = self._data[self._place : self._place + size]
         if len(part) != size:
-            raise ValueError("cut off")
+            raise ValueError("truncated")
         self._place += size
         return part
 
@@ -111,7 +111,7 @@ class _Machine:
             raise refuse("an integer of more than 64 bits", "text carries any")
         return int(line)
 
-    # -- the stack -------------------------------------------------------------------------------
+    # -- the stack -----------------------------------------------------------------------------
 
     def _push(self, value: Any) -> None:
         self._budget.spend(1)
@@ -128,7 +128,7 @@ class _Machine:
         return parts
 
     def _above(self) -> int:
-        """Where the stack may be taken from: what a mark stands in front of is not a part."""
+        """Return the lowest index of the stack that may be used: values below a mark may not."""
         return self._marks[-1] if self._marks else 0
 
     def _last(self, count: int) -> list[Any]:
@@ -141,7 +141,7 @@ class _Machine:
 
     def _target(self, kind: type) -> Any:
         if len(self._stack) <= self._above() or type(self._stack[-1]) is not kind:
-            raise ValueError(f"no {kind.__name__} to put parts into")
+            raise ValueError(f"no {kind.__name__} to add items to")
         return self._stack[-1]
 
     def _set_items(self, target: dict[Any, Any], parts: list[Any]) -> None:
@@ -152,7 +152,7 @@ class _Machine:
             target[parts[place]] = parts[place + 1]
 
     def _check_key(self, key: Any, depth: int) -> None:
-        """Hashing a key looks at all that is in it, each time, and nothing can interrupt that."""
+        """Refuse keys that are slow to hash: hashing visits all parts, uninterruptibly."""
         self._budget.spend(1)
         if type(key) is tuple:
             if depth >= MAX_TUPLE_DEPTH:
@@ -162,12 +162,12 @@ class _Machine:
         elif type(key) in (list, dict):
             raise ValueError(f"a {type(key).__name__} as a key")
 
-    # -- operations ------------------------------------------------------------------------------
+    # -- operations ----------------------------------------------------------------------------
 
     def _protocol(self) -> None:
         protocol = self._number("<B")
         if protocol > pickle.HIGHEST_PROTOCOL:
-            raise ValueError(f"protocol {protocol} is not known here")
+            raise ValueError(f"protocol {protocol} is unknown")
 
     def _int_line(self) -> None:
         line = self._data[self._place : self._place + 3]
@@ -213,10 +213,10 @@ class _Machine:
     def _remember(self, number: int) -> None:
         self._memos.spend(1)
         if len(self._stack) <= self._above():
-            raise IndexError("nothing to remember")
+            raise IndexError("nothing to memoize")
         self._memo[number] = self._stack[-1]
 
-    # -- refusals --------------------------------------------------------------------------------
+    # -- refusals ------------------------------------------------------------------------------
 
     def _refusal(self, code: int) -> ValueError:
         if code in _NAMING:
@@ -226,7 +226,7 @@ class _Machine:
         return ValueError(f"no operation {code:#04x}")
 
     def _name(self, code: int) -> tuple[str, str]:
-        """Of the class or function that is wanted, to be told; it is not looked up."""
+        """Return the name of the class or function, for the message; it is not looked up."""
         if code == pickle.STACK_GLOBAL[0]:
             module, name = self._stack[-2:]
         else:
@@ -251,47 +251,47 @@ _OPERATIONS: dict[int, _Operation] = {
     key[0]: operation
     for key, operation in {
         pickle.PROTO: _Machine._protocol,
-        pickle.FRAME: lambda one: one._number("<Q"),
-        pickle.NONE: lambda one: one._push(None),
-        pickle.NEWTRUE: lambda one: one._push(True),
-        pickle.NEWFALSE: lambda one: one._push(False),
+        pickle.FRAME: lambda machine: machine._number("<Q"),
+        pickle.NONE: lambda machine: machine._push(None),
+        pickle.NEWTRUE: lambda machine: machine._push(True),
+        pickle.NEWFALSE: lambda machine: machine._push(False),
         pickle.INT: _Machine._int_line,
-        pickle.BININT: lambda one: one._push(one._number("<i")),
-        pickle.BININT1: lambda one: one._push(one._number("<B")),
-        pickle.BININT2: lambda one: one._push(one._number("<H")),
-        pickle.LONG: lambda one: one._push(one._text_number()),
-        pickle.LONG1: lambda one: one._long(one._number("<B")),
-        pickle.LONG4: lambda one: one._long(one._number("<i")),
-        pickle.FLOAT: lambda one: one._push(float(one._line())),
-        pickle.BINFLOAT: lambda one: one._push(one._number(">d")),
-        pickle.UNICODE: lambda one: one._push(str(one._line(), "raw-unicode-escape")),
-        pickle.SHORT_BINUNICODE: lambda one: one._text(one._number("<B")),
-        pickle.BINUNICODE: lambda one: one._text(one._number("<I")),
-        pickle.BINUNICODE8: lambda one: one._text(one._number("<Q")),
-        pickle.SHORT_BINBYTES: lambda one: one._push(one._take(one._number("<B"))),
-        pickle.BINBYTES: lambda one: one._push(one._take(one._number("<I"))),
-        pickle.BINBYTES8: lambda one: one._push(one._take(one._number("<Q"))),
+        pickle.BININT: lambda machine: machine._push(machine._number("<i")),
+        pickle.BININT1: lambda machine: machine._push(machine._number("<B")),
+        pickle.BININT2: lambda machine: machine._push(machine._number("<H")),
+        pickle.LONG: lambda machine: machine._push(machine._text_number()),
+        pickle.LONG1: lambda machine: machine._long(machine._number("<B")),
+        pickle.LONG4: lambda machine: machine._long(machine._number("<i")),
+        pickle.FLOAT: lambda machine: machine._push(float(machine._line())),
+        pickle.BINFLOAT: lambda machine: machine._push(machine._number(">d")),
+        pickle.UNICODE: lambda machine: machine._push(str(machine._line(), "raw-unicode-escape")),
+        pickle.SHORT_BINUNICODE: lambda machine: machine._text(machine._number("<B")),
+        pickle.BINUNICODE: lambda machine: machine._text(machine._number("<I")),
+        pickle.BINUNICODE8: lambda machine: machine._text(machine._number("<Q")),
+        pickle.SHORT_BINBYTES: lambda machine: machine._push(machine._take(machine._number("<B"))),
+        pickle.BINBYTES: lambda machine: machine._push(machine._take(machine._number("<I"))),
+        pickle.BINBYTES8: lambda machine: machine._push(machine._take(machine._number("<Q"))),
         pickle.MARK: _Machine._mark,
-        pickle.EMPTY_LIST: lambda one: one._push_container([]),
-        pickle.LIST: lambda one: one._push_container(one._since_mark()),
+        pickle.EMPTY_LIST: lambda machine: machine._push_container([]),
+        pickle.LIST: lambda machine: machine._push_container(machine._since_mark()),
         pickle.APPEND: _Machine._append,
         pickle.APPENDS: _Machine._append_many,
-        pickle.EMPTY_TUPLE: lambda one: one._push_container(()),
-        pickle.TUPLE: lambda one: one._push_container(tuple(one._since_mark())),
-        pickle.TUPLE1: lambda one: one._push_container(tuple(one._last(1))),
-        pickle.TUPLE2: lambda one: one._push_container(tuple(one._last(2))),
-        pickle.TUPLE3: lambda one: one._push_container(tuple(one._last(3))),
-        pickle.EMPTY_DICT: lambda one: one._push_container({}),
+        pickle.EMPTY_TUPLE: lambda machine: machine._push_container(()),
+        pickle.TUPLE: lambda machine: machine._push_container(tuple(machine._since_mark())),
+        pickle.TUPLE1: lambda machine: machine._push_container(tuple(machine._last(1))),
+        pickle.TUPLE2: lambda machine: machine._push_container(tuple(machine._last(2))),
+        pickle.TUPLE3: lambda machine: machine._push_container(tuple(machine._last(3))),
+        pickle.EMPTY_DICT: lambda machine: machine._push_container({}),
         pickle.DICT: _Machine._dict_of_marked,
         pickle.SETITEM: _Machine._set_item,
         pickle.SETITEMS: _Machine._set_many,
-        pickle.PUT: lambda one: one._remember(one._text_number()),
-        pickle.BINPUT: lambda one: one._remember(one._number("<B")),
-        pickle.LONG_BINPUT: lambda one: one._remember(one._number("<I")),
-        pickle.MEMOIZE: lambda one: one._remember(len(one._memo)),
-        pickle.GET: lambda one: one._push(one._memo[one._text_number()]),
-        pickle.BINGET: lambda one: one._push(one._memo[one._number("<B")]),
-        pickle.LONG_BINGET: lambda one: one._push(one._memo[one._number("<I")]),
+        pickle.PUT: lambda machine: machine._remember(machine._text_number()),
+        pickle.BINPUT: lambda machine: machine._remember(machine._number("<B")),
+        pickle.LONG_BINPUT: lambda machine: machine._remember(machine._number("<I")),
+        pickle.MEMOIZE: lambda machine: machine._remember(len(machine._memo)),
+        pickle.GET: lambda machine: machine._push(machine._memo[machine._text_number()]),
+        pickle.BINGET: lambda machine: machine._push(machine._memo[machine._number("<B")]),
+        pickle.LONG_BINGET: lambda machine: machine._push(machine._memo[machine._number("<I")]),
     }.items()
 }
 _NAMING = {pickle.GLOBAL[0], pickle.STACK_GLOBAL[0], pickle.INST[0]}
@@ -322,7 +322,7 @@ _REFUSED: dict[int, tuple[str, ...]] = {
         for code in (pickle.STRING, pickle.BINSTRING, pickle.SHORT_BINSTRING)
     },
     **{
-        code[0]: ("a value that holds itself",)
+        code[0]: ("a value that contains itself",)
         for code in (pickle.POP, pickle.POP_MARK, pickle.DUP)
     },
 }

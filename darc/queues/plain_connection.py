@@ -1,6 +1,6 @@
-"""The serialiser of the queues: plain types only, so that nothing received can run code.
+"""Serialiser of the queues: plain types only, so that received data cannot run code.
 
-Registered with :mod:`multiprocessing.managers` as ``serializer="darc"``. Carried are None,
+Registered with :mod:`multiprocessing.managers` as ``serializer="darc"``. It supports None,
 booleans, integers of 64 bits, floats, text, bytes, lists, tuples and dicts.
 """
 
@@ -19,23 +19,24 @@ import msgpack
 
 SERIALIZER = "darc"
 MAX_MESSAGE_BYTES = 16 * 2**20
-#: Tuples within tuples. Each level takes some 40 KB of the C stack: 200 of them end the process.
+#: Nested tuples. Each level takes some 40 KB of the C stack: 200 of them crash the process.
 MAX_TUPLE_DEPTH = 32
-#: What a request may hold; a list, tuple or dict counts as five, and what is in it.
+#: Most values in a request; a list, tuple or dict counts as five, plus its items.
 MAX_VALUES = 1_000_000
 _CONTAINER = 4
 _TUPLE = 1
-_SMALL = 2**18  # bytes: whatever these stand for is no harm
-_BREATH = 20_000  # values: some ms
-_MOST_COPIED = 4 * MAX_MESSAGE_BYTES  # of tuples within tuples
+_SMALL = 2**18  # bytes: so few need no check
+_PAUSE_VALUES = 20_000  # values: some ms
+_MAX_COPIED_BYTES = 4 * MAX_MESSAGE_BYTES  # bytes, for nested tuples
 _decoding = threading.Lock()
-#: What begins with a byte from 0xC0 on: its bytes without what is in it, how many of them tell a
-#: length, and whether it is a list or dict.
+#: msgpack types from 0xC0 on: size of the header, how many of its bytes are a length, and whether
+#: it is a list or dict.
 _HEADS = {
     **dict.fromkeys((0xC0, 0xC1, 0xC2, 0xC3), (1, 0, False)),
     **{head: (1 + digits, digits, False) for head, digits in ((0xC4, 1), (0xC5, 2), (0xC6, 4))},
     **{head: (2 + digits, digits, False) for head, digits in ((0xC7, 1), (0xC8, 2), (0xC9, 4))},
-    **{0xCA: (5, 0, False), 0xCB: (9, 0, False)},
+    0xCA: (5, 0, False),
+    0xCB: (9, 0, False),
     **{first + step: (1 + 2**step, 0, False) for first in (0xCC, 0xD0) for step in range(4)},
     **dict.fromkeys(range(0xD4, 0xD9), (2, 0, False)),
     **{head: (1 + digits, digits, False) for head, digits in ((0xD9, 1), (0xDA, 2), (0xDB, 4))},
@@ -46,14 +47,14 @@ _HEADS = {
     },
 }
 _EXTENSIONS = frozenset((0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9)))
-#: Connections that wait to be taken; the system may allow less.
+#: Backlog of pending connections; the system may allow less.
 BACKLOG = 1024
 
 
 def pack(value: object) -> bytes:
     """Encode a plain value; a bytearray or memoryview arrives as bytes.
 
-    :raises TypeError: the value holds something that is not of a plain type, or is nested too deep
+    :raises TypeError: the value contains other than plain types, or is nested too deeply
     """
     try:
         return _pack(value, 0)
@@ -64,9 +65,9 @@ def pack(value: object) -> bytes:
 def _pack(value: object, depth: int) -> bytes:
     def encode_tuple(part: object) -> msgpack.ExtType:
         if type(part) is not tuple:
-            raise TypeError(f"only plain types travel through a queue, not {type(part).__name__}")
+            raise TypeError(f"queues carry only plain types, not {type(part).__name__}")
         if depth >= MAX_TUPLE_DEPTH:
-            raise TypeError(f"tuples within tuples, more than {MAX_TUPLE_DEPTH} deep")
+            raise TypeError(f"tuples nested more than {MAX_TUPLE_DEPTH} deep")
         return msgpack.ExtType(_TUPLE, _pack(list(part), depth + 1))
 
     data: bytes = msgpack.packb(value, default=encode_tuple, strict_types=True)
@@ -74,15 +75,15 @@ def _pack(value: object, depth: int) -> bytes:
 
 
 def unpack(data: bytes, max_values: int | None = MAX_VALUES) -> Any:
-    """Decode what :func:`pack` made.
+    """Decode the output of :func:`pack`.
 
-    :param max_values: None: as many as there are, from somebody who is believed
-    :raises ValueError: the bytes are not a packed plain value, or hold too many
+    :param max_values: most values to decode; None: no limit, for a trusted sender
+    :raises ValueError: the bytes are not a packed plain value, or contain too many values
     """
     try:
         if max_values is None or len(data) <= _SMALL:
             return _unpack(data, 0)
-        with reading(data):
+        with decoding_in_turn(data):
             _check_values(data, max_values)
             return _unpack(data, 0)
     except (ValueError, msgpack.UnpackException, RecursionError, TypeError) as error:
@@ -90,8 +91,8 @@ def unpack(data: bytes, max_values: int | None = MAX_VALUES) -> Any:
 
 
 @contextmanager
-def reading(data: bytes) -> Iterator[None]:
-    """What is large is decoded one at a time: so is the memory for it."""
+def decoding_in_turn(data: bytes) -> Iterator[None]:
+    """Decode large messages one at a time, to bound the memory."""
     if len(data) <= _SMALL:
         yield
         return
@@ -104,21 +105,21 @@ def _unpack(data: bytes, depth: int) -> Any:
         if code != _TUPLE:
             raise ValueError(f"unknown extension type {code}")
         if depth >= MAX_TUPLE_DEPTH:
-            raise ValueError(f"tuples within tuples, more than {MAX_TUPLE_DEPTH} deep")
+            raise ValueError(f"tuples nested more than {MAX_TUPLE_DEPTH} deep")
         return tuple(_unpack(part, depth + 1))
 
     return msgpack.unpackb(data, ext_hook=decode_tuple, strict_map_key=False)
 
 
 def _check_values(data: bytes, most: int) -> None:
-    """Count what packed bytes stand for, before anything is made of them.
+    """Count the values in packed bytes before decoding them.
 
-    A byte may be an empty dict, of 64. Making millions of them cannot be interrupted, and nobody
-    else would be served; this here can be, as it is slower.
+    One byte may be an empty dict of 64 bytes. Decoding millions of them cannot be interrupted, and
+    would block other clients; this slower loop can be interrupted.
 
-    :raises ValueError: it is too much
+    :raises ValueError: too many values
     """
-    place, values, inside, pause = 0, 0, 0, _BREATH
+    place, values, inside, pause = 0, 0, 0, _PAUSE_VALUES
     while place < len(data):
         head = data[place]
         values += 1
@@ -135,21 +136,21 @@ def _check_values(data: bytes, most: int) -> None:
             place += size
             if is_container:
                 values += _CONTAINER
-            elif head in _EXTENSIONS:  # what is in there is counted, too; and copied
+            elif head in _EXTENSIONS:  # its content is counted and copied, too
                 inside += length or size
             else:
                 place += length
         if values > pause:
-            time.sleep(0.001)  # others first
-            pause = values + _BREATH
-        if values > most or inside > _MOST_COPIED:
+            time.sleep(0.001)  # let other threads run
+            pause = values + _PAUSE_VALUES
+        if values > most or inside > _MAX_COPIED_BYTES:
             raise ValueError(f"more than {most} values")
 
 
 class PlainConnection:
     """A :class:`multiprocessing.connection.Connection` that sends and receives plain values.
 
-    :param max_values: in what is received; None: any number, as the server is believed
+    :param max_values: most values in a received message; None: no limit, for a trusted server
     """
 
     def __init__(self, raw: connection.Connection[Any, Any], max_values: int | None = None) -> None:
@@ -169,22 +170,22 @@ class PlainConnection:
     def recv(self) -> Any:
         """Receive a plain value.
 
-        :raises EOFError: the other side is gone
+        :raises EOFError: the peer has closed the connection
         :raises OSError: the connection broke, or the message is larger than the limit
-        :raises ValueError: what came is no packed plain value
+        :raises ValueError: not a packed plain value
         """
         return unpack(self._raw.recv_bytes(MAX_MESSAGE_BYTES), self._max_values)
 
     def prove(self, key: bytes) -> None:
-        """Have the other side prove the key, and prove it too; the listener's part.
+        """Authenticate the peer, and then this side; the listener's part of the handshake.
 
-        :raises AuthenticationError: it has another key
-        :raises AssertionError, ValueError, EOFError, OSError: it says something else
+        :raises AuthenticationError: the peer has another key
+        :raises AssertionError, ValueError, EOFError, OSError: invalid handshake
         """
         connection.deliver_challenge(self._raw, key)
         connection.answer_challenge(self._raw, key)
 
-    # What the handshake of multiprocessing needs, and no more.
+    # Methods that the handshake of multiprocessing needs.
     def send_bytes(self, data: bytes) -> None:
         self._raw.send_bytes(data)
 
@@ -205,10 +206,10 @@ class PlainListener(connection.Listener):
     """A listener whose connections carry plain values."""
 
     def __init__(self, address: Any, family: str | None = None, backlog: int = 1) -> None:
-        # What finds no room in a queue of 16, as the manager's server wants, comes a second late:
-        # the workers of a cluster that come back at once.
+        # With the backlog of 16 of the manager's server, connections beyond it come a second late,
+        # for instance when all workers of a cluster reconnect at once.
         if isinstance(address, tuple) and ":" in address[0]:
-            family = "AF_INET6"  # multiprocessing takes every pair for an address of IPv4
+            family = "AF_INET6"  # multiprocessing takes every pair for an IPv4 address
         super().__init__(address, family, max(backlog, BACKLOG))
 
     def accept(self) -> PlainConnection:  # type: ignore[override]
@@ -218,12 +219,12 @@ class PlainListener(connection.Listener):
 def plain_client(
     address: Any, authkey: bytes | None = None, timeout: float | None = None
 ) -> PlainConnection:
-    """Connect to a :class:`PlainListener`, proving the key where one is given.
+    """Connect to a :class:`PlainListener`, and authenticate if a key is given.
 
     :param address: path of a Unix socket, or (host, port)
-    :param timeout: s to connect, and for each part that is sent or received; None: no limit
-    :raises OSError: nobody is there, or does not answer in time
-    :raises AuthenticationError: the key is not the other side's
+    :param timeout: time to connect, and for each part sent or received, s; None: no limit
+    :raises OSError: the listener is unreachable, or does not answer in time
+    :raises AuthenticationError: the peer has another key
     """
     if not isinstance(address, tuple):
         return PlainConnection(connection.Client(str(address), authkey=authkey))
@@ -245,7 +246,7 @@ def plain_client(
             connection.deliver_challenge(raw, authkey)
     except BaseException as error:
         raw.close()
-        if isinstance(error, AssertionError | ValueError):  # the other side speaks otherwise
+        if isinstance(error, AssertionError | ValueError):  # the peer uses another protocol
             raise AuthenticationError(str(error) or "no challenge") from error
         raise
     return PlainConnection(raw)

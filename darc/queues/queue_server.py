@@ -1,7 +1,7 @@
-"""The manager's server, made safe: limits, deadlines, plain types, and a death is seen at once.
+"""Hardened manager server: limits, deadlines, plain types, and prompt detection of lost clients.
 
-What ``multiprocessing.managers.Server`` lacks: it takes connections without limit, waits for ever
-for a handshake, lets any client shut it down, and a client that died inside a call is not noticed.
+``multiprocessing.managers.Server`` accepts connections without limit, waits for ever for a
+handshake, lets any client shut it down, and does not notice a client that crashed during a call.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ MAX_CONNECTIONS = 128
 
 
 class Session:
-    """One client's connection, as the served object sees it."""
+    """Connection of a client, as passed to the served object."""
 
     def __init__(self, connection: ServedConnection) -> None:
         self.connection = connection
-        #: By the identity of what it looks at, the last entry that it was shown.
+        #: Last entry shown, by identifier of the view.
         self.cursors: dict[str, int] = {}
         self.deadline: float | None = time.monotonic() + HANDSHAKE_SECONDS
         self.gone = threading.Event()
@@ -45,7 +45,7 @@ class Session:
         self._on_gone: list[Callable[[], None]] = []
 
     def on_gone(self, callback: Callable[[], None]) -> None:
-        """Call back once the client is gone: in the watcher's thread, or at once where it is."""
+        """Call back when the client is gone: from the watcher's thread, or at once if so now."""
         with self._lock:
             if not self.gone.is_set():
                 self._on_gone.append(callback)
@@ -57,7 +57,7 @@ class Session:
         return self.gone.is_set() or is_hung_up(self.connection.fileno())
 
     def hang_up(self) -> None:
-        """Note that the client is gone; done once."""
+        """Note that the client is gone, and call back; only the first call has an effect."""
         with self._lock:
             if self.gone.is_set():
                 return
@@ -65,13 +65,13 @@ class Session:
         for callback in self._on_gone:
             try:
                 callback()
-            # A defect in one callback must not blind the watcher.
+            # A defect in one callback must not stop the watcher.
             except Exception:
-                log.exception("after a client went")
+                log.exception("callback for a closed queue connection failed")
 
 
 class HangupWatcher:
-    """Sees clients go and handshakes take too long, whatever their threads are waiting for."""
+    """Detector of lost clients and slow handshakes, whatever their threads are waiting for."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -106,13 +106,13 @@ class HangupWatcher:
     def _watch(self) -> None:
         while True:
             try:
-                self._look()
-            # No defect may blind the watcher: a death would never be seen again.
+                self._check()
+            # No defect may stop the watcher: lost clients would no longer be detected.
             except Exception:
                 log.exception("watching queue connections failed")
                 time.sleep(0.1)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         for number, _ in self._epoll.poll(1.0):
             with self._lock:
                 session = self._sessions.get(number)
@@ -136,25 +136,25 @@ def is_hung_up(number: int) -> bool:
 def shut_down(number: int) -> None:
     """End a connection under the thread that reads it: its read returns end-of-file."""
     try:
-        # A duplicate could not be had when descriptors have run out, which is when it matters.
+        # Without a duplicate, which would fail when descriptors have run out.
         borrowed = socket.socket(fileno=number)
         try:
             borrowed.shutdown(socket.SHUT_RDWR)
         finally:
             borrowed.detach()
     except OSError as error:
-        log.debug("connection %d was gone already: %s", number, error)
+        log.debug("connection %d is closed already: %s", number, error)
 
 
 def _peer_of(number: int) -> str:
-    """Who is at the other end, for the log."""
+    """Return the address of the peer, for the log."""
     with socket.socket(fileno=os.dup(number)) as duplicate:
         name = duplicate.getpeername()
     return str(name[0]) if isinstance(name, tuple) else "this host"
 
 
 def _keep_alive(number: int) -> None:
-    """A peer that went without a word, as at a power cut, is noticed within half a minute."""
+    """Enable keep-alive: a peer lost by a power cut is detected within half a minute."""
     with socket.socket(fileno=os.dup(number)) as duplicate:
         if duplicate.family not in (socket.AF_INET, socket.AF_INET6):
             return
@@ -166,7 +166,7 @@ def _keep_alive(number: int) -> None:
 
 
 def _limit_sending(number: int) -> None:
-    """A client that never reads costs a thread for ``SEND_SECONDS``, not for ever."""
+    """Limit sending to ``SEND_SECONDS``, so that a client that never reads blocks no thread."""
     with socket.socket(fileno=os.dup(number)) as duplicate:
         duplicate.setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SEND_SECONDS), 0)
@@ -178,17 +178,17 @@ _Server: Any = managers.Server
 
 
 class Named(Protocol):
-    """What a client of the standard library finds by name."""
+    """Objects that clients of the standard library open by name."""
 
     def open(self, name: str, /, *arguments: Any, **options: Any) -> tuple[str, tuple[str, ...]]:
-        """An identity with a slash in it, and the methods that it has."""
+        """Return an identifier that contains a slash, and its methods."""
 
     def call(self, session: Session, ident: str, method: str, arguments: Any, keywords: Any) -> Any:
-        """Call one of them."""
+        """Call one of its methods."""
 
 
 class QueueServer(_Server):  # type: ignore[misc]
-    """Serves one object's ``exposed`` methods, each called with the client's :class:`Session`.
+    """Server of one object's ``exposed`` methods, each called with the client's :class:`Session`.
 
     :param address: path of a Unix socket, or (host, port)
     :param secret: gives the secret that a client proves before anything it sends is decoded; it may
@@ -197,7 +197,7 @@ class QueueServer(_Server):  # type: ignore[misc]
     :param further: other objects by name, each with its exposed methods
     """
 
-    # What a client may ask of the server itself: no shutdown, no look at its insides.
+    # Requests to the server itself: neither shutdown nor debug information.
     public = ("create", "accept_connection", "dummy", "incref", "decref", "get_methods")
 
     def __init__(
@@ -209,10 +209,10 @@ class QueueServer(_Server):  # type: ignore[misc]
         named: Named | None = None,
         further: Mapping[str, tuple[object, tuple[str, ...]]] | None = None,
     ) -> None:
-        super().__init__({}, address, b"", SERIALIZER)  # proven by what is below
+        super().__init__({}, address, b"", SERIALIZER)  # authenticated in handle_request
         self._secret = secret
         self._named = named
-        # A fixed name instead of an address in memory: it is the same after a restart.
+        # A fixed identifier instead of an address in memory: it stays valid after a restart.
         self.id_to_obj[OBJECT] = (served, set(exposed), None)
         for name, (other, methods) in (further or {}).items():
             self.id_to_obj[name] = (other, set(methods), None)
@@ -225,11 +225,11 @@ class QueueServer(_Server):  # type: ignore[misc]
         self._counting = threading.Lock()
 
     def start(self) -> None:
-        """Serve from now on, in threads of this process."""
+        """Start serving, in threads of this process."""
         vital("queue accepter", self.accepter, or_exit=True, stoppable=True)
 
     def stop(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         self.stop_event.set()
         self.listener.close()
 
@@ -241,7 +241,7 @@ class QueueServer(_Server):  # type: ignore[misc]
                 if self.stop_event.is_set():
                     return
                 log.error("queue connection not accepted: %s", error)
-                time.sleep(0.1)  # out of descriptors: give others time to close theirs
+                time.sleep(0.1)  # out of descriptors: give other threads time to close theirs
                 continue
             if not self._places.acquire(blocking=False):
                 self._count_refusal()
@@ -259,11 +259,11 @@ class QueueServer(_Server):  # type: ignore[misc]
                 self._places.release()
 
     def _handle_request(self, c: ServedConnection) -> None:
-        """Nothing is said to one that has not proven the key, beside the challenge."""
+        """Authenticate a client and handle its first request; a failure is not answered."""
         peer = _peer_of(c.fileno())
         try:
             c.prove(self._secret())
-        # multiprocessing's ways to say that what came is no answer
+        # errors of multiprocessing for an invalid handshake
         except (AuthenticationError, AssertionError, ValueError, EOFError, OSError) as error:
             self._count_refusal()
             log.warning("queue connection of %s refused, no proof of the secret: %s", peer, error)
@@ -275,10 +275,10 @@ class QueueServer(_Server):  # type: ignore[misc]
             value = getattr(self, method)(c, *arguments, **keywords)
         except (EOFError, OSError):
             return
-        # Whatever is wrong with it, it is one client's.
+        # Any other error concerns this client only.
         except Exception as error:
             log.warning("queue request of %s refused: %s", peer, error)
-            self._refuse(c, _told(error))
+            self._refuse(c, _error_to_send(error))
         else:
             self._answer(c, value)
 
@@ -287,7 +287,7 @@ class QueueServer(_Server):  # type: ignore[misc]
             self.refused += 1
 
     def handle_request(self, conn: ServedConnection) -> None:
-        """Prove the key, then serve until the client goes."""
+        """Authenticate the client, then serve it until it disconnects."""
         session = Session(conn)
         self._session.current = session
         try:
@@ -299,7 +299,7 @@ class QueueServer(_Server):  # type: ignore[misc]
             finally:
                 self.watcher.remove(session)
         except SystemExit:
-            pass  # how serve_client ends
+            pass  # raised at the end of serve_client
         except OSError as error:
             log.error("queue connection not served: %s", error)
         finally:
@@ -309,7 +309,7 @@ class QueueServer(_Server):  # type: ignore[misc]
     def create(
         self, c: ServedConnection, typeid: str, /, *arguments: Any, **options: Any
     ) -> tuple[str, tuple[str, ...]]:
-        """What a manager's proxy asks first: the object that there is, or something by name."""
+        """Return identifier and methods of the served object, or of one by name."""
         if typeid == OBJECT:
             return OBJECT, tuple(sorted(self.id_to_obj[OBJECT][1]))
         if self._named is None:
@@ -317,7 +317,7 @@ class QueueServer(_Server):  # type: ignore[misc]
         return self._named.open(typeid, *arguments, **options)
 
     def get_methods(self, c: ServedConnection, ident: object) -> None:
-        """What a proxy asks that was made by hand."""
+        """Refuse proxies that were not created by the manager."""
         raise QueueError("a proxy is made by manager.<name>(), which says what methods it has")
 
     # The object lives as long as the server: proxies have nothing to count.
@@ -329,7 +329,7 @@ class QueueServer(_Server):  # type: ignore[misc]
 
     def serve_client(self, conn: ServedConnection) -> None:
         self._serve(conn)
-        # Returning would send "done" as the answer to a request that was never looked at.
+        # Returning would send a success reply for a request that was never handled.
         raise SystemExit
 
     def _serve(self, conn: ServedConnection) -> None:
@@ -341,15 +341,15 @@ class QueueServer(_Server):  # type: ignore[misc]
             except (EOFError, OSError):
                 return
             except ValueError as error:
-                log.warning("queue client sent what cannot be decoded: %s", error)
+                log.warning("queue client sent an invalid message: %s", error)
                 if not conn.dialect.explains:
                     return
-                if not self._refuse(conn, _told(error)):
+                if not self._refuse(conn, _error_to_send(error)):
                     return
                 continue
             try:
                 value = self._do(session, request)
-            # The client must hear of its error, whatever that is, and the others go on.
+            # The client must receive its error, whatever that is, and the others are served.
             except Exception as error:
                 if not isinstance(error, QueueError | CallError | Empty | Full):
                     log.exception("queue request failed")
@@ -369,30 +369,30 @@ class QueueServer(_Server):  # type: ignore[misc]
         return getattr(served, method)(session, *arguments, **keywords)
 
     def _answer(self, conn: ServedConnection, value: object) -> bool:
-        """Answer; False where the client has gone."""
+        """Reply to a request; False if the client is gone."""
         try:
             conn.answer(value)
         except OSError as error:
-            log.debug("queue client went before its answer: %s", error)
+            log.debug("queue client disconnected before the reply: %s", error)
             return False
         except (ValueError, TypeError) as error:
-            log.error("queue answer cannot be sent: %s", error)
-            return self._refuse(conn, QueueError(f"the answer cannot be sent: {error}"))
+            log.error("queue reply cannot be sent: %s", error)
+            return self._refuse(conn, QueueError(f"the reply cannot be sent: {error}"))
         return True
 
     @staticmethod
     def _refuse(conn: ServedConnection, error: Exception) -> bool:
-        """Answer that it was not done; False where the client has gone."""
+        """Reply with an error; False if the client is gone."""
         try:
             conn.refuse(error)
         except OSError as gone:
-            log.debug("queue client went before its answer: %s", gone)
+            log.debug("queue client disconnected before the reply: %s", gone)
             return False
         return True
 
 
-def _told(error: Exception) -> Exception:
-    """As what a client of the standard library hears of a request that could not be read."""
+def _error_to_send(error: Exception) -> Exception:
+    """Return the exception to send for a request that could not be read."""
     if isinstance(error, NotPlainError):
         return CallError(str(error))
     return error if isinstance(error, QueueError | CallError) else QueueError(str(error))

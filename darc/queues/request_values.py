@@ -1,7 +1,7 @@
-"""What a request from outside may be: plain values, of a bounded number, size and depth.
+"""Limits of a client's request: plain values, of bounded number, size and depth.
 
-Pickle and XML say more than that, and a pickle may hold one value in many places, which is many
-values once it is on disk. So what they said is looked at as a whole before anything is done.
+Pickle and XML allow more than that, and a pickle may refer to one value many times, which becomes
+many values on disk. So the whole request is checked before it is handled.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Any
 
 from darc.queues.plain_connection import MAX_MESSAGE_BYTES, MAX_VALUES
 
-#: Lists, tuples and dicts within each other.
+#: Nested lists, tuples and dicts.
 MAX_DEPTH = 100
-#: A list, tuple or dict counts as that many values more.
+#: A list, tuple or dict counts as this many additional values.
 CONTAINER = 4
 PLAIN = "None, booleans, integers of 64 bits, floats, text, bytes, lists, tuples and dicts of these"
-_BREATH = 4_000  # values: some ms
+_PAUSE_VALUES = 4_000  # values: some ms
 
 
 class NotPlainError(ValueError):
-    """A value that queues do not carry; the text says what is wrong with it."""
+    """A value cannot be carried by queues; the message says why."""
 
 
 class TooLargeError(NotPlainError):
-    """Nothing in it is wrong, but there is too much of it."""
+    """A plain value is too large."""
 
 
 def refuse(what: str, advice: str = "") -> NotPlainError:
@@ -32,46 +32,49 @@ def refuse(what: str, advice: str = "") -> NotPlainError:
 
 
 class SizeBudget:
-    """How much of a message may still be made."""
+    """Remaining budget of values and bytes of a message."""
 
     def __init__(self, values: int = MAX_VALUES, size: int = MAX_MESSAGE_BYTES) -> None:
         self._values = values
         self._bytes = size
-        self._pause = values - _BREATH
+        self._pause = values - _PAUSE_VALUES
 
     def spend(self, values: int, size: int = 0) -> None:
-        """:raises TooMuchError: more than that"""
+        """Use a part of the budget.
+
+        :raises TooLargeError: the budget is exceeded
+        """
         self._values -= values
         self._bytes -= size
         if self._values < 0:
             raise TooLargeError(
                 f"more than {MAX_VALUES} values (a list, tuple or dict counts as {CONTAINER + 1},"
-                " and what is held in many places counts in each): put them one by one"
+                " and a shared value counts each time): put them one by one"
             )
         if self._bytes < 0:
             raise TooLargeError(f"text and bytes of more than {MAX_MESSAGE_BYTES} bytes")
         if self._values < self._pause:
             time.sleep(0.001)  # others first
-            self._pause = self._values - _BREATH
+            self._pause = self._values - _PAUSE_VALUES
 
 
 def check_request(request: Any) -> None:
-    """Refuse what is not plain, or too much.
+    """Check that a request is plain and not too large.
 
-    :raises NotPlainError: names the argument and the place in it, and what is wrong there
+    :raises NotPlainError: names the argument, the position in it, and the problem
     """
     place: list[str] = []
     try:
         _check(request, SizeBudget(), 0, place)
     except NotPlainError as error:
-        where = _where(place[-2:] if isinstance(error, TooLargeError) else place)
+        where = _argument_name(place[-2:] if isinstance(error, TooLargeError) else place)
         if not where:
             raise
         raise NotPlainError(f"{where}: {error}") from None
 
 
-def _where(place: list[str]) -> str:
-    """Which argument, as (object, method, arguments, keywords) is what a manager's client sends."""
+def _argument_name(place: list[str]) -> str:
+    """Return the name of an argument in the request (object, method, arguments, keywords)."""
     inside = place[::-1]
     if len(inside) < 2 or inside[0] not in ("[2]", "[3]"):
         return ""
@@ -83,7 +86,7 @@ def _check(value: Any, budget: SizeBudget, depth: int, place: list[str]) -> None
     kind = type(value)
     if kind is list or kind is tuple or kind is dict:
         if depth > MAX_DEPTH:
-            raise TooLargeError(f"more than {MAX_DEPTH} deep in each other, or in themselves")
+            raise TooLargeError(f"nested more than {MAX_DEPTH} deep, or containing itself")
         budget.spend(1 + CONTAINER)
         if kind is dict:
             for key in value:
@@ -105,7 +108,7 @@ def _check_leaf(value: Any, budget: SizeBudget) -> None:
         try:
             budget.spend(0, len(value.encode()))
         except UnicodeEncodeError:
-            raise NotPlainError(f"text that is no Unicode: {value!a:.60}") from None
+            raise NotPlainError(f"text that is not valid Unicode: {value!a:.60}") from None
     elif kind is bytes:
         budget.spend(0, len(value))
     elif kind is int:

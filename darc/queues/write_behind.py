@@ -1,8 +1,8 @@
-"""Brings what is committed to the disk: soon, or before somebody goes on.
+"""Syncing of commits to disk: soon, or before a caller continues.
 
-SQLite (WAL, synchronous NORMAL) leaves a commit to the kernel, which takes its time; a loss of
-power would cost all since the last checkpoint. The log beside the database is written in the order
-of the commits, so that one fdatasync of it serves all that came before.
+SQLite (WAL, synchronous NORMAL) leaves a commit to the kernel, which writes it later; a loss of
+power would lose everything since the last checkpoint. The log beside the database is written in
+the order of the commits, so that one fdatasync of it covers all earlier commits.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 
-#: What nobody waits for is on its way to the disk after so long (s).
+#: Delay of the sync of commits that no caller waits for (s).
 WINDOW_SECONDS = 0.1
 
 
 class WriteBehind:
-    """What the disk has of a database's log.
+    """Background sync of a database's log.
 
-    A disk that fails ends the process: nobody can know any more what it holds.
+    A failing disk ends the process, as its content is unknown then.
 
-    :param log_file: of the database, which must be there
-    :raises OSError: it is not
+    :param log_file: log of the database, which must exist
+    :raises OSError: it does not exist
     """
 
     def __init__(self, log_file: Path) -> None:
         self._path = log_file
         self._file = os.open(log_file, os.O_RDWR | os.O_CLOEXEC)
-        sync_directory(log_file.parent)  # a file without its name would be no file
+        sync_directory(log_file.parent)  # the directory entry must be on disk, too
         self._changed = threading.Condition()
         self._committed = 0
         self._on_disk = 0
@@ -42,14 +42,14 @@ class WriteBehind:
         vital("write-behind", self._run, or_exit=True, stoppable=True)
 
     def note(self) -> None:
-        """A commit was written; to be called in the order of the commits."""
+        """Note that a commit was written; to be called in the order of the commits."""
         with self._changed:
             self._committed += 1
             if self._committed == self._on_disk + 1:
                 self._changed.notify_all()
 
     def flush(self) -> None:
-        """Wait until all that has been committed is on the disk."""
+        """Wait until all commits are on disk."""
         with self._changed:
             wanted = self._committed
             while self._on_disk < wanted:
@@ -59,7 +59,7 @@ class WriteBehind:
                     self._sync()
 
     def close(self) -> None:
-        """Bring what is there to the disk, and end."""
+        """Sync all commits, and stop the thread."""
         if self._closed:
             return
         self.flush()
@@ -70,14 +70,16 @@ class WriteBehind:
             os.close(self._file)
 
     def _sync(self) -> None:
-        """Bring what is there to the disk, for all who wait. To be called with the lock held."""
+        """Sync all commits, for all waiting threads. To be called with the lock held."""
         self._syncing = True
         reached = self._committed
         self._changed.release()
         try:
             os.fdatasync(self._file)
         except OSError as error:
-            log.critical("%s: the disk fails, so nothing can be promised: %s", self._path, error)
+            log.critical(
+                "%s: cannot be synced to disk, so this process exits: %s", self._path, error
+            )
             logging.shutdown()
             os._exit(1)
         finally:
@@ -91,7 +93,7 @@ class WriteBehind:
             while True:
                 self._changed.wait_for(lambda: self._closed or self._committed > self._on_disk)
                 if not self._closed:
-                    # More may come meanwhile, which one sync then serves, too.
+                    # One sync then covers the commits that arrive meanwhile, too.
                     self._changed.wait_for(lambda: self._closed, WINDOW_SECONDS)
                 if self._closed:
                     return

@@ -1,7 +1,7 @@
-"""Plain values as XML-RPC spells them, for clients with ``serializer='xmlrpclib'``.
+"""Plain values in XML-RPC, for clients with ``serializer='xmlrpclib'``.
 
-XML knows no tuples (they become lists), and no keys but text. Python's own client sends integers of
-32 bits at most.
+XML-RPC has no tuples (they become lists), and only text as keys. Python's own client sends integers
+of 32 bits at most.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from xmlrpc.client import Error, Unmarshaller
 
 from darc.queues.request_values import MAX_DEPTH, NotPlainError, SizeBudget, check_request, refuse
 
-#: Its parser looks at what has no end again with each piece, and nobody else is served meanwhile.
+#: The parser rescans an unfinished token with each piece, which blocks other clients.
 MAX_XML_BYTES = 4 * 2**20
 _PIECE = 2**19
-#: What no XML holds, and what would come out as something else.
+#: Characters that XML cannot contain, or that change in transit.
 _UNTOLD = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def read_xml(data: bytes) -> Any:
-    """The plain value of an XML-RPC message with one.
+    """Return the plain value of an XML-RPC message.
 
-    :raises NotPlainError: it is too much, or something else
-    :raises ValueError: the bytes are no such message
+    :raises NotPlainError: the value is too large, or not plain
+    :raises ValueError: the bytes are not such a message
     """
     if len(data) > MAX_XML_BYTES:
         raise NotPlainError(f"XML of more than {MAX_XML_BYTES} bytes; a pickle may be larger")
     reader = _Reader()
-    parser = expat.ParserCreate("utf-8")  # whatever it says that it is
+    parser = expat.ParserCreate("utf-8")  # whatever encoding it declares
     parser.buffer_text = True
     parser.StartElementHandler = reader.start
     parser.EndElementHandler = reader.end
@@ -45,7 +45,7 @@ def read_xml(data: bytes) -> Any:
         (value,) = reader.close()
     except NotPlainError:
         raise
-    # What its parts raise for what is out of place.
+    # Errors of the parser and the reader for invalid messages.
     except (expat.ExpatError, Error, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(f"not a value in XML: {type(error).__name__}: {error}") from error
     check_request(value)
@@ -53,15 +53,15 @@ def read_xml(data: bytes) -> Any:
 
 
 def write_xml(value: object) -> bytes:
-    """An XML-RPC message with one plain value.
+    """Return an XML-RPC message with one plain value.
 
-    :raises TypeError: XML cannot tell it
+    :raises TypeError: XML cannot represent the value
     """
     return b"".join((b"<params><param>", *_value(value), b"</param></params>"))
 
 
 class _Reader(Unmarshaller):
-    """With an end to how much there may be, and how deep in each other."""
+    """Unmarshaller with limits on the number of values and on their depth."""
 
     def __init__(self) -> None:
         super().__init__(use_builtin_types=True)
@@ -72,7 +72,7 @@ class _Reader(Unmarshaller):
         self._elements.spend(1)
         self._depth += 1
         if self._depth > 4 * MAX_DEPTH + 4:  # <value><struct><member><value>
-            raise NotPlainError(f"more than {MAX_DEPTH} deep in each other")
+            raise NotPlainError(f"nested more than {MAX_DEPTH} deep")
         super().start(tag, attrs)
 
     def end(self, tag: str) -> None:
@@ -107,7 +107,7 @@ def _value(value: Any) -> Iterator[bytes]:
         yield b"<struct>"
         for key, part in value.items():
             if type(key) is not str:
-                raise TypeError(f"XML has no keys but text, and not {key!r:.60}; use pickle")
+                raise TypeError(f"XML allows only text as keys, not {key!r:.60}; use pickle")
             yield from (b"<member><name>", _text(key), b"</name>")
             yield from _value(part)
             yield b"</member>"
@@ -119,7 +119,7 @@ def _value(value: Any) -> Iterator[bytes]:
 
 def _text(text: str) -> bytes:
     if found := _UNTOLD.search(text):
-        raise TypeError(f"XML cannot tell the character {found.group()!a}; use pickle")
-    for plain, told in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;")):
-        text = text.replace(plain, told)
+        raise TypeError(f"XML cannot represent the character {found.group()!a}; use pickle")
+    for plain, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;")):
+        text = text.replace(plain, escaped)
     return text.encode()

@@ -267,9 +267,7 @@ def test_a_master_node_that_takes_and_never_answers_holds_up_nothing(
     with socket.create_server(("127.0.0.1", master.config["lofar_trigger"]["server_port"])):
         worker.start()
         put(worker, trigger(0))
-        wait_for(
-            lambda: "no answer in time" in told(worker, "amber_clustering", "forwarding"), 20.0
-        )
+        wait_for(lambda: "no reply in time" in told(worker, "amber_clustering", "forwarding"), 20.0)
         assert worker.states() == {"amber_clustering": "running"}
     master.start()
     assert parse(lofar.recv(100)).test

@@ -162,7 +162,7 @@ def test_a_full_journal_lets_what_is_there_be_completed_and_takes_in_nothing_new
         step = Commit("o", completed=(entry.id,), puts=(put(b"out", "three"),))
         assert journal.commit("two", reader, number, step)
     assert journal.full
-    journal.look()
+    journal.check_room()
     assert not journal.full
     assert (tmp_path / "small.reserve").stat().st_size == 2**17
     assert journal.commit("one", holder, taken + 1, Commit(puts=(put(b"again", "two"),)))
@@ -176,10 +176,10 @@ def test_a_disk_without_room_for_the_reserve_takes_in_nothing_until_there_is(
         journal.put(put(b"x" * 2**19, "two"))
     (tmp_path / "small.reserve").mkdir()  # as good as no room for it
     with pytest.raises(OSError, match="small"):
-        journal.look()
+        journal.check_room()
     assert journal.full
     (tmp_path / "small.reserve").rmdir()
-    journal.look()
+    journal.check_room()
     journal.put(put(b"x", "two"))
 
 
@@ -232,7 +232,7 @@ def looks(journal: Journal, count: int) -> list[bool]:
     """Whether it was full after each of some looks."""
     seen = []
     for _ in range(count):
-        journal.look()
+        journal.check_room()
         seen.append(journal.full)
     return seen
 
@@ -287,7 +287,7 @@ def test_free_pages_in_the_file_are_room_while_others_fill_the_disk(
     drain(journal)
     assert looks(journal, 5) == [False] * 5
     (small_disk / "others").unlink()
-    journal.look()
+    journal.check_room()
     assert (small_disk / "journal.reserve").stat().st_size == RESERVE
     journal.close()
 
@@ -337,7 +337,7 @@ def test_without_disk_for_the_reserve_a_journal_starts_full(
     journal = Journal(path, reserve_bytes=2**17)
     assert journal.full
     monkeypatch.undo()
-    journal.look()
+    journal.check_room()
     assert not journal.full
     journal.close()
 

@@ -130,7 +130,7 @@ OTHERS = [
     (2**64, "an integer of more than 64 bits"),
     (-(2**63) - 1, "an integer of more than 64 bits"),
     (10**4000, "an integer of more than 64 bits"),
-    ("\ud800", "text that is no Unicode"),
+    ("\ud800", "text that is not valid Unicode"),
 ]
 
 

@@ -219,7 +219,7 @@ def test_an_answer_that_is_too_large_is_an_error_and_not_the_end(hub: Hub) -> No
     for _ in range(3):
         client.call("put", "one", b"x" * 7 * 2**20)
     holder = Holder(client, "one", os.getpid(), "One", None)
-    with pytest.raises(QueueError, match="the answer cannot be sent"):
+    with pytest.raises(QueueError, match="the reply cannot be sent"):
         client.call("take", "one", holder.number, 0, 0.0, 1000, 2**40)
     assert len(holder.take(0, 0.0)) == 1
 

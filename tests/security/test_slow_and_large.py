@@ -185,7 +185,7 @@ def test_little_that_stands_for_much(served: Targets) -> None:
     ):
         time.sleep(2 * SECONDS)
     judge("empty maps by the million", served, before, during, size)
-    wait_for(lambda: served.log.count("what cannot be decoded") > 0)
+    wait_for(lambda: served.log.count("sent an invalid message") > 0)
 
 
 def large_for_others() -> list[bytes]:
@@ -233,7 +233,7 @@ def test_little_that_stands_for_much_elsewhere(served: Targets) -> None:
     ):
         time.sleep(2 * SECONDS)
     judge("pickles and XML", served, before, during, size)
-    wait_for(lambda: served.log.count("what cannot be decoded") > 0)
+    wait_for(lambda: served.log.count("sent an invalid message") > 0)
 
 
 def test_the_largest_that_makes_sense_is_taken() -> None:
