@@ -1,1 +1,1 @@
-"""What a telescope writes: filterbank files."""
+"""Filterbank files of a telescope."""

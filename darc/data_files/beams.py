@@ -1,7 +1,7 @@
-"""The filterbank files of a compound beam (CB): one for each tied-array beam (TAB), or one alone.
+"""Filterbank files of a compound beam (CB): one per tied-array beam (TAB), or a single one.
 
-``CB<cb>_<tab>.fil``, or ``CB<cb>.fil`` where there is only one. A synthesised beam (SB) is put
-together from parts of several TABs (:mod:`darc.science.synthesised_beam`).
+``CB<cb>_<tab>.fil``, or ``CB<cb>.fil`` if there is only one. A synthesised beam (SB) is composed of
+subbands of several TABs (:mod:`darc.science.synthesised_beam`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from darc.science.synthesised_beam import runs
 
 __all__ = ["CompoundBeam", "filterbank_paths"]
 
-#: In these the TABs of a CB agree.
+#: Keys in which the TABs of a CB must agree.
 _SAME = ("nchans", "nbits", "nifs", "signed", "tsamp", "fch1", "foff")
 
 _DAY = 86400.0  # s
@@ -33,9 +33,9 @@ MAPPED_BYTES = 1 << 24
 
 
 class CompoundBeam:
-    """The filterbank files of a CB, open for reading.
+    """Open filterbank files of a CB.
 
-    :ivar header: of TAB 0; what matters is the same in all of them
+    :ivar header: header of TAB 0; relevant keys are the same in all TABs
     """
 
     def __init__(self, paths: Sequence[Path], ifs: tuple[int, ...] | None = None) -> None:
@@ -44,7 +44,7 @@ class CompoundBeam:
         :param ifs: see `Filterbank`
         :raises OSError: a file cannot be read
         :raises IncompleteHeaderError: a header is not complete (yet)
-        :raises FilterbankError: a file is no filterbank, or differs from the first
+        :raises FilterbankError: a file is not a filterbank, or differs from the first
         """
         with ExitStack() as opened:
             self._tabs = [opened.enter_context(Filterbank(path, ifs)) for path in paths]
@@ -65,12 +65,12 @@ class CompoundBeam:
         self.close()
 
     def close(self) -> None:
-        """Close the files; arrays that were read stay valid."""
+        """Close the files; arrays read from them stay valid."""
         self._opened.close()
 
     @property
     def band(self) -> Band:
-        """The channels, the lowest frequency first whatever the files' order."""
+        """Channels in ascending frequency, whatever the files' order."""
         return self._tabs[0].band
 
     @property
@@ -79,24 +79,24 @@ class CompoundBeam:
         return len(self._tabs)
 
     def n_samples(self, tabs: npt.NDArray[np.int64]) -> int:
-        """Number of samples in time that all of some TABs have on disk now.
+        """Return the number of samples in time that all given TABs have on disk now.
 
         :raises FilterbankError: there is no such TAB
         """
         return min(self._tab(int(tab)).n_samples() for tab in np.unique(tabs))
 
     def read_tab(self, tab: int, start: int, count: int) -> Samples:
-        """Read a stretch of one TAB; see `Filterbank.read`."""
+        """Read samples of a TAB; see `Filterbank.read`."""
         return self._tab(tab).read(start, count)
 
     def read_synthesised(self, tabs: npt.NDArray[np.int64], start: int, count: int) -> Samples:
-        """Put a stretch of an SB together, of the TABs and channels that it needs alone.
+        """Read samples of an SB, from only the TABs and channels that it needs.
 
-        :param tabs: the SB's TAB in each subband, the lowest frequency first, shape (n_subbands,)
-        :param start: number of the first sample in time
+        :param tabs: TAB of each subband, in ascending frequency, shape (n_subbands,)
+        :param start: index of the first sample in time
         :param count: number of samples, at least 1
         :return: shape (count, nchans), in the files' order of channels
-        :raises FilterbankError: that is not in the files (yet), or there is no such TAB
+        :raises FilterbankError: the samples are not in the files (yet), or there is no such TAB
         :raises ValueError: there are fewer channels than subbands
         """
         n_channels = self.header.nchans
@@ -130,7 +130,10 @@ class CompoundBeam:
 
 
 def _check_same(first: Filterbank, other: Filterbank) -> None:
-    """:raises FilterbankError: two TABs cannot be of one CB."""
+    """Check that two TABs can belong to one CB.
+
+    :raises FilterbankError: they differ
+    """
     for key in _SAME:
         values = getattr(first.header, key), getattr(other.header, key)
         if values[0] != values[1]:

@@ -1,7 +1,7 @@
-"""The header of SIGPROC filterbank files.
+"""Header of SIGPROC filterbank files.
 
-Source: the SIGPROC manual (Lorimer 2006, version 3.7), and what is in use. How its parts are
-written is in :mod:`darc.data_files.sigproc_strings`.
+Source: the SIGPROC manual (Lorimer 2006, version 3.7), and common practice. The encoding of keys
+and values is in :mod:`darc.data_files.sigproc_strings`.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ _SERIES = 2
 _TABLE_START, _TABLE_ENTRY, _TABLE_END = "FREQUENCY_START", "fchannel", "FREQUENCY_END"
 _MAX_UNKNOWN = 64  # keys
 
-#: Frequencies of a table are evenly spaced within this part of a channel.
+#: Frequencies of a table must be evenly spaced within this fraction of a channel.
 _EVEN = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterbankHeader:
-    """What a header says, under SIGPROC's own names; None: nothing.
+    """Values of a header, by SIGPROC's names; None: not in the header.
 
-    Raises nothing itself: `parse_header` and `format_header` check.
+    Values are checked by `parse_header` and `format_header`.
     """
 
     nchans: Annotated[int, Range(1, 1_048_576)]
-    nbits: Annotated[int, Range(1, 32)]  # of a sample, one of BITS; 32 are a float
+    nbits: Annotated[int, Range(1, 32)]  # per sample, one of BITS; 32: float
     tsamp: Annotated[float, Range(1e-12, 1e6)]  # s
     fch1: Annotated[float, Range(1e-6, 1e9)]  # MHz, centre of the first channel
     foff: Annotated[float, Range(-1e9, 1e9)]  # MHz from channel to channel; 0: a time series
@@ -87,26 +87,26 @@ class FilterbankHeader:
     nbeams: int | None = None  # of the receiver; the file holds one of them
     ibeam: int | None = None
     nbins: int | None = None  # of folded data
-    nsamples: int | None = None  # nobody's truth: the size of the file is
+    nsamples: int | None = None  # ignored: the size of the file counts
 
     @property
     def bytes_per_sample(self) -> int:
-        """Bytes of one moment: all channels of all IFs."""
+        """Bytes of one time sample: all channels of all IFs."""
         return self.nchans * self.nifs * self.nbits // 8
 
     @property
     def is_series(self) -> bool:
-        """Whether it is of a time series (.tim), which is dedispersed (at `refdm`) or never was."""
+        """Whether the file is a time series (.tim), dedispersed (at `refdm`) or not."""
         return self.nchans == 1 and (self.data_type == _SERIES or self.foff == 0)
 
     @property
     def channel_width(self) -> float:
-        """MHz, above 0."""
+        """Channel width, MHz, positive."""
         return abs(self.foff)
 
     @property
     def arrival_reference(self) -> ArrivalReference:
-        """What times and widths refer to, times counted from the first sample."""
+        """Reference of arrival times and widths; times count from the first sample."""
         return ArrivalReference(
             frequency=reference_frequency(self.f_lowest, self.channel_width, self.nchans),
             start=unix_of(self.tstart) if self.tstart else None,
@@ -132,7 +132,7 @@ class FilterbankHeader:
 
 
 class ParsedHeader(NamedTuple):
-    """A header, how many bytes it takes, and the keys that were skipped."""
+    """A header, its size in bytes, and skipped keys."""
 
     header: FilterbankHeader
     size: int
@@ -146,17 +146,17 @@ _KEYS: dict[str, struct.Struct | None] = {
     for field in fields(FilterbankHeader)
 } | {"signed": _CHAR}
 
-#: Where nothing depends on it, a number that is none says that it is not known.
+#: Optional keys for which NaN means unknown.
 _MAY_BE_UNKNOWN = {"src_raj", "src_dej", "az_start", "za_start", "refdm", "period"}
 
 
 def parse_header(data: bytes, file: str) -> ParsedHeader:
-    """Read a header.
+    """Parse a header.
 
-    :param data: the beginning of the file, up to MAX_HEADER bytes
+    :param data: first bytes of the file, up to MAX_HEADER
     :param file: its name, for messages
-    :raises IncompleteHeaderError: the data ends before the header
-    :raises FilterbankError: it is none, or a value is missing or not allowed
+    :raises IncompleteHeaderError: the data end before the header
+    :raises FilterbankError: not a header, or a value is missing or not allowed
     """
     known = {*_KEYS, _TABLE_START, _TABLE_ENTRY, _TABLE_END}
     cursor = HeaderCursor(data, file, known)
@@ -168,7 +168,7 @@ def parse_header(data: bytes, file: str) -> ParsedHeader:
         if key in _KEYS:
             layout = _KEYS[key]
             value = cursor.number(layout, key) if layout else cursor.text(key)
-            # A number that is none equals nothing, not even itself.
+            # NaN equals nothing, not even itself.
             if key in found and repr(found[key]) != repr(value):
                 raise FilterbankError(f"{file}: {key}: {shown(found[key])} and {shown(value)}")
             found[key] = value
@@ -182,12 +182,12 @@ def parse_header(data: bytes, file: str) -> ParsedHeader:
     if table:
         _take_table(table, found, file)
     if found.get("nchans") == 1:
-        found.setdefault("foff", 0.0)  # most programs write none for a time series
+        found.setdefault("foff", 0.0)  # most programs omit it for a time series
     return ParsedHeader(_checked(found, file), cursor.at, tuple(unknown))
 
 
 def format_header(header: FilterbankHeader) -> bytes:
-    """Write a header; `parse_header` reads the same from it.
+    """Return the bytes of a header; `parse_header` reverses it.
 
     :raises FilterbankError: a value is not allowed
     """
@@ -208,12 +208,12 @@ def _text(text: str) -> bytes:
     if len(text.encode()) > MAX_TEXT:
         raise ValueError(f"longer than {MAX_TEXT} bytes")
     if text != text.strip("\0 "):
-        raise ValueError("blanks at an end are not read back")
+        raise ValueError("leading and trailing spaces are not allowed")
     return header_string(text)
 
 
 def _take_table(table: list[float], found: dict[str, Any], file: str) -> None:
-    """Frequencies that are listed take the place of fch1 and foff, if they are evenly spaced."""
+    """Convert a frequency table to fch1 and foff, if it is evenly spaced."""
     if len(table) != found.get("nchans", len(table)):
         raise FilterbankError(
             f"{file}: {_TABLE_ENTRY}: {len(table)} frequencies for {found['nchans']} channels"
@@ -229,9 +229,9 @@ def _take_table(table: list[float], found: dict[str, Any], file: str) -> None:
 
 
 def _checked(found: dict[str, Any], file: str) -> FilterbankHeader:
-    """Make a header of what was found.
+    """Return the header of the values found.
 
-    :raises FilterbankError: with everything that is wrong
+    :raises FilterbankError: invalid values; lists all problems
     """
     usable = {
         key: value
@@ -250,7 +250,7 @@ def _checked(found: dict[str, Any], file: str) -> FilterbankHeader:
 
 
 def _contradictions(header: FilterbankHeader) -> list[str]:
-    """What is wrong though each value by itself is allowed."""
+    """Return contradictions between values that are allowed individually."""
     problems = []
     if header.nbits not in BITS:
         allowed = ", ".join(map(str, BITS))

@@ -1,4 +1,4 @@
-"""Where the filterbank files of an observation are."""
+"""Paths of the filterbank files of an observation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def filterbank_paths(directory: Path, cb: int, n_tabs: int) -> list[Path]:
-    """Where the files of a CB are; with a single TAB, either name will do.
+    """Return the paths of a CB's files; a single TAB may have either name.
 
     :param n_tabs: number of TABs of the observation
     """

@@ -1,13 +1,13 @@
-"""Reading of SIGPROC filterbank files by memory map, while they grow.
+"""Reading of growing SIGPROC filterbank files by memory map.
 
-Own code, as none of the readers there are fits: `your` (0.6.7) maps a file as it was when it was
-opened, so that what came later is read as nothing, and reads no samples of less than 8 bits; blimpy
-(2.1.4) takes none of these either, counts samples when it opens a file, and opens it anew for each
-moment of a part of the channels; both bring pandas and matplotlib along; riptide reads time series;
-sigpyproc needs Python 3.12.
+No existing reader is suitable: `your` (0.6.7) maps the size at opening, so that later samples are
+not read, and does not support samples of less than 8 bits; blimpy (2.1.4) does not support these
+either, counts samples at opening, and opens the file again for each time sample of a part of the
+channels; both depend on pandas and matplotlib; riptide reads time series; sigpyproc needs Python
+3.12.
 
-A file that is cut short while a part of it is mapped ends the process (SIGBUS), as with any memory
-map: filterbanks are appended to and removed, which is harmless, but never truncated.
+Truncating a file while it is mapped ends the process (SIGBUS), as with any memory map: filterbanks
+are appended to and removed, which is harmless, but never truncated.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from darc.data_files.filterbank_header import (
 )
 from darc.science.dedispersion import Band
 
-#: Unsigned and signed integers or floats, as the file has them.
+#: Types of the samples in a file: integers or floats.
 Samples = npt.NDArray[Any]
 
 _DTYPES: dict[int, np.dtype[Any]] = {8: np.dtype("u1"), 16: np.dtype("<u2"), 32: np.dtype("<f4")}
-#: Of a sum of IFs.
+#: Types of sums of IFs.
 _SUMS: dict[str, np.dtype[Any]] = {
     "|u1": np.dtype("u2"),
     "|i1": np.dtype("i2"),
@@ -44,11 +44,11 @@ _SUMS: dict[str, np.dtype[Any]] = {
 
 
 class Filterbank:
-    """A filterbank file, open for reading.
+    """An open filterbank file.
 
-    :ivar header: what its header says
-    :ivar unknown_keys: keys of the header that were skipped
-    :ivar ifs: which IFs (polarisations or Stokes parameters) are added by `read`
+    :ivar header: its header
+    :ivar unknown_keys: skipped keys of the header
+    :ivar ifs: IFs (polarisations or Stokes parameters) that `read` adds
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Filterbank:
     ) -> None:
         """Open a file.
 
-        :param ifs: from 0; None: both of two, which are polarisations, and the first of more
-        :param series: a time series is allowed, which has one channel without a width
+        :param ifs: IFs to add, from 0; None: both of two (polarisations), the first of more
+        :param series: accept a time series, which has one channel without a width
         :raises OSError: it cannot be read
         :raises IncompleteHeaderError: its header is not complete (yet)
-        :raises FilterbankError: it is no filterbank
+        :raises FilterbankError: not a filterbank
         """
         self.path = path
         self._file = path.open("rb", buffering=0)
@@ -73,9 +73,9 @@ class Filterbank:
         if self.header.is_series and not series:
             self.close()
             raise FilterbankError(
-                f"{path}: a time series: what is in one channel cannot be dedispersed. It can be"
-                " folded (python -m darc.offline.fold); for all else, give the filterbank that it"
-                " was made of"
+                f"{path}: a time series: a single channel cannot be dedispersed. It can be folded"
+                " (python -m darc.offline.fold); for all else, use the filterbank that it was made"
+                " of"
             )
         if ifs and max(ifs) >= self.header.nifs:
             self.close()
@@ -96,23 +96,23 @@ class Filterbank:
         self.close()
 
     def close(self) -> None:
-        """Close the file; arrays that were read from it stay valid."""
+        """Close the file; arrays read from it stay valid."""
         self._file.close()
 
     @property
     def band(self) -> Band:
-        """The channels, the lowest frequency first whatever the file's order."""
+        """Channels in ascending frequency, whatever the file's order."""
         header = self.header
         return Band(header.f_lowest, header.channel_width, header.nchans)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the samples that `read` gives."""
+        """Type of the samples that `read` returns."""
         return self._dtype if len(self.ifs) == 1 else _SUMS[self._dtype.str]
 
     @property
     def highest(self) -> float:
-        """Value at which samples are cut off."""
+        """Largest value of a sample, at which values are clipped."""
         if self._dtype.kind == "f":
             return math.inf
         return float(2 ** (self.header.nbits - self.header.signed) - 1) * len(self.ifs)
@@ -124,11 +124,11 @@ class Filterbank:
         return _DTYPES[max(self.header.nbits, 8)]
 
     def n_samples(self) -> int:
-        """Number of whole samples in time that are on disk now."""
+        """Return the number of whole time samples that are on disk now."""
         return self._size() // self.header.bytes_per_sample
 
     def half_sample(self) -> int:
-        """Number of bytes behind the last whole sample; of a file that grows, one that comes."""
+        """Return the number of bytes after the last whole sample; nonzero while one is written."""
         return self._size() % self.header.bytes_per_sample
 
     def _size(self) -> int:
@@ -142,18 +142,17 @@ class Filterbank:
         channels: tuple[int, int] | None = None,
         if_number: int | None = None,
     ) -> Samples:
-        """Read a stretch of samples.
+        """Read samples.
 
-        8-bit samples are not copied: the array is the file's own pages, read-only, which count
-        as the process's memory while the array lives.
+        8-bit samples are not copied: the array is a read-only view of the file's pages, which count
+        as memory of the process as long as the array exists.
 
-        :param start: number of the first sample in time
+        :param start: index of the first sample in time
         :param count: number of samples, at least 1
-        :param channels: first and one behind the last, in the file's order; None: all
-        :param if_number: which polarisation or Stokes parameter, where there are several; None:
-            the sum of those of the file's `ifs`
+        :param channels: first channel and one past the last, in the file's order; None: all
+        :param if_number: polarisation or Stokes parameter, from 0; None: the sum of `ifs`
         :return: shape (count, channels), in the file's order
-        :raises FilterbankError: that is not in the file (yet)
+        :raises FilterbankError: the samples are not in the file (yet)
         """
         header = self.header
         first, end = channels if channels is not None else (0, header.nchans)
@@ -168,9 +167,9 @@ class Filterbank:
         if header.nbits >= 8:
             moments = raw.view(self._dtype).reshape(count, header.nifs, header.nchans)
             part = moments[:, if_number, first:end]
-            # Larger samples lie at odd places, as headers have any length.
+            # Larger samples may be unaligned, as headers have any length.
             return part if header.nbits == 8 else np.require(part, requirements=["C", "A"])
-        # Channels of the wanted IF, counted through the whole moment.
+        # Channels of the selected IF, counted over all IFs of a time sample.
         first, end = (if_number * header.nchans + channel for channel in (first, end))
         per_byte = 8 // header.nbits
         whole_bytes = slice(first // per_byte, -(-end // per_byte))
@@ -192,7 +191,7 @@ class Filterbank:
             )
 
     def _map(self, start: int, count: int) -> npt.NDArray[np.uint8]:
-        """The bytes of a stretch; they are unmapped when nothing refers to them any more."""
+        """Map the bytes of samples; they are unmapped when nothing refers to them."""
         size = count * self.header.bytes_per_sample
         begin = self._begin + start * self.header.bytes_per_sample
         ahead = begin % mmap.ALLOCATIONGRANULARITY
@@ -203,7 +202,7 @@ class Filterbank:
 
 
 def _first_bytes(descriptor: int) -> bytes:
-    """The beginning of a file, as much as a header can take."""
+    """Return the first bytes of a file, as many as a header can have."""
     parts = []
     wanted = MAX_HEADER
     while wanted and (part := os.pread(descriptor, wanted, MAX_HEADER - wanted)):
@@ -213,7 +212,7 @@ def _first_bytes(descriptor: int) -> bytes:
 
 
 def _unpack(packed: npt.NDArray[np.uint8], nbits: int) -> npt.NDArray[np.uint8]:
-    """Samples of less than a byte, the first in the lowest bits.
+    """Unpack samples of less than a byte, the first in the lowest bits.
 
     :param packed: shape (n, bytes)
     :return: shape (n, samples)
@@ -222,7 +221,7 @@ def _unpack(packed: npt.NDArray[np.uint8], nbits: int) -> npt.NDArray[np.uint8]:
 
 
 def _table(nbits: int) -> npt.NDArray[Any]:
-    """For each byte its samples, side by side in one integer."""
+    """Return the samples of each byte value, packed into one integer."""
     shifts = np.arange(0, 8, nbits)
     samples = (np.arange(256)[:, np.newaxis] >> shifts) & ((1 << nbits) - 1)
     return samples.astype(np.uint8).view(f"<u{len(shifts)}")[:, 0]

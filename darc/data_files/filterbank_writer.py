@@ -19,9 +19,9 @@ _DTYPES: dict[int, np.dtype[Any]] = {
 
 
 class FilterbankWriter:
-    """A filterbank file that grows: what was appended can be read at once.
+    """A growing filterbank file: appended samples can be read at once.
 
-    :raises FileExistsError: the file is there already
+    :raises FileExistsError: the file exists already
     :raises FilterbankError: a value of the header is not allowed
     """
 
@@ -52,7 +52,7 @@ class FilterbankWriter:
 
         :param samples: shape (n, nchans), or (n, nifs, nchans) with several IFs; in the file's
             order of channels, whole numbers unless the file holds floats
-        :raises FilterbankError: the shape is another, or a value does not fit
+        :raises FilterbankError: wrong shape, or a value out of range
         """
         header = self.header
         array = np.asarray(samples)
@@ -75,7 +75,7 @@ def _packed(array: npt.NDArray[Any], header: FilterbankHeader, path: Path) -> by
         samples = array.astype(dtype)
     if header.nbits < 32:
         highest = (1 << (header.nbits - header.signed)) - 1
-        # What was cut off or wrapped around differs; so does NaN, from everything.
+        # Clipped or wrapped values differ; so does NaN.
         if not np.array_equal(samples, array) or np.any(samples > highest):
             raise FilterbankError(
                 f"{path}: samples from {array.min()} to {array.max()}; allowed: whole numbers "

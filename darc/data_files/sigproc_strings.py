@@ -1,9 +1,9 @@
-"""The strings and numbers that SIGPROC headers are made of.
+"""Encoding of strings and numbers in SIGPROC headers.
 
-A header is a row of strings, each a 32-bit length and its characters: HEADER_START, then keys,
-each with its value behind it, then HEADER_END. Numbers are little-endian. What a value's type is,
-only its key says, so that a key nobody knows can be skipped only by trying: the type after which
-the header goes on to a known one.
+A header is a sequence of strings, each a 32-bit length and its characters: HEADER_START, then keys,
+each followed by its value, then HEADER_END. Numbers are little-endian. Only its key determines the
+type of a value, so an unknown key can only be skipped by trying the types, until a known key
+follows.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 from darc.config.file_kinds import known_kind
 from darc.config.typed import shown
 
-#: A header is never longer (bytes), not even with a table of frequencies.
+#: Largest size of a header (bytes), including a table of frequencies.
 MAX_HEADER = 1 << 20
 
-#: Of a value that is a text (bytes).
+#: Largest size of a text value (bytes).
 MAX_TEXT = 4096
 
 START, END = "HEADER_START", "HEADER_END"
@@ -28,12 +28,12 @@ _LENGTH = struct.Struct("<i")
 _MAX_KEY = 80  # bytes
 _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_.:-]*")
 
-#: Behind a key that is not known, so many places are looked at for one that is.
+#: Positions that are tried after an unknown key to find a known one.
 _MAX_LOOKED_AT = 10_000
 
 
 class FilterbankError(ValueError):
-    """A file is no filterbank, or one that cannot be read; names file, key and value."""
+    """A file is not a filterbank, or cannot be read; the message names file, key and value."""
 
 
 class IncompleteHeaderError(FilterbankError):
@@ -41,22 +41,23 @@ class IncompleteHeaderError(FilterbankError):
 
 
 def header_string(text: str) -> bytes:
-    """Write a string."""
+    """Return the encoding of a string."""
     data = text.encode()
     return _LENGTH.pack(len(data)) + data
 
 
 class HeaderCursor:
-    """A place in a header's bytes.
+    """Position in the bytes of a header.
 
-    :ivar at: how many bytes were read
+    :ivar at: number of bytes read
     """
 
     def __init__(self, data: bytes, file: str, known: Container[str]) -> None:
-        """Begin at the beginning.
+        """Start at the first byte.
 
+        :param data: first bytes of the file
         :param file: its name, for messages
-        :param known: keys that are known, besides HEADER_END
+        :param known: known keys, besides HEADER_END
         """
         self._data = data
         self._file = file
@@ -64,7 +65,7 @@ class HeaderCursor:
         self.at = 0
 
     def start(self) -> None:
-        """Go behind the first key."""
+        """Read HEADER_START."""
         begin = header_string(START)
         if self._data.startswith(begin):
             self.at = len(begin)
@@ -74,26 +75,26 @@ class HeaderCursor:
             raise self._incomplete(START)
         else:
             if kind := known_kind(self._data):
-                raise FilterbankError(f"{self._file}: no SIGPROC file, but {kind}")
+                raise FilterbankError(f"{self._file}: not a SIGPROC file, but {kind}")
             beginning = shown(self._data[:16])
-            raise FilterbankError(f"{self._file}: no SIGPROC file: it begins with {beginning}")
+            raise FilterbankError(f"{self._file}: not a SIGPROC file: it starts with {beginning}")
 
     def key(self) -> str:
         """Read a key."""
         at = self.at
         key = self._string(_MAX_KEY, "a key")
         if not _NAME.fullmatch(key):
-            raise FilterbankError(f"{self._file}: byte {at}: {shown(key)} is no key")
+            raise FilterbankError(f"{self._file}: byte {at}: {shown(key)} is not a key")
         return key.decode()
 
     def text(self, key: str) -> str:
-        """Read the value of a key that is a text."""
+        """Read the text value of a key."""
         text = self._string(MAX_TEXT, key)
-        # Names are for people: what is not text is shown, not lost.
+        # Names are for people: invalid bytes are escaped, not dropped.
         return text.decode(errors="backslashreplace").strip("\0 ")
 
     def number(self, layout: struct.Struct, key: str) -> Any:
-        """Read the value of a key that is a number."""
+        """Read the number value of a key."""
         if self.at + layout.size > len(self._data):
             raise self._incomplete(key)
         (number,) = layout.unpack_from(self._data, self.at)
@@ -101,29 +102,29 @@ class HeaderCursor:
         return number
 
     def skip_value(self, key: str) -> None:
-        """Go behind the value of a key that is not known."""
+        """Skip the value of an unknown key."""
         seen: set[int] = set()
         for end in self._value_ends(self.at):
-            if self._goes_on(end, seen):
+            if self._known_key_follows(end, seen):
                 self.at = end
                 return
-        if any(self._cut_off(end) for end in seen):
+        if any(self._ends_within_key(end) for end in seen):
             raise self._incomplete(key)
-        raise FilterbankError(f"{self._file}: {key}: not a known key, and no key is behind it")
+        raise FilterbankError(f"{self._file}: {key}: unknown key, and no known key follows it")
 
     def _value_ends(self, at: int) -> list[int]:
-        """Where a value may end: that of an integer, a double, a string, a character, none.
+        """Return possible ends of a value: an integer, a double, a string, a character, or none.
 
-        Strings come later, as a small integer before a key looks like one.
+        Strings are tried later, as a small integer before a key looks like one.
         """
         length = int.from_bytes(self._data[at : at + 4], "little", signed=True)
         text = [at + 4 + length] if 0 < length <= MAX_TEXT else []
         return [at + 4, at + 8, *text, at + 1, at]
 
-    def _goes_on(self, at: int, seen: set[int]) -> bool:
-        """Whether a known key is here, or one that is not known with such a place behind it.
+    def _known_key_follows(self, at: int, seen: set[int]) -> bool:
+        """Whether a known key is here, or an unknown one that is followed by a known one.
 
-        :param seen: places that were looked at, in vain; those of this call are added
+        :param seen: positions that were tried without success; this call adds its own
         """
         pending = [at]
         while pending and len(seen) < _MAX_LOOKED_AT:
@@ -139,13 +140,13 @@ class HeaderCursor:
         return False
 
     def _peek(self, at: int) -> str | None:
-        """The key that is here, if it is one."""
+        """Return the key at a position, if there is one."""
         length = int.from_bytes(self._data[at : at + 4], "little", signed=True)
         name = self._data[at + 4 : at + 4 + length] if 0 < length <= _MAX_KEY else b""
         return name.decode() if len(name) == length and _NAME.fullmatch(name) else None
 
-    def _cut_off(self, at: int) -> bool:
-        """Whether the data ends in a key that could be here."""
+    def _ends_within_key(self, at: int) -> bool:
+        """Whether the data end within a possible key."""
         rest = self._data[at:]
         if len(rest) < _LENGTH.size:
             return True

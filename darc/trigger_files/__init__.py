@@ -1,1 +1,1 @@
-"""What a search engine writes: trigger files of AMBER as they grow, tables of any other."""
+"""Trigger files: growing ones of AMBER, and tables of other search programs."""

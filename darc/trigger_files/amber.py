@@ -21,7 +21,7 @@ from darc.config.file_kinds import BYTE_ORDER_MARK_BYTES
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Rejection
 
-#: Per field of CANDIDATE: AMBER's name, and what is believed.
+#: Per field of CANDIDATE: AMBER's name, and the valid range.
 FIELDS = {
     "beam": ("beam_id", ranges.BEAM),
     "downsampling": ("integration_step", ranges.DOWNSAMPLING),
@@ -62,7 +62,7 @@ _Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where the fields of a candidate are in a line; `batch` and `sample` may be missing."""
+    """Column of each field of a candidate; `batch` and `sample` may be missing."""
 
     count: int
     beam: int
@@ -75,9 +75,9 @@ class Columns:
 
     @classmethod
     def from_header(cls, line: bytes) -> Columns:
-        """Read a header line, with or without its line end.
+        """Parse a header line, with or without its line end.
 
-        :raises ValueError: not a header, or a needed column missing or named twice
+        :raises ValueError: not a header, or a required column is missing or duplicate
         """
         line = line.removeprefix(BYTE_ORDER_MARK_BYTES)
         if not line.startswith(b"#") or not line.isascii():
@@ -99,7 +99,7 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class ParsedLines:
-    """What became of some lines: lines == len(candidates) + headers + sum(rejected.values())."""
+    """Result of parsing lines: lines == len(candidates) + headers + sum(rejected.values())."""
 
     candidates: Records  # CANDIDATE, in the order of the lines
     lines: int
@@ -112,16 +112,16 @@ class ParsedLines:
 def parse_lines(
     data: bytes, columns: Columns, *, batch_length_s: float, tsamp: float
 ) -> ParsedLines:
-    """Read whole lines. No line, however bad, raises.
+    """Parse whole lines. Invalid lines are counted, and raise no error.
 
-    The time is computed from batch and sample numbers where these are present and agree with the
+    The time is computed from batch and sample numbers if these are present and agree with the
     printed time to its six digits; else it is the printed one.
 
-    :param data: lines, the last one ending in a newline too
+    :param data: lines, each with its newline
     :param columns: in force at the start; a header between the lines changes them
     :param batch_length_s: length of an AMBER batch (s)
     :param tsamp: sampling time (s)
-    :raises ValueError: the data end in half a line
+    :raises ValueError: the last line is incomplete
     """
     if data and not data.endswith(b"\n"):
         raise ValueError("data end in half a line")
@@ -129,7 +129,7 @@ def parse_lines(
     rejected: Counter[Rejection] = Counter()
     first: tuple[int, bytes] | None = None
     found: list[Records] = []
-    few: list[list[float]] = []  # of short runs, read one by one; all under the same columns
+    few: list[list[float]] = []  # from short runs, parsed one by one; all with the same columns
 
     def flush() -> None:
         if few:
@@ -167,7 +167,7 @@ def parse_lines(
 
 
 def _header(line: bytes) -> Columns | None:
-    if len(line) < _SHORTEST_HEADER:  # a remark: there may be millions
+    if len(line) < _SHORTEST_HEADER:  # a comment: there may be millions
         return None
     try:
         return Columns.from_header(line)
@@ -176,7 +176,7 @@ def _header(line: bytes) -> Columns | None:
 
 
 def format_header() -> bytes:
-    """The header line as AMBER writes it today, with its newline."""
+    """Return the header line as AMBER writes it, with its newline."""
     return (
         b"# beam_id batch_id sample_id integration_step compacted_integration_steps time "
         b"DM_id DM compacted_DMs SNR\n"
@@ -196,9 +196,9 @@ def format_line(
     compacted_steps: int = 1,
     compacted_dms: int = 1,
 ) -> bytes:
-    """A candidate's line as AMBER writes it, with its newline.
+    """Return a candidate's line as AMBER writes it, with its newline.
 
-    :param sample: number of the bin in its batch, in units of `integration_step` samples
+    :param sample: index of the bin in its batch, in units of `integration_step` samples
     :param time: start of the bin (s since the start)
     :param dm: pc cm-3
     """
@@ -209,12 +209,12 @@ def format_line(
 
 
 def trigger_name(beam: int, instance: int) -> str:
-    """The file name of one AMBER instance (from 1) of a compound beam."""
+    """Return the file name of an AMBER instance (from 1) of a compound beam."""
     return f"CB{beam:02d}_step{instance}.trigger"
 
 
 def _runs(data: bytes) -> Iterator[bytes]:
-    """Cut lines into single '#' lines and blocks without any."""
+    """Split lines into single '#' lines and blocks without any."""
     start = 0
     while start < len(data):
         stop = data.index(b"\n", start) + 1
@@ -230,7 +230,9 @@ def _read(run: bytes, columns: Columns) -> tuple[_Floats, dict[int, Rejection]]:
     """All numbers of the lines (lines, columns), and the reasons of those that are not valid."""
     text = np.frombuffer(run + bytes(_MAX_DIGITS), np.uint8)
     blanks = np.flatnonzero(text[: len(run)] <= ord(" "))
-    last = np.flatnonzero(text[blanks] == ord("\n"))  # of each line, its blank that is the newline
+    last = np.flatnonzero(
+        text[blanks] == ord("\n")
+    )  # per line, the index of its newline among the blanks
     ends = blanks[last]
     begins = np.concatenate(([0], ends[:-1] + 1))
     plain = np.diff(last, prepend=-1) == columns.count
@@ -238,7 +240,7 @@ def _read(run: bytes, columns: Columns) -> tuple[_Floats, dict[int, Rejection]]:
         odd = np.flatnonzero(_IS_ODD[text[: len(run)]])
         plain[np.searchsorted(ends, odd)] = False
 
-    # Columns of the lines that are plain so far, all lines at once.
+    # Parse column by column, for all lines that are valid so far.
     numbers = np.zeros((len(ends), columns.count))
     rows = np.flatnonzero(plain)
     start = begins[rows]
@@ -272,23 +274,23 @@ def _read_few(
         except BadLineError as error:
             bad[row] = error.reason
             continue
-        if _believed(numbers, columns):
+        if _in_range(numbers, columns):
             few.append(numbers)
         else:
             bad[row] = Rejection.OUT_OF_RANGE
     return len(lines), bad
 
 
-def _believed(numbers: list[float], columns: Columns) -> bool:
+def _in_range(numbers: list[float], columns: Columns) -> bool:
     return all(
-        believed.allows(numbers[getattr(columns, field)]) for field, (_, believed) in FIELDS.items()
+        valid.allows(numbers[getattr(columns, field)]) for field, (_, valid) in FIELDS.items()
     )
 
 
 def _decimals(
     text: npt.NDArray[np.uint8], start: _Ints, width: _Ints, whole: bool
 ) -> tuple[_Floats, npt.NDArray[np.bool_]]:
-    """Numbers of digits and dots alone, and which of them are valid (not empty, one dot...)."""
+    """Return the numbers of words of digits and dots, and which are valid (one dot, ...)."""
     digits, dots, decimals = np.zeros((3, len(start)), np.int64)
     for place in range(min(int(width.max(initial=0)), _MAX_DIGITS)):
         inside = width > place
@@ -332,11 +334,11 @@ def _records(
     batch_length_s: float,
     tsamp: float,
 ) -> Records:
-    """Candidates of the good lines; adds those out of range to `bad`."""
+    """Return the candidates of valid lines; add those out of range to `bad`."""
     good = np.ones(len(numbers), bool)
     good[list(bad)] = False
     inside = np.ones(len(numbers), bool)
-    for field, (_, believed) in FIELDS.items():
+    for field, (_, valid) in FIELDS.items():
         value = numbers[:, getattr(columns, field)]
         inside &= (believed.low <= value) & (value <= believed.high)
     bad.update((int(row), Rejection.OUT_OF_RANGE) for row in np.flatnonzero(good & ~inside))
@@ -348,16 +350,18 @@ def _records(
     if columns.batch is not None and columns.sample is not None:
         batch, sample = numbers[good, columns.batch], numbers[good, columns.sample]
         printed = records["time"]
-        with np.errstate(over="ignore", invalid="ignore"):  # absurd numbers agree with nothing
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # overflowing numbers count as disagreement
             exact = batch * batch_length_s + sample * records["downsampling"] * tsamp
             agrees = np.abs(exact - printed) <= _last_digit(printed)
             agrees &= (exact >= ranges.TIME.low) & (exact <= ranges.TIME.high)
-        # To the nanosecond: the same moment is the same number, whatever its integration step.
+        # Rounded to 1 ns: the same time is the same number, whatever its integration step.
         records["time"] = np.where(agrees, np.round(exact, 9), printed)
     return records
 
 
 def _last_digit(value: _Floats) -> _Floats:
-    """The unit of the last of six significant digits."""
+    """Return the unit of the last of six significant digits."""
     decade = np.maximum(np.searchsorted(_DECADES, value, side="right") - 1, 0)
     return np.asarray(_DECADES[decade] * 1e-5)

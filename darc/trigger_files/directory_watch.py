@@ -1,4 +1,4 @@
-"""Hears of changes in directories, where the system has that to give."""
+"""Notification of changes in directories by inotify."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _WATCHED = flags.CREATE | flags.MODIFY | flags.MOVED_TO
 
 
 class DirectoryWatch:
-    """Directories that are watched by inotify.
+    """Directories watched by inotify.
 
-    Without an instance of inotify, of which a user has only so many, or where a directory cannot be
-    watched, nothing is heard; that is said once.
+    If inotify is unavailable (instances per user are limited), or a directory cannot be watched,
+    there are no notifications; an error is logged once.
     """
 
     def __init__(self) -> None:
@@ -27,27 +27,27 @@ class DirectoryWatch:
         try:
             self._inotify = INotify()
         except OSError as error:
-            log.error("inotify cannot be had, so files are looked at every second: %s", error)
+            log.error("inotify is unavailable, files are polled every second: %s", error)
 
     @property
     def descriptor(self) -> int | None:
-        """Readable when something has changed; None: nothing is heard."""
+        """Descriptor that is readable after a change; None: no notifications."""
         return self._inotify.fileno() if self._inotify else None
 
     def changed(self) -> bool:
-        """Whether something has changed since this was last asked."""
+        """Whether there was a change since the last call."""
         if self._inotify is None:
             return False
         events = self._inotify.read(timeout=0)
-        # A directory that was removed is not watched any more, even if it is there again.
+        # A removed directory is no longer watched, even if it exists again.
         dead = {event.wd for event in events if event.mask & flags.IGNORED}
         self._watches = {path: watch for path, watch in self._watches.items() if watch not in dead}
         return bool(events)
 
     def watch(self, directory: Path, *, exists: bool) -> None:
-        """Have a directory watched once it is there.
+        """Watch a directory as soon as it exists.
 
-        :param exists: whether it can be seen just now
+        :param exists: whether it exists now
         """
         if self._inotify is None:
             return
@@ -61,10 +61,10 @@ class DirectoryWatch:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR) and directory not in self._said:
                 self._said.add(directory)
-                log.error("%s: cannot be watched, looking every second: %s", directory, error)
+                log.error("%s: cannot be watched, polled every second: %s", directory, error)
 
     def forget(self, directory: Path) -> None:
-        """Watch a directory no more."""
+        """Stop watching a directory."""
         watch = self._watches.pop(directory, None)
         self._said.discard(directory)
         if watch is None or self._inotify is None:

@@ -1,4 +1,4 @@
-"""A trigger file that AMBER is still writing, read as far as whole lines go."""
+"""Reader of a trigger file that AMBER is still writing, line by line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from darc.queues.messages import ReadProgress
 from darc.trigger_files.amber import Columns, parse_lines
 
 CHUNK_BYTES = 2**20
-#: By these a version of a file is known: more than a header, and some lines.
+#: Bytes by which a version of a file is recognised: more than a header, and some lines.
 FIRST_BYTES, LAST_BYTES = 512, 128
 #: By so much the clock of a file server may be behind.
 EARLIER_SECONDS = 2.0
@@ -30,7 +30,7 @@ EARLIER_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Whole lines of a file, parsed; lines == candidates + headers + those rejected."""
+    """Parsed whole lines of a file; lines == candidates + headers + rejected ones."""
 
     progress: ReadProgress
     candidates: Records
@@ -43,10 +43,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """A version of a file that is there no more.
+    """A version of a file that no longer exists.
 
-    :param read: bytes that were read of it
-    :param unread: further bytes that it was seen to have: these are lost
+    :param read: bytes read from it
+    :param unread: further bytes that it had, which are lost
     """
 
     read: int
@@ -54,17 +54,20 @@ class Replaced:
 
 
 class TriggerFile:
-    """One trigger file and how far it has been read.
+    """A trigger file, and the position up to which it has been read.
 
-    A file that is written anew, in place or under the same name, is another *version*, which is
-    read from its start. A version is known by its content: what was read of it first, and last. So
-    a copy under the same name is the same version, and one that was only cut goes on at its end.
+    A file that is rewritten, in place or under the same name, is another *version*, which is read
+    from its start. A version is recognised by its content: the first and the last bytes read. So a
+    copy under the same name is the same version, and a truncated one continues at its end.
 
-    :param latest: time that a candidate of the observation may have (s)
-    :param start: of the observation, Unix s: what was written last before it is not of it, but of
-        an earlier one, and is passed over
-    :param progress: bytes that an earlier process has read, by source
-    :param state: what was in force there, as :meth:`state` gave it
+    :param path: path of the file
+    :param batch_length_s: length of an AMBER batch (s)
+    :param tsamp: sampling time (s)
+    :param latest: latest time of a candidate of the observation (s)
+    :param start: start of the observation, Unix s: what was last modified before belongs to an
+        earlier observation, and is skipped
+    :param progress: bytes read by an earlier process, by source
+    :param state: result of :meth:`state` at that position
     """
 
     def __init__(
@@ -85,7 +88,9 @@ class TriggerFile:
         self._tsamp = tsamp
         state = state or {}
         self._version = int(state.get("version", 1))
-        self._begin = int(state.get("begin", 0))  # of this version, what was read before
+        self._begin = int(
+            state.get("begin", 0)
+        )  # of this version, bytes read in the format of earlier states
         self._held = (progress or {}).get(self.source, 0)
         self.offset = self._held or self._begin
         self._columns = Columns(**state["columns"]) if state.get("columns") else None
@@ -93,23 +98,23 @@ class TriggerFile:
         self._first = bytes(state.get("first", b""))
         self._last = bytes(state.get("last", b""))
         self._seen_size = self.offset
-        self._compared: tuple[int, ...] = ()  # what the file system said of it then
+        self._compared: tuple[int, ...] = ()  # its file status at that time
         self._looked_at = self.offset > 0
-        #: Bytes that lay there before the observation, once, after :meth:`size` has found them.
+        #: Bytes of an earlier observation; set once, after :meth:`size` has found them.
         self.earlier = 0
-        #: The version before, once, after :meth:`size` has found another one.
+        #: The previous version; set once, after :meth:`size` has found another one.
         self.replaced: Replaced | None = None
-        self.vanished = False  # it was read from, and is not there now
-        self.written = 0.0  # last, Unix s by the file system's clock
+        self.vanished = False  # it was read before, and no longer exists
+        self.written = 0.0  # last modification, Unix s by the file system's clock
 
     @property
     def source(self) -> str:
-        """What its progress is kept under."""
+        """Name under which its progress is stored."""
         version = self._version
         return self.path.name if version == 1 else f"{self.path.name} version {version}"
 
     def state(self) -> dict[str, Any]:
-        """What the next process has to know to go on at ``offset``, as plain values."""
+        """Return the state that a process needs to continue at ``offset``, as plain values."""
         return {
             "version": self._version,
             "begin": self._begin,
@@ -120,23 +125,23 @@ class TriggerFile:
         }
 
     def size(self) -> int:
-        """Bytes there are to read up to; none while there is no file.
+        """Return the position up to which data exist; the present one if there is no file.
 
-        :raises OSError: it cannot be told
+        :raises OSError: the file's status cannot be read
         """
         try:
             found = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             self.vanished = self.offset > 0
             return self.offset
-        if not stat.S_ISREG(found.st_mode):  # that it is empty would say nothing
+        if not stat.S_ISREG(found.st_mode):  # its size would have no meaning
             raise OSError(errno.EINVAL, "not a regular file", str(self.path))
         self.vanished = False
         self.written = found.st_mtime
         if not self._looked_at:
             self._looked_at = True
             if found.st_mtime < self._start - EARLIER_SECONDS:
-                self._pass_over(found.st_size)
+                self._skip_earlier_data(found.st_size)
         looked = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
         if looked != self._compared:
             if self.offset:
@@ -145,8 +150,8 @@ class TriggerFile:
         self._seen_size = max(found.st_size, self.offset)
         return self._seen_size
 
-    def _pass_over(self, size: int) -> None:
-        """Begin behind what an earlier observation has left, unless that is headers alone."""
+    def _skip_earlier_data(self, size: int) -> None:
+        """Skip data of an earlier observation, unless they are only headers."""
         with self._open() as file:
             data = file.read(CHUNK_BYTES)
             if not _has_candidates(data):
@@ -154,13 +159,13 @@ class TriggerFile:
             file.seek(max(0, size - LAST_BYTES))
             self._last = file.read(LAST_BYTES)[: min(size, LAST_BYTES)]
         for line in data.split(b"\n")[:1]:
-            with contextlib.suppress(ValueError):  # then a header has to come
+            with contextlib.suppress(ValueError):  # then a header must follow
                 self._columns = Columns.from_header(line)
         self._first = data[:FIRST_BYTES]
         self.earlier = self.offset = self._begin = size
 
     def _compare(self, size: int) -> None:
-        """Find out whether what the file holds is what was read of it."""
+        """Check that the file still has the content that was read."""
         with self._open() as file:
             first = file.read(min(len(self._first), size))
             known = not self._first or (first and self._first.startswith(first))
@@ -168,15 +173,17 @@ class TriggerFile:
                 file.seek(self.offset - len(self._last))
                 known = known and file.read(len(self._last)) == self._last
                 if not known:
-                    self._begin_anew(0)
+                    self._start_version(0)
             else:
                 cut = known and self._held > 0 and _has_candidates(first)
-                self._begin_anew(size if cut else 0)
+                self._start_version(size if cut else 0)
 
-    def _begin_anew(self, offset: int) -> None:
-        """Another version begins, of which what is before ``offset`` was read."""
+    def _start_version(self, offset: int) -> None:
+        """Start another version, which has been read up to ``offset``."""
         unread = max(0, self._seen_size - self.offset)
-        if self._held or self._version > 1 or not self._begin:  # else it is an earlier one's
+        if (
+            self._held or self._version > 1 or not self._begin
+        ):  # else the count is an earlier version's
             self.replaced = Replaced(self.offset, unread)
         self._version += 1
         self._held, self._begin = 0, offset
@@ -187,7 +194,7 @@ class TriggerFile:
             self._columns = None
 
     def _open(self) -> BinaryIO:
-        """Open the file; what is no file must not be waited for.
+        """Open the file, without blocking on a pipe or device.
 
         :raises OSError: it cannot be read
         """
@@ -201,7 +208,7 @@ class TriggerFile:
             raise
 
     def _read_at_offset(self, length: int) -> bytes:
-        """What follows; nothing where another version has come between, which `size` will find."""
+        """Return the next bytes; none if there is a new version, which `size` will detect."""
         with self._open() as file:
             file.seek(self.offset - len(self._last))
             data = file.read(len(self._last) + length)
@@ -211,7 +218,7 @@ class TriggerFile:
         return data[len(self._last) :]
 
     def read(self, limit: int) -> Chunk | None:
-        """Read whole lines between where it was left and byte ``limit``; None when there are none.
+        """Read whole lines from the current position to byte ``limit``; None if there are none.
 
         :raises OSError: the file cannot be read
         """
@@ -225,16 +232,14 @@ class TriggerFile:
             return self._parse(data[:end])
         if len(data) < CHUNK_BYTES:
             return None
-        # No line is that long: count it as one bad line, and go on behind its end.
+        # No valid line is that long: count it as one bad line, and skip to its end.
         self._in_long_line = True
         return self._reject(data, {Rejection.LONG_LINE: 1}, data)
 
     def read_rest(self, limit: int, *, finished: bool = False) -> Chunk | None:
-        """What follows the last whole line before byte ``limit``, and will never become one.
+        """Read the incomplete last line before byte ``limit``, once :meth:`read` returns None.
 
-        To be called when :meth:`read` has given all there is.
-
-        :param finished: nobody has been writing to it: it is a line that lacks its end alone
+        :param finished: the file is complete: the line only lacks its line end
         :raises OSError: the file cannot be read
         """
         if self.offset >= limit:
@@ -245,7 +250,7 @@ class TriggerFile:
         return self._reject(data, {Rejection.HALF_LINE: 1}, data) if data else None
 
     def _skip(self, data: bytes) -> Chunk:
-        """Pass over what belongs to a line that was counted when it began."""
+        """Skip the rest of a long line that has been counted already."""
         end = data.find(b"\n") + 1
         self._in_long_line = not end
         return self._reject(data[: end or len(data)], {}, b"")
@@ -313,8 +318,8 @@ class TriggerFile:
         return f"{self.path}: line {number + 1} from byte {self.offset}: {text[:120]!r}"
 
     def _advance(self, data: bytes) -> ReadProgress:
-        """Go on behind bytes that were read."""
-        if len(self._first) == self.offset:  # an earlier DARC has not kept it
+        """Advance the position by the bytes that were read."""
+        if len(self._first) == self.offset:  # a state of an earlier version lacks it
             self._first += data[: FIRST_BYTES - len(self._first)]
         self._last = (self._last + data)[-LAST_BYTES:]
         start, self.offset = self._held, self.offset + len(data)
@@ -323,12 +328,12 @@ class TriggerFile:
 
 
 def _has_candidates(data: bytes) -> bool:
-    """Whether there is more than headers, which one file has as another."""
+    """Whether data contain more than headers, which are equal in all files."""
     return any(line and not line.startswith(b"#") for line in data.split(b"\n"))
 
 
 def count_chunks(chunks: list[Chunk], counts: Counter[str]) -> None:
-    """Enter chunks into the books."""
+    """Add chunks to the counts."""
     for chunk in chunks:
         counts[Counted.LINES] += chunk.lines
         counts[Counted.HEADERS] += chunk.headers

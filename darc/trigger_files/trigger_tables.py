@@ -1,4 +1,4 @@
-"""Triggers of any search, as a text table: recognised by its header, or by its columns.
+"""Tables of triggers of any search program, recognised by their header or columns.
 
 - AMBER's trigger files: `darc.trigger_files.amber`
 - DARC's own lists: ``#snr dm time downsamp sb``, further columns beside these
@@ -6,8 +6,8 @@
 - Heimdall's ``.cand``, without a header: S/N, sample, time (s), log2 of the width in samples, index
   of the DM, DM, and further columns
 
-Times are s since the file's first sample, at the centre of the highest channel: all of these search
-against that. Widths are samples of the file. A bad line is counted and skipped.
+Times are s since the file's first sample, at the centre of the highest channel, which all of these
+programs use. Widths are samples of the file. An invalid line is counted and skipped.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from darc.trigger_files.amber import FIELDS, Columns
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
-#: A width as programs write it that know floats alone.
+#: A width, also in the notation of a float.
 _NEARLY_WHOLE = re.compile(r"[0-9]{1,18}(?:\.0*)?", re.ASCII)
 _IN_BRACKETS = re.compile(r"\([^)]*\)")
 
@@ -45,24 +45,24 @@ _NAMES = {
 _NEEDED = ("snr", "dm", "time", "downsampling")
 _TOLD = 5
 _LONGEST_LINE = 4096  # characters
-#: Of Heimdall: the places of S/N, time, log2 of the width, and DM, and of all whole numbers.
+#: Heimdall: columns of S/N, time, log2 of the width, and DM, and of all whole numbers.
 _HEIMDALL = {"snr": 0, "time": 2, "downsampling": 3, "dm": 5}
 _HEIMDALL_WHOLE, _HEIMDALL_LEAST = (1, 3, 4, 6, 7, 8), 9
-#: Of its times, and of the numbers of samples beside them.
+#: Relative agreement of its times with its numbers of samples.
 _TIME_AGREES = 0.01
 _MOST_LOG2_WIDTH = 19
 
 
 class TriggerTableError(ValueError):
-    """A file is no table of triggers; the text names file, line and value."""
+    """A file is not a table of triggers; the message names file, line and value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TriggerTable:
-    """What a file holds.
+    """Content of a table.
 
-    :param rejected: lines that were skipped, by reason
-    :param problems: the first of them: file, line and value
+    :param rejected: number of skipped lines, by reason
+    :param problems: the first of them, with file, line and value
     """
 
     candidates: Records
@@ -74,7 +74,7 @@ class TriggerTable:
 class _Layout:
     places: dict[str, int]
     n_columns: int  # at least
-    names: dict[str, str]  # as the file's header has them
+    names: dict[str, str]  # as in the file's header
     log2_width: bool = False
 
 
@@ -85,9 +85,9 @@ class _BadLineError(ValueError):
 
 
 def is_amber(path: Path) -> bool:
-    """Whether a header of AMBER's is the first line that says anything, but for remarks.
+    """Whether the first line that is neither empty nor a comment is a header of AMBER's.
 
-    :raises TriggerTableError: it is a file of another kind
+    :raises TriggerTableError: a file of another format
     :raises OSError: it cannot be read
     """
     with path.open("rb") as file:
@@ -106,8 +106,8 @@ def is_amber(path: Path) -> bool:
 def read_table(path: Path, tsamp: float) -> TriggerTable:
     """Read a table that is not AMBER's.
 
-    :param tsamp: of the filterbank file, s
-    :raises TriggerTableError: it is none, or has no usable line
+    :param tsamp: sampling time of the filterbank file, s
+    :raises TriggerTableError: not a table, or without a usable line
     :raises OSError: it cannot be read
     """
     layout: _Layout | None = None
@@ -126,7 +126,7 @@ def read_table(path: Path, tsamp: float) -> TriggerTable:
                 layout = header
                 continue
             if text.startswith("#"):
-                # The last one before the first candidate may be meant for a header.
+                # The last comment before the first candidate may be an unknown header.
                 remark = f"{place}: {shown(text[:100])}: {_allowed()}"
                 continue
             if layout is None and not (layout := _by_columns(text, tsamp)):
@@ -147,14 +147,14 @@ def read_table(path: Path, tsamp: float) -> TriggerTable:
 
 def _allowed() -> str:
     return (
-        "no header of triggers; allowed: AMBER's, '#snr dm time downsamp sb',"
+        "not a header of triggers; allowed: AMBER's, '#snr dm time downsamp sb',"
         " '# DM Sigma Time (s) Sample Downfact' (PRESTO), or the columns of Heimdall"
     )
 
 
 def _header(text: str, place: str) -> _Layout | None:
     """
-    :raises TriggerTableError: it names a column twice
+    :raises TriggerTableError: a duplicate column
     """
     words = _IN_BRACKETS.sub(" ", text.lstrip("# ")).split()
     names = [_NAMES.get(word.lower(), "") for word in words]
@@ -166,13 +166,13 @@ def _header(text: str, place: str) -> _Layout | None:
     ]
     if twice:
         raise TriggerTableError(
-            f"{place}: {shown(text[:100])}: columns {' and '.join(twice)} are the same: leave one"
+            f"{place}: {shown(text[:100])}: columns {' and '.join(twice)} are equal: keep one"
         )
     return _Layout(places, len(words), {field: words[place] for field, place in places.items()})
 
 
 def _by_columns(text: str, tsamp: float) -> _Layout | None:
-    """Heimdall's has no header, but whole numbers at certain places, and a time given twice."""
+    """Recognise Heimdall's format by its whole numbers, and its time in seconds and samples."""
     words = text.split()
     if (
         len(words) < _HEIMDALL_LEAST
@@ -185,7 +185,7 @@ def _by_columns(text: str, tsamp: float) -> _Layout | None:
 
 
 def _is_heimdall(numbers: list[float], tsamp: float) -> bool:
-    """Whether values are what Heimdall's columns hold: a line of AMBER's has the same shape."""
+    """Whether values fit Heimdall's columns: a line of AMBER's has the same shape."""
     snr, sample, time, log2_width, _, _, members, begin, end = numbers
     return (
         snr > 0
@@ -204,7 +204,7 @@ def _row(text: str, layout: _Layout) -> tuple[float, ...]:
         )
     values: dict[str, float] = {"beam": 0}
     for field, column in layout.places.items():
-        believed = FIELDS[field][1]
+        valid = FIELDS[field][1]
         name = layout.names.get(field, FIELDS[field][0])
         word = words[column]
         is_whole = field in ("beam", "downsampling")
@@ -214,7 +214,7 @@ def _row(text: str, layout: _Layout) -> tuple[float, ...]:
         value = float(word)
         if field == "downsampling" and layout.log2_width:
             value = 2.0**value if value <= _MOST_LOG2_WIDTH else math.inf
-        if not believed.allows(value):
+        if not valid.allows(value):
             raise _BadLineError(
                 Rejection.OUT_OF_RANGE,
                 f"{name}: {shown(word)}; allowed: {believed.low} to {believed.high:g}",

@@ -303,7 +303,7 @@ def test_wrong_words_and_files(tmp_path, fil):
     for words, what in (
         (("--mask", mask), f"mask.conf:2: there is no channel {N_CHANNELS}"),
         ((triggers(tmp_path, "a b c\n1 2 3\n"),), "triggers.txt:1: 'a b c'"),
-        (("--dm-min", 50, "--dm-max", 40), "no DM from 50 to 40"),
+        (("--dm-min", 50, "--dm-max", 40), "empty DM range: 50 to 40"),
     ):
         done = run(fil, *words, *out)
         assert done.returncode == 1
@@ -407,7 +407,7 @@ AMBER_LINE = "0 2 238 8 2 3.0 600 100.0 10 30.0\n"
     ],
 )
 def test_what_only_looks_like_heimdalls_is_refused(tmp_path, text):
-    with pytest.raises(TriggerTableError, match=r"triggers\.txt:1: .* no header of triggers"):
+    with pytest.raises(TriggerTableError, match=r"triggers\.txt:1: .* not a header of triggers"):
         read_table(triggers(tmp_path, text), 1e-3)
 
 

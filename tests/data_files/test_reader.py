@@ -187,7 +187,7 @@ def test_a_file_that_is_none(path):
     with pytest.raises(FileNotFoundError):
         Filterbank(path)
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    with pytest.raises(FilterbankError, match="no SIGPROC file"):
+    with pytest.raises(FilterbankError, match="not a SIGPROC file"):
         Filterbank(path)
 
 
