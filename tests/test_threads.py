@@ -82,7 +82,7 @@ def test_a_process_of_no_use_ends_with_its_thread() -> None:
 
 def test_what_hangs_is_not_begun_again_and_keeps_nobody_else(hang: Callable[[], None]) -> None:
     apart = DetachedWork(places=2)
-    with pytest.raises(HangsError, match=r"no answer within 0\.05 s"):
+    with pytest.raises(HangsError, match=r"not finished within 0\.05 s"):
         apart.result("reading a", hang, 0.05)
     with pytest.raises(HangsError, match="it hangs"):
         apart.result("reading a", hang, 0.05)

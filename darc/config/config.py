@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from darc.config import settings
 from darc.config.config_checks import check
-from darc.config.config_layers import expand_hosts, fill_in, merge, unknown_key, value_at
+from darc.config.config_layers import expand_hosts, fill_placeholders, merge, unknown_key, value_at
 from darc.config.host_names import same_host
 from darc.config.instrument import Instrument
 from darc.config.typed import Reader, Unknown, Value, shown
@@ -220,7 +220,7 @@ def parse_config(
     tree = Value({}, layers[0].name if layers else "the configuration", 1)
     problems: list[str] = []
     for layer in layers:
-        tree = merge(tree, fill_in(_parse(layer, problems), places))
+        tree = merge(tree, fill_placeholders(_parse(layer, problems), places))
     instrument = _instrument(value_at(tree, "instrument"), instruments, problems)
     reader = Reader()
     reader.problems += problems
@@ -230,7 +230,9 @@ def parse_config(
             found[_FIELD_OF[name]] = reader.read(kind, value_at(tree, name), name)
     # Without its base, every key of the instrument would be reported as missing.
     if instrument:
-        found["instrument"] = reader.read(Instrument, fill_in(instrument, places), "instrument")
+        found["instrument"] = reader.read(
+            Instrument, fill_placeholders(instrument, places), "instrument"
+        )
     check(reader, tree, found)
     if reader.problems:
         raise ConfigError(reader.problems)

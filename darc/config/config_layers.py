@@ -23,16 +23,16 @@ _HOST = re.compile(r"[A-Za-z0-9]([\w.:-]*[A-Za-z0-9])?")
 _MAX_HOSTS = 10_000
 
 
-def fill_in(value: Value, places: Mapping[str, str]) -> Value:
+def fill_placeholders(value: Value, places: Mapping[str, str]) -> Value:
     """Replace `{name}` in every text of the tree, for each name in `places`."""
     data = value.data
     if isinstance(data, str):
         for name, text in places.items():
             data = data.replace("{" + name + "}", text)
     elif isinstance(data, list):
-        data = [fill_in(entry, places) for entry in data]
+        data = [fill_placeholders(entry, places) for entry in data]
     elif isinstance(data, dict):
-        data = {key: fill_in(entry, places) for key, entry in data.items()}
+        data = {key: fill_placeholders(entry, places) for key, entry in data.items()}
     return Value(data, value.file, value.line)
 
 

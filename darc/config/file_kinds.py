@@ -31,7 +31,7 @@ def known_kind(data: bytes) -> str:
     return ""
 
 
-def no_text(data: bytes, error: UnicodeDecodeError) -> str:
+def not_text_reason(data: bytes, error: UnicodeDecodeError) -> str:
     """Return why a file is not UTF-8 text."""
     kind = known_kind(data)
     return kind or f"not UTF-8 text (byte {error.start}: {data[error.start]:#04x})"

@@ -125,7 +125,7 @@ class Reader:
         result = _scalar(base, value.data)
         if result is _BAD:
             self.complain(value, path, f"{shown(value.data)} is not {_NOUN[base]}", describe(hint))
-        elif not all(_obeys(rule, result) for rule in rules):
+        elif not all(_allows(rule, result) for rule in rules):
             self.complain(value, path, f"{shown(value.data)} is not allowed", describe(hint))
             result = _BAD
         return result
@@ -275,7 +275,7 @@ def _scalar(kind: Any, data: Any) -> Any:
     return data
 
 
-def _obeys(rule: Any, value: Any) -> bool:
+def _allows(rule: Any, value: Any) -> bool:
     if isinstance(rule, Range):
         return rule.allows(value)
     if isinstance(rule, OneOf):

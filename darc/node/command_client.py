@@ -1,6 +1,6 @@
-"""A command sent to a DARC master, and its reply.
+"""Client of the command port: sends a command to a master and returns the reply.
 
-Nothing here reads YAML or imports more than it must: an operator types commands many times a night.
+This module imports little and reads no YAML: operators run commands many times a night.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from darc.model.vocabulary import VALUES
 from darc.node.endpoint import DEFAULT_PORT, CopiedError, Endpoint, endpoint_file, read_endpoint
 
-#: Of an answer, bytes: whoever listens there, the overview of a node is far smaller.
+#: Largest reply, bytes; the overview of a node is far smaller.
 MAX_REPLY = 16 * 2**20
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -27,16 +27,16 @@ def exchange_messages(
     """Send a request and return the reply.
 
     :param timeout: s for the whole exchange
-    :param secret: file of the secret, for when the master wants the request signed
-    :raises OSError: no connection, or no answer in time
-    :raises ValueError: the answer is not one of a DARC master, or there is no secret to sign with
+    :param secret: file of the secret, in case the master requires a signature
+    :raises OSError: no connection, or no reply in time
+    :raises ValueError: not the reply of a DARC master, or there is no secret to sign with
     """
     deadline = time.monotonic() + timeout
-    # The first key tells the dialect, wherever the line is cut on its way.
+    # The master recognises the dialect by the first key, however the line is split.
     line = json.dumps({"protocol": 1, **request}).encode() + b"\n"
     with socket.create_connection((host, port), timeout=timeout) as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            connection.sendall(line)  # one that is refused half-way is told why
+            connection.sendall(line)  # the master may refuse it half-way, and reply why
         answer = _read_line(connection, deadline)
         challenge = answer.get("challenge")
         if challenge is not None:
@@ -48,7 +48,7 @@ def exchange_messages(
 
 
 def _signature(secret: Path, challenge: str, line: bytes) -> bytes:
-    # Only changes are signed; questions need not wait for this import.
+    # Only changes are signed; other commands do not need this import.
     from darc.node.secret import SecretError, read_secret, sign  # noqa: PLC0415
 
     try:
@@ -71,7 +71,7 @@ def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:
     if not data:
         raise ConnectionError("it closed the connection without an answer")
     try:
-        answer = _of_old_master(data) if data.startswith(b"{'") else json.loads(data)
+        answer = _parse_old_reply(data) if data.startswith(b"{'") else json.loads(data)
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"not the answer of a DARC master: {data[:80]!r}") from error
     if not isinstance(answer, dict):
@@ -79,8 +79,8 @@ def _read_line(connection: socket.socket, deadline: float) -> dict[str, Any]:
     return answer
 
 
-def _of_old_master(data: bytes) -> object:
-    """A master of before this protocol answers in Python's words, whatever it was asked in."""
+def _parse_old_reply(data: bytes) -> object:
+    """Parse the reply of an old master, which is always a Python literal."""
     import ast  # noqa: PLC0415 - for those alone
 
     return ast.literal_eval(data.decode())
@@ -97,7 +97,7 @@ def ask(
     *,
     values: bool = False,
 ) -> tuple[dict[str, Any] | None, str]:
-    """Send a command without printing: the reply, or None and the reason.
+    """Send a command, and return the reply, or None and the reason.
 
     :param content: the text of an observation's configuration; payload is its file name then
     :param values: for programs: attributes as values, and codes of errors
@@ -113,7 +113,7 @@ def ask(
         request["form"] = VALUES
     try:
         endpoint = _endpoint(elsewhere=host not in LOCAL or port is not None)
-        # Where a stopped node with the default run_dir keeps it.
+        # Path of a stopped node with the default run_dir.
         secret = Path(endpoint.secret) if endpoint else endpoint_file().with_name("secret")
         if endpoint and host in LOCAL and port is None:
             host = endpoint.host
@@ -162,7 +162,7 @@ def _of_older_node(text: str) -> tuple[Any, str]:
 
 
 def _endpoint(elsewhere: bool) -> Endpoint | None:
-    """This host's node, which is not that of another home of which this one is a copy."""
+    """Return the endpoint of this host's node; a copied file is ignored if `elsewhere`."""
     try:
         return read_endpoint()
     except CopiedError:

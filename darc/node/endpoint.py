@@ -1,6 +1,6 @@
-"""The small file by which a running node is found; read by every command, so no YAML.
+"""The endpoint file, by which commands find a running node; JSON, as it is fast to read.
 
-It always lies at ``$DARC_HOME/run/<hostname>/endpoint.json``, wherever run_dir is.
+Its path is always ``$DARC_HOME/run/<hostname>/endpoint.json``, wherever run_dir is.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ DEFAULT_PORT = 51000
 
 
 class EndpointError(ValueError):
-    """The file is damaged, copied, or cannot be there; the text says which."""
+    """The endpoint file is damaged, copied or impossible; the message says which."""
 
 
 class CopiedError(EndpointError):
-    """The file was copied, with all of a home: it tells of another home's node."""
+    """The endpoint file was copied with a home, and describes the node of the other home."""
 
 
 # Not a dataclass: importing that alone would cost every command a tenth of its time.
 class Endpoint(NamedTuple):
-    """Where a node is reached.
+    """Address of a node.
 
-    :param place: of the file's directory; earlier versions made no note of it
+    :param place: identity of the file's directory; empty from earlier versions
     """
 
     host: str
@@ -48,9 +48,9 @@ class Endpoint(NamedTuple):
 
 
 def endpoint_file() -> Path:
-    """Path of the file.
+    """Return the path of the endpoint file.
 
-    :raises EndpointError: home or host name cannot be one
+    :raises EndpointError: home or host name is invalid
     """
     try:
         return darc_home() / "run" / hostname() / "endpoint.json"
@@ -59,9 +59,9 @@ def endpoint_file() -> Path:
 
 
 def read_endpoint() -> Endpoint | None:
-    """Where this host's node is reached; None when none was started.
+    """Return the address of this host's node; None if none was started.
 
-    :raises CopiedError: the file is another home's, of which this one is a copy
+    :raises CopiedError: the file was copied from another home
     :raises EndpointError: the file is damaged
     """
     path = endpoint_file()
@@ -75,29 +75,29 @@ def read_endpoint() -> Endpoint | None:
         return None
     except (ValueError, TypeError) as error:
         raise EndpointError(
-            f"{path}: not an endpoint file: {error}; darc_start_master makes it anew"
+            f"{path}: not an endpoint file: {error}; darc_start_master writes it again"
         ) from error
     if copied:
         raise CopiedError(
-            f"{path}: copied from another home, whose node {endpoint.node_id} it tells of;"
+            f"{path}: copied from another home, and describes its node {endpoint.node_id};"
             " none was started in this one: darc_start_master starts it"
         )
     return endpoint
 
 
 def write_endpoint(endpoint: Endpoint) -> None:
-    """Leave the file, whole or not at all; one that says so already is left alone.
+    """Write the endpoint file, atomically, unless it is up to date.
 
     :raises OSError: it cannot be written
     """
     path = endpoint_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(endpoint._replace(place=place_of(path.parent))._asdict()) + "\n"
-    if not _says(path, text):
+    if not _has_content(path, text):
         write_whole(path, text)
 
 
-def _says(path: Path, text: str) -> bool:
+def _has_content(path: Path, text: str) -> bool:
     try:
         return path.read_text() == text
     except (OSError, UnicodeDecodeError):
@@ -105,15 +105,15 @@ def _says(path: Path, text: str) -> bool:
 
 
 def reached_at(bind_address: str) -> str:
-    """Where this host reaches what listens on an address."""
+    """Return the address by which this host reaches a listener on `bind_address`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind_address, bind_address)
 
 
 def remove_endpoint(node_id: str) -> None:
-    """Remove the file of a node that has ended, but not that of another one."""
+    """Remove the endpoint file of a stopped node, but not that of another node."""
     try:
         endpoint = read_endpoint()
-    except EndpointError:  # of no use to anybody
+    except EndpointError:  # a damaged file is removed, too
         endpoint = None
     if endpoint is None or endpoint.node_id == node_id:
         endpoint_file().unlink(missing_ok=True)

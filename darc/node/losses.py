@@ -1,7 +1,7 @@
-"""What a service has lost for good: counted, remembered, and told to people.
+"""Permanent losses of a service: counted, stored and reported.
 
-A service names the kinds in its class, and calls :meth:`darc.services.base.Service.lost`. What is
-lost is on the status page for :data:`TOLD_SECONDS`, an alarm, and a counter for Prometheus.
+A service declares the kinds in its class, and calls :meth:`darc.services.base.Service.lost`. A loss
+is on the status page for :data:`TOLD_SECONDS`, raises an alarm, and is counted for Prometheus.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from darc.runtime.log import observation_now
 
 log = logging.getLogger(__name__)
 
-#: Key in a service's memory, and in what it tells.
+#: Key in a service's stored values, and in its reports.
 LOSSES = "losses"
-#: For so long people are told of the last one of a kind.
+#: For how long the last loss of a kind is reported (s).
 TOLD_SECONDS = 86400.0
-#: Of each kind, those of which it is known what they were.
+#: Losses of each kind that are kept with their description.
 KEPT = 10
 MAX_CHARACTERS = 200
-#: What a dead process has noted as lost, and not given up any more, comes again this soon.
+#: Time in which a loss is counted again if the process exited before committing it (s).
 AGAIN_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class LossKind:
-    """Something that may be lost.
+    """A kind of loss.
 
-    :param id: of the kind, in metrics
-    :param title: for people: what was lost
-    :param to_do: for people: what to do against it
+    :param id: identifier, in metrics
+    :param title: description of what was lost
+    :param to_do: what an operator can do about it
     """
 
     id: str
@@ -41,85 +41,89 @@ class LossKind:
     to_do: str
 
 
-#: Of any service that reads entries.
+#: For every service that reads a queue.
 ENTRIES_DROPPED = LossKind(
     "entries_dropped",
     "entries of the queue could not be read, and were dropped",
-    "What put them is wrong, or of another version: see the log of the service.",
+    "Their sender is faulty, or of another version: see the log of the service.",
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Lost:
+class _LossEntry:
     since: Since
     observation: str
     what: str
     why: str
 
-    def is_same(self, other: _Lost) -> bool:
+    def is_same(self, other: _LossEntry) -> bool:
         return (self.observation, self.what) == (other.observation, other.what)
 
     def to_plain(self) -> list[Any]:
         return [self.since.to_plain(), self.observation, self.what, self.why]
 
     @classmethod
-    def from_plain(cls, plain: Sequence[Any]) -> _Lost:
+    def from_plain(cls, plain: Sequence[Any]) -> _LossEntry:
         since, observation, what, why = plain
         return cls(Since.from_plain(since), str(observation), str(what), str(why))
 
 
 @dataclass(frozen=True, slots=True)
-class _OfKind:
-    """How much of a kind was lost, and the last ones, the latest last."""
+class _KindLosses:
+    """Number of losses of a kind, and the most recent ones, oldest first."""
 
     number: int
-    last: tuple[_Lost, ...]
+    last: tuple[_LossEntry, ...]
 
 
 class Losses:
-    """The losses of a service, over deaths of its process too.
+    """Losses of a service, kept across restarts of its process.
 
-    :param kinds: those that there may be
+    :param kinds: declared kinds
     """
 
     def __init__(self, kinds: Sequence[LossKind]) -> None:
         self._kinds = {kind.id: kind for kind in kinds}
-        # Replaced as a whole: it is told in another thread.
-        self._known: Mapping[str, _OfKind] = {}
-        self._of_before: dict[str, list[_Lost]] = {}
+        # Replaced as a whole, as another thread reads it.
+        self._known: Mapping[str, _KindLosses] = {}
+        self._of_before: dict[str, list[_LossEntry]] = {}
 
     def add(self, kind: LossKind, what: str, why: str, number: int = 1) -> bool:
-        """Count a loss; False where the process of before has counted it, and then died.
+        """Count a loss; False if an earlier process has counted it, and then exited.
 
-        :param number: of things lost at once
+        :param what: what was lost
+        :param why: reason
+        :param number: number of things lost at once
         """
         self._kinds.setdefault(kind.id, kind)
-        new = _Lost(Since.now(), observation_now(), _short(what), _short(why))
+        new = _LossEntry(Since.now(), observation_now(), _short(what), _short(why))
         for old in self._of_before.get(kind.id, []):
             if old.is_same(new) and old.since.age() < AGAIN_SECONDS:
                 self._of_before[kind.id].remove(old)
                 return False
-        known = self._known.get(kind.id, _OfKind(0, ()))
-        changed = _OfKind(known.number + number, (*known.last, new)[-KEPT:])
+        known = self._known.get(kind.id, _KindLosses(0, ()))
+        changed = _KindLosses(known.number + number, (*known.last, new)[-KEPT:])
         self._known = {**self._known, kind.id: changed}
         return True
 
     def numbers(self) -> dict[str, int]:
-        """How much was lost, by kind."""
+        """Return the number of losses by kind."""
         known = {kind: one.number for kind, one in self._known.items()}
         return dict.fromkeys(self._kinds, 0) | known
 
     def told(self) -> dict[str, Any]:
-        """For people and for the overview, by kind: those of which there are any."""
+        """Return the losses by kind, for the overview; kinds without losses are left out."""
         return {
             kind: {
-                **self._words(kind),
+                **self._description(kind),
                 "number": one.number,
                 "recent": bool(one.last) and one.last[-1].since.age() < TOLD_SECONDS,
                 "last": [
                     {
-                        **{"time": round(lost.since.unix, 3), "observation": lost.observation},
-                        **{"what": lost.what, "why": lost.why},
+                        "time": round(lost.since.unix, 3),
+                        "observation": lost.observation,
+                        "what": lost.what,
+                        "why": lost.why,
                     }
                     for lost in one.last
                 ],
@@ -127,12 +131,12 @@ class Losses:
             for kind, one in self._known.items()
         }
 
-    def _words(self, kind: str) -> dict[str, str]:
-        """What another version has remembered is told by its identifier."""
+    def _description(self, kind: str) -> dict[str, str]:
+        """Return title and advice of a kind; for one of another version, its identifier."""
         known = self._kinds.get(kind) or LossKind(kind, f"lost: {kind}", "")
         return {"title": known.title, "to_do": known.to_do}
 
-    # -- over deaths of the process ----------------------------------------------------------------
+    # -- across restarts ----------------------------------------------------------------
 
     def to_plain(self) -> dict[str, Any]:
         return {
@@ -141,19 +145,19 @@ class Losses:
         }
 
     def recall(self, plain: Any) -> None:
-        """Go on from there; None: nothing was remembered."""
+        """Restore from stored values; None: there are none."""
         if plain is None:
             return
         try:
             self._known = {
-                str(kind): _OfKind(int(number), tuple(map(_Lost.from_plain, last)))
+                str(kind): _KindLosses(int(number), tuple(map(_LossEntry.from_plain, last)))
                 for kind, (number, last) in plain.items()
             }
         except (AttributeError, TypeError, ValueError) as error:
-            log.error("what was lost before cannot be read, and is counted anew: %r", error)
+            log.error("stored losses cannot be read; counting starts at 0: %r", error)
         self._of_before = {kind: list(one.last) for kind, one in self._known.items()}
 
 
 def _short(text: str) -> str:
-    text = text.encode(errors="backslashreplace").decode()  # a file's name may be any bytes
+    text = text.encode(errors="backslashreplace").decode()  # a file name may be any bytes
     return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 4]} ..."

@@ -1,4 +1,4 @@
-"""Reading the configuration of this node, and the last good one of a node that runs."""
+"""Reading the configuration of this node, and the last good one of a running node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from darc.config.config import Config, ConfigError, Layer, parse_config
-from darc.config.file_kinds import no_text
+from darc.config.file_kinds import not_text_reason
 from darc.node.endpoint import CopiedError, EndpointError, endpoint_file, read_endpoint
 from darc.runtime.paths import (
     PlaceError,
@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 
 
 def config_file() -> Path:
-    """The operator's configuration file, which may not exist: $DARC_CONFIG, or in the home.
+    """Return the path of the operator's file: $DARC_CONFIG, or in the home; it may not exist.
 
-    :raises ConfigError: the home cannot be one
+    :raises ConfigError: the home is invalid
     """
     try:
         return Path(os.environ.get("DARC_CONFIG") or darc_home() / "config.yaml")
@@ -38,31 +38,32 @@ def config_file() -> Path:
 
 
 def load_config(path: Path | None = None) -> Config:
-    """Read this node's configuration: the packaged default, and the operator's file over it.
+    """Read this node's configuration: the packaged default, overridden by the operator's file.
 
-    :param path: the operator's file; by default $DARC_CONFIG or else `config.yaml` in the
-        node's home. Only the latter need not exist.
-    :raises ConfigError: the configuration is wrong
-    :raises OSError: a file that is named cannot be read
+    :param path: the operator's file; default: $DARC_CONFIG, or `config.yaml` in the node's home,
+        which need not exist
+    :raises ConfigError: the configuration is invalid
+    :raises OSError: a named file cannot be read
     """
     return read_sources(path).parse()
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigSources:
-    """The texts that a configuration is made of, beside the packaged default.
+    """Texts of a configuration, besides the packaged default.
 
-    :param instruments: by what `instrument.base` calls them; read where they are missing
+    :param operator: the operator's file
+    :param instruments: files of instruments by the value of `instrument.base`; read on demand
     """
 
     operator: Layer | None
     instruments: dict[str, Layer] = field(default_factory=dict)
 
     def parse(self, *, of_a_node: bool = True) -> Config:
-        """Make the configuration.
+        """Return the configuration.
 
-        :param of_a_node: without, neither home nor host name are needed
-        :raises ConfigError: it is wrong
+        :param of_a_node: if false, home and host name may be unknown
+        :raises ConfigError: it is invalid
         """
         layers = [_layer(packaged("conf/default.yaml"))]
         if self.operator is not None:
@@ -87,31 +88,31 @@ class ConfigSources:
         return self.instruments[name]
 
     def keep(self) -> None:
-        """Leave the texts for the processes that are started while the files are broken."""
+        """Store the texts, for processes that are started while the files are invalid."""
         path = _last_good_file()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, json.dumps(asdict(self)), mode=0o600)
         except OSError as error:
-            log.error("the configuration is not kept for bad times: %s", error)
+            log.error("the valid configuration cannot be stored as fallback: %s", error)
 
 
 def read_sources(path: Path | None = None) -> ConfigSources:
     """Read the operator's file; see :func:`load_config`."""
     named = path is not None or bool(os.environ.get("DARC_CONFIG"))
     path = path or config_file()
-    # A link that leads nowhere, as to a disk that is not mounted, is no reason to go by defaults.
+    # A dangling link (to an unmounted disk, say) is an error, not a reason to use defaults.
     return ConfigSources(_layer(path) if named or os.path.lexists(path) else None)
 
 
 def load_node_config(keep: bool = False) -> Config:
-    """What a process of a running node goes by; it need not be what the files say now.
+    """Return the configuration for a process of a running node.
 
-    Where these are broken, it is what the node's master read last without a mistake. run_dir is
-    the running node's in any case.
+    If the files are invalid, it is the last good configuration that the node's master read.
+    run_dir is always that of the running node.
 
-    :param keep: a good one is what processes started later fall back to
-    :raises ConfigError: the configuration is wrong, and there is no good one
+    :param keep: store a valid configuration as fallback for processes started later
+    :raises ConfigError: the configuration is invalid, and there is no earlier valid one
     :raises OSError: likewise, a file cannot be read
     """
     try:
@@ -123,7 +124,7 @@ def load_node_config(keep: bool = False) -> Config:
         config = _last_good(error)
     try:
         endpoint = read_endpoint()
-    except CopiedError:  # of no node that runs here
+    except CopiedError:  # no node of this home is running
         return config
     except EndpointError as error:
         log.error("%s", error)
@@ -134,12 +135,12 @@ def load_node_config(keep: bool = False) -> Config:
 
 
 def with_run_dir(config: Config, run_dir: str) -> Config:
-    """The same with another run_dir."""
+    """Return a copy of a configuration with another run_dir."""
     return replace(config, master=replace(config.master, run_dir=run_dir))
 
 
 def _last_good_file() -> Path:
-    # Where run_dir is, only a good configuration tells.
+    # Not in run_dir, whose path only a valid configuration gives.
     return endpoint_file().with_name("last_good_config.json")
 
 
@@ -153,8 +154,8 @@ def _last_good(broken: ConfigError | OSError) -> Config:
         written = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(path.stat().st_mtime))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise broken from None
-    log.error("the configuration is broken: %s", broken)
-    log.error("used instead: the last good configuration, in force since %s UTC", written)
+    log.error("the configuration is invalid: %s", broken)
+    log.error("using the last good configuration instead, in force since %s UTC", written)
     return config
 
 
@@ -162,7 +163,7 @@ def _instrument(name: str) -> Layer:
     path = Path(name).expanduser()
     if path.is_absolute():
         return _layer(path)
-    # A name, not a path: nothing relative to where a process happens to be started.
+    # A name or an absolute path: nothing relative to the working directory.
     if path.name != name:
         raise FileNotFoundError(f"{name} is neither a name nor an absolute path")
     return _layer(packaged(f"conf/{name}.yaml"))
@@ -175,8 +176,8 @@ def _layer(path: Path) -> Layer:
         link = broken_link(path)
         if link is None:
             raise
-        raise ConfigError([f"{link}: mount its disk, or mend the link"]) from error
+        raise ConfigError([f"{link}: mount its disk, or repair the link"]) from error
     try:
         return Layer(str(path), data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: {no_text(data, error)}"]) from error
+        raise ConfigError([f"{path}: {not_text_reason(data, error)}"]) from error

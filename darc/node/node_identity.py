@@ -1,4 +1,4 @@
-"""Which node lives in a run_dir: its id, its supervisord, and the lock against a second one."""
+"""Identity of the node in a run_dir: its id, its supervisord, and the lock against a second."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from darc.runtime.paths import write_whole
 
 
 class NodeError(Exception):
-    """Something stands in the way of a node; the text says what, and what to do."""
+    """A node cannot be started or stopped; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """A start of a node. What has a default was not noted by earlier versions.
+    """Identity of a started node. Fields with a default are missing in files of earlier versions.
 
-    :param machine: boot id of the kernel it runs on; another one is another machine, or a reboot
-    :param computer: id of that machine that outlives a reboot; empty where it has none
-    :param host: what that machine calls itself
-    :param namespace: of its process ids: that of the machine, or a container's
-    :param place: of the directory that this is kept in, as a copy of it is no node's
+    :param machine: boot id of the kernel; differs between machines and after a reboot
+    :param computer: id of the machine that survives a reboot; empty if it has none
+    :param host: host name of the machine
+    :param namespace: PID namespace: of the machine, or of a container
+    :param place: identity of the directory of this file, to detect copies
     """
 
     node_id: str
@@ -56,7 +56,7 @@ class NodeIdentity:
 
 
 def this_computer() -> str:
-    """Machine id of the system; empty where there is none, as in many containers."""
+    """Return the system's machine id; empty if there is none, as in many containers."""
     try:
         return Path("/etc/machine-id").read_text().strip()
     except OSError:
@@ -64,12 +64,12 @@ def this_computer() -> str:
 
 
 def this_namespace() -> int:
-    """The namespace of this process's id, which a container has for itself."""
-    return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - what the link leads to is no file
+    """Return the PID namespace of this process, which differs in a container."""
+    return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - the link's target is not a path
 
 
 def read_identity(directory: Path) -> NodeIdentity | None:
-    """The node that was started last in a directory.
+    """Return the node that was started last in a directory; None if none was.
 
     :raises NodeError: the file is damaged
     """
@@ -87,19 +87,19 @@ def write_identity(directory: Path, identity: NodeIdentity) -> None:
     write_whole(directory / "node.json", json.dumps(asdict(here)) + "\n", mode=0o600)
 
 
-#: Held by supervisord, so as long as a node lives; and by its master.
+#: Held by supervisord as long as the node runs; the other by its master.
 LOCK = "node.lock"
 MASTER_LOCK = "lock"
-#: supervisord's, which takes it away when it ends as it should.
+#: Written by supervisord, which removes it when it stops normally.
 PID_FILE = "supervisord.pid"
-#: Names the services that are meant to run.
+#: Lists the services that are to run.
 WANTED = "wanted.json"
-#: Of supervisord and of the queues.
+#: Sockets of supervisord and of the queues.
 SOCKETS = ("supervisord.sock", "queues.sock")
 
 
 def kept_link(path: Path) -> Path:
-    """The second link to a socket, by which it comes back when its path was removed."""
+    """Return the path of a socket's second link, from which a removed one is restored."""
     return path.with_name(f".{path.name}.kept")
 
 
@@ -110,7 +110,7 @@ def remove_sockets(run_dir: Path) -> None:
 
 
 def supervisord_pid(run_dir: Path) -> int | None:
-    """What supervisord's pid file says; it may be out of date."""
+    """Return the PID in supervisord's pid file, which may be out of date."""
     try:
         return int((run_dir / PID_FILE).read_text())
     except (FileNotFoundError, ValueError):
@@ -118,13 +118,13 @@ def supervisord_pid(run_dir: Path) -> int | None:
 
 
 class LocklessError(NodeError):
-    """A file system that has no locks; the text names the file."""
+    """A file system does not support locks; the message names the file."""
 
 
 def try_lock(path: Path) -> int | None:
-    """Take a lock until this process ends: its descriptor, or None when another has it.
+    """Take a lock until this process exits; return its descriptor, or None if it is held.
 
-    :raises LocklessError: there are no locks on that file system
+    :raises LocklessError: the file system does not support locks
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     taken = False
@@ -137,9 +137,9 @@ def try_lock(path: Path) -> int | None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether another process holds a lock. Nothing is made, and who else asks is not disturbed.
+    """Whether another process holds a lock. Creates no file, and allows concurrent checks.
 
-    :raises LocklessError: there are no locks on that file system
+    :raises LocklessError: the file system does not support locks
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -166,9 +166,10 @@ def _flock(path: Path, descriptor: int, kind: int) -> bool:
 
 @contextmanager
 def lock(path: Path, timeout: float) -> Iterator[None]:
-    """Hold a lock; two commands that would get in each other's way come one after the other.
+    """Hold a lock, so that conflicting commands run one after the other.
 
-    :raises NodeError: another one held it all the time
+    :param timeout: s
+    :raises NodeError: it was not released in time
     """
     held: list[int] = []
 

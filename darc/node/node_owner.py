@@ -1,8 +1,8 @@
-"""Whose node it is that a directory tells of: this machine's, one's that has ended, or another's.
+"""Owner of the node in a directory: this machine, a stopped machine, or another machine.
 
-No command ends a node, or takes its files away, before it has asked here. A lock that is held
-tells that a node lives, wherever that is. One that is free tells that it has ended, except where
-locks may be unknown to other machines.
+Every command checks this before it stops a node or removes its files. A held lock means that a node
+is running, on whatever machine. A free lock means that it has stopped, except on file systems whose
+locks may not reach other machines.
 """
 
 from __future__ import annotations
@@ -32,72 +32,86 @@ from darc.node.node_identity import (
 from darc.node.processes import of_node
 from darc.runtime.paths import darc_home
 
-# Of network file systems: their locks may hold on one machine only. FUSE has a prefix.
+# Network file systems: their locks may hold on one machine only. FUSE types have a prefix.
 _SHARED = {
-    *("9p", "afs", "beegfs", "ceph", "cifs", "gfs2", "glusterfs", "gpfs", "lustre", "nfs", "nfs4"),
-    *("ocfs2", "orangefs", "pvfs2", "smb3", "virtiofs"),
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "gfs2",
+    "glusterfs",
+    "gpfs",
+    "lustre",
+    "nfs",
+    "nfs4",
+    "ocfs2",
+    "orangefs",
+    "pvfs2",
+    "smb3",
+    "virtiofs",
 }
 
 
 class ElsewhereError(NodeError):
-    """The node lives where this process cannot look; the text says where, and what to do."""
+    """The node runs out of reach of this process; the message says where, and what to do."""
 
 
 class NodeOwner(enum.Enum):
-    """Whose node it is that was started last in a directory."""
+    """Owner of the node that was started last in a directory."""
 
-    NOBODYS = "none was started"
-    OURS = "this machine's, whether it still runs or not"
+    NONE = "none was started"
+    HERE = "this machine's, whether it still runs or not"
     ENDED = "one before a reboot, or on a machine or in a container that is gone"
     COPIED = "that of another directory, of which this is a copy"
-    ELSEWHERES = "another machine's or container's, and it runs"
+    ELSEWHERE = "another machine's or container's, and it runs"
 
 
-def whose(directory: Path) -> tuple[NodeOwner, NodeIdentity | None]:
-    """Whose node it is that was started last in a directory, and which.
+def find_owner(directory: Path) -> tuple[NodeOwner, NodeIdentity | None]:
+    """Return owner and identity of the node that was started last in a directory.
 
     :raises NodeError: node.json is damaged
     """
     node = read_identity(directory)
     if node is None:
-        return NodeOwner.NOBODYS, None
-    return _whose(directory, node), node
+        return NodeOwner.NONE, None
+    return _find_owner(directory, node), node
 
 
-def whose_or_nobodys(directory: Path) -> tuple[NodeOwner, NodeIdentity | None]:
-    """The same, where nobody holds a lock: what a damaged node.json said is of no interest."""
+def find_owner_unlocked(directory: Path) -> tuple[NodeOwner, NodeIdentity | None]:
+    """Return the same if no lock is held; a damaged node.json then counts as no node."""
     try:
-        return whose(directory)
+        return find_owner(directory)
     except NodeError:
-        return NodeOwner.NOBODYS, None
+        return NodeOwner.NONE, None
 
 
-def _whose(directory: Path, node: NodeIdentity) -> NodeOwner:
+def _find_owner(directory: Path, node: NodeIdentity) -> NodeOwner:
     if _is_copy(directory, node):
         return NodeOwner.COPIED
     same_kernel = node.machine == this_machine()
     if same_kernel and node.namespace in {0, this_namespace()}:
-        return NodeOwner.OURS
+        return NodeOwner.HERE
     lockless = False
     try:
         if is_held(directory):
-            return NodeOwner.ELSEWHERES
+            return NodeOwner.ELSEWHERE
     except LocklessError:
         lockless = True
-    # A node that was stopped takes these away. One kernel knows all locks of its containers.
+    # A stopped node has removed its locks. One kernel knows the locks of all its containers.
     left = any((directory / name).exists() for name in (PID_FILE, endpoint_file().name))
     if same_kernel or not left:
         return NodeOwner.ENDED
-    # What made no note of its computer was an earlier version.
+    # An identity without computer was written by an earlier version.
     other = node.computer and this_computer() and node.computer != this_computer()
     lockless = lockless or _may_lack_locks(directory)
-    return NodeOwner.ELSEWHERES if other and lockless else NodeOwner.ENDED
+    return NodeOwner.ELSEWHERE if other and lockless else NodeOwner.ENDED
 
 
 def is_held(directory: Path) -> bool:
-    """Whether a supervisord or master lives somewhere that has this directory.
+    """Whether a supervisord or master uses this directory, on any machine that shares it.
 
-    :raises LocklessError: there are no locks on that file system
+    :raises LocklessError: the file system does not support locks
     """
     return any(is_locked(directory / name) for name in (LOCK, MASTER_LOCK))
 
@@ -108,7 +122,7 @@ def _is_copy(directory: Path, node: NodeIdentity) -> bool:
             return not is_same_place(node.place, directory)
     except ValueError as error:
         raise NodeError(f"{directory / 'node.json'}: damaged: place: {error}") from error
-    # An earlier version made no note of the place; its processes tell.
+    # Without a place (earlier versions), the environment of its processes decides.
     homes = [_home(process) for process in of_node(node.node_id)]
     return bool(homes) and not any(home and _is_home(home) for home in homes)
 
@@ -141,24 +155,26 @@ def file_system(directory: Path) -> str:
         before, after = line.split(" - ", 1)
         point = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4])
         if path == point or path.startswith(point.rstrip("/") + "/"):
-            kinds[point] = after.split()[0]  # of several mounts on one point, the last is seen
+            kinds[point] = after.split()[
+                0
+            ]  # of several mounts on one mount point, the last is visible
     return kinds[max(kinds, key=len)] if kinds else ""
 
 
 def refuse_elsewhere(run_dir: Path) -> None:
-    """Make sure that no node of this home and name runs where this process cannot look.
+    """Check that no node of this home and name runs out of reach of this process.
 
-    :raises ElsewhereError: one does
+    :raises ElsewhereError: there is one
     :raises NodeError: node.json is damaged
     """
     for directory in places(run_dir):
-        owner, node = whose(directory)
-        if owner is NodeOwner.ELSEWHERES and node is not None:
+        owner, node = find_owner(directory)
+        if owner is NodeOwner.ELSEWHERE and node is not None:
             raise ElsewhereError(_refusal(directory, node))
 
 
 def places(run_dir: Path) -> list[Path]:
-    """The directories that a node has to itself: run_dir, and that of the endpoint."""
+    """Return the directories that belong to a node: run_dir, and that of the endpoint."""
     return list(dict.fromkeys([endpoint_file().parent, run_dir]))
 
 

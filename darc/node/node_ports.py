@@ -1,4 +1,4 @@
-"""What a node listens on, and who has it instead."""
+"""Ports of a node, and the processes that occupy them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from darc.runtime.service_traits import traits_of
 class NodePort:
     """A TCP port of a node.
 
-    :param what: for people
+    :param what: description for people
     :param key: section and key of the configuration
     """
 
@@ -27,7 +27,7 @@ class NodePort:
 
 
 def listeners(config: Config) -> Iterator[NodePort]:
-    """All that this host's node listens on as it is configured."""
+    """Yield the configured ports of this host's node."""
     services = config.services()
     yield NodePort("commands", "darc_master.port", (config.bind_address, config.master.port))
     metrics = config.metrics
@@ -45,8 +45,8 @@ def listeners(config: Config) -> Iterator[NodePort]:
             yield NodePort(port.what, f"{name}.{port.key}", (bind, number), port.needed)
 
 
-def not_to_be_had(config: Config) -> Iterator[str]:
-    """Of those without which a node works, in words; it goes on trying."""
+def unavailable_ports(config: Config) -> Iterator[str]:
+    """Yield a message per unavailable optional port; the node keeps trying to bind it."""
     for one in listeners(config):
         if one.needed:
             continue
@@ -56,13 +56,13 @@ def not_to_be_had(config: Config) -> Iterator[str]:
         host, port = one.address
         by = f": used by {who_listens(port)}" if error.errno == errno.EADDRINUSE else ""
         yield (
-            f"{one.what}: nothing is served at {host}:{port}: {error.strerror}{by};"
-            f" set {one.key} to another one, or end that process"
+            f"{one.what}: cannot listen on {host}:{port}: {error.strerror}{by};"
+            f" set {one.key} to another port, or stop that process"
         )
 
 
 def bind_error(address: tuple[str, int]) -> OSError | None:
-    """What is wrong with an address to listen on; None: it can be had."""
+    """Return why an address cannot be listened on; None if it can."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     try:
         with socket.socket(family) as probe:

@@ -1,4 +1,4 @@
-"""What can be seen of this host's node from outside: does it run, answer, end; what went wrong."""
+"""State of this host's node as seen from outside: running, answering, stopping, failed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from darc.node.command_client import exchange_messages
 from darc.node.endpoint import Endpoint, EndpointError, reached_at, read_endpoint
 from darc.node.node_config import with_run_dir
 from darc.node.node_identity import NodeError
-from darc.node.node_owner import ElsewhereError, NodeOwner, refuse_elsewhere, whose
+from darc.node.node_owner import ElsewhereError, NodeOwner, find_owner, refuse_elsewhere
 from darc.node.processes import of_node
 from darc.node.supervisor import ProcessState, Supervisor, SupervisorError
 
@@ -23,20 +23,20 @@ def supervisor_of(config: Config) -> Supervisor:
 
 
 def is_running(config: Config) -> bool:
-    """Whether any process of this host's node is there."""
+    """Whether any process of this host's node exists."""
     node_id = last_node_id(Path(config.master.run_dir))
     return node_id is not None and bool(of_node(node_id))
 
 
 def is_stopping(config: Config) -> bool:
-    """This host's node is on its way to its end."""
+    """Whether this host's node is being stopped."""
     return (
         attribute(config, "stopping") == "True" or supervisor_of(config).is_shutting_down()
     ) and is_running(config)
 
 
-def of_running_node(config: Config) -> Config:
-    """The configuration with the run_dir of the node that runs, if one does."""
+def with_running_run_dir(config: Config) -> Config:
+    """Return the configuration with the run_dir of the running node, if there is one."""
     endpoint = endpoint_of_node()
     if endpoint and endpoint.run_dir != config.master.run_dir and of_node(endpoint.node_id):
         return with_run_dir(config, endpoint.run_dir)
@@ -44,7 +44,7 @@ def of_running_node(config: Config) -> Config:
 
 
 def endpoint_of_node() -> Endpoint | None:
-    """Where the node is reached; None as well when the file is damaged."""
+    """Return the address of the node; None if there is none, or its file is damaged."""
     try:
         return read_endpoint()
     except EndpointError:
@@ -52,15 +52,15 @@ def endpoint_of_node() -> Endpoint | None:
 
 
 def last_node_id(run_dir: Path) -> str | None:
-    """The id of the node of this machine that was started last; the endpoint knows it as well.
+    """Return the id of the node that was started last on this machine.
 
-    :return: None where it has ended with the machine, or is another home's that was copied
-    :raises ElsewhereError: a node of this home and name runs where this process cannot look
-    :raises NodeError: what says so is damaged, and there may be a node
+    :return: None if there is none since the last reboot, or the files were copied from another home
+    :raises ElsewhereError: a node of this home and name runs out of reach of this process
+    :raises NodeError: the files are damaged, and there may be a node
     """
     try:
         refuse_elsewhere(run_dir)
-        owner, node = whose(run_dir)
+        owner, node = find_owner(run_dir)
     except ElsewhereError:
         raise
     except NodeError:
@@ -69,25 +69,25 @@ def last_node_id(run_dir: Path) -> str | None:
             return endpoint.node_id
         if node_identity.is_locked(run_dir / node_identity.MASTER_LOCK):
             raise
-        return None  # whatever it said, nobody is there
-    return node.node_id if node and owner is NodeOwner.OURS else None
+        return None  # whatever the file said, no node is running
+    return node.node_id if node and owner is NodeOwner.HERE else None
 
 
 def is_up(config: Config) -> bool:
-    """The master answers, and has left word of where it does."""
+    """Whether the master answers, and has written its endpoint file."""
     endpoint = endpoint_of_node()
     node_id = last_node_id(Path(config.master.run_dir))
     return endpoint is not None and endpoint.node_id == node_id and answers(config)
 
 
 def answers(config: Config) -> bool:
-    """This host's node answers on its command port."""
+    """Whether this host's node answers on its command port."""
     node_id = last_node_id(Path(config.master.run_dir))
     return node_id is not None and attribute(config, "node_id") == node_id
 
 
 def attribute(config: Config, name: str) -> str | None:
-    """An attribute of this host's master; None when it does not answer."""
+    """Return an attribute of this host's master; None if it does not answer."""
     endpoint = endpoint_of_node()
     if endpoint:
         host, port = endpoint.host, endpoint.port
@@ -106,25 +106,25 @@ def where() -> str:
     return f"{endpoint.host}:{endpoint.port}" if endpoint else "nowhere"
 
 
-def what_went_wrong(config: Config, service: str) -> str:
-    """What supervisord says of a service that does not run, and the last lines of its log."""
+def failure_reason(config: Config, service: str) -> str:
+    """Return supervisord's reason why a service is not running, and the end of its log."""
     process = None
     with contextlib.suppress(SupervisorError):
         process = supervisor_of(config).processes().get(service)
     if process and process.state is ProcessState.STOPPED:
-        # supervisord refused even to try, and has told the master why
+        # supervisord refused the start; the reason is in the master's log
         return f"{service}: {log_end(config, supervisor_config.MASTER)}"
     said = f"{process.spawn_error}\n" if process and process.spawn_error else ""
     if process and process.state.alive:
         said = (
-            f"process {process.pid} is there, and does not answer;"
-            f" if that lasts: darc --service {service} restart\n"
+            f"process {process.pid} exists but does not answer;"
+            f" if that persists: darc --service {service} restart\n"
         )
     return f"{service}: {said}{log_end(config, service)}"
 
 
 def log_end(config: Config, service: str) -> str:
-    """The last lines of a service's log, with its name."""
+    """Return the last lines of a service's log, with its path."""
     path = Path(config.log_file(service))
     try:
         with path.open("rb") as file:

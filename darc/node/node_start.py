@@ -23,17 +23,17 @@ from darc.node.endpoint import (
     write_endpoint,
 )
 from darc.node.node_identity import NodeError
-from darc.node.node_owner import NodeOwner, is_held, places, whose_or_nobodys
-from darc.node.node_ports import bind_error, not_to_be_had
+from darc.node.node_owner import NodeOwner, find_owner_unlocked, is_held, places
+from darc.node.node_ports import bind_error, unavailable_ports
 from darc.node.node_probe import (
     answers,
     endpoint_of_node,
+    failure_reason,
     is_running,
     is_stopping,
     is_up,
     last_node_id,
     supervisor_of,
-    what_went_wrong,
     where,
 )
 from darc.node.node_stop import EXIT_SECONDS, STOP_SECONDS, alone, clean, forget_wanted
@@ -48,11 +48,11 @@ from darc.runtime.clock import wait_until
 from darc.runtime.thread_limits import ONE_THREAD
 
 START_SECONDS = 15.0
-# For the processes that a dead supervisord left to end by themselves.
+# Time for processes left by a crashed supervisord to exit by themselves.
 ORPHAN_SECONDS = 1.0
-# For those who only look whether a lock is held.
+# Time for processes that only check a lock.
 LOOK_SECONDS = 2.0
-#: What who starts the node has set for programs of his own, at a terminal or in a notebook.
+#: Variables that the caller may have set for other programs, in a terminal or notebook.
 NOT_FOR_DAEMONS = {
     "MPLBACKEND",
     "MATPLOTLIBRC",
@@ -69,19 +69,20 @@ NOT_FOR_DAEMONS = {
     "PYTHONWARNINGS",
 }
 
-#: Of what it says then.
+#: Part of its message then.
 _LIMIT_OF_FILES = "minimum number of file descriptors"
 
 
 def start_master(config: Config, say: Callable[[str], None]) -> None:
-    """Start this host's node, unless it runs: supervisord, and darc_master under it.
+    """Start this host's node unless it is running: supervisord, and darc_master under it.
 
-    :raises ConfigError: a path cannot be used, or a section is broken
-    :raises NodeError: it did not come up; the text says why
+    :param say: called with messages for the operator
+    :raises ConfigError: a path cannot be used, or a section is invalid
+    :raises NodeError: it did not start; the message says why
     """
     run_dir = Path(config.master.run_dir)
     supervisor_config.check_paths(config)
-    running = is_running(config)  # refuses one that runs elsewhere
+    running = is_running(config)  # raises if it runs elsewhere
     if not running:
         check_above(run_dir)
         check_state(run_dir)
@@ -99,24 +100,24 @@ def start_master(config: Config, say: Callable[[str], None]) -> None:
         supervisor = supervisor_of(config)
         damaged_before = set_aside(run_dir)
         try:
-            state = _state_of_master(config)
+            state = _master_state(config)
         except SupervisorGoneError:
             _start_node(config, say)
         else:
             if state is None:
                 supervisor.reread()
                 supervisor.add(supervisor_config.MASTER)
-            elif state is ProcessState.BACKOFF:  # try now, not when it is its time
+            elif state is ProcessState.BACKOFF:  # retry now, not after the back-off
                 supervisor.stop(supervisor_config.MASTER)
             supervisor.start(supervisor_config.MASTER)
             _wait_for_master(config)
-        for note in notes_of_start(config, damaged_before):
+        for note in warnings_after_start(config, damaged_before):
             say(f"warning: {note}")
         say(f"DARC master started ({where()})")
 
 
 def _start_node(config: Config, say: Callable[[str], None]) -> None:
-    """Start supervisord, and the master under it; or leave nothing."""
+    """Start supervisord and the master under it; clean up if that fails."""
     run_dir = Path(config.master.run_dir)
     try:
         node = _start_supervisord(config, run_dir, say)
@@ -132,7 +133,7 @@ def _start_node(config: Config, say: Callable[[str], None]) -> None:
 
 
 def _repair(config: Config, say: Callable[[str], None]) -> None:
-    """Make files of a node that runs anew where they are damaged."""
+    """Write damaged files of a running node again."""
     run_dir = Path(config.master.run_dir)
     node_id = last_node_id(run_dir)
     if node_id is None:
@@ -141,13 +142,13 @@ def _repair(config: Config, say: Callable[[str], None]) -> None:
         for directory in places(run_dir):
             node_identity.read_identity(directory)
     except NodeError as error:
-        say(f"{error}; made anew")
+        say(f"{error}; written again")
         node = node_identity.NodeIdentity.new(config.hostname)
         for directory in places(run_dir):
             node_identity.write_identity(directory, replace(node, node_id=node_id))
     endpoint = endpoint_of_node()
     if endpoint is None or endpoint.node_id != node_id:
-        say("the endpoint file was missing or damaged; made anew")
+        say("the endpoint file was missing or damaged; written again")
         host = reached_at(config.bind_address)
         write_endpoint(Endpoint(host, config.master.port, str(run_dir), node_id))
 
@@ -173,8 +174,7 @@ def _close_to_others(run_dir: Path) -> None:
     status = run_dir.stat()
     if status.st_uid != os.getuid() or status.st_mode & stat.S_ISVTX:
         raise NodeError(
-            f"{run_dir}: belongs to others as well; set darc_master.run_dir to a directory"
-            " of its own"
+            f"{run_dir}: shared with other users; set darc_master.run_dir to a directory of its own"
         )
     run_dir.chmod(0o700)
 
@@ -198,7 +198,7 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
-            pass  # other hosts, with the same pids, may do this at the same time
+            pass  # other hosts, with the same PIDs, may do this at the same time
     except OSError as error:
         why = paths.broken_link(directory) or error.strerror
         raise NodeError(f"{directory}: cannot be written: {why}") from error
@@ -210,11 +210,11 @@ def _start_supervisord(
     rendered = supervisor_config.render(config)
     _clear_leftovers(config, run_dir, say)
     _check_port(config)
-    for what in not_to_be_had(config):
+    for what in unavailable_ports(config):
         say(f"warning: {what}")
     secret = run_dir / "secret"
     if make_secret(secret):
-        say(f"{secret}: was empty, as an earlier version left it on a full disk; made anew")
+        say(f"{secret}: was empty, as an earlier version left it on a full disk; created again")
     read_secret(secret)
     node = node_identity.NodeIdentity.new(config.hostname)
     with _locks(run_dir) as locks:
@@ -223,7 +223,7 @@ def _start_supervisord(
             node_identity.write_identity(directory, node)
         node_identity.remove_sockets(run_dir)
         command = [sys.executable, "-P", "-m", "supervisor.supervisord"]
-        # It goes to the background once its configuration is read and its socket is open.
+        # It daemonizes once its configuration is read and its socket is open.
         result = subprocess.run(
             [*command, "-c", str(run_dir / "supervisord.conf")],
             env=_environment(config, node.node_id),
@@ -231,17 +231,19 @@ def _start_supervisord(
             capture_output=True,
             text=True,
             cwd=supervisor_config.working_directory(config),
-            pass_fds=locks,  # held as long as it lives; its children do not get them
+            pass_fds=locks,  # held as long as it runs; its children do not inherit them
             timeout=START_SECONDS,
             check=False,
         )
     if result.returncode != 0:
-        raise NodeError(f"supervisord did not start: {_why(result.stderr or result.stdout)}")
+        raise NodeError(
+            f"supervisord did not start: {_supervisord_error(result.stderr or result.stdout)}"
+        )
     return node
 
 
-def _why(said: str) -> str:
-    """What supervisord says; of the limit of open files it names the wrong number."""
+def _supervisord_error(said: str) -> str:
+    """Return supervisord's message; for the limit of open files, with the right number."""
     if _LIMIT_OF_FILES not in said:
         return said.strip()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -250,9 +252,9 @@ def _why(said: str) -> str:
 
 @contextlib.contextmanager
 def _locks(run_dir: Path) -> Iterator[list[int]]:
-    """Locks that tell everybody with the same home that a node lives.
+    """Hold the locks that mark a node as running, for all machines with the same home.
 
-    :raises NodeError: another one has them
+    :raises NodeError: another process holds them
     """
     held: list[int] = []
 
@@ -265,7 +267,7 @@ def _locks(run_dir: Path) -> Iterator[list[int]]:
     try:
         for directory in places(run_dir):
             try:
-                # Who only looks whether it is held holds it for a moment.
+                # A process that only checks the lock holds it for a moment.
                 if not wait_until(partial(taken, directory / node_identity.LOCK), LOOK_SECONDS):
                     raise NodeError(f"{directory} is in use by another process, which just started")
             except node_identity.LocklessError:
@@ -278,11 +280,11 @@ def _locks(run_dir: Path) -> Iterator[list[int]]:
 
 
 def _environment(config: Config, node_id: str) -> dict[str, str]:
-    """Of every process of the node."""
+    """Return the environment of every process of the node."""
     own = {name: text for name, text in os.environ.items() if name not in NOT_FOR_DAEMONS}
     environment = {**ONE_THREAD, **own, NODE_ID: node_id, "DARC_HOME": config.darc_home}
     environment["MPLBACKEND"] = "Agg"
-    if paths.users_home() is None:  # astropy does not load without one
+    if paths.users_home() is None:  # astropy cannot be imported without one
         environment["HOME"] = config.darc_home
     environment["DARC_HOSTNAME"] = config.hostname
     environment[supervisor_config.BLANK] = " "
@@ -298,10 +300,10 @@ def _environment(config: Config, node_id: str) -> dict[str, str]:
 
 
 def _clear_leftovers(config: Config, run_dir: Path, say: Callable[[str], None]) -> None:
-    """End what a dead supervisord left, and refuse to share a run_dir with a living node."""
+    """Kill processes left by a crashed supervisord; refuse to share a run_dir with a node."""
     node_id = last_node_id(run_dir)
     if node_id and not wait_until(lambda: not of_node(node_id), ORPHAN_SECONDS):
-        say(f"replacing {len(of_node(node_id))} processes that a dead supervisord left")
+        say(f"replacing {len(of_node(node_id))} processes left by a crashed supervisord")
         pid = node_identity.supervisord_pid(run_dir)
         kill_node(node_id, pid, config.master.stop_timeout)
     if not wait_until(lambda: not is_held(run_dir), EXIT_SECONDS):
@@ -309,11 +311,11 @@ def _clear_leftovers(config: Config, run_dir: Path, say: Callable[[str], None]) 
             f"{run_dir} is in use by another process; a second node of the same name on one home"
             " is refused: set DARC_HOSTNAME to another name, or stop that node"
         )
-    owner, before = whose_or_nobodys(run_dir)
+    owner, before = find_owner_unlocked(run_dir)
     if owner is NodeOwner.COPIED and before is not None:
         say(
-            f"{run_dir} is a copy of that of node {before.node_id}, which is left alone; its"
-            " journal, observations and secret were copied as well"
+            f"{run_dir} is a copy of that of node {before.node_id}, which is not touched;"
+            " its journal, observations and secret were copied as well"
         )
         forget_wanted(run_dir)
 
@@ -327,35 +329,35 @@ def _check_port(config: Config) -> None:
         error = bind_error(address)
         return error is None or error.errno != errno.EADDRINUSE
 
-    # A process that has just been ended gives up its port last.
+    # A process that was just killed releases its port last.
     wait_until(is_settled, EXIT_SECONDS)
     if error is None:
         return
     text = f"cannot listen on {address[0]}:{address[1]}: {error.strerror}"
     if error.errno != errno.EADDRINUSE:
         raise NodeError(
-            f"{text}; set control.bind or darc_master.port to what can be listened on"
+            f"{text}; set control.bind or darc_master.port to a usable address"
         ) from error
     raise NodeError(
         f"{text}; the port is in use by {who_listens(config.master.port)};"
-        " set darc_master.port to another one, or stop that process"
+        " set darc_master.port to another port, or stop that process"
     ) from error
 
 
 def _wait_for_stopping(config: Config, say: Callable[[str], None]) -> None:
-    """A node that is about to end is not one that runs."""
+    """Wait until a node that is being stopped has stopped."""
     if is_stopping(config):
-        say("waiting for the end of the node that is being stopped")
+        say("waiting until the node that is being stopped has stopped")
         patience = config.master.stop_timeout + STOP_SECONDS
         if not wait_until(lambda: not is_running(config), patience):
             raise NodeError(
-                f"a node that is being stopped has not ended within {patience:.0f} s;"
-                " darc_kill_all ends it"
+                f"a node that is being stopped did not stop within {patience:.0f} s;"
+                " darc_kill_all kills it"
             )
 
 
-def _state_of_master(config: Config) -> ProcessState | None:
-    """None: somebody has taken it out of supervisord."""
+def _master_state(config: Config) -> ProcessState | None:
+    """Return the state of the master's process; None if supervisord does not know it."""
     process = supervisor_of(config).processes().get(supervisor_config.MASTER)
     return process.state if process else None
 
@@ -363,7 +365,7 @@ def _state_of_master(config: Config) -> ProcessState | None:
 def _wait_for_master(config: Config) -> None:
 
     def settled() -> bool:
-        return is_up(config) or _state_of_master(config) in {
+        return is_up(config) or _master_state(config) in {
             ProcessState.BACKOFF,
             ProcessState.FATAL,
         }
@@ -373,5 +375,5 @@ def _wait_for_master(config: Config) -> None:
     if is_up(config):
         return
     raise NodeError(
-        f"DARC master did not come up\n{what_went_wrong(config, supervisor_config.MASTER)}"
+        f"DARC master did not start\n{failure_reason(config, supervisor_config.MASTER)}"
     )

@@ -1,4 +1,4 @@
-"""The end of a node: waiting for it, and killing what does not stop."""
+"""Stop of a node: waiting for it, and killing what does not stop."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from darc.node.endpoint import remove_endpoint
 from darc.node.node_identity import NodeError
 from darc.node.node_owner import (
     NodeOwner,
+    find_owner,
+    find_owner_unlocked,
     is_held,
     places,
     refuse_elsewhere,
-    whose,
-    whose_or_nobodys,
 )
 from darc.node.node_probe import last_node_id, log_end, supervisor_of
 from darc.node.processes import kill_node, of_node
 from darc.runtime.clock import wait_until
 
 LOCK_SECONDS = 30.0
-# What a stop may take beyond stop_timeout.
+# Time that a stop may take beyond stop_timeout.
 STOP_SECONDS = 3.0
-# For a process that exits, and cannot be told as the node's any more, to give up its locks.
+# Time for an exiting process, no longer recognisable as the node's, to release its locks.
 EXIT_SECONDS = 3.0
 _NONE_STARTED = "DARC is not running: no node was started here"
 
 
 @contextmanager
 def alone(config: Config) -> Iterator[None]:
-    """Starts and stops of a node come one after the other.
+    """Hold the lock by which starts and stops of a node run one after the other.
 
-    :raises NodeError: another one takes too long
+    :raises NodeError: another start or stop takes too long
     """
     patience = max(LOCK_SECONDS, config.master.stop_timeout + 2 * STOP_SECONDS)
     with node_identity.lock(Path(config.master.run_dir) / "start.lock", patience):
@@ -43,9 +43,9 @@ def alone(config: Config) -> Iterator[None]:
 
 
 def wait_for_stop(config: Config) -> None:
-    """Wait until nothing of this host's node is left.
+    """Wait until all processes of this host's node have exited.
 
-    :raises NodeError: something is
+    :raises NodeError: some are still running
     """
     run_dir = Path(config.master.run_dir)
     node_id = last_node_id(run_dir)
@@ -53,7 +53,7 @@ def wait_for_stop(config: Config) -> None:
     if node_id and not wait_until(lambda: not of_node(node_id), patience):
         names = ", ".join(f"{process.pid}" for process in of_node(node_id))
         raise NodeError(
-            f"still running after {patience:.0f} s: processes {names}; darc_kill_all ends them\n"
+            f"still running after {patience:.0f} s: processes {names}; darc_kill_all kills them\n"
             + log_end(config, supervisor_config.MASTER)
         )
     if node_id:
@@ -62,9 +62,9 @@ def wait_for_stop(config: Config) -> None:
 
 
 def stop_without_master(config: Config) -> None:
-    """End a node whose master does not answer, by way of its supervisord.
+    """Stop a node whose master does not answer, through its supervisord.
 
-    :raises SupervisorError: that does not answer either
+    :raises SupervisorError: supervisord does not answer either
     """
     supervisor = supervisor_of(config)
     supervisor.call("supervisor.stopAllProcesses", False)
@@ -72,14 +72,15 @@ def stop_without_master(config: Config) -> None:
 
 
 def kill_all(run_dir: Path, stop_timeout: float) -> str:
-    """End everything of the node that was started last in ``run_dir``; says what was done.
+    """Kill all processes of the node that was started last in ``run_dir``; return a message.
 
-    :raises NodeError: something cannot be ended, or it is not for this machine to do so
+    :param stop_timeout: s between SIGTERM and SIGKILL
+    :raises NodeError: a process cannot be killed, or the node belongs to another machine
     """
     node_id = last_node_id(run_dir)
     if node_id is None:
         return _nothing_to_kill(run_dir) if run_dir.is_dir() else _NONE_STARTED
-    # Without the lock: it also ends a start or stop that hangs.
+    # Without the lock: it also kills a start or stop that hangs.
     asked, killed = kill_node(node_id, node_identity.supervisord_pid(run_dir), stop_timeout)
     left = of_node(node_id)
     if left:
@@ -87,7 +88,7 @@ def kill_all(run_dir: Path, stop_timeout: float) -> str:
             f"processes {', '.join(str(process.pid) for process in left)} cannot be killed"
         )
     with node_identity.lock(run_dir / "start.lock", LOCK_SECONDS):
-        if last_node_id(run_dir) == node_id:  # not the files of one that was started meanwhile
+        if last_node_id(run_dir) == node_id:  # not the files of a node that was started meanwhile
             clean(run_dir, node_id)
             forget_wanted(run_dir)
     if not asked:
@@ -96,9 +97,9 @@ def kill_all(run_dir: Path, stop_timeout: float) -> str:
 
 
 def _nothing_to_kill(run_dir: Path) -> str:
-    """Remove what a node has left that ended with its machine or container; why there is none."""
+    """Remove the files of a node that ended with its machine or container; return a message."""
     with node_identity.lock(run_dir / "start.lock", LOCK_SECONDS):
-        owner, node = whose_or_nobodys(run_dir)
+        owner, node = find_owner_unlocked(run_dir)
         if owner is NodeOwner.ENDED and node is not None:
             clean(run_dir, node.node_id)
             forget_wanted(run_dir)
@@ -106,46 +107,46 @@ def _nothing_to_kill(run_dir: Path) -> str:
     if owner is NodeOwner.COPIED and node is not None:
         return (
             "DARC is not running: this home is a copy of that of node"
-            f" {node.node_id}, which is left alone"
+            f" {node.node_id}, which is not touched"
         )
     return _NONE_STARTED
 
 
 def forget(run_dir: Path) -> str:
-    """Remove what a node has left whose machine is gone for good; says what was done.
+    """Remove the files of a node whose machine is gone for good; return a message.
 
-    :raises NodeError: it runs on this machine
+    :raises NodeError: the node runs on this machine
     """
     forgotten = []
     for directory in places(run_dir):
-        owner, node = whose(directory)
-        if node is None or owner is not NodeOwner.ELSEWHERES:
+        owner, node = find_owner(directory)
+        if node is None or owner is not NodeOwner.ELSEWHERE:
             continue
         if node.machine == this_machine():  # which knows all of its locks
             refuse_elsewhere(run_dir)
         for name in ("node.json", node_identity.LOCK, node_identity.MASTER_LOCK):
-            (directory / name).unlink(missing_ok=True)  # with the locks that are held on it
+            (directory / name).unlink(missing_ok=True)  # and with it the locks held on it
         _remove_files(directory, node.node_id)
         forgotten.append(f"{directory}: node {node.node_id} of {node.host or node.hostname}")
     if not forgotten:
-        return "nothing to forget: no node of another machine is in the way"
+        return "nothing to forget: there is no node of another machine"
     return "\n".join(["forgotten:", *forgotten])
 
 
 def forget_wanted(run_dir: Path) -> None:
-    """A node that was stopped does not come up again with its services by itself."""
+    """Remove the list of services to run, so that a stopped node does not start them again."""
     (run_dir / node_identity.WANTED).unlink(missing_ok=True)
 
 
 def clean(run_dir: Path, node_id: str) -> None:
-    """Remove what a node leaves that has ended.
+    """Remove the files of a stopped node.
 
-    :raises NodeError: somebody still holds its locks
+    :raises NodeError: a process still holds its locks
     """
     if not wait_until(lambda: not is_held(run_dir), EXIT_SECONDS):
         raise NodeError(
-            f"{run_dir} is in use by a process that cannot be seen from here, perhaps on another"
-            " machine: nothing of it is removed"
+            f"{run_dir} is in use by a process that is not visible here, perhaps on another"
+            " machine: nothing was removed"
         )
     _remove_files(run_dir, node_id)
 

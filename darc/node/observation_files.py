@@ -16,23 +16,23 @@ from darc.runtime.untrusted_files import read_regular
 
 _log = logging.getLogger(__name__)
 
-#: A parset is some kilobytes; a larger file than this is none (bytes).
+#: Largest size of a parset, bytes; they have some kilobytes.
 MAX_FILE = 4 * 2**20
 
 
 class UnknownConfigType(ValueError):  # noqa: N818 - the answer is "Failed: unknown config file type"
-    """The file's name ends neither in .parset nor in .yaml or .yml."""
+    """The file name does not end in .parset, .yaml or .yml."""
 
 
 def read_observation(path: Path, instrument: Instrument) -> Observation:
-    """Read an observation from a parset or YAML file, and the files that it names.
+    """Read an observation from a parset or YAML file, and the files that it refers to.
 
-    These are AMBER's configuration, and the master's parset where that exists and is about
-    the same observation.
+    These are AMBER's configuration, and the master's parset if that exists and describes the same
+    observation.
 
     :raises FileNotFoundError: there is no such file
-    :raises UnknownConfigType: its kind is not known
-    :raises ObservationError: something in it is missing or wrong
+    :raises UnknownConfigType: its file type is unknown
+    :raises ObservationError: a key is missing or a value invalid
     :raises OSError: it cannot be read
     """
     path = Path(path)
@@ -63,9 +63,9 @@ def _master_parset(path: Path, parset: Parset) -> Parset | None:
         return None
     master = _read(file)
     here, there = (entry.values.get("datetimesource") for entry in (parset, master))
-    # A master that wrote no parset leaves the last one behind, with other pointings.
+    # If the master wrote no parset, the previous one is still there, with other pointings.
     if here and there and here != there:
-        _log.warning("%s is not used: it is about %s, not %s", file, there, here)
+        _log.warning("%s is not used: it describes %s, not %s", file, there, here)
         return None
     return master
 

@@ -1,4 +1,4 @@
-"""Whether the directories above run_dir let others put something else in its place."""
+"""Check that other users cannot replace run_dir through a directory above it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pathlib import Path
 
 from darc.node.node_identity import NodeError
 
-# As the kernel has it.
+# Limit of the kernel.
 _MAX_LINKS = 40
 _EVERY_ID = 2**32 - 1
 
 
 def check_above(run_dir: Path) -> None:
-    """Make sure that nobody else can rename what is above run_dir, and so replace the secret.
+    """Check that nobody else can rename a directory above run_dir, and so replace the secret.
 
-    Each directory that is there has to belong to root or to the user, and be writable by nobody
-    else, unless its sticky bit keeps the entries of one from the others, as in /tmp.
+    Each existing directory must belong to root or the user, and be writable by nobody else, unless
+    its sticky bit protects the entries, as in /tmp.
 
-    :raises NodeError: one is not so; the text says what to do
+    :raises NodeError: a directory is unsafe; the message says what to do
     """
     for way in _ways(run_dir.absolute()):
         _check(way, run_dir, way.lstat())
 
 
 def _ways(path: Path) -> Iterator[Path]:
-    """Every directory and link by which the kernel gets to a path, as far as they are there.
+    """Yield every existing directory and link through which the kernel resolves a path.
 
-    :raises NodeError: the links lead nowhere
+    :raises NodeError: the links form a loop
     """
     left = list(path.parts[1:])
     here = Path("/")
@@ -55,7 +55,7 @@ def _ways(path: Path) -> Iterator[Path]:
         elif entry.is_dir():
             here = entry
         else:
-            return  # a start makes it, or says why it cannot
+            return  # a start creates it, or reports why it cannot
 
 
 def _check(directory: Path, run_dir: Path, status: os.stat_result) -> None:
@@ -80,19 +80,19 @@ def _check(directory: Path, run_dir: Path, status: os.stat_result) -> None:
 
 def _trusted() -> set[int]:
     trusted = {0, os.getuid()}
-    if not _sees_every_user():
-        # In a namespace that maps some users only, root's directories are nobody's.
+    if not _maps_every_user():
+        # In a namespace that maps only some users, root's directories belong to nobody.
         trusted.add(int(Path("/proc/sys/kernel/overflowuid").read_text()))
     return trusted
 
 
-def _sees_every_user() -> bool:
+def _maps_every_user() -> bool:
     counts = [int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines()]
     return sum(counts) >= _EVERY_ID
 
 
 def _is_own_group(gid: int) -> bool:
-    """Of root, or a group of the user alone, as many systems have one for each."""
+    """Whether a group is root's, or has only the user as member, as on many systems."""
     if gid == 0:
         return True
     try:

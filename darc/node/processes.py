@@ -1,4 +1,4 @@
-"""The processes of a node: told from everybody else's by the DARC_NODE_ID they carry."""
+"""Processes of a node, recognised by DARC_NODE_ID in their environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NODE_ID = "DARC_NODE_ID"
 
 
 def of_node(node_id: str) -> list[psutil.Process]:
-    """The living processes that carry this node's id, the caller's own process left out."""
+    """Return the running processes with this node's id, except the caller's own."""
     found = []
     for process in psutil.process_iter():
         if process.pid == os.getpid():
@@ -23,7 +23,7 @@ def of_node(node_id: str) -> list[psutil.Process]:
             if process.environ().get(NODE_ID) == node_id and process.is_running():
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
-            continue  # gone meanwhile, or another user's, which cannot be of this node
+            continue  # exited meanwhile, or another user's, which cannot belong to this node
     return [process for process in found if not _is_zombie(process)]
 
 
@@ -35,12 +35,12 @@ def _is_zombie(process: psutil.Process) -> bool:
 
 
 def kill_node(node_id: str, supervisord_pid: int | None, patience: float) -> tuple[int, int]:
-    """End every process of a node: SIGTERM, and SIGKILL after ``patience`` seconds.
+    """Kill every process of a node: SIGTERM, and SIGKILL after ``patience`` seconds.
 
-    supervisord comes first each time, so that it starts nothing again. Alone it is not waited for:
-    it takes a second to see the end of each process.
+    supervisord is signalled first each time, so that it restarts nothing. It is not waited for
+    alone, as it takes a second to notice the exit of each process.
 
-    :return: how many were asked to end, and how many others than supervisord had to be killed
+    :return: number of processes that got SIGTERM, and SIGKILL (without supervisord)
     """
 
     def is_not_supervisord(process: psutil.Process) -> bool:
@@ -50,7 +50,7 @@ def kill_node(node_id: str, supervisord_pid: int | None, patience: float) -> tup
     _signal(asked, signal.SIGTERM)
     wait_until(lambda: not any(map(is_not_supervisord, of_node(node_id))), patience)
     killed = 0
-    # What is started between a look and its signal is found by the next look.
+    # A process that is started between listing and signalling is found in the next pass.
     for _ in range(10):
         left = sorted(of_node(node_id), key=is_not_supervisord)
         if not left:
@@ -64,13 +64,13 @@ def kill_node(node_id: str, supervisord_pid: int | None, patience: float) -> tup
 def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
         try:
-            process.send_signal(number)  # psutil checks that the pid was not given anew
+            process.send_signal(number)  # psutil checks that the PID was not reused
         except psutil.NoSuchProcess:
             continue
 
 
 def who_listens(port: int) -> str:
-    """Who has a TCP port, in words."""
+    """Return a description of the process that listens on a TCP port."""
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,):
             if connection.pid is None:
@@ -81,4 +81,4 @@ def who_listens(port: int) -> str:
                 words = []
             command = " ".join(" ".join(words).split())  # on one line
             return f"process {connection.pid} ({command[:200] or 'unknown'})"
-    return "nobody who can be seen from here"
+    return "a process that is not visible here"

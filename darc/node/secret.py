@@ -1,8 +1,8 @@
-"""The secret of a node or cluster, and what it signs.
+"""Secret of a node or cluster, and signatures of commands.
 
-A change is proven by answering the master's challenge, a number used once, with a signature over
-challenge and message: nothing recorded can be played again, here or to another node, and clocks do
-not matter.
+A change is authenticated by replying to the master's challenge, a number used once, with a
+signature of challenge and message: recorded messages cannot be replayed, here or to another node,
+and clocks do not matter.
 """
 
 from __future__ import annotations
@@ -21,19 +21,17 @@ _LONGEST = 4096  # bytes
 
 
 class SecretError(ValueError):
-    """The secret's file cannot be used; the text names it and says why."""
+    """The secret's file cannot be used; the message names it and says why."""
 
 
 def make_secret(path: Path) -> bool:
-    """Make a secret of its own for a node, unless there is one.
+    """Create a node's secret and its directory, unless there is one.
 
-    One of no length at all is none: an earlier version left that on a full disk. Nobody can be
-    using it, as :func:`read_secret` refuses it.
+    An empty file, which an earlier version left on a full disk, is replaced: it cannot be in use,
+    as :func:`read_secret` refuses it.
 
-    Its directory is made, too, where it is missing.
-
-    :return: whether such an empty one was replaced
-    :raises OSError: it could not be written; nothing is left of it
+    :return: whether an empty file was replaced
+    :raises OSError: it could not be written; no partial file is left
     """
     _make_directory(path.parent)
     secret = secrets.token_hex(32) + "\n"
@@ -46,13 +44,13 @@ def make_secret(path: Path) -> bool:
 
 
 def replace_secret(path: Path, secret: str) -> None:
-    """Have another secret from now on; whole or not at all."""
+    """Replace the secret atomically."""
     _make_directory(path.parent)
     write_whole(path, secret + "\n", mode=_MODE)
 
 
 def _make_directory(directory: Path) -> None:
-    """Whatever the umask is, others write neither into it nor into what is made above it."""
+    """Create a directory and its parents, writable only by the user, whatever the umask is."""
     before = os.umask(0o022)
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -63,7 +61,7 @@ def _make_directory(directory: Path) -> None:
 def read_secret(path: Path) -> bytes:
     """Read the secret.
 
-    :raises SecretError: no such file, not readable, open to others, or too short
+    :raises SecretError: the file is missing, unreadable, readable by others, or too short
     """
     try:
         mode = path.stat().st_mode

@@ -1,4 +1,4 @@
-"""What a start says beside that it has succeeded: a node comes up with less than it should have."""
+"""Warnings about a node that has started, but not with everything it should have."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from darc.runtime.paths import DAMAGED
 
 
 def set_aside(run_dir: Path) -> set[Path]:
-    """Journals that were damaged, and are kept for who wants to look."""
+    """Return the damaged journals that were kept for inspection."""
     return set(run_dir.glob(f"*{DAMAGED}*Z"))
 
 
-def notes_of_start(config: Config, before: set[Path]) -> Iterator[str]:
-    """What who starts a node has to know.
+def warnings_after_start(config: Config, before: set[Path]) -> Iterator[str]:
+    """Yield warnings for the operator who has started a node.
 
-    :param before: what :func:`set_aside` gave before the start
+    :param before: result of :func:`set_aside` before the start
     """
     run_dir = Path(config.master.run_dir)
     for path in sorted(set_aside(run_dir) - before):
         yield (
-            f"the journal was damaged and is set aside as {path}: what waited in it is lost,"
+            f"the journal was damaged and was renamed to {path}: its queue entries are lost,"
             " and trigger files are read from their start again"
         )
     if room := _little_room(run_dir, config.master.reserve_bytes):
@@ -31,14 +31,14 @@ def notes_of_start(config: Config, before: set[Path]) -> Iterator[str]:
     cluster = config.cluster
     if config.role is Role.STANDALONE and (cluster.master or cluster.workers):
         yield (
-            f"{config.hostname} is neither master nor worker of the cluster that is configured"
-            f" ({', '.join(config.cluster_hosts())}): it runs alone; DARC_HOSTNAME gives it another"
-            " name"
+            f"{config.hostname} is neither master nor worker of the configured cluster"
+            f" ({', '.join(config.cluster_hosts())}): it runs standalone; set DARC_HOSTNAME to give"
+            " it another name"
         )
 
 
 def _little_room(run_dir: Path, reserve: int) -> str:
-    """Whether the queues will take nothing in for lack of room on the disk."""
+    """Return a warning if the queues will refuse entries for lack of disk space; else empty."""
     disk = os.statvfs(run_dir)
     free = disk.f_bavail * disk.f_frsize
     if (run_dir / "journal.reserve").exists():
@@ -46,7 +46,7 @@ def _little_room(run_dir: Path, reserve: int) -> str:
     if free >= 2 * reserve:
         return ""
     return (
-        f"{run_dir}: {free / 2**20:.0f} MiB are free, of which {2 * reserve / 2**20:.0f} are needed"
-        " for the queues (twice darc_master.reserve_bytes): nothing is taken in until there are;"
-        " make room, or set darc_master.run_dir to another disk"
+        f"{run_dir}: {free / 2**20:.0f} MiB are free, but the queues need {2 * reserve / 2**20:.0f}"
+        " (twice darc_master.reserve_bytes) and refuse new entries until there are;"
+        " free disk space, or set darc_master.run_dir to another disk"
     )

@@ -1,4 +1,4 @@
-"""A typed helper for the XML-RPC of a node's supervisord."""
+"""Typed client of a node's supervisord (XML-RPC)."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from typing import Any
 
 from darc.model.service_state import GAVE_UP
 
-# The kernel takes 107; supervisord makes its socket with ".<pid>" behind the name at first.
+# The kernel allows 107; supervisord first creates its socket with ".<pid>" appended.
 MAX_SOCKET_PATH = 99
 _EXITED = re.compile(r" exited: (\S+) \((.*); (?:not )?expected\)$", re.MULTILINE)
 
 
 class SupervisorError(Exception):
-    """supervisord refused a call; the text says why."""
+    """supervisord refused a call; the message says why."""
 
     def __str__(self) -> str:
-        return str(self.args[0])  # the fault's number is for programs
+        return str(self.args[0])  # without the fault's number
 
 
 class SupervisorGoneError(SupervisorError):
-    """supervisord cannot be reached, or did not answer in time."""
+    """supervisord is unreachable, or did not answer in time."""
 
 
 class ProcessState(enum.IntEnum):
-    """The states of a process in supervisord's documentation."""
+    """States of a process, as in supervisord's documentation."""
 
     STOPPED = 0
     STARTING = 10
@@ -43,17 +43,17 @@ class ProcessState(enum.IntEnum):
 
     @property
     def alive(self) -> bool:
-        """There is a process."""
+        """Whether there is a process."""
         return self in {ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING}
 
     @property
     def ended(self) -> bool:
-        """There is no process, and none will be started by itself."""
+        """Whether there is no process, and supervisord will not start one."""
         return self in {ProcessState.STOPPED, ProcessState.EXITED, ProcessState.FATAL}
 
 
 class Fault(enum.IntEnum):
-    """Faults of supervisord that callers tell apart."""
+    """Faults of supervisord that callers distinguish."""
 
     SHUTDOWN_STATE = 6
     BAD_NAME = 10
@@ -68,10 +68,10 @@ class Fault(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProcessInfo:
-    """What supervisord knows of a process.
+    """State of a process, as supervisord reports it.
 
-    :param started: Unix time of the last start; 0 when supervisord never started it
-    :param stopped: Unix time of the last end; 0 when it never ended
+    :param started: Unix time of the last start; 0 if never started
+    :param stopped: Unix time of the last exit; 0 if never exited
     """
 
     name: str
@@ -84,7 +84,7 @@ class ProcessInfo:
 
 @dataclass(frozen=True, slots=True)
 class Reread:
-    """What changed in the configuration on disk since it was last applied."""
+    """Changes of the configuration on disk since it was last applied."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -115,15 +115,15 @@ class _UnixTransport(xmlrpc.client.Transport):
 
 
 def exits(log: str) -> dict[str, str]:
-    """How processes ended by themselves last, by name, as supervisord's log tells.
+    """Return how each process last exited by itself, by name, from supervisord's log.
 
-    Its answers know the exit status of some, and the signal of none.
+    Its XML-RPC reports the exit status of some processes, and signals of none.
     """
     return {match[1]: match[2] for match in _EXITED.finditer(log)}
 
 
 def _state(info: dict[str, Any]) -> ProcessState:
-    """A process that gave up by itself is as one that supervisord gave up."""
+    """Return the state of a process; one that gave up starting by itself counts as FATAL."""
     state = ProcessState(info["state"])
     gave_up = state is ProcessState.EXITED and info["exitstatus"] == GAVE_UP
     return ProcessState.FATAL if gave_up else state
@@ -143,7 +143,7 @@ class Supervisor:
     def call(self, method: str, *arguments: Any) -> Any:
         """Call an XML-RPC method.
 
-        :raises SupervisorGoneError: no answer in time
+        :raises SupervisorGoneError: no reply in time
         :raises SupervisorError: refused; ``args[1]`` is the :class:`Fault`'s number
         """
         transport = _UnixTransport(self._path, self._timeout)
@@ -157,7 +157,7 @@ class Supervisor:
                 raise SupervisorGoneError(f"supervisord at {self._path}: {error}") from error
 
     def processes(self) -> dict[str, ProcessInfo]:
-        """All processes by name."""
+        """Return all processes by name."""
         return {
             info["name"]: ProcessInfo(
                 info["name"],
@@ -171,11 +171,11 @@ class Supervisor:
         }
 
     def start(self, name: str) -> bool:
-        """Start a process without waiting for it; False when it runs already."""
+        """Start a process without waiting for it; False if it is running already."""
         return self._changed(Fault.ALREADY_STARTED, "supervisor.startProcess", name)
 
     def stop(self, name: str) -> bool:
-        """Stop a process without waiting for it; False when it does not run."""
+        """Stop a process without waiting for it; False if it is not running."""
         return self._changed(Fault.NOT_RUNNING, "supervisor.stopProcess", name)
 
     def _changed(self, already: Fault, method: str, name: str) -> bool:
@@ -190,11 +190,11 @@ class Supervisor:
         return True
 
     def kill(self, name: str) -> None:
-        """Send SIGKILL to a process, which is then started anew."""
+        """Send SIGKILL to a process, which supervisord then restarts."""
         self.call("supervisor.signalProcess", name, "KILL")
 
     def is_shutting_down(self) -> bool:
-        """It still answers, but starts nothing any more."""
+        """Whether supervisord is shutting down: it still answers, but starts nothing."""
         try:
             self.poke()
         except SupervisorGoneError:
@@ -204,17 +204,17 @@ class Supervisor:
         return False
 
     def poke(self) -> None:
-        """Wake it up, so that it sees at once that a process has died."""
+        """Wake supervisord up, so that it notices at once that a process has exited."""
         self.call("supervisor.getState")
 
     def log_end(self, size: int) -> str:
-        """The end of its own log."""
+        """Return the last `size` bytes of supervisord's own log."""
         return str(self.call("supervisor.readLog", -size, 0))
 
     def reread(self) -> Reread:
-        """Read the configuration on disk; nothing is applied.
+        """Read the configuration on disk without applying it.
 
-        :raises SupervisorError: it has a mistake; what runs stays as it is
+        :raises SupervisorError: it is invalid; running processes are not affected
         """
         added, changed, removed = self.call("supervisor.reloadConfig")[0]
         return Reread(tuple(added), tuple(changed), tuple(removed))

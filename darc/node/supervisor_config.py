@@ -1,4 +1,4 @@
-"""supervisord's configuration of a node, made from the sections in ``supervisor/``."""
+"""supervisord's configuration of a node, rendered from the sections in ``supervisor/``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MASTER, MONITOR = "darc_master", "darc_monitor"
 #: In supervisord's environment: a blank, for where it would be taken for another thing.
 BLANK = "DARC_BLANK"
 
-# supervisord expands the values of these once more than others.
+# supervisord expands the values of these options twice.
 _EXPANDED_TWICE = {"stdout_logfile", "stderr_logfile", "supervisord environment"}
-# It replaces this wherever it stands, even where the % is written twice.
+# supervisord replaces this everywhere, even if the % is doubled.
 _HERE = "%(here)s"
 _SECTION = re.compile(r"\[(?P<name>[^]]+)\]")
 _OPTION = re.compile(r"(?P<name>[^\s=:;#][^=:]*?)\s*[=:]")
@@ -30,9 +30,9 @@ _REFERENCE = re.compile(r"\$(?:\$|\{(?P<name>\w+)\}|(?P<bare>\w+)|(?P<rest>))")
 
 
 def render(config: Config) -> dict[Path, str]:
-    """Everything resolved: the text of each file below run_dir.
+    """Return the rendered text of each configuration file below run_dir.
 
-    :raises ConfigError: a section is missing or broken, or a path cannot be used
+    :raises ConfigError: a section is missing or invalid, or a path cannot be used
     """
     check_paths(config)
     run_dir = Path(config.master.run_dir)
@@ -49,7 +49,7 @@ def render(config: Config) -> dict[Path, str]:
 
 
 def check_paths(config: Config) -> None:
-    """Make sure of what supervisord can be told in no way.
+    """Check for paths that cannot be written in supervisord's configuration.
 
     :raises ConfigError: a path has a line break, or is too long for a socket
     """
@@ -58,8 +58,8 @@ def check_paths(config: Config) -> None:
     if length > MAX_SOCKET_PATH:
         raise ConfigError(
             [
-                f"{longest}: this path of a socket has {length} characters,"
-                f" the system allows {MAX_SOCKET_PATH}; set darc_master.run_dir to a shorter one"
+                f"{longest}: this socket path has {length} characters, the system allows"
+                f" {MAX_SOCKET_PATH}; set darc_master.run_dir to a shorter path"
             ]
         )
     paths = {
@@ -75,25 +75,25 @@ def check_paths(config: Config) -> None:
         if not path.isprintable() or _HERE in path:
             raise ConfigError(
                 [
-                    f"{name} path {path!r} holds {_HERE}, a line break, or another character that"
-                    " cannot be printed, which supervisord cannot be told; use another path"
+                    f"{name} path {path!r} contains {_HERE}, a line break, or another character"
+                    " that supervisord's configuration cannot contain; use another path"
                 ]
             )
 
 
 def working_directory(config: Config) -> str:
-    """Of supervisord: run_dir where its sections could not be found by its path."""
+    """Return supervisord's working directory: run_dir if its path is not usable as a pattern."""
     run_dir = config.master.run_dir
     return "/" if _is_plain_pattern(run_dir) else run_dir
 
 
 def write(files: Mapping[Path, str]) -> None:
-    """Write rendered files, and remove sections of services that are no more."""
+    """Write rendered files, and remove sections of services that no longer exist."""
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(
             path, os.fsencode(text), durable=False
-        )  # as supervisord, with the same locale, reads it
+        )  # in the encoding in which supervisord, with the same locale, reads it
     sections = {path.parent for path in files if path.parent.name == "supervisor.d"}
     for directory in sections:
         for path in directory.glob("*.conf"):
@@ -102,9 +102,9 @@ def write(files: Mapping[Path, str]) -> None:
 
 
 def _find(config: Config, name: str) -> Path:
-    """A section of the operator's own wins over the packaged one."""
+    """Return the path of a section: the operator's own, or else the packaged one."""
     own = Path(config.darc_home) / "supervisor" / f"{name}.conf"
-    if os.path.lexists(own):  # a link that leads nowhere is not none
+    if os.path.lexists(own):  # a dangling link is an error
         return own
     try:
         return packaged(f"supervisor/{name}.conf")
@@ -136,7 +136,7 @@ def _fill(config: Config, name: str, service: str) -> str:
             option = found["name"].lower()
         try:
             filled = _REFERENCE.sub(
-                lambda match: _told(match, values, section, option),  # noqa: B023 - called at once
+                lambda match: _escaped_value(match, values, section, option),  # noqa: B023 - called at once
                 line,
             )
         except ValueError as error:
@@ -145,36 +145,40 @@ def _fill(config: Config, name: str, service: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _told(match: re.Match[str], values: Mapping[str, str], section: str, option: str) -> str:
-    """A value, so that supervisord reads just that in an option of a section.
+def _escaped_value(
+    match: re.Match[str], values: Mapping[str, str], section: str, option: str
+) -> str:
+    """Return a value, escaped such that supervisord reads it unchanged in an option.
 
-    :raises ValueError: there is no such value, or it cannot stand there
+    :raises ValueError: there is no such value, or it cannot be used in this option
     """
     if match[0] == "$$":
         return "$"
     if match["rest"] is not None:
-        raise ValueError("a $ that is not of a name in braces; write $$ for one that is to stay")
+        raise ValueError("a $ that is not followed by a name in braces; write $$ for a literal $")
     name = match["name"] or match["bare"]
     if name not in values:
-        raise ValueError(f"unknown ${{{name}}}; known are {', '.join(values)}")
+        raise ValueError(f"unknown ${{{name}}}; allowed are {', '.join(values)}")
     value = values[name]
     if section == "supervisorctl" and name == "run_dir" and value != shlex.quote(value):
-        return _HERE  # where no environment of ours is
+        return _HERE  # here our environment variables are not available
     if (section, option) == ("include", "files") and not _is_plain_pattern(value):
-        # split at blanks, and searched for as a pattern
+        # split at spaces, and used as a pattern
         if name == "run_dir":
             return "/proc/self/cwd"
-        raise ValueError(f"${{{name}}}, {value!r}, cannot stand in files of [include]")
+        raise ValueError(f"${{{name}}}, {value!r}, cannot be used in files of [include]")
     if option == "environment" and not {"'", '"', "\\"}.isdisjoint(value):
-        raise ValueError(f"${{{name}}}, {value!r}, cannot stand in environment: it has quotes")
+        raise ValueError(
+            f"${{{name}}}, {value!r}, cannot be used in environment: it contains quotes"
+        )
     twice = option in _EXPANDED_TWICE or f"{section} {option}" in _EXPANDED_TWICE
     escaped = value.replace("%", "%%%%" if twice else "%%")
-    # Behind a blank, these begin a remark; at an end, a blank is cut off.
+    # After a space, these start a comment; a trailing space is stripped.
     return re.sub(r"^ | (?=[;#]|$)", f"%(ENV_{BLANK})s", escaped)
 
 
 def _is_plain_pattern(path: str) -> bool:
-    """It is one pattern, which matches itself alone."""
+    """Whether a path is a single pattern that only matches itself."""
     return not re.search(r"[\s*?\[\]%]", path)
 
 
@@ -189,9 +193,9 @@ def _section(config: Config, name: str, section: str, service: str) -> dict[str,
 
 
 def _check_single(config: Config, service: str, options: Mapping[str, str]) -> None:
-    """A service is one process, and is asked for by its name.
+    """Check that a section defines a single process with the name of the service.
 
-    :raises ConfigError: a section says otherwise
+    :raises ConfigError: it does not
     """
     allowed = {"numprocs": "1", "process_name": "%(program_name)s"}
     for option, value in allowed.items():

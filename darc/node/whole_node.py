@@ -1,4 +1,4 @@
-"""All of a node started and stopped, with words on standard output of what came of it."""
+"""Start and stop of a whole node, with messages on standard output."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from darc.node.endpoint import read_endpoint
 from darc.node.node_identity import NodeError
 from darc.runtime.progress import waiting
 
-# A reply comes when all services are settled; what it may take beyond the configured times.
+# Time beyond the configured times until all services have started or stopped, and the reply comes.
 REPLY_SECONDS = 10.0
-# For a question of which nothing depends.
+# Timeout of queries whose failure does not matter.
 ASK_SECONDS = 1.0
 
 
 def start_master_alone(config: Config) -> None:
-    """Start the master, and nothing else.
+    """Start the master, without services.
 
-    :raises NodeError: it did not come up
+    :raises NodeError: it did not start
     """
     with waiting("starting the master"):
         node_start.start_master(config, _say)
 
 
 def start_node(config: Config) -> dict[str, str]:
-    """Start all of this node, say what came of each service, and return it.
+    """Start the master and all services; print and return the outcome of each.
 
-    :raises NodeError: one was not started
+    :raises NodeError: a service was not started
     """
     start_master_alone(config)
     with waiting("starting the services", _not_running):
         outcomes, failed = _started(config)
     _print_outcomes(outcomes)
     if failed:
-        reasons = "\n".join(node_probe.what_went_wrong(config, name) for name in failed)
+        reasons = "\n".join(node_probe.failure_reason(config, name) for name in failed)
         raise NodeError(f"not started: {', '.join(failed)}\n{reasons}")
     return outcomes
 
 
 def stop_services(config: Config) -> None:
-    """Stop every service but the master, and say what came of each.
+    """Stop all services but not the master, and print the outcome of each.
 
-    :raises NodeError: one was not stopped
+    :raises NodeError: a service was not stopped
     """
     if not node_probe.is_running(config):
         print("DARC is not running")
@@ -58,13 +58,15 @@ def stop_services(config: Config) -> None:
         outcomes, failed = _outcomes(config, "stop")
     _print_outcomes(outcomes)
     if failed:
-        raise NodeError(f"not stopped: {', '.join(failed)}; darc_kill_all ends what hangs")
+        raise NodeError(
+            f"not stopped: {', '.join(failed)}; darc_kill_all kills processes that hang"
+        )
 
 
 def stop_node(config: Config) -> None:
-    """Stop all of this node, and say so.
+    """Stop the whole node, and print that.
 
-    :raises NodeError: something is left
+    :raises NodeError: a process is still running
     """
     if not node_probe.is_running(config):
         print("DARC is not running")
@@ -76,20 +78,20 @@ def stop_node(config: Config) -> None:
 
 
 def _stop_master(config: Config) -> None:
-    """Tell the master to end the node, or its supervisord where the master does not answer."""
+    """Have the master stop the node, or supervisord if the master does not answer."""
     try:
         _command(config, "stop_master")
     except NodeError as error:
         if not node_probe.is_running(config) or node_probe.is_stopping(config):
             return
-        print(f"{error}\nstopped by way of supervisord instead", file=sys.stderr)
+        print(f"{error}\nstopped through supervisord instead", file=sys.stderr)
         node_stop.stop_without_master(config)
 
 
 def _say(what: str) -> None:
-    """At once, also where the output is a file that somebody watches.
+    """Print and flush, as the output may be a file that somebody follows.
 
-    Where it cannot be written, what was begun is done all the same; the end of it tells.
+    If it cannot be written, the command continues; its exit reports the error.
     """
     with contextlib.suppress(OSError):
         print(what, flush=True)
@@ -108,7 +110,7 @@ def _command(config: Config, command: str) -> None:
 
 
 def _started(config: Config) -> tuple[dict[str, str], list[str]]:
-    """Start all services, and wait for those that take longer than the command does."""
+    """Start all services, and wait for those that take longer than the command."""
     outcomes, failed = _outcomes(config, "start")
     deadline = time.monotonic() + REPLY_SECONDS
     while ServiceOutcome.STARTING in outcomes.values() and time.monotonic() < deadline:
@@ -122,7 +124,7 @@ def _started(config: Config) -> tuple[dict[str, str], list[str]]:
 
 
 def _outcomes(config: Config, command: str) -> tuple[dict[str, str], list[str]]:
-    """Do a command on all services: what became of each, and which failed."""
+    """Run a command for all services; return the outcome of each, and which failed."""
     reply = _reply(config, command, "all")
     outcomes = reply["message"]
     if not isinstance(outcomes, dict) or "error" in outcomes:
@@ -131,12 +133,12 @@ def _outcomes(config: Config, command: str) -> tuple[dict[str, str], list[str]]:
 
 
 def _reply(config: Config, command: str, service: str | None) -> dict[str, Any]:
-    if read_endpoint() is None:  # whoever has the default port is somebody else's
-        raise NodeError("the master of this node does not answer\ndarc_kill_all ends it")
+    if read_endpoint() is None:  # a process on the default port belongs to somebody else
+        raise NodeError("the master of this node does not answer\ndarc_kill_all kills it")
     timeout = config.master.stop_timeout + config.master.control_timeout + REPLY_SECONDS
     reply, reason = ask(timeout, service, command)
     if reply is None:
-        raise NodeError(f"{reason}\ndarc_kill_all ends what does not answer")
+        raise NodeError(f"{reason}\ndarc_kill_all kills what does not answer")
     return reply
 
 

@@ -1,1 +1,1 @@
-"""What a process needs of its machine: clocks, threads, logs, whole files; its start and end."""
+"""Clocks, threads, logs, atomic files, and start and end of processes."""

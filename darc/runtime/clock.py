@@ -1,8 +1,8 @@
-"""Elapsed times, told by a clock that nobody sets.
+"""Elapsed times, by a clock that cannot be set.
 
-A time of day (Unix s, a plain ``float``) says when something was, for people and for the sky. How
-long something took, or has waited, is never told from two of these, as clocks are set. An
-:class:`Instant` is a type of its own, so that the two cannot be mixed.
+A time of day (Unix s, a plain ``float``) is for people and for the sky. Durations are never the
+difference of two of these, as the system clock may be set. :class:`Instant` is a type of its own,
+so that the two cannot be mixed.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: Whoever waits for a time of day looks again so often: the clock may be set meanwhile (s).
+#: Interval at which waiting for a time of day is checked, as the clock may be set meanwhile (s).
 LOOK_AGAIN_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Instant:
-    """A reading of the machine's clock since its start, which goes on while it sleeps."""
+    """Time since the boot of the machine (s), including sleep."""
 
     seconds: float
 
@@ -30,28 +30,27 @@ class Instant:
         return cls(time.clock_gettime(time.CLOCK_BOOTTIME))
 
     def after(self, seconds: float) -> Instant:
-        """The instant so much later."""
+        """Return the instant `seconds` later."""
         return Instant(self.seconds + seconds)
 
     def age(self) -> float:
-        """How long ago it was (s); negative before it."""
+        """Return how long ago it was (s); negative if in the future."""
         return Instant.now().seconds - self.seconds
 
     def left(self) -> float:
-        """How long it is until then (s); negative behind it."""
+        """Return how long it is until then (s); negative if in the past."""
         return -self.age()
 
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """A moment in the past that outlives processes.
+    """A past time that can be stored across processes.
 
-    How long ago it was is told by the clock that nobody sets; only over a start of the machine, by
-    the time of day.
+    Its age is measured by the monotonic clock, or after a reboot by the time of day.
 
     :param unix: time of day (Unix s)
-    :param boot: the start of the machine in which it was
-    :param instant: by the clock of that start
+    :param boot: boot id
+    :param instant: time since that boot
     """
 
     unix: float
@@ -60,11 +59,11 @@ class Since:
 
     @classmethod
     def now(cls, ago: float = 0.0) -> Since:
-        """This moment, or one that was ``ago`` seconds before."""
+        """Return the current time, or ``ago`` seconds before."""
         return cls(time.time() - ago, this_boot(), Instant(Instant.now().seconds - ago))
 
     def age(self) -> float:
-        """How long ago it was (s), never negative."""
+        """Return how long ago it was (s), never negative."""
         age = self.instant.age() if self.boot == this_boot() else time.time() - self.unix
         return max(0.0, age)
 
@@ -73,7 +72,7 @@ class Since:
 
     @classmethod
     def from_plain(cls, plain: Any) -> Since:
-        """The way back from `to_plain`; earlier versions kept a time of day alone."""
+        """Return a time from the output of `to_plain`; early versions stored only a time of day."""
         if isinstance(plain, int | float):
             return cls(float(plain), "", Instant(0.0))
         unix, boot, seconds = plain
@@ -82,7 +81,7 @@ class Since:
 
 @functools.cache
 def this_boot() -> str:
-    """Another one after each start of the machine."""
+    """Return the boot id, which differs after each boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 

@@ -1,4 +1,4 @@
-"""Work on places that may hang, such as network file systems: each piece in a thread of its own."""
+"""Tasks that may hang, as on network file systems: each in a thread of its own."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from darc.runtime.clock import Instant
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-#: Pieces of work at a time: further ones are refused, as whatever these wait for hangs.
+#: Concurrent tasks; further ones are refused, as those are probably hanging.
 PLACES = 32
 
 
 class HangsError(OSError):
-    """Somebody waited long enough; the text says what for."""
+    """A task did not finish in time; the message names it."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -27,16 +27,16 @@ class HangsError(OSError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingWork:
-    """A piece of work that has not ended."""
+    """A task that has not finished."""
 
     name: str
     began: Instant
 
 
 class DetachedWork:
-    """Pieces of work in threads of their own; what hangs is not begun again.
+    """Tasks in threads of their own; a task that hangs is not started a second time.
 
-    :param places: for so many at a time
+    :param places: number of concurrent tasks
     """
 
     def __init__(self, places: int = PLACES) -> None:
@@ -45,21 +45,21 @@ class DetachedWork:
         self._under_way: set[PendingWork] = set()
 
     def begin(self, name: str, work: Callable[[], None]) -> bool:
-        """Have it done; False where it is under way already, or there is no place for it."""
+        """Start a task; False if it is running already, or too many are."""
         try:
             self._start(name, work, at_most=1, patience=0.0)
         except HangsError as error:
-            log.error("%s: not begun: %s", name, error)
+            log.error("%s: not started: %s", name, error)
             return False
         return True
 
     def result(self, name: str, work: Callable[[], T], patience: float) -> T:
-        """Have it done, and wait for what comes of it.
+        """Run a task, and return its result.
 
-        :param name: what it is, and on what
-        :param patience: s; one of this name that took longer, and has no end, is enough
-        :raises HangsError: it takes longer; it may come to its end later
-        :raises Exception: whatever the work raises
+        :param name: description of the task and what it works on
+        :param patience: s to wait; if a task of this name has hung for longer, none is started
+        :raises HangsError: it takes longer; it may still finish later
+        :raises Exception: any exception of the task
         """
         came: list[T] = []
         failed: list[Exception] = []
@@ -71,13 +71,13 @@ class DetachedWork:
                 failed.append(error)
 
         if not self._start(name, do, at_most=self._places, patience=patience).wait(patience):
-            raise HangsError(f"{name}: no answer within {patience:g} s: what it is on hangs")
+            raise HangsError(f"{name}: not finished within {patience:g} s: it hangs")
         if failed:
             raise failed[0]
         return came[0]
 
     def longer_than(self, seconds: float) -> list[PendingWork]:
-        """What has been under way for longer, the oldest first."""
+        """Return the tasks that have been running for longer than `seconds`, oldest first."""
         with self._lock:
             late = [one for one in self._under_way if one.began.age() > seconds]
         return sorted(late, key=lambda one: one.began)
@@ -90,12 +90,12 @@ class DetachedWork:
             same = [one for one in self._under_way if one.name == name]
             if same and (len(same) >= at_most or max(one.began.age() for one in same) > patience):
                 age = max(one.began.age() for one in same)
-                raise HangsError(f"{name}: begun {age:.0f} s ago, and not at its end: it hangs")
+                raise HangsError(f"{name}: started {age:.0f} s ago and not finished: it hangs")
             if len(self._under_way) >= self._places:
-                raise HangsError(f"{name}: {self._places} others hang; see which in the log")
+                raise HangsError(f"{name}: {self._places} other tasks hang; the log names them")
             self._under_way.add(this)
         done = threading.Event()
-        context = copy_context()  # log lines carry what they are about
+        context = copy_context()  # log lines keep their observation
 
         def run() -> None:
             try:
@@ -109,7 +109,7 @@ class DetachedWork:
 
         try:
             threading.Thread(target=run, name=name, daemon=True).start()
-        except RuntimeError as error:  # the limit of threads
+        except RuntimeError as error:  # the limit of threads is reached
             with self._lock:
                 self._under_way.discard(this)
             raise HangsError(f"{name}: {error}") from error

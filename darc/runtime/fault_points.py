@@ -1,8 +1,8 @@
-"""Places in the code at which a test can have a process die.
+"""Points in the code at which a test can make a process crash.
 
-Without DARC_FAULT_POINTS in the environment, which names a directory, :func:`fault_point` does
-nothing. With it, a process that comes to a point for which a file of that name waits in the
-directory takes the file away and kills itself, as SIGKILL does.
+Without DARC_FAULT_POINTS in the environment, the path of a directory, :func:`fault_point` does
+nothing. With it, a process that reaches a point for which the directory has a file of that name
+removes the file and kills itself with SIGKILL.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _DIRECTORY = os.environ.get("DARC_FAULT_POINTS")
 
 
 def fault_point(name: str) -> None:
-    """Die here if a test wants it.
+    """Crash here if a test requests it.
 
-    :param name: such as ``amber_clustering.after taking``
+    :param name: name of the point, such as ``amber_clustering.after taking``
     """
     if _DIRECTORY is None:
         return

@@ -1,4 +1,4 @@
-"""Log lines of services: to standard output, which supervisord captures, never waiting for it."""
+"""Logging of services to standard output, which supervisord captures, without ever blocking."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from types import TracebackType
 
 from darc.model.observation import task_id_of
 
-# Writes of up to PIPE_BUF bytes to a pipe are whole or not at all.
+# Writes of up to PIPE_BUF bytes to a pipe are atomic.
 MAX_LINE_BYTES = 4096
-#: In the environment of services: text or json.
+#: Environment variable of services with the format: text or json.
 FORMAT = "DARC_LOG_FORMAT"
 
 _observation: ContextVar[str] = ContextVar("observation", default="")
@@ -26,9 +26,9 @@ _observation: ContextVar[str] = ContextVar("observation", default="")
 
 @contextmanager
 def about(observation: str) -> Iterator[None]:
-    """Log lines within carry the observation's id.
+    """Add the observation's id to log lines within this context.
 
-    :param observation: this, or a key of one of its runs
+    :param observation: task id, or key of a run
     """
     token = _observation.set(task_id_of(observation))
     try:
@@ -38,14 +38,14 @@ def about(observation: str) -> Iterator[None]:
 
 
 def observation_now() -> str:
-    """The id of the observation that log lines carry here; empty: none."""
+    """Return the observation id that log lines have here; empty if none."""
     return _observation.get()
 
 
 def printable(text: str) -> str:
-    """What a terminal can be shown: control characters are spelt out, further lines indented.
+    """Return text that is safe for a terminal: control characters escaped, further lines indented.
 
-    A line of the log begins at its margin, so what comes from outside cannot pass for one.
+    Log lines start at the margin, so external text cannot be mistaken for one.
     """
     plain = "".join(
         letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1]
@@ -77,7 +77,7 @@ class LineFormatter(logging.Formatter):
 
 
 class JsonFormatter(LineFormatter):
-    """The same as an object of JSON per line: time, level, service, observation, message."""
+    """Formatter of a JSON object per line: time, level, service, observation, message."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC)
@@ -91,13 +91,13 @@ class JsonFormatter(LineFormatter):
         text = json.dumps(line)
         if len(text) < MAX_LINE_BYTES:
             return text
-        # Cut where the object stays whole; a letter may take twelve bytes.
+        # Shortened such that the object stays valid; a character may take twelve bytes.
         short = self.message_of(record)[: (MAX_LINE_BYTES - 300) // 12] + " ..."
         return json.dumps(line | {"message": short})
 
 
 class NonBlockingHandler(logging.Handler):
-    """Writes lines to a descriptor; what cannot be written at once is dropped and counted."""
+    """Handler that writes to a descriptor; lines that would block are dropped and counted."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class NonBlockingHandler(logging.Handler):
             data = data[: MAX_LINE_BYTES - 5] + b" ..."
         try:
             os.write(self._descriptor, data + b"\n")
-        except OSError:  # full, or nobody reads any more: work goes on
+        except OSError:  # the pipe is full or closed: the service continues
             return False
         return True
 
@@ -171,13 +171,13 @@ def last_lines() -> LastLines:
 
 
 def lines_dropped() -> int:
-    """Log lines of this process that could not be written."""
+    """Return the number of log lines of this process that could not be written."""
     handlers = logging.getLogger().handlers
     return sum(one.dropped for one in handlers if isinstance(one, NonBlockingHandler))
 
 
 def set_up_logging(service: str) -> NonBlockingHandler:
-    """Send all log lines of this process, and what ends it, to standard output."""
+    """Send all log lines of this process, and the error that ends it, to standard output."""
     handler = NonBlockingHandler(sys.stdout.fileno())
     formatter = JsonFormatter if os.environ.get(FORMAT) == "json" else LineFormatter
     handler.setFormatter(formatter(service))

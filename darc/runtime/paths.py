@@ -1,4 +1,4 @@
-"""Where things are: packaged files, the node's home, and the host's name."""
+"""Paths and names: packaged files, the node's home, the host name; and atomic writing of files."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import re
 import socket
 from pathlib import Path
 
-#: In the name of a file that was damaged and is kept for who wants to look.
+#: Part of the name of a damaged file that is kept for inspection.
 DAMAGED = ".damaged-"
 _PACKAGE = Path(__file__).resolve().parent.parent
-# It becomes part of paths, of supervisord's configuration and of addresses.
+# The name becomes part of paths, of supervisord's configuration and of addresses.
 _HOSTNAME = re.compile(r"\w[\w.-]{0,63}")
 
 
 class PlaceError(ValueError):
-    """Where the node is to be cannot be used as a path or name; the text says why."""
+    """Home or host name cannot be used; the message says why."""
 
 
 def packaged(name: str) -> Path:
-    """Find a file or directory that comes with DARC.
+    """Return the path of a packaged file or directory.
 
     :param name: such as `conf/default.yaml` or `supervisor`
-    :raises FileNotFoundError: there is none of that name
+    :raises FileNotFoundError: there is none of this name
     """
     # Beside the modules in a wheel; beside the package in a checkout or editable install.
     places = (_PACKAGE / name, _PACKAGE.parent / name)
@@ -31,23 +31,22 @@ def packaged(name: str) -> Path:
         if place.exists():
             return place
     looked = " and ".join(str(place) for place in places)
-    raise FileNotFoundError(f"{name} does not come with this DARC; looked for {looked}")
+    raise FileNotFoundError(f"{name} is not part of this DARC installation; looked for {looked}")
 
 
 def darc_home() -> Path:
-    """The node's home: $DARC_HOME, by default `darc` in the user's.
+    """Return the node's home: $DARC_HOME, by default `darc` in the user's home.
 
-    A `~` is the user's home where no shell has made it that: in quotes, in a crontab.
+    A `~` that no shell has expanded (in quotes, in a crontab) is the user's home.
 
-    :raises PlaceError: nobody knows it; or there are control characters in it, or bytes that are no
-        text
+    :raises PlaceError: it is unknown, or contains control characters or invalid text
     """
     given = os.environ.get("DARC_HOME")
     if given and given.startswith("~"):
         try:
             given = str(Path(given).expanduser())
         except RuntimeError as error:
-            raise PlaceError(f"DARC_HOME {given!r}: {error}; set it to a whole path") from error
+            raise PlaceError(f"DARC_HOME {given!r}: {error}; set it to an absolute path") from error
     users = None if given else users_home()
     if not given and users is None:
         raise PlaceError(
@@ -56,22 +55,22 @@ def darc_home() -> Path:
     home = Path(given or f"{users}/darc").absolute()
     if not str(home).isprintable():
         raise PlaceError(
-            f"DARC_HOME {str(home)!r} holds a line break or another character that cannot be"
+            f"DARC_HOME {str(home)!r} contains a line break or another character that cannot be"
             " printed; set it to another path"
         )
     return home
 
 
 def broken_link(path: Path) -> str | None:
-    """Which link on the way to a path leads nowhere, as to a disk that is not mounted."""
+    """Return a message about a dangling link in a path (to an unmounted disk, say), or None."""
     for place in (path, *path.parents):
         if place.is_symlink() and not place.exists():
-            return f"{place} is a link to {place.readlink()}, which is not there"
+            return f"{place} is a link to {place.readlink()}, which does not exist"
     return None
 
 
 def users_home() -> str | None:
-    """The user's home directory; None: nobody knows it, as in a container."""
+    """Return the user's home directory; None if unknown, as in some containers."""
     try:
         return str(Path.home())
     except RuntimeError:
@@ -79,9 +78,9 @@ def users_home() -> str | None:
 
 
 def hostname() -> str:
-    """The host's name without its domain, or what $DARC_HOSTNAME says.
+    """Return $DARC_HOSTNAME, or the host name without its domain.
 
-    :raises PlaceError: it is no name of a host
+    :raises PlaceError: not a valid host name
     """
     given = os.environ.get("DARC_HOSTNAME")
     name = given or socket.gethostname().split(".")[0]
@@ -97,23 +96,23 @@ def hostname() -> str:
 def write_whole(
     path: Path, content: str | bytes, *, durable: bool = True, mode: int = 0o666
 ) -> None:
-    """Write a file so that whoever reads it finds it whole, or as it was before.
+    """Write a file atomically: readers see the old content or the new one.
 
-    What a process that is killed leaves behind is a hidden file `.NAME.….new`, which nobody reads.
+    A killed process may leave a hidden file `.NAME.….new`, which nobody reads.
 
-    :param content: text is written as UTF-8, with the line ends that it has
-    :param durable: once this returns, the file also outlives a loss of power; not needed where it
-        can be made again
-    :param mode: of the file, less what the umask takes away
-    :raises OSError: it could not be written, and names the file; what was there is still there
+    :param content: text is written as UTF-8, with its line ends unchanged
+    :param durable: on return, the file is safe against a loss of power; not needed if it can be
+        created again
+    :param mode: permissions of the file, reduced by the umask
+    :raises OSError: it could not be written; names the file, whose old content is unchanged
     """
     _write(path, content, mode, durable, exclusive=False)
 
 
 def write_new(path: Path, content: str | bytes, *, mode: int = 0o666) -> bool:
-    """Write a file, whole and durable, unless there is one; whether it was written.
+    """Write a file atomically and durably unless it exists; return whether it was written.
 
-    :raises OSError: it could not be written, and names the file
+    :raises OSError: it could not be written; names the file
     """
     try:
         _write(path, content, mode, durable=True, exclusive=True)
@@ -124,7 +123,7 @@ def write_new(path: Path, content: str | bytes, *, mode: int = 0o666) -> bool:
 
 def _write(path: Path, content: str | bytes, mode: int, durable: bool, *, exclusive: bool) -> None:
     data = content.encode() if isinstance(content, str) else content
-    # A name that no other process has, on whichever host that shares the directory.
+    # A name that is unique among all processes, on all hosts that share the directory.
     temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.new")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -141,13 +140,13 @@ def _write(path: Path, content: str | bytes, mode: int, durable: bool, *, exclus
         if durable:
             sync_directory(path.parent)
     except OSError as error:
-        with contextlib.suppress(OSError):  # what it holds may be what the disk lacks
+        with contextlib.suppress(OSError):  # free its space, as the disk may be full
             temporary.unlink()
         raise type(error)(error.errno, error.strerror, str(path)) from error
 
 
 def sync_directory(directory: Path) -> None:
-    """Without it, a loss of power may take the new name away."""
+    """Sync a directory, so that a new name in it is safe against a loss of power."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""How a process of a node ends: by SIGTERM, or with supervisord or whoever has started it."""
+"""End of a process of a node: by SIGTERM, or together with supervisord or its parent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_on_sigterm() -> None:
-    """Ending at any line is safe: what is not committed comes again."""
+    """Exit on SIGTERM, at any line: what is not committed is delivered again."""
     signal.signal(signal.SIGTERM, _end)
 
 
@@ -26,7 +26,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def end_with_supervisord() -> None:
-    """Watch standard input, whose other end supervisord holds where it started this process."""
+    """Exit when supervisord does, which holds the other end of standard input if it started us."""
     if "SUPERVISOR_ENABLED" in os.environ:
         vital("supervisord watcher", _watch, or_exit=True)
 
@@ -34,18 +34,18 @@ def end_with_supervisord() -> None:
 def _watch() -> None:
     while os.read(0, 1024):
         pass
-    log.critical("supervisord is gone: ends")
+    log.critical("supervisord has exited: this process exits, too")
     os._exit(1)
 
 
 def end_with(parent: int) -> None:
-    """Have the kernel end this process with the one that has started it.
+    """Have the kernel kill this process when its parent exits.
 
-    :param parent: its process ID; the thread that has started this process has to live on
-    :raises OSError: the kernel does not do that
+    :param parent: PID of the parent; the thread that started this process must keep running
+    :raises OSError: the kernel does not support it
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
-        sys.exit(1)  # it was gone before
+        sys.exit(1)  # the parent had exited before

@@ -1,4 +1,4 @@
-"""A process that supervisord started and that cannot begin: it tries again, or gives up."""
+"""Retries of a process that supervisord started and that cannot start working."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from darc.model.service_state import GAVE_UP
 
 log = logging.getLogger(__name__)
 
-#: As supervisord does by `startretries`.
+#: Retries, as `startretries` of supervisord.
 RETRIES = 3
-#: s; half of `startsecs`. What ends when it is younger than that is tried again by supervisord.
+#: s; half of `startsecs`. supervisord itself retries a process that exits before that age.
 YOUNG_SECONDS = 0.5
 _TRY = "DARC_START_TRY"
 
 
 class CannotStartError(Exception):
-    """Something outside is in the way; the text says what."""
+    """A service cannot start for an external reason; the message says why."""
 
 
 def has_begun() -> None:
-    """The next start is a first one; what this process starts is none of its tries."""
+    """Reset the count of tries, for this process and those it starts."""
     os.environ.pop(_TRY, None)
 
 
 def end_or_try_again() -> NoReturn:
-    """Called where the work cannot begin, and the log says why.
+    """End this process, or start it again; called after the reason was logged.
 
-    supervisord takes a process that ended soon for a start that failed, tries it some times more
-    and gives up. Where importing alone takes that long, each would be a process that ran and died,
-    to be started again for ever. An older process therefore tries again itself.
+    supervisord counts an early exit as a failed start, retries a few times, and gives up. If
+    imports alone take that long, each try would count as a crash of a running process, and be
+    restarted for ever. A process of that age therefore retries by itself.
     """
     if "SUPERVISOR_ENABLED" not in os.environ or (_age() or 0.0) < YOUNG_SECONDS:
         sys.exit(1)
     tried = int(os.environ.get(_TRY, "1"))
     if tried > RETRIES:
-        log.critical("gives up after %d tries; start it again when that is mended", tried)
+        log.critical("giving up after %d tries; start it again when the problem is fixed", tried)
         sys.exit(GAVE_UP)
     time.sleep(tried)
     os.environ[_TRY] = str(tried + 1)

@@ -1,4 +1,4 @@
-"""What every program of DARC does at its edges, whoever starts it and wherever its words go."""
+"""Common behaviour of DARC's programs: exit status, output errors, option types."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ from typing import ParamSpec
 
 P = ParamSpec("P")
 
-#: As the shell has it of a program that SIGINT or SIGPIPE has ended.
+#: Exit status of a program that was ended by SIGINT or SIGPIPE, as in the shell.
 INTERRUPTED, BROKEN_PIPE = 130, 141
-#: What output meets: nobody who listens, a disk that is full or broken.
+#: Errors of the output: a closed pipe, a full or failing disk.
 _NOT_TAKEN = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)
-#: The longest that an option may have something wait, s: a day.
+#: Largest value of an option in seconds: a day.
 LONGEST = 86_400.0
 
 
 def as_program(main: Callable[P, int]) -> Callable[P, int]:
-    """Have a program end as others do: one that nobody listens to any more, quietly.
+    """Wrap a program's main function to handle signals and errors of its output.
 
-    What the terminal has no letters for is spelt out; what a full disk does not take is one line.
+    A closed pipe ends it quietly, a full disk with one line; characters that the terminal lacks are
+    escaped.
     """
 
     @functools.wraps(main)
     def run(*arguments: P.args, **keys: P.kwargs) -> int:
-        _open_what_is_closed()
+        _open_closed_streams()
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
         try:
             try:
                 return main(*arguments, **keys)
-            finally:  # argparse has printed, too, when it exits
+            finally:  # argparse may have printed before it exits
                 sys.stdout.flush()
         except BrokenPipeError:
             _drop_output()
@@ -45,18 +46,18 @@ def as_program(main: Callable[P, int]) -> Callable[P, int]:
         except KeyboardInterrupt:
             return INTERRUPTED
         except OSError as error:
-            if not is_of_output(error):
+            if not is_output_error(error):
                 raise
             _drop_output()
-            with contextlib.suppress(OSError):  # nor may that be
+            with contextlib.suppress(OSError):  # standard error may fail as well
                 print(f"{_name()}: the output cannot be written: {error}", file=sys.stderr)
             return 1
 
     return run
 
 
-def is_of_output(error: Exception) -> bool:
-    """Whether this is what the program's own output met: of a file it would be named."""
+def is_output_error(error: Exception) -> bool:
+    """Whether an error concerns the program's output, not a (named) file."""
     return isinstance(error, OSError) and error.errno in _NOT_TAKEN and error.filename is None
 
 
@@ -64,30 +65,30 @@ def _name() -> str:
     return os.path.basename(sys.argv[0])  # noqa: PTH119 - pathlib is not worth its import here
 
 
-def _open_what_is_closed() -> None:
-    """Of the three standard streams (`darc … >&-`): what is opened next would be taken for one.
+def _open_closed_streams() -> None:
+    """Open closed standard streams (`darc … >&-`), else the next opened file would become one.
 
-    A program that is started gets them, too: a node would write its sockets full of log.
+    Child processes inherit them: a node would write its log into a socket.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def _drop_output() -> None:
-    # Python would try to write what is left at its end, and complain.
+    # Python would flush the rest at exit, and report an error.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
-    """What argparse makes of an option that is a number from low to high."""
+    """Return an argparse type: a number from low to high."""
 
     def convert(text: str) -> float:
         try:
@@ -102,7 +103,7 @@ def number(low: float, high: float) -> Callable[[str], float]:
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
-    """Likewise of one that is a whole number."""
+    """Return an argparse type: a whole number from low to high."""
 
     def convert(text: str) -> int:
         plain = text.removeprefix("-")
@@ -117,11 +118,11 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def if_numbers(text: str) -> tuple[int, ...]:
-    """Likewise of IFs, as 1,2: their places from 0, ascending."""
+    """Parse a list of IFs such as 1,2; return their indices from 0, ascending."""
     number = whole(1, 16)
     return tuple(sorted({number(word) - 1 for word in text.split(",")}))
 
 
-#: An option in seconds, and one that is a port.
+#: Types of options: seconds, and a port.
 seconds = number(0.001, LONGEST)
 port = whole(1, 65535)

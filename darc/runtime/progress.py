@@ -1,4 +1,4 @@
-"""What is said while something takes its time."""
+"""Progress messages of commands that take time."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-#: Nothing is said of what is over by then (s).
+#: No message before this time (s).
 QUIET_SECONDS = 1.0
-#: Between two lines (s).
+#: Interval between messages (s).
 AGAIN_SECONDS = 3.0
 
 
 @contextlib.contextmanager
 def waiting(what: str, left: Callable[[], str] = str) -> Iterator[None]:
-    """Say on standard error what is waited for, from when it has taken a second.
+    """Print on standard error what is being waited for, if it takes more than a second.
 
-    :param what: as "starting the services"
-    :param left: tells what of it is not done yet; empty: that is not known
+    :param what: activity, such as "starting the services"
+    :param left: returns what is not done yet; empty if unknown
     """
     over = threading.Event()
     began = time.monotonic()
 
-    def tell() -> None:
+    def report() -> None:
         patience = QUIET_SECONDS
         while not over.wait(patience):
             which = left()
@@ -34,10 +34,10 @@ def waiting(what: str, left: Callable[[], str] = str) -> Iterator[None]:
             print(f"{what}: {took:.0f} s{which and f', not yet {which}'}", file=sys.stderr)
             patience = AGAIN_SECONDS
 
-    teller = threading.Thread(target=tell, name=what, daemon=True)
-    teller.start()
+    reporter = threading.Thread(target=report, name=what, daemon=True)
+    reporter.start()
     try:
         yield
     finally:
         over.set()
-        teller.join(QUIET_SECONDS)
+        reporter.join(QUIET_SECONDS)

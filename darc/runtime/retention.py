@@ -1,4 +1,4 @@
-"""What need not be kept for ever: files of which there are many, and what killed writers left."""
+"""Removal of old files, and of partial files left by killed processes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-#: `files.write_whole` writes for less than this (s), also where clocks differ.
+#: Longer than any `paths.write_whole` takes, and than clocks differ (s).
 UNFINISHED_SECONDS = 3600.0
 _UNFINISHED = re.compile(r"\..*\.[0-9a-f]{12}\.new", re.DOTALL)
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Remove the hidden files that processes have left which were killed in `files.write_whole`.
+    """Remove the hidden files of processes that were killed in `paths.write_whole`.
 
-    :raises OSError: the directory cannot be read, or one of them not removed
+    :raises OSError: the directory cannot be read, or a file not removed
     """
     try:
         with os.scandir(directory) as found:
@@ -33,13 +33,13 @@ def remove_unfinished(directory: Path) -> None:
             if path.lstat().st_mtime < time.time() - UNFINISHED_SECONDS:
                 path.unlink()
         except FileNotFoundError:
-            continue  # it was finished, or another process was quicker
+            continue  # it was renamed or removed meanwhile
 
 
 class NewestFiles:
-    """Keeps the newest files of a directory, in a thread: it may have many, and hang.
+    """Retention of the newest files of a directory, in a thread, as the directory may hang.
 
-    :param pattern: of the names of the files that count; they sort by age
+    :param pattern: glob pattern of the files, whose names sort by age
     """
 
     def __init__(self, pattern: str) -> None:
@@ -48,9 +48,9 @@ class NewestFiles:
         self._thread: threading.Thread | None = None
 
     def added(self, directory: Path, kept: int) -> None:
-        """Note that there is another file. It may be `kept` and a hundredth more.
+        """Note a new file, and remove the oldest once there are 1 % more than `kept`.
 
-        :param kept: of so many files, the oldest go
+        :param kept: number of files to keep
         """
         self._added += 1
         if self._thread is None or (self._added > kept // 100 and not self._thread.is_alive()):
@@ -68,10 +68,14 @@ class NewestFiles:
             for name in oldest:
                 (directory / name).unlink(missing_ok=True)
         except OSError as error:
-            log.error("older files are not removed: %s", error)
+            log.error("old files cannot be removed: %s", error)
         else:
             if oldest:
                 log.info(
-                    "%d files removed from %s, %s to %s: more than %d are not kept",
-                    *(len(oldest), directory, oldest[0], oldest[-1], kept),
+                    "%d files removed from %s, %s to %s: at most %d are kept",
+                    len(oldest),
+                    directory,
+                    oldest[0],
+                    oldest[-1],
+                    kept,
                 )

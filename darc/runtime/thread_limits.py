@@ -1,10 +1,10 @@
-"""Threads of numerical libraries: many processes share the cores, and none takes them all.
+"""Limits on threads of numerical libraries, as many processes share the cores.
 
-By itself OpenBLAS makes a thread for each core as soon as numpy is imported: that costs a service
-some of its start, and is of no use to any.
+By default OpenBLAS starts a thread per core when numpy is imported, which slows the start of a
+service and has no benefit.
 """
 
 from __future__ import annotations
 
-#: For the environment of processes, unless it says something else.
+#: Default environment variables of processes.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

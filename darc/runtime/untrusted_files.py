@@ -1,7 +1,7 @@
-"""Files that others wrote or named: regular ones alone, opened without waiting, of limited size.
+"""Reading of files written or named by others: only regular files, without blocking, size-limited.
 
-A pipe or device in the place of a file would hold a reader for ever, and a symbolic link would show
-what only this user may read.
+A pipe or device in place of a file would block a reader for ever, and a symbolic link would expose
+files that only this user may read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-#: Of a text that people write: a list of sources, a mask, a table of beams (bytes).
+#: Largest size of a text written by hand: a source list, a mask, a beam table (bytes).
 MAX_TEXT = 16 * 2**20
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -28,15 +28,15 @@ _KINDS = {
 
 
 class NotRegularError(OSError):
-    """What is there is no regular file, or not to be followed."""
+    """Not a regular file, or a link that must not be followed."""
 
 
 def open_regular(path: Path, below: Path | None = None) -> BinaryIO:
     """Open a regular file for reading.
 
-    :param below: a directory that holds it and that others write to: no symbolic link in it is
-        followed, and no private file that has another name as well is opened
-    :raises NotRegularError: it is a pipe, a device, a directory or such a link
+    :param below: directory above it that others can write to: below it, symbolic links are not
+        followed, and private files with a second (hard) link are not opened
+    :raises NotRegularError: a pipe, a device, a directory or such a link
     :raises OSError: it cannot be opened
     """
     with contextlib.ExitStack() as stack:
@@ -48,7 +48,7 @@ def open_regular(path: Path, below: Path | None = None) -> BinaryIO:
             follows = below is None or number == 0
             what = os.stat(part, dir_fd=place, follow_symlinks=follows)
             is_last = number == len(parts) - 1
-            # Looked at before it is opened, too: opening alone can do something to a device.
+            # Checked before it is opened, too: opening a device can have side effects.
             if not (stat.S_ISREG if is_last else stat.S_ISDIR)(what.st_mode):
                 raise _not_regular(path, what)
             way = _FLAGS if follows else flags
@@ -69,14 +69,14 @@ def open_regular(path: Path, below: Path | None = None) -> BinaryIO:
 
 
 def read_regular(path: Path, limit: int, below: Path | None = None) -> bytes:
-    """Read a regular file as a whole; see :func:`open_regular`.
+    """Read a whole regular file; see :func:`open_regular`.
 
-    :param limit: bytes
-    :raises NotRegularError: it is none
+    :param limit: largest size, bytes
+    :raises NotRegularError: not a regular file
     :raises OSError: it cannot be read, or is larger
     """
     with open_regular(path, below) as file:
-        data = file.read(limit + 1) or b""  # None: one in /proc that would have us wait
+        data = file.read(limit + 1) or b""  # None: a file in /proc that would block
     if len(data) > limit:
         raise OSError(errno.EFBIG, f"larger than {limit} bytes", str(path))
     return data

@@ -1,7 +1,7 @@
-"""Threads that must not end: one that does is a fact, and no silence.
+"""Threads that must not end; if one does, that is reported.
 
-What a process can do without is noted, for the node's overview; without the rest the process ends
-at once, and supervisord starts it anew.
+The end of a dispensable thread appears in the node's overview; the end of any other exits the
+process, and supervisord restarts it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EndedThread:
-    """A thread that should not have ended.
+    """A thread that has ended unexpectedly.
 
-    :param error: what ended it
+    :param error: error that ended it
     :param at: Unix s
     """
 
@@ -38,8 +38,10 @@ def vital(
 ) -> threading.Thread:
     """Start a daemon thread that must not end.
 
-    :param or_exit: the process is of no use without it, and ends with it
-    :param stoppable: that it returns is no mishap: somebody has asked it to
+    :param name: name of the thread
+    :param target: its function
+    :param or_exit: exit the process if the thread ends
+    :param stoppable: a normal return is not an error
     """
     thread = threading.Thread(
         target=_watched, args=(name, target, or_exit, stoppable), name=name, daemon=True
@@ -49,7 +51,7 @@ def vital(
 
 
 def ended_threads() -> tuple[EndedThread, ...]:
-    """Those of this process that have ended and should not have."""
+    """Return the threads of this process that have ended unexpectedly."""
     with _lock:
         return tuple(_ended)
 
@@ -57,7 +59,7 @@ def ended_threads() -> tuple[EndedThread, ...]:
 def _watched(name: str, target: Callable[[], None], or_exit: bool, stoppable: bool) -> None:
     try:
         target()
-    # Also what is no Exception: nobody else hears of it.
+    # BaseException as well: nothing else would report it.
     except BaseException as error:
         text = f"{type(error).__name__}: {error}"
         log.critical("thread %s ended: %s", name, text, exc_info=True)
@@ -67,7 +69,7 @@ def _watched(name: str, target: Callable[[], None], or_exit: bool, stoppable: bo
         text = "it returned"
         log.critical("thread %s ended: %s", name, text)
     if or_exit:
-        log.critical("nothing is done without it: the process ends, and is started anew")
+        log.critical("the process cannot work without it: it exits and is restarted")
         os._exit(1)
     with _lock:
         _ended.append(EndedThread(name, text, time.time()))

@@ -120,7 +120,7 @@ def test_a_start_replaces_what_a_dead_supervisord_left(small: Node) -> None:
     (small.home / "supervisor" / "lofar_trigger.conf").unlink()
     result = small.run("darc_start_all_services")
     assert result.returncode == 0, result.stderr
-    assert "replacing 2 processes that a dead supervisord left" in result.stdout
+    assert "replacing 2 processes left by a crashed supervisord" in result.stdout
     assert of_node(node_id) == []
     assert len(small.processes()) == 5
 

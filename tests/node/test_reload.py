@@ -187,8 +187,8 @@ def test_processes_started_anew_go_by_the_last_good_configuration(reloaded: Node
         wait_for(reloaded.all_run, 30.0)
         assert list(reloaded.states()) == services
         log = reloaded.log(name)
-        assert f"the configuration is broken: {reloaded.home}/config.yaml:2: " in log
-        assert "used instead: the last good configuration" in log
+        assert f"the configuration is invalid: {reloaded.home}/config.yaml:2: " in log
+        assert "using the last good configuration instead" in log
     assert reloaded.darc("reload").returncode == 1
 
 

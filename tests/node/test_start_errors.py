@@ -93,7 +93,7 @@ def test_a_home_that_cannot_be_written_is_named(small: Node, below: str) -> None
 def test_a_home_behind_a_link_to_nowhere_is_named(small: Node) -> None:
     (small.home / "link").symlink_to("unmounted")
     small.environment["DARC_HOME"] = str(small.home / "link" / "darc")
-    why = f"{small.home}/link is a link to unmounted, which is not there"
+    why = f"{small.home}/link is a link to unmounted, which does not exist"
     assert reason(small).endswith(f"/run/testnode: cannot be written: {why}\n")
     assert "a link to unmounted" in " ".join(small.darc("doctor").stdout.split())
 
@@ -219,7 +219,7 @@ def test_a_file_that_is_there_and_none_is_not_passed_over(small: Node, name: str
     path.symlink_to("nowhere")
     text = reason(small)
     assert str(path) in text
-    assert name != "config.yaml" or " is a link to nowhere, which is not there: mount" in text
+    assert name != "config.yaml" or " is a link to nowhere, which does not exist: mount" in text
     path.unlink()
     path.symlink_to(path.name)
     assert str(path) in reason(small)
@@ -269,12 +269,12 @@ def test_damaged_files_of_a_node_that_runs_are_told_and_repaired(small: Node) ->
             assert result.returncode == 1
             assert result.stderr == ""
             assert f"{endpoint}: not an endpoint file: " in result.stdout
-            assert result.stdout.endswith("darc_start_master makes it anew\n")
+            assert result.stdout.endswith("darc_start_master writes it again\n")
     for name in ("endpoint.json", "node.json"):
         (small.run_dir / name).write_text("{")
         result = small.run("darc_start_master")
         assert result.returncode == 0, result.stderr
-        assert "made anew" in result.stdout
+        assert "written again" in result.stdout
         assert endpoint.read_text() == whole
         assert small.node_id == node_id
     assert {process.pid for process in small.processes()} == pids

@@ -229,7 +229,7 @@ def test_a_master_that_does_not_come_up_leaves_nothing_and_is_told(small: Node) 
     replace_command(small, "darc_master", '/bin/sh -c "echo no luck today; exit 1"')
     result = small.run("darc_start_master")
     assert result.returncode == 1
-    assert "DARC master did not come up\n" in result.stderr
+    assert "DARC master did not start\n" in result.stderr
     assert "  no luck today\n" in result.stderr
     assert_nothing_left(small, small.node_id)
 
@@ -253,7 +253,7 @@ def test_taken_ports_of_page_and_metrics_are_said(make_node: Callable[..., Node]
         result = node.run("darc_start_all_services")
         assert result.returncode == 0, result.stderr
         for what, port in zip(("the status page", "metrics"), ports, strict=True):
-            assert f"warning: {what}: nothing is served at 127.0.0.1:{port}: " in result.stdout
+            assert f"warning: {what}: cannot listen on 127.0.0.1:{port}: " in result.stdout
         assert result.stdout.count(f"used by process {os.getpid()} (") == 2
 
 

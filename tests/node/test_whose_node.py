@@ -220,8 +220,8 @@ def left(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "changed", "expected"),
     [
-        ("nfs4", {}, node_owner.NodeOwner.ELSEWHERES),
-        ("fuse.sshfs", {}, node_owner.NodeOwner.ELSEWHERES),
+        ("nfs4", {}, node_owner.NodeOwner.ELSEWHERE),
+        ("fuse.sshfs", {}, node_owner.NodeOwner.ELSEWHERE),
         ("ext4", {}, node_owner.NodeOwner.ENDED),
         (
             "nfs4",
@@ -245,13 +245,13 @@ def test_a_node_of_another_machine_counts_as_alive_where_locks_may_not_tell(
     node = node_identity.read_identity(left)
     assert node
     node_identity.write_identity(left, replace(node, **changed))
-    assert node_owner.whose(left)[0] is expected
+    assert node_owner.find_owner(left)[0] is expected
     with (left / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert node_owner.whose(left)[0] is node_owner.NodeOwner.ELSEWHERES
+        assert node_owner.find_owner(left)[0] is node_owner.NodeOwner.ELSEWHERE
     # One that was stopped is in nobody's way.
     (left / "supervisord.pid").unlink()
-    assert node_owner.whose(left)[0] is node_owner.NodeOwner.ENDED
+    assert node_owner.find_owner(left)[0] is node_owner.NodeOwner.ENDED
 
 
 def test_a_machine_that_is_gone_for_good_is_forgotten_on_demand(small: Node) -> None:

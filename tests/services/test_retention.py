@@ -54,5 +54,5 @@ def test_a_directory_that_cannot_be_read_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     NewestFiles(PATTERN).added(tmp_path / "none", 5)
-    wait_for(lambda: "older files are not removed: [Errno 2]" in caplog.text)
+    wait_for(lambda: "old files cannot be removed: [Errno 2]" in caplog.text)
     remove_unfinished(tmp_path / "none")
