@@ -1,1 +1,1 @@
-"""Everything that people type: scripts of bin/, and the interactive commands of ``darc``."""
+"""Commands for people: the scripts of bin/, and the interactive commands of ``darc``."""

@@ -1,4 +1,4 @@
-"""Which attributes can be asked, by service: for who types them."""
+"""Names of the attributes of each service, for completion and suggestions."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import darc.services
 from darc.master.master_attributes import NAMES
 from darc.services.base.service import Service
 
-#: Of darc_master, which is asked by naming no service.
+#: Attributes of darc_master, which are queried without a service.
 OF_MASTER = NAMES
 
 
 def attributes() -> dict[str, tuple[str, ...]]:
-    """What each service of this package declares; of one that has several classes, by role, all."""
+    """Return the attributes of each built-in service, of all its classes if it has several."""
     for module in pkgutil.walk_packages(darc.services.__path__, "darc.services."):
-        if not module.name.endswith(".__main__"):  # which starts one
+        if not module.name.endswith(".__main__"):  # which starts a service
             importlib.import_module(module.name)
     found: dict[str, dict[str, None]] = {}
     for one in _below(Service):
-        name = getattr(one, "name", None)  # bases of several services have none
+        name = getattr(one, "name", None)  # common base classes have none
         if name is not None:
             found.setdefault(name, {}).update(dict.fromkeys(one.declared()))
     return {name: tuple(known) for name, known in found.items()}
 
 
-def of_others() -> tuple[str, ...]:
-    """Of a service that is not of this package: what every service has."""
+def attributes_of_others() -> tuple[str, ...]:
+    """Return the attributes that every service has, for services that are not built in."""
     return Service.declared()
 
 

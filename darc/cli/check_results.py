@@ -1,4 +1,4 @@
-"""What the checks of ``darc doctor`` share: what they know, and what they say."""
+"""Common parts of the checks of ``darc doctor``: the node they check, and their results."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from darc.node.node_probe import last_node_id
 from darc.node.processes import NODE_ID, of_node
 from darc.runtime.fan_out import fan_out
 
-#: For a connection to be made, or a node to answer (s).
+#: Time for a connection, or the reply of a node (s).
 ANSWER_SECONDS = 3.0
-#: For a check; one that hangs, in a name or a file system, is named (s).
+#: Time for a check; one that hangs, in a name lookup or a file system, is reported (s).
 CHECK_SECONDS = 15.0
 
 
 class Verdict(enum.StrEnum):
-    """How it is with what was checked."""
+    """Verdict of a check."""
 
     OK = "OK"
     WARNING = "warning"
@@ -34,9 +34,9 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check found.
+    """Result of a check.
 
-    :param remedy: what to do, or to type
+    :param remedy: what to do, or a command
     """
 
     verdict: Verdict
@@ -58,7 +58,7 @@ def wrong(text: str, remedy: str = "") -> CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class PortOwner:
-    """Who listens on a TCP port of this machine; `pid` 0: another user's process."""
+    """Process that listens on a TCP port of this machine; `pid` 0: of another user."""
 
     address: str
     port: int
@@ -66,9 +66,9 @@ class PortOwner:
 
 
 class CheckedNode:
-    """This host's node, as far as several checks need it; nothing of it is changed.
+    """This host's node, as far as several checks need it; it is not changed.
 
-    :param config: None where it cannot be read, for the reason `broken`
+    :param config: None if it cannot be read, for the reason `broken`
     """
 
     def __init__(self, config: Config | None, broken: ConfigError | OSError | None = None) -> None:
@@ -82,7 +82,7 @@ class CheckedNode:
 
     @property
     def config(self) -> Config:
-        """To be asked for by checks only that are left out without one."""
+        """Configuration; only for checks that are skipped without one."""
         if self._config is None:
             raise ValueError("no configuration")
         return self._config
@@ -93,25 +93,25 @@ class CheckedNode:
 
     @cached_property
     def node_id(self) -> str | None:
-        """Of the node that was started last.
+        """Id of the node that was started last.
 
-        :raises NodeError: what says so is damaged
+        :raises NodeError: its file is damaged
         """
         return last_node_id(self.run_dir)
 
     @cached_property
     def processes(self) -> dict[int, psutil.Process]:
-        """Of that node, by pid."""
+        """Processes of that node, by PID."""
         node_id = self.node_id
         return {process.pid: process for process in of_node(node_id)} if node_id else {}
 
     @property
     def is_running(self) -> bool:
-        """supervisord is there."""
+        """Whether supervisord is running."""
         return supervisord_pid(self.run_dir) in self.processes
 
     def own_status(self) -> ClusterStatus:
-        """What the node tells of itself."""
+        """Overview of the node."""
         with self._lock:
             return self._own_status
 
@@ -133,7 +133,7 @@ class CheckedNode:
         ]
 
     def is_ours(self, pid: int) -> bool:
-        """A process of the node, or of its home at least."""
+        """Whether a process belongs to the node, or to its home."""
         if pid in self.processes:
             return True
         try:
@@ -147,12 +147,12 @@ class CheckedNode:
 class Check:
     """A check.
 
-    :param look: says what it finds, as much as it likes
-    :param needs_config: it is left out where the configuration cannot be read
+    :param run: yields its results
+    :param needs_config: skip it if the configuration cannot be read
     """
 
     name: str
-    look: Callable[[CheckedNode], Iterator[CheckResult]]
+    run: Callable[[CheckedNode], Iterator[CheckResult]]
     needs_config: bool = True
 
 
@@ -166,10 +166,10 @@ class NamedCheckResult:
     remedy: str
 
 
-def examine(patient: CheckedNode, checks: Sequence[Check], limit: float) -> list[NamedCheckResult]:
-    """Make all checks side by side; what they find, in their order.
+def examine(checked: CheckedNode, checks: Sequence[Check], limit: float) -> list[NamedCheckResult]:
+    """Run all checks in parallel; return their results in order.
 
-    :param limit: s for all of them
+    :param limit: total time, s
     """
 
     def make(check: Check) -> list[CheckResult]:

@@ -1,7 +1,7 @@
-"""``darc completion``: a script by which the shell completes what is typed.
+"""``darc completion``: a script for completion in the shell.
 
-All words are in the script, as they are when it is printed: pressing TAB starts no Python, which
-would cost a tenth of a second each time (and names of hosts the reading of the configuration).
+The script contains all words at the time it is printed: pressing TAB does not start Python, which
+would take a tenth of a second each time (and for host names the reading of the configuration).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from darc.cli.attribute_names import OF_MASTER, attributes, of_others
+from darc.cli.attribute_names import OF_MASTER, attributes, attributes_of_others
 from darc.cli.darc_parser import TERMINAL
 from darc.cli.darc_parser import make_parser as make_plain_parser
 from darc.cli.interactive import load
@@ -24,7 +24,7 @@ from darc.model.vocabulary import COMMANDS
 from darc.node.supervisor_config import MASTER, MONITOR
 
 SHELLS = ("bash", "zsh", "fish")
-#: Whatever else a configuration calls a host, no shell is to take it for a command.
+#: Valid host names; other text from a configuration must not reach the shell.
 _PLAIN = re.compile(r"[\w.:-]+", re.ASCII)
 EXAMPLES = """\
 It knows services and hosts as they are configured now: print it again when these change.
@@ -50,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the script; returns the exit status."""
+    """Print the script; return the exit status."""
     options = make_parser().parse_args(arguments)
     try:
         config: Config | None = load()
@@ -64,12 +64,13 @@ def main(arguments: Sequence[str]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Completions:
-    """What can be completed.
+    """Words that can be completed.
 
-    :param options: by command; those of the plain commands by an empty one
-    :param arguments: by command, what comes behind it
-    :param values: of options, where they are known
-    :param attributes: of each service, and of darc_master under an empty name
+    :param commands: commands with their descriptions
+    :param options: options by command; those of plain commands under an empty name
+    :param arguments: arguments by command
+    :param values: values of options, if known
+    :param attributes: attributes by service; those of darc_master under an empty name
     """
 
     commands: Mapping[str, str]
@@ -103,18 +104,20 @@ class Completions:
 
 def _attributes(services: Sequence[str]) -> dict[str, tuple[str, ...]]:
     known = attributes()
-    found = {name: known.get(name, of_others()) for name in services or known}
-    of_any = dict.fromkeys(one for some in (of_others(), *found.values()) for one in some)
+    found = {name: known.get(name, attributes_of_others()) for name in services or known}
+    of_any = dict.fromkeys(
+        one for some in (attributes_of_others(), *found.values()) for one in some
+    )
     return {"": OF_MASTER, "all": tuple(of_any), **found}
 
 
 def _options(parser: argparse.ArgumentParser) -> tuple[str, ...]:
-    """Those that are shown by --help."""
+    """Return the options that --help shows."""
     shown = [one for one in parser._actions if one.help is not argparse.SUPPRESS]
     return tuple(text for one in shown for text in one.option_strings)
 
 
-#: Options that are followed by a file, or by something that only the operator knows.
+#: Options whose value is a file, or arbitrary text.
 FILES, FREE = ("--parset", "--config"), ("--timeout", "--port", "--grep", "-n", "--lines")
 
 _BASH = """\
@@ -155,17 +158,17 @@ complete -F _darc darc
 
 
 def _joined(words: Iterable[str]) -> str:
-    """As one word of the shell; compgen splits it again."""
+    """Return words as one quoted word, which compgen splits again."""
     return shlex.quote(" ".join(words))
 
 
 def _case(word: str) -> str:
-    """As a pattern of the shell's ``case``."""
+    """Return a word as pattern of the shell's ``case``."""
     return word or "''"
 
 
 def bash(words: Completions) -> str:
-    """For bash 4 and newer."""
+    """Return the script for bash 4 and newer."""
     cases = []
     for command in sorted({*words.options, *words.arguments} - {""}):
         known = [*words.arguments.get(command, ()), *words.options.get(command, words.options[""])]
@@ -223,7 +226,7 @@ if [[ ${{funcstack[1]}} == _darc ]]; then _darc "$@"; else compdef _darc darc; f
 
 
 def zsh(words: Completions) -> str:
-    """For zsh with its completion system."""
+    """Return the script for zsh with its completion system."""
     cases = []
     for command in sorted({*words.options, *words.arguments} - {""}):
         cases.append(f"        {command})")
@@ -257,7 +260,7 @@ def zsh(words: Completions) -> str:
 
 
 def fish(words: Completions) -> str:
-    """For fish."""
+    """Return the script for fish."""
     lines = [
         "# Made by `darc completion fish`: what is configured changes it, so print it again then.",
         "complete -c darc -f",
@@ -295,5 +298,5 @@ def _fish_option(condition: str, option: str, words: Completions) -> str:
 
 
 def _fish(text: str) -> str:
-    """Quoted for fish, where a backslash in single quotes is one."""
+    """Quote text for fish, where backslash is special within single quotes."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,4 +1,4 @@
-"""What ``darc`` takes. Imported by every command: nothing here imports more than it must."""
+"""Argument parser of ``darc``. Every command imports it, so it imports little itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from darc import __version__
 from darc.model.vocabulary import COMMANDS, not_of_a_service
 from darc.runtime.program import port, seconds
 
-#: Words with options of their own, each a module of darc.cli that only its word imports.
+#: Commands with options of their own, each in a module of darc.cli that only it imports.
 TERMINAL = {
     "watch": "this node or the cluster, live: problems, services, observations",
     "logs": "log files of services, of this node or of others, merged and followed",
@@ -17,12 +17,12 @@ TERMINAL = {
     "completion": "a script by which the shell completes what you type",
     "samples": "a sample filterbank, trigger file and parset, to try things on",
 }
-#: Options that are followed by a value.
+#: Options with a value.
 _WITH_VALUE = ("--service", "--timeout", "--host", "--port", "--parset", "--config")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """What the plain commands take."""
+    """Return the parser of the plain commands."""
     width = max(len(name) for name in (*COMMANDS, *TERMINAL))
     listing = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
     further = "\n".join(f"  {name:<{width}}  {text}" for name, text in TERMINAL.items())
@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _command(word: str) -> str:
-    """A command as it is typed; one that there is not is given what is near."""
+    """Check a command; the error for an unknown one suggests similar ones."""
     if word in COMMANDS:
         return word
     import difflib  # noqa: PLC0415 - for who has mistyped it
@@ -62,7 +62,7 @@ def _command(word: str) -> str:
 
 
 def interactive_word(arguments: list[str]) -> int | None:
-    """Where the command is, if it is one of those with options of their own."""
+    """Return the index of the command, if it has options of its own."""
     place = 0
     while place < len(arguments):
         if not arguments[place].startswith("-"):
@@ -72,7 +72,7 @@ def interactive_word(arguments: list[str]) -> int | None:
 
 
 def wrong_usage(options: argparse.Namespace) -> str:
-    """What does not go together; empty where all does."""
+    """Return which options contradict each other; empty if none do."""
     command, service = options.command, options.service
     payload = options.parset or options.config
     if (command == "get_attr") != (options.attribute is not None):

@@ -1,4 +1,4 @@
-"""``darc doctor``: checks what a node needs, and says what to do. It changes nothing."""
+"""``darc doctor``: checks of what a node needs, with remedies. It changes nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from darc.cli.terminal_text import shown
 from darc.cluster.node_orders import role_of
 from darc.config.config import Config, ConfigError
 from darc.node.node_config import load_config
-from darc.node.node_probe import of_running_node
+from darc.node.node_probe import with_running_run_dir
 from darc.runtime.paths import hostname
 
 CHECKS = (
@@ -50,7 +50,7 @@ CHECKS = (
     Check("LOFAR", outside_checks.lofar),
     Check("dada_dbevent", outside_checks.dada_dbevent),
 )
-#: Never by colour alone.
+#: Signs and colours; the text says the same without colours.
 _SIGNS = {
     Verdict.OK: ("✓", "green"),
     Verdict.WARNING: ("!", "yellow"),
@@ -62,15 +62,15 @@ examples:
   darc doctor --host all       on every node of the cluster, by ssh
   darc doctor --json
 
-The exit status is 0 when nothing is wrong; warnings are nothing wrong.
+The exit status is 0 if no check is wrong; warnings do not count.
 """
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="darc doctor",
-        description="Check what a node needs, and say what to do; whether it runs or not. Nothing"
-        " is changed, and neither triggers nor e-mails are sent.",
+        description="Check what a node needs, running or not, and say what to do. Nothing is"
+        " changed, and neither triggers nor e-mails are sent.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -81,23 +81,23 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check; returns the exit status."""
+    """Run the checks; return the exit status."""
     options = make_parser().parse_args(arguments)
     try:
-        # What a start would read: not the last good one.
-        patient = CheckedNode(of_running_node(load_config()))
+        # The configuration that a start would read, not the last good one.
+        checked = CheckedNode(with_running_run_dir(load_config()))
     except (ConfigError, OSError) as error:
-        patient = CheckedNode(None, error)
+        checked = CheckedNode(None, error)
     if options.for_another:
-        findings = examine(patient, CHECKS, CHECK_SECONDS)
+        findings = examine(checked, CHECKS, CHECK_SECONDS)
         print(to_line({"findings": [asdict(one) for one in findings]}))
         return 0
-    if not patient.is_readable:
+    if not checked.is_readable:
         if options.host not in HERE:
-            raise TerminalError(f"who is in the cluster cannot be read:\n{patient.broken}")
-        found = {hostname(): examine(patient, CHECKS, CHECK_SECONDS)}
+            raise TerminalError(f"the nodes of the cluster are unknown:\n{checked.broken}")
+        found = {hostname(): examine(checked, CHECKS, CHECK_SECONDS)}
     else:
-        found = _everywhere(patient, options.host)
+        found = _everywhere(checked, options.host)
     if options.json:
         print(json.dumps({host: [asdict(one) for one in some] for host, some in found.items()}))
     else:
@@ -106,8 +106,8 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if any(one.verdict is Verdict.WRONG for one in everything) else 0
 
 
-def _everywhere(patient: CheckedNode, wanted: str) -> dict[str, list[NamedCheckResult]]:
-    config = patient.config
+def _everywhere(checked: CheckedNode, wanted: str) -> dict[str, list[NamedCheckResult]]:
+    config = checked.config
     hosts = chosen_hosts(config, wanted)
     far = [host for host in hosts if not is_here(config, host)]
     patience = config.cluster.connect_timeout + CHECK_SECONDS + 5.0
@@ -115,14 +115,14 @@ def _everywhere(patient: CheckedNode, wanted: str) -> dict[str, list[NamedCheckR
     found = {}
     for host in hosts:
         if is_here(config, host):
-            found[host] = examine(patient, CHECKS, CHECK_SECONDS)
+            found[host] = examine(checked, CHECKS, CHECK_SECONDS)
         elif host in reasons:
             found[host] = [_unreached(config, host, reasons[host])]
         else:
             try:
                 some = [_finding(plain) for plain in answers[host]["findings"]]
             except (ValueError, KeyError, TypeError) as error:
-                some = [_unreached(config, host, f"its answer cannot be read: {error}")]
+                some = [_unreached(config, host, f"its reply cannot be read: {error}")]
             else:
                 some.insert(0, NamedCheckResult("ssh", Verdict.OK, "reached", ""))
             found[host] = some
@@ -152,7 +152,7 @@ def _print(found: dict[str, list[NamedCheckResult]]) -> None:
             for more in rest:
                 console.print(Text(f"{'':24}{more}"), soft_wrap=True)
             if one.remedy and one.verdict is not Verdict.OK:
-                # Not cut, so that it can be copied.
+                # Not wrapped, so that it can be copied.
                 console.print(Text(f"{'':24}→ {shown(one.remedy)}", "cyan"), soft_wrap=True)
     everything = [one for some in found.values() for one in some]
     n_wrong = sum(one.verdict is Verdict.WRONG for one in everything)

@@ -1,4 +1,4 @@
-"""Runs a word of ``darc``, and ends it as programs at a terminal end."""
+"""Running the interactive commands of ``darc``, with their exit status and errors."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from collections.abc import Callable, Sequence
 
 from darc.config.config import Config, ConfigError
 from darc.node.node_config import load_node_config
-from darc.node.node_probe import of_running_node
-from darc.runtime.program import as_program, is_of_output
+from darc.node.node_probe import with_running_run_dir
+from darc.runtime.program import as_program, is_output_error
 
 
 class TerminalError(Exception):
-    """What a person is told in words; the exit status is 1."""
+    """An error that is printed without a traceback; the exit status is 1."""
 
 
 def run_word(word: str, arguments: Sequence[str]) -> int:
-    """Run a word; returns the exit status."""
+    """Run an interactive command; return the exit status."""
     main: Callable[[Sequence[str]], int] = importlib.import_module(f"darc.cli.{word}").main
     return guarded(main, arguments)
 
 
 @as_program
 def guarded(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """Run a program; what a person is to be told is no reason for a traceback."""
+    """Run a command; print expected errors without a traceback."""
     try:
         return main(arguments)
     except (TerminalError, ConfigError, OSError) as error:
-        if is_of_output(error):
+        if is_output_error(error):
             raise
         print(f"darc: {error}", file=sys.stderr)
         return 1
 
 
 def load() -> Config:
-    """The configuration of this host's node, whether it runs or not; the last good one if need be.
+    """Return the configuration of this host's node, or the last good one if it is invalid.
 
-    :raises ConfigError: it is wrong
+    :raises ConfigError: it is invalid, and there is no earlier good one
     :raises OSError: it cannot be read
     """
-    return of_running_node(load_node_config())
+    return with_running_run_dir(load_node_config())

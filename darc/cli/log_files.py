@@ -1,7 +1,7 @@
-"""Log files with those that were rotated away: read in either direction, and followed.
+"""Log files including rotated ones: reading in both directions, and following.
 
-supervisord renames `log` to `log.1`, that to `log.2` and so on, and then opens `log` anew, at any
-moment. The files of a log are one stream of bytes, cut anywhere.
+At any time supervisord may rename `log` to `log.1`, that to `log.2` and so on, and open a new
+`log`. The files of a log are one stream of bytes, split anywhere.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 BLOCK = 2**16
-#: Looks until the files of a log have kept their names while they were opened.
+#: Attempts to open the files of a log without a rotation meanwhile.
 _TRIES = 50
 _WAIT_SECONDS = 0.01
-#: Said in a log that was rotated faster than it was read.
+#: Replaces lines of a log that was rotated faster than it was read.
 GAP = b"(lines are missing here: they were rotated away before they were read)"
 
 
 def open_files(path: Path) -> list[BinaryIO]:
-    """All files of a log, the newest first; none where there is none.
+    """Open all files of a log, the newest first; an empty list if there are none.
 
     :raises OSError: one cannot be read
     """
@@ -63,7 +63,7 @@ def file_size(file: BinaryIO) -> int:
 
 
 def _signature(file: BinaryIO) -> tuple[int, int, int]:
-    """Of a file that is not written any more: its inode alone may be given anew."""
+    """Return the identity of a closed file; its inode alone may be reused."""
     status = os.fstat(file.fileno())
     return status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -73,10 +73,10 @@ def _inodes(names: Sequence[Path]) -> list[tuple[int, int]]:
 
 
 def lines_forwards(files: Sequence[BinaryIO], size: int) -> Iterator[bytes]:
-    """The lines of a log from the first to the last.
+    """Yield the lines of a log from first to last.
 
-    :param files: the newest first
-    :param size: of the newest, as far as it is to be read
+    :param files: its files, the newest first
+    :param size: bytes of the newest file to read
     """
     rest = b""
     for file in reversed(files):
@@ -90,8 +90,8 @@ def lines_forwards(files: Sequence[BinaryIO], size: int) -> Iterator[bytes]:
 
 
 def lines_backwards(files: Sequence[BinaryIO], size: int) -> Iterator[bytes]:
-    """The lines of a log from the last to the first; see :func:`lines_forwards`."""
-    rest: bytes | None = None  # the end of a line that begins further back
+    """Yield the lines of a log from last to first; see :func:`lines_forwards`."""
+    rest: bytes | None = None  # the end of a line whose start is not read yet
     for file in files:
         position = size if file is files[0] else file_size(file)
         while position > 0:
@@ -107,7 +107,7 @@ def lines_backwards(files: Sequence[BinaryIO], size: int) -> Iterator[bytes]:
 
 
 def whole_size(file: BinaryIO) -> int:
-    """How much of a file is whole lines (bytes); all of it where that cannot be seen nearby."""
+    """Return the size of a file up to its last line end (bytes); all of it if that is far away."""
     size = file_size(file)
     start = max(0, size - BLOCK)
     end = os.pread(file.fileno(), size - start, start).rfind(b"\n") + 1
@@ -115,11 +115,11 @@ def whole_size(file: BinaryIO) -> int:
 
 
 class FollowedLog:
-    """A log that grows and is rotated: its new lines, each once.
+    """A growing and rotated log; returns each new line once.
 
-    :param path: need not exist yet
-    :param files: its files as they were opened, the newest first; that one is this object's now
-    :param size: how much of the newest is known already
+    :param path: path of the log, which need not exist yet
+    :param files: its open files, the newest first; that one is owned by this object from now on
+    :param size: bytes of the newest file that are known already
     """
 
     def __init__(self, path: Path, files: Sequence[BinaryIO], size: int) -> None:
@@ -135,7 +135,7 @@ class FollowedLog:
             self._file.close()
 
     def read(self) -> list[bytes]:
-        """The lines that have become whole since the last look.
+        """Return the lines completed since the last call.
 
         :raises OSError: the log cannot be read
         """
@@ -153,7 +153,7 @@ class FollowedLog:
             yield block
 
     def _was_cut(self) -> bool:
-        """Emptied in its place, as without backups; then it is read from its start."""
+        """Whether the file was truncated, as without backups; then it is read from its start."""
         if self._file is None or file_size(self._file) >= self._file.tell():
             return False
         self._file.seek(0)
@@ -167,7 +167,7 @@ class FollowedLog:
         return self._file is not None and (status.st_dev, status.st_ino) == _inode(self._file)
 
     def _go_on(self) -> Iterator[bytes]:
-        """What is behind the end of a file that was renamed, file by file."""
+        """Yield the data written after a file was renamed, file by file."""
         files = open_files(self.path)
         if not files:
             return  # removed; what still writes to it is heard
@@ -175,13 +175,13 @@ class FollowedLog:
         known = [_inode(file) for file in files]
         if mine in known:
             newer, others = files[: known.index(mine)], files[known.index(mine) :]
-        else:  # rotated until it was gone, or removed
+        else:  # rotated away completely, or removed
             n = len(list(takewhile(lambda file: _signature(file) not in self._older, files)))
             newer, others = files[:n], files[n:]
         self._older = set(map(_signature, files[1:]))
         for file in others:
             file.close()
-        # Nothing is written to a file any more once its successor is there.
+        # A file is complete once its successor exists.
         yield from self._drain()
         if mine and mine not in known and len(newer) > 1:
             yield b"\n" + GAP + b"\n"

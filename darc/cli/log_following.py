@@ -1,4 +1,4 @@
-"""Logs of several nodes, followed at once."""
+"""Following the logs of several nodes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from darc.cli.log_lines import (
     arguments_for,
     chosen_logs,
     from_plain,
-    is_heard,
     make_poll,
     print_lines,
+    wait_for_change,
     width_of,
 )
 from darc.cli.log_records import LogRecord
@@ -36,10 +36,10 @@ _News = list[LogRecord] | NoSuchServiceError | str
 
 
 class FollowedNodes:
-    """Follows logs of several nodes."""
+    """Merged logs of several nodes, as they grow."""
 
     def __init__(
-        self, config: Config, hosts: Sequence[str], services: Sequence[str], wish: LogFilter
+        self, config: Config, hosts: Sequence[str], services: Sequence[str], selection: LogFilter
     ) -> None:
         self._config = config
         self._hosts = hosts
@@ -48,7 +48,7 @@ class FollowedNodes:
         self._heard: queue.SimpleQueue[tuple[str, _News]] = queue.SimpleQueue()
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
-        self._silent = set(hosts)  # their history has not come
+        self._silent = set(hosts)  # nodes whose history has not arrived
         self._reasons: dict[str, str] = {}
         self._without: set[str] = set()  # none of the services is there
         self._waiting: list[Line] = []
@@ -56,7 +56,7 @@ class FollowedNodes:
         self._was_shown = False
 
     def run(self) -> int:
-        """Show history and news until nobody reads it, or all nodes have ended."""
+        """Show old and new entries until the output is closed, or all connections have ended."""
         logs: NodeLogs | None = None
         fars: list[RemoteCommand] = []
         try:
@@ -79,7 +79,7 @@ class FollowedNodes:
             self._put(host, error)
             return None
         self._own = host
-        self._put(host, list(logs.history(self._wish, True)))
+        self._put(host, list(logs.history(self._selection, True)))
         return logs
 
     def _start(self, host: str) -> RemoteCommand:
@@ -93,9 +93,9 @@ class FollowedNodes:
             self._config,
             host,
             "logs",
-            arguments_for(self._services, self._wish, True, len(self._hosts) > 1),
-            heard,
-            lambda reason: self._put(host, reason or "its connection has ended"),
+            arguments_for(self._services, self._selection, True, len(self._hosts) > 1),
+            on_object,
+            lambda reason: self._put(host, reason or "the connection has ended"),
         )
 
     def _put(self, host: str, what: _News) -> None:
@@ -107,10 +107,12 @@ class FollowedNodes:
         poll = make_poll(logs, self._wake_out)
         patience = self._config.cluster.connect_timeout + READ_SECONDS
         until = time.monotonic() + patience
-        while is_heard(poll, LOOK_SECONDS):
+        while wait_for_change(poll, LOOK_SECONDS):
             self._take()
             if logs:
-                self._waiting += [(self._own, record) for record in logs.news(self._wish)]
+                self._waiting += [
+                    (self._own, record) for record in logs.new_records(self._selection)
+                ]
             if self._silent and time.monotonic() > until:
                 for host in self._silent:
                     print(f"{host}: no answer within {patience:g} s", file=sys.stderr)
@@ -126,7 +128,7 @@ class FollowedNodes:
             os.read(self._wake_out, 65536)
         while True:
             try:
-                host, what = self._heard.get_nowait()
+                host, what = self._replies.get_nowait()
             except queue.Empty:
                 return
             if isinstance(what, NoSuchServiceError):
@@ -140,10 +142,10 @@ class FollowedNodes:
             self._silent.discard(host)
 
     def _show(self) -> None:
-        """In the order of time, as far as that is known."""
+        """Yield entries in order of time, as far as known."""
         self._waiting.sort(key=lambda line: line[1].key)
-        if self._wish.last is not None and not self._was_shown:
-            self._waiting = self._waiting[max(0, len(self._waiting) - self._wish.last) :]
+        if self._selection.last is not None and not self._was_shown:
+            self._waiting = self._waiting[max(0, len(self._waiting) - self._selection.last) :]
         self._was_shown = True
         print_lines(self._waiting, width_of(self._hosts))
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""What the logs of one node and of several have in common: choosing, waiting, printing."""
+"""Common parts of the logs of one node and of several: selecting, waiting, printing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from darc.cli.remote_commands import EVERYWHERE
 from darc.cli.terminal_text import did_you_mean, shown
 from darc.config.config import Config
 
-#: Behind inotify: network file systems do not notify.
+#: Interval of polling besides inotify, as network file systems do not notify.
 LOOK_SECONDS = 1.0
-#: For another node to read, once it is reached.
+#: Time for another node to read its logs, once connected.
 READ_SECONDS = 60.0
 #: In a node's answer: why it has none of the services that were asked for.
 NO_SERVICE = "no_service"
@@ -30,7 +30,7 @@ class NoSuchServiceError(TerminalError):
 
 
 def chosen_logs(config: Config, wanted: Sequence[str], *, some: bool = False) -> NodeLogs:
-    """The logs of services.
+    """Return the logs of services.
 
     :param some: one of several nodes need not have all of them
     :raises NoSuchServiceError: a service does not exist
@@ -52,22 +52,25 @@ def chosen_logs(config: Config, wanted: Sequence[str], *, some: bool = False) ->
 
 def make_poll(logs: NodeLogs | None, wake: int | None) -> select.poll:
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)  # tells of nothing but its end
+    poll.register(sys.stdout.fileno(), 0)  # only reports that it was closed
     for descriptor in (logs.fileno() if logs else None, wake):
         if descriptor is not None:
             poll.register(descriptor, select.POLLIN)
     return poll
 
 
-def is_heard(poll: select.poll, seconds: float) -> bool:
-    """Wait for news; False when nobody reads any more what is printed."""
+def wait_for_change(poll: select.poll, seconds: float) -> bool:
+    """Wait for new entries; False if the output was closed."""
     out = sys.stdout.fileno()
     ended = select.POLLERR | select.POLLHUP
     return not any(fd == out and event & ended for fd, event in poll.poll(seconds * 1e3))
 
 
 def print_lines(lines: Iterable[Line], width: int) -> None:
-    """:param width: of the host's name, 0: it is not shown"""
+    """Print lines of logs.
+
+    :param width: width of the host name, characters; 0: not shown
+    """
     for host, record in lines:
         text = record.text
         if width:
@@ -82,21 +85,26 @@ def to_plain(record: LogRecord) -> dict[str, Any]:
 
 
 def from_plain(plain: Any) -> LogRecord:
-    """:raises TypeError: it is none"""
+    """Return an entry from the output of `to_plain`.
+
+    :raises TypeError: not an entry
+    """
     moment, service, text = plain["time"], plain["service"], plain["text"]
     if not (isinstance(moment, float | None) and isinstance(service, str)):
         raise TypeError("an entry of the wrong type")
-    # The other node is believed nothing that a terminal obeys.
+    # Text of another node is not trusted: control characters are escaped.
     return LogRecord(moment, service, "\n".join(map(shown, str(text).split("\n"))))
 
 
-def arguments_for(services: Sequence[str], wish: LogFilter, follow: bool, some: bool) -> list[str]:
-    words = ["--for-another", f"--lines={'all' if wish.last is None else wish.last}"]
-    if wish.since is not None:
-        # The same moment everywhere, whenever a node is reached.
-        words.append(f"--since={_iso(wish.since)}")
-    if wish.text:
-        words.append(f"--grep={wish.text}")
+def arguments_for(
+    services: Sequence[str], selection: LogFilter, follow: bool, some: bool
+) -> list[str]:
+    words = ["--for-another", f"--lines={'all' if selection.last is None else selection.last}"]
+    if selection.since is not None:
+        # The same time for all nodes, whenever they are connected.
+        words.append(f"--since={_iso(selection.since)}")
+    if selection.text:
+        words.append(f"--grep={selection.text}")
     words += ["--follow"] * follow + ["--some"] * some
     return [*words, "--", *services]
 

@@ -1,4 +1,4 @@
-"""Entries of log files: a line that begins one, in either form, and the lines that belong to it."""
+"""Entries of log files: a first line, in either format, and its continuation lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from darc.runtime.log import printable
 
-# As darc.runtime.log and supervisord write them.
+# Formats of darc.runtime.log and supervisord.
 _TEXT = re.compile(
     r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[.,](\d{3}) (?:[A-Z]{4,8}) .*", re.ASCII | re.DOTALL
 )
@@ -21,7 +21,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 @dataclass(frozen=True, slots=True)
 class LogRecord:
-    """An entry, safe to show; `time` (Unix s) is None for lines that belong to no entry."""
+    """An entry, safe to display; `time` (Unix s) is None for lines outside any entry."""
 
     time: float | None
     service: str
@@ -29,14 +29,14 @@ class LogRecord:
 
     @property
     def key(self) -> float:
-        """What entries are sorted by."""
+        """Sort key of entries."""
         return -math.inf if self.time is None else self.time
 
 
 def head_of(line: str) -> tuple[float, str] | None:
-    """Time and text of a line that begins an entry; None for another one.
+    """Return time and text of the first line of an entry; None for another line.
 
-    Objects of JSON become the text that the other form would have.
+    JSON objects become the text of the other format.
     """
     if line.startswith("{"):
         return _from_json(line)
@@ -52,25 +52,25 @@ def head_of(line: str) -> tuple[float, str] | None:
 
 def _from_json(line: str) -> tuple[float, str] | None:
     try:
-        said = json.loads(line)
-        moment = datetime.fromisoformat(said["time"]).astimezone(UTC)
-        about = f" [{said['observation']}]" if said["observation"] else ""
+        fields = json.loads(line)
+        moment = datetime.fromisoformat(fields["time"]).astimezone(UTC)
+        about = f" [{fields['observation']}]" if fields["observation"] else ""
         shown = moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
-        text = f"{shown} {said['level']} {said['service']}{about}: {said['message']}"
+        text = f"{shown} {fields['level']} {fields['service']}{about}: {fields['message']}"
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
         return None
     return moment.timestamp(), text
 
 
 def _safe(text: str) -> str:
-    # Most are, and this is quick.
+    # Most are printable, and this check is fast.
     return text if text.isprintable() else printable(text)
 
 
 def records(lines: Iterable[bytes], service: str) -> Iterator[LogRecord]:
-    """The entries of lines in their order. Lines before the first one that begins an entry are one.
+    """Yield the entries of lines in order. Lines before the first entry are one entry.
 
-    :param lines: without their ends
+    :param lines: lines without line ends
     """
     moment: float | None = None
     texts: list[str] = []
@@ -88,7 +88,7 @@ def records(lines: Iterable[bytes], service: str) -> Iterator[LogRecord]:
 
 
 def records_backwards(lines: Iterable[bytes], service: str) -> Iterator[LogRecord]:
-    """The same from lines that come from the last to the first."""
+    """Yield the same entries from lines in reverse order."""
     below: list[str] = []
     for line in lines:
         text = line.decode(errors="replace")
@@ -103,9 +103,10 @@ def records_backwards(lines: Iterable[bytes], service: str) -> Iterator[LogRecor
 
 
 def parse_since(text: str, now: float) -> float:
-    """A moment (Unix s): ``10m`` and the like before now, or a time by ISO 8601, in UTC by default.
+    """Return a Unix time (s) of ``10m`` (before now) and the like, or ISO 8601 (default UTC).
 
-    :raises ValueError: it is neither
+    :param now: Unix time, s
+    :raises ValueError: neither of these
     """
     match = _RELATIVE.fullmatch(text)
     try:
@@ -118,6 +119,6 @@ def parse_since(text: str, now: float) -> float:
         return moment.timestamp()
     except (ValueError, OverflowError):
         raise ValueError(
-            f"{text!r} is no time; allowed: 30s, 10m, 2h, 1d before now,"
+            f"{text!r} is not a time; allowed: 30s, 10m, 2h, 1d before now,"
             " or UTC as 2026-11-22T01:13:22"
         ) from None

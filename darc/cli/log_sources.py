@@ -1,4 +1,4 @@
-"""The logs of one node: which there are, what is in them, what comes."""
+"""Logs of one node: their files, their entries, and new entries."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _WATCHED = flags.MODIFY | flags.CREATE | flags.MOVED_TO
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which entries are wanted.
+    """Selection of entries.
 
-    :param last: so many; None: all
-    :param since: Unix s; None: from the first
-    :param text: that they contain, in large or small letters
+    :param last: number of latest entries; None: all
+    :param since: earliest time, Unix s; None: no limit
+    :param text: text that they contain, ignoring case
     """
 
     last: int | None
@@ -56,15 +56,15 @@ def log_paths(config: Config) -> dict[str, Path]:
         found = sorted(path.name.removesuffix(end) for path in directory.glob(f"*{end}"))
         names += [name for name in found if name not in names]
     paths = {name: Path(config.log_file(name)) for name in names}
-    # supervisord's own is where its section says.
+    # supervisord's own log is configured in its section.
     return paths | {SUPERVISORD: directory / f"{SUPERVISORD}{end}"}
 
 
 @dataclass(slots=True)
 class NodeLogs:
-    """Logs of this node that are read, and then perhaps followed.
+    """Logs of this node, read once or followed.
 
-    :param paths: by service
+    :param paths: paths of logs, by service
     """
 
     paths: dict[str, Path]
@@ -79,15 +79,15 @@ class NodeLogs:
         for followed in self._followed.values():
             followed.close()
 
-    def history(self, wish: LogFilter, follow: bool) -> list[LogRecord] | Iterator[LogRecord]:
-        """What is there, in the order of time.
+    def history(self, selection: LogFilter, follow: bool) -> list[LogRecord] | Iterator[LogRecord]:
+        """Return existing entries in order of time.
 
-        :param follow: :meth:`news` goes on from there
+        :param follow: keep the logs open for :meth:`new_records`
         """
         if follow:
             self._watch()
-        # From the end, as far as is needed.
-        backwards = wish.last is not None or wish.since is not None
+        # Read from the end, as far as needed.
+        backwards = selection.last is not None or selection.since is not None
         streams = []
         for service, path in self.paths.items():
             files = open_files(path)
@@ -100,22 +100,22 @@ class NodeLogs:
                 self._followed[service] = FollowedLog(path, files, size)
             if backwards:
                 stream = records_backwards(lines_backwards(files, size), service)
-                streams.append(_until(stream, wish.since))
+                streams.append(_until(stream, selection.since))
             else:
                 lines = lines_forwards(files, size)
                 streams.append(records(lines, service))
         if not backwards:
-            return filter(wish.takes, heapq.merge(*streams, key=lambda record: record.key))
+            return filter(selection.takes, heapq.merge(*streams, key=lambda record: record.key))
         merged = heapq.merge(*streams, key=lambda record: -record.key)
-        return list(islice(filter(wish.takes, merged), wish.last))[::-1]
+        return list(islice(filter(selection.takes, merged), selection.last))[::-1]
 
     def _watch(self) -> None:
-        """Hear of changes; where that cannot be, there are looks all the same."""
+        """Watch the logs by inotify; without it, they are only polled."""
         if self._inotify is None:
             try:
                 self._inotify = INotify()
             except OSError as error:
-                print(f"darc: inotify: {error.strerror}: looks once a second", file=sys.stderr)
+                print(f"darc: inotify: {error.strerror}: polling once a second", file=sys.stderr)
                 return
             self._stack.callback(self._inotify.close)
         for directory in {path.parent for path in self.paths.values()} - self._watched:
@@ -124,27 +124,27 @@ class NodeLogs:
                 self._watched.add(directory)
 
     def fileno(self) -> int | None:
-        """Readable when there may be news; None: look now and then."""
+        """Descriptor that is readable if there may be new entries; None: poll."""
         return self._inotify.fileno() if self._inotify else None
 
-    def news(self, wish: LogFilter) -> list[LogRecord]:
-        """What has come since, in the order of time."""
+    def new_records(self, selection: LogFilter) -> list[LogRecord]:
+        """Return new entries since the last call, in order of time."""
         if self._inotify:
             self._inotify.read(timeout=0)
             self._watch()
         found: list[LogRecord] = []
         for service, followed in self._followed.items():
-            found += self._shown(service, records(followed.read(), service), wish)
+            found += self._shown(service, records(followed.read(), service), selection)
         return sorted(found, key=lambda record: record.key)
 
     def _shown(
-        self, service: str, new: Iterable[LogRecord], wish: LogFilter
+        self, service: str, new: Iterable[LogRecord], selection: LogFilter
     ) -> Iterator[LogRecord]:
         for record in new:
-            # Lines that belong to no entry belong to the one before.
+            # Lines outside any entry continue the previous one.
             if record.time is not None:
-                self._was_shown[service] = wish.takes(record)
-            if self._was_shown.get(service, not wish.text):
+                self._was_shown[service] = selection.takes(record)
+            if self._was_shown.get(service, not selection.text):
                 yield record
 
 

@@ -21,10 +21,10 @@ from darc.cli.log_lines import (
     arguments_for,
     chosen_logs,
     from_plain,
-    is_heard,
     make_poll,
     print_lines,
     to_plain,
+    wait_for_change,
     width_of,
 )
 from darc.cli.log_records import parse_since
@@ -54,7 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("services", nargs="+", metavar="SERVICE", help="see below")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
+    parser.add_argument("-f", "--follow", action="store_true", help="continue with new entries")
     parser.add_argument("--since", metavar="TIME", help="30s, 10m, 2h, 1d ago, or a time in UTC")
     parser.add_argument("--grep", default="", metavar="TEXT", help="entries with this text only")
     parser.add_argument(
@@ -79,7 +79,7 @@ def _number(text: str) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Show logs; returns the exit status."""
+    """Show logs; return the exit status."""
     parser = make_parser()
     options = parser.parse_args(arguments)
     try:
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str]) -> int:
     last = options.lines
     if last is None and since is None:
         last = LAST
-    wish = LogFilter(None if last in (None, -1) else last, since, options.grep)
+    selection = LogFilter(None if last in (None, -1) else last, since, options.grep)
     config = load()
     if options.for_another:
         try:
@@ -103,53 +103,55 @@ def main(arguments: Sequence[str]) -> int:
             return _for_another(logs, wish, options.follow)
     hosts = chosen_hosts(config, options.host)
     if len(hosts) == 1 and is_here(config, hosts[0]):
-        return _here(config, options.services, wish, options.follow)
+        return _here(config, options.services, selection, options.follow)
     if options.follow:
-        return FollowedNodes(config, hosts, options.services, wish).run()
-    return _once(config, hosts, options.services, wish)
+        return FollowedNodes(config, hosts, options.services, selection).run()
+    return _once(config, hosts, options.services, selection)
 
 
 # -- this node -------------------------------------------------------------------------------------
 
 
-def _here(config: Config, services: Sequence[str], wish: LogFilter, follow: bool) -> int:
+def _here(config: Config, services: Sequence[str], selection: LogFilter, follow: bool) -> int:
     with closing(chosen_logs(config, services)) as logs:
         for name, path in logs.paths.items():
             if not path.exists() and len(logs.paths) == 1:
                 print(f"darc: {name} has no log yet: {path}", file=sys.stderr)
-        print_lines((("", record) for record in logs.history(wish, follow)), 0)
+        print_lines((("", record) for record in logs.history(selection, follow)), 0)
         if not follow:
             return 0
         sys.stdout.flush()
         poll = make_poll(logs, None)
-        while is_heard(poll, LOOK_SECONDS):
-            print_lines((("", record) for record in logs.news(wish)), 0)
+        while wait_for_change(poll, LOOK_SECONDS):
+            print_lines((("", record) for record in logs.new_records(selection)), 0)
     return 0
 
 
 # -- for another node ------------------------------------------------------------------------------
 
 
-def _for_another(logs: NodeLogs, wish: LogFilter, follow: bool) -> int:
-    history = [to_plain(record) for record in logs.history(wish, follow)]
+def _for_another(logs: NodeLogs, selection: LogFilter, follow: bool) -> int:
+    history = [to_plain(record) for record in logs.history(selection, follow)]
     print(to_line({"records": history}), flush=True)
     if not follow:
         return 0
     poll = make_poll(logs, None)
-    poll.register(0, select.POLLIN)  # which ends with the one who asked
+    poll.register(0, select.POLLIN)  # closed when the requesting node disconnects
     while True:
         for descriptor, _ in poll.poll(LOOK_SECONDS * 1e3):
             if descriptor == sys.stdout.fileno() or (descriptor == 0 and not os.read(0, 65536)):
                 return 0
-        news = [to_plain(record) for record in logs.news(wish)]
-        if news:
-            print(to_line({"records": news}), flush=True)
+        new_records = [to_plain(record) for record in logs.new_records(selection)]
+        if new_records:
+            print(to_line({"records": new_records}), flush=True)
 
 
 # -- many nodes ------------------------------------------------------------------------------------
 
 
-def _once(config: Config, hosts: Sequence[str], services: Sequence[str], wish: LogFilter) -> int:
+def _once(
+    config: Config, hosts: Sequence[str], services: Sequence[str], selection: LogFilter
+) -> int:
     far = [host for host in hosts if not is_here(config, host)]
     lines: list[Line] = []
     without: dict[str, str] = {}
@@ -160,7 +162,7 @@ def _once(config: Config, hosts: Sequence[str], services: Sequence[str], wish: L
         except NoSuchServiceError as error:
             without[host] = str(error)
     patience = config.cluster.connect_timeout + READ_SECONDS
-    words = arguments_for(services, wish, False, len(hosts) > 1)
+    words = arguments_for(services, selection, False, len(hosts) > 1)
     answers, failed = gather(config, far, "logs", words, patience)
     for host, answer in answers.items():
         try:
@@ -168,10 +170,10 @@ def _once(config: Config, hosts: Sequence[str], services: Sequence[str], wish: L
             if NO_SERVICE in answer:
                 without[host] = str(answer[NO_SERVICE])
         except (TypeError, KeyError, ValueError) as error:
-            failed[host] = f"its answer cannot be read: {error}"
+            failed[host] = f"its reply cannot be read: {error}"
     lines.sort(key=lambda line: line[1].key)
-    if wish.last is not None:
-        lines = lines[max(0, len(lines) - wish.last) :]
+    if selection.last is not None:
+        lines = lines[max(0, len(lines) - selection.last) :]
     print_lines(lines, width_of(hosts))
     return _tell(hosts, without, failed)
 

@@ -1,4 +1,4 @@
-"""Checks of what the node stands on: Python, configuration, disks, permissions, the clock."""
+"""Checks of a node's dependencies: Python, configuration, disks, permissions, the clock."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from darc.runtime.service_traits import traits_of
 
 _REQUIREMENT = re.compile(r"([\w.-]+)\s*>=\s*([\d.]+)", re.ASCII)
 _NUMBERS = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
-#: The kernel's word for a clock that nothing keeps, and where `struct timex` has its errors.
+#: The kernel's state of an unsynchronised clock, and the fields of `struct timex` with its errors.
 _TIME_ERROR = 5
 _TIMEX_BYTES = 512
 _WORKING_MODE = 0o700
 
 
-def python(patient: CheckedNode) -> Iterator[CheckResult]:
+def python(checked: CheckedNode) -> Iterator[CheckResult]:
     here = ".".join(map(str, sys.version_info[:3]))
     needed = str(metadata.metadata("darc").json.get("requires_python", ""))
     match = _NUMBERS.search(needed)
@@ -48,7 +48,7 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(map(int, match[0].split("."))) if match else (0,)
 
 
-def packages(patient: CheckedNode) -> Iterator[CheckResult]:
+def packages(checked: CheckedNode) -> Iterator[CheckResult]:
     requirements = [
         match
         for line in metadata.requires("darc") or []
@@ -70,21 +70,21 @@ def packages(patient: CheckedNode) -> Iterator[CheckResult]:
         yield good(f"{len(requirements)} as they are needed")
 
 
-def configuration(patient: CheckedNode) -> Iterator[CheckResult]:
-    if patient.broken is not None:
-        for problem in getattr(patient.broken, "problems", (str(patient.broken),)):
+def configuration(checked: CheckedNode) -> Iterator[CheckResult]:
+    if checked.broken is not None:
+        for problem in getattr(checked.broken, "problems", (str(checked.broken),)):
             yield wrong(str(problem), "darc edit")
         return
-    for warning in patient.config.warnings:
+    for warning in checked.config.warnings:
         yield warn(warning, "darc edit")
-    if not patient.config.warnings:
+    if not checked.config.warnings:
         path = config_file()
         yield good(str(path) if path.exists() else f"the default alone, as there is no {path}")
 
 
-def place(patient: CheckedNode) -> Iterator[CheckResult]:
-    """Whether this host has a place in the cluster."""
-    config = patient.config
+def place(checked: CheckedNode) -> Iterator[CheckResult]:
+    """Check that this host is in the cluster."""
+    config = checked.config
     if config.role is not Role.STANDALONE:
         yield good(f"{config.hostname} is a {config.role.value} of {len(config.nodes())} nodes")
     elif config.cluster.master or config.cluster.workers:
@@ -96,8 +96,8 @@ def place(patient: CheckedNode) -> Iterator[CheckResult]:
         yield good(f"{config.hostname} runs alone: no cluster is configured")
 
 
-def _directories(patient: CheckedNode) -> dict[str, Path]:
-    config = patient.config
+def _directories(checked: CheckedNode) -> dict[str, Path]:
+    config = checked.config
     services = config.services()
     found = {
         "home": config.darc_home,
@@ -112,16 +112,16 @@ def _directories(patient: CheckedNode) -> dict[str, Path]:
 
 
 def _there(path: Path) -> Path:
-    """It, or the nearest above it that is there."""
+    """Return a path, or its nearest existing parent."""
     while not path.exists() and path != path.parent:
         path = path.parent
     return path
 
 
-def disks(patient: CheckedNode) -> Iterator[CheckResult]:
+def disks(checked: CheckedNode) -> Iterator[CheckResult]:
     by_disk: dict[int, list[str]] = {}
     places: dict[int, Path] = {}
-    for name, path in _directories(patient).items():
+    for name, path in _directories(checked).items():
         there = _there(path)
         device = there.stat().st_dev
         by_disk.setdefault(device, []).append(name)
@@ -132,7 +132,9 @@ def disks(patient: CheckedNode) -> Iterator[CheckResult]:
         text = f"{size(usage.free)} of {size(usage.total)} free for {', '.join(names)}"
         command = f"df -h {places[device]}"
         if nodes.f_files and not nodes.f_favail:
-            yield wrong(f"no more files can be made for {', '.join(names)}", f"df -i {command[6:]}")
+            yield wrong(
+                f"no more files can be created for {', '.join(names)}", f"df -i {command[6:]}"
+            )
         elif usage.free < DISK_LEAST:
             yield wrong(text, command)
         elif usage.free < min(DISK_LITTLE, DISK_SHARE * usage.total):
@@ -141,8 +143,8 @@ def disks(patient: CheckedNode) -> Iterator[CheckResult]:
             yield good(text)
 
 
-def inotify(patient: CheckedNode) -> Iterator[CheckResult]:
-    """An instance with a watch is made, and given back."""
+def inotify(checked: CheckedNode) -> Iterator[CheckResult]:
+    """Check that an inotify instance and a watch can be created."""
     limits = Path("/proc/sys/fs/inotify")
     try:
         with INotify() as instance:
@@ -159,9 +161,9 @@ def inotify(patient: CheckedNode) -> Iterator[CheckResult]:
     yield good(f"{instances} instances, {watches} watches for each user")
 
 
-def permissions(patient: CheckedNode) -> Iterator[CheckResult]:
+def permissions(checked: CheckedNode) -> Iterator[CheckResult]:
     bad = False
-    directories = _directories(patient)
+    directories = _directories(checked)
     for name, path in directories.items():
         for problem in _no_directory(name, path):
             bad = True
@@ -182,15 +184,15 @@ def permissions(patient: CheckedNode) -> Iterator[CheckResult]:
 def _no_directory(name: str, path: Path) -> Iterator[CheckResult]:
     there = _there(path)
     if link := broken_link(path):
-        yield wrong(f"{name}: {link}", "mount its disk, or mend the link")
+        yield wrong(f"{name}: {link}", "mount its disk, or repair the link")
     elif not there.is_dir():
-        yield wrong(f"{name} {path}: {there} is no directory", f"ls -ld {there}")
+        yield wrong(f"{name} {path}: {there} is not a directory", f"ls -ld {there}")
     elif not os.access(there, os.W_OK | os.X_OK):
         yield wrong(f"{name} {path}: {there} cannot be written", f"ls -ld {there}")
 
 
-def secret(patient: CheckedNode) -> Iterator[CheckResult]:
-    path = patient.run_dir / "secret"
+def secret(checked: CheckedNode) -> Iterator[CheckResult]:
+    path = checked.run_dir / "secret"
     if not path.exists():
         yield good("none yet: the first start makes one")
         return
@@ -203,9 +205,9 @@ def secret(patient: CheckedNode) -> Iterator[CheckResult]:
         yield good(f"{path}, for this user alone")
 
 
-def clock(patient: CheckedNode) -> Iterator[CheckResult]:
-    """What the kernel knows of how the clock is kept: chrony, ntpd and the like tell it."""
-    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)  # modes 0: only asked
+def clock(checked: CheckedNode) -> Iterator[CheckResult]:
+    """Check the clock's synchronisation, as reported by chrony, ntpd and the like."""
+    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)  # modes 0: read only
     state = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
     if state < 0:
         yield warn(f"not known: {os.strerror(ctypes.get_errno())}", "timedatectl")

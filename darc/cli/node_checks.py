@@ -1,4 +1,4 @@
-"""Checks of the node: its ports, its processes, its journal, and what it says of itself."""
+"""Checks of the node: its ports, processes, journal and overview."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from darc.node.node_ports import listeners
 from darc.node.processes import NODE_ID, who_listens
 from darc.node.state_format import JOURNAL
 
-#: Of what the journal may hold, the share above which it is soon full.
+#: Fraction of the journal's limit above which a warning is given.
 NEARLY = 0.8
 
 
@@ -39,18 +39,18 @@ def _ports(patient: CheckedNode) -> Iterator[tuple[str, str, int]]:
         yield one.what, one.key, one.address[1]
 
 
-def ports(patient: CheckedNode) -> Iterator[CheckResult]:
+def ports(checked: CheckedNode) -> Iterator[CheckResult]:
     bad, held = False, 0
     known: dict[int, str] = {}
-    for what, key, port in _ports(patient):
+    for what, key, port in _ports(checked):
         if port in known:
             bad = True
             yield wrong(f"{port} is both {known[port]} and {key}", f"darc edit: another {key}")
         known[port] = key
-        for one in patient.listeners():
+        for one in checked.listeners():
             if one.port != port:
                 continue
-            if one.pid and patient.is_ours(one.pid):
+            if one.pid and checked.is_ours(one.pid):
                 held += 1
                 continue
             bad = True
@@ -63,23 +63,23 @@ def ports(patient: CheckedNode) -> Iterator[CheckResult]:
         yield good(f"{', '.join(map(str, known))}: {held} held by this node, the others free")
 
 
-def processes(patient: CheckedNode) -> Iterator[CheckResult]:
-    """Supervisord and what it has started, and what was left by one that is dead."""
+def processes(checked: CheckedNode) -> Iterator[CheckResult]:
+    """Check supervisord and its processes, and processes left by a crashed one."""
     try:
-        node_id = patient.node_id
+        node_id = checked.node_id
     except ElsewhereError as error:
         yield wrong(str(error), "darc doctor there, or set DARC_HOSTNAME for a node here")
         return
     except NodeError as error:
         yield wrong(str(error), "darc_kill_all, then darc_start_all_services")
         return
-    left = [] if patient.is_running else sorted(patient.processes)
+    left = [] if checked.is_running else sorted(checked.processes)
     if left:
         yield wrong(
             f"left by a supervisord that is dead: {' '.join(map(str, left))}",
             "darc_kill_all, then darc_start_all_services",
         )
-    others = _of_former_nodes(patient, node_id)
+    others = _of_former_nodes(checked, node_id)
     if others:
         pids = " ".join(map(str, others))
         yield wrong(f"left by a former node of this home: {pids}", f"kill {pids}")
@@ -88,15 +88,15 @@ def processes(patient: CheckedNode) -> Iterator[CheckResult]:
     except EndpointError as error:
         yield wrong(str(error), "darc_start_master")
     if not (left or others):
-        if patient.is_running:
-            yield good(f"supervisord and {len(patient.processes) - 1} others")
+        if checked.is_running:
+            yield good(f"supervisord and {len(checked.processes) - 1} others")
         elif (
-            node_identity.is_locked(patient.run_dir / "lock")
-            if _has_lock(patient.run_dir)
+            node_identity.is_locked(checked.run_dir / "lock")
+            if _has_lock(checked.run_dir)
             else False
         ):
             yield wrong(
-                f"{patient.run_dir} is in use by a node on another machine",
+                f"{checked.run_dir} is in use by a node on another machine",
                 "stop that one, or set DARC_HOSTNAME",
             )
         else:
@@ -104,18 +104,18 @@ def processes(patient: CheckedNode) -> Iterator[CheckResult]:
 
 
 def _has_lock(run_dir: Path) -> bool:
-    # What is not there must not be made.
+    # A missing lock file must not be created.
     return (run_dir / "lock").exists()
 
 
-def _of_former_nodes(patient: CheckedNode, node_id: str | None) -> list[int]:
-    config = patient.config
+def _of_former_nodes(checked: CheckedNode, node_id: str | None) -> list[int]:
+    config = checked.config
     found = []
     for process in psutil.process_iter():
         try:
             environment = process.environ()
         except psutil.Error:
-            continue  # another user's, or gone
+            continue  # another user's, or exited
         if (
             environment.get(NODE_ID, node_id) != node_id
             and environment.get("DARC_HOME") == config.darc_home
@@ -126,18 +126,18 @@ def _of_former_nodes(patient: CheckedNode, node_id: str | None) -> list[int]:
     return sorted(found)
 
 
-def node(patient: CheckedNode) -> Iterator[CheckResult]:
-    """What darc_master says: states, versions, the journal, triggers that are not handed in."""
-    if not patient.is_running:
+def node(checked: CheckedNode) -> Iterator[CheckResult]:
+    """Check the overview: states, versions, the journal, undelivered triggers."""
+    if not checked.is_running:
         return
-    cluster = patient.own_status()
-    found = find_problems(cluster, context(patient.config))
+    cluster = checked.own_status()
+    found = find_problems(cluster, context(checked.config))
     for problem in found:
         text = f"{problem.title}{f': {problem.text}' if problem.text else ''}"
         yield (wrong if problem.grave else warn)(text, problem.command)
-    told = cluster.nodes[0].overview
-    if not found and told:
-        yield good(f"{len(told.services)} services run, DARC {told.version}")
+    overview = cluster.nodes[0].overview
+    if not found and overview:
+        yield good(f"{len(overview.services)} services run, DARC {overview.version}")
 
 
 def journal(patient: CheckedNode) -> Iterator[CheckResult]:
@@ -146,9 +146,9 @@ def journal(patient: CheckedNode) -> Iterator[CheckResult]:
     files = (path, path.with_name(f"{path.name}-wal"))
     used = sum(one.stat().st_size for one in files if one.exists())
     text = f"{size(used)} of {size(most)}"
-    if patient.is_running:
-        told = patient.own_status().nodes[0].overview
-        if told and told.journal_full:
+    if checked.is_running:
+        overview = checked.own_status().nodes[0].overview
+        if overview and overview.journal_full:
             text = f"{text}: full, nothing new is taken in"
             yield wrong(text, "make room, or raise darc_master.journal_max_bytes and darc reload")
             return
@@ -158,9 +158,9 @@ def journal(patient: CheckedNode) -> Iterator[CheckResult]:
         yield good(text)
 
 
-def cluster(patient: CheckedNode) -> Iterator[CheckResult]:
-    """The other nodes: a worker needs the master node, and that one all."""
-    config = patient.config
+def cluster(checked: CheckedNode) -> Iterator[CheckResult]:
+    """Check the nodes that this one needs: a worker the master node, the master node all."""
+    config = checked.config
     if config.role is Role.STANDALONE:
         return
     wanted = "all" if config.role is Role.MASTER else config.nodes()[0]

@@ -1,4 +1,4 @@
-"""What the scripts in bin/ do: each returns an exit status, and says what it did."""
+"""Implementation of the scripts in bin/: each prints messages, and returns an exit status."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from darc.node.node_identity import NodeError
 from darc.node.secret import SecretError
 from darc.node.supervisor import SupervisorError
 from darc.node.whole_node import start_master_alone, start_node, stop_node, stop_services
-from darc.runtime.program import as_program, is_of_output
+from darc.runtime.program import as_program, is_output_error
 
-# What an operator is told in words, without a traceback.
+# Errors that are printed without a traceback.
 _TOLD = (ConfigError, EndpointError, NodeError, SecretError, SupervisorError, OSError)
 
 
 @as_program
 def start_master() -> int:
-    """Start the master on this node and check that it came up."""
+    """Start the master on this node and check that it has started."""
 
     return _run(start_master, start_master_alone, load_config)
 
@@ -59,7 +59,7 @@ def kill_all() -> int:
     parser.add_argument(
         "--forget",
         action="store_true",
-        help="remove what a node of another machine has left that is gone for good; kill nothing",
+        help="remove the files of a node on another machine that is gone for good; kill nothing",
     )
     options = parser.parse_args()
     try:
@@ -75,12 +75,12 @@ def kill_all() -> int:
 
 
 def _kill_settings() -> tuple[Path, float]:
-    """Where the node is; broken files must not stand in the way."""
+    """Return run_dir and stop_timeout of the node, even if its files are damaged."""
     endpoint = None
     default = endpoint_file().parent
     try:
         endpoint = read_endpoint()
-    except CopiedError:  # of no node that runs here
+    except CopiedError:  # no node of this home is running
         pass
     except EndpointError as error:
         print(error, file=sys.stderr)
@@ -99,15 +99,15 @@ def _parser(script: Callable[[], int]) -> argparse.ArgumentParser:
 def _run(
     script: Callable[[], int], action: Callable[[Config], None], load: Callable[[], Config]
 ) -> int:
-    """Do a script; one that stops a node does so with its last good configuration, too."""
+    """Run a script; one that stops a node may use its last good configuration."""
     _parser(script).parse_args()
     try:
         config = load()
         for warning in config.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        action(node_probe.of_running_node(config))
+        action(node_probe.with_running_run_dir(config))
     except _TOLD as error:
-        if is_of_output(error):
+        if is_output_error(error):
             raise
         print(error, file=sys.stderr)
         return 1

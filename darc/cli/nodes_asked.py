@@ -1,4 +1,4 @@
-"""Which nodes are asked for their overviews, and what is to be known to judge them."""
+"""Nodes to query for their overviews, and the context of the rules about them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from darc.monitor.shell_commands import ShellCommands
 
 
 def targets(config: Config, wanted: str | None) -> tuple[NodeTarget, ...]:
-    """Where nodes are asked, the master first.
+    """Return the addresses of nodes, the master first.
 
-    :param wanted: a host, or all; None: all from the master, elsewhere this one
-    :raises TerminalError: it is not in the cluster
+    :param wanted: a host, or all; None: all on the master node, else this one
+    :raises TerminalError: the host is not in the cluster
     """
     if wanted is None:
         wanted = "all" if config.role is Role.MASTER else HERE[0]
@@ -27,7 +27,7 @@ def _target(config: Config, host: str) -> NodeTarget:
 
 
 def context(config: Config) -> RuleContext:
-    """How problems are named, and what is to be typed on this host."""
+    """Return names of services and commands on this host, for problems."""
     alone = config.role is Role.STANDALONE
     master = "" if alone else config.nodes()[0]
     return RuleContext(config.status_website.service_to_name, master, ShellCommands(alone))

@@ -1,4 +1,4 @@
-"""``darc_observation``: what survey control does, as a command."""
+"""``darc_observation``: survey control as a command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from darc.cluster.survey import ACTIONS, TIMEOUT, SurveyPlan, SurveyResult, plan_observation, tell
+from darc.cluster.survey import (
+    ACTIONS,
+    TIMEOUT,
+    SurveyPlan,
+    SurveyResult,
+    plan_observation,
+    tell,
+)
 from darc.config.config import ConfigError
 from darc.model.observation import ObservationError
 from darc.node.node_config import load_node_config
@@ -21,7 +28,7 @@ from darc.runtime.program import as_program, number
 
 @as_program
 def main() -> int:
-    """Start, stop or abort an observation on all nodes that take part in it."""
+    """Start, stop or abort an observation on all participating nodes."""
     options = _parser().parse_args()
     try:
         config = load_node_config()
@@ -35,7 +42,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted: some nodes may have been told; do it again", file=sys.stderr)
+        print("interrupted: some nodes may have received the command; repeat it", file=sys.stderr)
         return 130
     _show(options.json, account.to_plain(), _account_rows(account))
     _say_missing(account.without_node)
@@ -47,17 +54,17 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="darc_observation",
-        description="Start, stop or abort an observation on the master node and all workers that"
-        " take part in it.",
+        description="Start, stop or abort an observation on the master node and all participating"
+        " workers.",
         epilog="Exit status: 0 when every node is in.",
     )
     parser.add_argument("action", choices=ACTIONS)
-    parser.add_argument("parset", type=Path, metavar="PARSET", help="the telescope's own")
+    parser.add_argument("parset", type=Path, metavar="PARSET", help="the telescope's parset")
     parser.add_argument(
-        "--nodes", nargs="+", default=[], metavar="NODE", help="these alone: names or arts[001-040]"
+        "--nodes", nargs="+", default=[], metavar="NODE", help="only these: names or arts[001-040]"
     )
     parser.add_argument(
-        "--home", metavar="DIR", help="what {home} stands for in PARSET; default: yours"
+        "--home", metavar="DIR", help="value of {home} in PARSET; default: your home"
     )
     parser.add_argument(
         "--timeout",
@@ -67,14 +74,14 @@ def _parser() -> argparse.ArgumentParser:
         help=f"default: {TIMEOUT:g}",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="tell nobody; with --json, print all nodes' parsets"
+        "--dry-run", action="store_true", help="send nothing; with --json, print all nodes' parsets"
     )
-    parser.add_argument("--json", action="store_true", help="print the account as JSON")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
 def _show(as_json: bool, plain: dict[str, Any], rows: list[tuple[str, ...]]) -> None:
-    """A table on a terminal, lines elsewhere."""
+    """Print a table on a terminal, else lines."""
     if as_json:
         print(json.dumps(plain))
     elif not sys.stdout.isatty():

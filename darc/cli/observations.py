@@ -1,4 +1,4 @@
-"""``darc observations``: those of now, and those of the past."""
+"""``darc observations``: present and past observations."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _SIGNS = {
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="darc observations",
-        description="Show the observations of a node: those that are not over, and the latest"
-        f" {LATEST} of the past.",
+        description="Show the observations of a node: unfinished ones, and the latest"
+        f" {LATEST} past ones.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -53,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Show observations; returns the exit status."""
+    """Show observations; return the exit status."""
     options = make_parser().parse_args(arguments)
     config = load()
     if options.for_another:
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
             try:
                 rows[host] = [_row(plain) for plain in answers[host]["rows"]]
             except (ValueError, KeyError, TypeError) as error:
-                reasons[host] = f"its answer cannot be read: {error}"
+                reasons[host] = f"its reply cannot be read: {error}"
     if options.json:
         plain = {host: {"error": reason} for host, reason in reasons.items()}
         print(json.dumps(plain | {host: _plain(some) for host, some in rows.items()}))
@@ -102,7 +102,7 @@ def _print(rows: dict[str, list[ObservationRow]], with_host: bool) -> None:
     names = ["task", "source", "start (UTC)", "lasts", "state", "cands", "clust", "trig"]
     right = {"lasts", "cands", "clust", "trig"}
     for name in [*(["node"] if with_host else []), *names]:
-        # Names give way by more lines where there is no room.
+        # Long names are wrapped.
         table.add_column(
             name,
             justify="right" if name in right else "left",

@@ -1,4 +1,4 @@
-"""Checks of the systems outside. Nothing is sent to them that they would act on."""
+"""Checks of external systems. Nothing is sent that they would act on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from darc.cli.check_results import ANSWER_SECONDS, CheckedNode, CheckResult, goo
 from darc.runtime.service_traits import traits_of
 
 
-def broker(patient: CheckedNode) -> Iterator[CheckResult]:
-    """A connection is made to the broker of VOEvents, and closed without a word."""
-    settings = patient.config.voevent_generator
-    if "voevent_generator" not in patient.config.services():
+def broker(checked: CheckedNode) -> Iterator[CheckResult]:
+    """Check the VOEvent broker by a connection, which is closed without sending."""
+    settings = checked.config.voevent_generator
+    if "voevent_generator" not in checked.config.services():
         return
     where = f"{settings.broker_host}:{settings.broker_port}"
     try:
@@ -45,7 +45,7 @@ def mail(patient: CheckedNode) -> Iterator[CheckResult]:
         if (section := traits_of(name).mails) and config.section(section).email_settings.to
     ]
     if not users:
-        yield good("nobody is to get e-mails")
+        yield good("no e-mail recipients are configured")
         return
     where = f"{config.mail.host}:{config.mail.port}"
     remedy = "start the server, or set mail.host and mail.port"
@@ -60,10 +60,10 @@ def mail(patient: CheckedNode) -> Iterator[CheckResult]:
         yield good(f"{where} answers, for {' and '.join(users)}")
 
 
-def lofar(patient: CheckedNode) -> Iterator[CheckResult]:
-    """The name is looked up; nothing is sent there."""
-    settings = patient.config.lofar_trigger
-    if "lofar_trigger" not in patient.config.services():
+def lofar(checked: CheckedNode) -> Iterator[CheckResult]:
+    """Check the name of the LOFAR host; nothing is sent there."""
+    settings = checked.config.lofar_trigger
+    if "lofar_trigger" not in checked.config.services():
         return
     try:
         found = socket.getaddrinfo(settings.lofar_host, settings.lofar_port, type=socket.SOCK_DGRAM)
@@ -74,16 +74,16 @@ def lofar(patient: CheckedNode) -> Iterator[CheckResult]:
         yield good(f"{settings.lofar_host} is {found[0][4][0]}, port {settings.lofar_port} (UDP)")
 
 
-def dada_dbevent(patient: CheckedNode) -> Iterator[CheckResult]:
-    """Whether it listens on this machine; it is not connected to, as it would read a request."""
-    settings = patient.config.dada_trigger
-    if "dada_trigger" not in patient.config.services():
+def dada_dbevent(checked: CheckedNode) -> Iterator[CheckResult]:
+    """Check that dada_dbevent listens; a connection would count as a request."""
+    settings = checked.config.dada_trigger
+    if "dada_trigger" not in checked.config.services():
         return
-    listen = {one.port for one in patient.listeners()}
+    listen = {one.port for one in checked.listeners()}
     missing = [port for port in (settings.port_i, settings.port_iquv) if port not in listen]
     if missing:
         yield warn(
-            f"nobody listens on {' and '.join(map(str, missing))}: no dumps now",
+            f"no process listens on {' and '.join(map(str, missing))}: no dumps are possible",
             "start dada_dbevent before the observation",
         )
     else:

@@ -1,4 +1,4 @@
-"""The observations that this node knows: those of now, and those whose books it kept."""
+"""Observations known to this node: present ones, and past ones with a stored summary."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ _OVER, _NO_BOOKS = "over", "no books"
 
 @dataclass(frozen=True, slots=True)
 class ObservationRow:
-    """An observation as this node knows it; what is not known is None.
+    """An observation on this node; unknown values are None.
 
     :param start: Unix s
     :param duration: s
     :param state: pending, running, in processing, aborted; of the past: over, or no books, of which
         this node kept a configuration only
-    :param candidates: that amber_listener read
-    :param triggers: that amber_clustering made
-    :param problem: what cannot be read of it
+    :param candidates: number of candidates read by amber_listener
+    :param clusters: number of clusters of amber_clustering
+    :param triggers: number of triggers of amber_clustering
+    :param problem: which of its files cannot be read
     """
 
     id: str | None
@@ -50,7 +51,7 @@ class ObservationRow:
 
 
 def present(config: Config) -> Iterator[ObservationRow]:
-    """Those that are not over, from what the node keeps on disk while they last."""
+    """Yield the unfinished observations, from the node's files."""
     directory = Path(config.master.run_dir) / "observations"
     paths = sorted(directory.glob("*.json")) if directory.is_dir() else []
     counts = _counts_of_now() if paths else {}
@@ -58,7 +59,7 @@ def present(config: Config) -> Iterator[ObservationRow]:
         try:
             run = ObservationRun.from_plain(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            continue  # over meanwhile
+            continue  # finished meanwhile
         except (OSError, ValueError, TypeError, KeyError) as error:
             yield ObservationRow(path.stem, "?", 0.0, None, "?", problem=f"{path}: {error}")
             continue
@@ -66,13 +67,17 @@ def present(config: Config) -> Iterator[ObservationRow]:
         if run.state is RunState.STOPPED or (run.state is RunState.RUNNING and run.past):
             state = "in processing"
         yield ObservationRow(
-            *(observation.task_id, observation.source, observation.start, observation.duration),
-            *(state, *_totals(counts, observation.task_id)),
+            observation.task_id,
+            observation.source,
+            observation.start,
+            observation.duration,
+            state,
+            *_totals(counts, observation.task_id),
         )
 
 
 def _counts_of_now() -> dict[str, dict[str, Any]]:
-    """What the services have counted, by service and observation; nothing of one that is away."""
+    """Return the counts by service and observation; services that do not answer are left out."""
     counts: dict[str, dict[str, Any]] = {}
     for service in _COUNTING:
         plain, _ = ask_attribute(ASK_SECONDS, service, "counts")
@@ -92,7 +97,7 @@ def _totals(
 def _numbers(
     listener: Mapping[str, Any], clustering: Mapping[str, Any]
 ) -> tuple[int | None, int | None, int | None]:
-    """Candidates, clusters and triggers from the counts of the two services."""
+    """Return candidates, clusters and triggers from the counts of the two services."""
     if not clustering:
         return listener.get(Counted.CANDIDATES), None, None
     triggers = sum(clustering.get(kind, 0) for kind in _TRIGGERS)
@@ -101,10 +106,10 @@ def _numbers(
 
 
 def past(config: Config, known: set[str | None], most: int | None) -> Iterator[ObservationRow]:
-    """Those whose configurations or books are kept, the latest first.
+    """Yield observations with a stored parset or summary, the latest first.
 
-    :param known: taskIDs of those that are not over
-    :param most: of so many; None: all
+    :param known: task ids of unfinished observations, which are skipped
+    :param most: largest number; None: all
     """
     directory = Path(config.master.parset_dir)
     if not directory.is_dir():
@@ -144,7 +149,7 @@ def _past(directory: Path, books_at: Path) -> ObservationRow | None:
 
 
 def _description(directory: Path) -> tuple[str | None, float | None, str]:
-    """TaskID and duration from the configuration that was kept, and what is wrong with that."""
+    """Return task id and duration from the stored parset, and its problem if it is invalid."""
     for path in sorted(directory.iterdir()):
         parse = PARSERS.get(path.suffix.lower())
         if parse is None or path.name.startswith("."):

@@ -1,4 +1,4 @@
-"""``darc_process``: a filterbank file and its triggers of any telescope, on any computer."""
+"""``darc_process``: processing of a filterbank file of any telescope, on any computer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from darc.runtime.log import printable
 from darc.runtime.paths import users_home, write_whole
 from darc.runtime.program import as_program, if_numbers, number, whole
 
-#: Says that a directory is ours.
+#: Marks a directory as written by darc_process.
 MARK = "darc_process.yaml"
 _TOLD = 10
 _DM_MAX_SEARCH = 2000.0
@@ -46,8 +46,8 @@ _DM_MAX_SEARCH = 2000.0
 def main() -> int:
     """Process a file; exit status 0: done, 1: something failed, 2: usage, 130: interrupted."""
     options = _parser().parse_intermixed_args()
-    os.environ["MPLBACKEND"] = "Agg"  # whatever a notebook that starts this has set
-    if users_home() is None:  # astropy does not load without one, and needs nothing of it
+    os.environ["MPLBACKEND"] = "Agg"  # overrides the setting of a notebook
+    if users_home() is None:  # astropy cannot be imported without one
         os.environ["HOME"] = "/nonexistent"
     output = options.output or Path(f"{_plain(options.file.stem)}_darc")
     began = time.monotonic()
@@ -75,8 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="darc_process",
         description="Process a SIGPROC filterbank file: candidates are clustered, extracted,"
-        " scored and plotted as by a node of DARC, and shown on a page that any browser opens."
-        " No node and no configuration is needed.",
+        " scored and plotted as on a DARC node, and shown on a web page. Neither a node nor a"
+        " configuration is needed.",
         epilog="Exit status: 0 when all was done, 1 when something failed, 2 for wrong options,"
         " 130 when interrupted.",
     )
@@ -92,7 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="default: FILE's name and _darc, here"
     )
-    parser.add_argument("--force", action="store_true", help="write into a directory of others")
+    parser.add_argument(
+        "--force", action="store_true", help="write into a directory not made by darc_process"
+    )
     parser.add_argument("--dm-min", type=number(0, 100_000), metavar="DM", help="default: 20")
     parser.add_argument(
         "--dm-max", type=number(0, 100_000), metavar="DM", help="default: none; of a search 2000"
@@ -123,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _plain(name: str) -> str:
-    """A name that pages can hold: bytes that are no text are left out."""
+    """Return a name that is valid on pages: bytes that are not text become _."""
     return os.fsencode(name).decode(errors="replace").replace("\ufffd", "_")
 
 
@@ -131,10 +133,10 @@ def _plain(name: str) -> str:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Find what is wrong with the files before anything is written.
+    """Check the files before anything is written.
 
-    :raises OSError: one cannot be read
-    :raises ValueError: one is not what it should be
+    :raises OSError: a file cannot be read
+    :raises ValueError: a file is invalid
     """
     for path in (options.file, *options.triggers, options.mask, options.model):
         if path is not None and not path.is_file():
@@ -186,7 +188,7 @@ def _settings(options: argparse.Namespace, config: Config) -> ProcessorSettings:
     if options.dm_max is not None:
         clustering = replace(clustering, dm_max=options.dm_max)
     if clustering.dm_min > clustering.dm_max >= 0:
-        raise ValueError(f"no DM from {clustering.dm_min:g} to {clustering.dm_max:g} pc cm-3")
+        raise ValueError(f"empty DM range: {clustering.dm_min:g} to {clustering.dm_max:g} pc cm-3")
     if options.snr_min is not None:
         weakest = min(options.snr_min, clustering.snr_min_clustering)
         clustering = replace(clustering, snr_min=options.snr_min, snr_min_clustering=weakest)
@@ -199,9 +201,9 @@ def _settings(options: argparse.Namespace, config: Config) -> ProcessorSettings:
 
 
 def _prepare(options: argparse.Namespace, output: Path) -> None:
-    """Make the output directory; what an earlier run left there is removed, and nothing else.
+    """Create the output directory; remove the output of an earlier run, and nothing else.
 
-    :raises ValueError: it holds what is not ours, or what came of another file
+    :raises ValueError: it contains other files, or the output for another input file
     :raises OSError: it cannot be written to
     """
     try:
@@ -224,17 +226,17 @@ def _prepare(options: argparse.Namespace, output: Path) -> None:
         for path in files_of_before(output):
             path.unlink()
     words = [spelt_out(word) for word in sys.argv[1:]]
-    said = {"file": file, "version": __version__, "words": words}
-    write_whole(output / MARK, yaml_text(said))
+    content = {"file": file, "version": __version__, "words": words}
+    write_whole(output / MARK, yaml_text(content))
 
 
 def _made_of(mark: Path) -> str | None:
-    """The file that an earlier run was about; None: it does not say."""
+    """Return the input file of an earlier run; None if unknown."""
     try:
-        said = yaml.safe_load(mark.read_text(encoding="utf-8"))
+        content = yaml.safe_load(mark.read_text(encoding="utf-8"))
     except (ValueError, yaml.YAMLError):
         return None
-    file = said.get("file") if isinstance(said, dict) else None
+    file = content.get("file") if isinstance(content, dict) else None
     return spelt_out(os.path.realpath(file)) if isinstance(file, str) else None
 
 
@@ -252,7 +254,7 @@ def files_of_before(output: Path) -> Iterator[Path]:
 
 
 class _Listener:
-    """A bar on a terminal; elsewhere a line at the beginning."""
+    """Progress: a bar on a terminal, else a line at the start."""
 
     def __init__(self, on_terminal: bool) -> None:
         self._console = Console(stderr=True, highlight=False)
@@ -291,12 +293,12 @@ class _Listener:
 
 
 def _tell(done: FileResult, output: Path, seconds: float) -> None:
-    fates = done.fates
-    passed = sum(count for fate, count in fates.items() if fate.passed_thresholds)
+    outcomes = done.fates
+    passed = sum(count for outcome, count in outcomes.items() if outcome.passed_thresholds)
     rest = [
-        f"{fates[fate]} {fate}"
-        for fate in ClusterOutcome
-        if fate is not ClusterOutcome.KEPT and fate in fates
+        f"{outcomes[outcome]} {outcome}"
+        for outcome in ClusterOutcome
+        if outcome is not ClusterOutcome.KEPT and outcome in outcomes
     ]
     for problem in done.failed[:_TOLD]:
         print(printable(f"failed: {problem}"), file=sys.stderr)
@@ -304,7 +306,7 @@ def _tell(done: FileResult, output: Path, seconds: float) -> None:
         print(f"failed: {len(done.failed) - _TOLD} more", file=sys.stderr)
     print(
         f"raw {done.n_raw}, clusters {done.n_clusters}, strong enough {passed},"
-        f" candidates {fates.get(ClusterOutcome.KEPT, 0)}"
+        f" candidates {outcomes.get(ClusterOutcome.KEPT, 0)}"
         f"{' (' + ', '.join(rest) + ')' if rest else ''}; {seconds:.1f} s"
     )
     print((output / SITE / INDEX).absolute())

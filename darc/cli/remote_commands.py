@@ -1,4 +1,4 @@
-"""Words of ``darc`` on other nodes of the cluster, by ssh."""
+"""Interactive commands of ``darc`` on other nodes of the cluster, over ssh."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from darc.cluster import ssh
 from darc.config.config import Config, Role
 from darc.config.host_names import same_host
 
-#: What each line of a node's answer begins with; whatever a login shell says does not.
+#: Start of each line of a node's reply, to distinguish it from output of a login shell.
 MARK = "darc-line: "
 EVERYWHERE = "all"
 HERE = ("localhost", "127.0.0.1", "::1")
 
 
 def chosen_hosts(config: Config, wanted: str) -> tuple[str, ...]:
-    """The nodes that are meant, the master first.
+    """Return the selected nodes, the master first.
 
     :param wanted: a name, all, or localhost
-    :raises TerminalError: it is not in the cluster
+    :raises TerminalError: the name is not in the cluster
     """
     if wanted in HERE:
         return tuple(filter(config.is_here, config.nodes())) or (config.hostname,)
@@ -33,7 +33,7 @@ def chosen_hosts(config: Config, wanted: str) -> tuple[str, ...]:
     if known := [node for node in config.nodes() if same_host(node, wanted)]:
         return tuple(known)
     if config.role is Role.STANDALONE:
-        raise TerminalError(f"{wanted}: this host, {config.hostname}, is in no cluster")
+        raise TerminalError(f"{wanted}: this host, {config.hostname}, is not in a cluster")
     raise TerminalError(f"{wanted}: not in the cluster; there are: {', '.join(config.nodes())}")
 
 
@@ -42,15 +42,15 @@ def is_here(config: Config, host: str) -> bool:
 
 
 def to_line(plain: Mapping[str, Any]) -> str:
-    """What a node answers, a line of it."""
+    """Return an object as a line of a node's reply."""
     return MARK + json.dumps(plain)
 
 
 class RemoteCommand:
-    """A word at work on another node, which ends there when its standard input does.
+    """A command running on another node, which exits when its standard input is closed.
 
-    :param heard: called with each object that it answers, in a thread
-    :param ended: called once behind that, with the reason where it failed
+    :param on_object: called with each object of the reply, in a thread
+    :param on_end: called once after that, with the reason if it failed
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class RemoteCommand:
         host: str,
         module: str,
         arguments: Sequence[str],
-        heard: Callable[[dict[str, Any]], None],
-        ended: Callable[[str], None],
+        on_object: Callable[[dict[str, Any]], None],
+        on_end: Callable[[str], None],
     ) -> None:
         self.host = host
-        self._heard = heard
-        self._ended = ended
+        self._on_object = on_object
+        self._on_end = on_end
         # A session of its own: Ctrl-C is for this program, which then closes its input.
         self._process = subprocess.Popen(
             ssh.command(config, host, (f"darc.cli.{module}", *arguments)),
@@ -101,19 +101,19 @@ class RemoteCommand:
         reason = ""
         try:
             for plain in self._objects():
-                self._heard(plain)
+                self._on_object(plain)
         except (ValueError, RecursionError, KeyError, TypeError) as error:
-            reason = f"its answer cannot be read: {error}"
+            reason = f"its reply cannot be read: {error}"
             self._process.terminate()
         self._threads[0].join()
         status = self._process.wait()
-        said = [line for line in self._errors if line]
+        lines = [line for line in self._errors if line]
         if status and not reason:
-            reason = said[-1] if said else f"status {status}"
-        self._ended(reason)
+            reason = lines[-1] if lines else f"status {status}"
+        self._on_end(reason)
 
     def close(self) -> None:
-        """Have it end, there too."""
+        """End the command, on the other node too."""
         self._process.terminate()
         for thread in self._threads:
             thread.join(timeout=2.0)
@@ -128,9 +128,9 @@ class RemoteCommand:
 def gather(
     config: Config, hosts: Sequence[str], module: str, arguments: Sequence[str], timeout: float
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """The one answer that each of some other nodes gives, and why others gave none.
+    """Return the single reply of each node, and the reasons why others gave none.
 
-    :param timeout: s for all of them, side by side
+    :param timeout: total time for all nodes in parallel, s
     """
     answers: dict[str, dict[str, Any]] = {}
     reasons: dict[str, str] = {}
@@ -143,14 +143,14 @@ def gather(
                 reasons[host] = reason or "no answer"
             over.notify_all()
 
-    def heard(host: str, plain: dict[str, Any]) -> None:
+    def on_object(host: str, plain: dict[str, Any]) -> None:
         with over:
             answers[host] = plain
             over.notify_all()
 
     for host in hosts:
         try:
-            ways = partial(heard, host), partial(ended, host)
+            ways = partial(on_object, host), partial(ended, host)
             fars.append(RemoteCommand(config, host, module, arguments, *ways))
         except OSError as error:
             reasons[host] = f"ssh: {error.strerror}"

@@ -1,4 +1,4 @@
-"""``darc samples``: a filterbank, its triggers and a parset, to try things on."""
+"""``darc samples``: a filterbank, its triggers and a parset, for first tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from darc.cli.interactive import TerminalError
 from darc.runtime.paths import packaged
 
 EXAMPLES = """\
-They are made, not recorded: a pulse of DM 352 in noise, what AMBER would write of it, and the
+They are simulated: a pulse of DM 352 in noise, the triggers that AMBER would write, and the
 parset of a worker.
 
 examples:
@@ -35,13 +35,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Copy them; returns the exit status."""
+    """Copy the samples; return the exit status."""
     directory: Path = make_parser().parse_args(arguments).directory
     directory.mkdir(parents=True, exist_ok=True)
     samples = sorted(packaged("conf/samples").iterdir())
     for sample in samples:
         if (directory / sample.name).exists():
-            raise TerminalError(f"{directory / sample.name}: is there already, and is left alone")
+            raise TerminalError(f"{directory / sample.name}: exists already, and was not changed")
     for sample in samples:
         shutil.copyfile(sample, directory / sample.name)
         print(directory / sample.name)

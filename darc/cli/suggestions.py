@@ -1,21 +1,21 @@
-"""What somebody may have meant who has mistyped a name."""
+"""Suggestions for mistyped names."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
 
-from darc.cli.attribute_names import OF_MASTER, attributes, of_others
+from darc.cli.attribute_names import OF_MASTER, attributes, attributes_of_others
 from darc.cli.interactive import load
 from darc.cli.terminal_text import did_you_mean
 from darc.config.config import ConfigError
 
 
 def hints(service: str | None, attribute: str | None) -> Iterator[str]:
-    """For a command that has failed: names in it that there are not, and what is near."""
+    """Yield suggestions for the unknown names in a failed command."""
     known = attributes()
     services: tuple[str, ...] = tuple(known)
-    with contextlib.suppress(ConfigError, OSError):  # which is told by those who need it
+    with contextlib.suppress(ConfigError, OSError):  # reported by commands that need it
         services = tuple(dict.fromkeys((*load().services(), *services)))
     if service and (question := did_you_mean(service, (*services, "all"))):
         yield f"no service {service}: {question}"
@@ -27,6 +27,6 @@ def hints(service: str | None, attribute: str | None) -> Iterator[str]:
         elif service == "all":
             of_it = [one for some in known.values() for one in some]
         else:
-            of_it = known.get(service, of_others())
+            of_it = known.get(service, attributes_of_others())
         if question := did_you_mean(name, of_it):
             yield f"no attribute {name}{f' of {service}' if service else ''}: {question}"

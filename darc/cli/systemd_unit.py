@@ -1,4 +1,4 @@
-"""A systemd unit for this node, so that it comes back after a reboot: darc_systemd_unit."""
+"""``darc_systemd_unit``: a systemd unit that starts this node after a reboot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from darc.config.config import Config, ConfigError
 from darc.node.node_config import config_file, load_config
 from darc.runtime.program import as_program
 
-# Beyond what the scripts wait for themselves (s).
+# Time beyond the scripts' own timeouts (s).
 MARGIN_SECONDS = 60
 
 _UNIT = """\
@@ -23,8 +23,8 @@ Description=DARC, Data Analysis of Real-time Candidates
 Documentation=file:{home}
 {order}
 [Service]
-# supervisord goes to the background, and is what systemd watches. When it dies, its services end by
-# themselves, and all of them are started again.
+# supervisord daemonizes, and systemd watches it. If it crashes, its services exit, and all of them
+# are started again.
 Type=forking
 PIDFile={run_dir}/supervisord.pid
 {user}{environment}ExecStart={scripts}/darc_start_all_services
@@ -49,10 +49,10 @@ _WHERE = {
 
 
 def unit(config: Config, *, for_user: bool) -> str:
-    """The text of the unit.
+    """Return the text of the unit.
 
-    :param for_user: for the user's own systemd, not the machine's
-    :raises ValueError: a path has what systemd would take for something else
+    :param for_user: for the user's systemd instance, not the system's
+    :raises ValueError: a path contains characters that systemd interprets
     """
     run_dir, scripts = config.master.run_dir, sysconfig.get_path("scripts")
     values = {
@@ -63,7 +63,9 @@ def unit(config: Config, *, for_user: bool) -> str:
     environment = {name: value for name, value in values.items() if os.environ.get(name)}
     for text in (run_dir, scripts, config.darc_home, *environment.values()):
         if not text.isprintable() or any(letter in text for letter in " \"'%\\$;"):
-            raise ValueError(f"{text!r} cannot be told to systemd: use a path of plain letters")
+            raise ValueError(
+                f"{text!r} cannot be used in a systemd unit: use a path of plain letters"
+            )
     user = "" if for_user else f"User={_user()}\n"
     order = "" if for_user else "After=network-online.target\nWants=network-online.target\n"
     return _UNIT.format(

@@ -1,4 +1,4 @@
-"""Times, sizes and texts as a terminal shows them."""
+"""Times, sizes and texts for the terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def shown(text: str) -> str:
-    """On one line, with what a terminal might obey spelt out."""
+    """Return text on one line, with control characters escaped."""
     return "".join(
         letter if letter.isprintable() else ascii(letter)[1:-1]
         for letter in " ".join(text.expandtabs(1).splitlines())
@@ -16,7 +16,7 @@ def shown(text: str) -> str:
 
 
 def span(seconds: float) -> str:
-    """A duration in at most five letters: ``42s``, ``12m``, ``3h08``, ``12d``."""
+    """Return a duration (s) in at most five characters: ``42s``, ``12m``, ``3h08``, ``12d``."""
     whole = max(0, int(seconds))
     if whole < 60:
         return f"{whole}s"
@@ -30,7 +30,7 @@ def span(seconds: float) -> str:
 
 
 def size(n_bytes: float) -> str:
-    """In at most five letters: ``812M``, ``1.2G``."""
+    """Return a size (bytes) in at most five characters: ``812M``, ``1.2G``."""
     for unit in "BKMGT":
         if n_bytes < 999.5 or unit == "T":
             break
@@ -39,7 +39,7 @@ def size(n_bytes: float) -> str:
 
 
 def count(number: int) -> str:
-    """In at most five letters: ``99999``, ``123k``, ``4M``."""
+    """Return a number in at most five characters: ``99999``, ``123k``, ``4M``."""
     for unit, scale in (("", 1), ("k", 10**3), ("M", 10**6)):
         if number < 100_000 * scale or unit == "M":
             break
@@ -47,17 +47,17 @@ def count(number: int) -> str:
 
 
 def clock(moment: float) -> str:
-    """Time of day, UTC."""
+    """Return the time of day of a Unix time, UTC."""
     return time.strftime("%H:%M:%S", time.gmtime(moment))
 
 
 def utc(moment: float) -> str:
-    """Date and time, UTC."""
+    """Return date and time of a Unix time, UTC."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A question; empty where nothing is near, or it is known."""
+    """Return a suggestion for an unknown word; empty if it is known, or nothing is similar."""
     names = list(dict.fromkeys(known))
     near = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near and word not in names else ""

@@ -24,10 +24,10 @@ from darc.config.config import Config
 from darc.monitor.cluster_watch import ClusterWatch, NodeTarget, collect
 from darc.monitor.problems import find_problems
 
-#: Ages are shown anew so often; numbers are told by the nodes no less often than the second.
+#: Interval of redrawing ages, and largest interval of new numbers from the nodes (s).
 SHOW_SECONDS = 1.0
 NUMBERS_SECONDS = 3.0
-#: Where no terminal says it.
+#: Width without a terminal, characters.
 WIDTH = 80
 EXAMPLES = """\
 examples:
@@ -50,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Show the cluster; returns the exit status."""
+    """Show the cluster; return the exit status."""
     options = make_parser().parse_args(arguments)
     config = load()
     asked = targets(config, options.host)
@@ -58,21 +58,21 @@ def main(arguments: Sequence[str]) -> int:
         _print_once(config, asked)
         return 0
     if not sys.stdin.isatty():
-        raise TerminalError("standard input is no terminal: darc watch --once shows it once")
+        raise TerminalError("standard input is not a terminal: darc watch --once shows it once")
     _Screen(config, asked).run()
     return 0
 
 
 def _print_once(config: Config, asked: Sequence[NodeTarget]) -> None:
     cluster = collect(asked, config.status_website.timeout)
-    known = WatchSnapshot(cluster, find_problems(cluster, context(config)))
+    snapshot = WatchSnapshot(cluster, find_problems(cluster, context(config)))
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-    for line in page(known, console.width, None):
+    for line in page(snapshot, console.width, None):
         console.print(line, no_wrap=True, crop=False, overflow="ignore")
 
 
 class _Screen:
-    """The terminal while it is used."""
+    """The terminal during ``darc watch``."""
 
     def __init__(self, config: Config, asked: Sequence[NodeTarget]) -> None:
         self._context = context(config)
@@ -84,11 +84,11 @@ class _Screen:
             os.set_blocking(descriptor, False)
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it wakes already
+        with contextlib.suppress(BlockingIOError):  # a wake-up is pending already
             os.write(self._wake_in, b".")
 
     def run(self) -> None:
-        """Show what is known, until q or Ctrl-C."""
+        """Show the state until q or Ctrl-C."""
         self._watch.start()
         try:
             with contextlib.suppress(KeyboardInterrupt), _keys_at_once(), self._signals():
@@ -105,7 +105,7 @@ class _Screen:
             self._wake()
 
         def ended(number: int, frame: FrameType | None) -> None:
-            raise SystemExit(128 + number)  # by way of what restores the terminal
+            raise SystemExit(128 + number)  # through the code that restores the terminal
 
         wanted: dict[int, Callable[[int, FrameType | None], None] | signal.Handlers] = {
             signal.SIGWINCH: resized,
@@ -122,7 +122,7 @@ class _Screen:
                 signal.signal(number, what)
 
     def _is_over(self) -> bool:
-        """Wait for news, or a key."""
+        """Wait for a change, or a key."""
         ready, _, _ = select.select([0, self._wake_out], [], [], SHOW_SECONDS)
         if self._wake_out in ready:
             os.read(self._wake_out, 65536)
@@ -133,15 +133,15 @@ class _Screen:
 
     def _page(self) -> Group:
         cluster = self._watch.status()
-        known = WatchSnapshot(cluster, find_problems(cluster, self._context))
+        snapshot = WatchSnapshot(cluster, find_problems(cluster, self._context))
         width, height = self._console.size
-        lines = page(known, width, height - 1)[: height - 1]
+        lines = page(snapshot, width, height - 1)[: height - 1]
         return Group(*lines, Text("q ends", "bright_black"))
 
 
 @contextlib.contextmanager
 def _keys_at_once() -> Iterator[None]:
-    """Keys are read as they are pressed, and not shown; afterwards all is as before."""
+    """Read keys without echo or line buffering; restore the terminal afterwards."""
     before = termios.tcgetattr(0)
     try:
         tty.setcbreak(0)

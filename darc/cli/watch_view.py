@@ -1,4 +1,4 @@
-"""What ``darc watch`` shows of a cluster: problems, observations, nodes, triggers."""
+"""Display of ``darc watch``: problems, observations, nodes, triggers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.page import page_view as view
 from darc.monitor.problems import Problem, numbers
 
-#: An error is shown for so long after it was said (s).
+#: For how long after it was logged an error is shown (s).
 ERROR_SECONDS = 3600.0
 BAR = 12
-#: Never by colour alone.
+#: Signs and colours; the text says the same without colours.
 _SIGNS = {
     view.GOOD: ("✓", "green"),
     view.BAD: ("✗", "bold red"),
@@ -35,7 +35,7 @@ Lines = list[Text]
 
 @dataclass(frozen=True, slots=True)
 class WatchSnapshot:
-    """What is known at a moment."""
+    """State of the cluster at a moment."""
 
     cluster: ClusterStatus
     problems: tuple[Problem, ...]
@@ -43,13 +43,14 @@ class WatchSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class _Detail:
-    """What is shown of all that is known.
+    """Level of detail.
 
-    :param errors: the last error of each service
-    :param texts: of problems, in full; otherwise a line
-    :param good: services of nodes where all is well
-    :param running: services that run, of nodes with a fault; otherwise how many do
-    :param services: services of nodes with a fault at all
+    :param errors: show the last error of each service
+    :param triggers: show triggers
+    :param texts: show texts of problems in full; else one line
+    :param good: show services of nodes without problems
+    :param running: show running services of nodes with problems; else their number
+    :param services: show services of nodes with problems at all
     """
 
     errors: bool = True
@@ -60,49 +61,48 @@ class _Detail:
     services: bool = True
 
 
-#: What is given up, one after the other, where there is too little room.
+#: Details in the order in which they are dropped for lack of room.
 _LESS = ("errors", "triggers", "texts", "good", "running", "services")
 
 
-def page(known: WatchSnapshot, width: int, height: int | None) -> Lines:
-    """All of it, in lines of at most that width, unless a command is longer.
+def page(snapshot: WatchSnapshot, width: int, height: int | None) -> Lines:
+    """Return the page, in lines of at most `width` characters, unless a command is longer.
 
-    :param height: lines that there are; where they are too few, less is shown of each thing, and
-        last of all fewer things: what is wrong, and the services that do not run, to the end;
-        None: all is shown
+    :param height: available lines; if too few, details are dropped first, then whole items;
+        problems and services that are not running are kept longest; None: no limit
     """
     detail = _Detail()
-    lines = list(_page(known, width, detail))
+    lines = list(_page(snapshot, width, detail))
     if height is not None:
         for name in _LESS:
             if len(lines) <= height:
                 break
             detail = replace(detail, **{name: False})
-            lines = list(_page(known, width, detail))
+            lines = list(_page(snapshot, width, detail))
         if len(lines) > height:
-            lines = _cut(known, width, height)
+            lines = _cut(snapshot, width, height)
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines
 
 
-def _page(known: WatchSnapshot, width: int, detail: _Detail) -> Iterator[Text]:
-    yield _headline(known)
-    for problem in known.problems:
-        yield from _problem(problem, known.cluster.time, width, texts=detail.texts)
-    yield from _observations(known.cluster)
-    yield from chain.from_iterable(_nodes(known, detail))
+def _page(snapshot: WatchSnapshot, width: int, detail: _Detail) -> Iterator[Text]:
+    yield _headline(snapshot)
+    for problem in snapshot.problems:
+        yield from _problem(problem, snapshot.cluster.time, width, texts=detail.texts)
+    yield from _observations(snapshot.cluster)
+    yield from chain.from_iterable(_nodes(snapshot, detail))
     if detail.triggers:
-        yield from _triggers(known.cluster)
+        yield from _triggers(snapshot.cluster)
 
 
 _ORDER = (view.BAD, view.CHANGING, view.UNKNOWN, view.GOOD)
 
 
-def _nodes(known: WatchSnapshot, detail: _Detail) -> list[Lines]:
-    """Of each its lines: those with a fault first, then those that do not answer."""
-    cluster = known.cluster
-    rows = view.node_rows(cluster, known.problems)
+def _nodes(snapshot: WatchSnapshot, detail: _Detail) -> list[Lines]:
+    """Return the lines of each node: nodes with problems first, then unreachable ones."""
+    cluster = snapshot.cluster
+    rows = view.node_rows(cluster, snapshot.problems)
     order = sorted(cluster.nodes, key=lambda node: _ORDER.index(rows[node.name].verdict))
     found = []
     for node in order:
@@ -114,26 +114,26 @@ def _nodes(known: WatchSnapshot, detail: _Detail) -> list[Lines]:
     return found
 
 
-def _cut(known: WatchSnapshot, width: int, height: int) -> Lines:
-    """As much as there is room for of what is wrong and of the nodes, in a line each."""
+def _cut(snapshot: WatchSnapshot, width: int, height: int) -> Lines:
+    """Return as many problems and nodes as fit, one line each."""
     least = _Detail(*(False for _ in _LESS))
-    nodes = _nodes(known, least)
-    top = [_headline(known)]
-    # What is wrong, with what to type, is more than who has it.
+    nodes = _nodes(snapshot, least)
+    top = [_headline(snapshot)]
+    # Problems with their commands are more important than nodes.
     room = max(height - len(top) - min(len(nodes), height // 3), 0)
     problems = [
-        list(_problem(one, known.cluster.time, width, texts=False)) for one in known.problems
+        list(_problem(one, snapshot.cluster.time, width, texts=False)) for one in snapshot.problems
     ]
     top += _as_many(problems, room, "problems")
     room = height - len(top)
-    observations = list(_observations(known.cluster))
+    observations = list(_observations(snapshot.cluster))
     if len(observations) + len(nodes) <= room:
         top += observations
     return [*top, *_as_many(nodes, height - len(top), "nodes")]
 
 
 def _as_many(parts: Sequence[Lines], room: int, what: str) -> Lines:
-    """The first of them, and how many there are besides; one at least."""
+    """Return the first parts that fit, at least one, and the number of the others."""
     found: Lines = []
     for place, part in enumerate(parts):
         rest = len(parts) - place
@@ -143,10 +143,10 @@ def _as_many(parts: Sequence[Lines], room: int, what: str) -> Lines:
     return found
 
 
-def _headline(known: WatchSnapshot) -> Text:
-    nodes, problems = known.cluster.nodes, known.problems
+def _headline(snapshot: WatchSnapshot) -> Text:
+    nodes, problems = snapshot.cluster.nodes, snapshot.problems
     answer = sum(node.reached for node in nodes)
-    text = Text(f"DARC  {utc(known.cluster.time)} UTC  ", "bold")
+    text = Text(f"DARC  {utc(snapshot.cluster.time)} UTC  ", "bold")
     text.append(f"{answer} of {len(nodes)} node{'s' * (len(nodes) != 1)} answer  ", "")
     if any(problem.grave for problem in problems):
         text.append(f"✗ {numbers(problems)}", "bold red")
@@ -165,7 +165,7 @@ def _problem(problem: Problem, now: float, width: int, *, texts: bool) -> Iterat
     yield Text(f"{sign} {first}", style)
     yield from (Text(f"  {line}", style) for line in rest)
     said = textwrap.wrap(shown(problem.text), room)
-    if not texts and len(said) > 1:  # of an error the end says why
+    if not texts and len(said) > 1:  # the end of an error has the reason
         said = [f"… {shown(problem.text)[-(room - 2) :]}"]
     yield from (Text(f"    {line}") for line in said)
     for line in _command(f"    type: {shown(problem.command)}", width):
@@ -173,7 +173,7 @@ def _problem(problem: Problem, now: float, width: int, *, texts: bool) -> Iterat
 
 
 def _command(command: str, width: int) -> list[str]:
-    """In lines that can be pasted into a shell as they are: what goes on has no margin."""
+    """Yield a command in lines that can be pasted into a shell: continuations have no margin."""
     lines, line, is_quoted, space = [], "", False, 0
     for letter in command:
         if len(line) >= width - 2:
@@ -228,26 +228,33 @@ def _summary(node: NodeStatus, row: view.NodeRow) -> Text:
 
 
 def _node(node: NodeStatus, row: view.NodeRow, now: float, detail: _Detail) -> Iterator[Text]:
-    told = node.overview
+    overview = node.overview
     if not node.reached:
         since = f" since {span(now - row.since)}" if row.since else ""
         said = f"? {shown(node.name)}  {row.summary}{since}: {shown(row.note)}"
         yield Text(said, _DIM)
-    elif told is None:
+    elif overview is None:
         yield _title(node, row).append(f"  {shown(node.reason)}")
         yield from (Text(f"  {shown(cell.service):<18} {cell.state}") for cell in row.cells if cell)
     else:
         text = _title(node, row)
-        text.append(f"  {told.role}, {shown(told.mode)}, DARC {shown(told.version)}, up ")
-        yield text.append(span(told.time - told.started))
+        text.append(
+            f"  {overview.role}, {shown(overview.mode)}, DARC {shown(overview.version)}, up "
+        )
+        yield text.append(span(overview.time - overview.started))
         yield Text(_HEAD, _DIM)
-        yield from _services(told, row, told.time + now - node.heard, detail)
+        yield from _services(overview, row, overview.time + now - node.heard, detail)
 
 
-def _services(told: NodeOverview, row: view.NodeRow, now: float, detail: _Detail) -> Iterator[Text]:
-    """:param now: by the clock of the node"""
+def _services(
+    overview: NodeOverview, row: view.NodeRow, now: float, detail: _Detail
+) -> Iterator[Text]:
+    """Yield the lines of a node.
+
+    :param now: time by the node's clock, Unix s
+    """
     left_out = 0
-    for cell, service in zip(row.cells, told.services, strict=True):
+    for cell, service in zip(row.cells, overview.services, strict=True):
         if cell is not None and cell.verdict == view.GOOD and not detail.running:
             left_out += 1
             continue

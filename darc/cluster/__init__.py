@@ -1,1 +1,1 @@
-"""The nodes of a cluster, seen from one of them: start and stop all, ask all, observe with all."""
+"""Operations on all nodes of a cluster: start and stop, commands, observations."""

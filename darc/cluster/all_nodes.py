@@ -1,4 +1,4 @@
-"""``darc --host all``: a command to every node at once, and one table."""
+"""``darc --host all``: a command to all nodes at once, and a table of the replies."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ GRACE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class NodeReply:
-    """What a node said.
+    """Reply of a node.
 
-    :param reply: None where it did not, for the reason given
+    :param reply: None if there is none
+    :param reason: why there is no reply
     """
 
     host: str
@@ -49,7 +50,7 @@ class NodeReply:
 
     @property
     def text(self) -> str:
-        """The message in as few words as possible."""
+        """The message, shortened."""
         if self.reply is None:
             return self.reason
         message = self.reply["message"]
@@ -61,7 +62,7 @@ class NodeReply:
 
 
 def _outcomes(message: Mapping[str, str]) -> str:
-    """What most services have in common is counted, what differs from it is named."""
+    """Return the most common outcome with its count, and services with other outcomes by name."""
     (common, number), *_ = Counter(message.values()).most_common() or [("nothing", 0)]
     if number == 1 or common not in {*ServiceState, *ServiceOutcome} - {ServiceOutcome.NO_PROGRAM}:
         return "; ".join(f"{name}: {value}" for name, value in message.items())
@@ -81,10 +82,10 @@ def ask_all(
     command: str,
     payload: str | None,
 ) -> list[NodeReply]:
-    """Ask all nodes side by side; who does not answer costs the timeout once.
+    """Send a command to all nodes in parallel, and return their replies.
 
-    :param port: by default the configured one
-    :param timeout: s
+    :param port: command port; default: the configured one
+    :param timeout: s for a node to reply
     """
     hosts = config.nodes()
 
@@ -99,7 +100,7 @@ def ask_all(
 
 
 def _own_place(config: Config, port: int | None) -> tuple[str, int]:
-    """Where this host's node is reached: it need not listen on the address of the host's name."""
+    """Return the address of this host's node, which may not listen on the host's own address."""
     endpoint = endpoint_of_node()
     if endpoint:
         return endpoint.host, port or endpoint.port
@@ -114,17 +115,17 @@ def run(
     port: int | None,
     as_json: bool,
 ) -> int:
-    """Do a command on every node of the cluster, print the answers, return the exit status."""
+    """Run a command on every node of the cluster, print the replies, return the exit status."""
     try:
         config: Config = load_node_config()
-        # On other nodes nobody knows what it would be relative to.
+        # A relative path has no meaning on other nodes.
         payload = str(Path(payload).absolute()) if payload else None
         answers = ask_all(config, port, timeout, service, command, payload)
     except (ConfigError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; what nodes were told already is done there", file=sys.stderr)
+        print("interrupted; nodes that have received the command still run it", file=sys.stderr)
         return INTERRUPTED
     if as_json:
         plain = {one.host: one.reply or {"error": one.reason} for one in answers}
@@ -141,7 +142,7 @@ def _print(answers: Sequence[NodeReply]) -> None:
     for answer in answers:
         style = _STYLES.get(answer.status, "bold red")
         table.add_row(answer.host, Text(answer.status, style), Text(answer.text))
-    # Wide enough that a program may read it, where it is no terminal.
+    # Without a terminal wide enough for programs to parse.
     Console(width=None if sys.stdout.isatty() else 1000, soft_wrap=True).print(table)
     bad = [answer.host for answer in answers if not answer.is_good]
     good = len(answers) - len(bad)

@@ -1,4 +1,4 @@
-"""An order for many nodes: side by side, and what came of it on each."""
+"""Orders to many nodes in parallel, and the progress of each."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 
 from darc import __version__
 from darc.cluster import ssh
-from darc.cluster.remote import RemoteOrder, RemoteResult, warnings_of
+from darc.cluster.remote import RemoteOrder, RemoteResult, config_warnings
 from darc.config.config import Config, ConfigError, Role
 from darc.config.config_layers import expand_hosts
 from darc.config.host_names import same_host
 from darc.runtime.fan_out import fan_out
 
-#: A clock that differs by more is told (s).
+#: Largest clock difference that is not reported (s).
 CLOCK_SECONDS = 2.0
 
 
 class NodePhase(enum.StrEnum):
-    """How far it is with a node."""
+    """Phase of an order on a node."""
 
     WAITING = "waiting"
     AT_WORK = "at work"
@@ -31,12 +31,12 @@ class NodePhase(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NodeProgress:
-    """A node, and how far it is.
+    """Progress of an order on a node.
 
-    :param seconds: that it took
-    :param detail: what an operator has to know; its first line is enough for a table
-    :param remarks: what differs from the other nodes, and should not
-    :param notes: what else there is to tell, and is no failure
+    :param seconds: duration so far, or of the finished order
+    :param detail: result or error; its first line is shown in tables
+    :param remarks: problematic differences from the other nodes
+    :param notes: further information, not a failure
     """
 
     host: str
@@ -53,7 +53,7 @@ class NodeProgress:
 
     @property
     def summary(self) -> str:
-        """All of it in a line."""
+        """Detail, remarks and notes in one line."""
         first = self.detail.partition("\n")[0]
         return "; ".join(filter(None, (first, *self.remarks, *self.notes)))
 
@@ -63,10 +63,10 @@ class NodeProgress:
 
 
 def chosen_nodes(config: Config, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The nodes of the cluster that are named, the master first; all where none is.
+    """Return the selected nodes of the cluster, the master first.
 
-    :param wanted: names or ranges such as arts[001-040]
-    :raises ConfigError: one is not in the cluster
+    :param wanted: names or ranges such as arts[001-040]; empty: all nodes
+    :raises ConfigError: a name is not in the cluster
     """
     nodes = config.nodes()
     if not wanted:
@@ -82,7 +82,7 @@ def chosen_nodes(config: Config, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def role_of(config: Config, host: str) -> str:
-    """What a node is, as configured here."""
+    """Return the role of a node in this host's configuration."""
     if config.role is Role.STANDALONE:
         return Role.STANDALONE.value
     return Role.MASTER.value if host == config.cluster.master else Role.WORKER.value
@@ -95,9 +95,10 @@ def carry_out_on(
     timeout: float,
     report: Callable[[NodeProgress], None],
 ) -> list[NodeProgress]:
-    """Have an order carried out on nodes side by side, each within its own timeout.
+    """Carry out an order on nodes in parallel, each within its own timeout.
 
-    :param report: told of each change, from several threads
+    :param timeout: s per node
+    :param report: called with each change, from several threads
     """
 
     def work(host: str) -> NodeProgress:
@@ -106,7 +107,7 @@ def carry_out_on(
     return list(fan_out(work, hosts, parallel=config.cluster.parallel).values())
 
 
-def _on_one(
+def _carry_out_on_node(
     config: Config,
     host: str,
     order: RemoteOrder,
@@ -126,19 +127,19 @@ def _on_one(
             progress,
             phase=NodePhase.FAILED if result.error else NodePhase.DONE,
             detail=detail,
-            remarks=tuple(_remarks(config, host, result, asked)),
-            # What is wrong with a configuration here has been said once already.
-            notes=tuple(note for note in result.notes if note not in warnings_of(config)),
+            remarks=tuple(_differences(config, host, result, asked)),
+            # Warnings about the configuration of this host have been printed already.
+            notes=tuple(note for note in result.notes if note not in config_warnings(config)),
         )
     progress = replace(progress, seconds=time.monotonic() - began)
     report(progress)
     return progress
 
 
-def _remarks(config: Config, host: str, result: RemoteResult, asked: float) -> Iterator[str]:
-    """In what a node differs from what is known here.
+def _differences(config: Config, host: str, result: RemoteResult, asked: float) -> Iterator[str]:
+    """Yield the differences between a node and this host.
 
-    :param asked: Unix time here, before it was
+    :param asked: Unix time on this host before the order was sent
     """
     if result.version != __version__:
         yield f"has DARC {result.version}, here it is {__version__}"
@@ -146,8 +147,8 @@ def _remarks(config: Config, host: str, result: RemoteResult, asked: float) -> I
     if result.role and result.role != role:
         yield f"is a {role} in the configuration here, and a {result.role} in its own"
     if result.role and result.master != master:
-        yield f"the master is {master} here, and {result.master or 'nobody'} in its configuration"
-    # However long an order was on its way, a node has begun after it was asked, and ended by now.
+        yield f"the master is {master} here, and {result.master or 'none'} in its configuration"
+    # However long the transfer took, the node has begun after `asked`, and finished before now.
     ahead, behind = result.time - time.time(), asked - result.began
     if ahead > CLOCK_SECONDS:
         yield f"its clock is {ahead:.1f} s or more ahead of the one here"

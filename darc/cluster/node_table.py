@@ -1,4 +1,4 @@
-"""The table of nodes that a person sees while a command works, and after it."""
+"""Table of nodes during and after a command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STYLES = {
     NodePhase.FAILED: "bold red",
     NodePhase.UNREACHED: "bold red",
 }
-#: Never by colour alone.
+#: Colours; the text says the same without them.
 _SIGNS = {
     NodePhase.WAITING: "·",
     NodePhase.AT_WORK: "…",
@@ -33,9 +33,9 @@ REFRESH_PER_SECOND = 4
 
 
 class ProgressTable:
-    """Shows the nodes of a command: live on a terminal, else a line for each that has ended.
+    """Progress of nodes: a live table on a terminal, else a line for each finished node.
 
-    :param nodes: in the order in which they are shown
+    :param nodes: nodes in display order
     """
 
     def __init__(self, nodes: Sequence[NodeProgress], title: str) -> None:
@@ -69,7 +69,7 @@ class ProgressTable:
             self._live.stop()
 
     def update(self, progress: NodeProgress) -> None:
-        """Take news of a node, from any thread."""
+        """Update the progress of a node, from any thread."""
         with self._lock:
             if self._is_over:  # interrupted
                 return
@@ -89,7 +89,7 @@ class ProgressTable:
         table = Table(title=title, title_justify="left", box=None, pad_edge=False, expand=True)
         for name in ("node", "role", "", "time"):
             table.add_column(name, justify="right" if name == "time" else "left", no_wrap=True)
-        # The last one alone gives way where there is no room.
+        # Only the last column is shortened if there is no room.
         table.add_column("", no_wrap=True, ratio=1)
         for progress in nodes:
             took = f"{progress.seconds:.1f} s" if progress.ended else ""
@@ -101,9 +101,9 @@ class ProgressTable:
 
 
 def summary(nodes: Sequence[NodeProgress], done: str) -> str:
-    """What came of it: a line, and what there is to say of single nodes.
+    """Return a line with the overall result, and lines for nodes with remarks or errors.
 
-    :param done: what has happened to those where all went well
+    :param done: description of a success, such as "are stopped"
     """
     good = sum(node.phase is NodePhase.DONE for node in nodes)
     lines = [f"{good} of {len(nodes)} nodes {done}."]

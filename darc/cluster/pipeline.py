@@ -13,10 +13,10 @@ from pathlib import Path
 from darc.cluster import node_orders, ssh
 from darc.cluster.node_orders import NodePhase, NodeProgress
 from darc.cluster.node_table import ProgressTable, summary
-from darc.cluster.remote import RemoteOrder, tell_secret, warnings_of
+from darc.cluster.remote import RemoteOrder, config_warnings, own_secret
 from darc.config.config import Config, ConfigError, Role
 from darc.node.node_config import load_config, load_node_config
-from darc.node.node_probe import of_running_node
+from darc.node.node_probe import with_running_run_dir
 from darc.node.secret import SecretError
 from darc.runtime.program import INTERRUPTED, as_program
 
@@ -29,7 +29,7 @@ Work = Callable[[Config, Sequence[str], Report], None]
 def start_full_pipeline() -> int:
     """Start every service on every node: the master node first, then the workers side by side.
 
-    What runs is left alone; what is missing is started, the cluster's secret is placed.
+    Running services are not touched; missing ones are started, and the cluster's secret installed.
     """
     options = _parse(start_full_pipeline)
 
@@ -58,10 +58,10 @@ def stop_full_pipeline() -> int:
 
 @as_program
 def replace_secret() -> int:
-    """Give the cluster another secret. Nothing has to be stopped for it.
+    """Replace the cluster's secret, without stopping anything.
 
-    The master node comes first; where it does not get the secret, nobody does. Another node that
-    does not keeps the old one, and is refused by the others, until start_full_pipeline runs again.
+    The master node is first; if that fails, no node is changed. Another node that fails keeps the
+    old secret, and is refused by the others until start_full_pipeline runs again.
     """
     options = _parse(replace_secret)
     order = RemoteOrder("place secret", secrets.token_hex(32))
@@ -69,7 +69,7 @@ def replace_secret() -> int:
     def work(config: Config, hosts: Sequence[str], report: Report) -> None:
         first, *others = _by_role(config, hosts)
         if node_orders.role_of(config, first[0]) == Role.WORKER.value:
-            raise ConfigError(["--nodes: not without the master node, whose secret is everybody's"])
+            raise ConfigError(["--nodes: must include the master node, whose secret all nodes use"])
         timeout = config.cluster.connect_timeout + SECRET_SECONDS
         (master,) = node_orders.carry_out_on(config, first, order, timeout, report)
         for group in others:
@@ -78,7 +78,7 @@ def replace_secret() -> int:
                 continue
             for host in group:
                 report(
-                    NodeProgress(host, Role.WORKER.value, NodePhase.FAILED, detail="left as it was")
+                    NodeProgress(host, Role.WORKER.value, NodePhase.FAILED, detail="not changed")
                 )
 
     return _run(options, load_node_config, work, "Replacing the secret", "have the new secret")
@@ -87,10 +87,10 @@ def replace_secret() -> int:
 def _parse(script: Callable[[], int]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name, description=script.__doc__)
     parser.add_argument(
-        "--nodes", nargs="+", default=[], metavar="NODE", help="these alone: names or arts[001-040]"
+        "--nodes", nargs="+", default=[], metavar="NODE", help="only these: names or arts[001-040]"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be run, and do nothing"
+        "--dry-run", action="store_true", help="print the commands without running them"
     )
     return parser.parse_args()
 
@@ -99,9 +99,9 @@ def _run(
     options: argparse.Namespace, load: Callable[[], Config], work: Work, title: str, done: str
 ) -> int:
     try:
-        config = of_running_node(load())
+        config = with_running_run_dir(load())
         hosts = node_orders.chosen_nodes(config, options.nodes)
-        for warning in warnings_of(config):
+        for warning in config_warnings(config):
             print(warning, file=sys.stderr)
         if options.dry_run:
             for host in hosts:
@@ -121,7 +121,7 @@ def _run(
         return 1
     except KeyboardInterrupt:
         ssh.hang_up()
-        print("interrupted; what is at work on a node goes on there", file=sys.stderr)
+        print("interrupted; orders that have started on a node continue there", file=sys.stderr)
         return INTERRUPTED
     outcome = [ended[host] for host in config.nodes() if host in ended]
     print(summary(outcome, done))
@@ -129,7 +129,7 @@ def _run(
 
 
 def _by_role(config: Config, hosts: Sequence[str]) -> list[list[str]]:
-    """The master node, and then the others."""
+    """Return the master node, and then the workers."""
     masters = [host for host in hosts if node_orders.role_of(config, host) != Role.WORKER.value]
     workers = [host for host in hosts if host not in masters]
     return [group for group in (masters, workers) if group]
@@ -138,9 +138,9 @@ def _by_role(config: Config, hosts: Sequence[str]) -> list[list[str]]:
 def _secret_and_nodes(
     config: Config, hosts: Sequence[str], report: Report
 ) -> tuple[str | None, Sequence[str]]:
-    """The secret of the master node, made where it has none, and the nodes that are to have it.
+    """Return the master node's secret (created if missing), and the nodes that are to get it.
 
-    Where the master node cannot be asked, the others do without: they see to their data, and get
+    If the master node is unreachable, the others start without: they process their data, and get
     the secret when it is back.
     """
     master = config.nodes()[0]
@@ -148,7 +148,7 @@ def _secret_and_nodes(
     began = time.monotonic()
     try:
         if config.is_here(master):
-            return tell_secret(config), hosts
+            return own_secret(config), hosts
         result = ssh.carry_out(config, master, RemoteOrder("tell secret"), timeout)
         if result.secret:
             return result.secret, hosts
@@ -157,6 +157,6 @@ def _secret_and_nodes(
         phase, why = NodePhase.FAILED, str(error)
     except ssh.UnreachedError as error:
         phase, why = NodePhase.UNREACHED, str(error)
-    seconds, detail = time.monotonic() - began, f"no secret to be had: {why}"
+    seconds, detail = time.monotonic() - began, f"its secret is unavailable: {why}"
     report(NodeProgress(master, node_orders.role_of(config, master), phase, seconds, detail))
     return None, [host for host in hosts if host != master]

@@ -1,6 +1,6 @@
-"""What is done on a node for somebody on another one: ``python -m darc.cluster.remote``, by ssh.
+"""Orders from another node, carried out by ``python -m darc.cluster.remote`` over ssh.
 
-An order comes as a line of JSON on standard input, where nobody else sees it; the last line of the
+An order is a line of JSON on standard input, where other users cannot see it; the last line of the
 output is the result.
 """
 
@@ -24,12 +24,12 @@ from darc.config.typed import OneOf
 from darc.node.node_config import load_config, load_node_config
 from darc.node.node_identity import NodeError
 from darc.node.node_owner import refuse_elsewhere
-from darc.node.node_probe import of_running_node
+from darc.node.node_probe import with_running_run_dir
 from darc.node.secret import SecretError, make_secret, read_secret, replace_secret
 from darc.node.supervisor import SupervisorError
 from darc.node.whole_node import start_node, stop_node
 
-#: What the result's line begins with; whatever a login shell says comes before it.
+#: Start of the result's line; output of a login shell precedes it.
 MARK = "darc-result: "
 MAX_ORDER_BYTES = 65536
 SHORTEST_SECRET = 32
@@ -38,7 +38,7 @@ _TOLD = (ConfigError, NodeError, SecretError, SupervisorError, OSError)
 
 @dataclass(frozen=True, slots=True)
 class RemoteOrder:
-    """What to do; the secret is the cluster's, where the node is to have it."""
+    """Order to a node, with the cluster's secret if the node is to get it."""
 
     action: Annotated[str, OneOf("start", "stop", "place secret", "tell secret")]
     secret: str | None = field(default=None, repr=False)
@@ -46,14 +46,16 @@ class RemoteOrder:
 
 @dataclass(frozen=True, slots=True)
 class RemoteResult:
-    """What came of it.
+    """Result of an order.
 
-    :param error: empty where it was done
-    :param lines: what was said on the way
-    :param notes: what an operator should know beside that
-    :param version: of DARC there; likewise what it takes for its own name, role and master
-    :param began: there, Unix s; `time` is that of the end
-    :param secret: only where it was asked for
+    :param error: empty on success
+    :param lines: output
+    :param notes: further information for the operator
+    :param version: version of DARC on the node
+    :param hostname: the node's own name; likewise its role and master
+    :param began: start time by the node's clock, Unix s
+    :param time: end time by the node's clock, Unix s
+    :param secret: only if requested
     """
 
     error: str
@@ -72,9 +74,9 @@ class RemoteResult:
 
     @classmethod
     def from_output(cls, output: str) -> RemoteResult | None:
-        """Find it behind whatever else was printed; None where it is not there.
+        """Return the result at the end of the output; None if there is none.
 
-        :raises ValueError: it cannot be read
+        :raises ValueError: it is invalid
         """
         lines = [line for line in output.splitlines() if line.startswith(MARK)]
         if not lines:
@@ -82,7 +84,7 @@ class RemoteResult:
         plain = _parsed(lines[-1][len(MARK) :])
         if not isinstance(plain, dict):
             raise ValueError("result: not a mapping")
-        # Another version may say more.
+        # Another version may have further fields.
         names = {one.name for one in fields(cls)}
         known = {name: value for name, value in plain.items() if name in names}
         return typed.from_plain(cls, known, "result")
@@ -96,7 +98,7 @@ def _parsed(text: str | bytes) -> Any:
 
 
 def carry_out(order: RemoteOrder) -> RemoteResult:
-    """Do it here, and say what came of it."""
+    """Carry out an order on this host, and return its result."""
     began = time.time()
     said = io.StringIO()
     error, secret = "", None
@@ -105,7 +107,7 @@ def carry_out(order: RemoteOrder) -> RemoteResult:
     try:
         with redirect_stdout(said), redirect_stderr(said):
             config = _load(order)
-            notes += warnings_of(config)
+            notes += config_warnings(config)
             secret = _ACTIONS[order.action](config, order, notes)
     except _TOLD as failure:
         error = str(failure)
@@ -118,19 +120,19 @@ def carry_out(order: RemoteOrder) -> RemoteResult:
     return RemoteResult(error, lines, tuple(notes), **here)
 
 
-def warnings_of(config: Config) -> list[str]:
-    """What is said of a configuration that can be used."""
+def config_warnings(config: Config) -> list[str]:
+    """Return the warnings about a valid configuration."""
     return [f"warning: {warning}" for warning in config.warnings]
 
 
 def _load(order: RemoteOrder) -> Config:
-    # All but a start can be done with the last good configuration, too.
-    return of_running_node(load_config() if order.action == "start" else load_node_config())
+    # All actions but a start can use the last good configuration.
+    return with_running_run_dir(load_config() if order.action == "start" else load_node_config())
 
 
 def _start(config: Config, order: RemoteOrder, notes: list[str]) -> None:
     if order.secret is not None and _has_other(config, order.secret):
-        notes.append("its secret was another one, and is replaced by the cluster's")
+        notes.append("its own secret was replaced by the cluster's")
     _place(config, order, notes)
     outcomes = Counter(start_node(config).values())
     counts = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
@@ -143,15 +145,15 @@ def _stop(config: Config, order: RemoteOrder, notes: list[str]) -> None:
 
 
 def _place(config: Config, order: RemoteOrder, notes: list[str]) -> None:
-    """Have the cluster's secret; one that is the same is left alone."""
+    """Install the cluster's secret, unless it is installed already."""
     path = secret_file(config)
     if order.secret is None or _has(path, order.secret):
         return
     refuse_elsewhere(path.parent)
     if len(order.secret.strip()) < SHORTEST_SECRET:
-        raise SecretError(f"not placed: not a secret of at least {SHORTEST_SECRET} characters")
+        raise SecretError(f"not installed: not a secret of at least {SHORTEST_SECRET} characters")
     replace_secret(path, order.secret)
-    print("the secret is placed")
+    print("the secret is installed")
 
 
 def _has_other(config: Config, secret: str) -> bool:
@@ -167,11 +169,11 @@ def _has(path: Path, secret: str) -> bool:
 
 
 def _tell(config: Config, order: RemoteOrder, notes: list[str]) -> str:
-    return tell_secret(config)
+    return own_secret(config)
 
 
-def tell_secret(config: Config) -> str:
-    """This node's secret, made where there is none.
+def own_secret(config: Config) -> str:
+    """Return this node's secret, which is created if missing.
 
     :raises SecretError: it cannot be used
     """
@@ -196,18 +198,18 @@ _ACTIONS: dict[str, Callable[[Config, RemoteOrder, list[str]], str | None]] = {
 
 
 def main() -> int:
-    """Read an order, do it, and print its result."""
+    """Read an order, carry it out, and print its result."""
     began = time.time()
     line = sys.stdin.buffer.readline(MAX_ORDER_BYTES)
     try:
         order = typed.from_plain(RemoteOrder, _parsed(line), "order")
     except ValueError as error:
-        # Not the line itself: it may hold the secret.
+        # Without the line itself, which may contain the secret.
         why = f"not an order: {type(error).__name__}"
         result = RemoteResult(why, began=began, time=time.time())
     else:
         result = carry_out(order)
-    # A login shell may have left half a line.
+    # On a new line, as a login shell may have printed half a line.
     print(f"\n{result.to_line()}")
     return 1 if result.error else 0
 

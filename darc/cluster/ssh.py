@@ -1,4 +1,4 @@
-"""A node by ssh: the system's OpenSSH, with the user's own configuration, keys and jump hosts."""
+"""Access to nodes with the system's OpenSSH and the user's configuration, keys and jump hosts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from darc.cluster.remote import RemoteOrder, RemoteResult
 from darc.config import typed
 from darc.config.config import Config
 
-# A node that goes while it is talked to is given up after so many of these (s).
+# Interval of ssh's keep-alive messages; a node that misses several is given up (s).
 ALIVE_SECONDS = 3
 ALIVE_TIMES = 3
 SSH = "ssh"
@@ -21,16 +21,16 @@ _ORDERS = ("darc.cluster.remote",)
 
 
 class UnreachedError(Exception):
-    """A node cannot be reached, or does not answer in time; the text says why."""
+    """A node is unreachable, or does not answer in time; the message says why."""
 
 
 def command(config: Config, host: str, module: Sequence[str] = _ORDERS) -> list[str]:
-    """What is run here to have a module run on a node.
+    """Return the command that runs a module on a node.
 
-    :param module: its name, and its arguments; orders are carried out by the usual one
+    :param module: its name and arguments; default: the one that carries out orders
     """
     cluster = config.cluster
-    # -P: a directory named darc where it is started is not taken for the package.
+    # -P: a directory named darc in the working directory is not taken for the package.
     words = ("-P", "-m", *module)
     if config.is_here(host):
         return [sys.executable, *words]
@@ -39,11 +39,11 @@ def command(config: Config, host: str, module: Sequence[str] = _ORDERS) -> list[
         there = ["env", f"DARC_HOME={cluster.darc_home}", *there]
     options = ["BatchMode=yes", f"ConnectTimeout={max(1, round(cluster.connect_timeout))}"]
     options += [f"ServerAliveInterval={ALIVE_SECONDS}", f"ServerAliveCountMax={ALIVE_TIMES}"]
-    # One that stays behind for others to share would keep our pipe open.
+    # A persistent master connection of ssh would keep our pipe open.
     options += ["ControlMaster=no"]
     return [
         SSH,
-        *cluster.ssh_options,  # first: ssh takes what it is told first
+        *cluster.ssh_options,  # first, as the first value of an option counts
         *(word for option in options for word in ("-o", option)),
         *(("-p", str(cluster.ssh_port)) if cluster.ssh_port else ()),
         *(("-l", cluster.user) if cluster.user else ()),
@@ -74,7 +74,7 @@ class _Clients:
                 errors="replace",
                 start_new_session=True,
             )
-            # What is at work on this host goes on, as it does on the others.
+            # An interrupt must not end what runs on this host, as on the others.
             if words[0] == SSH:
                 self._open.add(client)
             return client
@@ -94,18 +94,18 @@ _clients = _Clients()
 
 
 def hang_up() -> None:
-    """End the connections there are, and make no more: for when this program is about to end.
+    """Close all connections and open no more, before this program exits.
 
-    What is at work on a node goes on there; one that was not reached yet hears nothing.
+    Orders that have started on a node continue there; other nodes receive nothing.
     """
     _clients.hang_up()
 
 
 def carry_out(config: Config, host: str, order: RemoteOrder, timeout: float) -> RemoteResult:
-    """Have an order carried out on a node, this one too.
+    """Carry out an order on a node, which may be this one.
 
-    :param timeout: s for all of it
-    :raises UnreachedError: it was not, or nobody knows whether it was
+    :param timeout: total time, s
+    :raises UnreachedError: the order was not carried out, or its result is unknown
     """
     line = json.dumps(typed.to_plain(order)) + "\n"
     words = command(config, host)
@@ -124,7 +124,7 @@ def carry_out(config: Config, host: str, order: RemoteOrder, timeout: float) -> 
     try:
         result = RemoteResult.from_output(out)
     except ValueError as error:
-        raise UnreachedError(f"{host}: its answer cannot be read: {error}") from None
+        raise UnreachedError(f"{host}: its reply cannot be read: {error}") from None
     if result is None:
         raise UnreachedError(_last_line(err) or _last_line(out) or f"status {client.returncode}")
     return result

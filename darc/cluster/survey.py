@@ -1,4 +1,4 @@
-"""Survey control: an observation is started, stopped or aborted on every node that takes part."""
+"""Survey control: start, stop and abort observations on all participating nodes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 Action = Literal["start", "stop", "abort"]
 ACTIONS: tuple[Action, ...] = ("start", "stop", "abort")
 TIMEOUT = 10.0
-#: The telescope's parset is some ten kilobytes; a larger file than this is none (bytes).
+#: Largest size of the telescope's parset, bytes; it has some ten kilobytes.
 MAX_FILE = 2**20
 # A name that is looked up keeps a node's thread for longer than its timeout; not the others.
 GRACE_SECONDS = 1.0
@@ -32,9 +32,9 @@ GRACE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class NodeShare:
-    """What a node gets of an observation: its parset.
+    """Parset of an observation for one node.
 
-    :param beam: its compound beam; None: the master node
+    :param beam: compound beam of the node; None: the master node
     """
 
     node: str
@@ -45,9 +45,10 @@ class NodeShare:
 
 @dataclass(frozen=True, slots=True)
 class SurveyPlan:
-    """An observation, and who gets what of it.
+    """An observation, and the parsets of its nodes.
 
-    :param without_node: observed compound beams that no node of the cluster is for
+    :param shares: parsets of the nodes
+    :param without_node: observed compound beams without a node in the cluster
     """
 
     task_id: str
@@ -56,7 +57,7 @@ class SurveyPlan:
     without_node: tuple[int, ...]
 
     def to_plain(self) -> dict[str, Any]:
-        """As dicts, lists and scalars."""
+        """Return dicts, lists and scalars."""
         nodes = [
             {"node": share.node, "beam": share.beam, "name": share.name, "content": share.text}
             for share in self.shares
@@ -66,9 +67,10 @@ class SurveyPlan:
 
 @dataclass(frozen=True, slots=True)
 class NodeAnswer:
-    """Whether a node is in, and what it said.
+    """Reply of a node.
 
-    :param status: Success, Warning or Error; empty where it did not answer
+    :param is_in: whether the node takes part
+    :param status: Success, Warning or Error; empty if it did not reply
     :param message: its reply, or why there is none
     """
 
@@ -81,7 +83,7 @@ class NodeAnswer:
 
 @dataclass(frozen=True, slots=True)
 class SurveyResult:
-    """Who is in, and who is not."""
+    """Result of a command: which nodes take part."""
 
     action: Action
     task_id: str
@@ -91,11 +93,11 @@ class SurveyResult:
 
     @property
     def complete(self) -> bool:
-        """Whether every node that was told is in."""
+        """Whether all nodes that got the command take part."""
         return all(node.is_in for node in self.nodes)
 
     def to_plain(self) -> dict[str, Any]:
-        """As dicts, lists and scalars."""
+        """Return dicts, lists and scalars."""
         nodes = [
             {
                 "node": one.node,
@@ -124,21 +126,23 @@ def observe(
     nodes: Sequence[str] = (),
     home: str | None = None,
 ) -> SurveyResult:
-    """Start, stop or abort an observation on the master node and all workers that take part.
+    """Start, stop or abort an observation on the master node and all participating workers.
 
-    They are told side by side; one that does not answer delays nobody. Doing it again is safe.
+    The nodes get the command in parallel; one that does not reply delays no other. Repeating a
+    command is safe.
 
-    :param parset: the telescope's own
-    :param config: this node's by default
-    :param timeout: s for a node to answer
-    :param nodes: tell these alone, names or ranges; by default all
-    :param home: what {home} stands for in the parset; the home of this user by default
-    :raises ObservationError: the parset does not describe an observation; nobody was told
-    :raises ConfigError: the configuration is wrong, or a node that is named is not in the cluster
+    :param action: start, stop or abort
+    :param parset: path of the telescope's parset
+    :param config: configuration; default: this node's
+    :param timeout: s for a node to reply
+    :param nodes: only these nodes, names or ranges; default: all
+    :param home: value of the placeholder {home} in the parset; default: the user's home
+    :raises ObservationError: the parset does not describe an observation; no command was sent
+    :raises ConfigError: the configuration is invalid, or a named node is not in the cluster
     :raises OSError: the parset or the configuration cannot be read
     """
     if action not in ACTIONS:
-        raise ValueError(f"{action!r} is none of {', '.join(ACTIONS)}")
+        raise ValueError(f"{action!r} is not one of {', '.join(ACTIONS)}")
     config = config or load_node_config()
     plan = plan_observation(parset, config, nodes=nodes, home=home)
     return tell(action, plan, config, timeout)
@@ -147,7 +151,7 @@ def observe(
 def plan_observation(
     parset: Path | str, config: Config, *, nodes: Sequence[str] = (), home: str | None = None
 ) -> SurveyPlan:
-    """Find out which node gets what; tells nobody. See `observe`."""
+    """Return which node gets which parset, without sending anything. See `observe`."""
     chosen = chosen_nodes(config, nodes)
     alone = config.role is Role.STANDALONE
     telescope = _read(Path(parset))
@@ -160,22 +164,22 @@ def plan_observation(
         shares = [NodeShare(config.nodes()[0], None, MASTER_NAME, made.master)]
         shares += [_worker(workers[beam], beam, made) for beam in made.beams if beam in workers]
         without = tuple(beam for beam in made.beams if beam not in workers)
-    told = tuple(share for share in shares if share.node in chosen)
-    if nodes and len(told) < len(chosen):
-        idle = set(chosen) - {share.node for share in told}
+    selected = tuple(share for share in shares if share.node in chosen)
+    if nodes and len(selected) < len(chosen):
+        idle = set(chosen) - {share.node for share in selected}
         allowed = "nodes whose compound beam is observed"
         what = f"not observed with {', '.join(sorted(idle))}"
         raise ObservationError(
             [ObservationProblem(telescope.name, 0, "beams", None, allowed, what)]
         )
-    return SurveyPlan(made.task_id, made.datetimesource, told, without)
+    return SurveyPlan(made.task_id, made.datetimesource, selected, without)
 
 
 def tell(
     action: Action, plan: SurveyPlan, config: Config, timeout: float = TIMEOUT
 ) -> SurveyResult:
-    """Tell all nodes of a plan side by side. See `observe`."""
-    # A host on its own is found by its endpoint, wherever it listens.
+    """Send a command to all nodes of a plan in parallel. See `observe`."""
+    # A standalone host is found by its endpoint file, wherever it listens.
     alone = config.role is Role.STANDALONE
 
     def tell_one(share: NodeShare) -> NodeAnswer:

@@ -1,1 +1,1 @@
-"""Sending to systems outside until it is acknowledged: outbox, e-mail, webhook, VOEvent."""
+"""Delivery to external systems with retries: outbox, e-mail, webhook, VOEvent."""

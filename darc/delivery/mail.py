@@ -1,4 +1,4 @@
-"""E-mail: messages that are safe to send whatever texts they are made of, and handing them in."""
+"""E-mail: messages that are safe whatever text they contain, and sending them by SMTP."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 MAX_SUBJECT = 200  # characters
 
-# ASCII and no longer than RFC 5321 and 1035 have it: other addresses, and names with them, would
-# be folded into something that is no header any more. A user without a host is the server's.
+# ASCII, with the lengths of RFC 5321 and 1035: longer or other addresses would be folded into an
+# invalid header. A user without a host is one of the server's.
 _ATOM = r"[\w!#$%&'*+/=?^`{|}~-]+"
 _HOST = r"[\w-]{1,63}(?:\.[\w-]{1,63})*"
 _ADDRESS = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)(?:@({_HOST}))?", re.ASCII)
@@ -40,17 +40,16 @@ def make_message(
     *,
     message_id: str,
 ) -> EmailMessage:
-    """Make an e-mail of plain text, UTF-8.
+    """Return an e-mail of plain text, UTF-8.
 
-    Nothing in the subject or the text can become a header. An address that is none is left out,
-    and logged.
+    Subject and text cannot inject a header. Invalid addresses are left out, and logged.
 
     :param to: addresses, each ``user@host``, ``user`` or ``Name <user@host>``, of which the name
         is left out
-    :param sender: likewise; None: <user>@<host name>, the user being this process's
-    :param message_id: whatever identifies it; the same gives the same Message-ID on this host, by
-        which mail programs tell that a message came twice
-    :raises ValueError: the sender is no address, or there are none to send to
+    :param sender: address of the sender; None: <user of this process>@<host name>
+    :param message_id: identity of the message; the same one gives the same Message-ID on this host,
+        by which mail programs recognise duplicates
+    :raises ValueError: the sender is not an address, or there are no valid recipients
     """
     addresses = []
     for entry in to:
@@ -59,29 +58,30 @@ def make_message(
         except ValueError as error:
             log.error("left out of an e-mail: %s", error)
     if not addresses:
-        raise ValueError(f"the e-mail {_printable(subject)!r} has no address to go to")
+        raise ValueError(f"the e-mail {_printable(subject)!r} has no valid recipient")
     message = EmailMessage()
     message["From"] = _address(f"{_user()}@{hostname}" if sender is None else sender)
     message["To"] = addresses
-    # An encoded word would be decoded, with the ends of line that it may hide.
+    # An encoded word would be decoded, with line breaks that it may contain.
     message["Subject"] = _printable(subject[:MAX_SUBJECT]).replace("=?", "= ?")
     message["Date"] = datetime.now(UTC)
     message["Message-ID"] = _message_id(message_id, hostname)
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence is to be answered
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic replies
     lines = [_printable(line) for line in text.expandtabs().splitlines()]
-    # Seven bits and short lines, which any server takes.
+    # Seven bits and short lines, which every server accepts.
     message.set_content("".join(f"{line}\n" for line in lines), cte="quoted-printable")
     return message
 
 
 def send(message: EmailMessage, settings: MailSettings, timeout: float) -> None:
-    """Hand in an e-mail; it is delivered if the server takes it for at least one recipient.
+    """Send an e-mail by SMTP; it counts as delivered if accepted for at least one recipient.
 
-    :param message: as of :func:`make_message`
-    :param timeout: s for the whole of it, whatever the server does; a little more if its name has
-        several addresses
-    :raises DeliveryError: it was not taken; permanent if the server refuses (5xx) the sender, all
-        recipients or the message
+    :param message: from :func:`make_message`
+    :param settings: the mail server
+    :param timeout: total time, s, whatever the server does; slightly more if its name has several
+        addresses
+    :raises DeliveryError: it was not accepted; permanent if the server refuses (5xx) the sender,
+        all recipients or the message
     """
     server = f"mail server {settings.host}:{settings.port}"
     smtp = smtplib.SMTP(local_hostname=_own_name(), timeout=timeout)
@@ -91,18 +91,18 @@ def send(message: EmailMessage, settings: MailSettings, timeout: float) -> None:
         except (OSError, UnicodeError) as error:  # those of smtplib are OSErrors
             permanent = _is_permanent(error)
             cut = was_cut.is_set() and not permanent
-            why = f"not done after {timeout:g} s" if cut else _reason(error)
+            why = f"not sent within {timeout:g} s" if cut else _reason(error)
             raise DeliveryError(f"{server}: {why}", permanent=permanent) from error
         finally:
-            _leave(smtp)
+            _quit(smtp)
     if refused:
-        log.warning("%s: taken, but not for %s", server, _replies(refused))
+        log.warning("%s: accepted, but not for %s", server, _replies(refused))
 
 
 def _hand_in(
     smtp: smtplib.SMTP, message: EmailMessage, settings: MailSettings
 ) -> dict[str, tuple[int, bytes]]:
-    """The recipients that were refused, with the replies."""
+    """Send the message; return the refused recipients with the server's replies."""
     code, reply = smtp.connect(settings.host, settings.port)
     if code != 220:
         smtp.close()
@@ -112,18 +112,18 @@ def _hand_in(
     return smtp.send_message(message, sender.addr_spec, recipients)
 
 
-def _leave(smtp: smtplib.SMTP) -> None:
-    """Say goodbye; whatever comes of that, the message is taken, or it is not."""
+def _quit(smtp: smtplib.SMTP) -> None:
+    """Send QUIT; errors do not matter, as the message was accepted or refused before."""
     try:
         smtp.quit()
     except OSError as error:
-        log.debug("mail server, when left: %s", error)
+        log.debug("mail server, on QUIT: %s", error)
     finally:
         smtp.close()
 
 
 def _is_permanent(error: Exception) -> bool:
-    """Whether what was refused is this message, for good (5xx), and not the whole connection."""
+    """Whether this message was refused permanently (5xx), not the whole connection."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         return all(_is_final(code) for code, _ in error.recipients.values())
     if isinstance(error, smtplib.SMTPSenderRefused | smtplib.SMTPDataError):
@@ -157,7 +157,7 @@ def _reply(code: int, text: bytes | str) -> str:
 
 
 def _own_name() -> str:
-    """What to call this host to the server: looked up by nobody, as smtplib would."""
+    """Return this host's name for the server, without the name lookup that smtplib does."""
     name = socket.gethostname()
     return name if "." in name else "[127.0.0.1]"
 
@@ -170,13 +170,16 @@ def _user() -> str:
 
 
 def _address(text: str) -> Address:
-    """Read one address: anything else in it, such as a second one, is an error."""
+    """Parse a single address.
+
+    :raises ValueError: it is invalid, or followed by anything else
+    """
     text = text.strip()
     named = _NAMED.fullmatch(text)
     found = _ADDRESS.fullmatch(named[1] if named else text)
     too_long = found and (len(found[1]) > MAX_USER or len(found[0]) > MAX_ADDRESS)
     if not found or too_long or not text.isprintable() or "=?" in text:
-        raise ValueError(f"{text!r} is no address; allowed: user@host, Name <user@host>")
+        raise ValueError(f"{text!r} is not an address; allowed: user@host, Name <user@host>")
     return Address("", found[1], found[2] or "")
 
 

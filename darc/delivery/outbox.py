@@ -1,12 +1,12 @@
-"""Deliveries to systems outside that may be away: tried with back-off, in a thread of their own.
+"""Deliveries to external systems with retries and back-off, in a thread of their own.
 
-A service hands in what has to go, goes on with its loop, and asks there what came of it::
+A service submits items, continues its loop, and collects the outcomes there::
 
     outbox = Outbox("e-mail", lambda message: mail.send(message, settings, 10.0))
     outbox.submit(trigger.identity, message, give_up_after=3600.0)
     for outcome in outbox.outcomes(): ...
 
-What waits is held in memory alone: a service completes its entry when the outcome is there.
+Items are kept in memory only: a service acknowledges its queue entry once it has the outcome.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ T = TypeVar("T")
 
 
 class DeliveryError(Exception):
-    """An attempt did not get through.
+    """A delivery attempt failed.
 
-    :param permanent: another attempt would not help
+    :param reason: why
+    :param permanent: a retry would not help
     """
 
     def __init__(self, reason: str, *, permanent: bool = False) -> None:
@@ -40,11 +41,12 @@ class DeliveryError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOutcome:
-    """What came of an item.
+    """Outcome of an item.
 
     :param delivered_at: Unix s; None: given up
-    :param error: of the last attempt that failed; empty if none did
-    :param withdrawn: given up because it was withdrawn while its last attempt was under way
+    :param attempts: number of attempts
+    :param error: error of the last failed attempt; empty if none failed
+    :param withdrawn: given up because it was withdrawn during its last attempt
     """
 
     key: str
@@ -56,10 +58,11 @@ class DeliveryOutcome:
 
 @dataclass(frozen=True, slots=True)
 class PendingItem:
-    """An item that has not gone yet.
+    """An undelivered item.
 
-    :param since: when it was handed in, Unix s; likewise next_try
-    :param error: of the last attempt; empty before there was one
+    :param since: time of submission, Unix s
+    :param next_try: time of the next attempt, Unix s
+    :param error: error of the last attempt; empty if none was made
     """
 
     key: str
@@ -70,7 +73,7 @@ class PendingItem:
 
 
 class Clock:
-    """The time, and waiting for it. What waits follows no clock that is set."""
+    """Clock of an outbox. Waiting uses the monotonic clock."""
 
     def monotonic(self) -> float:
         return Instant.now().seconds
@@ -93,25 +96,23 @@ class _Held(Generic[T]):
     delay: float  # after the next failure
     attempts: int = 0
     error: str = ""
-    said: float | None = None  # when a failure was last logged
+    said: float | None = None  # time of the last log line about a failure
     withdrawn: bool = False
-    # Log lines about it carry the observation that it was handed in for.
+    # Log lines about it have the observation of the caller of submit.
     context: Context = field(default_factory=copy_context)
 
 
 class Outbox(Generic[T]):
-    """Tries to deliver items one at a time, that which is due longest first.
+    """Queue of items that are delivered one at a time, the longest overdue first.
 
-    For each key that is handed in, there is either one outcome, or it is among those that
-    :meth:`withdraw` returns.
+    Each submitted key either has one outcome, or is returned by :meth:`withdraw`.
 
-    :param name: what log lines call it
-    :param attempt: delivers an item, in this outbox's thread; an item that fails holds up the
-        others for as long as this takes, so it must end by itself. It raises
-        :class:`DeliveryError` when the item did not go
+    :param name: name in log lines
+    :param attempt: delivers an item, in this outbox's thread; raises :class:`DeliveryError` if that
+        fails. It blocks the other items, so it must have a time limit
     :param first_delay: s from the first failure to the next attempt; doubled with each failure
-    :param longest_delay: s, the most that it is doubled to
-    :param on_outcome: called in this outbox's thread when outcomes are there
+    :param longest_delay: upper limit of the delay, s
+    :param on_outcome: called in this outbox's thread when there are outcomes
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Outbox(Generic[T]):
         clock: Clock | None = None,
     ) -> None:
         if not 0 < first_delay <= longest_delay < math.inf:
-            raise ValueError(f"no delays: from {first_delay} to {longest_delay} s")
+            raise ValueError(f"invalid delays: from {first_delay} to {longest_delay} s")
         self._name = name
         self._attempt = attempt
         self._first_delay = first_delay
@@ -139,13 +140,14 @@ class Outbox(Generic[T]):
         self._closed = False
         self._thread = vital(f"{name} outbox", self._run, or_exit=True, stoppable=True)
 
-    # -- for the service's loop: nothing of this waits for an attempt ------------------------------
+    # -- for the service's loop: none of these waits for an attempt ------------------------------
 
     def submit(self, key: str, item: T, *, give_up_after: float) -> None:
-        """Have an item delivered; nothing, if its key is held or has an outcome not taken yet.
+        """Submit an item; ignored if its key is pending, or has an outcome not yet collected.
 
-        :param give_up_after: s from now; no attempt begins later
-        :raises ValueError: it would never be given up
+        :param key: identity of the item
+        :param give_up_after: s from now; no attempt starts later
+        :raises ValueError: `give_up_after` is not finite
         :raises RuntimeError: the outbox is closed
         """
         if not math.isfinite(give_up_after):
@@ -156,7 +158,7 @@ class Outbox(Generic[T]):
             held = self._held.get(key)
             now = self._clock.monotonic()
             give_up_at = now + give_up_after
-            if held and held.withdrawn:  # but its attempt is still under way: it is wanted again
+            if held and held.withdrawn:  # during its attempt: it is pending again
                 held.item, held.give_up_at, held.withdrawn = item, give_up_at, False
             elif not held and all(outcome.key != key for outcome in self._outcomes):
                 self._held[key] = _Held(
@@ -165,12 +167,12 @@ class Outbox(Generic[T]):
                 self._changed.notify()
 
     def withdraw(self) -> list[str]:
-        """Drop all that waits.
+        """Drop all pending items.
 
-        What is being attempted right now is not returned: its outcome will say whether it went,
-        and if it did not, there is no other attempt.
+        An item whose attempt is in progress is not returned: its outcome will say whether it was
+        delivered; if not, there is no other attempt.
 
-        :return: keys of what was dropped, in the order in which they were handed in
+        :return: keys of the dropped items, in order of submission
         """
         with self._changed:
             dropped = [key for key, held in self._held.items() if held is not self._under_way]
@@ -181,14 +183,14 @@ class Outbox(Generic[T]):
         return dropped
 
     def outcomes(self) -> list[DeliveryOutcome]:
-        """The outcomes since the last call."""
+        """Return the outcomes since the last call."""
         with self._changed:
             outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
     @property
     def waiting(self) -> tuple[PendingItem, ...]:
-        """What has not gone yet, in the order of the next attempts; one may be under way."""
+        """Return the undelivered items in order of their next attempt; one may be in progress."""
         with self._changed:
             unix_origin = self._clock.unix() - self._clock.monotonic()
             return tuple(
@@ -197,9 +199,9 @@ class Outbox(Generic[T]):
             )
 
     def close(self, timeout: float = 0.0) -> None:
-        """Begin no more attempts; what waits is dropped.
+        """Start no more attempts, and drop pending items.
 
-        :param timeout: s to wait for an attempt that is under way
+        :param timeout: s to wait for an attempt in progress
         """
         with self._changed:
             self._closed = True
@@ -213,21 +215,21 @@ class Outbox(Generic[T]):
             with self._changed:
                 if self._closed:
                     return
-                late = self._late()
+                late = self._expired()
                 for item in late:
                     item.context.run(self._give_up, item)
                 held = None if late else self._due()
             if held:
                 held.context.run(self._try, held)
             if late:
-                self._tell()
+                self._notify()
 
-    def _late(self) -> list[_Held[T]]:
+    def _expired(self) -> list[_Held[T]]:
         now = self._clock.monotonic()
         return [held for held in self._held.values() if now >= held.give_up_at]
 
     def _due(self) -> _Held[T] | None:
-        """The item to try now; where there is none, wait once."""
+        """Return the item that is due now; wait once if there is none."""
         held = min(self._held.values(), key=lambda held: held.due, default=None)
         if held is None:
             self._clock.wait(self._changed, None)
@@ -244,7 +246,7 @@ class Outbox(Generic[T]):
         failure: Exception | None = None
         try:
             self._attempt(held.item)
-        # A defect must not end the thread: the other items would never go.
+        # A defect must not end the thread: the other items would never be delivered.
         except Exception as error:
             failure = error
         with self._changed:
@@ -256,12 +258,12 @@ class Outbox(Generic[T]):
                 self._fail(held, failure)
             over = held.key not in self._held
         if over:
-            self._tell()
+            self._notify()
 
     def _deliver(self, held: _Held[T]) -> None:
         if held.attempts > 1:
             passed = self._clock.monotonic() - held.began
-            text = "%s: %s went at attempt %d, after %.1f s"
+            text = "%s: %s delivered at attempt %d, after %.1f s"
             log.info(text, self._name, held.key, held.attempts, passed)
         self._conclude(held, self._clock.unix())
 
@@ -276,12 +278,12 @@ class Outbox(Generic[T]):
         held.due, held.delay = now + held.delay, min(2 * held.delay, self._longest_delay)
         if held.said is None or now - held.said >= self._longest_delay:
             held.said = now
-            text = "%s: %s did not go (attempt %d), it is tried again: %s"
+            text = "%s: %s not delivered (attempt %d), will be retried: %s"
             arguments = (self._name, held.key, held.attempts, held.error)
             log.warning(text, *arguments, exc_info=defect)
 
     def _give_up(self, held: _Held[T], defect: Exception | None = None) -> None:
-        held.error = held.error or "its time was over before it could be tried"
+        held.error = held.error or "it expired before the first attempt"
         what = "withdrawn" if held.withdrawn else "given up"
         level = logging.INFO if held.withdrawn else logging.ERROR
         arguments = (self._name, held.key, what, held.attempts, held.error)
@@ -295,11 +297,11 @@ class Outbox(Generic[T]):
             DeliveryOutcome(held.key, delivered_at, held.attempts, held.error, withdrawn)
         )
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         if self._on_outcome is None or self._closed:
             return
         try:
             self._on_outcome()
-        # The outcomes are there all the same, and the other items have to go.
+        # The outcomes are kept, and the other items must be delivered.
         except Exception:
-            log.exception("%s: nobody could be told of an outcome", self._name)
+            log.exception("%s: the callback for an outcome failed", self._name)

@@ -1,6 +1,6 @@
-"""The part of the VOEvent sender that runs in Twisted's event loop, with Comet's own protocol.
+"""The part of the VOEvent sender in Twisted's event loop, with Comet's protocol classes.
 
-Importing this takes time and memory: see :mod:`darc.delivery.voevent_sender`, which does it late.
+Importing this takes time and memory: :mod:`darc.delivery.voevent_sender` imports it when needed.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ from darc.delivery.voevent_sender import NotAnsweredError, RefusedError
 from darc.model import voevent_xml
 
 log = logging.getLogger(__name__)
-# A module that turns itself into an object when it is imported: no type fits.
+# Importing it replaces the module by an object, which no type describes.
 reactor: Any = _reactor
 
-#: What Comet (comet.validator.previously_seen) says of bytes that it has taken before.
+#: Reply of Comet (comet.validator.previously_seen) to an event that it has already accepted.
 KNOWN = "Previously seen by this broker"
-#: A name's next address is tried that soon after one before it (s).
+#: Delay between attempts to connect to several addresses of a name (s).
 NEXT_ADDRESS_SECONDS = 0.05
 _MAX_REASON = 300
 
 
 def run() -> None:
     """Run the event loop in this thread, for ever; a process can do so once."""
-    # Their interfaces are zope's, of which type checkers know nothing.
+    # Their interfaces are zope's, which type checkers do not know.
     warnings: Any = LogLevelFilterPredicate(defaultLogLevel=LogLevel.warn)
     logging_module: Any = STDLibLogObserver("twisted")
-    # What Comet logs of an event is below that; the caller gets it as an exception.
+    # Comet logs about events are suppressed; the caller gets an exception.
     observer: Any = FilteringLogObserver(logging_module, [warnings])
     globalLogBeginner.beginLoggingTo([observer], discardBuffer=True, redirectStandardIO=False)
     reactor.run(installSignalHandlers=False)
 
 
 class _Sender(VOEventSender):  # type: ignore[misc]
-    """Comet's sender, which tells its factory what it would only log."""
+    """Comet's sender, which reports errors to its factory instead of only logging them."""
 
     factory: BrokerExchange
 
@@ -61,31 +61,31 @@ class _Sender(VOEventSender):  # type: ignore[misc]
         super().connectionMade()
 
     def stringReceived(self, data: bytes) -> None:  # noqa: N802
-        # Of a peer that sends on, what has arrived by now may hold thousands of messages.
+        # A peer that keeps sending may have sent thousands of messages by now.
         if self.factory.outcome.done():
             return
         try:
             answer = voevent_xml.read(data)
         except ValueError as error:
-            self.factory.fail(f"answered rubbish: {_one_line(error)}")
+            self.factory.fail(f"invalid reply: {_one_line(error)}")
             self.transport.loseConnection()
         else:
             super().stringReceived(data)
-            self.factory.hear(answer)
+            self.factory.handle_reply(answer)
 
     def lengthLimitExceeded(self, length: int) -> None:  # noqa: N802
-        self.factory.fail(f"answered rubbish: a message of {length} bytes")
+        self.factory.fail(f"invalid reply: a message of {length} bytes")
         super().lengthLimitExceeded(length)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: N802
         super().connectionLost(reason)
-        self.factory.fail("closed the connection without an answer")
+        self.factory.fail("closed the connection without a reply")
 
 
 class BrokerExchange(VOEventSenderFactory):  # type: ignore[misc]
-    """One event on its way to a broker.
+    """Transfer of an event to a broker.
 
-    :ivar outcome: None once the event is taken; RefusedError, NotAnsweredError
+    :ivar outcome: None once the event is accepted; else RefusedError or NotAnsweredError
     :raises ValueError: the event is not XML
     """
 
@@ -94,7 +94,7 @@ class BrokerExchange(VOEventSenderFactory):  # type: ignore[misc]
 
     def __init__(self, event: bytes, host: str, port: int) -> None:
         try:
-            # It keeps the bytes and sends them as they are.
+            # It keeps the bytes, and sends them unchanged.
             document = xml_document(event)
         except ParseError as error:
             raise ValueError(f"not a VOEvent: {error}") from error
@@ -109,11 +109,11 @@ class BrokerExchange(VOEventSenderFactory):  # type: ignore[misc]
     # -- from any thread -------------------------------------------------------------------------
 
     def begin(self, timeout: float) -> None:
-        """Connect and send; who waits gives up after so many seconds."""
+        """Connect and send; the caller waits up to `timeout` s."""
         reactor.callFromThread(self._connect, timeout)
 
     def give_up(self) -> None:
-        """Close the connection, or stop making it."""
+        """Close the connection, or stop connecting."""
         reactor.callFromThread(self._abort)
 
     # -- in the event loop -----------------------------------------------------------------------
@@ -124,14 +124,14 @@ class BrokerExchange(VOEventSenderFactory):  # type: ignore[misc]
                 reactor, self._host, self._port, timeout + 1.0, attemptDelay=NEXT_ADDRESS_SECONDS
             )
             self._connecting = endpoint.connect(self)
-        # Whatever it is, the caller has to hear of it.
+        # Any error is passed to the caller.
         except Exception as error:
             self._not_connected(error)
         else:
             self._connecting.addErrback(lambda failure: self._not_connected(failure.value))
 
     def _not_connected(self, error: BaseException) -> None:
-        self.fail(f"cannot be connected to: {_one_line(error)}")
+        self.fail(f"connection failed: {_one_line(error)}")
 
     def _abort(self) -> None:
         if self.connection:
@@ -139,13 +139,13 @@ class BrokerExchange(VOEventSenderFactory):  # type: ignore[misc]
         elif self._connecting:
             self._connecting.cancel()
 
-    def hear(self, answer: Any) -> None:
-        """Take the broker's answer, which Comet has looked at already."""
+    def handle_reply(self, answer: Any) -> None:
+        """Handle the broker's reply, which Comet has parsed already."""
         if self.ack:
             self.outcome.set_result(None)
             return
         if answer.get("role") != "nak":
-            self.fail(f"answered rubbish: neither ack nor nak, but {answer.get('role')!r:.30}")
+            self.fail(f"invalid reply: neither ack nor nak, but {answer.get('role')!r:.30}")
             return
         reason = _one_line(answer.findtext("Meta/Result") or "no reason given")
         if KNOWN in reason:
@@ -155,16 +155,16 @@ class BrokerExchange(VOEventSenderFactory):  # type: ignore[misc]
             self.outcome.set_exception(RefusedError(f"{self._peer} refused the event: {reason}"))
 
     def fail(self, what: str) -> None:
-        """No answer will come; where one came before, nothing."""
+        """Report that no reply will come, unless one came before."""
         if not self.outcome.done():
             self.outcome.set_exception(NotAnsweredError(f"{self._peer} {what}"))
 
-    def late(self, timeout: float) -> NotAnsweredError:
-        """The error for when nothing came in time."""
-        what = "has not answered" if self.connection else "cannot be connected to: not"
+    def timeout_error(self, timeout: float) -> NotAnsweredError:
+        """Return the error for a timeout."""
+        what = "did not reply" if self.connection else "connection failed: not connected"
         return NotAnsweredError(f"{self._peer} {what} within {timeout:g} s")
 
 
 def _one_line(text: object) -> str:
-    """For a log: a peer's own words may be long, and of many lines."""
+    """Return a peer's text as one line of limited length, for the log."""
     return " ".join(str(text).split())[:_MAX_REASON]

@@ -1,7 +1,7 @@
-"""Sends VOEvents to a broker by the VOEvent Transport Protocol (2.0, IVOA 2017), with Comet's code.
+"""Sender of VOEvents by the VOEvent Transport Protocol (2.0, IVOA 2017), with Comet's code.
 
-Comet needs Twisted, whose event loop runs once in a process, here in a thread of its own. It is
-imported and started at the first use: on top of a service that takes 0.1 to 0.3 s and 9 MB.
+Comet needs Twisted, whose event loop can run once per process, here in a thread of its own. It is
+imported and started at the first use, which takes 0.1 to 0.3 s and 9 MB.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from darc.runtime.vital_threads import vital
 
 
 class SendError(Exception):
-    """The broker has not taken the event, as far as is known."""
+    """The broker has not accepted the event, as far as is known."""
 
 
 class RefusedError(SendError):
-    """The broker does not want the event: it says why."""
+    """The broker refused the event, with a reason."""
 
 
 class NotAnsweredError(SendError):
-    """No answer, or none that can be understood; the broker may have the event all the same."""
+    """No reply, or an invalid one; the broker may have accepted the event nevertheless."""
 
 
 _lock = threading.Lock()
@@ -32,32 +32,33 @@ _loop: Future[ModuleType] | None = None
 
 
 def warm_up() -> None:
-    """Start what sending needs, in the background, so that the first event goes at once."""
+    """Start the event loop in the background, so that the first event is sent without delay."""
     _start()
 
 
 def send(event: bytes, host: str, port: int, timeout: float) -> None:
-    """Send an event, and return once the broker has taken it. Of any thread, several at once.
+    """Send an event, and return once the broker has accepted it. May be called from any thread.
 
-    The broker gets the bytes as given. Comet knows an event by its bytes, not by its IVORN: it
-    answers a repeat with a nak, "Event rejected: Previously seen by this broker", which counts as
-    taken; so after :class:`NotAnsweredError`, sending the same bytes again is safe. (It notes
-    what it refuses as well: a repeat of an event that is not valid may count as taken.) It closes
-    the connection without a word on what is no XML, has no IVORN, or is over 99 999 bytes.
+    The bytes are sent unchanged. Comet identifies an event by its bytes, not by its IVORN: it
+    replies to a repeat with a nak, "Event rejected: Previously seen by this broker", which counts
+    as accepted; so after :class:`NotAnsweredError`, sending the same bytes again is safe. (It also
+    remembers refused events: a repeat of an invalid event may count as accepted.) It closes the
+    connection without a reply if a message is not XML, has no IVORN, or is over 99 999 bytes.
 
-    :param host: IPv4, IPv6 or name
-    :param timeout: s, for everything
+    :param event: XML of the event
+    :param host: IPv4 or IPv6 address, or name
+    :param timeout: total time, s
     :raises ValueError: the event is not XML
-    :raises RefusedError: the broker has said no; the text has its reason
-    :raises NotAnsweredError: not connected, name not known, closed without an answer, rubbish
-        answered, or nothing within the timeout; the text says which
+    :raises RefusedError: the broker refused the event; the message has its reason
+    :raises NotAnsweredError: connection failed, unknown name, closed without a reply, invalid
+        reply, or no reply within the timeout; the message says which
     """
     deadline = time.monotonic() + timeout
     try:
         connections = _start().result(timeout)
     except TimeoutError:
         raise NotAnsweredError(
-            f"{host}:{port} not connected to: Comet has not started within {timeout:g} s"
+            f"{host}:{port}: not sent: Comet has not started within {timeout:g} s"
         ) from None
     exchange = connections.BrokerExchange(event, host, port)
     try:
@@ -66,12 +67,12 @@ def send(event: bytes, host: str, port: int, timeout: float) -> None:
     except BaseException as error:
         exchange.give_up()
         if isinstance(error, TimeoutError):
-            raise exchange.late(timeout) from None
+            raise exchange.timeout_error(timeout) from None
         raise
 
 
 def _start() -> Future[ModuleType]:
-    """The module that sends, once its event loop is about to run; or why it cannot be imported."""
+    """Return a future of the module that sends, once its event loop is starting."""
     global _loop  # noqa: PLW0603 - a process has one
     with _lock:
         if _loop is None:
@@ -83,7 +84,7 @@ def _start() -> Future[ModuleType]:
 def _run(loop: Future[ModuleType]) -> None:
     try:
         from darc.delivery import voevent_connection  # noqa: PLC0415
-    # Whoever sends has to hear of it: nobody else looks here.
+    # Errors are passed to the caller of send.
     except BaseException as error:
         loop.set_exception(error)
         return

@@ -1,4 +1,4 @@
-"""Posting JSON to a URL, whatever its server does. The URL may hold a secret: it is never told."""
+"""Posting JSON to a URL, which is never logged, as it may contain a secret."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from darc.delivery.total_timeout import cut_after
 
 
 def host_of(url: str) -> str:
-    """What may be told of a URL: its host, and the port where there is one."""
+    """Return the part of a URL that may be logged: host, and port if given."""
     return web_address.split(url).netloc
 
 
 def post(url: str, content: Mapping[str, Any], timeout: float) -> None:
-    """Post an object; done when the server answers with 2xx.
+    """Post an object; it is delivered if the server replies with 2xx.
 
-    A redirection is none: where it leads may be anybody's. Proxies of the environment are not used.
+    Redirections are not followed, as they may lead to any server. Proxies of the environment are
+    not used.
 
-    :param url: as darc.config.web_address allows it
-    :param timeout: s for the whole of it, but for looking its host's name up
-    :raises DeliveryError: it was not taken
+    :param url: an address allowed by darc.config.web_address
+    :param content: object to send as JSON
+    :param timeout: total time except the name lookup, s
+    :raises DeliveryError: it was not accepted
     """
     parts = web_address.split(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -42,11 +44,11 @@ def post(url: str, content: Mapping[str, Any], timeout: float) -> None:
             connection.connect()
             connection.request("POST", path, body, headers)
             status = connection.getresponse().status
-            if was_cut.is_set():  # in the midst of its headers
+            if was_cut.is_set():  # during its headers
                 raise TimeoutError
         except (OSError, http.client.HTTPException) as error:
             late = was_cut.is_set() or isinstance(error, TimeoutError)
-            why = f"not done after {timeout:g} s" if late else _reason(error)
+            why = f"not sent within {timeout:g} s" if late else _reason(error)
             raise DeliveryError(f"webhook at {parts.netloc}: {why}") from None
         finally:
             connection.close()
@@ -57,7 +59,7 @@ def post(url: str, content: Mapping[str, Any], timeout: float) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Without what a server says, or where it was asked."""
+    """Return the error without text from the server, or the URL."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return type(error).__name__

@@ -1,1 +1,1 @@
-"""The one HTTP server, and the colours of all pages."""
+"""HTTP server and style sheet shared by all pages."""

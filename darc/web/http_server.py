@@ -1,4 +1,4 @@
-"""An HTTP server that strangers cannot fill: few connections, each for a limited time."""
+"""An HTTP server that clients cannot exhaust: few connections, each for a limited time."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 
 
 class BoundedServer(http.server.ThreadingHTTPServer):
-    """A thread for each connection, as long as there is a place.
+    """Server with one thread per connection, up to a limit.
 
-    :param who: is refused, in the log
-    :param places: connections at a time
-    :param seconds: for a request to be sent and its answer to be read
-    :param poll_seconds: how often it looks for connections whose time is over, and for its stop
-    :raises OSError: the address cannot be had
+    :param who: name of a client in the log
+    :param places: limit of concurrent connections
+    :param seconds: time for a request to be sent and its response to be read
+    :param poll_seconds: interval of the check for expired connections, and for a stop
+    :raises OSError: the address is unavailable
     """
 
     daemon_threads = True
@@ -51,9 +51,9 @@ class BoundedServer(http.server.ThreadingHTTPServer):
         super().__init__(address, handler)
 
     def start(self, *, or_exit: bool = True) -> None:
-        """Serve from now on, in a thread.
+        """Start serving, in a thread.
 
-        :param or_exit: the process ends if that thread does
+        :param or_exit: exit the process if that thread ends
         """
         serve = partial(self.serve_forever, self._poll_seconds)
         vital(type(self).__name__, serve, or_exit=or_exit, stoppable=True)
@@ -70,24 +70,24 @@ class BoundedServer(http.server.ThreadingHTTPServer):
             return dict(self._deadlines)
 
     def stop(self) -> None:
-        """Take no more connections; takes up to a poll's time."""
+        """Accept no more connections; returns after up to `poll_seconds`."""
         self.shutdown()
         self.server_close()
 
     # -- what socketserver calls -------------------------------------------------------------------
 
     def server_bind(self) -> None:
-        # http.server's own would look the host's name up, on the network if need be.
+        # http.server's own method looks up the host's name, possibly over the network.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def service_actions(self) -> None:
-        """End connections whose time is over."""
+        """Close expired connections."""
         now = time.monotonic()
         with self._lock:
             over = [one for one, deadline in self._deadlines.items() if now > deadline]
         for one in over:
-            with contextlib.suppress(OSError):  # gone meanwhile
+            with contextlib.suppress(OSError):  # closed meanwhile
                 one.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -103,7 +103,7 @@ class BoundedServer(http.server.ThreadingHTTPServer):
             return
         try:
             super().process_request(request, client_address)
-        except RuntimeError as error:  # the limit of threads
+        except RuntimeError as error:  # the limit of threads is reached
             log.error("%s was refused: %s", self._who, error)
             self.shutdown_request(request)
 

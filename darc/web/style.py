@@ -1,4 +1,4 @@
-"""The colours of the pages, on a light ground and on a dark one, as a style sheet has them."""
+"""Colours of the pages as CSS properties, for light and dark mode."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from darc.config.css_colour import Colour, parse_colour
 
 _WHITE = Colour(255, 255, 255)
-#: What is on its way by itself: neither good nor bad.
+#: Colour of transient states, neither good nor bad.
 _AMBER = Colour(0xD9, 0x8A, 0x00)
-#: Contrast that the WCAG, level AA, ask for: of text, and of what is not text.
+#: Contrast ratios of WCAG, level AA: of text, and of other elements.
 TEXT, SIGN = 4.5, 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """As configured."""
+    """Configured colours."""
 
     good: str
     bad: str
@@ -24,7 +24,7 @@ class Colours:
 
 
 def properties(colours: Colours) -> str:
-    """The colours as properties of a style sheet, legible on a light ground and on a dark one."""
+    """Return the colours as CSS properties, legible in light and dark mode."""
     base = {
         "good": parse_colour(colours.good),
         "bad": parse_colour(colours.bad),
@@ -57,7 +57,7 @@ def properties(colours: Colours) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Ground:
-    """Light, or dark."""
+    """Base colours of the light or dark mode."""
 
     ink: Colour
     canvas: Colour

@@ -38,8 +38,8 @@ def test_what_is_posted_arrives(server: Webhook) -> None:
         (302, "redirects (HTTP 302), not followed"),
         (307, "redirects (HTTP 307), not followed"),
         (closes, "RemoteDisconnected"),
-        (hangs, "not done after 0.5 s"),
-        (drips, "not done after 0.5 s"),
+        (hangs, "not sent within 0.5 s"),
+        (drips, "not sent within 0.5 s"),
     ],
 )
 def test_what_is_not_taken_is_said_without_the_secret(
@@ -70,9 +70,9 @@ def test_nobody_there() -> None:
 )
 def test_what_is_no_address(text: str) -> None:
     assert not is_web_address(text)
-    with pytest.raises(ValueError, match="no address") as raised:
+    with pytest.raises(ValueError, match="not a webhook address") as raised:
         host_of(text)
-    assert str(raised.value) == f"no address of a webhook; allowed: {ALLOWED}"
+    assert str(raised.value) == f"not a webhook address; allowed: {ALLOWED}"
 
 
 def test_what_is_one() -> None:

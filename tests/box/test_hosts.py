@@ -43,7 +43,7 @@ def test_a_box_without_nodes_is_refused(nodes: int) -> None:
 
 
 def test_a_host_given_twice_is_refused() -> None:
-    with pytest.raises(ValueError, match="arts001 is given twice"):
+    with pytest.raises(ValueError, match="arts001 is listed twice"):
         make_hosts("arts001", ["arts[001-040]"])
 
 

@@ -227,7 +227,9 @@ def test_directories_that_cannot_be_used(fresh_node: Node) -> None:
     (fresh_node.run_dir / "secret").write_text("short")
     (fresh_node.run_dir / "secret").chmod(0o600)
     found = findings(fresh_node, status=1)
-    assert f"web_dir {file / 'web'}: {file} is no directory" in said(found, "permissions", "wrong")
+    assert f"web_dir {file / 'web'}: {file} is not a directory" in said(
+        found, "permissions", "wrong"
+    )
     assert "not a secret of at least 32 characters" in said(found, "secret", "wrong")
 
 
@@ -272,7 +274,7 @@ def test_systems_outside_that_are_away(fresh_node: Node) -> None:
     assert "Connection refused" in said(found, "e-mail", "wrong")
     assert f"getent hosts {NOWHERE}" in said(found, "LOFAR", "wrong")
     assert "Connection refused" in said(found, "broker", "wrong")
-    assert "nobody listens on " in said(found, "dada_dbevent", "warning")
+    assert "no process listens on " in said(found, "dada_dbevent", "warning")
     # What is not to be sent is no fault.
     fresh_node.configure(voevent_generator={"send_events": False})
     assert "Connection refused" in said(findings(fresh_node), "broker", "warning")
@@ -376,5 +378,5 @@ def test_a_check_that_hangs_or_fails_is_named_and_the_others_are_told() -> None:
         ("a", Verdict.WRONG),
         ("b", Verdict.WRONG),
     ]
-    assert "no end within 0.2 s" in found[0].text
+    assert "not finished within 0.2 s" in found[0].text
     assert "KeyError" in found[1].text

@@ -92,7 +92,7 @@ def test_where_there_is_no_terminal_it_shows_it_once(running_node: Node) -> None
         assert "\x1b" not in result.stdout
     result = running_node.run("darc", "watch", "--host", "nobody")
     assert result.returncode == 1
-    assert "nobody: this host, testnode, is in no cluster" in result.stderr
+    assert "nobody: this host, testnode, is not in a cluster" in result.stderr
 
 
 def test_a_node_that_does_not_run_is_shown_with_what_to_type(fresh_node: Node) -> None:

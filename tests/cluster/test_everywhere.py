@@ -167,7 +167,10 @@ def test_an_interrupt_is_no_traceback(
 
     monkeypatch.setattr(all_nodes, "ask_all", interrupted)
     assert all_nodes.run(1.0, "all", "status", None, None, False) == 130
-    assert capsys.readouterr() == ("", "interrupted; what nodes were told already is done there\n")
+    assert capsys.readouterr() == (
+        "",
+        "interrupted; nodes that have received the command still run it\n",
+    )
 
 
 @pytest.mark.usefixtures("cluster_here")

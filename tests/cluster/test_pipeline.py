@@ -96,7 +96,7 @@ def test_from_nothing_to_everything_and_back(make_cluster: MakeCluster, shared_h
     said = stop(worker02)
     assert said.phases == dict.fromkeys(("worker01", "worker02", "master"), "done")
     assert list(said.nodes)[-1] == "master"
-    ended = max(logged_at(worker, "darc_master", "is gone") for worker in box.workers)
+    ended = max(logged_at(worker, "darc_master", "detached: process") for worker in box.workers)
     assert logged_at(master, "darc_master", "stop_master") > ended
     assert [processes(node) for node in box.nodes] == [{}, {}, {}]
     again = stop(master)
@@ -121,7 +121,7 @@ def test_what_is_broken_is_repaired_and_nothing_else_touched(make_cluster: MakeC
     assert restart(master, worker01) == REFUSED
     said = start(master, status=1)
     assert said.phases == {"master": "done", "worker01": "done", "worker02": "failed"}
-    replaced = "its secret was another one, and is replaced by the cluster's"
+    replaced = "its own secret was replaced by the cluster's"
     assert said.nodes["worker01"][1] == f"1 service: 1 started; {replaced}"
     assert said.nodes["worker02"][1] == "not started: dada_trigger"
     assert said.rest.startswith("2 of 3 nodes run.\nfailed: worker02\n  worker02: not started")
@@ -174,7 +174,7 @@ def test_a_silent_node_delays_nobody_and_an_interrupt_is_heard(make_cluster: Mak
     assert len(clients) == 1
     command.send_signal(signal.SIGINT)
     out, err = command.communicate(timeout=patience(60))
-    assert (out, err) == ("", "interrupted; what is at work on a node goes on there\n")
+    assert (out, err) == ("", "interrupted; orders that have started on a node continue there\n")
     assert command.returncode == 130
     wait_for(lambda: not any(client.is_running() for client in clients))
 
@@ -191,7 +191,7 @@ def test_a_silent_node_delays_nobody_and_an_interrupt_is_heard(make_cluster: Mak
     master.cut_off()
     said = start(worker01, status=1)
     assert said.nodes["master"][0] == "not reached"
-    assert "no secret to be had: ssh: " in said.nodes["master"][1]
+    assert "its secret is unavailable: ssh: " in said.nodes["master"][1]
     assert (said.nodes["worker01"], said.nodes["worker02"]) == (STARTED, RUNS)
     (master_only,) = secrets_of([master])
     assert {master_only} < secrets_of(box.nodes)
@@ -393,7 +393,9 @@ def test_what_is_at_work_goes_on_after_an_interrupt(make_cluster: MakeCluster) -
             ),
         )
         assert status == 130
-        assert written.endswith("interrupted; what is at work on a node goes on there\r\n")
+        assert written.endswith(
+            "interrupted; orders that have started on a node continue there\r\n"
+        )
         assert at_work in processes(box.master)
     wait_for(lambda: at_work not in processes(box.master), 60.0)
     assert "darc.services.lofar_trigger" in processes(box.master)

@@ -179,7 +179,7 @@ def test_a_node_refuses_other_names(
 def test_a_node_says_what_is_wrong_with_it(here: Node) -> None:
     assert order("start", "w.txt", TEXT)["message"] == "Failed: unknown config file type"
     error = order("start", "w.parset", "datetimesource = x\nbeam = 0\n")["message"]["error"]
-    assert error.startswith("w.parset:1: datetimesource: 'x' is wrong; allowed: a time such as")
+    assert error.startswith("w.parset:1: datetimesource: 'x' is invalid; allowed: a time such as")
     error = order("start", "w.parset", TEXT)["message"]["error"]
     assert f"{here.home}/parsets/{WHEN}/w.parset: startpacket: missing" in error
     reply, reason = ask(patience(10), None, "start_observation", content=TEXT)

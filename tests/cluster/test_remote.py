@@ -208,7 +208,7 @@ def test_the_secret_is_placed_and_told(tmp_path: Path) -> None:
     assert file.stat().st_ino == inode
 
     result, said = program(tmp_path, RemoteOrder("place secret", "too short"))
-    assert result.error == "not placed: not a secret of at least 32 characters"
+    assert result.error == "not installed: not a secret of at least 32 characters"
     assert "too short" not in said
     assert file.read_text() == f"{SECRET}\n"
     file.write_bytes(b"\xff" * 40)
@@ -339,11 +339,11 @@ def test_what_a_shell_says_before_does_not_matter(
         ("exit 3", "status 3"),
         (
             f'echo \'{MARK}{{"error": 1, "secret": "{SECRET}"}}\'',
-            "node2: its answer cannot be read: result: error: 1 is not a text; allowed: a text",
+            "node2: its reply cannot be read: result: error: 1 is not a text; allowed: a text",
         ),
         (
             f'echo \'{MARK}{{"secret": "{SECRET}\'',
-            "node2: its answer cannot be read: Unterminated string starting at: line 1 column 12"
+            "node2: its reply cannot be read: Unterminated string starting at: line 1 column 12"
             " (char 11)",
         ),
     ],
@@ -381,7 +381,7 @@ def test_without_ssh(
         ({"version": "0.0.9"}, f"has DARC 0.0.9, here it is {__version__}"),
         ({"role": "master"}, "is a worker in the configuration here, and a master in its own"),
         ({"master": "node1"}, "the master is head here, and node1 in its configuration"),
-        ({"master": None}, "the master is head here, and nobody in its configuration"),
+        ({"master": None}, "the master is head here, and none in its configuration"),
     ],
 )
 def test_what_differs_is_remarked(

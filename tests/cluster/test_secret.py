@@ -203,9 +203,7 @@ def test_it_is_replaced_while_an_observation_goes_on_and_seen_nowhere(
 
     # It is repaired as anything else is.
     third = start(master)
-    assert third.nodes["worker02"][1].endswith(
-        "its secret was another one, and is replaced by the cluster's"
-    )
+    assert third.nodes["worker02"][1].endswith("its own secret was replaced by the cluster's")
     assert secrets_of(box.nodes) == {(new, 0o600)}
     assert restart(master, worker02) == restarted(worker02)
     reach(worker02)
@@ -235,17 +233,17 @@ def test_the_master_node_comes_first(make_cluster: MakeCluster) -> None:
     before = touched(box.nodes)
     said = on_all(master, "darc_replace_secret", "--nodes", "worker01")
     assert (said.status, said.nodes) == (1, {})
-    assert said.err == "--nodes: not without the master node, whose secret is everybody's\n"
+    assert said.err == "--nodes: must include the master node, whose secret all nodes use\n"
     # Without the master node, everybody else would be refused there.
     master.cut_off()
     said = on_all(worker, "darc_replace_secret")
     assert said.status == 1
     assert said.nodes["master"][0] == "not reached"
-    assert said.nodes["worker01"] == ("failed", "left as it was")
+    assert said.nodes["worker01"] == ("failed", "not changed")
     master.restore()
     assert touched(box.nodes) == before
     said = on_all(worker, "darc_replace_secret", "--nodes", "master")
-    assert (said.status, said.nodes) == (0, {"master": ("done", "the secret is placed")})
+    assert (said.status, said.nodes) == (0, {"master": ("done", "the secret is installed")})
     assert len(secrets_of(box.nodes)) == 2
     assert start(worker).status == 0
     assert len(secrets_of(box.nodes)) == 1

@@ -195,7 +195,7 @@ def test_a_node_that_refuses_is_not_in(here: dict[str, Node], write: Write) -> N
     account = observe("start", parset)
     master, worker = account.nodes
     assert (master.is_in, worker.is_in, worker.status) == (True, False, "Error")
-    what = "amber_config: '/none/amber.conf' is wrong; allowed: a file that can be read (No such"
+    what = "amber_config: '/none/amber.conf' is invalid; allowed: a file that can be read (No such"
     assert what in worker.message
     assert not account.complete
     observe("abort", parset, nodes=[MASTER])
@@ -295,7 +295,7 @@ def test_nobody_is_told_when_the_parset_or_the_nodes_are_wrong(
     (tmp_path / "bad").write_bytes(b"\n" * (2**20 + 1))
     with pytest.raises(ObservationError, match=r"bad: file: too large"):
         observe("start", tmp_path / "bad", config)
-    with pytest.raises(ValueError, match="'begin' is none of start, stop, abort"):
+    with pytest.raises(ValueError, match="'begin' is not one of start, stop, abort"):
         observe("begin", write(), config)  # type: ignore[arg-type]
 
 

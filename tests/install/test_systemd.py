@@ -65,4 +65,4 @@ def test_a_path_that_systemd_would_misread_is_refused(make_node: Callable[..., N
     node = make_node(darc_master={"run_dir": "/tmp/with a blank"})
     told = node.run("darc_systemd_unit")
     assert told.returncode == 1
-    assert "'/tmp/with a blank' cannot be told to systemd" in told.stderr
+    assert "'/tmp/with a blank' cannot be used in a systemd unit" in told.stderr

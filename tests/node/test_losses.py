@@ -114,7 +114,7 @@ def test_people_hear_of_a_lost_dump_and_a_lost_alert(site: Site, tmp_path: Path)
     assert "Connection refused. Start dada_dbevent on this host" in problem["text"]
     problem = wait_for(lambda: site.problems().get(EVENT))
     assert "lost1: lost1/77/7: " in problem["text"]
-    assert "has not answered within" in problem["text"]
+    assert "did not reply within" in problem["text"]
     wait_for(lambda: site.alarms(DUMP) and site.alarms(EVENT))
     mails = {f"[DARC testnode] ALARM: {one}" for one in (DUMP, EVENT)}
     wait_for(lambda: mails <= set(site.subjects()))

@@ -188,7 +188,7 @@ def test_some_recipients_refused_is_delivered_and_said(
     ((_, recipients, _),) = mailbox.taken
     assert recipients == ["one@example.org"]
     assert caplog.messages == [
-        f"mail server 127.0.0.1:{mailbox.port}: taken, but not for "
+        f"mail server 127.0.0.1:{mailbox.port}: accepted, but not for "
         "gone@example.org: 550 no such user"
     ]
 
@@ -232,7 +232,7 @@ def test_a_server_that_never_answers() -> None:
     with bad_server(read_to_the_end) as port:
         error = failure(port, timeout=0.2)
     assert not error.permanent
-    assert str(error).endswith(("not done after 0.2 s", "timed out"))
+    assert str(error).endswith(("not sent within 0.2 s", "timed out"))
 
 
 @pytest.mark.timeout(30)
@@ -253,7 +253,7 @@ def test_a_server_whose_reply_never_ends() -> None:
     with bad_server(drip) as port:
         error = failure(port, timeout=0.2)
     assert not error.permanent
-    assert str(error).endswith("not done after 0.2 s")
+    assert str(error).endswith("not sent within 0.2 s")
 
 
 def test_a_server_that_closes_at_once() -> None:
@@ -368,12 +368,12 @@ def test_what_is_no_address_gets_nothing(address: str, caplog: pytest.LogCapture
     made = make_message("s", "t", [address, "good@x"], "a@b", "node", message_id="1")
     assert made["To"] == "good@x"
     assert caplog.messages == [
-        f"left out of an e-mail: {address.strip()!r} is no address; "
+        f"left out of an e-mail: {address.strip()!r} is not an address; "
         "allowed: user@host, Name <user@host>"
     ]
-    with pytest.raises(ValueError, match="no address to go to"):
+    with pytest.raises(ValueError, match="has no valid recipient"):
         make_message("s", "t", [address], "a@b", "node", message_id="1")
-    with pytest.raises(ValueError, match="no address"):
+    with pytest.raises(ValueError, match="is not an address"):
         make_message("s", "t", ["good@x"], address, "node", message_id="1")
 
 

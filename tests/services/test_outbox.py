@@ -217,7 +217,7 @@ def test_a_defect_is_shown_with_its_traceback_and_tried_again(
     reason = "ZeroDivisionError: nothing to divide by"
     assert boxes.outcome(box) == DeliveryOutcome("a", START + 3.0, 3, reason)
     (record,) = (entry for entry in caplog.records if entry.levelno == logging.WARNING)
-    assert record.getMessage() == f"test: a did not go (attempt 1), it is tried again: {reason}"
+    assert record.getMessage() == f"test: a not delivered (attempt 1), will be retried: {reason}"
     assert record.exc_text
     assert "in answer" in record.exc_text
 
@@ -227,7 +227,7 @@ def test_what_is_too_late_when_handed_in_is_not_tried(boxes: Boxes, remote: Remo
     box.submit("a", "item", give_up_after=-1)
     outcome = boxes.outcome(box)
     assert (outcome.delivered_at, outcome.attempts) == (None, 0)
-    assert "before it could be tried" in outcome.error
+    assert "expired before the first attempt" in outcome.error
     assert remote.attempts == []
 
 
@@ -370,10 +370,10 @@ def test_failures_are_said_first_and_then_once_per_longest_delay(
     assert boxes.outcome(box).delivered_at == START + 55
     assert caplog.messages == [
         *(
-            f"test: a did not go (attempt {attempt}), it is tried again: it is away"
+            f"test: a not delivered (attempt {attempt}), will be retried: it is away"
             for attempt in (1, 5, 6, 7, 8)
         ),
-        "test: a went at attempt 9, after 55.0 s",
+        "test: a delivered at attempt 9, after 55.0 s",
     ]
 
 
@@ -425,7 +425,7 @@ def test_a_listener_that_raises_ends_nothing(
         box.submit(key, key, give_up_after=100)
         assert told.acquire(timeout=WAIT)
     assert [outcome.key for outcome in box.outcomes()] == ["a", "b"]
-    assert "nobody could be told" in caplog.text
+    assert "the callback for an outcome failed" in caplog.text
 
 
 def test_once_closed_nothing_begins(boxes: Boxes, remote: Remote, under_way: Outbox[str]) -> None:
@@ -446,7 +446,7 @@ def test_everything_has_an_end(boxes: Boxes, time: float) -> None:
 
 @pytest.mark.parametrize("delays", [(0.0, 1.0), (2.0, 1.0), (1.0, float("inf"))])
 def test_delays_that_are_none(boxes: Boxes, delays: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="no delays"):
+    with pytest.raises(ValueError, match="invalid delays"):
         boxes.make(first_delay=delays[0], longest_delay=delays[1])
 
 
