@@ -1,1 +1,1 @@
-"""Made or recorded trigger files, played into an observation."""
+"""Simulated telescope, receivers of triggers, demo and cluster in a box."""

@@ -1,4 +1,4 @@
-"""What AMBER sees of a dispersed pulse: at which trial DMs, widths, beams and times."""
+"""AMBER's detections of a dispersed pulse: trial DMs, widths, beams and times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DmGrid:
 
 @dataclass(frozen=True, slots=True)
 class AmberSearch:
-    """What AMBER searches, and how. The defaults resemble ARTS."""
+    """Parameters of AMBER's search. The defaults resemble ARTS."""
 
     grids: tuple[DmGrid, ...] = (
         DmGrid(0.0, 820.0, 0.2),
@@ -37,9 +37,9 @@ class AmberSearch:
     n_channels: int = 1536
     snr_min: float = 8.0
     beams: int = 12
-    beam_period: int = 1  # a burst's next brightest beam is so far away: 1 for TABs, 12 for SBs
-    beam_falloff: float = 0.7  # S/N there, in units of that in the beam before
-    compaction: int = 10  # so many neighbouring DM trials give one line
+    beam_period: int = 1  # distance of a burst's next brightest beam: 1 for TABs, 12 for SBs
+    beam_falloff: float = 0.7  # ratio of the S/N there to that in the previous beam
+    compaction: int = 10  # number of neighbouring DM trials per line
 
     @property
     def batch_length_s(self) -> float:
@@ -47,12 +47,12 @@ class AmberSearch:
         return self.batch_samples * self.tsamp
 
     def apparent_delay(self, dm_error: float) -> float:
-        """How much later a pulse seems to arrive when the trial DM is too low by so much (s)."""
+        """Return the delay (s) of a pulse at a trial DM that is too low by `dm_error` (pc cm-3)."""
         top = self.freq_centre + (self.bandwidth - self.bandwidth / self.n_channels) / 2
         return delay(dm_error, self.freq_centre, top)
 
     def batches(self, duration: float) -> int:
-        """Number of complete batches in so many seconds."""
+        """Return the number of complete batches in `duration` s."""
         return int(duration / self.batch_length_s + 1e-9)
 
 
@@ -64,13 +64,13 @@ class Burst:
     dm: float  # pc cm-3
     width_samples: int
     snr: float  # at the true DM and width
-    beam: int  # where it is brightest
-    scattering_s: float = 0.0  # in which it falls to 1/e at the band's centre; for filterbanks
+    beam: int  # brightest beam
+    scattering_s: float = 0.0  # decay time to 1/e at the band's centre; for filterbanks
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A line of a trigger file, before it is written."""
+    """Values of a line of a trigger file."""
 
     beam: int
     dm_id: int
@@ -82,12 +82,14 @@ class Candidate:
     compacted_dms: int = 1
 
     def time(self, search: AmberSearch) -> float:
-        """Start of the bin (s since the start)."""
+        """Return the start of the bin (s since the observation's start)."""
         return (self.batch * search.batch_samples + self.bin * self.step) * search.tsamp
 
 
 def dm_response(dm_error: float, width_ms: float, freq_centre: float, bandwidth: float) -> float:
-    """Fraction of the S/N left at a wrong DM (Cordes & McLaughlin 2003, equations 12 and 13).
+    """Return the fraction of the S/N that is left at a wrong DM.
+
+    Source: Cordes & McLaughlin 2003, equations 12 and 13.
 
     :param dm_error: pc cm-3
     :param freq_centre: MHz
@@ -100,12 +102,12 @@ def dm_response(dm_error: float, width_ms: float, freq_centre: float, bandwidth:
 def detections(
     burst: Burst, grid: DmGrid, search: AmberSearch, duration: float
 ) -> Iterator[Candidate]:
-    """A burst's candidates in one instance: in every beam, width and group of DMs that sees it."""
+    """Yield a burst's candidates in one instance: in every beam, width and group of DMs."""
     centre = round((burst.dm - grid.start) / grid.step)
     for step in search.steps:
         snrs = _snr_per_trial(burst, step, grid, search)
         for beam, fraction in _beams(burst.beam, search):
-            # Grouped around the centre in all beams, so that their peaks agree in time and DM.
+            # Grouped around the centre in all beams, so that peaks agree in time and DM.
             groups: dict[int, list[int]] = {}
             for dm_id, snr in snrs.items():
                 if fraction * snr >= search.snr_min:
@@ -124,7 +126,7 @@ def detections(
 
 
 def _snr_per_trial(burst: Burst, step: int, grid: DmGrid, search: AmberSearch) -> dict[int, float]:
-    """S/N by DM_id in the brightest beam, where it may be above the threshold.
+    """Return S/N by DM_id in the brightest beam, where it may exceed the threshold.
 
     A top-hat pulse seen through a top-hat window loses with the root of the ratio of the two
     widths; the wider of the two is what a wrong DM smears.
@@ -148,7 +150,7 @@ def _snr_per_trial(burst: Burst, step: int, grid: DmGrid, search: AmberSearch) -
 
 
 def _beams(brightest: int, search: AmberSearch) -> Iterator[tuple[int, float]]:
-    """Beams that see a burst, and which fraction of its S/N."""
+    """Yield the beams that detect a burst, with the fraction of its S/N."""
     for beam in range(brightest % search.beam_period, search.beams, search.beam_period):
         yield beam, search.beam_falloff ** (abs(beam - brightest) // search.beam_period)
 
@@ -170,14 +172,14 @@ def random_bursts(
     window_offset: float = 0.0,
     window_margin: float = 0.2,
 ) -> list[Burst]:
-    """Bursts in order of time, everything about them drawn evenly.
+    """Return bursts in order of time, with uniformly distributed parameters.
 
     :param dm_range: pc cm-3
     :param separation: least time between two (s)
     :param margin: free time at the observation's start and end (s)
     :param dm_edges: DMs to keep `dm_margin` away from
     :param window: keep `window_margin` away from window_offset + k * window (s)
-    :raises ValueError: no room for so many
+    :raises ValueError: not enough room for so many
     """
     rng = np.random.default_rng(seed)
 

@@ -1,4 +1,4 @@
-"""A real VOEvent broker, Comet, on this machine, and a subscriber that keeps what it broadcasts.
+"""The VOEvent broker Comet in a local process, and a subscriber that stores its events.
 
 For tests and the demo. Comet listens on all interfaces, so only this machine is allowed in.
 """
@@ -35,7 +35,7 @@ MAX_MESSAGE_BYTES = 2**20
 
 _THIS_MACHINE = "127.0.0.0/8"
 _POLL_SECONDS = 0.02
-#: Twisted's words in the log.
+#: Twisted's log messages.
 _LISTENS = re.compile(r"VOEvent(Broadcaster|Receiver)Factory .*starting on (\d+)")
 
 # Comet, which ends and removes its directory when its standard input does, that is with the
@@ -57,15 +57,15 @@ run()
 
 
 class BrokerError(Exception):
-    """The broker does not run; the text has the end of its log."""
+    """The broker is not running; the message has the end of its log."""
 
 
 class CometBroker:
     """Comet in a process of its own, from ``start()`` or ``with`` until ``close()``.
 
-    Its ports stay the same when it is stopped and started again, and so does what it knows.
+    A restart keeps its ports and its database of events.
 
-    :param port: to receive on; 0: a free one
+    :param port: port for received events; 0: a free one
     :param broadcast_port: 0: a free one
     """
 
@@ -94,20 +94,23 @@ class CometBroker:
 
     @property
     def pid(self) -> int:
-        """:raises BrokerError: it was not started, or is stopped"""
+        """PID of the broker.
+
+        :raises BrokerError: it is not running
+        """
         if self._process is None:
             raise BrokerError("Comet is not running")
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """All it has logged since it was started."""
+        """Log since the last start."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def start(self) -> None:
-        """Start it, anew if it runs, and wait until it listens on both ports.
+        """Start or restart the broker, and wait until it listens on both ports.
 
-        :raises BrokerError: it ended, or does not listen within ``START_SECONDS``
+        :raises BrokerError: it exited, or does not listen within ``START_SECONDS``
         """
         self.stop()
         options = {
@@ -151,14 +154,14 @@ class CometBroker:
         self.port, self.broadcast_port = int(ports["Receiver"]), int(ports["Broadcaster"])
 
     def pause(self) -> None:
-        """Stop it in its tracks: the kernel still takes connections for it, and nobody answers."""
+        """Suspend the broker: the kernel still accepts connections, but nothing replies."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
     def stop(self) -> None:
-        """End its process, by force after ``STOP_SECONDS``; nothing if it is not running."""
+        """Stop the process, by SIGKILL after ``STOP_SECONDS``."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -178,16 +181,16 @@ class CometBroker:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedEvent:
-    """An event as it came in, byte for byte, and when, Unix s."""
+    """A received event, byte for byte, and its time, Unix s."""
 
     event: bytes
     time: float
 
 
 class Subscriber:
-    """Subscribed to a broker on this machine from ``with`` on; it answers as the protocol wants.
+    """Subscriber to a local broker, connected by ``with``; acknowledges events.
 
-    :raises ConnectionError: from ``with``: there is no broker, or it does not greet
+    :raises ConnectionError: from ``with``: the broker is unreachable or sends nothing
     """
 
     def __init__(self, port: int) -> None:
@@ -223,12 +226,12 @@ class Subscriber:
 
     @property
     def received(self) -> tuple[ReceivedEvent, ...]:
-        """All events so far, in order of arrival."""
+        """Return all events so far, in order of arrival."""
         with self._news:
             return tuple(self._received)
 
     def wait_for(self, count: int, timeout: float) -> tuple[ReceivedEvent, ...]:
-        """Wait until that many events have come in all, and return them all.
+        """Wait until `count` events have arrived in total, and return all of them.
 
         :param timeout: s
         :raises TimeoutError: fewer came
@@ -256,7 +259,7 @@ class Subscriber:
                 self._news.notify_all()
 
     def _take(self, data: bytes, now: float) -> None:
-        """Answer a message, and keep it if it is an event."""
+        """Acknowledge a message, and store it if it is an event."""
         message = voevent_xml.read(data)
         role, origin = message.get("role"), message.findtext("Origin")
         with self._news:
@@ -275,7 +278,7 @@ class Subscriber:
 
 
 def _read_message(stream: BinaryIO) -> bytes:
-    """A message of the protocol: its length, four bytes, big-endian, then so many bytes of XML."""
+    """Read a message of the protocol: its length, four bytes, big-endian, and the XML."""
     (length,) = struct.unpack(">I", _read(stream, 4))
     if length > MAX_MESSAGE_BYTES:
         raise ValueError(f"a message of {length} bytes")

@@ -1,7 +1,7 @@
-"""A stand-in for dada_dbevent (PSRDADA): takes requests for raw data, as badly as that does.
+"""A stand-in for dada_dbevent (PSRDADA), with the same limitations.
 
-dada_dbevent itself acts as soon as it has read as many events as were announced. The stand-in reads
-on to the end-of-file, so that it can tell what else was sent, and acts then.
+dada_dbevent itself acts as soon as it has read as many events as were announced. The stand-in first
+reads to the end-of-file, so that it can report what else was sent.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _RESET = struct.pack("ii", 1, 0)  # linger for 0 s: closing resets
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request that came.
+    """A received request.
 
-    :param time: of its end-of-file, Unix s
-    :param events: in order of time; none where nothing came of the whole request (see errors)
+    :param time: time of its end-of-file, Unix s
+    :param events: events in order of time; empty if the request failed (see errors)
     :param kept: the windows that were copied, s since the request's start, each with DM, S/N, width
         and beam of the last event in it
     :param errors: what could not be read, by line
@@ -46,10 +46,10 @@ class ReceivedRequest:
 
 
 class DadaDbevent(Receiver[ReceivedRequest]):
-    """Listens on a TCP port of this machine, and holds the last seconds of an observation.
+    """Stand-in that listens on a local TCP port and holds the last seconds of an observation.
 
-    It takes one connection at a time, reads it to the end-of-file and closes it. On too few events
-    it crashes: it stops listening for good. It can be made worse:
+    It accepts one connection at a time, reads it to the end-of-file and closes it. On too few
+    events it crashes: it stops listening for good. Further failures can be simulated:
 
     - `refuse` and `accept`
     - `never_read`: it takes a connection and does not read it for as long as this is set
@@ -90,7 +90,7 @@ class DadaDbevent(Receiver[ReceivedRequest]):
         self.accept()
 
     def begin(self, utc_start: str) -> None:
-        """An observation begins: nothing of it has been read yet.
+        """Start an observation, of which nothing has been read yet.
 
         :raises ValueError: not a time
         """
@@ -98,11 +98,11 @@ class DadaDbevent(Receiver[ReceivedRequest]):
 
     @property
     def kept(self) -> list[DumpEvent]:
-        """What was copied for all requests, s since each one's start."""
+        """Return the windows copied for all requests, s since the start of each."""
         return [window for received in self.received for window in received.kept]
 
     def refuse(self) -> None:
-        """Listen no more, but keep the port: connections are refused, and waiting ones reset.
+        """Stop listening, but keep the port: connections are refused, and pending ones reset.
 
         One that has been taken is read as usual.
         """
@@ -128,7 +128,7 @@ class DadaDbevent(Receiver[ReceivedRequest]):
             thread.start()
 
     def close(self) -> None:
-        """Stop, and close everything at once; what came can still be read."""
+        """Stop and close everything; received requests can still be read."""
         self._closing.set()
         _shut_down(self._listener)
         for thread in self._threads:
@@ -164,7 +164,7 @@ class DadaDbevent(Receiver[ReceivedRequest]):
             pass
 
     def _read_to_end(self, connection: socket.socket) -> bytes:
-        """All that comes; an error ends it as well, as it does for C's fgets."""
+        """Read to the end-of-file or an error, as C's fgets does."""
         connection.settimeout(_LOOK)
         chunks: list[bytes] = []
         while not self._closing.is_set():
@@ -180,7 +180,7 @@ class DadaDbevent(Receiver[ReceivedRequest]):
         return b"".join(chunks)
 
     def _take(self, data: bytes, now: float) -> tuple[ReceivedRequest, float]:
-        """What becomes of a request, and when the last data for it are there, Unix s."""
+        """Return the outcome of a request, and when its last data are available, Unix s."""
         text = data.decode("ascii", "backslashreplace")
         errors: list[str] = []
         try:
@@ -198,7 +198,7 @@ class DadaDbevent(Receiver[ReceivedRequest]):
 
 
 def _bound(port: int) -> socket.socket:
-    """A socket that has the port; as long as it does not listen, connections are refused."""
+    """Return a socket bound to the port; until it listens, connections are refused."""
     bound = socket.socket()
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""How dada_dbevent (PSRDADA) reads a request, and what it can copy (triggers.md, IQUV dump)."""
+"""Requests and ring buffer of dada_dbevent (PSRDADA), see triggers.md, IQUV dump."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EVENT = re.compile(
 
 
 class EventOutcome(StrEnum):
-    """What became of an event."""
+    """Outcome of an event."""
 
     KEPT = "kept"
     MERGED = "merged"  # into a later one, which was kept
@@ -36,18 +36,18 @@ class EventOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RequestedEvent:
-    """An event as it was requested, its times since the start that the request names."""
+    """A requested event, with times since the start given in the request."""
 
     asked: DumpEvent
     outcome: EventOutcome
 
 
 class CrashError(Exception):
-    """A request that dada_dbevent does not survive."""
+    """A request makes dada_dbevent crash."""
 
 
 class RingBuffer:
-    """The raw data that can be copied: what is old is gone, and there is no going back.
+    """Raw data that can be copied: old data are lost, and reading only goes forward.
 
     :param length: s
     """
@@ -59,7 +59,7 @@ class RingBuffer:
         self._lock = threading.Lock()
 
     def begin(self, start: datetime) -> None:
-        """Data of another observation come in."""
+        """Start the data of another observation."""
         with self._lock:
             self._start = start
             self._read_to = 0.0
@@ -67,9 +67,9 @@ class RingBuffer:
     def take(
         self, start: datetime, asked: Sequence[DumpEvent], now: float
     ) -> tuple[list[RequestedEvent], list[DumpEvent]]:
-        """Copy what can be copied, in order of time.
+        """Copy the available data of events, in order of time.
 
-        :param start: the request's
+        :param start: start given in the request
         :param now: Unix s
         :return: what became of each event; and the windows that were copied, each with DM, S/N,
             width and beam of the last event in it
@@ -106,7 +106,7 @@ class RingBuffer:
 
 
 def _overlapping(events: Sequence[DumpEvent]) -> Iterator[list[DumpEvent]]:
-    """Events in order of time, by stretches without a gap; those that only touch are apart."""
+    """Yield groups of overlapping events in order of time; touching events do not overlap."""
     group: list[DumpEvent] = []
     for event in events:
         if group and event.start >= max(earlier.end for earlier in group):
@@ -118,9 +118,9 @@ def _overlapping(events: Sequence[DumpEvent]) -> Iterator[list[DumpEvent]]:
 
 
 def read_request(data: bytes, errors: list[str]) -> tuple[datetime, list[DumpEvent]]:
-    """The start, and the events with their times since then.
+    """Parse a request; return the start, and the events with their times since then.
 
-    :param errors: lines that cannot be read are told here; as events they do not count
+    :param errors: collects messages about unreadable lines, which do not count as events
     :raises ValueError: the first or second line cannot be read
     :raises CrashError: there are fewer events than were announced, or none were
     """
@@ -150,7 +150,7 @@ def read_request(data: bytes, errors: list[str]) -> tuple[datetime, list[DumpEve
 
 
 def read_time(text: str) -> datetime:
-    """Read YYYY-MM-DD-hh:mm:ss, UTC.
+    """Parse YYYY-MM-DD-hh:mm:ss, UTC.
 
     :raises ValueError: it is something else
     """
@@ -158,7 +158,7 @@ def read_time(text: str) -> datetime:
 
 
 def _line(line: bytes) -> str:
-    """What is left of a line once comments are cut."""
+    """Return a line without comments."""
     line, _, _ = line.partition(b"#")
     if not MIN_LINE <= len(line) <= MAX_LINE:
         raise ValueError(f"{len(line)} bytes where {MIN_LINE} to {MAX_LINE} can be read")
@@ -178,6 +178,6 @@ def _read_event(line: str, origin: datetime) -> DumpEvent:
 
 
 def _since(origin: datetime, text: str, digits: str) -> float:
-    """Seconds since the origin; digits are a decimal fraction: 7 is 0.7 s, not 7 ms."""
+    """Return seconds since the origin; digits are a decimal fraction: 7 is 0.7 s, not 7 ms."""
     seconds = round((read_time(text) - origin).total_seconds())
     return float(seconds + Fraction(int(digits), 10 ** len(digits)))

@@ -1,6 +1,6 @@
-"""The demo: a node at work on half a minute of candidates with known bursts among them.
+"""The demo: a node processes half a minute of candidates that include known bursts.
 
-What it sends goes to receivers of the demo's own, on this machine.
+Its triggers go to the demo's own receivers on this machine.
 
 python -m simulator.demo [--duration S] [--bursts N] [--seed N] [--home DIR] [--no-keep]
 """
@@ -59,9 +59,9 @@ SECTIONS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Demo:
-    """One run.
+    """A run of the demo.
 
-    :param duration: of the observation, s
+    :param duration: duration of the observation, s
     """
 
     node: TemporaryNode
@@ -76,10 +76,10 @@ class Demo:
         say(self.console, text)
 
     def run(self) -> Results:
-        """Start receivers and node, run the observation, and tell what came of it.
+        """Start receivers and node, run the observation, and return the results.
 
-        :raises DemoError: something did not go as it should
-        :raises BrokerError: the VOEvent broker does not run
+        :raises DemoError: the demo failed
+        :raises BrokerError: the VOEvent broker is not running
         """
         self.say(f"Starting the receivers: {self.receivers} ...")
         self.receivers.start()
@@ -127,7 +127,7 @@ class Demo:
         Player(observation.amber_dir, files, log=self.written).play(self.stop_player, start=start)
 
     def _watch(self, screen: Screen, observation: MadeObservation) -> None:
-        """Show what happens until the observation is over, and stop it at its end."""
+        """Show the progress of the observation, and stop it at its end."""
         end = observation.start + self.duration
         while time.time() < end:
             phase = "starts" if time.time() < observation.start else "observing"
@@ -170,7 +170,7 @@ class Demo:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m simulator.demo",
-        description="A node of its own at work on made candidates with known bursts among them.",
+        description="Run a temporary node on simulated candidates that include known bursts.",
     )
     parser.add_argument(
         "--duration", type=number(1, LONGEST), default=30.0, metavar="S", help="default: 30"
@@ -192,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 only if all bursts were found and told of, and nothing is left running."""
+    """Run the demo; return 0 if all bursts were found and sent, and no process is left."""
     parser = _parser()
     options = parser.parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 80)

@@ -1,4 +1,4 @@
-"""The demo's bursts: which are put in, and which triggers are theirs."""
+"""The demo's bursts, and matching them with triggers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FIRST, SPACING = 2, 6
 
 
 def make(bursts: int, duration: float, seed: int) -> Generated:
-    """Bursts that a node has to find, each in a box (DM bin, time window) of its own.
+    """Return bursts to be found by the node, each in its own (DM bin, time window).
 
     :param duration: s
     :raises ValueError: no room for so many
@@ -69,12 +69,12 @@ def make(bursts: int, duration: float, seed: int) -> Generated:
 
 
 def is_strong(truth: Truth) -> bool:
-    """Whether LOFAR and the world are to be told of a burst."""
+    """Whether a burst should trigger LOFAR and a VOEvent."""
     return truth.snr >= ALERT_SNR
 
 
 def _times(rng: np.random.Generator, n: int, duration: float) -> list[float]:
-    """Away from the ends of batches; the last one's window closes before the observation does."""
+    """Return times away from the ends of batches, with all windows closed before the end."""
     last = int((duration - GATHER) / WINDOW - 0.25) - 1
     room = last - FIRST - SPACING * (n - 1)
     if room < 0:
@@ -85,9 +85,9 @@ def _times(rng: np.random.Generator, n: int, duration: float) -> list[float]:
 
 
 def _dms(rng: np.random.Generator, n: int) -> list[float]:
-    """Away from the edges of DM bins and AMBER instances, and from each other.
+    """Return DMs away from the edges of DM bins and AMBER instances, and from each other.
 
-    By their DMs bursts are told apart.
+    Bursts are identified by their DMs.
     """
     edges = fixed_dm_edges(DM_BIN_TOP).tolist()
     taken: list[float] = [*edges, *(grid.start for grid in SEARCH.grids)]
@@ -104,7 +104,7 @@ def _dms(rng: np.random.Generator, n: int) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class FoundTrigger:
-    """A trigger, as a service's log tells of it."""
+    """A trigger in a service's log."""
 
     identity: str
     window: int
@@ -121,7 +121,7 @@ _TRIGGER = re.compile(
 
 
 def triggers_in(log: str, task_id: str) -> list[FoundTrigger]:
-    """The triggers of an observation that a service's log tells of."""
+    """Return the triggers of an observation in a service's log."""
     return [
         FoundTrigger(
             match["identity"],
@@ -138,11 +138,11 @@ def triggers_in(log: str, task_id: str) -> list[FoundTrigger]:
 
 @dataclass(frozen=True, slots=True)
 class BurstOutcomes:
-    """What became of the bursts.
+    """Outcome of the bursts.
 
-    :param found: by burst, the trigger that is its own, or None
-    :param echoes: triggers of the same bursts, as they are seen at wrong DMs
-    :param others: triggers that no burst explains
+    :param found: the trigger of each burst, or None
+    :param echoes: triggers of the same bursts at wrong DMs
+    :param others: triggers of no burst
     """
 
     found: tuple[FoundTrigger | None, ...]
@@ -159,7 +159,7 @@ class BurstOutcomes:
 
 
 def match(truths: Sequence[Truth], triggers: Sequence[FoundTrigger]) -> BurstOutcomes:
-    """Tell which trigger is which burst's: the same time window, and the same DM."""
+    """Assign triggers to bursts by time window and DM."""
     left = list(triggers)
     found = []
     for truth in truths:

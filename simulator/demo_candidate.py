@@ -1,4 +1,4 @@
-"""The end of the demo: the sample file, processed, and its candidate as a picture."""
+"""Last part of the demo: processing the sample file, and its candidate as a picture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROCESS_SECONDS = 180.0
 
 
 def show_candidate(console: Console, output: Path) -> None:
-    """Process the sample file as anybody would, and show what was found.
+    """Process the sample file with darc_process, and show its candidate.
 
     :param output: directory for the results; made
     :raises DemoError: there is no candidate
@@ -59,7 +59,7 @@ def show_candidate(console: Console, output: Path) -> None:
 
 
 def shaded(data: npt.NDArray[np.floating]) -> list[str]:
-    """As lines of letters, the brighter the fuller.
+    """Return an array as lines of characters, denser for larger values.
 
     :param data: (rows, columns), the first row on top
     """

@@ -1,4 +1,4 @@
-"""What came to the receivers of each burst, and how long after its line was written."""
+"""Deliveries of each burst to the receivers, and their latencies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALERT_GATHER = 1.0
 
 
 class Channel(StrEnum):
-    """Where something is sent."""
+    """Destination of triggers."""
 
     IQUV = "IQUV dump"
     LOFAR = "LOFAR packet"
@@ -36,12 +36,12 @@ WAITS = {
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Something that came to a receiver.
+    """A message that arrived at a receiver.
 
-    :param dm: by which it is told whose it is, pc cm-3; NaN where it could not be read
+    :param dm: DM, which identifies the burst, pc cm-3; NaN if unreadable
     :param time: Unix s
-    :param what: became of it, in a word
-    :param good: whether that is what should have become of it
+    :param what: outcome, in a word
+    :param good: whether the outcome is the expected one
     """
 
     channel: Channel
@@ -53,11 +53,11 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What came of one burst to one receiver.
+    """Deliveries of a burst to a receiver.
 
-    :param wanted: whether something should have come
-    :param written: when the burst's first line was, Unix s; None: not yet
-    :param waited: in gather windows, s
+    :param wanted: whether a delivery is expected
+    :param written: time at which the burst's first line was written, Unix s; None: not yet
+    :param waited: time in gather windows, s
     """
 
     wanted: bool
@@ -67,29 +67,29 @@ class Delivery:
 
     @property
     def good(self) -> bool:
-        """It is as it should be: here once and well, or not here."""
+        """Whether there is one good delivery if expected, else none."""
         if not self.wanted:
             return not self.arrivals
         return len(self.arrivals) == 1 and self.arrivals[0].good
 
     @property
     def latency(self) -> float:
-        """From the line to the first arrival, s; NaN: there is none."""
+        """Time from the line to the first arrival, s; NaN if there is none."""
         if not self.arrivals or self.written is None:
             return math.nan
         return self.arrivals[0].time - self.written
 
     @property
     def own_latency(self) -> float:
-        """The same, gather windows taken off, s."""
+        """Latency without gather windows, s."""
         return self.latency - self.waited
 
 
 @dataclass(frozen=True, slots=True)
 class BurstDeliveries:
-    """What came of all bursts.
+    """Deliveries of all bursts.
 
-    :param strays: what is of no burst; dumps of bursts seen at wrong DMs are not among them
+    :param strays: arrivals of no burst, except dumps of bursts at wrong DMs
     """
 
     by_burst: tuple[Mapping[Channel, Delivery], ...]
@@ -97,12 +97,12 @@ class BurstDeliveries:
 
     @property
     def awaited(self) -> bool:
-        """Whether something that should come has not."""
+        """Whether an expected delivery is missing."""
         return any(one.wanted and not one.arrivals for row in self.by_burst for one in row.values())
 
     @property
     def complete(self) -> bool:
-        """All came that should, once, and nothing else."""
+        """Whether all expected deliveries arrived, once, and nothing else."""
         return not self.strays and all(one.good for row in self.by_burst for one in row.values())
 
 
@@ -112,7 +112,7 @@ def deliver(
     arrivals: Iterable[Arrival],
     channels: Sequence[Channel],
 ) -> BurstDeliveries:
-    """Tell which arrival is which burst's, by its DM.
+    """Assign arrivals to bursts by their DMs.
 
     :param written: by the player
     :param channels: those that have a receiver
@@ -143,7 +143,7 @@ def deliver(
 
 
 def _first_writes(written: Iterable[WrittenLines]) -> dict[int, float]:
-    """By batch, when the first of its lines were about to be written, Unix s."""
+    """Return by batch when its first lines were written, Unix s."""
     first: dict[int, float] = {}
     for group in written:
         batch = round(group.due / WINDOW) - 1

@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment: the first one is heeded, and what follows is cleared up undisturbed."""
+"""Ctrl-C at any moment: the first one interrupts, further ones do not disturb the clean-up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruptible:
-    """Within it, the first signal to end raises KeyboardInterrupt; all others do nothing."""
+    """Context in which the first SIGINT or SIGTERM raises KeyboardInterrupt; others are ignored."""
 
     def __enter__(self) -> None:
         for number in SIGNALS:

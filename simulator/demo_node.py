@@ -1,4 +1,4 @@
-"""A node of its own for the demo and the benchmarks: in a temporary home, on free ports."""
+"""Temporary node for the demo and the benchmarks, with its own home and free ports."""
 
 from __future__ import annotations
 
@@ -30,14 +30,13 @@ LONGEST_HOME = 60
 
 
 class DemoError(Exception):
-    """Something did not go as it should; the text says what."""
+    """The demo failed; the message says why."""
 
 
 class TemporaryNode:
-    """A standalone node that shares nothing with any other: not started yet.
+    """A standalone node that shares nothing with others; initially not running.
 
-    Every port it uses is its own, so that the systems which a real node on this machine talks to
-    are left alone.
+    It only uses ports of its own, so it does not affect a real node on this machine.
 
     :param home: a directory that is empty or not there; by default a new temporary one
     :param sections: laid over the configuration
@@ -55,7 +54,7 @@ class TemporaryNode:
         numbers = (port.number for port in self._ports)
         self.port, port_i, port_iquv, lofar, voevent, udp, broker = numbers
         config: dict[str, dict[str, Any]] = {
-            # A machine that does other work may take its time.
+            # A busy machine may be slow.
             "darc_master": {"port": self.port, "control_timeout": PATIENCE_SECONDS},
             "metrics": {"port": None},
             "status_website": {"port": None},
@@ -82,7 +81,7 @@ class TemporaryNode:
         }
 
     def configure(self, sections: Mapping[str, Mapping[str, Any]]) -> None:
-        """Lay sections over the configuration; for services that start later."""
+        """Override sections of the configuration, for services that start later."""
         for name, section in sections.items():
             self._config.setdefault(name, {}).update(section)
         written = self.home / "config.yaml.written"
@@ -92,9 +91,9 @@ class TemporaryNode:
     # -- scripts and commands ----------------------------------------------------------------------
 
     def run(self, function: str, timeout: float = SCRIPT_SECONDS) -> str:
-        """Run what a script in bin/ runs, and return what it says.
+        """Run a script of bin/, and return its output.
 
-        :param function: of darc.cli.node_scripts
+        :param function: its function in darc.cli.node_scripts
         :raises DemoError: it failed
         """
         code = f"import sys; from darc.cli.node_scripts import {function} as run; sys.exit(run())"
@@ -122,7 +121,7 @@ class TemporaryNode:
         return output
 
     def script(self, name: str) -> str:
-        """Path of an installed command.
+        """Return the path of an installed command.
 
         :raises DemoError: it is not installed beside this Python
         """
@@ -132,11 +131,11 @@ class TemporaryNode:
         return path
 
     def start(self) -> None:
-        """Start all services, and wait until they run."""
+        """Start all services, and wait until they are running."""
         self.run("start_all_services")
 
     def ask(self, command: str, service: str = "", payload: Path | None = None) -> Any:
-        """The message of a command's reply.
+        """Send a command, and return the message of its reply.
 
         :raises DemoError: it was an error, or there was no reply
         """
@@ -156,12 +155,12 @@ class TemporaryNode:
         return reply.get("message")
 
     def states(self) -> dict[str, str]:
-        """The state of each service."""
+        """Return the state of each service."""
         states: dict[str, str] = self.ask("status", "all")
         return states
 
     def counts(self, task_id: str) -> dict[str, dict[str, int]]:
-        """What each service that counts has counted of an observation."""
+        """Return the counts of each service for an observation."""
         counts = {}
         for service, answer in self.ask("get_attr counts", "all").items():
             if answer.startswith("{"):
@@ -170,7 +169,7 @@ class TemporaryNode:
         return counts
 
     def master_attribute(self, name: str) -> Any:
-        """An attribute of the master that is a plain value."""
+        """Return an attribute of the master that is a plain value."""
         return ast.literal_eval(str(self.ask(f"get_attr {name}")).partition(" = ")[2])
 
     # -- what can be seen from outside -------------------------------------------------------------
@@ -184,19 +183,19 @@ class TemporaryNode:
         return self.home / "log"
 
     def log(self, service: str) -> str:
-        """A service's log; empty when there is none."""
+        """Return a service's log; empty if there is none."""
         path = self.log_dir / f"{service}.{HOSTNAME}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that carries this node's id."""
+        """Return all processes with this node's id."""
         node = read_identity(self.run_dir)
         return of_node(node.node_id) if node else []
 
     # -- the end -----------------------------------------------------------------------------------
 
     def stop(self) -> list[psutil.Process]:
-        """Stop everything; returns what is left all the same."""
+        """Stop everything; return processes that are left."""
         if self.processes() and (self.run_dir / "endpoint.json").exists():
             try:
                 self.run("stop_master")
@@ -210,7 +209,7 @@ class TemporaryNode:
         return self.processes()
 
     def remove(self) -> None:
-        """Remove the home; its ports are anybody's again."""
+        """Remove the home, and release the ports."""
         for port in self._ports:
             port.close()
         shutil.rmtree(self.home, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Who is told of the demo's bursts: stand-ins, a real VOEvent broker and a mail server."""
+"""Receivers of the demo: stand-ins, a real VOEvent broker and a mail server."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _SUBJECT_DM = re.compile(r"\bDM (\d+(?:\.\d+)?)\b")
 
 
 class Receivers:
-    """All of them, on free ports of this machine, from `start` to `close`.
+    """All receivers, on free ports of this machine, from `start` to `close`.
 
-    The mail server is among them where aiosmtpd is installed.
+    The mail server is included if aiosmtpd is installed.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Receivers:
             self._open = opened.pop_all()
 
     def close(self) -> None:
-        """Stop them, and leave nothing; what came can still be read."""
+        """Stop the receivers; arrivals can still be read."""
         self._open.close()
 
     @property
@@ -75,7 +75,7 @@ class Receivers:
 
     @property
     def sections(self) -> dict[str, dict[str, Any]]:
-        """How a node is configured that sends to them, as tests."""
+        """Return configuration sections of a node that sends test triggers to them."""
         alerts = {"test": True, "send_events": True, "interval": ALERT_GATHER}
         sections: dict[str, dict[str, Any]] = {
             "dada_trigger": {"port_iquv": self._dbevent.port},
@@ -96,14 +96,14 @@ class Receivers:
         return sections
 
     def begin(self, start: float) -> None:
-        """An observation begins: its raw data come into the ring buffer.
+        """Start an observation, whose raw data enter the ring buffer.
 
-        :param start: Unix s; it is named by its whole second
+        :param start: Unix s; its whole second identifies it
         """
         self._dbevent.begin(f"{datetime.fromtimestamp(int(start), UTC):%Y-%m-%d-%H:%M:%S}")
 
     def arrivals(self) -> list[Arrival]:
-        """All that came until now."""
+        """Return all arrivals until now."""
         return [*self._dumps(), *self._packets(), *self._events(), *self._mails()]
 
     def _dumps(self) -> Iterator[Arrival]:

@@ -1,4 +1,4 @@
-"""What the demo says in the end: two tables, and what they mean."""
+"""Final report of the demo: two tables, and explanations."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def say(console: Console, text: str = "") -> None:
 
 
 def report(console: Console, results: Results) -> None:
-    """Print the tables, and what they mean."""
+    """Print the tables and explanations."""
     say(console, "\nThe bursts that were put in, and what the node found:")
     console.print(found_table(results))
     galaxy = load_galaxy_map(packaged("conf/galaxy_ymw16.npz"))

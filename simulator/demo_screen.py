@@ -1,4 +1,4 @@
-"""What the demo shows: a live display on a terminal, plain lines elsewhere."""
+"""Display of the demo: live on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLOURS = {"running": "green", "starting": "yellow", "stopping": "yellow"}
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is known of the node at one moment.
+    """State of the node at one moment.
 
     :param elapsed: s since the observation's start
     :param written: lines that AMBER's stand-in has written
@@ -52,9 +52,9 @@ class Snapshot:
 
 
 class Screen:
-    """Shows an observation while it runs.
+    """Display of a running observation.
 
-    :param duration: of the observation, s
+    :param duration: duration of the observation, s
     """
 
     def __init__(self, console: Console, duration: float) -> None:
@@ -86,7 +86,7 @@ class Screen:
             self._print("In all: " + ", ".join(f"{what} {n}" for what, n in self._last.flow) + ".")
 
     def show(self, now: Snapshot) -> None:
-        """Bring the display up to date."""
+        """Update the display."""
         self._last = now
         if self._live:
             self._live.update(self._picture(now), refresh=True)
@@ -108,7 +108,7 @@ class Screen:
             )
 
     def _news(self, results: Results) -> Iterator[str]:
-        """A line for each burst of which there is something new."""
+        """Yield a line for each burst with new results."""
         outcome, deliveries = results.outcome, results.deliveries
         for number, truth in enumerate(results.truths, 1):
             found = outcome.found[number - 1]

@@ -1,4 +1,4 @@
-"""The demo's tables: its bursts, what the node found of them, and what came to the receivers."""
+"""Tables of the demo: its bursts, the triggers found, and the deliveries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NONE = Text("—", "dim")
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What became of the bursts that were put in, until now."""
+    """Results of the injected bursts until now."""
 
     truths: Sequence[Truth]
     outcome: BurstOutcomes
@@ -32,12 +32,12 @@ class Results:
 
     @property
     def complete(self) -> bool:
-        """All were found, and all that should came to the receivers."""
+        """Whether all bursts were found, and all expected deliveries arrived."""
         return self.outcome.complete and self.deliveries.complete
 
 
 def live_table(results: Results, elapsed: float) -> Table:
-    """One row per burst, of all that is known now.
+    """Return a table of the present results, one row per burst.
 
     :param elapsed: s since the observation's start
     """
@@ -58,7 +58,7 @@ def live_table(results: Results, elapsed: float) -> Table:
 
 
 def found_table(results: Results) -> Table:
-    """The bursts that were put in, and what was found of each in the end."""
+    """Return a table of the injected bursts, and the triggers found."""
     table = _table("#", "time/s", "DM", "S/N", "ms wide", "beam")
     table.add_column("found", min_width=5, no_wrap=True)
     for name in ("DM", "S/N"):
@@ -72,7 +72,7 @@ def found_table(results: Results) -> Table:
 
 
 def delivery_table(results: Results) -> Table:
-    """What came of each burst to each receiver in the end, and when."""
+    """Return a table of the deliveries of each burst, with latencies."""
     table = _table("#")
     for channel in Channel:
         table.add_column(channel, no_wrap=True)
@@ -117,7 +117,7 @@ def _live_cell(delivery: Delivery | None) -> Text:
 
 
 def _cell(delivery: Delivery) -> Text:
-    """What came of a burst to one receiver in the end."""
+    """Return the cell of a delivery."""
     if not delivery.arrivals:
         return Text("NO", "bold red") if delivery.wanted else NONE
     first = delivery.arrivals[0]

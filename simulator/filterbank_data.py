@@ -1,9 +1,9 @@
-"""What a telescope's filterbank files hold, made: noise, known bursts, and interference.
+"""Simulated filterbank data: noise, known bursts, and interference.
 
-The noise comes from a block of random numbers that is made once (64 MB), from which each stretch
-of `CHUNK` samples of a TAB takes its part at random: so a second of it costs a copy, and it repeats
-itself, at other places in each TAB and in no regular way. Everything depends on the seed and on the
-number of a sample alone, not on the blocks in which it is asked for.
+The noise comes from a block of random numbers that is generated once (64 MB): each `CHUNK` of
+samples of a TAB is a part of it at a random position, which is fast. So the noise repeats itself,
+at different places in each TAB and irregularly. All data depend only on the seed and the index of
+a sample, not on the blocks that are read.
 
 A burst's S/N is that of a matched filter on the sum of all channels, dedispersed at its DM, in the
 beam where it is brightest.
@@ -37,16 +37,16 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Samples = npt.NDArray[Any]
 
-#: Samples in time that come from one place of the random numbers.
+#: Consecutive time samples from one position in the random numbers.
 CHUNK = 1024
 
-#: Random numbers that are made, at most, and at least so many chunks of them.
+#: Largest number of random numbers, and smallest number of chunks.
 _NUMBERS, _LEAST_CHUNKS = 1 << 24, 4
 
 #: Length of a batch of AMBER, whatever the sampling (s).
 _BATCH_S = 1.024
 
-#: Mean and standard deviation of the noise by bits of a sample.
+#: Mean and standard deviation of the noise, by bits per sample.
 _LEVELS = {
     1: (0.5, 1.0),
     2: (1.5, 1.0),
@@ -59,13 +59,13 @@ _LEVELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedInstrument:
-    """Where data are taken, and how beams are made of them.
+    """A simulated instrument: its data and its beams.
 
-    :param header: of each file; one IF
-    :param n_tabs: number of TABs, each of which has a file
-    :param sbs: the table of SBs, shape (n_sbs, n_subbands); None: it is TABs that are searched
-    :param bandpass: whether channels differ in gain, and fall off at the band's edges; with less
-        than 8 bits they never do
+    :param header: header of each file, with one IF
+    :param n_tabs: number of TABs, each with a file
+    :param sbs: table of SBs, shape (n_sbs, n_subbands); None: TABs are searched
+    :param bandpass: whether the gain varies with the channel, and falls off at the band's edges;
+        ignored with less than 8 bits
     """
 
     header: FilterbankHeader
@@ -75,22 +75,22 @@ class SimulatedInstrument:
 
     def __post_init__(self) -> None:
         if self.header.nifs != 1 or self.header.signed:
-            raise ValueError("one IF and unsigned samples are made; the header says otherwise")
+            raise ValueError("the header must have one IF and unsigned samples")
         if self.sbs is not None and self.sbs.max() >= self.n_tabs:
             raise ValueError(f"TAB {self.sbs.max()} in the table of SBs; there are {self.n_tabs}")
 
     @property
     def band(self) -> Band:
-        """The channels, the lowest frequency first."""
+        """Channels in ascending frequency."""
         return Band(self.header.f_lowest, self.header.channel_width, self.header.nchans)
 
     @property
     def n_beams(self) -> int:
-        """Number of beams that are searched: SBs or TABs."""
+        """Number of searched beams: SBs or TABs."""
         return self.n_tabs if self.sbs is None else len(self.sbs)
 
     def search(self, search: AmberSearch | None = None) -> AmberSearch:
-        """A search of this instrument's data, and how its beams see what is in another."""
+        """Return the parameters of a search of this instrument's data."""
         band = self.band
         return replace(
             search or AmberSearch(),
@@ -106,7 +106,7 @@ class SimulatedInstrument:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Placed:
-    """A burst as it is in the data: how strong in each TAB and channel, lowest frequency first."""
+    """A burst in the data, with its strength per TAB and channel, in ascending frequency."""
 
     pulse: DispersedPulse
     strengths: Floats  # units of noise, shape (n_tabs, n_channels)
@@ -117,10 +117,9 @@ class _Placed:
 
 
 class Filterbanks:
-    """The data of an observation, of any of its TABs, in blocks.
+    """Data of an observation, in blocks per TAB.
 
-    :ivar searched: the bursts as a search by boxcars finds them: for the trigger files that go
-        with the data
+    :ivar searched: the bursts as detected by a search with boxcars, for matching trigger files
     """
 
     def __init__(
@@ -132,10 +131,10 @@ class Filterbanks:
         seed: int,
         search: AmberSearch | None = None,
     ) -> None:
-        """Prepare what the blocks are made of.
+        """Prepare noise, bursts and interference.
 
-        :param search: how S/N falls off from beam to beam
-        :raises ValueError: a burst is in a beam that there is not
+        :param search: parameters of the search, which give the S/N in neighbouring beams
+        :raises ValueError: a burst is in a beam that does not exist
         """
         self.instrument = instrument
         self._seed, self._interference = seed, interference
@@ -155,7 +154,7 @@ class Filterbanks:
         self._noise = rng.standard_normal((length, n_channels), dtype=np.float32)
         self._ready = np.empty((length, n_channels), dtype=self._dtype)
         _digitise(self._noise, self._mean, self._sigma, self._highest, self._ready)
-        # What few bits take from the S/N of a weak signal is given back.
+        # Compensate the S/N that few bits take from a weak signal.
         lost = _digital_efficiency(mean, sigma, header.nbits)
         falling = instrument.search(search)
         self._placed, self.searched = [], []
@@ -186,9 +185,9 @@ class Filterbanks:
             )
 
     def block(self, tab: int, begin: int, end: int) -> Samples:
-        """Make the samples of a TAB from one to another.
+        """Return samples `begin` to `end` of a TAB.
 
-        :return: as the file has them, shape (end - begin, nchans)
+        :return: samples as in the file, shape (end - begin, nchans)
         """
         header, count = self.instrument.header, end - begin
         pieces = self._pieces(tab, begin, end)
@@ -207,7 +206,7 @@ class Filterbanks:
         return block
 
     def _pieces(self, tab: int, begin: int, end: int) -> list[tuple[int, int]]:
-        """Where the noise of some samples is: first random number in time, and how many."""
+        """Return the positions of the noise of samples: first random number in time, and count."""
         pieces = []
         while begin < end:
             number, inside = divmod(begin, CHUNK)
@@ -219,7 +218,7 @@ class Filterbanks:
         return pieces
 
     def _signal(self, tab: int, begin: int, end: int) -> Floats | None:
-        """What is there beside the noise, in its units; None: nothing."""
+        """Return bursts and interference, in units of the noise; None if there are none."""
         header = self.instrument.header
         signal = np.zeros((0, 0), dtype=np.float32)
         shape = (end - begin, header.nchans)
@@ -238,14 +237,14 @@ class Filterbanks:
 
 
 def _bandpass(n_channels: int) -> Doubles:
-    """Gain by channel, about 1: uneven, and half as much at the band's edges."""
+    """Return the gain by channel, about 1: uneven, and half at the band's edges."""
     place = np.linspace(-1, 1, n_channels)
     return (1 - 0.5 * place**8) * (1 + 0.1 * np.sin(9 * place) + 0.05 * np.cos(31 * place))
 
 
 @compiled
 def _digitise(values: Floats, mean: Floats, sigma: Floats, highest: int, samples: Samples) -> None:
-    """Turn values in units of noise into samples of a file, from 0 to the highest; 0: floats."""
+    """Convert values in units of noise to samples, from 0 to `highest`; 0: floats."""
     for row in range(values.shape[0]):
         for column in range(values.shape[1]):
             level = mean[column] + sigma[column] * values[row, column]
@@ -255,7 +254,7 @@ def _digitise(values: Floats, mean: Floats, sigma: Floats, highest: int, samples
 
 
 def _digital_efficiency(mean: float, sigma: float, nbits: int) -> float:
-    """Part of a weak signal's S/N that is left by rounding to so few levels."""
+    """Return the fraction of a weak signal's S/N that is left after digitisation."""
     if nbits > 4:
         return 1.0
     places = ((np.arange((1 << nbits) - 1) + 0.5 - mean) / sigma).tolist()
@@ -268,11 +267,11 @@ def _digital_efficiency(mean: float, sigma: float, nbits: int) -> float:
 
 
 def _by_channel(instrument: SimulatedInstrument, beam: int, search: AmberSearch) -> Doubles:
-    """How strong a burst is in each TAB and channel, as a part of what it is in its beam.
+    """Return the strength of a burst in each TAB and channel, relative to its beam.
 
-    With SBs it is set in those TABs and subbands that its SB is made of; then in those that the
-    next ones that see it have beside, as much as is missing for the S/N that they are to have.
-    Other SBs that share TABs with them see some of it, too.
+    With SBs it is set in the TABs and subbands of its SB; then in the other subbands of
+    neighbouring SBs, such that they reach their S/N. Other SBs that share TABs detect some of it,
+    too.
 
     :return: shape (n_tabs, n_channels), the lowest frequency first
     :raises ValueError: there is no such beam

@@ -1,4 +1,4 @@
-"""Writes made filterbank data to files that grow, as the telescope's writer does.
+"""Writer of simulated filterbank data to growing files, as the telescope's writer does.
 
 python -m simulator.filterbanks OUTDIR --bursts 5 --duration 30 --seed 1 [--speed 1]
 """
@@ -30,25 +30,25 @@ from simulator.player import Player
 
 @dataclass(frozen=True, slots=True)
 class WrittenBlock:
-    """A block that went into the files of all TABs."""
+    """A block that was written to the files of all TABs."""
 
     end: int  # samples in each file after it
     due: float  # s since the start
-    late: float  # s after it was due, when the last TAB had it
+    late: float  # s between due time and the write of the last TAB
 
 
 class FilterbankPlayer:
-    """Writes the files of all TABs, block by block, each when its last sample has been taken.
+    """Writer of the files of all TABs, block by block, each when its last sample is due.
 
-    A player that cannot keep up writes as fast as it can: no data are left out.
+    If it cannot keep up, it writes as fast as possible, without dropping data.
 
-    :param directory: made if it is missing; the files must not exist in it
+    :param directory: created if missing; the files must not exist in it
     :param duration: s
     :param cb: number of the compound beam, which names the files
     :param speed: seconds of the observation per second; infinity writes at once
     :param block_samples: samples in time that are written together
-    :param threads: so many TABs at a time
-    :param log: gets an entry per block
+    :param threads: number of TABs written in parallel
+    :param log: receives an entry per block
     :param monotonic: the clock
     :raises ValueError: the duration is less than a sample, or a number is not above 0
     """
@@ -88,7 +88,7 @@ class FilterbankPlayer:
         :param stop: when set, the rest is not written
         :param start: the observation's start on the clock; now, if it is not given
         :returns: whether all was written
-        :raises FileExistsError: a file is there already
+        :raises FileExistsError: a file exists already
         :raises OSError: a file cannot be written
         """
         start = self._monotonic() if start is None else start

@@ -1,4 +1,4 @@
-"""Makes AMBER trigger files with bursts that are known, and interference beside them.
+"""Generator of AMBER trigger files with known bursts and interference.
 
 python -m simulator.generator OUTDIR --bursts 5 --duration 30 --seed 1
 """
@@ -33,7 +33,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """A burst and how AMBER saw it best."""
+    """A burst, and AMBER's best detection of it."""
 
     burst: Burst
     instance: int  # from 1
@@ -41,12 +41,12 @@ class Truth:
     downsampling: int
     time: float  # start of the bin (s)
     snr: float
-    lines: int  # that it left in all files
+    lines: int  # number of its lines in all files
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """Lines per instance with the time at which AMBER writes them (s), and what is in them."""
+    """Lines per instance with the time at which AMBER writes them (s), and the bursts in them."""
 
     instances: list[list[tuple[float, bytes]]]
     truth: list[Truth]
@@ -61,14 +61,14 @@ def make_observation_candidates(
     instances: int = 3,
     search: AmberSearch | None = None,
 ) -> Generated:
-    """Lines of an observation; the same ones for the same arguments.
+    """Return the lines of an observation, which only depend on the arguments.
 
     A batch's lines are due when it is complete, ordered by beam and DM but not by time.
 
     :param duration: s
     :param interference_rate: lines per second, of all instances together
-    :param instances: so many of the search's grids are used
-    :raises ValueError: a burst that AMBER would not find, or not even one batch
+    :param instances: number of the search's grids to use
+    :raises ValueError: a burst that AMBER would not detect, or less than a batch
     """
     search = search or AmberSearch()
     if search.batches(duration) < 1:
@@ -98,7 +98,7 @@ def make_observation_candidates(
 def _interference(
     rng: np.random.Generator, grids: Sequence[DmGrid], search: AmberSearch, duration: float
 ) -> tuple[int, Candidate]:
-    """One line: mostly broad and at low DM, barely above the threshold, in one beam."""
+    """Draw a line: mostly broad and at low DM, barely above the threshold, in one beam."""
     number = 0 if rng.random() < 0.97 else int(rng.integers(len(grids)))
     grid = grids[number]
     trials = math.ceil((grid.stop - grid.start) / grid.step)
@@ -138,7 +138,7 @@ def _lines(candidates: list[Candidate], search: AmberSearch) -> list[tuple[float
 
 
 def timed_files(generated: Generated, beam: int) -> list[TimedFile]:
-    """The trigger files of a compound beam, to be played."""
+    """Return the trigger files of a compound beam, for the player."""
     return [
         TimedFile(trigger_name(beam, number), format_header(), lines)
         for number, lines in enumerate(generated.instances, 1)

@@ -1,4 +1,4 @@
-"""Interference in made filterbank data: carriers, impulses at DM 0, once or at regular times."""
+"""Interference in simulated filterbank data: carriers, and single or periodic impulses at DM 0."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from darc.science.dedispersion import Band
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interference:
-    """Something from Earth, at once in all of its channels and in all TABs.
+    """Terrestrial signal, simultaneous in its channels and in all TABs.
 
-    :param time_s: when it begins, s since the start
-    :param duration_s: how long it lasts
-    :param strength: in a sample, units of its noise
-    :param f_low: of the part of the band that has it, MHz; likewise f_high
-    :param period_s: from one to the next
-    :param repeats: how often it comes in all
+    :param time_s: start, s since the start of the data
+    :param duration_s: duration, s
+    :param strength: strength per sample, units of its noise
+    :param f_low: lowest frequency, MHz
+    :param f_high: highest frequency, MHz
+    :param period_s: period of repetition, s
+    :param repeats: number of occurrences
     """
 
     time_s: float
@@ -32,7 +33,7 @@ class Interference:
     repeats: int = 1
 
     def in_samples(self, first: int, count: int, tsamp: float) -> npt.NDArray[np.bool_]:
-        """Whether it is there, in some samples; shape (count,)."""
+        """Return whether the signal is present in samples; shape (count,)."""
         since = np.arange(first, first + count) * tsamp - self.time_s
         if self.repeats > 1:
             number = np.clip(np.floor(since / self.period_s), 0, self.repeats - 1)
@@ -43,7 +44,7 @@ class Interference:
 def random_interference(
     duration: float, band: Band, seed: int, *, per_minute: float = 6.0
 ) -> list[Interference]:
-    """Draw carriers, impulses of the whole band, and impulses at regular times."""
+    """Draw carriers, impulses of the whole band, and periodic impulses."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(rng.poisson(per_minute * duration / 60)):

@@ -20,7 +20,7 @@ _MS = 1000  # in a second
 
 
 class FreezeOutcome(StrEnum):
-    """What a datagram did."""
+    """Outcome of a datagram."""
 
     FROZEN = "frozen"
     IGNORED = "ignored: frozen already"
@@ -31,10 +31,10 @@ class FreezeOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPacket:
-    """A datagram that came.
+    """A received datagram.
 
-    :param freeze: None of rubbish
-    :param time: when it came, Unix s
+    :param freeze: None if invalid
+    :param time: time of arrival, Unix s
     """
 
     freeze: FreezePacket | None
@@ -44,11 +44,11 @@ class ReceivedPacket:
 
 
 class Lofar(Receiver[ReceivedPacket]):
-    """Takes datagrams on a UDP port of this machine, and has buffers that can be frozen once.
+    """Receiver of datagrams on a local UDP port, with buffers that can be frozen once.
 
-    They stay frozen until `unfreeze`, or for `frozen_for` from the time they were to freeze at,
-    and heed no other command from the moment one was accepted. The pulse is to be in the middle of
-    the buffer: a command that comes later than half a buffer after its time does nothing.
+    They stay frozen until `unfreeze`, or for `frozen_for` from the requested time, and ignore other
+    commands once one was accepted. The pulse should be in the middle of the buffer: a command that
+    comes later than half a buffer after its time has no effect.
 
     :param port: 0: a free one
     :param buffer_length: s
@@ -68,7 +68,7 @@ class Lofar(Receiver[ReceivedPacket]):
         self.buffer_length = buffer_length
         self.frozen_for = frozen_for
         self._clock = clock
-        self._frozen: float | None = None  # the time they were to freeze at, Unix s
+        self._frozen: float | None = None  # requested time of freezing, Unix s
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -83,22 +83,22 @@ class Lofar(Receiver[ReceivedPacket]):
 
     @property
     def counts(self) -> Counter[FreezeOutcome]:
-        """How many datagrams did what."""
+        """Return the number of datagrams by outcome."""
         return Counter(received.outcome for received in self.received)
 
     @property
     def frozen(self) -> bool:
-        """Whether a command to freeze is in force now."""
+        """Whether the buffers are frozen now."""
         with self._lock:
             return self._is_frozen(self._clock())
 
     def unfreeze(self) -> None:
-        """As LOFAR's operators do once the data are read out."""
+        """Unfreeze the buffers, as LOFAR's operators do after reading the data."""
         with self._lock:
             self._frozen = None
 
     def close(self) -> None:
-        """Stop listening; what came can still be read."""
+        """Stop listening; received packets can still be read."""
         if self._closing.is_set():
             return
         self._closing.set()
@@ -119,9 +119,9 @@ class Lofar(Receiver[ReceivedPacket]):
             freeze = parse(datagram)
         except ValueError:
             return ReceivedPacket(None, datagram, now, FreezeOutcome.RUBBISH)
-        return ReceivedPacket(freeze, datagram, now, self._heed(freeze, now))
+        return ReceivedPacket(freeze, datagram, now, self._apply(freeze, now))
 
-    def _heed(self, freeze: FreezePacket, now: float) -> FreezeOutcome:
+    def _apply(self, freeze: FreezePacket, now: float) -> FreezeOutcome:
         if freeze.test:
             return FreezeOutcome.TEST
         at = freeze.time_ms / _MS

@@ -1,4 +1,4 @@
-"""A mail server for the demo and tests: keeps what it is sent, or behaves badly."""
+"""A mail server for the demo and tests: stores mails, or simulates failures."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class ReceivedMail:
 
 
 class Mailbox(Receiver[ReceivedMail]):
-    """Takes mail by SMTP on a port of this machine. It can be made to behave badly:
+    """SMTP server on a local port. Failures can be simulated:
 
-    - `refused`: recipients that do not exist (550); None: nobody does
+    - `refused`: recipients that do not exist (550); None: all recipients
     - `temporary_failures`: so many mails from now on are not taken for now (451), after all of
       their content was
     - `never_answer`: it takes connections and says nothing, not even a greeting
@@ -70,7 +70,7 @@ class Mailbox(Receiver[ReceivedMail]):
         self._thread.start()
 
     def close(self) -> None:
-        """Stop, and close everything at once; what came can still be read."""
+        """Stop and close everything; received mails can still be read."""
         with suppress(RuntimeError):  # it is closed already
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
@@ -93,14 +93,14 @@ class Mailbox(Receiver[ReceivedMail]):
     # -- asked by its connections, in its thread --------------------------------------------------
 
     def opened(self, transport: asyncio.BaseTransport) -> None:
-        """There is one more connection."""
+        """Add a connection."""
         if not self._stop.is_set():
             self._open.add(transport)
         else:
             _abort(transport)  # it was on its way when the others were closed
 
     def closed(self, transport: asyncio.BaseTransport | None) -> None:
-        """There is one connection less."""
+        """Remove a connection."""
         if transport:
             self._open.discard(transport)
 
@@ -109,7 +109,7 @@ class Mailbox(Receiver[ReceivedMail]):
         return self.refused is not None and address not in self.refused
 
     def take(self, envelope: Envelope) -> str:
-        """Take a mail, or not; gives the answer."""
+        """Accept or refuse a mail; return the reply."""
         if self.temporary_failures:
             self.temporary_failures -= 1
             return "451 4.3.0 not now"
@@ -139,7 +139,7 @@ class _Smtp(SMTP):
 
 
 class _Mute(asyncio.Protocol):
-    """A connection that says nothing."""
+    """A connection that never replies."""
 
     def __init__(self, mailbox: Mailbox, *, close: bool) -> None:
         self._mailbox = mailbox
@@ -157,7 +157,7 @@ class _Mute(asyncio.Protocol):
 
 
 class _MailHandler:
-    """What aiosmtpd asks, by names that it gives."""
+    """Handler of aiosmtpd, which prescribes the method names."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox

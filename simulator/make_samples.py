@@ -1,8 +1,8 @@
-"""Makes the samples that come with DARC: a filterbank with one pulse, its triggers, a parset.
+"""Generator of the packaged samples: a filterbank with one pulse, its triggers, a parset.
 
 python -m simulator.make_samples DIR [--seed N]
 
-Nothing in them was recorded: noise and pulse are made here.
+Nothing in them was recorded: noise and pulse are simulated.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MEAN, _SIGMA = 100.0, 12.0
 
 
 def write_samples(directory: Path, seed: int = 2019) -> None:
-    """Write all three.
+    """Write the three files.
 
     :raises OSError: they cannot be written
     """
@@ -71,7 +71,7 @@ def _data(seed: int) -> np.ndarray:
 
 
 def _parset(directory: Path) -> str:
-    """Of a worker, with directories as a telescope might have them."""
+    """Return the parset of a worker, with typical directories."""
     place = directory / "observation"
     made = write_observation(
         place,

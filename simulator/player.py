@@ -1,4 +1,4 @@
-"""Plays trigger files: appends their lines when they are due, as AMBER does.
+"""Player of trigger files: appends their lines when they are due, as AMBER does.
 
 python -m simulator.player --from DIR --to DIR --beam 0 [--speed 1]
 """
@@ -31,7 +31,7 @@ class TimedFile:
 
 @dataclass(frozen=True, slots=True)
 class WrittenLines:
-    """One group of lines that went into a file at once."""
+    """A group of lines written to a file at once."""
 
     path: Path
     due: float  # s since the start
@@ -42,11 +42,11 @@ class WrittenLines:
 
 
 class Player:
-    """Writes timed files into a directory.
+    """Writer of timed files into a directory.
 
     Lines of one file that are due at the same time are one write to a file opened for appending.
 
-    :param directory: made if it is missing; the files must not exist in it
+    :param directory: created if missing; the files must not exist in it
     :param speed: seconds of the observation per second; infinity writes at once, in order
     :param late: the files appear so many seconds after the start, and nothing is written before
     :param split_pause: every group is written in two halves, cut within its last line, so many
@@ -86,7 +86,7 @@ class Player:
         :param stop: when set, the rest is not written
         :param start: the observation's start on the clock; now, if it is not given
         :returns: whether all was written
-        :raises FileExistsError: a file is there already
+        :raises FileExistsError: a file exists already
         :raises OSError: a file cannot be written
         """
         start = self._monotonic() if start is None else start
@@ -158,7 +158,7 @@ def _write(descriptor: int, data: bytes) -> None:
 
 
 def read_recorded(path: Path) -> TimedFile:
-    """A recorded trigger file, byte for byte.
+    """Read a recorded trigger file, byte for byte.
 
     A line is due at its time, or with the line before it if that is later or it has no time: so
     the order stays.

@@ -1,4 +1,4 @@
-"""Ports that nobody else gets until the one they are for has them, and while it is restarted."""
+"""Reserved ports, which no other program gets before or while their service is restarted."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ class ReservedPort:
         raise OSError(f"{_TRIES} ports of {ports[0]} to {ports[-1]} are all in use")
 
     def close(self) -> None:
-        """End the reservation; who listens on the port keeps it."""
+        """End the reservation; a listener on the port keeps it."""
         self._socket.close()

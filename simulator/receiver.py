@@ -1,4 +1,4 @@
-"""What the stand-ins that receive triggers share: they keep what came, and can be waited for."""
+"""Common base of receivers: they store arrivals, which can be waited for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Receiver(Generic[T]):
-    """What came, in order: a thread of the receiver's own adds to it, others read it or wait."""
+    """Arrivals in order: added by the receiver's thread, read or awaited by others."""
 
     def __init__(self) -> None:
         self._came: list[T] = []
@@ -20,12 +20,12 @@ class Receiver(Generic[T]):
 
     @property
     def received(self) -> list[T]:
-        """All that came until now."""
+        """Return all arrivals until now."""
         with self._more:
             return list(self._came)
 
     def wait_for(self, n: int, timeout: float) -> list[T]:
-        """All that came, once that is `n` or more.
+        """Wait for `n` arrivals, and return all.
 
         :param timeout: s
         :raises TimeoutError: it was less; says what came
@@ -39,7 +39,7 @@ class Receiver(Generic[T]):
             return list(self._came)
 
     def close(self) -> None:
-        """Stop, and leave nothing open; what came can still be read."""
+        """Stop and close everything; arrivals can still be read."""
         raise NotImplementedError
 
     def _add(self, item: T) -> None:

@@ -1,8 +1,8 @@
-"""Interference as a radio telescope's data have it, generated: to train and to test with.
+"""Synthetic radio-frequency interference, for training and tests.
 
-Every kind adds itself to data in units of the channels' noise, in place: rows are channels, the
-lowest frequency first, shape (n_channels, n_samples). Strengths are drawn from wide ranges, so that
-some of it is too weak to be found, and some is removed by cleaning.
+Every function adds a kind of interference to data in units of the channels' noise, in place: rows
+are channels in ascending frequency, shape (n_channels, n_samples). Strengths have wide ranges, so
+that some of it is too weak to be found, and some is removed by cleaning.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _NO_DATA = -100.0
 
 
 def log_uniform(rng: Random, low: float, high: float) -> float:
-    """Draw a number whose logarithm is evenly distributed."""
+    """Draw a number from a log-uniform distribution."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _some_channels(rows: Floats, rng: Random, low: float, high: float) -> slice:
-    """Neighbouring channels: this part of the band, at least one."""
+    """Return neighbouring channels: a fraction of the band from `low` to `high`, at least one."""
     n_channels = len(rows)
     count = min(n_channels, max(1, round(n_channels * log_uniform(rng, low, high))))
     first = int(rng.integers(0, n_channels - count + 1))
@@ -36,7 +36,7 @@ def _some_channels(rows: Floats, rng: Random, low: float, high: float) -> slice:
 
 
 def _spectrum(n_channels: int, rng: Random) -> Floats:
-    """Strength by channel, 0 to 1: even, sloping, a part of the band, or uneven."""
+    """Return strength by channel, 0 to 1: flat, sloping, part of the band, or uneven."""
     place = np.linspace(-1, 1, n_channels)
     match rng.integers(4):
         case 0:
@@ -51,7 +51,7 @@ def _spectrum(n_channels: int, rng: Random) -> Floats:
 
 
 def _shape(length: int, rng: Random) -> Floats:
-    """Strength by time of something that lasts so many samples: box, bell, decay, or noise."""
+    """Return strength by time over `length` samples: box, bell, decay, or noise."""
     time = (np.arange(length) + 0.5) / length
     match rng.integers(4):
         case 0:
@@ -66,7 +66,7 @@ def _shape(length: int, rng: Random) -> Floats:
 
 
 def _add_impulse(rows: Floats, begin: int, shape: Floats, spectrum: Floats) -> None:
-    """Add something that is everywhere at once; what is outside of the data is cut off."""
+    """Add an undispersed signal; the part outside of the data is cut off."""
     first, end = max(0, begin), min(rows.shape[1], begin + len(shape))
     if first < end:
         rows[:, first:end] += spectrum[:, np.newaxis] * shape[first - begin : end - begin]
@@ -194,7 +194,7 @@ def saturation(rows: Floats, tsamp: float, rng: Random) -> None:
 
 
 def noise(rows: Floats, tsamp: float, rng: Random) -> None:
-    """Nothing at all: what is found is a peak of the noise."""
+    """Add nothing: detections are peaks of the noise."""
 
 
 #: By name.

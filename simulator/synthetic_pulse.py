@@ -1,8 +1,8 @@
-"""A dispersed pulse as a filterbank would have it: to test with.
+"""A synthetic dispersed pulse in filterbank data, for tests.
 
-A pulse is even in time, smeared within each channel and over each sample, and scattered: boxes of
-its width, of the smearing and of a sample, and an exponential, convolved. All of it is computed
-exactly, and does not depend on how the data around it are cut into blocks.
+A pulse is constant in time, smeared within each channel and over each sample, and scattered: the
+convolution of boxes of its width, of the smearing and of a sample, and an exponential. It is
+computed exactly, independent of how the data are split into blocks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: What has no width at all is given a little: it divides (samples).
+#: Smallest width (samples), as it is a divisor.
 _LEAST = 1e-3
 
 #: Scattering times after which a tail is cut off: a thousandth of it is left.
@@ -32,7 +32,7 @@ _SCATTERING_INDEX = -4.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DispersedPulse:
-    """A pulse in those samples of each channel that it reaches.
+    """A pulse, in the samples of each channel that it covers.
 
     :param firsts: first of them, shape (n_channels,), the lowest frequency first
     :param shape: 1 in a sample that it fills, shape (n_channels, longest)
@@ -45,7 +45,7 @@ class DispersedPulse:
 def dispersed_pulse(
     band: Band, tsamp: float, *, dm: float, width: float, arrival: float, scattering: float = 0.0
 ) -> DispersedPulse:
-    """Make a pulse of even height and spectrum.
+    """Return a pulse of constant height and flat spectrum.
 
     :param tsamp: s
     :param dm: pc cm-3
@@ -89,7 +89,7 @@ def synthetic_pulse(
     n_samples: int,
     scattering: float = 0.0,
 ) -> Floats:
-    """A pulse in a stretch of data; see `dispersed_pulse`.
+    """Return a pulse as an array of data; see `dispersed_pulse`.
 
     :param arrival: samples since the first one's start
     :param n_samples: of the data it is for; what is outside of them is cut off
@@ -107,7 +107,7 @@ def synthetic_pulse(
 def add_pulse(
     block: Floats, begin: int, columns: Ints, firsts: Ints, shape: Floats, strengths: Floats
 ) -> None:
-    """Add what a block of data has of a `DispersedPulse`, in place.
+    """Add the part of a `DispersedPulse` within a block of data, in place.
 
     :param block: shape (n_samples, n_columns)
     :param begin: number of the block's first sample
@@ -126,7 +126,7 @@ def add_pulse(
 def dedispersed_profile(
     pulse: DispersedPulse, shifts: Ints, weights: Doubles
 ) -> tuple[int, Doubles]:
-    """Sum a pulse over channels.
+    """Return the sum of a pulse over channels.
 
     :param shifts: by which a channel is late, samples, shape (n_channels,)
     :param weights: of the channels, likewise
@@ -141,7 +141,7 @@ def dedispersed_profile(
 
 
 def ideal_boxcar(profile: Doubles) -> tuple[int, int, float]:
-    """The boxcar that sees a profile best.
+    """Return the boxcar with the highest S/N for a profile.
 
     :param profile: without noise, shape (n,)
     :return: its start and width (samples), and its S/N in noise of 1

@@ -1,4 +1,4 @@
-"""Makes the files that describe an observation, as the telescope's control would for a worker."""
+"""Writer of the files that describe an observation on a worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class MadeObservation:
-    """Where the files of a made observation are."""
+    """Paths of the files of a simulated observation."""
 
     task_id: str
     parset: Path
@@ -34,7 +34,7 @@ def write_observation(
     time_unit: int = 781250,
     more: Mapping[str, object] | None = None,
 ) -> MadeObservation:
-    """Write parset and AMBER configuration, and make the directory of the trigger files.
+    """Write parset and AMBER configuration, and create the directory of the trigger files.
 
     :param start: Unix time (s)
     :param duration: s

@@ -1,7 +1,7 @@
 """A cluster in a box: nodes with names, addresses, homes and sshd of their own on one machine.
 
-Every node is a set of kernel namespaces. Nothing of it is visible outside, and all of it ends with
-the program that made it. For tests and training; needs root.
+Every node is a set of kernel namespaces. Nothing of it is visible outside, and it ends with the
+program that created it. For tests and training; requires root.
 """
 
 from simulator.box.box import Box

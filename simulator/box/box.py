@@ -1,4 +1,4 @@
-"""A box: a master and its workers, each in namespaces of its own, on a network of their own."""
+"""A box: a master and workers, each in its own namespaces, on their own network."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Box:
 
     @property
     def name(self) -> str:
-        """Told from every other box's; that of its record."""
+        """Unique name of the box, and of its record."""
         return self._running.name
 
     @property
@@ -95,12 +95,12 @@ class Box:
 
     @property
     def ssh_config(self) -> Path:
-        """For ``ssh -F``; a node's own ssh uses it anyhow."""
+        """Configuration for ``ssh -F``; ssh within the nodes uses it by default."""
         return self.directory / "ssh" / "ssh_config"
 
     @property
     def nodes(self) -> tuple[BoxNode, ...]:
-        """The master first."""
+        """All nodes, the master first."""
         return tuple(self._nodes)
 
     @property
@@ -112,13 +112,16 @@ class Box:
         return tuple(self._nodes[1:])
 
     def node(self, name: str) -> BoxNode:
-        """:raises KeyError: there is none of that name"""
+        """Return a node by its name.
+
+        :raises KeyError: there is none of this name
+        """
         return {node.name: node for node in self._nodes}[name]
 
     def start(self) -> None:
-        """Make the box: afterwards every node can be reached, by ssh as well.
+        """Create the box: afterwards every node is reachable, by ssh as well.
 
-        :raises BoxError: it cannot be made, and nothing of it is left
+        :raises BoxError: it cannot be created; nothing is left of it
         """
         if self._record:
             raise BoxError("the box is there already")
@@ -133,9 +136,9 @@ class Box:
             raise
 
     def close(self) -> None:
-        """Take everything down, whatever state it is in.
+        """Remove the box, whatever its state.
 
-        :raises BoxError: something could not be ended or removed; ``--clean`` can try again
+        :raises BoxError: something could not be killed or removed; retry with ``--clean``
         """
         for node in self._nodes:
             node.begin_end()
@@ -168,7 +171,7 @@ class Box:
             self._nodes.append(BoxNode(host, home, environment, place))
 
     def _make_directory(self) -> Path:
-        """Make the directory, and note it before anything is in it."""
+        """Create the directory, and record it before it has any content."""
         directory = self._given or _temporary_directory()
         if directory.is_relative_to("/run"):
             raise BoxError(f"{directory}: every node has a /run of its own; take another directory")
@@ -218,7 +221,7 @@ class Box:
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    """This program's, without what it says of another node, and with DARC's scripts."""
+    """Return this program's environment without variables of another node, with DARC's scripts."""
     own = {name: text for name, text in os.environ.items() if not name.startswith("DARC_")}
     path = os.pathsep.join([sysconfig.get_path("scripts"), own.get("PATH", os.defpath)])
     return {**own, "PATH": path, **more}

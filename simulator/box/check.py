@@ -1,4 +1,4 @@
-"""Whether a box can be made here."""
+"""Check of the requirements of a box."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ tc qdisc add dev trial0 root tbf rate 1mbit burst 3200 latency 1ms
 
 
 def unavailable() -> str | None:
-    """Why no box can be made here; None when one can."""
+    """Return why a box cannot be created here; None if it can."""
     if os.geteuid() != 0:
         return "a box can only be made by root"
     path = tools_environment()["PATH"]

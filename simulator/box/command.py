@@ -30,7 +30,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Interrupt(BaseException):
-    """A signal to end."""
+    """A SIGINT or SIGTERM."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -38,7 +38,7 @@ class _Interrupt(BaseException):
 
 
 class _Signals:
-    """Within it a signal to end is an _Interrupt; after it, nothing disturbs what is taken down."""
+    """Context in which SIGINT and SIGTERM raise _Interrupt; afterwards they are ignored."""
 
     def __init__(self) -> None:
         self._held = False
@@ -55,7 +55,7 @@ class _Signals:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Within it signals wait; one that did is an _Interrupt at its end."""
+        """Hold back signals; a pending one raises _Interrupt at the end."""
         self._held = True
         try:
             yield
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status, which is that of the command in the box."""
+    """Run the command in a box, and return its exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.clean:
@@ -148,7 +148,7 @@ def _run(box: Box, command: Sequence[str]) -> int:
 
 
 def _tell(box: Box, seconds: float) -> None:
-    """Say what there is, where it does not get into a command's output."""
+    """Print a description of the box on standard error."""
     names = [node.name for node in box.nodes]
     shown = names if len(names) <= 6 else [*names[:3], "...", names[-1]]
     enter = f"nsenter --all --target {box.master.keeper}"
@@ -186,7 +186,7 @@ def _on_master(master: BoxNode, command: Sequence[str], signals: _Signals) -> in
 
 
 def _ended(process: subprocess.Popen[str], interrupt: _Interrupt) -> int:
-    """Have a command end by itself; what does not is killed with its node."""
+    """Let a command exit by itself; otherwise it is killed with its node."""
     # Ctrl-C is told to both of us.
     if interrupt.number != signal.SIGINT or not sys.stdin.isatty():
         process.send_signal(interrupt.number)

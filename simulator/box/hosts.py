@@ -1,4 +1,4 @@
-"""The hosts of a box: their names, addresses and configuration."""
+"""Hosts of a box: names, addresses and configuration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Host:
 
 
 def worker_names(nodes: int) -> list[str]:
-    """What the workers of a box are called: `worker01` and so on.
+    """Return the default names of workers: `worker01` and so on.
 
     :param nodes: with the master
     :raises ValueError: no node at all
@@ -43,16 +43,16 @@ def worker_names(nodes: int) -> list[str]:
 
 
 def make_hosts(master: str, workers: Sequence[str]) -> tuple[Host, ...]:
-    """The hosts of a box, the master first.
+    """Return the hosts of a box, the master first.
 
     :param workers: names, or ranges such as `arts[001-040]`
-    :raises ValueError: not a host name or range, or a host given twice
+    :raises ValueError: not a host name or range, or a duplicate host
     """
     return tuple(Host(number, name) for number, name in enumerate(expand_hosts([master, *workers])))
 
 
 def hosts_file(hosts: Sequence[Host]) -> str:
-    """The text of /etc/hosts."""
+    """Return the text of /etc/hosts."""
     lines = ["127.0.0.1 localhost", "::1 localhost"]
     return "\n".join([*lines, *(f"{host.address} {host.name}" for host in hosts), ""])
 
@@ -60,7 +60,7 @@ def hosts_file(hosts: Sequence[Host]) -> str:
 def configuration(
     master: str, workers: Sequence[str], sections: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What goes into config.yaml.
+    """Return the content of config.yaml.
 
     :param sections: laid over the cluster's
     """

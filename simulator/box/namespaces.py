@@ -1,4 +1,4 @@
-"""Kernel namespaces: made, entered, and ended together with every process in them."""
+"""Kernel namespaces: creating, entering, and ending them with all their processes."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class BoxError(Exception):
-    """Something stands in the way of a box; the text says what."""
+    """A box cannot be created or removed; the message says why."""
 
 
 class NamespaceKind(IntFlag):
-    """What a namespace holds: the CLONE_NEW… flags of <linux/sched.h>."""
+    """Kind of a namespace: the CLONE_NEW… flags of <linux/sched.h>."""
 
     MOUNTS = 0x00020000
     HOSTNAME = 0x04000000
@@ -52,7 +52,7 @@ _CLONE_FS = 0x00000200
 
 
 def tools_environment() -> dict[str, str]:
-    """For the system's tools: they are found, and speak English."""
+    """Return an environment in which the system's tools are found, and use English."""
     return {**os.environ, "PATH": _TOOLS_PATH, "LC_ALL": "C"}
 
 
@@ -78,7 +78,7 @@ class Space:
 
     @property
     def pid(self) -> int:
-        """Of the keeper."""
+        """PID of the keeper."""
         return self._keeper.pid
 
     def popen(
@@ -91,7 +91,7 @@ class Space:
         stderr: Stream = None,
         new_session: bool = True,
     ) -> subprocess.Popen[str]:
-        """Start a process in here: a child of this program, whose pid is the one out here.
+        """Start a process in the namespaces; its PID is the one outside.
 
         :raises BoxError: the namespaces have ended
         :raises OSError: the command cannot be started
@@ -121,7 +121,7 @@ class Space:
         return started[0]
 
     def run(self, *command: str, text: str | None = None) -> str:
-        """Run a tool of the system in here, and return what it prints.
+        """Run a system tool in the namespaces, and return its output.
 
         :param text: its standard input
         :raises BoxError: it failed
@@ -136,12 +136,12 @@ class Space:
         return finish(process, text)
 
     def processes(self) -> list[psutil.Process]:
-        """The living processes in here, the keeper left out; their pids are those out here.
+        """Return the running processes except the keeper; their PIDs are those outside.
 
         :raises ValueError: processes have no namespace in here
         """
         if NamespaceKind.PROCESSES not in self._kinds:
-            raise ValueError("processes are not told apart in here")
+            raise ValueError("processes have no namespace in here")
         found = []
         for process in psutil.process_iter():
             try:
@@ -183,7 +183,7 @@ class Space:
 
 
 def finish(process: subprocess.Popen[str], text: str | None = None) -> str:
-    """Wait for a tool's end, and return what it printed.
+    """Wait for a tool to exit, and return its output.
 
     :raises BoxError: it failed
     """
@@ -232,7 +232,7 @@ def _process_namespace(pid: int) -> str:
 
 
 def _in_thread(work: Callable[[], T]) -> T:
-    """Work in a thread of its own, which takes what it has entered with it."""
+    """Run a function in a new thread, whose namespaces end with it."""
     results: list[T] = []
     errors: list[Exception] = []
 
@@ -247,7 +247,7 @@ def _in_thread(work: Callable[[], T]) -> T:
     try:
         thread.join()
     except BaseException:
-        thread.join()  # whoever clears up has to know of what it starts
+        thread.join()  # the clean-up must know what it has started
         raise
     if errors:
         raise errors[0]

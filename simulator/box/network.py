@@ -1,4 +1,4 @@
-"""The network of a box: a router in a namespace of its own, and a link from it to every node.
+"""Network of a box: a router in its own namespace, and a link from it to every node.
 
 A router rather than a bridge: what becomes of a node's packets is one route, which takes effect at
 once, and both ways, as the router takes nothing from an address that is not behind the same link.
@@ -37,11 +37,11 @@ ip route add default dev {_NOWHERE}
 
 
 class LinkState(Enum):
-    """What becomes of the packets from and to a node."""
+    """Treatment of packets from and to a node."""
 
     PASSED = "passed"
-    REFUSED = "refused"  # the sender is told that there is no route
-    DROPPED = "dropped"  # nobody is told
+    REFUSED = "refused"  # the sender gets: no route
+    DROPPED = "dropped"  # silently
 
 
 class Network:
@@ -61,11 +61,11 @@ class Network:
 
     @property
     def pid(self) -> int:
-        """Of the keeper."""
+        """PID of the keeper."""
         return self._space.pid
 
     def connect(self, host: Host, space: Space) -> None:
-        """Make a link to a node, whose interface is not configured yet."""
+        """Create a link to a node, whose interface is not configured yet."""
         port = _port(host)
         # The kernel would remove the link some time after the node's end, in its own time.
         self._held[host] = os.open(f"/proc/{space.pid}/ns/net", os.O_RDONLY)
@@ -82,7 +82,7 @@ class Network:
         os.close(self._held.pop(host))
 
     def decide(self, host: Host, fate: LinkState) -> None:
-        """Set what becomes of the packets from and to a node."""
+        """Set the treatment of packets from and to a node."""
         routes = {
             LinkState.PASSED: f"{host.address}/32 dev {_port(host)}",
             LinkState.REFUSED: f"{host.address}/32 dev {_NOWHERE}",
@@ -91,15 +91,15 @@ class Network:
         self._ip(f"route replace {routes[fate]}")
 
     def slow_down(self, host: Host, bytes_per_second: float, queue_seconds: float) -> None:
-        """Limit what goes to a node."""
+        """Limit the rate of packets to a node."""
         self._space.run(*slow_down(_port(host), bytes_per_second, queue_seconds))
 
     def speed_up(self, host: Host) -> None:
-        """Take the limit away."""
+        """Remove the limit."""
         self._space.run(*speed_up(_port(host)))
 
     def end(self) -> None:
-        """Remove it, with all links."""
+        """Remove the router, with all links."""
         for descriptor in self._held.values():
             os.close(descriptor)
         self._held.clear()
@@ -124,7 +124,7 @@ def link_down() -> str:
 
 
 def slow_down(interface: str, bytes_per_second: float, queue_seconds: float) -> list[str]:
-    """The command that limits what leaves by an interface.
+    """Return the command that limits the rate of an interface.
 
     :raises ValueError: not positive
     """
@@ -141,10 +141,10 @@ def slow_down(interface: str, bytes_per_second: float, queue_seconds: float) -> 
 
 
 def speed_up(interface: str) -> list[str]:
-    """The command that takes the limit away."""
+    """Return the command that removes the limit."""
     return ["tc", "qdisc", "delete", "dev", interface, "root"]
 
 
 def _port(host: Host) -> str:
-    """The router's interface to a node."""
+    """Return the name of the router's interface to a node."""
     return f"port{host.number}"

@@ -1,4 +1,4 @@
-"""A node of a box: a machine of its own, as far as its processes can see."""
+"""A node of a box, which looks like a separate machine to its processes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ip -batch -
 
 @dataclass(frozen=True, slots=True)
 class BoxPlace:
-    """What the nodes of a box share.
+    """Common parts of the nodes of a box.
 
     :param changed: called when there is a new keeper
     """
@@ -134,27 +134,27 @@ class BoxNode:
     # -- processes ---------------------------------------------------------------------------------
 
     def processes(self) -> list[psutil.Process]:
-        """The living processes of the node, sshd among them; none when it is killed."""
+        """Return the running processes of the node, including sshd; none if it was killed."""
         return self._space.processes() if self._space else []
 
     @property
     def keeper(self) -> int | None:
-        """The process by whose namespaces nsenter finds the node; None when it is killed."""
+        """PID by which nsenter finds the node; None if it was killed."""
         return self._space.pid if self._space else None
 
     # -- disturbances ------------------------------------------------------------------------------
 
     def cut_off(self) -> None:
-        """Take the link down: here the network is unreachable, and the others have no route."""
+        """Take the link down: the network is unreachable here, and others have no route."""
         self._place.network.decide(self._host, LinkState.REFUSED)
         self._ip(link_down())
 
     def drop_packets(self) -> None:
-        """Let packets from and to the node vanish: all that anyone notices is silence."""
+        """Silently drop packets from and to the node."""
         self._place.network.decide(self._host, LinkState.DROPPED)
 
     def slow_down(self, bytes_per_second: float, queue_seconds: float = 0.5) -> None:
-        """Limit what goes to the node and what comes from it.
+        """Limit the rate of packets to and from the node.
 
         :param bytes_per_second: each way
         :param queue_seconds: what would have to wait for longer is dropped
@@ -165,7 +165,7 @@ class BoxNode:
         self._is_slow = True
 
     def restore(self) -> None:
-        """End what cut_off, drop_packets and slow_down do."""
+        """Undo cut_off, drop_packets and slow_down."""
         self._ip(link_up(self._host))
         self._place.network.decide(self._host, LinkState.PASSED)
         if self._is_slow:
@@ -174,7 +174,7 @@ class BoxNode:
             self._is_slow = False
 
     def kill(self) -> None:
-        """Kill every process at once, as if the power was lost; nobody is sent a farewell."""
+        """Kill every process at once, as in a power cut; connections are not closed."""
         if self._space is None:
             return
         self._place.network.decide(self._host, LinkState.REFUSED)
@@ -185,7 +185,7 @@ class BoxNode:
         self._place.changed()
 
     def revive(self) -> None:
-        """Boot the node after a kill: its disk is as it was, sshd runs, and nothing else.
+        """Boot the node after a kill, with its old disk; only sshd is running.
 
         :raises BoxError: it is not killed
         """
@@ -198,7 +198,7 @@ class BoxNode:
     # -- boot, in steps so that many nodes do it side by side --------------------------------------
 
     def begin_boot(self) -> subprocess.Popen[str]:
-        """Make the namespaces, and begin to set them up."""
+        """Create the namespaces, and start their set-up."""
         directory = self._place.directory
         (directory / f"boot_id.{self.name}").write_text(f"{uuid.uuid4()}\n")
         self._space = Space(MACHINE)
@@ -240,7 +240,7 @@ class BoxNode:
             time.sleep(_LOOK_SECONDS)
 
     def begin_end(self) -> None:
-        """Kill every process, and do not wait for it."""
+        """Kill every process, without waiting."""
         if self._space:
             self._space.begin_end()
 

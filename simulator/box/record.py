@@ -1,4 +1,4 @@
-"""What each box notes about itself, so that what a killed one leaves can be removed."""
+"""Records of boxes, by which the remains of killed ones can be removed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOOK_SECONDS = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process, whoever gets its pid afterwards.
+    """A process, identified even if its PID is reused.
 
     :param started: in clock ticks since the kernel's start
     """
@@ -33,7 +33,10 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> Process:
-        """:raises BoxError: there is none"""
+        """Return the process with a PID.
+
+        :raises BoxError: there is none
+        """
         started = _started(pid)
         if started is None:
             raise BoxError(f"process {pid} has ended")
@@ -45,13 +48,13 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A box.
+    """Record of a box.
 
-    :param name: begins with `box-`
+    :param name: starts with `box-`
     :param machine: boot id of the kernel
-    :param program: what made it, and takes it down
-    :param keepers: of its namespaces
-    :param remove: files and directories that go with it
+    :param program: process that created it, and removes it
+    :param keepers: keepers of its namespaces
+    :param remove: files and directories to remove with it
     """
 
     name: str
@@ -61,7 +64,7 @@ class Record:
     remove: tuple[str, ...]
 
     def write(self) -> None:
-        """Leave the file, whole or not at all."""
+        """Write the record atomically."""
         temporary = RECORDS / f".darc-{self.name}.new"
         temporary.write_text(json.dumps(asdict(self)) + "\n")
         temporary.replace(self.path)
@@ -71,7 +74,7 @@ class Record:
         return RECORDS / f"darc-{self.name}.json"
 
     def forget(self) -> None:
-        """Remove what goes with the box, and the file."""
+        """Remove the files of the box, and the record."""
         for path in self.remove:
             shutil.rmtree(path, ignore_errors=True)
         left = [path for path in self.remove if Path(path).exists()]
@@ -81,7 +84,10 @@ class Record:
 
 
 def read_record(path: Path) -> Record:
-    """:raises BoxError: it is damaged"""
+    """Read a record.
+
+    :raises BoxError: it is damaged
+    """
     try:
         data: dict[str, Any] = json.loads(path.read_text())
         data["program"] = Process(**data["program"])
@@ -93,7 +99,7 @@ def read_record(path: Path) -> Record:
 
 
 def clean(say: Callable[[str], None]) -> bool:
-    """Remove what is left of boxes whose program is dead; returns whether all of it went."""
+    """Remove the remains of boxes whose program has exited; return whether all were removed."""
     whole = True
     for path in sorted(RECORDS.glob("darc-box-*.json")):
         try:
@@ -115,7 +121,7 @@ def clean(say: Callable[[str], None]) -> bool:
 
 
 def _end(keepers: tuple[Process, ...]) -> None:
-    """With a keeper the kernel ends every process in its namespaces."""
+    """Kill keepers, and with them every process in their namespaces."""
     for keeper in keepers:
         if keeper.lives():
             os.kill(keeper.pid, signal.SIGKILL)
@@ -128,7 +134,7 @@ def _end(keepers: tuple[Process, ...]) -> None:
 
 
 def _started(pid: int) -> int | None:
-    """When a process started; None when it is dead."""
+    """Return the start time of a process; None if it has exited."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

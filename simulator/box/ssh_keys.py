@@ -1,4 +1,4 @@
-"""The box's own keys and configurations of OpenSSH. Nothing of the machine's own is used."""
+"""Keys and configuration of OpenSSH for a box, independent of those of the machine."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SetEnv {environment}
 
 
 def write_keys(directory: Path, hosts: Sequence[Host]) -> None:
-    """Make a key for the box and one for every host, and write what tells them to ssh.
+    """Create a key for the box and one for every host, and write ssh's configuration.
 
     It is what a node has as /etc/ssh: `ssh worker01` works there without `-F`, too.
 
@@ -81,7 +81,7 @@ def write_sshd_config(directory: Path, host: Host, environment: Mapping[str, str
 
 
 def sshd_command(config: Path, log: Path) -> list[str]:
-    """The command of an sshd that stays in the foreground.
+    """Return the command of an sshd in the foreground.
 
     :raises BoxError: it is not installed
     """
@@ -93,7 +93,7 @@ def sshd_command(config: Path, log: Path) -> list[str]:
 
 
 def listens(pid: int) -> bool:
-    """Whether sshd can be reached.
+    """Whether sshd is listening.
 
     :param pid: a process in its network namespace
     """
@@ -103,7 +103,7 @@ def listens(pid: int) -> bool:
 
 
 def _make_key(path: Path, comment: str) -> str:
-    """Make a pair of keys; returns the public one, as a line."""
+    """Create a pair of keys; return the public one, as a line."""
     finish(
         subprocess.Popen(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)],

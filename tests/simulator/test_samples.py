@@ -57,4 +57,4 @@ def test_who_has_darc_has_them(
     assert sum("█" in part or "▓" in part for part in middle) >= len(lines) // 2
     # What is there is left alone.
     assert run_word("samples", []) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
