@@ -174,12 +174,12 @@ def examine(checked: CheckedNode, checks: Sequence[Check], limit: float) -> list
 
     def make(check: Check) -> list[CheckResult]:
         try:
-            return list(check.look(patient))
+            return list(check.run(checked))
         # What is wrong with one must not keep the others from being told.
         except Exception as error:
             return [wrong(f"cannot be checked: {type(error).__name__}: {error}")]
 
-    fit = [check for check in checks if patient.is_readable or not check.needs_config]
+    fit = [check for check in checks if checked.is_readable or not check.needs_config]
     made = fan_out(make, fit, timeout=limit)
     late = [wrong(f"no end within {limit:g} s: something hangs")]
     return [

@@ -44,8 +44,8 @@ class FollowedNodes:
         self._config = config
         self._hosts = hosts
         self._services = services
-        self._wish = wish
-        self._heard: queue.SimpleQueue[tuple[str, _News]] = queue.SimpleQueue()
+        self._selection = selection
+        self._replies: queue.SimpleQueue[tuple[str, _News]] = queue.SimpleQueue()
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         self._silent = set(hosts)  # nodes whose history has not arrived
@@ -83,7 +83,7 @@ class FollowedNodes:
         return logs
 
     def _start(self, host: str) -> RemoteCommand:
-        def heard(plain: dict[str, Any]) -> None:
+        def on_object(plain: dict[str, Any]) -> None:
             if NO_SERVICE in plain:
                 self._put(host, NoSuchServiceError(plain[NO_SERVICE]))
             else:
@@ -99,8 +99,8 @@ class FollowedNodes:
         )
 
     def _put(self, host: str, what: _News) -> None:
-        self._heard.put((host, what))
-        with contextlib.suppress(BlockingIOError):  # it will wake already
+        self._replies.put((host, what))
+        with contextlib.suppress(BlockingIOError):  # a wake-up is pending already
             os.write(self._wake_in, b".")
 
     def _follow(self, logs: NodeLogs | None) -> int:

@@ -100,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
             print(to_line({"records": [], NO_SERVICE: str(error)}), flush=True)
             return 0
         with closing(found) as logs:
-            return _for_another(logs, wish, options.follow)
+            return _for_another(logs, selection, options.follow)
     hosts = chosen_hosts(config, options.host)
     if len(hosts) == 1 and is_here(config, hosts[0]):
         return _here(config, options.services, selection, options.follow)
@@ -158,7 +158,7 @@ def _once(
     for host in set(hosts) - set(far):
         try:
             with closing(chosen_logs(config, services, some=True)) as logs:
-                lines += [(host, record) for record in logs.history(wish, False)]
+                lines += [(host, record) for record in logs.history(selection, False)]
         except NoSuchServiceError as error:
             without[host] = str(error)
     patience = config.cluster.connect_timeout + READ_SECONDS

@@ -33,9 +33,9 @@ from darc.node.state_format import JOURNAL
 NEARLY = 0.8
 
 
-def _ports(patient: CheckedNode) -> Iterator[tuple[str, str, int]]:
+def _ports(checked: CheckedNode) -> Iterator[tuple[str, str, int]]:
     """Section and key of each TCP port that this node listens on, and the port."""
-    for one in listeners(patient.config):
+    for one in listeners(checked.config):
         yield one.what, one.key, one.address[1]
 
 
@@ -140,9 +140,9 @@ def node(checked: CheckedNode) -> Iterator[CheckResult]:
         yield good(f"{len(overview.services)} services run, DARC {overview.version}")
 
 
-def journal(patient: CheckedNode) -> Iterator[CheckResult]:
-    path = patient.run_dir / JOURNAL
-    most = patient.config.master.journal_max_bytes
+def journal(checked: CheckedNode) -> Iterator[CheckResult]:
+    path = checked.run_dir / JOURNAL
+    most = checked.config.master.journal_max_bytes
     files = (path, path.with_name(f"{path.name}-wal"))
     used = sum(one.stat().st_size for one in files if one.exists())
     text = f"{size(used)} of {size(most)}"

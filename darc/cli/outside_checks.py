@@ -36,9 +36,9 @@ def _why(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def mail(patient: CheckedNode) -> Iterator[CheckResult]:
+def mail(checked: CheckedNode) -> Iterator[CheckResult]:
     """The server of e-mail is greeted, and left."""
-    config = patient.config
+    config = checked.config
     users = [
         name
         for name in config.services()

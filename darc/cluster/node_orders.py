@@ -102,7 +102,7 @@ def carry_out_on(
     """
 
     def work(host: str) -> NodeProgress:
-        return _on_one(config, host, order, timeout, report)
+        return _carry_out_on_node(config, host, order, timeout, report)
 
     return list(fan_out(work, hosts, parallel=config.cluster.parallel).values())
 

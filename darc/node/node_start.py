@@ -40,7 +40,7 @@ from darc.node.node_stop import EXIT_SECONDS, STOP_SECONDS, alone, clean, forget
 from darc.node.parent_directories import check_above
 from darc.node.processes import NODE_ID, kill_node, of_node, who_listens
 from darc.node.secret import make_secret, read_secret
-from darc.node.start_warnings import notes_of_start, set_aside
+from darc.node.start_warnings import set_aside, warnings_after_start
 from darc.node.state_format import check_state
 from darc.node.supervisor import ProcessState, SupervisorError, SupervisorGoneError
 from darc.runtime import paths

@@ -83,12 +83,12 @@ class ChangeNotifier:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._rings = 0
+        self._changes = 0
         self._waiting = 0
 
     @property
     def waiting(self) -> int:
-        """How many wait for a ring now."""
+        """Number of threads that wait now."""
         with self._condition:
             return self._waiting
 
@@ -106,7 +106,7 @@ class ChangeNotifier:
         with self._condition:
             self._waiting += 1
             try:
-                self._condition.wait_for(lambda: self._rings != heard, timeout)
+                self._condition.wait_for(lambda: self._changes != seen, timeout)
             finally:
                 self._waiting -= 1
 
@@ -185,7 +185,7 @@ class Exchange:
     @property
     def changes(self) -> int:
         """How often services came, began to work, or went."""
-        return self._services.heard()
+        return self._services.changes()
 
     def wait_for_change(self, known: int, timeout: float) -> None:
         """Wait until `changes` is another number than the one known."""
@@ -383,7 +383,7 @@ class Exchange:
             raise QueueError(f"{queue} belongs to its service; use {SCRATCH!r} for tests")
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
         while True:
-            seen = self.changes(queue)
+            seen = self.changes_of(queue)
             entry = self.take_first(session, queue, lambda _: None)
             if entry is not None:
                 return [unpack(entry.content)]
@@ -434,7 +434,7 @@ class Exchange:
                 self._journal.remove(queue, [entry.id])
             return entry
 
-    def changes(self, queue: str) -> int:
+    def changes_of(self, queue: str) -> int:
         """Return the number of changes of a queue so far, for :meth:`wait_for_entry`."""
         return self._work[queue].changes()
 
@@ -442,6 +442,6 @@ class Exchange:
         """How many wait for an entry of a queue now."""
         return self._work[queue].waiting
 
-    def wait_for_entry(self, queue: str, heard: int, timeout: float) -> None:
-        """Wait for an entry since ``heard`` (s)."""
-        self._work[queue].wait(heard, timeout)
+    def wait_for_entry(self, queue: str, seen: int, timeout: float) -> None:
+        """Wait until there are more changes than ``seen``, up to ``timeout`` s."""
+        self._work[queue].wait(seen, timeout)

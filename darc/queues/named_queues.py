@@ -152,7 +152,7 @@ class NamedQueues:
     ) -> Any:
         deadline = _deadline(block, timeout)
         while True:
-            seen = self._exchange.changes(view.queue)
+            seen = self._exchange.changes_of(view.queue)
             entry = self._take(session, view) if view.takes else self._read_next(session, view)
             if entry is not None:
                 return client_value(entry)

@@ -340,7 +340,7 @@ def _records(
     inside = np.ones(len(numbers), bool)
     for field, (_, valid) in FIELDS.items():
         value = numbers[:, getattr(columns, field)]
-        inside &= (believed.low <= value) & (value <= believed.high)
+        inside &= (valid.low <= value) & (value <= valid.high)
     bad.update((int(row), Rejection.OUT_OF_RANGE) for row in np.flatnonzero(good & ~inside))
     good &= inside
 

@@ -217,7 +217,7 @@ def _row(text: str, layout: _Layout) -> tuple[float, ...]:
         if not valid.allows(value):
             raise _BadLineError(
                 Rejection.OUT_OF_RANGE,
-                f"{name}: {shown(word)}; allowed: {believed.low} to {believed.high:g}",
+                f"{name}: {shown(word)}; allowed: {valid.low} to {valid.high:g}",
             )
         values[field] = value
     return tuple(values[name] for name in CANDIDATE.names or ())
