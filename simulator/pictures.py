@@ -42,8 +42,14 @@ MARGIN, COLOURS = 24, 128
 #: A page at rest: its pictures, which are loaded once it is laid out, are waited for.
 AT_REST = "--virtual-time-budget=5000"
 CHROMIUM = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--no-first-run", "--hide-scrollbars"),
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--hide-scrollbars",
 )
 
 

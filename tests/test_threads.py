@@ -91,7 +91,7 @@ def test_what_hangs_is_not_begun_again_and_keeps_nobody_else(hang: Callable[[], 
     with pytest.raises(ZeroDivisionError):
         apart.result("reading c", lambda: 1 // 0, 10.0)
     assert apart.begin("copying", hang)
-    with pytest.raises(HangsError, match="2 others hang"):
+    with pytest.raises(HangsError, match="2 other tasks hang"):
         apart.result("reading b", lambda: 7, 10.0)
     assert [one.name for one in apart.longer_than(0.0)] == ["reading a", "copying"]
     assert apart.longer_than(60.0) == []

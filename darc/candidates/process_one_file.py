@@ -354,7 +354,10 @@ class _Work:
     def _publish(self, began: float) -> Path:
         publication = Publication(
             wanted=ResultsRequest(
-                *(self._observation, self._request.output, (CB,), began),
+                self._observation,
+                self._request.output,
+                (CB,),
+                began,
                 self._request.output / "data",
                 self._arrival,
             ),

@@ -62,7 +62,7 @@ class OneOrMore:
 class Value:
     """A plain value with its file and line.
 
-        `data` is None, bool, int, float, str, a list of Value or a dict of str to Value;
+    `data` is None, bool, int, float, str, a list of Value or a dict of str to Value;
     `line` counts from 1; 0 means unknown.
     """
 

@@ -92,8 +92,11 @@ class CommandVocabulary:
                 what = f"{request.command} {request.service}".strip()
                 log.info(
                     "%s from %s: %s in %.2f s: %s",
-                    *(what, request.origin, reply.status),
-                    *(time.monotonic() - began, reply.message),
+                    what,
+                    request.origin,
+                    reply.status,
+                    time.monotonic() - began,
+                    reply.message,
                 )
         return reply
 

@@ -47,7 +47,8 @@ class EndpointFile:
                     log.error(
                         "%s, so commands cannot find this node unless they are told its port,"
                         " %d: tried again each second",
-                        *(error, self._endpoint.port),
+                        error,
+                        self._endpoint.port,
                     )
                 said = str(error)
             else:

@@ -235,7 +235,9 @@ class DarcMaster:
             for queue, cleared in self._journal.clear(key, keep).items():
                 log.warning(
                     "%d entries of ended observation %s cleared from %s",
-                    *(cleared, task_id_of(key), queue),
+                    cleared,
+                    task_id_of(key),
+                    queue,
                 )
             self._journal.forget(key)
 

@@ -81,7 +81,7 @@ class ToldNode(Protocol):
 
 
 @dataclass(slots=True)
-class _Known:
+class _KnownState:
     """What the master's threads have heard last; each is replaced as a whole."""
 
     processes: Mapping[str, ProcessInfo] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class Overviews:
         self._changes = 0
         self._last: object = None
         self._places = threading.BoundedSemaphore(MAX_WAITING)
-        self._known = _Known()
+        self._known = _KnownState()
         self._next_processes = self._next_depths = self._lively_until = 0.0  # monotonic
         self._processes = PeriodicTask("processes", PROCESS_SECONDS, self._look_at_processes)
         self._notices = PeriodicTask("changes", NOTICE_SECONDS, self._notice)
@@ -336,7 +336,11 @@ def _observation(run: ObservationRun) -> ObservationOverview:
     known = run.observation
     waits_for = tuple(name for name in run.services if name not in run.finished)
     return ObservationOverview(
-        *(known.task_id, known.source, state, known.start, known.end),
+        known.task_id,
+        known.source,
+        state,
+        known.start,
+        known.end,
         waits_for if state == "in processing" else (),
         f"{known.date}/{known.datetimesource}",
     )

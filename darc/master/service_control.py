@@ -262,7 +262,10 @@ class ServiceControl:
         except (QueueError, sqlite3.Error) as error:
             log.error(
                 "%s: %s=%s cannot be remembered, and will not outlive a restart of the service: %s",
-                *(name, switch, value, error),
+                name,
+                switch,
+                value,
+                error,
             )
             return False
         return True

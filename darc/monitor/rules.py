@@ -74,8 +74,11 @@ def look_at(
         yield _unreached(node, context)
     elif node.overview is None:
         yield Finding(
-            *(Priority.VERSION, node.name, "{host} cannot be read by this page"),
-            *(context.shell.restart, node.reason),
+            Priority.VERSION,
+            node.name,
+            "{host} cannot be read by this page",
+            context.shell.restart,
+            node.reason,
             grave=False,
         )
     else:
@@ -157,7 +160,9 @@ class _NodeRules:
             return
         what = f"{self._told.master} for the master" if taken else "itself for a node on its own"
         yield self._found(
-            *(Priority.MASTER, f"{{host}} takes {what}", self._shell.restart),
+            Priority.MASTER,
+            f"{{host}} takes {what}",
+            self._shell.restart,
             f"Here it is {self._context.master}. Mend cluster.master in its configuration, then:",
         )
 
@@ -166,7 +171,8 @@ class _NodeRules:
         run_dir = next((disk.path for disk in told.disks if disk.name == "run_dir"), "/")
         if told.journal_full:
             yield self._found(
-                *(Priority.JOURNAL, "{host}: the journal is full, nothing new is taken in"),
+                Priority.JOURNAL,
+                "{host}: the journal is full, nothing new is taken in",
                 self._there("df", "-h", run_dir),
                 "Make room, or raise darc_master.journal_max_bytes.",
             )
@@ -174,7 +180,8 @@ class _NodeRules:
             if _is_nearly_full(disk):
                 share = 100 * disk.free / disk.total if disk.total else 0
                 yield self._found(
-                    *(Priority.DISK, f"{{host}}: the disk of {disk.name} is nearly full"),
+                    Priority.DISK,
+                    f"{{host}}: the disk of {disk.name} is nearly full",
                     self._there("df", "-h", disk.path),
                     f"{disk.free / 2**30:.1f} GiB free ({share:.0f} %) at {disk.path}",
                     grave=False,
@@ -185,7 +192,8 @@ class _NodeRules:
         if min(told.time - told.read, since_start) > READ_SECONDS:
             home = next((disk.path for disk in told.disks if disk.name == "home"), "/")
             yield self._found(
-                *(Priority.DISK, "{host}: logs and disks cannot be read"),
+                Priority.DISK,
+                "{host}: logs and disks cannot be read",
                 self._there("df", "-h", home),
                 "A network file system may hang.",
                 told.read or told.master_started,
@@ -206,7 +214,8 @@ class _NodeRules:
         named = () if service is self._told.itself else ("--service", service.name)
         words = *named, "get_attr", "losses"
         return self._found(
-            *(Priority.LOST, f"{{host}}: {losses.title}"),
+            Priority.LOST,
+            f"{{host}}: {losses.title}",
             lambda hosts: self._shell.darc(hosts, *words),
             f"{seen}: {what}: {last.why.rstrip('.')}. {losses.to_do}".rstrip(),
             last.time,
@@ -223,7 +232,8 @@ class _NodeRules:
             if one.name == MONITOR:
                 what = "does not run" if one.trouble == "ended" else "does not answer"
                 yield self._found(
-                    *(Priority.SUPERVISORD, f"{MONITOR} on {{host}} {what}"),
+                    Priority.SUPERVISORD,
+                    f"{MONITOR} on {{host}} {what}",
                     lambda hosts: self._shell.darc(hosts, "logs", MONITOR),
                     _UNWATCHED,
                     one.since,
@@ -236,7 +246,8 @@ class _NodeRules:
                 )
             else:
                 yield self._found(
-                    *(Priority.DISK, f"{{host}}: {one.name}: no answer"),
+                    Priority.DISK,
+                    f"{{host}}: {one.name}: no answer",
                     self._there("df", "-h"),
                     "What it is on hangs, such as a network file system.",
                     one.since,
@@ -281,7 +292,8 @@ class _NodeRules:
             late = service.oldest is not None and told.time - service.oldest > LATE_SECONDS
             if late and not traits_of(service.name).unhurried:
                 yield self._found(
-                    *(Priority.LATE, f"{service.name} on {{host}} is late"),
+                    Priority.LATE,
+                    f"{service.name} on {{host}} is late",
                     self._service(service.name, "restart"),
                     f"{service.queue:,} entries wait for it, the oldest since then.",
                     service.oldest,
@@ -333,7 +345,8 @@ class _NodeRules:
 
     def _grows(self, service: ServiceOverview, since: float) -> Finding:
         return self._found(
-            *(Priority.GROWS, f"The queue of {service.name} on {{host}} grows"),
+            Priority.GROWS,
+            f"The queue of {service.name} on {{host}} grows",
             self._there(*_TAIL, service.log_file),
             f"{service.queue:,} entries wait, the oldest since {_clock_time(service.oldest)}.",
             since + self._node.clock,
@@ -345,7 +358,8 @@ class _NodeRules:
         often = f" {service.deaths} times since the node was started." if service.deaths > 1 else ""
         why = why_ended(service, service.died, DIED) or "Its log does not say why."
         return self._found(
-            *(Priority.DIED_LATELY, f"{service.name} on {{host}} died"),
+            Priority.DIED_LATELY,
+            f"{service.name} on {{host}} died",
             self._there(*_TAIL, service.log_file),
             f"It runs again. {why}{often}",
             service.died,
@@ -360,7 +374,8 @@ class _NodeRules:
                 continue
             restart = self._shell.service(master, handover.service, "restart")
             yield self._found(
-                *(Priority.HANDOVER, f"{{host}} cannot hand in triggers for {handover.service}"),
+                Priority.HANDOVER,
+                f"{{host}} cannot hand in triggers for {handover.service}",
                 _always(restart),
                 f"{handover.waiting} waiting. {handover.text}",
                 handover.since,
@@ -379,7 +394,8 @@ class _NodeRules:
             )
         if version != __version__:
             yield self._found(
-                *(Priority.VERSION, f"{{host}} runs DARC {version}, this host {__version__}"),
+                Priority.VERSION,
+                f"{{host}} runs DARC {version}, this host {__version__}",
                 self._shell.restart,
                 "Between two observations:",
                 grave=False,

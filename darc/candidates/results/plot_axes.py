@@ -185,7 +185,7 @@ class Ticks:
         self._below, self._left = 5 * dpi / bbox.height, 5 * dpi / bbox.width
         (self._x_marks,), (self._y_marks,) = (
             axes.plot(
-                *([], []), transform=transform, marker=marker, ls="", ms=3.5, mew=0.8,
+                [], [], transform=transform, marker=marker, ls="", ms=3.5, mew=0.8,
                 color=colour, clip_on=False,
             )
             for transform, marker in ((across, TICKDOWN), (up, TICKLEFT))

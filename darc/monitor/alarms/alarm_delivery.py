@@ -51,7 +51,9 @@ def _by_mail(address: str, config: Config, origin: Callable[[], MessageOrigin]) 
         words = text.subject(message, teller), text.text(message, teller), [address]
         try:
             made = mail.make_message(
-                *(*words, config.mail.sender, config.hostname),
+                *words,
+                config.mail.sender,
+                config.hostname,
                 message_id=f"{teller.cluster} {message.id} {address}",
             )
         except ValueError as error:

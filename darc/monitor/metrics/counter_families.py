@@ -37,19 +37,23 @@ _OF_CLUSTERING = {
 #: What amber_clustering counts of each kind of trigger.
 _OF_TRIGGERS: Sequence[tuple[str, str, Mapping[str, Counted]]] = (
     (
-        *("triggers", "Triggers that were passed on, by kind."),
+        "triggers",
+        "Triggers that were passed on, by kind.",
         {"iquv": Counted.IQUV_TRIGGERS, "lofar": Counted.LOFAR_TRIGGERS},
     ),
     (
-        *("triggers_repeated", "Triggers left out, as they had left before."),
+        "triggers_repeated",
+        "Triggers left out, as they had left before.",
         {"iquv": Counted.IQUV_REPEATED, "lofar": Counted.LOFAR_REPEATED},
     ),
     (
-        *("triggers_held_back", "Triggers left out for the time between dumps."),
+        "triggers_held_back",
+        "Triggers left out for the time between dumps.",
         {"iquv": Counted.IQUV_HELD_BACK},
     ),
     (
-        *("triggers_not_passed_on", "Triggers nobody is there to take."),
+        "triggers_not_passed_on",
+        "Triggers nobody is there to take.",
         {"lofar": Counted.LOFAR_NOT_PASSED_ON},
     ),
 )
@@ -70,8 +74,10 @@ def candidates_of(node: NodeMeasurements) -> Iterator[Metric]:
     for service, families, rejected, text in (
         ("amber_listener", _OF_LISTENER, "amber_lines_rejected", "Lines that are no candidates"),
         (
-            *("amber_clustering", _OF_CLUSTERING),
-            *("clustering_candidates_rejected", "Candidates left out of clustering"),
+            "amber_clustering",
+            _OF_CLUSTERING,
+            "clustering_candidates_rejected",
+            "Candidates left out of clustering",
         ),
     ):
         counted = totals.pop(service, {})

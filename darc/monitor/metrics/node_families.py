@@ -53,8 +53,11 @@ def _node(node: NodeMeasurements) -> Iterator[Metric]:
     told = node.overview
     info = InfoMetricFamily("darc_node", "The node and its version; always 1.")
     labels = {
-        **{"version": told.version, "hostname": told.hostname, "role": told.role},
-        **{"mode": told.mode, "master": told.master or ""},
+        "version": told.version,
+        "hostname": told.hostname,
+        "role": told.role,
+        "mode": told.mode,
+        "master": told.master or "",
     }
     info.add_metric([], {name: label_text(value) for name, value in labels.items()})
     yield info

@@ -226,8 +226,15 @@ def observations(cluster: ClusterStatus) -> tuple[ObservationLine, ...]:
         first = told[0][1]
         lines.append(
             ObservationLine(
-                *(task_id, first.source, state, "; ".join(others), first.start, first.end),
-                *(len(told), _waits_for(told), first.results),
+                task_id,
+                first.source,
+                state,
+                "; ".join(others),
+                first.start,
+                first.end,
+                len(told),
+                _waits_for(told),
+                first.results,
             )
         )
     order = ("running", "pending", "in processing", "aborted")

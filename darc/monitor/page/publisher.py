@@ -66,8 +66,12 @@ class Publisher:
         self._settings = settings
         name = settings.context.master or settings.own
         renderer = Renderer(
-            *(settings.colours, settings.context, name, settings.own),
-            *(settings.results, settings.web_dir),
+            settings.colours,
+            settings.context,
+            name,
+            settings.own,
+            settings.results,
+            settings.web_dir,
         )
         self.live = LivePages(renderer, settings.interval)
         self.history = history or ServiceTrends()
@@ -196,7 +200,9 @@ class Publisher:
         own, shell = self._settings.own, self._settings.context.shell
         command = shell.on(own, "df", "-h", str(self._settings.web_dir))
         return Finding(
-            *(Priority.DISK, own, "The files of this page cannot be written"),
+            Priority.DISK,
+            own,
+            "The files of this page cannot be written",
             lambda hosts: command,
             self._write_error,
             grave=False,

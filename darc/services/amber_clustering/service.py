@@ -44,9 +44,15 @@ PORTION_OUTPUTS = 200
 KEPT_COUNTS = 10
 #: There from the start, for who wants to see them rise from 0.
 TOTALS = (
-    *(Counted.WINDOWS, Counted.CANDIDATES, Counted.CLUSTERS, Counted.CLUSTERED),
-    *(Counted.IQUV_TRIGGERS, Counted.LOFAR_TRIGGERS),
-    *(Counted.IQUV_REPEATED, Counted.LOFAR_REPEATED, Counted.IQUV_HELD_BACK),
+    Counted.WINDOWS,
+    Counted.CANDIDATES,
+    Counted.CLUSTERS,
+    Counted.CLUSTERED,
+    Counted.IQUV_TRIGGERS,
+    Counted.LOFAR_TRIGGERS,
+    Counted.IQUV_REPEATED,
+    Counted.LOFAR_REPEATED,
+    Counted.IQUV_HELD_BACK,
     Counted.LOFAR_NOT_PASSED_ON,
 )
 #: By kind of trigger: those that were passed on, and those that had been before.
@@ -192,7 +198,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         except (OSError, ValueError) as error:
             log.error(
                 "%s: no Milky Way DM: new sources trigger neither LOFAR nor VOEvents: %s",
-                *(path, error),
+                path,
+                error,
             )
             return None
         return BeamField(ra, dec, galaxy.dm_max(*sky.galactic(ra, dec)), galaxy.model)
@@ -326,8 +333,14 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             bins.append(trigger.dm_bin)
             log.info(
                 "%s trigger %s: %s, DM %.2f, S/N %.1f, width %d, beam %d, %d candidates",
-                *(kind, trigger.identity, trigger.src_name or trigger.name, trigger.dm),
-                *(trigger.snr, trigger.downsampling, trigger.sb, trigger.count),
+                kind,
+                trigger.identity,
+                trigger.src_name or trigger.name,
+                trigger.dm,
+                trigger.snr,
+                trigger.downsampling,
+                trigger.sb,
+                trigger.count,
                 extra=ABOUT_TRIGGER,
             )
 

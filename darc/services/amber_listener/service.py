@@ -44,8 +44,12 @@ PATIENCE = 0.5
 KEPT_COUNTS = 10
 #: There from the start, for who wants to see them rise from 0.
 TOTALS = (
-    *(Counted.LINES, Counted.HEADERS, Counted.CANDIDATES),
-    *(Counted.FILES_GIVEN_UP, Counted.FILES_WRITTEN_ANEW, Counted.BYTES_LOST),
+    Counted.LINES,
+    Counted.HEADERS,
+    Counted.CANDIDATES,
+    Counted.FILES_GIVEN_UP,
+    Counted.FILES_WRITTEN_ANEW,
+    Counted.BYTES_LOST,
 )
 FILE_GIVEN_UP = LossKind(
     "amber_file_given_up",
@@ -176,7 +180,8 @@ class AMBERListener(Service[AmberListenerSettings]):
             following.missing_said = True
             log.error(
                 "not there %.0f s after the start: %s",
-                *(self.settings.start_timeout, ", ".join(missing)),
+                self.settings.start_timeout,
+                ", ".join(missing),
             )
 
     def _read(self, following: FollowedObservation) -> None:
@@ -221,7 +226,10 @@ class AMBERListener(Service[AmberListenerSettings]):
         log.error(
             "%s was written anew after %d bytes of it were read, and is read from byte %d;"
             " %d bytes are lost, and what it may have got since the last look",
-            *(file.path, before.read, file.offset, before.unread),
+            file.path,
+            before.read,
+            file.offset,
+            before.unread,
         )
         why = f"{before.read} bytes were read, {before.unread} more were seen"
         self.lost(FILE_WRITTEN_ANEW, str(file.path), why)
@@ -233,7 +241,8 @@ class AMBERListener(Service[AmberListenerSettings]):
         log.warning(
             "%s was written last before this observation began: its %d bytes are an earlier one's,"
             " and are not read",
-            *(file.path, file.earlier),
+            file.path,
+            file.earlier,
         )
         file.earlier = 0
         self._account(following)

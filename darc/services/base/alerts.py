@@ -120,12 +120,17 @@ class Alerts(TriggerConsumer[A], Generic[A]):
 
     attributes: ClassVar[tuple[str, ...]] = (
         *TriggerConsumer.attributes,
-        *("send_events", "test", "clients", "refused_clients"),
+        "send_events",
+        "test",
+        "clients",
+        "refused_clients",
     )
     switches = ("send_events",)
     loss_kinds = (
         *TriggerConsumer.loss_kinds,
-        *(TRIGGER_EXPIRED, CANNOT_BE_TOLD, TOO_MANY_AT_ONCE),
+        TRIGGER_EXPIRED,
+        CANNOT_BE_TOLD,
+        TOO_MANY_AT_ONCE,
     )
     outward = True
 

@@ -48,10 +48,23 @@ SETTINGS = "settings"
 LOOP_SECONDS = 0.5  # twice the rate that makes a service count as alive
 #: What the metrics tell of a service that has it: numbers, some by name, or lists that wait.
 MEASURED = (
-    *("log_lines_dropped", "entries_completed", "bad_entries", "triggers_received", "totals"),
-    *("outcomes", "latency_histograms", "packets_waiting", "mails_waiting", "events_waiting"),
-    *("refused_clients", "refused_pages", "found_by_recheck"),
-    *("candidates_received", "clusters_done", "clusters_waiting", "clusters_in_work"),
+    "log_lines_dropped",
+    "entries_completed",
+    "bad_entries",
+    "triggers_received",
+    "totals",
+    "outcomes",
+    "latency_histograms",
+    "packets_waiting",
+    "mails_waiting",
+    "events_waiting",
+    "refused_clients",
+    "refused_pages",
+    "found_by_recheck",
+    "candidates_received",
+    "clusters_done",
+    "clusters_waiting",
+    "clusters_in_work",
 )
 
 

@@ -55,7 +55,11 @@ class TriggerConsumer(Consumer[S], Generic[S]):
     """
 
     attributes: ClassVar[tuple[str, ...]] = (
-        *("triggers_received", "bad_entries", "outcomes", "latency", "latency_histograms"),
+        "triggers_received",
+        "bad_entries",
+        "outcomes",
+        "latency",
+        "latency_histograms",
     )
 
     loss_kinds: ClassVar[tuple[LossKind, ...]] = (TRIGGERS_UNUSABLE,)
@@ -89,7 +93,9 @@ class TriggerConsumer(Consumer[S], Generic[S]):
             self._outcomes[TriggerOutcome.UNUSABLE] += len(problems)
             log.error(
                 "entry %d: %d unusable, dropped; the first: %s",
-                *(entry.id, len(problems), problems[0]),
+                entry.id,
+                len(problems),
+                problems[0],
             )
             self.lost(TRIGGERS_UNUSABLE, f"entry {entry.id}", problems[0], len(problems))
         self.triggers_received += len(triggers)

@@ -94,7 +94,9 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
     attributes: ClassVar[tuple[str, ...]] = (*TriggerConsumer.attributes, "waiting")
     loss_kinds = (
         *TriggerConsumer.loss_kinds,
-        *(DUMP_TOO_LATE, DUMP_NOT_CONFIRMED, DUMPS_TOO_MANY),
+        DUMP_TOO_LATE,
+        DUMP_NOT_CONFIRMED,
+        DUMPS_TOO_MANY,
     )
 
     def prepare(self) -> None:
@@ -299,7 +301,8 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         if job.now() > job.useful_until:
             log.error(
                 "given up after %d attempts, as the data have left the buffer: %s",
-                *(job.attempts, ", ".join(job.what)),
+                job.attempts,
+                ", ".join(job.what),
             )
             self._lose(job, f"port {job.port}, {job.attempts} attempts: {error}")
             self._settle(job, TriggerOutcome.TOO_LATE, None)

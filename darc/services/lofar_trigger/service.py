@@ -243,7 +243,9 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         self._latencies.note(packet.trigger.stages, self.settings.interval, **times)
         log.warning(
             "trigger %s sent to LOFAR at %s%s: %s",
-            *(identity, self._lofar, " as a TEST" if packet.test else ""),
+            identity,
+            self._lofar,
+            " as a TEST" if packet.test else "",
             packet.datagram.hex(" "),
             extra=ABOUT_TRIGGER,
         )

@@ -77,11 +77,19 @@ class ProcessorManager(Service[ProcessorSettings]):
     traits = TRAITS
     settings_type = ProcessorSettings
     attributes: ClassVar[tuple[str, ...]] = (
-        *("candidates_received", "bad_entries", "processing", "fates"),
-        *("clusters_waiting", "clusters_in_work", "clusters_done"),
+        "candidates_received",
+        "bad_entries",
+        "processing",
+        "fates",
+        "clusters_waiting",
+        "clusters_in_work",
+        "clusters_done",
     )
     loss_kinds: ClassVar[tuple[LossKind, ...]] = (
-        *(ENTRIES_DROPPED, NOT_EXTRACTED, OUT_OF_TIME, RESULTS_NOT_WRITTEN),
+        ENTRIES_DROPPED,
+        NOT_EXTRACTED,
+        OUT_OF_TIME,
+        RESULTS_NOT_WRITTEN,
     )
 
     def prepare(self) -> None:

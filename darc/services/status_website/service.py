@@ -48,7 +48,12 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
     traits = TRAITS
     settings_type = StatusWebsiteSettings
     attributes: ClassVar[tuple[str, ...]] = (
-        *("page", "pages_written", "url", "open_pages", "refused_pages", "alarms"),
+        "page",
+        "pages_written",
+        "url",
+        "open_pages",
+        "refused_pages",
+        "alarms",
     )
     loss_kinds = (ALARM_GIVEN_UP,)
 
