@@ -254,7 +254,7 @@ def test_a_damaged_node_file_of_a_node_that_does_not_run_is_made_anew(
     (small.run_dir / "endpoint.json").write_bytes(damage)
     result = small.run("darc_start_master")
     assert result.returncode == 0, result.stderr
-    assert len(small.processes()) == 2
+    assert len(small.processes()) == 3
 
 
 def test_damaged_files_of_a_node_that_runs_are_told_and_repaired(small: Node) -> None:

@@ -336,7 +336,7 @@ def test_a_stop_that_leaves_a_process_says_so(small: Node) -> None:
     replace_command(small, "lofar_trigger", f"${{python}} {script}")
     assert small.run("darc_start_master").returncode == 0
     small.supervisor.start("lofar_trigger")
-    wait_for(lambda: "up" in small.log("lofar_trigger") or len(small.processes()) == 4)
+    wait_for(lambda: "up" in small.log("lofar_trigger") or len(small.processes()) == 5)
     result = small.run("darc_stop_master")
     assert result.returncode == 1
     assert "still running after" in result.stderr

@@ -274,7 +274,7 @@ def test_a_machine_that_is_gone_for_good_is_forgotten_on_demand(small: Node) -> 
         result = small.run("darc_start_master")
         assert result.returncode == 0, result.stderr
     assert small.run("darc_kill_all", "--forget").stdout.startswith("nothing to forget")
-    assert len(of_node(small.node_id)) == 2
+    assert len(of_node(small.node_id)) == 3
 
 
 def test_two_run_dirs_on_one_home_are_seen(small: Node, machine: list[str], tmp_path: Path) -> None:
