@@ -1,4 +1,4 @@
-"""Requests and ring buffer of dada_dbevent (PSRDADA), see triggers.md, IQUV dump."""
+"""Requests and ring buffer of dada_dbevent (PSRDADA), see docs/triggers.md, Formats."""
 
 from __future__ import annotations
 

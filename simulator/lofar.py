@@ -1,4 +1,4 @@
-"""A stand-in for LOFAR's transient buffer boards, which a datagram freezes (triggers.md, LOFAR)."""
+"""A stand-in for LOFAR's transient buffer boards, which a datagram freezes (docs/triggers.md)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-#: Dispersion constant, MHz2 pc-1 cm3 s (observation.md, the instrument).
+#: Dispersion constant, MHz2 pc-1 cm3 s (docs/triggers.md, dm_constant).
 DISPERSION_CONSTANT = 4.148808e3
 
 TOPOCENTRIC, BARYCENTRIC = "topocentric", "barycentric"

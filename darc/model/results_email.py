@@ -1,4 +1,4 @@
-"""E-mails about an observation's results (processing.md, master)."""
+"""E-mails about an observation's results (docs/results.md)."""
 
 from __future__ import annotations
 

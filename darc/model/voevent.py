@@ -27,7 +27,7 @@ OTHER_MODEL = "Other"
 #: The standard's name for arcmin.
 ARCMIN = "MM"
 
-#: Cosmic DM per unit of redshift, pc cm-3 (triggers.md).
+#: Cosmic DM per unit of redshift, pc cm-3 (docs/triggers.md, redshift_inferred).
 DM_PER_REDSHIFT = 1000
 #: The relation used, and what it leaves out.
 REDSHIFT_RELATION = (

@@ -1,7 +1,8 @@
 """Signal-to-noise ratio of a pulse by boxcars of many widths.
 
-S/N is (peak - median) / (1.048 sigma) of the series smoothed by a boxcar, median and sigma after
-removing what is more than 3 sigma off, four times (processing.md, worker, step 2).
+S/N is (peak - median) / noise of the series smoothed by a boxcar. Where nothing else is known, the
+noise is 1.048 sigma; median and sigma are those after removing what is more than 3 sigma off, four
+times. Candidates are listed with the known noise, as below (docs/processing.md, S/N).
 
 A candidate's 64 bins hold so few independent values that sigma, and S/N with it, scatters by 7 % at
 the pulse's width, and more at larger ones. Where the noise of a single sample is known, from all

@@ -47,7 +47,7 @@ def _edges_down(first: float, untruncated: float, lowest: float) -> Floats:
 
 
 def dm_edges(highest: float, lowest: float) -> Floats:
-    """Edges of the DM bins for given data (candidates.md, clustering, step 2).
+    """Edges of the DM bins for given data (the project's specification, candidates.md).
 
     :param highest: highest DM of the data, pc cm-3
     :param lowest: lowest DM of the data, pc cm-3, at least 0

@@ -41,7 +41,7 @@ def delay(dm: FloatOrArray, f_low: float, f_high: float) -> FloatOrArray:
 
 
 def dm_halfrange(fixed: float, width: float, dm: float, f_low: float, f_high: float) -> float:
-    """How far the trial DMs of a candidate go on either side (processing.md, worker, step 2).
+    """How far the trial DMs of a candidate go on either side (docs/processing.md, S/N).
 
     What a difference of DM makes of a picture is the delay across the band: the range specified for
     ARTS is as wide in that elsewhere.
@@ -70,7 +70,7 @@ def band_delay(dm: FloatOrArray, f_centre: float, bandwidth: float) -> FloatOrAr
 
 
 def dm_error(width: FloatOrArray, f_low: float, f_high: float) -> FloatOrArray:
-    """DM that delays ``f_low`` against ``f_high`` by one pulse width (candidates.md).
+    """DM that delays ``f_low`` against ``f_high`` by one pulse width (docs/triggers.md).
 
     :param width: s
     :param f_low: MHz
@@ -97,7 +97,7 @@ def arrival_at(time: FloatOrArray, dm: FloatOrArray, f_from: float, f_to: float)
 def arrival_at_centre(
     time: FloatOrArray, dm: FloatOrArray, f_centre: float, f_reference: float
 ) -> FloatOrArray:
-    """Arrival time at the centre of the band: later than that of a search (candidates.md).
+    """Arrival time at the centre of the band: later than that of a search (docs/results.md).
 
     :param time: arrival at ``f_reference``, s
     :param dm: pc cm-3

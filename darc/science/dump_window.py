@@ -1,4 +1,4 @@
-"""Which stretch of raw data to keep (triggers.md, IQUV dump).
+"""Which stretch of raw data to keep (docs/triggers.md, Formats).
 
 The ring buffer of the raw data is handed on in pages. Times are in s since the observation's start.
 """

@@ -1,4 +1,4 @@
-"""When LOFAR's transient buffers have to stop to hold a pulse (triggers.md, LOFAR)."""
+"""When LOFAR's transient buffers have to stop to hold a pulse (docs/triggers.md, Formats)."""
 
 from __future__ import annotations
 

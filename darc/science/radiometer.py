@@ -1,4 +1,4 @@
-"""Gain, sensitivity and flux density of an array of dishes (observation.md, the instrument).
+"""Gain, sensitivity and flux density of an array of dishes (instrument: conf/arts.yaml).
 
 Source of the radiometer equation: Lorimer & Kramer 2005, Handbook of Pulsar Astronomy, A1.
 """

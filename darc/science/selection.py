@@ -1,4 +1,4 @@
-"""Which of the triggers of one pulse to act on: it shows in several beams (triggers.md)."""
+"""Which of the triggers of one pulse to act on: it shows in several beams (docs/triggers.md)."""
 
 from __future__ import annotations
 

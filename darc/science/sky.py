@@ -45,7 +45,7 @@ def _site(unix_time: float, itrf_xyz_m: Sequence[float]) -> tuple[ITRS, float]:
 def icrs_from_hadec(
     ha_deg: float, dec_deg: float, unix_time: float, itrf_xyz_m: Sequence[float]
 ) -> tuple[float, float]:
-    """ICRS coordinates of an apparent hour angle and declination (observation.md, HADEC).
+    """ICRS coordinates of an apparent hour angle and declination (HADEC in a parset).
 
     :param ha_deg: apparent hour angle, deg
     :param dec_deg: apparent declination, deg
@@ -93,7 +93,7 @@ def galactic(ra_deg: float, dec_deg: float) -> tuple[float, float]:
 def beam_rotation_angle(
     ra_deg: float, dec_deg: float, unix_time: float, itrf_xyz_m: Sequence[float]
 ) -> float:
-    """Angle by which the compound beam is rotated on the sky (triggers.md, VOEvent).
+    """Angle by which the compound beam is rotated on the sky, for VOEvents.
 
     :param ra_deg: right ascension (ICRS), deg
     :param dec_deg: declination (ICRS), deg

@@ -1,4 +1,4 @@
-"""Thresholds on clusters (candidates.md, thresholds): boolean masks over CLUSTER records."""
+"""Thresholds on clusters, such as amber_clustering.thresh_iquv: masks over CLUSTER records."""
 
 from __future__ import annotations
 

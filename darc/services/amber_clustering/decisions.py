@@ -1,4 +1,4 @@
-"""Which clusters of a window are worth a trigger, and of which kind (candidates.md, thresholds)."""
+"""Which clusters of a window are worth a trigger, and of which kind (docs/triggers.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Triggers of the same pulse: a bright one shows in several compound beams (triggers.md).
+"""Triggers of the same pulse: a bright one shows in several compound beams (docs/triggers.md).
 
 Neighbouring beams and side lobes see a pulse at the same time and DM, so which beam it was does not
 matter. Its arrival is known far better than within an interval; that is what is waited for others.

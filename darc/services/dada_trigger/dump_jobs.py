@@ -1,4 +1,4 @@
-"""Dumps to be requested, and how each is made of triggers (triggers.md, IQUV dump)."""
+"""Dumps to be requested, and how each is made of triggers (docs/triggers.md, Formats)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text that asks dada_dbevent (PSRDADA) for raw data (triggers.md, IQUV dump).
+"""The text that asks dada_dbevent (PSRDADA) for raw data (docs/triggers.md, Formats).
 
 A count of events, the observation's start, and a line per event: start, end, DM, S/N, width, beam::
 

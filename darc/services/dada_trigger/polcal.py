@@ -1,4 +1,4 @@
-"""Dumps of a polarisation calibrator: by the clock instead of by triggers (triggers.md)."""
+"""Dumps of a polarisation calibrator: by the clock instead of by triggers (docs/triggers.md)."""
 
 from __future__ import annotations
 

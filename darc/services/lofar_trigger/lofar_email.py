@@ -1,4 +1,4 @@
-"""The e-mail that says that LOFAR was triggered (triggers.md, LOFAR)."""
+"""The e-mail that says that LOFAR was triggered (docs/triggers.md, E-mail)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The datagram that freezes LOFAR's transient buffers (triggers.md, LOFAR).
+"""The datagram that freezes LOFAR's transient buffers (docs/triggers.md, Formats).
 
 Big-endian, without padding: 0x99 0xA0, int32 Unix seconds, uint16 milliseconds, uint16 DM x 10,
 and a character, 'T' for a test or 'S' for an observation.
