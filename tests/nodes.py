@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -158,12 +159,16 @@ class Node:
         :raises OSError: the master does not answer
         """
         options = make_parser().parse_args(words)
-        request = {"command": f"{options.command} {options.attribute or ''}".strip()}
+        request = {
+            "command": f"{options.command} {options.attribute or ''}".strip(),
+            "from": f"{self.environment.get('USER', '?')}@{socket.gethostname()}",
+        }
         if options.service:
             request["service"] = options.service
         if file := options.parset or options.config:
             request["payload"] = str(Path(file).absolute())
-        endpoint = json.loads((self.home / "run" / self.hostname / "endpoint.json").read_text())
+        home = Path(self.environment["DARC_HOME"])
+        endpoint = json.loads((home / "run" / self.hostname / "endpoint.json").read_text())
         secret = Path(endpoint["run_dir"]) / "secret"
         where = (endpoint["host"], endpoint["port"])
         return exchange_messages(*where, request, patience(10.0), secret)

@@ -181,7 +181,7 @@ def examine(checked: CheckedNode, checks: Sequence[Check], limit: float) -> list
 
     fit = [check for check in checks if checked.is_readable or not check.needs_config]
     made = fan_out(make, fit, timeout=limit)
-    late = [wrong(f"no end within {limit:g} s: something hangs")]
+    late = [wrong(f"not finished within {limit:g} s: something hangs")]
     return [
         NamedCheckResult(check.name, result.verdict, result.text, result.remedy)
         for check in fit

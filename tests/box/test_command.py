@@ -224,7 +224,7 @@ def test_a_damaged_record_is_named(
         (["--nodes", "0"], "'0': a whole number from 1 to 250"),
         (["--nodes", "2", "--workers", "arts001"], "exclude each other"),
         (["--workers", "arts[3-1]"], "not a range of host names"),
-        (["--workers", "master"], "given twice"),
+        (["--workers", "master"], "listed twice"),
     ],
 )
 def test_arguments_that_make_no_box_are_refused(

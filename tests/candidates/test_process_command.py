@@ -87,7 +87,7 @@ def test_remarks_may_come_first(tmp_path: Path, table: str) -> None:
 
 def test_what_may_be_meant_for_a_header_is_named(tmp_path: Path) -> None:
     path = triggers(tmp_path, "# of a night\n# S/N DM t w\n30 300 3.0 4\n")
-    with pytest.raises(TriggerTableError, match=r"triggers\.txt:2: '# S/N DM t w': no header"):
+    with pytest.raises(TriggerTableError, match=r"triggers\.txt:2: '# S/N DM t w': not a header"):
         read_table(path, 1e-3)
 
 
@@ -96,7 +96,7 @@ def test_what_may_be_meant_for_a_header_is_named(tmp_path: Path) -> None:
 )
 def test_a_column_that_is_named_twice_is_refused(tmp_path: Path, header: str, same: str) -> None:
     path = triggers(tmp_path, f"# {header} Time (s) Sample Downfact\n300 30 31 3.0 3000 4\n")
-    with pytest.raises(TriggerTableError, match=f"triggers.txt:1: .*columns {same} are the same"):
+    with pytest.raises(TriggerTableError, match=f"triggers.txt:1: .*columns {same} are equal"):
         read_table(path, 1e-3)
 
 

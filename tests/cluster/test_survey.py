@@ -247,7 +247,7 @@ def test_all_are_told_at_once(
 ) -> None:
     together = threading.Barrier(4, timeout=patience(20))
 
-    def ask(*arguments: Any) -> tuple[dict[str, Any], str]:
+    def ask(*arguments: Any, values: bool = False) -> tuple[dict[str, Any], str]:
         together.wait()
         return {"status": "Success", "message": "x"}, ""
 
@@ -260,7 +260,9 @@ def test_a_name_that_takes_for_ever_to_look_up(
 ) -> None:
     found = threading.Event()
 
-    def ask(timeout: float, *arguments: Any) -> tuple[dict[str, Any] | None, str]:
+    def ask(
+        timeout: float, *arguments: Any, values: bool = False
+    ) -> tuple[dict[str, Any] | None, str]:
         if WORKERS[0] in arguments:
             found.wait(patience(30))
             return None, "late"

@@ -130,7 +130,7 @@ def test_a_worker_hands_in_at_the_master_node(
     wait_for(lambda: "reached; 1 handed in" in told(worker, "amber_clustering", "forwarding"))
     assert worker.ask("lofar_status") == "Failed: should run on master node"
     assert "handed in at lofar_trigger" in told(worker, "amber_clustering", "last_trigger")
-    assert "sent to LOFAR" in told(master, "lofar_trigger", "last_trigger")
+    wait_for(lambda: "sent to LOFAR" in told(master, "lofar_trigger", "last_trigger"))
     assert told(master, "lofar_trigger", "last_error") == "{'LOFARTrigger.last_error': None}"
 
     def shown() -> str:
@@ -160,7 +160,7 @@ def test_what_cannot_be_handed_in_is_kept_and_handed_in_once(
     lofar.recv(100), lofar.recv(100)
     wait_for(lambda: worker.ask("get_attr", "queue_depths").endswith("= {}"))
     assert "triggers are kept" in worker.log("amber_clustering")
-    assert "'sent': 2" in told(master, "lofar_trigger", "outcomes")
+    wait_for(lambda: "'sent': 2" in told(master, "lofar_trigger", "outcomes"))
     assert told(master, "lofar_trigger", "triggers_received").endswith(": 2}")
 
 

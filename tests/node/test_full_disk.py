@@ -112,10 +112,8 @@ def test_a_master_comes_back_while_its_home_is_full(
         master = node.pid("darc_master")
         if damage:
             assert not endpoint.exists()
-            make_room(small_disk)
-            wait_for(endpoint.exists, 30.0, "the endpoint file is back")
-        else:
-            make_room(small_disk)
+        make_room(small_disk)
+        wait_for(endpoint.exists, 30.0, "the endpoint file is back")
         assert node.states() == {"lofar_trigger": "running"}
         assert node.pid("darc_master") == master
     assert node.run("darc_stop_master").returncode == 0

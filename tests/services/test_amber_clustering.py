@@ -101,7 +101,7 @@ def test_late_lines_do_not_send_a_trigger_twice_not_even_after_a_death(service, 
     assert again.sent("dada_trigger") == again.sent("lofar_trigger") == []
     counts = again.memory["counts"]
     assert counts["windows"] == counts["candidates"] == 2
-    assert (counts["iquv triggers repeated"], counts["lofar triggers repeated"]) == (1, 1)
+    assert (counts["iquv_triggers_repeated"], counts["lofar_triggers_repeated"]) == (1, 1)
 
 
 def test_one_dump_a_minute_of_data_time_not_even_after_a_death(service, observation):
@@ -115,7 +115,7 @@ def test_one_dump_a_minute_of_data_time_not_even_after_a_death(service, observat
     for one in (entry(3, 102.0, 64.9), entry(4, 103.0), entry(5, 104.0, 65.0), entry(6, 105.0)):
         again.process(one, observation)
     assert [trigger.window for trigger in again.sent("dada_trigger")] == [65]
-    assert again.memory["counts"]["IQUV triggers held back"] == 2
+    assert again.memory["counts"]["iquv_triggers_held_back"] == 2
     assert [trigger.window for trigger in again.sent("lofar_trigger")] == [64, 65]
 
 

@@ -262,7 +262,7 @@ def test_a_file_that_stays_away_is_given_up_named_and_counted(
     began = time.monotonic()
     listener.turn_until(lambda: listener.ended)
     assert 1.0 <= time.monotonic() - began < patience(2.0)  # half of end_delay
-    assert listener.counts_now["files given up"] == 1
+    assert listener.counts_now["files_given_up"] == 1
     said = [text for text in caplog.messages if "given up" in text and str(path) in text]
     assert len(said) == 1
 
@@ -272,7 +272,7 @@ def test_a_file_that_never_came_is_not_waited_for(listener: Kept, observation: O
     order(listener, observation, OrderState.STOPPED)
     listener.turn()
     assert listener.ended
-    assert "files given up" not in listener.counts_now
+    assert "files_given_up" not in listener.counts_now
 
 
 # -- directories -----------------------------------------------------------------------------

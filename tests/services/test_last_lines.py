@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from darc.master.service_answers import read_answer
 
 from darc.model.overview import ERROR_CHARACTERS, LogLine
+from darc.monitor.service_answers import read_answer
 from darc.runtime.log import ABOUT_TRIGGER, LastLines, last_lines
 
 log = logging.getLogger("a service")

@@ -45,7 +45,7 @@ def test_a_mail_that_is_too_old_is_lost_and_counted() -> None:
     wait_for(lambda: mails.gone() == {"mail 190518009 results": None})
     ((kind, what, why),) = lost
     assert (kind, what) == ("mail_given_up", "190518009 results")
-    assert "before it could be tried" in why
+    assert "expired before the first attempt" in why
     assert not mails.waiting
 
 

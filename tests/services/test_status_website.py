@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import socket
 import sys
 import threading
@@ -124,26 +125,29 @@ def test_files_that_cannot_be_written_are_a_problem_on_the_page(
     website = make()
     website.recover({})
     wait_for(lambda: website.pages_written)
-    in_the_way = website.page.with_name(".index.html.new")
-    # between two writes
-    wait_for(lambda: _made(in_the_way))
     before = page(website)
+    directory = website.page.parent
+    # between two writes, which make the directory anew
+    wait_for(lambda: _made(directory))
 
     def shown() -> str:
         return website._publisher.live.read("index.html") or ""
 
     wait_for(lambda: "The files of this page cannot be written" in shown())
-    assert f"df -h {website.page.parent}" in shown()
-    assert page(website) == before
+    assert f"df -h {directory}" in shown()
     said = [record for record in caplog.records if "the page of before stays" in record.message]
     assert len(said) == 1
-    in_the_way.rmdir()
-    wait_for(lambda: "cannot be written" not in shown() and page(website) != before)
+    directory.unlink()
+    wait_for(lambda: "cannot be written" not in shown() and website.page.exists())
+    assert page(website) != before
 
 
-def _made(directory: Path) -> bool:
+def _made(path: Path) -> bool:
+    """Whether a file stands in the way of a directory now."""
+    if path.is_dir():
+        shutil.rmtree(path)
     try:
-        directory.mkdir()
+        path.touch(exist_ok=False)
     except FileExistsError:
         return False
     return True
