@@ -114,7 +114,7 @@ def test_a_master_comes_back_while_its_home_is_full(
             assert not endpoint.exists()
         make_room(small_disk)
         wait_for(endpoint.exists, 30.0, "the endpoint file is back")
-        assert node.states() == {"lofar_trigger": "running"}
+        wait_for(lambda: node.states() == {"lofar_trigger": "running"})
         assert node.pid("darc_master") == master
     assert node.run("darc_stop_master").returncode == 0
     assert not endpoint.exists()
