@@ -93,7 +93,7 @@ class NodeSnapshot:
 class NodeWatch:
     """Looks at all of a node, keeps what was seen last, and hands it over to the master.
 
-    :param lives: counts how often services were started anew
+    :param history: counts how often services were started anew
     :param configure: called when the configuration in force is another one
     """
 
@@ -101,13 +101,13 @@ class NodeWatch:
         self,
         config: Config,
         supervisor: Supervisor,
-        lives: ProcessHistory,
+        history: ProcessHistory,
         configure: Callable[[], None],
     ) -> None:
         #: Replaced when the master has another one.
         self.config = config
         self._supervisor = supervisor
-        self._lives = lives
+        self._history = history
         self._configure = configure
         run_dir = Path(config.master.run_dir)
         # One for each thread that calls.
@@ -164,7 +164,7 @@ class NodeWatch:
         return tuple(self.seen.disks[name] for name in DISKS if name in self.seen.disks)
 
     def _service(self, name: str, seen: NodeSnapshot) -> ServiceReport:
-        life = self._lives.of(name)
+        life = self._history.of(name)
         usage = seen.usage.get(name)
         log_end = self.logs.get(name)
         said = seen.said.get(name, {})
@@ -251,11 +251,11 @@ class NodeWatch:
         processes = self._supervisor.processes()
         # Afterwards: whatever has ended by then on purpose, the master had noted before.
         asked_for = self._asked_for()
-        self._lives.look(processes, time.time(), self._end_of_supervisords_log, asked_for.stops)
+        self._history.look(processes, time.time(), self._end_of_supervisords_log, asked_for.stops)
         if self._started is not None:
             for name, at in asked_for.starts.items():
                 if self._started.get(name) != at:
-                    self._lives.will_start(name)
+                    self._history.will_start(name)
         self._started = asked_for.starts
         self.seen.processes = processes
 

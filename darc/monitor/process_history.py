@@ -51,13 +51,13 @@ class ProcessHistory:
     def __init__(self, path: Path, node_id: str) -> None:
         self._path = path
         self._node_id = node_id
-        self._lives: dict[str, ServiceProcesses] = {}
+        self._services: dict[str, ServiceProcesses] = {}
         self._asked_for: dict[str, int] = {}  # the process that is meant to end
         self._stops: dict[str, float] = {}  # when each ended last, by supervisord
         self._load()
 
     def of(self, name: str) -> ServiceProcesses:
-        return self._lives.get(name) or ServiceProcesses()
+        return self._services.get(name) or ServiceProcesses()
 
     def will_start(self, name: str) -> None:
         """The next start of this service is wanted, however its last process ended."""
@@ -79,16 +79,16 @@ class ProcessHistory:
         """
         self._asked_for |= stops or {}
         self._log_end = functools.cache(log_end)  # of all that ended, one look
-        before = {name: asdict(life) for name, life in self._lives.items()}
+        before = {name: asdict(life) for name, life in self._services.items()}
         for name, process in processes.items():
-            self._look_at(self._lives.setdefault(name, ServiceProcesses()), process, now)
+            self._look_at(self._services.setdefault(name, ServiceProcesses()), process, now)
         ended = {name for name, one in processes.items() if self._stops.get(name) != one.stopped}
         self._stops = {name: one.stopped for name, one in processes.items()}
         of_themselves = [name for name in ended if self.of(name).how]
         known = exits(self._log_end()) if of_themselves else {}
         for name in of_themselves:
             self.of(name).how = known.get(name) or processes[name].spawn_error or ENDED
-        if {name: asdict(life) for name, life in self._lives.items()} != before:
+        if {name: asdict(life) for name, life in self._services.items()} != before:
             self._save()
 
     def _look_at(self, life: ServiceProcesses, process: ProcessInfo, now: float) -> None:
@@ -124,7 +124,7 @@ class ProcessHistory:
         try:
             kept = json.loads(read_regular(self._path, MAX_TEXT))
             if kept["node_id"] == self._node_id:
-                self._lives = {
+                self._services = {
                     name: ServiceProcesses(**life) for name, life in kept["services"].items()
                 }
         except FileNotFoundError:
@@ -133,7 +133,7 @@ class ProcessHistory:
             log.error("%s: damaged, so restarts are counted anew: %s", self._path, error)
 
     def _save(self) -> None:
-        services = {name: asdict(life) for name, life in self._lives.items()}
+        services = {name: asdict(life) for name, life in self._services.items()}
         try:
             plain = {"node_id": self._node_id, "services": services}
             write_whole(self._path, json.dumps(plain), durable=False)

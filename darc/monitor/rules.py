@@ -43,8 +43,13 @@ READ_SECONDS = 30.0
 DISK_LEAST, DISK_LITTLE, DISK_SHARE = 2**30, 50 * 2**30, 0.05
 
 _UNWATCHED = (
-    "Nobody looks at the node's logs and disks or counts deaths, and there are no metrics;"
-    " observations and triggers go on. darc_start_master there starts it. Why it ended or hangs:"
+    "The node's logs and disks are not watched, restarts not counted, and there are no metrics;"
+    " observations and triggers go on. {remedy} Why it stopped:"
+)
+_MONITOR_STOPPED = "does not run", "darc_start_master there starts it."
+_MONITOR_HANGS = (
+    "does not answer",
+    "Once its disks answer: supervisorctl -c RUN_DIR/supervisord.conf restart darc_monitor.",
 )
 _ACTIONS = {FAILED: "start", STOPPED: "start", UNRESPONSIVE: "restart"}
 _URGENCY = (FAILED, UNRESPONSIVE, DIED, STOPPED, STARTING, STOPPING)
@@ -230,17 +235,17 @@ class _NodeRules:
         """What darc_master or darc_monitor does not do any more."""
         for one in self._told.threads:
             if one.name == MONITOR:
-                what = "does not run" if one.trouble == "ended" else "does not answer"
+                what, remedy = _MONITOR_STOPPED if one.trouble == "ended" else _MONITOR_HANGS
                 yield self._found(
                     Priority.SUPERVISORD,
                     f"{MONITOR} on {{host}} {what}",
                     lambda hosts: self._shell.darc(hosts, "logs", MONITOR),
-                    _UNWATCHED,
+                    _UNWATCHED.format(remedy=remedy),
                     one.since,
                     MONITOR,
                 )
             elif one.trouble == "ended":
-                title = f"{{host}}: darc_master does without its thread {one.name}"
+                title = f"{{host}}: the periodic task {one.name} has ended"
                 yield self._found(
                     Priority.SUPERVISORD, title, self._shell.restart, one.text, one.since
                 )

@@ -219,7 +219,7 @@ def test_triggers_that_cannot_be_handed_in() -> None:
 def test_what_the_master_does_not_do_any_more() -> None:
     ended = ThreadTrouble("housekeeping", "ended", NOW - 70.0, "KeyError: 'a'")
     problem = only(worker(threads=(ended,)))
-    assert problem.title == "arts003: darc_master does without its thread housekeeping"
+    assert problem.title == "arts003: the periodic task housekeeping has ended"
     assert problem.grave
     hangs = ThreadTrouble("/share/{x}/parsets", "hangs", NOW - 70.0, "")
     problem = only(worker(threads=(hangs,)))
