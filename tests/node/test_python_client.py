@@ -71,7 +71,7 @@ def test_a_services_queue_is_its_own(here: Node, queues: Queues) -> None:
     assert "bad_entries': 0}" in bad_entries()
     queues.put("no trigger", "lofar_trigger")
     wait_for(lambda: "bad_entries': 1}" in bad_entries(), what="the service got it")
-    assert queues.depths() == []
+    wait_for(lambda: queues.depths() == [], what="and has acknowledged it")
     secret = read_secret(here.run_dir / "secret")
     client = QueueClient(here.run_dir / "queues.sock", secret, "test")
     with pytest.raises(QueueError, match="belongs to its service"):
