@@ -1,1 +1,1 @@
-"""darc_master: command port, services and observations."""
+"""The darc_master process: command port, services and observations of a node."""

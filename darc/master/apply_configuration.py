@@ -1,4 +1,4 @@
-"""A changed configuration, applied to supervisord while it runs."""
+"""Apply a changed configuration to a running supervisord."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from darc.node.supervisor import Supervisor
 
 
 def apply_sections(supervisor: Supervisor, services: ServiceControl) -> list[str]:
-    """Let supervisord add, change and remove services; the others run on."""
+    """Add, restart and remove the services whose supervisord sections changed.
+
+    Services whose section did not change keep running.
+
+    :return: a note for each kind of change, for the operator
+    :raises SupervisorError: supervisord refuses a section
+    """
     changes = supervisor.reread()
     notes = []
     states = supervisor.processes()

@@ -1,4 +1,4 @@
-"""A service's answer to ``get_attr``: a value inside, text for the command port."""
+"""Answer of a service to ``get_attr``, as a value and as text for the command port."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from darc.model.handover import HandoverState
 
 
 class AnswerError(enum.StrEnum):
-    """Why there is no value."""
+    """Reason why there is no value."""
 
     NOT_RESPONDING = "not_responding"
     NOT_RUNNING = "not_running"
@@ -21,10 +21,10 @@ class AnswerError(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AttributeAnswer:
-    """What a service answers, or why it does not.
+    """Value of a service's attribute, or the reason why there is none.
 
-    :param class_name: of the service
-    :param value: plain
+    :param class_name: class of the service
+    :param value: plain value (JSON types)
     """
 
     service: str
@@ -34,7 +34,7 @@ class AttributeAnswer:
     error: AnswerError | None = None
 
     def to_text(self) -> str:
-        """As people and old clients are answered."""
+        """Return the answer as text, for the command line and for legacy clients."""
         if self.error is None:
             text = attribute_text(self.attribute, self.value)
             return f"{{'{self.class_name}.{self.attribute}': {text}}}"
@@ -44,18 +44,18 @@ class AttributeAnswer:
         return f"Service not {does}: {self.service}"
 
     def to_plain(self) -> dict[str, Any]:
-        """As programs are answered that want the value."""
+        """Return the answer as a plain value, for clients that parse it."""
         if self.error is None:
             return {"value": self.value}
         return {"error": str(self.error), "text": self.to_text()}
 
 
 def attribute_text(attribute: str, value: Any) -> str:
-    """An attribute as people are shown it."""
+    """Format an attribute's value for the command line."""
     show = _SHOWN.get(attribute, str)
     try:
         return str(show(value))
-    except (AttributeError, TypeError, ValueError):  # a service of others means something else
+    except (AttributeError, TypeError, ValueError):  # a custom service may use the name differently
         return str(value)
 
 

@@ -1,7 +1,8 @@
-"""The command port: one message in, one reply out, in two dialects.
+"""The command port: one request and one reply per connection, in two dialects.
 
-Our own dialect is one line of JSON; a change is answered by a challenge, which the client signs.
-Older clients send a Python dict literal without a newline and read with one ``recv(1024)``.
+In the current dialect, a request is one line of JSON; a request that changes something is answered
+by a challenge, which the client signs. Legacy clients send a Python dict literal without a newline
+and read the reply with one ``recv(1024)``.
 """
 
 from __future__ import annotations
@@ -23,33 +24,33 @@ from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 
-# What our own client's lines begin with: they are whole with their line end, not before.
+# Start of a message in the current dialect; such a message ends with a newline.
 OURS = b'{"protocol"'
 LEGACY_REPLY_BYTES = 1024
-# A literal is parsed anew after each part of it that may be its end. Existing clients send it in
-# one; nobody is to keep the master busy with that.
+# A literal is parsed again after each part that may complete it. Legacy clients send it in one
+# part; the limits on length and attempts bound the work that a client can cause.
 LEGACY_MESSAGE_BYTES = 8192
 MAX_ATTEMPTS = 20
-# Who sends in more pieces than these is waited for a little after each: bytes that come one by one
-# then cost no more than others.
+# After so many parts, the master pauses after each further one, so that a client that sends single
+# bytes costs no more than others.
 PROMPT_PIECES = 8
 PIECE_SECONDS = 0.05
 SIGNATURE_SECONDS = 5.0
 MAX_ORIGIN = 100  # characters
-# Connections that wait to be taken: one that finds no room comes a second late.
+# Connections not accepted yet; a client beyond that is delayed by about a second.
 BACKLOG = 1024
-# A client that still sends gets this long to read why it was refused.
+# Time for a client that is still sending to read why it was refused.
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 16 * 2**20
 
 
 class PortError(Exception):
-    """A message that cannot be answered but with an error; the text is the error's."""
+    """Message that can only be answered with an error; the text is that error."""
 
 
 @dataclass(frozen=True, slots=True)
 class PortMessage:
-    """A whole message, and the dialect it came in."""
+    """A complete message, and whether it is in the legacy dialect."""
 
     request: Request
     line: bytes
@@ -57,9 +58,9 @@ class PortMessage:
 
 
 def parse_message(data: bytes) -> PortMessage | None:
-    """Read a message from the bytes that came so far; None when it is not whole yet.
+    """Parse a message from the bytes received so far; None while it is incomplete.
 
-    :raises PortError: it can never become one
+    :raises PortError: the message is invalid, whatever follows
     """
     text = data.strip()
     if text and not text.startswith(b"{"):
@@ -70,7 +71,7 @@ def parse_message(data: bytes) -> PortMessage | None:
             return PortMessage(_request(plain), data, legacy=False)
         if text.startswith(OURS) or len(text) > LEGACY_MESSAGE_BYTES:
             raise PortError("Cannot parse message")
-        # a literal may have line ends, too
+        # A literal may contain newlines, too.
     if text.startswith(OURS) or not text.endswith(b"}") or len(text) > LEGACY_MESSAGE_BYTES:
         return None
     try:
@@ -84,14 +85,15 @@ def parse_message(data: bytes) -> PortMessage | None:
         return PortMessage(request, data, legacy=True)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         if _json(text) is not None:
-            return None  # its line end is still to come
+            return None  # its newline has not arrived yet
         raise PortError("Cannot parse message") from None
 
 
 def _may_be_whole(data: bytearray) -> bool:
-    """Whether it is worth to look at all of these bytes, though more may come.
+    """Whether these bytes may be a complete message, so that parsing them is worthwhile.
 
-    Looking at the ends of a long message alone, the time for all its pieces grows as its length.
+    Only the ends of a long message are examined: the time for all its parts is linear in its
+    length.
     """
     if data.endswith(b"\n") or not data.startswith(b"{"):
         return True
@@ -99,7 +101,7 @@ def _may_be_whole(data: bytearray) -> bool:
 
 
 def _json(text: bytes) -> object:
-    """Decode; None where it is not JSON."""
+    """Decode JSON; None where the text is invalid."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -116,13 +118,16 @@ def _request(plain: object) -> Request:
 
 
 class CommandPort:
-    """Listens for commands and answers each in a thread of its own.
+    """Listener for commands; each connection is answered in a thread of its own.
 
-    :param secret: gives the secret; it may be another one for the next change
-    :param answer: does a request
-    :param changes: tells whether a request changes something, and so needs a proof
-    :param allow_unsigned_from: addresses or networks that need none
-    :raises OSError: the address cannot be listened on
+    :param address: host and port to listen on
+    :param secret: returns the secret; called for each signed request, as the secret may be replaced
+    :param answer: executes a request and returns the reply
+    :param changes: whether a request changes something, and so has to be signed
+    :param allow_unsigned_from: addresses or networks whose requests need no signature
+    :param socket_timeout: for a request to arrive and for a reply to be read (s)
+    :param max_connections: connections open at a time; further ones are refused
+    :raises OSError: the address is not available
     """
 
     def __init__(
@@ -163,7 +168,7 @@ class CommandPort:
                 if self._listener.fileno() < 0:
                     return
                 log.error("command connection not accepted: %s", error)
-                time.sleep(0.1)  # out of descriptors: give others time to close theirs
+                time.sleep(0.1)  # out of file descriptors: wait until others are closed
                 continue
             if not self._places.acquire(blocking=False):
                 log.warning("command refused: %d connections are open", self._max_connections)
@@ -173,7 +178,7 @@ class CommandPort:
                 threading.Thread(
                     target=self._serve, args=(connection, str(peer[0])), daemon=True
                 ).start()
-            except RuntimeError as error:  # the limit of threads
+            except RuntimeError as error:  # the limit on threads is reached
                 self._places.release()
                 log.error("command refused: %s", error)
                 self._turn_away(connection)
@@ -212,9 +217,9 @@ class CommandPort:
         _send(connection, reply, message.legacy)
 
     def _receive(self, connection: socket.socket) -> PortMessage | None:
-        """Read one message; None when the client closed without one.
+        """Receive one message; None when the client closed the connection without sending one.
 
-        :raises PortError: it sent something else, or not all of it in time
+        :raises PortError: the message is invalid, or incomplete at the timeout
         """
         deadline = time.monotonic() + self._socket_timeout
         data = bytearray()
@@ -242,7 +247,7 @@ class CommandPort:
                 time.sleep(PIECE_SECONDS)
 
     def _refusal(self, connection: socket.socket, message: PortMessage, peer: str) -> Reply | None:
-        """Why a change is not done; None when the request needs no proof or has brought it."""
+        """Return the refusal of a request that lacks a valid signature; None if it is accepted."""
         if not self._changes(message.request) or self._is_allowed(peer):
             return None
         command = message.request.command
@@ -278,13 +283,13 @@ class CommandPort:
 
 
 def _with_origin(request: Request, peer: str) -> Request:
-    """Who sent it: what can be known, and what the client says of itself, made harmless."""
+    """Add the origin: the peer's address and, sanitised, what the client says about itself."""
     said = "".join(letter for letter in request.origin[:MAX_ORIGIN] if letter.isprintable())
     return replace(request, origin=f"{peer} ({said})" if said else peer)
 
 
 def _receive_signature(connection: socket.socket) -> str:
-    """Read a client's answer to a challenge; empty when it gives none in time."""
+    """Receive the signature of a challenge; empty when none arrives in time."""
     deadline = time.monotonic() + SIGNATURE_SECONDS
     data = b""
     try:
@@ -301,12 +306,12 @@ def _receive_signature(connection: socket.socket) -> str:
 
 
 def _send_to_either(connection: socket.socket, text: str) -> None:
-    """Send an error to a client whose dialect is not known: JSON of texts is a literal, too."""
+    """Send an error in either dialect: JSON that holds only strings is a Python literal, too."""
     connection.sendall(json.dumps(Reply.error(text).to_plain()).encode() + b"\n")
 
 
 def _drain(connection: socket.socket) -> None:
-    """Read what still comes: closing with it unread would take the answer from the client."""
+    """Read the rest of a request: closing with unread data would discard the reply."""
     connection.shutdown(socket.SHUT_WR)
     deadline = time.monotonic() + LINGER_SECONDS
     for _ in range(LINGER_BYTES // 65536):

@@ -23,12 +23,12 @@ from darc.runtime.service_traits import ExternalSystem, known_traits
 
 log = logging.getLogger(__name__)
 
-#: Commands that start something: not while the node is being stopped.
+#: Commands that start something; refused while the node is stopping.
 STARTING = ("start", "restart", "start_observation", "reload")
 
 
 class CommandedNode(Protocol):
-    """What commands act on; the master."""
+    """Node that commands act on, as the master implements it."""
 
     config: Config
     services: ServiceControl
@@ -36,25 +36,25 @@ class CommandedNode(Protocol):
     apart: DetachedWork
 
     def reload(self, origin: str) -> list[str]:
-        """Read the configuration again and apply it; what was done, and what needs a restart."""
+        """Reload the configuration; return what was done and what needs a restart of the node."""
 
     def stop(self) -> None:
-        """End the node, after the reply."""
+        """Stop the node after the reply was sent."""
 
     @property
     def stopping(self) -> bool:
-        """The node is ending."""
+        """Whether the node is stopping."""
 
     def attribute(self, name: str) -> str | None:
-        """A declared attribute of the master, as text."""
+        """Return a declared attribute of the master as text; None where it is unknown."""
 
 
 class CommandVocabulary:
-    """Does requests."""
+    """Dispatcher of requests to the methods that execute them."""
 
     def __init__(self, node: CommandedNode) -> None:
         self._node = node
-        self._subject = threading.local()  # the observation that a thread's request is about
+        self._subject = threading.local()  # id of the observation that a thread's request is about
         observing = ObservationCommands(node, self._is_about)
         self._commands: dict[str, Callable[[Request], Reply]] = {
             "status": self._status,
@@ -81,7 +81,7 @@ class CommandVocabulary:
         return request.command in self._commands and request.command not in QUESTIONS
 
     def answer(self, request: Request) -> Reply:
-        """Do a request; whatever goes wrong becomes an error that says so."""
+        """Execute a request; any failure becomes an error reply that states the reason."""
         began = time.monotonic()
         self._subject.task_id = ""
         reply = self._answer(request)
@@ -118,13 +118,13 @@ class CommandVocabulary:
         except SupervisorError as error:
             log.error("%s: %s", request.command, error)
             return Reply.error(str(error.args[0]))
-        # A defect in one command must not take the master down; the operator is told.
+        # A defect in one command must not stop the master; the reply reports it.
         except Exception as error:
             log.exception("%s failed", request.command)
             return Reply.error(f"{request.command} failed: {type(error).__name__}: {error}")
 
     def _no_service(self, request: Request) -> str:
-        """Why a service that is named cannot be; empty where it can, or none is."""
+        """Return why the service of a request is unknown; empty if it is known or not given."""
         names = self._node.services.names
         if request.service in {"", "all"}:
             return ""
@@ -190,7 +190,7 @@ class CommandVocabulary:
     # -- switches ------------------------------------------------------------------------------
 
     def _switch(self, request: Request) -> Reply:
-        """Status, enable and disable of what leaves the house."""
+        """Show, enable or disable the external triggers or alerts of a service."""
         prefix, _, action = request.command.partition("_")
         service, system = SYSTEMS[prefix]
         if self._node.config.role is Role.WORKER:
@@ -214,7 +214,7 @@ class CommandVocabulary:
     ) -> Reply:
         if wanted and enabled:
             return Reply.success(f"{system.what} already enabled")
-        # Also when it is off: perhaps it was not remembered the last time.
+        # Also where it is off already: the last change may not have been saved.
         if not self._node.services.switch(service, "send_events", wanted, origin):
             return Reply.failed(f"Failed: {system.what} could not be {_able(wanted)} for good")
         if wanted is enabled:
@@ -241,7 +241,7 @@ class CommandVocabulary:
         return Reply.success("Stopping master")
 
 
-#: Services that send to something outside, by the prefix of the commands that switch it.
+#: Services that send external triggers or alerts, by prefix of the commands that switch them.
 SYSTEMS = {
     traits.external.prefix: (service, traits.external)
     for service, traits in known_traits().items()

@@ -1,4 +1,4 @@
-"""What the master has promised, in files: on the disk before the promise is given."""
+"""Small files that are synced to disk before the master replies."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ log = logging.getLogger(__name__)
 
 
 class DurableFiles:
-    """Small files of JSON in a directory, which outlive a loss of power.
+    """Small JSON files in a directory, which survive a loss of power.
 
-    What cannot be written now is tried again by :meth:`retry`.
+    :meth:`retry` retries failed writes.
     """
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(exist_ok=True)
         self._directory = directory
         self._lock = threading.Lock()
-        self._lacking: dict[str, str | None] = {}  # by name; None: to be removed
+        self._lacking: dict[str, str | None] = {}  # failed writes by name; None: to be removed
         self._errors: dict[str, str] = {}
 
     def load(self) -> Iterator[tuple[Path, Any]]:
-        """All there are; one that is damaged is set aside."""
+        """Yield all files with their content; a damaged one is set aside."""
         for path in sorted(self._directory.glob("*.json")):
             try:
                 yield path, json.loads(read_regular(path, MAX_TEXT))
@@ -46,7 +46,7 @@ class DurableFiles:
             log.error("%s: stays where it is: %s", path, failed)
 
     def save(self, name: str, plain: Any) -> None:
-        """Have it on the disk; see :meth:`lacks` for whether it is."""
+        """Write a file; :meth:`lacks` says whether that failed."""
         with self._lock:
             self._do(name, json.dumps(plain))
 
@@ -55,11 +55,11 @@ class DurableFiles:
             self._do(name, None)
 
     def lacks(self, name: str) -> str:
-        """Why a file is not on the disk as it should be; empty: it is."""
+        """Return why the last change of a file is not on disk; empty if it is."""
         return self._errors.get(name, "")
 
     def retry(self) -> bool:
-        """Try again what could not be written; False while something is lacking."""
+        """Retry failed writes and removals; False while any of them still fails."""
         with self._lock:
             for name, text in list(self._lacking.items()):
                 self._do(name, text)

@@ -1,6 +1,6 @@
-"""Leaving word of where the master is reached; it works all the same while that cannot be written.
+"""Publish the master's address in a file; the node runs even while that cannot be written.
 
-The home may be full, or on a server that is away, while run_dir is on a local disk.
+The home directory may be full or on an unreachable server, while run_dir is on a local disk.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ RETRY_SECONDS = 1.0
 
 
 class EndpointFile:
-    """Writes the file, in a thread of its own, until it is there or the node ends."""
+    """Writer of the endpoint file: a thread that retries until it succeeds or the node stops."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -27,7 +27,7 @@ class EndpointFile:
         threading.Thread(target=self._write, name="endpoint file", daemon=True).start()
 
     def remove(self) -> None:
-        """The node ends, whether the file can be removed or not."""
+        """Remove the file as the node stops; a failed write is not retried any more."""
         self._ended.set()
         with self._lock:
             try:

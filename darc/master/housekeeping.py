@@ -1,4 +1,4 @@
-"""What the master looks after once a second: nothing that was taken away stays away."""
+"""Periodic repairs by the master: directories, sockets, and services that do not respond."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROUND_SECONDS = 1.0
 
 
 class SupervisorWaker:
-    """Wakes supervisord, which sleeps up to a second after a death; never waits for it."""
+    """Thread that wakes supervisord, which may notice the exit of a process up to 1 s late."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -47,9 +47,9 @@ class SupervisorWaker:
 
 
 class KeptSocket:
-    """A Unix socket whose path comes back when somebody removes it.
+    """Unix socket whose path is restored when it was removed.
 
-    A second link to it is kept beside it: the server behind both is the same.
+    A second hard link to the socket is kept beside it; the server of both is the same.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,13 +57,13 @@ class KeptSocket:
         self._kept = kept_link(path)
         try:
             self.look()
-        except OSError as error:  # a file system without such links: the node runs all the same
+        except OSError as error:  # file system without hard links: the node runs without this
             log.warning("%s would not come back if it were removed: %s", path, error)
 
     def look(self) -> None:
-        """Put the path back if it is gone.
+        """Restore the path if it is missing.
 
-        :raises OSError: it cannot be
+        :raises OSError: it cannot be restored
         """
         if not self._path.exists():
             if self._kept.exists():
@@ -75,7 +75,7 @@ class KeptSocket:
 
 
 class KeptDirectory:
-    """One that has to be there: supervisord cannot start a service without its log's."""
+    """Directory that is created when missing: supervisord needs one for a service's log."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -87,7 +87,7 @@ class KeptDirectory:
 
 
 class WantedServices:
-    """Which services are meant to run, for the start after a supervisord that was killed."""
+    """Record of the services that should run, for the start after supervisord was killed."""
 
     def __init__(self, path: Path, supervisor: Supervisor) -> None:
         self._path = path
@@ -97,7 +97,7 @@ class WantedServices:
         self._forgotten = False
 
     def start_again(self) -> None:
-        """Start what ran under the supervisord before, and was never started under this one."""
+        """Start services that ran under the previous supervisord and not yet under this one."""
         if not self._path.exists():
             return
         try:
@@ -119,19 +119,24 @@ class WantedServices:
         ]
         with self._lock:
             if wanted != self._known and not self._forgotten:
-                # It is for the start after a loss of power, too.
+                # Synced to disk: it is needed after a loss of power, too.
                 write_whole(self._path, json.dumps(wanted))
                 self._known = wanted
 
     def forget(self) -> None:
-        """The node is being stopped: nothing is meant to run after its next start."""
+        """Remove the record as the node stops: its next start starts no services."""
         with self._lock:
             self._forgotten = True
             self._path.unlink(missing_ok=True)
 
 
 class UnresponsiveServices:
-    """Says which services hang, and by configuration has them started anew."""
+    """Log services that do not respond, and kill them for a restart if so configured.
+
+    :param states: returns the state of each service
+    :param kill: kills a service, which supervisord then restarts
+    :param restart: whether services that do not respond are restarted
+    """
 
     def __init__(
         self,
@@ -146,7 +151,7 @@ class UnresponsiveServices:
         self._last = Instant.now()
 
     def look(self) -> None:
-        # If the master was stopped itself, give the services time to be heard again.
+        # If the master itself was suspended, give the services time for a heartbeat.
         if self._last.age() < 2 * ROUND_SECONDS:
             self._look()
         self._last = Instant.now()
@@ -165,9 +170,9 @@ class UnresponsiveServices:
 
 
 class Housekeeping:
-    """Has each of its tasks look once a second, in a thread of its own: none waits for another.
+    """Periodic tasks, once a second, each in a thread of its own so that none blocks another.
 
-    :param tasks: by what they look at; each mends what it finds
+    :param tasks: by the name of what they check; each repairs what it finds
     """
 
     def __init__(self, tasks: Mapping[str, Callable[[], None]]) -> None:

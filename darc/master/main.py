@@ -1,4 +1,4 @@
-"""darc_master: starts everything that the master is made of, and keeps it together."""
+"""The darc_master process: creates the parts of the master and connects them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ from darc.runtime.service_traits import known_traits, traits_of
 
 log = logging.getLogger(__name__)
 
-#: Of a service that tells systems outside.
+#: Switch of a service that sends external triggers or alerts.
 SWITCH = "send_events"
 
 
@@ -80,9 +80,9 @@ class DarcMaster:
         self._reloading = threading.Lock()
         self.node_id = node.node_id
         run_dir = Path(config.master.run_dir)
-        # Read at each connection: it may be replaced while the node runs.
+        # Read at each connection: the secret may be replaced while the node runs.
         self._secret = partial(read_secret, run_dir / "secret")
-        self._secret()  # a node without one does not come up
+        self._secret()  # a node without a secret does not start
         self._journal = Journal(
             run_dir / JOURNAL, config.master.journal_max_bytes, config.master.reserve_bytes
         )
@@ -138,7 +138,7 @@ class DarcMaster:
     def run(self) -> None:
         """Serve until stopped.
 
-        :raises OSError: the command port cannot be had
+        :raises OSError: the address of the command port is not available
         """
         for directory in (".", "observations", "books", "supervisor.d"):
             remove_unfinished(self._run_dir / directory)
@@ -165,7 +165,7 @@ class DarcMaster:
         for run in self.observations.runs():
             self._journal.adopt(run.observation.task_id, run.key)
         self._books.go_on()
-        # Orders first: a service that attached before them would drop what it works on.
+        # Publish orders first: a service that attaches before them would drop its current work.
         self.observations.start_thread()
         self._queue_server.start()
         self._housekeeping = self._make_housekeeping()
@@ -181,15 +181,15 @@ class DarcMaster:
 
     @property
     def asked_for(self) -> tuple[Mapping[str, int], Mapping[str, float]]:
-        """See :attr:`NotingSupervisor.asked_for`."""
+        """Stops and starts that were requested: :attr:`NotingSupervisor.asked_for`."""
         return self._supervisor.asked_for
 
     def running_services(self) -> list[str]:
-        """Those that can be asked for an attribute."""
+        """Return the services that can be asked for an attribute."""
         return self.overviews.running()
 
     def facts(self) -> dict[str, object]:
-        """What only the master can tell for the metrics."""
+        """Return what the metrics need and only the master knows."""
         commands, queues = self.refused
         return {
             "overview": overview.to_text(self.overviews.make()),
@@ -200,10 +200,10 @@ class DarcMaster:
         }
 
     def _queue_names(self) -> Collection[str]:
-        return self.config.all_services()  # of the configuration as it is by then
+        return self.config.all_services()  # of the current configuration
 
     def _service_changed(self, service: str) -> None:
-        """A service attached or went; supervisord sees a death late unless it is woken."""
+        """Handle a service that attached or detached; supervisord may notice its exit late."""
         self.services.changed()
         self.overviews.wake()
         if self._exchange.presence(service) is None:
@@ -223,10 +223,11 @@ class DarcMaster:
             threading.Thread(target=self._clear_ended, name="clear", daemon=True).start()
 
     def _clear_ended(self) -> None:
-        """Drop what ended observations left in the real-time queues and in memory.
+        """Delete what ended observations left in the real-time queues and in the memory.
 
-        A run is alive before anything is kept of it, and one that has ended never is again: what is
-        kept now and is not alive afterwards has ended, whatever begins meanwhile.
+        A run is alive before anything is stored for it, and an ended one never becomes alive again:
+        what is stored now and is not alive afterwards has ended, even if other observations start
+        meanwhile.
         """
         kept = self._journal.observations()
         alive = {run.key for run in self.observations.runs()} | {""}
@@ -268,46 +269,46 @@ class DarcMaster:
 
     @property
     def rounds(self) -> list[PeriodicTask]:
-        """What the master looks at again and again, beside the overview's."""
+        """Periodic tasks of the master, without those of the overview."""
         return self._housekeeping.rounds
 
     # -- what commands call ----------------------------------------------------------------------
 
     def attribute(self, name: str) -> str | None:
-        """A declared attribute of the master, as text."""
+        """Return a declared attribute of the master as text; None where it is unknown."""
         return self._attributes.find(name)
 
     @property
     def stopping(self) -> bool:
-        """The node is ending."""
+        """Whether the node is stopping."""
         return self._stopping.is_set()
 
     @property
     def refused(self) -> tuple[int, int]:
-        """Commands and queue connections that were refused."""
+        """Number of refused commands and of refused queue connections."""
         return self._port.refused, self._queue_server.refused
 
     @property
     def queue_depths(self) -> dict[str, int]:
-        """Entries in each queue that is not empty."""
+        """Number of entries in each queue that is not empty."""
         return {depth.queue: depth.entries for depth in self._journal.depths()}
 
     @property
     def journal_full(self) -> bool:
-        """Nothing new is taken into the queues, for lack of room."""
+        """Whether the queues accept no new entries, for lack of disk space."""
         return self._journal.full
 
     def reload(self, origin: str) -> list[str]:
-        """Read the configuration again and apply it.
+        """Reload the configuration and apply it.
 
-        :param origin: who wants it, for the logs
-        :return: what was done beside that, and what needs a restart of the node
-        :raises ConfigError: it is broken; nothing has changed
-        :raises OSError: likewise, it cannot be read
+        :param origin: who requested it, for the logs
+        :return: notes: warnings, what else was done, and what needs a restart of the node
+        :raises ConfigError: the configuration is invalid; nothing has changed
+        :raises OSError: the configuration cannot be read; nothing has changed
         :raises SupervisorError: supervisord refuses the sections
         """
         with self._reloading:
-            # The home may hang; then nobody else is to wait for this.
+            # The home directory may hang: the timeout bounds how long other reloads wait.
             sources = self.apart.result("reading the configuration", read_sources, READ_SECONDS)
             notes = self._apply(sources.parse())
             self.apart.result("keeping the configuration", sources.keep, READ_SECONDS)
@@ -332,7 +333,7 @@ class DarcMaster:
         return notes
 
     def _configure_switches(self, origin: str) -> list[str]:
-        """The configuration decides anew about what leaves the house; what changes is said."""
+        """Reset the switches of external triggers and alerts to the configuration; note changes."""
         notes = []
         for service in self.services.names:
             if traits_of(service).external is None:
@@ -349,28 +350,28 @@ class DarcMaster:
         return notes
 
     def stop(self) -> None:
-        """End the node once the reply is on its way."""
+        """Stop the node once the reply was sent."""
         self._stopping.set()
 
     def _end_node(self) -> None:
         log.info("stopping all services, then supervisord")
         self._housekeeping.end()
-        # Nothing is begun after this, whatever command was about to.
+        # From here on no command can start an observation or a service.
         self.observations.close()
         self._supervisor.start_no_more()
         self.observations.abort_all()
         self._wanted.forget()
         try:
-            # all that supervisord knows, a service that an operator added by hand too
+            # All processes that supervisord knows, including services that an operator added.
             names = [
                 name for name in self._supervisor.processes() if name != supervisor_config.MASTER
             ]
             self.services.stop(names)
-            # supervisord ends one group a second: leave it this process alone
+            # supervisord stops one group per second: leave only the master's to it.
             for name in names:
-                with contextlib.suppress(SupervisorError):  # it runs still: supervisord's to end
+                with contextlib.suppress(SupervisorError):  # still running: left to supervisord
                     self._supervisor.remove(name)
-            with contextlib.suppress(OSError):  # a home that hangs; the file says no harm
+            with contextlib.suppress(OSError):  # the home directory hangs; a stale file is harmless
                 self.apart.result("removing the endpoint", self._endpoint_file.remove, READ_SECONDS)
             self._supervisor.shut_down()
         except SupervisorError as error:
@@ -378,7 +379,7 @@ class DarcMaster:
 
 
 def _fixed(config: Config) -> dict[str, object]:
-    """What does not change while a node runs."""
+    """Return the settings that need a restart of the node."""
     return {
         "darc_master.port": config.master.port,
         "darc_master.run_dir": config.master.run_dir,
@@ -390,7 +391,7 @@ def _fixed(config: Config) -> dict[str, object]:
 
 
 def main() -> None:
-    """Run the master: what supervisord starts."""
+    """Run the master; supervisord starts this program."""
     parser = argparse.ArgumentParser(
         prog="darc_service",
         description="The master service itself, which supervisord runs; people use"

@@ -1,4 +1,4 @@
-"""What ``get_attr`` without a service may ask: the master's own declared attributes."""
+"""The master's own attributes: ``get_attr`` without a service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from darc.master.observation_life import Observations
 
 
 class AttributeSource(Protocol):
-    """What the attributes are read from; the master."""
+    """Object that the attributes are read from, as the master implements it."""
 
     config: Config
     node_id: str
@@ -52,14 +52,14 @@ _READ: Mapping[str, Callable[[AttributeSource, float], object]] = {
     "refused_queue_connections": lambda master, _: master.refused[1],
 }
 _OVERVIEW = "overview"
-#: What can be asked.
+#: Names of all attributes.
 NAMES = (*_READ, _OVERVIEW)
 
 
 class MasterAttributes:
     """The master's attributes by name.
 
-    :param started: Unix time
+    :param started: start of the master (Unix s)
     """
 
     def __init__(self, master: AttributeSource, started: float) -> None:
@@ -67,7 +67,7 @@ class MasterAttributes:
         self._started = started
 
     def find(self, name: str) -> str | None:
-        """An attribute as text; None when there is none of that name."""
+        """Return an attribute as text; None where the name is unknown."""
         name, _, arguments = name.partition(" ")
         if name == _OVERVIEW:
             return self._master.overviews.find(arguments)

@@ -1,4 +1,4 @@
-"""What the master itself has lost for good, over its deaths too: see darc.node.losses."""
+"""Data that the master itself has lost, counted across its restarts: see darc.node.losses."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ JOURNAL_DAMAGED = LossKind(
 
 
 class MasterLosses:
-    """Of any thread.
+    """Counters of the master's losses. Thread-safe.
 
-    :param journal: remembers them
+    :param journal: stores the counters
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -43,7 +43,7 @@ class MasterLosses:
             self.lost(JOURNAL_DAMAGED, str(journal.aside), "its pages are damaged")
 
     def lost(self, kind: LossKind, what: str, why: str) -> None:
-        """Count something as lost for good."""
+        """Count a loss, and store the counters."""
         with self._lock:
             self._losses.add(kind, what, why)
             try:
@@ -52,12 +52,12 @@ class MasterLosses:
                 log.error("a loss is forgotten with this process: %s", error)
 
     def shown(self) -> dict[str, Any]:
-        """For people."""
+        """Return the losses as plain values, for the command line."""
         return self._losses.told()
 
     @property
     def told(self) -> tuple[LossSummary, ...]:
-        """For the overview."""
+        """Losses by kind, for the overview."""
         return tuple(
             typed.from_plain(LossSummary, {"kind": kind, **of}, LOSSES)
             for kind, of in self._losses.told().items()
@@ -65,5 +65,5 @@ class MasterLosses:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """How much was lost, by kind; for the metrics."""
+        """Number of losses by kind, for the metrics."""
         return self._losses.numbers()

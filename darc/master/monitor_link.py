@@ -1,4 +1,4 @@
-"""What darc_monitor calls at the queue socket, and what it has told last."""
+"""Methods that darc_monitor calls at the queue socket, and its latest report."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ log = logging.getLogger(__name__)
 
 EXPOSED = ("news", "asked_for", "ask", "report", "facts")
 MAX_REPORT_BYTES = 2**20
-#: To wait for news, and for a service to answer (s).
+#: Longest wait for changes, and for the answer of a service (s).
 MAX_NEWS_SECONDS, MAX_ANSWER_SECONDS = 2.0, 5.0
-#: It says something every second; supervisord starts it anew where it ends (s).
+#: darc_monitor reports every second; supervisord restarts it where it exits (s).
 ENDED_SECONDS, SILENT_SECONDS = 5.0, 10.0
-#: Until it is heard for the first time, since the start of darc_master (s).
+#: Until its first report, since the start of darc_master (s).
 FIRST_SECONDS = 20.0
 RUNS = "runs"
 
 
 class MonitoredMaster(Protocol):
-    """What darc_monitor is told of the master."""
+    """The master, as far as darc_monitor needs it."""
 
     @property
     def configured(self) -> float:
-        """When the configuration was read that is in force (Unix s)."""
+        """When the current configuration was read (Unix s)."""
 
     @property
     def asked_for(self) -> tuple[Mapping[str, int], Mapping[str, float]]:
-        """See :meth:`MonitorLink.asked_for`."""
+        """Stops and starts that were requested: :meth:`MonitorLink.asked_for`."""
 
     def running_services(self) -> list[str]:
-        """Those that can be asked."""
+        """Return the services that can be asked for an attribute."""
 
     def facts(self) -> dict[str, Any]:
-        """See :meth:`MonitorLink.facts`."""
+        """Return the values for the metrics: :meth:`MonitorLink.facts`."""
 
 
 class MonitorLink:
-    """Both ends of what darc_master and darc_monitor tell each other, on the master's side.
+    """The master's side of the link between darc_master and darc_monitor.
 
-    Nothing here waits for darc_monitor: `latest` is what it told last, however long ago.
+    Nothing here waits for darc_monitor: `latest` is its latest report, whatever its age.
 
-    :param on_report: called after each report, and when darc_monitor has gone
+    :param on_report: called after each changed report, and when darc_monitor has disconnected
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class MonitorLink:
 
     @property
     def trouble(self) -> ThreadTrouble | None:
-        """That darc_monitor does not run, or does not say anything."""
+        """State of darc_monitor where it does not run or does not report; None: it reports."""
         with self._lock:
             gone, heard = self._reporter is None, self._heard
         if heard is None:
@@ -87,7 +87,7 @@ class MonitorLink:
         return ThreadTrouble(MONITOR, "ended" if gone else "hangs", since, "")
 
     def shown(self) -> str:
-        """For people: that it runs, or since when it does not."""
+        """Return the state of darc_monitor as text, and since when it does not report."""
         trouble = self.trouble
         if trouble is None:
             return RUNS
@@ -98,10 +98,11 @@ class MonitorLink:
     # -- for darc_monitor ------------------------------------------------------------------------
 
     def news(self, session: Session, known: int, timeout: float) -> list[Any]:
-        """Wait until services came or went.
+        """Wait until services have attached or detached.
 
-        :param known: the number of the last change that is known
-        :return: that of the last change; when the configuration in force was read (Unix s); the
+        :param known: number of the latest change that the caller knows
+        :param timeout: longest wait (s)
+        :return: number of the latest change; when the current configuration was read (Unix s); the
             services that can be asked
         """
         self._exchange.wait_for_change(known, min(timeout, MAX_NEWS_SECONDS))
@@ -112,8 +113,10 @@ class MonitorLink:
         ]
 
     def asked_for(self, session: Session) -> list[dict[str, Any]]:
-        """By service, which process was asked to end last, and when it was started last (Unix s):
-        by the master, as somebody wanted it.
+        """Return the stops and starts that the master requested on purpose.
+
+        :return: by service, the id of the process that was stopped last, and the last start (Unix
+            s)
         """
         stops, starts = self._master.asked_for
         return [dict(stops), dict(starts)]
@@ -121,9 +124,11 @@ class MonitorLink:
     def ask(
         self, session: Session, service: str, attribute: str, timeout: float
     ) -> list[Any] | None:
-        """Ask a service for an attribute: whether it has it, and its value; None: no answer.
+        """Ask a service for an attribute.
 
-        :raises QueueError: it is no name of an attribute
+        :param timeout: for the answer (s)
+        :return: whether the service has the attribute, and its value; None: no answer
+        :raises QueueError: the attribute's name is invalid
         """
         if not attribute.isidentifier():
             raise QueueError(f"no attribute: {attribute!r:.80}")
@@ -132,10 +137,11 @@ class MonitorLink:
         return None if question is None else [question.found, question.value]
 
     def report(self, session: Session, plain: Any, read: float, asked: float) -> None:
-        """Take what darc_monitor has seen; None: nothing else than before.
+        """Accept a report of darc_monitor.
 
+        :param plain: the report; None: as before
         :param read: as in :class:`NodeReport`, as is `asked`
-        :raises QueueError: it is no report, or too large
+        :raises QueueError: the report is invalid or too large
         """
         report = None
         if plain is not None:
@@ -168,8 +174,10 @@ class MonitorLink:
         self._on_report()
 
     def facts(self, session: Session) -> dict[str, Any]:
-        """What the metrics are made of, and only the master knows: its overview as text, the depths
-        of the queues, the connections refused, and the log lines dropped.
+        """Return what the metrics need and only the master knows.
+
+        That is its overview as text, the queue depths, and the counters of refused connections and
+        of dropped log lines.
         """
         return self._master.facts()
 

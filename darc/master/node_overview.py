@@ -1,7 +1,7 @@
-"""What the master tells of its node, at once: ``darc get_attr overview``.
+"""Overview of the node, which is returned without waiting: ``darc get_attr overview``.
 
-States, observations and queues are as the master knows them itself. The rest is what darc_monitor
-has handed over last.
+States, observations and queues are those of the master itself; the rest is from the latest report
+of darc_monitor.
 """
 
 from __future__ import annotations
@@ -44,25 +44,26 @@ from darc.runtime.process_start import started_at
 from darc.runtime.vital_threads import ended_threads
 
 PROCESS_SECONDS = 1.0
-#: supervisord is asked at each of these looks after a service came or went, and otherwise so often.
+#: Polls of supervisord: each round for so long after a service attached or detached, and otherwise
+#: at the longer interval (s).
 LIVELY_SECONDS = 5.0
 CALM_SECONDS = 3.0
-#: Between two questions for the depths of the queues, and at least so many times what one took.
+#: Between two queries of the queue depths (s), and at least so many times the duration of a query.
 DEPTHS_SECONDS = 4.0
 DEPTHS_SHARE = 100
-#: An answer is kept back no longer until something changes, and so many at a time.
+#: Longest delay of an answer until something changes (s), and delayed answers at a time.
 MAX_WITHIN = 30.0
 MAX_WAITING = 8
-#: What changes by time alone is noticed so often.
+#: How often changes are detected that follow from time alone (s).
 NOTICE_SECONDS = 1.0
-#: Told of, beside that of the logs, which is for the metrics alone.
+#: Disks in the overview; the disk of the logs is in the metrics only.
 DISKS = ("run_dir", "home")
 
 _ARGUMENTS = re.compile(r"(?:after=(\S+) +within=(\d+(?:\.\d*)?))?", re.ASCII)
 
 
 class ToldNode(Protocol):
-    """Whose node it is."""
+    """The master, as far as the overview needs it."""
 
     config: Config
     node_id: str
@@ -82,7 +83,7 @@ class ToldNode(Protocol):
 
 @dataclass(slots=True)
 class _KnownState:
-    """What the master's threads have heard last; each is replaced as a whole."""
+    """Latest values that the master's threads have read; each is replaced as a whole."""
 
     processes: Mapping[str, ProcessInfo] = field(default_factory=dict)
     supervisord: str = ""
@@ -91,9 +92,9 @@ class _KnownState:
 
 
 class Overviews:
-    """Makes the overviews of a node.
+    """Builder of the node's overviews.
 
-    :param started: Unix time of the master's start
+    :param started: start of the master (Unix s)
     """
 
     def __init__(self, master: ToldNode, journal: Journal, started: float) -> None:
@@ -115,26 +116,26 @@ class Overviews:
         )
 
     def start(self) -> None:
-        """Look from now on."""
+        """Start the periodic tasks."""
         for rounds in (*self._rounds, self._notices):
             rounds.start()
 
     def wake(self) -> None:
-        """Look at once: a service attached or went."""
+        """Poll supervisord at once, as a service has attached or detached."""
         self._lively_until = time.monotonic() + LIVELY_SECONDS
         self._processes.wake()
 
     def notice(self) -> None:
-        """There may be something new."""
+        """Check for changes at once."""
         self._notices.wake()
 
     @property
     def depths(self) -> Mapping[str, Depth]:
-        """Of the queues, by name, as they were a moment ago."""
+        """Depths of the queues by name, at the latest query."""
         return self._known.depths
 
     def running(self) -> list[str]:
-        """The services that can be asked."""
+        """Return the services that can be asked for an attribute."""
         services, processes = self._master.services, self._known.processes
         return [
             name
@@ -160,7 +161,7 @@ class Overviews:
             self._next_depths = now + DEPTHS_SHARE * (time.monotonic() - now)
 
     def find(self, arguments: str) -> str | None:
-        """The overview as text; None where the arguments are none.
+        """Return the overview as text; None where the arguments are invalid.
 
         :param arguments: empty, or ``after=<change> within=<s>``: wait so long for another change
         """
@@ -171,7 +172,7 @@ class Overviews:
         return overview.to_text(self.make(waited))
 
     def _wait(self, after: str, within: float) -> float:
-        """Wait until something has changed; returns how long that took (s)."""
+        """Wait until something has changed; return how long that took (s)."""
         if not self._places.acquire(blocking=False):
             return 0.0
         began = time.monotonic()
@@ -182,14 +183,17 @@ class Overviews:
             self._places.release()
         return time.monotonic() - began
 
-    # -- what is told ------------------------------------------------------------------------------
+    # -- building the overview ---------------------------------------------------------------------
 
     @property
     def _change(self) -> str:
         return f"{self._started:.3f}/{self._changes}"
 
     def make(self, waited: float = 0.0) -> NodeOverview:
-        """What is known now."""
+        """Build the overview of now.
+
+        :param waited: how long the answer was delayed (s)
+        """
         master, known, seen = self._master, self._known, self._master.monitor.latest
         config = master.config
         of_services = {one.name: one for one in seen.services}
@@ -255,8 +259,8 @@ class Overviews:
     def _state(
         self, name: str, process: ProcessInfo | None, seen: ServiceReport
     ) -> tuple[str, float | None]:
-        """And since when (Unix s)."""
-        if name == MASTER:  # it is the one who tells
+        """Return the state of a service, and since when it has it (Unix s)."""
+        if name == MASTER:  # darc_master itself
             ended = ended_threads()
             if ended:
                 return str(ServiceState.FAILED), ended[0].at
@@ -272,7 +276,7 @@ class Overviews:
         return str(state), since or None
 
     def _threads(self, seen: NodeReport) -> Iterator[ThreadTrouble]:
-        """What does not do its work, here and in darc_monitor."""
+        """Yield the threads that have ended or hang, of darc_master and of darc_monitor."""
         now = time.time()
         for one in ended_threads():
             yield ThreadTrouble(one.name, "ended", one.at, one.error)
@@ -289,7 +293,7 @@ class Overviews:
             yield from seen.threads
 
     def _notice(self) -> None:
-        """Tell those who wait where more than numbers has changed."""
+        """Wake waiting clients if more than numbers has changed, and log tasks that hang."""
         for rounds in (*self._rounds, *self._master.rounds):
             rounds.say_if_it_hangs()
         now = self.make()
@@ -319,12 +323,12 @@ class Overviews:
 
 
 def _start_of_supervisord() -> float | None:
-    """Unix time of the start of what started this process."""
+    """Return the start of the parent process (Unix s)."""
     return started_at(os.getppid()) if "SUPERVISOR_ENABLED" in os.environ else None
 
 
 def _own_last_error(seen: ServiceReport) -> LogLine | None:
-    """The last error of this process; where there is none, what the end of the log has."""
+    """Return the last error of this process; where there is none, that of the log file."""
     own = last_lines().error
     return seen.last_error if own is None else LogLine(own.time, shortened(own.text))
 

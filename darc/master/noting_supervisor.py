@@ -1,4 +1,4 @@
-"""supervisord, as the master uses it: what it has started and ended on purpose is noted."""
+"""supervisord client that records the starts and stops that the master requested."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from darc.node.supervisor import ProcessInfo, Supervisor, SupervisorError
 
 
 class NotingSupervisor(Supervisor):
-    """supervisord, for a master that notes which services it has had stopped.
+    """supervisord client that records which services the master has started and stopped.
 
-    Once the node is being stopped, it starts nothing any more, whoever was about to.
+    Once the node is stopping, it starts nothing, whichever thread tries to.
     """
 
     def __init__(self, path: Path, timeout: float) -> None:
         super().__init__(path, timeout)
-        # Each replaced as a whole: they are told in other threads.
+        # Each is replaced as a whole, as other threads read them.
         self._pids: Mapping[str, int] = {}
         self._stops: Mapping[str, int] = {}
         self._starts: Mapping[str, float] = {}
@@ -27,7 +27,7 @@ class NotingSupervisor(Supervisor):
 
     @property
     def asked_for(self) -> tuple[Mapping[str, int], Mapping[str, float]]:
-        """By service, which process was asked to end last, and the last start (Unix s)."""
+        """By service, the id of the process that was stopped last, and the last start (Unix s)."""
         return self._stops, self._starts
 
     def processes(self) -> dict[str, ProcessInfo]:
@@ -45,7 +45,7 @@ class NotingSupervisor(Supervisor):
         return started
 
     def start_no_more(self) -> None:
-        """Returns when no start is under way; there is none afterwards."""
+        """Refuse further starts; return when none is in progress."""
         with self._starting:
             self._closed = True
 

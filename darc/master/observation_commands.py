@@ -26,14 +26,13 @@ from darc.runtime.service_traits import traits_of
 
 log = logging.getLogger(__name__)
 
-#: Services that take no part in observations.
-#: For a configuration of an observation to be read, and for a copy to be kept (s).
+#: Timeouts for reading a configuration of an observation, and for copying it (s).
 READ_SECONDS = 5.0
 COPY_SECONDS = 0.5
 
 
 class ObservingNode(Protocol):
-    """What these commands act on; the master."""
+    """Node that these commands act on, as the master implements it."""
 
     config: Config
     services: ServiceControl
@@ -42,7 +41,7 @@ class ObservingNode(Protocol):
 
 
 class ObservationCommands:
-    """Does requests about observations.
+    """Commands about observations.
 
     :param note: called with the id of the observation that a request is about
     """
@@ -54,14 +53,14 @@ class ObservationCommands:
     def _read(
         self, request: Request, hangs: Callable[[Request], Observation | None] = lambda _: None
     ) -> Observation | Reply:
-        """The observation that a request is about, or why it cannot be had.
+        """Read the observation that a request is about; an error reply where that fails.
 
-        :param hangs: finds it where its configuration is on something that hangs
+        :param hangs: finds the observation where the file system of its configuration hangs
         """
         if not request.payload:
             return Reply.error("Payload missing")
         try:
-            # What it is on may hang: this connection, one of few, waits no longer.
+            # The file system may hang; connections are few, so this one waits no longer.
             observation = self._node.apart.result(
                 f"reading {request.payload}", partial(self._observation_of, request), READ_SECONDS
             )
@@ -79,7 +78,7 @@ class ObservationCommands:
             return Reply.error(f"{error}")
 
     def _known(self, request: Request) -> Observation | None:
-        """The observation that was started from the same file: enough to stop it."""
+        """Find the observation that was started from the same file, which is enough to stop it."""
         for run in self._node.observations.runs():
             if run.observation.config_file == request.payload:
                 log.warning("%s: taken as it was at its start", request.payload)
@@ -140,7 +139,7 @@ class ObservationCommands:
         return Reply.warning("; ".join(doubts)) if doubts else Reply.success("Observation started")
 
     def _start_services(self, start: Callable[[], object]) -> list[str]:
-        """Why services could not be started; that is tried again while the observation lasts."""
+        """Start services; return why some failed. That is retried while the observation lasts."""
         try:
             start()
         except SupervisorError as error:
@@ -148,7 +147,7 @@ class ObservationCommands:
         return []
 
     def _start_again(self, run: ObservationRun) -> Reply:
-        """Of one that is known: what is missing to it is mended, or why it is refused."""
+        """Start what is missing for an observation that runs already, or refuse the request."""
         observations = self._node.observations
         task_id = run.observation.task_id
         states = {known.observation.task_id: known.state for known in observations.runs()}
@@ -168,14 +167,14 @@ class ObservationCommands:
         return Reply.warning(f"{running}; {'; '.join(doubts)}")
 
     def _unsaved(self, task_id: str) -> list[str]:
-        """What an operator has to know where a disk is full."""
+        """Return the warning that the observation is not saved, where its disk is full."""
         why = self._node.observations.unsaved(task_id)
         return [f"if darc_master died now, this would not be remembered: {why}"] if why else []
 
     def _keep_copy(self, observation: Observation, again: bool = False) -> None:
-        """A copy of what was asked for, for those who wonder later; the directory may hang.
+        """Copy the configuration beside the observation's results; the directory may hang.
 
-        :param again: only if there is none
+        :param again: copy only if there is no copy
         """
         source = Path(observation.config_file)
         directory = Path(self._node.config.master.parset_dir) / observation.datetimesource

@@ -1,7 +1,7 @@
-"""The life of observations: pending, running, stopped or aborted, and over.
+"""Life cycle of observations: pending, running, stopped or aborted, and over.
 
-What is known is on disk while it lasts, so that a master started anew carries on. Services are not
-told of events but of the state that they have to reach: nothing is missed by one that was away.
+The state is saved on disk, so that a restarted master resumes it. Services are sent the state that
+they have to reach instead of events: a service that was away misses nothing.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ log = logging.getLogger(__name__)
 
 
 class ClosedError(Exception):
-    """No observation is taken in any more; the text says why."""
+    """The node accepts no more observations; the text states why."""
 
 
 class Observations:
-    """The observations of a node, and a thread that acts on them when their time has come.
+    """The observations of a node, and a thread that changes their state when it is time.
 
-    :param directory: where they are kept, a file each
-    :param give_orders: tells the services; called with every service's orders after each change
-    :param begin: called when one begins to run
-    :param over: called when one is over
-    :param held: tells that services cannot get on, and no observation is over by time alone
+    :param directory: where they are saved, one file each
+    :param setup_time: how long before its start an observation begins (s)
+    :param end_delay: how long after its end an observation is stopped or over by time alone (s)
+    :param give_orders: sends orders; called with all services' orders after each change
+    :param begin: called when an observation begins to run
+    :param over: called when an observation is over
+    :param held: whether services are blocked, so that no observation is over by time alone
     :param start: starts those services that do not run; may take a while
     """
 
@@ -63,13 +65,13 @@ class Observations:
         self._changed = threading.Condition(threading.RLock())
         self._closed = False
         self._untold = False
-        self._said: dict[str, str] = {}  # what fails, by what it is about
+        self._said: dict[str, str] = {}  # last error logged, by subject
         self._looked = Instant(-math.inf)
         self._runs = dict(self._load())
         self.starts = PendingStarts(self._changed, self._in_need, self._save, start)
 
     def start_thread(self) -> None:
-        """Carry on with what was on disk, and watch the time from now on."""
+        """Resume the saved observations, and start the thread."""
         self._tell()
         vital("observations", self._watch, or_exit=True)
         self.starts.start_thread()
@@ -86,17 +88,17 @@ class Observations:
             yield run.observation.task_id, run
 
     def _save(self, run: ObservationRun) -> None:
-        """Keep it on disk; a disk that is full does not keep it from going on."""
+        """Save a run on disk; a full disk does not stop it."""
         self._files.save(run.observation.task_id, run.to_plain())
 
     def _in_need(self) -> list[ObservationRun]:
-        """Those that services work on, or will."""
+        """Return the runs that services work on, or will."""
         if self._closed:
             return []
         return [run for run in self._runs.values() if run.state is not RunState.ABORTED]
 
     def unsaved(self, task_id: str) -> str:
-        """Why what was done last about an observation is not on the disk; empty: it is."""
+        """Return why the last change of an observation is not on disk; empty if it is."""
         return self._files.lacks(task_id)
 
     def _tell(self) -> None:
@@ -117,11 +119,11 @@ class Observations:
             return list(self._runs.values())
 
     def add(self, run: ObservationRun) -> bool:
-        """Take an observation in, or add services to it; False when they have it already.
+        """Add an observation, or add services to it; False when they have it already.
 
-        It is on the disk that its services are to be started: see `starts`.
+        The need to start its services is saved on disk: see `starts`.
 
-        :raises ClosedError: the node is being stopped
+        :raises ClosedError: the node is stopping
         """
         with self._changed:
             if self._closed:
@@ -146,7 +148,7 @@ class Observations:
     def end(self, task_id: str, state: RunState, services: tuple[str, ...] = ()) -> bool:
         """Stop or abort an observation; False when it does not run.
 
-        :param services: those that it ends for; none given: all
+        :param services: services that it is ended for; empty: all
         """
         with self._changed:
             run = self._runs.get(task_id)
@@ -179,25 +181,25 @@ class Observations:
         return bool(concerned)
 
     def _call(self, hook: Callable[[ObservationRun], None], run: ObservationRun) -> None:
-        """What goes wrong in it must not hold up any observation."""
+        """Call a hook; an error in it must not block any observation."""
         try:
             hook(run)
         except Exception:
             log.exception("observation %s goes on", run.observation.task_id)
 
     def finished(self, service: str, key: str) -> None:
-        """A service has done all it has to do about a run."""
+        """Record that a service has finished a run."""
         with self._changed:
             run = self._runs.get(task_id_of(key))
             if run is None or run.key != key:
                 return
             run.finished.add(service)
             self._save(run)
-            self._tell()  # a process of the service that is started anew has nothing to do
+            self._tell()  # a restarted process of the service has nothing to do
             self._changed.notify_all()
 
     def abort_all(self) -> int:
-        """Drop all observations at once, as their services are about to be stopped."""
+        """Abort all observations at once, as their services are about to be stopped."""
         with self._changed:
             runs = list(self._runs.values())
             for run in runs:
@@ -206,7 +208,7 @@ class Observations:
         return len(runs)
 
     def close(self) -> None:
-        """Take in no more observations, and start no more services, as the node is stopped."""
+        """Accept no more observations and start no more services, as the node is stopping."""
         with self._changed:
             self._closed = True
 
@@ -220,15 +222,15 @@ class Observations:
             while True:
                 try:
                     seconds = self._look()
-                # On this thread all observations depend; the next look may be better.
+                # All observations depend on this thread; the next round may succeed.
                 except Exception as error:
                     self._say_defect("observations", error)
                     seconds = LOOK_AGAIN_SECONDS
                 self._changed.wait(seconds)
 
     def _look(self) -> float | None:
-        """Do what time alone has done; returns when to look again (s), None: after a change."""
-        # Never for long: the clock may be set meanwhile.
+        """Apply the changes that are due; return when the next one is (s), None: after a change."""
+        # Bounded, as the clock may be set meanwhile.
         seconds = LOOK_AGAIN_SECONDS
         for task_id, run in list(self._runs.items()):
             with about(task_id):
@@ -236,7 +238,7 @@ class Observations:
                     self._advance(run, time.time())
                     left = self._left(run, time.time())
                     seconds = min(seconds, max(0.01, left) if left > 0 else seconds)
-                # Whatever is wrong with one must not hold up the others.
+                # A defect with one observation must not block the others.
                 except Exception as error:
                     self._say_defect(task_id, error)
         self._looked = Instant.now()
@@ -252,10 +254,10 @@ class Observations:
         self._said[what] = repr(error)
 
     def _left(self, run: ObservationRun, now: float) -> float:
-        """For how long (s) time alone changes nothing about an observation.
+        """Return for how long (s) no change of an observation is due by time alone.
 
-        When it is follows from the time of day (Unix s), which may be set; how long it was since
-        from the clock that nobody sets.
+        The start and the end are times of day (Unix s), and that clock may be set; the time since
+        the end is from the monotonic clock.
         """
         observation = run.observation
         if run.state is RunState.PENDING:
@@ -266,7 +268,7 @@ class Observations:
             run.end_passed = None
             return observation.end - now
         if run.end_passed is None:
-            # It was still to come at the last look.
+            # At the last check the end was still ahead.
             run.end_passed = Instant.now().after(-min(now - observation.end, self._looked.age()))
         return self.end_delay - run.end_passed.age()
 

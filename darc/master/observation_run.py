@@ -1,4 +1,4 @@
-"""A run of an observation on this node, and what services have to do about it."""
+"""A run of an observation on this node, and the orders that follow from it for services."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from darc.runtime.clock import Instant, Since
 
 
 class RunState(enum.StrEnum):
-    """Where an observation is in its life."""
+    """State of an observation in its life cycle."""
 
-    PENDING = "pending"  # the services do not know of it yet
+    PENDING = "pending"  # the services have not received it yet
     RUNNING = "running"
-    STOPPED = "stopped"  # the services finish what is there
-    ABORTED = "aborted"  # the services drop it
+    STOPPED = "stopped"  # the services finish the data that have arrived
+    ABORTED = "aborted"  # the services discard their data
 
 
 _ORDERS = {
@@ -32,13 +32,15 @@ _ORDERS = {
 class ObservationRun:
     """An observation on this node.
 
-    :param services: those that take part
-    :param not_stopped: those of them that a stop does not concern
-    :param partial: some services only, by an operator's wish: it leaves the queues alone
+    :param services: services that take part
+    :param not_stopped: those of them that ignore a stop
+    :param partial: an operator started it for some services only: the queues are not cleared
     :param stopped: services that were stopped before the others
+    :param finished: services that have finished the run
     :param ended_at: when it was stopped or aborted
-    :param to_start: services that are to be started for it, and have not been yet
-    :param end_passed: when its end by the time of day was behind us
+    :param past: it is of a time that has passed, and is not stopped by time alone
+    :param to_start: services that are still to be started for it
+    :param end_passed: when its end by the time of day had passed
     """
 
     observation: Observation
@@ -59,11 +61,11 @@ class ObservationRun:
 
     @property
     def key(self) -> str:
-        """Tells this run from all others, also from those of the same observation."""
+        """Identifier of this run, which differs from other runs of the same observation."""
         return self.observation.key
 
     def order(self, service: str) -> Order | None:
-        """What a service has to do; None when nothing."""
+        """Return the order for a service; None where there is nothing to do."""
         if (
             self.state is RunState.PENDING
             or service not in self.services
@@ -94,7 +96,7 @@ class ObservationRun:
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> ObservationRun:
         observation = Observation.from_plain(plain["observation"])
-        if not observation.run:  # kept by an earlier version
+        if not observation.run:  # saved by an earlier version
             observation = replace(observation, run=str(plain["number"]))
         return cls(
             observation,
@@ -106,5 +108,5 @@ class ObservationRun:
             set(plain["finished"]),
             None if plain["ended_at"] is None else Since.from_plain(plain["ended_at"]),
             plain["past"],
-            set(plain.get("to_start", ())),  # earlier versions had none
+            set(plain.get("to_start", ())),  # missing in earlier versions
         )

@@ -1,4 +1,4 @@
-"""The books of an observation: what each service counted and passed on, for those who ask later."""
+"""Summary of an observation: the counters of each service, written to a file when it is over."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 
-#: Under this name the books say which run they are of.
+#: Key under which a summary states the run that it is of.
 MASTER, RUN = "darc_master", "run"
-#: Between attempts to write books, s.
+#: Between attempts to write a summary (s).
 PAUSES = (1.0, 2.0, 4.0, 8.0)
-#: Names that sort by time.
+#: Directory names that sort by time.
 _OBSERVATION = re.compile(r"\d{4}-\d{2}-\d{2}-\d{2}:\d{2}:\d{2}\..+")
 
 
 def books_file(directory: Path, hostname: str) -> Path:
-    """Where a node keeps the books of an observation, also where nodes share a home."""
+    """Return the path of the summary; it differs by node, as nodes may share a home directory."""
     return directory / f"books.{hostname}.json"
 
 
 class ObservationSummaries:
-    """Keeps what services remember of a run that is over, and then has the journal forget it.
+    """Writer of the summary of each run that is over; the journal then deletes its memory.
 
-    That this is to be done is on disk until it is, whoever dies meanwhile. One thread does it, one
-    run after the other: the books may go onto a network file system that hangs.
+    Pending summaries are recorded on disk, so that they survive an exit of the master. One thread
+    writes them in turn, as the network file system that they are written to may hang.
 
-    :param directory: for notes of what is to be done
-    :param kept: tells of how many observations; the oldest go
-    :param lost: called where books cannot be kept
+    :param directory: for the records of pending summaries
+    :param kept: returns how many observations to keep; the oldest are removed
+    :param lost: called where a summary cannot be written
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class ObservationSummaries:
         self._journal = journal
         self._kept = kept
         self._lost = lost
-        self._open: dict[str, Path] = {}  # by key, where they go
+        self._open: dict[str, Path] = {}  # path of the summary, by key
         self._changed = threading.Condition()
         vital("books", self._run)
 
     @property
     def open(self) -> set[str]:
-        """The keys of runs whose books are not kept yet."""
+        """Keys of the runs whose summary is not written yet."""
         with self._changed:
             return set(self._open)
 
     def go_on(self) -> None:
-        """Do what an earlier master has left."""
+        """Resume the pending summaries of an earlier process."""
         for note, plain in self._notes.load():
             try:
                 key, path = plain
@@ -79,7 +79,7 @@ class ObservationSummaries:
                 self._notes.set_aside(note, error)
 
     def close(self, key: str, path: Path) -> None:
-        """Keep the books of a run that is over.
+        """Write the summary of a run that is over.
 
         :param path: see `books_file`
         """
@@ -99,7 +99,7 @@ class ObservationSummaries:
             with about(key):
                 try:
                     self._keep(key, path)
-                # Those of the others have to be kept, too.
+                # The summaries of other runs have to be written, too.
                 except Exception:
                     log.exception("no books kept in %s", path)
             with self._changed:
@@ -107,7 +107,7 @@ class ObservationSummaries:
 
     def _keep(self, key: str, path: Path) -> None:
         memories = self._journal.memories(key)
-        if memories:  # otherwise kept before, by a master that died since
+        if memories:  # otherwise written by a previous process
             try:
                 _write_books(path, key, memories)
             except OSError as error:
@@ -119,7 +119,7 @@ class ObservationSummaries:
 
 
 def _keep_earlier(path: Path, key: str) -> None:
-    """The books of an earlier run of the same observation keep a name of their own."""
+    """Rename the summary of an earlier run of the same observation."""
     try:
         earlier = str(json.loads(read_regular(path, MAX_TEXT))[MASTER][RUN])
         if earlier != key:
@@ -131,13 +131,13 @@ def _keep_earlier(path: Path, key: str) -> None:
 
 
 def prune(directory: Path, kept: int) -> None:
-    """Remove the oldest observations beyond the number to be kept, and nothing else."""
+    """Remove the oldest observations beyond the number to keep, and nothing else."""
     found = sorted(path for path in directory.iterdir() if _OBSERVATION.fullmatch(path.name))
     for path in found[: max(0, len(found) - kept)]:
         try:
             shutil.rmtree(path)
         except FileNotFoundError:
-            continue  # another node of this home was quicker
+            continue  # another node that shares the directory has removed it
         except OSError as error:
             log.error("cannot be removed: %s", error)
         else:

@@ -1,4 +1,4 @@
-"""Services are started for observations, whoever dies meanwhile: what is to be is on the disk."""
+"""Starts of services for observations, recorded on disk so that they survive a crash."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 class PendingStarts:
     """Starts of services for the observations that need them.
 
-    :param changed: held while runs are looked at or changed, and notified of changes
-    :param runs: all that need services
-    :param save: keeps a run on the disk
+    :param changed: held while runs are read or changed, and notified of changes
+    :param runs: returns all runs that need services
+    :param save: saves a run on disk
     :param start: starts those services that do not run; may take a while
     """
 
@@ -34,7 +34,7 @@ class PendingStarts:
         save: Callable[[ObservationRun], None],
         start: Callable[[Collection[str]], StartResult],
     ) -> None:
-        self._lock = threading.RLock()  # taken before `changed`
+        self._lock = threading.RLock()  # acquired before `changed`
         self._changed = changed
         self._runs = runs
         self._save = save
@@ -42,13 +42,13 @@ class PendingStarts:
         self._said: dict[str, str] = {}
 
     def start_thread(self) -> None:
-        """Start what is missing from now on, and what an earlier master has not got to."""
+        """Start the thread that starts missing services, including those of an earlier master."""
         vital("services of observations", self._keep_starting, or_exit=True)
 
     def start_missing(self) -> list[str]:
-        """Start what observations need and have not got yet; returns what was started.
+        """Start the services that observations still need; return which were started.
 
-        :raises SupervisorError: that cannot be done now; it is tried again
+        :raises SupervisorError: supervisord cannot be asked; this is retried
         """
         with self._lock:
             with self._changed:
@@ -67,9 +67,9 @@ class PendingStarts:
             return started
 
     def start_again(self, task_id: str, services: Collection[str]) -> list[str]:
-        """Start those services of an observation that do not run; returns which these were.
+        """Start those services of an observation that do not run; return which were started.
 
-        :raises SupervisorError: that cannot be done now; it is tried again
+        :raises SupervisorError: supervisord cannot be asked; this is retried
         """
         with self._lock:
             with self._changed:
@@ -81,7 +81,7 @@ class PendingStarts:
             return self.start_missing()
 
     def leave_stopped(self, services: Collection[str]) -> None:
-        """An operator stops services: they are not started for what there is now."""
+        """Leave services stopped that an operator stops: they are not started for current runs."""
         with self._lock, self._changed:
             for run in self._runs():
                 if run.to_start & set(services):
@@ -92,19 +92,19 @@ class PendingStarts:
         return [run for run in self._runs() if run.to_start]
 
     def _keep_starting(self) -> None:
-        """Whoever was about to start them may have died, or supervisord may not have answered."""
+        """Retry starts that a crash of the master or an error of supervisord has prevented."""
         while True:
             with self._changed:
                 self._changed.wait_for(self._lacking)
             try:
                 self.start_missing()
-            # Tried again for as long as there is an observation that needs them.
+            # Retried as long as an observation needs the services.
             except Exception as error:
                 self._say("", f"services of observations cannot be started yet: {error}")
             time.sleep(LOOK_AGAIN_SECONDS)
 
     def _say(self, what: str, text: str) -> None:
-        """Log an error, unless it was said last about this."""
+        """Log an error, unless it is the last one logged about this subject."""
         if self._said.get(what) != text:
             log.error("%s", text)
         self._said[what] = text

@@ -1,4 +1,4 @@
-"""A thread that looks at something again and again."""
+"""Thread that runs a task periodically."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 
-#: A look that takes longer hangs (s).
+#: A round that takes longer hangs (s).
 HANGS_SECONDS = 10.0
 
 
 class PeriodicTask:
-    """A thread that looks every so often, and at once when woken; a look that fails is not the end.
+    """Thread that runs a task periodically, and at once when woken; a round that fails is logged.
 
-    One that hangs holds up nobody else's, and is not begun again.
+    A task that hangs does not block others, and is not started a second time.
 
-    :param seconds: between two looks
-    :param patience: s that a look may take
+    :param seconds: between two rounds
+    :param look: the task
+    :param patience: longest duration of a round (s) before it counts as hanging
     """
 
     def __init__(
@@ -50,19 +51,19 @@ class PeriodicTask:
         self._woken.set()
 
     def end(self) -> None:
-        """Look no more."""
+        """Stop after the current round."""
         self._ended.set()
         self.wake()
 
     @property
     def hangs_for(self) -> float | None:
-        """How long the look that is under way has taken (s); None while that is not too long."""
+        """Duration of the current round (s) if it is longer than the patience, otherwise None."""
         began = self._began
         age = 0.0 if began is None else began.age()
         return age if age > self._patience else None
 
     def say_if_it_hangs(self) -> None:
-        """Log it, once."""
+        """Log once that the task hangs, and once that it responds again."""
         took = self.hangs_for
         if took is not None and not self._said:
             self._said = True
@@ -80,7 +81,7 @@ class PeriodicTask:
             self._woken.clear()
 
     def _do(self) -> None:
-        """Look; what fails is said once."""
+        """Run the task; log a failure unless it is that of the last round."""
         try:
             self._look()
         except (OSError, SupervisorError, sqlite3.Error) as error:

@@ -1,4 +1,4 @@
-"""Placing: a configuration of an observation that comes with its command becomes a file."""
+"""Store a configuration of an observation that a command contains as a file."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 
 
 class FileNameError(ValueError):
-    """The name is not that of a file alone."""
+    """Name that is not a plain file name."""
 
 
 def place(parset_dir: Path, name: str, text: str) -> Path:
-    """Write a configuration to `<parset_dir>/<datetimesource>/<name>`, whole or not at all.
+    """Write a configuration to `<parset_dir>/<datetimesource>/<name>` atomically.
 
-    What is there of that name is replaced.
+    An existing file of that name is replaced.
 
-    :return: where it is
-    :raises NotPlainError: the name has other characters than letters, digits and . _ + -
-    :raises UnknownConfigType: its kind is not known
-    :raises ObservationError: it is damaged, or does not say its datetimesource
-    :raises OSError: it cannot be written
-    :raises ValueError: it is not text
+    :return: path of the file
+    :raises FileNameError: the name has other characters than letters, digits and . _ + -
+    :raises UnknownConfigType: the file type is unknown
+    :raises ObservationError: the configuration is damaged, or its datetimesource invalid
+    :raises OSError: the file cannot be written
+    :raises ValueError: the content is not text
     """
     if not _PLAIN.fullmatch(name):
         raise FileNameError(f"{name[:100]!r} is not a plain file name")

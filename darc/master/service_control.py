@@ -1,4 +1,4 @@
-"""What the master knows of the services, and does to them through supervisord."""
+"""States of the services, and their starts and stops through supervisord."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from darc.runtime.fan_out import fan_out
 
 log = logging.getLogger(__name__)
 
-# After SIGKILL supervisord needs a moment to see the end of a process.
+# After SIGKILL supervisord needs a moment to notice the exit.
 KILL_SECONDS = 3.0
-# Less than what clients wait for a reply; on a busy machine a start may take longer.
+# Less than a client's timeout for a reply; on a busy machine a start may take longer.
 START_SECONDS = 8.0
-# What supervisord said so long ago is still good for a status.
+# Age up to which the last answer of supervisord is used again for a status.
 RECENT_SECONDS = 0.2
 
 
 class StartResult(NamedTuple):
-    """Which services were started, and why others could not be."""
+    """Services that were started, and why others could not be."""
 
     started: list[str]
     failed: dict[str, str]
@@ -37,8 +37,9 @@ class ServiceControl:
     """The services of this node.
 
     :param names: in the order in which replies list them
-    :param control_timeout: s for a service to answer
-    :param stop_timeout: s for a service to stop before it is killed
+    :param control_timeout: for a service to answer (s)
+    :param stop_timeout: for a service to stop before it is killed (s)
+    :param unresponsive_after: age of the last heartbeat after which a service is unresponsive (s)
     """
 
     def __init__(
@@ -66,14 +67,14 @@ class ServiceControl:
         return Heartbeat.SILENT if silent > self._unresponsive_after else Heartbeat.BEATING
 
     def silent(self, name: str, process: ProcessInfo) -> float | None:
-        """How long ago the loop of this process was heard of (s); None: it is not attached."""
+        """Return the age of a process's last heartbeat (s); None: it is not attached."""
         presence = self._exchange.presence(name)
         if presence is None or presence.pid != process.pid or not presence.works:
             return None
         return time.monotonic() - presence.last_beat
 
     def states(self, names: Sequence[str]) -> dict[str, ServiceState]:
-        """The state of each service.
+        """Return the state of each service.
 
         :raises SupervisorError: supervisord cannot be asked
         """
@@ -81,13 +82,14 @@ class ServiceControl:
         return {name: self.state(name, processes) for name in names}
 
     def changed(self) -> None:
-        """Something has happened to a service: what supervisord said is out of date."""
+        """Discard the last answer of supervisord, as a service has changed."""
         self._asked_at = -math.inf
 
     def recent_processes(self) -> dict[str, ProcessInfo]:
-        """What supervisord says, or said a moment ago: many may ask for the status at once.
+        """Return the processes that supervisord knows; a recent answer is used again.
 
-        Whether a service is attached and beats is never old, so none is called running that died.
+        Attachments and heartbeats are always current, so that no service that has exited is
+        reported as running.
 
         :raises SupervisorError: supervisord cannot be asked
         """
@@ -98,9 +100,9 @@ class ServiceControl:
         return self._processes
 
     def state(self, name: str, processes: Mapping[str, ProcessInfo]) -> ServiceState:
-        """The state of a service.
+        """Return the state of a service.
 
-        :param processes: as supervisord has told them
+        :param processes: as supervisord has reported them
         """
         process = processes.get(name)
         if process is None:
@@ -108,7 +110,7 @@ class ServiceControl:
         return service_state(process.state.name, self._pulse(name, process))
 
     def start(self, names: Sequence[str]) -> dict[str, ServiceOutcome]:
-        """Start services side by side, and wait until each runs or has failed."""
+        """Start services in parallel, and wait until each runs or has failed."""
         running = ServiceState.RUNNING
         processes = self._supervisor.processes()
         before = {name: self.state(name, processes) for name in names}
@@ -123,7 +125,7 @@ class ServiceControl:
                 continue
             try:
                 if processes[name].state is ProcessState.BACKOFF:
-                    self._supervisor.stop(name)  # do not wait for its next try
+                    self._supervisor.stop(name)  # do not wait until supervisord retries
                 self._supervisor.start(name)
             except SupervisorError as error:
                 log.error("%s: %s", name, error)
@@ -140,13 +142,13 @@ class ServiceControl:
         state = self.state(name, processes)
         if state is ServiceState.RUNNING:
             return ServiceOutcome.STARTED
-        if name not in processes:  # taken out meanwhile
+        if name not in processes:  # removed meanwhile
             return ServiceOutcome.NO_PROGRAM
         still = state is ServiceState.STARTING and processes[name].state.alive
         return ServiceOutcome.STARTING if still else ServiceOutcome.FAILED
 
     def start_without_waiting(self, names: Collection[str]) -> StartResult:
-        """Start those that do not run.
+        """Start those services that do not run, without waiting for them.
 
         :raises SupervisorError: supervisord cannot be asked
         """
@@ -169,7 +171,7 @@ class ServiceControl:
         return StartResult(started, failed)
 
     def _settled(self, names: Sequence[str]) -> bool:
-        """Each runs, or supervisord has seen a start fail (it goes on trying for a while)."""
+        """Whether each service runs, or its start has failed (supervisord retries for a while)."""
         processes = self._supervisor.processes()
         return all(
             name not in processes
@@ -179,7 +181,7 @@ class ServiceControl:
         )
 
     def stop(self, names: Sequence[str]) -> dict[str, ServiceOutcome]:
-        """Stop services side by side, and wait until each has ended."""
+        """Stop services in parallel, and wait until each has exited."""
         there = self._supervisor.processes()
         for name in names:
             if name not in there:
@@ -207,7 +209,7 @@ class ServiceControl:
         self._exchange.wait_until(condition, timeout)
 
     def attributes(self, names: Sequence[str], attribute: str) -> dict[str, AttributeAnswer]:
-        """Ask services for an attribute, all at the same time."""
+        """Ask services for an attribute in parallel."""
         states = self.states(names)
         return fan_out(lambda name: self._ask(name, states[name], attribute), names)
 
@@ -226,25 +228,25 @@ class ServiceControl:
         return AttributeAnswer(name, attribute, presence.class_name, question.value)
 
     def reload(self, name: str) -> None:
-        """Have a service that runs read its configuration again."""
+        """Request a running service to reload its configuration."""
         if self._exchange.presence(name):
             self._exchange.ask(name, ServiceQuery(QueryKind.RELOAD), self._control_timeout)
 
     def switch(self, name: str, switch: str, value: bool, origin: str) -> bool:
         """Set a switch of a service, for later starts too.
 
-        :param origin: who wants it, for the logs
-        :return: False when the service did not do so in time, or would not find it so after its
-            next start; it is off then wherever it can be
+        :param origin: who requested it, for the logs
+        :return: False when the service did not confirm in time, or the switch could not be saved
+            for its next start; it is then off wherever possible
         """
-        if not value:  # first, so that off stays off, whatever becomes of the service
+        if not value:  # saved first, so that it stays off even if the service fails
             remembered = self.remember_switch(name, switch, value, origin)
             return self._tell(name, switch, value, origin) and remembered
         if not self._tell(name, switch, value, origin):
             return False
         if self.remember_switch(name, switch, value, origin):
             return True
-        # nobody has to wonder why it is on
+        # Off again, so that it is not on without a record of it.
         self._tell(name, switch, False, "as it could not be remembered")
         return False
 
@@ -254,7 +256,7 @@ class ServiceControl:
         return question is not None and question.found
 
     def remember_switch(self, name: str, switch: str, value: bool, origin: str) -> bool:
-        """Have a service find a switch so at its next start; False where that failed."""
+        """Save a switch for a service's next start; False where that failed."""
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
             self._exchange.remember(name, switch, value)
