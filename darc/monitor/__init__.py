@@ -1,1 +1,1 @@
-"""What nodes are doing and what is wrong: collected, judged by rules, shown and told."""
+"""Monitoring of nodes: status, rules that find problems, status page, alarms and metrics."""

@@ -1,4 +1,4 @@
-"""``python -m darc.monitor``: what supervisord starts."""
+"""``python -m darc.monitor``, which supervisord starts."""
 
 from darc.monitor.node_monitor import main
 

@@ -1,4 +1,4 @@
-"""What the nodes of a cluster tell of themselves, all asked side by side."""
+"""Overviews of all nodes of a cluster, polled in parallel."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from darc.model.overview import NodeOverview, OverviewError, from_text
 from darc.node.command_client import ask
 from darc.runtime.vital_threads import vital
 
-#: Between two questions to a node that does not answer, growing to the usual interval.
+#: First delay before a retry where a node does not answer; it grows to the usual interval (s).
 FIRST_RETRY_SECONDS = 0.25
-#: Between two questions to a node where something changes all the time.
+#: Least interval between two requests to a node that changes all the time (s).
 SPACING_SECONDS = 0.25
-#: A thread that asks may hang longer than its timeout, in the resolver of names.
+#: A thread may hang longer than its timeout, in the resolver of names (s).
 GRACE_SECONDS = 0.5
 _ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
 
 @dataclass(frozen=True, slots=True)
 class NodeTarget:
-    """Where a node is asked.
+    """Address of a node.
 
-    :param name: as the cluster's configuration calls it
-    :param port: None: this host's node, wherever it listens
+    :param name: as in the cluster's configuration
+    :param port: None: the node on this host, whatever its port
     """
 
     name: str
@@ -37,16 +37,16 @@ class NodeTarget:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """What is known of a node. Unix times, by the clock of this host.
+    """What is known of a node. Times are Unix s by the clock of this host.
 
-    :param overview: the last that it has told, also when it does not answer any more
-    :param states: by service, of a node that has no overview that can be read
-    :param reason: why it does not answer, or has no overview; empty: it answers and has
-    :param reached: it answers
-    :param asked: it has been asked; False: that is still to come
-    :param heard: when the overview came
+    :param overview: the latest one received, also when the node does not answer any more
+    :param states: by service, of a node whose overview cannot be read
+    :param reason: why the node does not answer, or has no readable overview; empty: none
+    :param reached: whether it answers
+    :param asked: whether it was asked yet
+    :param heard: when the overview was received
     :param since: since when it does not answer
-    :param clock: its clock is at least so much (s) ahead of this host's; below 0: behind
+    :param clock: how far its clock is ahead of this host's, at least (s); negative: behind
     """
 
     name: str
@@ -62,7 +62,7 @@ class NodeStatus:
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """All nodes, the master first, as they were known at `time` (Unix s)."""
+    """Status of all nodes at `time` (Unix s), the master first."""
 
     time: float
     nodes: tuple[NodeStatus, ...]
@@ -71,10 +71,11 @@ class ClusterStatus:
 def ask_node(
     target: NodeTarget, timeout: float, after: str = "", within: float = 0.0
 ) -> NodeStatus:
-    """Ask a node for its overview.
+    """Request the overview of a node.
 
-    :param timeout: s for it to answer
-    :param after: a change that is known: wait `within` (s) for another one
+    :param timeout: for the node to answer (s)
+    :param after: a change that is known: wait for another one
+    :param within: how long to wait for it (s)
     """
     wait = f" after={after} within={within:g}" if after else ""
     sent = time.time()
@@ -102,7 +103,7 @@ def ask_node(
 
 
 def _ask_states(target: NodeTarget, timeout: float) -> dict[str, str]:
-    """What a node of another version can tell."""
+    """Return the states of the services, as nodes of other versions can report them."""
     reply, _ = ask(timeout, "all", "status", host=target.host, port=target.port)
     if reply is None or not isinstance(reply["message"], dict) or reply["status"] == "Error":
         return {}
@@ -110,14 +111,14 @@ def _ask_states(target: NodeTarget, timeout: float) -> dict[str, str]:
 
 
 def _clock(told: float, earliest: float, latest: float) -> float:
-    """How much a clock is off at least that showed `told` between two moments here (s)."""
+    """Return the least offset of a clock that showed `told` between two times here (s)."""
     if told > latest:
         return told - latest
     return min(0.0, told - earliest)
 
 
 def collect(targets: Sequence[NodeTarget], timeout: float) -> ClusterStatus:
-    """Ask all nodes side by side, once; done when all have answered, or after the timeout.
+    """Poll all nodes once, in parallel; return when all have answered, or at the timeout.
 
     :param timeout: s
     """
@@ -128,27 +129,27 @@ def collect(targets: Sequence[NodeTarget], timeout: float) -> ClusterStatus:
 
 @dataclass(slots=True)
 class _Question:
-    """What a thread is waiting for, and since when (monotonic)."""
+    """Current request of a thread, and its start (monotonic s)."""
 
     began: float
     patience: float
 
 
 class ClusterWatch:
-    """Keeps asking all nodes, each in a thread of its own, and hears of changes as they happen.
+    """Poll of all nodes, each in a thread of its own; changes are received as they happen.
 
     A node answers when something has changed, and after `interval` at the latest, so that numbers
-    are never older. In threads that do not keep the process from ending.
+    are never older. The threads are daemons: they do not delay the exit of the process.
 
     :param interval: s
-    :param timeout: s for a node to answer
-    :param once: ask each once only
+    :param timeout: for a node to answer (s)
+    :param once: poll each node only once
     """
 
     def __init__(
         self, targets: Sequence[NodeTarget], interval: float, timeout: float, *, once: bool = False
     ) -> None:
-        #: Called when a node has answered, or has not.
+        #: Called when a node has answered, or has failed to.
         self.on_change: Callable[[], None] = lambda: None
         self._targets = tuple(targets)
         self._interval = interval
@@ -165,17 +166,17 @@ class ClusterWatch:
             vital(f"ask {target.name}", follow, or_exit=True, stoppable=True)
 
     def stop(self) -> None:
-        """Ask no more; a question that is under way is not waited for."""
+        """Stop polling; requests in progress are not waited for."""
         self._stopped.set()
 
     def status(self) -> ClusterStatus:
-        """What is known now."""
+        """Return the current status."""
         with self._changed:
             nodes = [self._with_patience(self._known[target.name]) for target in self._targets]
         return ClusterStatus(time.time(), tuple(nodes))
 
     def finish(self, timeout: float) -> ClusterStatus:
-        """What is known once all have answered, or when the time (s) is over."""
+        """Return the status once all nodes have answered, or at the timeout (s)."""
         with self._changed:
             self._changed.wait_for(lambda: all(one.asked for one in self._known.values()), timeout)
         status = self.status()
@@ -183,7 +184,7 @@ class ClusterWatch:
         return replace(status, nodes=tuple(_unless_asked(status.nodes, late)))
 
     def _with_patience(self, node: NodeStatus) -> NodeStatus:
-        """One whose thread hangs does not answer, whatever was known of it."""
+        """Return the status of a node; one whose thread hangs does not answer."""
         question = self._asking.get(node.name)
         if question is None or time.monotonic() - question.began < question.patience:
             return node
@@ -214,13 +215,13 @@ class ClusterWatch:
             self._asking[target.name] = _Question(time.monotonic(), patience)
         try:
             node = ask_node(target, self._timeout, after, self._interval)
-        # Whatever a node says, the others have to be shown.
+        # An invalid answer of one node must not affect the others.
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             node = NodeStatus(target.name, reason=reason, since=time.time())
         if after and node.overview and node.overview.change == after:
             early = self._interval - node.overview.waited
-            self._stopped.wait(max(0.0, min(early, 1.0)))  # it has too many to wait for
+            self._stopped.wait(max(0.0, min(early, 1.0)))  # too many clients are waiting there
         if not node.reached:
             overview = node.overview or known.overview
             since = known.since or node.since

@@ -1,4 +1,4 @@
-"""What the rules find, and the states that they go by."""
+"""Findings of the rules, and the states that they refer to."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from darc.monitor.shell_commands import ShellCommands
 RUNNING, STOPPED = str(ServiceState.RUNNING), str(ServiceState.STOPPED)
 STARTING, STOPPING = str(ServiceState.STARTING), str(ServiceState.STOPPING)
 UNRESPONSIVE, FAILED = str(ServiceState.UNRESPONSIVE), str(ServiceState.FAILED)
-#: Beside the states that there are: it ended without being asked to, a moment ago.
+#: State beside those of ServiceState: it has just exited without being stopped.
 DIED = "died"
-#: Likewise: it runs for the moment, but does not last.
+#: Likewise: it runs at the moment, but exits again and again.
 OFTEN = "dies often"
 
 
 class Priority:
-    """What is more important has the lower number."""
+    """Rank of a finding; the most important has the lowest number."""
 
     MASTER = 1
     JOURNAL = 2
@@ -40,13 +40,13 @@ class Priority:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong on one host; see :class:`darc.monitor.problems.Problem`.
+    """Problem on one host; see :class:`darc.monitor.problems.Problem`.
 
-    :param title: with ``{host}`` for the host, or for all that have the same
-    :param remedy: makes the command for all of these
+    :param title: with ``{host}`` for the host, or for all hosts that have the same problem
+    :param remedy: returns the shell command for these hosts
     :param urgency: the lowest first among those of one rank
-    :param state: of the service, or of all of the node's, where it is this that is wrong
-    :param number: of losses: more than before are news
+    :param state: of the service, or of all services of the node, where the state is the problem
+    :param number: of losses; an increase is a change
     """
 
     rank: int
@@ -64,10 +64,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class RuleContext:
-    """What the rules need to know beside the nodes.
+    """Context of the rules beside the nodes.
 
-    :param names: of services, for people
-    :param master: what this host takes for the cluster's master
+    :param names: display names of services
+    :param master: the cluster's master by the configuration of this host
     """
 
     names: Mapping[str, str]
@@ -75,6 +75,6 @@ class RuleContext:
     shell: ShellCommands
 
     def name(self, service: str) -> str:
-        """What is shown beside the name that commands take; empty: nothing."""
+        """Return the display name of a service beside its name in commands; empty: none."""
         name = self.names.get(service, "")
         return "" if name == service else name

@@ -1,4 +1,4 @@
-"""The end of a service's log, and the last error in it, followed as it grows."""
+"""The last lines of a service's log and its last error, read as the log grows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from darc.model.overview import LINE_CHARACTERS, LOG_LINES, LogLine, shortened
 
-#: Read at a look; of a log that grows faster, the rest is passed over.
+#: Bytes read per round; of a log that grows faster, the rest is skipped.
 MAX_BYTES = 2**18
 FIRST_BYTES = 2**16
 
-# As darc.runtime.log writes them.
+# Format of darc.runtime.log.
 _LINE = re.compile(
     r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.(\d{3}) ([A-Z]+) [\w.-]+(?: \[[^\]]*\])?: (.*)", re.ASCII
 )
@@ -26,11 +26,11 @@ _TRACEBACK = "Traceback (most recent call last):"
 
 
 class LogTail:
-    """The end of one log file.
+    """The last lines of one log file.
 
-    ``lines`` are its last ones, ``last_error`` the last that says ERROR or CRITICAL, with the last
-    line of a traceback below it, or the last line of a traceback that stands alone, as Python
-    writes it where a process ends before it has a log: for processes that nobody can ask.
+    ``lines`` are its last lines; ``last_error`` is the last line at level ERROR or CRITICAL, with
+    the last line of its traceback, or the last line of a traceback without a log line, which Python
+    writes where a process fails before its log is set up: for processes that cannot be asked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,15 +39,15 @@ class LogTail:
         self.last_error: LogLine | None = None
         self._file: tuple[int, int] | None = None  # device, inode
         self._offset = 0
-        self._below: LogLine | None = None  # the error that the lines of now are below
-        self._bare = False  # inside a traceback that stands alone
+        self._below: LogLine | None = None  # error that the traceback lines belong to
+        self._bare = False  # inside a traceback without a log line
         self._undated = False  # the last error has no time of its own
         self._written = 0.0  # when the file was last written to (Unix s)
 
     def look(self) -> bool:
-        """Read what is new; returns whether anything is. A file that is missing has nothing.
+        """Read new lines; return whether there are any. A missing file has no lines.
 
-        :raises OSError: it cannot be read
+        :raises OSError: the file cannot be read
         """
         with contextlib.suppress(FileNotFoundError):
             status = self.path.stat()
@@ -55,7 +55,7 @@ class LogTail:
             self._written = status.st_mtime
             first = self._file is None
             if file != self._file or status.st_size < self._offset:
-                self._file, self._offset = file, 0  # rotated; or cut
+                self._file, self._offset = file, 0  # rotated or truncated
             if status.st_size > self._offset:
                 return self._read(status.st_size, FIRST_BYTES if first else MAX_BYTES)
         return False
@@ -65,20 +65,20 @@ class LogTail:
         with self.path.open("rb") as file:
             file.seek(start)
             data = file.read(size - start)
-        # A line that is half there is read when it is whole, unless it is absurdly long.
+        # An incomplete line is read once it is complete, unless it is extremely long.
         end = data.rfind(b"\n") + 1 or (len(data) if len(data) == most else 0)
         self._offset = start + end
         lines = data[:end].decode(errors="replace").removesuffix("\n").split("\n") if end else []
         if start and start == size - most:
-            lines = lines[1:]  # cut
+            lines = lines[1:]  # truncated
         last = deque(self.lines, LOG_LINES)
         for line in lines:
             last += self._take(line)
-        self.lines = tuple(last)  # as a whole: others read it
+        self.lines = tuple(last)  # replaced as a whole: other threads read it
         return bool(lines)
 
     def _take(self, line: str) -> list[str]:
-        """A line as it is shown, with what it says noted."""
+        """Return a line as shown, or nothing where it is blank; record an error in it."""
         line = _from_json(line) if line.startswith("{") else line
         line = "".join(letter if letter.isprintable() else " " for letter in line)
         match = _LINE.fullmatch(line)
@@ -86,10 +86,10 @@ class LogTail:
             if line == _TRACEBACK:
                 self._below, self._bare = None, True
             elif self._bare and line.strip() and not line.startswith(" "):
-                # Undated: it was said before whatever was written last.
+                # Without a time of its own: it was written before the last write to the file.
                 self.last_error, self._bare = LogLine(self._written, shortened(line)), False
                 self._undated = True
-            if self._below and line.startswith(" "):  # of a traceback, the last line says most
+            if self._below and line.startswith(" "):  # of a traceback, use the last line
                 text = f"{self._below.text}: {line.strip()}"
                 self.last_error = LogLine(self._below.time, shortened(text))
             return [_cut(line)] if line.strip() else []
@@ -105,7 +105,7 @@ class LogTail:
 
 
 def _from_json(line: str) -> str:
-    """The other form that DARC's log lines may have, as text; of a traceback, both ends."""
+    """Convert a log line in JSON to text; of a traceback, both ends."""
     try:
         said = json.loads(line)
         moment = said["time"].replace("T", " ").rstrip("Z")

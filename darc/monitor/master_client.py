@@ -1,4 +1,4 @@
-"""darc_monitor's calls to darc_master, at the queue socket."""
+"""Client of darc_monitor for darc_master's queue socket."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What :meth:`MasterClient.news` brings.
+    """Result of :meth:`MasterClient.news`.
 
-    :param changes: the number of the last change
-    :param configured: when the configuration in force was read (Unix s)
-    :param running: the services that can be asked
+    :param changes: number of the latest change
+    :param configured: when the current configuration was read (Unix s)
+    :param running: services that can be asked
     """
 
     changes: int = 0
@@ -35,10 +35,10 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class AskedFor:
-    """What the master had done on purpose, by service.
+    """Stops and starts that the master requested on purpose, by service.
 
-    :param stops: the process that was asked to end last
-    :param starts: when it was started last (Unix s)
+    :param stops: id of the process that was stopped last
+    :param starts: last start (Unix s)
     """
 
     stops: Mapping[str, int]
@@ -47,9 +47,9 @@ class AskedFor:
 
 @dataclass(frozen=True, slots=True)
 class MasterFacts:
-    """What only the master can tell for the metrics.
+    """Values for the metrics that only the master knows.
 
-    :param refused: connections to its ports
+    :param refused: number of refused connections to its ports
     :param losses: its own, by kind
     """
 
@@ -61,7 +61,7 @@ class MasterFacts:
 
 
 class MasterClient:
-    """A connection to the master that is made again when it broke; for one thread.
+    """Connection to the master that is restored after a failure; for one thread.
 
     Every method raises QueuesGoneError while the master is away.
     """
@@ -93,37 +93,41 @@ class MasterClient:
         return QueueClient(self._run_dir / "queues.sock", key, MONITOR, served=OF_MONITOR)
 
     def close(self) -> None:
-        """End the connection; the next call makes another."""
+        """Close the connection; the next call opens another one."""
         if self._client is not None:
             self._client.close()
         self._client = None
 
     def news(self, known: int, timeout: float) -> News:
-        """Wait until services came or went, or the time (s) is over."""
+        """Wait until services have attached or detached, or until the timeout (s)."""
         return News(*self._call("news", known, timeout))
 
     def asked_for(self) -> AskedFor:
         return AskedFor(*self._call("asked_for"))
 
     def ask(self, service: str, attribute: str, timeout: float) -> tuple[bool, Any] | None:
-        """Ask a service: whether it has the attribute, and its value; None: no answer in time.
+        """Ask a service for an attribute.
 
-        :param timeout: s
+        :param timeout: for the answer (s)
+        :return: whether the service has the attribute, and its value; None: no answer in time
         """
         answer = self._call("ask", service, attribute, timeout)
         return None if answer is None else (answer[0], answer[1])
 
     def report(self, report: NodeReport, known: NodeReport | None) -> None:
-        """Hand over what is seen.
+        """Send a report to the master.
 
-        :param known: what was handed over last; None: nothing, to this master
+        :param known: the last report sent; None: this master has none
         """
         same = known is not None and replace(known, read=report.read, asked=report.asked) == report
         plain = None if same else report.to_plain()
         self._call("report", plain, report.read, report.asked)
 
     def facts(self) -> MasterFacts:
-        """:raises OverviewError: a master of another version"""
+        """Return what the metrics need and only the master knows.
+
+        :raises OverviewError: the master has another version
+        """
         plain = self._call("facts")
         return MasterFacts(
             from_text(plain["overview"]),

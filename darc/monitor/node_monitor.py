@@ -1,6 +1,7 @@
 """darc_monitor: watches processes, logs and disks of its node, and serves the node's metrics.
 
-It may hang on a dead disk: nobody waits for it. darc_master shows what it has handed over last.
+It may hang on a disk that does not answer; nothing waits for it. darc_master shows its latest
+report.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 class NodeMonitor:
     """The monitor of a node.
 
-    :param node_id: of the node's start
+    :param node_id: identifier of the node's start
     """
 
     def __init__(self, config: Config, node_id: str) -> None:
@@ -44,18 +45,18 @@ class NodeMonitor:
             ProcessHistory(run_dir / "restarts.json", node_id),
             self._configure,
         )
-        # Called by one scrape at a time.
+        # Used by one scrape at a time.
         self._master = MasterClient(run_dir)
         self._metrics = MetricsEndpoint(self._measure)
 
     def run(self) -> None:
-        """Watch and serve, until the process is ended."""
+        """Watch the node and serve its metrics until the process is stopped."""
         self._watch.start()
         self._metrics.serve(_metrics_address(self._watch.config))
         threading.Event().wait()
 
     def _configure(self) -> None:
-        """Go by the configuration of now; the one of before where it cannot be read."""
+        """Apply the current configuration; keep the previous one where it cannot be read."""
         try:
             config = load_node_config()
         except (ConfigError, OSError) as error:
@@ -65,7 +66,7 @@ class NodeMonitor:
         self._metrics.serve(_metrics_address(config))
 
     def _measure(self) -> NodeMeasurements:
-        """What the metrics are made of.
+        """Return the current measurements.
 
         :raises QueuesGoneError: the master is away
         """
@@ -91,7 +92,7 @@ def _metrics_address(config: Config) -> Address | None:
 
 
 def main() -> None:
-    """Run the monitor: what supervisord starts."""
+    """Run the monitor; supervisord starts this program."""
     parser = argparse.ArgumentParser(
         prog=MONITOR, description="The monitor of a node, which supervisord runs."
     )

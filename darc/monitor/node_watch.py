@@ -1,7 +1,7 @@
-"""What darc_monitor sees of its node, in threads: nobody who asks for it waits for anything.
+"""State of the node as darc_monitor reads it, in threads, so that no reader has to wait.
 
-One looks at processes, one at logs, one at each disk, which may be on a network file system that
-hangs, and one asks the services, any of which may hang.
+One thread polls the processes, one the logs, one each disk, which may be on a network file system
+that hangs, and one the services, any of which may hang.
 """
 
 from __future__ import annotations
@@ -35,26 +35,27 @@ from darc.runtime.vital_threads import ended_threads
 log = logging.getLogger(__name__)
 
 PROCESS_SECONDS = 1.0
-#: supervisord is asked at each of these looks after a service came or went, and otherwise so often.
+#: Polls of supervisord: each round for so long after a service attached or detached, and otherwise
+#: at the longer interval (s).
 LIVELY_SECONDS = 5.0
 CALM_SECONDS = 3.0
-#: Of supervisord's log: how the processes ended that were there at the last look (bytes).
+#: Bytes read of supervisord's log, to find how processes exited since the last round.
 LOG_END = 2**16
 LOG_SECONDS = 2.0
 DISK_SECONDS = 2.0
 ASK_SECONDS = 5.0
-#: All that hang may take their time to answer (s).
+#: Patience with the round that asks all services, of which several may hang (s).
 ASK_PATIENCE = 60.0
-#: For a service to answer; one that does not is not asked on in this round.
+#: Timeout of a service; the rest of its attributes are then skipped in this round (s).
 ANSWER_SECONDS = 2.0
-#: For the master to have news; where there are none, it is asked again.
+#: Longest wait for changes at the master; then it is asked again (s).
 NEWS_SECONDS = 2.0
-#: Between two questions for news; between two where the master is away.
+#: Delay between two requests for changes, and while the master is away (s).
 PAUSE_SECONDS, AWAY_SECONDS = 0.05, 0.5
-#: A sign of life, where nothing else is to be handed over.
+#: Interval of reports where nothing has changed, as a heartbeat (s).
 REPORT_SECONDS = 1.0
 USAGE_SECONDS = 5.0
-#: The directories whose disks are looked at.
+#: Directories whose disks are watched.
 DISKS: Mapping[str, Callable[[Config], str]] = {
     "run_dir": lambda config: config.master.run_dir,
     "home": lambda config: config.darc_home,
@@ -64,7 +65,7 @@ DISKS: Mapping[str, Callable[[Config], str]] = {
 
 @dataclass(slots=True)
 class ProcessUsage:
-    """What a process takes."""
+    """Resources that a process uses."""
 
     process: psutil.Process
     memory: int = 0
@@ -74,7 +75,7 @@ class ProcessUsage:
 
 @dataclass(slots=True)
 class NodeSnapshot:
-    """What the threads have seen last; each is replaced as a whole."""
+    """Latest values that the threads have read; each is replaced as a whole."""
 
     processes: Mapping[str, ProcessInfo] = field(default_factory=dict)
     usage: Mapping[str, ProcessUsage] = field(default_factory=dict)
@@ -86,15 +87,15 @@ class NodeSnapshot:
 
     @property
     def read(self) -> float:
-        """When the logs and the last of all disks were read (Unix s)."""
+        """When the logs and all disks were last read (Unix s); the oldest counts."""
         return min((self.reads.get(place, 0.0) for place in ("logs", *DISKS)), default=0.0)
 
 
 class NodeWatch:
-    """Looks at all of a node, keeps what was seen last, and hands it over to the master.
+    """Watch of a node: polls all of it, keeps the latest values, and reports them to the master.
 
-    :param history: counts how often services were started anew
-    :param configure: called when the configuration in force is another one
+    :param history: counts restarts of services
+    :param configure: called when the master has a new configuration
     """
 
     def __init__(
@@ -104,29 +105,29 @@ class NodeWatch:
         history: ProcessHistory,
         configure: Callable[[], None],
     ) -> None:
-        #: Replaced when the master has another one.
+        #: Replaced when the master has a new one.
         self.config = config
         self._supervisor = supervisor
         self._history = history
         self._configure = configure
         run_dir = Path(config.master.run_dir)
-        # One for each thread that calls.
+        # One for each thread that calls the master.
         self._hears, self._looks, self._asks, self._reports = (
             MasterClient(run_dir) for _ in range(4)
         )
         self.seen = NodeSnapshot()
         self.logs: dict[str, LogTail] = {}
         self._lacking: set[tuple[str, int, str]] = set()  # service, process, attribute
-        self._next_processes = self._next_usage = 0.0  # monotonic
+        self._next_processes = self._next_usage = 0.0  # monotonic, s
         self._lively_until = 0.0
         self._news: News | None = None
-        self._started: Mapping[str, float] | None = None  # by the master, as far as is known
+        self._started: Mapping[str, float] | None = None  # by the master; None: unknown
         self._told: NodeReport | None = None
         self._replacing = threading.Lock()
         self._processes = PeriodicTask("processes", PROCESS_SECONDS, self._look_at_processes)
         self._handover = PeriodicTask("handing over", REPORT_SECONDS, self._hand_over)
         self._of_master = (PeriodicTask("news", PAUSE_SECONDS, self._hear_news), self._handover)
-        #: What may hang with what it looks at.
+        #: Tasks that may hang with what they read.
         self.rounds = (
             self._processes,
             PeriodicTask("logs", LOG_SECONDS, self._look_at_logs),
@@ -138,14 +139,14 @@ class NodeWatch:
         )
 
     def start(self) -> None:
-        """Look from now on."""
+        """Start the periodic tasks."""
         for rounds in (*self.rounds, *self._of_master):
             rounds.start()
 
-    # -- what is told ------------------------------------------------------------------------------
+    # -- the report --------------------------------------------------------------------------------
 
     def report(self) -> NodeReport:
-        """What is seen now, for the master."""
+        """Return the current report for the master."""
         seen = self.seen
         return NodeReport(
             read=seen.read,
@@ -160,7 +161,7 @@ class NodeWatch:
 
     @property
     def disks(self) -> tuple[Disk, ...]:
-        """Those that were seen."""
+        """The disks that were read."""
         return tuple(self.seen.disks[name] for name in DISKS if name in self.seen.disks)
 
     def _service(self, name: str, seen: NodeSnapshot) -> ServiceReport:
@@ -188,14 +189,14 @@ class NodeWatch:
         )
 
     def _last_error(self, name: str, seen: NodeSnapshot) -> LogLine | None:
-        """What the process tells; of one that cannot be asked, or has ended, what its log does."""
+        """Return the last error: from the process, or from its log if it cannot be asked."""
         told = seen.said.get(name, {}).get("last_error")
         log_end = self.logs.get(name)
         logged = log_end.last_error if log_end else None
         is_running = self._news is not None and name in self._news.running
         process = seen.processes.get(name) if is_running else None
         if process and logged and (logged.time or 0.0) >= process.started + 1.0:
-            logged = None  # which it tells itself; supervisord knows whole seconds
+            logged = None  # it reports that itself; supervisord's times are whole seconds
         known = [line for line in (logged, told) if line is not None]
         return max(known, key=lambda line: line.time or 0.0, default=None)
 
@@ -215,7 +216,7 @@ class NodeWatch:
         try:
             self._reports.report(report, self._told)
         except QueuesGoneError:
-            self._told = None  # another master is told all of it
+            self._told = None  # send the full report to the new master
         else:
             self._told = report
 
@@ -235,7 +236,7 @@ class NodeWatch:
             self._processes.wake()
             self._handover.wake()
 
-    # -- what is looked at -------------------------------------------------------------------------
+    # -- polls -------------------------------------------------------------------------------------
 
     def _look_at_processes(self) -> None:
         now = time.monotonic()
@@ -249,7 +250,7 @@ class NodeWatch:
 
     def _ask_supervisord(self) -> None:
         processes = self._supervisor.processes()
-        # Afterwards: whatever has ended by then on purpose, the master had noted before.
+        # Read afterwards: the master records a stop before the process exits.
         asked_for = self._asked_for()
         self._history.look(processes, time.time(), self._end_of_supervisords_log, asked_for.stops)
         if self._started is not None:
@@ -268,7 +269,7 @@ class NodeWatch:
     def _end_of_supervisords_log(self) -> str:
         try:
             return self._supervisor.log_end(LOG_END)
-        except SupervisorError as error:  # it logs nowhere, or its disk is gone
+        except SupervisorError as error:  # it has no log, or its disk is not available
             log.warning("whether services were stopped by hand is not known: %s", error)
             return ""
 
@@ -276,12 +277,12 @@ class NodeWatch:
         for name, process in seen.processes.items():
             if not process.pid:
                 continue
-            with contextlib.suppress(psutil.Error):  # it has just ended
+            with contextlib.suppress(psutil.Error):  # it has just exited
                 known = seen.usage.get(name)
                 same = known is not None and known.process.pid == process.pid
                 taker = known.process if known and same else psutil.Process(process.pid)
                 with taker.oneshot():
-                    cpu = taker.cpu_percent()  # since the last time; the first one counts for none
+                    cpu = taker.cpu_percent()  # since the last call; the first call returns 0
                     times = taker.cpu_times()
                     taken = times.user + times.system
                     yield (
@@ -311,7 +312,7 @@ class NodeWatch:
         usage = shutil.disk_usage(path)
         if name == "run_dir":
             self.seen.journal_bytes = _size_of_journal(Path(path))
-        with self._replacing:  # another disk's may be ready at the same time
+        with self._replacing:  # another disk's value may arrive at the same time
             self.seen.disks = {**self.seen.disks, name: Disk(name, path, usage.total, usage.free)}
             self.seen.reads = {**self.seen.reads, name: time.time()}
 
@@ -350,11 +351,11 @@ class NodeWatch:
                 answers[attribute] = read_answer(attribute, value)
             except ValueError as error:
                 log.debug("%s.%s: %s", name, attribute, error)
-        if answers.get("last_trigger") is None:  # of this process; an earlier one may have had some
+        if answers.get("last_trigger") is None:  # none yet; an earlier process may have one
             answers["last_trigger"] = self.seen.said.get(name, {}).get("last_trigger")
         return answers
 
 
 def _size_of_journal(run_dir: Path) -> int:
-    """With what SQLite keeps beside it (bytes)."""
+    """Return the size of the journal with the further files of SQLite (bytes)."""
     return sum(path.stat().st_size for path in run_dir.glob("journal.sqlite*"))

@@ -1,4 +1,4 @@
-"""What is wrong in a cluster now, the most important first, and what to type."""
+"""Current problems of a cluster, the most important first, with commands for the operator."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from darc.monitor.shell_commands import ranges
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong, on one host or on several.
+    """Problem on one host or on several.
 
-    :param grave: work is lost or will be; otherwise it is a warning
-    :param text: what else is known
-    :param since: Unix time by this host's clock
-    :param command: what to type
+    :param grave: data are lost or will be; otherwise it is a warning
+    :param text: details
+    :param since: by the clock of this host (Unix s)
+    :param command: shell command for the operator
     :param about: the title without the hosts
     """
 
@@ -36,7 +36,7 @@ class Problem:
 
 
 def numbers(problems: Iterable[Problem]) -> str:
-    """How many there are, as "2 problems, 1 warning"; empty: none."""
+    """Return the number of problems, as "2 problems, 1 warning"; empty: none."""
     is_grave = [problem.grave for problem in problems]
     grave, minor = sum(is_grave), is_grave.count(False)
     counted = ((grave, "problem"), (minor, "warning"))
@@ -49,10 +49,10 @@ def find_problems(
     further: Iterable[Finding] = (),
     history: ServiceTrends | None = None,
 ) -> tuple[Problem, ...]:
-    """All that is wrong; what is the same on several hosts is one problem.
+    """Find all problems; the same finding on several hosts is one problem.
 
-    :param further: what is known beside that
-    :param history: what was seen before
+    :param further: findings beside those of the rules
+    :param history: trends of the services
     """
     found = [*further, *find(cluster, context, history)]
     groups = _alike(found)
@@ -63,13 +63,13 @@ def find_problems(
 def find(
     cluster: ClusterStatus, context: RuleContext, history: ServiceTrends | None = None
 ) -> Iterator[Finding]:
-    """All that is wrong, host by host."""
+    """Yield all findings, host by host."""
     for node in cluster.nodes:
         yield from look_at(node, context, cluster.time, history)
 
 
 def _alike(found: list[Finding]) -> list[list[Finding]]:
-    """By what differs by the host alone."""
+    """Group the findings that differ only in the host."""
 
     def kind(finding: Finding) -> tuple[int, str, str]:
         return finding.rank, finding.title, finding.service

@@ -1,4 +1,4 @@
-"""How often each service was started anew, and which of its ends nobody had asked for."""
+"""Restart count of each service, and its unrequested exits."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 log = logging.getLogger(__name__)
 
 _STOPPED = {ProcessState.STOPPED, ProcessState.STOPPING}
-#: It ended by itself, however quick that was.
+#: States of a process that has exited by itself, however early.
 _ENDED = {ProcessState.BACKOFF, ProcessState.EXITED, ProcessState.FATAL}
-#: As long as it is not known how.
+#: Reason of an exit while nothing else is known.
 ENDED = "ended by itself"
 
 
 @dataclass(slots=True)
 class ServiceProcesses:
-    """What became of a service's processes since the node was started.
+    """History of a service's processes since the node was started.
 
-    :param pid: of the last one
-    :param ended: Unix time at which it was seen to have ended; None while it lives
-    :param died: Unix time of the last end that nobody had asked for
-    :param how: how the last process ended; empty: it was asked to, or none has ended
+    :param pid: of the last process
+    :param ended: when it was seen to have exited (Unix s); None: it runs
+    :param died: time of the last unrequested exit (Unix s)
+    :param how: how the last process exited; empty: on request, or none has exited
     """
 
     pid: int = 0
@@ -42,25 +42,25 @@ class ServiceProcesses:
 
 
 class ProcessHistory:
-    """Follows the processes of all services; kept on disk, as who follows them may die itself.
+    """Process histories of all services, saved on disk to survive a restart of darc_monitor.
 
-    :param path: where
-    :param node_id: what is kept of another start of the node is forgotten
+    :param path: file
+    :param node_id: identifier of the node's start; the history of another start is discarded
     """
 
     def __init__(self, path: Path, node_id: str) -> None:
         self._path = path
         self._node_id = node_id
         self._services: dict[str, ServiceProcesses] = {}
-        self._asked_for: dict[str, int] = {}  # the process that is meant to end
-        self._stops: dict[str, float] = {}  # when each ended last, by supervisord
+        self._asked_for: dict[str, int] = {}  # the process that was requested to stop
+        self._stops: dict[str, float] = {}  # when each stopped last, by supervisord
         self._load()
 
     def of(self, name: str) -> ServiceProcesses:
         return self._services.get(name) or ServiceProcesses()
 
     def will_start(self, name: str) -> None:
-        """The next start of this service is wanted, however its last process ended."""
+        """Mark the next start of this service as requested, however its last process exited."""
         self.of(name).how = ""
 
     def look(
@@ -70,15 +70,15 @@ class ProcessHistory:
         log_end: Callable[[], str] = str,
         stops: Mapping[str, int] | None = None,
     ) -> None:
-        """Take in what supervisord says.
+        """Update the histories from supervisord's states.
 
-        :param now: Unix time
-        :param log_end: gives the end of supervisord's log, which tells how processes ended; by
-            default, nothing is known of it
-        :param stops: by service, which process somebody has asked to end last
+        :param now: Unix s
+        :param log_end: returns the end of supervisord's log, which says how processes exited; by
+            default empty
+        :param stops: by service, the process that was last requested to stop
         """
         self._asked_for |= stops or {}
-        self._log_end = functools.cache(log_end)  # of all that ended, one look
+        self._log_end = functools.cache(log_end)  # read once for all processes that have exited
         before = {name: asdict(life) for name, life in self._services.items()}
         for name, process in processes.items():
             self._look_at(self._services.setdefault(name, ServiceProcesses()), process, now)
@@ -104,7 +104,7 @@ class ProcessHistory:
         elif alive and process.state is ProcessState.STOPPING:
             self._asked_for[process.name] = life.pid
         elif process.state in _ENDED and not life.how:
-            life.how = ENDED  # before it was seen alive
+            life.how = ENDED  # it exited before it was seen running
             life.ended = process.stopped or life.ended
         elif process.state is ProcessState.STOPPED:
             life.how = ""
@@ -113,7 +113,7 @@ class ProcessHistory:
             life.pid, life.ended = process.pid, None
 
     def _was_stopped(self, process: ProcessInfo, life: ServiceProcesses) -> bool:
-        """Whether supervisord stopped it, as with supervisorctl, and did not only see its end."""
+        """Whether supervisord stopped the process, as with supervisorctl, or just saw its exit."""
         _, began, after = self._log_end().rpartition(
             f" spawned: '{process.name}' with pid {life.pid}\n"
         )

@@ -1,4 +1,4 @@
-"""The rules by which something is wrong with a node."""
+"""Rules that find the problems of a node."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ from darc.monitor.service_trends import OFTEN_SECONDS, ServiceTrends
 from darc.node.supervisor_config import MONITOR
 from darc.runtime.service_traits import traits_of
 
-#: A service that died is shown as such for so long, even where it runs again at once (s).
+#: A service that has exited is shown as such for so long (s), even where it runs again at once.
 DIED_SECONDS = 5.0
-#: For so long it is mentioned that it did.
+#: For so long (s) the exit is mentioned.
 DIED_LATELY_SECONDS = 600.0
-#: A start or stop that takes longer is wrong.
+#: A start or stop that takes longer (s) is a problem.
 CHANGING_SECONDS = 30.0
-#: Clocks may differ by so much (s).
+#: Accepted difference between clocks (s).
 CLOCK_SECONDS = 2.0
-#: What waits for longer (s) in the queue of a real-time service is late.
+#: An entry that has waited longer (s) in the queue of a real-time service is late.
 LATE_SECONDS = 30.0
-#: A node's looks at its logs and disks are no older (s) unless something hangs.
+#: Logs and disks are read more often than this (s) unless something hangs.
 READ_SECONDS = 30.0
-#: A disk is nearly full with less free than the first, or the second and this share (bytes).
+#: A disk is nearly full with less free space than the first, or than the second (bytes) and this
+#: fraction of its size.
 DISK_LEAST, DISK_LITTLE, DISK_SHARE = 2**30, 50 * 2**30, 0.05
 
 _UNWATCHED = (
@@ -57,7 +58,7 @@ _TAIL = ("tail", "-n", "50")
 
 
 def state_of(service: ServiceOverview, now: float) -> str:
-    """The state to show: a service that died is not running again at once.
+    """Return the state to show: a service that has just exited is not running at once.
 
     :param now: by the clock of its node (Unix s)
     """
@@ -68,10 +69,10 @@ def state_of(service: ServiceOverview, now: float) -> str:
 def look_at(
     node: NodeStatus, context: RuleContext, now: float, history: ServiceTrends | None = None
 ) -> Iterator[Finding]:
-    """All that is wrong with a node.
+    """Yield all findings about a node.
 
     :param now: by this host's clock (Unix s)
-    :param history: what was seen before; None: nothing
+    :param history: trends of the services; None: none
     """
     if not node.asked:
         return
@@ -94,7 +95,7 @@ def look_at(
 
 def _unreached(node: NodeStatus, context: RuleContext) -> Finding:
     def remedy(hosts: Sequence[str]) -> str:
-        if "refused" in node.reason:  # the machine is up
+        if "refused" in node.reason:  # the host is up
             return context.shell.start(hosts)
         if "Name or service" in node.reason or "name resolution" in node.reason:
             return f"getent hosts {hosts[0]}"
@@ -106,7 +107,7 @@ def _unreached(node: NodeStatus, context: RuleContext) -> Finding:
 
 
 class _NodeRules:
-    """At a node that has told of itself."""
+    """Rules for a node that has sent an overview."""
 
     def __init__(
         self,
@@ -146,14 +147,17 @@ class _NodeRules:
         state: str = "",
         number: int = 0,
     ) -> Finding:
-        """:param since: by the node's clock"""
+        """Make a finding.
+
+        :param since: by the node's clock (Unix s)
+        """
         since = None if since is None else since - self._node.clock
         name = self._node.name
         about = service, grave, urgency, state, number
         return Finding(rank, name, title, remedy, text, since, *about)
 
     def _there(self, *words: str) -> Callable[[Sequence[str]], str]:
-        """A command on the host, the first where there are several."""
+        """Return a command on the host, or on the first of several."""
         return lambda hosts: self._shell.on(hosts[0], *words)
 
     def _service(self, service: str, action: str) -> Callable[[Sequence[str]], str]:
@@ -193,7 +197,7 @@ class _NodeRules:
                 )
         since_start = told.time - told.master_started
         if self._is_unwatched():
-            return  # told by _threads
+            return  # reported by _threads
         if min(told.time - told.read, since_start) > READ_SECONDS:
             home = next((disk.path for disk in told.disks if disk.name == "home"), "/")
             yield self._found(
@@ -206,7 +210,7 @@ class _NodeRules:
             )
 
     def _losses(self) -> Iterator[Finding]:
-        """Each kind, for as long as its service says that people are to be told."""
+        """Yield each kind of loss, for as long as its service reports it."""
         for service in (self._told.itself, *self._told.services):
             for losses in service.losses:
                 if losses.recent and losses.last:
@@ -232,7 +236,7 @@ class _NodeRules:
         return any(one.name == MONITOR for one in self._told.threads)
 
     def _threads(self) -> Iterator[Finding]:
-        """What darc_master or darc_monitor does not do any more."""
+        """Yield the threads of darc_master or darc_monitor that have ended or hang."""
         for one in self._told.threads:
             if one.name == MONITOR:
                 what, remedy = _MONITOR_STOPPED if one.trouble == "ended" else _MONITOR_HANGS
@@ -266,7 +270,7 @@ class _NodeRules:
             yield self._found(Priority.SUPERVISORD, title, self._shell.restart, told.supervisord)
         states = {service.state for service in told.services}
         if len(told.services) > 1 and states in ({STOPPED}, {STOPPING}, {FAILED}):
-            # one line for a node that was stopped
+            # one finding for a node that was stopped
             state = states.pop()
             what = f"{{host}}: all services are {state}"
             yield self._found(

@@ -1,4 +1,4 @@
-"""What services tell of themselves that belongs into an overview, read from their answers."""
+"""Parsing of the attributes of services that an overview contains."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from darc.monitor.metrics.node_measurements import read_measured
 
 
 def read_answer(attribute: str, value: Any) -> Any:
-    """Read an attribute's value.
+    """Parse an attribute's value.
 
-    :raises ValueError: a service means something else by that name
+    :raises ValueError: the value is invalid, as of a service that uses the name differently
     """
     try:
         return READERS[attribute](value)
@@ -60,7 +60,7 @@ def _read_line(plain: tuple[float, str] | None) -> LogLine | None:
     return LogLine(float(time), shortened(str(text)))
 
 
-#: What services are asked for, where they have it.
+#: Parsers of the attributes that services are asked for, where they have them.
 READERS: Mapping[str, Callable[[Any], Any]] = {
     "send_events": bool,
     "outcomes": _read_outcomes,

@@ -1,4 +1,4 @@
-"""What can be seen only by looking for a while: services that die often, queues that grow."""
+"""Trends that need several snapshots: services that exit often, queues that grow."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from darc.model.overview import ServiceOverview
 from darc.model.service_state import ServiceState
 from darc.monitor.cluster_watch import NodeStatus
 
-#: So many deaths within this time (s) are too often; over when there was none for as long.
+#: So many exits within this time (s) are too many; over after the same time without one.
 OFTEN_DEATHS, OFTEN_SECONDS = 3, 600.0
-#: A queue that grows for this time (s), is longer, and whose oldest entry has waited as long.
+#: A queue has a backlog if it has grown for this time (s), has more entries than this, and its
+#: oldest entry is that old.
 GROWTH_SECONDS, GROWTH_ENTRIES = 600.0, 1000
 SAMPLE_SECONDS = 15.0
 GIVEN_UP = (str(ServiceState.FAILED), str(ServiceState.STOPPED))
@@ -22,10 +23,10 @@ GIVEN_UP = (str(ServiceState.FAILED), str(ServiceState.STOPPED))
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """Of a service. Unix times by this host's clock.
+    """Trends of a service. Times are Unix s by this host's clock.
 
-    :param deaths: in the last ten minutes
-    :param dies_often: since when it dies too often; None: it does not
+    :param deaths: number of unrequested exits in the last ten minutes
+    :param dies_often: since when it exits too often; None: it does not
     :param grows: since when its queue grows; None: it does not
     """
 
@@ -36,22 +37,22 @@ class Trend:
 
 @dataclass(slots=True)
 class _Record:
-    counted: int  # deaths, as the node counts them
-    times: list[float] = field(default_factory=list)  # of the last ones
+    counted: int  # unrequested exits, as the node counts them
+    times: list[float] = field(default_factory=list)  # of the last ones (Unix s)
     dies_often: float | None = None
     grows: float | None = None
     samples: deque[tuple[float, int]] = field(default_factory=deque)
 
 
 class ServiceTrends:
-    """Keeps what is needed of all services; one thread notes, any may ask."""
+    """Trends of all services; one thread updates them, any thread may read them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._records: dict[tuple[str, str], _Record] = {}
 
     def note(self, nodes: Iterable[NodeStatus], now: float) -> None:
-        """Take in what nodes tell (now: Unix s)."""
+        """Update the trends from the nodes' status (now: Unix s)."""
         with self._lock:
             for node in nodes:
                 if node.reached and node.overview:
@@ -72,12 +73,12 @@ class ServiceTrends:
             lately = service.deaths > 0 and now - died < OFTEN_SECONDS
             record = _Record(service.deaths - lately)
             self._records[node.name, service.name] = record
-        if service.deaths < record.counted:  # the node was started anew
+        if service.deaths < record.counted:  # the node was restarted
             record.times, record.dies_often, record.counted = [], None, 0
         record.times += [died] * (service.deaths - record.counted)
         record.counted = service.deaths
         record.times = [time for time in record.times if now - time < OFTEN_SECONDS]
-        if service.state in GIVEN_UP:  # whoever starts it again begins anew
+        if service.state in GIVEN_UP:  # after a manual start the count starts at 0
             record.times = []
         if not record.times:
             record.dies_often = None
@@ -98,9 +99,9 @@ class ServiceTrends:
             record.grows = None
             return
         if heard - samples[0][0] < GROWTH_SECONDS - SAMPLE_SECONDS:
-            return  # not known yet: it stays as it was
+            return  # not known yet: keep the last result
         middle = heard - GROWTH_SECONDS / 2
-        # A reader takes many at once: the least that waited tells.
+        # A reader takes many entries at once, so the least depth is compared.
         before = min((depth for time, depth in samples if time < middle), default=0)
         lately = min(depth for time, depth in samples if time >= middle)
         waited = heard + clock - service.oldest
@@ -109,10 +110,10 @@ class ServiceTrends:
         elif lately > before and waited > GROWTH_SECONDS and record.grows is None:
             record.grows = samples[0][0]
 
-    # -- over deaths of this process ---------------------------------------------------------------
+    # -- memory across restarts --------------------------------------------------------------------
 
     def to_plain(self) -> dict[str, Any]:
-        """What has to be remembered, by host and service."""
+        """Return the state to save, by host and service."""
         with self._lock:
             return {
                 f"{host} {service}": [one.counted, list(one.times), one.dies_often, one.grows]
@@ -121,7 +122,7 @@ class ServiceTrends:
             }
 
     def recall(self, plain: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Restore a saved state."""
         with self._lock:
             for name, (counted, times, dies_often, grows) in plain.items():
                 host, _, service = name.partition(" ")

@@ -1,4 +1,4 @@
-"""What to type: commands for a shell, and names of hosts in few words."""
+"""Shell commands for operators, with host names in a short form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Hosts that differ by a number; `digits` 0: one host, without any."""
+    """Hosts that differ by a number; `digits` 0: one host without a number."""
 
     before: str
     after: str
@@ -25,7 +25,7 @@ class _Group:
 
 
 def ranges(hosts: Iterable[str]) -> str:
-    """In few words, as the configuration has them: ``arts041, arts[001-003,007]``."""
+    """Return hosts in the notation of the configuration: ``arts041, arts[001-003,007]``."""
     words = []
     for group in _groups(hosts):
         numbers = ",".join(
@@ -41,7 +41,7 @@ def ranges(hosts: Iterable[str]) -> str:
 
 
 def braces(hosts: Iterable[str]) -> str:
-    """For bash: ``arts041 arts{001..003} arts007``."""
+    """Return hosts in the notation of bash: ``arts041 arts{001..003} arts007``."""
     words = []
     for group in _groups(hosts):
         before, after = (part and shlex.quote(part) for part in (group.before, group.after))
@@ -79,7 +79,7 @@ def _runs(numbers: Sequence[int]) -> tuple[tuple[int, int], ...]:
 
 @dataclass(frozen=True, slots=True)
 class ShellCommands:
-    """Makes commands that an operator types on the master node.
+    """Builder of commands that an operator enters on the master node.
 
     :param alone: there is no other node
     """
@@ -87,7 +87,7 @@ class ShellCommands:
     alone: bool
 
     def darc(self, hosts: Sequence[str], *words: str) -> str:
-        """``darc --host H WORDS``, on each of the hosts."""
+        """Return ``darc --host H WORDS``, for each of the hosts."""
         command = shlex.join(words)
         if self.alone:
             return f"darc {command}"
@@ -96,21 +96,21 @@ class ShellCommands:
         return f"for host in {braces(hosts)}; do darc --host $host {command}; done"
 
     def service(self, hosts: Sequence[str], service: str, action: str) -> str:
-        """``darc --host H --service S ACTION``, on each of the hosts."""
+        """Return ``darc --host H --service S ACTION``, for each of the hosts."""
         return self.darc(hosts, "--service", service, action)
 
     def on(self, host: str, *words: str) -> str:
-        """A command on a host."""
+        """Return a command that runs on a host."""
         return shlex.join(words) if self.alone else f"ssh {shlex.quote(host)} {shlex.join(words)}"
 
     def start(self, hosts: Sequence[str]) -> str:
-        """Start all of some nodes; what runs there is left alone."""
+        """Return the command that starts nodes; running ones are not affected."""
         if self.alone:
             return "darc_start_all_services"
         return f"start_full_pipeline --nodes {_nodes(hosts)}"
 
     def restart(self, hosts: Sequence[str]) -> str:
-        """Stop all of some nodes, and start it again."""
+        """Return the command that stops nodes and starts them again."""
         if self.alone:
             return "darc_stop_master && darc_start_all_services"
         nodes = _nodes(hosts)

@@ -1,1 +1,1 @@
-"""Alarms: what is wrong in the cluster, told to people once, and once more when it is over."""
+"""Alarms: notifications of problems in the cluster, at their start and at their end."""

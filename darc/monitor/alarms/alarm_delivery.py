@@ -1,4 +1,4 @@
-"""To whom messages go: each receiver in its own order and its own time, over restarts too."""
+"""Delivery of alarm messages: a queue for each receiver, which survives restarts."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from darc.runtime.clock import Since
 log = logging.getLogger(__name__)
 
 FIRST_DELAY, LONGEST_DELAY = 1.0, 120.0  # s between attempts
-#: What cannot be remembered, as the master is away, goes all the same after so long (s).
+#: A message that cannot be saved, as the master is away, is sent after so long (s) nevertheless.
 UNREMEMBERED_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmReceiver:
-    """Somebody who is told.
+    """Receiver of alarm messages.
 
-    :param key: by which it is remembered, without secrets; `name`: for people
-    :param send: delivers, or raises :class:`DeliveryError`
+    :param key: identifier in the memory, without secrets
+    :param name: shown to operators
+    :param send: delivers a message, or raises :class:`DeliveryError`
     """
 
     key: str
@@ -38,7 +39,7 @@ class AlarmReceiver:
 
 
 def receivers(config: Config, origin: Callable[[], MessageOrigin]) -> list[AlarmReceiver]:
-    """Those of the configuration."""
+    """Return the receivers of the configuration."""
     settings = config.alarms
     found = [_by_mail(address, config, origin) for address in settings.email_settings.to]
     found += [_by_webhook(url, settings.timeout, origin) for url in settings.webhooks]
@@ -73,11 +74,11 @@ def _by_webhook(url: str, timeout: float, origin: Callable[[], MessageOrigin]) -
 
 @dataclass(slots=True)
 class _QueuedMessage:
-    """A message on its way.
+    """Message in a receiver's queue.
 
-    :param since: when it was made
-    :param give_up_after: s from then
-    :param number: of the memory that has it; None: none yet
+    :param since: when it was created
+    :param give_up_after: after so long it expires (s)
+    :param number: of the snapshot of the memory that contains it; None: none yet
     """
 
     message: AlarmMessage
@@ -88,7 +89,7 @@ class _QueuedMessage:
 
 
 class _ReceiverQueue:
-    """Of one receiver: the letters in order, of which the first is tried."""
+    """Queue of one receiver: messages in order, of which the first is being sent."""
 
     def __init__(self, receiver: AlarmReceiver, on_outcome: Callable[[], None]) -> None:
         self.receiver = receiver
@@ -105,7 +106,10 @@ class _ReceiverQueue:
         self.receiver.send(message)
 
     def pump(self, remembered: int) -> list[tuple[str, str]]:
-        """Go on; returns what was given up, and why."""
+        """Take the outcomes and start the next delivery; return what was given up, and why.
+
+        :param remembered: number of the last committed snapshot
+        """
         outcomes = self.outbox.outcomes()
         gone = {outcome.key for outcome in outcomes}
         errors = {one.key: one.error for one in outcomes if one.delivered_at is None}
@@ -127,18 +131,18 @@ class _ReceiverQueue:
 
 
 class AlarmDeliveries:
-    """Holds what waits for each receiver. Of one thread; the sending is in others.
+    """Message queues of all receivers. For one thread; the messages are sent in others.
 
-    :param on_outcome: called, in such a thread, when something went or was given up
+    :param on_outcome: called, in such a thread, when a message was delivered or given up
     """
 
     def __init__(self, on_outcome: Callable[[], None]) -> None:
         self._on_outcome = on_outcome
         self._boxes: dict[str, _ReceiverQueue] = {}
-        self._told: dict[str, list[str]] = {}  # alarm: keys of who was told of it
+        self._told: dict[str, list[str]] = {}  # alarm: keys of notified receivers
 
     def configure(self, wanted: Sequence[AlarmReceiver]) -> None:
-        """Have these receivers from now on; what waits for others is dropped, and logged."""
+        """Replace the receivers; the messages for removed ones are dropped and logged."""
         keys = {one.key for one in wanted}
         for key in [key for key in self._boxes if key not in keys]:
             box = self._boxes.pop(key)
@@ -153,7 +157,7 @@ class AlarmDeliveries:
                 self._boxes[one.key] = _ReceiverQueue(one, self._on_outcome)
 
     def add(self, message: AlarmMessage, give_up_after: float) -> None:
-        """Tell all receivers; of the end, those that were told of the beginning."""
+        """Queue a message; the end of an alarm goes only to receivers notified of its start."""
         told = self._told.setdefault(message.alarm, [])
         for key, box in self._boxes.items():
             if message.kind == OVER and key not in told:
@@ -165,15 +169,15 @@ class AlarmDeliveries:
             del self._told[message.alarm]
 
     def stamp(self, number: int) -> None:
-        """All there is, is in the memory of this number."""
+        """Mark all messages as contained in the snapshot of this number."""
         for box in self._boxes.values():
             for letter in box.letters:
                 letter.number = number if letter.number is None else letter.number
 
     def pump(self, remembered: int) -> list[tuple[str, str]]:
-        """Take in what went, and begin what can be; returns what was given up, and why.
+        """Take the outcomes and start deliveries; return what was given up, and why.
 
-        :param remembered: number of the last memory that is safe
+        :param remembered: number of the last committed snapshot
         """
         return [one for box in self._boxes.values() for one in box.pump(remembered)]
 
@@ -182,7 +186,7 @@ class AlarmDeliveries:
             box.outbox.close()
 
     def waiting(self) -> list[str]:
-        """For people: what waits for whom, and why."""
+        """Return the queued messages as text, with the receiver and the reason."""
         lines = []
         for box in self._boxes.values():
             errors = {one.key: one.error for one in box.outbox.waiting}
@@ -194,10 +198,10 @@ class AlarmDeliveries:
                 lines.append(f"{box.receiver.name}: {kind}: {title}: {why}")
         return lines
 
-    # -- over deaths of this process ---------------------------------------------------------------
+    # -- memory across restarts --------------------------------------------------------------------
 
     def to_plain(self) -> dict[str, Any]:
-        """What has to be remembered."""
+        """Return the state to save."""
         letters = {
             key: [
                 [typed.to_plain(one.message), one.since.to_plain(), one.give_up_after]
@@ -209,7 +213,7 @@ class AlarmDeliveries:
         return {"letters": letters, "told": {key: list(who) for key, who in self._told.items()}}
 
     def recall(self, plain: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Restore a saved state."""
         self._told = {alarm: list(who) for alarm, who in plain["told"].items()}
         for key, letters in plain["letters"].items():
             box = self._boxes.get(key)
@@ -222,7 +226,7 @@ class AlarmDeliveries:
 
 
 def _times(plain: Sequence[Any], message: AlarmMessage) -> tuple[Since, float]:
-    """Since when a letter waits, and for how long; earlier versions kept when it is given up."""
+    """Return when a message was created and its expiry (s); earlier versions saved the deadline."""
     if len(plain) == 1:
         return Since.from_plain(message.time), float(plain[0]) - message.time
     since, give_up_after = plain

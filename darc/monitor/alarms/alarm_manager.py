@@ -1,4 +1,4 @@
-"""Looks for alarms and has them told: a thread of its own, beside that which keeps the page."""
+"""The alarm manager: finds alarms and sends notifications, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from darc.runtime.clock import Since
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-#: A time of day that differs by more from what has passed was set (s).
+#: A larger difference between the time of day and the time elapsed means that it was set (s).
 SET_SECONDS = 2.0
 
 
 class ProblemSource(Protocol):
-    """What tells what is wrong: a darc.monitor.page.publisher.Publisher."""
+    """Source of the current problems: a :class:`darc.monitor.page.publisher.Publisher`."""
 
     history: ServiceTrends
 
@@ -40,16 +40,16 @@ class ProblemSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AlarmSnapshot:
-    """Memory that is to be made safe, and its number."""
+    """Memory to be committed, and its number."""
 
     number: int
     memory: dict[str, Any]
 
 
 class AlarmManager:
-    """Keeps the alarms of a cluster. What it has to remember, its service commits.
+    """Alarms of a cluster; its service commits what has to survive a restart.
 
-    :param source: asked anew each time, as a reload makes another one
+    :param source: called in each round, as a reload replaces the source
     """
 
     def __init__(self, config: Config, source: Callable[[], ProblemSource]) -> None:
@@ -69,9 +69,9 @@ class AlarmManager:
         self._thread = threading.Thread(target=self._run, name="alarms", daemon=True)
 
     def start(self, memory: Mapping[str, Any]) -> None:
-        """Look from now on.
+        """Start the thread.
 
-        :param memory: what :meth:`news` told last; empty: nothing
+        :param memory: content of the last snapshot committed; empty: none
         """
         with self._lock:
             if memory:
@@ -80,7 +80,7 @@ class AlarmManager:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look and send no more; what waits is in the memory."""
+        """Stop the thread and the deliveries; queued messages stay in the memory."""
         self._stopped.set()
         self._woken.set()
         if self._thread.is_alive():
@@ -93,7 +93,7 @@ class AlarmManager:
         self._woken.set()
 
     def news(self) -> AlarmSnapshot | None:
-        """What is to be committed; None: nothing."""
+        """Return the snapshot to commit; None: nothing has changed."""
         with self._lock:
             return (
                 AlarmSnapshot(self._number, self._plain)
@@ -102,19 +102,19 @@ class AlarmManager:
             )
 
     def remembered(self, news: AlarmSnapshot) -> None:
-        """It is safe, so that what is in it can be told."""
+        """Acknowledge that a snapshot was committed, so that its messages can be sent."""
         with self._lock:
             self._remembered = news.number
         self._woken.set()
 
     def given_up(self) -> list[tuple[str, str]]:
-        """Messages that could not be sent since the last call, and why."""
+        """Return the messages given up since the last call, and why."""
         with self._lock:
             given_up, self._given_up = self._given_up, []
         return given_up
 
     def shown(self) -> dict[str, list[str]]:
-        """For people: open alarms, and what waits to be sent."""
+        """Return the open alarms and the queued messages, as text."""
         with self._lock:
             titles = [
                 f"{title} (since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(since))} UTC)"
@@ -128,7 +128,7 @@ class AlarmManager:
         while not self._stopped.is_set():
             try:
                 self.look()
-            # A defect here must not end the page; it is said, once.
+            # A defect here must not stop the status page; it is logged once.
             except Exception as error:
                 if repr(error) != self._said:
                     log.exception("alarms cannot be looked for")
@@ -137,7 +137,7 @@ class AlarmManager:
             self._woken.clear()
 
     def look(self) -> None:
-        """Take in what is wrong now, and what was sent."""
+        """Take in the current problems and the outcomes of deliveries."""
         cluster, findings = self._source().findings()
         with self._lock:
             if not self._enabled:
@@ -151,7 +151,7 @@ class AlarmManager:
             for message in self._book.look(sight):
                 log.warning("%s: %s", message.kind, message.title)
                 self._deliveries.add(message, self._give_up_after)
-            # Once before, for what went since, and once for what may go now.
+            # Once for the outcomes since the last round, and once for what may be sent now.
             self._given_up += self._deliveries.pump(self._remembered)
             plain = self._to_plain()
             if plain != self._plain:
@@ -160,7 +160,7 @@ class AlarmManager:
             self._deliveries.stamp(self._number)
 
     def _follow_clock(self, now: float) -> None:
-        """The book's times are of the day (Unix s), as messages have them: the clock may be set."""
+        """Shift the alarm times (Unix s) when the clock was set."""
         last, self._last_look = self._last_look, replace(Since.now(), unix=now)
         step = 0.0 if last is None else now - last.unix - last.age()
         if abs(step) > SET_SECONDS:

@@ -1,4 +1,4 @@
-"""How messages are worded: for e-mail, for chats, and for programs."""
+"""Text of alarm messages: for e-mail, for chats, and for programs."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 from darc.config import typed
 from darc.monitor.alarms.alarm_states import ALARM, OVER, UPDATE, AlarmItem, AlarmMessage
 
-#: Of the JSON: another one when a key is dropped, or means something else.
+#: Version of the JSON: increased when a key is removed or changes its meaning.
 FORMAT = 1
-MAX_TEXT = 1000  # characters of what a log said
+MAX_TEXT = 1000  # characters of a log's text
 _KINDS = {ALARM: "ALARM", UPDATE: "ALARM, now", OVER: "OVER"}
-#: In chats: what could call people, be a link, or end a block of code.
+#: For chats: characters that could mention people, form a link, or end a block of code.
 _HARMLESS = str.maketrans({"<": "\u2039", ">": "\u203a", "`": "'"})
 
 
 @dataclass(frozen=True, slots=True)
 class MessageOrigin:
-    """Who tells.
+    """Sender of a message.
 
-    :param cluster: its name
+    :param cluster: name of the cluster
     :param page: URL of the status page; None: it is not served
     """
 
@@ -31,17 +31,17 @@ class MessageOrigin:
 
 
 def subject(message: AlarmMessage, origin: MessageOrigin) -> str:
-    """In one line."""
+    """Return the subject, on one line."""
     return f"[DARC {origin.cluster}] {_KINDS[message.kind]}: {message.title}"
 
 
 def text(message: AlarmMessage, origin: MessageOrigin) -> str:
-    """For an e-mail."""
+    """Return the text of an e-mail."""
     return "\n".join(_lines(message, origin)) + "\n"
 
 
 def payload(message: AlarmMessage, origin: MessageOrigin) -> dict[str, Any]:
-    """For a webhook; `text` is what chats show."""
+    """Return the JSON of a webhook; chats show `text`."""
     title, *lines = (subject(message, origin), *_lines(message, origin))
     body = "\n".join(line.translate(_HARMLESS) for line in lines).rstrip("\n")
     return {
@@ -89,7 +89,7 @@ def _over(item: AlarmItem, now: float) -> Iterator[str]:
 
 
 def _short(words: str) -> str:
-    """On one line."""
+    """Return the text on one line, shortened."""
     words = " ".join(words.split())
     return words if len(words) <= MAX_TEXT else words[: MAX_TEXT - 3] + "..."
 
@@ -97,5 +97,5 @@ def _short(words: str) -> str:
 def _time(unix: float) -> str:
     try:
         return f"{datetime.fromtimestamp(unix, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, OverflowError, OSError):  # by a clock that is far off
+    except (ValueError, OverflowError, OSError):  # a clock that is far off
         return f"{unix:.0f} s (Unix time)"

@@ -1,4 +1,4 @@
-"""What is an alarm, of all that the status page shows: no I/O."""
+"""Which of the problems on the status page are alarms. No I/O."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.findings import DIED, FAILED, STOPPED, STOPPING, Finding, Priority
 
-#: A node that has not answered since status_website was started may just be starting (s).
+#: A node that has not answered since the start of status_website may just be starting (s).
 FIRST_SECONDS = 120.0
-#: What is done about a service on purpose.
+#: States of a service that an operator has requested.
 ON_PURPOSE = (STOPPED, STOPPING)
 
 _OF_SERVICES = (Priority.ON_MASTER, Priority.ON_WORKER, Priority.UNHURRIED)
@@ -27,10 +27,10 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class HostProblem:
-    """An alarm's reason on one host, as it is now.
+    """Current reason of an alarm on one host.
 
-    :param subject: what it is about: the same on all hosts, and whichever way it is wrong
-    :param hold: it has to last so long (s)
+    :param subject: what it concerns; the same on all hosts, and for all problems of that
+    :param hold: how long it has to last (s)
     """
 
     subject: str
@@ -40,12 +40,12 @@ class HostProblem:
 
 @dataclass(frozen=True, slots=True)
 class ProblemSnapshot:
-    """What is seen at one time.
+    """Problems at one time.
 
     :param time: Unix s
-    :param sightings: one of each subject and host
-    :param unknown: hosts of which nothing else can be known now: what was wrong may still be
-    :param aside: by subject and host, what is so on purpose
+    :param sightings: one for each subject and host
+    :param unknown: hosts without further information; their earlier problems may persist
+    :param aside: intended states, by subject and host
     """
 
     time: float
@@ -58,7 +58,8 @@ class ProblemSnapshot:
 class HoldTimes:
     """How long problems have to last (s).
 
-    :param minor: those that are not grave
+    :param grave: problems that are grave
+    :param minor: the others
     """
 
     grave: float
@@ -72,10 +73,11 @@ def look(
     ignored: Collection[str],
     stopped: Collection[str],
 ) -> ProblemSnapshot:
-    """Choose the alarms.
+    """Select the alarms among the findings.
 
-    :param ignored: hosts
-    :param stopped: nodes that were being stopped on purpose when they were last heard of
+    :param holds: how long problems have to last
+    :param ignored: hosts without alarms
+    :param stopped: nodes that were stopping on purpose when they last answered
     """
     nodes = {node.name: node for node in cluster.nodes}
     found = list(findings)
@@ -94,16 +96,16 @@ def look(
         if finding.rank == Priority.UNREACHED and host in stopped:
             continue
         if finding.rank == Priority.HANDOVER and finding.service in ill_on_master:
-            continue  # it follows from that
+            continue  # it follows from that problem
         if finding.state == FAILED and finding.service == "all":
-            unknown.add(host)  # of each of them nothing is said
+            unknown.add(host)  # its services have no findings of their own
         hold = _hold(finding, nodes.get(host), holds)
         sightings.setdefault((subject, host), HostProblem(subject, finding, hold))
     return ProblemSnapshot(cluster.time, tuple(sightings.values()), frozenset(unknown), aside)
 
 
 def subject_of(finding: Finding) -> str | None:
-    """What an alarm about this is about; None: it is only shown on the page."""
+    """Return the subject of an alarm about a finding; None: it is shown on the page only."""
     if finding.rank in _OF_SERVICES:
         return f"service {finding.service}" if finding.state != DIED else None
     if finding.rank == Priority.LOST:
@@ -116,7 +118,7 @@ def subject_of(finding: Finding) -> str | None:
 
 
 def stopped_on_purpose(node: NodeStatus) -> bool | None:
-    """Whether a node is being stopped, or all of its services are; None: it does not say."""
+    """Whether a node is stopping or all its services are; None: unknown."""
     if not node.reached or not node.overview:
         return None
     states = {one.state for one in node.overview.services}
@@ -125,7 +127,7 @@ def stopped_on_purpose(node: NodeStatus) -> bool | None:
 
 def _hold(finding: Finding, node: NodeStatus | None, holds: HoldTimes) -> float:
     if finding.state == FAILED or finding.rank == Priority.LOST:
-        return 0.0  # that it lasts is what it says
+        return 0.0  # it has lasted already
     if finding.rank == Priority.UNREACHED and node and not node.heard:
         return max(holds.grave, FIRST_SECONDS)
     return holds.grave if finding.grave else holds.minor

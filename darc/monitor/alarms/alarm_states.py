@@ -1,4 +1,4 @@
-"""Which alarms there are: what begins, lasts, comes and goes becomes few messages. No I/O."""
+"""Alarm states: combine problems that start, end and recur into few messages. No I/O."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from darc.monitor.findings import FAILED
 from darc.monitor.shell_commands import ranges
 
 ALARM, UPDATE, OVER = "alarm", "update", "over"
-#: Something that is not seen for so long (s) has to last anew, if it was no alarm yet.
+#: A problem that was absent for so long (s) has to last again, unless it was an alarm already.
 GAP_SECONDS = 10.0
-#: The longest time (s) that waiting is doubled to, and for which it is known what came before.
+#: Upper limit of the doubled delays, and how long earlier alarms are remembered (s).
 LONGEST_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmItem:
-    """What is the same on some hosts.
+    """Problem that is the same on several hosts.
 
-    :param since: Unix s; None: not known
-    :param text: what else is known
-    :param command: what to type; empty: nothing is known
+    :param since: Unix s; None: unknown
+    :param text: details
+    :param command: shell command for the operator; empty: none is known
     """
 
     title: str
@@ -36,14 +36,14 @@ class AlarmItem:
 
 @dataclass(frozen=True, slots=True)
 class AlarmMessage:
-    """What people are told.
+    """Message to the receivers of alarms.
 
-    :param id: another one for each message
+    :param id: unique for each message
     :param alarm: the same for all messages of an alarm
-    :param kind: `alarm`, `update` (other hosts than before) or `over`
+    :param kind: `alarm`, `update` (the hosts have changed) or `over`
     :param time: Unix s
-    :param items: what is wrong; of one that is over: what was
-    :param over: where it is over, and how that came
+    :param items: current problems; of an alarm that is over, the former ones
+    :param over: where it is over, and why
     """
 
     id: str
@@ -61,17 +61,18 @@ class AlarmMessage:
 
 @dataclass(slots=True)
 class HostAlarm:
-    """An alarm's reason on one host. Unix times.
+    """State of an alarm on one host. Times are Unix s.
 
     :param title: with ``{host}``
-    :param seen: first seen, `last`: last seen, or not known not to be
+    :param seen: when it was seen first
+    :param last: when it was seen last, or its host was unknown
     :param is_open: it has lasted long enough
-    :param told: a message has named it
-    :param news: there is something about it that no message has told
-    :param gave_up: it was a service that gave up
-    :param number: of what was lost; more is news
+    :param told: a message has contained it
+    :param news: it has changed since the last message
+    :param gave_up: supervisord had given up a service
+    :param number: losses; an increase is a change
     :param over: since when it is over
-    :param over_told: a message has said so
+    :param over_told: a message has said that it is over
     """
 
     title: str
@@ -93,10 +94,10 @@ class HostAlarm:
 
 @dataclass(slots=True)
 class Episode:
-    """An alarm, from its first host to the end on its last.
+    """An alarm, from its first host to its end on the last one.
 
-    :param messages: how many there were
-    :param next: no message before (Unix s); None: nothing to say yet
+    :param messages: number of messages sent
+    :param next: time of the next message at the earliest (Unix s); None: none is due yet
     """
 
     opened: float
@@ -107,7 +108,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class AlarmTimes:
-    """Settings, all in s: see section `alarms`."""
+    """Delays in s: see section `alarms` of the configuration."""
 
     clear: float
     gather: float
@@ -115,19 +116,19 @@ class AlarmTimes:
 
 
 class AlarmStates:
-    """Keeps the alarms; :meth:`look` gives what has to be said.
+    """States of all alarms; :meth:`look` returns the messages that are due.
 
-    :param pace: when
+    :param pace: delays
     """
 
     def __init__(self, pace: AlarmTimes) -> None:
         self.pace = pace
         self._episodes: dict[str, Episode] = {}
-        self._before: dict[str, tuple[float, int]] = {}  # subject: when it was over, how often
+        self._before: dict[str, tuple[float, int]] = {}  # subject: time of end, recurrences
         self._remedies: dict[tuple[str, str], Callable[[Sequence[str]], str]] = {}
 
     def look(self, sight: ProblemSnapshot) -> list[AlarmMessage]:
-        """Take in what is so now; returns what has to be said, once."""
+        """Update the states from a snapshot; return the messages that are due, each once."""
         now = sight.time
         seen = {(one.subject, one.finding.host) for one in sight.sightings}
         for sighting in sight.sightings:
@@ -151,7 +152,7 @@ class AlarmStates:
         return messages
 
     def clock_was_set(self, by: float) -> None:
-        """What lasts or waits does so for as long as before (s): only its times change."""
+        """Shift all times by a change of the clock (s); durations stay the same."""
         for episode in self._episodes.values():
             if episode.next is not None:
                 episode.next += by
@@ -163,7 +164,7 @@ class AlarmStates:
         self._before = {subject: (at + by, times) for subject, (at, times) in self._before.items()}
 
     def open(self) -> Iterator[tuple[str, float]]:
-        """What has been told of and is not over: titles, and since when (Unix s)."""
+        """Yield the alarms that were sent and are not over: title, and since when (Unix s)."""
         for subject, episode in self._episodes.items():
             if episode.messages:
                 for item in self._items(subject, episode, _is_there):
@@ -183,10 +184,10 @@ class AlarmStates:
             place.since = finding.since
         gives_up = finding.state == FAILED and not place.gave_up
         if gives_up:
-            place.gave_up = place.news = True  # it was merely ill before
+            place.gave_up = place.news = True  # less severe before
         if finding.number > place.number:
             place.number, place.news = finding.number, True
-        if gives_up or not place.told:  # its end is told under the title that people know
+        if gives_up or not place.told:  # its end is sent under the same title
             place.title, place.service, place.grave = finding.title, finding.service, finding.grave
         if place.title == finding.title:
             place.text = finding.text
@@ -209,7 +210,7 @@ class AlarmStates:
                 place.aside = sight.aside.get((subject, host), "")
 
     def _clear(self, subject: str) -> float:
-        """What comes back again and again has to be gone for longer each time."""
+        """Return how long a problem must be absent (s); doubled at each recurrence."""
         _, times = self._before.get(subject, (0.0, 0))
         return min(self.pace.clear * 2.0**times, max(self.pace.clear, LONGEST_SECONDS))
 
@@ -235,7 +236,7 @@ class AlarmStates:
             return
         for place in places:
             if not episode.messages and not place.is_open:
-                place.is_open = place.last == now  # it goes into the first message
+                place.is_open = place.last == now  # it is part of the first message
         yield self._message(UPDATE if episode.messages else ALARM, subject, episode, now)
         for place in places:
             if place.is_open:
@@ -270,7 +271,7 @@ class AlarmStates:
     def _items(
         self, subject: str, episode: Episode, which: Callable[[HostAlarm], bool]
     ) -> Iterator[AlarmItem]:
-        """What is the same on several hosts is one."""
+        """Yield an item for each problem, with all hosts where it is the same."""
         groups: dict[tuple[str, str], list[str]] = {}
         for host, place in episode.places.items():
             if which(place):
@@ -290,10 +291,10 @@ class AlarmStates:
                 command=remedy(hosts) if remedy else "",
             )
 
-    # -- over deaths of this process ---------------------------------------------------------------
+    # -- memory across restarts --------------------------------------------------------------------
 
     def to_plain(self) -> dict[str, Any]:
-        """What has to be remembered: what has become an alarm."""
+        """Return the state to save: what has become an alarm."""
         episodes = {}
         for subject, one in self._episodes.items():
             places = {host: place for host, place in one.places.items() if place.is_open}
@@ -303,7 +304,7 @@ class AlarmStates:
         return {"episodes": episodes, "before": {key: list(of) for key, of in self._before.items()}}
 
     def recall(self, plain: Mapping[str, Any], now: float) -> None:
-        """Go on from there (now: Unix s): what is not looked at yet is not over."""
+        """Restore a saved state (now: Unix s); an alarm is not over before the first round."""
         for subject, one in plain["episodes"].items():
             places = {
                 host: HostAlarm(**place, text="", last=now) for host, place in one["places"].items()
@@ -313,7 +314,7 @@ class AlarmStates:
 
 
 def _without_numbers(episode: dict[str, Any]) -> dict[str, Any]:
-    """They change all the time, and are no news."""
+    """Remove the values that change in each round, and need no commit."""
     for place in episode["places"].values():
         del place["last"], place["text"]
     return episode

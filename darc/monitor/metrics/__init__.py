@@ -1,1 +1,1 @@
-"""A node's metrics, as Prometheus asks for them: see docs/metrics.md."""
+"""A node's metrics in the format of Prometheus: see docs/metrics.md."""

@@ -1,4 +1,4 @@
-"""Families of what services count: candidates, triggers, and what became of them."""
+"""Families of the services' counters: candidates and triggers, with their outcomes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from darc.monitor.metrics.family_builders import (
 from darc.monitor.metrics.node_measurements import NodeMeasurements
 
 _LE = (*map(str, EDGES), "+Inf")
-#: What amber_listener and amber_clustering count: those of their families without labels.
+#: Counters of amber_listener and amber_clustering whose families have no labels.
 _OF_LISTENER = {
     Counted.LINES: ("amber_lines", "Lines of AMBER's trigger files that were read."),
     Counted.HEADERS: ("amber_headers", "Header lines among them."),
@@ -34,7 +34,7 @@ _OF_CLUSTERING = {
     Counted.CLUSTERED: ("clustering_candidates_clustered", "Candidates that went into clusters."),
     Counted.CLUSTERS: ("clustering_clusters", "Clusters that were found."),
 }
-#: What amber_clustering counts of each kind of trigger.
+#: Counters of amber_clustering for each kind of trigger.
 _OF_TRIGGERS: Sequence[tuple[str, str, Mapping[str, Counted]]] = (
     (
         "triggers",
@@ -57,7 +57,7 @@ _OF_TRIGGERS: Sequence[tuple[str, str, Mapping[str, Counted]]] = (
         {"lofar": Counted.LOFAR_NOT_PASSED_ON},
     ),
 )
-#: What processor tells, as far as it does.
+#: Numbers of processor; it may lack some.
 _OF_PROCESSOR = {
     "candidates_received": ("processor_candidates", "Candidates that processor has taken."),
     "clusters_done": ("processor_clusters_done", "Clusters that processor has dealt with."),
@@ -69,7 +69,7 @@ _NOW_IN_PROCESSOR = {
 
 
 def candidates_of(node: NodeMeasurements) -> Iterator[Metric]:
-    """What became of lines and candidates, and what else services count."""
+    """Yield the families of lines and candidates, and of further counters of services."""
     totals = {name: dict(of.counted.get("totals", {})) for name, of in node.services.items()}
     for service, families, rejected, text in (
         ("amber_listener", _OF_LISTENER, "amber_lines_rejected", "Lines that are no candidates"),
@@ -122,7 +122,7 @@ def _decided(counted: Mapping[str, float]) -> Iterator[Metric]:
 
 
 def triggers_of(node: NodeMeasurements) -> Iterator[Metric]:
-    """What became of triggers, and how long they took."""
+    """Yield the families of triggers: outcomes and latencies."""
     yield counters(
         "triggers_received",
         "Triggers that the service has taken.",
@@ -169,7 +169,7 @@ def triggers_of(node: NodeMeasurements) -> Iterator[Metric]:
 
 
 def processed_of(node: NodeMeasurements) -> Iterator[Metric]:
-    """What processor has done."""
+    """Yield the families of processor."""
     for what, (name, text) in _OF_PROCESSOR.items():
         yield counter(name, text, numbers_of(node, what).get("processor"))
     for what, (name, text) in _NOW_IN_PROCESSOR.items():

@@ -1,4 +1,4 @@
-"""How families are made: names, rows of labels and a number, and bounds."""
+"""Builders of metric families: names, rows of labels and a number, and bounds on labels."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from darc.monitor.metrics.node_measurements import NodeMeasurements
 
 Rows = Iterable[tuple[tuple[str, ...], float | None]]
 
-#: A label has no more values than that; what is beyond is added up as OTHER.
+#: Maximum number of values of a label; further ones are added up as OTHER.
 MAX_VALUES = 64
 MAX_CHARACTERS = 100
 OTHER = "other"
 
 
 def numbers_of(node: NodeMeasurements, what: str) -> dict[str, float]:
-    """A number by service, of those that have it."""
+    """Return a number by service, for those that have it."""
     return {name: of.numbers[what] for name, of in node.services.items() if what in of.numbers}
 
 
@@ -27,7 +27,7 @@ def rows_of(node: NodeMeasurements, what: str) -> Rows:
 
 
 def bounded(counted: Mapping[str, float]) -> Mapping[str, float]:
-    """Not more than MAX_VALUES, whatever a service counts."""
+    """Limit the number of label values to MAX_VALUES, whatever a service counts."""
     if len(counted) <= MAX_VALUES:
         return counted
     kept: defaultdict[str, float] = defaultdict(float)
@@ -37,7 +37,7 @@ def bounded(counted: Mapping[str, float]) -> Mapping[str, float]:
 
 
 def label_text(value: str) -> str:
-    """As a label: short, and such that it can be encoded; prometheus-client escapes it."""
+    """Return a label value that is short and can be encoded; prometheus-client escapes it."""
     return value[:MAX_CHARACTERS].encode(errors="backslashreplace").decode()
 
 

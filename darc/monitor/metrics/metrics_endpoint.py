@@ -1,4 +1,4 @@
-"""The metrics of a node while its monitor runs: served where the configuration says."""
+"""Endpoint of the node's metrics, at the address of the configuration."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Address = tuple[str, int]
 
 
 class MetricsEndpoint:
-    """Keeps a server of metrics at an address that may change.
+    """Metrics server at an address that may change.
 
-    :param measure: tells what is known now
+    :param measure: returns the current measurements
     """
 
     def __init__(self, measure: Callable[[], NodeMeasurements]) -> None:
@@ -30,9 +30,9 @@ class MetricsEndpoint:
         self._server: MetricsServer | None = None
 
     def serve(self, address: Address | None) -> None:
-        """Be served there and nowhere else, soon: nobody waits for it.
+        """Serve at this address only, as soon as possible; the call does not wait.
 
-        :param address: host and port; None: nowhere
+        :param address: host and port; None: do not serve
         """
         threading.Thread(target=self._serve, args=(address,), name="metrics", daemon=True).start()
 
@@ -46,7 +46,7 @@ class MetricsEndpoint:
             self._address = address
             if address is None:
                 return
-            # Not where nobody wants it.
+            # Imported only where metrics are served.
             from darc.monitor.metrics.metrics_server import MetricsServer  # noqa: PLC0415
 
             try:

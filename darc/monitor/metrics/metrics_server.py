@@ -1,4 +1,4 @@
-"""A small HTTP server: nothing but a node's metrics."""
+"""HTTP server for a node's metrics."""
 
 from __future__ import annotations
 
@@ -21,29 +21,33 @@ from darc.web.http_server import BoundedServer
 log = logging.getLogger(__name__)
 
 PATH = "/metrics"
-#: At a time.
+#: Connections at a time.
 MAX_CONNECTIONS = 8
-#: For a request to be sent and its answer to be read.
+#: Timeout for a request to be sent and its answer to be read (s).
 REQUEST_SECONDS = 10.0
-#: Who asks within this time of another one gets the same text.
+#: Requests within this time share the same text (s).
 SHARED_SECONDS = 1.0
-#: For the text to be made.
+#: Timeout for the text to be built (s).
 ANSWER_SECONDS = 5.0
-#: How often it looks for connections whose time is over, and whether it is to stop.
+#: Interval of checks for expired connections and for the stop (s).
 POLL_SECONDS = 0.5
 
 
 class MetricsText:
-    """The metrics as text, made at most once in SHARED_SECONDS."""
+    """The metrics as text, built at most once in SHARED_SECONDS."""
 
     def __init__(self, measure: Callable[[], NodeMeasurements]) -> None:
         self._collector = NodeCollector(measure)
         self._lock = threading.Lock()
-        self._made_at = 0.0  # monotonic
+        self._made_at = 0.0  # monotonic, s
         self._text = b""
 
     def get(self) -> bytes:
-        """:raises OSError: another one has been at it for ANSWER_SECONDS, or the master is away"""
+        """Return the text, built now or a moment ago.
+
+        :raises OSError: another request has been building it for ANSWER_SECONDS, or the master is
+            away
+        """
         if not self._lock.acquire(timeout=ANSWER_SECONDS):
             raise TimeoutError(f"not made within {ANSWER_SECONDS:g} s")
         try:
@@ -56,10 +60,11 @@ class MetricsText:
 
 
 class MetricsServer(BoundedServer):
-    """Serves them.
+    """HTTP server for the metrics.
 
-    :param measure: tells what is known now
-    :raises OSError: the address cannot be had
+    :param address: host and port
+    :param measure: returns the current measurements
+    :raises OSError: the address is not available
     """
 
     request_queue_size = 16
@@ -88,7 +93,7 @@ class MetricsServer(BoundedServer):
 
 
 class _MetricsHandler(http.server.BaseHTTPRequestHandler):
-    """One request: GET or HEAD of PATH."""
+    """Handler of one request: GET or HEAD of PATH."""
 
     server: MetricsServer
     server_version = "DARC"
@@ -101,7 +106,7 @@ class _MetricsHandler(http.server.BaseHTTPRequestHandler):
             return
         try:
             text = self.server.text.get()
-        except OSError as error:  # not in time, or the master is away
+        except OSError as error:  # timeout, or the master is away
             log.warning("the metrics were not told: %s", error)
             self._say(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n")
             return
@@ -128,9 +133,9 @@ class _MetricsHandler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What http.server finds wrong with a request, in plain text."""
+        """Send an error of http.server as plain text."""
         self.close_connection = True
         self._say(HTTPStatus(code), f"{HTTPStatus(code).phrase}\n")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Requests are no news."""
+        """Log no requests."""

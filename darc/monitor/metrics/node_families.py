@@ -1,4 +1,4 @@
-"""Families of metrics, made from what a node knows of itself at that moment."""
+"""Metric families of a node, built from its current measurements."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from darc.monitor.metrics.family_builders import (
 )
 from darc.monitor.metrics.node_measurements import NodeMeasurements
 
-#: Of queues that belong to no service, the one that has a name of its own.
+#: The only queue without a service that has a label value of its own.
 SCRATCH = "scratch"
 OBSERVATION_STATES = ("pending", "running", "in processing", "aborted")
 
 
 class NodeCollector(Collector):
-    """What prometheus-client makes its text of.
+    """Collector for prometheus-client.
 
-    :param measure: tells what is known now
+    :param measure: returns the current measurements
     """
 
     def __init__(self, measure: Callable[[], NodeMeasurements]) -> None:
         self._measure = measure
 
     def collect(self) -> Iterator[Metric]:
-        """All families of the node."""
+        """Yield all families of the node."""
         node = self._measure()
         yield from _node(node)
         yield from _services(node)
@@ -188,7 +188,7 @@ def _services(node: NodeMeasurements) -> Iterator[Metric]:
 
 
 def _queues(node: NodeMeasurements) -> Iterator[Metric]:
-    """A person may put onto a queue of any name: what is not known is added up."""
+    """Yield the families of queues; those of unknown names, which anyone may create, are summed."""
     told = node.overview
     names = [one.name for one in told.services]
     names += [one.service for one in told.handovers if one.service not in names]

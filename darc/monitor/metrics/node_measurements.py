@@ -1,4 +1,4 @@
-"""What a node's metrics are made of."""
+"""Measurements that a node's metrics are built from."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from darc.model.latency import EDGES
 from darc.model.overview import Disk, NodeOverview
 from darc.queues.messages import Depth
 
-#: What a service has in them.
+#: Key of the latency histograms in a service's `metrics`.
 HISTOGRAMS = "latency_histograms"
 
 
 @dataclass(frozen=True, slots=True)
 class DurationCounts:
-    """How many durations fell into each bucket of darc.model.latency, and their sum (s)."""
+    """Number of durations in each bucket of darc.model.latency, and their sum (s)."""
 
     counts: tuple[int, ...]
     sum: float
@@ -24,11 +24,11 @@ class DurationCounts:
 
 @dataclass(frozen=True, slots=True)
 class ServiceMeasurements:
-    """What a service tells in its attribute `metrics`; nothing where it does not count that.
+    """Content of a service's attribute `metrics`; empty where it counts nothing.
 
-    :param numbers: single ones, by name
+    :param numbers: single numbers, by name
     :param counted: `totals`, `outcomes` and `losses`, each by what was counted
-    :param latency: by stage
+    :param latency: durations by stage
     """
 
     numbers: Mapping[str, float] = field(default_factory=dict)
@@ -38,14 +38,14 @@ class ServiceMeasurements:
 
 @dataclass(frozen=True, slots=True)
 class NodeMeasurements:
-    """A node.
+    """Measurements of a node.
 
-    :param services: what they tell, by name
+    :param services: their measurements, by name
     :param depths: of queues that are not empty, by name
-    :param cpu_seconds: that processes have taken, by service
-    :param disks: file systems that matter to the node
-    :param journal_bytes: of its files; None: not looked yet
-    :param refused: connections to the ports of the master
+    :param cpu_seconds: CPU time of processes, by service (s)
+    :param disks: file systems that the node uses
+    :param journal_bytes: size of the journal's files; None: not read yet
+    :param refused: number of refused connections to the ports of the master
     :param log_lines_dropped: of the master
     """
 
@@ -61,9 +61,9 @@ class NodeMeasurements:
 
 
 def read_measured(plain: Mapping[str, Any]) -> ServiceMeasurements:
-    """Read what a service tells.
+    """Parse a service's attribute `metrics`.
 
-    :raises ValueError: it means something else; so do TypeError and AttributeError
+    :raises ValueError: the value is invalid; TypeError and AttributeError likewise
     """
     numbers: dict[str, float] = {}
     counted: dict[str, dict[str, float]] = {}

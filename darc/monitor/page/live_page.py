@@ -1,4 +1,4 @@
-"""The pages as they are now, and what open pages have to hear of."""
+"""The current pages, and the changes that are sent to open pages."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from darc.monitor.page.status_json import status_json
 from darc.monitor.problems import Problem
 
 STATUS = "status.json"
-#: An open page hears at least so often (s) that what it shows is still so.
+#: Interval at which an open page is sent that its content is still current (s).
 TICK_SECONDS = 5.0
-#: A page that was told so long (s) asks anew, as browsers do by themselves.
+#: After so long (s) a page's stream of events ends; browsers then reconnect.
 STREAM_SECONDS = 3600.0
 
 
 class LivePages:
-    """What is served, for threads to read while one thread publishes.
+    """Content that is served: one thread publishes it, others read it.
 
-    :param interval: s between two publications, at most
+    :param interval: longest time between two publications (s)
     """
 
     def __init__(self, renderer: Renderer, interval: float) -> None:
         self._renderer = renderer
         self._interval = interval
-        # Another one each time: pages of an earlier process load themselves anew.
+        # Unique for each process: pages of an earlier process reload.
         self._epoch = uuid.uuid4().hex[:8]
         self._changed = threading.Condition()
         self._number = 0
-        self._since: dict[str, int] = {}  # by part, the version that brought it
+        self._since: dict[str, int] = {}  # by part, the version that changed it
         self._texts: dict[str, str] = {}
         self._parts: PageParts | None = None
         self._cluster = ClusterStatus(0.0, ())
@@ -47,9 +47,9 @@ class LivePages:
         return self._renderer.policy
 
     def publish(self, cluster: ClusterStatus, problems: Sequence[Problem]) -> None:
-        """Show this from now on."""
+        """Publish a status and its problems."""
         parts = self._renderer.parts(cluster, problems)
-        # The table of nodes is told row by row, unless it has other rows or columns.
+        # The table of nodes is sent row by row, unless its rows or columns have changed.
         texts = {**parts.parts, "nodes": parts.frame, **parts.inner, "title": parts.title}
         with self._changed:
             changed = [name for name, text in texts.items() if self._texts.get(name) != text]
@@ -62,12 +62,12 @@ class LivePages:
                 self._changed.notify_all()
 
     def touch(self, now: float) -> None:
-        """What is shown is still so (Unix s)."""
+        """Mark the content as still current at this time (Unix s)."""
         with self._changed:
             self._cluster = ClusterStatus(now, self._cluster.nodes)
 
     def stop(self, goodbye: str) -> None:
-        """Nothing will be shown any more, for the reason given."""
+        """End publication, and show the reason on open pages."""
         with self._changed:
             self._goodbye = goodbye
             self._changed.notify_all()
@@ -75,15 +75,15 @@ class LivePages:
     # -- files -----------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """All there are, relative to web_dir."""
+        """Return the names of all files, relative to web_dir."""
         return [INDEX, STATUS, *self._icons, *self.node_pages()]
 
     def node_pages(self) -> dict[str, str]:
-        """Names of the nodes' pages, and the nodes."""
+        """Return the files of the nodes' pages, with the nodes' names."""
         return {node_page(node.name): node.name for node in self._cluster.nodes}
 
     def read(self, name: str) -> str | None:
-        """A file; None where there is none of that name."""
+        """Return the content of a file; None where it does not exist."""
         with self._changed:
             parts, cluster, problems = self._parts, self._cluster, self._problems
             page = Page(cluster.time, self._version, self._interval, self._goodbye)
@@ -107,7 +107,7 @@ class LivePages:
         return f"{self._epoch}.{self._number}"
 
     def events(self, after: str) -> Iterator[bytes]:
-        """Server-sent events for a page of version `after`: each ends when the next is due."""
+        """Yield server-sent events for a page of version `after`, as they become due."""
         end = time.monotonic() + STREAM_SECONDS
         yield b"retry: 1000\n\n"
         epoch, _, number = after.partition(".")
@@ -144,7 +144,7 @@ class LivePages:
         assert self._parts
         names = [name for name, since in self._since.items() if since > known]
         told = {**self._parts.parts, **self._parts.inner}
-        if "nodes" in names:  # with all that is inside
+        if "nodes" in names:  # with all its parts
             names = [name for name in names if name not in self._parts.inner]
         return json.dumps(
             {

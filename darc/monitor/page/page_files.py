@@ -1,4 +1,4 @@
-"""The pages as files, for any web server: each whole or not at all."""
+"""The pages as files for any web server, each written atomically."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from darc.monitor.page.render_page import INDEX, NODES
 from darc.runtime.paths import write_whole
 from darc.runtime.retention import remove_unfinished
 
-#: A node's page is written anew when something has changed there, and so often (s) for its numbers.
+#: A node's page is written when something has changed there, and so often for its numbers (s).
 NODE_SECONDS = 60.0
 
 
 class WebDirectory:
-    """Where the files are.
+    """Directory of the files.
 
-    :param path: web_dir; made where it is missing
+    :param path: web_dir; created where it is missing
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._written: dict[str, float] = {}  # monotonic
+        self._written: dict[str, float] = {}  # monotonic, s
 
     def write(self, live: LivePages, changed: Collection[str]) -> None:
-        """Write what is new.
+        """Write the files that have changed.
 
-        :param changed: names of nodes where something has
-        :raises OSError: something could not be written; what is there stays as it was
+        :param changed: names of nodes that have changed
+        :raises OSError: a file could not be written; the old one is kept
         """
         now = time.monotonic()
         pages = live.node_pages()
@@ -48,9 +48,9 @@ class WebDirectory:
                 self._written[name] = now
 
     def write_all(self, live: LivePages) -> None:
-        """Write all anew.
+        """Write all files.
 
-        :raises OSError: likewise
+        :raises OSError: a file could not be written; the old one is kept
         """
         for directory in (self.path, self.path / NODES):
             remove_unfinished(directory)
@@ -58,9 +58,9 @@ class WebDirectory:
             self._write_one(live, name)
 
     def remove_others(self, live: LivePages) -> None:
-        """Remove pages of nodes that are no more.
+        """Remove the pages of nodes that do not exist any more.
 
-        :raises OSError: one cannot be
+        :raises OSError: a file cannot be removed
         """
         kept = live.node_pages()
         for path in (self.path / NODES).glob("*.html"):
@@ -77,7 +77,7 @@ class WebDirectory:
 
 
 def is_directory_below(root: Path, name: str) -> bool:
-    """Whether that is a directory with an index; likewise."""
+    """Whether a path below `root` is a directory with an index page."""
     root = root.resolve()
     try:
         path = _below(root, name)
@@ -94,10 +94,10 @@ def _below(root: Path, name: str) -> Path | None:
 
 
 def open_below(root: Path, name: str) -> BinaryIO | None:
-    """Open a file below a directory; None where there is none, or it is elsewhere.
+    """Open a file below a directory; None where it does not exist or is outside.
 
-    :param name: with slashes, as a browser has sent it, decoded; a directory stands for its index
-    :raises OSError: it cannot be read
+    :param name: path with slashes, as decoded from a request; a directory stands for its index
+    :raises OSError: the file cannot be read
     """
     root = root.resolve()
     try:
@@ -108,7 +108,7 @@ def open_below(root: Path, name: str) -> BinaryIO | None:
             path = (path / INDEX).resolve(strict=True)
         if not path.is_relative_to(root):
             return None
-        # Neither a pipe nor a device: reading one would not end.
+        # Neither a pipe nor a device: reading one might not end.
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None

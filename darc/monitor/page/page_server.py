@@ -1,4 +1,4 @@
-"""The embedded web server: the pages, the events of open ones, and what else is in web_dir."""
+"""The embedded web server: the pages, the events of open pages, and other files in web_dir."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from darc.web.http_server import BoundedServer
 
 log = logging.getLogger(__name__)
 
-#: Connections beside those of open pages, at a time.
+#: Connections at a time, without those of open pages.
 MAX_REQUESTS = 32
-#: For a request to be sent and its answer to be read.
+#: Timeout for a request to be sent and its answer to be read (s).
 REQUEST_SECONDS = 20.0
-#: For an open page to read what it is sent.
+#: Timeout for an open page to read an event (s).
 SEND_SECONDS = 10.0
 _GRACE_SECONDS = 60.0
-#: A download may be as slow as this (bytes/s).
+#: Lowest accepted rate of a download (bytes/s).
 SLOWEST = 50_000.0
-#: How often it looks whether it is to stop.
+#: Interval of checks for the stop (s).
 POLL_SECONDS = 0.2
 
 _TYPES = {
@@ -44,7 +44,7 @@ _TYPES = {
     ".pdf": "application/pdf",
     ".txt": "text/plain; charset=utf-8",
 }
-#: Of what others have put into web_dir, such as the results: with scripts in files of their own.
+#: Policy of other files in web_dir, such as the results: with scripts in files of their own.
 _POLICY_OF_OTHERS = (
     "default-src 'none'; img-src 'self'; style-src 'self' 'unsafe-inline'; script-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -52,11 +52,12 @@ _POLICY_OF_OTHERS = (
 
 
 class StatusServer(BoundedServer):
-    """Serves the pages.
+    """Web server of the status page.
 
-    :param web_dir: its files are served as well
-    :param max_pages: open pages at a time that hear of changes
-    :raises OSError: the address cannot be had
+    :param address: host and port
+    :param web_dir: directory whose files are served as well
+    :param max_pages: open pages at a time that receive events
+    :raises OSError: the address is not available
     """
 
     request_queue_size = 64
@@ -89,7 +90,7 @@ class StatusServer(BoundedServer):
 
     @contextlib.contextmanager
     def page(self, connection: Any) -> Iterator[bool]:
-        """A place for an open page; False where there is none."""
+        """Reserve a place for an open page; False where there is none."""
         with self._lock:
             has_place = len(self._pages) < self._max_pages
             if has_place:
@@ -108,7 +109,7 @@ class StatusServer(BoundedServer):
 
 
 class _PageHandler(http.server.BaseHTTPRequestHandler):
-    """One request: GET or HEAD."""
+    """Handler of one request: GET or HEAD."""
 
     server: StatusServer
     protocol_version = "HTTP/1.1"
@@ -154,7 +155,7 @@ class _PageHandler(http.server.BaseHTTPRequestHandler):
     def _send_file(self, name: str, *, body: bool) -> None:
         try:
             if not name.endswith("/") and is_directory_below(self.server.web_dir, name):
-                # Links on the page behind it are relative to it.
+                # Links on the page are relative to the directory.
                 here = f"./{quote(PurePosixPath(name).name)}/"
                 self._say(HTTPStatus.MOVED_PERMANENTLY, {"Location": here})
                 return
@@ -175,7 +176,7 @@ class _PageHandler(http.server.BaseHTTPRequestHandler):
 
     def _tell(self, query: dict[str, list[str]], *, body: bool) -> None:
         """Send events until the page is closed."""
-        # A browser that was cut off says how far it had come.
+        # After a reconnection, a browser sends the last event that it has received.
         after = self.headers.get("Last-Event-ID") or query.get("after", [""])[0]
         with self.server.page(self.connection) as has_place:
             if not has_place:
@@ -215,11 +216,11 @@ class _PageHandler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(text)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What http.server finds wrong with a request, in plain text."""
+        """Send an error of http.server as plain text."""
         self._say(HTTPStatus(code))
 
     def log_message(self, format: str, *args: object) -> None:
-        """Requests are no news."""
+        """Log no requests."""
 
 
 def _type(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What the page shows, in the order and the words in which it does."""
+"""Content of the page, in its order and wording."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from darc.monitor.problems import Problem
 from darc.monitor.rules import state_of
 from darc.monitor.shell_commands import ranges
 
-#: As the style sheet calls them.
+#: Class names of the style sheet.
 GOOD, BAD, CHANGING, UNKNOWN = "good", "bad", "changing", "unknown"
-#: A group of more nodes is shown in two tables side by side.
+#: A group with more nodes is shown in two tables side by side.
 ONE_TABLE = 12
 
 _TITLES = {"master": "Master node", "worker": "Workers", "standalone": "This node"}
@@ -24,7 +24,7 @@ _TITLES = {"master": "Master node", "worker": "Workers", "standalone": "This nod
 
 @dataclass(frozen=True, slots=True)
 class ServiceCell:
-    """A service of a node, None where the node has no such service."""
+    """State of a service on a node; None where the node has no such service."""
 
     service: str
     state: str
@@ -33,10 +33,10 @@ class ServiceCell:
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """A node.
+    """Row of a node.
 
-    :param cells: none where it does not answer; `note` says why
-    :param since: since when it does not (Unix s)
+    :param cells: empty where it does not answer; `note` says why
+    :param since: since when it does not answer (Unix s)
     """
 
     name: str
@@ -49,7 +49,7 @@ class NodeRow:
 
 @dataclass(frozen=True, slots=True)
 class ServiceTable:
-    """Some nodes that have the same services."""
+    """Nodes that have the same services."""
 
     title: str
     services: tuple[str, ...]
@@ -66,7 +66,7 @@ class NodeGroup:
 
     @property
     def count(self) -> str:
-        """How much of it works: services of the nodes that answer, and nodes that do not."""
+        """Number of running services on nodes that answer, and of nodes that do not."""
         rows = [row for table in self.tables for row in table.rows]
         cells = [cell for row in rows for cell in row.cells if cell]
         silent = sum(not row.cells for row in rows)
@@ -81,11 +81,11 @@ class NodeGroup:
 
 @dataclass(frozen=True, slots=True)
 class ObservationLine:
-    """An observation, as all nodes see it.
+    """An observation on all nodes.
 
-    :param state: what most say
-    :param others: what the others say
-    :param results: where they are, below the results of all
+    :param state: the most frequent one
+    :param others: differing states of other nodes
+    :param results: address of its results, below that of all results
     """
 
     id: str
@@ -101,9 +101,9 @@ class ObservationLine:
 
 @dataclass(frozen=True, slots=True)
 class TriggerLatencies:
-    """How long the triggers of a service took, over all nodes.
+    """Latencies of the triggers of a service, over all nodes.
 
-    :param stages: by name; the median is the nodes' mean, the others are the worst node's
+    :param stages: by name; the median is the mean over the nodes, the others are the worst node's
     """
 
     service: str
@@ -113,7 +113,7 @@ class TriggerLatencies:
 
 
 def verdict_of(state: str, service: ServiceOverview | None = None) -> str:
-    """Green is running alone; what is on its way by itself is in between."""
+    """Return the colour of a state: green for running only; transitions are in between."""
     if state == RUNNING:
         return GOOD
     was_asked_for = service is None or not service.ended_by_itself
@@ -121,9 +121,9 @@ def verdict_of(state: str, service: ServiceOverview | None = None) -> str:
 
 
 def node_rows(cluster: ClusterStatus, problems: Iterable[Problem] = ()) -> dict[str, NodeRow]:
-    """Each node's row, by name; its cells are its own services.
+    """Return each node's row, by name; its cells are its own services.
 
-    :param problems: a node is not green where something grave is wrong with it
+    :param problems: a node with a grave problem is not green
     """
     wrong: dict[str, list[str]] = {}
     for problem in problems:
@@ -163,7 +163,7 @@ def _cell(service: ServiceOverview, now: float) -> ServiceCell:
 def groups(
     cluster: ClusterStatus, rows: Mapping[str, NodeRow], master: str
 ) -> tuple[NodeGroup, ...]:
-    """The nodes by role; the services of all of a role are its columns."""
+    """Group the nodes by role; the columns are all services of the role."""
     found = []
     order = ("standalone", "master", "worker")
     by_role = sorted(cluster.nodes, key=lambda node: order.index(_role(node, master)))
@@ -182,14 +182,14 @@ def groups(
 
 
 def _role(node: NodeStatus, master: str) -> str:
-    """By its place in this host's configuration: what it takes itself for may be the problem."""
+    """Return the role by the configuration of this host, as the node's own may be wrong."""
     if not master:
         return "standalone"
     return "master" if node.name == master else "worker"
 
 
 def _services(nodes: Iterable[NodeStatus]) -> tuple[str, ...]:
-    """In the order of the nodes' own lists."""
+    """Return the services, in the order of the nodes' own lists."""
     names: dict[str, None] = {}
     for node in nodes:
         told = node.overview
@@ -210,7 +210,7 @@ def _name(title: str, part: Sequence[NodeRow], parts: Sequence[Sequence[NodeRow]
 
 
 def observations(cluster: ClusterStatus) -> tuple[ObservationLine, ...]:
-    """What is observed, will be, or is processed still; of each, the latest first."""
+    """Return observations that run, are pending or are being processed, the latest first."""
     seen: dict[str, list[tuple[str, ObservationOverview]]] = {}
     for node in cluster.nodes:
         if node.reached and node.overview:
@@ -250,7 +250,7 @@ def _waits_for(told: Iterable[tuple[str, ObservationOverview]]) -> str:
 
 
 def times(cluster: ClusterStatus) -> tuple[TriggerLatencies, ...]:
-    """Of each service that has had triggers, over all nodes."""
+    """Return the latencies of each service that has had triggers, over all nodes."""
     found: dict[str, list[ServiceOverview]] = {}
     for told in _reached(cluster):
         for service in told.services:
@@ -291,13 +291,13 @@ def _mean(stages: Sequence[StageLatency]) -> float:
 
 
 def stage_names(all_times: Sequence[TriggerLatencies]) -> tuple[str, ...]:
-    """The stages that any service has, in their order."""
+    """Return the stages of all services, in their order."""
     known = {stage for one in all_times for stage in one.stages}
     return tuple(name for name in (*STAGES, RESPONSE, ACCEPTANCE) if name in known)
 
 
 def facts(cluster: ClusterStatus) -> tuple[tuple[str, str], ...]:
-    """What is neither right nor wrong, but good to know."""
+    """Return facts about the cluster that are no problems."""
     found: list[tuple[str, str]] = []
     own = next((node.overview for node in cluster.nodes if node.overview), None)
     if own:

@@ -1,4 +1,4 @@
-"""Keeps the pages up to date: a thread of its own, as this host's master may be what is away."""
+"""Thread that updates the pages, also while this host's master is away."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from darc.web.style import Colours
 
 log = logging.getLogger(__name__)
 
-#: What changes by time alone is seen so often.
+#: How often changes are detected that follow from time alone (s).
 LOOK_SECONDS = 0.5
-#: Changes that come together are shown together.
+#: Changes within this time are shown together (s).
 GATHER_SECONDS = 0.02
-#: For open pages to hear of the end.
+#: Time for open pages to receive the end (s).
 GOODBYE_SECONDS = 0.5
-#: Files are not written more often.
+#: Least interval between two writes of files (s).
 FILES_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class PublisherSettings:
-    """What is published, and where.
+    """Settings of the publication.
 
     :param targets: the nodes, the master first
-    :param own: name of the node whose service this is
-    :param interval: s between two updates where nothing changes
-    :param timeout: s for a node to answer
+    :param own: name of the node that this service belongs to
+    :param interval: between two updates where nothing changes (s)
+    :param timeout: for a node to answer (s)
     :param address: None: nothing is served
-    :param max_pages: open at a time that hear of changes
-    :param results: where the results of observations are, from the page; empty: not told
+    :param max_pages: open pages at a time that receive events
+    :param results: address of the results, relative to the page; empty: no link
     """
 
     targets: tuple[NodeTarget, ...]
@@ -57,9 +57,9 @@ class PublisherSettings:
 
 
 class Publisher:
-    """Asks the nodes, writes the files, and serves them.
+    """Publisher of the pages: polls the nodes, writes the files, and serves them.
 
-    :param history: what was seen before; None: nothing
+    :param history: earlier trends; None: none
     """
 
     def __init__(self, settings: PublisherSettings, history: ServiceTrends | None = None) -> None:
@@ -82,10 +82,10 @@ class Publisher:
         self._watch = ClusterWatch(settings.targets, settings.interval, settings.timeout)
         self._watch.on_change = self.wake
         self._known: dict[str, object] = {}
-        self._due: set[str] = set()  # nodes whose pages are to be written
+        self._due: set[str] = set()  # nodes whose pages have to be written
         self._unwritten = True
         self._unserved = self._write_error = ""
-        self._next_show = self._next_files = self._next_server = 0.0  # monotonic
+        self._next_show = self._next_files = self._next_server = 0.0  # monotonic, s
         self._woken = threading.Event()
         self._stopped = threading.Event()
         self._seen = threading.Condition()
@@ -93,26 +93,26 @@ class Publisher:
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
-        """Publish from now on."""
+        """Start the thread."""
         self._show(self._watch.status())
         self._serve(time.monotonic())
         self._watch.start()
         self._thread.start()
 
     def wake(self) -> None:
-        """Look at once."""
+        """Start the next round at once."""
         self._woken.set()
 
     def stop(self, goodbye: str | None = None) -> None:
-        """Publish no more, and say why on the pages; without a reason, they are left as they are.
+        """Stop publishing, and show the reason on the pages; without one, they stay as they are.
 
-        :raises OSError: it could not be written
+        :raises OSError: the pages could not be written
         """
         self._stopped.set()
         self._watch.stop()
         self.wake()
         if self._thread.is_alive():
-            self._thread.join(timeout=1.0)  # if it hangs in a write, so may we
+            self._thread.join(timeout=1.0)  # it may hang in a write
         if goodbye is not None:
             self.live.stop(goodbye)
             self._directory.write_all(self.live)
@@ -124,9 +124,9 @@ class Publisher:
             self.server.stop()
 
     def wait_until_seen(self, patience: float) -> None:
-        """Return at once unless it has not gone round for so long (s); then when it does.
+        """Wait for a round, unless the last one was less than this time (s) ago.
 
-        :raises Exception: what has ended it
+        :raises Exception: the error that has ended the thread
         """
         with self._seen:
             self._seen.wait_for(
@@ -144,14 +144,14 @@ class Publisher:
                 self._woken.wait(LOOK_SECONDS)
                 time.sleep(GATHER_SECONDS)
                 self._woken.clear()
-        # The service's loop ends the process for it: nobody would publish otherwise.
+        # Raised again in the service's loop, which ends the process.
         except Exception as error:
             self.failure = error
         with self._seen:
             self._seen.notify_all()
 
     def look(self) -> None:
-        """Show what has changed."""
+        """Publish what has changed."""
         now = time.monotonic()
         self._serve(now)
         cluster = self._watch.status()
@@ -172,7 +172,7 @@ class Publisher:
             self._seen.notify_all()
 
     def _changed(self, cluster: ClusterStatus) -> set[str]:
-        """Nodes where more than numbers has changed."""
+        """Return the nodes where more than numbers has changed."""
         known = {node.name: _salient(node, cluster.time) for node in cluster.nodes}
         changed = {name for name, what in known.items() if self._known.get(name) != what}
         self._known = known
@@ -184,11 +184,11 @@ class Publisher:
 
     @property
     def url(self) -> str | None:
-        """Where the pages are served; None: they are files only."""
+        """URL of the pages; None: they are files only."""
         return self.server.url if self.server else None
 
     def findings(self) -> tuple[ClusterStatus, list[Finding]]:
-        """All that is wrong now, host by host; for other threads, also while a page hangs."""
+        """Return the status and all findings; other threads may call it while a write hangs."""
         cluster = self._watch.status()
         found = find(cluster, self._settings.context, self.history)
         return cluster, [*self._own_findings(), *found]
@@ -246,7 +246,7 @@ class Publisher:
 
 
 def _salient(node: NodeStatus, now: float) -> object:
-    """What has to be shown at once when it is another."""
+    """Return the values whose changes are shown at once."""
     told = node.overview
     change, died = "", []
     if told:

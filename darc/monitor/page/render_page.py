@@ -1,4 +1,4 @@
-"""The page as text: its parts, of which only those that have changed are sent anew."""
+"""Rendering of the page in parts, of which only changed ones are sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from darc.monitor.page import page_view as view
 from darc.monitor.problems import Problem, numbers
 from darc.web.style import Colours, properties
 
-#: Of pages, relative to web_dir.
+#: Page names, relative to web_dir.
 INDEX = "index.html"
 NODES = PurePosixPath("nodes")
 
@@ -31,12 +31,12 @@ _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page says of itself.
+    """Metadata of a page.
 
-    :param now: when it was true (Unix s)
+    :param now: time of its content (Unix s)
     :param version: of its parts
-    :param interval: s after which it is written anew
-    :param goodbye: why it will not be; None: it will
+    :param interval: longest time until it is written again (s)
+    :param goodbye: why it is not updated any more; None: it is
     """
 
     now: float
@@ -50,8 +50,8 @@ class PageParts:
     """The main page.
 
     :param parts: by name
-    :param inner: likewise, those that part `nodes` is made of: a row for each node, and counts
-    :param frame: what else there is in that part
+    :param inner: pieces of part `nodes` by name: a row for each node, and counts
+    :param frame: the rest of that part
     """
 
     title: str
@@ -62,13 +62,13 @@ class PageParts:
 
 
 class Renderer:
-    """Makes pages of what is known of the cluster.
+    """Renderer of the pages.
 
-    :param context: names of services, and how commands are made
-    :param cluster_name: in the title
-    :param own: name of the node whose service this is
-    :param results: where the results of observations are, from the page; empty: not told
-    :param web_dir: where the page is
+    :param context: names of services, and the commands for operators
+    :param cluster_name: for the title
+    :param own: name of the node that this service belongs to
+    :param results: address of the results, relative to the page; empty: no link
+    :param web_dir: directory of the page
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Renderer:
         self._own = own
         self._web_dir = web_dir
         self._results = results
-        # Whatever a host name or an error text holds is shown, and never markup.
+        # Host names and error texts are escaped, never interpreted as markup.
         loader = jinja2.PackageLoader("darc")
         self._environment = jinja2.Environment(
             loader=loader,
@@ -122,7 +122,7 @@ class Renderer:
         return self._environment.loader.get_source(self._environment, name)[0]
 
     def icons(self) -> dict[str, str]:
-        """The signs as files, for the browser's tab."""
+        """The icons as files, for the browser's tab."""
         found = {}
         for verdict in (view.GOOD, view.BAD, view.CHANGING, view.UNKNOWN):
             match = re.search(rf'<symbol id="{verdict}"[^>]*>(.*?)</symbol>', self._signs)
@@ -138,7 +138,7 @@ class Renderer:
     # -- the main page -------------------------------------------------------------------------
 
     def parts(self, cluster: ClusterStatus, problems: Sequence[Problem]) -> PageParts:
-        """All that can change while the page is open."""
+        """Render all parts that can change while the page is open."""
         rows = view.node_rows(cluster, problems)
         groups = view.groups(cluster, rows, self._context.master)
         shown = {row.name: row for group in groups for table in group.tables for row in table.rows}
@@ -181,7 +181,7 @@ class Renderer:
         return self._render("observations.html", observations=lines, pages=pages)
 
     def _page_of_results(self, results: str) -> str:
-        """Its address; empty where there is none yet."""
+        """Return the address of an observation's results; empty where there are none yet."""
         name = f"{quote(results)}/{INDEX}"
         if not results or not self._results or self._web_dir is None:
             return ""
@@ -189,7 +189,7 @@ class Renderer:
         return f"{self._results}/{name}" if is_there else ""
 
     def page(self, parts: PageParts, page: Page) -> str:
-        """The whole main page."""
+        """Render the whole main page."""
         return self._whole(
             "page.html",
             page,
@@ -203,7 +203,7 @@ class Renderer:
     # -- the page of a node ----------------------------------------------------------------------
 
     def node(self, node: NodeStatus, now: float, page: Page, problems: Sequence[Problem]) -> str:
-        """All that is known of a node and its services."""
+        """Render the page of a node and its services."""
         row = view.node_rows(ClusterStatus(now, (node,)), problems)[node.name]
         told = node.overview
         cells = {cell.service: cell for cell in row.cells if cell}
@@ -289,7 +289,7 @@ def _calm(cluster: ClusterStatus) -> str:
 
 
 def slug(name: str) -> str:
-    """A name as it can be that of a file and of an element."""
+    """Convert a name to one for a file and an HTML element."""
     if _SAFE.fullmatch(name) and len(name) < 100:
         return name
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:80]
@@ -297,17 +297,17 @@ def slug(name: str) -> str:
 
 
 def node_page(name: str) -> str:
-    """Of a node, relative to web_dir."""
+    """Return the page of a node, relative to web_dir."""
     return str(NODES / f"{slug(name)}.html")
 
 
 def _breaking(name: str) -> Markup:
-    """A service's name, which may go on in a further line behind each of its words."""
+    """Return a service's name with a possible line break after each of its words."""
     return Markup("_<wbr>").join(escape(_shown(word)) for word in name.split("_"))
 
 
 def _shown(value: object) -> object:
-    """Control characters, and those that turn the direction of text, are no part of any name."""
+    """Replace control characters, and those that change the direction of text."""
     if isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable():
         return "".join(
             letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value
@@ -320,7 +320,7 @@ def _iso(unix: float) -> str:
 
 
 def _clock(unix: float) -> str:
-    """Time of day; with the day where that is not today."""
+    """Return the time of day; with the date where that is not today."""
     moment = _moment(unix)
     today = datetime.now(UTC).date() == moment.date()
     return f"{moment:%H:%M:%S}" if today else f"{moment.day} {moment:%b %H:%M}"
@@ -330,7 +330,7 @@ def _moment(unix: float) -> datetime:
     try:
         return datetime.fromtimestamp(unix, UTC)
     except (OverflowError, ValueError, OSError):
-        return datetime.fromtimestamp(0, UTC)  # what a node tells need not be a time
+        return datetime.fromtimestamp(0, UTC)  # a node may report an invalid time
 
 
 def _size(count: float) -> str:

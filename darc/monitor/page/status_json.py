@@ -11,12 +11,12 @@ from darc.monitor.page.page_view import node_rows
 from darc.monitor.page.render_page import Page
 from darc.monitor.problems import Problem
 
-#: Another one for each change that a reader has to know of; further keys are none.
+#: Version of the format: increased by incompatible changes; additional keys are none.
 FORMAT = 1
 
 
 def status_json(cluster: ClusterStatus, problems: tuple[Problem, ...], page: Page) -> str:
-    """As text; what is said of a node is what it told, without the ends of its logs."""
+    """Return the status as JSON; nodes as in their overview, without log lines."""
     rows = node_rows(cluster, problems)
     return json.dumps(
         {
