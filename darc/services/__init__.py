@@ -1,1 +1,1 @@
-"""One module per service."""
+"""The services, one package each."""

@@ -1,4 +1,4 @@
-"""Where services written for version 0.1.0 find it; it is in `darc.services.base` now."""
+"""Former module name, for services written for version 0.1.0; moved to `darc.services.base`."""
 
 from darc.services.base.trigger_consumer import TriggerConsumer
 

@@ -1,1 +1,1 @@
-"""Gathers candidates into clusters, and decides which are worth a trigger."""
+"""Clusters candidates, and decides which clusters are triggers."""

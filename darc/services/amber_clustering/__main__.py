@@ -1,4 +1,4 @@
-"""``python -m darc.services.amber_clustering``: what supervisord starts."""
+"""``python -m darc.services.amber_clustering``, which supervisord starts."""
 
 from darc.services.amber_clustering.service import AMBERClustering
 

@@ -1,4 +1,4 @@
-"""Which clusters of a window are worth a trigger, and of which kind (docs/triggers.md)."""
+"""Which clusters of a window are triggers, and of which kind (docs/triggers.md)."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ from darc.science.same_burst import TOLERANCE, Scales, of_brighter
 from darc.science.thresholds import passing, strongest
 
 IMPORTANCE = 0.1
-#: In fewer synthesised beams there is no period to be found.
+#: With fewer synthesised beams no period can be found.
 MIN_SBS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class BeamField:
-    """Where a beam looks.
+    """Pointing of a beam.
 
-    :param ra: deg, ICRS; likewise dec
-    :param galactic_dm: the Milky Way's maximum DM there, pc cm-3, by ``galactic_model``
+    :param ra: right ascension, ICRS (deg)
+    :param dec: declination, ICRS (deg)
+    :param galactic_dm: maximum DM of the Milky Way in this direction, by ``galactic_model``
+        (pc cm-3)
     """
 
     ra: float
@@ -42,7 +44,12 @@ class BeamField:
 
 @dataclass(frozen=True, slots=True)
 class SearchLimits:
-    """What a cluster has to pass; see :func:`darc.science.thresholds.passing`."""
+    """Limits that a cluster has to pass; see :func:`darc.science.thresholds.passing`.
+
+    :param dm_min: pc cm-3, as is `dm_max`
+    :param width_max: boxcar width (samples)
+    :param count_max: number of candidates in the cluster
+    """
 
     dm_min: float
     dm_max: float = math.inf
@@ -63,9 +70,10 @@ class SearchLimits:
 
 @dataclass(frozen=True, slots=True)
 class ClusterSearch:
-    """One run of the clustering: for a known source, or for new ones (``source`` None).
+    """Search for clusters: of a known source, or of new ones (``source`` None).
 
-    :param lofar: None where this must not trigger LOFAR and VOEvents
+    :param iquv: limits of a trigger for an IQUV dump
+    :param lofar: limits of a trigger for LOFAR and VOEvents; None: this search triggers neither
     """
 
     source: Source | None
@@ -75,9 +83,9 @@ class ClusterSearch:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a search found in a window.
+    """Clusters that a search found in a window.
 
-    :param parts: clusters of the candidates, by width: up to the first limit, to the next, beyond
+    :param parts: clusters by width of their candidates: up to the first limit, to the next, beyond
     """
 
     search: ClusterSearch
@@ -87,12 +95,13 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What comes of a window.
+    """Decision about a window.
 
-    :param iquv: triggers worth a dump, known sources first
-    :param lofar: the one to be passed on, if any
-    :param clustered: candidates that are in a cluster
-    :param rejected: the other candidates, by reason
+    :param iquv: triggers for a dump, known sources first
+    :param lofar: the trigger for LOFAR and VOEvents, if any
+    :param clusters: number of clusters
+    :param clustered: number of candidates that are in a cluster
+    :param rejected: number of the other candidates, by reason
     :param clustered_at: Unix s
     """
 
@@ -105,11 +114,11 @@ class Decision:
 
 
 class Decider:
-    """Decides for one observation.
+    """Decider for the windows of one observation.
 
-    :param field: None where the pointing or the Milky Way's DM cannot be had: then new sources
-        trigger neither LOFAR nor VOEvents
-    :param source: the known source that is observed, if it is one
+    :param field: None where the pointing or the Milky Way's DM is unknown; new sources then trigger
+        neither LOFAR nor VOEvents
+    :param source: the known source that is observed, if any
     """
 
     def __init__(
@@ -128,7 +137,7 @@ class Decider:
         self._scales = Scales.of_band(observation.tsamp, observation.f_low, observation.f_high)
         self.searches = self._searches(source)
         limits = (each for search in self.searches for each in (search.iquv, search.lofar))
-        #: Widths at which candidates are told apart, samples.
+        #: Limits of boxcar width, by which candidates are split (samples).
         self._widths = sorted({each.width_max for each in limits if each})
 
     def _searches(self, source: Source | None) -> tuple[ClusterSearch, ...]:
@@ -187,9 +196,10 @@ class Decider:
     # -- a window --------------------------------------------------------------------------------
 
     def decide(self, candidates: Records, window: int) -> Decision:
-        """Cluster the candidates of one window, and say what they are worth.
+        """Cluster the candidates of one window, and decide which clusters are triggers.
 
         :param candidates: CANDIDATE records, all in the window
+        :param window: number of the window
         """
         kept, rejected = self._usable(candidates)
         everything = self._by_width(kept)
@@ -228,12 +238,12 @@ class Decider:
 
     @staticmethod
     def _near(candidates: Records, search: ClusterSearch) -> Records:
-        """Something stronger in the same DM bin must not hide a known source."""
+        """Select the DM range of a source, so that nothing stronger in the DM bin hides it."""
         low, high = search.iquv.dm_min, search.iquv.dm_max
         return candidates[(candidates["dm"] >= low) & (candidates["dm"] <= high)]
 
     def _by_width(self, candidates: Records) -> list[Records]:
-        """The strongest of each DM bin, of each moment of the window, and up to each width."""
+        """Return the strongest of each DM bin and time, for each range of widths."""
         part = np.searchsorted(self._widths, candidates["downsampling"], side="left")
         return [
             clustering.cluster(
@@ -249,9 +259,10 @@ class Decider:
     def _best(
         self, found: _Found, limits: SearchLimits, everything: list[Records], window: int
     ) -> Records:
-        """The strongest cluster of each DM bin that passes; nothing wider hides it.
+        """Return the strongest cluster of each DM bin that passes and is not part of a wider one.
 
-        :param everything: what was found in the window at any DM
+        :param limits: one of those of the search
+        :param everything: all clusters of the window at any DM, by width
         """
         end = self._widths.index(limits.width_max) + 1
         clusters = np.concatenate(found.parts[:end])
@@ -265,7 +276,7 @@ class Decider:
             return clusters
         if limits is found.search.lofar and found.search.source is None:
             clusters = clusters[~self._is_barred(clusters)]
-        # A piece of something wider is no pulse of its own.
+        # A part of something wider is no pulse of its own.
         wider = np.concatenate(everything[end:])
         clusters = clusters[~of_brighter(clusters, wider, self._scales, math.inf)]
         clusters = self._as_the_sky(clusters, found.candidates)
@@ -274,7 +285,7 @@ class Decider:
         return clusters[first]
 
     def _is_barred(self, clusters: Records) -> npt.NDArray[np.bool_]:
-        """A known source that must not trigger LOFAR does not do so as a new one either."""
+        """Whether a cluster is at the DM of a known source that must not trigger LOFAR."""
         barred = np.zeros(len(clusters), dtype=np.bool_)
         for other in self.searches:
             if other.source and other.lofar is None:
@@ -283,7 +294,7 @@ class Decider:
         return barred
 
     def _as_the_sky(self, clusters: Records, candidates: Records) -> Records:
-        """Those that recur over the SBs as a real signal does, where that can be told."""
+        """Select clusters that recur over the SBs as a real signal does, given enough SBs."""
         n_beams = self._observation.nsynbeams
         if not (self._settings.sb_filter and n_beams >= MIN_SBS and len(clusters)):
             return clusters

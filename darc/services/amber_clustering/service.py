@@ -1,6 +1,6 @@
-"""Gathers candidates into clusters, and decides which are worth a trigger.
+"""Clusters candidates, and decides which clusters are triggers.
 
-Windows, clusters and decisions follow from the entries alone: see
+Windows, clusters and decisions depend on the content of the entries only: see
 :mod:`darc.candidates.time_windows`.
 """
 
@@ -36,13 +36,13 @@ from darc.services.base.service import ENDED, Consumer
 log = logging.getLogger(__name__)
 
 LAST_DUMP = "last IQUV request"
-#: In the memory of an observation, before the number of a window.
+#: Prefix of a window's number in the memory of an observation.
 WINDOW = "window "
-#: What is decided and committed in one step: well within the time in which a service has to beat.
+#: Duration and outputs of one commit: far less than the timeout of the heartbeat (s).
 PORTION_SECONDS = 0.25
 PORTION_OUTPUTS = 200
 KEPT_COUNTS = 10
-#: There from the start, for who wants to see them rise from 0.
+#: Counters that are present from the start, so that monitoring sees them increase from 0.
 TOTALS = (
     Counted.WINDOWS,
     Counted.CANDIDATES,
@@ -55,7 +55,7 @@ TOTALS = (
     Counted.IQUV_HELD_BACK,
     Counted.LOFAR_NOT_PASSED_ON,
 )
-#: By kind of trigger: those that were passed on, and those that had been before.
+#: Counters by kind of trigger: new ones, and those already passed on.
 PASSED_ON = {"iquv": Counted.IQUV_TRIGGERS, "lofar": Counted.LOFAR_TRIGGERS}
 REPEATED = {"iquv": Counted.IQUV_REPEATED, "lofar": Counted.LOFAR_REPEATED}
 LOFAR_READERS = ("lofar_trigger", "voevent_generator")
@@ -63,14 +63,14 @@ LOFAR_READERS = ("lofar_trigger", "voevent_generator")
 
 @dataclass(slots=True)
 class ClusteringObservation:
-    """What is known of one observation."""
+    """State of one observation."""
 
-    settings: AmberClusteringSettings  # those of its start
+    settings: AmberClusteringSettings  # of the start of the observation
     gathering: OpenWindows
     decider: Decider
     counts: Counter[str]
     passed_on: dict[int, dict[str, list[int]]]  # window → kind of trigger → DM bins
-    last_dump: float | None  # data time of the window, s
+    last_dump: float | None  # data time of the window (s)
 
 
 NOT_HANDED_IN = LossKind(
@@ -87,7 +87,7 @@ NOT_PASSED_ON = LossKind(
 
 
 class AMBERClustering(Consumer[AmberClusteringSettings]):
-    """Finds the bursts."""
+    """Service that clusters candidates and decides about triggers."""
 
     name = "amber_clustering"
     traits = TRAITS
@@ -96,7 +96,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     loss_kinds = (ENTRIES_DROPPED, NOT_HANDED_IN, NOT_PASSED_ON)
 
     def prepare(self) -> None:
-        self.counts: dict[str, dict[str, int]] = {}  # by observation, the last ones
+        self.counts: dict[str, dict[str, int]] = {}  # by observation, the latest ones
         self._totals: Counter[str] = Counter(dict.fromkeys(TOTALS, 0))
         self.bad_entries = 0
         self._work: dict[str, ClusteringObservation] = {}
@@ -104,12 +104,12 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
 
     @property
     def totals(self) -> dict[str, int]:
-        """What became of candidates, over all observations since this process was started."""
+        """Counters of candidates by outcome, over all observations of this process."""
         return plain_counts(self._totals)
 
     @property
     def forwarding(self) -> dict[str, Any]:
-        """On a worker: how handing in triggers at the master node goes."""
+        """State of the handover of triggers to the master node, on a worker."""
         return {forwarder.service: forwarder.state.to_plain() for forwarder in self._forwarders}
 
     def recover(self, memory: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         sources = self._source_list()
         source = sources.lookup(observation.source)
         field = self._field(observation)
-        # The operator may have given aliases; from here on it is one name for one source.
+        # An operator may use an alias; from here on a source has one name.
         names = [sources.lookup(name) for name in self.settings.lofar_trigger_sources]
         settings = replace(
             self.settings, lofar_trigger_sources=tuple(known.name for known in names if known)
@@ -184,8 +184,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         if pointing is None:
             log.warning("no pointing known: new sources trigger neither LOFAR nor VOEvents")
             return None
-        # astropy costs 0.7 s and tens of MB: only once there is an observation, which services get
-        # `setup_time` before its start.
+        # astropy takes 0.7 s and tens of MB: imported with the first observation, which services
+        # receive `setup_time` before its start.
         from darc.science import sky  # noqa: PLC0415
 
         ra, dec = pointing.longitude_deg, pointing.latitude_deg
@@ -238,15 +238,15 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         log.info("clustered: %s", in_words(work.counts))
 
     def _settle(self, key: str, work: ClusteringObservation) -> None:
-        """Decide about closed windows, and commit what follows, in portions that are soon done.
+        """Decide about closed windows, and commit the results in portions.
 
-        However much has come at once, no commit is too large, and each is a sign of life.
+        However many windows close at once, no commit is too large, and each counts as a heartbeat.
         """
         while self._settle_some(key, work):
             pass
 
     def _settle_some(self, key: str, work: ClusteringObservation) -> bool:
-        """Deal with some closed windows; False when there was nothing to do."""
+        """Decide about some closed windows; False when there are none."""
         memory: dict[str, Any] = {}
         outputs: list[Put] = []
         before = work.counts.copy()
@@ -264,7 +264,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             memory[f"{WINDOW}{window.window}"] = row
         settled = bool(memory)
         completed = work.gathering.completed()
-        # Only those that triggers were passed on of have to be known until the end.
+        # Only windows with triggers have to be remembered until the end.
         over = work.gathering.forgotten()
         for number in over:
             if number not in work.passed_on:
@@ -308,7 +308,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         return outputs
 
     def _lofar_readers(self) -> tuple[str, ...]:
-        """Those that take triggers from this node: here, or on the master node."""
+        """Return the services that receive triggers from this node, here or on the master node."""
         if self.config.role is Role.WORKER:
             return LOFAR_READERS
         return tuple(name for name in LOFAR_READERS if name in self.config.services())
@@ -316,7 +316,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     def _new_ones(
         self, work: ClusteringObservation, kind: str, triggers: tuple[Trigger, ...]
     ) -> list[Trigger]:
-        """Those that have not left before: late lines may bring a window up again."""
+        """Return triggers not passed on before: late lines may open a window again."""
         fresh = [
             trigger
             for trigger in triggers
@@ -345,7 +345,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             )
 
     def _dump_allowed(self, work: ClusteringObservation, window: int) -> bool:
-        """At most one request per interval of data time, whatever delayed its lines."""
+        """Whether a request is due: one per interval of data time, even where lines arrive late."""
         data_time = window * work.settings.clustering_window
         interval = work.settings.thresh_iquv.interval
         if work.last_dump is not None and abs(data_time - work.last_dump) < interval:
@@ -362,7 +362,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
 
 
 def _timed(decision: Decision, window: ClosedWindow, closed_at: float, interval: float) -> Decision:
-    """With the times of the stages in each trigger."""
+    """Add the times of the stages to each trigger."""
     first = window.first
     # The end of an observation closes windows early.
     waited = min(interval, max(0.0, closed_at - first.queued)) if first.queued else 0.0

@@ -1,4 +1,4 @@
-"""What amber_clustering is."""
+"""Traits of amber_clustering."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Follows the trigger files that AMBER writes, and hands their candidates on."""
+"""Reads the trigger files of AMBER as they grow, and publishes their candidates."""

@@ -1,4 +1,4 @@
-"""``python -m darc.services.amber_listener``: what supervisord starts."""
+"""``python -m darc.services.amber_listener``, which supervisord starts."""
 
 from darc.services.amber_listener.service import AMBERListener
 

@@ -1,4 +1,4 @@
-"""An observation that amber_listener follows: its files, and what is known of them."""
+"""State of an observation whose trigger files amber_listener reads."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from darc.model.observation import Observation
 from darc.services.amber_listener.stamp_clock import StampClock
 from darc.trigger_files.trigger_file import TriggerFile
 
-# Names in the memory of amber_listener.
+# Keys in the memory of amber_listener.
 BATCH_LENGTH = "batch length"
 GATHER_INTERVAL = "gather interval"
 LAST_STAMP = "last stamp"
 
 
 class FollowedObservation:
-    """An observation's files, and what is known of them.
+    """State of an observation, and its trigger files.
 
-    :param gather_interval: when amber_clustering may close a window that lines open (s)
-    :param latest: time that a candidate may have (s)
-    :param memory: what an earlier process committed about this observation; it wins
+    :param batch_length_s: duration of a batch of AMBER (s)
+    :param gather_interval: how long after a line amber_clustering may close its window (s)
+    :param latest: latest arrival time of a candidate, since the start (s)
+    :param progress: by file, how far it was read (bytes)
+    :param memory: what an earlier process committed; it takes precedence
     """
 
     def __init__(
@@ -52,20 +54,20 @@ class FollowedObservation:
         self.counts: Counter[str] = Counter(identified(memory.get("counts", {})))
         self.last_stamp: float = memory.get(LAST_STAMP, 0.0)
         self.clock = StampClock(self.last_stamp)
-        self.stamps_due: deque[float] = deque()  # in its time
-        # Candidates were put that no stamp has followed yet, perhaps by an earlier process.
+        self.stamps_due: deque[float] = deque()  # by `clock` (s)
+        # Candidates were put that no watermark has followed yet, perhaps by an earlier process.
         self.stamp_owed = bool(progress)
         self.missing_said = False
-        self.failing: dict[Path, str] = {}  # what was wrong with a file at the last look
+        self.failing: dict[Path, str] = {}  # last error of each file
         self.failing_said: set[Path] = set()
-        self.stopped_at: float | None = None  # monotonic
+        self.stopped_at: float | None = None  # monotonic, s
 
     @property
     def directory(self) -> Path:
         return Path(self.observation.amber_dir)
 
     def memory(self) -> dict[str, Any]:
-        """What the next process has to know."""
+        """Return the state that the next process needs."""
         states = {f"state {file.path.name}": file.state() for file in self.files}
         return {
             "counts": plain_counts(self.counts),

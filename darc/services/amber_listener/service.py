@@ -1,9 +1,9 @@
-"""Follows the trigger files that AMBER writes, and hands their candidates on.
+"""Reads the trigger files of AMBER as they grow, and publishes their candidates.
 
-What is put carries a stamp: all lines written before that time are in this entry or an earlier
-one. amber_clustering closes its windows by these stamps alone, so what it decides does not depend
-on who was killed or stopped when. When a window could close and no new line has come, an entry
-without candidates carries the stamp.
+Each entry carries a watermark: all lines written before that time are in this entry or an earlier
+one. amber_clustering closes its windows by these watermarks alone, so that its decisions do not
+depend on when a process was killed or stopped. When a window could close and no new line has come,
+an entry without candidates carries the watermark.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from darc.trigger_files.trigger_file import CHUNK_BYTES, Chunk, Replaced, Trigge
 log = logging.getLogger(__name__)
 
 READERS = ("amber_clustering", "processor")
-# Network file systems do not notify: look anyway.
+# Network file systems do not notify: poll as well.
 RECHECK_SECONDS = 1.0
-# A line that is being written when the observation is stopped gets this long to become whole.
+# Time for an incomplete line to be completed when the observation is stopped.
 FLUSH_SECONDS = 1.0
-# At the end a file that cannot be read gets this part of end_delay to come back; the rest of it is
-# for the services that come behind.
+# Fraction of end_delay for which an unreadable file is retried at the end; the rest is for the
+# services downstream.
 PATIENCE = 0.5
 KEPT_COUNTS = 10
-#: There from the start, for who wants to see them rise from 0.
+#: Counters that are present from the start, so that monitoring sees them increase from 0.
 TOTALS = (
     Counted.LINES,
     Counted.HEADERS,
@@ -64,7 +64,7 @@ FILE_WRITTEN_ANEW = LossKind(
 
 
 class AMBERListener(Service[AmberListenerSettings]):
-    """Reads trigger files while they grow."""
+    """Service that reads trigger files while they grow."""
 
     name = "amber_listener"
     traits = TRAITS
@@ -73,18 +73,18 @@ class AMBERListener(Service[AmberListenerSettings]):
     loss_kinds = (FILE_GIVEN_UP, FILE_WRITTEN_ANEW)
 
     def prepare(self) -> None:
-        self.counts: dict[str, dict[str, int]] = {}  # by observation, the last ones
+        self.counts: dict[str, dict[str, int]] = {}  # by observation, the latest ones
         self._totals: Counter[str] = Counter(dict.fromkeys(TOTALS, 0))
         self.found_by_recheck = 0
         self._following: dict[str, FollowedObservation] = {}
         self._watch_of = DirectoryWatch()
         self._notified = False
-        self._next_check = 0.0  # monotonic, as is the next
+        self._next_check = 0.0  # monotonic (s), as is the next
         self._next_beat = 0.0
 
     @property
     def totals(self) -> dict[str, int]:
-        """What became of lines, over all observations since this process was started."""
+        """Counters of lines by outcome, over all observations of this process."""
         return plain_counts(self._totals)
 
     # -- observations --------------------------------------------------------------------------
@@ -93,7 +93,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         batch = self.config.instrument.batch_length_samples * observation.tsamp
         interval = self.config.amber_clustering.interval
         progress = self.progress(observation)
-        # Data may come for as long as the observation may last without a stop.
+        # Data may arrive for as long as the observation may last without a stop.
         latest = observation.duration + self.config.master.end_delay
         following = FollowedObservation(observation, batch, interval, latest, progress, memory)
         self._following[observation.key] = following
@@ -119,7 +119,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     # -- the loop ------------------------------------------------------------------------------
 
     def wait(self) -> list[QueueEntry]:
-        """Wait for files to change, for orders, or until a stamp is due."""
+        """Wait for files to change, for orders, or until a watermark is due."""
         now = time.monotonic()
         if now >= self._next_beat:
             self._link.beat()
@@ -136,7 +136,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         poll.register(self._ear.descriptor, select.POLLIN)
         poll.poll(max(0.0, timeout) * 1000)
         self._notified = self._watch_of.changed()
-        # At each check too: if the ear missed something, that costs a second.
+        # At each check too, so that a missed notification costs at most a second.
         self._perhaps_orders = time.monotonic() >= self._next_check
         return []
 
@@ -147,7 +147,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             self._next_check = now + RECHECK_SECONDS
         for following in list(self._following.values()):
             if following not in self._following.values():
-                continue  # dropped with one before it
+                continue  # removed with an earlier one
             with about(following.observation.key):
                 if check:
                     self._watch(following)
@@ -164,14 +164,14 @@ class AMBERListener(Service[AmberListenerSettings]):
             self._end(following)
 
     def _out_of_step(self, following: FollowedObservation) -> None:
-        """Drop an observation that is over, as may happen while a full journal is waited for."""
+        """Drop an observation that is over, as may happen while waiting for room in the journal."""
         self._obey(self._link.orders(self._answer))
         if following in self._following.values():
             log.critical("ends, to begin again where the journal is")
             sys.exit(1)
 
     def _watch(self, following: FollowedObservation) -> None:
-        """Have the directory watched once it is there, and say so when files stay away."""
+        """Watch the directory once it exists, and log files that do not appear."""
         directory = following.directory
         self._watch_of.watch(directory, exists=_exists(directory))
         missing = [str(file.path) for file in following.files if not _exists(file.path)]
@@ -185,8 +185,8 @@ class AMBERListener(Service[AmberListenerSettings]):
             )
 
     def _read(self, following: FollowedObservation) -> None:
-        """Read all files to where they end now, and put what was found."""
-        stamp = following.clock.now()  # taken before the sizes: what is written later comes later
+        """Read all files to their current end, and put the candidates."""
+        stamp = following.clock.now()  # before the sizes, so that later lines have later times
         limits = [(file, self._size(following, file)) for file in following.files]
         chunks: list[Chunk] = []
         for file, limit in limits:
@@ -218,7 +218,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     def _written_anew(
         self, following: FollowedObservation, file: TriggerFile, before: Replaced
     ) -> None:
-        """Count what of the version before is lost; what it got unseen nobody knows."""
+        """Count the loss in a file that was replaced; data appended unseen cannot be counted."""
         file.replaced = None
         for name, number in ((Counted.FILES_WRITTEN_ANEW, 1), (Counted.BYTES_LOST, before.unread)):
             following.counts[name] += number
@@ -235,7 +235,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         self.lost(FILE_WRITTEN_ANEW, str(file.path), why)
 
     def _left_by_earlier(self, following: FollowedObservation, file: TriggerFile) -> None:
-        """Count what lay there when the observation began: it is not of it."""
+        """Count data older than the observation, which are not read."""
         for counts in (following.counts, self._totals):
             counts[Counted.EARLIER_BYTES] += file.earlier
         log.warning(
@@ -286,7 +286,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             written = min(chunk.written for chunk in chunks)
             times = stamp, written, time.time()
             puts.append(Put(readers, ContentKind.CANDIDATES, content, key, *times))
-        elif stamp and not end:  # a stamp alone concerns those only who close windows
+        elif stamp and not end:  # for services that close windows only
             puts.append(Put(readers[:1], ContentKind.CANDIDATES, b"", key, stamp))
         if end:
             puts.append(Put(readers, ContentKind.END, b"", key, stamp))
@@ -321,7 +321,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             raise
 
     def _end(self, following: FollowedObservation) -> None:
-        """All that was written is read: say so."""
+        """Commit the end, once all data are read."""
         assert following.stopped_at is not None
         passed = time.monotonic() - following.stopped_at
         half = any(file.offset < self._size(following, file) for file in following.files)
@@ -343,7 +343,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         self.finish(following.observation)
 
     def _rest(self, following: FollowedObservation, file: TriggerFile) -> list[Chunk]:
-        """What there is of a file, half a line at its end too."""
+        """Read the rest of a file, including an incomplete last line."""
         chunks: list[Chunk] = []
         limit = self._size(following, file)
         while chunk := self._read_chunk(following, file, limit):

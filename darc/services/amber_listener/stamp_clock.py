@@ -1,4 +1,4 @@
-"""Unix time for stamps, which never goes back."""
+"""Clock for watermarks: Unix time that never decreases."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 
 
 class StampClock:
-    """Begins at the Unix time, and goes on with the monotonic clock.
+    """Clock that starts at the Unix time and continues with the monotonic clock.
 
-    A clock that is set back would keep windows open until it is where it was, and one that is set
-    forward would close them too early. Stamps are compared with stamps only.
+    After the time of day is set back, windows would stay open until it has caught up; after it is
+    set forward, they would close too early. Watermarks are only compared with each other.
 
-    :param not_before: the last stamp of an earlier process
+    :param not_before: last watermark of an earlier process (Unix s)
     """
 
     def __init__(self, not_before: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""What amber_listener is."""
+"""Traits of amber_listener."""
 
 from __future__ import annotations
 

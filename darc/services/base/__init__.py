@@ -1,4 +1,4 @@
-"""What every service is, and what several of them have in common."""
+"""Base classes of the services, and what several of them share."""
 
 from darc.services.base.service import Consumer, Service
 

@@ -1,7 +1,7 @@
-"""What lofar_trigger and voevent_generator have in common: what leaves the house, once per pulse.
+"""Base of lofar_trigger and voevent_generator: external triggers and alerts, once per pulse.
 
-A trigger that arrives opens a gather window; when it closes, the best trigger of each pulse is
-chosen, and announced if that is switched on.
+The first trigger opens a window; when it closes, the best trigger of each pulse is chosen, and
+sent if sending is enabled.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from darc.services.base.trigger_consumer import TriggerConsumer
 log = logging.getLogger(__name__)
 
 PULSES = "pulses"
-#: Of one gather window that are announced: more are no bursts, but interference or a fault.
+#: Most pulses of one window that are sent: more are interference or a fault.
 MAX_PULSES = 100
 OUTCOMES = "outcomes"
 
@@ -57,7 +57,10 @@ TOO_MANY_AT_ONCE = LossKind(
 
 
 class AlertSettings(Protocol):
-    """What the settings of such a service have in common."""
+    """Settings that these services share.
+
+    Times are in s.
+    """
 
     @property
     def test(self) -> bool: ...
@@ -76,17 +79,17 @@ A = TypeVar("A", bound=AlertSettings)
 
 @dataclass(frozen=True, slots=True)
 class ArrivedTrigger:
-    """When a trigger arrived here.
+    """Arrival of a trigger at this service.
 
-    :param taken: the service took it
-    :param waited: for so long before, on the worker too (s)
+    :param taken: when the service took it
+    :param waited: how long it had waited before, including on the worker (s)
     """
 
     taken: Since
     waited: float
 
     def age(self) -> float:
-        """How long it has waited by now (s)."""
+        """Return how long the trigger has waited so far (s)."""
         return self.waited + self.taken.age()
 
     def to_plain(self) -> list[Any]:
@@ -94,7 +97,7 @@ class ArrivedTrigger:
 
     @classmethod
     def from_plain(cls, plain: Any) -> ArrivedTrigger:
-        """The way back; earlier versions kept the time of day alone."""
+        """Restore from plain values; earlier versions saved only the time of day."""
         if isinstance(plain, int | float):
             return cls(Since.from_plain(plain), 0.0)
         taken, waited = plain
@@ -103,10 +106,11 @@ class ArrivedTrigger:
 
 @dataclass(frozen=True, slots=True)
 class ChosenTrigger:
-    """The trigger that stands for a pulse.
+    """Trigger chosen to represent a pulse.
 
-    :param arrived: when
-    :param gathered_at: Unix s
+    :param test: whether it is a test
+    :param arrived: its arrival
+    :param gathered_at: when the window closed (Unix s)
     """
 
     trigger: Trigger
@@ -116,7 +120,7 @@ class ChosenTrigger:
 
 
 class Alerts(TriggerConsumer[A], Generic[A]):
-    """Subclasses say which trigger of a pulse is the best, and announce it."""
+    """Base class; subclasses select the best trigger of a pulse, and send it."""
 
     attributes: ClassVar[tuple[str, ...]] = (
         *TriggerConsumer.attributes,
@@ -145,28 +149,28 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         self._intake = Intake(Path(self.config.master.run_dir), self.name)
         self._server: QueueServer | None = None
 
-    # -- what is told ----------------------------------------------------------------------------
+    # -- attributes ------------------------------------------------------------------------------
 
     @property
     def send_events(self) -> bool:
-        """Whether anything may leave."""
+        """Whether sending is enabled."""
         return self._send_events
 
     @send_events.setter
     def send_events(self, enabled: bool) -> None:
         self._send_events = enabled
-        # What waits does not leave later, also where it is on again at once.
+        # Queued messages are then dropped, even if sending is enabled again at once.
         if not enabled:
             self._switched_off.set()
 
     @property
     def may_leave(self) -> bool:
-        """Whether what waits may leave: it was not switched off meanwhile."""
+        """Whether queued messages may be sent: sending was not disabled meanwhile."""
         return self._send_events and not self._switched_off.is_set()
 
     @property
     def test(self) -> bool:
-        """Whether a trigger that does not say so is a test."""
+        """Whether a trigger that does not state it is a test."""
         return self.settings.test
 
     @property
@@ -176,41 +180,41 @@ class Alerts(TriggerConsumer[A], Generic[A]):
 
     @property
     def refused_clients(self) -> int:
-        """Connections to the queue server that were refused."""
+        """Number of refused connections to the queue server."""
         return self._server.refused if self._server else 0
 
     # -- for subclasses --------------------------------------------------------------------------
 
     def why_not(self, trigger: Trigger) -> str:
-        """Why the system outside cannot be told of a trigger; empty where it can."""
+        """Return why a trigger cannot be sent; empty where it can."""
         return ""
 
     def select(self, triggers: Sequence[Trigger]) -> int:
-        """Index of the trigger that stands for its pulse."""
+        """Return the index of the trigger that represents its pulse."""
         raise NotImplementedError
 
     def announce(
         self, chosen: list[ChosenTrigger], commit: Callable[[dict[str, Any]], None]
     ) -> None:
-        """Tell the system outside.
+        """Send triggers to the external system.
 
-        :param commit: completes the gathered entries, with what is to be remembered
+        :param commit: completes the entries of the window, and commits the memory given
         """
         raise NotImplementedError
 
     def withdraw(self) -> None:
-        """Drop what waits to leave: it was switched off."""
+        """Drop queued messages, as sending was disabled."""
 
     # -- the service -----------------------------------------------------------------------------
 
     def commit(self, commit: Commit) -> None:
-        """Do a step; what became of triggers is counted over all processes."""
+        """Commit a step, with the outcomes, which are counted across restarts."""
         memory = {OUTCOMES: self.outcomes, **commit.memory}
         super().commit(replace(commit, memory=memory))
 
     def recover(self, memory: dict[str, Any]) -> None:
         if self.send_events:
-            self._switched_off.clear()  # it was off before the switch was found
+            self._switched_off.clear()  # it was off before the saved switch was restored
         self._outcomes.update(identified(memory.get(OUTCOMES, {})))
         pulses = map(TriggeredPulse.from_plain, memory.get(PULSES, []))
         self._known = KnownPulses(self.settings.interval, pulses)
@@ -249,7 +253,10 @@ class Alerts(TriggerConsumer[A], Generic[A]):
             self._closes = Instant.now().after(self.settings.interval)
 
     def _is_wanted(self, trigger: Trigger, age: float) -> bool:
-        """Whether it can be told, and has not waited too long (s)."""
+        """Whether a trigger can be sent and has not expired.
+
+        :param age: how long it has waited (s)
+        """
         if age > self.settings.age_limit:
             why = f"it has waited for {age:.0f} s"
             log.error("trigger %s expired: %s", trigger.identity, why)
@@ -276,7 +283,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
     def _close(
         self, gathered: list[tuple[Trigger, ArrivedTrigger]], entries: tuple[int, ...]
     ) -> None:
-        """Choose a trigger for each pulse, and announce it."""
+        """Choose a trigger for each pulse, and send it."""
         gathered_at = time.time()
         arrived = {id(trigger): when for trigger, when in gathered}
         chosen = []
@@ -308,7 +315,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         return self.settings.test if trigger.test is None else trigger.test
 
     def _is_late(self, trigger: Trigger, test: bool) -> bool:
-        """Whether its pulse was announced before."""
+        """Whether the pulse was sent before."""
         pulse = self._known.find(trigger, test=test)
         if pulse:
             self._outcomes[TriggerOutcome.ANNOUNCED_BEFORE] += 1
@@ -317,7 +324,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         return pulse is not None
 
     def _best(self, group: list[Trigger]) -> Trigger:
-        """The trigger that stands for a pulse."""
+        """Return the trigger that represents a pulse."""
         best = group[self.select(group)]
         if len(group) > 1:
             self._outcomes[TriggerOutcome.NOT_THE_BEST] += len(group) - 1
@@ -326,7 +333,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         return best
 
     def _limited(self, chosen: list[ChosenTrigger]) -> list[ChosenTrigger]:
-        """The strongest, observations before tests."""
+        """Return the strongest pulses, observations before tests."""
         if len(chosen) <= MAX_PULSES:
             return chosen
         dropped = len(chosen) - MAX_PULSES
@@ -340,7 +347,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         return chosen[:MAX_PULSES]
 
     def note_pulses(self, chosen: Sequence[ChosenTrigger]) -> dict[str, Any]:
-        """Remember that pulses were announced: what to commit."""
+        """Record pulses as sent; return the memory to commit."""
         for one in chosen:
             self._known.add(one.trigger, test=one.test)
         return {PULSES: self._known.to_plain()}

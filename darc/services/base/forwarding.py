@@ -1,7 +1,7 @@
-"""A worker hands its triggers in at the master node: one thread for each service there.
+"""Handover of a worker's triggers to the master node, in one thread for each service there.
 
-It holds the queue that is the service's on the master node. What the master node has not taken
-stays in this node's journal, and expires when it is of no use any more.
+It reads the queue that is named after the service. Triggers that the master node has not
+acknowledged stay in this node's journal until they expire.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ log = logging.getLogger(__name__)
 
 SOURCE = "source"
 TAKE_SECONDS = 0.5
-# For the master node to answer: a hung one costs no more.
+# Timeout for an answer of the master node (s).
 ANSWER_SECONDS = 3.0
 FIRST_RETRY_SECONDS = 0.25
 LONGEST_RETRY_SECONDS = 2.0
-# Between two signs of life: a connection that died is found before a trigger needs it.
+# Heartbeat interval (s), so that a broken connection is found before a trigger needs it.
 HELLO_SECONDS = 2.0
 
 
 class Forwarder:
-    """Hands in the triggers of one queue.
+    """Handover of the triggers of one queue.
 
-    :param service: on the master node; also the queue here
-    :param address: host and port of its server
-    :param host: this one
-    :param age_limit: of a pulse whose trigger is worth handing in (s)
+    :param run_dir: of this node
+    :param service: name of the service on the master node, and of the queue here
+    :param address: host and port of its queue server
+    :param host: name of this host
+    :param age_limit: after so long a trigger expires (s)
     """
 
     def __init__(
@@ -58,20 +59,20 @@ class Forwarder:
         self._client: QueueClient | None = None
         self._source = ""
         self._waiting = 0
-        self._gone_since: float | None = time.time()  # Unix
+        self._gone_since: float | None = time.time()  # Unix s
         self._error = "not reached yet"
         self._delay = 0.0
-        self._next_try = 0.0  # monotonic, as is the next
+        self._next_try = 0.0  # monotonic (s), as is the next
         self._next_hello = 0.0
         self.failure: Exception | None = None
-        #: What expired, why, and how many triggers; the service's loop counts it as lost.
+        #: Expired triggers, reason and number; the service's loop counts them as lost.
         self.lost: queue.SimpleQueue[tuple[str, str, int]] = queue.SimpleQueue()
-        # What ends it the service's loop hears of, too, and says it better.
+        # The service's loop raises its error again, with a better message.
         vital(f"to {service}", self._run, or_exit=True, stoppable=True)
 
     @property
     def state(self) -> HandoverState:
-        """How it goes."""
+        """State of the handover."""
         place = f"{self._address[0]}:{self._address[1]}"
         counts = self.delivered, self._waiting, self.expired
         return HandoverState(place, self._gone_since, self._error, *counts)
@@ -79,7 +80,7 @@ class Forwarder:
     def _run(self) -> None:
         try:
             self._forward()
-        # The service's loop ends the process for it: nobody would hand in triggers otherwise.
+        # Raised again in the service's loop, which ends the process.
         except Exception as error:
             self.failure = error
 
@@ -104,7 +105,7 @@ class Forwarder:
             self._say_hello()
 
     def _hand_in(self, pending: list[QueueEntry]) -> list[QueueEntry]:
-        """Hand in what can be; returns what is left."""
+        """Hand in entries in order as long as that succeeds; return the rest."""
         while pending and time.monotonic() >= self._next_try:
             entry = pending[0]
             with about(entry.observation):
@@ -114,7 +115,7 @@ class Forwarder:
         return pending
 
     def _is_expired(self, entry: QueueEntry) -> bool:
-        """Whether nothing of it is of use any more."""
+        """Whether an entry has expired, is too long, or contains no trigger."""
         if len(entry.content) > MAX_CONTENT_BYTES:
             text = "entry %d dropped, which would hold up all others: %d bytes, %d are taken"
             log.error(text, entry.id, len(entry.content), MAX_CONTENT_BYTES)
@@ -133,7 +134,7 @@ class Forwarder:
         return True
 
     def _deliver(self, entry: QueueEntry) -> bool:
-        # It must not come up again under another number once the master node has it.
+        # Synced first, so that its number stays the same once the master node has the entry.
         self._link.flush()
         fault_point(f"amber_clustering.before handing in to {self.service}")
         arguments = entry.id, entry.observation, entry.content, entry.since.age()
@@ -154,16 +155,16 @@ class Forwarder:
             self._call("hello", self._source)
 
     def _call(self, method: str, source: str, *arguments: object) -> bool | None:
-        """Call the server; None when that cannot be done now.
+        """Call the server; None when that fails and has to be retried.
 
-        :param source: what numbers of entries belong to
+        :param source: identifier of the journal that the entry's number belongs to
         """
         try:
             if self._client is None:
                 key = read_secret(self._run_dir / "secret")
                 self._client = QueueClient(self._address, key, self._host, ANSWER_SECONDS)
             answer = self._client.call(method, self._host, source, *arguments)
-        # What answers has proven the secret; its answers are not signed, and may be anything.
+        # The server has proven the secret, but its answers are not signed and may be invalid.
         except (QueuesGoneError, QueueError, SecretError, ValueError, TypeError) as error:
             self._failed(error)
             return None

@@ -1,7 +1,7 @@
-"""Where the workers hand in triggers: the queue server of a service on the master node.
+"""Queue server of a service on the master node, where workers hand in triggers.
 
-What is handed in is in this node's journal before the worker is told so. A worker numbers what it
-hands in, and what comes for the second time, because the answer was lost, is left out.
+Triggers are in this node's journal before they are acknowledged. A worker numbers its deliveries;
+duplicates, which it sends when an acknowledgement was lost, are dropped.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ EXPOSED = ("hello", "deliver", "put")
 FROM = "handed in by "
 MAX_CONTENT_BYTES = 2**20
 MAX_NAME = 300
-# While this node's master is away, who hands in tries again.
+# Timeout while this node's master is away; the worker then retries (s).
 BUSY_SECONDS = 2.0
 KEPT_CLIENTS = 1000
-#: A worker has another source after each start of its master.
+#: Sources that are remembered; a node has a new one with each new journal.
 KEPT_SOURCES = 1000
 
 
 @dataclass(slots=True)
 class WorkerClient:
-    """A worker that has called.
+    """Worker that has connected.
 
-    :param heard: Unix time of its last call
+    :param heard: time of its last call (Unix s)
     """
 
     host: str
@@ -47,9 +47,9 @@ class WorkerClient:
 
 
 class Intake:
-    """The object behind the queue server.
+    """Methods of the queue server.
 
-    :param service: on whose queue triggers go
+    :param service: name of the service, and of the queue that triggers are put on
     """
 
     def __init__(self, run_dir: Path, service: str) -> None:
@@ -61,7 +61,7 @@ class Intake:
 
     @property
     def clients(self) -> dict[str, str]:
-        """By host, when it was last heard of and how much it has handed in."""
+        """By host, the time since its last call and the number of its deliveries."""
         now = time.time()
         return {
             client.host: f"heard {now - client.heard:.1f} s ago, {client.entries} handed in"
@@ -69,7 +69,7 @@ class Intake:
         }
 
     def hello(self, session: Session, host: str, source: str) -> str:
-        """A worker asks whether somebody is here; the answer says who."""
+        """Answer the heartbeat of a worker with the service's name."""
         _check_names(host, source)
         self._heard(host, source, 0)
         return self._service
@@ -84,17 +84,19 @@ class Intake:
         content: bytes,
         waited: float,
     ) -> bool:
-        """Take triggers over.
+        """Put triggers on the queue, unless they are duplicates.
 
-        :param waited: how long they have waited for this (s); clocks of hosts are not compared
-        :param source: of which a host has one for each of its journals
-        :param number: grows with each delivery of a source
+        :param source: identifier of the worker's journal
+        :param number: number of the delivery; it increases for each source
+        :param observation: key of the run; empty: none
         :param content: packed list of triggers
-        :return: False where they were here already
+        :param waited: how long they have waited (s), as clocks of hosts are not compared
+        :return: False where they are duplicates
+        :raises QueueError: an argument is invalid, or the master of this node is away
         """
         _check(content)
         _check_names(host, source, observation)
-        # NaN is neither.
+        # Also false for NaN.
         if not isinstance(number, int) or not isinstance(waited, float) or not 0 <= waited < 1e9:
             raise QueueError(f"not a delivery: number {number!r:.50}, waited {waited!r:.50}")
         if not self._lock.acquire(timeout=BUSY_SECONDS):
@@ -105,7 +107,10 @@ class Intake:
             self._lock.release()
 
     def put(self, session: Session, triggers: list[dict[str, object]]) -> None:
-        """Take triggers from a program that does not number them: each call counts."""
+        """Put triggers of a program that does not number them on the queue.
+
+        :raises QueueError: they are invalid, or the master of this node is away
+        """
         content = pack(triggers)
         _check(content)
         if not self._lock.acquire(timeout=BUSY_SECONDS):
@@ -150,7 +155,7 @@ class Intake:
 class NamedIntake:
     """The intake by its service's name, for a `BaseManager` of the standard library.
 
-    ``manager.lofar_trigger().put(triggers)``: things are put here, and nothing is got.
+    Usage: ``manager.lofar_trigger().put(triggers)``. It can put triggers only, not get any.
     """
 
     METHODS = ("put", "put_nowait")
@@ -182,7 +187,7 @@ class NamedIntake:
 
 
 def _sources(memory: Mapping[str, Any]) -> dict[str, tuple[int, float]]:
-    """By source, the last number handed in, and when (Unix s; earlier versions did not keep it)."""
+    """Return the last number by source, and its time (Unix s; earlier versions did not save it)."""
     kept = {key[len(FROM) :]: value for key, value in memory.items() if key.startswith(FROM)}
     return {
         source: (value, 0.0) if isinstance(value, int) else (int(value[0]), float(value[1]))
@@ -196,7 +201,7 @@ def _check_names(*names: str) -> None:
 
 
 def _check(content: bytes) -> None:
-    """Refuse what cannot be triggers; whether each is one is seen where they are used."""
+    """Refuse content that cannot be triggers; each trigger is checked when it is used."""
     if not isinstance(content, bytes) or len(content) > MAX_CONTENT_BYTES:
         raise QueueError(f"triggers are at most {MAX_CONTENT_BYTES} bytes")
     try:

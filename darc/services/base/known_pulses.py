@@ -1,8 +1,8 @@
-"""Triggers of the same pulse: a bright one shows in several compound beams (docs/triggers.md).
+"""Triggers of the same pulse, as of a bright one in several compound beams (docs/triggers.md).
 
-Neighbouring beams and side lobes see a pulse at the same time and DM, so which beam it was does not
-matter. Its arrival is known far better than within an interval; that is what is waited for others.
-A very bright one shows at other DMs, too, as faint as the smearing makes it.
+Neighbouring beams and side lobes detect a pulse at the same time and DM, so the beam does not
+matter. Its arrival is known much better than the interval, which is the time to wait for other
+triggers. A very bright pulse is also detected at other DMs, as faint as the smearing makes it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from darc.science.dispersion import delay
 from darc.science.same_burst import PEAKED, TOLERANCE, left_in_boxcar
 from darc.science.selection import CANDIDATE
 
-# Pulses that are remembered, so that what comes late of them is known.
+# Pulses that are remembered, to recognise late triggers.
 KEPT = 1000
-#: Of the frequency, where a trigger does not tell its band.
+#: Bandwidth as a fraction of the frequency, where a trigger does not state its band.
 _USUAL_BANDWIDTH, _MOST_BANDWIDTH = 0.2, 1.9
 _LEAST_MHZ = 1.0
 _LEAST_WIDTH = 1e-6  # s
@@ -27,19 +27,20 @@ _LEAST_WIDTH = 1e-6  # s
 
 @dataclass(frozen=True, slots=True)
 class TriggeredPulse:
-    """A pulse, as one of its triggers has it.
+    """Pulse with the parameters of one of its triggers.
 
-    :param arrival: at the centre of the band, Unix s
-    :param dm: pc cm-3; NaN where an earlier version has not kept it: it is any
+    :param arrival: at the centre of the band (Unix s)
+    :param test: whether it is a test
+    :param dm: pc cm-3; NaN where an earlier version has not saved it: matches any
     :param width: s
-    :param dm_found: of a known source, as found; else as dm
-    :param source: name of the known source; empty: it is none
+    :param source: name of the known source; empty: none
+    :param dm_found: for a known source, the DM of the cluster; otherwise as `dm` (pc cm-3)
     """
 
     arrival: float
     identity: str
     test: bool
-    # Which pulse it is, the first three say.
+    # The first three fields identify the pulse.
     dm: float = field(default=math.nan, compare=False)
     width: float = field(default=_LEAST_WIDTH, compare=False)
     snr: float = field(default=0.0, compare=False)
@@ -76,10 +77,10 @@ class TriggeredPulse:
         return cls(*pulse, *numbers, str(source), float(dm_found))
 
     def is_same(self, other: TriggeredPulse, interval: float, delay_per_dm: float) -> bool:
-        """Whether both are one pulse.
+        """Whether both are the same pulse.
 
-        :param interval: that its triggers arrive within, s
-        :param delay_per_dm: across the band, s per pc cm-3
+        :param interval: time within which the triggers of a pulse arrive (s)
+        :param delay_per_dm: dispersion delay across the band (s per pc cm-3)
         """
         if self.test is not other.test or abs(self.arrival - other.arrival) > interval:
             return False
@@ -99,8 +100,8 @@ class TriggeredPulse:
 
 
 def _delay_per_dm(trigger: Trigger) -> float:
-    """Across the band of a trigger, s per pc cm-3."""
-    # What is handed in by others may be any number; below, a division by 0 is excluded.
+    """Return the dispersion delay across a trigger's band (s per pc cm-3)."""
+    # Values from outside may be any number; the limits prevent a division by 0.
     centre = max(trigger.nu_GHz * 1e3, _LEAST_MHZ)
     bandwidth = _USUAL_BANDWIDTH * centre
     if trigger.nchan:
@@ -109,9 +110,9 @@ def _delay_per_dm(trigger: Trigger) -> float:
 
 
 def by_pulse(triggers: Iterable[Trigger], interval: float) -> list[list[Trigger]]:
-    """Group triggers by pulse; each group has those that are of the same one as its strongest.
+    """Group triggers by pulse: those that match the strongest of a group belong to it.
 
-    :param interval: that triggers of a pulse arrive within, s
+    :param interval: time within which the triggers of a pulse arrive (s)
     :return: groups, the strongest first; in a group, by arrival
     """
     groups: list[tuple[TriggeredPulse, list[tuple[float, Trigger]]]] = []
@@ -130,9 +131,9 @@ def by_pulse(triggers: Iterable[Trigger], interval: float) -> list[list[Trigger]
 
 
 class KnownPulses:
-    """The last pulses that were dealt with.
+    """The latest pulses that were sent.
 
-    :param interval: that triggers of a pulse arrive within, s
+    :param interval: time within which the triggers of a pulse arrive (s)
     """
 
     def __init__(self, interval: float, pulses: Iterable[TriggeredPulse] = ()) -> None:
@@ -140,7 +141,7 @@ class KnownPulses:
         self._pulses = list(pulses)
 
     def find(self, trigger: Trigger, *, test: bool) -> TriggeredPulse | None:
-        """The pulse that a trigger is of, if it was dealt with; a test hides no observation."""
+        """Return the known pulse of a trigger, if any; a test does not match an observation."""
         pulse, per_dm = TriggeredPulse.of(trigger, test=test), _delay_per_dm(trigger)
         for known in self._pulses:
             if pulse.is_same(known, self.interval, per_dm):

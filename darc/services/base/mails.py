@@ -1,4 +1,4 @@
-"""E-mails of a service: remembered until the mail server has taken them."""
+"""E-mails of a service, which are stored until the mail server has accepted them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from darc.runtime.untrusted_files import NotRegularError, read_regular
 
 log = logging.getLogger(__name__)
 
-#: Keys in a service's memory begin with it.
+#: Prefix of their keys in a service's memory.
 MAIL = "mail "
 SEND_SECONDS = 15.0
 AGE_LIMIT = 86400.0
-#: Mail servers take no more than some tens of megabytes; encoded, it is a third more.
+#: Mail servers accept some tens of megabytes; the encoding adds a third (bytes).
 MAX_ATTACHED = 10 * 2**20
 
 MAIL_GIVEN_UP = LossKind(
@@ -36,10 +36,10 @@ MAIL_GIVEN_UP = LossKind(
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """What is to be said to whom.
+    """E-mail to be sent.
 
-    :param files: to be attached
-    :param since: when it was written; AGE_LIMIT later it is given up
+    :param files: attachments
+    :param since: when it was written; AGE_LIMIT later it expires
     """
 
     subject: str
@@ -54,7 +54,7 @@ class Mail:
 
     @classmethod
     def from_plain(cls, plain: Sequence[Any]) -> Mail:
-        """The way back; earlier versions kept the time of day at which it is given up."""
+        """Restore from plain values; earlier versions saved the time of expiry."""
         subject, text, since, to, files = plain
         if isinstance(since, int | float):
             since = since - AGE_LIMIT
@@ -62,14 +62,14 @@ class Mail:
 
 
 class Mails:
-    """Sends e-mails when the server takes them; see :class:`darc.delivery.outbox.Outbox`.
+    """Queue of e-mails, which are retried until the server accepts them.
 
-    A mail is remembered first, by a commit of the service under no observation, and sent then: so
-    it goes though the service dies. If it dies before it has noted that a mail went, the mail goes
-    again, and its Message-ID tells that.
+    See :class:`darc.delivery.outbox.Outbox`. An e-mail is first committed to the service's memory,
+    and then sent, so that it survives a crash. After a crash between sending and the commit of
+    that, it is sent again, with the same Message-ID.
 
-    :param config: of now
-    :param lost: called with each mail that is given up: the service's own
+    :param config: returns the current configuration
+    :param lost: called with each e-mail that is given up
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Mails:
         self._config = config
         self._lost = lost
         self._outbox: Outbox[tuple[EmailMessage, Mail]] = Outbox("e-mail", self._send)
-        self._keys: dict[str, None] = {}  # in order, those that are not known to have gone
+        self._keys: dict[str, None] = {}  # in order, those not known to be sent
 
     @property
     def waiting(self) -> list[str]:
-        """What the server has not taken yet, and why."""
+        """E-mails that the server has not accepted yet, with the reason."""
         errors = {one.key: one.error for one in self._outbox.waiting}
         return [
             f"{key.removeprefix(MAIL)}: {errors.get(key) or 'under way'}"
@@ -91,11 +91,11 @@ class Mails:
 
     @staticmethod
     def memory(identity: str, one: Mail) -> dict[str, Any]:
-        """What is to be remembered of a mail before it is sent; nothing if nobody is to get it."""
+        """Return the memory to commit before an e-mail is sent; empty where it has no receivers."""
         return {MAIL + identity: one.to_plain()} if one.to else {}
 
     def send(self, memory: Mapping[str, Any]) -> dict[str, Any]:
-        """Send what is remembered; returns what is to be forgotten, as it never can be sent."""
+        """Send committed e-mails; return the memory that deletes those that can never be sent."""
         hopeless: dict[str, Any] = {}
         for key, plain in memory.items():
             if key.startswith(MAIL) and not self._submit(key, Mail.from_plain(plain)):
@@ -103,7 +103,7 @@ class Mails:
         return hopeless
 
     def gone(self) -> dict[str, Any]:
-        """What is to be forgotten, as it has been sent or given up since the last call."""
+        """Return the memory that deletes e-mails sent or given up since the last call."""
         outcomes = self._outbox.outcomes()
         for outcome in outcomes:
             if outcome.delivered_at is None:
@@ -138,7 +138,7 @@ class Mails:
 
 
 def attach(message: EmailMessage, files: Sequence[Path]) -> None:
-    """Attach files, as many as a mail server takes; what is left out is named in one more.
+    """Attach files up to the size that a mail server accepts; a text file lists the others.
 
     :raises DeliveryError: a file cannot be read now
     """
@@ -164,7 +164,7 @@ def attach(message: EmailMessage, files: Sequence[Path]) -> None:
             continue
         size += len(data)
         read.append((path, data))
-    for path, data in read:  # all or none: what was not attached now is the next time
+    for path, data in read:  # all or none, so that a retry attaches all
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         main, _, sub = kind.partition("/")
         message.add_attachment(data, maintype=main, subtype=sub, filename=path.name)

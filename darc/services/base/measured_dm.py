@@ -1,4 +1,4 @@
-"""The error of a DM as measured: a known source's trigger has the catalogue's, without one."""
+"""Error of a DM as measured; the trigger of a known source has the catalogue's DM instead."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from darc.science import dispersion
 
 
 def measured_dm_error(trigger: Trigger, instrument: Instrument) -> float | None:
-    """Error of `dm_cluster`: that of the trigger, or the DM that delays its band by one width.
+    """Return the error of `dm_cluster`.
 
-    :return: pc cm-3; None: the trigger has no width, or no band of this world
+    That is the error of the trigger, or the DM whose delay across the band equals the width.
+
+    :return: pc cm-3; None: the trigger has no width, or its band is invalid
     """
     if trigger.dm_err > 0:
         return trigger.dm_err

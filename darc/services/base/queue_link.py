@@ -1,4 +1,4 @@
-"""A service's link to the queues, which is made again whenever the master comes back."""
+"""Connection of a service to the queues, which reconnects when the master restarts."""
 
 from __future__ import annotations
 
@@ -32,12 +32,14 @@ BEAT_SECONDS = 1.0
 
 
 class QueueLink:
-    """Calls to the queues that wait for the master when it is away.
+    """Calls to the queues, which wait for the master while it is away.
 
-    The wait has no limit of its own: it ends with the process, which supervisord ends, or which
-    ends itself when supervisord is gone.
+    The wait has no timeout: it ends with the process, which supervisord stops, or which exits by
+    itself when supervisord has exited.
 
-    :param run_dir: the node's
+    :param run_dir: of the node
+    :param service: name of the service
+    :param class_name: name of its class, as ``get_attr`` shows it
     """
 
     def __init__(self, run_dir: Path, service: str, class_name: str) -> None:
@@ -46,11 +48,11 @@ class QueueLink:
         self._class_name = class_name
         self._holder: Holder | None = None
         self._client: QueueClient | None = None
-        self._called = 0.0  # last, monotonic
+        self._called = 0.0  # last call, monotonic (s)
 
     @property
     def number(self) -> int | None:
-        """The number of this process's hold on its work."""
+        """Number of this process's lease on its queue; None: not attached."""
         return self._holder.number if self._holder else None
 
     def connect(self) -> QueueClient:
@@ -62,7 +64,7 @@ class QueueLink:
         return QueueClient(self._run_dir / "queues.sock", key, self._service)
 
     def attach(self) -> Holder:
-        """Attach, waiting for the master where it is away."""
+        """Attach to the queue; wait for the master while it is away."""
         said = False
         while True:
             try:
@@ -81,14 +83,14 @@ class QueueLink:
                 return self._holder
 
     def _wake_supervisord(self) -> None:
-        """supervisord sleeps up to a second after a death; any call wakes it."""
+        """Wake supervisord, which may notice the exit of a process up to 1 s late."""
         try:
             Supervisor(self._run_dir / "supervisord.sock", timeout=1.0).poke()
         except SupervisorError as error:
             log.warning("%s", error)
 
     def _again(self, action: Callable[[Holder], T]) -> T:
-        """Do it, and once more after each return of the master, or when a full journal has room."""
+        """Call an action; retry it after restarts of the master, and while the journal is full."""
         holder = self._holder or self.attach()
         full_said = False
         while True:
@@ -110,12 +112,12 @@ class QueueLink:
         self._again(lambda holder: holder.beat())
 
     def beat_if_due(self) -> None:
-        """Beat while something long is worked on in pieces, unless a call has just done so."""
+        """Send a heartbeat between parts of long work, unless there was a call just before."""
         if self._holder and time.monotonic() - self._called > BEAT_SECONDS:
             self.beat()
 
     def flush(self) -> None:
-        """Wait until all that was committed outlives a loss of power."""
+        """Wait until all commits are synced to disk."""
         self._again(lambda holder: holder.flush())
 
     def take(self, after: int, timeout: float) -> list[QueueEntry]:
@@ -131,14 +133,14 @@ class QueueLink:
         self._again(lambda holder: holder.finished(observation))
 
     def commit(self, commit: Commit) -> None:
-        """Do a step exactly once, whatever happens to the master meanwhile."""
+        """Commit a step exactly once, also if the master restarts meanwhile."""
         sequence = self._again(lambda holder: holder.next_sequence)
         self._again(lambda holder: holder.commit(commit, sequence))
 
     def orders(self, answer: Callable[[ServiceQuery], tuple[bool, Any]]) -> list[Order]:
-        """The service's observations as they are now.
+        """Return the current orders of the service.
 
-        :param answer: as for :class:`OrderListener`: a question may come along
+        :param answer: as for :class:`OrderListener`, as a question may arrive at the same time
         """
 
         def ask(_: Holder) -> list[Order]:
@@ -153,10 +155,10 @@ class QueueLink:
 
 
 class OrderListener:
-    """A thread that hears orders and questions while the service's loop is at work.
+    """Thread that receives orders and questions while the service's loop works.
 
-    ``descriptor`` is an eventfd that can be read when orders have come. What they are the loop
-    asks itself (:meth:`QueueLink.orders`): heard here, they may be older than what it knows.
+    ``descriptor`` is an eventfd that becomes readable when orders have arrived. The loop requests
+    the orders themselves (:meth:`QueueLink.orders`), as those received here may be older.
 
     :param answer: answers a question: (found, plain value)
     """
@@ -172,7 +174,7 @@ class OrderListener:
         vital("ear", self._hear, or_exit=True)
 
     def has_orders(self) -> bool:
-        """Whether orders have come since the last call."""
+        """Whether orders have arrived since the last call."""
         try:
             return os.eventfd_read(self.descriptor) > 0
         except BlockingIOError:
@@ -185,7 +187,7 @@ class OrderListener:
                 if number is not None:
                     self._listen(self._link.connect(), number)
             except QueuesGoneError:
-                pass  # the loop says so, and brings the link back
+                pass  # the loop logs that, and reconnects
             except FencedError as error:
                 if self._link.number == number:
                     log.debug("no more questions: %s", error)
@@ -194,7 +196,7 @@ class OrderListener:
             time.sleep(RETRY_SECONDS)
 
     def _say(self, error: Exception) -> None:
-        """Say once of each kind what is wrong, as it may come again at each attempt."""
+        """Log an error once per kind, as each attempt may repeat it."""
         if type(error) in self._said:
             return
         self._said.add(type(error))
@@ -219,7 +221,7 @@ def _reply(
     question: tuple[int, ServiceQuery],
     answer: Callable[[ServiceQuery], tuple[bool, Any]],
 ) -> None:
-    """Answer a question; an attribute that cannot be told is one that is not found."""
+    """Answer a question; an attribute whose value fails is reported as not found."""
     number, query = question
     try:
         found, value = answer(query)

@@ -1,7 +1,7 @@
-"""What every service is: a process that attaches to its queue, works, and completes its work.
+"""Base class of the services: a process that attaches to its queue, works, and commits.
 
-A service is one subclass of :class:`Service` in one module of this package; docs/services.md shows
-one of thirty lines. It may be killed at any moment: what it did not commit comes again.
+A service is a subclass of :class:`Service` in a module of its own; docs/services.md shows one of
+thirty lines. It may be killed at any time: entries that it did not commit are delivered again.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from darc.services.base.queue_link import OrderListener, QueueLink
 log = logging.getLogger(__name__)
 S = TypeVar("S")
 
-#: In a service's memory of an observation: it is done, even if the master was not told before
-#: the process died.
+#: Key in a service's memory of an observation: the service has finished it, even where the master
+#: does not know.
 ENDED = "ended"
-#: In a service's memory of an observation: the settings at its start.
+#: Key in a service's memory of an observation: the settings at its start.
 SETTINGS = "settings"
-LOOP_SECONDS = 0.5  # twice the rate that makes a service count as alive
-#: What the metrics tell of a service that has it: numbers, some by name, or lists that wait.
+LOOP_SECONDS = 0.5  # half the heartbeat interval that counts as alive
+#: Attributes for the metrics, where a service has them: numbers, counters by name, or lists.
 MEASURED = (
     "log_lines_dropped",
     "entries_completed",
@@ -71,25 +71,25 @@ MEASURED = (
 class Service(Generic[S]):
     """One service.
 
-    Subclasses name themselves, their settings and the attributes that may be asked, and override
-    the hooks below. A hook that raises ends the process; supervisord starts it again.
+    Subclasses define their name, their settings and the attributes that may be asked, and override
+    the hooks below. A hook that raises ends the process; supervisord restarts it.
     """
 
     #: Name of the service and of its queue.
     name: ClassVar[str]
-    #: Name of its section in the configuration, where that is another one.
+    #: Name of its section in the configuration, if different.
     section: ClassVar[str] = ""
     #: Dataclass of its section.
     settings_type: ClassVar[type]
-    #: What ``get_attr`` may ask, beside what every service has.
+    #: Attributes for ``get_attr``, beside those of every service.
     attributes: ClassVar[tuple[str, ...]] = ()
-    #: Boolean attributes that commands may set; they outlive the process.
+    #: Boolean attributes that commands may set; they survive a restart.
     switches: ClassVar[tuple[str, ...]] = ()
-    #: Which of its outcomes are losses: see `Service.lost`.
+    #: Kinds of losses: see `Service.lost`.
     loss_kinds: ClassVar[tuple[LossKind, ...]] = ()
-    #: What it is, for the master too.
+    #: Traits, which the master reads, too.
     traits: ClassVar[ServiceTraits] = ServiceTraits()
-    #: Whether it tells systems outside: what it commits is on the disk before it goes on.
+    #: Whether it sends to external systems: its commits are then synced to disk.
     outward: ClassVar[bool] = False
 
     _common_attributes: ClassVar[tuple[str, ...]] = (
@@ -104,7 +104,7 @@ class Service(Generic[S]):
     )
 
     def __init_subclass__(cls) -> None:
-        """Take a service's own `observes`, as services said it before they had traits."""
+        """Accept the attribute `observes` of services written before there were traits."""
         super().__init_subclass__()
         if "observes" in cls.__dict__:
             cls.traits = replace(cls.traits, observes=bool(cls.__dict__["observes"]))
@@ -129,51 +129,51 @@ class Service(Generic[S]):
     # -- hooks ---------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Called once, before the service attaches: its settings are there."""
+        """Initialise the service; called once, before it attaches. Settings are available."""
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
-        """An observation begins, or goes on after this process was started anew.
+        """Start an observation, or resume it after a restart of this process.
 
-        :param memory: what earlier commits of this service remembered of it
+        :param memory: what earlier commits of this service stored for it
         """
 
     def stop_observation(self, observation: Observation) -> None:
-        """No more data will come. What is there is still to be done; then call :meth:`finish`."""
+        """No more data will arrive. Process those that have, then call :meth:`finish`."""
 
     def abort_observation(self, observation: Observation) -> None:
-        """Drop all about it, at once."""
+        """Discard the observation at once."""
 
     def process(self, entry: QueueEntry, observation: Observation | None) -> None:
-        """Deal with an entry, and sooner or later commit it as completed."""
+        """Process an entry, and commit it as completed sooner or later."""
         self.commit(Commit(entry.observation, completed=(entry.id,)))
 
     def idle(self) -> None:
-        """Called at least twice a second, after the entries that came."""
+        """Called at least twice a second, after the entries that have arrived."""
 
     def patience(self) -> float:
-        """How long the next wait for entries may last at most (s), before :meth:`idle`."""
+        """Return the longest wait for entries (s), before :meth:`idle` is called."""
         return LOOP_SECONDS
 
     def reloaded(self) -> None:
-        """The configuration was read again, outside any observation."""
+        """Apply a changed configuration; called outside of observations only."""
 
     def recover(self, memory: dict[str, Any]) -> None:
-        """Called once the service is attached.
+        """Restore the state; called once the service is attached.
 
-        :param memory: what earlier commits remembered that belongs to no observation
-        :raises CannotStartError: something outside is in the way
+        :param memory: what earlier commits stored outside of observations
+        :raises CannotStartError: an external condition prevents the start
         """
 
     # -- for subclasses ------------------------------------------------------------------------
 
     @classmethod
     def declared(cls) -> tuple[str, ...]:
-        """All that ``get_attr`` may ask."""
+        """Return all attributes for ``get_attr``."""
         return *cls._common_attributes, *cls.attributes
 
     @classmethod
     def class_name(cls) -> str:
-        """The name that ``get_attr`` shows."""
+        """Return the class name that ``get_attr`` shows."""
         return cls.__name__
 
     @property
@@ -187,7 +187,7 @@ class Service(Generic[S]):
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What :data:`MEASURED` names, as far as it is there; of lists, how long they are."""
+        """Attributes named in :data:`MEASURED`, as far as they exist; of lists, the length."""
         known = self.declared()
         found = {name: getattr(self, name) for name in MEASURED if name in known}
         numbers = {
@@ -197,65 +197,67 @@ class Service(Generic[S]):
 
     @property
     def last_error(self) -> tuple[float, str] | None:
-        """When an error was logged last by this process (Unix s), and its text."""
+        """Time (Unix s) and text of the last error that this process logged."""
         return _plain_line(last_lines().error)
 
     @property
     def last_trigger(self) -> tuple[float, str] | None:
-        """What was logged last about a trigger, likewise."""
+        """Time (Unix s) and text of the last log line about a trigger."""
         return _plain_line(last_lines().trigger)
 
     @property
     def losses(self) -> dict[str, Any]:
-        """What was lost for good, by kind: how much, the last ones, and what to do."""
+        """Losses by kind: number, the latest ones, and the remedy."""
         return self._losses.told()
 
     def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None:
-        """Count something as lost for good, before the step that gives it up; people are told.
+        """Count a loss, before the step that gives the data up; it raises an alarm.
 
-        :param what: by which it can be found again
+        :param what: identifier by which it can be found again
+        :param why: reason
+        :param number: number of items lost
         """
         if self._losses.add(kind, what, why, number):
             self.commit(Commit(memory={LOSSES: self._losses.to_plain()}))
 
     def commit(self, commit: Commit) -> None:
-        """Do a step as a whole, exactly once."""
+        """Commit a step as a whole, exactly once."""
         fault_point(f"{self.name}.before committing")
         self._link.commit(replace(commit, durable=True) if self.outward else commit)
         fault_point(f"{self.name}.after committing")
         self.entries_completed += len(commit.completed)
 
     def progress(self, observation: Observation) -> dict[str, int]:
-        """How far each file of an observation is held, in bytes."""
+        """Return how far each file of an observation is committed (bytes)."""
         return self._link.progress(observation.key)
 
     def finish(self, observation: Observation) -> None:
-        """This service has done all it has to do about an observation."""
+        """Report that this service has finished an observation."""
         self._running.pop(observation.key, None)
         self._done.add(observation.key)
         self._link.finished(observation.key)
         log.info("done")
 
     def is_past(self, observation: Observation) -> bool:
-        """It had ended before it was started: what is on disk is all there will be."""
+        """Whether an observation had ended before it was started, so that all data are on disk."""
         return observation.key in self._past
 
     def _settings_of(self, config: Config) -> S:
         return cast(S, config.block(self.section or self.name, self.settings_type))
 
     def _take_settings(self, key: str, memory: dict[str, Any]) -> None:
-        """The configuration as it is when an observation starts holds for all of it."""
+        """Use the settings of the start of an observation for all of it, also after a restart."""
         if SETTINGS in memory:
             try:
                 self.settings = cast(S, from_plain(self.settings_type, memory[SETTINGS], self.name))
                 return
-            except ValueError as error:  # kept by another version
+            except ValueError as error:  # saved by another version
                 log.warning("the configuration of now holds, not that of the start: %s", error)
         self.reload_config()
         self.commit(Commit(key, memory={SETTINGS: to_plain(self.settings)}))
 
     def reload_config(self) -> None:
-        """Read the configuration again, as at each observation; a broken one changes nothing."""
+        """Reload the configuration, as at each observation; an invalid one changes nothing."""
         try:
             self.config = load_config()
             self.settings = self._settings_of(self.config)
@@ -266,7 +268,7 @@ class Service(Generic[S]):
 
     @classmethod
     def main(cls) -> None:
-        """Run the service until it is stopped: what supervisord starts."""
+        """Run the service until it is stopped; supervisord starts this program."""
         handler = set_up_logging(cls.name)
         end_on_sigterm()
         end_with_supervisord()
@@ -290,9 +292,9 @@ class Service(Generic[S]):
             raise CannotStartError(str(error)) from error
 
     def run(self) -> None:
-        """Work until the process is ended.
+        """Work until the process is stopped.
 
-        :raises CannotStartError: something outside is in the way
+        :raises CannotStartError: an external condition prevents the start
         """
         self._link.attach()
         memory = dict(self._link.recall(""))
@@ -320,10 +322,10 @@ class Service(Generic[S]):
             self.idle()
 
     def wait(self) -> list[QueueEntry]:
-        """Wait for entries; returns at least twice a second, and beats."""
+        """Wait for entries, and send a heartbeat; return at least twice a second."""
         patience = min(max(0.0, self.patience()), LOOP_SECONDS)
         entries = self._link.take(self._cursor, patience)
-        # Orders end the wait too, and perhaps before the ear has heard of them.
+        # Orders end the wait too, perhaps before the listener has received them.
         self._perhaps_orders = not entries
         return entries
 
@@ -337,7 +339,7 @@ class Service(Generic[S]):
             self._obey(self._link.orders(self._answer))
 
     def _obey(self, orders: list[Order]) -> None:
-        """Make what this service works on agree with what the master says."""
+        """Start, stop and abort observations so that they agree with the orders."""
         current = {}
         for order in orders:
             observation = Observation.from_plain(dict(order.observation))
@@ -376,13 +378,13 @@ class Service(Generic[S]):
             log.info("observation of %s; %s", observation.source, observation.arrival_reference())
             self.start_observation(observation, memory)
         if key not in self._running:
-            return  # there was nothing to do
+            return  # it is finished already
         if state is OrderState.STOPPED and self._states.get(key) is not OrderState.STOPPED:
             log.info("observation stopped")
             self.stop_observation(self._running[key])
 
     def _recall_switches(self, memory: dict[str, Any]) -> None:
-        """As they were left; the first time, as configured, which holds from then on."""
+        """Restore saved switches; at the first start, save the configured values."""
         for switch in self.switches:
             if switch in memory:
                 setattr(self, switch, bool(memory[switch]))
@@ -413,7 +415,7 @@ def _plain_line(line: SaidLine | None) -> tuple[float, str] | None:
 
 
 def _plain(value: object) -> object:
-    """What can travel; of another type, its text."""
+    """Convert a value to plain types; one of another type becomes its text."""
     try:
         pack(value)
     except TypeError:
@@ -422,7 +424,7 @@ def _plain(value: object) -> object:
 
 
 class Consumer(Service[S]):
-    """A service that is done with an observation when the entry that says so has come."""
+    """Service that finishes an observation when its end entry has arrived."""
 
     def process(self, entry: QueueEntry, observation: Observation | None) -> None:
         if observation is None or entry.kind is not ContentKind.END:
@@ -432,9 +434,9 @@ class Consumer(Service[S]):
         self.finish(observation)
 
     def work(self, entry: QueueEntry, observation: Observation | None) -> None:
-        """Deal with an entry; the observation is None where it has ended."""
+        """Process an entry; the observation is None where it has ended."""
         self.commit(Commit(entry.observation, completed=(entry.id,)))
 
     def end(self, entry: QueueEntry, observation: Observation) -> None:
-        """All of an observation's entries have come: complete what is open, this one too."""
+        """Finish an observation, as all its entries have arrived; complete this one and others."""
         self.commit(Commit(entry.observation, completed=(entry.id,), memory={ENDED: True}))

@@ -1,4 +1,4 @@
-"""What the services that take triggers have in common."""
+"""Base of the services that receive triggers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TRIGGERS_UNUSABLE = LossKind(
 def triggers_of(entry: QueueEntry) -> tuple[list[Trigger], list[str]]:
     """Decode an entry's triggers.
 
-    :return: the good ones, and what is wrong with each of the others
+    :return: the valid ones, and the error of each of the others
     """
     if entry.kind not in (ContentKind.TRIGGERS, ContentKind.PLAIN):
         return [], [f"{entry.kind} where triggers are expected"]
@@ -49,9 +49,9 @@ def triggers_of(entry: QueueEntry) -> tuple[list[Trigger], list[str]]:
 
 
 class TriggerConsumer(Consumer[S], Generic[S]):
-    """Takes triggers, hands them to :meth:`act`, and completes their entry.
+    """Service that receives triggers, passes them to :meth:`act`, and completes their entry.
 
-    What act() does may be done twice if the process dies before the commit: see docs/services.md.
+    Actions of act() may be repeated if the process crashes before the commit: see docs/services.md.
     """
 
     attributes: ClassVar[tuple[str, ...]] = (
@@ -72,21 +72,21 @@ class TriggerConsumer(Consumer[S], Generic[S]):
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """How many triggers went which way, since this process was started."""
+        """Number of triggers by outcome, since this process was started."""
         return plain_counts(self._outcomes)
 
     @property
     def latency(self) -> dict[str, dict[str, float]]:
-        """By stage, in ms: the distribution over the last triggers."""
+        """Distribution of latencies over the latest triggers, by stage (ms)."""
         return self._latencies.summary()
 
     @property
     def latency_histograms(self) -> dict[str, tuple[list[int], float]]:
-        """By stage, over all triggers since this process was started."""
+        """Histograms of latencies since this process was started, by stage."""
         return self._latencies.histograms()
 
     def take_triggers(self, entry: QueueEntry) -> list[Trigger]:
-        """The triggers of an entry, logged; those that are none are named and counted."""
+        """Return the triggers of an entry, logged; invalid ones are logged and counted."""
         triggers, problems = triggers_of(entry)
         if problems:
             self.bad_entries += 1
@@ -105,7 +105,7 @@ class TriggerConsumer(Consumer[S], Generic[S]):
         return triggers
 
     def act(self, triggers: list[Trigger], observation: Observation | None) -> None:
-        """Do what the service is for."""
+        """Act on triggers; to be overridden."""
 
     def work(self, entry: QueueEntry, observation: Observation | None) -> None:
         self.act(self.take_triggers(entry), observation)
@@ -113,7 +113,7 @@ class TriggerConsumer(Consumer[S], Generic[S]):
 
 
 def describe(trigger: Trigger) -> str:
-    """A trigger in a few words, for the log."""
+    """Describe a trigger in a few words, for the log."""
     return (
         f"{trigger.identity}: {trigger.src_name or trigger.name}, DM {trigger.dm:.2f},"
         f" S/N {trigger.snr:.1f}, width {trigger.width:.2f} ms, beam {trigger.sb}"
@@ -121,5 +121,5 @@ def describe(trigger: Trigger) -> str:
 
 
 def plain_times(times: dict[str, float]) -> dict[str, Any]:
-    """Stage times for the books, to the microsecond."""
+    """Return stage times for the summary of an observation, rounded to microseconds."""
     return {name: round(time, 6) for name, time in times.items()}

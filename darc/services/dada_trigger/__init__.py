@@ -1,1 +1,1 @@
-"""Asks dada_dbevent to keep the raw data of triggers."""
+"""Requests raw-data dumps of triggers from dada_dbevent."""

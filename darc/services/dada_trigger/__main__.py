@@ -1,4 +1,4 @@
-"""``python -m darc.services.dada_trigger``: what supervisord starts."""
+"""``python -m darc.services.dada_trigger``, which supervisord starts."""
 
 from darc.services.dada_trigger.service import DADATrigger
 

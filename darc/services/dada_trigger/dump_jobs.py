@@ -1,4 +1,4 @@
-"""Dumps to be requested, and how each is made of triggers (docs/triggers.md, Formats)."""
+"""Dump requests, and how they are made from triggers (docs/triggers.md, Formats)."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from darc.science.dispersion import delay
 from darc.science.dump_window import dump_window
 from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest, format_request
 
-# More events in one gathering are interference; their windows overlap anyway.
+# More events in one window are interference; their time ranges overlap anyway.
 MAX_EVENTS = 100
-# On the way to dada_dbevent, time passes (s).
+# Time that a request takes to reach dada_dbevent (s).
 BUFFER_MARGIN = 0.2
-# What would be left of an event is not worth asking for (s).
+# A shorter rest of an event is not requested (s).
 SHORTEST = 0.1
-# The same trigger may ask for both: in the books these are two.
+# One trigger may request both; suffixes distinguish the two dumps in summaries.
 _SUFFIXES = {"IQUV": "", "I": " (Stokes I)"}
 
 
 def dump_name(trigger: Trigger) -> str:
-    """What a trigger's dump is called in the books."""
+    """Return the name of a trigger's dump in summaries."""
     return trigger.identity + _SUFFIXES[trigger.stokes]
 
 
 @dataclass(slots=True)
 class TriggerGroup:
-    """Triggers of one observation that came together.
+    """Triggers of one observation that arrived within a window.
 
-    :param entries: they came in these
-    :param taken: when the first of them did
+    :param entries: ids of their entries
+    :param taken: when the first of them arrived
     """
 
     observation: Observation
@@ -47,13 +47,13 @@ class TriggerGroup:
 
 @dataclass(slots=True)
 class DumpJob:
-    """A request to be handed in.
+    """Dump request to be sent.
 
-    :param what: names in the books: the triggers' identities, or the calibrator's dump
-    :param useful_until: Unix time when all that is wanted has left the ring buffer
-    :param taken: when what it was made of came
-    :param gathered: what it was made of; None for a calibrator's
-    :param next_try: monotonic
+    :param what: names in summaries: the triggers' identities, or the calibrator's dump
+    :param useful_until: when all its data have left the ring buffer (Unix s)
+    :param taken: when its triggers arrived
+    :param gathered: its triggers; None for a calibrator
+    :param next_try: monotonic, s
     """
 
     observation: Observation
@@ -69,24 +69,24 @@ class DumpJob:
 
     @property
     def key(self) -> str:
-        """Of the observation's run."""
+        """Key of the observation's run."""
         return self.observation.key
 
     def now(self) -> float:
-        """The time of day by which data leave the ring buffer (Unix s).
+        """Return the time by which data leave the ring buffer (Unix s).
 
-        As it was when the triggers came, and what has passed since: a clock that is set while a
-        request waits makes no data older or younger.
+        It is the time when the triggers arrived plus the time elapsed since, so that a change of
+        the clock does not change the age of the data.
         """
         return self.taken.unix + self.taken.age()
 
     def text(self, now: float, buffer_length: float) -> str:
-        """What to send now: without what has left the ring buffer, if anything is left.
+        """Return the request's text, without data that have left the ring buffer, if any are left.
 
-        dada_dbevent merges events that overlap, and drops all of it when the first has left.
+        dada_dbevent merges overlapping events, and drops all of them when the first has left.
 
         :param now: Unix s
-        :param buffer_length: s
+        :param buffer_length: of the ring buffer (s)
         """
         oldest = now - self.observation.start - buffer_length + BUFFER_MARGIN
         events = tuple(
@@ -100,10 +100,10 @@ class DumpJob:
 def make_jobs(
     gathered: TriggerGroup, settings: DadaTriggerSettings, batch_length_samples: int
 ) -> tuple[list[DumpJob], dict[NotRequested, list[str]]]:
-    """A request for IQUV and one for Stokes I, as there are triggers for them.
+    """Make a request for IQUV and one for Stokes I, if there are triggers for them.
 
-    :param batch_length_samples: of a page of raw data
-    :return: the jobs, and which triggers were left out, by reason; ``gathered`` counts the jobs
+    :param batch_length_samples: length of a page of raw data
+    :return: the jobs, and the triggers without a request, by reason; ``gathered`` counts the jobs
     """
     observation = gathered.observation
     page = batch_length_samples * observation.tsamp
@@ -125,8 +125,7 @@ def make_jobs(
         if not wanted:
             continue
         triggers, events = zip(*wanted, strict=True)
-        # A replay may be ahead of its time: even then nobody is asked for longer than if what is
-        # wanted began now.
+        # A replay may be ahead of time: the deadline is then at most that of data that begin now.
         last = min(
             observation.start + max(event.end for event in events),
             taken.unix + max(event.end - event.start for event in events),
@@ -150,7 +149,7 @@ def make_jobs(
 def _event(
     trigger: Trigger, observation: Observation, settings: DadaTriggerSettings, page: float
 ) -> DumpEvent | None:
-    if trigger.tarr < 0:  # its window would be clipped to the start
+    if trigger.tarr < 0:  # its time range would be clipped to the start
         return None
     window = dump_window(
         trigger.tarr,
@@ -173,7 +172,7 @@ def _event(
 
 
 def next_in_line(jobs: Iterable[DumpJob]) -> list[DumpJob]:
-    """The oldest of each port: where it is not taken, none behind it would be either."""
+    """Return the oldest request of each port; if it is refused, later ones would be, too."""
     first: dict[int, DumpJob] = {}
     for job in jobs:
         first.setdefault(job.port, job)

@@ -1,4 +1,4 @@
-"""The port of dada_dbevent on this node."""
+"""Client of dada_dbevent on this node."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import time
 from dataclasses import dataclass
 
 HOST = "127.0.0.1"
-# Whether a request was read is worth knowing, but the next one must not wait for it.
+# Wait for a request to be read; short, as the next request must not be delayed (s).
 READ_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class SentRequest:
-    """A request that has left.
+    """Request that was sent.
 
     :param sent: Unix s
-    :param unread: the connection, where dada_dbevent has not read it yet; it still may
+    :param unread: the connection, where dada_dbevent has not read the request yet
     """
 
     sent: float
@@ -25,14 +25,15 @@ class SentRequest:
 
     @property
     def read(self) -> bool:
-        """Whether dada_dbevent has read it and closed."""
+        """Whether dada_dbevent has read the request and closed the connection."""
         return self.unread is None
 
 
 def request_dump(port: int, text: str) -> SentRequest:
-    """Hand in a request: one connection, which is closed once it was read.
+    """Send a request: one connection, which dada_dbevent closes when it has read it.
 
-    :raises OSError: it was not taken
+    :param text: see :mod:`darc.services.dada_trigger.dump_request`
+    :raises OSError: the request was not accepted
     """
     connection = socket.create_connection((HOST, port), timeout=READ_SECONDS)
     try:
@@ -49,16 +50,16 @@ def request_dump(port: int, text: str) -> SentRequest:
 
 
 def was_read(connection: socket.socket, within: float) -> bool:
-    """Whether the peer has closed by then (s): it does when it has read to the end.
+    """Whether the peer closes within this time (s), as it does when it has read everything.
 
-    :raises OSError: it closed before it had read
+    :raises OSError: it closed before it had read everything
     """
     deadline = time.monotonic() + within
     left = within
     while True:
         connection.settimeout(left)
         try:
-            data = connection.recv(4096)  # what it might say concerns nobody
+            data = connection.recv(4096)  # an answer would have no meaning
         except (TimeoutError, BlockingIOError):
             return False
         if not data:

@@ -1,6 +1,7 @@
-"""The text that asks dada_dbevent (PSRDADA) for raw data (docs/triggers.md, Formats).
+"""Text of a dump request to dada_dbevent (PSRDADA; docs/triggers.md, Formats).
 
-A count of events, the observation's start, and a line per event: start, end, DM, S/N, width, beam::
+It has the number of events, the start of the observation, and a line for each event: start, end,
+DM, S/N, width, beam::
 
     N_EVENTS 1
     2019-05-18-23:51:13
@@ -27,9 +28,10 @@ _EVENT = re.compile(rf"{_TIME} (\d{{3}}) {_TIME} (\d{{3}}) {_REAL} {_REAL} (\d+)
 
 @dataclass(frozen=True, slots=True)
 class DumpEvent:
-    """A stretch of raw data to keep, and why.
+    """Time range of raw data to keep, with the parameters of its trigger.
 
-    :param start: s since the observation's start (that of `startpacket`); likewise end
+    :param start: since the start of the observation, that of `startpacket` (s)
+    :param end: likewise (s)
     :param dm: pc cm-3
     :param width: samples
     :param beam: index of the SB or TAB
@@ -45,10 +47,10 @@ class DumpEvent:
 
 @dataclass(frozen=True, slots=True)
 class DumpRequest:
-    """The events of one gathering; each connection takes one request.
+    """Events of one window; a connection sends one request.
 
-    :param utc_start: YYYY-MM-DD-hh:mm:ss, as the headers of the raw data have it: to
-        dada_dbevent, all times count from there
+    :param utc_start: start of the observation as in the headers of the raw data,
+        YYYY-MM-DD-hh:mm:ss; dada_dbevent counts all times from it
     """
 
     utc_start: str
@@ -56,9 +58,9 @@ class DumpRequest:
 
 
 def format_request(request: DumpRequest) -> str:
-    """Text of a request, events in order of their start, times to the nearest millisecond.
+    """Format a request; events are sorted by start, times rounded to the nearest millisecond.
 
-    :raises ValueError: there are no events, or one of them or the start cannot be told
+    :raises ValueError: there are no events, or a value of an event or the start cannot be expressed
     """
     if not request.events:
         raise ValueError("a request without events")  # dada_dbevent can crash on it
@@ -74,11 +76,11 @@ def format_request(request: DumpRequest) -> str:
 
 
 def parse_request(text: str) -> DumpRequest:
-    """Read a request, strictly: what `format_request` would not write is an error.
+    """Parse a request strictly: anything that `format_request` would not write is an error.
 
-    Only the order of the events is free.
+    Only the order of the events is arbitrary.
 
-    :raises ValueError: naming the line that is wrong
+    :raises ValueError: a line is invalid; the text names it
     """
     *lines, rest = text.split("\n")
     if rest:
@@ -107,12 +109,12 @@ def _event_line(event: DumpEvent, origin: datetime) -> str:
 
 
 def _time_text(time: datetime) -> str:
-    """Three digits of milliseconds: they are read as a decimal fraction."""
+    """Format a time; three digits of milliseconds, as they are read as a decimal fraction."""
     return time.isoformat(sep="-", timespec="milliseconds").replace(".", " ")
 
 
 def _real_text(value: float) -> str:
-    """The shortest text of exactly this number, with no sign for a negative zero."""
+    """Return the shortest text of exactly this number, without the sign of a negative zero."""
     return repr(abs(float(value))).removesuffix(".0")
 
 
@@ -131,9 +133,9 @@ def _read_event(line: str, origin: datetime) -> DumpEvent:
 
 
 def _read_time(text: str) -> datetime:
-    """A time to the whole second, UTC.
+    """Parse a time in whole seconds, UTC.
 
-    :raises ValueError: it has another form, or there is no such time
+    :raises ValueError: the format or the time is invalid
     """
     if not _UTC_START.fullmatch(text):
         raise ValueError(f"{text!r} is not a time; allowed: YYYY-MM-DD-hh:mm:ss")
@@ -141,7 +143,7 @@ def _read_time(text: str) -> datetime:
 
 
 def _check(lines: Sequence[str]) -> None:
-    """What dada_dbevent's reading of lines allows; it takes '#' for the start of a comment."""
+    """Check the limits of dada_dbevent's reader; for it, '#' starts a comment."""
     for line in lines:
         if not MIN_LINE <= len(line.encode()) <= MAX_LINE or "#" in line:
             raise ValueError(f"dada_dbevent cannot read the line {line[:80]!r}")

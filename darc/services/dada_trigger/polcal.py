@@ -1,4 +1,4 @@
-"""Dumps of a polarisation calibrator: by the clock instead of by triggers (docs/triggers.md)."""
+"""Dumps of a polarisation calibrator, at fixed times instead of by triggers (docs/triggers.md)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from darc.model.observation import Observation
 from darc.science.dump_window import DumpWindow, polcal_windows
 from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest
 
-#: What the source of such an observation has in its name.
+#: Part of the source name of such an observation.
 POLCAL = "polcal"
 
 
@@ -20,9 +20,9 @@ def is_polcal(observation: Observation) -> bool:
 def schedule(
     observation: Observation, settings: DadaTriggerSettings, batch_length_samples: int
 ) -> tuple[DumpWindow, ...]:
-    """The windows to dump, in order of time.
+    """Return the time ranges to dump, in order.
 
-    :param batch_length_samples: of a page of raw data
+    :param batch_length_samples: length of a page of raw data
     """
     return polcal_windows(
         duration=observation.duration,
@@ -34,6 +34,6 @@ def schedule(
 
 
 def request(observation: Observation, window: DumpWindow) -> DumpRequest:
-    """Ask for one of them: it is no pulse, and has none of its numbers."""
+    """Make the request for one time range; the parameters of a pulse are dummies."""
     event = DumpEvent(window.start, window.end, dm=0.0, snr=0.0, width=0, beam=0)
     return DumpRequest(observation.utc_start, (event,))

@@ -1,9 +1,9 @@
-"""Asks dada_dbevent to keep the raw data of triggers.
+"""Requests raw-data dumps of triggers from dada_dbevent.
 
-A request that dada_dbevent does not take is tried again for as long as any of the data are in its
-ring buffer. That a request is about to leave is noted before it does: if the process dies before it
-has noted what came of it, it is asked again, and counted. dada_dbevent skips what it has already
-read. What is noted as sent or given up is not asked for again.
+A request that dada_dbevent refuses is retried as long as any of its data are in the ring buffer.
+Each attempt is committed before it is made: if the process crashes before the outcome is committed,
+the request is sent again, and the repetition is counted. dada_dbevent skips data that it has
+already read. A request committed as sent or given up is not sent again.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ DUMPS_TOO_MANY = LossKind(
 
 @dataclass(slots=True)
 class DumpObservation:
-    """An observation, and what is to be done about it.
+    """State of an observation.
 
-    :param page: of its raw data, samples
-    :param asked: by dump, how often it was asked for
-    :param settled: dumps of which it is noted what came of them
-    :param by_clock: a calibrator's dumps that are still to come, with their names
-    :param gathered: triggers that no request was made of yet
-    :param end: the entry that says that nothing more comes
+    :param page: length of a page of its raw data (samples)
+    :param asked: number of attempts, by dump
+    :param settled: dumps whose outcome is committed
+    :param by_clock: dumps of a calibrator that are still to come, with their names
+    :param gathered: triggers without a request so far
+    :param end: the entry that ends the observation
     """
 
     observation: Observation
@@ -85,7 +85,7 @@ class DumpObservation:
 
 
 class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
-    """Requests IQUV and Stokes I dumps."""
+    """Service that requests dumps of IQUV and Stokes I data."""
 
     name = "dada_trigger"
     traits = TRAITS
@@ -104,11 +104,11 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         self._work: dict[str, DumpObservation] = {}
         self._jobs: list[DumpJob] = []
         self._unread = UnreadDumps()
-        self._needed: Counter[int] = Counter()  # by entry, how many gatherings it is in
+        self._needed: Counter[int] = Counter()  # by entry, the number of groups it is in
 
     @property
     def waiting(self) -> int:
-        """Requests that dada_dbevent has not taken yet."""
+        """Number of requests that dada_dbevent has not accepted yet."""
         return len(self._jobs)
 
     # -- observations --------------------------------------------------------------------------
@@ -162,7 +162,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
 
     def work(self, entry: QueueEntry, observation: Observation | None) -> None:
         triggers = self.take_triggers(entry)
-        # An entry that a person has put names no observation; its triggers do.
+        # An entry that an operator has put states no observation; its triggers do.
         if any(self._work_of(entry, trigger) is None for trigger in triggers):
             self._obey(self._link.orders(self._answer))
         left_out: Counter[NotRequested] = Counter()
@@ -187,14 +187,14 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             self.commit(Commit(entry.observation, completed=(entry.id,)))
 
     def _work_of(self, entry: QueueEntry, trigger: Trigger) -> DumpObservation | None:
-        """The run that a trigger belongs to: that of its entry, where this has one of its own."""
+        """Return the run of a trigger: that of its entry, where it is of the same observation."""
         if task_id_of(entry.observation) == trigger.observation != entry.observation:
             return self._work.get(entry.observation)
         works = self._work.values()
         return next((one for one in works if one.observation.task_id == trigger.observation), None)
 
     def _release(self, group: TriggerGroup) -> tuple[int, ...]:
-        """A gathering is dealt with: the entries that nothing needs any more."""
+        """Release a finished group; return the entries that are no longer needed."""
         self._needed.subtract(group.entries)
         completed = tuple(entry for entry in group.entries if not self._needed[entry])
         for entry in completed:
@@ -247,8 +247,8 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             self.commit(Commit(work.observation.key, completed=self._release(group)))
 
     def _add_by_clock(self, work: DumpObservation) -> None:
-        # By the time of day: when a page of data is written nothing else tells. A clock that is set
-        # right has the dumps that are still to come asked for at their times.
+        # By the time of day, as nothing else tells when a page of data is written. After the clock
+        # was corrected, the remaining dumps are requested at their times.
         observation, windows = work.observation, work.by_clock
         while windows and observation.start + windows[0][1].start <= time.time():
             name, window = windows.pop(0)
@@ -258,7 +258,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             self._jobs.append(DumpJob(observation, port, request, (name,), until))
 
     def _ask(self, job: DumpJob) -> None:
-        """Hand in a request, and note what came of it."""
+        """Send a request, and commit the outcome."""
         if not job.attempts:
             self._note(job)
         job.attempts += 1
@@ -272,7 +272,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             self._not_taken(job, error)
             return
         if now > job.useful_until:
-            # It was asked for all the same: dada_dbevent knows best what it has.
+            # It was sent nevertheless: dada_dbevent knows best which data it has.
             self._lose(job, "the data had left the buffer before it was asked for")
         outcome = TriggerOutcome.SENT if handed_in.read else TriggerOutcome.SENT_NOT_CONFIRMED
         self._settle(job, outcome, handed_in)
@@ -282,7 +282,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             self._unread.add(UnreadRequest(job.key, job.what, job.port, handed_in.unread, until))
 
     def _note(self, job: DumpJob) -> None:
-        """It is about to be sent: after this, nobody can know whether it was."""
+        """Commit an attempt before it is made, as afterwards its outcome may stay unknown."""
         asked = self._work[job.key].asked
         keys = {DUMP + name for name in job.what}
         again = sorted(keys & asked.keys())
@@ -308,7 +308,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             self._settle(job, TriggerOutcome.TOO_LATE, None)
 
     def _lose(self, job: DumpJob, why: str) -> None:
-        """The data are gone; those of an observation that was over before it began always were."""
+        """Count the data of a request as lost, unless its observation had ended before it began."""
         if not self.is_past(job.observation):
             self.lost(DUMP_TOO_LATE, ", ".join(job.what), why, len(job.what))
 
@@ -319,7 +319,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         self.lost(DUMP_NOT_CONFIRMED, names, why, len(unread.what))
 
     def _settle(self, job: DumpJob, outcome: TriggerOutcome, handed_in: SentRequest | None) -> None:
-        """Note what came of a request, and complete what it was made of.
+        """Commit the outcome of a request, and complete its entries.
 
         :param handed_in: None where it was given up
         """
@@ -334,7 +334,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             for name in job.what:
                 rows[DUMP + name] |= plain_times({"sent": handed_in.sent})
                 log.info("dump of %s requested", name)
-            for name, trigger in zip(job.what, job.triggers, strict=False):  # or there are none
+            for name, trigger in zip(job.what, job.triggers, strict=False):  # none of a calibrator
                 times = {"taken": job.taken.unix, "sent": handed_in.sent}
                 times = self._latencies.note(trigger.stages, **times)
                 rows[DUMP + name] |= plain_times(times)

@@ -1,4 +1,4 @@
-"""What dada_trigger is."""
+"""Traits of dada_trigger."""
 
 from __future__ import annotations
 

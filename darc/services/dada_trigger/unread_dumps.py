@@ -1,7 +1,7 @@
-"""Requests for dumps that dada_dbevent has taken, and not read yet.
+"""Dump requests that dada_dbevent has accepted and not read yet.
 
-It reads one after the other, and closes a connection when the data are copied, so that to wait is
-usual. A request that is not read while the data are in the ring buffer is lost, though it left.
+It reads them one by one and closes a connection when the data are copied, so that waiting is
+normal. A request that is not read while its data are in the ring buffer is lost.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from darc.services.dada_trigger.dump_port import was_read
 
 log = logging.getLogger(__name__)
 
-#: At a time; more are not watched, but counted as lost, the oldest first.
+#: Most requests watched; beyond that the oldest ones count as lost.
 MAX_WATCHED = 200
 
 
 @dataclass(slots=True, eq=False)
 class UnreadRequest:
-    """A request that is in the hands of the kernel.
+    """Request that the kernel has accepted, but dada_dbevent has not read.
 
-    :param what: names in the books
-    :param until: then the data have left the ring buffer
-    :param error: how its connection ended
+    :param what: names in summaries
+    :param until: when its data have left the ring buffer
+    :param error: error of its connection
     """
 
     key: str
@@ -38,7 +38,7 @@ class UnreadRequest:
 
 
 class UnreadDumps:
-    """Watches their connections; not over a death of this process, which closes them."""
+    """Watch of these connections, which are closed when this process exits."""
 
     def __init__(self) -> None:
         self._watched: list[UnreadRequest] = []
@@ -47,12 +47,12 @@ class UnreadDumps:
         self._watched.append(unread)
 
     def forget(self, key: str) -> None:
-        """An observation was aborted: nobody asks any more."""
+        """Stop watching the requests of an aborted observation."""
         for one in [one for one in self._watched if one.key == key]:
             self._drop(one)
 
     def look(self) -> list[UnreadRequest]:
-        """Those that were not read in time, since the last call."""
+        """Return the requests that were not read in time, since the last call."""
         lost = []
         too_many = max(0, len(self._watched) - MAX_WATCHED)
         for place, one in enumerate(list(self._watched)):

@@ -1,1 +1,1 @@
-"""Freezes LOFAR's transient buffers for a trigger."""
+"""Triggers LOFAR to freeze its transient buffers."""

@@ -1,4 +1,4 @@
-"""``python -m darc.services.lofar_trigger``: what supervisord starts."""
+"""``python -m darc.services.lofar_trigger``, which supervisord starts."""
 
 from darc.services.lofar_trigger.service import LOFARTrigger
 

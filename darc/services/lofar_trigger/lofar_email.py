@@ -1,4 +1,4 @@
-"""The e-mail that says that LOFAR was triggered (docs/triggers.md, E-mail)."""
+"""E-mail about a trigger that was sent to LOFAR (docs/triggers.md, E-mail)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def compose(
     sent_at: float,
     dm_error: float | None = None,
 ) -> tuple[str, str]:
-    """Subject and text, both safe to show: names may come from outside.
+    """Return subject and text, both sanitised, as names may come from outside.
 
-    :param freeze_time: as sent to LOFAR, Unix s; shown to the nearest ms, as it is sent
-    :param test: whether LOFAR was told that it is a test
+    :param freeze_time: as sent to LOFAR (Unix s); shown with the ms precision of the packet
+    :param test: whether the packet was marked as a test
     :param sent_at: Unix s
-    :param dm_error: of the DM as found, pc cm-3; None: the trigger's, which has none of a known
-        source
-    :raises ValueError: a time cannot be told
+    :param dm_error: error of the DM as measured (pc cm-3); None: that of the trigger, which has
+        none for a known source
+    :raises ValueError: a time cannot be expressed
     """
     source = _name(trigger.src_name or "") or "new source"
     rows = (
@@ -58,7 +58,7 @@ def compose(
 
 
 def _name(text: str) -> str:
-    """On one line, without what steers a terminal or a mail program."""
+    """Return a name on one line, without control characters."""
     shown = text if len(text) <= MAX_NAME else text[: MAX_NAME - 3] + "..."
     return "".join(character if character.isprintable() else "?" for character in shown)
 
@@ -95,7 +95,7 @@ def _arrival(utc: str, frequency: float) -> str:
 
 def _time(unix_time: float) -> str:
     try:
-        # Rounded as a whole, so that the milliseconds carry.
+        # Rounded before it is split, so that milliseconds carry over.
         milliseconds = round(Fraction(unix_time) * 1000)
         time = _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError as error:
@@ -119,7 +119,7 @@ def _dec(degrees: float | None) -> str:
 
 
 def _sexagesimal(count: int, per_second: int) -> str:
-    """Rounded as a whole and only then split, so that there is never a 60."""
+    """Format a count; it was rounded before it is split, so that a part is never 60."""
     seconds, fraction = divmod(count, per_second)
     minutes, second = divmod(seconds, 60)
     digits = len(str(per_second)) - 1

@@ -1,4 +1,4 @@
-"""The datagram that freezes LOFAR's transient buffers (docs/triggers.md, Formats).
+"""Datagram that freezes LOFAR's transient buffers (docs/triggers.md, Formats).
 
 Big-endian, without padding: 0x99 0xA0, int32 Unix seconds, uint16 milliseconds, uint16 DM x 10,
 and a character, 'T' for a test or 'S' for an observation.
@@ -13,7 +13,7 @@ from fractions import Fraction
 
 MARK = b"\x99\xa0"
 TEST, OBSERVATION = b"T", b"S"
-MAX_DM = 6553.5  # pc cm-3, the most that DM x 10 can be in 16 bits
+MAX_DM = 6553.5  # pc cm-3, the largest DM x 10 in 16 bits
 
 _LAYOUT = struct.Struct(">2siHHc")
 _SECONDS = range(-(2**31), 2**31)
@@ -22,10 +22,10 @@ _MS = 1000  # in a second
 
 @dataclass(frozen=True, slots=True)
 class FreezePacket:
-    """What a datagram says.
+    """Content of a datagram.
 
-    :param time_ms: when to freeze, Unix time in ms
-    :param dm_tenths: DM x 10, pc cm-3
+    :param time_ms: freeze time (Unix ms)
+    :param dm_tenths: DM x 10 (pc cm-3)
     """
 
     time_ms: int
@@ -34,16 +34,17 @@ class FreezePacket:
 
 
 def compose(time: float | Decimal | Fraction, dm: float, *, test: bool) -> bytes:
-    """Make a datagram.
+    """Compose a datagram.
 
-    :param time: when to freeze, Unix s; rounded to the nearest ms (999.6 ms: the next second)
+    :param time: freeze time (Unix s); rounded to the nearest ms (999.6 ms: the next second)
     :param dm: pc cm-3; rounded to the nearest tenth
+    :param test: whether it is a test
     :raises ValueError: the time does not fit 32 bits, or the DM is not from 0 to 6553.5
     """
     if not 0 <= dm <= MAX_DM:
         raise ValueError(f"DM {dm} cannot be told to LOFAR: it takes 0 to {MAX_DM}")
     try:
-        # Rounded as a whole and only then split, so that the milliseconds carry.
+        # Rounded before it is split, so that milliseconds carry over.
         seconds, milliseconds = divmod(round(Fraction(time) * _MS), _MS)
     except OverflowError as error:  # infinite
         raise ValueError(f"no time to freeze at: {time}") from error
@@ -54,9 +55,9 @@ def compose(time: float | Decimal | Fraction, dm: float, *, test: bool) -> bytes
 
 
 def parse(datagram: bytes) -> FreezePacket:
-    """Read a datagram, as LOFAR does.
+    """Parse a datagram as LOFAR does.
 
-    :raises ValueError: it is not exactly of this format
+    :raises ValueError: the format is invalid
     """
     if len(datagram) != _LAYOUT.size:
         raise ValueError(f"{len(datagram)} bytes where {_LAYOUT.size} are expected")

@@ -1,4 +1,4 @@
-"""The port at which LOFAR takes datagrams."""
+"""Sender of datagrams to LOFAR."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 RESOLVE_SECONDS = 60.0
 FIRST_LOOK_SECONDS = 2.0
-# For a host to say that nobody listens there, which few do and none has to.
+# Wait for an ICMP error where nothing listens at the port, which few hosts send (s).
 REFUSAL_SECONDS = 0.02
 
 
 class LofarPort:
-    """Sends datagrams. The host's name is looked up in a thread: that may take long.
+    """UDP sender. The host's name is resolved in a thread, as that may take long.
 
     :param host: name or address
     """
@@ -40,14 +40,14 @@ class LofarPort:
         return f"{self._host}:{self._port}"
 
     def close(self) -> None:
-        """Look the name up no more."""
+        """Stop resolving the name."""
         self._closed.set()
 
     def send(self, datagram: bytes) -> float:
-        """Send a datagram, to the host's next address where one refuses it.
+        """Send a datagram; to the host's next address where one refuses it.
 
-        :return: Unix time at which it left; whether it arrived cannot be known
-        :raises OSError: it could not be sent, or nobody listens there
+        :return: when it was sent (Unix s); its arrival is not acknowledged
+        :raises OSError: it could not be sent, or nothing listens at the port
         """
         failure = OSError(f"{self._host}: {self._error}")
         for family, address in self._addresses:
@@ -66,7 +66,7 @@ class LofarPort:
     def _resolve(self) -> None:
         try:
             found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)
-        # A text that cannot be a name is a UnicodeError.
+        # A text that is not a valid name raises UnicodeError.
         except (OSError, UnicodeError) as error:
             if str(error) != self._error:
                 log.error("LOFAR's address %s cannot be had: %s", self._host, error)
@@ -81,13 +81,13 @@ class LofarPort:
 
 
 def _send(datagram: bytes, family: int, address: Any) -> float:
-    # A socket for each: an error that an earlier datagram brought must not stop this one.
+    # A socket for each datagram, so that the error of an earlier one does not affect it.
     with socket.socket(family, socket.SOCK_DGRAM) as sender:
         sender.connect(address)
         sender.send(datagram)
         left_at = time.time()
         poll = select.poll()
-        poll.register(sender, 0)  # errors alone
+        poll.register(sender, 0)  # errors only
         if poll.poll(1e3 * REFUSAL_SECONDS):
             number = sender.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if number:

@@ -1,12 +1,12 @@
-"""Freezes LOFAR's transient buffers for a trigger.
+"""Triggers LOFAR to freeze its transient buffers.
 
-That a packet is about to leave is noted before it does. If the process dies before it has noted
-that it left, the same bytes leave again, and are counted: a second packet freezes nothing that
-the first has not, and without the first the burst would be lost.
+Each packet is committed before it is sent. If the process crashes before the sending is committed,
+the same bytes are sent again, and the repetition is counted: a second packet freezes nothing beyond
+the first, and without the first the burst would be lost.
 
-What could not leave is tried again for as long as it is of use: until `age_limit`, and until the
-pulse has left LOFAR's buffers, which are half a buffer later than the freeze time. Both are told by
-how much time has passed since the trigger arrived, not by the time of day.
+A packet that could not be sent is retried until `age_limit`, and until the pulse has left LOFAR's
+buffers, half a buffer length after the freeze time. Both are measured from the arrival of the
+trigger by the time elapsed, not by the time of day.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ FREEZE_LOST = LossKind(
 
 @dataclass(slots=True)
 class PendingPacket:
-    """A datagram that has to leave.
+    """Datagram to be sent.
 
-    :param arrived: when its trigger did
-    :param gathered_at: Unix s, as is the next
+    :param arrived: arrival of its trigger
+    :param gathered_at: when the window closed (Unix s)
     :param error: of the last attempt
     """
 
@@ -68,17 +68,17 @@ class PendingPacket:
         return lofar_packet.compose(self.freeze_at, self.trigger.dm, test=self.test)
 
     def why_useless(self, age_limit: float, buffer_length: float) -> str:
-        """Why it need not leave any more; empty: it has to.
+        """Return why the packet has expired; empty: it has not.
 
         :param age_limit: s
-        :param buffer_length: of LOFAR's (s); what arrives after the freeze time freezes at once
+        :param buffer_length: of LOFAR (s); a packet after the freeze time freezes at once
         """
         age = self.arrived.age()
         if age > age_limit:
             return f"it has waited for {age:.0f} s"
         useful = self.freeze_at + buffer_length / 2 - self.arrived.taken.unix
         if useful < 0 and self.test:
-            return ""  # it was made to try the way, whatever it freezes
+            return ""  # it tests the connection, whatever it freezes
         if self.arrived.taken.age() > useful:
             return f"the pulse has left LOFAR's buffers: the freeze time is {_utc(self.freeze_at)}"
         return ""
@@ -96,7 +96,7 @@ class PendingPacket:
 
 
 class LOFARTrigger(Alerts[LofarTriggerSettings]):
-    """Sends triggers to LOFAR, where that is switched on."""
+    """Service that sends triggers to LOFAR, where sending is enabled."""
 
     name = "lofar_trigger"
     traits = TRAITS
@@ -113,12 +113,12 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
 
     @property
     def packets_waiting(self) -> int:
-        """Packets that could not be sent yet."""
+        """Number of packets that could not be sent yet."""
         return len(self._unsent)
 
     @property
     def mails_waiting(self) -> list[str]:
-        """E-mails that the server has not taken yet, and why."""
+        """E-mails that the server has not accepted yet, with the reason."""
         return self._mails.waiting
 
     # -- which ---------------------------------------------------------------------------------
@@ -184,7 +184,8 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             )
             for one in chosen
         ]
-        # The pulses too: these entries come again if the process dies before it completes them.
+        # With the pulses: after a crash before the entries are completed, these are delivered
+        # again.
         self.commit(Commit(memory=self._sending() | self.note_pulses(chosen)))
         mails = self._send_packets()
         commit(self._sending() | mails)
@@ -209,7 +210,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         return min(super().patience(), retry)
 
     def _send_packets(self) -> dict[str, Any]:
-        """Send what waits; returns the e-mails to be remembered until they have gone."""
+        """Send queued packets; return the memory of e-mails to commit before these are sent."""
         mails: dict[str, Any] = {}
         for packet in list(self._unsent):
             with about(packet.trigger.observation):
@@ -252,7 +253,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         return self._mail_of(packet, sent_at)
 
     def _is_expired(self, packet: PendingPacket) -> bool:
-        """Drop a packet that is of no use any more."""
+        """Whether a packet has expired; it is then dropped."""
         settings = self.settings
         why = packet.why_useless(settings.age_limit, settings.lofar_tbb_buffer_size)
         if not why or not self.send_events:

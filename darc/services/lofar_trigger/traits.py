@@ -1,4 +1,4 @@
-"""What lofar_trigger is."""
+"""Traits of lofar_trigger."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is done after an observation: folding, drift scans, known repeaters."""
+"""Processing after an observation: folding, drift scans, known repeaters."""

@@ -1,4 +1,4 @@
-"""``python -m darc.services.offline_processing``: what supervisord starts."""
+"""``python -m darc.services.offline_processing``, which supervisord starts."""
 
 from darc.services.offline_processing.service import OfflineProcessing
 

@@ -1,7 +1,7 @@
-"""What is done after an observation: folding, drift scans, known repeaters.
+"""Processing after an observation: folding, drift scans, known repeaters.
 
-One piece of work at a time, in a process of its own. What is done is remembered: after a death the
-service goes on with the piece that it was at.
+One task at a time runs in a process of its own. Finished tasks are committed: after a restart, the
+service resumes with the task that it was at.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from darc.services.offline_processing.traits import TRAITS
 
 log = logging.getLogger(__name__)
 
-#: In the service's memory of an observation: what has become of a piece of work, before its key.
+#: Prefix of a task's key in the service's memory of an observation, for its outcome.
 WORK = "work "
 DONE, FAILED = "done", "failed"
-#: A piece of work is begun at most so often, if its process dies.
+#: Most starts of a task whose process crashes.
 TRIES = 2
-#: While work is done: its end is waited for so long at most (s).
+#: Longest wait for entries while a task runs (s).
 _BUSY_SECONDS = 0.1
 
 
@@ -42,7 +42,7 @@ WORK_FAILED = LossKind(
 
 
 class OfflineProcessing(Service[OfflineProcessingSettings]):
-    """Waits for the end of observations, whether or not they are stopped."""
+    """Service that waits for the end of observations, whether or not they are stopped."""
 
     name = "offline_processing"
     traits = TRAITS
@@ -51,9 +51,9 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
     loss_kinds = (WORK_FAILED,)
 
     def prepare(self) -> None:
-        self.done = 0  # pieces of work, since this process was started; likewise failed
+        self.done = 0  # tasks since this process was started; likewise failed
         self.failed = 0
-        self._waiting: dict[str, Observation] = {}  # for their end, or for those before them
+        self._waiting: dict[str, Observation] = {}  # waiting for their end, or for earlier ones
         self._kept_settings: dict[str, OfflineProcessingSettings] = {}
         self._remembered: dict[str, dict[str, Any]] = {}
         self._current: Observation | None = None
@@ -63,12 +63,12 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
 
     @property
     def waiting(self) -> int:
-        """Observations that nothing has been done of yet."""
+        """Number of observations that have not been started on."""
         return len(self._waiting)
 
     @property
     def in_work(self) -> int:
-        """Pieces of work that are left of the observation that is worked on."""
+        """Number of tasks left of the current observation."""
         return len(self._tasks)
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
             self._advance(self._current)
 
     def _begin_observation(self) -> None:
-        """Begin with the observation that has ended first, if one has."""
+        """Start with the observation that has ended first, if there is one."""
         now = time.time()
         ended = [one for one in self._waiting.values() if one.end <= now]
         if not ended:

@@ -1,4 +1,4 @@
-"""What offline_processing is."""
+"""Traits of offline_processing."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Processing of candidates on a worker: clusters, their extraction and score, and the results."""
+"""Processing of candidates on a worker: clusters, their data, classification, and results."""

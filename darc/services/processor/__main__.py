@@ -1,4 +1,4 @@
-"""``python -m darc.services.processor``: what supervisord starts; by role, another class."""
+"""``python -m darc.services.processor``, which supervisord starts; the role gives its class."""
 
 from darc.config.config import Role
 from darc.node.node_config import load_node_config

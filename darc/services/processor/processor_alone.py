@@ -1,4 +1,4 @@
-"""The processing on a host that stands alone: what it brings is shown and told there, too."""
+"""Processing on a single host, which also publishes its results and sends the e-mail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from darc.services.processor.service import ProcessorManager
 
 @dataclass(frozen=True, slots=True)
 class PublishingJob:
-    """Results to be shown, as the last thing that is done about an observation."""
+    """Task that publishes the results, the last one of an observation."""
 
     observation: str
     publication: Publication
@@ -29,7 +29,7 @@ class PublishingJob:
 
 
 class ProcessorAlone(ProcessorManager):
-    """Both halves."""
+    """The worker's and the master's part of the processing in one service."""
 
     attributes: ClassVar[tuple[str, ...]] = (*ProcessorManager.attributes, "mails_waiting")
     loss_kinds = (*ProcessorManager.loss_kinds, MAIL_GIVEN_UP)
@@ -44,7 +44,7 @@ class ProcessorAlone(ProcessorManager):
 
     @property
     def mails_waiting(self) -> list[str]:
-        """E-mails that the server has not taken yet, and why."""
+        """E-mails that the server has not accepted yet, with the reason."""
         return self._mails.waiting
 
     def recover(self, memory: dict[str, Any]) -> None:

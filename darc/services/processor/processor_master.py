@@ -1,8 +1,8 @@
-"""The master's half of the processing: gathers what the workers bring, and tells people.
+"""The master's part of the processing: collects the results of the workers, and sends e-mails.
 
-It waits for the summary of every compound beam. Those that do not come and that nobody works on
-are told once by e-mail; when all are there, or have been given up, there is one e-mail and the
-page of results. What reads, writes and asks is done in a thread, as any of it may take long.
+It waits for the summary of every compound beam. Missing ones that no worker is processing are
+reported once by e-mail; when all have arrived or been given up, there is one e-mail and the page
+of results. Files and network are accessed in a thread, as that may take long.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ SERVICE = "processor"
 
 @dataclass(frozen=True, slots=True)
 class CollectionRound:
-    """What a look brought.
+    """Result of one round of collection.
 
-    :param results: None: they could not be read or shown
-    :param missing: beams that nobody works on, and what is known of their workers
+    :param results: None: they could not be read or published
+    :param missing: beams that no worker is processing, with the reason
     """
 
     results: ObservationResults | None
@@ -51,10 +51,10 @@ class CollectionRound:
 
 @dataclass(slots=True)
 class AwaitedResults:
-    """An observation whose results are awaited. Unix times.
+    """Observation whose results are awaited. Times are Unix s.
 
-    :param told: beams whose absence has been told
-    :param absent: those that were missing in the last look, and have not been told
+    :param told: beams reported as missing
+    :param absent: beams missing in the last round and not reported yet
     """
 
     publication: Publication
@@ -71,7 +71,7 @@ class AwaitedResults:
 
     @property
     def run(self) -> str:
-        """The same observation may be processed again."""
+        """Key of the run, as the same observation may be processed again."""
         return f"{self.observation.task_id} {self.began:.0f}"
 
     @property
@@ -80,7 +80,7 @@ class AwaitedResults:
 
 
 class ProcessorMasterManager(Service[ProcessorMasterSettings]):
-    """The master's half, which no candidates reach."""
+    """Service of the master's part, which receives no candidates."""
 
     name = SERVICE
     traits = TRAITS
@@ -96,7 +96,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     @property
     def processing(self) -> dict[str, list[int]]:
-        """The observations whose results are awaited, and the beams that are."""
+        """Awaited beams by observation."""
         return {
             one.observation.task_id: list(one.beams)
             for one in list(self._gatherings.values())
@@ -105,7 +105,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     @property
     def mails_waiting(self) -> list[str]:
-        """E-mails that the server has not taken yet, and why."""
+        """E-mails that the server has not accepted yet, with the reason."""
         return self._mails.waiting
 
     # -- observations --------------------------------------------------------------------------
@@ -169,11 +169,11 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
             return
         one.next_look = time.monotonic() + self.settings.check_interval
         waited = time.time() - one.stopped
-        context = copy_context()  # the observation that log lines carry
+        context = copy_context()  # the observation in log lines
         one.looking = self._looks.submit(context.run, self._look, one, waited)
 
     def _take(self, one: AwaitedResults, found: CollectionRound) -> None:
-        # One that is just being started again works on it the next time.
+        # A worker that is just restarting processes it in the next round.
         news = {cb: why for cb, why in found.missing.items() if cb in one.absent}
         one.absent = set(found.missing) - set(news)
         if found.results and found.results.done:
@@ -190,7 +190,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         subject, text = missing_email(one.observation, news, directory, waited)
         beams = " ".join(map(str, sorted(news)))
         mails = self._mail(f"{one.run} missing {beams}", subject, text)
-        # If the process dies here, it is told again: rather twice than never.
+        # After a crash here, the e-mail is sent again: rather twice than never.
         self._send(mails)
         self.commit(Commit(one.observation.key, memory={TOLD: sorted(one.told)}))
 
@@ -199,7 +199,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         subject, text = results_email(results, self.settings.ntrig_email_max, page)
         mails = self._mail(f"{one.run} results", subject, text, pdfs_of(results))
         log.info("%s; see %s", subject, page)
-        # If the process dies here, the mail goes again, with the same Message-ID.
+        # After a crash here, the e-mail is sent again, with the same Message-ID.
         self._send(mails)
         self.commit(Commit(one.observation.key, memory={ENDED: True}))
         del self._gatherings[one.observation.key]
@@ -234,7 +234,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         return CollectionRound(results, {cb: why for cb, why in workers.items() if why})
 
     def _is_over(self, observation: Observation, waited: float) -> bool:
-        """Whether no worker may still be at work."""
+        """Whether no worker can still be processing."""
         limit = self.config.processor.processing_time_limit
         if limit <= 0:
             return False
@@ -242,7 +242,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         return since_end > limit + self.settings.max_wait_time
 
     def _why_not(self, observation: Observation, cb: int) -> str:
-        """Why a worker brings nothing; empty: it is at work on it."""
+        """Return why a worker has no results; empty: it is processing."""
         host = self.config.cluster.workers[cb]
         port = None if self.config.is_here(host) else self.config.master.port
         timeout = self.settings.node_timeout
@@ -255,7 +255,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
 
 def show_lists(config: Config) -> None:
-    """Have the lists of results there, which others link to, and up to date."""
+    """Write the lists of results, which other pages link to."""
     try:
         for problem in write_lists(site_of(config), config.processor_master.site_days_kept):
             log.error("not in the lists of results: %s", problem)
@@ -264,24 +264,27 @@ def show_lists(config: Config) -> None:
 
 
 def site_of(config: Config) -> Path:
-    """Where results are shown."""
+    """Return the directory where results are published."""
     return Path(config.status_website.web_dir) / config.processor_master.webdir
 
 
 def beams_of(observation: Observation, config: Config) -> tuple[int, ...]:
-    """The compound beams that have a worker."""
+    """Return the compound beams that have a worker."""
     return tuple(beam for beam in observation.beams if beam < len(config.cluster.workers))
 
 
 def pdfs_of(results: ObservationResults) -> tuple[Path, ...]:
-    """The plots."""
+    """Return the files of the plots."""
     return tuple(path for beam in results.beams for path in beam.files if path.suffix == ".pdf")
 
 
 def publication_of(
     observation: Observation, beams: tuple[int, ...], since: float, config: Config
 ) -> Publication:
-    """Where the results of an observation come from, and where they are shown."""
+    """Describe where the results of an observation are read, and where they are published.
+
+    :param since: older results are ignored (Unix s)
+    """
     directory = results_directory(Path(config.processor.result_dir), observation)
     arrival = observation.arrival_reference(config.instrument.observatory)
     return Publication(

@@ -1,8 +1,8 @@
-"""Processing of candidates on a worker: clusters, their extraction and score, and the results.
+"""Processing of candidates on a worker: clusters, their data, classification, and results.
 
-An entry is completed in the same step that remembers the clusters it brought, a row for each; what
-becomes of a cluster is entered into its row. So a process that dies loses no cluster, and what it
-was extracting is extracted again.
+An entry is completed in the commit that stores its clusters, one row each; the outcome of a cluster
+is written to its row. A process that crashes loses no cluster, and an extraction that was in
+progress is repeated.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from darc.services.processor.traits import TRAITS
 log = logging.getLogger(__name__)
 
 KEPT_FATES = 10
-#: While something is extracted: entries and orders wait for so long at most (s).
+#: Longest delay of entries and orders during an extraction (s).
 BUSY_SECONDS = 0.05
-#: The shared directory may be away for a while: pauses between attempts to write results (s).
+#: Delays between attempts to write results, as the shared directory may be away (s).
 RESULT_PAUSES = (2.0, 4.0, 8.0, 16.0, 32.0)
-#: So many are named when all that is left is given up.
+#: Number of clusters logged by name when all open ones are given up.
 TOLD = 20
-#: Rows that are committed at a time.
+#: Rows per commit.
 ROWS_AT_A_TIME = 5000
 
 
@@ -71,7 +71,7 @@ RESULTS_NOT_WRITTEN = LossKind(
 
 
 class ProcessorManager(Service[ProcessorSettings]):
-    """The worker's half."""
+    """Service of the worker's part."""
 
     name = "processor"
     traits = TRAITS
@@ -96,14 +96,14 @@ class ProcessorManager(Service[ProcessorSettings]):
         self.candidates_received = 0
         self.bad_entries = 0
         self.clusters_done = 0  # since this process was started
-        self.fates: dict[str, dict[str, int]] = {}  # by observation, the last ones
+        self.fates: dict[str, dict[str, int]] = {}  # by observation, the latest ones
         self._work: dict[str, ObservationWork] = {}
         self._agenda = TaskQueue()
-        self._without: set[str] = set()  # observations whose entries are dropped, said already
+        self._without: set[str] = set()  # observations whose dropped entries were logged
 
     @property
     def processing(self) -> dict[str, float]:
-        """The observations that are worked on, and since when, Unix s."""
+        """Observations in progress, and their start (Unix s)."""
         works = list(self._work.values())
         return {work.observation.task_id: round(work.began, 3) for work in works}
 
@@ -113,7 +113,7 @@ class ProcessorManager(Service[ProcessorSettings]):
 
     @property
     def clusters_waiting(self) -> int:
-        """For their data, or for a process."""
+        """Number of clusters that wait for their data or for a process."""
         n_open = sum(work.book.n_open for work in list(self._work.values()))
         return max(0, n_open - self.clusters_in_work)
 
@@ -155,7 +155,7 @@ class ProcessorManager(Service[ProcessorSettings]):
             self.commit(Commit(observation.key, completed=entries))
 
     def add_task(self, task: Task) -> None:
-        """Have something done on this host; :meth:`shown` is told when it is."""
+        """Add a task on this host; :meth:`shown` is called when it is done."""
         self._agenda.add_chore(task)
 
     # -- entries -------------------------------------------------------------------------------
@@ -184,12 +184,12 @@ class ProcessorManager(Service[ProcessorSettings]):
             self.commit(Commit(entry.observation, completed=(entry.id,)))
             return
         work.take(entry.id, entry.stamp, candidates)
-        if work.all_came:  # so it was thought
+        if work.all_came:  # assumed so far
             work.close_windows(at_once=True)
         self._settle(work)
 
     def _all_came(self, work: ObservationWork, entries: tuple[int, ...] = ()) -> None:
-        """No more candidates will come."""
+        """Handle the end of the candidates."""
         work.close_windows(at_once=True)
         self._settle(work)
         work.all_came = True
@@ -198,9 +198,9 @@ class ProcessorManager(Service[ProcessorSettings]):
         log.info("all came: %s, %d clusters", in_words(work.counts), len(work.book))
 
     def _settle(self, work: ObservationWork) -> None:
-        """Commit the clusters of closed windows with the entries that they complete, in portions.
+        """Commit the clusters of closed windows and the entries that they complete, in portions.
 
-        However much has come at once, no commit is too large, and each is a sign of life.
+        However many windows close at once, no commit is too large, and each counts as a heartbeat.
         """
         while True:
             closed = work.closed()
@@ -236,7 +236,7 @@ class ProcessorManager(Service[ProcessorSettings]):
     def wait(self) -> list[QueueEntry]:
         entries = super().wait()
         if not entries and self._is_busy:
-            # So that no process is without work for long.
+            # Short, so that no process is idle for long.
             self._agenda.wait(BUSY_SECONDS)
         return entries
 
@@ -250,7 +250,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         self._agenda.hand_out(self._begin)
 
     def _advance(self, work: ObservationWork) -> None:
-        """Do what is due for an observation."""
+        """Start the tasks that are due for an observation."""
         if not work.past and not work.all_came:
             work.close_windows(at_once=False)
             self._settle(work)
@@ -268,7 +268,7 @@ class ProcessorManager(Service[ProcessorSettings]):
             self._agenda.add_chore(work.results_job())
 
     def _no_end_comes(self, work: ObservationWork) -> bool:
-        """Whether amber_listener never said that all came, and will not."""
+        """Whether amber_listener has not sent the end entry, and will not."""
         delay = self.config.master.end_delay
         quiet = time.monotonic() - work.last_entry > delay
         return quiet and work.stopped_at is not None and work.stopped_at < time.time() - delay
@@ -283,7 +283,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         self._give_up(work, ClusterOutcome.OUT_OF_TIME, limit)
 
     def _give_up(self, work: ObservationWork, fate: ClusterOutcome, reason: str) -> None:
-        """Nothing will become of what is open."""
+        """Give up all open clusters."""
         rows = work.given_up(fate)
         pulses = sorted((row.pulse for row in rows.values()), key=lambda one: -one.snr)
         for pulse in pulses[:TOLD]:
@@ -302,14 +302,14 @@ class ProcessorManager(Service[ProcessorSettings]):
             self._enter(work, some, {})
 
     def _begin(self, job: ExtractionJob) -> bool:
-        """Whether a cluster is still to be extracted, which begins now."""
+        """Whether a cluster is still to be extracted; it is then marked as in progress."""
         work = self._work.get(job.observation)
         if work is None or job.key in work.in_work or not work.is_current(job):
-            return False  # a better one has taken its place, and waits itself
+            return False  # replaced by a better one, which waits itself
         work.in_work.add(job.key)
         return True
 
-    # -- what comes back -----------------------------------------------------------------------
+    # -- results of tasks ----------------------------------------------------------------------
 
     def _take_result(self, done: DoneTask) -> None:
         work = self._work.get(done.task.observation)
@@ -354,7 +354,7 @@ class ProcessorManager(Service[ProcessorSettings]):
             work.counts.update(read.rejected)
             self._commit_rows(work, work.rows(read.clusters))
         else:
-            # No summary: the master node says that the beam is missing. Zeros would be a lie.
+            # Without a summary, the master node reports the beam as missing. Zeros would be wrong.
             log.error("no results, as the trigger files were not read: %s", done.error)
             self.lost(RESULTS_NOT_WRITTEN, "trigger files not read", done.error)
             self.end(work)
@@ -362,7 +362,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         self._all_came(work)
 
     def _written(self, work: ObservationWork, done: DoneTask) -> None:
-        """Have the results been written? If not, try again for a while."""
+        """Handle the outcome of writing the results; retry for a while where that failed."""
         work.writing = False
         if isinstance(done.result, WrittenResults):
             for problem in done.result.problems:
@@ -376,15 +376,15 @@ class ProcessorManager(Service[ProcessorSettings]):
             self.try_again(work, "results not written", f"{work.results}: {done.error}")
 
     def brought(self, work: ObservationWork) -> None:
-        """The results are written."""
+        """The results are written; to be overridden."""
         self.end(work)
 
     def shown(self, work: ObservationWork, done: DoneTask) -> None:
-        """A task that a subclass has added is done."""
+        """A task that a subclass has added is done; to be overridden."""
         raise TypeError(f"nobody knows what to do with {done.task}")
 
     def try_again(self, work: ObservationWork, what: str, why: str) -> None:
-        """The directories may be away for a while."""
+        """Retry later, as the directories may be away for a while."""
         if work.attempts == len(RESULT_PAUSES):
             log.error("%s, given up: %s", what, why)
             self.lost(RESULTS_NOT_WRITTEN, what, why)
@@ -396,7 +396,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         work.attempts += 1
 
     def end(self, work: ObservationWork) -> None:
-        """All is done about an observation."""
+        """Finish an observation."""
         key = work.observation.key
         self._account(work, 0)
         del self._work[key]

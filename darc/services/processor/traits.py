@@ -1,4 +1,4 @@
-"""What processor is."""
+"""Traits of processor."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Writes the status page, serves it, and tells open pages of changes: see docs/status_page.md."""
+"""Writes and serves the status page, and updates open pages: see docs/status_page.md."""

@@ -1,4 +1,4 @@
-"""``python -m darc.services.status_website``: what supervisord starts."""
+"""``python -m darc.services.status_website``, which supervisord starts."""
 
 from darc.services.status_website.service import StatusWebsite
 

@@ -1,6 +1,6 @@
-"""Writes the status page, serves it, and tells open pages of changes: see docs/status_page.md.
+"""Writes and serves the status page, and updates open pages: see docs/status_page.md.
 
-It tells people of what is wrong, too: see docs/alarms.md.
+It also sends alarms: see docs/alarms.md.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 
 STOPPED = "The status website was stopped."
 ENDED = "The status website has ended."
-#: Without a look of the publisher, which may hang in a file system, the loop stands still, too.
+#: If the publisher hangs in a file system for longer, the heartbeat stops, too (s).
 PATIENCE_SECONDS = 3.0
-#: In the memory: of the alarms.
+#: Key of the alarms in the memory.
 ALARMS = "alarms"
 
 
@@ -42,7 +42,7 @@ ALARM_GIVEN_UP = LossKind(
 
 
 class StatusWebsite(Service[StatusWebsiteSettings]):
-    """Keeps the status page up to date."""
+    """Service that keeps the status page up to date."""
 
     name = "status_website"
     traits = TRAITS
@@ -82,7 +82,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
         )
 
     def _results(self) -> str:
-        """Below the page; empty where they are elsewhere, or not gathered here."""
+        """Address of the results relative to the page; empty where they are not collected here."""
         webdir = self.config.processor_master.webdir
         is_here = not Path(webdir).is_absolute() and "processor" in self.config.services()
         return quote(webdir) if is_here else ""
@@ -92,7 +92,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
             return NodeTarget(host, "localhost", None)
         return NodeTarget(host, host, self.config.master.port)
 
-    # -- what is told ------------------------------------------------------------------------------
+    # -- attributes --------------------------------------------------------------------------------
 
     @property
     def page(self) -> Path:
@@ -104,22 +104,22 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
 
     @property
     def url(self) -> str | None:
-        """Where the pages are served; None: they are files only."""
+        """URL of the pages; None: they are files only."""
         return self._publisher.url
 
     @property
     def open_pages(self) -> int:
-        """Pages that hear of changes."""
+        """Number of open pages that receive events."""
         return self._publisher.server.open_pages if self._publisher.server else 0
 
     @property
     def refused_pages(self) -> int:
-        """Connections of browsers that were refused."""
+        """Number of refused connections of browsers."""
         return self._publisher.server.refused if self._publisher.server else 0
 
     @property
     def alarms(self) -> dict[str, list[str]]:
-        """Alarms that are open, and what waits to be sent."""
+        """Open alarms and queued messages."""
         return self._desk.shown()
 
     # -- the service -------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
         self._desk.reconfigure(self.config)
 
     def idle(self) -> None:
-        """Be as alive as what keeps the page is."""
+        """Wait for the publisher, so that the heartbeat stops if it hangs; commit the alarms."""
         for what, why in self._desk.given_up():
             self.lost(ALARM_GIVEN_UP, what, why)
         if news := self._desk.news():
@@ -145,7 +145,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
         self._publisher.wait_until_seen(PATIENCE_SECONDS)
 
     def run(self) -> None:
-        """Work until the process is ended, and say so on the page."""
+        """Work until the process is stopped, and show that on the page."""
         try:
             super().run()
         except SystemExit:
@@ -158,7 +158,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
 
     def _say_goodbye(self, text: str) -> None:
         if not self._is_published:
-            return  # what is there is of another process
+            return  # the pages belong to another process
         try:
             self._publisher.stop(text)
         except OSError as error:

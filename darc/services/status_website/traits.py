@@ -1,4 +1,4 @@
-"""What status_website is."""
+"""Traits of status_website."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Tells the world of a trigger by VOEvent."""
+"""Publishes triggers as VOEvents."""

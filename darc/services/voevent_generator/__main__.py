@@ -1,4 +1,4 @@
-"""``python -m darc.services.voevent_generator``: what supervisord starts."""
+"""``python -m darc.services.voevent_generator``, which supervisord starts."""
 
 from darc.services.voevent_generator.service import VOEventGenerator
 

@@ -1,7 +1,7 @@
-"""Tells the world of a trigger by VOEvent.
+"""Publishes triggers as VOEvents.
 
-An event is in the journal before it is sent, and stays there until the broker has taken it: it is
-always the same event, bytes and identifier, that is sent again, and brokers know it by these.
+An event is in the journal before it is sent, and stays there until the broker has accepted it.
+Retries send the same bytes and identifier, by which brokers recognise duplicates.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 EVENT = "event "
 DISABLED = "sending is disabled"
-WARM_UP_SECONDS = 0.1  # between two looks whether it is done
+WARM_UP_SECONDS = 0.1  # between two checks whether it is done
 
 VOEVENT_GIVEN_UP = LossKind(
     "voevent_given_up",
@@ -57,10 +57,10 @@ VOEVENT_NOT_KEPT = LossKind(
 
 @dataclass(frozen=True, slots=True)
 class PendingEvent:
-    """A VOEvent that has to reach the broker.
+    """VOEvent to be sent to the broker.
 
-    :param taken_at: Unix s, as is the next
-    :param made: when; it is given up so long after that (s)
+    :param taken_at: when its trigger was taken (Unix s), as is the next
+    :param made: when it was created; it expires a limit after that (s)
     """
 
     identity: str
@@ -79,7 +79,7 @@ class PendingEvent:
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> PendingEvent:
-        """The way back; earlier versions kept the time of day at which it is given up."""
+        """Restore from plain values; earlier versions saved the time of expiry."""
         identity, observation, xml, stages, taken_at, gathered_at, *until = plain
         if len(until) == 1:
             made, give_up_after = taken_at, until[0] - taken_at
@@ -90,7 +90,7 @@ class PendingEvent:
 
 
 class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
-    """Makes and sends VOEvents, where that is switched on."""
+    """Service that makes and sends VOEvents, where sending is enabled."""
 
     name = "voevent_generator"
     traits = TRAITS
@@ -100,13 +100,12 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
     def prepare(self) -> None:
         super().prepare()
-        self._events: dict[str, PendingEvent] = {}  # by key, those that the broker has not taken
+        self._events: dict[str, PendingEvent] = {}  # by key, those not accepted yet
         self._sent_at: dict[str, float] = {}  # Unix s
         self._files = NewestFiles(r"\d{4}-\d{2}-\d{2}[^/]*\.xml")
         self._outbox: Outbox[tuple[str, PendingEvent]] = Outbox("VOEvent", self._attempt)
-        # What makes and sends events takes a second to import, more on a busy machine, and 100 MB:
-        # not while nothing is to be sent, not when an event is waiting, and not in the loop, which
-        # would stand still.
+        # The libraries take more than 1 s to import, and 100 MB: imported in a thread, as the loop
+        # must not block, and before an event waits, but not while sending is disabled.
         self._warm = threading.Event()
         self._warming: threading.Thread | None = None
 
@@ -118,7 +117,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
     @property
     def _is_ready(self) -> bool:
-        """Whether events can be made at once, or none are to be."""
+        """Whether events can be made without a delay, or sending is disabled."""
         if self.send_events and self._warming is None:
             self._warming = threading.Thread(target=self._warm_up, name="warm up", daemon=True)
             self._warming.start()
@@ -126,7 +125,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
     @property
     def events_waiting(self) -> list[str]:
-        """Events that the broker has not taken yet, and why."""
+        """Events that the broker has not accepted yet, with the reason."""
         errors = {one.key: one.error for one in self._outbox.waiting}
         return [
             f"{event.identity}: {errors.get(key) or 'under way'}"
@@ -183,7 +182,10 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         return PendingEvent(trigger.identity, trigger.observation, xml, trigger.stages, *times)
 
     def _xml(self, trigger: Trigger, test: bool) -> bytes:
-        """:raises ValueError: a value of the trigger or the configuration cannot be told"""
+        """Make the XML of an event.
+
+        :raises ValueError: a value of the trigger or the configuration cannot be expressed
+        """
         from darc.model import voevent  # noqa: PLC0415 - see _warm_up
         from darc.science import sky  # noqa: PLC0415
 
@@ -209,7 +211,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         )
 
     def _setup(self, trigger: Trigger) -> voevent.ObservationSetup:
-        """What the burst was observed with: as the trigger says, else as usual."""
+        """Return the observing setup of a trigger, with default values where it states none."""
         from darc.model.voevent import ObservationSetup  # noqa: PLC0415
 
         instrument = self.config.instrument
@@ -233,12 +235,12 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         )
 
     def _keep(self, trigger: Trigger, xml: bytes) -> None:
-        """A file for people; the event is sent from the journal."""
+        """Write a copy of the event to a file; the event itself is sent from the journal."""
         path = Path(self.settings.voevent_dir) / f"{trigger.utc}.xml"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, xml, durable=False)
-        except (OSError, ValueError) as error:  # a time may have any character in its middle
+        except (OSError, ValueError) as error:  # a time may contain any character in the middle
             log.error("no file of the VOEvent kept: %s", error)
             self.lost(VOEVENT_NOT_KEPT, trigger.identity, str(error))
         else:
@@ -251,7 +253,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         self._outbox.submit(key, (key, event), give_up_after=event.give_up_after - event.made.age())
 
     def _attempt(self, item: tuple[str, PendingEvent]) -> None:
-        """Send, in the outbox's thread."""
+        """Send an event, in the outbox's thread."""
         key, event = item
         if not self.may_leave:
             raise DeliveryError(DISABLED, permanent=True)
@@ -310,7 +312,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
 
 def _warm_up() -> None:
-    """Import what takes long, and have astropy read its tables and lxml the schema."""
+    """Import libraries, and load the tables of astropy and the schema of lxml."""
     voevent_sender.warm_up()
     from darc.model import voevent, voevent_xml  # noqa: F401, PLC0415
     from darc.science import sky  # noqa: PLC0415

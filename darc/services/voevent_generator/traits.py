@@ -1,4 +1,4 @@
-"""What voevent_generator is."""
+"""Traits of voevent_generator."""
 
 from __future__ import annotations
 
