@@ -1,1 +1,1 @@
-"""What computes: arrays in, arrays out. No I/O, no configuration object."""
+"""Numerical functions: arrays in, arrays out; no I/O, no configuration object."""

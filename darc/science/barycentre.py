@@ -1,8 +1,8 @@
-"""From a pulsar's rotation at the barycentre of the solar system to what the telescope sees.
+"""Conversion of a pulsar's rotation at the solar-system barycentre to that at the telescope.
 
-The Earth's place is that of the ephemeris built into astropy (ERFA's epv00, good to about 10 us),
-which needs no download. Shapiro delay (0.1 ms at most) and proper motion are left out: they change
-slowly, and a folded pulse's period is looked for around the prediction anyway.
+The Earth's position is from the ephemeris built into astropy (ERFA's epv00, accurate to about 10
+us), which needs no download. Shapiro delay (0.1 ms at most) and proper motion are neglected: they
+change slowly, and folding searches for the period around the prediction anyway.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from astropy.coordinates import EarthLocation, SkyCoord, solar_system_ephemeris
 from astropy.time import Time
 from numpy.polynomial import Chebyshev
 
-# Keeps astropy off the network.
+# Disables network access of astropy.
 from darc.science import sky as _sky  # noqa: F401
 from darc.science.folding import Doubles, PhaseModel
 
 _DAY = 86400.0  # s
 _MJD_OF_JD = 2400000.5
-#: The Earth's rotation in a day is well within these.
+#: Degree and nodes of the polynomial: ample for the Earth's rotation in a day.
 _DEGREE, _NODES_PER_HOUR, _MIN_NODES = 16, 8, 32
 _MARGIN = 600.0  # s
 
@@ -32,13 +32,14 @@ def barycentric_seconds(
     itrf_xyz_m: tuple[float, float, float] | None,
     epoch_mjd: float,
 ) -> tuple[float, Doubles]:
-    """Arrival times at the barycentre, TDB, of what arrives at the telescope.
+    """Return arrival times at the barycentre (TDB) for arrival times at the telescope.
 
     :param unix_times: s, shape (n,)
-    :param ra_deg: right ascension (ICRS); likewise dec_deg
-    :param itrf_xyz_m: of the telescope; None: the Earth's centre
-    :param epoch_mjd: TDB, from which they are counted
-    :return: the first, s since the epoch; and all, s since the first, shape (n,)
+    :param ra_deg: right ascension (ICRS), deg
+    :param dec_deg: declination (ICRS), deg
+    :param itrf_xyz_m: position of the telescope, ITRF x, y, z in m; None: the Earth's centre
+    :param epoch_mjd: reference epoch, MJD (TDB)
+    :return: the first time, s since the epoch; and all times, s since the first, shape (n,)
     """
     place = itrf_xyz_m if itrf_xyz_m is not None else (0.0, 0.0, 0.0)
     location = EarthLocation.from_geocentric(*place, unit=u.m)
@@ -47,7 +48,7 @@ def barycentric_seconds(
     with solar_system_ephemeris.set("builtin"):
         source = SkyCoord(ra_deg, dec_deg, unit="deg", frame="icrs")
         arrived = times.tdb + times.light_travel_time(source, kind="barycentric")
-    # From the first on, so that small differences keep their digits.
+    # Relative to the first, to keep the precision of small differences.
     first = (arrived.jd1.flat[0] - _MJD_OF_JD - epoch_mjd) + arrived.jd2.flat[0]
     since = (arrived.jd1 - arrived.jd1.flat[0]) + (arrived.jd2 - arrived.jd2.flat[0])
     return float(first * _DAY), np.asarray(since * _DAY, dtype=np.float64)
@@ -63,21 +64,24 @@ def topocentric_model(
     dec_deg: float,
     itrf_xyz_m: tuple[float, float, float] | None,
 ) -> PhaseModel:
-    """Rotations of a pulsar at the telescope.
+    """Return the phase model of a pulsar at the telescope.
 
-    :param start_unix: of the first sample, s
-    :param duration: s, for which the model is good
+    :param start_unix: time of the first sample, Unix s
+    :param duration: time for which the model is valid, s
     :param spin: frequency and its derivatives at the barycentre, Hz, Hz/s, ...
-    :param epoch_mjd: of these, TDB
+    :param epoch_mjd: epoch of `spin`, MJD (TDB)
+    :param ra_deg: right ascension (ICRS), deg
+    :param dec_deg: declination (ICRS), deg
+    :param itrf_xyz_m: position of the telescope, ITRF x, y, z in m; None: the Earth's centre
     """
     hours = duration / 3600
     n_nodes = max(_MIN_NODES, int(hours * _NODES_PER_HOUR))
     degree = min(_DEGREE, 5 + int(2 * hours))
-    # A polynomial's slope is worst at its ends.
+    # The error of a polynomial's slope is largest at the ends of its domain.
     domain = [-_MARGIN, duration + _MARGIN]
     nodes = 0.5 * (1 - np.cos(np.pi * (np.arange(n_nodes) + 0.5) / n_nodes))
     times = np.concatenate([[0.0], domain[0] + nodes * (domain[1] - domain[0])])
-    # Turns since the first sample, from its own frequency on: so no digits are lost.
+    # Turns since the first sample, by a Taylor series about it, to keep precision.
     first, since = barycentric_seconds(start_unix + times, ra_deg, dec_deg, itrf_xyz_m, epoch_mjd)
     at_first = [_derivative(spin, number, first) for number in range(len(spin))]
     turns = np.zeros(len(times))

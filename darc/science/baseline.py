@@ -1,12 +1,12 @@
-"""The level of channels as it moves, and stretches in which they say nothing.
+"""Moving baseline of channels, and flagging of samples without information.
 
-A receiver's gain drifts, levels jump, and a recorder that loses data writes zeros. Statistics over
-a whole stretch know nothing of that, and a strong pulse does not stand out of them. So levels are
-local in time: means over short blocks, of which the running median over many is taken, which does
-not see a pulse that is short beside the window. The level of the whole band is taken off first: a
-jump that is lost in the noise of each channel stands out there, and no window reaches across it.
+A receiver's gain drifts, baselines jump, and a recorder that loses data writes zeros. Statistics
+over the whole data window ignore that, and then a strong pulse is not significant. Baselines are
+therefore local in time: a running median of block means, insensitive to a pulse that is short
+relative to the window. Jumps are found in the mean of the band, where they are significant even if
+lost in the noise of each channel, and no window extends across one.
 
-Where there are no data, rows hold NaN.
+Missing data are NaN.
 """
 
 from __future__ import annotations
@@ -23,32 +23,34 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-#: A window is so many of the longest pulses, which lose this part of themselves to the level.
+#: Window length in units of the longest pulse, which loses 1 / _WINDOW of its signal to the
+#: baseline.
 _WINDOW = 16
-#: Blocks in half of a window, and at least, where data begin or end.
+#: Blocks in half of a window, and the minimum at the start and end of the data.
 _HALF, _LEAST_HALF = 32, 8
 _LEAST_BLOCK = 8
-#: So many moments in a row in which all channels have one value are not noise.
+#: Minimum run of samples in which all channels have the same value that is flagged.
 _FLAT = 8
-#: So many samples of one value in a channel are not noise either; more where values often repeat.
+#: Minimum run of one value in a channel that is flagged; longer where values often repeat.
 _STUCK = 64
-#: Of a row of noise, this part may be taken for stuck.
+#: Probability to flag a run in a row of noise.
 _BY_CHANCE = 1e-3
-#: Jumps of the band's level are masked from so many deviations of a block on.
+#: Significance of a jump of the band's baseline, standard deviations of a block mean.
 _JUMP = 3.0
-#: Of its mean over the channels, a jump's median is at least this part.
+#: Minimum ratio of the median of a jump over the channels to its mean.
 _SHARED = 0.5
-#: Levels on its sides are taken of so many blocks; the median is to be sure (deviations).
+#: Blocks on each side of a jump for its baseline, and minimum significance of the median (standard
+#: deviations).
 _SIDES, _CERTAIN = 4, 3.0
 _MAD = 1.4826
 
 
 @dataclass(frozen=True, slots=True)
 class LevelWindow:
-    """In what levels are taken.
+    """Window of the running baseline.
 
-    :param block: samples that one mean is taken of
-    :param reach: samples before and behind that a sample's level depends on
+    :param block: number of samples in a block mean
+    :param reach: number of samples before and after a sample on which its baseline depends
     """
 
     block: int
@@ -56,17 +58,17 @@ class LevelWindow:
 
     @classmethod
     def beside(cls, longest: int) -> LevelWindow:
-        """One that is long beside the longest pulse (samples)."""
+        """Return a window that is long relative to the longest pulse (samples)."""
         block = max(_LEAST_BLOCK, -(-_WINDOW * longest // (2 * _HALF)))
         return cls(block, block * (_HALF + 1))
 
 
 @compiled
 def silent_moments(data: Moments, columns: Columns) -> Mask:
-    """Moments of a run in which all channels have the same value, as where data were lost.
+    """Flag runs of samples in which all channels have the same value, such as lost data.
 
     :param data: shape (n_samples, n_channels)
-    :param columns: the channels, shape (n,); with less than 2, there are none
+    :param columns: columns of the channels, shape (n,); with fewer than 2, nothing is flagged
     :return: shape (n_samples,)
     """
     n_samples = data.shape[0]
@@ -94,7 +96,7 @@ def silent_moments(data: Moments, columns: Columns) -> Mask:
 
 @compiled
 def _may_be_stuck(row: Floats) -> bool:
-    """Whether half of `_STUCK` from a multiple of that on is one value, as in each long run."""
+    """Whether an aligned block of half of `_STUCK` samples is constant, as in every long run."""
     half = _STUCK // 2
     for begin in range(0, row.size - half + 1, half):
         end = begin + 1
@@ -107,10 +109,10 @@ def _may_be_stuck(row: Floats) -> bool:
 
 @compiled
 def forget_stuck(rows: Floats, highest: float) -> bool:
-    """Put NaN for runs of one value, in place; a run of the highest may be a strong pulse.
+    """Replace runs of one value by NaN, in place, except of the highest: it may be a strong pulse.
 
     :param rows: shape (n, m)
-    :param highest: value that data can have
+    :param highest: highest value in the data (saturation)
     :return: whether there were any
     """
     found = False
@@ -142,9 +144,12 @@ def forget_stuck(rows: Floats, highest: float) -> bool:
 
 @compiled
 def quick_noise(rows: Floats) -> Doubles:
-    """Standard deviation of each row by neighbouring samples, whatever its level does.
+    """Return the standard deviation of each row from differences of neighbouring samples.
 
-    :return: shape (n,); 0 where there is none
+    sqrt(mean(difference^2) / 2), which is insensitive to drifts of the baseline.
+
+    :param rows: shape (n, m); NaN is ignored
+    :return: shape (n,); 0 without data
     """
     noise = np.zeros(rows.shape[0])
     for number in range(rows.shape[0]):
@@ -159,7 +164,10 @@ def quick_noise(rows: Floats) -> Doubles:
 
 
 class BandSeries:
-    """The sum of a band, each channel about its mean and in its own deviations (at DM 0)."""
+    """Mean of the normalised channels of a band (at DM 0).
+
+    :param n_samples: number of samples
+    """
 
     def __init__(self, n_samples: int) -> None:
         self._totals = np.zeros(n_samples)
@@ -167,13 +175,21 @@ class BandSeries:
         self.noise: list[Doubles] = []
 
     def add(self, rows: Floats) -> None:
-        """Add channels, shape (n, n_samples)."""
+        """Add channels.
+
+        :param rows: shape (n, n_samples); NaN: missing
+        """
         noise = quick_noise(rows)
         self.noise.append(noise)
         _add_to(self._totals, self._counts, rows, noise)
 
     def level(self, window: LevelWindow, data: Moments, columns: Columns) -> BandLevel:
-        """The level of the band, which is that of some columns of the data."""
+        """Return the baseline of the band.
+
+        :param window: window of the running baseline
+        :param data: shape (n_samples, n_columns)
+        :param columns: columns of the channels, shape (n,)
+        """
         n_samples = len(self._totals)
         with np.errstate(invalid="ignore"):
             series = (self._totals / np.where(self._counts, self._counts, np.nan)).astype(
@@ -192,15 +208,17 @@ class BandSeries:
 def find_jumps(
     series: Floats, window: LevelWindow, data: Moments, columns: Columns
 ) -> tuple[Doubles, Mask]:
-    """Where the level of a band jumps.
+    """Find jumps of the band's baseline.
 
-    What moves the sum of the band and not most of its channels is a strong pulse, in one channel
-    after the other.
+    A step of the sum of the band that most channels do not share is a strong pulse, which reaches
+    one channel after the other.
 
-    :param series: sum or mean of the channels (at DM 0), shape (n_samples,); NaN: none
-    :param data: what it is of, shape (n_samples, n_columns)
-    :param columns: of the channels, shape (n,)
-    :return: the places, samples, ascending; and the samples there, which belong to neither side
+    :param series: sum or mean of the channels (at DM 0), shape (n_samples,); NaN: missing
+    :param window: window of the running baseline
+    :param data: shape (n_samples, n_columns)
+    :param columns: columns of the channels, shape (n,)
+    :return: positions of the jumps, samples, ascending; and a mask of the samples around them,
+        which belong to neither side
     """
     jumps = np.zeros(len(series), np.bool_)
     blocks = _Blocks(series[np.newaxis], window)
@@ -220,7 +238,7 @@ def find_jumps(
 
 
 def _is_shared(data: Moments, columns: Columns, cut: float, block: int) -> bool:
-    """Whether a jump is one of most channels."""
+    """Whether most channels share a jump."""
     begin, end = int(cut - 0.5 * block), int(np.ceil(cut + 0.5 * block))
     before = data[max(0, begin - _SIDES * block) : max(0, begin), columns]
     after = data[end : end + _SIDES * block, columns]
@@ -237,11 +255,11 @@ def _is_shared(data: Moments, columns: Columns, cut: float, block: int) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BandLevel:
-    """A band's level.
+    """Baseline of a band.
 
     :param level: shape (n_samples,)
-    :param jumps: samples at which it jumps, likewise
-    :param cuts: where it jumps, samples, ascending
+    :param jumps: mask of the samples at jumps, shape (n_samples,)
+    :param cuts: positions of the jumps, samples, ascending
     """
 
     level: Floats
@@ -267,7 +285,7 @@ def _add_to(totals: Doubles, counts: npt.NDArray[np.int64], rows: Floats, noise:
 
 
 def _cuts(change: Doubles, least: float, centres: Doubles) -> Doubles:
-    """Of changes that are neighbours, the place of the greatest."""
+    """Return the position of the largest change in each group of neighbouring changes."""
     jumping = np.flatnonzero(np.abs(change) > least)
     groups = np.split(jumping, np.flatnonzero(np.diff(jumping) > 1) + 1)
     places = [group[np.argmax(np.abs(change[group]))] for group in groups if len(group)]
@@ -275,11 +293,12 @@ def _cuts(change: Doubles, least: float, centres: Doubles) -> Doubles:
 
 
 def take_levels(rows: Floats, window: LevelWindow, cuts: Doubles) -> Mask:
-    """Take the level off each row, in place.
+    """Subtract the baseline from each row, in place.
 
     :param rows: shape (n, m)
-    :param cuts: where levels jump, samples
-    :return: whether a row has a level, shape (n,); one that has none is NaN now
+    :param window: window of the running baseline
+    :param cuts: positions of jumps, samples
+    :return: whether a row has data, shape (n,); a row without is set to NaN
     """
     blocks = _Blocks(rows, window, cuts)
     levels = blocks.levels()
@@ -291,10 +310,11 @@ def take_levels(rows: Floats, window: LevelWindow, cuts: Doubles) -> Mask:
 
 
 def take_scales(rows: Floats, window: LevelWindow) -> Mask:
-    """Give each row a variance of about 1 wherever it has data, in place.
+    """Normalise each row to a local variance of about 1, in place.
 
-    :param rows: without level, shape (n, m)
-    :return: whether a row varies at all, shape (n,); if not, it is 0 now
+    :param rows: with zero baseline, shape (n, m)
+    :param window: window of the running variance
+    :return: whether a row varies, shape (n,); a constant row is set to 0
     """
     blocks = _Blocks(rows * rows, window)
     squares = blocks.levels()
@@ -310,14 +330,14 @@ def take_scales(rows: Floats, window: LevelWindow) -> Mask:
 
 
 def fill(rows: Floats) -> None:
-    """Put noise where there are no data, in place, and give each row a mean of 0.
+    """Replace missing data by noise, and subtract the mean of each row, in place.
 
-    Noise, as there would be less of it where channels are missing than beside. The median that was
-    taken off is not the mean of few bits, which shows where channels end.
+    Noise avoids a lower noise of the band's sum where channels are missing. In data of few bits,
+    the median subtracted before differs from the mean, which would show where channels end.
 
     :param rows: of a variance of about 1, shape (n, m)
     """
-    random = np.random.default_rng(rows.shape[1])  # of two runs, the same is found
+    random = np.random.default_rng(rows.shape[1])  # reproducible
     for row in rows:
         missing = np.isnan(row)
         if missing.all():
@@ -329,11 +349,11 @@ def fill(rows: Floats) -> None:
 
 
 class _Blocks:
-    """Means of blocks that hold numbers.
+    """Means of blocks with data.
 
-    :param cuts: samples; what is before one says nothing of what is behind
+    :param cuts: positions of jumps, samples: baselines before and after are independent
     :ivar centres: samples, shape (k,)
-    :ivar usable: whether a row has any number, shape (n,)
+    :ivar usable: whether a row has any data, shape (n,)
     """
 
     def __init__(self, rows: Floats, window: LevelWindow, cuts: Doubles | None = None) -> None:
@@ -352,14 +372,14 @@ class _Blocks:
         self._cuts = np.empty(0) if cuts is None else cuts
 
     def levels(self) -> Doubles:
-        """Levels at the centres, shape (n, k)."""
+        """Return the baselines at the centres, shape (n, k)."""
         edges = np.searchsorted(self.centres, self._cuts)
         parts = np.split(self._means, edges, axis=1)
         return np.concatenate([_running_median(part) for part in parts], axis=1)
 
 
 def block_centres(n_samples: int, n_blocks: int) -> Doubles:
-    """Centres of blocks as `block_means` makes them, samples, shape (n_blocks,)."""
+    """Return the centres of the blocks of `block_means`, samples, shape (n_blocks,)."""
     edges = np.arange(n_blocks + 1) * n_samples // max(n_blocks, 1)
     centres: Doubles = (edges[:-1] + edges[1:] - 1) / 2
     return centres
@@ -367,10 +387,11 @@ def block_centres(n_samples: int, n_blocks: int) -> Doubles:
 
 @compiled
 def block_means(rows: Floats, block: int) -> Doubles:
-    """Means of blocks of about a length, without NaN.
+    """Return the means of blocks of nearly equal length, without NaN.
 
     :param rows: shape (n, m)
-    :return: shape (n, m // block); NaN where less than half of a block has numbers
+    :param block: length of a block, samples; a block is up to twice as long if m is not a multiple
+    :return: shape (n, max(1, m // block)); NaN where less than half of a block has data
     """
     n_samples = rows.shape[1]
     n_blocks = max(1, n_samples // block)
@@ -389,9 +410,9 @@ def block_means(rows: Floats, block: int) -> Doubles:
 
 
 def _running_median(values: Doubles) -> Doubles:
-    """Median of each value and those around it, of fewer where rows begin and end.
+    """Return the running median, over fewer values at the start and end.
 
-    Windows stay symmetric there as long as there is anything to see: a slope is no jump.
+    Windows stay symmetric there down to a minimum length: otherwise a slope would appear as a jump.
 
     :param values: shape (n, k)
     """

@@ -1,18 +1,18 @@
-"""Signal-to-noise ratio of a pulse by boxcars of many widths.
+"""Signal-to-noise ratio of a pulse from boxcars of many widths.
 
-S/N is (peak - median) / noise of the series smoothed by a boxcar. Where nothing else is known, the
-noise is 1.048 sigma; median and sigma are those after removing what is more than 3 sigma off, four
-times. Candidates are listed with the known noise, as below (docs/processing.md, S/N).
+S/N is (peak - median) / noise of the series smoothed by a boxcar. If nothing else is known, the
+noise is 1.048 sigma, where median and sigma are those after removing values beyond 3 sigma, four
+times. Candidates use the known noise as follows (docs/processing.md, S/N).
 
-A candidate's 64 bins hold so few independent values that sigma, and S/N with it, scatters by 7 % at
-the pulse's width, and more at larger ones. Where the noise of a single sample is known, from all
-samples of the channels, that is used. But as far as sigma is larger than its scatter explains,
-there is something that the channels alone do not show, interference or a wandering baseline, and
-sigma counts.
+The 64 bins of a candidate hold so few independent values that sigma, and S/N with it, scatters by 7
+% at the pulse's width, and more at larger widths. If the noise of a single sample is known, from
+all samples of the channels, it is used instead. If sigma is larger than its scatter explains,
+interference or an unstable baseline adds noise that the channels alone do not show, and sigma is
+used.
 
-A boxcar loses up to 6 % on a pulse that dispersion within channels has made a triangle or a
-trapezium. The smearing is known, so the boxcar can be convolved with it (`smearing_kernel`): what
-that finds is the pulse as it was before, by the filter that matches what became of it.
+A boxcar loses up to 6 % of the S/N of a pulse that intra-channel smearing has turned into a
+triangle or a trapezium. As the smearing is known, the boxcar can be convolved with it
+(`smearing_kernel`): the resulting matched filter gives the width of the pulse before smearing.
 """
 
 from __future__ import annotations
@@ -26,35 +26,36 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 
-#: Smoothed samples that the noise is taken from, in each width of the boxcar.
+#: Number of smoothed samples per boxcar width from which the noise is estimated.
 _PER_WIDTH = 8
 
-#: Sigma is this much larger than what is left of it after clipping.
+#: Ratio of sigma before and after clipping.
 _CLIPPED = 1.048
 _CLIP, _N_CLIP = 3.0, 4
 
-#: Sigma begins to count where it is larger than the known noise by so many of its own standard
-#: errors, and counts in full from twice as many.
+#: Sigma is used where it exceeds the known noise by this many of its standard errors: with rising
+#: weight, and fully from twice as many.
 _SIGNIFICANT = 3.5
 
-#: The noise of one side alone is taken if it is so many widths long.
+#: Minimum length, in widths, for an estimate of the noise from one side of the pulse.
 _LEAST_SIDE = 8
 
-#: Where in a sample a pulse begins matters up to so many samples; it is tried there.
+#: Up to this boxcar width, fractions of a sample are tried for the start of the pulse.
 _WIDE, _PARTS_OF_SAMPLE = 20, (0.25, 0.5, 0.75)
 
-#: What has no length at all is given a little: it divides (samples).
+#: Minimum smearing (samples), to avoid division by zero.
 _NARROW = 1e-6
 
-#: Neighbouring widths differ by this factor, rounded: a width between them loses less than 2 %.
+#: Ratio of neighbouring widths, before rounding: a width between them loses less than 2 %.
 _STEP = 1.04
 
 
 @dataclass(frozen=True, slots=True)
 class Boxcar:
-    """The boxcar of highest S/N.
+    """Boxcar of highest S/N.
 
-    :param start: first sample in it
+    :param snr: S/N
+    :param start: first sample
     :param width: samples
     """
 
@@ -64,15 +65,15 @@ class Boxcar:
 
     @property
     def centre(self) -> float:
-        """Samples; a boxcar of one sample is centred half a sample after its start."""
+        """Centre, samples; for a boxcar of one sample, half a sample after its start."""
         return self.start + self.width / 2
 
 
 def boxcar_widths(narrowest: int, widest: int) -> Ints:
-    """Widths to try: all where they are small, then 4 % apart.
+    """Return the boxcar widths to try: all small ones, then 4 % apart.
 
     :param narrowest: samples, at least 1
-    :param widest: samples; at least `narrowest` is tried
+    :param widest: samples; if less than `narrowest`, only that is returned
     """
     widest = max(widest, narrowest)
     steps = math.ceil(math.log(widest / narrowest) / math.log(_STEP)) if widest > narrowest else 0
@@ -81,9 +82,9 @@ def boxcar_widths(narrowest: int, widest: int) -> Ints:
 
 
 def smearing_kernel(smearing: Doubles) -> Doubles:
-    """What becomes of a sample in the sum of channels that are smeared, each by another length.
+    """Return the mean of the boxcars by which channels are smeared.
 
-    :param smearing: samples, shape (n,)
+    :param smearing: smearing of each channel, samples, shape (n,)
     :return: symmetric, of unit sum and odd length
     """
     half = np.maximum(smearing, _NARROW) / 2
@@ -95,13 +96,14 @@ def smearing_kernel(smearing: Doubles) -> Doubles:
 
 
 def between_samples(kernel: Doubles, width: int) -> list[Doubles]:
-    """Kernels that find what begins anywhere within a sample, as far as that matters.
+    """Return kernels for pulses that start at several fractions of a sample, where that matters.
 
-    A boxcar of few samples loses up to 8 % on a pulse that begins in the middle of one.
+    A boxcar of few samples loses up to 8 % of the S/N of a pulse that starts in the middle of a
+    sample.
 
-    :param kernel: of unit sum and odd length; it comes first
-    :param width: of the boxcars, samples
-    :return: likewise of unit sum and odd length, but not symmetric
+    :param kernel: of unit sum and odd length; the first one returned
+    :param width: width of the boxcars, samples
+    :return: also of unit sum and odd length, but not symmetric
     """
     if width > _WIDE:
         return [kernel]
@@ -115,14 +117,14 @@ def best_boxcar(
     noise: float | None = None,
     kernel: Doubles | None = None,
 ) -> Boxcar:
-    """Find the boxcar of highest S/N.
+    """Return the boxcar of highest S/N.
 
     :param series: finite, shape (n,)
-    :param widths: samples; those longer than the series are left out
-    :param noise: standard deviation of a single sample, if it is known
-    :param kernel: that the boxcar is convolved with, of unit sum and odd length
-    :return: where there is no noise at all, the S/N is infinite or, in constant data, 0
-    :raises ValueError: no width is from 1 to the series' length
+    :param widths: samples; those longer than the series are ignored
+    :param noise: standard deviation of a single sample, if known
+    :param kernel: kernel that the boxcar is convolved with, of unit sum and odd length
+    :return: without any noise, the S/N is infinite or, for constant data, 0
+    :raises ValueError: no width is between 1 and the series' length
     """
     fitting = widths[(widths >= 1) & (widths <= len(series))]
     if not len(fitting):
@@ -130,7 +132,7 @@ def best_boxcar(
     if kernel is not None:
         first = len(kernel) // 2
         series = np.convolve(series, kernel)[first : first + len(series)].astype(np.float32)
-    # In 64 bits the sums of 32-bit floats are exact enough to take differences of.
+    # Differences of 64-bit sums of 32-bit floats are accurate enough.
     sums = np.concatenate(([0.0], np.cumsum(series, dtype=np.float64)))
     best = Boxcar(-math.inf, 0, 1)
     for width in fitting.tolist():
@@ -145,8 +147,8 @@ def best_boxcar(
 def _snr(
     smoothed: Doubles, start: int, width: int, noise: float | None, kernel: Doubles | None
 ) -> float:
-    """S/N of a smoothed sample; see :func:`best_boxcar`."""
-    # Neighbours share most of their samples: an eighth of them says as much.
+    """Return the S/N of a smoothed sample; see :func:`best_boxcar`."""
+    # Neighbours are strongly correlated: eight samples per width suffice.
     apart = max(1, width // _PER_WIDTH)
     median, sigma = clipped_noise(smoothed[::apart])
     peak = float(smoothed[start])
@@ -156,7 +158,7 @@ def _snr(
     reach = width if kernel is None else width + len(kernel) // 2
     level = _weighed(_CLIPPED * sigma, known, reach, len(smoothed) + width - 1)
     if level > known:
-        # A scattered pulse is its own neighbour: the quieter side counts.
+        # Scattering raises one side of a pulse: the quieter side is used.
         for side in (smoothed[: max(0, start - width)], smoothed[start + 2 * width :]):
             if len(side) >= _LEAST_SIDE * width:
                 beside, sigma = clipped_noise(side[::apart])
@@ -167,12 +169,23 @@ def _snr(
 
 
 def filter_norm(width: int, kernel: Doubles) -> float:
-    """Root of the sum of squares of a boxcar that is convolved with a kernel."""
+    """Return the root of the sum of squares of a boxcar convolved with a kernel.
+
+    :param width: width of the boxcar, samples
+    :param kernel: of unit sum
+    """
     return float(np.linalg.norm(_convolved(width, kernel)))
 
 
 def effective_length(width: int, kernel: Doubles) -> float:
-    """Samples of a plain boxcar whose S/N comes from values as high as those of a convolved one."""
+    """Return the length of a plain boxcar that is equivalent in amplitude to a convolved one.
+
+    (sum f^2)^3 / (sum f^3)^2 for the filter f; the width of the boxcar for a kernel of one sample.
+
+    :param width: width of the boxcar, samples
+    :param kernel: kernel that it is convolved with
+    :return: samples
+    """
     filtered = _convolved(width, kernel)
     return float(np.sum(filtered**2) ** 3 / np.sum(filtered**3) ** 2)
 
@@ -185,8 +198,8 @@ def _convolved(width: int, kernel: Doubles) -> Doubles:
 
 
 def _weighed(measured: float, known: float, width: int, length: int) -> float:
-    """Noise of smoothed samples: the known one, or that measured if it is clearly larger."""
-    # So many independent values have a variance as uncertain as that of the smoothed samples.
+    """Return the noise of smoothed samples: known, or measured if that is significantly larger."""
+    # Equivalent number of independent values, by the uncertainty of the variance.
     independent = max(3 * length * width / (2 * width**2 + 1), 1.0)
     excess = (measured / _CLIPPED - known) * math.sqrt(2 * independent)
     if excess <= _SIGNIFICANT * known:
@@ -196,7 +209,7 @@ def _weighed(measured: float, known: float, width: int, length: int) -> float:
 
 
 def clipped_noise(values: Doubles) -> tuple[float, float]:
-    """Median and standard deviation after removing what is over 3 sigma off, four times.
+    """Return median and standard deviation after removing values beyond 3 sigma, four times.
 
     :param values: finite, shape (n,), n at least 1
     """

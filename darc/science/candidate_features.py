@@ -1,8 +1,8 @@
-"""Numbers that tell a burst from interference, measured on a candidate's arrays.
+"""Features that distinguish a burst from interference, measured on a candidate's arrays.
 
-Arrays may have any size of at least one value; they are brought to that of `FREQ_TIME_SHAPE` and
-`DM_TIME_SHAPE`. Rows that hold one value only, as where there is no data, do not count. No feature
-depends on the arrays' units or zero point; all are finite.
+Arrays may have any size of at least one value; they are resampled to `FREQ_TIME_SHAPE` and
+`DM_TIME_SHAPE`. Constant rows, such as those without data, are ignored. No feature depends on the
+arrays' units or zero point; all are finite.
 """
 
 from __future__ import annotations
@@ -16,35 +16,36 @@ Doubles = npt.NDArray[np.float64]
 FREQ_TIME_SHAPE = (32, 64)
 DM_TIME_SHAPE = (64, 64)
 
-#: Boxcars that are tried on the profile, bins.
+#: Boxcar widths for the profile, bins.
 _WIDTHS = (1, 2, 3, 4, 6, 8, 12)
 
-#: How far from the middle a pulse may be, bins.
+#: Maximum distance of a pulse from the middle, bins.
 _NEAR = 4
 
-#: Slopes that are tried: bins from one end of the band to the other.
+#: Slopes: bins from one end of the band to the other.
 _SLOPES = np.array([-32, -22, -15, -10, -7, -5, -3, -2, -1, 0, 1, 2, 3, 5, 7, 10, 15, 22, 32])
 
-#: Features are cut off here.
+#: Features are clipped to this range.
 _LARGEST = 1e4
 
-#: From the median of the absolute deviations of noise to its standard deviation.
+#: Ratio of the standard deviation to the median absolute deviation, for Gaussian noise.
 _MAD = 1.4826
 
 
 def normalised(array: npt.ArrayLike) -> Floats:
-    """The array without its median, in units of its standard deviation.
+    """Return the array minus its median, in units of its standard deviation.
 
-    What is not finite, or in a constant array, becomes 0.
+    Values that are not finite, and all values of a constant array, become 0.
 
-    :return: of the same shape
+    :param array: any shape
+    :return: same shape
     """
     values = np.array(array, dtype=np.float64)
     finite = np.isfinite(values)
     values[~finite] = 0
     if not finite.any():
         return values.astype(np.float32)
-    # Large numbers, whose squares overflow, are brought down first.
+    # Scaled first, as the squares of large numbers overflow.
     values /= max(float(np.abs(values).max()), np.finfo(np.float64).tiny)
     values[finite] -= np.median(values[finite])
     spread = float(values[finite].std())
@@ -53,9 +54,10 @@ def normalised(array: npt.ArrayLike) -> Floats:
 
 
 def resampled(array: npt.NDArray[np.floating], shape: tuple[int, int]) -> Doubles:
-    """Average neighbouring values to fewer, or repeat them to more.
+    """Average neighbouring values, or repeat them if there are fewer than wanted.
 
     :param array: shape (n, m), at least one value
+    :param shape: shape of the result
     """
     values = np.asarray(array, dtype=np.float64)
     for axis, wanted in enumerate(shape):
@@ -71,10 +73,10 @@ def resampled(array: npt.NDArray[np.floating], shape: tuple[int, int]) -> Double
 
 
 def freq_time_features(array: npt.ArrayLike) -> dict[str, float]:
-    """Measure a candidate in frequency and time.
+    """Measure the features of a candidate in frequency and time.
 
     :param array: the lowest frequency first, shape (nfreq, ntime), the pulse in bin ntime // 2
-    :raises ValueError: it has no two dimensions, or no values
+    :raises ValueError: the array is not two-dimensional, or empty
     """
     rows = resampled(_checked(array), FREQ_TIME_SHAPE)
     spreads = rows.std(axis=1)
@@ -93,7 +95,7 @@ def freq_time_features(array: npt.ArrayLike) -> dict[str, float]:
     noise = _noise(rows[:, off])
     floor = 0.1 * float(_middle(noise)) + 1e-6
     scaled = rows / np.maximum(noise, floor)[:, np.newaxis]
-    # Every channel in units of its noise: what each of them says of the pulse.
+    # S/N of the pulse in each channel.
     spectrum = scaled[:, on].sum(axis=1) / np.sqrt(width)
     root_n = np.sqrt(n_used)
     snr = float(spectrum.sum() / root_n)
@@ -156,7 +158,7 @@ def freq_time_features(array: npt.ArrayLike) -> dict[str, float]:
         "slope_gain": float(slopes.max() - slopes[middle]),
         "slope_ratio": float(slopes.max() / (abs(slopes[middle]) + 1)),
         "slope": float(abs(_SLOPES[best_slope])),
-        # What was at DM 0 is early at low frequencies, now: a positive slope.
+        # A signal at DM 0 is now early at low frequencies: a positive slope.
         "slope_sign": float(slopes[middle + 1 :].max() - slopes[:middle].max()),
         "slope_up": float(slopes[middle + 1 : middle + 6].max()) / (abs(slopes[middle]) + 1),
         "slope_down": float(slopes[middle - 5 : middle].max()) / (abs(slopes[middle]) + 1),
@@ -172,11 +174,11 @@ def freq_time_features(array: npt.ArrayLike) -> dict[str, float]:
 
 
 def dm_time_features(array: npt.ArrayLike) -> dict[str, float]:
-    """Measure a candidate in DM and time.
+    """Measure the features of a candidate in DM and time.
 
-    :param array: shape (ndm, ntime), the pulse in bin ntime // 2, DMs in either order; its DM is
-        in the middle, or where the trials begin at DM 0, anywhere
-    :raises ValueError: it has no two dimensions, or no values
+    :param array: shape (ndm, ntime), the pulse in bin ntime // 2, DMs in either order; the pulse's
+        DM is in the middle, or, if the trials start at DM 0, anywhere
+    :raises ValueError: the array is not two-dimensional, or empty
     """
     rows = resampled(_checked(array), DM_TIME_SHAPE)
     used = rows.std(axis=1) > 1e-6
@@ -187,7 +189,7 @@ def dm_time_features(array: npt.ArrayLike) -> dict[str, float]:
     near = slice(n_time // 2 - _NEAR, n_time // 2 + _NEAR + 1)
     noise = float(_noise(np.concatenate([rows[:, :16], rows[:, -16:]], axis=1).reshape(1, -1))[0])
     rows /= noise + 1e-6
-    # Neighbouring trials and bins share their signal; a mean over them does not lose it.
+    # The signal is shared by neighbouring trials: their mean preserves it.
     smooth = (rows[:-2] + rows[1:-1] + rows[2:]) / 3
     curve = smooth[:, near].max(axis=1)
     peak_row = int(np.argmax(curve))
@@ -251,7 +253,7 @@ def _finite(features: dict[str, float]) -> dict[str, float]:
 
 
 def _boxcar(profile: Doubles) -> tuple[int, int]:
-    """First bin and width of the strongest boxcar near the middle."""
+    """Return first bin and width of the strongest boxcar near the middle."""
     middle = len(profile) // 2
     sums = np.concatenate(([0.0], np.cumsum(profile - _middle(profile))))
     best, found = -np.inf, (middle, 1)
@@ -272,12 +274,12 @@ def _widened(on: npt.NDArray[np.bool_], by: int) -> npt.NDArray[np.bool_]:
 
 
 def _noise(rows: Doubles) -> Doubles:
-    """Standard deviation of each row, by its median absolute deviation."""
+    """Return the standard deviation of each row, from the median absolute deviation."""
     return _MAD * _middle(np.abs(rows - _middle(rows)[:, np.newaxis]))
 
 
 def _middle(rows: Doubles) -> Doubles:
-    """Median of each row, or the upper of the two in its middle: numpy's own is slow."""
+    """Return the median of each row, or the upper of the middle two; faster than numpy's."""
     n: int = rows.shape[-1]
     return np.asarray(np.partition(rows, n // 2, axis=-1)[..., n // 2])
 
@@ -287,30 +289,30 @@ def _mean(values: Doubles) -> float:
 
 
 def _correlation(series: Doubles) -> float:
-    """Correlation of neighbours."""
+    """Return the correlation of neighbouring values."""
     values = series - series.mean()
     return float((values[1:] * values[:-1]).sum() / ((values**2).sum() + 1e-6))
 
 
 def _row_correlation(rows: Doubles) -> float:
-    """Correlation of neighbouring rows."""
+    """Return the correlation of neighbouring rows."""
     values = rows - rows.mean(axis=1, keepdims=True)
     return float((values[1:] * values[:-1]).sum() / ((values**2).sum() + 1e-6))
 
 
 def _second(smooth: Doubles, first: int, width: int) -> float:
-    """The highest of what is not near the pulse."""
+    """Return the highest value outside the pulse."""
     near = slice(max(0, first - width - 2), first + 2 * width + 2)
     outside = np.delete(smooth, np.arange(len(smooth))[near])
     return float(outside.max()) if len(outside) else 0.0
 
 
 def _slope_snrs(scaled: Doubles, places: npt.NDArray[np.intp], width: int, first: int) -> Doubles:
-    """S/N of the pulse if it were slanted: channels are shifted against each other.
+    """Return the S/N of the pulse for each slope, with the channels shifted accordingly.
 
-    A slanted pulse is narrower than it looks: a width of two bins is tried, too.
+    A slanted pulse is narrower than it appears: a width of two bins is tried, too.
 
-    :param places: of the channels in the band
+    :param places: indices of the channels in the band
     """
     n_rows, n_time = scaled.shape
     fraction = places / FREQ_TIME_SHAPE[0] - 0.5
@@ -327,7 +329,7 @@ def _slope_snrs(scaled: Doubles, places: npt.NDArray[np.intp], width: int, first
 
 
 def _drift(scaled: Doubles, on: npt.NDArray[np.bool_], weights: Doubles) -> float:
-    """How the time of the strongest bins changes across the band, in bins from end to end."""
+    """Return the drift of the pulse's time across the band, in bins from end to end."""
     there = np.flatnonzero(_widened(on, 6))
     positive = np.maximum(scaled[:, there], 0) ** 2
     times = (positive * there).sum(axis=1) / (positive.sum(axis=1) + 1e-6)
@@ -335,7 +337,7 @@ def _drift(scaled: Doubles, on: npt.NDArray[np.bool_], weights: Doubles) -> floa
 
 
 def _slope(values: npt.NDArray[np.generic], weights: Doubles) -> float:
-    """Of a straight line through values."""
+    """Return the slope of a weighted linear fit."""
     place = np.arange(len(values), dtype=np.float64)
     total = weights.sum() + 1e-6
     place -= (weights * place).sum() / total
@@ -344,7 +346,7 @@ def _slope(values: npt.NDArray[np.generic], weights: Doubles) -> float:
 
 
 def _bow_tie(smooth: Doubles, peak_row: int, peak_bin: int) -> float:
-    """How much a pulse is spread in time away from its DM: width of rows 8 off, in its own."""
+    """Return the width in time 10 rows from the pulse's DM, relative to that at its DM."""
     window = smooth[:, max(0, peak_bin - 16) : peak_bin + 17]
 
     def wide(row: Doubles) -> float:
@@ -356,7 +358,7 @@ def _bow_tie(smooth: Doubles, peak_row: int, peak_bin: int) -> float:
     return (float(np.mean(others)) if others else own) / (own + 1e-6)
 
 
-#: Names, in the order of `freq_time_features` and `dm_time_features`.
+#: Names of the features, in the order of `freq_time_features` and `dm_time_features`.
 _EXAMPLE = np.random.default_rng(0).normal(size=(64, 64))
 FREQ_TIME_NAMES: tuple[str, ...] = tuple(freq_time_features(_EXAMPLE))
 DM_TIME_NAMES: tuple[str, ...] = tuple(dm_time_features(_EXAMPLE))

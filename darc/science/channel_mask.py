@@ -1,4 +1,4 @@
-"""Channels that are not used, such as those in AMBER's ``zapped_channels_<freq>.conf``."""
+"""Channel masks, such as AMBER's ``zapped_channels_<freq>.conf``."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import numpy.typing as npt
 from darc.config.file_kinds import BYTE_ORDER_MARK
 from darc.config.typed import shown
 
-#: int() takes more: signs, underscores, digits of other scripts, thousands of them.
+#: int() also accepts signs, underscores, digits of other scripts, and thousands of digits.
 _NUMBER = re.compile("[0-9]{1,9}")
 
 
 def parse_channel_mask(text: str, file: str, n_channels: int) -> npt.NDArray[np.bool_]:
-    """Read a list of channels, counted from the lowest frequency; one or more in a line.
+    """Parse a list of channels, numbered from the lowest frequency, one or more in a line.
 
-    Blank lines, and what follows a '#', are skipped.
+    Blank lines, and text after a '#', are ignored.
 
-    :param file: its name, for messages
-    :param n_channels: of the band
+    :param file: file name, for messages
+    :param n_channels: number of channels of the band
     :return: True for each listed channel, the lowest frequency first, shape (n_channels,)
-    :raises ValueError: a channel does not exist or is no number; names file, line and value
+    :raises ValueError: a channel is out of range or not a number; the message names file, line and
+        value
     """
     mask = np.zeros(n_channels, dtype=np.bool_)
     for number, line in enumerate(text.removeprefix(BYTE_ORDER_MARK).splitlines(), 1):

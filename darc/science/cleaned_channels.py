@@ -1,4 +1,4 @@
-"""The channels of a stretch of data, some at a time, without interference."""
+"""Channels of a data window, in groups, after mitigation of interference."""
 
 from __future__ import annotations
 
@@ -31,12 +31,19 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-#: Channels at a time: 16 of 12,750 samples are 0.8 MB.
+#: Channels in a group: 16 of 12,750 samples are 0.8 MB.
 _AT_A_TIME = 16
 
 
 class CleanedChannels:
-    """Gives the channels that can be used, cleaned as the settings say."""
+    """Usable channels of a data window, cleaned according to the settings.
+
+    :param data: shape (n_samples, n_channels)
+    :param plan: data window and pulse
+    :param settings: type and thresholds of the RFI mitigation
+    :param descending: whether the first channel is the highest
+    :param mask: channels to exclude, the lowest frequency first, shape (n_channels,); None: none
+    """
 
     def __init__(
         self,
@@ -56,7 +63,7 @@ class CleanedChannels:
         if settings.clean_type in ("frequency", "both"):
             self._leave_out_channels(n_channels)
         self._silent = silent_moments(self._data, self._columns)
-        if self._silent.all():  # constant data: there is nothing beside it
+        if self._silent.all():  # constant data
             self._silent[:] = False
         self._means = mean_series(self._data, self._columns)
         if data.dtype.kind == "f":
@@ -87,16 +94,16 @@ class CleanedChannels:
         self._channels, self._columns = channels[~bad], self._columns[~bad]
 
     def _series(self) -> Floats:
-        """The band's mean, where anything was recorded."""
+        """Mean of the band; NaN where no data were recorded."""
         return np.where(self._silent, np.nan, self._means).astype(np.float32)
 
     def _pulse_begins(self, plan: ExtractionPlan) -> Ints:
-        """Where the pulse begins in each channel, samples."""
+        """First sample of the pulse in each channel."""
         shifts = plan.band.shifts([plan.dm], plan.tsamp)[0, self._channels]
         return np.asarray(plan.arrival - plan.start + shifts)
 
     def _find_track(self, plan: ExtractionPlan) -> Track:
-        """Prepare to compare channels on the pulse's track; drifts are taken off the data."""
+        """Prepare the comparison of channels along the pulse's track; subtract drifts."""
         width, settings, columns = plan.bin_samples, self._settings, self._columns
         shifts = plan.band.shifts([plan.dm], plan.tsamp)[0, self._channels]
         begins = plan.arrival - plan.start + shifts - 2 * width
@@ -113,9 +120,9 @@ class CleanedChannels:
         return track
 
     def rows(self) -> Iterator[tuple[Ints, Floats]]:
-        """Channels, some at a time, and their samples."""
+        """Yield groups of channels: their numbers, and their cleaned samples, shape (n, count)."""
         settings, reach = self._settings, self._never_outlying
-        random = np.random.default_rng(len(self._data))  # of two runs, the same is found
+        random = np.random.default_rng(len(self._data))  # reproducible
         for begin in range(0, len(self._channels), _AT_A_TIME):
             numbers = np.arange(begin, min(begin + _AT_A_TIME, len(self._channels)))
             rows = channel_rows(self._data, self._columns[numbers])
@@ -135,7 +142,7 @@ class CleanedChannels:
 
 
 def _closed(data: Moments) -> Moments:
-    """The same, not to be written to, so that there is one kind of array to compile for."""
+    """Return a read-only view, so that functions are compiled for one type of array only."""
     data = data.view()
     data.setflags(write=False)
     return data

@@ -1,7 +1,7 @@
 """Clustering of candidates in DM and time, and the filter on synthesised beams.
 
 Source: the project's specification, candidates.md. Records are those of
-:mod:`darc.model.candidate`. Candidates are finite; whoever reads them sees to that.
+:mod:`darc.model.candidate`. Candidates must be finite, which their reader ensures.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-#: Windows further than this from the origin are no longer told apart by a float.
+#: Largest window number, of either sign: larger ones are not exact as floats.
 _MAX_WINDOW = 2.0**52
 
-#: Sums of products of S/N that differ relatively by less are equal: AMBER's S/N have six digits,
-#: so that others differ by more, and rounding in floats (over 100 terms) makes less.
+#: Relative tolerance for equal sums of products of S/N: AMBER's S/N have six digits, so different
+#: sums differ by more, and rounding errors (over 100 terms) are smaller.
 _ROUNDING = 1e-13
 
-#: Their numbers fit 16 bits.
+#: Number of boxes up to which their numbers fit 16 bits.
 _FEW_BOXES = 2**16
 
 
 def _lower_edge(upper: float) -> int:
-    """Lower edge of the DM bin below an upper edge, pc cm-3."""
-    # Multiplied first: 2/3 and 3/7 are not exact, and truncating would show it.
+    """Return the lower edge of the DM bin below an upper edge, pc cm-3."""
+    # Multiplication first: 2/3 and 3/7 are not exact, which truncation would expose.
     if upper >= 100:
         return math.trunc(2 * upper / 3)
     if upper >= 50:
@@ -39,7 +39,7 @@ def _lower_edge(upper: float) -> int:
 
 
 def _edges_down(first: float, untruncated: float, lowest: float) -> Floats:
-    """Edges from ``first`` down to the bin that holds ``lowest``, in ascending order."""
+    """Return the edges from ``first`` down to the bin of ``lowest``, in ascending order."""
     edges = [first, _lower_edge(untruncated)]
     while edges[-1] > 0.9 * lowest:
         edges.append(_lower_edge(edges[-1]))
@@ -47,12 +47,12 @@ def _edges_down(first: float, untruncated: float, lowest: float) -> Floats:
 
 
 def dm_edges(highest: float, lowest: float) -> Floats:
-    """Edges of the DM bins for given data (the project's specification, candidates.md).
+    """Return the edges of the DM bins for given data (the project's specification, candidates.md).
 
     :param highest: highest DM of the data, pc cm-3
     :param lowest: lowest DM of the data, pc cm-3, at least 0
     :return: ascending, shape (bins + 1,), pc cm-3
-    :raises ValueError: not 0 <= lowest <= highest < infinity
+    :raises ValueError: not 0 <= lowest <= highest, or 1.1 * highest is not finite
     """
     top = 1.1 * highest
     if not (0 <= lowest <= highest and top < math.inf):
@@ -61,7 +61,7 @@ def dm_edges(highest: float, lowest: float) -> Floats:
 
 
 def fixed_dm_edges(top: float) -> Floats:
-    """Edges of DM bins that do not depend on data: from 0 to ``top``, and on to infinity.
+    """Return edges of DM bins that do not depend on data: from 0 to ``top``, then infinity.
 
     :param top: upper edge of the last bin but one, pc cm-3
     :return: ascending, from 0 to infinity, shape (bins + 1,), pc cm-3
@@ -80,18 +80,18 @@ def cluster(
     time_window: float,
     time_origin: float,
 ) -> Records:
-    """Keep the best candidate of each (DM bin, time window) box (step 4).
+    """Return the candidate of highest S/N in each (DM bin, time window) box (step 4).
 
-    Bins are [lower, upper), windows [start, end). Of equal S/N the first is kept. A candidate
-    outside the edges is in no box.
+    Bins are [lower, upper), windows [start, end). Among equal S/N, the first is returned.
+    Candidates outside the edges are ignored.
 
     :param candidates: shape (n,), finite values
-    :param snr_min: lowest S/N considered, inclusive
+    :param snr_min: lowest S/N used, inclusive
     :param dm_edges: ascending, shape (bins + 1,), pc cm-3
     :param time_window: length of a window, s
     :param time_origin: start of window 0, s
-    :return: CLUSTER records, by window and then DM bin
-    :raises ValueError: the window is not positive, or a time is beyond all reason
+    :return: CLUSTER records, sorted by window, then DM bin
+    :raises ValueError: the window is not positive, or a window number exceeds 2^52
     """
     if not time_window > 0:
         raise ValueError(f"a time window of {time_window} s")
@@ -109,7 +109,7 @@ def cluster(
     snr = candidates["snr"][kept][order]
     counts = np.diff(starts, append=len(order))
     is_best = snr == np.repeat(np.maximum.reduceat(snr, starts), counts)
-    # The sort is stable, so the first of the best in a box is the first in the input.
+    # The sort is stable: the first of equal ones in a box is the first in the input.
     best_at = np.flatnonzero(is_best)
     best = order[best_at[np.searchsorted(best_at, starts)]]
 
@@ -126,11 +126,11 @@ def cluster(
 def _group(window: Ints, dm_bin: Ints) -> tuple[Ints, Ints]:
     """Sort boxes by window and DM bin, stably.
 
-    :return: the order, shape (n,), and where in it each box starts, shape (boxes,)
+    :return: the order, shape (n,), and the index in it at which each box starts, shape (boxes,)
     """
     first, n_bins = int(window.min()), int(dm_bin.max()) + 1
     if (int(window.max()) - first + 1) * n_bins <= _FEW_BOXES:
-        # Sorted by radix, which takes a fraction of the time.
+        # Radix sort, which is several times faster.
         box = ((window - first) * n_bins + dm_bin).astype(np.uint16)
         order = np.argsort(box, kind="stable")
         box = box[order]
@@ -143,13 +143,13 @@ def _group(window: Ints, dm_bin: Ints) -> tuple[Ints, Ints]:
 
 
 def cluster_whole_file(candidates: Records, *, snr_min: float, time_window: float) -> Records:
-    """Cluster the candidates of whole trigger files at once (steps 1 to 4).
+    """Cluster the candidates of complete trigger files (steps 1 to 4).
 
     :param candidates: shape (n,), finite values
-    :param snr_min: lowest S/N considered, inclusive
-    :param time_window: length of a window, s; the first starts half a window before the
-        earliest candidate
-    :return: CLUSTER records, by window and then DM bin
+    :param snr_min: lowest S/N used, inclusive
+    :param time_window: length of a window, s; the first starts half a window before the earliest
+        candidate
+    :return: CLUSTER records, sorted by window, then DM bin
     :raises ValueError: a DM is negative, or as for :func:`cluster`
     """
     kept = candidates[candidates["snr"] >= snr_min]
@@ -165,7 +165,12 @@ def cluster_whole_file(candidates: Records, *, snr_min: float, time_window: floa
 
 
 def within(clusters: Records, *, dm_min: float, dm_max: float) -> Records:
-    """Clusters whose DM is from ``dm_min`` to ``dm_max``, both inclusive, pc cm-3 (step 5)."""
+    """Return the clusters in a range of DM (step 5).
+
+    :param clusters: CLUSTER records
+    :param dm_min: inclusive, pc cm-3
+    :param dm_max: inclusive, pc cm-3
+    """
     return clusters[(clusters["dm"] >= dm_min) & (clusters["dm"] <= dm_max)]
 
 
@@ -178,19 +183,19 @@ def synthesised_beam_filter(
     n_beams: int = 71,
     dm_range: float = 20.0,
 ) -> Mask:
-    """Tell the clusters that recur over the synthesised beams (SBs) as a real signal does (step 6).
+    """Return a mask of clusters that recur over the synthesised beams (SBs), as a signal does.
 
-    Of the candidates at the cluster's very time and within ``dm_range`` of its DM, the highest
-    S/N in each SB is autocorrelated over the SBs, without wrapping. The period is the lag, at
-    least 2, of the highest autocorrelation; of equal ones, the smallest.
+    Step 6: the highest S/N in each SB, among candidates at exactly the cluster's time and within
+    ``dm_range`` of its DM, is autocorrelated over the SBs, without wrapping. The period is the lag,
+    at least 2, of the highest autocorrelation; of equal ones, the smallest.
 
-    :param candidates: all those that passed the S/N threshold, shape (n,)
+    :param candidates: all candidates above the S/N threshold, shape (n,)
     :param clusters: shape (m,)
-    :param period_min: the period must be above this
-    :param period_max: the period must be below this
+    :param period_min: lower limit of the period, exclusive, SBs
+    :param period_max: upper limit of the period, exclusive, SBs
     :param n_beams: number of SBs, at least 3
     :param dm_range: inclusive, pc cm-3
-    :return: shape (m,), true to keep
+    :return: shape (m,), True to keep
     :raises ValueError: a candidate's beam is not among the SBs, or there are fewer than 3
     """
     if n_beams < 3:
@@ -204,12 +209,12 @@ def synthesised_beam_filter(
 
 
 def _snr_per_beam(candidates: Records, clusters: Records, n_beams: int, dm_range: float) -> Floats:
-    """Highest S/N per SB around each cluster, zero where there is none, shape (m, n_beams)."""
+    """Return the highest S/N per SB around each cluster, 0 if none, shape (m, n_beams)."""
     order = np.argsort(candidates["time"], kind="stable")
     time = candidates["time"][order]
     first = np.searchsorted(time, clusters["time"], side="left")
     n_near = np.searchsorted(time, clusters["time"], side="right") - first
-    # One entry per pair of a cluster and a candidate of its time.
+    # One entry per pair of a cluster and a candidate of the same time.
     row = np.repeat(np.arange(len(clusters)), n_near)
     position = np.arange(len(row)) + np.repeat(first - (np.cumsum(n_near) - n_near), n_near)
     near = order[position]
@@ -221,7 +226,7 @@ def _snr_per_beam(candidates: Records, clusters: Records, n_beams: int, dm_range
 
 
 def _periods(snr: Floats) -> Ints:
-    """Lag (>= 2) of the highest autocorrelation of each row, shape (m,)."""
+    """Return the lag (>= 2) of the highest autocorrelation of each row, shape (m,)."""
     n_beams = snr.shape[1]
     lags = np.arange(2, n_beams)
     correlation = np.empty((len(lags), len(snr)))

@@ -1,11 +1,11 @@
 """Functions on arrays that are compiled to machine code (numba).
 
-Compiling takes seconds, so what was compiled is kept: beside the source where that can be
-written, else in the user's cache directory (``NUMBA_CACHE_DIR`` names another one), once for each
-kind of processor. Numba looks at the file of a function alone to see whether it has changed: so a
-compiled function calls only such of its own module.
+Compiling takes seconds, so the result is cached: beside the source where that directory is
+writable, else in the user's cache directory (``NUMBA_CACHE_DIR`` names another one), separately for
+each type of processor. Numba compares only the source file of the function itself to detect a
+change: a compiled function must therefore call only compiled functions of its own module.
 
-Loops that are to run for many values at a time (SIMD) count places: `for x in row` does not.
+Loops that are to be vectorised (SIMD) iterate over indices: ``for x in row`` is not vectorised.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Sums may be reordered, which lets them run side by side. NaN and infinity keep their meaning.
+#: Sums may be reordered, which allows vectorisation. NaN and infinity keep their meaning.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def compiled(function: F) -> F:
-    """Compile a function at its first call; other threads run while it does.
+    """Compile a function at its first call, without holding the GIL while it runs.
 
     Division by zero gives infinity or NaN, as in numpy.
     """
@@ -31,6 +31,6 @@ def compiled(function: F) -> F:
     try:
         return cast(F, numba.njit(cache=True, **options)(function))
     except RuntimeError as error:
-        # There is nowhere to keep it.
+        # No cache directory is writable.
         warnings.warn(f"compiled anew in each process: {error}", RuntimeWarning, stacklevel=2)
         return cast(F, numba.njit(**options)(function))

@@ -1,13 +1,13 @@
-"""Incoherent dedispersion: channels are shifted against each other and summed.
+"""Incoherent dedispersion: channels are shifted by their dispersion delays and summed.
 
-Rows are channels, the lowest frequency first, each with its samples in time. Only the samples that
-are asked for are computed, for all trial DMs while a channel is in the processor's cache: at a DM
-of 1000 pc cm-3, 64 bins of a candidate are a twentieth of the stretch that their dispersion needs,
-and summing them for 64 trials is a fifteenth of the work of an extraction. So every trial is summed
-by itself, without the errors of schemes that share work between trials.
+Rows are channels, the lowest frequency first, each with its samples in time. Only the requested
+samples are computed, for all trial DMs while a channel is in the processor's cache: at a DM of 1000
+pc cm-3, the 64 bins of a candidate are a twentieth of the window that their dispersion needs, and
+summing them for 64 trials takes a fifteenth of the time of an extraction. Therefore every trial is
+summed directly, without the errors of algorithms that share sums between trials.
 
-Nothing wraps around: what would come from outside the data is left out, and `coverage` tells how
-much of the band there is for each sample.
+Shifts do not wrap around: samples outside the data are left out, and `coverage` returns how much of
+the band contributes to each sample.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Shifts = npt.NDArray[np.int64]
 
-#: Beyond this a shift is outside of any data; it keeps integers from overflowing.
+#: Limit of shifts, beyond the length of any data; it avoids integer overflow.
 _NEVER = 2.0**40
 
-#: Of the sum of all weights.
+#: Tolerance for rounding errors, relative to the sum of all weights.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Channels of equal width.
+    """Frequency band of channels of equal width.
 
     :param f_lowest: centre of the lowest channel, MHz
     :param channel_width: MHz
@@ -70,7 +70,9 @@ class Band:
         return reference_frequency(self.f_lowest, self.channel_width, self.n_channels)
 
     def delays(self, dms: npt.ArrayLike) -> Doubles:
-        """Delays of the channels' centres against that of the highest, which is 0.
+        """Return the delays of the channels' centres relative to the highest channel.
+
+        DISPERSION_CONSTANT * dm * (f^-2 - f_reference^-2), with f in MHz.
 
         :param dms: pc cm-3, shape (n_dms,)
         :return: s, shape (n_dms, n_channels)
@@ -79,7 +81,7 @@ class Band:
         return np.asarray(dms, dtype=np.float64)[:, np.newaxis] * per_dm
 
     def shifts(self, dms: npt.ArrayLike, tsamp: float) -> Shifts:
-        """Delays to the nearest sample.
+        """Return the delays rounded to the nearest sample.
 
         :param dms: pc cm-3, shape (n_dms,)
         :param tsamp: s
@@ -88,19 +90,24 @@ class Band:
         return np.rint(np.minimum(self.delays(dms) / tsamp, _NEVER)).astype(np.int64)
 
     def smearing(self, dm: float) -> float:
-        """Dispersion within a channel at the band's centre (s)."""
+        """Return the intra-channel dispersion smearing at the centre of the band (s).
+
+        2 * DISPERSION_CONSTANT * dm * channel_width / f_centre^3.
+
+        :param dm: pc cm-3
+        """
         return 2 * DISPERSION_CONSTANT * dm * self.channel_width / self.f_centre**3
 
 
 @compiled
 def add_dedispersed(rows: Floats, shifts: Shifts, series: Floats) -> None:
-    """Add shifted channels to the sums of some trial DMs, in place.
+    """Add shifted channels to the sums of several trial DMs, in place.
 
-    Sample t of a trial's sum gets sample t + shift of each channel, where there is one.
+    Sample t of a trial's sum receives sample t + shift of each channel, where that exists.
 
     :param rows: shape (n, m)
     :param shifts: samples, shape (n_dms, n)
-    :param series: shape (n_dms, n_out)
+    :param series: sums, shape (n_dms, n_out)
     """
     n_dms, n_out = series.shape
     length = rows.shape[1]
@@ -123,13 +130,13 @@ def add_binned(
     sums: Doubles,
     counts: npt.NDArray[np.int64],
 ) -> None:
-    """Add shifted channels to bins in time, each channel to its own, in place.
+    """Add shifted channels to bins in time, separately for each channel, in place.
 
     :param rows: shape (n, m)
     :param shifts: samples, shape (n,)
     :param factor: samples in a bin
     :param sums: shape (n, n_bins)
-    :param counts: samples in each sum, shape (n, n_bins)
+    :param counts: number of samples in each sum, shape (n, n_bins)
     """
     length = rows.shape[1]
     for channel in range(rows.shape[0]):
@@ -146,37 +153,37 @@ def add_binned(
 
 
 def coverage(shifts: Shifts, weights: Doubles, length: int, n_out: int) -> Doubles:
-    """Sum of the weights of those channels that have a sample, for each sample of dedispersed data.
+    """Return the sum of the weights of the channels that contribute to each dedispersed sample.
 
     :param shifts: samples, shape (n_dms, n)
-    :param weights: of the channels, shape (n,)
-    :param length: of the channels, samples
-    :param n_out: samples of dedispersed data
+    :param weights: weights of the channels, shape (n,)
+    :param length: length of the channels, samples
+    :param n_out: number of dedispersed samples
     :return: shape (n_dms, n_out)
     """
     first = np.clip(-shifts, 0, n_out)
     end = np.clip(length - shifts, first, n_out)
     if not first.any() and (end == n_out).all():
         return np.full((len(shifts), n_out), weights.sum())
-    # Each channel comes in at one sample and goes out at another.
+    # Each channel contributes from one sample to another.
     n_dms, n_places = len(shifts), n_out + 1
     trials = np.arange(n_dms)[:, np.newaxis] * n_places
     spread = np.broadcast_to(weights, shifts.shape).ravel()
     coming = np.bincount((trials + first).ravel(), spread, n_dms * n_places)
     going = np.bincount((trials + end).ravel(), spread, n_dms * n_places)
     changes = (coming - going).reshape(n_dms, n_places)
-    # What is left of many that came and went is rounding, not weight.
+    # A small remainder is a rounding error, not a weight.
     total = np.cumsum(changes, axis=1)[:, :n_out]
     return np.where(total > _ROUNDING * weights.sum(), total, 0.0)
 
 
 def dedisperse(rows: Floats, shifts: Shifts, n_out: int) -> tuple[Floats, Doubles]:
-    """Sum shifted channels for some trial DMs.
+    """Sum shifted channels for several trial DMs.
 
-    :param rows: channels, shape (n, m); samples that are missing are 0
+    :param rows: channels, shape (n, m); missing samples are 0
     :param shifts: samples, shape (n_dms, n)
-    :param n_out: samples wanted
-    :return: the sums, and how many channels are in each, shape (n_dms, n_out) each
+    :param n_out: number of dedispersed samples
+    :return: the sums, and the number of channels in each, shape (n_dms, n_out) each
     """
     series = np.zeros((len(shifts), n_out), dtype=np.float32)
     add_dedispersed(np.ascontiguousarray(rows, dtype=np.float32), shifts, series)

@@ -1,6 +1,6 @@
-"""Delays by dispersion in a cold plasma.
+"""Dispersion delays in a cold plasma.
 
-A DM may be a number or an array; what is returned has its shape.
+Where a parameter may be a number or an array, the result has its shape.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ FloatOrArray = TypeVar("FloatOrArray", float, npt.NDArray[np.float64])
 
 
 def delay(dm: FloatOrArray, f_low: float, f_high: float) -> FloatOrArray:
-    """How much later a pulse arrives at ``f_low`` than at ``f_high``.
+    """Return the dispersion delay of ``f_low`` relative to ``f_high``.
+
+    K * DM * (f_low^-2 - f_high^-2), with K = DISPERSION_CONSTANT.
 
     :param dm: pc cm-3
     :param f_low: MHz
@@ -41,25 +43,26 @@ def delay(dm: FloatOrArray, f_low: float, f_high: float) -> FloatOrArray:
 
 
 def dm_halfrange(fixed: float, width: float, dm: float, f_low: float, f_high: float) -> float:
-    """How far the trial DMs of a candidate go on either side (docs/processing.md, S/N).
+    """Return the half-range of the trial DMs of a candidate (docs/processing.md, S/N).
 
-    What a difference of DM makes of a picture is the delay across the band: the range specified for
-    ARTS is as wide in that elsewhere.
+    For ARTS: fixed + 5000 * width + dm / 100. For another band, this is scaled so that the range
+    corresponds to the same delay across the band.
 
-    :param fixed: what width and DM add to, pc cm-3
-    :param width: of the pulse, s
-    :param dm: of the pulse, pc cm-3
-    :param f_low: centre of the lowest channel, MHz; likewise f_high, of the highest
+    :param fixed: constant part, pc cm-3
+    :param width: pulse width, s
+    :param dm: DM of the pulse, pc cm-3
+    :param f_low: centre of the lowest channel, MHz
+    :param f_high: centre of the highest channel, MHz
     :return: pc cm-3
     """
     across = delay(1.0, f_low, f_high)
-    # Rounded, so that it is 1 at ARTS whatever the last digits of a header.
+    # Rounded, so that it is 1 for ARTS despite rounding errors of a header.
     scale = float(f"{_DELAY_OF_ARTS / across:.3g}") if across > 0 else 1.0
     return scale * (fixed + 5e3 * width + dm / 100)
 
 
 def band_delay(dm: FloatOrArray, f_centre: float, bandwidth: float) -> FloatOrArray:
-    """Delay across a band, from its upper to its lower edge.
+    """Return the dispersion delay across a band, from its upper to its lower edge.
 
     :param dm: pc cm-3
     :param f_centre: MHz
@@ -70,7 +73,7 @@ def band_delay(dm: FloatOrArray, f_centre: float, bandwidth: float) -> FloatOrAr
 
 
 def dm_error(width: FloatOrArray, f_low: float, f_high: float) -> FloatOrArray:
-    """DM that delays ``f_low`` against ``f_high`` by one pulse width (docs/triggers.md).
+    """Return the DM whose delay from ``f_high`` to ``f_low`` is one pulse width (docs/triggers.md).
 
     :param width: s
     :param f_low: MHz
@@ -83,13 +86,14 @@ def dm_error(width: FloatOrArray, f_low: float, f_high: float) -> FloatOrArray:
 def arrival_at(time: FloatOrArray, dm: FloatOrArray, f_from: float, f_to: float) -> FloatOrArray:
     """Convert an arrival time from one frequency to another.
 
-    The DM is the one that the time was found at: the time that a search gives moves with its trial
-    DM, while that in the middle of the band stays.
+    Use the DM at which the time was measured: the arrival time of a search depends on its trial DM,
+    that at the centre of the band does not.
 
-    :param time: arrival at ``f_from``, s
+    :param time: arrival time at ``f_from``, s
     :param dm: pc cm-3
     :param f_from: MHz; may be infinite, as may ``f_to``
-    :return: arrival at ``f_to``, s, on the clock of ``time``
+    :param f_to: MHz
+    :return: arrival time at ``f_to``, s, in the time system of ``time``
     """
     return time + delay(dm, f_to, f_from)
 
@@ -97,12 +101,12 @@ def arrival_at(time: FloatOrArray, dm: FloatOrArray, f_from: float, f_to: float)
 def arrival_at_centre(
     time: FloatOrArray, dm: FloatOrArray, f_centre: float, f_reference: float
 ) -> FloatOrArray:
-    """Arrival time at the centre of the band: later than that of a search (docs/results.md).
+    """Return the arrival time at the centre of the band, from that of a search (docs/results.md).
 
-    :param time: arrival at ``f_reference``, s
+    :param time: arrival time at ``f_reference``, s
     :param dm: pc cm-3
     :param f_centre: MHz
     :param f_reference: centre of the highest channel, MHz
-    :return: s, on the clock of ``time``
+    :return: s, in the time system of ``time``
     """
     return arrival_at(time, dm, f_reference, f_centre)

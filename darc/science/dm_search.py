@@ -1,4 +1,4 @@
-"""At which of some trial DMs a pulse is strongest."""
+"""Best DM of a pulse from its S/N at several trial DMs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from darc.science.boxcar import filter_norm
 
 Doubles = npt.NDArray[np.float64]
 
-#: S/N is interpolated at so many places from one trial to the next.
+#: Interpolated values of S/N per trial DM.
 _FINER = 8
 
 
@@ -19,13 +19,13 @@ def trial_snrs(
     widths: npt.NDArray[np.int64],
     kernel: Doubles | None = None,
 ) -> Doubles:
-    """Highest S/N of some boxcars in each trial.
+    """Return the highest S/N over several boxcar widths, for each trial DM.
 
-    :param series: in units of its noise, about its level, shape (n_dms, n)
-    :param valid: which samples count, likewise
-    :param widths: samples; those longer than the series are left out
-    :param kernel: that the boxcars are convolved with, symmetric, of unit sum and odd length
-    :return: shape (n_dms,); 0 where nothing is valid
+    :param series: dedispersed series with zero baseline, in units of the noise, shape (n_dms, n)
+    :param valid: samples to use, shape (n_dms, n)
+    :param widths: boxcar widths, samples; those longer than the series are ignored
+    :param kernel: kernel that the boxcars are convolved with: symmetric, of unit sum and odd length
+    :return: shape (n_dms,); 0 where no sample is valid
     """
     n_dms, n = series.shape
     kernel = np.ones(1) if kernel is None else kernel
@@ -44,20 +44,20 @@ def trial_snrs(
 
 
 def best_dm(dms: Doubles, snrs: Doubles) -> float:
-    """The DM to be expected, all in the trials' range being as likely before.
+    """Return the posterior mean of the DM, for a uniform prior over the range of the trials.
 
-    S/N between trials is interpolated; the likelihood of a DM is exp(S/N^2 / 2). Of a pulse whose
-    edges are sharp, S/N against DM has a cusp instead of a parabola's top, and noise moves its peak
-    further than this mean.
+    S/N is interpolated between trials; the likelihood of a DM is exp(S/N^2 / 2). For a pulse with
+    sharp edges, S/N against DM has a cusp and not a parabolic maximum, and the position of the
+    maximum scatters more by noise than this mean.
 
-    :param dms: trials, evenly spaced, pc cm-3, shape (n_dms,)
-    :param snrs: S/N of each, likewise
-    :return: within the trials
+    :param dms: evenly spaced trials, pc cm-3, shape (n_dms,)
+    :param snrs: S/N at each trial, shape (n_dms,)
+    :return: pc cm-3, within the range of the trials
     """
     n_dms = len(dms)
     if n_dms == 1:
         return float(dms[0])
-    # Catmull-Rom: a cubic through two neighbours, with slopes from the next ones.
+    # Catmull-Rom spline: cubic between two trials, with slopes from their neighbours.
     ends = 2 * snrs[0] - snrs[1], 2 * snrs[-1] - snrs[-2]
     around = np.concatenate((ends[:1], snrs, ends[1:]))
     places = np.arange((n_dms - 1) * _FINER + 1) / _FINER
@@ -66,7 +66,7 @@ def best_dm(dms: Doubles, snrs: Doubles) -> float:
     a, b, c, d = (around[trial + number] for number in range(4))
     cubic = part * (2 * a - 5 * b + 4 * c - d + part * (3 * (b - c) + d - a))
     finer = np.maximum(b + part / 2 * (c - a + cubic), 0.0)
-    # Taken from the highest, so that nothing is too large for a number.
+    # Relative to the maximum, to avoid overflow.
     highest = finer.max()
     likelihood = np.exp((finer - highest) * (finer + highest) / 2)
     place = float(places @ likelihood / likelihood.sum())

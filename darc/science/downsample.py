@@ -1,4 +1,4 @@
-"""Downsampling of arrays in time and frequency, by means."""
+"""Downsampling of arrays in time and frequency, by averaging."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def downsample_time(rows: Floats, factor: int) -> Floats:
     """Average neighbouring samples.
 
     :param rows: shape (n, m)
-    :param factor: samples that become one; those beyond the last whole one are left out
-    :return: shape (n, m // factor); the rows themselves where the factor is 1
-    :raises ValueError: the factor is not at least 1
+    :param factor: number of samples to average; an incomplete last group is dropped
+    :return: shape (n, m // factor); `rows` itself if the factor is 1
+    :raises ValueError: the factor is less than 1
     """
     if factor < 1:
         raise ValueError(f"downsampling by {factor}")
@@ -38,10 +38,9 @@ def _downsample(rows: Floats, factor: int) -> Floats:
 
 
 def channel_groups(n_channels: int, n_groups: int) -> npt.NDArray[np.int64]:
-    """First channel of each of some nearly equal groups, and the end of the last.
+    """Return the first channel of each of `n_groups` nearly equal groups, and the end of the last.
 
-    Where there are fewer channels than groups, some groups have the same channel: see
-    `group_means`.
+    If there are fewer channels than groups, some groups share a channel: see `group_means`.
 
     :return: shape (n_groups + 1,)
     """
@@ -51,16 +50,16 @@ def channel_groups(n_channels: int, n_groups: int) -> npt.NDArray[np.int64]:
 def group_means(
     sums: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], n_groups: int
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Average channels to fewer, or repeat them to more.
+    """Average channels in groups, or repeat them if there are fewer channels than groups.
 
-    :param sums: of what is to be averaged, by channel, shape (n_channels, m)
-    :param counts: how many values are in each sum, likewise
-    :param n_groups: number of channels wanted
-    :return: the means, and where there is one (elsewhere they are 0), shape (n_groups, m) each
+    :param sums: sums of the values to average, by channel, shape (n_channels, m)
+    :param counts: number of values in each sum, shape (n_channels, m)
+    :param n_groups: number of groups of channels
+    :return: the means (0 where invalid) and their validity, shape (n_groups, m) each
     """
     edges = channel_groups(len(sums), n_groups)
     starts = np.minimum(edges[:-1], len(sums) - 1)
-    # Between equal edges, reduceat takes the one channel that is there: it is repeated.
+    # For equal edges, reduceat returns the element at the edge: the channel is repeated.
     total, number = np.add.reduceat(sums, starts), np.add.reduceat(counts, starts)
     valid = number > 0
     return (total / np.maximum(number, 1)).astype(np.float32), valid

@@ -1,7 +1,7 @@
-"""Drifts that most channels have in common, as of a receiver's gain, are taken off.
+"""Subtraction of baseline drifts that most channels share, such as those of a receiver's gain.
 
-Blocks are long, and of their channels' levels the median counts: a pulse is in some of them at a
-time, and where it is, a channel says nothing.
+Blocks are long, and the drift is the median of the channels' block means: a pulse is in only some
+channels at a time, and its samples are excluded.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-#: Samples in a block, and blocks, at least.
+#: Minimum number of samples in a block, and of blocks.
 _LEAST_BLOCK, _LEAST_BLOCKS = 8, 8
-#: Drifts are seen in so many blocks, of which levels vary by so many times their noise.
+#: Number of blocks, and significance of a drift: standard deviation of the block means in units of
+#: their noise.
 _DRIFT_BLOCKS, _DRIFTING = 128, 3.0
 _FITS = 4
-#: A drift's level never changes by so many times what it usually does; noise, up to 6 times.
+#: A larger step between blocks, in units of the median one, is a jump; noise gives up to 6.
 _STEEP = 8.0
 
 
 def without_drift(
     series: Floats, data: Moments, columns: Columns, unusable: Mask, begins: Columns, length: int
 ) -> Moments:
-    """Take off how the level of most channels changes together, as by a receiver's gain.
+    """Subtract the baseline drift that most channels share, such as that of a receiver's gain.
 
     :param series: mean of the channels, shape (n_samples,)
-    :param data: what it is of, shape (n_samples, n_columns)
-    :param columns: of the channels, shape (n,)
-    :param unusable: samples that say nothing, shape (n_samples,)
-    :param begins: of the pulse in each channel, which says nothing either, samples, shape (n,)
-    :param length: of the pulse, samples
-    :return: the data themselves where no drift is to be seen
+    :param data: shape (n_samples, n_columns)
+    :param columns: columns of the channels, shape (n,)
+    :param unusable: samples to ignore, shape (n_samples,)
+    :param begins: start of the pulse in each channel, which is ignored, too, samples, shape (n,)
+    :param length: length of the pulse, samples
+    :return: `data` itself if there is no significant drift
     """
     block = max(_LEAST_BLOCK, -(-len(series) // _DRIFT_BLOCKS))
     means = block_means(series[np.newaxis], block)[0]
@@ -61,7 +62,7 @@ def without_drift(
     parts, shared = _fitted(channels, there)
     steps = np.abs(np.diff(shared))
     if steps.max(initial=0) > _STEEP * float(np.median(steps)):
-        return data  # a jump, which is not evened out as a drift is
+        return data  # a jump, not a drift
     centres = block_centres(len(series), len(seen))[seen]
     level = _between(centres, shared, len(series))
     flat = data.astype(np.float32)
@@ -71,7 +72,7 @@ def without_drift(
 
 
 def _between(centres: Doubles, values: Doubles, n_samples: int) -> Floats:
-    """Straight lines between values, and on beyond the first and the last."""
+    """Interpolate linearly between values, and extrapolate beyond the first and the last."""
     ends = np.array([0.0, n_samples - 1.0])
     slopes = np.diff(values)[[0, -1]] / np.diff(centres)[[0, -1]]
     first, last = values[[0, -1]] + slopes * (ends - centres[[0, -1]])
@@ -81,18 +82,18 @@ def _between(centres: Doubles, values: Doubles, n_samples: int) -> Floats:
 
 
 def _fitted(channels: Doubles, there: Mask) -> tuple[Doubles, Doubles]:
-    """The shape that most rows have in common, and how many times each has it, about its own mean.
+    """Return the shape that most rows share, and its amplitude in each row, about the row's mean.
 
     :param channels: shape (n, k)
-    :param there: which of them are known, likewise; in each column there is one
-    :return: shape (n,) and (k,)
+    :param there: which values are known, shape (n, k); at least one in each column
+    :return: amplitudes, shape (n,), and the shape, shape (k,)
     """
     counts = np.maximum(there.sum(axis=1), 1)
     values = np.where(there, channels, 0.0)
     offsets = values.sum(axis=1) / counts
     parts = np.sqrt(np.where(there, (channels - offsets[:, np.newaxis]) ** 2, 0).sum(1) / counts)
     shared = np.zeros(channels.shape[1])
-    # Means of rows that are known elsewhere are not the same: each is taken about the shape.
+    # Means of rows over different blocks are not comparable: each is taken relative to the shape.
     for _ in range(_FITS):
         varies = parts > 0
         about = channels[varies] - offsets[varies, np.newaxis]
@@ -100,7 +101,7 @@ def _fitted(channels: Doubles, there: Mask) -> tuple[Doubles, Doubles]:
         if not len(relative):
             break
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of columns without a number
+            warnings.simplefilter("ignore", RuntimeWarning)  # columns without a finite value
             shared = np.nan_to_num(np.nanmedian(relative, axis=0))
         mean = there @ shared / counts
         power = there @ shared**2 - counts * mean**2

@@ -1,8 +1,8 @@
-"""Drift scans: a source of known flux density passes through a beam, and its sensitivity is seen.
+"""Sensitivity of a beam from a drift scan over a source of known flux density.
 
-The power off the source is proportional to the SEFD, and on it to the SEFD plus the flux density S.
-So a deflection of r times the power off the source means SEFD = S / r, with no other calibration;
-provided that the samples are proportional to power: their zero has to be the receiver's.
+The power off the source is proportional to the SEFD, and on the source to the SEFD plus the flux
+density S. So a deflection of r times the power off the source means SEFD = S / r, without further
+calibration, if the samples are proportional to power, with the receiver's zero point.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ _ROBUST = 1.4826
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A Gaussian on a straight baseline.
+    """Passage of a source: a Gaussian on a linear baseline.
 
-    :param centre: s; fwhm: s
+    :param centre: s
+    :param fwhm: s
     :param deflection: at the centre, in units of the power off the source there
-    :param error: of the deflection, standard deviation
+    :param error: standard deviation of the deflection
     """
 
     centre: float
@@ -39,11 +40,14 @@ class Passage:
 
     @property
     def significance(self) -> float:
-        """The deflection in units of its error."""
+        """Deflection in units of its error."""
         return self.deflection / self.error if self.error > 0 else math.inf
 
     def shape(self, times: Doubles) -> Doubles:
-        """The Gaussian, 1 at its centre."""
+        """Return the Gaussian at the given times, 1 at its centre.
+
+        :param times: s, shape (n,)
+        """
         return _gaussian(times, self.centre, self.fwhm / _FWHM)
 
 
@@ -54,13 +58,13 @@ def flux_density(
     years: float = 0.0,
     change: float = 0.0,
 ) -> Doubles:
-    """Flux density of a calibrator.
+    """Return the flux density of a calibrator, 10^(a0 + a1 x + a2 x^2 ...), x = log10(f / GHz).
 
     :param frequencies: MHz
-    :param coefficients: of log10 S (Jy) in powers of log10 of the frequency in GHz
+    :param coefficients: a0, a1, ...: log10 of the flux density in Jy
     :param years: since the epoch of the coefficients
     :param change: percent per year
-    :return: Jy, in the frequencies' shape
+    :return: Jy, in the shape of `frequencies`
     """
     logs = np.log10(np.asarray(frequencies, dtype=np.float64) / 1e3)
     total = np.zeros_like(logs)
@@ -70,10 +74,10 @@ def flux_density(
 
 
 def clean_series(powers: Doubles) -> tuple[Doubles, npt.NDArray[np.bool_]]:
-    """Relative power of the band against time, without channels full of interference.
+    """Return the relative power of the band against time, without channels with interference.
 
-    A channel is left out where its differences from one time to the next are larger than those of
-    most; then the median over the channels is taken, which single bursts do not move.
+    A channel is excluded if its differences from one time to the next are larger than those of
+    most. The median over the channels is insensitive to single bursts.
 
     :param powers: shape (n_times, n_channels)
     :return: shape (n_times,), about 1 off the source; and the channels used, shape (n_channels,)
@@ -93,10 +97,11 @@ def clean_series(powers: Doubles) -> tuple[Doubles, npt.NDArray[np.bool_]]:
 
 
 def fit_passage(times: Doubles, series: Doubles) -> Passage:
-    """Fit a Gaussian on a straight baseline; samples far off (interference) count for nothing.
+    """Fit a Gaussian on a linear baseline, without outliers (interference).
 
-    :param times: s, ascending, shape (n,), n at least 8; likewise the series
-    :raises ValueError: there are fewer, or what is off the source is no power
+    :param times: s, ascending, shape (n,), n at least 8
+    :param series: power, shape (n,)
+    :raises ValueError: n is less than 8, or the power off the source is not positive
     """
     if len(times) < 8:
         raise ValueError(f"{len(times)} times; at least 8 are needed")
@@ -115,7 +120,7 @@ def fit_passage(times: Doubles, series: Doubles) -> Passage:
     centre, width = best[1:]
     solution = np.zeros(3)
     for number in range(_ROUNDS):
-        # While the shape is not right yet, the source itself is far from the curve.
+        # As long as the shape is inaccurate, the source itself deviates from the curve.
         part = 0.5 ** (number + 1)
         centre, width, kept = _improve(x, series, kept, centre, width, step / span, part)
         kept = kept & smooth
@@ -136,9 +141,11 @@ def fit_passage(times: Doubles, series: Doubles) -> Passage:
 
 
 def deflections(times: Doubles, powers: Doubles, passage: Passage) -> Doubles:
-    """Deflection of each channel in units of its power off the source, the shape being known.
+    """Return each channel's deflection in units of its power off the source, for a known shape.
 
+    :param times: s, shape (n_times,)
     :param powers: shape (n_times, n_channels)
+    :param passage: the fit to the whole band
     :return: shape (n_channels,); NaN where there is no power
     """
     x = (times - times[0]) / max(float(times[-1] - times[0]), 1e-12)
@@ -170,9 +177,9 @@ def _improve(
     step: float,
     part: float,
 ) -> tuple[float, float, npt.NDArray[np.bool_]]:
-    """One step of Gauss and Newton, and what is far from the curve is left out of the next.
+    """Do one Gauss-Newton step, and exclude outliers from the next.
 
-    :param part: of the source's height; what is closer to the curve is not far
+    :param part: of the source's height; smaller residuals are no outliers
     """
     _, solution = _linear(x[kept], series[kept], centre, width)
     shape = _gaussian(x, centre, width)
@@ -190,17 +197,17 @@ def _improve(
 
 
 def _linear(x: Doubles, series: Doubles, centre: float, width: float) -> tuple[float, Doubles]:
-    """Sum of squares, and baseline, slope and height of the best Gaussian of some shape."""
+    """Return the sum of squares, and baseline, slope and height, for a given Gaussian shape."""
     basis = np.stack([np.ones(len(x)), x - 0.5, _gaussian(x, centre, width)], axis=1)
     solution = np.linalg.lstsq(basis, series, rcond=None)[0]
     return float(((series - basis @ solution) ** 2).sum()), solution.astype(np.float64)
 
 
 def _no_spikes(series: Doubles) -> npt.NDArray[np.bool_]:
-    """Samples that do not stick out of the five around them."""
+    """Mask of samples that are near the median of the five around them."""
     padded = np.pad(series, 2, mode="reflect")
     around = np.median(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)
-    # Most samples of a slope are the median of those around.
+    # On a slope, most samples are the median of those around: differences give the noise.
     spread = _ROBUST * float(np.median(np.abs(np.diff(series))))
     kept: npt.NDArray[np.bool_] = np.abs(series - around) <= 2 * _CLIP * spread
     return kept if kept.sum() >= 6 else np.ones(len(series), bool)

@@ -1,6 +1,6 @@
-"""Which stretch of raw data to keep (docs/triggers.md, Formats).
+"""Time windows of raw-data dumps (docs/triggers.md, Formats).
 
-The ring buffer of the raw data is handed on in pages. Times are in s since the observation's start.
+The ring buffer of the raw data is read in pages. Times are in s since the observation's start.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-#: The first page can be lost to rounding, so a dump starts two early.
+#: The first page can be lost to rounding, so a dump starts two pages early.
 LEAD_PAGES = 2
 
-#: Of a page: what is nearer than this to a whole number of pages is one (float noise).
+#: Tolerance for a whole number of pages, in pages (rounding errors).
 _NOISE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class DumpWindow:
-    """A stretch of an observation, ``start`` < ``end``, s since the observation's start."""
+    """Time interval of an observation, ``start`` < ``end``, s since the observation's start."""
 
     start: float
     end: float
@@ -32,18 +32,20 @@ def dump_window(
     min_window_size: float,
     delay_end: float,
 ) -> DumpWindow | None:
-    """What to keep of the raw data around a pulse.
+    """Return the time window of the raw-data dump around a pulse.
 
-    The length counts from the start as clipped to the observation's.
+    With a lead of two pages, the window starts at ``time`` - lead and lasts
+    max(``min_window_size``, ``band_delay``) + ``delay_end`` + lead. It is clipped to the
+    observation; its length counts from the clipped start.
 
-    :param time: AMBER's: arrival at the centre of the highest channel, s
-    :param band_delay: of the pulse across the band, s
-    :param duration: of the observation, s
+    :param time: AMBER's arrival time at the centre of the highest channel, s
+    :param band_delay: dispersion delay of the pulse across the band, s
+    :param duration: duration of the observation, s
     :param page: length of a page of raw data, s (ARTS: 1.024)
     :param min_window_size: s
-    :param delay_end: kept after the pulse, s
-    :return: None where nothing of it is in the observation
-    :raises ValueError: a time is not finite, or the delay negative
+    :param delay_end: time kept after the pulse, s
+    :return: None if the window is outside the observation
+    :raises ValueError: a time is not finite, or the delay is negative
     """
     if not (math.isfinite(time) and math.isfinite(band_delay) and band_delay >= 0):
         raise ValueError(f"no window for a pulse at {time} s that is delayed by {band_delay} s")
@@ -56,16 +58,17 @@ def dump_window(
 def polcal_windows(
     *, duration: float, page: float, dump_size: float, interval: float, max_dumps: int
 ) -> tuple[DumpWindow, ...]:
-    """When to dump in an observation of a polarisation calibrator: every ``interval``.
+    """Return the dump windows of a polarisation calibrator, one every ``interval``.
 
-    Dumps are of whole pages and begin at one; none runs past the observation's end.
+    Dumps consist of whole pages and start at a page boundary; none extends beyond the observation's
+    end.
 
-    :param duration: of the observation, s
+    :param duration: duration of the observation, s
     :param page: length of a page of raw data, s (ARTS: 1.024)
     :param dump_size: s, rounded up to whole pages
-    :param interval: s from start to start, and to the first one; each is rounded to the nearest
-        page
-    :param max_dumps: at most this many
+    :param interval: time from start to start, and from the observation's start to the first dump,
+        s; each start is rounded to the nearest page
+    :param max_dumps: maximum number of dumps
     :return: in order of time
     """
     length = math.ceil(dump_size / page - _NOISE) * page

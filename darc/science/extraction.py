@@ -1,18 +1,18 @@
-"""From a stretch of data around a pulse to the arrays and numbers of a candidate.
+"""Extraction of a candidate's arrays and numbers from the data window around a pulse.
 
-Channels are taken in groups that fit into the processor's cache; each is cleaned, downsampled and
-added to everything that needs it, so that no copy of the stretch is made. Source: the project's
+Channels are processed in groups that fit into the processor's cache; each is cleaned, downsampled
+and added to all sums that need it, without a copy of the window. Source: the project's
 specification, processing.md (worker, step 2).
 
-Every trial DM is summed directly. Where a bin of the candidate has 32 samples or more, the trials
-(not the candidate itself) are summed in steps of at most a sixteenth of a bin, to which their
-shifts are rounded.
+Every trial DM is summed directly. If a bin of the candidate has 32 samples or more, the trials (but
+not the candidate itself) are summed in steps of at most a sixteenth of a bin, to which their shifts
+are rounded.
 
-The S/N prescribed is that of boxcars at the trigger's DM (`snr`). A trigger's DM is one of a
-search's trials, and dispersion within channels makes a boxcar something else: so S/N is also looked
-for at DMs around it, close enough to each other for the pulse's width, by boxcars that are smeared
-in the same way and begin anywhere in a sample, and what the cleaning has taken of it is added
-(`snr_best`). docs/accuracy.md says how near both come to the ideal matched filter.
+The specified S/N is that of boxcars at the trigger's DM (`snr`). This DM is one of a search's
+trials, and intra-channel smearing changes the pulse's shape. `snr_best` therefore also includes DMs
+around it, spaced closely for the pulse's width, boxcars with the same smearing that start at any
+fraction of a sample, and a correction for the loss by clipping. docs/accuracy.md compares both with
+the ideal matched filter.
 """
 
 from __future__ import annotations
@@ -53,53 +53,54 @@ Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-#: Widest boxcar of the S/N prescribed (downsampled samples).
+#: Widest boxcar of the specified S/N (downsampled samples).
 _WIDEST = 250
 
-#: Of integers, the median may be half a level off: the mean is taken where noise has a deviation of
-#: fewer levels, without what is further off (deviations), taken so often.
+#: The median of integers may be off by half a level. If the standard deviation of the noise is less
+#: than _COARSE levels, a clipped mean is used instead (threshold in standard deviations,
+#: iterations).
 _COARSE, _CLIP, _N_CLIP = 2.0, 3.0, 3
 
-#: Trials are summed in at least so many steps per bin, if it has as many samples.
+#: Minimum number of steps per bin in which trials are summed, if a bin has as many samples.
 _STEPS_PER_BIN = 16
 
-#: S/N is looked for up to so many trials' steps from the pulse's DM, in parts of a step, up to so
-#: many, from each of which to the next the delay across the band differs by a quarter of a bin.
+#: DMs around the pulse's at which S/N is measured: range in steps of the trials, maximum number per
+#: step, and difference of the delay across the band from one to the next, in bins.
 _STEPS_AROUND, _PARTS_OF_STEP, _BINS_APART = 1.5, 8, 0.25
 
-#: Where trials are closer than that, in those up to which the delay across the band differs by so
-#: many bins: a search's own trials may be as far apart.
+#: If trials are closer than that, those within this difference of the delay across the band (bins)
+#: are used: the trials of a search may be that far apart.
 _BINS_AROUND = 0.5
 
-#: Which of the sums is that at DM 0; the first is at the pulse's.
+#: Index of the sum at DM 0; index 0 is at the pulse's DM.
 _AT_DM_0 = 1
 
-#: Part of the band that a sum over channels needs to be one.
+#: Minimum fraction of the band in a valid sum over channels.
 _LEAST_COVERAGE = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Extraction:
-    """A candidate's arrays and numbers; its peak is in bin ntime // 2.
+    """Arrays and numbers of a candidate; its peak is in bin ntime // 2.
 
-    Where there is no data, arrays are 0 and not valid.
+    Where there are no data, arrays are 0 and not valid.
 
-    :param freq_time: at the pulse's DM, about each channel's median, in the data's units; the
+    :param freq_time: at the pulse's DM, minus each channel's median, in the data's units; the
         lowest frequency first, shape (nfreq, ntime)
-    :param freq_time_valid: where there is data
+    :param freq_time_valid: where there are data, shape (nfreq, ntime)
     :param dm_time: sum of the band in units of its noise, shape (ndm, ntime)
-    :param dm_time_valid: where at least half of the band has data
-    :param profile: the same at the pulse's DM, shape (ntime,)
-    :param dms: trials, pc cm-3, shape (ndm,)
+    :param dm_time_valid: where at least half of the band has data, shape (ndm, ntime)
+    :param profile: sum of the band in units of its noise at the pulse's DM, shape (ntime,)
+    :param dms: trial DMs, pc cm-3, shape (ndm,)
     :param bin_length: s
     :param snr: of the best boxcar at the pulse's DM
-    :param snr_best: of the best boxcar at or near the pulse's DM, plain or smeared as the pulse is,
-        without the loss by cleaning each channel
+    :param snr_best: of the best boxcar at or near the pulse's DM, plain or smeared like the pulse,
+        corrected for the loss by clipping of each channel
     :param snr_dm0: as `snr`, at DM 0 in the same bins
-    :param width: of the boxcar of `snr`, samples of the data
+    :param width: width of the boxcar of `snr`, samples of the data
     :param time: start of the bin that holds that boxcar's centre, at the centre of the highest
         channel; s since the file's first sample
-    :param best_dm: by S/N of all trials, pc cm-3
+    :param best_dm: DM from the S/N of all trials, pc cm-3
     """
 
     freq_time: Floats
@@ -125,13 +126,15 @@ def extract(
     descending: bool,
     mask: Mask | None = None,
 ) -> Extraction:
-    """Make a candidate of its stretch of data.
+    """Extract a candidate from its data window.
 
-    :param data: the stretch that the plan says, shape (count, n_channels)
+    :param data: the window of the plan, shape (count, n_channels)
+    :param plan: window and resolution
+    :param settings: RFI mitigation and array sizes
     :param descending: whether the first channel is the highest
-    :param mask: channels not to use, the lowest frequency first, shape (n_channels,)
+    :param mask: channels to exclude, the lowest frequency first, shape (n_channels,)
     :raises OutsideDataError: less than half of the pulse's band is in the data
-    :raises ValueError: the data or the mask has another shape; no channel is left
+    :raises ValueError: the data or the mask has another shape, or no channel is usable
     """
     n_channels = plan.band.n_channels
     if data.shape != (plan.count, n_channels):
@@ -145,11 +148,14 @@ def extract(
 
 
 def prepare(dtype: npt.DTypeLike, settings: ExtractionSettings) -> None:
-    """Compile what `extract` needs for samples of a type, or read it from where it is kept.
+    """Compile the functions that `extract` needs for a sample type, or load them from the cache.
 
-    Without this, the first candidate waits for it: seconds, or a tenth of one.
+    Otherwise the first candidate is delayed: by seconds, or by 0.1 s with a cache.
+
+    :param dtype: type of the samples
+    :param settings: settings of the extraction
     """
-    # Few channels that a pulse crosses slowly, with an impulse and a drift: all cleaning is needed.
+    # Few channels with a large delay, with an impulse and a drift: all cleaning steps run.
     band = Band(f_lowest=1000.0, channel_width=1.0, n_channels=16)
     small = plan_extraction(band, 1e-3, dm=1000.0, width=2, time=0.0, settings=settings)
     data = np.zeros((small.count, band.n_channels), dtype=dtype)
@@ -160,7 +166,7 @@ def prepare(dtype: npt.DTypeLike, settings: ExtractionSettings) -> None:
 
 
 class _Sums:
-    """What the channels are added to."""
+    """Sums over channels."""
 
     def __init__(self, plan: ExtractionPlan, reach: float) -> None:
         self.plan = plan
@@ -169,7 +175,7 @@ class _Sums:
         n_out = plan.ntime * plan.post
         tsamp = plan.tsamp * plan.pre
         self.step = _step(plan.post)
-        # The pulse's DM, DM 0, and those around the pulse's.
+        # The pulse's DM, DM 0, and the DMs around the pulse's.
         self.shifts = plan.band.shifts([plan.dm, 0.0, *_around(plan)], tsamp)
         self.series = np.zeros((len(self.shifts), n_out), dtype=np.float32)
         self.trial_shifts = plan.band.shifts(plan.dms, tsamp * self.step)
@@ -181,15 +187,15 @@ class _Sums:
         self.variances = np.zeros(n_channels)
 
     def add(self, channels: Ints, rows: Floats) -> None:
-        """Add some channels.
+        """Add a group of channels.
 
-        :param channels: which, shape (n,)
-        :param rows: their samples, downsampled, shape (n, length); they are changed
+        :param channels: their indices, shape (n,)
+        :param rows: their samples, downsampled, shape (n, length); changed in place
         """
         if not rows.size:
             return
         self.used[channels] = True
-        # The noise is that beside the pulse.
+        # The noise is measured outside the pulse.
         post = self.plan.post
         begins = (self.plan.arrival - self.plan.start) // self.plan.pre + self.shifts[0, channels]
         self.variances[channels] = noise_variances(rows, begins - 2 * post, begins + 6 * post)
@@ -209,12 +215,12 @@ class _Sums:
         return levels
 
     def in_units_of_noise(self, series: Floats, shifts: Ints, step: int) -> tuple[Floats, Mask]:
-        """Sums of the band that are worth the same everywhere.
+        """Return sums over the band in units of their noise.
 
         :param series: sums over channels, shape (n_dms, n)
-        :param shifts: what they were shifted by, in steps, shape (n_dms, n_channels)
+        :param shifts: shifts of the channels, steps, shape (n_dms, n_channels)
         :param step: samples in a step
-        :return: the sums in units of their noise, and whether there is enough of the band, shape
+        :return: the sums in units of their noise, and whether enough of the band contributes, shape
             (n_dms, n) each
         """
         length, n_out = self.length // step, series.shape[1]
@@ -228,13 +234,13 @@ class _Sums:
 
 
 def _step(post: int) -> int:
-    """Samples in a step of the trials: as many as fit evenly, with enough steps in a bin."""
+    """Return the samples in a step of the trials: a divisor of `post`."""
     fitting = (step for step in range(post // _STEPS_PER_BIN, 1, -1) if post % step == 0)
     return next(fitting, 1)
 
 
 def _around(plan: ExtractionPlan) -> list[float]:
-    """DMs around the pulse's where its S/N may be higher (pc cm-3); none if the trials do."""
+    """Return DMs around the pulse's for `snr_best` (pc cm-3); none if trials are close enough."""
     across_band = _bins_apart(plan)
     if across_band <= _BINS_APART:
         return []
@@ -246,7 +252,7 @@ def _around(plan: ExtractionPlan) -> list[float]:
 
 
 def _near(plan: ExtractionPlan) -> Ints:
-    """Trials around the pulse's DM, if they do where its S/N may be higher."""
+    """Return the trials around the pulse's DM for `snr_best`, if they are close enough."""
     across_band = _bins_apart(plan)
     if not 0 < across_band <= _BINS_APART:
         return np.empty(0, np.int64)
@@ -255,7 +261,7 @@ def _near(plan: ExtractionPlan) -> Ints:
 
 
 def _bins_apart(plan: ExtractionPlan) -> float:
-    """By how many bins the delay across the band differs from one trial to the next."""
+    """Return the difference of the delay across the band between two trials, in bins."""
     if len(plan.dms) < 2:
         return 0.0
     delays = plan.band.delays(plan.dms[:2])
@@ -322,9 +328,9 @@ def _best_snr(
     kernels: Sequence[Doubles | None],
     step: int = 1,
 ) -> float:
-    """S/N as it was before the cleaning, by the kernel that fits best.
+    """Return the S/N corrected for the loss by clipping, for the best kernel.
 
-    :param step: downsampled samples in one of the series
+    :param step: downsampled samples per sample of the series
     """
     found = -math.inf
     for kernel in kernels:
@@ -340,9 +346,9 @@ def _best_snr(
 
 
 def _smearing(sums: _Sums, samples: int) -> Doubles:
-    """What dispersion within channels makes of a sample of the sum of all channels.
+    """Return the kernel of intra-channel smearing for the sum of all channels.
 
-    :param samples: of the data, that are one
+    :param samples: samples of the data per sample of the kernel
     """
     plan = sums.plan
     frequencies = plan.band.frequencies[sums.used]
@@ -351,14 +357,14 @@ def _smearing(sums: _Sums, samples: int) -> Doubles:
 
 
 def _strongest(series: Floats, valid: Mask, post: int, kernel: Doubles) -> int:
-    """At which DM a pulse is strongest; not DM 0."""
+    """Return the index of the DM of highest S/N, except DM 0."""
     numbers = np.flatnonzero(np.arange(len(series)) != _AT_DM_0)
     snrs = trial_snrs(series[numbers], valid[numbers], _widths(post, kernel, 2 * post), kernel)
     return int(numbers[np.argmax(snrs)])
 
 
 def _widths(post: int, kernel: Doubles | None, widest: int) -> Ints:
-    """Boxcars from half to twice the post-downsampling; what is smeared has been narrower."""
+    """Return boxcar widths from half to twice `post`; narrower ones with a kernel."""
     narrowest = post // 2 - (len(kernel) // 2 if kernel is not None else 0)
     return boxcar_widths(min(max(1, narrowest), widest), min(2 * post, widest))
 
@@ -370,14 +376,14 @@ def _boxcar(
     kernel: Doubles | None = None,
     widest: int = _WIDEST,
 ) -> Boxcar:
-    """The best boxcar in those samples that are valid: all, or all but some at the end."""
+    """Return the best boxcar in the valid samples: all, or all but some at the end."""
     n_valid = int(np.count_nonzero(valid))
     widths = np.minimum(_widths(post, kernel, widest), n_valid)
     return best_boxcar(series[:n_valid], widths, noise=1.0, kernel=kernel)
 
 
 def _in_bins(series: Floats, valid: Mask, factor: int) -> tuple[Floats, Mask]:
-    """Sum series of unit noise to bins of unit noise; a bin is valid if all of it is."""
+    """Sum series of unit noise to bins of unit noise; a bin is valid if all its samples are."""
     n_dms = len(series)
     bins = series.reshape(n_dms, -1, factor).sum(axis=2) / np.float32(np.sqrt(factor))
     all_valid = np.logical_and.reduce(valid.reshape(n_dms, -1, factor), axis=2)

@@ -1,4 +1,4 @@
-"""Which stretch of data a pulse needs, and at which resolution it is worked on.
+"""Data window and resolution for the extraction of a candidate.
 
 Source: the project's specification, processing.md (worker, step 2).
 """
@@ -17,25 +17,30 @@ from darc.science.dispersion import dm_halfrange
 
 CleanType = Literal["isolated", "time", "frequency", "both", "perchannel", "none"]
 
-#: Dispersion within a channel smears over at least so many downsampled samples, if over any.
+#: Minimum number of downsampled samples per intra-channel smearing time.
 _SAMPLES_PER_SMEARING = 4
 
 
 class OutsideDataError(ValueError):
-    """The pulse, or most of it, is not in the data."""
+    """The pulse, or most of it, is outside the data."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractionSettings:
-    """How to extract; section `processor.extractor` of the configuration.
+    """Settings of the extraction; section `processor.extractor` of the configuration.
 
-    :param ntime: bins in time; likewise nfreq and ndm, in frequency and DM
-    :param dm_halfrange: pc cm-3, to which the pulse's width and DM add; for the band of ARTS, and
-        in others so much that the delay across the band is the same
-    :param threshold_time: standard deviations; likewise threshold_freq
-    :param n_iter_time: how often at most; likewise n_iter_freq
-    :param bin_size: channels over which the bandpass is averaged
-    :raises ValueError: there is no such cleaning, or a number is out of range
+    :param ntime: number of bins in time
+    :param nfreq: number of bins in frequency
+    :param ndm: number of trial DMs
+    :param dm_halfrange: constant part of the half-range of trial DMs for the band of ARTS, pc cm-3;
+        see :func:`darc.science.dispersion.dm_halfrange`
+    :param clean_type: type of RFI mitigation
+    :param threshold_time: threshold for samples, standard deviations
+    :param n_iter_time: maximum number of iterations in time
+    :param threshold_freq: threshold for channels, standard deviations
+    :param n_iter_freq: maximum number of iterations in frequency
+    :param bin_size: number of channels over which the bandpass is averaged
+    :raises ValueError: `clean_type` is unknown, or a number is out of range
     """
 
     ntime: int
@@ -43,7 +48,7 @@ class ExtractionSettings:
     ndm: int
     dm_halfrange: float
     clean_type: CleanType
-    threshold_time: float  # for single channels, too
+    threshold_time: float  # also for clean_type isolated and perchannel
     n_iter_time: int
     threshold_freq: float
     n_iter_freq: int
@@ -60,16 +65,17 @@ class ExtractionSettings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExtractionPlan:
-    """A stretch of data and what is made of it.
+    """Data window of a candidate, and the resolution at which it is processed.
 
-    :param tsamp: of the data, s
-    :param dm: of the pulse, pc cm-3
-    :param arrival: sample in which it arrives at the centre of the highest channel
-    :param start: first sample of the stretch, with which the candidate's first bin begins, too
-    :param count: samples of the stretch
-    :param pre: downsampling before dedispersion
-    :param post: downsampling after it
-    :param dms: trials, pc cm-3, shape (ndm,)
+    :param tsamp: sampling time of the data, s
+    :param ntime: number of bins in time
+    :param dm: DM of the pulse, pc cm-3
+    :param arrival: sample of the pulse's arrival at the centre of the highest channel
+    :param start: first sample of the window, and of the candidate's first bin
+    :param count: number of samples of the window
+    :param pre: downsampling factor before dedispersion
+    :param post: downsampling factor after dedispersion
+    :param dms: trial DMs, pc cm-3, shape (ndm,)
     """
 
     band: Band
@@ -85,21 +91,21 @@ class ExtractionPlan:
 
     @property
     def end(self) -> int:
-        """One behind the last sample: so many have to be on disk."""
+        """End of the window (exclusive): number of samples that must be on disk."""
         return self.start + self.count
 
     @property
     def bin_samples(self) -> int:
-        """Samples of the data in a bin of the candidate."""
+        """Samples of the data in one bin of the candidate."""
         return self.pre * self.post
 
     def within(self, n_samples: int) -> ExtractionPlan:
-        """The same in a file that ends early: the stretch is moved, and what is missing cut off.
+        """Return the plan for a file that ends early: the window is moved, then truncated.
 
-        It is moved so far at most that the pulse comes to lie in the last bin but one.
+        It is moved at most so far that the pulse is in the last bin but one.
 
-        :param n_samples: of the file
-        :raises OutsideDataError: the pulse arrives behind the file's end
+        :param n_samples: number of samples of the file
+        :raises OutsideDataError: the pulse arrives after the end of the file
         """
         if self.arrival >= n_samples:
             raise OutsideDataError(
@@ -113,17 +119,18 @@ class ExtractionPlan:
 def plan_extraction(
     band: Band, tsamp: float, *, dm: float, width: int, time: float, settings: ExtractionSettings
 ) -> ExtractionPlan:
-    """Say which stretch of data a pulse needs.
+    """Plan the extraction of a pulse.
 
-    It is centred on the arrival, unless the file begins after that, and holds `ntime` bins for
-    every trial DM. The pulse's DM is in the middle of the trials, unless these begin at 0.
+    The window is centred on the arrival time, unless that is too near to the file's start, and
+    holds `ntime` bins at every trial DM. The pulse's DM is in the middle of the trials, unless
+    these start at 0.
 
-    :param tsamp: of the data, s
-    :param dm: of the trigger, pc cm-3
-    :param width: of the trigger, samples
+    :param tsamp: sampling time of the data, s
+    :param dm: DM of the trigger, pc cm-3
+    :param width: width of the trigger, samples
     :param time: start of the trigger's bin, at the centre of the highest channel, s since the
-        file's beginning
-    :raises ValueError: there is no such pulse
+        file's first sample
+    :raises ValueError: DM, width or time is out of range
     """
     if not (0 <= dm < math.inf and width >= 1 and 0 <= time < math.inf):
         raise ValueError(f"no pulse: DM {dm} pc cm-3, width {width} samples, at {time} s")

@@ -1,10 +1,10 @@
-"""Folding: samples are added to phase bins of a pulsar's period, each channel at its own delay.
+"""Folding: samples are added to phase bins of a pulsar's period, with each channel's delay.
 
-Nothing is shifted before: a sample's phase is that of its moment less the turns of its channel's
-dispersion delay, so that data can come in pieces and no memory of earlier ones is needed.
+The data are not shifted: a sample's phase is that of its time less the turns of its channel's
+dispersion delay. So data can be processed in blocks, without memory of earlier ones.
 
-What is kept are sums in units of a channel's standard deviation, and how many samples are in each:
-a sum over the root of its count is noise of variance 1 where there is no pulse.
+Profiles are sums in units of a channel's standard deviation, with the number of samples in each: a
+sum over the square root of its count has variance 1 where there is no pulse.
 """
 
 from __future__ import annotations
@@ -24,26 +24,28 @@ Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
-#: Phases are counted in parts of a turn, so many bits.
+#: Phases are integers, in units of 2^-_BITS turns.
 _BITS = 20
 _TURN = 1 << _BITS
 _MASK = _TURN - 1
 
-#: A channel is left out whose variance is so many robust standard deviations from its neighbours'.
+#: Channels are excluded if their log variance deviates by this many robust standard deviations from
+#: that of their neighbours.
 _OUTLYING = 6.0
-#: Neighbours that a channel is compared with, on both sides together.
+#: Number of neighbours that a channel is compared with, on both sides together.
 _NEIGHBOURS = 32
-#: Smaller differences of variance are no interference (part of the variance).
+#: Smaller differences of variance are ignored (relative).
 _HARMLESS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseModel:
-    """Rotations of a pulsar as the telescope sees them.
+    """Rotational phase of a pulsar at the telescope.
 
-    :param base: turns at a time since the first sample (s)
-    :param df: Hz, added to it; likewise dfdot, Hz/s
-    :param reference: the time at which these two add no turns, s
+    :param base: turns as a function of time since the first sample (s)
+    :param df: correction of the frequency, Hz
+    :param dfdot: correction of the frequency derivative, Hz/s
+    :param reference: time at which the corrections add no turns, s
     """
 
     base: Chebyshev
@@ -53,13 +55,17 @@ class PhaseModel:
 
     @classmethod
     def constant(cls, frequency: float) -> PhaseModel:
-        """A frequency (Hz) that does not change."""
+        """Return the model of a constant frequency.
+
+        :param frequency: Hz
+        """
         return cls(Chebyshev([0.0, frequency], domain=[-1, 1], window=[-1, 1]))
 
     def turns(self, times: npt.ArrayLike) -> Doubles:
-        """Turns since the first sample.
+        """Return the turns since the first sample: base + df t + dfdot t^2 / 2, t from `reference`.
 
         :param times: s since the first sample
+        :return: turns, shape of `times`
         """
         since = np.asarray(times, dtype=np.float64)
         base: Doubles = self.base(since)
@@ -67,21 +73,30 @@ class PhaseModel:
         return base + self.df * past + self.dfdot / 2 * past**2
 
     def frequency(self, time: float) -> float:
-        """Hz, at a time since the first sample (s)."""
+        """Return the rotation frequency, Hz.
+
+        :param time: s since the first sample
+        """
         return float(self.base.deriv()(time)) + self.df + self.dfdot * (time - self.reference)
 
     def frequency_derivative(self, time: float) -> float:
-        """Hz/s, at a time since the first sample (s)."""
+        """Return the derivative of the rotation frequency, Hz/s.
+
+        :param time: s since the first sample
+        """
         return float(self.base.deriv(2)(time)) + self.dfdot
 
     def corrected(self, df: float, dfdot: float, reference: float) -> PhaseModel:
-        """The same with a correction that adds no turns at a time; one alone at a time.
+        """Return the model with a further correction, which adds no turns at its reference time.
 
-        :param df: Hz, dfdot: Hz/s
+        Earlier corrections are expressed at the new reference time, without their constant phase.
+
+        :param df: Hz
+        :param dfdot: Hz/s
         :param reference: s
         """
         if self.df or self.dfdot:
-            # In terms of the new reference, less turns that are the same at all times.
+            # At the new reference time, less a constant phase.
             shift = reference - self.reference
             df, dfdot = df + self.df + self.dfdot * shift, dfdot + self.dfdot
         return replace(self, df=df, dfdot=dfdot, reference=reference)
@@ -96,13 +111,14 @@ def add_folded(
     counts: Integers,
     squares: Doubles,
 ) -> None:
-    """Add samples to phase bins, in place; what is no finite number is left out.
+    """Add samples to phase bins, in place; values that are not finite are ignored.
 
     :param data: shape (n_samples, n_channels)
-    :param phases: of each sample, parts of a turn, shape (n_samples,)
-    :param offsets: subtracted from them for each channel, likewise, shape (n_channels,)
-    :param sums: shape (n_channels, n_bins); likewise counts
-    :param squares: of the samples, summed for each channel, shape (n_channels,)
+    :param phases: phase of each sample, units of 2^-20 turns, shape (n_samples,)
+    :param offsets: subtracted from the phases for each channel, same units, shape (n_channels,)
+    :param sums: shape (n_channels, n_bins)
+    :param counts: number of samples in each bin, shape (n_channels, n_bins)
+    :param squares: sum of squares of each channel, shape (n_channels,)
     """
     n_samples, n_channels = data.shape
     n_bins = sums.shape[1]
@@ -126,13 +142,14 @@ def add_in_turns(
     sums: Doubles,
     counts: Doubles,
 ) -> None:
-    """Add dedispersed samples to bins in time that are parts of turns, in place.
+    """Add dedispersed samples to time bins that are fractions of turns, in place.
 
-    :param data: shape (n_samples, n_channels); what is no finite number is left out
-    :param bins: in which each sample is, shape (n_samples,); what is in none is left out
-    :param offsets: subtracted from them for each channel, shape (n_channels,)
+    :param data: shape (n_samples, n_channels); values that are not finite are ignored
+    :param bins: bin of each sample, shape (n_samples,); samples outside all bins are ignored
+    :param offsets: subtracted from the bins for each channel, bins, shape (n_channels,)
     :param channels: see `Folded`
-    :param sums: shape (n_bins,); likewise counts
+    :param sums: shape (n_bins,)
+    :param counts: number of samples in each bin, shape (n_bins,)
     """
     n_samples, n_channels = data.shape
     for sample in range(n_samples):
@@ -149,16 +166,16 @@ def add_in_turns(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Folded:
-    """A folded observation.
+    """Folded observation.
 
-    :param sums: in standard deviations, shape (n_subints, n_subbands, n_bins), the lowest
-        frequency first
-    :param counts: samples in each, likewise
+    :param sums: in standard deviations, shape (n_subints, n_subbands, n_bins), the lowest frequency
+        first
+    :param counts: number of samples in each sum, same shape
     :param times: middles of the sub-integrations, s since the first sample, shape (n_subints,)
     :param frequencies: centres of the subbands, MHz, shape (n_subbands,)
-    :param part_used: of all channels and sub-integrations, 0 to 1
-    :param channels: means over everything of the channels in the data's order, and what they are
-        to be multiplied with for a variance of 1, 0 for one that is left out, shape (2, n_channels)
+    :param part_used: fraction of channels and sub-integrations used, 0 to 1
+    :param channels: mean of each channel in the data's order, and the factor to a variance of 1, 0
+        for an excluded channel, shape (2, n_channels)
     """
 
     sums: Floats
@@ -174,23 +191,26 @@ class Folded:
         return self.sums.sum(axis=1, dtype=np.float64), self.counts.sum(axis=1, dtype=np.float64)
 
     def turned(self, turns: Doubles) -> Folded:
-        """With the sub-integrations' profiles moved to later phases.
+        """Return the data with the sub-integrations' profiles rotated to later phases.
 
-        :param turns: for each, shape (n_subints,)
+        :param turns: rotations, shape (n_subints,)
         """
         sums = rotate(self.sums, turns[:, np.newaxis]).astype(np.float32)
         return replace(self, sums=sums)
 
     def shifted(self, turns: Doubles) -> Folded:
-        """Likewise for the subbands' profiles, shape (n_subbands,)."""
+        """Return the data with the subbands' profiles rotated to later phases.
+
+        :param turns: rotations, shape (n_subbands,)
+        """
         return replace(self, sums=rotate(self.sums, turns[np.newaxis]).astype(np.float32))
 
 
 def rotate(profiles: npt.ArrayLike, turns: npt.ArrayLike) -> Doubles:
-    """Move profiles to later phases, also by parts of a bin.
+    """Rotate profiles to later phases, also by fractions of a bin (Fourier shift theorem).
 
     :param profiles: shape (..., n_bins)
-    :param turns: shape as of the profiles without the last axis, or one that fits
+    :param turns: rotations, broadcast to the shape of the profiles without the last axis
     """
     array = np.asarray(profiles, dtype=np.float64)
     n_bins = array.shape[-1]
@@ -201,9 +221,10 @@ def rotate(profiles: npt.ArrayLike, turns: npt.ArrayLike) -> Doubles:
 
 
 def usable_channels(means: Doubles, variances: Doubles) -> npt.NDArray[np.bool_]:
-    """Channels that are neither dead nor full of interference, by their variance.
+    """Return a mask of channels that are neither dead nor full of interference, by their variance.
 
-    :param means: shape (n_channels,), neighbours side by side; likewise variances
+    :param means: shape (n_channels,), in order of frequency
+    :param variances: shape (n_channels,)
     """
     alive = np.isfinite(means) & np.isfinite(variances) & (variances > 0)
     if alive.sum() < _NEIGHBOURS // 4:
@@ -225,13 +246,14 @@ def usable_channels(means: Doubles, variances: Doubles) -> npt.NDArray[np.bool_]
 
 @dataclass(slots=True, eq=False)
 class Folder:
-    """Folds data that come in pieces.
+    """Folding of data in blocks.
 
-    :param model: of the rotations
-    :param delays: of the channels, in the data's order, s, shape (n_channels,)
-    :param frequencies: of the channels, likewise, MHz
-    :param n_subbands: to which channels are added; not more than there are
-    :raises ValueError: a number is not at least 1
+    :param model: phase model
+    :param delays: dispersion delays of the channels, in the data's order, s, shape (n_channels,)
+    :param frequencies: frequencies of the channels, in the data's order, MHz, shape (n_channels,)
+    :param n_bins: number of phase bins
+    :param n_subbands: number of subbands, limited to the number of channels
+    :raises ValueError: `n_bins` or `n_subbands` is less than 1
     """
 
     model: PhaseModel
@@ -257,14 +279,14 @@ class Folder:
         self._whole = np.zeros((3, n_channels))
 
     def add(self, data: Moments, times: Doubles) -> None:
-        """Add samples to the sub-integration that is open.
+        """Add samples to the current sub-integration.
 
         :param data: shape (n_samples, n_channels)
-        :param times: middles of the samples, s since the first sample of all, shape (n_samples,)
+        :param times: middles of the samples, s since the very first sample, shape (n_samples,)
         """
         turns = self.model.turns(times)
         phases = np.floor((turns - np.floor(turns)) * _TURN).astype(np.int64)
-        # The period changes too little within a block to move a channel's delay by a bin.
+        # The change of the period within a block moves a channel's delay by much less than a bin.
         frequency = self.model.frequency(float(times[len(times) // 2]))
         offsets = np.rint(self.delays * frequency * _TURN).astype(np.int64) & _MASK
         add_folded(data, phases, offsets, self._sums, self._counts, self._squares)
@@ -272,7 +294,7 @@ class Folder:
         self._span = begin, float(times[-1])
 
     def close_subint(self) -> None:
-        """End the sub-integration that is open; nothing is made of one without data."""
+        """Finish the current sub-integration, if it has data."""
         if self._span is None:
             return
         seen = np.stack([self._counts.sum(axis=1), self._sums.sum(axis=1), self._squares])
@@ -297,9 +319,9 @@ class Folder:
         self._span = None
 
     def result(self) -> Folded:
-        """What was folded.
+        """Return the folded data, including the current sub-integration.
 
-        :raises ValueError: nothing was
+        :raises ValueError: no data were added
         """
         self.close_subint()
         if not self._done:
@@ -319,10 +341,10 @@ class Folder:
 
 
 def _scales(seen: Doubles, order: Integers) -> tuple[Doubles, Doubles]:
-    """Means of channels, and what makes their variance 1; 0: they are not usable.
+    """Return the means of channels and the factors to a variance of 1; 0: not usable.
 
-    :param seen: numbers of samples, their sums, and sums of their squares, shape (3, n_channels)
-    :param order: of the channels by frequency
+    :param seen: number, sum, and sum of squares of the samples, shape (3, n_channels)
+    :param order: order of the channels by frequency
     """
     count = np.maximum(seen[0], 1)
     means = seen[1] / count

@@ -1,4 +1,4 @@
-"""Maximum DM of the Milky Way, looked up in a map of the whole sky (docs/galaxy.md)."""
+"""Maximum DM of the Milky Way, from a map of the whole sky (docs/galaxy.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-#: What reading a damaged file, or one of another kind, raises.
+#: Errors raised by reading a damaged file or one of another format.
 _UNREADABLE = (
     AttributeError,
     EOFError,
@@ -29,10 +29,10 @@ _UNREADABLE = (
 class GalaxyMap:
     """Maximum DM of the Milky Way by an electron-density model, on a regular grid.
 
-    :param model: name of the model, as it is to be shown with every number
+    :param model: name of the model, to be shown with every value
     :param values: shape (n + 1, 2 n), pc cm-3: rows are Galactic latitudes from -90 to 90 deg,
         columns Galactic longitudes from 0 deg, both in steps of 180 / n deg
-    :raises ValueError: the values are not such a grid, or not finite and at least 0
+    :raises ValueError: the shape is not that of such a grid, or a value is negative or not finite
     """
 
     model: str
@@ -54,19 +54,19 @@ class GalaxyMap:
         return 180.0 / (n_rows - 1)
 
     def dm_max(self, gl_deg: float, gb_deg: float) -> float:
-        """Maximum DM in one direction, by bilinear interpolation.
+        """Return the maximum DM in one direction, by bilinear interpolation.
 
-        :param gl_deg: Galactic longitude, deg, any number of turns
+        :param gl_deg: Galactic longitude, deg, not limited to one turn
         :param gb_deg: Galactic latitude, deg
         :return: pc cm-3
-        :raises ValueError: the latitude is beyond a pole, or one of them is not finite
+        :raises ValueError: the latitude is beyond a pole, or a coordinate is not finite
         """
         if not (math.isfinite(gl_deg) and -90 <= gb_deg <= 90):
             raise ValueError(f"no direction at l = {gl_deg}, b = {gb_deg} deg")
         rows, columns = self.values.shape
         y = (gb_deg + 90) / self.step
         x = gl_deg / self.step
-        row = min(math.floor(y), rows - 2)  # the north pole belongs to the last cell
+        row = min(math.floor(y), rows - 2)  # the north pole is in the last cell
         column = math.floor(x)
         up, right = y - row, x - column
         west, east = column % columns, (column + 1) % columns
@@ -78,10 +78,10 @@ class GalaxyMap:
 
 
 def load_galaxy_map(path: str | Path) -> GalaxyMap:
-    """Read a map as ``training/make_galaxy_map.py`` writes it.
+    """Read a map written by ``training/make_galaxy_map.py``.
 
     :raises OSError: the file cannot be read
-    :raises ValueError: it is not such a map; the message names the file
+    :raises ValueError: the file is not such a map; the message names the file
     """
     with Path(path).open("rb") as file:
         try:

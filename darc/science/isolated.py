@@ -1,13 +1,13 @@
-"""Samples that stand out of their channel and are no part of a pulse.
+"""Clipping of outliers that are not part of a pulse.
 
-A pulse that lifts a channel lifts those beside it, each later by its dispersion; a transmitter
-lifts its own channels alone, and an impulse without dispersion lifts all of them at once. So a
-sample that stands out is looked at together with the channels beside it: on the track of the DM
-that is looked for, and at its own moment. It stays where a third of them are lifted on that track,
-by a fifth as much; else it becomes what is usual there. However strong, narrow or uneven a pulse
-is, it stays whole, if it is in a twelfth of the band; interference in less of it goes.
+A pulse raises neighbouring channels, each later by its dispersion delay; a transmitter raises only
+its own channels, and an impulse without dispersion raises all of them at once. An outlier is
+therefore compared with neighbouring channels, both on the track of the DM searched for and at the
+same time. It is kept if a third of them are raised on the track, by a fifth as much; otherwise it
+is replaced by the typical value there. A pulse is preserved however strong, narrow or uneven it is,
+if it covers a twelfth of the band; interference in a smaller part is removed.
 
-docs/accuracy.md compares this with other ways.
+docs/accuracy.md compares this with other methods.
 """
 
 from __future__ import annotations
@@ -25,28 +25,30 @@ Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-#: Channels are compared with so many on either side, that are spread over this part of the band.
+#: Number of channels on either side that a channel is compared with, and the part of the band over
+#: which they are spread.
 _BESIDE, _PART_OF_BAND = 8, 1 / 16
-#: So many of them have to be lifted, by so much of what the sample is (parts).
+#: Minimum fraction of these that are raised, and by which fraction of the outlier.
 _AGREEING, _LIFTED = 1 / 3, 1 / 5
-#: By less, noise alone lifts too many of them (deviations).
+#: Minimum rise: below it, noise alone raises too many channels (standard deviations).
 _LEAST_LIFTED = 1.5
-#: More than these, by part of all, that are lifted at the same moment say: no dispersion.
+#: Fraction of channels by which those raised at the same time may exceed those on the track: more
+#: indicates no dispersion.
 _AT_ONCE = 1 / 4
-#: Noise for the comparison of channels is taken from about so many samples.
+#: Approximate number of samples for the noise in the comparison of channels.
 _FOR_NOISE = 1024
-#: What lifts half of the band by so many deviations at the same moment is an impulse.
+#: An impulse raises this fraction of the band by this many standard deviations at once.
 _IMPULSE, _PART_LIFTED = 2.0, 0.5
-#: A pulse of the DM looked for never lifts more than this part of the band at once.
+#: Maximum fraction of the band that a pulse covers at once, for impulses to be distinguished.
 _PULSE_LIFTS = 0.25
-#: An impulse begins and ends in less time than a pulse lights this part of the band in; there are
-#: to be so many samples; beside it, no more than this part is lifted.
+#: An impulse starts and ends faster than a pulse crosses this fraction of the band; minimum number
+#: of samples for that; maximum fraction of channels raised beside an impulse.
 _EDGE_LIGHTS, _LEAST_EDGE, _BESIDE_IMPULSE = 0.2, 2, 0.25
 
 
 @compiled
 def neighbours(n_channels: int) -> Ints:
-    """Distances to the channels that one is compared with, ascending, in channels."""
+    """Return the distances to the channels that one is compared with, ascending, in channels."""
     reach = max(2, int(n_channels * _PART_OF_BAND))
     count = min(_BESIDE, reach)
     distances = np.empty(2 * count, np.int64)
@@ -59,14 +61,15 @@ def neighbours(n_channels: int) -> Ints:
 
 @compiled
 def _three(values: Moments, place: int, channel: int, mean: float, scale: float) -> float:
-    """The highest of a sample and those beside it, in deviations.
+    """Return the highest of a sample and its two neighbours in time, in standard deviations.
 
-    :param values: shape (n_samples, n_channels); `scale` is 1 / deviation
+    :param values: shape (n_samples, n_channels)
+    :param scale: 1 / standard deviation
     """
     highest = -np.inf
     for near in range(max(0, place - 1), min(values.shape[0], place + 2)):
         value = (np.float64(values[near, channel]) - mean) * scale
-        highest = value if value > highest else highest  # never true of NaN
+        highest = value if value > highest else highest  # false for NaN
     return highest
 
 
@@ -82,15 +85,18 @@ def agreeing_level(
     shifts: Ints,
     distances: Ints,
 ) -> float:
-    """What is usual beside a sample that stands out, if it does not belong there.
+    """Return the typical value in neighbouring channels if an outlier is not part of a pulse.
 
     :param values: shape (n_samples, n_columns)
-    :param place: of the sample, and the number of its channel among `columns`
-    :param lifted: what it is above its channel's mean, deviations
-    :param columns: of the channels, side by side, shape (n,); likewise their means, the inverses of
-        their deviations, and their shifts on the track (samples)
+    :param place: sample of the outlier
+    :param channel: index of its channel in `columns`
+    :param lifted: outlier minus its channel's mean, standard deviations
+    :param columns: columns of the channels, in order of frequency, shape (n,)
+    :param means: means of the channels, shape (n,)
+    :param scales: inverse standard deviations of the channels, shape (n,); 0: not usable
+    :param shifts: shifts of the channels along the track, samples, shape (n,)
     :param distances: see :func:`neighbours`
-    :return: deviations; NaN: the sample belongs there
+    :return: standard deviations; NaN: the outlier is part of a pulse
     """
     least = max(_LIFTED * lifted, _LEAST_LIFTED)
     count, on_track, at_once = 0, 0, 0
@@ -117,14 +123,14 @@ def agreeing_level(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """Where a pulse is looked for, and the data around.
+    """Track of a pulse in the data.
 
     :param data: shape (n_samples, n_columns)
-    :param columns: of the channels, side by side, shape (n,)
-    :param shifts: of the channels, samples, likewise
-    :param n_out: samples of the track in each channel
-    :param threshold: from where on a sample stands out, standard deviations
-    :param n_iter: at most so many times, deviations are taken without what stood out before
+    :param columns: columns of the channels, in order of frequency, shape (n,)
+    :param shifts: shifts of the channels, samples, shape (n,)
+    :param n_out: length of the track in each channel, samples
+    :param threshold: of outliers, standard deviations
+    :param n_iter: maximum number of iterations of mean and deviation, without earlier outliers
     :param reach: see :func:`darc.science.moments.never_outlying`
     """
 
@@ -143,14 +149,18 @@ class Track:
         object.__setattr__(self, "_noise", noise)
 
     def impulses(self, series: Floats) -> Mask:
-        """Moments in which half of the band is lifted at once; see :func:`find_impulses`."""
+        """Flag samples in which half of the band is raised at once; see :func:`find_impulses`.
+
+        :param series: mean of the band, shape (n_samples,)
+        :return: shape (n_samples,)
+        """
         return find_impulses(self.data, self.columns, self._noise, series)
 
     def clean(self, rows: Floats, channels: Ints) -> None:
-        """Replace what stands out of some channels and is no part of a pulse, in place.
+        """Replace outliers that are not part of a pulse, in place.
 
         :param rows: finite, shape (m, n_samples)
-        :param channels: which of the columns they are of, shape (m,)
+        :param channels: indices of their channels in `columns`, shape (m,)
         """
         replace_isolated(
             rows,
@@ -170,14 +180,14 @@ class Track:
 def channel_noise(
     data: Moments, columns: Ints, threshold: float, stride: int, reach: float
 ) -> Doubles:
-    """Mean and inverse of the deviation of channels, of some of their samples, without outliers.
+    """Return the clipped mean and inverse standard deviation of channels, from some of the samples.
 
     :param data: shape (n_samples, n_columns)
-    :param columns: shape (n,)
-    :param threshold: what is further from the mean is left out, deviations
-    :param stride: every so many samples one is taken
-    :param reach: what is nearer to the mean never stands out
-    :return: shape (2, n); 0 for what does not vary
+    :param columns: columns of the channels, shape (n,)
+    :param threshold: clipping threshold, standard deviations
+    :param stride: one of this many samples is used
+    :param reach: smaller deviations from the mean are never clipped
+    :return: shape (2, n); the inverse is 0 for constant channels
     """
     n = columns.size
     found = np.zeros((2, n))
@@ -216,19 +226,20 @@ def replace_isolated(
     n_iter: int,
     reach: float,
 ) -> None:
-    """Replace what stands out of a channel and is no part of a pulse, in place.
+    """Replace outliers that are not part of a pulse, in place.
 
-    Off the track, all that stands out is replaced by the channel's mean.
+    Outliers off the track, and those below the mean, are replaced by the channel's mean.
 
     :param rows: finite, some of the channels, shape (m, n_samples)
-    :param channels: which of `columns` they are, shape (m,)
-    :param data: what they are of, shape (n_samples, n_columns)
-    :param columns: of all channels, shape (n,); likewise `noise`, :func:`channel_noise`
-    :param shifts: of the track, samples, likewise
-    :param n_out: the track has so many samples in each channel
+    :param channels: indices of these channels in `columns`, shape (m,)
+    :param data: shape (n_samples, n_columns)
+    :param columns: columns of all channels, shape (n,)
+    :param noise: noise of all channels, shape (2, n), see :func:`channel_noise`
+    :param shifts: shifts of all channels along the track, samples, shape (n,)
+    :param n_out: length of the track in each channel, samples
     :param threshold: standard deviations
-    :param n_iter: mean and deviation are taken at most this many times, without what stood out
-    :param reach: what is nearer to the mean never stands out
+    :param n_iter: maximum number of iterations of mean and deviation, without earlier outliers
+    :param reach: smaller deviations from the mean are never outliers
     """
     distances = neighbours(columns.size)
     for number in range(rows.shape[0]):
@@ -258,19 +269,19 @@ def replace_isolated(
                 distances,
             )
             if np.isfinite(level):
-                # Far below, nothing was recorded: there is noise of ours in the row.
+                # A very low level means missing data, which the row has replaced by noise.
                 level = min(level, threshold) if level > -threshold else 0.0
                 row[place] = np.float32(mean + level * sigma)
 
 
 @compiled
 def clipped_mean(row: Floats, threshold: float, n_iter: int, reach: float) -> tuple[float, float]:
-    """Mean and deviation without what stands out.
+    """Return mean and standard deviation without outliers.
 
-    :param row: NaN: none, shape (m,)
+    :param row: shape (m,); NaN is ignored
     :param threshold: standard deviations
-    :param n_iter: they are taken again at most this many times
-    :param reach: what is nearer to the mean never stands out
+    :param n_iter: maximum number of iterations
+    :param reach: smaller deviations from the mean are never outliers
     """
     mean, low, high, sigma = 0.0, -np.inf, np.inf, 0.0
     before = np.int64(-1)
@@ -294,10 +305,10 @@ def clipped_mean(row: Floats, threshold: float, n_iter: int, reach: float) -> tu
 
 
 def can_tell_impulses(delays: Doubles, length: float) -> bool:
-    """Whether a pulse lights so little of the band at once that it is not taken for an impulse.
+    """Whether a pulse covers so little of the band at once that it cannot be taken for an impulse.
 
-    :param delays: of the channels at the pulse's DM, s, ascending or descending, shape (n,)
-    :param length: of the pulse, s
+    :param delays: delays of the channels at the pulse's DM, s, ascending or descending, shape (n,)
+    :param length: length of the pulse, s
     """
     ordered = np.sort(delays)
     at_once = np.searchsorted(ordered, ordered + length, side="right") - np.arange(len(ordered))
@@ -306,11 +317,13 @@ def can_tell_impulses(delays: Doubles, length: float) -> bool:
 
 @compiled
 def find_impulses(data: Moments, columns: Ints, noise: Doubles, series: Floats) -> Mask:
-    """Moments in which half of the band is lifted at once.
+    """Flag samples in which half of the band is raised at once.
 
     :param data: shape (n_samples, n_columns)
-    :param columns: of the channels, shape (n,); likewise `noise`, :func:`channel_noise`
-    :param series: the band's mean, of which only what is high is looked at, shape (n_samples,)
+    :param columns: columns of the channels, shape (n,)
+    :param noise: noise of the channels, shape (2, n), see :func:`channel_noise`
+    :param series: mean of the band, of which only high samples are examined, shape (n_samples,)
+    :return: shape (n_samples,)
     """
     found = np.zeros(data.shape[0], np.bool_)
     level = np.nanmedian(series)
@@ -319,7 +332,7 @@ def find_impulses(data: Moments, columns: Ints, noise: Doubles, series: Floats) 
         alive = noise[1, number] > 0
         n_alive += alive
         limits[number] = noise[0, number] + _IMPULSE / noise[1, number] if alive else np.inf
-        # If half of the band is lifted so much, its mean is lifted by at least half of that.
+        # If half of the band is raised by this, its mean is raised by at least half of it.
         least += (_IMPULSE / 2 / noise[1, number] if alive else 0.0) / columns.size
     for sample in range(data.shape[0]):
         if not series[sample] > level + _PART_LIFTED * least:
@@ -333,9 +346,10 @@ def find_impulses(data: Moments, columns: Ints, noise: Doubles, series: Floats) 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outliers:
-    """Samples of normalised channels that stand out above.
+    """High outliers of normalised channels.
 
-    :param channels: shape (n,); likewise places, samples
+    :param channels: indices of the channels, shape (n,)
+    :param places: samples, shape (n,)
     """
 
     channels: Ints
@@ -343,7 +357,7 @@ class Outliers:
 
 
 def find_outliers(rows: Floats, threshold: float) -> Outliers:
-    """Samples that stand out above; those that stand out below become 0, in place.
+    """Find high outliers; low ones are set to 0, in place.
 
     :param rows: mean 0 and variance 1, shape (n, m)
     :param threshold: standard deviations
@@ -368,14 +382,16 @@ def take_isolated(
     group: Ints,
     inner: Ints,
 ) -> None:
-    """Take what stands out and is no part of a pulse off sums of channels, in place.
+    """Subtract outliers that are not part of a pulse from sums of channels, in place.
 
     :param rows: mean 0 and variance 1, shape (n, m)
-    :param channels: see :class:`Outliers`; likewise places
-    :param shifts: of the channels on the track, samples, shape (n,)
-    :param threshold: nothing above becomes usual
-    :param sums: of groups of channels, shape (n_groups, k)
-    :param group: of each channel, shape (n,); likewise inner, its shift within the group
+    :param channels: see :class:`Outliers`
+    :param places: see :class:`Outliers`
+    :param shifts: shifts of the channels along the track, samples, shape (n,)
+    :param threshold: maximum of the value that replaces an outlier, standard deviations
+    :param sums: sums of groups of channels, shape (n_groups, k)
+    :param group: group of each channel, shape (n,)
+    :param inner: shift of each channel within its group, samples, shape (n,)
     """
     n = rows.shape[0]
     distances, numbers = neighbours(n), np.arange(n)
@@ -392,9 +408,9 @@ def take_isolated(
 
 
 def sharp_edge(late: Doubles) -> int:
-    """In so many samples, a pulse never lights a fifth of the band.
+    """Return the number of samples within which a pulse never covers a fifth of the band.
 
-    :param late: delays of the channels, samples, in the order of frequency, shape (n,)
+    :param late: delays of the channels, samples, in order of frequency, shape (n,)
     """
     ordered = np.sort(late)
     apart = max(1, round(_EDGE_LIGHTS * len(ordered)))
@@ -404,10 +420,12 @@ def sharp_edge(late: Doubles) -> int:
 
 
 def forget_impulses(rows: Floats, edge: int) -> None:
-    """Put NaN where half of the band is lifted at once, and was not just before, in place.
+    """Replace impulses by NaN, in place.
 
-    :param rows: mean 0 and variance 1, NaN where there is nothing, shape (n, m)
-    :param edge: see :func:`sharp_edge`; where it is less than 2 there is no telling
+    An impulse raises half of the band, which was not raised just before or after.
+
+    :param rows: mean 0 and variance 1, NaN where data are missing, shape (n, m)
+    :param edge: see :func:`sharp_edge`; if less than 2, nothing is replaced
     """
     if edge < _LEAST_EDGE:
         return

@@ -1,7 +1,7 @@
-"""Rows without jumps of their level and noise, and with noise where nothing was recorded.
+"""Removal of baseline and noise steps from channels, and replacement of missing data by noise.
 
-A pulse is measured against the noise on its own side of a jump: beyond, a receiver of another gain
-has another, and so have numbers of few bits wherever their level is another.
+The noise of a pulse is that on its own side of a step: beyond it, the noise differs if a receiver's
+gain has changed, and in data of few bits wherever the baseline differs.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-#: Levels are means without what is further from them (deviations), taken so often.
+#: Baselines are clipped means: threshold (standard deviations) and number of iterations.
 _CLIP, _N_CLIP = 3.0, 3
-#: Noise beyond a jump is another if its variance differs by so many standard errors.
+#: Noise beyond a step differs significantly if its variance does by this many standard errors.
 _OTHER_NOISE = 6.0
 
 
@@ -34,17 +34,17 @@ def mend(
     reach: float,
     random: np.random.Generator,
 ) -> Mask:
-    """Even out jumps, and put noise where nothing was recorded, in place.
+    """Remove baseline steps, and replace missing data by noise, in place.
 
-    Where there is neither, rows stay as they are.
+    Rows with neither are not changed.
 
     :param rows: finite, shape (n, m)
     :param highest: see :func:`darc.science.baseline.forget_stuck`
-    :param unusable: samples that say nothing, shape (m,)
+    :param unusable: samples to replace, shape (m,)
     :param cuts: see :func:`darc.science.baseline.find_jumps`
     :param reach: see :func:`darc.science.moments.never_outlying`
-    :param random: of the noise, other for each channel
-    :return: whether anything is left of a row, shape (n,)
+    :param random: generator of the noise, independent for each channel
+    :return: whether a row has any data, shape (n,)
     """
     is_stuck = forget_stuck(rows, highest)
     if not (is_stuck or len(cuts) or unusable.any()):
@@ -67,13 +67,14 @@ def mend(
 
 
 def even_out_noise(rows: Floats, cuts: Doubles, places: Columns, reach: float) -> None:
-    """Give rows the noise on both sides of a jump that they have where the pulse is, in place.
+    """Scale rows to the noise at the pulse on both sides of a step, in place.
 
-    It is another where a receiver's gain has changed, and of few bits wherever the level has.
+    The noise differs where a receiver's gain has changed, and in data of few bits wherever the
+    baseline has.
 
     :param rows: finite, shape (n, m)
     :param cuts: see :func:`darc.science.baseline.find_jumps`
-    :param places: of the pulse, samples, shape (n,)
+    :param places: start of the pulse in each row, samples, shape (n,)
     :param reach: see :func:`darc.science.moments.never_outlying`
     """
     if not len(cuts):
@@ -82,7 +83,7 @@ def even_out_noise(rows: Floats, cuts: Doubles, places: Columns, reach: float) -
     noises = np.array([[_noise_of(row[part], reach) for part in parts] for row in rows])
     lengths = np.array([part.stop - part.start for part in parts])
     own = np.searchsorted([part.start for part in parts[1:]], places, side="right")
-    # A variance by n differences of neighbours scatters by sqrt(3 / n).
+    # The relative error of a variance from n differences of neighbours is sqrt(3 / n).
     clearly = _OTHER_NOISE * np.sqrt(3 / np.minimum(lengths, lengths[own, np.newaxis])) / 2
     for number, place in enumerate(own.tolist()):
         noise = noises[number, place]
@@ -94,16 +95,16 @@ def even_out_noise(rows: Floats, cuts: Doubles, places: Columns, reach: float) -
 
 
 def _parts_of(cuts: Doubles, n_samples: int) -> list[slice]:
-    """The parts between cuts."""
+    """Ranges of samples between cuts."""
     edges = [0, *np.ceil(cuts).astype(np.int64).tolist(), n_samples]
     return [slice(begin, end) for begin, end in itertools.pairwise(edges) if begin < end]
 
 
 def _noise_of(values: Floats, reach: float) -> float:
-    """Deviation by neighbouring samples, whatever the level does, without edges of pulses."""
+    """Standard deviation from differences of neighbouring samples, clipped."""
     return clipped_mean(np.diff(values), _CLIP, _N_CLIP, reach)[1] / math.sqrt(2)
 
 
 def _middle_of(values: Floats, reach: float) -> np.float32:
-    """Mean without what stands out: of few bits, the median is far from it."""
+    """Clipped mean: in data of few bits, the median differs much from it."""
     return np.float32(clipped_mean(values, _CLIP, _N_CLIP, reach)[0])

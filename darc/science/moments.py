@@ -1,4 +1,4 @@
-"""Data as files have it: moments one after another, each with all channels side by side."""
+"""Data in file order: samples in time one after another, each with all channels."""
 
 from __future__ import annotations
 
@@ -14,25 +14,29 @@ Moments = npt.NDArray[Any]
 
 Columns = npt.NDArray[np.int64]
 
-#: Numbers of noise, of few bits, are up to so many levels from their mean, where its level is near
-#: the end of their range.
+#: Noise of few bits deviates by up to this many levels from its mean, if the baseline is near the
+#: end of the range of values.
 _LEVELS = 2.0
 
-#: Samples that are turned at a time: what is read and written of them stays in the cache.
+#: Samples transposed at a time, so that they stay in the processor's cache.
 _BLOCK = 64
 
 
 def never_outlying(data: Moments) -> float:
-    """How far from its channel's mean a number is nothing unusual, whatever the deviation is."""
+    """Return the deviation from a channel's mean below which a value is never an outlier.
+
+    :param data: of any type
+    :return: 0 for floats, 2 levels for integers, in the data's units
+    """
     return 0.0 if data.dtype.kind == "f" else _LEVELS
 
 
 @compiled
 def channel_rows(data: Moments, columns: Columns) -> npt.NDArray[np.float32]:
-    """Take some channels, each as a row of its samples in time.
+    """Return selected channels, each as a row of its samples in time.
 
     :param data: shape (n_samples, n_channels)
-    :param columns: which channels, in the order wanted, shape (n,)
+    :param columns: indices of the channels, in the order wanted, shape (n,)
     :return: shape (n, n_samples)
     """
     n_samples = data.shape[0]
@@ -48,11 +52,11 @@ def channel_rows(data: Moments, columns: Columns) -> npt.NDArray[np.float32]:
 
 @compiled
 def mean_series(data: Moments, columns: Columns) -> npt.NDArray[np.float64]:
-    """Mean over some channels, for each sample (dedispersed at DM 0).
+    """Return the mean over selected channels for each sample (dedispersed at DM 0).
 
-    :param data: shape (n_samples, n_channels); what is no finite number is left out
-    :param columns: which channels, shape (n,)
-    :return: shape (n_samples,); NaN where there is no number
+    :param data: shape (n_samples, n_channels); values that are not finite are ignored
+    :param columns: indices of the channels, shape (n,)
+    :return: shape (n_samples,); NaN where no value is finite
     """
     means = np.empty(data.shape[0])
     for sample in range(data.shape[0]):
@@ -70,12 +74,12 @@ def mean_series(data: Moments, columns: Columns) -> npt.NDArray[np.float64]:
 def mean_spectrum(
     data: Moments, columns: Columns, leave_out: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
-    """Mean over time, for some channels (the bandpass).
+    """Return the mean over time of selected channels (the bandpass).
 
-    :param data: shape (n_samples, n_channels); what is no finite number is left out
-    :param columns: which channels, in the order wanted, shape (n,)
-    :param leave_out: samples that do not count, shape (n_samples,)
-    :return: shape (n,); NaN where there is no number
+    :param data: shape (n_samples, n_channels); values that are not finite are ignored
+    :param columns: indices of the channels, in the order wanted, shape (n,)
+    :param leave_out: samples to exclude, shape (n_samples,)
+    :return: shape (n,); NaN where no value is finite
     """
     totals, counts = np.zeros(columns.size), np.zeros(columns.size, np.int64)
     for sample in range(data.shape[0]):
@@ -86,5 +90,5 @@ def mean_spectrum(
             finite = np.isfinite(value)
             totals[number] += value if finite else 0.0
             counts[number] += finite
-    # 0 / 0 where there is nothing.
+    # 0 / 0 gives NaN.
     return totals / counts

@@ -1,7 +1,7 @@
-"""Search for an unknown period: trial DMs, Fourier transforms, harmonics summed.
+"""Search for an unknown period: trial DMs, Fourier transforms, harmonic summing.
 
-Source: Lorimer & Kramer 2005, Handbook of Pulsar Astronomy, section 6.1. Meant for a bright pulsar
-that nobody has named, in minutes of data; not a survey's search (no acceleration).
+Source: Lorimer & Kramer 2005, Handbook of Pulsar Astronomy, section 6.1. Intended for a bright
+unknown pulsar in minutes of data; not a survey's search (no acceleration).
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from darc.science.dedispersion import Band, add_dedispersed
 from darc.science.folding import Doubles, Floats
 from darc.science.periodicity import Trials, clipped, harmonics, levelled, log_erlang
 
-#: Harmonics that are summed.
+#: Numbers of harmonics that are summed.
 _SUMS = (1, 2, 4, 8, 16)
-#: Slower rotation cannot be told from drifts of the receiver (Hz).
+#: Lowest frequency (Hz): slower rotation is indistinguishable from drifts of the receiver.
 MIN_FREQUENCY = 0.1
-#: Trial DMs at most.
+#: Maximum number of trial DMs.
 MAX_TRIALS = 256
-#: The fundamental may have been taken for a harmonic, or the other way round.
+#: A harmonic may have been detected instead of the fundamental, or vice versa: ratios to try.
 _RATIOS = (1.0, 1 / 2, 1 / 3, 1 / 4, 2.0, 3.0)
 _KEPT = 8
-#: Frequencies of each trial DM.
+#: Frequencies kept per trial DM.
 _PEAKS = 4
-#: Fewer rotations are no period.
+#: Minimum number of rotations.
 _LEAST_TURNS = 4
 _MAX_BINS, _MIN_BINS = 64, 4
-#: Interference loses nothing at DM 0: less evidence than this, or than this part of it.
+#: Minimum loss of evidence at DM 0 of a dispersed signal, absolute and relative: interference loses
+#: none.
 _DISPERSED, _DISPERSED_PART = 6.0, 0.06
 
 
 @dataclass(frozen=True, slots=True)
 class Periodicity:
-    """A period that was found.
+    """Period that was found.
 
     :param frequency: Hz
     :param dm: pc cm-3
-    :param log_chance: natural logarithm of the chance that noise has as much at one period
+    :param log_chance: natural logarithm of the false-alarm probability at one period
     """
 
     frequency: float
@@ -49,10 +50,14 @@ class Periodicity:
 
 
 def trial_dms(band: Band, resolution: float, dm_max: float) -> Doubles:
-    """DMs between which a pulse is smeared by two samples at most, unless they are too many.
+    """Return trial DMs between which a pulse is smeared by at most two samples.
 
-    :param resolution: of the data, s
+    The step is larger if there would be more than MAX_TRIALS trials.
+
+    :param band: frequency band
+    :param resolution: sampling time of the data, s
     :param dm_max: pc cm-3
+    :return: pc cm-3, from 0 on
     """
     per_dm = float(band.delays([1.0])[0].max())
     step = max(4 * resolution / per_dm if per_dm > 0 else dm_max, dm_max / MAX_TRIALS, 1e-3)
@@ -61,10 +66,12 @@ def trial_dms(band: Band, resolution: float, dm_max: float) -> Doubles:
 
 @dataclass(frozen=True, slots=True)
 class _Peak:
-    """A frequency in the Fourier transform of a series.
+    """Frequency in the Fourier transform of a series.
 
-    :param evidence: -log of the chance that noise has as much there
-    :param undispersed: likewise at DM 0
+    :param evidence: -log of the false-alarm probability over all frequencies
+    :param frequency: Hz
+    :param dm: pc cm-3
+    :param undispersed: evidence at DM 0
     """
 
     evidence: float
@@ -74,7 +81,7 @@ class _Peak:
 
     @property
     def dispersed(self) -> bool:
-        """Whether it is clearly weaker at DM 0, unlike interference."""
+        """Whether it is significantly weaker at DM 0, unlike interference."""
         lost = self.evidence - self.undispersed
         return lost > max(_DISPERSED, _DISPERSED_PART * self.evidence)
 
@@ -82,15 +89,19 @@ class _Peak:
 def search_period(
     rows: Floats, band: Band, tsamp: float, dms: Doubles, *, max_frequency: float, limit: float
 ) -> Periodicity | None:
-    """The most significant period over some trial DMs; None: the data are too short.
+    """Return the most significant period over several trial DMs; None if there is none.
 
-    One that is as strong at DM 0 is interference, or a pulsar too near for this band to tell: it is
-    given if nothing else is significant.
+    A period that is as strong at DM 0 is interference, or a pulsar whose DM this band does not
+    resolve: it is returned only if nothing else is significant.
 
     :param rows: channels, the lowest frequency first, mean 0 and variance 1, shape (n, n_samples)
+    :param band: frequency band of the channels
     :param tsamp: s
+    :param dms: trial DMs, pc cm-3
     :param max_frequency: Hz
-    :param limit: logarithm of the chance at one period from which on one is significant
+    :param limit: logarithm of the false-alarm probability at one period below which a period is
+        significant
+    :return: None if the data are too short, or no frequency is found
     """
     shifts = band.shifts(dms, tsamp)
     n_out = rows.shape[1] - int(shifts.max())
@@ -118,7 +129,7 @@ def search_period(
 
 
 def _distinct(peaks: list[_Peak], length: float) -> list[_Peak]:
-    """The strongest of different frequencies.
+    """Return the strongest peaks of different frequencies.
 
     :param length: s
     """
@@ -133,9 +144,12 @@ def _distinct(peaks: list[_Peak], length: float) -> list[_Peak]:
 def search_dm(
     rows: Floats, band: Band, tsamp: float, dms: Doubles, frequency: float
 ) -> Periodicity | None:
-    """The DM at which a known period is strongest; None: the data are too short.
+    """Return the DM at which a known period is most significant; None if the data are too short.
 
-    :param rows: see `search_period`
+    :param rows: channels, the lowest frequency first, mean 0 and variance 1, shape (n, n_samples)
+    :param band: frequency band of the channels
+    :param tsamp: s
+    :param dms: trial DMs, pc cm-3
     :param frequency: Hz
     """
     n_out = rows.shape[1] - int(band.shifts(dms, tsamp).max())
@@ -156,12 +170,12 @@ def _series(rows: Floats, band: Band, dm: float, tsamp: float, n_out: int) -> Fl
 def _harmonic_sums(
     series: Floats, tsamp: float, max_frequency: float
 ) -> dict[int, tuple[int, Doubles]]:
-    """Evidence of sums of harmonics: for each number of them the first frequency, and the sums."""
+    """Return the first frequency and the summed powers, for each number of harmonics."""
     length = len(series) * tsamp
     powers = whitened(np.abs(np.fft.rfft(series - series.mean())) ** 2)
     sums = {}
     for n_harmonics in _SUMS:
-        # At the resolution of the highest harmonic.
+        # Frequencies in steps of 1 / n_harmonics, the resolution of the highest harmonic.
         first = math.ceil(max(MIN_FREQUENCY * length, _LEAST_TURNS) * n_harmonics)
         last = min(len(powers) - 1, int(max_frequency * length * n_harmonics))
         if last <= first:
@@ -180,9 +194,9 @@ def _strongest(
     dm: float,
     length: float,
 ) -> list[_Peak]:
-    """The strongest frequencies of a series.
+    """Return the strongest frequencies of a series.
 
-    :param at_zero: sums at DM 0; None: these are they
+    :param at_zero: sums at DM 0; None: `sums` are those
     :param length: s
     """
     found = []
@@ -200,15 +214,16 @@ def _strongest(
 
 
 def whitened(powers: npt.NDArray[np.floating[npt.NBitBase]]) -> Doubles:
-    """Powers in units of the noise around, which is stronger at low frequencies.
+    """Normalise powers by the noise around them, which is stronger at low frequencies.
 
     :param powers: shape (n,)
+    :return: shape (n,), of mean 1 for noise; 0 at frequency 0
     """
     levels, centres = [], []
     begin = 1
     while begin < len(powers):
         end = min(len(powers), begin + max(8, min(begin, 512)))
-        # The median of exponentially distributed numbers is log 2 times their mean.
+        # The median of an exponential distribution is log 2 times its mean.
         level = float(np.median(powers[begin:end])) / math.log(2)
         if level > 0:
             levels.append(math.log(level))
@@ -229,14 +244,14 @@ def whitened(powers: npt.NDArray[np.floating[npt.NBitBase]]) -> Doubles:
 
 
 def _at_frequency(series: Floats, tsamp: float, frequency: float, dm: float) -> Periodicity | None:
-    """How significant a period is, or one close by; None: there is less than a turn or a sample."""
+    """Return the significance of a period or one close by; None: too short, or under-sampled."""
     length = len(series) * tsamp
     n_bins = int(min(_MAX_BINS, 1 / (frequency * tsamp)))
     if length * frequency < _LEAST_TURNS or n_bins < _MIN_BINS:
         return None
     times = (np.arange(len(series)) + 0.5) * tsamp
     best_power, best = -1.0, frequency
-    # The Fourier transform tells the frequency to within half a step.
+    # The Fourier transform determines the frequency to half a step.
     for tried in frequency + np.linspace(-0.75, 0.75, 13) / length / 2:
         places = ((times * tried % 1.0) * n_bins).astype(np.int64)
         spectrum = np.fft.rfft(np.bincount(places, series, n_bins)[:n_bins])

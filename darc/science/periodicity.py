@@ -1,21 +1,21 @@
-"""Whether a series of data is periodic: the chance that noise, white or red, looks like it.
+"""Significance of a period in a time series: false-alarm probability in white or red noise.
 
-The series is laid out in turns of the period that is asked about, and its Fourier transform has the
-harmonics of that period at every n-th frequency. What lies between are foldings at wrong periods
-that are close by: their mean power is the noise at a harmonic, whatever the noise's colour
-(P: power at harmonic k; L: mean of M powers around it). Of noise, P / L follows the distribution of
-Fisher and Snedecor with 2 and 2 M degrees of freedom, so that
+The series is divided into turns of the tested period, and its Fourier transform has the harmonics
+of that period at every n-th frequency. The frequencies between correspond to folding at wrong
+periods close by: their mean power is the noise at a harmonic, whatever its spectrum (P: power at
+harmonic k; L: mean of M powers around it). For noise, P / L follows Snedecor's F distribution with
+2 and 2 M degrees of freedom, so that
 
     e = M log(1 + P / (L M))    is exponentially distributed with mean 1,
 
-and the sum of m harmonics is Erlang's, with the chance Q(m, x) = exp(-x) sum(x^i / i!, i < m).
-That harmonics are summed, as many as stand out the most, is the H test's idea (de Jager,
-Raubenheimer & Swanepoel 1989, A&A 221, 180), for noise whose level has to be measured; that chances
-are combined by their logarithms, Fisher's. A single strong line that is none of a pulsar's counts
-by its logarithm only.
+and the sum x of m harmonics follows an Erlang distribution, with the survival function Q(m, x) =
+exp(-x) sum(x^i / i!, i < m). Choosing the most significant number of harmonics is the principle of
+the H test (de Jager, Raubenheimer & Swanepoel 1989, A&A 221, 180), here for noise that is measured;
+adding the logarithms of probabilities is Fisher's method. A single strong line counts by its
+logarithm only.
 
-What was tried beside (other periods, derivatives, DMs, numbers of harmonics) multiplies the chance
-(Lorimer & Kramer 2005, Handbook of Pulsar Astronomy, section 6.1.4).
+The probability is multiplied by the number of trials (other periods, derivatives, DMs, numbers of
+harmonics; Lorimer & Kramer 2005, Handbook of Pulsar Astronomy, section 6.1.4).
 """
 
 from __future__ import annotations
@@ -29,30 +29,31 @@ import numpy.typing as npt
 Doubles = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
 
-#: With a smaller chance, it is no noise: of so many files of noise, one is taken for a pulsar.
+#: Maximum false-alarm probability of a detection, per file.
 FALSE_ALARM = 1e-3
-#: Harmonics that are looked at, and how many of them are summed.
+#: Maximum number of harmonics, and the numbers of harmonics that are summed.
 MAX_HARMONICS = 32
 _SUMS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-#: Wrong periods to each side of a harmonic, in turns more or less over the whole.
+#: Number of wrong periods on each side of a harmonic, one turn apart over the whole length.
 _AROUND = 32
-#: Those closest may hold some of the pulsar, where there are enough others.
+#: The closest ones may contain power of the pulsar, and are excluded if there are at least so many
+#: turns.
 _GUARD, _LEAST_FOR_GUARD = 2, 8
-#: The colour of noise is smoothed over harmonics up to this part of their number away.
+#: The noise spectrum is smoothed over harmonics up to 1 / this of their number away.
 _SMOOTHED = 4
-#: Single values count for so many standard deviations at most: a strong one is in every period.
+#: Clipping of single values (standard deviations): a strong one contributes to every period.
 _CLIP = 5.0
-#: Trials that are needed to lose little of harmonic 1, for each turn that is looked through.
+#: Trials per turn of the search range, to lose little of harmonic 1.
 _PER_TURN = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """What was looked through beside one period, in turns of phase.
+    """Search range besides one period, in turns of phase.
 
-    :param drift: over the whole length: of frequencies, the range times the length
-    :param curve: likewise of their derivative, the middle against both ends
-    :param dm: across the band: of DMs, the range
+    :param drift: over the whole length: range of frequencies times length
+    :param curve: range of frequency derivatives: middle relative to both ends
+    :param dm: range of DMs: across the band
     """
 
     drift: float = 0.0
@@ -60,23 +61,23 @@ class Trials:
     dm: float = 0.0
 
     def plus(self, other: Trials) -> Trials:
-        """With what was looked through beside."""
+        """Return the combined search range."""
         return Trials(self.drift + other.drift, self.curve + other.curve, self.dm + other.dm)
 
     def count(self, harmonics: int) -> float:
-        """How many different ones that were, to the highest harmonic that is summed."""
+        """Return the number of independent trials, up to the highest harmonic summed."""
         ranges = (self.drift, self.curve, self.dm)
         return math.prod(1 + _PER_TURN * harmonics * turns for turns in ranges)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Harmonics:
-    """Harmonics of a period in a series, and the noise at them.
+    """Harmonics of a period in a series, and the noise at each.
 
     :param amplitudes: of harmonics 1, 2 and so on, shape (n,)
-    :param levels: powers that noise has there, shape (n,); those measured from wrong periods
-    :param measured: how many of these, shape (n,)
-    :param white: power of noise that is white and as strong as that of the channels
+    :param levels: noise powers, measured at wrong periods, shape (n,)
+    :param measured: number of powers averaged in each, shape (n,)
+    :param white: power of white noise of the channels' variance
     """
 
     amplitudes: Complexes
@@ -85,7 +86,7 @@ class Harmonics:
     white: float
 
     def plus(self, other: Harmonics) -> Harmonics:
-        """With those of another stretch of the data, at the same phase."""
+        """Return the sum with another part of the data, at the same phase."""
         return Harmonics(
             self.amplitudes + other.amplitudes,
             self.levels + other.levels,
@@ -95,10 +96,11 @@ class Harmonics:
 
     @property
     def colour(self) -> Doubles:
-        """Power of the noise in units of white noise's, shape (n,).
+        """Noise power relative to white noise, shape (n,).
 
-        Smoothed over harmonics: of few turns, each level is uncertain. At least 1, or what the
-        higher half of harmonics has where the channels' variance is not that of noise alone.
+        Smoothed over harmonics, as few turns give uncertain powers. At least 1, or the mean of the
+        higher half of the harmonics if that is lower, as the channels' variance then is not that of
+        noise alone.
         """
         if self.white <= 0 or not self.levels.any():
             return np.ones(len(self.levels))
@@ -113,7 +115,10 @@ class Harmonics:
         return colour
 
     def log_chance(self, trials: Trials) -> float:
-        """Natural logarithm of the chance that noise has what was found in it; 0: certain."""
+        """Return the natural logarithm of the false-alarm probability, at most 0.
+
+        :param trials: search range, which multiplies the probability
+        """
         usable = (self.levels > 0) & (self.measured > 0)
         ratios = np.zeros(len(self.levels))
         np.divide(np.abs(self.amplitudes) ** 2, self.levels, out=ratios, where=usable)
@@ -128,9 +133,10 @@ class Harmonics:
 
 
 def harmonics(series: Doubles, n_turns: int, white: float = 0.0) -> Harmonics:
-    """Harmonics of a series, and the noise around each.
+    """Return the harmonics of a series, and the noise around each.
 
-    :param series: laid out in turns, without gaps, shape (n_turns * n_bins,)
+    :param series: divided into turns, without gaps, shape (n_turns * n_bins,)
+    :param n_turns: number of turns
     :param white: see `Harmonics`
     """
     n_bins = len(series) // n_turns
@@ -142,7 +148,7 @@ def harmonics(series: Doubles, n_turns: int, white: float = 0.0) -> Harmonics:
     offsets = np.arange(-half[0], half[1] + 1)
     offsets = offsets[np.abs(offsets) >= guard]
     places = number[:, np.newaxis] * n_turns + offsets
-    # The last frequency of an even number of samples has a distribution of its own.
+    # The Nyquist frequency has another distribution.
     there = places <= (len(series) - 1) // 2
     around = np.where(there, powers[np.minimum(places, len(powers) - 1)], 0.0)
     measured = there.sum(axis=1, dtype=np.float64)
@@ -151,13 +157,14 @@ def harmonics(series: Doubles, n_turns: int, white: float = 0.0) -> Harmonics:
 
 
 def levelled(sums: Doubles, counts: Doubles) -> tuple[Doubles, float]:
-    """A series without its baseline, which goes straight from one turn's median to the next's.
+    """Subtract the baseline of a series: linear interpolation between the medians of the turns.
 
-    At the period's own harmonics the baseline holds next to nothing, so that nothing is taken off
-    a pulse, and no drift is folded into one.
+    At the harmonics of the period the baseline has almost no power: the pulse is preserved, and no
+    drift is folded into one.
 
-    :param sums: of samples with a variance of 1, shape (n_turns, n_bins); likewise counts
-    :return: sums over the mean count, shape (n_turns * n_bins,); power that white noise has in it
+    :param sums: sums of samples of variance 1, shape (n_turns, n_bins)
+    :param counts: number of samples in each sum, shape (n_turns, n_bins)
+    :return: sums divided by the mean count, shape (n_turns * n_bins,); power of white noise in it
     """
     n_bins = sums.shape[1]
     there = counts > 0
@@ -173,13 +180,22 @@ def levelled(sums: Doubles, counts: Doubles) -> tuple[Doubles, float]:
 
 
 def clipped(series: Doubles) -> Doubles:
-    """A series of which single values that stand out count for little: they are in every period."""
+    """Clip a series at 5 robust standard deviations: an outlier contributes to every period.
+
+    :param series: of median 0, shape (n,)
+    """
     reach = _CLIP * 1.4826 * float(np.median(np.abs(series)))
     return np.clip(series, -reach, reach) if reach > 0 else series
 
 
 def log_erlang(total: float, number: int) -> float:
-    """Logarithm of the chance that so many exponential numbers (mean 1) sum to so much or more."""
+    """Return the logarithm of the probability that a sum of exponential variables reaches a value.
+
+    Q(number, total) = exp(-total) sum(total^i / i!, i < number).
+
+    :param total: the sum
+    :param number: number of exponential variables of mean 1
+    """
     if total <= 0:
         return 0.0
     terms = [term * math.log(total) - math.lgamma(term + 1) for term in range(number)]

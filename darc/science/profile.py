@@ -1,7 +1,7 @@
-"""Pulse profiles: their S/N, and the small corrections of period and DM that raise it.
+"""Pulse profiles: S/N, and corrections of period and DM that maximise it.
 
-The search over period and its derivative is that of prepfold (Ransom 2001): profiles of
-sub-integrations are turned against each other. What is maximised is the H statistic (de Jager,
+The search over period and period derivative is that of prepfold (Ransom 2001): profiles of
+sub-integrations are rotated relative to each other. It maximises the H statistic (de Jager,
 Raubenheimer & Swanepoel 1989, A&A 221, 180), which needs no pulse shape.
 """
 
@@ -20,17 +20,19 @@ from darc.science.folding import Folded, rotate
 Complexes = npt.NDArray[np.complex128]
 Doubles = npt.NDArray[np.float64]
 
-#: Harmonics that are looked at.
+#: Maximum number of harmonics.
 MAX_HARMONICS = 32
-#: A pulse is at most this part of a period.
+#: Maximum pulse width, in periods.
 _WIDEST = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The pulse of a profile.
+    """Pulse of a profile.
 
-    :param width: bins; first: its first bin
+    :param snr: S/N
+    :param width: bins
+    :param first: first bin
     """
 
     snr: float
@@ -39,17 +41,16 @@ class Peak:
 
 
 def profile_peak(profile: npt.ArrayLike, colour: Doubles | None = None) -> Peak:
-    """The boxcar of highest S/N, around the circle.
+    """Return the boxcar of highest S/N, with circular boundaries.
 
     S/N is the mean of the bins in the boxcar less that of all others, over the standard deviation
-    that the noise gives this difference: of n bins of variance 1, w of them in the boxcar,
-    sqrt(1 / w + 1 / (n - w)) where the noise is white. Nothing is measured from the profile, of
-    which a pulse or chance may have few bins left.
+    of this difference: sqrt(1 / w + 1 / (n - w)) for w of n bins with white noise of variance 1.
+    The noise is not measured in the profile, of which a pulse or chance may leave few bins.
 
-    :param profile: of bins of variance 1, were the noise white, shape (n_bins,)
-    :param colour: power of the noise at the profile's harmonics in units of white noise's, from the
-        first on, shape (n,); None: it is white
-    :return: S/N 0 where the profile is flat, or has fewer than 4 bins
+    :param profile: bins, of variance 1 if the noise is white, shape (n_bins,)
+    :param colour: noise power at the profile's harmonics relative to white noise, from harmonic 1
+        on, shape (n,); None: white noise
+    :return: S/N 0 if the profile is constant or not finite, or has fewer than 4 bins
     """
     bins = np.asarray(profile, dtype=np.float64)
     n_bins = len(bins)
@@ -69,13 +70,13 @@ def profile_peak(profile: npt.ArrayLike, colour: Doubles | None = None) -> Peak:
 
 
 def _boxcar_variance(width: int, n_bins: int, colour: Doubles | None) -> float:
-    """Variance of the sum of some bins of noise that has a mean of 0 over all bins."""
+    """Return the variance of the sum of `width` bins of noise with zero mean over all bins."""
     if colour is None or not len(colour):
         return width * (n_bins - width) / n_bins
     harmonics = np.arange(1, n_bins // 2 + 1)
     angle = np.pi * harmonics / n_bins
     powers = (np.sin(angle * width) / np.sin(angle)) ** 2
-    # Each but the last of an even number stands for two.
+    # Each represents two frequencies, except the Nyquist frequency.
     powers *= np.where(2 * harmonics == n_bins, 1, 2) / n_bins
     return float(powers @ colour[np.minimum(harmonics, len(colour)) - 1])
 
@@ -84,13 +85,17 @@ def _boxcar_variance(width: int, n_bins: int, colour: Doubles | None) -> float:
 def h_statistics(
     spectra: Complexes, variance: float, times: Doubles, drifts: Doubles, curves: Doubles
 ) -> Doubles:
-    """H statistic of the sum of turned profiles, for each trial.
+    """Return the H statistic of the sum of rotated profiles, for each trial.
 
-    :param spectra: of the profiles, harmonics from the first on, shape (n_profiles, n_harmonics)
-    :param variance: of a harmonic of the sum, were there noise alone
-    :param times: of the profiles, in units of the whole, from -0.5 to 0.5, shape (n_profiles,)
-    :param drifts: turns per whole, shape (n,)
-    :param curves: turns per whole squared, shape (m,)
+    H = max over m of (Z_m^2 - 4 m + 4), where Z_m^2 is the normalised power of m harmonics. A
+    profile at time x is rotated by drift * x + curve * x^2 turns.
+
+    :param spectra: harmonics of the profiles, from harmonic 1 on, shape (n_profiles, n_harmonics)
+    :param variance: variance of a harmonic of the sum for noise alone
+    :param times: times of the profiles, in units of the observation's length, from -0.5 to 0.5,
+        shape (n_profiles,)
+    :param drifts: turns per length, shape (n,)
+    :param curves: turns per length squared, shape (m,)
     :return: shape (n, m)
     """
     n_profiles, n_harmonics = spectra.shape
@@ -118,10 +123,13 @@ def h_statistics(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drift:
-    """The correction that raises the H statistic most.
+    """Correction of frequency and its derivative that maximises the H statistic.
 
-    :param df: Hz, to be added; dfdot: Hz/s; both at the time of reference, s
-    :param turns: that the sub-integrations are turned by, shape (n_subints,)
+    :param df: Hz, to be added at the reference time
+    :param dfdot: Hz/s, to be added
+    :param reference: reference time, s
+    :param h: H statistic
+    :param turns: rotation of the sub-integrations, shape (n_subints,)
     """
 
     df: float
@@ -140,13 +148,14 @@ def search_drift(
     max_curve: float,
     step: float,
 ) -> Drift:
-    """Look for what is wrong with the period and its derivative.
+    """Search for the correction of the frequency and its derivative.
 
-    :param sums: profiles of the sub-integrations, shape (n_subints, n_bins); likewise counts
+    :param sums: profiles of the sub-integrations, shape (n_subints, n_bins)
+    :param counts: number of samples in each bin, shape (n_subints, n_bins)
     :param times: s, shape (n_subints,)
-    :param max_drift: turns between the first and the last that are looked at, either way
-    :param max_curve: likewise in the middle against the ends
-    :param step: of the drift, turns
+    :param max_drift: maximum drift between the first and the last, of either sign, turns
+    :param max_curve: maximum deviation of the middle relative to the ends, of either sign, turns
+    :param step: step of the drift, turns
     """
     n_bins = sums.shape[1]
     span = float(times[-1] - times[0]) if len(times) > 1 else 0.0
@@ -155,7 +164,7 @@ def search_drift(
     n_harmonics = max(1, min(MAX_HARMONICS, n_bins // 2))
     spectra = np.fft.rfft(sums)[:, 1 : n_harmonics + 1]
     drifts = _trials(max_drift if span else 0.0, step)
-    # A curve of c turns per whole squared is c / 4 turns between middle and ends.
+    # A curve of c turns per length squared deviates by c / 4 turns between middle and ends.
     curves = _trials(4 * max_curve if span else 0.0, 4 * step)
     variance = max(float(counts.sum()), 1.0)
     found = h_statistics(np.ascontiguousarray(spectra), variance, x, drifts, curves)
@@ -168,17 +177,19 @@ def search_drift(
 
 
 def _trials(largest: float, step: float) -> Doubles:
-    """From -largest to largest, 0 among them."""
+    """Return values from -largest to largest, including 0."""
     count = int(np.ceil(largest / step - 1e-9))
     return np.asarray(np.arange(-count, count + 1) * step, dtype=np.float64)
 
 
 def dm_turns(frequencies: Doubles, f_reference: float, dm: float, frequency: float) -> Doubles:
-    """Turns that subbands' profiles have to go to earlier phases for a DM that is higher.
+    """Return the rotation of the subbands' profiles to earlier phases for a higher DM.
 
-    :param frequencies: of the subbands, MHz
-    :param dm: the difference, pc cm-3
-    :param frequency: of the pulsar, Hz
+    :param frequencies: frequencies of the subbands, MHz, shape (n,)
+    :param f_reference: reference frequency of the delays, MHz
+    :param dm: difference of DM, pc cm-3
+    :param frequency: rotation frequency of the pulsar, Hz
+    :return: turns, shape (n,)
     """
     delays = DISPERSION_CONSTANT * dm * (frequencies**-2.0 - f_reference**-2.0)
     return np.asarray(delays * frequency, dtype=np.float64)
@@ -191,11 +202,12 @@ def dm_curve(
     offsets: Doubles,
     colour: Doubles | None = None,
 ) -> Doubles:
-    """S/N of the profile for other DMs than that it was folded at.
+    """Return the S/N of the profile at other DMs than that of folding.
 
-    :param f_reference: to which delays refer, MHz
-    :param frequency: of the pulsar, Hz
-    :param offsets: of the DM, pc cm-3, shape (n,)
+    :param folded: folded data
+    :param f_reference: reference frequency of the delays, MHz
+    :param frequency: rotation frequency of the pulsar, Hz
+    :param offsets: offsets of the DM, pc cm-3, shape (n,)
     :param colour: see `profile_peak`
     :return: shape (n,)
     """
@@ -210,11 +222,13 @@ def dm_curve(
 
 
 def best_dm_offset(folded: Folded, f_reference: float, frequency: float, offsets: Doubles) -> float:
-    """The DM offset at which the pulse is sharpest: by the H statistic, which has no steps.
+    """Return the DM offset of the sharpest pulse, by the H statistic, which has no steps.
 
-    :param f_reference: to which delays refer, MHz
-    :param frequency: of the pulsar, Hz
+    :param folded: folded data
+    :param f_reference: reference frequency of the delays, MHz
+    :param frequency: rotation frequency of the pulsar, Hz
     :param offsets: evenly spaced trials, pc cm-3, shape (n,), n at least 1
+    :return: pc cm-3; interpolated by a parabola
     """
     sums = folded.sums.sum(axis=0, dtype=np.float64)
     n_harmonics = max(1, min(MAX_HARMONICS, sums.shape[1] // 2 - 1))
@@ -238,7 +252,7 @@ def best_dm_offset(folded: Folded, f_reference: float, frequency: float, offsets
 
 
 def normalised(sums: npt.ArrayLike, counts: npt.ArrayLike) -> Doubles:
-    """Sums in units of their noise; 0 where there is nothing."""
+    """Return sums in units of their noise, sums / sqrt(counts); 0 where there are no samples."""
     number = np.asarray(counts, dtype=np.float64)
     total = np.asarray(sums, dtype=np.float64)
     return np.where(number > 0, total / np.sqrt(np.maximum(number, 1)), 0.0)

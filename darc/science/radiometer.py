@@ -1,6 +1,6 @@
 """Gain, sensitivity and flux density of an array of dishes (instrument: conf/arts.yaml).
 
-Source of the radiometer equation: Lorimer & Kramer 2005, Handbook of Pulsar Astronomy, A1.
+Source of the radiometer equation: Lorimer & Kramer 2005, Handbook of Pulsar Astronomy, appendix 1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FloatOrArray = TypeVar("FloatOrArray", float, npt.NDArray[np.float64])
 
 
 def dish_gain(diameter: float, efficiency: float) -> float:
-    """Gain of one dish.
+    """Return the gain of one dish: effective area / (2 k).
 
     :param diameter: m
     :param efficiency: aperture efficiency, 0 to 1
@@ -33,9 +33,9 @@ def dish_gain(diameter: float, efficiency: float) -> float:
 
 
 def array_gain(diameter: float, efficiency: float, n_dishes: int) -> float:
-    """Gain of dishes that are added coherently.
+    """Return the gain of coherently added dishes.
 
-    :param diameter: of a dish, m
+    :param diameter: diameter of a dish, m
     :param efficiency: aperture efficiency, 0 to 1
     :param n_dishes: number of dishes in use
     :return: K/Jy
@@ -44,7 +44,7 @@ def array_gain(diameter: float, efficiency: float, n_dishes: int) -> float:
 
 
 def sefd(system_temperature: float, gain: float) -> float:
-    """System-equivalent flux density.
+    """Return the system-equivalent flux density.
 
     :param system_temperature: K
     :param gain: K/Jy
@@ -56,13 +56,15 @@ def sefd(system_temperature: float, gain: float) -> float:
 def peak_flux_density(
     snr: FloatOrArray, *, sefd: float, n_polarisations: int, bandwidth: float, width: FloatOrArray
 ) -> FloatOrArray:
-    """Peak flux density of a pulse, by the radiometer equation.
+    """Return the peak flux density of a pulse by the radiometer equation.
 
-    :param snr: S/N; a number or an array
+    S/N * SEFD / sqrt(n_polarisations * bandwidth * width), with the bandwidth in Hz.
+
+    :param snr: S/N
     :param sefd: Jy
     :param n_polarisations: number of polarisations summed
-    :param bandwidth: of the whole band, MHz
-    :param width: of the pulse, s; a number or an array
+    :param bandwidth: bandwidth of the whole band, MHz
+    :param width: pulse width, s
     :return: Jy
     """
     flux_density: FloatOrArray = snr * sefd / np.sqrt(n_polarisations * bandwidth * 1e6 * width)

@@ -1,9 +1,9 @@
-"""Cleaning of radio-frequency interference, at full resolution, before dedispersion.
+"""Mitigation of radio-frequency interference (RFI), at full resolution, before dedispersion.
 
-Source: the project's specification, processing.md (worker, step 2). What it leaves open was chosen
-so: deviations are taken from the mean, with what was replaced counted as the mean it became;
-what is found in time is replaced by each channel's mean over the other samples; a channel that is
-found in frequency is left out.
+Source: the project's specification, processing.md (worker, step 2). Choices that it leaves open:
+deviations are relative to the mean, and a replaced sample counts as the mean it was replaced by;
+samples flagged in time are replaced by each channel's mean over the other samples; channels flagged
+in frequency are excluded.
 
 Rows are channels, each with its samples in time.
 """
@@ -21,11 +21,11 @@ Mask = npt.NDArray[np.bool_]
 
 @compiled
 def replace_outliers(rows: Floats, threshold: float, n_iter: int) -> None:
-    """Replace what is too far from its row's mean by that mean, in place; repeat it.
+    """Replace samples that deviate too much from their row's mean by the mean, in place; iterate.
 
     :param rows: finite, shape (n, m)
     :param threshold: standard deviations
-    :param n_iter: at most this many times
+    :param n_iter: maximum number of iterations
     """
     for number in range(rows.shape[0]):
         row = rows[number]
@@ -51,10 +51,10 @@ def replace_outliers(rows: Floats, threshold: float, n_iter: int) -> None:
 
 @compiled
 def replace_missing(rows: Floats) -> Mask:
-    """Replace what is no finite number by the mean of its row's others, in place.
+    """Replace values that are not finite by the mean of the row's others, in place.
 
     :param rows: shape (n, m)
-    :return: whether a row had any finite number, shape (n,); if not, it is 0 now
+    :return: whether a row has any finite value, shape (n,); a row without one is set to 0
     """
     usable = np.empty(rows.shape[0], np.bool_)
     for number in range(rows.shape[0]):
@@ -74,12 +74,12 @@ def replace_missing(rows: Floats) -> Mask:
 
 
 def interference_in_time(series: npt.NDArray[np.float64], threshold: float, n_iter: int) -> Mask:
-    """Samples of a band's mean (DM 0) that are too far from their mean.
+    """Flag samples of the band's mean (DM 0) that deviate too much from its mean over time.
 
-    :param series: mean over the channels, shape (n_samples,); NaN where there is none
+    :param series: mean over the channels, shape (n_samples,); NaN where there are no data
     :param threshold: standard deviations
-    :param n_iter: at most this many times, what was found counted as the mean
-    :return: shape (n_samples,)
+    :param n_iter: maximum number of iterations; flagged samples are replaced by the mean
+    :return: shape (n_samples,); samples that are not finite are flagged, too
     """
     found = ~np.isfinite(series)
     if found.all():
@@ -98,13 +98,14 @@ def interference_in_time(series: npt.NDArray[np.float64], threshold: float, n_it
 def interference_in_frequency(
     bandpass: npt.NDArray[np.float64], threshold: float, n_iter: int, bin_size: int
 ) -> Mask:
-    """Channels that are too far from the bandpass around them.
+    """Flag channels that deviate too much from the smoothed bandpass.
 
-    :param bandpass: mean over time, shape (n_channels,); NaN where a channel is left out
+    :param bandpass: mean over time, shape (n_channels,); NaN for excluded channels
     :param threshold: standard deviations
-    :param n_iter: at most this many times, without what was found
-    :param bin_size: the bandpass is averaged over so many channels; the last ones may be fewer
-    :return: shape (n_channels,); those without a number are in it
+    :param n_iter: maximum number of iterations, without flagged channels
+    :param bin_size: number of channels over which the bandpass is averaged; the last bin may have
+        fewer
+    :return: shape (n_channels,); channels that are not finite are flagged, too
     """
     found = ~np.isfinite(bandpass)
     bins = np.arange(len(bandpass)) // bin_size
@@ -125,10 +126,10 @@ def interference_in_frequency(
 
 @compiled
 def replace_times(rows: Floats, times: Mask) -> None:
-    """Replace some samples by their row's mean over the others, in place.
+    """Replace flagged samples by their row's mean over the others, in place.
 
     :param rows: finite, shape (n, m)
-    :param times: the samples, shape (m,); if it is all of them, the rows become 0
+    :param times: flagged samples, shape (m,); if all are flagged, the rows are set to 0
     """
     for number in range(rows.shape[0]):
         row = rows[number]

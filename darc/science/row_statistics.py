@@ -1,4 +1,4 @@
-"""Medians and variances of many rows: numpy's, and several times as fast."""
+"""Medians and variances of many rows: as numpy's, and several times faster."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from darc.science.compiled import compiled
 Floats = npt.NDArray[np.float32]
 _Keys = npt.NDArray[np.int32]
 
-#: Fewer samples before a pulse say little; a difference is clear by so many standard errors.
+#: Minimum number of samples before a pulse, and significance of a difference of variances (standard
+#: errors).
 _LEAST_BEFORE, _CLEARLY = 16, 6.0
 
 _ALL_BUT_SIGN = np.int32(0x7FFFFFFF)
 
 
 def medians(rows: Floats) -> npt.NDArray[np.float64]:
-    """Median of each row; of two in the middle, their mean.
+    """Return the median of each row; for even m, the mean of the two middle values.
 
-    Floats are looked at as integers of the same order, in which the median is found by bisection:
-    a pass of plain comparing and counting for each bit, which processors do many at a time.
+    Floats are mapped to integers of the same order, in which the median is found by bisection: one
+    pass of comparing and counting per bit, which compilers vectorise.
 
     :param rows: finite, shape (n, m)
     :return: shape (n,)
-    :raises ValueError: the rows are empty
+    :raises ValueError: m is 0
     """
     length = rows.shape[1]
     if not length:
@@ -34,7 +35,7 @@ def medians(rows: Floats) -> npt.NDArray[np.float64]:
 
 
 def _floats(keys: _Keys) -> npt.NDArray[np.float64]:
-    """Back from keys to what they stand for."""
+    """Convert keys back to floats."""
     return (keys ^ ((keys >> 31) & _ALL_BUT_SIGN)).view(np.float32).astype(np.float64)
 
 
@@ -42,14 +43,15 @@ def _floats(keys: _Keys) -> npt.NDArray[np.float64]:
 def noise_variances(
     rows: Floats, begins: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """Variance of each row about its mean, beside a pulse.
+    """Return the variance of each row about its mean, without the pulse.
 
-    Where it is clearly smaller before the pulse than on both sides, that before counts: a pulse
-    may have a tail.
+    If the variance before the pulse is significantly smaller than that on both sides, it is
+    returned: a pulse may have a tail (scattering).
 
     :param rows: finite, shape (n, m); m at least 1
-    :param begins: of the pulse, shape (n,); likewise ends, one behind. What would leave out more
-        than half of a row leaves out nothing
+    :param begins: first sample of the pulse, shape (n,)
+    :param ends: end of the pulse (exclusive), shape (n,); if the pulse is longer than half of a
+        row, nothing is excluded
     :return: shape (n,)
     """
     found = np.empty(rows.shape[0])
@@ -82,14 +84,14 @@ def noise_variances(
 
 @compiled
 def _middle(rows: _Keys) -> tuple[_Keys, _Keys]:
-    """Keys of the two values in the middle of each row, which are one where they are odd."""
+    """Return the keys of the two middle values of each row, equal for an odd number of values."""
     n, m = rows.shape
     lower, upper = np.empty(n, np.int32), np.empty(n, np.int32)
     keys = np.empty(m, np.int32)
     for number in range(n):
         for place in range(m):
             bits = rows[number, place]
-            # As integers, negative floats run the wrong way.
+            # As integers, negative floats are in reverse order.
             keys[place] = bits ^ ((bits >> np.int32(31)) & _ALL_BUT_SIGN)
         lower[number] = upper[number] = found = _of_rank(keys, (m - 1) // 2)
         if m % 2 == 0 and _not_above(keys, found) == m // 2:
@@ -99,7 +101,7 @@ def _middle(rows: _Keys) -> tuple[_Keys, _Keys]:
 
 @compiled
 def _of_rank(keys: _Keys, rank: int) -> np.int32:
-    """The key that `rank` others come before."""
+    """Return the key that exceeds or equals `rank` others in ascending order."""
     low: np.int32 = keys[0]
     high: np.int32 = keys[0]
     for place in range(keys.size):
@@ -123,7 +125,7 @@ def _not_above(keys: _Keys, value: np.int32) -> np.int32:
 
 @compiled
 def _next(keys: _Keys, value: np.int32) -> np.int32:
-    """The lowest of the keys above one; there is one."""
+    """Return the lowest key above `value`, which must exist."""
     found: np.int32 = _ALL_BUT_SIGN
     for place in range(keys.size):
         key = keys[place]

@@ -1,13 +1,14 @@
-"""Which candidates are of one burst: it shows at many trial DMs, widths and times.
+"""Grouping of candidates of one burst, which is detected at many trial DMs, widths and times.
 
-A burst of S/N S and width w, flat within w, leaves in a boxcar of width v the S/N
+A burst of S/N S and width w, flat within w, has in a boxcar of width v the S/N
 
     S sqrt(w / v) min(v / w', 1),   w' = w + s
 
-where s is the delay across the band that the error of the trial DM makes: the burst is smeared by
-it, from its arrival at the top of the band on, later where the trial DM is too low and earlier
-where it is too high. So a narrow pulse inside a wide line is told from a piece of the line: a piece
-is not much brighter, sample by sample, than the line.
+where s is the smearing: the delay across the band of the error of the trial DM, less the tolerance
+and both widths, at least 0. A smeared burst starts at its arrival time at the top of the band, and
+extends later if the trial DM is too low and earlier if it is too high. Thus a narrow pulse within a
+wide one is distinguished from a part of the wide one: a part is not much brighter per sample than
+the whole.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-#: Times nearer than this, and DMs whose delay across the band differs by less, are not told apart
-#: by a search; nor are times after 1000 s in six digits (s).
+#: Resolution of a search (s), in time and in delay across the band; six digits resolve no less
+#: after 1000 s.
 TOLERANCE = 0.010
-#: Bursts are not flat: an exponential one leaves 1.75 times as much in a narrow boxcar.
+#: Bursts are not flat: an exponential burst has 1.75 times the S/N in a narrow boxcar.
 PEAKED = 2.0
-#: Pairs that are compared at a time.
+#: Pairs compared at a time.
 PAIRS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """What turns widths and DMs into delays.
+    """Conversion of widths and DMs to times.
 
-    :param tsamp: of which widths are counted, s
-    :param delay_per_dm: across the band, s per pc cm-3
+    :param tsamp: sampling time in which widths are counted, s
+    :param delay_per_dm: delay across the band, s per pc cm-3
     """
 
     tsamp: float
@@ -46,17 +47,23 @@ class Scales:
 
     @classmethod
     def of_band(cls, tsamp: float, f_low: float, f_high: float) -> Scales:
-        """Those of a band from ``f_low`` to ``f_high`` (MHz), sampled every ``tsamp`` (s)."""
+        """Return the scales of a band.
+
+        :param tsamp: s
+        :param f_low: MHz
+        :param f_high: MHz
+        """
         return cls(tsamp, delay(1.0, f_low, f_high))
 
 
 def left_in_boxcar(width: FloatOrArray, boxcar: FloatOrArray, smear: FloatOrArray) -> FloatOrArray:
-    """Part of a burst's S/N that it leaves in a boxcar, of another width and at another DM.
+    """Return the fraction of a burst's S/N in a boxcar of another width and at another DM.
 
-    :param width: of the burst, s
-    :param boxcar: its width, s
-    :param smear: by the DM, s
-    :return: 0 to 1
+    sqrt(width / boxcar) * min(boxcar / (width + smear), 1).
+
+    :param width: width of the burst, s
+    :param boxcar: width of the boxcar, s
+    :param smear: smearing by the error of the DM, s
     """
     wide = width + smear
     part: FloatOrArray = np.sqrt(width / boxcar) * np.minimum(boxcar / wide, 1.0)
@@ -64,13 +71,15 @@ def left_in_boxcar(width: FloatOrArray, boxcar: FloatOrArray, smear: FloatOrArra
 
 
 def of_brighter(faint: Records, bright: Records, scales: Scales, reach: float) -> Mask:
-    """Tell which candidates are of the same burst as a brighter one.
+    """Return a mask of the candidates that belong to the same burst as a brighter one.
 
-    Of equal S/N the earlier is the brighter one, then the narrower, the lower beam, the lower DM.
+    Among equal S/N, the earlier is the brighter one, then the narrower, the lower beam, the lower
+    DM.
 
-    :param faint: CANDIDATE records, or with more columns, shape (n,)
-    :param bright: those they are compared with, shape (m,); may hold the same ones
-    :param reach: candidates that begin further from each other are not compared, s
+    :param faint: CANDIDATE records, or records with more columns, shape (n,)
+    :param bright: candidates to compare with, shape (m,); may include the same ones
+    :param scales: sampling time and delay across the band per DM
+    :param reach: maximum difference of start times that is compared, s
     :return: shape (n,)
     """
     found = np.zeros(len(faint), dtype=np.bool_)
@@ -93,19 +102,19 @@ def of_brighter(faint: Records, bright: Records, scales: Scales, reach: float) -
 
 
 def _may_be(faint: Records, bright: Records) -> Ints:
-    """Where candidates are that are not too bright, wherever the others are; this saves time."""
+    """Return the candidates that are not too bright for any of the others; this saves time."""
     widths, which = np.unique(bright["downsampling"], return_inverse=True)
     highest = np.zeros(len(widths))
     np.maximum.at(highest, which, bright["snr"])
     boxcar = faint["downsampling"][:, np.newaxis]
     left = np.sqrt(np.minimum(boxcar, widths) / np.maximum(boxcar, widths))
-    # Rounding must not exclude what would be found out to be just bright enough.
+    # Margin for rounding: the exact comparison follows.
     bound = 1.001 * PEAKED * (highest * left).max(axis=1)
     return np.flatnonzero(faint["snr"] <= bound)
 
 
 def _ranks(candidates: Records) -> Ints:
-    """A number for each candidate, the lower the brighter; equal candidates have equal ones."""
+    """Rank candidates, the brightest first; equal candidates have equal ranks."""
     columns = [candidates[name] for name in ("dm", "beam", "downsampling", "time")]
     order = np.lexsort((*columns, -candidates["snr"]))
     changes = [np.diff(column[order]) != 0 for column in (*columns, candidates["snr"])]
@@ -116,7 +125,7 @@ def _ranks(candidates: Records) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Candidates column by column, which is faster than records."""
+    """Candidates as columns, which are faster than records."""
 
     time: Floats
     width: Floats  # s
@@ -137,8 +146,8 @@ class _Columns:
 
 
 def _same(faint: _Columns, bright: _Columns, reach: float) -> Mask:
-    """Whether they are of one burst and the second is the brighter, shape (faint, bright)."""
-    # Few pairs are near in time: the rest is worked out for these alone.
+    """Whether the second is brighter and of the same burst, shape (faint, bright)."""
+    # Few pairs are close in time: the rest is computed for these only.
     behind = faint.time[:, np.newaxis] - bright.time
     near = (np.abs(behind) <= reach) & (bright.rank < faint.rank[:, np.newaxis])
     late = bright.delay - faint.delay[:, np.newaxis]

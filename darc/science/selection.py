@@ -1,11 +1,11 @@
-"""Which of the triggers of one pulse to act on: it shows in several beams (docs/triggers.md)."""
+"""Selection among the triggers of one burst in several beams (docs/triggers.md)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-#: Name of what is no known source.
+#: Name of a trigger that is not of a known source.
 CANDIDATE = "candidate"
 
 #: Name ('pulsar', 'frb' or 'candidate') and S/N.
@@ -13,17 +13,19 @@ Named = tuple[str, float]
 
 
 def highest_snr(triggers: Sequence[Named]) -> int:
-    """Index of the trigger of highest S/N (VOEvent); the first of equals.
+    """Return the index of the trigger of highest S/N (VOEvent); of equal ones, the first.
 
-    :raises ValueError: there is none
+    :raises ValueError: ``triggers`` is empty
     """
     return max(range(len(triggers)), key=lambda index: _strength(triggers[index]))
 
 
 def known_then_highest_snr(triggers: Sequence[Named]) -> int:
-    """Index of the strongest trigger of a known source, else of all (LOFAR); the first of equals.
+    """Return the index of the trigger for LOFAR: known sources first, then highest S/N.
 
-    :raises ValueError: there is none
+    Of equal ones, the first.
+
+    :raises ValueError: ``triggers`` is empty
     """
     return max(
         range(len(triggers)),
@@ -32,5 +34,5 @@ def known_then_highest_snr(triggers: Sequence[Named]) -> int:
 
 
 def _strength(trigger: Named) -> float:
-    # NaN has no order: without this, one that comes first would win.
+    # NaN compares as false: as the first element it would win.
     return -math.inf if math.isnan(trigger[1]) else trigger[1]

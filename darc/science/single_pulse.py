@@ -1,12 +1,12 @@
-"""Search for single pulses: trial DMs, dedispersion by subbands, boxcars.
+"""Single-pulse search: trial DMs, dedispersion by subbands, boxcars.
 
-Plain and not fast; for files that no real-time search has seen. Rows are channels, the lowest
+Simple and not fast; for files that no real-time search has processed. Rows are channels, the lowest
 frequency first, each with its samples in time.
 
-Trials are so far apart that from one to the next the delay across the band differs by what a sample
-and the dispersion within a channel smear anyway; where that smearing is longer than two samples,
-data are downsampled. Trials that are close to each other share sums over subbands: what that smears
-is half as long.
+The step of the trial DMs changes the delay across the band by the root of the sum of squares of the
+sampling time and the intra-channel smearing; where that smearing is longer than two samples, data
+are downsampled. Trials that are close to each other share sums over subbands, with a residual delay
+within a subband of at most half a sample.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-#: More trials are refused: they would take days.
+#: Maximum number of trials: more would take days.
 MAX_TRIALS = 100_000
 
 _SUBBANDS = 64
-#: Pulses in so many samples are one: the strongest is given.
+#: Cell size (samples): only the strongest pulse of a cell is returned.
 _CELL = 32
-#: Fewer smoothed samples say nothing about the noise.
+#: Minimum number of smoothed samples for an estimate of the noise.
 _LEAST_SAMPLES = 64
-#: Data of fewer widths say little about the noise of a boxcar: it is at least that of a narrow one,
-#: were it white.
+#: In data of fewer widths, the noise of a boxcar is uncertain: it is at least that of the narrowest
+#: one, scaled as white noise.
 _FEW = 64
-#: Sigma after clipping at 3 sigma is smaller by this.
+#: Ratio of sigma after and before clipping at 3 sigma.
 _CLIPPED = 0.98
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchStage:
-    """Trial DMs that are searched at the same resolution in time.
+    """Trial DMs that are searched at the same time resolution.
 
-    :param factor: samples of the data that become one
+    :param factor: downsampling factor
     :param dms: ascending, pc cm-3, shape (n,)
     """
 
@@ -56,10 +56,12 @@ class SearchStage:
 
 
 def dm_stages(band: Band, tsamp: float, low: float, high: float) -> list[SearchStage]:
-    """Choose trial DMs from a lowest to a highest.
+    """Return the trial DMs of a range, by downsampling factor.
 
-    :param tsamp: of the data, s
-    :raises ValueError: there are none, or more than MAX_TRIALS
+    :param tsamp: sampling time of the data, s
+    :param low: lowest DM, pc cm-3
+    :param high: highest DM, pc cm-3
+    :raises ValueError: the range is invalid, or needs more than MAX_TRIALS
     """
     if not 0 <= low <= high < math.inf:
         raise ValueError(f"no DM to search from {low:g} to {high:g} pc cm-3")
@@ -81,7 +83,7 @@ def dm_stages(band: Band, tsamp: float, low: float, high: float) -> list[SearchS
 
 
 def pulse_widths(longest: int) -> Ints:
-    """Widths of boxcars, samples: 1, 2, 3, 4, 6, 8, 12, ... up to a longest."""
+    """Return the boxcar widths, samples: 1, 2, 3, 4, 6, 8, 12, ..., not above `longest`."""
     powers = 1 << np.arange(24)
     widths = np.unique(np.concatenate((powers, 3 * powers)))
     return widths[widths <= max(1, longest)]
@@ -99,6 +101,7 @@ class FoundPulses:
     :param trial: index of the DM
     :param start: first sample of the boxcar
     :param width: samples
+    :param snr: S/N
     """
 
     trial: Ints
@@ -116,16 +119,19 @@ def find_pulses(
     snr_min: float,
     threshold: float | None = None,
 ) -> FoundPulses:
-    """Find pulses in some trial DMs.
+    """Search for pulses at several trial DMs.
 
-    :param rows: channels of unit variance and no level (`darc.science.baseline`), shape (n, m); m
-        may go beyond n_out by the delay
-    :param late: delay of each channel per DM, samples per pc cm-3, falling, shape (n,)
-    :param dms: ascending, shape (n_dms,)
-    :param n_out: samples in which a pulse may begin
-    :param widths: of boxcars, samples
-    :param threshold: standard deviations from which on samples that stand out are left out unless
-        they belong to a pulse, and in `rows` too; None: none are
+    :param rows: channels of unit variance and zero baseline (:mod:`darc.science.baseline`), shape
+        (n, m); m may exceed n_out by the largest delay. Outliers below the threshold are set to 0
+        in place
+    :param late: delay of each channel per DM, samples per pc cm-3, descending, shape (n,)
+    :param dms: ascending, pc cm-3, shape (n_dms,)
+    :param n_out: number of samples in which a pulse may start
+    :param widths: boxcar widths, samples
+    :param snr_min: lowest S/N returned, inclusive
+    :param threshold: outliers above this are replaced unless they belong to a pulse
+        (:mod:`darc.science.isolated`), standard deviations; None: no outliers are replaced
+    :return: the strongest pulse of each trial and cell
     """
     n_rows, length = rows.shape
     edges = channel_groups(n_rows, min(n_rows, _SUBBANDS))
@@ -156,7 +162,7 @@ def find_pulses(
             )
         series = np.zeros((end - first, reach), dtype=np.float32)
         add_dedispersed(subbands, shifts, series)
-        # Where less than half of the channels are in the data, there is nothing to be found.
+        # Samples with less than half of the channels are not searched.
         half = np.rint(dms[first:end] * np.median(late)).astype(np.int64)
         valid = np.clip(length - half, 0, reach)
         starts, at_width, snrs = _strongest(series, valid, widths, n_out)
@@ -175,7 +181,7 @@ def find_pulses(
 
 
 def _groups(dms: Doubles, within: Doubles) -> list[tuple[int, int]]:
-    """Cut trials where their distance would smear more than a sample within a subband."""
+    """Group trials whose delays within a subband differ by at most one sample."""
     widest = float(within.max())
     groups, first = [], 0
     for number in range(1, len(dms) + 1):
@@ -187,9 +193,9 @@ def _groups(dms: Doubles, within: Doubles) -> list[tuple[int, int]]:
 
 @compiled
 def _strongest(series: Floats, valid: Ints, widths: Ints, n_out: int) -> tuple[Ints, Ints, Doubles]:
-    """The strongest pulse of each cell.
+    """Find the strongest pulse of each cell.
 
-    :param valid: samples of each trial that count, shape (n_dms,)
+    :param valid: number of samples to use of each trial, shape (n_dms,)
     :return: start, width and S/N of each, shape (n_dms, n_cells)
     """
     n_dms, n = series.shape

@@ -1,11 +1,11 @@
 """Directions in the sky, for an observer at rest on the Earth.
 
-astropy is kept off the network: Earth rotation and leap
-seconds come from the tables installed with it. Beyond their last date (a year after
-astropy-iers-data was made) it warns and keeps their last UT1 - UTC: 0.1 s of drift is 1.5 arcsec.
+astropy's network access is disabled: Earth rotation and leap seconds come from the tables installed
+with it. After their last date (a year after the release of astropy-iers-data) it warns and keeps
+the last UT1 - UTC: an error of 0.1 s is 1.5 arcsec.
 
-Apparent means: what the telescope points at, without refraction. Hour angle is counted from the
-meridian of the site's longitude, positive to the west.
+Apparent coordinates are those at which the telescope points, without refraction. Hour angle is
+counted from the meridian of the site's longitude, positive to the west.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from astropy.utils import data, iers
 
 data.conf.allow_internet = False
 iers.conf.auto_download = False
-iers.conf.auto_max_age = None  # an old table is no error
+iers.conf.auto_max_age = None  # an outdated table is not an error
 iers.conf.iers_degraded_accuracy = "warn"
 
 
 def _site(unix_time: float, itrf_xyz_m: Sequence[float]) -> tuple[ITRS, float]:
-    """Frame of directions seen from the site, and the site's longitude, deg."""
+    """Frame of topocentric directions at the site, and the site's longitude, deg."""
     x, y, z = itrf_xyz_m
     frame = ITRS(
         obstime=Time(unix_time, format="unix"),
-        # With the site's place, diurnal aberration (0.2 arcsec) is included.
+        # The site's position includes diurnal aberration (0.2 arcsec).
         location=EarthLocation.from_geocentric(x, y, z, unit=u.m),
     )
     return frame, math.degrees(math.atan2(y, x))
@@ -45,12 +45,12 @@ def _site(unix_time: float, itrf_xyz_m: Sequence[float]) -> tuple[ITRS, float]:
 def icrs_from_hadec(
     ha_deg: float, dec_deg: float, unix_time: float, itrf_xyz_m: Sequence[float]
 ) -> tuple[float, float]:
-    """ICRS coordinates of an apparent hour angle and declination (HADEC in a parset).
+    """Return the ICRS coordinates of an apparent hour angle and declination (HADEC in a parset).
 
     :param ha_deg: apparent hour angle, deg
     :param dec_deg: apparent declination, deg
-    :param unix_time: for a pointing, the middle of the observation, s
-    :param itrf_xyz_m: the telescope's position, ITRF x, y, z in m
+    :param unix_time: s; for a pointing, the middle of the observation
+    :param itrf_xyz_m: position of the telescope, ITRF x, y, z in m
     :return: right ascension (0 to 360) and declination, deg
     :raises ValueError: the declination is beyond a pole
     """
@@ -65,12 +65,12 @@ def icrs_from_hadec(
 def hadec_from_icrs(
     ra_deg: float, dec_deg: float, unix_time: float, itrf_xyz_m: Sequence[float]
 ) -> tuple[float, float]:
-    """Apparent hour angle and declination of ICRS coordinates.
+    """Return the apparent hour angle and declination of ICRS coordinates.
 
     :param ra_deg: right ascension, deg
     :param dec_deg: declination, deg
     :param unix_time: s
-    :param itrf_xyz_m: the telescope's position, ITRF x, y, z in m
+    :param itrf_xyz_m: position of the telescope, ITRF x, y, z in m
     :return: hour angle (-180 to 180) and declination, deg
     :raises ValueError: the declination is beyond a pole
     """
@@ -82,8 +82,10 @@ def hadec_from_icrs(
 
 
 def galactic(ra_deg: float, dec_deg: float) -> tuple[float, float]:
-    """Galactic longitude (0 to 360) and latitude of ICRS coordinates, all in deg.
+    """Return the Galactic longitude (0 to 360) and latitude of ICRS coordinates, deg.
 
+    :param ra_deg: right ascension, deg
+    :param dec_deg: declination, deg
     :raises ValueError: the declination is beyond a pole
     """
     coordinates = SkyCoord(ra_deg, dec_deg, unit="deg", frame="icrs").galactic
@@ -93,13 +95,13 @@ def galactic(ra_deg: float, dec_deg: float) -> tuple[float, float]:
 def beam_rotation_angle(
     ra_deg: float, dec_deg: float, unix_time: float, itrf_xyz_m: Sequence[float]
 ) -> float:
-    """Angle by which the compound beam is rotated on the sky, for VOEvents.
+    """Return the rotation angle of the compound beam on the sky, for VOEvents.
 
     :param ra_deg: right ascension (ICRS), deg
     :param dec_deg: declination (ICRS), deg
     :param unix_time: arrival time, s
-    :param itrf_xyz_m: the telescope's position, ITRF x, y, z in m
-    :return: atan2(sin dec * sin HA, cos HA), apparent, deg, -180 to 180
+    :param itrf_xyz_m: position of the telescope, ITRF x, y, z in m
+    :return: atan2(sin dec * sin HA, cos HA) of the apparent coordinates, deg, -180 to 180
     :raises ValueError: the declination is beyond a pole
     """
     ha, dec = np.radians(hadec_from_icrs(ra_deg, dec_deg, unix_time, itrf_xyz_m))

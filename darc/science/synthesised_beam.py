@@ -1,7 +1,7 @@
-"""Which tied-array beam (TAB) points the way of a synthesised beam (SB), for each subband.
+"""Mapping of synthesised beams (SBs) to tied-array beams (TABs), for each subband.
 
-A TAB points in a direction that depends on frequency, so that an SB is put together from several
-TABs. Source: the project's specification, processing.md, synthesised beams.
+The pointing direction of a TAB depends on frequency, so an SB is composed of several TABs. Source:
+the project's specification, processing.md, synthesised beams.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy.typing as npt
 from darc.config.file_kinds import BYTE_ORDER_MARK
 from darc.config.typed import shown
 
-#: TABs by SB and subband, the lowest frequency first; shape (n_sbs, n_subbands).
+#: TAB of each SB and subband, the lowest frequency first; shape (n_sbs, n_subbands).
 SynthesisedBeams = npt.NDArray[np.int64]
 
 
-#: int() takes more: signs, underscores, digits of other scripts, thousands of them.
+#: int() also accepts signs, underscores, digits of other scripts, and thousands of digits.
 _NUMBER = re.compile("[0-9]{1,9}")
 
 
@@ -31,11 +31,14 @@ def synthesised_beams(
     bandwidth: float,
     reference_freq: float,
 ) -> SynthesisedBeams:
-    """TABs of all SBs; the SB in the middle of the numbering takes TAB 0 throughout.
+    """Return the TABs of all SBs; the SB in the middle of the numbering uses TAB 0 in all subbands.
 
-    :param band_low: low edge of the lowest subband, MHz
-    :param bandwidth: of all subbands together, MHz
-    :param reference_freq: where an SB is one TAB further on than its neighbour, MHz
+    SB s uses TAB round((n_sbs // 2 - s) * f / reference_freq) modulo n_tabs at frequency f.
+
+    :param band_low: lower edge of the lowest subband, MHz
+    :param bandwidth: bandwidth of all subbands together, MHz
+    :param reference_freq: frequency at which neighbouring SBs are one TAB apart, MHz
+    :return: shape (n_sbs, n_subbands)
     """
     subband_freq = band_low + (np.arange(n_subbands) + 0.5) * (bandwidth / n_subbands)
     from_centre = n_sbs // 2 - np.arange(n_sbs)
@@ -46,12 +49,14 @@ def synthesised_beams(
 def parse_synthesised_beams(
     text: str, file: str, *, n_sbs: int, n_subbands: int, n_tabs: int
 ) -> SynthesisedBeams:
-    """Read a table as operators write it: a line for each SB, a TAB for each subband.
+    """Parse a table of TABs: one line per SB, one TAB per subband.
 
-    Blank lines, and what follows a '#', are skipped.
+    Blank lines, and text after a '#', are ignored.
 
-    :param file: its name, for messages
-    :raises ValueError: a number is missing, too many, or no TAB; names file, line and value
+    :param file: file name, for messages
+    :return: shape (n_sbs, n_subbands)
+    :raises ValueError: too few or too many numbers, or an invalid TAB; the message names the file,
+        and the line and value where one is wrong
     """
     rows = []
     for number, line in enumerate(text.removeprefix(BYTE_ORDER_MARK).splitlines(), 1):
@@ -72,12 +77,12 @@ def parse_synthesised_beams(
 
 
 def runs(tabs: npt.NDArray[np.int64], n_channels: int) -> list[tuple[int, int, int]]:
-    """Stretches of channels that an SB takes from one TAB.
+    """Return the ranges of channels that an SB takes from one TAB each.
 
-    :param tabs: of each subband, the lowest frequency first, shape (n_subbands,)
-    :param n_channels: of the whole band; where they do not divide evenly, some subbands have one
-        more than others
-    :return: (TAB, first channel, one behind the last), the lowest frequency first
+    :param tabs: TAB of each subband, the lowest frequency first, shape (n_subbands,)
+    :param n_channels: number of channels of the band; if it is not a multiple of the number of
+        subbands, some subbands have one channel more
+    :return: (TAB, first channel, end of the range), the lowest frequency first
     :raises ValueError: there are fewer channels than subbands
     """
     n_subbands = len(tabs)

@@ -1,4 +1,4 @@
-"""Thresholds on clusters, such as amber_clustering.thresh_iquv: masks over CLUSTER records."""
+"""Thresholds on clusters, such as amber_clustering.thresh_iquv: masks of CLUSTER records."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def passing(
     width_max: float = math.inf,
     count_max: float = math.inf,
 ) -> npt.NDArray[np.bool_]:
-    """Tell which clusters pass all thresholds. Every bound is inclusive.
+    """Return a mask of the clusters that pass all thresholds; every limit is inclusive.
 
     :param clusters: CLUSTER records, shape (n,)
     :param dm_min: pc cm-3
     :param dm_max: pc cm-3
     :param snr_min: S/N
-    :param width_max: samples
-    :param count_max: raw candidates in the cluster; more means interference
+    :param width_max: boxcar width, samples
+    :param count_max: number of candidates in the cluster; a larger number indicates interference
     :return: shape (n,)
     """
     return (
@@ -39,10 +39,10 @@ def passing(
 
 
 def strongest(clusters: Records) -> int:
-    """Index of the cluster of highest S/N; of equal ones, the first.
+    """Return the index of the cluster of highest S/N; of equal ones, the first.
 
     :param clusters: CLUSTER records, shape (n,)
-    :raises ValueError: there are none
+    :raises ValueError: ``clusters`` is empty
     """
     if not len(clusters):
         raise ValueError("no clusters to take the strongest of")
