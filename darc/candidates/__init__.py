@@ -1,5 +1,5 @@
-"""Processing of candidates: clusters, extraction in processes of their own, results.
+"""Processing of candidates: clustering, extraction in separate processes, results.
 
-The service imports none of what is large (numba, h5py, matplotlib): tasks (`tasks`) do, in the
-processes in which they run (`pool`).
+The service imports none of the large libraries (numba, h5py, matplotlib): only tasks (`pool_tasks`)
+do, in the processes that run them (`pool_process`).
 """

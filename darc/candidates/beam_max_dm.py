@@ -1,4 +1,4 @@
-"""What a beam looks through."""
+"""Maximum DM of the Milky Way in the direction of a beam."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from darc.science.galaxy import load_galaxy_map
 
 @cache
 def dm_galaxy(beam: BeamSky) -> float | None:
-    """The Milky Way's maximum DM where a beam looks, pc cm-3; None: that is not known.
+    """Return the maximum DM of the Milky Way in a beam's direction, pc cm-3; None if unknown.
 
+    :param beam: pointing of the beam, and the map
     :raises OSError: the map cannot be read
-    :raises ValueError: it is none, or the pointing is none
+    :raises ValueError: the map or the pointing is invalid
     """
     if beam.pointing is None:
         return None

@@ -1,8 +1,8 @@
-"""The boxes of time, DM and width in which candidates are clustered, on fixed grids.
+"""Boxes in time, DM and width in which candidates are clustered, on fixed grids.
 
-A box is a moment of a time window, a DM bin, and a class of width: narrow or wide. So neither a
-wide line nor a brighter pulse of another moment hides a narrow pulse. A burst that shows in several
-boxes is listed once, at its brightest (:mod:`darc.science.same_burst`).
+A box is a time slot within a time window, a DM bin, and a width class: narrow or wide. Thus neither
+a wide pulse nor a brighter pulse at another time hides a narrow one. A burst that is detected in
+several boxes is listed once, at its highest S/N (:mod:`darc.science.same_burst`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ _WIDE = "w"  # at the end of a key
 
 @dataclass(frozen=True, slots=True)
 class ClusterBoxes:
-    """The boxes of one observation.
+    """Boxes of one observation.
 
     :param window: length of a time window, s
-    :param dm_bin_top: upper edge of the highest DM bin, pc cm-3
-    :param widest_narrow: the widest that counts as narrow, samples
+    :param dm_bin_top: upper edge of the highest finite DM bin, pc cm-3
+    :param widest_narrow: largest width of the narrow class, samples
+    :param scales: sampling time and delay across the band per DM
     """
 
     window: float
@@ -39,13 +40,15 @@ class ClusterBoxes:
 
     @property
     def moments(self) -> int:
-        """How many there are in a window."""
+        """Number of time slots in a window."""
         return math.ceil(self.window / TOLERANCE)
 
     def best(self, candidates: Records, snr_min: float) -> Records:
-        """The best candidate of each box.
+        """Return the candidate of highest S/N in each box.
 
-        :return: CLUSTER records; `window` is the number of the moment
+        :param candidates: CANDIDATE records
+        :param snr_min: lowest S/N used, inclusive
+        :return: CLUSTER records; `window` is the number of the time slot
         """
         parts = [
             cluster(
@@ -60,12 +63,12 @@ class ClusterBoxes:
         return np.concatenate(parts)
 
     def by_width(self, candidates: Records) -> tuple[Records, Records]:
-        """The narrow ones and the wide ones."""
+        """Split candidates into narrow and wide ones."""
         wide = self._is_wide(candidates)
         return candidates[~wide], candidates[wide]
 
     def keys(self, candidates: Records) -> list[str]:
-        """The name of each one's box: window, DM bin, moment, and whether it is wide."""
+        """Return the key of each candidate's box: window, DM bin, time slot, and width class."""
         edges = fixed_dm_edges(self.dm_bin_top)
         dm_bin = np.searchsorted(edges, candidates["dm"], side="right") - 1
         moment = np.floor(candidates["time"] / (self.window / self.moments)).astype(np.int64)
@@ -75,9 +78,13 @@ class ClusterBoxes:
         return [f"{n}.{dm}.{part}{_WIDE if wide else ''}" for n, dm, part, wide in rows]
 
     def doubles(self, faint: Records, bright: Records) -> npt.NDArray[np.bool_]:
-        """Whether each is of the same burst as a brighter one, which is listed instead.
+        """Return a mask of candidates of the same burst as a brighter one, which is listed instead.
 
-        Both have to begin within a window's length.
+        Start times that differ by more than a window's length are not compared.
+
+        :param faint: CANDIDATE records, shape (n,)
+        :param bright: candidates to compare with, shape (m,)
+        :return: shape (n,)
         """
         return of_brighter(faint, bright, self.scales, self.window)
 
@@ -87,14 +94,14 @@ class ClusterBoxes:
 
 
 def window_of(key: str) -> int:
-    """The number of a box's time window."""
+    """Return the number of a box's time window."""
     return int(key.split(".", maxsplit=1)[0])
 
 
 def boxes_of(
     observation: Observation, settings: ProcessorClustering, config: Config
 ) -> ClusterBoxes:
-    """The boxes of an observation; narrow is what may be listed, or may trigger."""
+    """Return the boxes of an observation; narrow is the width limit of lists, or of triggers."""
     widest = settings.width_max
     if widest < 0:
         widest = config.amber_clustering.thresh_iquv.width_max

@@ -1,9 +1,9 @@
-"""What is known of an observation's clusters: a row for each, which outlives the process.
+"""Table of an observation's clusters, one row each, which is restored after a restart.
 
-A cluster is the best candidate of its box. One that is better may come late, and then takes its
-place: so in the end there are the same clusters, however lines came. For that, boxes whose best
-candidate is beyond the limits, or of the same burst as a brighter one, have a row, too, which
-nobody is shown.
+A cluster is the candidate of highest S/N in its box. A better candidate that arrives late replaces
+it: the final clusters do not depend on the order of arrival. For that purpose, boxes whose best
+candidate is beyond the limits, or of the same burst as a brighter one, also have a row, which is
+not listed.
 """
 
 from __future__ import annotations
@@ -20,21 +20,23 @@ from darc.candidates.clusters import pulse_of
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.processing_outcome import ClusterOutcome, Detection, ListedCandidate
 
-#: Before the key of a row.
+#: Prefix of a row's key.
 PREFIX = "cluster "
-_HIDDEN, _DOUBLE = "hidden", "same burst"  # in place of a fate
-#: Of an observation; more are interference, and could not be extracted in time anyway.
+_HIDDEN, _DOUBLE = "hidden", "same burst"  # stored instead of a fate
+#: Maximum per observation; more indicate interference, and could not be extracted in time.
 MAX_CLUSTERS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterRow:
-    """A cluster.
+    """Row of a cluster.
 
-    :param fate: None: not known yet
+    :param pulse: candidate of highest S/N in the box
+    :param fate: outcome; None: pending
     :param file: name of the candidate's file, if it was kept
-    :param hidden: it is beyond the limits, so there is no cluster
-    :param double: likewise, as it is of the same burst as a brighter one
+    :param listed: entry in the list of candidates, if it was kept
+    :param hidden: beyond the limits, so not a cluster
+    :param double: of the same burst as a brighter one, so not a cluster
     """
 
     pulse: Detection
@@ -46,11 +48,11 @@ class ClusterRow:
 
     @property
     def is_listed(self) -> bool:
-        """Whether it is a cluster."""
+        """Whether the row is a cluster."""
         return not (self.hidden or self.double)
 
     def to_plain(self) -> list[Any]:
-        """As a short list: there may be many."""
+        """Convert to a list of plain values, which is compact."""
         pulse = self.pulse
         plain: list[Any] = [pulse.beam, pulse.downsampling, pulse.time, pulse.dm, pulse.snr]
         if self.hidden:
@@ -67,7 +69,7 @@ class ClusterRow:
 
     @classmethod
     def from_plain(cls, plain: list[Any], cb: int) -> ClusterRow:
-        """The way back from `to_plain`."""
+        """Convert from the list of `to_plain`."""
         beam, downsampling, time, dm, snr, *rest = plain
         pulse = Detection(beam, downsampling, time, dm, snr)
         if rest == [_HIDDEN]:
@@ -83,17 +85,19 @@ class ClusterRow:
 
 
 class ClusterTable:
-    """The clusters of one observation.
+    """Clusters of one observation.
 
-    :param memory: of the service, in which rows are by `PREFIX` and key. Those of an earlier
-        version, or other settings, may be under other keys
+    :param memory: memory of the service, with rows under `PREFIX` and key; rows of an earlier
+        version, or of other settings, may have other keys
+    :param cb: compound beam
+    :param boxes: boxes of the observation
     """
 
     def __init__(self, memory: Mapping[str, Any], cb: int, boxes: ClusterBoxes) -> None:
         self._boxes = boxes
         self._rows: dict[str, ClusterRow] = {}
         self._windows: defaultdict[int, set[str]] = defaultdict(set)
-        self._others: set[str] = set()  # keys in memory under which nothing is kept any more
+        self._others: set[str] = set()  # obsolete keys in memory
         self.fates = Counter[ClusterOutcome]()
         self._n_hidden = 0
         remembered = {
@@ -111,7 +115,7 @@ class ClusterTable:
             if key not in moved or _is_better(row.pulse, moved[key].pulse):
                 moved[key] = row
         for key, row in moved.items():
-            # What is kept under the right key is what became of it later.
+            # The row under the current key is the more recent one.
             if key not in self._rows or _is_better(row.pulse, self._rows[key].pulse):
                 self.enter({key: row})
 
@@ -125,20 +129,21 @@ class ClusterTable:
         return key in self._rows
 
     def items(self) -> Iterator[tuple[str, ClusterRow]]:
-        """Keys and rows of clusters."""
+        """Return keys and rows of clusters."""
         return ((key, row) for key, row in self._rows.items() if row.is_listed)
 
     @property
     def n_open(self) -> int:
-        """Clusters of which it is not known yet what becomes of them."""
+        """Number of clusters without an outcome."""
         return len(self) - self.fates.total()
 
     def news(
         self, clusters: Records, beyond: Records | None = None
     ) -> tuple[dict[str, ClusterRow], int]:
-        """Rows that some clusters would make or replace, and how many there is no room for.
+        """Return the rows that clusters add or replace, and the number of clusters above the limit.
 
-        :param beyond: best candidates beyond the limits
+        :param clusters: CLUSTER records within the limits
+        :param beyond: CLUSTER records of boxes whose best candidate is beyond the limits
         """
         both = clusters if beyond is None else np.concatenate((clusters, beyond))
         better: dict[str, ClusterRow] = {}
@@ -149,7 +154,7 @@ class ClusterTable:
             if known is None or _is_better(pulse, known.pulse):
                 better[key] = ClusterRow(pulse, hidden=number >= len(clusters))
         changed = self._with_doubles(better, {window_of(key) for key in keys})
-        # What nobody is shown takes no room from what may become a candidate.
+        # Rows that are not listed have a limit of their own.
         room = {True: MAX_CLUSTERS - len(self), False: MAX_CLUSTERS - self._n_hidden}
         news: dict[str, ClusterRow] = {}
         n_too_many = 0
@@ -165,9 +170,7 @@ class ClusterTable:
     def _with_doubles(
         self, better: Mapping[str, ClusterRow], windows: set[int]
     ) -> dict[str, ClusterRow]:
-        """Better rows, and others of these windows and their neighbours that are of the same burst
-        as a brighter one now, or no more.
-        """
+        """Add the rows in these windows and their neighbours whose `double` changes."""
         near = {one + step for one in windows for step in (-1, 0, 1)}
         rows = self._rows_of({one + step for one in near for step in (-1, 0, 1)}, better)
         faint = {key: row for key, row in rows.items() if window_of(key) in near}
@@ -181,12 +184,12 @@ class ClusterTable:
     def _rows_of(
         self, windows: set[int], better: Mapping[str, ClusterRow]
     ) -> dict[str, ClusterRow]:
-        """All rows of some windows, as they will be."""
+        """Return all rows of several windows, including pending changes."""
         keys = (key for one in windows for key in self._windows.get(one, ()))
         return {key: self._rows[key] for key in keys} | dict(better)
 
     def enter(self, rows: Mapping[str, ClusterRow]) -> None:
-        """Make or replace rows."""
+        """Add or replace rows."""
         for key, row in rows.items():
             known = self._rows.get(key)
             if known and known.fate:
@@ -199,21 +202,21 @@ class ClusterTable:
             self._windows[window_of(key)].add(key)
 
     def names(self, file: str, but: str) -> bool:
-        """Whether a file belongs to another row than one."""
+        """Whether a file belongs to another row than `but`."""
         return any(row.file == file for key, row in self._rows.items() if key != but)
 
     @staticmethod
     def memory(rows: Mapping[str, ClusterRow]) -> dict[str, Any]:
-        """Rows as the service remembers them."""
+        """Convert rows to entries of the service's memory."""
         return {PREFIX + key: row.to_plain() for key, row in rows.items()}
 
     def forgotten(self) -> dict[str, Any]:
-        """What makes the service forget all rows."""
+        """Return the update that removes all rows from the service's memory."""
         return {PREFIX + key: None for key in (*self._rows, *self._others)}
 
 
 def _records(rows: Iterable[ClusterRow]) -> Records:
-    """Their pulses as CANDIDATE records."""
+    """Convert the pulses of rows to CANDIDATE records."""
     pulses = (row.pulse for row in rows)
     plain = [(one.beam, one.downsampling, one.time, one.dm, one.snr) for one in pulses]
     return np.array(plain, dtype=CANDIDATE)

@@ -1,8 +1,8 @@
-"""From raw candidates to the clusters that are worth an extraction.
+"""Selection of the clusters to be extracted from candidates.
 
-A cluster is the best candidate in a box (:mod:`darc.candidates.cluster_boxes`); boxes are on fixed
-grids, so that they do not depend on how candidates come in. Source: the project's specification,
-processing.md (worker, step 1) and candidates.md.
+A cluster is the candidate of highest S/N in a box (:mod:`darc.candidates.cluster_boxes`); boxes are
+on fixed grids, so that they do not depend on the order of arrival. Source: the project's
+specification, processing.md (worker, step 1) and candidates.md.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from darc.model.processing_outcome import Detection
 from darc.runtime.paths import write_whole
 from darc.science.clustering import synthesised_beam_filter
 
-#: In fewer synthesised beams there is no period to be found.
+#: Minimum number of synthesised beams for the filter on their period.
 MIN_SBS = 3
 HEADER = "#snr dm time downsamp sb"
 
@@ -29,9 +29,10 @@ HEADER = "#snr dm time downsamp sb"
 def usable(
     candidates: Records, settings: ProcessorClustering, n_beams: int | None
 ) -> tuple[Records, dict[Rejection, int]]:
-    """Those candidates that are clustered, and how many are not, by reason.
+    """Return the candidates to be clustered, and the number of rejected ones by reason.
 
-    :param n_beams: beams from this number on do not exist; None: any may
+    :param candidates: CANDIDATE records
+    :param n_beams: number of beams; candidates of other beams are rejected; None: no limit
     """
     weak = candidates["snr"] < settings.snr_min_clustering
     foreign = ~weak & (candidates["beam"] >= (n_beams or math.inf))
@@ -42,14 +43,16 @@ def usable(
 def find_clusters(
     candidates: Records, settings: ProcessorClustering, *, n_beams: int | None, boxes: ClusterBoxes
 ) -> tuple[Records, Records]:
-    """Cluster candidates that are usable, and keep the clusters that are worth an extraction.
+    """Cluster usable candidates, and select the clusters to be extracted.
 
-    Of candidates of the same S/N the earliest is a box's best, whatever their order here.
+    Among equal S/N in a box the earliest candidate is the best, whatever their order here. A burst
+    may be in several boxes: :func:`listed` keeps one of them.
 
-    A burst may be in several boxes: :func:`listed` has it once.
-
+    :param candidates: CANDIDATE records
+    :param n_beams: number of synthesised beams; None: beams are TABs
+    :param boxes: boxes of the observation
     :return: CLUSTER records; and those beyond the limits of DM and width, whose boxes have no
-        cluster unless something better comes
+        cluster unless a better candidate arrives
     """
     keys = (candidates[name] for name in ("dm", "beam", "downsampling", "time"))
     candidates = candidates[np.lexsort(tuple(keys))]
@@ -74,7 +77,11 @@ def find_clusters(
 
 
 def listed(clusters: Records, beyond: Records, boxes: ClusterBoxes) -> Records:
-    """Clusters without those of the same burst as a brighter one, beyond the limits or not."""
+    """Return the clusters that are not of the same burst as a brighter one, listed or not.
+
+    :param clusters: CLUSTER records within the limits
+    :param beyond: CLUSTER records beyond the limits
+    """
     return clusters[~boxes.doubles(clusters, np.concatenate((clusters, beyond)))]
 
 
@@ -87,7 +94,7 @@ def _high(limit: float) -> float:
 
 
 def pulse_of(record: np.void) -> Detection:
-    """A cluster's best candidate."""
+    """Return a cluster's best candidate."""
     return Detection(
         beam=int(record["beam"]),
         downsampling=int(record["downsampling"]),
@@ -98,9 +105,9 @@ def pulse_of(record: np.void) -> Detection:
 
 
 def write_clusters(path: Path, pulses: Iterable[Detection]) -> None:
-    """List clusters in a file, by time.
+    """Write a list of clusters, sorted by time.
 
-    :raises OSError: it cannot be written
+    :raises OSError: the file cannot be written
     """
     lines = [HEADER]
     lines += [

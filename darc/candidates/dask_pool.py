@@ -1,10 +1,10 @@
-"""The same tasks on a Dask cluster, whose workers see the same files.
+"""Pool of tasks on a Dask cluster, whose workers access the same files.
 
-Results are plain values (:mod:`darc.candidates.dask_task`). What Dask itself sends, it pickles:
-whoever is let in by the scheduler is trusted, and TLS says who that is.
+Results are plain values (:mod:`darc.candidates.dask_task`). Dask itself uses pickle: all peers that
+the scheduler accepts are trusted, and TLS authenticates them.
 
-Dask itself gives the task of a worker that was lost to another one. A scheduler that cannot be
-reached is tried again and again; what was under way then begins anew.
+Dask reassigns the task of a lost worker. If the scheduler is unreachable, connecting is retried;
+running tasks are then resubmitted.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 10.0
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 60.0
 LOOK_SECONDS = 1.0
-#: For a result to be fetched; the service waits.
+#: Timeout for fetching a result (s); the service is blocked meanwhile.
 RESULT_SECONDS = 2.0
 
 
 class SchedulerError(Exception):
-    """There is no way to the scheduler; the text says why."""
+    """The scheduler is unreachable; the text says why."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,19 +47,20 @@ class _Begun:
 def connect(address: str, tls: SchedulerTLS | None = None) -> Any:
     """Connect to a scheduler.
 
-    :param tls: how both sides prove who they are; None: not at all
+    :param address: such as tls://arts041:8786
+    :param tls: certificates of both sides; None: no TLS
     :return: a distributed.Client
-    :raises SchedulerError: it cannot be reached, or Dask is not installed
+    :raises SchedulerError: the scheduler is unreachable, or Dask is not installed
     """
     try:
-        from distributed import Client, Security  # noqa: PLC0415 - most do without
+        from distributed import Client, Security  # noqa: PLC0415 - optional
     except ImportError as error:
         raise SchedulerError(
             f"processor.scheduler is {address}, but Dask is not installed"
             f" (pip install darc[dask]): {error}"
         ) from error
     try:
-        client: Any = Client  # they have no types
+        client: Any = Client  # untyped
         security: Any = Security
         proofs = (
             security(
@@ -83,9 +84,11 @@ def connect(address: str, tls: SchedulerTLS | None = None) -> Any:
 
 
 class DaskPool:
-    """A pool on a Dask cluster.
+    """Pool of tasks on a Dask cluster.
 
-    :param address: of the scheduler, such as tls://arts041:8786
+    :param address: address of the scheduler, such as tls://arts041:8786
+    :param tls: certificates of both sides; None: no TLS
+    :param connect: function that connects to the scheduler
     """
 
     def __init__(
@@ -98,15 +101,15 @@ class DaskPool:
         self._tls = tls
         self._connect = connect
         self._client: Any = None
-        #: Tasks that the workers can do at a time.
+        #: Number of tasks that the workers can run at a time.
         self.capacity = 0
         self._begun: dict[str, _Begun] = {}
         self._again: list[tuple[DaskTask, int]] = []
-        self._given_up: set[str] = set()  # whose threads are still taken
+        self._given_up: set[str] = set()  # their threads are still occupied
         self._answered: queue.SimpleQueue[_Begun] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._lost = threading.Event()
-        self._news = threading.Event()  # since the last look
+        self._news = threading.Event()  # since the last call of `outcomes`
         vital("dask", self._look_after, or_exit=True, stoppable=True)
 
     def free(self) -> int:
@@ -116,17 +119,17 @@ class DaskPool:
         return max(0, self.capacity - taken)
 
     def submit(self, task: Task) -> None:
-        self._again.append((cast(DaskTask, task), 1))  # an Agenda gives it nothing else
+        self._again.append((cast(DaskTask, task), 1))  # a TaskQueue submits no other tasks
         self._begin()
 
     def _begin(self) -> None:
-        """Hand out what waits, if there is somebody to hand it to."""
+        """Submit waiting tasks, if there is a connection."""
         client = self._client
         while self._again and client is not None:
             task, tries = self._again.pop()
             try:
                 future = client.submit(run_packed, task, pure=False, retries=0)
-            except Exception as error:  # of many kinds: the connection has just gone
+            except Exception as error:  # of many types: the connection is lost
                 log.warning("%s waits: %s", task, error)
                 self._again.append((task, tries))
                 return
@@ -163,10 +166,10 @@ class DaskPool:
                 return [DoneTask(begun.task, result, error)]
             exception = future.exception(RESULT_SECONDS) if future.status == "error" else None
             why = f"{type(exception).__name__}: {exception}" if exception else str(future.status)
-        except Exception as error:  # of many kinds: the worker that had it is gone
+        except Exception as error:  # of many types: the worker is lost
             why = f"its result was lost: {type(error).__name__}: {error}"
         if future.status in ("cancelled", "lost"):
-            # Not by us: what we cancel is forgotten. The scheduler went.
+            # Cancelled by the loss of the scheduler: tasks that we cancel are no longer tracked.
             self._again.append((begun.task, begun.tries))
             return []
         if begun.tries < TRIES:
@@ -177,12 +180,12 @@ class DaskPool:
 
     def _too_slow(self) -> list[DoneTask]:
         now = time.monotonic()
-        if not self.capacity:  # nobody is there to be slow
+        if not self.capacity:  # no workers: do not count the time
             for begun in self._begun.values():
                 begun.since = now
         slow = [begun for begun in self._begun.values() if begun.since < now - TASK_SECONDS]
         for begun in slow:
-            # Dask ends no thread: it is free again when it answers all the same.
+            # Dask cannot stop a thread: it is free when the task ends after all.
             del self._begun[begun.future.key]
             self._given_up.add(begun.future.key)
         error = f"no answer within {TASK_SECONDS:.0f} s, ended"
@@ -190,11 +193,11 @@ class DaskPool:
 
     def _drop(self, begun: _Begun) -> None:
         self._begun.pop(begun.future.key, None)
-        # A worker that is at it already goes on to the end: Dask ends no thread.
+        # A running task continues to its end: Dask cannot stop a thread.
         begun.future.release()
 
     def _start_over(self) -> None:
-        """The scheduler went: what was under way begins anew with the next one."""
+        """Resubmit running tasks to the next scheduler, as the present one is lost."""
         self._again += [(begun.task, begun.tries) for begun in self._begun.values()]
         self._begun.clear()
         self._given_up.clear()
@@ -216,7 +219,7 @@ class DaskPool:
     # -- the thread ----------------------------------------------------------------------------
 
     def _look_after(self) -> None:
-        """Connect, and see how many tasks there are workers for."""
+        """Connect, and keep the capacity up to date."""
         delay, said = FIRST_RETRY_SECONDS, ""
         while not self._closed.is_set():
             try:
@@ -233,7 +236,7 @@ class DaskPool:
             self._watch(client)
 
     def _watch(self, client: Any) -> None:
-        """See to a connection until it is lost."""
+        """Watch a connection until it is lost."""
         had_workers = True
         self._client = client
         while not self._closed.wait(LOOK_SECONDS if self.capacity else LOOK_SECONDS / 10):
@@ -241,7 +244,7 @@ class DaskPool:
                 if client.status != "running":
                     raise OSError(f"the connection is {client.status}")
                 self.capacity = sum(client.nthreads().values())
-            except Exception as error:  # of many kinds, and all of them mean the same
+            except Exception as error:  # of many types, all of them a lost connection
                 log.error("%s went, candidates wait: %s", self._address, error)
                 self.capacity = 0
                 self._lost.set()

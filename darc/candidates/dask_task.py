@@ -1,7 +1,7 @@
-"""What a Dask worker runs, and how its answer comes back: as plain values, packed.
+"""Tasks on a Dask worker, and the serialisation of their results as plain values.
 
-Dask pickles what a task returns. Bytes are all that it is given, and what the service makes of them
-is checked as anything that comes from outside.
+Dask pickles what a task returns. Only bytes are returned, and the service validates them like any
+external input.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ from darc.candidates.pool_process import run_task
 from darc.candidates.pool_tasks import Task
 from darc.queues.plain_connection import pack, unpack
 
-#: Of an answer: an error in words, or a candidate's numbers (bytes).
+#: Maximum size of an answer (bytes): an error text, or a candidate's numbers.
 MAX_ANSWER = 2**20
 MAX_ERROR = 10_000  # characters
 
 
 class DaskTask(Task, Protocol):
-    """A task whose result can be told in plain values."""
+    """Task whose result can be converted to plain values."""
 
     def to_plain(self, result: object) -> object:
-        """The result as plain values."""
+        """Convert a result to plain values."""
 
     def from_plain(self, plain: object) -> object:
-        """The way back.
+        """Convert plain values to a result.
 
-        :raises ValueError: it is no result of this task
+        :raises ValueError: the values are not a result of this task
         """
 
 
 def run_packed(task: DaskTask) -> bytes:
-    """Run a task on a worker; its answer, packed."""
+    """Run a task on a worker, and return its packed answer."""
     error, result = run_task(task)
     return pack([error[:MAX_ERROR], None if error else task.to_plain(result)])
 
 
 def answer_of(task: DaskTask, data: object) -> tuple[str, object]:
-    """An error in words, empty if there is none, and the result.
+    """Unpack an answer: an error text, empty on success, and the result.
 
-    :raises ValueError: this is no answer
+    :raises ValueError: the data are not an answer
     """
     if not isinstance(data, bytes) or len(data) > MAX_ANSWER:
         raise ValueError("not an answer in packed bytes")

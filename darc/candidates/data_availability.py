@@ -1,4 +1,4 @@
-"""Whether the data that a cluster needs are on disk yet, told without reading them."""
+"""Check whether the data that a cluster needs are on disk, without reading them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Known:
 
 
 class BeamAvailability:
-    """The files of a compound beam as they were at the last look; they grow."""
+    """Sizes of the files of a compound beam at the last check; the files grow."""
 
     def __init__(self, files: BeamFiles) -> None:
         self._files = files
@@ -40,7 +40,7 @@ class BeamAvailability:
         self._broken = False
 
     def look(self) -> tuple[int, ...]:
-        """Look at the files; returns the sizes of those that there are, in bytes."""
+        """Update the sizes of the files; return those of the existing ones, bytes."""
         self._broken = False
         self._sizes = {}
         try:
@@ -55,9 +55,9 @@ class BeamAvailability:
         return tuple(self._sizes.values())
 
     def has(self, pulse: Detection, tabs: Iterable[int], settings: ProcessorExtractor) -> bool:
-        """Whether what a pulse needs was there, as far as waiting would help.
+        """Whether the data of a pulse were on disk at the last check, or will not come.
 
-        What is wrong with a file is for who reads it to say.
+        Invalid files count as available: their reader reports the problem.
         """
         needed = set(tabs)
         if self._broken or max(needed) >= len(self._paths):
@@ -85,9 +85,9 @@ class BeamAvailability:
 
 
 def last_sample(header: FilterbankHeader, pulse: Detection, settings: ProcessorExtractor) -> float:
-    """One behind the last sample that a pulse needs, or a little more.
+    """Return an upper limit of the end of the samples that a pulse needs.
 
-    As `darc.science.extraction_plan` has it, which is not used as it brings the compiler along.
+    As :mod:`darc.science.extraction_plan`, which is not used since it imports numba.
     """
     f_reference = header.arrival_reference.frequency
     f_centre = (header.f_lowest + f_reference) / 2

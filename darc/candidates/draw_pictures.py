@@ -1,4 +1,4 @@
-"""Pictures of candidates, drawn where these are extracted, and shown beside the results."""
+"""Pictures of candidates, drawn by the process that extracts them, and copied to the results."""
 
 from __future__ import annotations
 
@@ -27,26 +27,29 @@ def draw(
     beam: BeamSky,
     reference: ArrivalReference | None = None,
 ) -> str:
-    """Draw the picture of a candidate beside its file; returns why there is none, if so.
+    """Draw the picture of a candidate beside its file; return the error text, empty on success.
 
-    :param file: the candidate's
-    :param reference: what times and widths refer to; None: not known
+    :param file: the candidate's file
+    :param band: of the candidate's rows
+    :param beam: for the maximum DM of the Milky Way
+    :param reference: reference of times and widths; None: unknown
     """
     try:
         try:
             galaxy = dm_galaxy(beam)
         except (OSError, ValueError):
-            galaxy = None  # the pages of plots say why
+            galaxy = None  # the pages of plots report why
         _pictures(settings, galaxy, reference).write(file.with_suffix(".png"), candidate, band)
-    except Exception as error:  # whatever it is, the candidate is worth more than its picture
+    except Exception as error:  # the candidate is kept without a picture
         return f"no picture: {type(error).__name__}: {error}"
     return ""
 
 
 def offer(directory: Path, files: Sequence[Path]) -> None:
-    """Copy candidates and their pictures to where people look at them, and nothing else there.
+    """Copy candidates and their pictures to the directory of results; remove all other files there.
 
-    :param files: of the candidates
+    :param directory: candidates of this beam in the directory of results
+    :param files: the candidates' files
     :raises OSError: a file cannot be written
     """
     directory.mkdir(parents=True, exist_ok=True)

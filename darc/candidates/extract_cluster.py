@@ -1,4 +1,4 @@
-"""One cluster: its stretch of data is read, made into a candidate, scored, and kept or not."""
+"""Extraction of one cluster: read its data, extract and score the candidate, keep it or not."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from darc.science.extraction_plan import (
     plan_extraction,
 )
 
-#: A width beyond all reason would ask for hours of data (bytes).
+#: Maximum size of a data window (bytes): an invalid width would need hours of data.
 MAX_STRETCH = 4 * 2**30
 
 classifier_of = cache(load_classifier)
 
 
 def extract_candidate(job: ExtractionJob) -> ExtractionOutcome:
-    """Make a candidate of a cluster; a file of it is written if it is to be kept."""
+    """Extract the candidate of a cluster, and write its file if it is to be kept."""
     try:
         found, band, arrival = _extract(job)
     except OutsideDataError as error:
@@ -67,7 +67,7 @@ def _keep_or_not(
     job: ExtractionJob, found: Extraction, score: Score, band: Band, arrival: ArrivalReference
 ) -> ExtractionOutcome:
     limits = job.settings.classifier
-    # Not the other way round: a score that is no number is above nothing.
+    # Written so that NaN fails.
     if not (score.freq_time > limits.thresh_freqtime and score.dm_time > limits.thresh_dmtime):
         reason = f"probabilities {score.freq_time:.3f} and {score.dm_time:.3f}"
         return ExtractionOutcome(job.pulse, ClusterOutcome.UNLIKELY, reason)
@@ -103,7 +103,7 @@ def _keep_or_not(
 
 
 def _reference(job: ExtractionJob, header: FilterbankHeader) -> ArrivalReference:
-    """What times refer to: the observation knows the start, the file its channels."""
+    """Return the reference of times: start from the observation, frequency from the file."""
     of_file = header.arrival_reference
     if job.arrival is None:
         return of_file
@@ -112,14 +112,14 @@ def _reference(job: ExtractionJob, header: FilterbankHeader) -> ArrivalReference
 
 
 def _extract(job: ExtractionJob) -> tuple[Extraction, Band, ArrivalReference]:
-    """Read the data and work on them.
+    """Read the data and extract the candidate.
 
-    :raises OutsideDataError: the pulse is not in the data
+    :raises OutsideDataError: the pulse is outside the data
     :raises OSError: a file cannot be read
-    :raises ValueError: something is wrong with a file, or with the pulse
+    :raises ValueError: a file or the pulse is invalid
     """
     settings, pulse, files = extraction_settings(job.settings.extractor), job.pulse, job.files
-    # Those alone that the beam needs: of the others, files may be missing.
+    # Only the files that the beam needs: others may be missing.
     needed, tabs = np.unique(np.array(job.tabs, dtype=np.int64), return_inverse=True)
     paths = files.paths()
     if needed[-1] >= len(paths):
@@ -158,7 +158,7 @@ def _mask(path: Path, n_channels: int) -> npt.NDArray[np.bool_]:
 
 
 def extraction_settings(settings: ProcessorExtractor) -> ExtractionSettings:
-    """What of the configuration says how to extract."""
+    """Convert the configuration to settings of the extraction."""
     return ExtractionSettings(
         ntime=settings.ntime,
         nfreq=settings.nfreq,

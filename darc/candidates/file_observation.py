@@ -1,4 +1,4 @@
-"""A filterbank file as the observation of a single beam, which its header describes."""
+"""Description of a filterbank file as an observation of a single beam, from its header."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from darc.data_files.filterbank_reader import Filterbank
 from darc.model.arrival import unix_of
 from darc.model.observation import Observation, Pointing
 
-#: The file is all there is of the observation.
+#: Compound beam of the file.
 CB = 0
-#: What real data have: s, MHz and MJD.
+#: Limits of plausible headers: s, MHz and MJD.
 _LONG_SAMPLE, _LOWEST_MHZ, _HIGHEST_MHZ = 0.05, 5.0, 1e6
 _FIRST_MJD, _LAST_MJD = 36_000.0, 88_000.0
 _NO_PATH = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
 def describe_file(file: Filterbank, output: Path, say: Callable[[str], None]) -> Observation:
-    """Describe a file as the observation of one beam.
+    """Describe a file as an observation of one beam.
 
-    :param say: is told what the header lacks
-    :raises ValueError: there is not a single sample in it
+    :param file: the filterbank file
+    :param output: output directory
+    :param say: callback for messages about missing header values
+    :raises ValueError: the file has no samples
     """
     header, n_samples = file.header, file.n_samples()
     if not n_samples:
@@ -83,12 +85,12 @@ def describe_file(file: Filterbank, output: Path, say: Callable[[str], None]) ->
 
 
 def spelt_out(name: str) -> str:
-    """A file's name as a text; bytes that are none become escapes."""
+    """Return a file name as text; invalid bytes are escaped."""
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def header_pointing(header: FilterbankHeader) -> Pointing | None:
-    """Where a header's src_raj and src_dej point; None: nowhere, or both are 0."""
+    """Return the pointing of a header's src_raj and src_dej; None if invalid, or both are 0."""
     ra, dec = header.src_raj, header.src_dej
     if ra is None or dec is None or ra == dec == 0 or _are_degrees(ra, dec):
         return None
@@ -102,9 +104,9 @@ def header_pointing(header: FilterbankHeader) -> Pointing | None:
 
 
 def _are_degrees(ra: float, dec: float) -> bool:
-    """Whether numbers are in degrees, where SIGPROC has hhmmss.s and ddmmss.s.
+    """Whether numbers are in degrees, instead of SIGPROC's hhmmss.s and ddmmss.s.
 
-    Taken as the latter, they are within 4 minutes and 2 arc minutes of one place.
+    Taken as the latter, they are within 4 minutes and 2 arc minutes of one position.
     """
     return 0 < ra < 360 and abs(dec) <= 90
 
@@ -120,9 +122,9 @@ def _no_position(header: FilterbankHeader) -> str:
 
 
 def oddities(header: FilterbankHeader, n_samples: int) -> list[str]:
-    """Values of a header that are allowed, and probably wrong beside the others.
+    """Return the header values that are valid but implausible.
 
-    :param n_samples: that are in the file
+    :param n_samples: number of samples in the file
     """
     found = []
     if header.nsamples and header.nsamples > n_samples:
@@ -163,13 +165,13 @@ def _of_ifs(file: Filterbank) -> list[str]:
 
 
 def _of_end(file: Filterbank) -> list[str]:
-    """What a file lacks whose header does not say how long it is."""
+    """Report a truncated file whose header does not give its length."""
     left, whole = file.half_sample(), file.header.bytes_per_sample
     return [f"ends with {left} of a sample's {whole} bytes: it is cut short"] if left else []
 
 
 def _sexagesimal(packed: float) -> float | None:
-    """Of ddmmss.s: degrees, or hours; None if minutes or seconds are none."""
+    """Convert ddmmss.s to degrees, or hhmmss.s to hours; None if minutes or seconds are invalid."""
     whole, seconds = divmod(abs(packed), 100)
     degrees, minutes = divmod(whole, 100)
     if minutes >= 60 or seconds >= 60:

@@ -1,6 +1,6 @@
-"""A plain search of a filterbank for single pulses, in parts that a pool does side by side.
+"""Single-pulse search of a filterbank file, in parts that a pool runs in parallel.
 
-A part is a stretch of the file and some trial DMs: it takes a few 100 MB and some seconds.
+A part is a time range of the file and several trial DMs: it takes a few 100 MB and some seconds.
 """
 
 from __future__ import annotations
@@ -35,33 +35,37 @@ from darc.science.single_pulse import dm_stages, find_pulses, pulse_widths
 
 Floats = npt.NDArray[np.float32]
 
-#: Highest DM unless another is asked for, pc cm-3.
+#: Default of the highest DM, pc cm-3.
 DM_MAX = 2000.0
-#: Longest pulse that is looked for, s.
+#: Longest pulse of the search, s.
 LONGEST_PULSE = 0.05
 
-#: Values in a part: wanted, and allowed where the dispersion asks for more.
+#: Values in a part: target, and maximum where the dispersion delay needs more.
 _VALUES, _MOST_VALUES = 1 << 25, 1 << 28
 _LEAST_OUT = 4096
 _TRIALS = 1024
-#: Of a file, read at a time (bytes).
+#: Bytes of the file read at a time.
 _PIECE = 1 << 27
 _CHANNELS = 16
-#: Samples that stand out are looked at anew for each few DMs: noise alone is to have few (sigma).
+#: Raises the threshold of outliers, which are examined for each group of DMs: noise must have few
+#: (standard deviations).
 _CLEARER = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchJob:
-    """A part of a search.
+    """Part of a search.
 
-    :param factor: samples that become one before dedispersion
-    :param start: first sample of the stretch
-    :param n_out: downsampled samples in which a pulse may begin
-    :param count: downsampled samples of the stretch
-    :param mask: file of channels that are not used; None: all are used
-    :param clip: standard deviations, and how often; see `replace_outliers`
-    :param isolated: samples beyond these deviations stay where they belong to a pulse
+    :param factor: downsampling factor before dedispersion
+    :param dms: trial DMs, pc cm-3, ascending
+    :param start: first sample of the time range
+    :param n_out: number of downsampled samples in which a pulse may start
+    :param count: downsampled samples of the time range
+    :param snr_min: lowest S/N, inclusive
+    :param mask: channel-mask file; None: all channels are used
+    :param clip: threshold (standard deviations) and iterations of
+        :func:`darc.science.rfi_cleaning.replace_outliers`
+    :param isolated: outliers that belong to a pulse are kept (:mod:`darc.science.isolated`)
     :param ifs: see `Filterbank`
     """
 
@@ -89,7 +93,7 @@ class SearchJob:
 
 
 def dm_limit(band: Band, length: float) -> float:
-    """Highest DM at which a pulse crosses the band in so many seconds, pc cm-3."""
+    """Return the DM at which the delay across the band is `length` (s), pc cm-3."""
     return length / delay(1.0, band.f_lowest, band.f_high)
 
 
@@ -104,9 +108,14 @@ def plan_search(
     clip: tuple[float, int],
     isolated: bool,
 ) -> list[SearchJob]:
-    """Cut a search into parts.
+    """Split a search into parts.
 
-    :raises ValueError: there are no such DMs, or too many for the memory
+    :param dm_min: pc cm-3
+    :param dm_max: pc cm-3
+    :param snr_min: lowest S/N, inclusive
+    :param mask: channel-mask file; None: all channels are used
+    :param clip: see `SearchJob`, as for isolated
+    :raises ValueError: the range of DMs is invalid, or needs too much memory
     """
     band, tsamp, n_samples = file.band, file.header.tsamp, file.n_samples()
     longest = float(band.delays([1.0]).max())
@@ -116,7 +125,7 @@ def plan_search(
         more = math.ceil(stage.dms[-1] * longest / (tsamp * stage.factor)) + 1
         more = min(more + _longest(tsamp * stage.factor), total)
         wanted = max(_VALUES // band.n_channels - more, more, _LEAST_OUT)
-        # Parts of the same length: a short one at the end would know little of its noise.
+        # Parts of equal length: the noise of a short one at the end would be uncertain.
         n_out = math.ceil(total / max(1, total // wanted)) if total else 0
         if (n_out + more) * band.n_channels > _MOST_VALUES:
             raise ValueError(
@@ -149,11 +158,11 @@ def _longest(tsamp: float) -> int:
 
 
 def search_part(job: SearchJob) -> Records | None:
-    """Search a part.
+    """Run a part of a search.
 
-    :return: CANDIDATE records of beam 0; None: no channel varies, so there was nothing to search
+    :return: CANDIDATE records of beam 0; None: all channels are constant
     :raises OSError: the file or the mask cannot be read
-    :raises ValueError: something is wrong with one of them
+    :raises ValueError: the file or the mask is invalid, or all channels are masked
     """
     with Filterbank(job.file, job.ifs) as file:
         n_channels = file.header.nchans
@@ -201,7 +210,7 @@ def _read(
     piece: tuple[int, int],
     rows: Floats,
 ) -> None:
-    """Read some of the stretch, take levels off, clean and downsample it; NaN: no data."""
+    """Read the time range, subtract baselines, clean and downsample; NaN: missing data."""
     window = LevelWindow.beside(_longest(file.header.tsamp * job.factor) * job.factor)
     begin, end = (job.start + place * job.factor for place in piece)
     first = max(0, begin - window.reach)

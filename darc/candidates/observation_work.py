@@ -1,6 +1,6 @@
-"""One observation on its way through the processing: what has come, and what is still to be done.
+"""Processing state of one observation: what has arrived, and what is to be done.
 
-Nothing here talks to anybody: the service commits what this says, and then tells it so.
+This module does no communication: the service commits what it returns, then reports that back.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ from darc.science.synthesised_beam import (
 
 log = logging.getLogger(__name__)
 
-#: Between looks at how far the data have come (s).
+#: Interval of checks for new data (s).
 LOOK_SECONDS = 0.5
-#: What is clustered and committed in one step: well within the time in which a service has to beat.
+#: Maximum per step of clustering and commit: well within the heartbeat interval of a service.
 PORTION_WINDOWS = 500
 PORTION_CANDIDATES = 100_000
-#: Names in the service's memory of an observation.
+#: Keys in the service's memory of an observation.
 COUNTS, ALL_CAME, BEGAN, STOPPED = "counts", "all came", "began", "stopped"
 
 
 class ObservationWork:
-    """What is known of one observation.
+    """Processing state of one observation.
 
-    :param memory: what the service remembers of it
-    :param past: all data there will be are on disk
+    :param memory: the service's memory of it
+    :param past: all data are on disk
     :raises ValueError: the observation has no beam
     """
 
@@ -83,9 +83,9 @@ class ObservationWork:
         self.book = ClusterTable(memory, observation.beam, self._boxes)
         self.waiting = {key for key, row in self.book.items() if row.fate is None}
         self.in_work: set[str] = set()
-        self.writing = False  # its results
-        self.attempts = 0  # to write them
-        self.not_before = 0.0  # the next one, monotonic
+        self.writing = False  # results are being written
+        self.attempts = 0  # attempts to write them
+        self.not_before = 0.0  # of the next attempt, monotonic
         self.last_entry = time.monotonic()
         self._config = config
         self._files = BeamFiles(
@@ -95,12 +95,12 @@ class ObservationWork:
         self._on_disk = BeamAvailability(self._files)
         self._next_look = 0.0  # monotonic
         self._sizes: tuple[int, ...] = ()
-        self._grown = math.inf  # last, monotonic
+        self._grown = math.inf  # last growth, monotonic
         self._mask = mask_file(observation, settings)
         self._arrival = observation.arrival_reference(config.instrument.observatory)
         self._n_beams = observation.nsynbeams if observation.searched_in_sbs else None
         self._table: SynthesisedBeams | None = None
-        #: Why nothing can be extracted.
+        #: Why extraction is impossible; empty if it is possible.
         self.broken = ""
         try:
             if self._n_beams:
@@ -109,12 +109,17 @@ class ObservationWork:
             self.broken = f"no table of synthesised beams: {error}"
         clustering = settings.clustering
         self._gathering = OpenWindows(settings.interval, clustering.clustering_window, {})
-        self._raw: dict[int, Counter[str]] = {}  # by entry that is not completed yet
+        self._raw: dict[int, Counter[str]] = {}  # by entry that is not acknowledged yet
 
     # -- what comes in -------------------------------------------------------------------------
 
     def take(self, entry: int, stamp: float, candidates: Records) -> None:
-        """Take an entry's candidates in; windows may close."""
+        """Add an entry's candidates; windows may close.
+
+        :param entry: number of the entry
+        :param stamp: watermark, Unix s; see :class:`darc.candidates.time_windows.OpenWindows`
+        :param candidates: CANDIDATE records
+        """
         kept, rejected = usable(candidates, self.settings.clustering, self._n_beams)
         self._raw[entry] = Counter({Counted.CANDIDATES: len(candidates)})
         self._raw[entry].update(rejected)
@@ -122,12 +127,12 @@ class ObservationWork:
         self._gathering.add(entry, stamp, kept)
 
     def close_windows(self, *, at_once: bool) -> None:
-        """Close windows as no entry has come for long, or as none will."""
+        """Close windows if no entry has come for the interval, or at once if none will."""
         if at_once or time.monotonic() - self.last_entry >= self.settings.interval:
             self._gathering.close_all()
 
     def closed(self) -> list[ClosedWindow]:
-        """Windows that have closed, some at a time."""
+        """Return closed windows, a limited number at a time."""
         found: list[ClosedWindow] = []
         n_candidates = 0
         while len(found) < PORTION_WINDOWS and n_candidates < PORTION_CANDIDATES:
@@ -139,7 +144,7 @@ class ObservationWork:
         return found
 
     def completed(self) -> tuple[int, ...]:
-        """Entries that nothing needs any more; their candidates are counted."""
+        """Return entries that can be acknowledged, and count their candidates."""
         numbers = self._gathering.completed()
         self._gathering.forgotten()
         for number in numbers:
@@ -147,11 +152,11 @@ class ObservationWork:
         return numbers
 
     def open_entries(self) -> tuple[int, ...]:
-        """Entries that have not been completed."""
+        """Return entries that are not acknowledged."""
         return tuple(self._raw)
 
     def clusters(self, closed: list[ClosedWindow]) -> dict[str, ClusterRow]:
-        """New rows for the clusters of closed windows."""
+        """Return new rows for the clusters of closed windows."""
         if not closed:
             return {}
         found = [
@@ -167,7 +172,11 @@ class ObservationWork:
         return self.rows(clusters, beyond)
 
     def rows(self, clusters: Records, beyond: Records | None = None) -> dict[str, ClusterRow]:
-        """New rows for clusters, and for boxes that have none."""
+        """Return new rows for clusters, and for boxes without one.
+
+        :param clusters: CLUSTER records within the limits
+        :param beyond: CLUSTER records beyond the limits
+        """
         news, n_too_many = self.book.news(clusters, beyond)
         if n_too_many:
             self.counts[Counted.TOO_MANY_CLUSTERS] += n_too_many
@@ -176,14 +185,14 @@ class ObservationWork:
     def remove_replaced(self, news: Mapping[str, ClusterRow]) -> None:
         """Remove the files of clusters that are about to be replaced.
 
-        Before that is committed: after a death in between, it comes up again.
+        This precedes the commit: after a crash in between, it is repeated.
         """
         for key in news:
             if key in self.book:
                 self.remove_file(self.book[key].file, key)
 
     def remove_file(self, name: str, key: str) -> None:
-        """Remove a candidate's file and picture, unless another cluster has them, too."""
+        """Remove a candidate's file and picture, unless another cluster has the same file."""
         if not name or self.book.names(name, but=key):
             return
         file = self._output / "data" / name
@@ -194,7 +203,7 @@ class ObservationWork:
                 log.error("not removed, though it is of no use any more: %s: %s", path, error)
 
     def enter(self, rows: Mapping[str, ClusterRow]) -> None:
-        """Take in rows that have been committed."""
+        """Apply rows that have been committed."""
         self.book.enter(rows)
         for key, row in rows.items():
             (self.waiting.discard if row.fate or not row.is_listed else self.waiting.add)(key)
@@ -202,9 +211,9 @@ class ObservationWork:
     # -- what is to be done --------------------------------------------------------------------
 
     def ready(self) -> list[ExtractionJob]:
-        """Clusters whose data are there, or will not come; they are not waiting any more.
+        """Return and remove waiting clusters whose data are on disk, or will not come.
 
-        None while results are written: these remove what belongs to no cluster.
+        Empty while results are written, which removes files without a cluster.
         """
         candidates = self.waiting - self.in_work
         now = time.monotonic()
@@ -239,7 +248,7 @@ class ObservationWork:
         return (beam,) if self._table is None else tuple(self._table[beam].tolist())
 
     def _data_are_final(self) -> bool:
-        """Whether no more data will come: the files have not grown for a while after the end."""
+        """Whether no more data will come: past the end, and the files have stopped growing."""
         if self.past:
             return True
         now, sizes = time.monotonic(), self._on_disk.look()
@@ -254,36 +263,36 @@ class ObservationWork:
         return min(self.observation.end, stopped)
 
     def is_current(self, job: ExtractionJob) -> bool:
-        """Whether a job's cluster still is as the job has it, and nothing has become of it."""
+        """Whether a job's cluster is unchanged and has no outcome."""
         if job.key not in self.book:
             return False
         row = self.book[job.key]
         return row.is_listed and row.fate is None and row.pulse == job.pulse
 
     def row_of(self, job: ExtractionJob, outcome: ExtractionOutcome) -> ClusterRow:
-        """What has become of a cluster, as a row."""
+        """Return the row of a cluster with its outcome."""
         file = outcome.path.name if outcome.path else ""
         return ClusterRow(job.pulse, outcome.fate, file, outcome.listed)
 
     def is_out_of_time(self) -> bool:
-        """Whether the time limit of processing is over."""
+        """Whether the time limit of processing has expired."""
         limit = self.settings.processing_time_limit
         since = self.began if self.past else self._data_end
         return limit > 0 and time.time() > since + limit
 
     def given_up(self, fate: ClusterOutcome) -> dict[str, ClusterRow]:
-        """Rows for the clusters that nothing is known of, and nothing will be."""
+        """Return rows with this outcome for all clusters that have none."""
         return {key: replace(row, fate=fate) for key, row in self.book.items() if row.fate is None}
 
     @property
     def is_extracted(self) -> bool:
-        """Whether it is known of all clusters what has become of them, and none is in work."""
+        """Whether all clusters have an outcome, and none is being processed."""
         return self.all_came and not self.book.n_open and not self.in_work
 
     # -- tasks of the whole --------------------------------------------------------------------
 
     def reading_job(self) -> ReadingJob:
-        """Read the trigger files of an observation in the past."""
+        """Return the task that reads the trigger files of a past observation."""
         return ReadingJob(
             observation=self.observation.key,
             trigger_files=self._trigger_files,
@@ -295,7 +304,7 @@ class ObservationWork:
         )
 
     def results_job(self) -> ResultsJob:
-        """Write what has come of it."""
+        """Return the task that writes the results."""
         observation = self.observation
         assert observation.beam is not None
         rows = [row for _, row in self.book.items()]
@@ -317,7 +326,7 @@ class ObservationWork:
 
     @property
     def results(self) -> Path:
-        """The directory that the results go into."""
+        """Directory of the results."""
         observation = self.observation
         return Path(self.settings.result_dir) / observation.date / observation.datetimesource
 
@@ -338,7 +347,7 @@ class ObservationWork:
 
 
 def mask_file(observation: Observation, settings: ProcessorSettings) -> Path | None:
-    """The file of channels to zap: the configured one, or AMBER's own for this band."""
+    """Return the channel-mask file: the configured one, or AMBER's for this band."""
     if not settings.extractor.rfi_apply_mask:
         return None
     if settings.extractor.rfi_mask is not None:
@@ -354,7 +363,7 @@ def mask_file(observation: Observation, settings: ProcessorSettings) -> Path | N
                 return path
         found = sorted(directory.glob("zapped_channels_*.conf"))
     except OSError:
-        return paths[0]  # whoever is to read it says what is wrong
+        return paths[0]  # its reader reports the error
     return found[0] if len(found) == 1 else None
 
 

@@ -1,4 +1,4 @@
-"""The trigger files of an observation in the past: read as a whole, and clustered."""
+"""Trigger files of a past observation: read completely, then clustered."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from darc.runtime.untrusted_files import open_regular
 from darc.trigger_files.amber import Columns
 from darc.trigger_files.trigger_file import Chunk, TriggerFile
 
-#: A header is among the first lines, if there is one (bytes).
+#: Bytes within which the header is, if there is one.
 _HEADER_WITHIN = 2**20
 _PROBLEMS_TOLD = 20
 
 
 def read_and_cluster(job: ReadingJob) -> ReadTriggers:
-    """Read all files and cluster what is in them, as is done while an observation runs."""
+    """Read all files and cluster their candidates, as during an observation."""
     found: list[Records] = []
     rejected: Counter[Rejection] = Counter()
     problems: list[str] = []
@@ -52,9 +52,9 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
 
 
 def _chunks(file: TriggerFile) -> Iterator[Chunk]:
-    """All that there is, half a line at the end too.
+    """Yield the whole file, including an incomplete last line.
 
-    :raises OSError: the file is not there, or cannot be read
+    :raises OSError: the file is missing or cannot be read
     """
     limit = file.path.stat().st_size
     file.size()
@@ -65,7 +65,7 @@ def _chunks(file: TriggerFile) -> Iterator[Chunk]:
 
 
 def has_header(path: Path) -> bool:
-    """Whether a trigger file has a header: AMBER has begun to search."""
+    """Whether a trigger file has a header: AMBER has started its search."""
     try:
         with open_regular(path) as file:
             begin = file.read(_HEADER_WITHIN)

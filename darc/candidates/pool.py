@@ -1,7 +1,7 @@
-"""Processes that do tasks beside a service, so that it stays small and its loop goes on beating.
+"""Worker processes for tasks, which keep the service small and its loop responsive.
 
-A process that dies costs its task one more try; what two processes died of is given up. They end
-with the service, however that ends.
+If a process crashes, its task is retried once; a task that crashes two processes is given up.
+Worker processes exit with the service, however that exits.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from darc.runtime.thread_limits import ONE_THREAD
 
 log = logging.getLogger(__name__)
 
-#: A task is done at most so often, if the processes that do it die.
+#: Maximum number of attempts of a task whose processes crash.
 TRIES = 2
-#: A task that takes longer is ended (s).
+#: Time limit of a task (s).
 TASK_SECONDS = 900.0
-#: A process that has had nothing to do for so long is ended (s).
+#: A process that is idle for this long is stopped (s).
 IDLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class DoneTask:
-    """A task that is done with.
+    """Finished task.
 
-    :param result: what it returned
-    :param error: why there is no result; empty if there is one
+    :param task: the task
+    :param result: return value
+    :param error: why there is no result; empty on success
     """
 
     task: Task
@@ -45,29 +46,32 @@ class DoneTask:
 
 
 class Pool(Protocol):
-    """Does tasks, several at a time."""
+    """Pool that runs several tasks at a time."""
 
     def free(self) -> int:
-        """How many tasks could begin at once."""
+        """Return the number of tasks that can start at once."""
 
     def submit(self, task: Task) -> None:
-        """Begin with a task; to be called when one can begin."""
+        """Start a task; call only if `free` is positive."""
 
     def outcomes(self) -> list[DoneTask]:
-        """What has been done since the last call, which is not waited for."""
+        """Return the tasks finished since the last call, without blocking."""
 
     def wait(self, seconds: float) -> None:
-        """Wait until there may be an outcome, for so long at most."""
+        """Wait until there may be an outcome.
+
+        :param seconds: time limit
+        """
 
     def abort(self, observation: str) -> None:
-        """End all tasks of an observation; nothing more is heard of them."""
+        """Stop all tasks of an observation, without outcomes."""
 
     def close(self) -> None:
-        """End everything."""
+        """Stop all tasks."""
 
 
 class _Process:
-    """One process, and the task that it is at."""
+    """One process, and its current task."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
@@ -85,20 +89,23 @@ class _Process:
         self.since = time.monotonic()
 
     def begin(self, task: Task, tries: int) -> None:
-        """:raises OSError: the process has died"""
+        """Send a task to the process.
+
+        :raises OSError: the process has exited
+        """
         self.task, self.tries, self.since = task, tries, time.monotonic()
         self._connection.send_bytes(pickle.dumps(task))
 
     @property
     def connection(self) -> Connection:
-        """Something can be read from it when its task is done, or it has died."""
+        """Connection, readable when the task is finished or the process has exited."""
         return self._connection
 
     def result(self) -> DoneTask | None:
-        """What its task has come to; None: nothing yet.
+        """Return the outcome of the task; None while it runs.
 
-        :raises EOFError: the process has died
-        :raises OSError: likewise
+        :raises EOFError: the process has exited
+        :raises OSError: the process has exited
         """
         if self.task is None or not self._connection.poll():
             return None
@@ -108,7 +115,7 @@ class _Process:
         return done
 
     def end(self) -> str:
-        """End it, and say how it ended if it had done so before."""
+        """Stop the process; return how it exited if it had done so before."""
         code = self._popen.poll()
         self._popen.kill()
         self._popen.wait()
@@ -118,9 +125,9 @@ class _Process:
 
 
 class LocalPool:
-    """Processes on this host.
+    """Pool of processes on this host.
 
-    :param size: how many
+    :param size: number of processes
     """
 
     def __init__(self, size: int) -> None:
@@ -175,7 +182,7 @@ class LocalPool:
         return process.end()
 
     def _died(self, process: _Process) -> None:
-        """Do its task once more, unless that has been done."""
+        """Retry the task of a crashed process, unless it has been retried."""
         how = self._remove(process)
         if process.task is None:
             return

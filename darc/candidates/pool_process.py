@@ -1,6 +1,6 @@
-"""A process of a pool: does one task after the other, and ends when nobody is there any more.
+"""Worker process of a pool: runs tasks one by one, and exits when its parent does.
 
-python -m darc.candidates.pool_process <socket> <process ID of who has started it>
+python -m darc.candidates.pool_process <socket> <process ID of the parent>
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Do what comes in, until the other end is closed."""
+    """Run tasks until the other end is closed."""
     descriptor, parent = map(int, sys.argv[1:])
     end_with(parent)
-    # Who ends a service ends its processes by the way.
+    # The service stops its processes itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_up_logging("processor")
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # hundreds of lines for each PDF
     logging.captureWarnings(True)
-    # What libraries say of their work (each font that is subset) is not for this log.
+    # Informational messages of libraries are not logged.
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("darc").setLevel(logging.INFO)
     connection = Connection(descriptor)
@@ -50,14 +50,14 @@ def _do(task: Task) -> tuple[str, object]:
 
 
 def run_task(task: Task) -> tuple[str, object]:
-    """Run a task: an error in words, empty if there is none, and the result."""
+    """Run a task; return an error text, empty on success, and the result."""
     try:
         return "", task.run()
     except OSError as error:
         return str(error), None
     except MemoryError:
         return "not enough memory", None
-    except Exception as error:  # whatever it is, it ends this task and no other
+    except Exception as error:  # an error fails this task only
         log.exception("%s", task)
         return f"{type(error).__name__}: {error}", None
 

@@ -1,6 +1,6 @@
-"""Work for a pool: plain objects that can be pickled, and what comes of them.
+"""Tasks for a pool, as plain objects that can be pickled, and their results.
 
-A task imports what it needs when it is run, in the process that runs it.
+A task imports its dependencies when it runs, in the process that runs it.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ MAX_REASON = 10_000  # characters
 
 
 class Task(Protocol):
-    """Something that a pool does.
+    """Task of a pool.
 
-    Doing it again has the same result, as happens where a process died before its answer came.
+    Tasks are idempotent: a task is repeated if its process crashes before it has answered.
     """
 
     @property
     def observation(self) -> str:
-        """Its task ID, as `abort` names it."""
+        """Task ID of the observation, as used by `abort`."""
 
     def run(self) -> object:
-        """Do it; what is returned can be pickled."""
+        """Run the task; the return value can be pickled."""
 
 
 def describe(pulse: Detection) -> str:
-    """Which cluster it is, for the log."""
+    """Describe a cluster for the log."""
     return (
         f"DM {pulse.dm:.2f}, time {pulse.time:.4f} s (centre of the highest channel),"
         f" S/N {pulse.snr:.1f}, width {pulse.downsampling}, beam {pulse.beam}"
@@ -48,12 +48,12 @@ def describe(pulse: Detection) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BeamFiles:
-    """Where the data of a compound beam are.
+    """Data files of a compound beam.
 
-    :param directory: of its filterbank files
+    :param directory: directory of the filterbank files
     :param cb: compound beam
     :param n_tabs: number of TABs of the observation
-    :param file: a single file of any name in place of those; None: there is none
+    :param file: single file of any name instead of those; None: not used
     :param ifs: see `Filterbank`
     """
 
@@ -64,7 +64,7 @@ class BeamFiles:
     ifs: tuple[int, ...] | None = None
 
     def paths(self) -> list[Path]:
-        """The files, in order of TABs."""
+        """Return the files, in order of TABs."""
         if self.file is not None:
             return [self.file]
         return filterbank_paths(self.directory, self.cb, self.n_tabs)
@@ -72,16 +72,16 @@ class BeamFiles:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionJob:
-    """A cluster to be extracted and scored.
+    """Extraction and scoring of a cluster.
 
-    :param key: of the cluster, in its observation
-    :param tabs: the TAB of each subband of the pulse's beam, the lowest frequency first; one
-        where the beam is a TAB
+    :param key: key of the cluster in its observation
+    :param tabs: TAB of each subband of the pulse's beam, the lowest frequency first; a single one
+        if the beam is a TAB
     :param settings: section `processor`
-    :param mask: file of channels that are not used; None: all are used
+    :param mask: channel-mask file; None: all channels are used
     :param output: directory for the candidate's file
-    :param beam: for its picture; None: none is drawn
-    :param arrival: what times refer to; None: what the file's header says
+    :param beam: for its picture; None: no picture
+    :param arrival: reference of times; None: from the file's header
     """
 
     observation: str
@@ -104,7 +104,10 @@ class ExtractionJob:
         return extract_candidate(self)
 
     def to_plain(self, result: object) -> object:
-        """What it returned, in plain values."""
+        """Convert a result of `run` to plain values.
+
+        :raises TypeError: the result is not an outcome
+        """
         if not isinstance(result, ExtractionOutcome):
             raise TypeError(f"no outcome: {result!r:.100}")
         path, listed = result.path, result.listed
@@ -127,9 +130,9 @@ class ExtractionJob:
         )
 
     def from_plain(self, plain: object) -> ExtractionOutcome:
-        """The way back; the file is in this task's own directory, wherever the other says it is.
+        """Convert plain values to a result; the file's path is always in this task's own directory.
 
-        :raises ValueError: it is no outcome
+        :raises ValueError: the values are not an outcome
         """
         if not isinstance(plain, dict):
             raise ValueError("an outcome that is no mapping")
@@ -150,10 +153,12 @@ class _PlainOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ExtractionOutcome:
-    """What became of a cluster.
+    """Outcome of a cluster.
 
-    :param reason: in words, where it was not kept
-    :param path: the candidate's file, if it was kept; likewise its line in lists
+    :param fate: category of the outcome
+    :param reason: text, if it was not kept
+    :param path: the candidate's file, if it was kept
+    :param listed: its entry in lists, if it was kept
     """
 
     pulse: Detection
@@ -165,11 +170,11 @@ class ExtractionOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ReadingJob:
-    """AMBER's trigger files of an observation in the past, to be read and clustered as a whole.
+    """Reading and clustering of AMBER's trigger files of a past observation.
 
-    :param batch_length: of AMBER, s
+    :param batch_length: length of AMBER's batches, s
     :param tsamp: s
-    :param n_beams: beams from this number on do not exist; None: any may
+    :param n_beams: number of beams; candidates of other beams are rejected; None: no limit
     """
 
     observation: str
@@ -191,12 +196,12 @@ class ReadingJob:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadTriggers:
-    """What was in trigger files.
+    """Contents of trigger files.
 
     :param clusters: CLUSTER records
-    :param n_candidates: those that were read
-    :param rejected: lines or candidates that were not used, by reason
-    :param problems: files that could not be read, and the first bad line of each
+    :param n_candidates: number of candidates read
+    :param rejected: number of rejected lines or candidates, by reason
+    :param problems: unreadable files, and the first invalid line of each file
     """
 
     clusters: Records
@@ -207,13 +212,13 @@ class ReadTriggers:
 
 @dataclass(frozen=True, slots=True)
 class BeamSky:
-    """Where a compound beam looks.
+    """Pointing of a compound beam.
 
-    :param pointing: None: not known
-    :param hour_angle_at: Unix s; the pointing's longitude is the hour angle then; None: it is a
+    :param pointing: None: unknown
+    :param hour_angle_at: Unix s at which the pointing's longitude is an hour angle; None: it is a
         right ascension
-    :param position: of the telescope, ITRF, m
-    :param galaxy_map: file of the Milky Way's maximum DM: a packaged one, or a path
+    :param position: position of the telescope, ITRF, m
+    :param galaxy_map: map of the Milky Way's maximum DM: a packaged file, or a path
     """
 
     pointing: Pointing | None
@@ -224,18 +229,18 @@ class BeamSky:
 
 @dataclass(frozen=True, slots=True)
 class ResultsJob:
-    """The files that say what an observation has brought, to be written when all is extracted.
+    """Writing of the results of an observation, after all extractions.
 
-    :param directory: of the results
-    :param clusters: the file to list clusters in
-    :param pulses: those clusters
-    :param kept: the candidates that were kept: file, and line in lists
-    :param n_passed: clusters that were classified
-    :param n_raw: candidates of the search
-    :param trigger_files: looked at for a header where there are no candidates at all
-    :param searched: there was a search, whatever these files have
-    :param offered: candidates are copied to where people look at them
-    :param arrival: what times and widths refer to; None: not known
+    :param directory: directory of the results
+    :param clusters: file for the list of clusters
+    :param pulses: these clusters
+    :param kept: candidates that were kept: file, and entry in lists
+    :param n_passed: number of classified clusters
+    :param n_raw: number of candidates of the search
+    :param trigger_files: checked for a header if there are no candidates
+    :param searched: there was a search, whatever these files contain
+    :param offered: candidates are copied to the results
+    :param arrival: reference of times and widths; None: unknown
     """
 
     observation: str
@@ -264,9 +269,9 @@ class ResultsJob:
 
 @dataclass(frozen=True, slots=True)
 class WrittenResults:
-    """What was written at an observation's end.
+    """Outcome of a `ResultsJob`.
 
-    :param problems: what could not be, though the rest was
+    :param problems: what could not be written, though the rest was
     """
 
     problems: tuple[str, ...]

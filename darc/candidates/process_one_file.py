@@ -1,7 +1,7 @@
-"""A filterbank file and its triggers from beginning to end, without a node.
+"""Processing of a filterbank file and its triggers from start to end, without a node.
 
 The steps and their code are those of a worker: clusters, extraction in processes, results, page.
-Nothing here talks to people: what there is to tell goes through a `ProgressListener`.
+Progress is reported only through a `ProgressListener`.
 """
 
 from __future__ import annotations
@@ -48,39 +48,39 @@ from darc.trigger_files.trigger_tables import is_amber, read_table
 
 log = logging.getLogger(__name__)
 
-#: Below the output directory: the page, and what processes had to say.
+#: In the output directory: the page, and the log of the processes.
 SITE, LOG = "site", "darc_process.log"
 _POLL_SECONDS = 0.01
-#: A beam of the Milky Way's map needs no place on the Earth.
+#: Position of the telescope, unused for right ascensions.
 _NOWHERE = (0.0, 0.0, 0.0)
 
 
 class ProcessingError(Exception):
-    """Something cannot be processed; the text names the file and what is wrong."""
+    """The processing failed; the text names the file and the problem."""
 
 
 class ProgressListener(Protocol):
-    """Hears how far the work is; no call may take long."""
+    """Receiver of progress reports; calls must return quickly."""
 
     def begin(self, step: str, total: int) -> None:
-        """A step of so many parts begins."""
+        """A step with a number of parts starts."""
 
     def advance(self) -> None:
-        """A part is done."""
+        """A part is finished."""
 
     def say(self, text: str) -> None:
-        """Something that people should know."""
+        """A message for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileRequest:
-    """What is to be done.
+    """Request to process a file.
 
-    :param triggers: files; none: the file is searched
-    :param output: directory that is there
-    :param settings: section `processor`, with what differs from it
-    :param dm_max_search: pc cm-3, of a search that has no limit otherwise
-    :param jobs: processes
+    :param triggers: trigger files; empty: the file is searched
+    :param output: existing directory
+    :param settings: section `processor`, with overrides
+    :param dm_max_search: default of the highest DM of a search, pc cm-3
+    :param jobs: number of processes
     :param ifs: see `Filterbank`
     """
 
@@ -96,10 +96,10 @@ class FileRequest:
 
 @dataclass(frozen=True, slots=True)
 class FileResult:
-    """What came of it.
+    """Result of the processing of a file.
 
-    :param fates: how many clusters came to what
-    :param failed: what could not be done, though the rest was
+    :param fates: number of clusters per outcome
+    :param failed: what failed, though the rest was done
     """
 
     n_raw: int
@@ -112,9 +112,9 @@ class FileResult:
 def process_file(request: FileRequest, listener: ProgressListener) -> FileResult:
     """Process a file.
 
-    :raises ProcessingError: a part failed that the rest needs
+    :raises ProcessingError: a necessary step failed
     :raises OSError: a file cannot be read or written
-    :raises ValueError: a file is not what it should be; the text names it
+    :raises ValueError: a file is invalid; the text names it
     """
     with Filterbank(request.file, request.ifs) as file:
         observation = describe_file(file, request.output, listener.say)
@@ -128,7 +128,7 @@ def process_file(request: FileRequest, listener: ProgressListener) -> FileResult
 
 @contextmanager
 def _apart(output: int) -> Iterator[None]:
-    """Processes that are started within hear no Ctrl-C, which is ours, and write elsewhere."""
+    """Shield processes started within from Ctrl-C, and redirect their output."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     kept = os.dup(1)
     try:
@@ -184,7 +184,7 @@ class _Work:
         )
 
     def _run(self, tasks: Iterable[Task]) -> Iterator[DoneTask]:
-        """Have tasks done side by side, in their order; results come in any."""
+        """Run tasks in parallel, started in their order; results come in any order."""
         waiting = list(tasks)[::-1]
         n_open = len(waiting)
         while n_open:
@@ -202,7 +202,7 @@ class _Work:
     # -- candidates ----------------------------------------------------------------------------
 
     def _read(self) -> ReadTriggers:
-        """What all files hold, clustered together: AMBER writes one for each of its steps."""
+        """Read all files and cluster their candidates together: AMBER writes a file per step."""
         request = self._request
         self._listener.begin("reading triggers", len(request.triggers))
         kinds = [is_amber(path) for path in request.triggers]
@@ -345,7 +345,7 @@ class _Work:
             offered=False,
             arrival=self._arrival,
         )
-        # Here and not in the pool, which tells nothing before it is at its end.
+        # Not in the pool, which reports no progress before the end.
         from darc.candidates.write_results import write_results  # noqa: PLC0415 - matplotlib
 
         self._listener.begin("drawing", len(job.kept))
@@ -373,8 +373,8 @@ class _Work:
 
 
 def remove_unfinished(output: Path) -> None:
-    """Remove what processes that were ended left half written."""
+    """Remove incomplete files of processes that were stopped."""
     for directory in (output, output / "data", output / f"CB{CB:02d}"):
         for path in directory.glob(".*.new"):
-            with contextlib.suppress(OSError):  # hidden, and read by nobody
+            with contextlib.suppress(OSError):  # hidden, and not used
                 path.unlink()

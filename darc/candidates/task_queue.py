@@ -1,4 +1,4 @@
-"""What is done next: of clusters the brightest first, and beside them what is done on this host."""
+"""Order of tasks: clusters by descending S/N, and in parallel the tasks of this host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from darc.config.settings import ProcessorSettings
 
 
 class TaskQueue:
-    """Tasks that wait, and the pools that do them. Of one thread."""
+    """Queue of tasks, and the pools that run them. Not thread-safe."""
 
     def __init__(self) -> None:
         self._extracting: Pool | None = None
@@ -35,7 +35,7 @@ class TaskQueue:
         return (self._here,) if self._extracting is self._here else (self._extracting, self._here)
 
     def make_pools(self, settings: ProcessorSettings, is_idle: bool) -> None:
-        """Have pools as configured; other settings hold from a moment when nothing is done."""
+        """Create the pools as configured; new settings apply when no task is running."""
         wanted = settings.num_extractor, settings.scheduler, settings.scheduler_tls
         if self._pools and not (is_idle and wanted != self._made_for):
             return
@@ -47,7 +47,7 @@ class TaskQueue:
         self._made_for = wanted
 
     def close(self) -> None:
-        """End what is under way."""
+        """Stop running tasks."""
         for pool in self._pools:
             pool.close()
         self._extracting = self._here = None
@@ -56,11 +56,11 @@ class TaskQueue:
         heapq.heappush(self._clusters, (-job.pulse.snr, next(self._numbers), job))
 
     def add_chore(self, task: Task) -> None:
-        """Have something done on this host."""
+        """Add a task to be run on this host."""
         self._chores.append(task)
 
     def drop(self, observation: str) -> None:
-        """Do nothing more about an observation; nothing more is heard of it."""
+        """Stop and remove all tasks of an observation, without outcomes."""
         for pool in self._pools:
             pool.abort(observation)
         self._clusters = [one for one in self._clusters if one[2].observation != observation]
@@ -68,9 +68,9 @@ class TaskQueue:
         self._chores = deque(task for task in self._chores if task.observation != observation)
 
     def hand_out(self, begin: Callable[[ExtractionJob], bool]) -> None:
-        """Begin with what can be begun with.
+        """Start the tasks that can start.
 
-        :param begin: is told of each cluster before; False: it is not to be done any more
+        :param begin: called before each cluster starts; False: the cluster is skipped
         """
         if self._extracting is None or self._here is None:
             return
@@ -82,10 +82,13 @@ class TaskQueue:
                 self._extracting.submit(job)
 
     def outcomes(self) -> list[DoneTask]:
-        """What has been done since the last call."""
+        """Return the tasks finished since the last call."""
         return [done for pool in self._pools for done in pool.outcomes()]
 
     def wait(self, seconds: float) -> None:
-        """Wait until a cluster may be done, for so long at most."""
+        """Wait until a cluster may be finished.
+
+        :param seconds: time limit
+        """
         if self._extracting is not None:
             self._extracting.wait(seconds)

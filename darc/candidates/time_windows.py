@@ -1,7 +1,7 @@
-"""Candidates are gathered by time window, on data time, until a window closes.
+"""Collection of candidates in time windows, on data time, until a window closes.
 
-What closes when follows from the entries alone, from their order and their stamps, and not from
-the clock: an amber_clustering that was killed or stopped comes to the same windows.
+When a window closes depends only on the entries, their order and their watermarks, and not on the
+clock: after a restart of amber_clustering the windows are the same.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 
 from darc.model.candidate import CANDIDATE, Records
 
-#: Entries that are completed in one step.
+#: Maximum number of entries acknowledged in one step.
 MOST_COMPLETED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class EntryTimes:
-    """When an entry's lines were written, read and queued, Unix s; 0 where not known."""
+    """Times at which an entry's lines were written, read and queued, Unix s; 0 if unknown."""
 
     written: float = 0.0
     read: float = 0.0
@@ -29,10 +29,10 @@ class EntryTimes:
 
 @dataclass(frozen=True, slots=True)
 class ClosedWindow:
-    """A window that has closed.
+    """Closed window.
 
-    :param through: the last entry that has candidates in it
-    :param first: the times of the entry that opened it
+    :param through: last entry with candidates in it
+    :param first: times of the entry that opened it
     """
 
     window: int
@@ -50,17 +50,17 @@ class _Open:
 
 
 class OpenWindows:
-    """The open windows of one observation.
+    """Open windows of one observation.
 
-    Window n holds the data time from n to n + 1 times its length. It closes ``interval`` after its
-    first line arrived; lines that come later open it once more.
+    Window n covers the data time from n to n + 1 times its length. It closes when a watermark is at
+    least ``interval`` after its first one; late lines open it again.
 
-    What has closed is taken window by window (:meth:`close_one`), so that however much there is, it
-    can be dealt with in portions.
+    Closed windows are taken one by one (:meth:`close_one`), so that any number of them can be
+    processed in portions.
 
     :param interval: s
     :param window_length: s, on data time
-    :param closed: the windows that an earlier process has closed, and their last entries
+    :param closed: windows that an earlier process has closed, and their last entries
     """
 
     def __init__(self, interval: float, window_length: float, closed: dict[int, int]) -> None:
@@ -68,20 +68,23 @@ class OpenWindows:
         self._window_length = window_length
         self._closed = dict(closed)
         self._open: dict[int, _Open] = {}
-        self._due: deque[int] = deque()  # open windows that have closed
-        # entry → open windows that it has candidates in, or gave the first stamp
+        self._due: deque[int] = deque()  # windows to be taken, in order
+        # entry → open windows in which it has candidates, or whose watermark it set
         self._needed: dict[int, set[int]] = {}
-        self._needed_by: defaultdict[int, list[int]] = defaultdict(list)  # the other way round
+        self._needed_by: defaultdict[int, list[int]] = defaultdict(list)  # window → entries
         self._free: deque[int] = deque()
         self._last_entry = 0
 
     def add(
         self, entry: int, stamp: float, candidates: Records, times: EntryTimes | None = None
     ) -> None:
-        """Take an entry in; its stamp may close windows.
+        """Add an entry; its watermark may close windows.
 
-        :param stamp: Unix time; all lines written before it are in this entry or an earlier one.
-            0: the entry says nothing about that
+        :param entry: number of the entry
+        :param stamp: watermark, Unix s: all lines written before it are in this entry or an earlier
+            one; 0: none
+        :param candidates: CANDIDATE records
+        :param times: times of the entry; None: unknown
         """
         windows = self._windows(entry, candidates)
         for window, part in windows:
@@ -90,7 +93,7 @@ class OpenWindows:
             opened.through = entry
         needed_by = {window for window, _ in windows}
         if stamp:
-            # What it closes needs it until that is dealt with, as a death may come before.
+            # The windows it closes need it until they are processed, in case of a crash before.
             needed_by |= self._stamp(stamp) | self._close(stamp)
         if needed_by:
             self._needed[entry] = needed_by
@@ -101,24 +104,24 @@ class OpenWindows:
         self._last_entry = max(self._last_entry, entry)
 
     def _windows(self, entry: int, candidates: Records) -> list[tuple[int, Records]]:
-        """Split by window; what an earlier process has clustered is left out."""
+        """Split candidates by window, without windows that an earlier process has clustered."""
         if not len(candidates):
             return []
         window = np.floor(candidates["time"] / self._window_length).astype(np.int64)
-        order = np.argsort(window, kind="stable")  # in a window, the order is that of the lines
+        order = np.argsort(window, kind="stable")  # keeps the order of lines within a window
         numbers, begins = np.unique(window[order], return_index=True)
         parts = zip(numbers.tolist(), np.split(candidates[order], begins[1:]), strict=True)
         return [part for part in parts if self._closed.get(part[0], 0) < entry]
 
     def _stamp(self, stamp: float) -> set[int]:
-        """Stamp the windows that have none yet; returns which."""
+        """Set the first watermark of windows without one; return these windows."""
         fresh = {window for window, opened in self._open.items() if opened.first_stamp is None}
         for window in fresh:
             self._open[window].first_stamp = stamp
         return fresh
 
     def _close(self, stamp: float) -> set[int]:
-        """Have windows close; returns which."""
+        """Close windows that are due; return them."""
         due = [
             window
             for window, opened in self._open.items()
@@ -128,11 +131,11 @@ class OpenWindows:
         return set(due)
 
     def close_all(self) -> None:
-        """Close what is open: no more lines will come."""
+        """Close all windows: no more lines will come."""
         self._due = deque(sorted(self._open))
 
     def close_one(self) -> ClosedWindow | None:
-        """The next window that has closed; None: there is no more."""
+        """Take the next closed window; None if there are no more."""
         if not self._due:
             return None
         window = self._due.popleft()
@@ -147,14 +150,14 @@ class OpenWindows:
         return ClosedWindow(window, candidates, opened.through, opened.first)
 
     def completed(self) -> tuple[int, ...]:
-        """Entries that nothing needs any more, some at a time; each is given once."""
+        """Return entries that can be acknowledged, each once, a limited number at a time."""
         return tuple(self._free.popleft() for _ in range(min(MOST_COMPLETED, len(self._free))))
 
     def forgotten(self) -> tuple[int, ...]:
-        """Windows that need not be known to have closed any more, some at a time; each once.
+        """Return windows whose closing need not be remembered, each once.
 
-        All entries with candidates in them are completed, or were given as such: none of them
-        comes again.
+        At most a limited number at a time. All entries with candidates in them are acknowledged, or
+        were returned as such: they are not delivered again.
         """
         first = min(self._needed, default=self._last_entry + 1)
         first = min(first, min(self._free, default=first))

@@ -1,4 +1,4 @@
-"""What is written when all candidates of an observation are extracted."""
+"""Writing of the results when all candidates of an observation are extracted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from darc.model.processing_outcome import NOTHING_SEARCHED, ListedCandidate, Pro
 
 
 def write_results(job: ResultsJob, advance: Callable[[], None] = lambda: None) -> WrittenResults:
-    """Write list of clusters, plots, list of candidates, and last the summary.
+    """Write the list of clusters, plots, the list of candidates, and last the summary.
 
-    :param advance: is called for each candidate that is plotted
-    :raises OSError: the directory of the results cannot be written to
+    :param advance: called for each candidate that is plotted
+    :raises OSError: the directory of the results is not writable
     """
     problems: list[str] = []
     try:
@@ -36,7 +36,7 @@ def write_results(job: ResultsJob, advance: Callable[[], None] = lambda: None) -
         problems.append(str(error))
     job.directory.mkdir(parents=True, exist_ok=True)
     for name in (".pdf", "_triggers.txt", f"_triggers{SUFFIX}", "_summary.yaml"):
-        # Others write of the same beam, too: what is made offline.
+        # Offline processing writes files of the same beam, too.
         _remove_unfinished(job.directory, f"CB{job.cb:02d}{name}.")
     kept = sorted(job.kept, key=lambda one: (-one[1].probability, -one[1].snr))
     problems += _plot(job, [path for path, _ in kept], advance)
@@ -52,21 +52,22 @@ def write_results(job: ResultsJob, advance: Callable[[], None] = lambda: None) -
 
 
 def _remove_unfinished(directory: Path, begin: str) -> None:
-    """Remove what processes that were killed left half written, as `write_whole` has it.
+    """Remove temporary files of `write_whole` that crashed processes left.
 
-    :param begin: of the files' names: others may be writing theirs
-    :raises OSError: it cannot be removed
+    :param begin: start of the files' names, as other processes may be writing theirs
+    :raises OSError: a file cannot be removed
     """
     for path in directory.glob(f".{begin}*.new"):
         path.unlink(missing_ok=True)
 
 
 def _remove_unknown(job: ResultsJob) -> list[str]:
-    """Remove this beam's candidates that belong to no cluster; returns which cannot be read.
+    """Remove this beam's candidates without a cluster; return the unreadable ones.
 
-    Who extracted them died before it could tell, and a better one took the cluster meanwhile.
+    Their process crashed before it could report, and a better candidate replaced the cluster
+    meanwhile.
 
-    :raises OSError: one cannot be removed
+    :raises OSError: a file cannot be removed
     """
     directory, problems = job.clusters.parent / "data", []
     kept = {path.name for path, _ in job.kept}
@@ -85,7 +86,7 @@ def _remove_unknown(job: ResultsJob) -> list[str]:
 
 
 def _plot(job: ResultsJob, files: Sequence[Path], advance: Callable[[], None]) -> list[str]:
-    """Plot candidates; returns what could not be."""
+    """Plot candidates; return those that could not be plotted."""
     problems = []
     try:
         galaxy = dm_galaxy(job.beam)
@@ -98,7 +99,7 @@ def _plot(job: ResultsJob, files: Sequence[Path], advance: Callable[[], None]) -
         problems += [f"not plotted: {what}" for what in left_out]
     except OSError:
         raise
-    except Exception as error:  # whatever it is, the numbers are worth more than the pictures
+    except Exception as error:  # the lists are written without plots
         problems.append(f"{path}: not plotted: {type(error).__name__}: {error}")
     return problems
 

@@ -1,7 +1,7 @@
-"""Whether a candidate is a burst: anything that gives its arrays two probabilities.
+"""Classifiers: probabilities that a candidate is a burst, from its arrays.
 
-The shipped classifier (docs/classifier.md) measures features and asks boosted trees; a neural
-network comes as an ONNX file (`darc.candidates.classifier.onnx_file`, extra ``onnx``).
+The shipped classifier (docs/classifier.md) measures features and evaluates boosted decision trees;
+a neural network is read from an ONNX file (`darc.candidates.classifier.onnx_file`, extra ``onnx``).
 """
 
 from __future__ import annotations
@@ -22,33 +22,32 @@ class ClassifierError(ValueError):
 
 
 class Classifier(Protocol):
-    """What scores candidates; one may be used by several threads."""
+    """Classifier of candidates; thread-safe."""
 
     def score(self, freq_time: Floats, dm_time: Floats) -> Score:
-        """Give probabilities that a candidate is a burst: one by each of its arrays.
+        """Return the probabilities that a candidate is a burst, one from each array.
 
-        Units and size of the arrays do not matter; what is not finite counts as no data.
+        Units and size of the arrays do not matter; values that are not finite count as missing.
 
-        :param freq_time: the lowest frequency first, shape (nfreq, ntime), the pulse in bin
-            ntime // 2
-        :param dm_time: shape (ndm, ntime), likewise
-        :raises ValueError: an array has no two dimensions, or no values
+        :param freq_time: the lowest frequency first, shape (nfreq, ntime), the pulse in bin ntime
+            // 2
+        :param dm_time: shape (ndm, ntime), the pulse in bin ntime // 2
+        :raises ValueError: an array is not two-dimensional, or empty
         """
 
 
 def load_classifier(path: Path | None) -> Classifier:
     """Read a classifier.
 
-    :param path: an ``.onnx`` file, or one as `training.train_classifier` writes it; None:
-        the shipped
-    :raises ClassifierError: the file cannot be read, is not such a file, or needs what is not
-        installed
+    :param path: an ``.onnx`` file, or one written by `training.train_classifier`; None: the
+        shipped classifier
+    :raises ClassifierError: the file cannot be read or is invalid, or a dependency is not installed
     """
     if path is not None and path.suffix.lower() == ".onnx":
         from darc.candidates.classifier.onnx_file import load_onnx  # noqa: PLC0415 (an extra)
 
         return load_onnx(path)
-    # So that who only names the interface does not read all of this.
+    # Imported late: it is not needed for the interface.
     from darc.candidates.classifier.feature_classifier import load_features  # noqa: PLC0415
 
     return load_features(path)

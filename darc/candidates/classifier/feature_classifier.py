@@ -1,7 +1,7 @@
-"""The shipped classifier: features of both arrays, and trees for each of its probabilities.
+"""Shipped classifier: features of both arrays, and boosted trees for each of its probabilities.
 
-The first probability is by the frequency-time array with that of DM and time beside it, as what one
-does not tell the other often does; the second is by DM and time alone.
+The first probability is from the features of both arrays, as they complement each other; the second
+is from those of the DM-time array alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from darc.science.candidate_features import (
 
 Floats = npt.NDArray[np.float32]
 
-#: What reading a damaged file, or one of another kind, raises.
+#: Errors raised by reading a damaged file or one of another format.
 _UNREADABLE = (
     AttributeError,
     EOFError,
@@ -43,7 +43,7 @@ _UNREADABLE = (
     zlib.error,
 )
 
-#: Of both arrays: some names are the same.
+#: Prefix of the DM-time features: some names occur in both arrays.
 _OF_DM = "dm_time."
 BOTH_NAMES = (*FREQ_TIME_NAMES, *(f"{_OF_DM}{name}" for name in DM_TIME_NAMES))
 
@@ -58,10 +58,10 @@ _ARRAYS = {
 
 @dataclass(frozen=True, slots=True)
 class FeatureClassifier:
-    """Trees for each probability.
+    """Boosted trees for each probability.
 
-    :param freq_time: know the features of both arrays
-    :param dm_time: those of DM and time
+    :param freq_time: trees with the features of both arrays
+    :param dm_time: trees with the features of the DM-time array
     """
 
     freq_time: Trees
@@ -77,10 +77,10 @@ class FeatureClassifier:
 
 
 def load_features(path: Path | None) -> FeatureClassifier:
-    """Read a file as `save_features` writes it.
+    """Read a file written by `save_features`.
 
-    :param path: None: the shipped one
-    :raises ClassifierError: it cannot be read, or is not such a file
+    :param path: None: the shipped classifier
+    :raises ClassifierError: the file cannot be read or is invalid
     """
     shipped = "conf/classifier.npz"
     try:
@@ -95,7 +95,7 @@ def load_features(path: Path | None) -> FeatureClassifier:
 
 
 def save_features(classifier: FeatureClassifier, path: Path) -> None:
-    """Write a classifier, ``.npz``; the file that was there before is replaced."""
+    """Write a classifier as ``.npz``, replacing an existing file."""
     arrays: dict[str, Any] = {}
     for kind, trees in (("freq_time", classifier.freq_time), ("dm_time", classifier.dm_time)):
         arrays[f"{kind}.names"] = np.array(trees.names)

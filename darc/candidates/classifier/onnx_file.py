@@ -1,15 +1,14 @@
-"""A neural network as classifier, from an ONNX file (https://onnx.ai), run by onnxruntime.
+"""Neural network as classifier, from an ONNX file (https://onnx.ai), run by onnxruntime.
 
 Inputs are float32 of shape (1, n, ntime) or (1, n, ntime, 1), where n and ntime are read from the
-model (the first 1 may be left open):
+model (the first 1 may be undefined):
 
 - ``data_freq_time``, n = nfreq, the lowest frequency first;
 - ``data_dm_time``, n = ndm.
 
-Both have the pulse in the middle bin, median 0 and standard deviation 1; what is missing is 0.
-
-Outputs are the probabilities by frequency-time and by DM-time, in this order: two of one value
-each, or one of two values. A model with a single input, of any name, is given the frequency-time
+Both have the pulse in the middle bin, median 0 and standard deviation 1; missing data are 0.
+Outputs are the probabilities from frequency-time and from DM-time, in this order: two of one value
+each, or one of two values. A model with a single input, of any name, receives the frequency-time
 array; it has one output of one value, and the other probability is 1.
 """
 
@@ -35,9 +34,11 @@ _FREQ_TIME, _DM_TIME = "data_freq_time", "data_dm_time"
 
 
 class OnnxClassifier:
-    """A session of onnxruntime.
+    """Session of onnxruntime.
 
-    :param failures: what it raises
+    :param path: file of the model
+    :param session: session of onnxruntime
+    :param failures: exceptions that it raises
     :raises ClassifierError: the model has other inputs or outputs
     """
 
@@ -55,14 +56,14 @@ class OnnxClassifier:
                 f"{path}: inputs {', '.join(shapes)}; wanted: {_FREQ_TIME} and {_DM_TIME}, or one"
             )
         self._shapes = shapes
-        # An unfit model is found now, not with the first candidate.
+        # Invalid models are detected now, not at the first candidate.
         empty = np.zeros((1, 1), dtype=np.float32)
         self.score(empty, empty)
 
     def score(self, freq_time: Floats, dm_time: Floats) -> Score:
         """Score a candidate: see `darc.candidates.classifier.Classifier`.
 
-        :raises ClassifierError: what the model gives are no probabilities
+        :raises ClassifierError: the outputs of the model are not probabilities
         """
         given = {self._freq_time: _as_wanted(freq_time, self._shapes[self._freq_time])}
         if len(self._shapes) > 1:
@@ -96,10 +97,10 @@ class OnnxClassifier:
 def load_onnx(path: Path) -> OnnxClassifier:
     """Read a model.
 
-    :raises ClassifierError: it cannot be read or used, or onnxruntime is not installed
+    :raises ClassifierError: the file cannot be read or is invalid, or onnxruntime is not installed
     """
     try:
-        # Heavy, and an extra.
+        # Large, and an optional dependency.
         import onnxruntime  # noqa: PLC0415
         from onnxruntime.capi import onnxruntime_pybind11_state as errors  # noqa: PLC0415
     except ImportError as error:
@@ -108,7 +109,7 @@ def load_onnx(path: Path) -> OnnxClassifier:
     own: Failures = tuple(kind for kind in kinds if issubclass(kind, Exception))
     failures: Failures = (*_FAILURES, *own)
     options = onnxruntime.SessionOptions()
-    # Candidates are extracted in several threads already.
+    # Extraction is already parallel.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         model = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Boosted decision trees: a probability from features, by numpy alone."""
+"""Boosted decision trees, evaluated with numpy alone."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ Places = npt.NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trees:
-    """Trees whose values add up to the logarithm of the odds.
+    """Trees whose leaf values add up to the log odds.
 
-    A node sends what is at most its threshold to the left; a leaf sends all to itself. Arrays have
-    shape (n_trees, n_nodes); node 0 is the root.
+    A node continues to `left` if the feature is at most its threshold, else to `right`; a leaf
+    continues to itself. Arrays have shape (n_trees, n_nodes); node 0 is the root.
 
-    :param names: of the features
-    :param start: of the sum
-    :param feature: by which a node decides
-    :param value: of a leaf
-    :raises ValueError: the arrays do not fit together
+    :param names: names of the features
+    :param start: initial value of the sum
+    :param feature: index of the feature of a node
+    :param threshold: threshold of a node
+    :param left: index of the next node; a higher one, or for a leaf its own
+    :param right: index of the next node; a higher one, or for a leaf its own
+    :param value: value of a leaf
+    :raises ValueError: the arrays are inconsistent
     """
 
     names: tuple[str, ...]
@@ -54,14 +57,14 @@ class Trees:
             raise ValueError("a branch leads back")
 
     def log_odds(self, features: dict[str, float]) -> float:
-        """Evaluate.
+        """Return the log odds of a candidate.
 
         :param features: finite, by name
         """
         x = np.array([features[name] for name in self.names], dtype=np.float32)
         tree = np.arange(len(self.feature))
         node = np.zeros(len(tree), dtype=np.int64)
-        while True:  # branches lead to later nodes only
+        while True:  # ends, as branches lead to later nodes only
             below = x[self.feature[tree, node]] <= self.threshold[tree, node]
             following = np.where(below, self.left[tree, node], self.right[tree, node])
             if np.array_equal(following, node):
@@ -69,5 +72,8 @@ class Trees:
             node = following
 
     def probability(self, features: dict[str, float]) -> float:
-        """Evaluate: 0 to 1."""
+        """Return the probability of a candidate, 0 to 1.
+
+        :param features: finite, by name
+        """
         return 1 / (1 + math.exp(-min(max(self.log_odds(features), -500.0), 500.0)))

@@ -1,1 +1,1 @@
-"""Results as files: candidates, lists, plots, and the pages that show them."""
+"""Result files: candidates, lists, plots, and the pages that show them."""

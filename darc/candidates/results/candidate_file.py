@@ -1,4 +1,4 @@
-"""A candidate as an HDF5 file.
+"""Candidate file (HDF5).
 
 Source: the project's specification, processing.md (files of an observation). Datasets, float32:
 
@@ -7,23 +7,23 @@ Source: the project's specification, processing.md (files of an observation). Da
 
 Their dimensions are labelled (frequency, time) and (dm, time); the pulse is in bin ntime // 2.
 
-What times and widths refer to is in attributes of our own, where it is known: `toa_freq`, the
-frequency of all times of arrival (MHz); `toa_utc` (ISO 8601) and `toa_mjd` (in `toa_scale`: UTC, or
+The reference of times and widths is in additional attributes, if it is known: `toa_freq`, the
+frequency of all arrival times (MHz); `toa_utc` (ISO 8601) and `toa_mjd` (in `toa_scale`: UTC, or
 TDB of barycentric data), both of `toa`; `toa_frame`, topocentric or barycentric; `start`, time 0 as
-Unix s; `tsamp_data`, of the data (s); `width_ms`, that is `downsamp` in ms; `dm_constant`, in
+Unix s; `tsamp_data`, sampling time of the data (s); `width_ms`, `downsamp` in ms; `dm_constant`, in
 MHz2 pc-1 cm3 s; and `telescope`.
 
-The names are those that `your` and FETCH use, and the further attributes that `your` wants are
-there: cand_id, tcand, dm_opt, snr_opt, width, label, and fch1, foff, nchans where the band is
-known. What a reader made for files of `your` has to know:
+The names are those of `your` and FETCH, and the additional attributes that `your` needs are
+present: cand_id, tcand, dm_opt, snr_opt, width, label, and fch1, foff, nchans if the band is known.
+Differences for a reader of `your` files:
 
-- `data_freq_time` is (time, frequency) there, the highest frequency first:
-  ``f["data_freq_time"][()][::-1].T`` is that. FETCH takes it transposed, as (frequency, time):
-  ``f["data_freq_time"][()][::-1]``. `fch1` and `foff` belong to the array as it is here: the centre
+- `data_freq_time` is (time, frequency) in `your`, the highest frequency first:
+  ``f["data_freq_time"][()][::-1].T`` is that. FETCH uses it transposed, as (frequency, time):
+  ``f["data_freq_time"][()][::-1]``. `fch1` and `foff` describe the array of this file: the centre
   of the lowest row, and a positive step.
-- `data_dm_time` needs no change, but DMs are `dms`, and not from 0 to twice the DM.
-- Arrays have as many bins as the extraction makes (64), where FETCH's models want 256.
-- `tsamp` is that of a bin, and `width` (1) is in bins: a bin is about as wide as the pulse.
+- `data_dm_time` has the same layout, but its DMs are `dms`, and not from 0 to twice the DM.
+- Arrays have as many bins as the extraction produces (64); FETCH's models need 256.
+- `tsamp` is the length of a bin, and `width` (1) is in bins: a bin is about as wide as the pulse.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from darc.model.results import FrequencyRange
 from darc.runtime.paths import write_whole
 
 _NOT_KNOWN = -1
-#: By dataset: what its rows and columns are, and the attributes with their numbers.
+#: Labels of the dimensions of each dataset, and the attributes with their sizes.
 _DATASETS = {
     "data_freq_time": (("frequency", "time"), ("nfreq", "ntime")),
     "data_dm_time": (("dm", "time"), ("ndm", "ntime")),
@@ -51,14 +51,15 @@ _DATASETS = {
 
 
 class CandidateFileError(ValueError):
-    """A file is not that of a candidate; the text names it and says what is wrong with it."""
+    """A file is not a candidate file; the text names it and the problem."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredCandidate:
-    """What a file holds.
+    """Contents of a candidate file.
 
-    :param band: of `freq_time`; None: not known
+    :param candidate: the candidate
+    :param band: frequency range of `freq_time`; None: unknown
     """
 
     candidate: ProcessedCandidate
@@ -67,7 +68,7 @@ class StoredCandidate:
 
 @dataclass(frozen=True, slots=True)
 class CandidateRank:
-    """Candidates sort by it, the most probable first, then by S/N."""
+    """Sort key of candidates: the most probable first, then by S/N."""
 
     probability: float
     snr: float
@@ -76,12 +77,12 @@ class CandidateRank:
         return (self.probability, self.snr) > (other.probability, other.snr)
 
 
-#: Names of candidates' files.
+#: Pattern of the names of candidate files.
 CANDIDATE_FILES = "TOA*_DM*_DS*_SNR*.hdf5"
 
 
 def candidate_name(candidate: ProcessedCandidate) -> str:
-    """Name of a candidate's file; `CANDIDATE_FILES` finds it."""
+    """Return the name of a candidate's file, which matches `CANDIDATE_FILES`."""
     measured = candidate.measured
     return (
         f"TOA{measured.time:.4f}_DM{candidate.pulse.dm:.2f}"
@@ -92,24 +93,24 @@ def candidate_name(candidate: ProcessedCandidate) -> str:
 def write_candidate(
     directory: Path, candidate: ProcessedCandidate, band: FrequencyRange | None = None
 ) -> Path:
-    """Write a candidate into a directory, which is made; whole or not at all.
+    """Write a candidate into a directory, which is created, atomically.
 
-    It outlives a loss of power, as does the row that will name it.
+    The file is synced to disk, so that it survives a power failure, like the row that refers to it.
 
-    :param band: of the channels in `freq_time`
+    :param band: frequency range of `freq_time`; None: unknown
     :return: the file
-    :raises ValueError: an array has another shape than the others
-    :raises OSError: it cannot be written
+    :raises ValueError: the shapes of the arrays are inconsistent
+    :raises OSError: the file cannot be written
     """
     _check(candidate)
     path = directory / candidate_name(candidate)
     memory = io.BytesIO()
-    # Attributes beyond 64 kB, as of thousands of DMs, are not for the oldest format.
+    # Attributes above 64 kB, such as thousands of DMs, are impossible in the oldest format.
     with h5py.File(memory, "w", libver=("v108", "v110")) as file:
         for (name, (labels, _)), data in zip(
             _DATASETS.items(), (candidate.freq_time, candidate.dm_time), strict=True
         ):
-            # With a checksum: what a disk has damaged is not taken for a measurement.
+            # With a checksum, which detects data that a disk has damaged.
             dataset = file.create_dataset(
                 name, data=data, dtype="<f4", chunks=data.shape, fletcher32=True
             )
@@ -194,17 +195,17 @@ def _reference(arrival: ArrivalReference, measured: Measurement) -> dict[str, An
 def read_candidate(path: Path) -> ProcessedCandidate:
     """Read a candidate.
 
-    :raises CandidateFileError: it is no such file, or not all of it
-    :raises OSError: it cannot be read
+    :raises CandidateFileError: the file is not a candidate file, or incomplete
+    :raises OSError: the file cannot be read
     """
     return read_stored(path).candidate
 
 
 def read_stored(path: Path) -> StoredCandidate:
-    """Read a candidate with its band.
+    """Read a candidate with its frequency range.
 
-    :raises CandidateFileError: likewise
-    :raises OSError: likewise
+    :raises CandidateFileError: the file is not a candidate file, or incomplete
+    :raises OSError: the file cannot be read
     """
     with _CandidateReader(path) as reader:
         cb, beam = reader.whole("cb"), reader.whole("sb")
@@ -241,27 +242,27 @@ def read_stored(path: Path) -> StoredCandidate:
 
 
 def read_cb(path: Path) -> int:
-    """Read the compound beam whose candidate it is, without the arrays.
+    """Read a candidate's compound beam, without the arrays.
 
-    :raises CandidateFileError: likewise
-    :raises OSError: likewise
+    :raises CandidateFileError: the file is not a candidate file, or incomplete
+    :raises OSError: the file cannot be read
     """
     with _CandidateReader(path) as reader:
         return reader.whole("cb")
 
 
 def read_rank(path: Path) -> CandidateRank:
-    """Read what candidates are sorted by, without the arrays.
+    """Read the sort key of a candidate, without the arrays.
 
-    :raises CandidateFileError: likewise
-    :raises OSError: likewise
+    :raises CandidateFileError: the file is not a candidate file, or incomplete
+    :raises OSError: the file cannot be read
     """
     with _CandidateReader(path) as reader:
         return CandidateRank(reader.number("prob_freqtime"), reader.number("snr"))
 
 
 class _CandidateReader:
-    """A file that is open."""
+    """Open candidate file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -291,7 +292,7 @@ class _CandidateReader:
             raise self._error(f"the attribute {name} cannot be read: {error}") from error
 
     def has(self, name: str) -> bool:
-        """Whether there is such an attribute; earlier versions had fewer."""
+        """Whether the file has this attribute; files of earlier versions have fewer."""
         return name in self._file.attrs
 
     def number(self, name: str) -> float:
@@ -332,7 +333,7 @@ class _CandidateReader:
 
     def arrival(self) -> ArrivalReference | None:
         if "toa_freq" not in self._file.attrs:
-            return None  # a file of before
+            return None  # a file of an earlier version
         return ArrivalReference(
             frequency=self.number("toa_freq"),
             start=self.number("start") if "start" in self._file.attrs else None,

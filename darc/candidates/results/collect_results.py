@@ -1,4 +1,4 @@
-"""What the workers have brought of an observation, read from the directory that all nodes share."""
+"""Collection of an observation's results, which the workers write to the shared directory."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from darc.model.results import (
 log = logging.getLogger(__name__)
 
 _CANDIDATE = re.compile(r"(TOA[-0-9.]+_DM[-0-9.]+_DS[0-9]+)_SNR[-0-9a-z]+\.(?:png|hdf5)")
-#: The clocks of nodes and of the file server may differ by so much (s).
+#: Tolerance for differences between the clocks of nodes and file server (s).
 CLOCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class ResultsRequest:
-    """What is to be gathered.
+    """Request to collect results.
 
-    :param directory: of the observation's results
+    :param directory: directory of the observation's results
     :param beams: compound beams whose workers process it
-    :param since: Unix s; what is older is of an earlier processing
-    :param candidates: where the candidates of its one beam are; None: beside its results
-    :param arrival: what times and widths refer to; None: not known
+    :param since: Unix s; older files are of an earlier processing
+    :param candidates: directory of the candidates of a single beam; None: in `directory`
+    :param arrival: reference of times and widths; None: unknown
     """
 
     observation: Observation
@@ -50,12 +50,12 @@ class ResultsRequest:
 
 
 def results_directory(result_dir: Path, observation: Observation) -> Path:
-    """Where the results of an observation are, for all nodes."""
+    """Return the directory of an observation's results, the same for all nodes."""
     return result_dir / observation.date / observation.datetimesource
 
 
 def candidates_directory(results: Path, cb: int) -> Path:
-    """Where the pictures and files of a compound beam's candidates are."""
+    """Return the directory of the pictures and files of a compound beam's candidates."""
     return results / f"CB{cb:02d}"
 
 
@@ -66,11 +66,12 @@ def gather(
     given_up: Collection[int],
     now: float,
 ) -> ObservationResults:
-    """Read what is there.
+    """Read the results that exist.
 
-    :param coordinates: of the compound beams
-    :param dm_galaxy: maximum DM of the Milky Way in each of them, pc cm-3
-    :param given_up: beams that count as failed unless they are there
+    :param wanted: what to read
+    :param coordinates: coordinates of the compound beams
+    :param dm_galaxy: maximum DM of the Milky Way in each beam, pc cm-3
+    :param given_up: beams that count as failed if they have no results
     :param now: Unix s
     :raises OSError: the directory cannot be read
     """
@@ -120,13 +121,13 @@ def _beam(
 
 
 def _shown(directory: Path, rows: list[ListedCandidate]) -> list[ShownCandidate]:
-    """Candidates with what there is to look at, by the names of the files."""
+    """Combine candidates with their pictures and files, by file name."""
     files: dict[str, dict[str, Path]] = {}
-    with contextlib.suppress(FileNotFoundError):  # no candidate has either
-        # A link in the place of the directory is not followed.
+    with contextlib.suppress(FileNotFoundError):  # there are no candidate files
+        # Symbolic links to a directory are not followed.
         for path in [] if directory.is_symlink() else directory.iterdir():
             if match := _CANDIDATE.fullmatch(path.name):
-                # S/N is rounded in the name and in the list, each from the exact one.
+                # S/N may be rounded differently in the name and in the list.
                 files.setdefault(match[1], {})[path.suffix] = path
     shown = []
     for row in rows:

@@ -1,8 +1,8 @@
-"""Lists with their units, moments and references, beside those whose format is fixed.
+"""Lists with units, time references and metadata, in addition to those of a fixed format.
 
-ECSV, Enhanced Character-Separated Values (astropy's APE 6): a table of words with a header in YAML,
-which `astropy.table.Table.read` takes with all of it, and other readers as a plain table with
-remarks. Times of arrival are as in the list beside it, and as UTC and MJD; widths also in ms.
+ECSV, Enhanced Character-Separated Values (astropy's APE 6), is a text table with a YAML header,
+which `astropy.table.Table.read` reads completely, and other readers as a plain table with comments.
+Arrival times are as in the corresponding list, and also as UTC and MJD; widths are also in ms.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SUFFIX = ".ecsv"
 @dataclass(frozen=True, slots=True)
 class _Column:
     name: str
-    kind: str  # as ECSV names it
+    kind: str  # ECSV data type
     unit: str = ""
     description: str = ""
 
@@ -46,9 +46,9 @@ def _columns(arrival: ArrivalReference) -> tuple[_Column, ...]:
 def write_candidate_table(
     path: Path, rows: Iterable[ListedCandidate], arrival: ArrivalReference
 ) -> None:
-    """Write a table of candidates, in the order given.
+    """Write a table of candidates, in the given order.
 
-    :raises OSError: it cannot be written
+    :raises OSError: the file cannot be written
     """
     columns = (
         _Column("cb", "int64", description="compound beam"),
@@ -62,9 +62,9 @@ def write_candidate_table(
 
 
 def write_cluster_table(path: Path, pulses: Iterable[Detection], arrival: ArrivalReference) -> None:
-    """Write a table of clusters, by time.
+    """Write a table of clusters, sorted by time.
 
-    :raises OSError: it cannot be written
+    :raises OSError: the file cannot be written
     """
     in_order = sorted(pulses, key=lambda pulse: (pulse.time, pulse.dm))
     lines = [_words(pulse, pulse.snr, arrival) for pulse in in_order]
@@ -110,7 +110,7 @@ def _write(
     ]
     known = {name: value for name, value in arrival.to_plain().items() if value is not None}
     header = {"datatype": about, "meta": known, "schema": "astropy-2.0"}
-    # One value after another on a line each: nobody breaks a remark in two.
+    # One line per value: comments must not be wrapped.
     text = yaml_text(header, width=10_000)
     remarks = ["%ECSV 1.0", "---", *text.splitlines()]
     rows = [" ".join(one.name for one in columns), *map(" ".join, lines)]

@@ -1,4 +1,4 @@
-"""What the master adds to an observation's results: info.yaml and coordinates.txt."""
+"""Files that the master adds to an observation's results: info.yaml and coordinates.txt."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _LIMITS = {"RA": (0, 360), "Dec": (-90, 90), "Gl": (0, 360), "Gb": (-90, 90)}
 def write_info(
     path: Path, observation: Observation, arrival: ArrivalReference | None = None
 ) -> None:
-    """Write all that is known of an observation, as YAML.
+    """Write the description of an observation, as YAML.
 
-    :param arrival: what times and widths of candidates refer to, for a remark; None: not known
-    :raises OSError: it cannot be written
+    :param arrival: reference of times and widths of candidates, for a comment; None: unknown
+    :raises OSError: the file cannot be written
     """
-    # Escaped: PyYAML does not read back all characters that it writes plainly.
+    # Escaped: PyYAML cannot read all characters that it writes unescaped.
     text = yaml_text(observation.to_plain(), width=100)
     if arrival is not None:
         text += f"# {arrival}\n"
@@ -40,10 +40,10 @@ def write_info(
 
 
 def read_info(path: Path) -> Observation:
-    """Read what `write_info` has written.
+    """Read a file written by `write_info`.
 
-    :raises ResultFileError: it is something else
-    :raises OSError: it cannot be read
+    :raises ResultFileError: the file is invalid
+    :raises OSError: the file cannot be read
     """
     return read_yaml(Observation, read_text(path), path)[0]
 
@@ -51,16 +51,16 @@ def read_info(path: Path) -> Observation:
 def coordinates(
     observation: Observation, position: Sequence[float] | None = None
 ) -> tuple[Coordinates, ...]:
-    """Where the compound beams that were observed point, of those whose pointing is known.
+    """Return the coordinates of the observed compound beams whose pointing is known.
 
-    :param position: of the telescope, ITRF, m; for pointings in hour angle, which are those of
+    :param position: position of the telescope, ITRF, m; for pointings in hour angle, which refer to
         the middle of the observation
-    :raises ValueError: pointings are in hour angle, and the position is not known
+    :raises ValueError: pointings are in hour angle, and the position is unknown
     """
     pointings = [entry for beam in observation.beams if (entry := observation.pointing(beam))]
     if not pointings:
         return ()
-    # astropy costs 0.7 s and tens of MB: only where there is something to convert.
+    # astropy takes 0.7 s and tens of MB: imported only if needed.
     from darc.science import sky  # noqa: PLC0415
 
     found = []
@@ -81,25 +81,25 @@ def coordinates(
 def write_coordinates(
     path: Path, observation: Observation, position: Sequence[float] | None = None
 ) -> None:
-    """Write where the compound beams point, in deg; beams whose pointing is not known are left out.
+    """Write the coordinates of the compound beams, deg, without beams of unknown pointing.
 
     :param position: see `coordinates`
-    :raises ValueError: likewise
-    :raises OSError: it cannot be written
+    :raises ValueError: pointings are in hour angle, and the position is unknown
+    :raises OSError: the file cannot be written
     """
     lines = [HEADER]
     for one in coordinates(observation, position):
-        # 0.1 arcsec; what would be rounded to 360 is 0.
+        # Rounded to 0.04 arcsec; 360 becomes 0.
         ra, gl = (round(angle, 5) % 360 for angle in (one.ra, one.gl))
         lines.append(f"{one.cb:02d} {ra:.5f} {one.dec:.5f} {gl:.5f} {one.gb:.5f}")
     write_whole(path, "\n".join(lines) + "\n")
 
 
 def read_coordinates(path: Path) -> tuple[Coordinates, ...]:
-    """Read what `write_coordinates` has written.
+    """Read a file written by `write_coordinates`.
 
-    :raises ResultFileError: it is something else
-    :raises OSError: it cannot be read
+    :raises ResultFileError: the file is invalid
+    :raises OSError: the file cannot be read
     """
     found = []
     for place, words in read_rows(path, HEADER):

@@ -1,4 +1,4 @@
-"""Numbers and times as the pages show them."""
+"""Formatting of numbers and times for the pages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from markupsafe import Markup
 
 from darc.model.arrival_texts import milliseconds, sampling
 
-#: Instead of what is not known.
+#: Placeholder for unknown values.
 NOT_KNOWN = "\N{EN DASH}"
 
 
 def shown(value: object) -> object:
-    """Control characters, and those that turn the direction of text, are no part of any name."""
+    """Remove control characters, including those for the direction of text, from a string."""
     if isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable():
         return "".join(
             letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value
@@ -27,7 +27,7 @@ def _count(number: int) -> str:
 
 
 def _time(form: str) -> Callable[[float], str]:
-    """A filter for Unix times; empty where that is none: 0, or whatever a file may say."""
+    """Return a filter for Unix times, with an empty result for 0 and invalid times."""
 
     def text(unix: float) -> str:
         try:
@@ -47,7 +47,7 @@ def _day(date: str) -> str:
 
 
 def _month(month: str) -> str:
-    """Of the first six digits of a date; empty: of none."""
+    """Format the first six digits of a date; empty if invalid."""
     try:
         return f"{datetime.strptime(month, '%Y%m').replace(tzinfo=UTC):%B %Y}"
     except ValueError:

@@ -1,4 +1,4 @@
-"""A picture of a candidate for the web: profile, frequency-time, DM-time and numbers, as PNG."""
+"""Picture of a candidate for web pages (PNG): profile, frequency-time, DM-time and numbers."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ from darc.model.processing_outcome import ProcessedCandidate
 from darc.model.results import FrequencyRange
 from darc.runtime.paths import write_whole
 
-#: Pixels.
+#: Size, pixels.
 WIDTH, HEIGHT = 720, 450
 _DPI = 100
 _LETTERS, _SMALL = 8.0, 7.5  # points
-#: Beside the labels there is room for numbers of six letters, and for a scale of colours.
+#: Positions of the axes, with space for labels, numbers of six characters, and a colour bar.
 _LEFT, _RIGHT, _WIDE = 0.1, 0.596, 0.355
-#: Lines of text that no two candidates have in common, before those that most have.
+#: Number of text lines that differ between candidates; the others are mostly the same.
 _OWN_LINES = 3
-#: Of the text beside the profile: left edge, and its width in points.
+#: Text beside the profile: left edge, and width in points.
 _TEXT, _TEXT_POINTS = 0.512, 242.0
 
 
@@ -64,24 +64,25 @@ def write_picture(
     band: FrequencyRange | None = None,
     reference: ArrivalReference | None = None,
 ) -> None:
-    """Write the picture of one candidate; of many, `Pictures` is faster.
+    """Write the picture of one candidate; for many, `Pictures` is faster.
 
-    :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: not known
-    :param reference: what times and widths refer to; None: not known
-    :raises ValueError: the settings name a colour or a colour map that there is not
-    :raises OSError: it cannot be written
+    :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: unknown
+    :param band: frequency range; None: unknown
+    :param reference: reference of times and widths; None: unknown
+    :raises ValueError: the settings name an unknown colour or colour map
+    :raises OSError: the file cannot be written
     """
     Pictures(settings, dm_galaxy, reference).write(path, candidate, band)
 
 
 class Pictures:
-    """Draws pictures, one after the other, by one thread.
+    """Drawing of pictures one by one; not thread-safe.
 
-    What they have in common, the most of all letters, is drawn once.
+    Common parts, such as most text, are drawn once.
 
-    :param dm_galaxy: likewise
-    :param reference: likewise
-    :raises ValueError: likewise
+    :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: unknown
+    :param reference: reference of times and widths; None: unknown
+    :raises ValueError: the settings name an unknown colour or colour map
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class Pictures:
             for axes in (self._profile, self._freq_time, self._dm_time)
             for spine in axes.spines.values()
         ]
-        #: In the order of drawing.
+        #: Artists that change, in the order of drawing.
         self._changing: list[Artist] = [*self._images, zero, self._line, *spines]
         for ticks in self._ticks:
             self._changing += ticks.changing
@@ -140,7 +141,7 @@ class Pictures:
         self._common: tuple[tuple[str, ...], Any] = ((), None)
 
     def _draw(self) -> None:
-        """Draw what is filled in."""
+        """Draw the current candidate."""
         words = tuple(text.get_text() for text in self._shared)
         if self._common[1] is None or self._common[0] != words:
             self._canvas.draw()  # type: ignore[no-untyped-call]
@@ -173,9 +174,9 @@ class Pictures:
     def write(
         self, path: Path, candidate: ProcessedCandidate, band: FrequencyRange | None = None
     ) -> None:
-        """Write the picture of a candidate, of some 30 kB; whole or not at all.
+        """Write the picture of a candidate, about 30 kB, atomically.
 
-        :raises OSError: it cannot be written
+        :raises OSError: the file cannot be written
         """
         with own_style({}):
             self.fill(StoredCandidate(candidate, band))
@@ -184,7 +185,7 @@ class Pictures:
         pixels = np.asarray(buffer)[:, :, :3]
         image = Image.fromarray(np.ascontiguousarray(pixels))
         memory = io.BytesIO()
-        # 256 colours are enough for a colour map and black, and half the bytes.
+        # 256 colours suffice for a colour map and black, and halve the size.
         image.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
             memory, "PNG", compress_level=6
         )
@@ -192,11 +193,11 @@ class Pictures:
 
     @property
     def figure(self) -> Figure:
-        """What is drawn."""
+        """Figure with the current candidate."""
         return self._figure
 
     def fill(self, stored: StoredCandidate) -> None:
-        """Take a candidate, to be drawn."""
+        """Set the candidate to draw."""
         arrays = drawn(stored.candidate, self._sizes)
         candidate, settings, times = stored.candidate, self._settings, arrays.times
         far = is_extragalactic(candidate, self._dm_galaxy)

@@ -1,4 +1,4 @@
-"""What of a candidate's arrays is drawn: bins, axes and limits."""
+"""Preparation of a candidate's arrays for plots: bins, axes and limits."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from darc.model.processing_outcome import ProcessedCandidate
 
 Floats = npt.NDArray[np.float32]
 
-#: Part of an image's values below the darkest colour, and up to the brightest, %.
+#: Percentiles of an image's values for the darkest and the brightest colour.
 _LIMITS = (5, 99.9)
 
 
 @dataclass(frozen=True, slots=True)
 class PlotSizes:
-    """Bins that are drawn, at most."""
+    """Maximum number of bins in a plot."""
 
     nfreq: int
     ntime: int
@@ -26,13 +26,13 @@ class PlotSizes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlotArrays:
-    """What is drawn of a candidate.
+    """Arrays and axes of a candidate's plots.
 
     :param freq_time: NaN in channels without data, shape (nfreq, ntime)
-    :param dm_time: S/N of each bin, about the median of all, shape (ndm, ntime)
-    :param profile: S/N of each bin at the pulse's DM, about their median, shape (ntime,)
-    :param times: edges of the time axis against the arrival time, ms
-    :param dms: edges of the DM axis, pc cm-3
+    :param dm_time: S/N of each bin, minus the median of all, shape (ndm, ntime)
+    :param profile: S/N of each bin at the pulse's DM, minus their median, shape (ntime,)
+    :param times: limits of the time axis, relative to the arrival time, ms
+    :param dms: limits of the DM axis, pc cm-3
     """
 
     freq_time: Floats
@@ -43,7 +43,7 @@ class PlotArrays:
 
     @property
     def bin_centres(self) -> npt.NDArray[np.float64]:
-        """Times of the profile, ms, shape (ntime,)."""
+        """Centres of the profile's bins, ms, shape (ntime,)."""
         begin, end = self.times
         n = len(self.profile)
         centres = begin + (np.arange(n) + 0.5) * ((end - begin) / n)
@@ -51,7 +51,7 @@ class PlotArrays:
 
 
 def drawn(candidate: ProcessedCandidate, sizes: PlotSizes) -> PlotArrays:
-    """Make what is drawn; what is not finite in arrays is taken for 0."""
+    """Prepare a candidate's arrays; values that are not finite are set to 0."""
     ntime = candidate.freq_time.shape[1]
     dms = candidate.dms
     bin_ms = candidate.measured.bin_length * 1e3
@@ -60,13 +60,13 @@ def drawn(candidate: ProcessedCandidate, sizes: PlotSizes) -> PlotArrays:
     dm_time = np.nan_to_num(candidate.dm_time, posinf=0.0, neginf=0.0)
     profile = dm_time[int(np.argmin(np.abs(dms - candidate.pulse.dm)))][np.newaxis]
     n_profile = bins(ntime, sizes.ntime)
-    # A sum of bins of unit noise, of unit noise again.
+    # Scaled to unit noise, as the sum of bins of unit noise.
     profile = rebinned(profile, 1, sizes.ntime)[0] * np.float32((ntime / n_profile) ** 0.5)
     dm_time = rebinned(dm_time, sizes.ndm, sizes.ntime)
     return PlotArrays(
         _of_channels(candidate.freq_time, sizes),
-        # The bins are sums about the medians of channels, which are not means: in data of few
-        # levels the sums are far from 0 where there is nothing.
+        # The bins are relative to medians of channels, which are not means: in data of few levels,
+        # their sums are far from 0 without a pulse.
         dm_time - np.median(dm_time),
         profile - np.median(profile),
         (begin, begin + ntime * bin_ms),
@@ -75,10 +75,10 @@ def drawn(candidate: ProcessedCandidate, sizes: PlotSizes) -> PlotArrays:
 
 
 def _of_channels(freq_time: Floats, sizes: PlotSizes) -> Floats:
-    """Frequency and time, where rows without data are NaN and not part of any mean."""
+    """Rebin frequency-time; rows without data become NaN and are excluded from means."""
     there = np.isfinite(freq_time)
     data = np.where(there, freq_time, np.float32(0))
-    # What is masked is 0 throughout, in files.
+    # In files, masked channels are 0.
     used = np.any(data != 0, axis=1)
     shown = rebinned(data, sizes.nfreq, sizes.ntime)
     part = rebinned(np.asarray(used, dtype=np.float32)[:, np.newaxis], sizes.nfreq, 1)
@@ -86,19 +86,21 @@ def _of_channels(freq_time: Floats, sizes: PlotSizes) -> Floats:
 
 
 def masked_text(arrays: PlotArrays) -> str:
-    """What the grey channels are; empty: there are none."""
+    """Return the explanation of the grey channels; empty if there are none."""
     return "grey: no data" if np.isnan(arrays.freq_time).any() else ""
 
 
 def bins(have: int, want: int) -> int:
-    """The most bins up to the number wanted that groups of the same size make."""
+    """Return the largest number of equal groups that is not above the number wanted."""
     return next(n for n in range(min(have, want), 0, -1) if have % n == 0)
 
 
 def rebinned(array: Floats, rows: int, columns: int) -> Floats:
-    """Means of groups: as many as are wanted, or the next lower number of groups of one size.
+    """Average equal groups of bins, at most as many groups as wanted.
 
     :param array: shape (n, m)
+    :param rows: number of rows wanted
+    :param columns: number of columns wanted
     """
     n, m = bins(array.shape[0], rows), bins(array.shape[1], columns)
     if (n, m) == array.shape:
@@ -108,9 +110,9 @@ def rebinned(array: Floats, rows: int, columns: int) -> Floats:
 
 
 def limits(image: Floats) -> tuple[float, float]:
-    """Values of the darkest and of the brightest colour; the first is the lower.
+    """Return the values of the darkest and of the brightest colour, in ascending order.
 
-    :param image: what is not finite does not count
+    :param image: values that are not finite are ignored
     """
     known = image[np.isfinite(image)]
     low, high = map(float, np.percentile(known, _LIMITS)) if known.size else (0.0, 0.0)
@@ -118,7 +120,10 @@ def limits(image: Floats) -> tuple[float, float]:
 
 
 def profile_limits(profile: Floats) -> tuple[float, float]:
-    """Of the axis of a profile, with room above and below."""
+    """Return the limits of a profile's axis, with margins.
+
+    :param profile: shape (n,)
+    """
     low, high = float(profile.min()), float(profile.max())
     edge = 0.08 * (high - low) or 1.0
     return low - edge, high + edge

@@ -1,6 +1,6 @@
-"""Axes with numbers, and scales of colours, as light as a page of 25 plots needs them.
+"""Axes with numbers, and colour bars, fast enough for pages of 25 plots.
 
-matplotlib's own ticks take more time than all else of a plot, and its colour bars as much again.
+matplotlib's own ticks take more time than the rest of a plot, and its colour bars as much again.
 """
 
 from __future__ import annotations
@@ -23,17 +23,22 @@ from matplotlib.transforms import TransformedPath
 
 Limits = tuple[float, float]
 
-#: A number of more letters would run into what is beside it.
+#: Maximum number of characters of a number: longer ones would overlap.
 _LONGEST = 6
-#: Letters of a line that is too wide become smaller down to this part of their size.
+#: Minimum factor by which the font of a line that is too wide is reduced.
 _SMALLEST = 0.75
-#: Colours of a scale: as many as the eye tells apart, each twice as wide as an image's pixel.
+#: Number of shades of a colour bar.
 _SHADES = 64
 MINUS = "\N{MINUS SIGN}"
 
 
 def ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
-    """Round numbers in a range, with texts; at most so many steps, of 1, 2 or 5 times 10^n."""
+    """Return round numbers in a range with their texts, in steps of 1, 2 or 5 times 10^n.
+
+    :param low: start of the range
+    :param high: end of the range
+    :param most: maximum number of steps
+    """
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         return []
     raw = (high - low) / most
@@ -42,16 +47,20 @@ def ticks(low: float, high: float, most: int) -> list[tuple[float, str]]:
     step = factor * 10.0**exponent
     decimals = max(0, -exponent if factor < 10 else -exponent - 1)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    if last - first > 2 * most:  # beyond the precision of numbers
+    if last - first > 2 * most:  # beyond floating-point precision
         return []
     found = [(number * step, f"{number * step:.{decimals}f}") for number in range(first, last + 1)]
     return [(value, text.replace("-", MINUS)) for value, text in found]
 
 
 def common_part(low: float, high: float, most: int) -> float:
-    """What is taken off the numbers of an axis, as they would be too long else: a round number.
+    """Return the round number to subtract from numbers of an axis that would be too long.
 
-    0 where they are short enough, or have nothing in common.
+    0 if they are short enough, or have no common part.
+
+    :param low: start of the axis
+    :param high: end of the axis
+    :param most: maximum number of steps
     """
     found = ticks(low, high, most)
     if all(len(text) <= _LONGEST for _, text in found) or low * high <= 0:
@@ -61,7 +70,7 @@ def common_part(low: float, high: float, most: int) -> float:
 
 
 def common_text(common: float) -> str:
-    """A common part with its sign, to be written behind what it is taken off; empty: none."""
+    """Return a common part with its sign, to append to the label; empty if it is 0."""
     if not common:
         return ""
     return f" {MINUS if common > 0 else '+'} {abs(common):.9g}"
@@ -76,28 +85,32 @@ def _font(bold: bool) -> FT2Font:
 
 @cache
 def _advance(letter: str, bold: bool) -> float:
-    """Width of a letter, parts of the size of letters."""
+    """Return the width of a character, relative to the font size."""
     font = _font(bold)
     font.set_size(100.0, 72)
     return float(font.load_char(ord(letter), LoadFlags.NO_HINTING).linearHoriAdvance) / 65536 / 100
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """Width of a line of text without formulas, points."""
+    """Return the width of a line of text without formulas, points.
+
+    :param size: font size, points
+    """
     return size * sum(_advance(letter, bold) for letter in text)
 
 
 def fit(text: Text, words: str, size: float, width: float) -> None:
-    """Write a line in letters of a size, or in smaller ones where it would be too wide.
+    """Write a line of text, with a smaller font if it is too wide.
 
-    What is too long for the smallest that can be read is cut.
+    Text that is too long for the smallest readable font is truncated.
 
-    :param size: points; likewise the width
+    :param size: font size, points
+    :param width: available width, points
     """
     bold = text.get_fontweight() == "bold"
     wide = text_width(words, size, bold=bold)
     if wide * _SMALLEST > width:
-        # Letters differ in width: what is left is measured again.
+        # Characters differ in width: the rest is measured again.
         kept = max(1, int(len(words) * width / (wide * _SMALLEST)) - 1)
         words = words[:kept].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
         wide = text_width(words, size, bold=bold)
@@ -105,12 +118,10 @@ def fit(text: Text, words: str, size: float, width: float) -> None:
 
 
 class ColourBar:
-    """The scale of an image's colours, at the right edge of its axes: darkest and brightest.
+    """Colour bar at the right edge of an image's axes, with its limits.
 
-    Its numbers and their unit are written along it.
-
-    :param size: of the letters, points
-    :param unit: empty: it is said elsewhere
+    :param size: font size, points
+    :param unit: unit, written along it; empty: not shown
     """
 
     def __init__(self, axes: Axes, image: AxesImage, size: float, colour: str, unit: str):
@@ -138,23 +149,27 @@ class ColourBar:
             for y, va in ((0.0, "bottom"), (0.5, "center"), (1.0, "top"))
         )  # fmt: skip
         if unit:
-            # Between numbers of seven letters at both ends.
+            # Between numbers of seven characters at both ends.
             fit(middle, unit, size, max(bbox.height / dpi - 10 * size, size))
 
     @property
     def changing(self) -> list[Artist]:
-        """What `set` changes."""
+        """Artists that `set` changes."""
         return [self._low, self._high]
 
     def set(self, limits: Limits) -> None:
-        """Take the values of the darkest and of the brightest colour."""
+        """Set the values of the darkest and of the brightest colour."""
         ends = [number_text(value, limits[1] - limits[0]) for value in limits]
         self._low.set_text(ends[0])
         self._high.set_text(ends[1])
 
 
 def number_text(value: float, extent: float) -> str:
-    """A number with as many digits as tell it apart within an extent."""
+    """Format a number with the digits that are significant within a range.
+
+    :param value: the number
+    :param extent: length of the range
+    """
     if not (math.isfinite(value) and extent > 0):
         return ""
     if max(abs(value), extent) >= 1e6 or extent < 1e-4:
@@ -164,13 +179,13 @@ def number_text(value: float, extent: float) -> str:
 
 
 class Ticks:
-    """Marks and numbers at the lower and left edge of axes, instead of their own.
+    """Ticks and numbers at the lower and left edge of axes, instead of matplotlib's.
 
-    :param size: of the letters, points
-    :param steps: at most so many between numbers, across and up
+    :param size: font size, points
+    :param steps: maximum number of steps between numbers, horizontal and vertical
     """
 
-    #: What is taken off the numbers at the left edge.
+    #: Common part subtracted from the numbers at the left edge.
     common = 0.0
 
     def __init__(self, axes: Axes, size: float, colour: str, steps: tuple[int, int] = (4, 4)):
@@ -180,7 +195,7 @@ class Ticks:
         axes.yaxis.set_visible(False)
         across, up = axes.get_xaxis_transform(), axes.get_yaxis_transform()
         bbox = axes.get_window_extent()
-        # Distances from the axes, of their height and width.
+        # Distances from the axes, relative to their height and width.
         dpi = axes.figure.dpi / 72
         self._below, self._left = 5 * dpi / bbox.height, 5 * dpi / bbox.width
         (self._x_marks,), (self._y_marks,) = (
@@ -198,11 +213,11 @@ class Ticks:
 
     @property
     def changing(self) -> list[Artist]:
-        """What `set` changes."""
+        """Artists that `set` changes."""
         return [self._x_marks, self._y_marks, *self._x_texts, *self._y_texts]
 
     def set(self, x: Limits, y: Limits) -> None:
-        """Take limits."""
+        """Set the limits."""
         self._axes.set(xlim=x, ylim=y)
         across = ticks(*x, self._steps[0])
         self.common = common = common_part(*y, self._steps[1])
@@ -218,20 +233,20 @@ class Ticks:
         _show(self._y_texts, [text for _, text in up], places)
 
     def hide_x(self) -> None:
-        """Leave the numbers across to the axes below."""
+        """Hide the horizontal numbers, which the axes below show."""
         for text in self._x_texts:
             text.set_visible(False)
 
 
 def write(axes: Axes, x: float, y: float, **how: Any) -> Text:
-    """An empty text of axes, made in half of the time that their own method takes."""
-    # It is not clipped; to prepare for that anyhow would take longer than all else.
+    """Create an empty text in axes, in half of the time of matplotlib's method."""
+    # It is not clipped; preparing that would take most of the time.
     uncut = TransformedPath(Path.unit_rectangle(), axes.transAxes)
     return axes.text(x, y, "", clip_path=uncut, **how)
 
 
 def _texts(axes: Axes, steps: int, **how: Any) -> list[Text]:
-    """Of the numbers of so many steps."""
+    """Create the texts for the numbers of an axis."""
     return [write(axes, 0, 0, **how) for _ in range(steps + 1)]
 
 

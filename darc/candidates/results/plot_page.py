@@ -1,4 +1,4 @@
-"""A page of n by n plots of one type."""
+"""Page of n by n plots of one type."""
 
 from __future__ import annotations
 
@@ -39,31 +39,33 @@ _Y_LABELS = {
     "dm_time": "DM (pc cm$^{-3}$)",
     "1d_time": "S/N per bin",
 }
-#: What the scales of colours beside the plots are in.
+#: Description of the colour bars, by plot type.
 _COLOURS = {
     "freq_time": "Colours: above the channel's median, in units of the data",
     "dm_time": "Colours: S/N per bin",
     "1d_time": "",
 }
-#: Widths of borders, points: colour is never alone.
+#: Widths of borders, points: DMs beyond and within the Milky Way also differ in width, not only in
+#: colour.
 _BEYOND, _WITHIN = 3.0, 1.5
-#: Pixels are repeated, as some viewers blur what has few. All images of a PDF are in memory until
-#: it is closed: for a thousand candidates, 25 MB times the square of this.
+#: Factor by which pixels are repeated, as some viewers blur small images. All images of a PDF stay
+#: in memory until it is closed: 25 MB times the square of this for a thousand candidates.
 _REPEAT = 2
-#: Of all plots of a page, with what is around them: edges, parts of the page.
+#: Area of the plots on a page, relative to the page.
 _LEFT, _RIGHT, _BOTTOM, _TOP = 0.022, 0.996, 0.03, 0.936
-#: Around a plot, left, right, above and below it, points at scale 1.
+#: Margins of a plot: left, right, above and below, points at scale 1.
 _AROUND = (42.0, 27.0, 38.0, 17.0)
-#: Of the lines above a plot: height, weight and colour.
+#: Lines above a plot: height, weight and colour.
 _HEADING = ((25.5, "bold", INK), (15.5, "normal", GREY), (6.5, "normal", GREY))
 
 
 class PlotPage:
-    """A page that is filled again and again.
+    """Page that is reused for several groups of candidates.
 
     :param kind: freq_time, dm_time or 1d_time
-    :param title: at the top
-    :param reference: what times and widths refer to; None: not known
+    :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: unknown
+    :param title: title of the page
+    :param reference: reference of times and widths; None: unknown
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class PlotPage:
         self._dm_galaxy = dm_galaxy
         n, size = settings.nplot_per_side, settings.figsize
         self.figure = Figure(figsize=(size, size))
-        # Of a plot, in inches: sizes of letters do not depend on how many there are.
+        # Size of a plot in inches: font sizes do not depend on the number of plots.
         self._scale = min(1.25, max(0.3, size / n / 3))
         self._head(title)
         cells = []
@@ -90,7 +92,7 @@ class PlotPage:
         self._cells = cells
 
     def _place(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """Left, bottom, width and height of a plot, parts of the page."""
+        """Return left, bottom, width and height of a plot, relative to the page."""
         page = self.points
         left, right, above, below = (size * self._scale / page for size in _AROUND)
         across, up = self.pitch / page, (_TOP - _BOTTOM) / self._settings.nplot_per_side
@@ -99,12 +101,12 @@ class PlotPage:
 
     @property
     def points(self) -> float:
-        """Width of the page."""
+        """Width of the page, points."""
         return 72 * self._settings.figsize
 
     @property
     def pitch(self) -> float:
-        """From a plot to the one beside it, points."""
+        """Distance between neighbouring plots, points."""
         return (_RIGHT - _LEFT) / self._settings.nplot_per_side * self.points
 
     def _head(self, title: str) -> None:
@@ -165,10 +167,11 @@ class PlotPage:
         return self._reference
 
     def fill(self, entries: Sequence[Entry], before: int, total: int) -> None:
-        """Show some candidates, of all that there are.
+        """Show some of all candidates.
 
         :param entries: at most as many as there are plots
-        :param before: candidates on the pages before
+        :param before: number of candidates on the preceding pages
+        :param total: number of all candidates
         """
         self._counter.set_text(f"{before + 1}\N{EN DASH}{before + len(entries)} of {total}")
         page = self._settings.figsize / 15
@@ -189,7 +192,7 @@ class PlotPage:
 
 
 class _Cell:
-    """One plot."""
+    """Single plot."""
 
     def __init__(
         self, figure: Figure, place: tuple[float, float, float, float], sheet: PlotPage
@@ -262,12 +265,12 @@ class _Cell:
 
 
 def _added(common: float) -> str:
-    """What numbers of an axis are to be added to; empty: nothing."""
+    """Return the text of an axis's common part, with its sign; empty if it is 0."""
     return f"{common:+.9g}".replace("-", MINUS) if common else ""
 
 
 def empty_page(settings: ProcessorVisualizer, title: str, left_out: Sequence[str]) -> Figure:
-    """A page for where there is nothing to show."""
+    """Return the page for an observation without candidates."""
     size = settings.figsize
     figure = Figure(figsize=(size, size))
     figure.text(0.5, 0.56, title, size=20 * size / 15, weight="bold", ha="center", color=INK)

@@ -1,4 +1,4 @@
-"""How plots look, in PDF and on the web."""
+"""Style of plots, in PDF and on web pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from darc.model.arrival_texts import arrival_text, milliseconds, sampling
 from darc.model.processing_outcome import ProcessedCandidate
 from darc.model.results import FrequencyRange
 
-#: Fonts that come with matplotlib, embedded as TrueType: journals take no Type 3.
+#: Fonts included in matplotlib, embedded as TrueType: journals reject Type 3.
 RC: Any = {
     "font.family": "DejaVu Sans",
     "pdf.fonttype": 42,
@@ -27,15 +27,15 @@ RC: Any = {
 }
 GREY = "#5f6670"
 INK = "#16191e"
-#: Of a source or telescope, letters that are shown.
+#: Maximum length of a source's or telescope's name, characters.
 _NAME = 28
-#: Channels without data: in no colour map in use.
+#: Colour of channels without data, which no colour map contains.
 MASKED = "#b4b8be"
 
 
 @contextmanager
 def own_style(more: Any = RC) -> Iterator[None]:
-    """Draw as DARC does, whatever the user's matplotlibrc says."""
+    """Use DARC's plot style, whatever the user's matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(more)
@@ -43,9 +43,9 @@ def own_style(more: Any = RC) -> Iterator[None]:
 
 
 def check_style(settings: ProcessorVisualizer) -> None:
-    """Look whether all colours and colour maps are known.
+    """Check that all colours and colour maps are known.
 
-    :raises ValueError: some are not; the text names them
+    :raises ValueError: a colour or colour map is unknown; the text names it
     """
     problems = [
         f"visualizer.{name}: {value!r} is no colour"
@@ -62,18 +62,21 @@ def check_style(settings: ProcessorVisualizer) -> None:
 
 
 def is_extragalactic(candidate: ProcessedCandidate, dm_galaxy: float | None) -> bool:
-    """Whether the DM is beyond the Milky Way's; not, if that is not known."""
+    """Whether the DM exceeds the Milky Way's maximum; False if that is unknown.
+
+    :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: unknown
+    """
     return dm_galaxy is not None and candidate.pulse.dm > dm_galaxy
 
 
 def where_text(candidate: ProcessedCandidate, reference: ArrivalReference | None) -> str:
-    """Beams, arrival time since the start, and width."""
+    """Return beams, arrival time since the start, and width."""
     beams = f"CB{candidate.cb:02d} SB{candidate.pulse.beam:02d}"
     return f"{beams}   {candidate.measured.time:.4f} s   {width_text(candidate, reference)}"
 
 
 def width_text(candidate: ProcessedCandidate, reference: ArrivalReference | None) -> str:
-    """Width in ms and in samples."""
+    """Return the width in ms and in samples."""
     width = candidate.measured.downsampling
     samples = f"{width} sample" if width == 1 else f"{width} samples"
     if reference is None:
@@ -82,12 +85,12 @@ def width_text(candidate: ProcessedCandidate, reference: ArrivalReference | None
 
 
 def date_text(candidate: ProcessedCandidate, reference: ArrivalReference | None) -> str:
-    """Arrival as UTC and as MJD; empty where it is not known when it was."""
+    """Return the arrival time as UTC and as MJD; empty if unknown."""
     return arrival_text(reference, candidate.measured.time) if reference else ""
 
 
 def source_text(reference: ArrivalReference | None) -> str:
-    """Source and telescope; what is not known is left out."""
+    """Return source and telescope, as far as known."""
     names = (reference.source, reference.telescope) if reference else ()
     return "   ".join(printed(_shortened(name)) for name in names if name)
 
@@ -97,7 +100,7 @@ def _shortened(name: str) -> str:
 
 
 def band_text(reference: ArrivalReference | None, band: FrequencyRange | None) -> str:
-    """Sampling and band, as far as they are known."""
+    """Return sampling time and band, as far as known."""
     found = [f"sampling {sampling(reference.tsamp)}"] if reference else []
     if band is not None:
         found.append(f"{band.low:.7g}\N{EN DASH}{band.high:.7g} MHz")
@@ -105,24 +108,24 @@ def band_text(reference: ArrivalReference | None, band: FrequencyRange | None) -
 
 
 def printed(text: str) -> str:
-    """A name as one line of letters that mean nothing to matplotlib."""
+    """Return a name as one line without characters that are special to matplotlib."""
     letters = (letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
     return "".join(letters).replace("$", r"\$")
 
 
 def reference_text(reference: ArrivalReference | None) -> str:
-    """The frequency that arrival times belong to, and where they are measured."""
+    """Return the reference frequency and frame of arrival times."""
     return (
         f"{reference.frequency:.7g} MHz, {reference.frame}" if reference else "the highest channel"
     )
 
 
 def frequency_limits(stored: StoredCandidate) -> tuple[float, float]:
-    """Of the frequency axis: MHz, or rows where the band is not known."""
+    """Return the limits of the frequency axis: MHz, or rows if the band is unknown."""
     band = stored.band
     return (band.low, band.high) if band else (0.0, float(len(stored.candidate.freq_time)))
 
 
 def intensity_map(name: str) -> Colormap:
-    """A colour map in which channels without data are grey."""
+    """Return a colour map in which channels without data are grey."""
     return matplotlib.colormaps[name].with_extremes(bad=MASKED)

@@ -1,7 +1,7 @@
-"""Plots of candidates as PDF: n by n on a page, a page for each type of plot.
+"""Plots of candidates as PDF: n by n on a page, one page per type of plot.
 
-Figures are made without pyplot, so that nothing is shared or outlives a call. Making axes is what
-costs most: a page is made once for each type, and filled again and again.
+Figures are made without pyplot, which has global state. Creating axes takes most of the time: a
+page is created once for each type, and reused.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ def write_plots(
 ) -> list[str]:
     """Write plots of candidates, the most probable first, then by S/N.
 
-    Each group of n by n candidates has a page for each of the settings' plot types. Without any
-    candidate there is one page that says so. At most a group is in memory.
+    Each group of n by n candidates has a page for each of the settings' plot types. Without
+    candidates there is one page that says so. At most one group is in memory.
 
-    :param path: of the PDF
+    :param path: the PDF
     :param candidates: HDF5 files
-    :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: not known
-    :param advance: is called for each candidate that is plotted
-    :param reference: what times and widths refer to; None: not known
-    :return: what is left out, as it cannot be read: the file and why
-    :raises ValueError: the settings name a colour or a colour map that there is not
+    :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: unknown
+    :param advance: called for each candidate that is plotted
+    :param reference: reference of times and widths; None: unknown
+    :return: files that cannot be read, and why
+    :raises ValueError: the settings name an unknown colour or colour map
     :raises OSError: the PDF cannot be written
     """
     check_style(settings)

@@ -1,4 +1,4 @@
-"""Results for people: gathered, described beside the numbers, and shown on the site."""
+"""Publication of results: collected, described, and shown on the site."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Publication:
-    """The results of one observation, as they come.
+    """Publication of the results of one observation, as they arrive.
 
+    :param wanted: what to collect
     :param site: directory of the site
-    :param position: of the telescope, ITRF, m
-    :param galaxy_map: file of the Milky Way's maximum DM: a packaged one, or a path
+    :param position: position of the telescope, ITRF, m
+    :param galaxy_map: map of the Milky Way's maximum DM: a packaged file, or a path
+    :param days_kept: number of days with observations that stay on the site; None: all
     :param in_place: see :func:`darc.candidates.results.results_site.write_observation_page`
-    :param days_kept: on the site, the last so many days with observations; None: all
     """
 
     wanted: ResultsRequest
@@ -42,15 +43,15 @@ class Publication:
 
     @property
     def page(self) -> Path:
-        """Where all of it is to be seen."""
+        """Page of the observation."""
         observation = self.wanted.observation
         return self.site / observation.date / observation.datetimesource / INDEX
 
     def update(self, given_up: Collection[int] = ()) -> ObservationResults:
-        """Gather what is there, and show it if it is more than before.
+        """Collect the results, and update the page if they have changed.
 
-        :param given_up: beams that count as failed unless they are there
-        :raises OSError: something cannot be read or written; the page of before stays
+        :param given_up: beams that count as failed if they have no results
+        :raises OSError: a file cannot be read or written; the earlier page remains
         """
         if self._coordinates is None:
             self._describe()
@@ -73,7 +74,7 @@ class Publication:
         return results
 
     def _describe(self) -> None:
-        """Write what is known of the observation itself, once."""
+        """Write the description of the observation, once."""
         observation, directory = self.wanted.observation, self.wanted.directory
         directory.mkdir(parents=True, exist_ok=True)
         remove_unfinished(directory)

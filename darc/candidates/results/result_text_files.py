@@ -1,4 +1,4 @@
-"""Text files of results, read strictly."""
+"""Strict reading of the text files of results."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from darc.runtime.untrusted_files import NotRegularError, read_regular
 
 T = TypeVar("T")
 
-#: Of a list with 50,000 candidates, some MB (bytes).
+#: Maximum size of a file (bytes); a list with 50,000 candidates has some MB.
 MAX_FILE = 16 * 2**20
 
 
 class ResultFileError(ValueError):
-    """A file of results is wrong; the text names the file, the line and the value."""
+    """A result file is invalid; the text names the file, the line and the value."""
 
 
 def read_text(path: Path) -> str:
-    """Read a text, with the line ends that it has.
+    """Read a text file, keeping its line ends.
 
-    :raises ResultFileError: it is none, no regular file, or larger than any
-    :raises OSError: it cannot be read
+    :raises ResultFileError: the file is not text, not a regular file, or too large
+    :raises OSError: the file cannot be read
     """
     try:
         data = read_regular(path, MAX_FILE, path.parent)
@@ -40,10 +40,10 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml(kind: type[T], text: str, path: Path) -> tuple[T, dict[str, Value]]:
-    """Make a dataclass of a YAML mapping.
+    """Create a dataclass from a YAML mapping.
 
     :return: the object, and its values with their lines
-    :raises ResultFileError: it is something else, or a key is missing or unknown
+    :raises ResultFileError: the text is invalid, or a key is missing or unknown
     """
     try:
         tree = parse_yaml(text, str(path))
@@ -58,11 +58,12 @@ def read_yaml(kind: type[T], text: str, path: Path) -> tuple[T, dict[str, Value]
 
 
 def read_rows(path: Path, header: str) -> list[tuple[str, dict[str, str]]]:
-    """Read a table of words with a header such as ``#cb snr dm``.
+    """Read a text table with a header such as ``#cb snr dm``.
 
-    :return: of each line its place, and its words by column
-    :raises ResultFileError: another header, another number of words, or a last line that is cut off
-    :raises OSError: it cannot be read
+    :return: for each line its position in the file, and its words by column
+    :raises ResultFileError: the header or the number of words differs, or the last line is
+        incomplete
+    :raises OSError: the file cannot be read
     """
     lines = read_text(path).split("\n")
     if lines[0] != header:

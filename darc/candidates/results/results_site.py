@@ -1,9 +1,9 @@
-"""The results as a static site: files that any web server serves, or a browser opens from disk.
+"""Static site of the results: files for any web server, or for a browser without one.
 
     results.css, results.js, results.svg
-    <date>/<datetimesource>/index.html, observation.json, and what there is to look at
+    <date>/<datetimesource>/index.html, observation.json, and the files that it shows
 
-Links are relative. `site_lists` makes lists of each observation's `observation.json`.
+Links are relative. `site_lists` creates lists from each observation's `observation.json`.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ INDEX, ENTRY = "index.html", "observation.json"
 PICTURES, FILES = "pictures", "files"
 _ASSETS = ("results.css", "results.js", "results.svg")
 FORMAT = 1
-#: Of a file that is shown, bytes.
+#: Maximum size of a published file, bytes.
 MAX_PUBLISHED = 256 * 2**20
-#: Of `observation.json`, bytes: a larger one is none.
+#: Maximum size of `observation.json`, bytes.
 _MAX_ENTRY = 2**20
 _COLOURS = Colours("green", "red", "grey")
-#: Nothing from elsewhere, and no scripts but those of the file beside the page.
+#: Content security policy: nothing external, and no scripts but those of the file beside the page.
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none';"
     " form-action 'none'"
@@ -51,15 +51,15 @@ POLICY = (
 
 @dataclass(frozen=True, slots=True)
 class ObservationEntry:
-    """What lists say of an observation; `observation.json`.
+    """Entry of an observation in lists; `observation.json`.
 
-    :param datetimesource: also the name of its directory, inside that of the date
+    :param datetimesource: also the name of its directory, in that of the date
     :param start: Unix s
     :param duration: s
-    :param done: no beam is waited for any more
-    :param beams: how many there are, are done, and have failed
-    :param counts: sums over beams; -1 where no beam knows
-    :param made: when this was so, Unix s
+    :param done: no beam is pending
+    :param beams: number of all, finished and failed beams
+    :param counts: sums over beams; -1 if unknown in all beams
+    :param made: time of this state, Unix s
     """
 
     format: int
@@ -85,7 +85,7 @@ class _Link:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A candidate in the table."""
+    """Candidate in the table."""
 
     candidate: ShownCandidate
     picture: str
@@ -99,14 +99,14 @@ class _Row:
 def write_observation_page(
     site: Path, results: ObservationResults, *, in_place: bool = False
 ) -> Path:
-    """Write the page of an observation and its entry for the lists; files are copied beside it.
+    """Write the page of an observation and its entry for the lists, and copy its files.
 
-    :param site: directory of the site; made
-    :param in_place: there is one of each file, as the site stays beside the results: pictures go
-        into it, and to all else there are links
+    :param site: directory of the site; created
+    :param in_place: keep a single copy of each file, as the site stays beside the results: pictures
+        are moved into the site, other files are linked
     :return: the page
-    :raises ValueError: the observation's name is none of a directory
-    :raises OSError: something cannot be read or written; the page of before stays
+    :raises ValueError: the observation's name is not valid as that of a directory
+    :raises OSError: a file cannot be read or written; the earlier page remains
     """
     observation = results.observation
     directory = site / _part(observation.date) / _part(observation.datetimesource)
@@ -146,7 +146,7 @@ def write_observation_page(
         states=BeamState,
     )
     write_assets(site)
-    # Both follow from results that nobody may gather again.
+    # Written last: nobody may collect these results again.
     write_whole(directory / INDEX, text)
     plain = json.dumps(typed.to_plain(entry), indent=1, ensure_ascii=False)
     write_whole(directory / ENTRY, plain + "\n")
@@ -154,7 +154,7 @@ def write_observation_page(
 
 
 def make_entry(results: ObservationResults) -> ObservationEntry:
-    """What lists say of an observation."""
+    """Return an observation's entry in lists."""
     observation, beams = results.observation, results.beams
     summaries = [beam.summary for beam in beams if beam.summary is not None]
     names = ("ncand_raw", "ncand_post_clustering", "ncand_post_thresholds", "ncand_post_classifier")
@@ -185,8 +185,8 @@ def _total(counts: Iterable[int]) -> int:
 def read_entry(path: Path) -> ObservationEntry:
     """Read an `observation.json`.
 
-    :raises ValueError: it is something else
-    :raises OSError: it cannot be read
+    :raises ValueError: the file is invalid
+    :raises OSError: the file cannot be read
     """
     data = read_regular(path, _MAX_ENTRY)
     try:
@@ -205,7 +205,7 @@ def _row(
     in_place: bool,
     reference: ArrivalReference,
 ) -> _Row:
-    # Of the same interference, candidates of several beams have the same name.
+    # Interference may give candidates of the same name in several beams.
     beam = f"CB{candidate.listed.cb:02d}_"
     picture, file = candidate.picture, candidate.file
     if in_place:
@@ -225,7 +225,7 @@ def _row(
 
 
 def _dates(reference: ArrivalReference, time: float) -> tuple[str, str]:
-    """UTC and MJD of a time since the start; each empty where it is not known."""
+    """Return UTC and MJD of a time since the start; each empty if unknown."""
     if reference.start is None:
         return "", ""
     unix = reference.start + time
@@ -236,20 +236,23 @@ def _dates(reference: ArrivalReference, time: float) -> tuple[str, str]:
 
 
 def _part(name: str) -> str:
-    """A name as that of a directory; one that leads elsewhere is none."""
+    """Return a name that is valid as that of a directory.
+
+    :raises ValueError: the name is invalid
+    """
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise ValueError(f"{name!r} is no name of a directory")
     return name
 
 
 def _link(file: Path, directory: Path, below: str = "") -> _Link:
-    """To a file where it is."""
+    """Return the link to a file in its place."""
     there = os.path.relpath(file.absolute(), directory.absolute())
     return _Link(file.name, address(Path(there)))
 
 
 def _moved(picture: Path | None, directory: Path, prefix: str) -> str:
-    """The address of a picture that is put into the site; empty: none."""
+    """Move a picture into the site, and return its address; empty if there is none."""
     if picture is None:
         return ""
     target = directory / PICTURES / (prefix + picture.name)
@@ -259,7 +262,7 @@ def _moved(picture: Path | None, directory: Path, prefix: str) -> str:
 
 
 def _publish_one(file: Path | None, directory: Path, below: str, prefix: str) -> str:
-    """The address of a candidate's file, which is in a directory of the beam; empty: none."""
+    """Copy a candidate's file from its beam's directory, and return its address; empty if none."""
     link = _publish(file, directory, below, prefix, file.parent.parent) if file else None
     return link.address if link else ""
 
@@ -267,10 +270,11 @@ def _publish_one(file: Path | None, directory: Path, below: str, prefix: str) ->
 def _publish(
     file: Path, directory: Path, below: str, prefix: str = "", root: Path | None = None
 ) -> _Link | None:
-    """Copy a file beside a page, if it is not there as it is; whole or not at all.
+    """Copy a file beside a page, atomically, unless it is there already.
 
-    :param root: what is in here is others'; by default, the file's directory
-    :return: None where it is no file that can be shown
+    :param root: directory that others can write to: symbolic links below it are not followed; None:
+        the file's directory
+    :return: None if the file cannot be published
     """
     name = file.name if file.name.startswith(prefix) else prefix + file.name
     target = directory / below / name
@@ -301,12 +305,12 @@ def _is_copy(wanted: os.stat_result, target: Path) -> bool:
 
 
 def address(path: Path) -> str:
-    """A relative path as a link."""
+    """Convert a relative path to a link."""
     return quote(path.as_posix())
 
 
 def write_assets(site: Path) -> None:
-    """Write what all pages use, where it is not there."""
+    """Write the files that all pages use, unless they are up to date."""
     loader = jinja2.PackageLoader("darc")
 
     def source(name: str) -> str:
@@ -322,8 +326,8 @@ def write_assets(site: Path) -> None:
 
 @cache
 def environment() -> jinja2.Environment:
-    """The templates of the pages."""
-    # Whatever a source's name holds is shown, and never markup.
+    """Return the template environment of the pages."""
+    # Names of sources are escaped.
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("darc", "templates/results"),
         autoescape=True,

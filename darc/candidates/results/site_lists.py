@@ -1,13 +1,12 @@
-"""The site's lists of observations: the newest, and all of them by year and day.
+"""Lists of observations on the site: the newest, and all of them by year and day.
 
     index.html                          the newest observations
     year-<YYYY>.html                    the days of a year
     <date>/index.html, page-<n>.html    the observations of a day, the last ones in index.html
 
-What a list shows follows from the directories of the observations alone. Each list ends with a
-fingerprint of what it was made from: where that has changed, it is made again, whichever process
-was killed meanwhile, and else it is left as it is. So an update of an observation writes the three
-lists that it is in, however many observations there are.
+Lists are derived from the observations' directories alone. Each list ends with a fingerprint of its
+input: it is written again only if that has changed, even after a crash of a writer. So an update of
+an observation writes at most the lists that contain it, however many observations there are.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ from darc.runtime.retention import remove_unfinished
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Observations in a list.
+#: Maximum number of observations in a list.
 ROWS = 100
-#: Whoever writes a list while another process does, looks again; at most so often.
+#: Maximum number of attempts, if another process writes the same list.
 _LOOKS = 20
 _DAY = re.compile(r"\d{8}", re.ASCII)
 _PAGE = re.compile(r"page-(\d{1,9})\.html", re.ASCII)
@@ -52,15 +51,16 @@ _YEAR_PAGE = re.compile(r"year-(\d{4}|other)\.html", re.ASCII)
 _FINGERPRINT = b"\n<!-- made from "
 _TEMPLATES = ("base.html", "parts.html", "index.html", "day.html", "year.html")
 
-#: An entry: its directory below the site, and what changes with the file.
+#: Entry: its directory below the site, and attributes that change with the file.
 _Seen = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What a page of a day is made from.
+    """Input of a day's page.
 
-    :param earlier: name of the page before; empty: there is none
+    :param earlier: name of the previous page; empty: none
+    :param later: name of the next page; empty: none
     """
 
     earlier: str
@@ -70,11 +70,11 @@ class _Page:
 
 @dataclass(frozen=True, slots=True)
 class _Newest:
-    """What the index is made from.
+    """Input of the index.
 
     :param all: there are no other observations
-    :param days: those that have pages of their own
-    :param years: likewise
+    :param days: days with pages of their own
+    :param years: years with pages of their own
     """
 
     entries: tuple[_Seen, ...]
@@ -86,31 +86,31 @@ class _Newest:
 def write_lists(site: Path, days_kept: int | None = None) -> list[str]:
     """Write all lists that are not up to date.
 
-    :param site: directory of the site; made
+    :param site: directory of the site; created
     :param days_kept: see `update_lists`
-    :return: likewise
-    :raises OSError: likewise
+    :return: unreadable entries, which are missing in the lists, and why
+    :raises OSError: a list cannot be written; the earlier one remains
     """
     return _Lists(site, days_kept).write()
 
 
 def update_lists(site: Path, date: str, name: str, days_kept: int | None = None) -> list[str]:
-    """Update the lists that an observation is in.
+    """Update the lists that contain an observation.
 
     :param site: directory of the site
-    :param date: of the observation
-    :param name: of its directory, inside that of the date
-    :param days_kept: the last so many days with observations stay on the site; None: all
-    :return: what is left out of the lists, as it cannot be read: the file and why
-    :raises OSError: a list cannot be written; the one of before stays
+    :param date: date of the observation
+    :param name: name of its directory, in that of the date
+    :param days_kept: number of days with observations that stay on the site; None: all
+    :return: unreadable entries, which are missing in the lists, and why
+    :raises OSError: a list cannot be written; the earlier one remains
     """
     return _Lists(site, days_kept, date).write(name)
 
 
 class _Lists:
-    """The lists of a site.
+    """Lists of a site.
 
-    :param updated: the day with an observation that was just written, which is kept
+    :param updated: day of the observation just written, which is kept
     """
 
     def __init__(self, site: Path, days_kept: int | None, updated: str = "") -> None:
@@ -136,7 +136,7 @@ class _Lists:
             path = self._site / _year_page(year)
             self._make(path, partial(self._see_year, year), partial(self._show_year, year))
         self._make(self._site / INDEX, partial(self._see_newest, empty), self._show_newest)
-        # Only now that nothing leads there.
+        # Removed last, when no list links to them.
         for year in empty:
             (self._site / _year_page(year)).unlink(missing_ok=True)
         for date in expired:
@@ -146,12 +146,12 @@ class _Lists:
     # -- what there is -----------------------------------------------------------------------------
 
     def _days(self) -> tuple[list[str], list[str]]:
-        """Names of days, the newest first: those that are kept, and those that are not."""
+        """Return the names of days, the newest first: those to keep, and those to remove."""
         names = _directories(self._site)
         days = sorted((name for name in names if _DAY.fullmatch(name)), reverse=True)
-        others = sorted(name for name in names if not _DAY.fullmatch(name))  # of no known age
+        others = sorted(name for name in names if not _DAY.fullmatch(name))  # of unknown age
         expired = days[self._days_kept :] if self._days_kept is not None else []
-        # Where a link leads is somebody else's.
+        # The targets of links are not ours.
         expired = [
             date
             for date in expired
@@ -165,7 +165,7 @@ class _Lists:
 
     def _see(self, date: str, names: Iterable[str]) -> Iterator[_Seen]:
         for name in names:
-            # One that is just being written: its writer updates the lists afterwards.
+            # Being written: its writer updates the lists afterwards.
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 found = (self._site / date / name / ENTRY).stat()
                 yield f"{date}/{name}", found.st_ino, found.st_size, found.st_mtime_ns
@@ -198,7 +198,7 @@ class _Lists:
     # -- lists -------------------------------------------------------------------------------------
 
     def _write_day(self, date: str, name: str) -> None:
-        """Write the pages of a day: those that an observation is on or changes; or all."""
+        """Write the pages of a day that an observation is on or changes; all without a name."""
         remove_unfinished(self._site / date)
         for _ in range(_LOOKS):
             names = self._names(date)
@@ -207,7 +207,7 @@ class _Lists:
                 return
             last = _pages(names)
             own = names.index(name) // ROWS + 1 if name in names else last
-            # The two before: the last page gets another name when one is added behind it.
+            # Also the two before: the last page is renamed when another follows.
             for number in range(max(1, own - 2) if name else 1, last + 1):
                 there = self._make(
                     self._site / date / _page_name(number, last),
@@ -215,7 +215,7 @@ class _Lists:
                     partial(self._show_page, date),
                 )
                 if name and there and number > own:
-                    break  # so are those behind it: nothing was put in before them
+                    break  # later pages are up to date, too
             self._remove_pages(date, last)
             if self._names(date) == names:
                 return
@@ -223,7 +223,7 @@ class _Lists:
     def _make(
         self, path: Path, see: Callable[[], T], show: Callable[[T], tuple[str, list[str]]]
     ) -> bool:
-        """Write a list, if it is not up to date; returns whether it was."""
+        """Write a list, unless it is up to date; return whether it was."""
         for look in range(_LOOKS):
             seen = see()
             end = _fingerprint(seen)
@@ -231,7 +231,8 @@ class _Lists:
                 return look == 0
             text, left_out = show(seen)
             self._left_out |= dict.fromkeys(left_out)
-            # What cannot be read may be mended without a trace: then the list is made again.
+            # Unreadable entries may be repaired without a change of attributes: the list is written
+            # again.
             content = text.encode() + (_fingerprint(None) if left_out else end)
             write_whole(path, content, durable=False)
             if left_out:
@@ -278,14 +279,14 @@ class _Lists:
         return text, left_out
 
     def _read(self, seen: Iterable[_Seen]) -> tuple[list[tuple[ObservationEntry, str]], list[str]]:
-        """Read entries, the newest first, each with its directory; and what cannot be read."""
+        """Read entries, the newest first, each with its directory; and the errors of others."""
         entries: list[tuple[ObservationEntry, str]] = []
         left_out: list[str] = []
         for path, *_ in seen:
             try:
                 entries.append((read_entry(self._site / path / ENTRY), path))
             except FileNotFoundError:
-                continue  # removed meanwhile: the next look sees it
+                continue  # removed meanwhile
             except (OSError, ValueError) as error:
                 left_out.append(str(error))
         entries.sort(key=lambda one: (one[0].start, one[0].datetimesource), reverse=True)
@@ -294,7 +295,7 @@ class _Lists:
     # -- what is not kept --------------------------------------------------------------------------
 
     def _remove_pages(self, date: str, last: int) -> None:
-        """Remove the pages of a day behind the last one; where there is none: all that are ours."""
+        """Remove the pages of a day after the last one; or all, if there is none."""
         for path in (self._site / date).glob("page-*.html"):
             found = _PAGE.fullmatch(path.name)
             if found and int(found[1]) >= last:
@@ -304,7 +305,7 @@ class _Lists:
             index.unlink(missing_ok=True)
 
     def _remove_day(self, date: str) -> None:
-        """Remove what the site has of a day; what else somebody has put there stays."""
+        """Remove the files of a day that DARC has written."""
         directory = self._site / date
         found = [directory / name for name in _directories(directory)]
         ours = [path for path in found if (path / ENTRY).is_file() and not path.is_symlink()]
@@ -312,13 +313,13 @@ class _Lists:
             try:
                 shutil.rmtree(path)
             except FileNotFoundError:
-                continue  # another process was quicker
+                continue  # removed by another process
             except OSError as error:
                 log.error("cannot be removed from the site: %s", error)
                 return
             log.info("%s removed: the site keeps those of %s days", path, self._days_kept)
         self._remove_pages(date, 0)
-        with contextlib.suppress(OSError):  # there is something else
+        with contextlib.suppress(OSError):  # not empty
             directory.rmdir()
 
 
@@ -327,7 +328,7 @@ def _directories(directory: Path) -> list[str]:
         with os.scandir(directory) as found:
             return [one.name for one in found if one.is_dir() and not one.name.startswith(".")]
     except FileNotFoundError:
-        return []  # another process has removed it
+        return []  # removed by another process
 
 
 def _date(seen: _Seen) -> str:
@@ -355,9 +356,9 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _fingerprint(seen: object) -> bytes:
-    """The end of a list that shows this; always as long.
+    """Return the end of a list with this input; its length is constant.
 
-    :param seen: None: of a list that is to be made again
+    :param seen: None: for a list that must be written again
     """
     digest = hashlib.sha256(f"{_code()} {seen!r}".encode(errors="surrogateescape")).hexdigest()
     return _FINGERPRINT + (digest if seen is not None else "-" * len(digest)).encode() + b" -->\n"
@@ -365,7 +366,7 @@ def _fingerprint(seen: object) -> bytes:
 
 @cache
 def _code() -> str:
-    """What lists look like: another version's are made again."""
+    """Return the fingerprint of the code: lists of another version are written again."""
     loader = environment().loader
     assert loader
     sources = [loader.get_source(environment(), name)[0] for name in _TEMPLATES]
@@ -373,7 +374,7 @@ def _code() -> str:
 
 
 def _end_of(path: Path) -> bytes:
-    """As much of a file's end as a fingerprint takes."""
+    """Read the end of a file, of the length of a fingerprint."""
     size = len(_fingerprint(None))
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Trigger lists and summaries, one of each for a compound beam.
+"""Trigger lists and summaries, one of each per compound beam.
 
 Source: the project's specification, processing.md (files of an observation).
 """
@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,18})?", re.ASCII)
 
 
 def listed(candidate: ProcessedCandidate) -> ListedCandidate:
-    """A candidate as it stands in lists."""
+    """Return a candidate's entry in lists."""
     measured = candidate.measured
     return ListedCandidate(
         cb=candidate.cb,
@@ -41,7 +41,7 @@ def listed(candidate: ProcessedCandidate) -> ListedCandidate:
 
 
 def trigger_line(row: ListedCandidate) -> str:
-    """A candidate as a line, without its end.
+    """Format a candidate as a line, without the line end.
 
     :raises ValueError: a number is not finite
     """
@@ -54,10 +54,10 @@ def trigger_line(row: ListedCandidate) -> str:
 
 
 def write_triggers(path: Path, rows: Iterable[ListedCandidate]) -> None:
-    """Write a trigger list, in the order given.
+    """Write a trigger list, in the given order.
 
     :raises ValueError: a number is not finite
-    :raises OSError: it cannot be written
+    :raises OSError: the file cannot be written
     """
     lines = [HEADER, *map(trigger_line, rows)]
     write_whole(path, "\n".join(lines) + "\n")
@@ -66,8 +66,8 @@ def write_triggers(path: Path, rows: Iterable[ListedCandidate]) -> None:
 def read_triggers(path: Path) -> list[ListedCandidate]:
     """Read a trigger list.
 
-    :raises ResultFileError: it is none
-    :raises OSError: it cannot be read
+    :raises ResultFileError: the file is invalid
+    :raises OSError: the file cannot be read
     """
     return [_row(words, place) for place, words in read_rows(path, HEADER)]
 
@@ -94,22 +94,22 @@ def _row(words: Mapping[str, str], place: str) -> ListedCandidate:
 def write_summary(
     path: Path, summary: ProcessingSummary, arrival: ArrivalReference | None = None
 ) -> None:
-    """Write a summary, the last of a beam's files: it says that the beam is done.
+    """Write a summary, the last of a beam's files: it marks the beam as finished.
 
-    :param arrival: what times and widths in the lists refer to, for a remark; None: not known
-    :raises OSError: it cannot be written
+    :param arrival: reference of times and widths in the lists, for a comment; None: unknown
+    :raises OSError: the file cannot be written
     """
     text = "".join(f"{name}: {count}\n" for name, count in asdict(summary).items())
     if arrival is not None:
         text += f"# {arrival}\n"
-    write_whole(path, text)  # an empty one means that the beam failed
+    write_whole(path, text)  # an empty file means that the beam failed
 
 
 def read_summary(path: Path) -> ProcessingSummary | None:
-    """Read a summary; None is the empty file that an operator writes: that beam failed.
+    """Read a summary; None for an empty file, by which an operator marks a beam as failed.
 
-    :raises ResultFileError: it is something else
-    :raises OSError: it cannot be read
+    :raises ResultFileError: the file is invalid
+    :raises OSError: the file cannot be read
     """
     text = read_text(path)
     if not text.strip():
