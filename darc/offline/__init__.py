@@ -1,1 +1,1 @@
-"""What is done with an observation's files when it is over."""
+"""Offline processing: work on an observation's files after its end."""

@@ -1,6 +1,6 @@
-"""A process that does one piece of work beside the service, at a lower priority.
+"""Process that runs one task beside the service, at lower priority.
 
-It ends with the service, however that ends.
+It exits with the service, however that exits.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from darc.offline.offline_tasks import OfflineTask
 
 @dataclass(frozen=True, slots=True)
 class WorkResult:
-    """What a piece of work has come to.
+    """Outcome of a task.
 
-    :param error: why it was not done; empty if it was
-    :param problems: what was wrong though the rest was done
-    :param died: the process ended before it could answer
+    :param error: why the task failed; empty on success
+    :param problems: partial failures of a successful task
+    :param died: the process exited before it could answer
     """
 
     error: str
@@ -32,7 +32,7 @@ class WorkResult:
 
 
 class ChildProcess:
-    """The process, at its work."""
+    """Process that runs a task."""
 
     def __init__(self, task: OfflineTask) -> None:
         self.task = task
@@ -50,14 +50,14 @@ class ChildProcess:
         try:
             self._connection.send_bytes(pickle.dumps(task))
         except OSError:
-            self._gone = True  # `answer` says so
+            self._gone = True  # reported by `answer`
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     def answer(self) -> WorkResult | None:
-        """What it has come to; None: nothing yet."""
+        """Return the outcome of the task; None while it runs."""
         try:
             if not self._gone and not self._connection.poll():
                 return None
@@ -67,7 +67,7 @@ class ChildProcess:
         return WorkResult(error, tuple(problems))
 
     def end(self) -> str:
-        """End it, and say how it ended if it had done so before."""
+        """Stop the process; return how it exited if it had done so before."""
         try:
             code = self._process.wait(0.5) if self._gone or self._at_end() else None
         except subprocess.TimeoutExpired:
@@ -79,7 +79,7 @@ class ChildProcess:
         return f"signal {-code}" if code < 0 else f"exit status {code}"
 
     def _at_end(self) -> bool:
-        """Whether the other end is closed."""
+        """Whether the other end of the connection is closed."""
         try:
             return self._connection.poll()
         except OSError:

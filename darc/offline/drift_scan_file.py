@@ -1,4 +1,4 @@
-"""Drift scans of calibrators: power against time of each TAB, its spectrum and sensitivity."""
+"""Drift scans of calibrators: power against time, spectrum and sensitivity of each TAB."""
 
 from __future__ import annotations
 
@@ -37,23 +37,26 @@ from darc.science.moments import mean_spectrum
 
 log = logging.getLogger(__name__)
 
-#: A deflection of less is none (standard deviations).
+#: Minimum significance of a deflection (standard deviations).
 DETECTED = 8.0
-#: Spectra have so many channels at most; arrays so many numbers.
+#: Maximum number of channels of a spectrum, and of values of an array.
 _MAX_CHANNELS, _MAX_NUMBERS = 1536, 8_000_000
 _YEAR = 365.25 * 86400.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BeamDrift:
-    """A source that has passed through a TAB.
+    """Drift scan of a source through a TAB.
 
+    :param tab: number of the TAB
     :param times: s since the first sample, shape (n_times,)
     :param series: relative power of the band, shape (n_times,)
     :param frequencies: MHz, ascending, shape (n_channels,)
-    :param passage: None: no source was seen
-    :param sefd: of the band, Jy; None: likewise
-    :param spectrum: SEFD of the channels, Jy, NaN where it is not known, shape (n_channels,)
+    :param passage: fit to the series; None: the source was not detected
+    :param flux_density: of the source at the band's centre, Jy
+    :param sefd: SEFD of the band, Jy; None: the source was not detected
+    :param spectrum: SEFD of the channels, Jy, NaN if unknown, shape (n_channels,)
+    :param part_used: fraction of channels used, 0 to 1
     """
 
     tab: int
@@ -72,11 +75,14 @@ def measure_beam(
 ) -> BeamDrift:
     """Measure one TAB.
 
-    :param start: of the observation, Unix s
+    :param path: filterbank file
+    :param tab: number of the TAB
+    :param calibrator: flux density of the source
+    :param start: start of the observation, Unix s
     :param time_bin: s
-    :raises FilterbankError: the file is no filterbank, or too short
-    :raises ValueError: there is no power in it
-    :raises OSError: it cannot be read
+    :raises FilterbankError: the file is not a filterbank file, or too short
+    :raises ValueError: the data have no power
+    :raises OSError: the file cannot be read
     """
     times, powers, frequencies, centre = read_powers(path, time_bin)
     if len(times) < 8:
@@ -105,14 +111,16 @@ def measure_beam(
 
 
 def _is_seen(passage: Passage, times: Doubles) -> bool:
-    """Whether its peak is in the data and stands out of the noise."""
+    """Whether the peak is within the data, and significant."""
     inside = times[0] <= passage.centre <= times[-1]
     return bool(inside and passage.deflection > 0 and passage.significance >= DETECTED)
 
 
 def read_powers(path: Path, time_bin: float) -> tuple[Doubles, Doubles, Doubles, float]:
-    """Mean power in bins of time and groups of channels.
+    """Return the mean power in bins of time and groups of channels.
 
+    :param path: filterbank file
+    :param time_bin: s
     :return: times (s), powers, shape (n_times, n_channels), frequencies (MHz, ascending), and the
         band's centre (MHz)
     """
@@ -150,9 +158,10 @@ def write_drift(
     """Write power against time of each TAB, a plot of all, and the numbers.
 
     :param base: path without its suffix
-    :param reference: what times and widths refer to; None: not known
+    :param cb: compound beam
+    :param reference: reference of times and widths; None: unknown
     :return: the files
-    :raises OSError: they cannot be written
+    :raises OSError: a file cannot be written
     """
     written = []
     for beam in beams:
@@ -223,7 +232,7 @@ def _figure(
             right.set_yticks([])
         right.set_xlim(_edges(beam.frequencies))
         right.set_ylabel("SEFD (Jy)", fontsize=9)
-        # Frequencies as they are, not against one that is written in a corner.
+        # Frequencies without an offset.
         right.ticklabel_format(axis="x", style="plain", useOffset=False)
         right.locator_params(axis="x", nbins=6)
     axes[0][0].set_title("power, relative", loc="left", fontsize=9)
@@ -233,6 +242,6 @@ def _figure(
 
 
 def _edges(frequencies: Doubles) -> tuple[float, float]:
-    """Of channels with these centres, ascending (MHz)."""
+    """Return the limits of channels with these centres, ascending (MHz)."""
     half = (frequencies[-1] - frequencies[0]) / max(len(frequencies) - 1, 1) / 2 or 0.5
     return float(frequencies[0] - half), float(frequencies[-1] + half)

@@ -1,4 +1,4 @@
-"""Names of drift scans."""
+"""Source names of drift scans."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ _NAME = re.compile(r"(?P<source>.+?)drift(?P<beams>[0-9]{2}|[0-9]{4})", re.IGNOR
 
 @dataclass(frozen=True, slots=True)
 class DriftName:
-    """What the name of a drift scan's source says.
+    """Parsed source name of a drift scan.
 
-    :param first: compound beam; last: the source passes all beams between
+    :param calibrator: name of the calibrator
+    :param first: first compound beam
+    :param last: last compound beam; the source passes all beams between
     """
 
     calibrator: str
@@ -26,7 +28,11 @@ class DriftName:
 
 
 def parse_drift_name(source: str, calibrators: Sequence[str]) -> DriftName | None:
-    """Read ``<source>drift<first><last>`` or ``<source>drift<beam>``; None: it is no drift scan."""
+    """Parse ``<source>drift<first><last>`` or ``<source>drift<beam>``; None: not a drift scan.
+
+    :param source: name of the source
+    :param calibrators: names of the known calibrators
+    """
     match = _NAME.fullmatch(source)
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""Figures as PDF and PNG, written whole; made without pyplot, so that nothing outlives a call."""
+"""Figures as PDF and PNG, written atomically; made without pyplot, which has global state."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from matplotlib.figure import Figure
 from darc.candidates.results.plot_style import RC
 from darc.runtime.paths import write_whole
 
-# Of each font that it embeds, it tells at length.
+# It logs many lines for each embedded font.
 logging.getLogger("fontTools").setLevel(logging.WARNING)
 
-#: Of all figures, for own_style.
+#: Style of all figures, for own_style.
 STYLE: Any = RC
 
 
 def write_figure(figure: Figure, base: Path) -> list[Path]:
-    """Write a figure beside each other as PDF and PNG.
+    """Write a figure as PDF and PNG.
 
     :param base: path without its suffix
     :return: the files
-    :raises OSError: they cannot be written
+    :raises OSError: a file cannot be written
     """
     written = []
     for suffix in ("pdf", "png"):

@@ -1,4 +1,4 @@
-"""Filterbank files read from begin to end in blocks, so that any length needs little memory."""
+"""Sequential reading of filterbank files in blocks, with little memory for any length."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 from darc.data_files.filterbank_header import FilterbankError
 from darc.data_files.filterbank_reader import Filterbank, Samples
 
-#: Of a block, unpacked (bytes).
+#: Size of an unpacked block (bytes).
 BLOCK_BYTES = 8 * 2**20
 _LOOK_EVERY = 1.0  # s
 
 
 class GrowingFileError(ValueError):
-    """A file still grows long after the observation has ended."""
+    """A file still grows long after the observation's end."""
 
 
 def blocks(file: Filterbank, begin: int, end: int) -> Iterator[tuple[int, Samples]]:
-    """Some samples of a file: numbers of the first of each block, and the block.
+    """Yield blocks of a file: number of the first sample, and samples.
 
     :param begin: number of the first sample
-    :param end: one behind the last
-    :raises FilterbankError: they are not in the file
+    :param end: end of the range, exclusive
+    :raises FilterbankError: the range is outside the file
     """
     width = file.header.nchans * file.dtype.itemsize
     count = max(1, BLOCK_BYTES // width)
@@ -32,9 +32,9 @@ def blocks(file: Filterbank, begin: int, end: int) -> Iterator[tuple[int, Sample
 
 
 def n_samples(file: Filterbank) -> int:
-    """Number of samples in a file.
+    """Return the number of samples in a file.
 
-    :raises FilterbankError: there are none
+    :raises FilterbankError: the file has no samples
     """
     found = file.n_samples()
     if not found:
@@ -43,18 +43,18 @@ def n_samples(file: Filterbank) -> int:
 
 
 def wait_until_quiet(paths: Iterable[Path], *, quiet: float, limit: float) -> None:
-    """Wait until files have not grown for a while; those that are missing are none of it.
+    """Wait until files have stopped growing; missing files are ignored.
 
-    :param quiet: for so long, s
-    :param limit: then it is given up, s
-    :raises GrowingFileError: they still grow
+    :param quiet: time without growth, s
+    :param limit: time limit, s
+    :raises GrowingFileError: a file still grows at the time limit
     """
     watched = tuple(paths)
     began = since = time.monotonic()
     now = time.time()
     sizes = _sizes(watched)
     newest = max((path.stat().st_mtime for path in watched if path.exists()), default=0.0)
-    # What has not been written to for long needs no waiting.
+    # No waiting if the files have not changed for long.
     if now - newest >= quiet and newest <= now:
         return
     while time.monotonic() - since < quiet:

@@ -1,8 +1,8 @@
 """Fold a file: python -m darc.offline.fold FILE [--period S] [--dm DM] [--pulsar NAME].
 
-Without a period, that of a known pulsar is taken if the file's header names one
-(conf/pulsars.yaml), else one is searched for. FILE's name with .pdf, .png and .yaml is written
-into the current directory.
+Without a period, the ephemeris of a known pulsar is used if the file's header names one
+(conf/pulsars.yaml); otherwise a period is searched for. The results are written to the current
+directory, as FILE's name with .pdf, .png and .yaml.
 """
 
 from __future__ import annotations
@@ -87,7 +87,10 @@ def _fold(given: argparse.Namespace) -> int:
 
 
 def known_pulsar(name: str) -> tuple[str, Ephemeris | None]:
-    """A pulsar's name, aliases resolved, and its ephemeris if the packaged table has it."""
+    """Return a pulsar's name, with aliases resolved, and its ephemeris from the packaged table.
+
+    :return: None for the ephemeris if the pulsar is not in the table
+    """
     sources: SourceList = parse_source_list(
         packaged("conf/source_list.yaml").read_text(encoding="utf-8"), "source_list.yaml"
     )

@@ -1,4 +1,4 @@
-"""Folding of a filterbank file, a known pulsar's or of an unknown period."""
+"""Folding of a filterbank file at a known or an unknown period."""
 
 from __future__ import annotations
 
@@ -33,43 +33,46 @@ from darc.science.profile import (
 log = logging.getLogger(__name__)
 
 N_SUBINTS, N_SUBBANDS = 64, 64
-#: With fewer rotations there is nothing to fold.
+#: Minimum number of rotations.
 MIN_TURNS = 4.0
-#: The period is looked for within so many turns over the whole, its derivative likewise.
+#: Search range of period and period derivative, turns over the whole length.
 _MAX_DRIFT, _MAX_CURVE = 0.5, 0.125
-#: A pulsar whose DM was searched for is weaker at DM 0, by so much in the square of S/N and by this
-#: part of S/N; one whose DM is known is not stronger there by this factor.
+#: Criteria for interference. If the DM was searched for, S/N at DM 0 must be lower, by this in its
+#: square and by this fraction; if the DM is known, it must not be higher by this factor.
 _DISPERSED, _DISPERSED_PART, _STRONGER = 25.0, 0.03, 1.5
-#: A pulse stands out of its profile; a line of something else on some harmonic does not (S/N).
+#: Minimum S/N of the profile; that of a single harmonic line of interference is lower.
 _LEAST_SNR = 5.0
-#: DMs that differ by less are one (pc cm-3): headers are rounded.
+#: DMs that differ by less are equal (pc cm-3): headers are rounded.
 _SAME_DM = 0.01
-#: A frequency that is hardly known is looked for in the beginning of the data (s).
+#: Length of data for the search of an uncertain frequency (s).
 _FIRST_LOOK = 600.0
-#: Trials of a first look at most: what is left unseen is said.
+#: Maximum number of trials of that search; an incomplete search is reported.
 _MAX_TRIALS = 20_000
 _MJD_OF_UNIX = 40587.0
 _DAY = 86400.0
 
 
 class FoldingError(ValueError):
-    """There is nothing to fold, and why."""
+    """Folding is impossible; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldedPulsar:
-    """A folded pulsar, to show to people.
+    """Folded pulsar.
 
-    :param start: of the data, Unix s; None: not known
-    :param frequency: at the start, as the telescope sees it, Hz; likewise its derivative, Hz/s
-    :param predicted: frequency, Hz; None: it was not
-    :param length: of the data, s
-    :param peak: of the profile
+    :param start: start of the data, Unix s; None: unknown
+    :param dm: pc cm-3
+    :param frequency: topocentric, at the start, Hz
+    :param frequency_derivative: topocentric, at the start, Hz/s
+    :param predicted: predicted frequency, Hz; None: no prediction
+    :param length: length of the data, s
+    :param peak: pulse of the profile
     :param profile: in units of its noise, shape (n_bins,)
-    :param log_chance: natural logarithm of the chance that noise looks like this, over all that
-        was tried
-    :param undispersed: as strong at DM 0 as at its own, like interference
-    :param dms: trials, pc cm-3, with the S/N of each
+    :param log_chance: natural logarithm of the false-alarm probability, including all trials
+    :param undispersed: S/N is as high at DM 0 as at this DM: interference
+    :param dms: trial DMs, pc cm-3, shape (n,)
+    :param dm_snrs: S/N at these, shape (n,)
+    :param barycentric: the data are barycentric
     """
 
     name: str
@@ -91,23 +94,23 @@ class FoldedPulsar:
 
     @property
     def false_alarm_probability(self) -> float:
-        """The chance that noise looks like this; 1e-300 where it is less."""
+        """False-alarm probability, at least 1e-300."""
         return math.exp(max(self.log_chance, math.log(1e-300)))
 
     @property
     def detected(self) -> bool:
-        """Whether it is neither noise nor, by its profile and DM, interference."""
+        """Whether it is significant and, by its profile and DM, not interference."""
         likely = self.log_chance < math.log(FALSE_ALARM) and self.peak.snr >= _LEAST_SNR
         return likely and not self.undispersed
 
     @property
     def period(self) -> float:
-        """Seconds, as the telescope sees it."""
+        """Topocentric period, s."""
         return 1 / self.frequency
 
     @property
     def period_derivative(self) -> float:
-        """Seconds per second."""
+        """Topocentric period derivative, s/s."""
         return -self.frequency_derivative / self.frequency**2
 
 
@@ -124,19 +127,22 @@ def fold_filterbank(
     dm_max: float = 100.0,
     ifs: tuple[int, ...] | None = None,
 ) -> FoldedPulsar:
-    """Fold a file, with the best period near the known one, or search for one.
+    """Fold a file at the best period near the known one, or search for one.
 
-    :param period: as the telescope sees it, s; None: from the ephemeris, or searched for
-    :param dm: pc cm-3; None: likewise
-    :param ephemeris: of the pulsar; None: not known
-    :param start: of the data, Unix s; None: as the header says
-    :param position: of the telescope, ITRF, m; None: as the header says, else the Earth's centre
-    :param n_bins: of the profile; fewer where a period has fewer samples
+    :param path: filterbank file
+    :param name: name of the pulsar
+    :param period: topocentric, s; None: from the ephemeris, or searched for
+    :param dm: pc cm-3; None: from the ephemeris, or searched for
+    :param ephemeris: ephemeris of the pulsar; None: unknown
+    :param start: start of the data, Unix s; None: from the header
+    :param position: position of the telescope, ITRF, m; None: from the header, else the Earth's
+        centre
+    :param n_bins: number of bins of the profile; fewer if a period has fewer samples
+    :param dm_max: highest DM of a search, pc cm-3
     :param ifs: see `Filterbank`
-    :param dm_max: highest of a search, pc cm-3
     :raises FoldingError: the data are too short, or no period was found
-    :raises FilterbankError: it is no filterbank
-    :raises OSError: it cannot be read
+    :raises FilterbankError: the file is not a filterbank file
+    :raises OSError: the file cannot be read
     """
     with Filterbank(path, ifs, series=True) as file:
         header = file.header
@@ -169,7 +175,7 @@ def fold_filterbank(
             model = model or PhaseModel.constant(best.frequency)
         predicted = None if searched else model.frequency(0.0)
         _check_turns(path, length, model)
-        # A sample that is longer than a bin leaves bins empty.
+        # Bins shorter than a sample would be empty.
         n_bins = max(4, min(n_bins, int(1 / (model.frequency(0.0) * header.tsamp))))
         if uncertainty * length > _MAX_DRIFT:
             model = _first_look(file, model, dm, n_bins, uncertainty)
@@ -205,9 +211,9 @@ def fold_filterbank(
 
 
 def _of_series(path: Path, header: FilterbankHeader, dm: float | None) -> float | None:
-    """The DM of what has one channel, where none can be told; else as it is.
+    """Return the DM to use: None or that of the data for a single channel, else as given.
 
-    :raises FoldingError: it was dedispersed at another
+    :raises FoldingError: a time series was dedispersed at another DM
     """
     if header.nchans > 1 or not header.is_series:
         return 0.0 if dm is None and header.nchans == 1 else dm
@@ -221,10 +227,11 @@ def _of_series(path: Path, header: FilterbankHeader, dm: float | None) -> float 
 
 
 def _is_undispersed(snr: float, at_zero: float, *, searched: bool) -> bool:
-    """Whether interference is what was found.
+    """Whether the signal is undispersed, so interference.
 
+    :param snr: S/N at the pulsar's DM
     :param at_zero: S/N at DM 0
-    :param searched: the DM was searched for: nothing but the data speaks for it
+    :param searched: the DM was searched for: it is known from the data alone
     """
     if not searched:
         return at_zero > _STRONGER * snr
@@ -238,9 +245,15 @@ def predicted_model(
     length: float,
     position: tuple[float, float, float] | None,
 ) -> PhaseModel:
-    """Rotations as an ephemeris predicts them.
+    """Return the phase model that an ephemeris predicts: constant for barycentric data.
 
-    :raises FoldingError: it is not known when it was observed
+    :param ephemeris: ephemeris of the pulsar
+    :param header: header of the filterbank file
+    :param start: start of the data, Unix s; None: unknown
+    :param length: length of the data, s
+    :param position: position of the telescope, ITRF, m; None: from the header, else the Earth's
+        centre
+    :raises FoldingError: the time of the observation is unknown
     """
     from darc.science.barycentre import topocentric_model  # noqa: PLC0415 - astropy
 
@@ -288,7 +301,7 @@ def _fold(
 ) -> Folded:
     """Fold the beginning of a file, or all of it.
 
-    :param end: one behind the last sample; None: to the end
+    :param end: end of the range of samples, exclusive; None: to the end
     """
     header = file.header
     end = n_samples(file) if end is None else end
@@ -306,17 +319,17 @@ def _fold(
 
 
 def _n_subints(model: PhaseModel, length: float) -> int:
-    """So many that each has some rotations."""
+    """Return a number of sub-integrations with several rotations each."""
     return int(max(1, min(N_SUBINTS, length * model.frequency(0.0) / MIN_TURNS)))
 
 
 def _first_look(
     file: Filterbank, model: PhaseModel, dm: float, n_bins: int, uncertainty: float
 ) -> PhaseModel:
-    """A better frequency, from the beginning of the data, folded in many short pieces."""
+    """Return a more accurate frequency, from short sub-integrations at the start of the data."""
     tsamp = file.header.tsamp
     length = min(_FIRST_LOOK, n_samples(file) * tsamp)
-    # In a piece the pulse moves by two bins at most.
+    # In a sub-integration the pulse drifts by at most two bins.
     n_subints = math.ceil(length * uncertainty * n_bins / 2)
     n_subints = max(_n_subints(model, length), n_subints)
     end = min(n_samples(file), int(length / tsamp))
@@ -335,9 +348,9 @@ def _first_look(
 def _fold_and_correct(
     file: Filterbank, model: PhaseModel, dm: float, n_bins: int, *, refine_dm: bool
 ) -> tuple[Folded, PhaseModel, float, Trials]:
-    """Fold all of a file, and again if the period or DM turns out to be clearly another.
+    """Fold the whole file, and again if the period or DM differs significantly.
 
-    :return: what was folded, at which model and DM, and what was tried
+    :return: folded data, their model and DM, and the trials
     """
     tried = Trials()
     length = n_samples(file) * file.header.tsamp
@@ -373,7 +386,7 @@ def _drift(folded: Folded, n_bins: int) -> tuple[Drift, Trials]:
 
 
 def _dm_trials(band: Band, model: PhaseModel, dm: float, n_bins: int) -> Doubles:
-    """DMs around one, within which the pulse is smeared over a fraction of its period."""
+    """Return trial DMs around one, in steps of half a phase bin of delay across the band."""
     per_dm = float(np.ptp(band.delays([1.0])[0])) * model.frequency(0.0)
     step = 0.5 / n_bins / per_dm if per_dm > 0 else 1.0
     trials = dm + step * np.arange(-48, 49)

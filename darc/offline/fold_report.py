@@ -1,4 +1,4 @@
-"""What is shown of a folded pulsar: a plot, and a small YAML file with the numbers."""
+"""Report of a folded pulsar: a plot, and a small YAML file with the numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from darc.science.profile import normalised
 
 
 def numbers(found: FoldedPulsar) -> dict[str, Any]:
-    """What was measured, as the YAML file has it."""
+    """Return the measured values, as in the YAML file."""
     start = found.start
     moment = None if start is None else datetime.fromtimestamp(start, UTC).isoformat()
     return {
@@ -47,7 +47,7 @@ def numbers(found: FoldedPulsar) -> dict[str, Any]:
 
 
 def _verdict(found: FoldedPulsar | None) -> dict[str, Any]:
-    """Whether it is a pulsar; None: not known."""
+    """Return whether it is a pulsar; None: unknown."""
     if found is None:
         return {"false_alarm_probability": None, "as_strong_at_dm_0": None, "detected": None}
     return {
@@ -58,13 +58,13 @@ def _verdict(found: FoldedPulsar | None) -> dict[str, Any]:
 
 
 def write_report(found: FoldedPulsar, base: Path, telescope: str = "") -> list[Path]:
-    """Plot and numbers of a pulsar that was folded here.
+    """Write plot and numbers of a pulsar that DARC has folded.
 
     :param base: path without its suffix
-    :param telescope: its name; empty: as the file's header says
+    :param telescope: name; empty: from the file's header
     :return: the files
-    :raises FilterbankError: the file is no filterbank any more
-    :raises OSError: it cannot be read, or they cannot be written
+    :raises FilterbankError: the file is not a filterbank file
+    :raises OSError: a file cannot be read or written
     """
     recorded = recorded_text(found.path, telescope)
     with own_style(STYLE):
@@ -75,11 +75,15 @@ def write_report(found: FoldedPulsar, base: Path, telescope: str = "") -> list[P
 def write_prepfold_report(
     name: str, path: Path, found: Prepfold, here: FoldedPulsar | None, base: Path
 ) -> list[Path]:
-    """Plot and numbers of a pulsar that prepfold has folded, and its own plot beside them.
+    """Write plot and numbers of a pulsar that prepfold has folded, beside prepfold's own plot.
 
-    :param here: folded here, which tells noise of any colour from a pulsar; prepfold's chi squared
-        is of white noise. None: that could not be done
-    :raises OSError: they cannot be written
+    :param name: name of the pulsar
+    :param path: filterbank file
+    :param found: result of prepfold
+    :param here: folded by DARC, whose significance holds for noise of any spectrum; prepfold's chi
+        squared is for white noise. None: not available
+    :param base: path without its suffix
+    :raises OSError: a file cannot be written
     """
     values = {
         "pulsar": name,
@@ -121,7 +125,7 @@ def _write_numbers(values: dict[str, Any], base: Path) -> Path:
 
 
 def _profile(axes: Any, profile: Any) -> None:
-    """Two rotations."""
+    """Plot two rotations of a profile."""
     twice = np.tile(profile, 2)
     axes.stairs(twice, np.arange(len(twice) + 1) / len(profile), color=INK)
     axes.set_xlim(0, 2)
@@ -164,16 +168,16 @@ def _figure(found: FoldedPulsar, recorded: str) -> Figure:
 
 
 def _without_data(rows: Any, counts: Any) -> Any:
-    """Rows that have no data are NaN, and drawn as such.
+    """Set rows without data to NaN, which are plotted as such.
 
-    :param counts: of samples, shape (n_rows, n_bins)
+    :param counts: number of samples, shape (n_rows, n_bins)
     """
     empty = np.asarray(counts).reshape(len(rows), -1).sum(axis=1) == 0
     return np.where(empty[:, np.newaxis], np.nan, rows)
 
 
 def _image(figure: Figure, axes: Any, rows: Any, limits: tuple[float, float], label: str) -> None:
-    """Two rotations against something, with the scale of colours."""
+    """Plot two rotations as an image, with a colour bar."""
     twice = np.tile(rows, (1, 2))
     known = rows[np.isfinite(rows)]
     low, high = np.percentile(known, (1, 99.7)) if known.size else (0.0, 1.0)
@@ -195,11 +199,11 @@ def _image(figure: Figure, axes: Any, rows: Any, limits: tuple[float, float], la
 
 
 def recorded_text(path: Path, telescope: str = "") -> str:
-    """Telescope, sampling and band of a filterbank file.
+    """Return telescope, sampling time and band of a filterbank file.
 
-    :param telescope: empty: as the header says
-    :raises FilterbankError: it is none
-    :raises OSError: it cannot be read
+    :param telescope: name; empty: from the header
+    :raises FilterbankError: the file is not a filterbank file
+    :raises OSError: the file cannot be read
     """
     with Filterbank(path) as file:
         header = file.header

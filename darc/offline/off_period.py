@@ -1,4 +1,4 @@
-"""What a file holds at a period and at wrong ones close by: a pulse, and the noise around it."""
+"""Signal of a file at a period, and the noise at wrong periods close by."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from darc.offline.file_stream import blocks, n_samples
 from darc.science.folding import Doubles, Folded, PhaseModel, add_in_turns
 from darc.science.periodicity import Harmonics, clipped, harmonics, levelled
 
-#: Bins of a stretch that is transformed as a whole.
+#: Maximum number of bins of a Fourier transform.
 _MOST_BINS = 1 << 21
-#: Where turns are told in, to find the samples of a stretch.
+#: Number of times at which turns are computed, to find the samples of a range.
 _MARKS = 4097
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PeriodicSignal:
-    """A file at a period.
+    """Signal of a file at a period.
 
-    :param profile: of all whole turns, in units of white noise's deviation, shape (n_bins,)
-    :param colour: of the noise, see `darc.science.profile.profile_peak`
-    :param found: the harmonics that the chance of noise is taken from
+    :param profile: of all complete turns, in units of the standard deviation of white noise, shape
+        (n_bins,)
+    :param colour: noise spectrum, see :func:`darc.science.profile.profile_peak`
+    :param found: harmonics for the false-alarm probability
     """
 
     profile: Doubles
@@ -36,10 +37,13 @@ class PeriodicSignal:
 def at_period(
     file: Filterbank, model: PhaseModel, dm: float, folded: Folded, n_bins: int
 ) -> PeriodicSignal | None:
-    """Dedisperse a file, lay it out in turns of a period, and look at it there and beside it.
+    """Dedisperse a file, arrange it in turns of a period, and measure signal and noise.
 
-    :param folded: the file at that period, for what its channels are like
-    :return: None: there is no whole turn
+    :param model: phase model of the period
+    :param dm: pc cm-3
+    :param folded: the file folded at that period, for means and variances of its channels
+    :param n_bins: bins per turn
+    :return: None if there is no complete turn
     """
     delays = file.band.delays([dm])[0]
     delays = np.ascontiguousarray(delays[:: -1 if file.header.descending else 1])
@@ -64,13 +68,13 @@ def at_period(
         found = part if found is None else found.plus(part)
     if plain is None or found is None:
         return None
-    # Bins begin at phase 0, wherever the data do.
+    # Phases are counted from the model's phase 0, not from the first sample.
     deviation = math.sqrt(white / n_bins) if white > 0 else 1.0
     return PeriodicSignal(profile / deviation, plain.colour, found)
 
 
 def _stretches(file: Filterbank, model: PhaseModel, n_bins: int) -> Iterator[tuple[float, int]]:
-    """Whole turns of a file in stretches of the same length: the first turn, and how many."""
+    """Yield ranges of complete turns of equal length: the first turn, and the number."""
     length = n_samples(file) * file.header.tsamp
     begin, end = (math.ceil(float(model.turns(0.0))), float(model.turns(length)))
     total = math.floor(end - begin)
@@ -93,7 +97,7 @@ def _time_of(file: Filterbank, model: PhaseModel, turn: float) -> float:
 
 
 def _samples(file: Filterbank, model: PhaseModel, begin: float, end: float) -> tuple[int, int]:
-    """Samples in which some turns are, with some to spare."""
+    """Return the range of samples of several turns, with a margin."""
     times, turns = _marks(file, model)
     spare = 2 * float(times[1])
     first, last = np.interp([begin, end], turns, times)

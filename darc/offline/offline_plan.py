@@ -1,4 +1,4 @@
-"""What is to be done for an observation: pieces of work, told without reading its data."""
+"""Planning of an observation's offline tasks, without reading its data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from darc.runtime.paths import packaged
 def plan(
     observation: Observation, settings: OfflineProcessingSettings, config: Config
 ) -> tuple[list[OfflineTask], list[str]]:
-    """The pieces of work for an observation, and why something is left out that could be done.
+    """Return the offline tasks of an observation, and the reasons for tasks that are impossible.
 
     :param settings: as at the observation's start
     """
@@ -60,7 +60,7 @@ def _table(name: str) -> Path:
 def _fold(
     place: TaskLocation, settings: OfflineProcessingSettings, sources: SourceList
 ) -> list[OfflineTask]:
-    """Fold the source, if it is a test pulsar and in this beam."""
+    """Fold the source, if it is a test pulsar in this beam."""
     observation = place.observation
     source = sources.lookup(observation.source)
     name = source.name if source else observation.source
@@ -91,14 +91,14 @@ def _drift(
 def _repeaters(
     place: TaskLocation, settings: OfflineProcessingSettings, sources: SourceList, config: Config
 ) -> list[OfflineTask]:
-    """Look for repeaters near this beam; whether they are in it, the work itself tells."""
+    """Search for known repeaters near this beam; the task itself checks their position."""
     observation, instrument = place.observation, config.instrument
     pointing = observation.pointing(place.beam)
     if pointing is None or not observation.amber_instances:
         return []
     radius = instrument.beam_semimajor / 60
-    # Hour angles are turned into right ascensions by the work. Declinations change by a degree
-    # at most from the apparent ones, over centuries.
+    # The task converts hour angles to right ascensions. Apparent declinations differ by a degree at
+    # most, over centuries.
     tasks: list[OfflineTask] = []
     for source in sources.with_position():
         if source.kind != "frb" or source.position is None:

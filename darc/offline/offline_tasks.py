@@ -1,7 +1,7 @@
-"""Pieces of work after an observation: plain objects that can be pickled.
+"""Offline tasks, as plain objects that can be pickled.
 
-Doing one again has the same result. What it needs is imported when it is run, in the process that
-runs it: the service stays small. Each returns what was wrong though the rest was done.
+Tasks are idempotent. Dependencies are imported when a task runs, in the process that runs it: the
+service stays small. Each returns its partial failures.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Files have to rest for so long (s), and are waited for that long at most.
+#: Time without growth before a file is read, and time limit for waiting (s).
 QUIET, QUIET_LIMIT = 5.0, 300.0
-#: A file that is so much shorter than the observation is named.
+#: Files shorter than this fraction of the observation are reported.
 _SHORT = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class TaskLocation:
-    """An observation, and where its results go.
+    """Observation, and the location of its results.
 
-    :param position: of the telescope, ITRF, m
-    :param telescope: its name; empty: not known
+    :param position: position of the telescope, ITRF, m
+    :param telescope: name; empty: unknown
     """
 
     observation: Observation
@@ -45,28 +45,28 @@ class TaskLocation:
 
     @property
     def beam(self) -> int:
-        """The compound beam of this worker."""
+        """Compound beam of this worker."""
         assert self.observation.beam is not None
         return self.observation.beam
 
     def reference(self) -> ArrivalReference:
-        """What times and widths refer to."""
+        """Reference of times and widths."""
         return self.observation.arrival_reference(self.telescope)
 
     def paths(self) -> list[Path]:
-        """Its filterbank files, of all TABs."""
+        """Return the filterbank files of all TABs."""
         from darc.data_files.filterbank_paths import filterbank_paths  # noqa: PLC0415
 
         directory = Path(self.observation.output_dir) / "filterbank"
         return filterbank_paths(directory, self.beam, self.observation.ntabs)
 
     def base(self, what: str) -> Path:
-        """Path of results, without a suffix; its directory is there."""
+        """Return the path of results, without a suffix; its directory is created."""
         self.results.mkdir(parents=True, exist_ok=True)
         return self.results / f"CB{self.beam:02d}_{what}"
 
     def pointing(self) -> tuple[float, float] | None:
-        """Where the beam points in the middle of the observation (ICRS, deg), if known."""
+        """Return the beam's direction in the middle of the observation (ICRS, deg), or None."""
         observation = self.observation
         pointing = observation.pointing(self.beam)
         if pointing is None:
@@ -81,27 +81,27 @@ class TaskLocation:
 
 
 class OfflineTask(Protocol):
-    """A piece of work."""
+    """Offline task."""
 
     @property
     def key(self) -> str:
-        """Which one it is, in its observation."""
+        """Key of the task in its observation."""
 
     @property
     def place(self) -> TaskLocation:
-        """The observation."""
+        """Observation of the task."""
 
     def run(self) -> list[str]:
-        """Do it; returns what was wrong.
+        """Run the task; return its partial failures.
 
         :raises OSError: a file cannot be read or written
-        :raises ValueError: what is in a file is not usable
+        :raises ValueError: a file is invalid
         """
 
 
 @dataclass(frozen=True, slots=True)
 class FoldTask:
-    """Fold a test pulsar, in the central TAB."""
+    """Folding of a test pulsar, in the central TAB."""
 
     place: TaskLocation
     pulsar: str
@@ -196,7 +196,7 @@ class FoldTask:
 
 @dataclass(frozen=True, slots=True)
 class DriftTask:
-    """Measure a drift scan, in all TABs."""
+    """Measurement of a drift scan, in all TABs."""
 
     place: TaskLocation
     calibrator: str
@@ -240,11 +240,12 @@ class DriftTask:
 
 @dataclass(frozen=True, slots=True)
 class RepeaterTask:
-    """Look for a repeater's bursts.
+    """Search for bursts of a known repeater.
 
-    :param source: perhaps in the beam, at most `radius` (deg) from its centre
-    :param batch_length: of AMBER, s
-    :param sb_formula: table, and low edge, bandwidth and reference frequency of the formula
+    :param source: possibly in the beam
+    :param radius: maximum distance of the source from the beam's centre, deg
+    :param batch_length: length of AMBER's batches, s
+    :param sb_formula: table, and lower edge, bandwidth and reference frequency of the formula, MHz
     """
 
     place: TaskLocation
@@ -323,10 +324,10 @@ class RepeaterTask:
 
 
 def _check_length(path: Path, duration: float) -> list[str]:
-    """Say so if a file is clearly shorter than the observation.
+    """Report a file that is significantly shorter than the observation.
 
-    :raises OSError: it cannot be read
-    :raises FilterbankError: it is no filterbank
+    :raises OSError: the file cannot be read
+    :raises FilterbankError: the file is not a filterbank file
     """
     from darc.data_files.filterbank_reader import Filterbank  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""PRESTO's prepfold, where it is installed.
+"""PRESTO's prepfold, if it is installed.
 
-Source: its source, as of PRESTO 4: options of clig/prepfold_cmd.cli, the text file *.bestprof of
+Source: the code of PRESTO 4: options of clig/prepfold_cmd.cli, the text file ``*.bestprof`` of
 prepfold_utils.c.
 """
 
@@ -29,16 +29,20 @@ _OUTPUT_SHOWN = 300  # characters
 
 
 class PrepfoldError(RuntimeError):
-    """prepfold did not do what it is for."""
+    """prepfold failed, or its result is not usable."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepfold:
-    """What prepfold found.
+    """Result of prepfold.
 
-    :param period: topocentric, s; likewise its derivative, s/s
+    :param period: topocentric, s
+    :param period_derivative: topocentric, s/s
+    :param dm: pc cm-3
+    :param reduced_chi_squared: of the profile, for white noise
+    :param peak: pulse of the profile
     :param profile: shape (n_bins,)
-    :param files: to keep: plot, and its data
+    :param files: files to keep: plot, and its data
     """
 
     period: float
@@ -51,7 +55,7 @@ class Prepfold:
 
 
 def find_prepfold(program: str | None) -> str | None:
-    """Path of the program, if it is to be used and is there."""
+    """Return the path of the program, if it is configured and installed."""
     return shutil.which(program) if program else None
 
 
@@ -70,11 +74,14 @@ def run_prepfold(
 ) -> Prepfold:
     """Fold a file with prepfold.
 
-    :param directory: to work in; what is left of an earlier run is not taken for a result
-    :param period: topocentric, at the first sample, s; likewise its derivative
+    :param path: filterbank file
+    :param directory: working directory; files of an earlier run are not used as a result
+    :param period: topocentric, at the first sample, s
+    :param period_derivative: topocentric, at the first sample, s/s
+    :param dm: pc cm-3
     :param time_limit: s
-    :raises PrepfoldError: it failed, took too long, or what it wrote is not usable
-    :raises OSError: the directory cannot be written to
+    :raises PrepfoldError: prepfold failed or timed out, or its result is not usable
+    :raises OSError: the directory is not writable
     """
     directory.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="prepfold-", dir=directory))
@@ -114,7 +121,7 @@ def _run(command: list[str], work: Path, time_limit: float) -> None:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - there is one thread
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - single-threaded
             )
         except OSError as error:
             raise PrepfoldError(f"{command[0]} does not start: {error}") from error
@@ -145,10 +152,11 @@ def _end_with_parent() -> None:
 
 
 def parse_bestprof(text: str, name: str) -> tuple[float, float, float, float, Peak, Doubles]:
-    """Period (s), its derivative, DM, reduced chi squared, peak and profile of a *.bestprof.
+    """Parse a ``*.bestprof`` file.
 
-    :param name: the file's name, for messages
-    :raises PrepfoldError: something is missing or no number
+    :param name: file name, for messages
+    :return: period (s), its derivative, DM (pc cm-3), reduced chi squared, peak and profile
+    :raises PrepfoldError: a value is missing or not a number
     """
     values: dict[str, str] = {}
     profile: list[float] = []
@@ -174,9 +182,9 @@ def parse_bestprof(text: str, name: str) -> tuple[float, float, float, float, Pe
 
 
 def _noise(values: dict[str, str], bins: Doubles) -> float:
-    """Standard deviation of a bin that the data's variance gives, as prepfold tells it.
+    """Return the standard deviation of a profile's bin that prepfold derives from the data.
 
-    An old one does not: then it is that of most bins.
+    Old versions do not write it: then from the median absolute deviation of the bins.
     """
     match = _NUMBER.match(values.get("Profile StdDev", ""))
     told = float(match[0]) if match else 0.0

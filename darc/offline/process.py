@@ -1,6 +1,6 @@
-"""The process of a piece of work: does it, and ends.
+"""Process that runs one offline task, then exits.
 
-python -m darc.offline.process <socket> <process ID of who has started it>
+python -m darc.offline.process <socket> <process ID of the parent>
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from darc.runtime.process_end import end_with
 
 log = logging.getLogger(__name__)
 
-#: What runs in real time comes first.
+#: Lower priority than real-time processing.
 NICE = 10
 
 
 def main() -> None:
-    """Do what comes in."""
+    """Run the task that is received."""
     descriptor, parent = map(int, sys.argv[1:])
     end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -43,14 +43,14 @@ def main() -> None:
 
 
 def run_task(task: OfflineTask) -> tuple[str, list[str]]:
-    """Run a task: an error in words, empty if there is none, and what else was wrong."""
+    """Run a task; return an error text, empty on success, and its partial failures."""
     try:
         return "", task.run()
     except (OSError, ValueError) as error:
         return str(error), []
     except MemoryError:
         return "not enough memory", []
-    except Exception as error:  # whatever it is, it ends this work and no other
+    except Exception as error:  # an error fails this task only
         log.exception("%s", task.key)
         return f"{type(error).__name__}: {error}", []
 

@@ -1,4 +1,4 @@
-"""Known repeaters in the field: every cluster near their DM, below the usual threshold too."""
+"""Known repeaters in the field: clusters near their DM, with a lower S/N threshold."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ from darc.trigger_files.trigger_file import TriggerFile
 
 log = logging.getLogger(__name__)
 
-#: More clusters than these are interference; the strongest are plotted.
+#: Maximum number of plotted clusters, the strongest; more indicate interference.
 MAX_PLOTTED = 500
 
 
 def separation(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """Angle between two directions.
+    """Return the angle between two directions.
 
     :param one: right ascension and declination, deg
+    :param other: right ascension and declination, deg
     :return: deg
     """
     (a1, d1), (a2, d2) = (map(math.radians, position) for position in (one, other))
@@ -51,10 +52,10 @@ def separation(one: tuple[float, float], other: tuple[float, float]) -> float:
 def repeaters_in_field(
     sources: Sequence[Source], pointing: tuple[float, float], radius: float
 ) -> list[Source]:
-    """The FRBs within a beam.
+    """Return the FRBs within a beam.
 
-    :param pointing: ICRS, deg
-    :param radius: of the beam, deg
+    :param pointing: right ascension and declination (ICRS), deg
+    :param radius: radius of the beam, deg
     """
     return [
         source
@@ -74,10 +75,15 @@ def read_candidates(
     batch_length: float,
     tsamp: float,
 ) -> tuple[Records, list[str]]:
-    """AMBER's candidates near a DM.
+    """Read AMBER's candidates near a DM.
 
-    :param batch_length: s
-    :return: CANDIDATE records, and what is wrong with which file
+    :param files: trigger files
+    :param dm: pc cm-3
+    :param dm_range: maximum difference, pc cm-3
+    :param snr_min: lowest S/N, inclusive
+    :param batch_length: length of AMBER's batches, s
+    :param tsamp: s
+    :return: CANDIDATE records, and the problems of files
     """
     found: list[Records] = [np.empty(0, CANDIDATE)]
     problems: list[str] = []
@@ -104,9 +110,13 @@ def read_candidates(
 
 
 def clusters_near(candidates: Records, *, boxes: ClusterBoxes, snr_min: float) -> list[Detection]:
-    """The best narrow and the best wide one of each time window; all of them are near one DM.
+    """Return the best narrow and the best wide candidate of each time window, all near one DM.
 
-    A burst that shows in several, or is a piece of something wider, is there once.
+    A burst that is detected in several windows, or is part of a wider one, is listed once.
+
+    :param candidates: CANDIDATE records
+    :param boxes: time windows and width classes
+    :param snr_min: lowest S/N, inclusive
     """
     if not len(candidates):
         return []
@@ -131,10 +141,15 @@ def subband_tabs(
     bandwidth: float,
     reference_freq: float,
 ) -> SynthesisedBeams:
-    """The TABs of all SBs, from a file or by the formula.
+    """Return the TABs of all SBs, from a file or by the formula.
 
+    :param table: path of the file; None: the formula is used
+    :param band_low: lower edge of the lowest subband, MHz
+    :param bandwidth: MHz
+    :param reference_freq: MHz
+    :return: shape (n_sbs, n_subbands)
     :raises OSError: the file cannot be read
-    :raises ValueError: it is no table
+    :raises ValueError: the file is invalid
     """
     shape = {"n_sbs": n_sbs, "n_subbands": n_subbands, "n_tabs": n_tabs}
     if table is None:
@@ -159,12 +174,16 @@ def plot_clusters(
     base: Path,
     arrival: ArrivalReference,
 ) -> list[str]:
-    """Extract clusters and plot all of them, whatever the classifier thinks of them.
+    """Extract and plot clusters, whatever their probabilities.
 
-    :param tabs: of the synthesised beams; None: the pulses' beams are TABs
+    :param observation: task ID
+    :param name: name of the source
+    :param pulses: the clusters
+    :param tabs: TABs of the synthesised beams; None: the pulses' beams are TABs
+    :param mask: channel-mask file; None: all channels are used
     :param output: directory for the candidates' files
-    :param base: of the results, path without its suffix
-    :param arrival: what times and widths refer to
+    :param base: path of the results without its suffix
+    :param arrival: reference of times and widths
     :return: what could not be plotted
     :raises OSError: the results cannot be written
     """
@@ -213,10 +232,11 @@ def _row(tabs: SynthesisedBeams, beam: int) -> tuple[int, ...]:
 
 
 def write_list(base: Path, pulses: Sequence[Detection], arrival: ArrivalReference) -> Path:
-    """List clusters in the format of grouped_pulses.singlepulse, and as a table beside it.
+    """Write clusters in the format of grouped_pulses.singlepulse, and as an ECSV table.
 
-    :param arrival: what times and widths refer to
-    :raises OSError: it cannot be written
+    :param base: path without its suffix
+    :param arrival: reference of times and widths
+    :raises OSError: a file cannot be written
     """
     path = base.with_name(f"{base.name}.singlepulse")
     write_clusters(path, pulses)

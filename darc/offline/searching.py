@@ -1,4 +1,4 @@
-"""The search of a filterbank file for a period, or for the DM of one that is known."""
+"""Search of a filterbank file for a period, or for the DM of a known period."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from darc.science.folding import Doubles, Floats
 from darc.science.period_search import Periodicity, search_dm, search_period, trial_dms
 from darc.science.periodicity import FALSE_ALARM, Trials
 
-#: So many samples at most, of so many subbands.
+#: Maximum number of samples, and of subbands.
 _SAMPLES, _SUBBANDS = 2**18, 64
 _FINEST = 0.25e-3  # s
 
@@ -22,15 +22,16 @@ _FINEST = 0.25e-3  # s
 def find_period(
     file: Filterbank, dm: float | None, dm_max: float
 ) -> tuple[Periodicity, Trials] | None:
-    """Look for a period in the beginning of a file.
+    """Search for a period in the beginning of a file.
 
-    :param dm: pc cm-3; None: looked for, up to `dm_max`
-    :return: the best, and what was tried; None: the file is too short
+    :param dm: pc cm-3; None: searched for, up to `dm_max`
+    :param dm_max: pc cm-3
+    :return: the best period, and the search range; None: the file is too short
     """
     rows, band, tsamp = _searchable(file)
     dms = np.array([dm]) if dm is not None else trial_dms(band, tsamp, dm_max)
     highest = 0.125 / tsamp
-    # Over the whole file, which is what is folded: there, more periods are told apart.
+    # For the whole file, which is folded: its frequency resolution is higher.
     drift = highest * n_samples(file) * file.header.tsamp
     limit = math.log(FALSE_ALARM) - math.log(Trials(drift).count(1) * len(dms))
     found = search_period(rows, band, tsamp, dms, max_frequency=highest, limit=limit)
@@ -40,7 +41,7 @@ def find_period(
 
 
 def find_dm(file: Filterbank, frequency: float, dm_max: float) -> tuple[Periodicity, Trials] | None:
-    """Look for the DM of a period that is known.
+    """Search for the DM of a known period.
 
     :param frequency: Hz
     :param dm_max: pc cm-3
@@ -53,15 +54,15 @@ def find_dm(file: Filterbank, frequency: float, dm_max: float) -> tuple[Periodic
 
 
 def _turns_across(band: Band, dms: Doubles, frequency: float) -> float:
-    """By how many turns the delay across a band differs from the first to the last DM."""
+    """Return the difference of the delay across the band between the first and last DM, turns."""
     return float(np.ptp(band.delays([np.ptp(dms)])[0])) * frequency
 
 
 def _searchable(file: Filterbank) -> tuple[Floats, Band, float]:
-    """The beginning of a file as rows of subbands, each of mean 0 and variance 1."""
+    """Return the beginning of a file as subbands, each of mean 0 and variance 1."""
     header = file.header
     factor = max(1, math.ceil(_FINEST / header.tsamp))
-    # All of a long file at a lower resolution, but not below that of a slow pulsar.
+    # A lower time resolution for long files, sufficient for a slow pulsar.
     factor = max(factor, min(8 * factor, math.ceil(n_samples(file) / _SAMPLES)))
     total = min(n_samples(file), _SAMPLES * factor)
     n_out = total // factor
