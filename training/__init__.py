@@ -1,1 +1,1 @@
-"""How the shipped classifier and the map of the Milky Way are made."""
+"""Generation of the shipped classifier and of the map of the Milky Way's maximum DM."""

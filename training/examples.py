@@ -1,8 +1,9 @@
-"""Generated bursts and interference, made into candidates by the extraction itself.
+"""Synthetic bursts and interference, made into candidates by the regular extraction.
 
-Data are quantised, with a bandpass and dead channels, and cleaned as configured by default. Half
-are of a small instrument, ARTS with a quarter of its channels and of its samples; some are of its
-full size, if their stretch of data is not too large; the others are of instruments that are drawn.
+Data are quantised, with a bandpass and dead channels, and cleaned with the default settings. Half
+of the examples are of a small instrument, ARTS with a quarter of its channels and of its samples;
+some have its full size, if their data window is not too large; the others are of random
+instruments.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 Random = np.random.Generator
 
-#: As configured by default.
+#: Default configuration.
 SETTINGS = ExtractionSettings(
     ntime=64,
     nfreq=64,
@@ -43,21 +44,22 @@ SETTINGS = ExtractionSettings(
 )
 _SNR_MIN, _SNR_DM0_MORE = 5.0, 3.0
 
-#: Kinds of bursts; each may be scattered.
+#: Types of bursts; each may be scattered.
 BURSTS = ("whole_band", "part_of_band", "scintillating", "two_components", "with_interference")
 
-#: Kinds of interference: those that are generated, and impulses found at a low DM.
+#: Types of interference: synthetic ones, and impulses found at a low DM.
 INTERFERENCE = (*KINDS, "low_dm")
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnInstrument:
-    """What the data are of.
+    """Instrument of the data.
 
+    :param band: frequency band
     :param tsamp: s
-    :param widest: width of a burst, samples
-    :param largest: samples of all channels that an example may have
-    :param bits: of a sample
+    :param widest: largest width of a burst, samples
+    :param largest: maximum number of samples of an example, over all channels
+    :param bits: bits per sample
     """
 
     band: Band
@@ -67,14 +69,18 @@ class DrawnInstrument:
     bits: int = 8
 
     def smeared(self, width: int, dm: float) -> int:
-        """The width of a burst in the data, as far as channels at the band's centre have it.
+        """Return the width of a burst after intra-channel smearing at the band's centre, samples.
 
-        :param width: before dispersion, samples
+        :param width: before smearing, samples
+        :param dm: pc cm-3
         """
         return round(float(np.hypot(width, self.band.smearing(dm) / self.tsamp)))
 
     def dm_error(self, width: int) -> float:
-        """How far off the DM of a search may be at least: a width, or 0.2 ms, across the band."""
+        """Return the DM whose delay across the band is the width plus 0.2 ms, pc cm-3.
+
+        :param width: samples
+        """
         low, high = self.band.frequencies[[0, -1]]
         return float(dm_error(width * self.tsamp + 2e-4, float(low), float(high)))
 
@@ -92,7 +98,7 @@ FULL_SIZE = DrawnInstrument(
     largest=3e7,
 )
 
-#: Bits → noise of a sample, and level of the band, from and to, steps.
+#: Bits → ranges of the noise of a sample and of the band's baseline, quantisation steps.
 _STEPS = {
     8: ((4, 20), (80, 140)),
     4: ((1.5, 3), (6, 8)),
@@ -101,9 +107,10 @@ _STEPS = {
 
 
 def any_instrument(rng: Random) -> DrawnInstrument:
-    """Draw one: 16 to 1024 channels, 0.15 to 8 GHz, 0.05 to 2 ms, 2 to 8 bits.
+    """Return a random instrument: 16 to 1024 channels, 0.15 to 8 GHz, 0.05 to 2 ms, 2 to 8 bits.
 
-    What it cannot do is a burst of DM 50 that a channel smears out, or that is too long for here.
+    Excluded are those in which a burst of DM 50 is smeared too much within a channel, or is too
+    long for an example.
     """
     while True:
         n_channels = 2 ** int(rng.integers(4, 11))
@@ -121,11 +128,16 @@ def any_instrument(rng: Random) -> DrawnInstrument:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """A candidate, and what it is made of.
+    """Candidate, and its origin.
 
     :param kind: one of BURSTS or INTERFERENCE
-    :param snr: as extracted
-    :param true_snr: of a burst, by the best boxcar in data without quantisation or cleaning
+    :param freq_time: shape (nfreq, ntime)
+    :param dm_time: shape (ndm, ntime)
+    :param snr: as extracted (`snr_best`)
+    :param true_snr: S/N of a burst by the best boxcar in data without quantisation or cleaning; 0
+        for interference
+    :param dm: DM of the trigger, pc cm-3
+    :param width: length of a bin, samples of the data
     """
 
     is_burst: bool
@@ -139,9 +151,10 @@ class Example:
 
 
 def burst(rng: Random, kind: str, instrument: DrawnInstrument = SMALL) -> Example:
-    """Make bursts until one is extracted.
+    """Generate bursts until one is extracted.
 
-    DM 50 to 3000 pc cm-3, width 1 sample to the instrument's widest, S/N 7 to 50, of a fifth 1000.
+    DM 50 to 3000 pc cm-3, width from 1 sample to the instrument's largest, S/N 7 to 50, in a fifth
+    of the cases 50 to 1000.
     """
     while True:
         dm = log_uniform(rng, 50, 3000)
@@ -171,11 +184,11 @@ def burst(rng: Random, kind: str, instrument: DrawnInstrument = SMALL) -> Exampl
 
 
 def interference(rng: Random, kind: str, instrument: DrawnInstrument = SMALL) -> list[Example]:
-    """Make interference until something is found in it, and extracted as a candidate.
+    """Generate interference until a candidate is found in it and extracted.
 
-    What is strong is preferred at first: else most would be as weak as peaks of the noise.
+    The strongest are preferred at first: otherwise most would be as weak as noise peaks.
 
-    :return: up to four candidates of the same data, at different DMs; at least one
+    :return: one to four candidates of the same data, at different DMs
     """
     band, tsamp = instrument.band, instrument.tsamp
     largest = instrument.largest / band.n_channels
@@ -204,13 +217,14 @@ def interference(rng: Random, kind: str, instrument: DrawnInstrument = SMALL) ->
 def examples(
     seed: int, numbers: range, full_size: float = 0.03, others: float = 0.5
 ) -> Iterator[Example]:
-    """Give examples of a reproducible series: bursts at even numbers, interference at odd ones.
+    """Yield examples of a reproducible series: bursts at even numbers, interference at odd ones.
 
     An odd number gives up to four.
 
-    :param numbers: which of the series
-    :param full_size: part of them that is of ARTS's full size
-    :param others: part of them that is of instruments that are drawn
+    :param seed: seed of the series
+    :param numbers: numbers in the series
+    :param full_size: fraction that has the full size of ARTS
+    :param others: fraction that is of random instruments
     """
     for number in numbers:
         rng = np.random.default_rng([seed, number])
@@ -226,10 +240,10 @@ def examples(
 
 
 def quantised(rows: Floats, rng: Random, bits: int = 8) -> Bytes:
-    """Data as a backend writes them.
+    """Quantise data like a backend.
 
-    :param rows: in units of noise, shape (n_channels, n_samples); they are changed
-    :param bits: 8, 4 or 2 of a sample
+    :param rows: in units of noise, shape (n_channels, n_samples); changed in place
+    :param bits: bits per sample: 8, 4 or 2
     :return: shape (n_samples, n_channels)
     """
     n_channels = len(rows)
@@ -246,7 +260,7 @@ def quantised(rows: Floats, rng: Random, bits: int = 8) -> Bytes:
 
 
 def _found_near(rng: Random, dm: float, width: int, instrument: DrawnInstrument) -> ExtractionPlan:
-    """The plan of a burst as a search finds it: off in DM and width."""
+    """Plan the extraction of a burst as found by a search, with errors of DM and width."""
     found_dm = max(20.0, dm + rng.uniform(-0.5, 0.5) * instrument.dm_error(width))
     found_width = min(instrument.widest, max(1, round(width * log_uniform(rng, 0.6, 1.7))))
     return plan_extraction(
@@ -260,7 +274,7 @@ def _found_near(rng: Random, dm: float, width: int, instrument: DrawnInstrument)
 
 
 def _burst(rng: Random, kind: str, dm: float, width: int, plan: ExtractionPlan) -> Floats:
-    """Draw a burst without noise, of any height, shape (n_channels, n_samples)."""
+    """Return a random burst without noise, not normalised, shape (n_channels, n_samples)."""
     arrival = plan.arrival - plan.start + rng.uniform(-2, 2) * plan.bin_samples
     parts = [(arrival, _burst_spectrum(rng, kind, plan.band))]
     if kind == "two_components":
@@ -301,9 +315,9 @@ def _burst_spectrum(rng: Random, kind: str, band: Band) -> npt.NDArray[np.float6
 
 
 def _scatter(signal: Floats, band: Band, tau: float) -> None:
-    """Convolve with exponential tails, in place.
+    """Convolve with exponential scattering tails, in place.
 
-    :param tau: at the centre of the band, samples
+    :param tau: scattering time at the centre of the band, samples
     """
     for channel, row in enumerate(signal):
         late = tau * (band.frequencies[channel] / band.f_centre) ** -4.0
@@ -319,7 +333,7 @@ def _scatter(signal: Floats, band: Band, tau: float) -> None:
 def _search(
     data: Bytes, dms: npt.NDArray[np.float64], instrument: DrawnInstrument, *, cleaned: bool
 ) -> list[tuple[float, int, float]]:
-    """DM, width and time of the strongest in each of some trial DMs, the strongest first."""
+    """Return DM, width and time of the best boxcar of each trial DM, the strongest first."""
     rows = np.ascontiguousarray(data.T).astype(np.float32)
     if cleaned:
         replace_outliers(rows, SETTINGS.threshold_time, SETTINGS.n_iter_time)
@@ -338,7 +352,7 @@ def _search(
 
 
 def _extracted(data: Bytes, plan: ExtractionPlan) -> Extraction | None:
-    """What the classifier gets to see of it, if it passes the thresholds before."""
+    """Extract a candidate; None if it fails the thresholds before the classifier."""
     found = None
     with suppress(ValueError):  # less than half of the band is in the data
         found = extract(data, plan, SETTINGS, descending=False)

@@ -1,4 +1,4 @@
-"""Command: compute the map of the Milky Way's maximum DM with YMW16.
+"""Compute the map of the Milky Way's maximum DM with YMW16.
 
 ``python -m training.make_galaxy_map conf/galaxy_ymw16.npz`` (needs the extra ``galaxy``).
 """
@@ -15,21 +15,22 @@ from darc.science.galaxy import load_galaxy_map
 
 MODEL = "YMW16"
 
-#: Beyond the edge of the model's Galaxy in every direction, pc.
+#: Distance beyond the edge of the model in every direction, pc.
 EDGE_PC = 30000.0
 
-#: The plane, where the model has structure finer than the grid, is checked apart: |b| ranges, deg.
+#: Ranges of |b| that are checked separately, deg: in the plane the model has structure finer than
+#: the grid.
 CHECKED_LATITUDES = ((0.0, 5.0), (5.0, 90.0))
 
 
 def ymw16_dm_max(gl_deg: float, gb_deg: float) -> float:
-    """DM of the whole Milky Way in one direction, without the Magellanic Clouds.
+    """Return the DM of the whole Milky Way in one direction, without the Magellanic Clouds.
 
     Source: Yao, Manchester & Wang 2017, ApJ 835, 29.
 
     :param gl_deg: Galactic longitude, deg
     :param gb_deg: Galactic latitude, deg
-    :return: DM, pc cm-3
+    :return: pc cm-3
     """
     import pyymw16  # noqa: PLC0415 (an extra, which only this function needs)
 
@@ -63,8 +64,11 @@ def grid_values(step_deg: float) -> npt.NDArray[np.float32]:
 def random_directions(
     n: int, gb_low: float, gb_high: float, rng: np.random.Generator
 ) -> tuple[list[float], list[float]]:
-    """Directions spread evenly over the sky at gb_low <= abs(gb) < gb_high.
+    """Return random directions, uniform on the sky at gb_low <= abs(gb) < gb_high.
 
+    :param n: number of directions
+    :param gb_low: deg
+    :param gb_high: deg
     :return: Galactic longitudes and latitudes, deg
     """
     low, high = np.sin(np.radians([gb_low, gb_high]))
@@ -73,7 +77,7 @@ def random_directions(
 
 
 def print_errors(path: Path, n: int) -> None:
-    """Compare a map with the model in ``n`` random directions per range of latitudes."""
+    """Print the errors of a map in ``n`` random directions per latitude range."""
     galaxy_map = load_galaxy_map(path)
     rng = np.random.default_rng(2017)
     print("interpolation error (absolute)     median       95 %    maximum")

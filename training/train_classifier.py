@@ -1,7 +1,7 @@
-"""Command: train the shipped classifier on generated bursts and interference.
+"""Train the shipped classifier on synthetic bursts and interference.
 
-``nice python -m training.train_classifier`` (needs the extra ``train``; about
-a quarter of an hour on two cores). The same seed makes the same file.
+``nice python -m training.train_classifier`` (needs the extra ``train``; takes about 15 minutes on
+two cores). The output is reproducible for a given seed.
 """
 
 from __future__ import annotations
@@ -34,26 +34,30 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-#: Part of the interference, the strongest candidate of each piece of data, that a probability of
-#: 0.5 lets through in cross-validation: of other data it may be a little more.
+#: Fraction of the interference (the strongest candidate of each data set) with a probability above
+#: 0.5 in cross-validation; for other data it may be slightly higher.
 _KEPT = 0.03
 
 _N_TREES, _DEPTH, _RATE, _PER_LEAF = 200, 5, 0.07, 6
 _N_FOLDS = 5
 
-#: In so many numbers there is every kind of burst and of interference.
+#: Length of a series that contains every type of burst and of interference.
 _ALL_KINDS = 2 * len(BURSTS) * len(INTERFERENCE)
 
-#: Examples that a process makes at a time.
+#: Number of examples that a process generates at a time.
 _AT_A_TIME = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureTable:
-    """Features of examples, a row for each.
+    """Features of examples, one row each.
 
-    :param number: of the data an example was found in, shape (n,)
-    :param freq_time: shape (n, number of its features); likewise dm_time
+    :param number: number of the data set of an example, shape (n,)
+    :param is_burst: shape (n,)
+    :param kind: type of burst or interference, shape (n,)
+    :param snr: as extracted, shape (n,)
+    :param freq_time: shape (n, number of features)
+    :param dm_time: shape (n, number of features)
     """
 
     number: npt.NDArray[np.int64]
@@ -68,7 +72,7 @@ class FeatureTable:
 
     @property
     def both(self) -> Floats:
-        """Features of both arrays, as BOTH_NAMES has them."""
+        """Features of both arrays, in the order of BOTH_NAMES."""
         return np.hstack([self.freq_time, self.dm_time])
 
     def __getitem__(self, some: Mask | npt.NDArray[np.intp]) -> FeatureTable:
@@ -78,7 +82,7 @@ class FeatureTable:
 def make_table(seed: int, numbers: range, *parts: float) -> FeatureTable:
     """Generate examples and measure their features: see `training.examples.examples`.
 
-    :param parts: of them that are of ARTS's full size, and of other instruments
+    :param parts: fractions that have ARTS's full size, and that are of random instruments
     """
     rows = [
         (
@@ -104,7 +108,7 @@ def make_table(seed: int, numbers: range, *parts: float) -> FeatureTable:
 
 
 def make_tables(seed: int, count: int, processes: int, *parts: float) -> FeatureTable:
-    """The same, by several processes."""
+    """Generate examples in several processes; see `make_table`."""
     calls = [
         (seed, range(first, min(first + _AT_A_TIME, count)), *parts)
         for first in range(0, count, _AT_A_TIME)
@@ -114,14 +118,14 @@ def make_tables(seed: int, count: int, processes: int, *parts: float) -> Feature
 
 
 def joined(tables: Iterable[FeatureTable]) -> FeatureTable:
-    """Several tables as one."""
+    """Concatenate tables."""
     parts = list(tables)
     columns = [np.concatenate([getattr(t, n) for t in parts]) for n in FeatureTable.__slots__]
     return FeatureTable(*columns)
 
 
 def train(table: FeatureTable, seed: int) -> FeatureClassifier:
-    """Train on a table, and set the threshold of 0.5 by cross-validation."""
+    """Train on a table, with the threshold of 0.5 set by cross-validation."""
     return FeatureClassifier(
         freq_time=_calibrated(table, table.both, BOTH_NAMES, seed),
         dm_time=_calibrated(table, table.dm_time, DM_TIME_NAMES, seed),
@@ -129,9 +133,9 @@ def train(table: FeatureTable, seed: int) -> FeatureClassifier:
 
 
 def _calibrated(table: FeatureTable, features: Floats, names: Sequence[str], seed: int) -> Trees:
-    """Trees whose probability of 0.5 lets a known part of the interference through."""
+    """Return trees whose probability of 0.5 passes a given fraction of the interference."""
     log_odds = np.empty(len(table))
-    # Examples of the same data stay together.
+    # Examples of the same data set are in the same fold.
     fold = table.number // _ALL_KINDS % _N_FOLDS
     for held_out in range(_N_FOLDS):
         model = fitted(table[fold != held_out], features[fold != held_out], seed)
@@ -143,7 +147,7 @@ def _calibrated(table: FeatureTable, features: Floats, names: Sequence[str], see
 
 
 def fitted(table: FeatureTable, features: Floats, seed: int):  # type: ignore[no-untyped-def]
-    """A GradientBoostingClassifier: bursts weigh as much as interference."""
+    """Return a fitted GradientBoostingClassifier: bursts and interference have equal weight."""
     from sklearn.ensemble import GradientBoostingClassifier  # noqa: PLC0415 (an extra)
 
     model = GradientBoostingClassifier(
@@ -160,7 +164,7 @@ def fitted(table: FeatureTable, features: Floats, seed: int):  # type: ignore[no
 
 
 def as_trees(model, names: Sequence[str]) -> Trees:  # type: ignore[no-untyped-def]
-    """A fitted GradientBoostingClassifier as arrays."""
+    """Convert a fitted GradientBoostingClassifier to arrays."""
     trees = [estimator.tree_ for estimator in model.estimators_[:, 0]]
     shape = (len(trees), max(tree.node_count for tree in trees))
     nodes = np.broadcast_to(np.arange(shape[1]), shape)
@@ -172,7 +176,7 @@ def as_trees(model, names: Sequence[str]) -> Trees:  # type: ignore[no-untyped-d
         left[number, branch] = tree.children_left[branch]
         right[number, branch] = tree.children_right[branch]
         feature[number, branch] = tree.feature[branch]
-        # The features are of 32 bits: rounded down, the threshold decides as before.
+        # Features are 32-bit: rounding the threshold down keeps the decisions.
         near = tree.threshold[branch].astype(np.float32)
         above = near > tree.threshold[branch]
         threshold[number, branch] = np.where(above, np.nextafter(near, np.float32(-np.inf)), near)
@@ -191,7 +195,7 @@ def as_trees(model, names: Sequence[str]) -> Trees:  # type: ignore[no-untyped-d
 
 
 def probabilities(classifier: FeatureClassifier, table: FeatureTable) -> tuple[Doubles, Doubles]:
-    """By both arrays and by DM-time, for each row of a table."""
+    """Return the probabilities from both arrays and from DM-time, for each row of a table."""
     found = []
     for trees, features in (
         (classifier.freq_time, table.both),
@@ -203,19 +207,22 @@ def probabilities(classifier: FeatureClassifier, table: FeatureTable) -> tuple[D
 
 
 def one_each(table: FeatureTable) -> FeatureTable:
-    """One example of each piece of data only."""
+    """Return one example of each data set."""
     return table[_strongest(table)]
 
 
 def _strongest(table: FeatureTable) -> Mask:
-    """Whether an example is the first of its piece of data, which was the strongest."""
+    """Return a mask of the first example of each data set, which is the strongest."""
     first = np.zeros(len(table), dtype=np.bool_)
     first[np.unique(table.number, return_index=True)[1]] = True
     return first
 
 
 def roc_lines(table: FeatureTable, probability: Doubles) -> list[str]:
-    """A table of the parts of bursts and interference that are kept at some thresholds."""
+    """Format a table of the fractions of bursts and interference above several thresholds.
+
+    :param probability: of each row of the table, shape (n,)
+    """
     strong = table.is_burst & (table.snr >= 10)
     lines = ["threshold  bursts kept  of S/N >= 10  interference kept"]
     for threshold in (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95):
