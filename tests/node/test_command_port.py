@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -568,6 +569,8 @@ def test_nonsense_is_counted_where_it_can_be_asked(here: Node) -> None:
 def stopped(pid: int) -> Iterator[Callable[[], None]]:
     """A process under SIGSTOP until the end, or until what is yielded is called."""
     os.kill(pid, signal.SIGSTOP)
+    # Its other threads go on until the one that gets the signal has run.
+    wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, what="it is stopped")
     try:
         yield lambda: os.kill(pid, signal.SIGCONT)
     finally:
