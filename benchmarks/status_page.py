@@ -75,7 +75,7 @@ def wait_for_page(url: str) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), urllib.request.urlopen(url) as reply:
-            if b"All is well" in reply.read():
+            if b"All services of all nodes run." in reply.read():
                 return
         time.sleep(0.1)
     raise SystemExit("the page does not come up")
