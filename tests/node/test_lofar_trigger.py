@@ -6,8 +6,10 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -36,6 +38,7 @@ from darc.node.node_config import load_config
 from darc.runtime.clock import Since
 from darc.runtime.paths import packaged
 from darc.services.base.alerts import ArrivedTrigger
+from darc.services.base.mails import MAIL
 from darc.services.lofar_trigger import lofar_email
 from darc.services.lofar_trigger.lofar_packet import parse
 from darc.services.lofar_trigger.service import LOFARTrigger, PendingPacket
@@ -666,11 +669,19 @@ def test_a_mail_server_that_refuses(site: Site, datagrams: Datagrams, mailbox: M
     assert alerts.is_running(site.node, SERVICE)
 
 
+def kept_mails(of: Node) -> int:
+    """How many e-mails the service has committed and not deleted."""
+    with closing(sqlite3.connect(of.run_dir / "journal.sqlite")) as database:
+        query = "SELECT count(*) FROM memory WHERE service = ? AND key LIKE ?"
+        return int(database.execute(query, (SERVICE, f"{MAIL}%")).fetchone()[0])
+
+
 def test_an_address_that_is_none(site: Site, datagrams: Datagrams, mailbox: Mailbox) -> None:
     mark = site.mark
     site.reload(email_settings={"to": ["nobody at all"]})
     site.put(trigger())
     datagrams.of_all_that_was_put()
     wait_for(lambda: "no e-mail: the e-mail " in site.log_since(mark))
+    wait_for(lambda: kept_mails(site.node) == 0)
     alerts.kill(site.node, SERVICE)
     assert site.log_since(mark).count("no e-mail: ") == 1
