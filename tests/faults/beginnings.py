@@ -111,6 +111,9 @@ class Beginnings:
             self._strikes.reload(end_delay=END_DELAY)
         if not traits_of(away).observes:  # a start of an observation leaves those alone
             self._node.supervisor.start(away)
+            # What was started is noted once a second; supervisord may be killed next.
+            wanted = self._node.run_dir / "wanted.json"
+            wait_for(lambda: f'"{away}"' in wanted.read_text(), ANSWER_SECONDS, f"{away} noted")
         for path in observation.amber_dir.iterdir():  # AMBER begins with new ones
             path.unlink()
 
