@@ -211,6 +211,24 @@ def test_a_clock_set_behind_the_end_leaves_time_for_the_stop(
     assert was_set.age() > 2.0
 
 
+def test_a_master_that_starts_while_the_clock_is_ahead_ends_no_observation(
+    world: World, example: Observation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    before = world.observations()
+    before.add(run_of(example, 0.0))
+    before.runs()[0].state = RunState.RUNNING
+    before.finished("none", before.runs()[0].key)  # saves it as it is
+    clock.ahead = 3600.0
+    observations = world.observations()
+    observations.start_thread()
+    look_at_all(observations, example, "b")
+    assert state(observations) == "running"
+    clock.ahead = 0.0
+    look_at_all(observations, example, "c")
+    assert state(observations) == "running"
+
+
 def test_what_an_earlier_version_kept_is_read(world: World, example: Observation) -> None:
     observations = world.observations()
     observations.add(run_of(example, 0.0))

@@ -7,7 +7,6 @@ they have to reach instead of events: a service that was away misses nothing.
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -66,7 +65,8 @@ class Observations:
         self._closed = False
         self._untold = False
         self._said: dict[str, str] = {}  # last error logged, by subject
-        self._looked = Instant(-math.inf)
+        # What was before this process is not known: a clock that is wrong now ends nothing at once.
+        self._looked = Instant.now()
         self._runs = dict(self._load())
         self.starts = PendingStarts(self._changed, self._in_need, self._save, start)
 
