@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +92,22 @@ def main(arguments: list[str] | None = None) -> int:
 def _say_if_unwatched(options: argparse.Namespace) -> None:
     """Say that nobody watches the node, beside its answer, which says nothing of that."""
     timeout = min(options.timeout, MONITOR_SECONDS)
-    reply, _ = ask(timeout, None, "get_attr monitor", host=options.host, port=options.port)
-    said = str(reply["message"]) if reply and reply["status"] == "Success" else ""
-    trouble = said.partition(" = ")[2]
-    if trouble.startswith("does not"):
-        print(
-            f"darc: darc_monitor {trouble}: nobody looks at the node's logs and disks;"
-            " darc_start_master there starts it, darc logs darc_monitor says why",
-            file=sys.stderr,
-        )
+    where = {"host": options.host, "port": options.port}
+    reply, _ = ask(timeout, None, "get_attr monitor", **where, values=True)
+    message = reply["message"] if reply else None
+    state = message.get("value") if isinstance(message, dict) else None
+    if not isinstance(state, dict) or not state["trouble"]:
+        return  # it reports, or the node is of a version without it
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(state["since"]))
+    if state["trouble"] == "ended":
+        what, remedy = "does not run", "darc_start_master there starts it"
+    else:
+        what, remedy = "does not answer", "restart it there once its disks answer (supervisorctl)"
+    print(
+        f"darc: darc_monitor {what} since {since}: the node's logs and disks are not watched;"
+        f" {remedy}, darc logs darc_monitor says why",
+        file=sys.stderr,
+    )
 
 
 def _with_hints(status: int, options: argparse.Namespace) -> int:

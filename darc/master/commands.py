@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, is_dataclass, replace
 from typing import Any, Protocol
 
 from darc.config.config import Config, Role
@@ -45,7 +45,7 @@ class CommandedNode(Protocol):
     def stopping(self) -> bool:
         """Whether the node is stopping."""
 
-    def attribute(self, name: str) -> str | None:
+    def attribute(self, name: str) -> object | None:
         """Return a declared attribute of the master as text; None where it is unknown."""
 
 
@@ -179,6 +179,8 @@ class CommandVocabulary:
             value = self._node.attribute(request.attribute)
             if value is None:
                 return Reply.error(f"No such attribute: {request.attribute}")
+            if request.values:
+                return Reply.success({"value": _value(value)})
             return Reply.success(f"DARCMaster.{request.attribute} = {value}")
         answers = self._node.services.attributes(self._names(request), request.attribute)
         found = [answer.error is None for answer in answers.values()]
@@ -252,6 +254,13 @@ QUESTIONS = {"status", "get_attr", *(f"{prefix}_status" for prefix in SYSTEMS)}
 
 def _plain(outcomes: Mapping[str, ServiceOutcome]) -> dict[str, Any]:
     return {name: str(outcome) for name, outcome in outcomes.items()}
+
+
+def _value(value: object) -> object:
+    """Return an attribute of the master as a plain value."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return value if isinstance(value, str | int | float | dict) else str(value)
 
 
 def _able(enabled: bool) -> str:

@@ -274,8 +274,8 @@ class DarcMaster:
 
     # -- what commands call ----------------------------------------------------------------------
 
-    def attribute(self, name: str) -> str | None:
-        """Return a declared attribute of the master as text; None where it is unknown."""
+    def attribute(self, name: str) -> object | None:
+        """Return the value of a declared attribute of the master; None where it is unknown."""
         return self._attributes.find(name)
 
     @property

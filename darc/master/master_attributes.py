@@ -47,7 +47,7 @@ _READ: Mapping[str, Callable[[AttributeSource, float], object]] = {
     "queue_depths": lambda master, _: master.queue_depths,
     "journal_full": lambda master, _: master.journal_full,
     "losses": lambda master, _: master.losses.shown(),
-    "monitor": lambda master, _: master.monitor.shown(),
+    "monitor": lambda master, _: master.monitor.state,
     "refused_commands": lambda master, _: master.refused[0],
     "refused_queue_connections": lambda master, _: master.refused[1],
 }
@@ -66,12 +66,12 @@ class MasterAttributes:
         self._master = master
         self._started = started
 
-    def find(self, name: str) -> str | None:
-        """Return an attribute as text; None where the name is unknown."""
+    def find(self, name: str) -> object | None:
+        """Return the value of an attribute; None where the name is unknown."""
         name, _, arguments = name.partition(" ")
         if name == _OVERVIEW:
             return self._master.overviews.find(arguments)
         if arguments:
             return None
         read = _READ.get(name)
-        return None if read is None else str(read(self._master, self._started))
+        return None if read is None else read(self._master, self._started)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from darc.model.node_report import NodeReport
@@ -28,7 +28,6 @@ MAX_NEWS_SECONDS, MAX_ANSWER_SECONDS = 2.0, 5.0
 ENDED_SECONDS, SILENT_SECONDS = 5.0, 10.0
 #: Until its first report, since the start of darc_master (s).
 FIRST_SECONDS = 20.0
-RUNS = "runs"
 
 
 class MonitoredMaster(Protocol):
@@ -47,6 +46,25 @@ class MonitoredMaster(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """Return the values for the metrics: :meth:`MonitorLink.facts`."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorState:
+    """Whether darc_monitor reports.
+
+    :param trouble: it has ended, or hangs; empty: it reports
+    :param since: since when (Unix s)
+    """
+
+    trouble: str = ""
+    since: float = 0.0
+
+    def __str__(self) -> str:
+        """Return the state for people."""
+        if not self.trouble:
+            return "runs"
+        what = "does not run" if self.trouble == "ended" else "does not answer"
+        return f"{what} since {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(self.since))}"
 
 
 class MonitorLink:
@@ -86,14 +104,11 @@ class MonitorLink:
         since = time.time() - age
         return ThreadTrouble(MONITOR, "ended" if gone else "hangs", since, "")
 
-    def shown(self) -> str:
-        """Return the state of darc_monitor as text, and since when it does not report."""
+    @property
+    def state(self) -> MonitorState:
+        """Whether darc_monitor reports."""
         trouble = self.trouble
-        if trouble is None:
-            return RUNS
-        what = "does not run" if trouble.trouble == "ended" else "does not answer"
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(trouble.since))
-        return f"{what} since {since}"
+        return MonitorState() if trouble is None else MonitorState(trouble.trouble, trouble.since)
 
     # -- for darc_monitor ------------------------------------------------------------------------
 
