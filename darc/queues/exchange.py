@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from darc.queues.change_notifier import ChangeNotifier
 from darc.queues.journal import Journal
 from darc.queues.messages import (
     Commit,
@@ -76,39 +77,6 @@ class Question:
     answered: threading.Event = field(default_factory=threading.Event)
     found: bool = False
     value: Any = None
-
-
-class ChangeNotifier:
-    """Counter of changes that threads can wait for without missing one."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._changes = 0
-        self._waiting = 0
-
-    @property
-    def waiting(self) -> int:
-        """Number of threads that wait now."""
-        with self._condition:
-            return self._waiting
-
-    def notify(self) -> None:
-        with self._condition:
-            self._changes += 1
-            self._condition.notify_all()
-
-    def changes(self) -> int:
-        with self._condition:
-            return self._changes
-
-    def wait(self, seen: int, timeout: float) -> None:
-        """Wait until there are more changes than ``seen``, up to ``timeout`` s."""
-        with self._condition:
-            self._waiting += 1
-            try:
-                self._condition.wait_for(lambda: self._changes != seen, timeout)
-            finally:
-                self._waiting -= 1
 
 
 class Orders:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from homes.make_home import line
 from nodes import Node, wait_for
 
 from darc.trigger_files.amber import format_line, trigger_name
@@ -71,20 +72,6 @@ def test_an_observation_of_before_runs_had_keys_goes_on(fresh_node: Node) -> Non
     kept = end(node)
     assert kept["amber_clustering"]["counts"]["candidates"] == N_LINES + 1
     assert kept["processor"]["counts"]["candidates"] == N_LINES + 1
-
-
-def line(number: int) -> bytes:
-    """As tests/homes/make_home.py made them."""
-    return format_line(
-        beam=0,
-        batch=number,
-        sample=3,
-        integration_step=10,
-        time=number * 1.024 + 0.5,
-        dm_id=7,
-        dm=700.0,
-        snr=12.0,
-    )
 
 
 def test_a_node_of_the_version_before_goes_on_where_it_was_killed(fresh_node: Node) -> None:
