@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from darc import __version__
 from darc.node.node_identity import NodeError
 from darc.runtime.paths import write_whole
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
+
+log = logging.getLogger(__name__)
 
 #: Counted up whenever an earlier version could not read what this one writes in run_dir (journal,
 #: observations, switches). Earlier formats are read, and completed where they lack something.
@@ -37,13 +40,17 @@ def check_state(run_dir: Path) -> None:
 def claim_state(run_dir: Path) -> None:
     """Note that this version writes the state in run_dir from now on.
 
+    Where that cannot be noted, as on a full disk, the node runs all the same: the journal tells.
+
     :raises NodeError: see :func:`check_state`
-    :raises OSError: it cannot be noted
     """
     check_state(run_dir)
     if _written(run_dir / _FILE) != (STATE_FORMAT, f"DARC {__version__}"):
         plain = {"format": STATE_FORMAT, "version": f"DARC {__version__}"}
-        write_whole(run_dir / _FILE, json.dumps(plain) + "\n")
+        try:
+            write_whole(run_dir / _FILE, json.dumps(plain) + "\n")
+        except OSError as error:
+            log.error("the version that writes the state cannot be noted: %s", error)
 
 
 def _written(path: Path) -> tuple[int, str]:

@@ -120,3 +120,9 @@ def test_the_state_of_a_newer_version_is_refused_and_left_as_it_is(
     assert not node.processes()
     after = {path: path.read_bytes() for path in node.run_dir.rglob("*") if path.is_file()}
     assert {path: after.get(path) for path in before} == before
+
+
+def test_a_node_runs_where_its_version_cannot_be_noted(fresh_node: Node) -> None:
+    (fresh_node.run_dir / "state.json").mkdir(parents=True)
+    fresh_node.start()
+    assert "the version that writes the state cannot be noted" in fresh_node.log("darc_master")
