@@ -402,7 +402,11 @@ def main() -> None:
     if path:
         os.environ["DARC_CONFIG"] = str(Path(path).absolute())
     set_up_logging("darc_master")
-    end_on_sigterm()
+    with end_on_sigterm():
+        _run()
+
+
+def _run() -> None:
     end_with_supervisord()
     try:
         config = load_node_config(keep=True)

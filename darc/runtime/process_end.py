@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from darc.runtime.vital_threads import vital
@@ -16,9 +18,18 @@ log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 
 
-def end_on_sigterm() -> None:
-    """Exit on SIGTERM, at any line: what is not committed is delivered again."""
+@contextmanager
+def end_on_sigterm() -> Iterator[None]:
+    """Exit on SIGTERM, at any line within: what is not committed is delivered again.
+
+    A SIGTERM after that, while the interpreter shuts down, changes nothing.
+    """
     signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        # an exception in the interpreter's shutdown would leave a traceback in the log
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -270,7 +270,11 @@ class Service(Generic[S]):
     def main(cls) -> None:
         """Run the service until it is stopped; supervisord starts this program."""
         handler = set_up_logging(cls.name)
-        end_on_sigterm()
+        with end_on_sigterm():
+            cls._main(handler)
+
+    @classmethod
+    def _main(cls, handler: NonBlockingHandler) -> None:
         end_with_supervisord()
         try:
             service = cls._made()
