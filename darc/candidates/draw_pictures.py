@@ -1,4 +1,4 @@
-"""Pictures of candidates, drawn by the process that extracts them, and copied to the results."""
+"""Pictures of candidates, drawn by the process that extracts them, and moved to the results."""
 
 from __future__ import annotations
 
@@ -46,18 +46,21 @@ def draw(
 
 
 def offer(directory: Path, files: Sequence[Path]) -> None:
-    """Copy candidates and their pictures to the directory of results; remove all other files there.
+    """Copy candidates to the directory of results and move their pictures there; remove all else.
 
     :param directory: candidates of this beam in the directory of results
     :param files: the candidates' files
     :raises OSError: a file cannot be written
     """
     directory.mkdir(parents=True, exist_ok=True)
-    wanted = {path.name: path for file in files for path in (file, file.with_suffix(".png"))}
+    pictures = [file.with_suffix(".png") for file in files]
+    wanted = {path.name for path in (*files, *pictures)}
     for path in directory.iterdir():
         if path.name not in wanted:
             path.unlink()
-    for name, path in wanted.items():
+    for path in (*files, *pictures):
         if path.exists():
-            write_whole(directory / name, path.read_bytes())
-            shutil.copystat(path, directory / name)
+            write_whole(directory / path.name, path.read_bytes())
+            shutil.copystat(path, directory / path.name)
+    for path in pictures:
+        path.unlink(missing_ok=True)

@@ -145,6 +145,25 @@ def _write(path: Path, content: str | bytes, mode: int, durable: bool, *, exclus
         raise type(error)(error.errno, error.strerror, str(path)) from error
 
 
+def link_whole(source: Path, path: Path, inode: tuple[int, int]) -> bool:
+    """Make a hard link in place of a file, atomically; return False if it would be another file.
+
+    :param inode: device and inode that the source is to have
+    :raises OSError: it could not be linked, as on another file system
+    """
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.new")
+    try:
+        os.link(source, temporary, follow_symlinks=False)
+        made = temporary.lstat()
+        is_wanted = (made.st_dev, made.st_ino) == inode
+        if is_wanted:
+            temporary.replace(path)
+    finally:
+        # also where both were the same file already, which a rename leaves as they are
+        temporary.unlink(missing_ok=True)
+    return is_wanted
+
+
 def sync_directory(directory: Path) -> None:
     """Sync a directory, so that a new name in it is safe against a loss of power."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

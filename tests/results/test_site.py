@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -24,6 +26,14 @@ ROW = re.compile(r'<td role="cell" data-p="([^"]*)"')
 @pytest.fixture
 def results(made_results: ObservationResults) -> ObservationResults:
     return made_results
+
+
+@pytest.fixture
+def another_file_system(tmp_path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="darc-", dir="/dev/shm") as name:
+        if Path(name).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("temporary files are in memory, too: there is no second file system")
+        yield Path(name)
 
 
 def links(page: str) -> list[str]:
@@ -72,6 +82,31 @@ def test_files_are_copied_once_and_those_of_two_beams_are_two(
     own.write_bytes(b"another one")
     write_observation_page(tmp_path, replace(results, candidates=(first, second)))
     assert pictures[0].read_bytes() == b"another one"
+
+
+@pytest.mark.parametrize(("mode", "is_same"), [(0o644, True), (0o664, False), (0o600, False)])
+def test_only_what_nobody_else_can_change_is_linked(
+    tmp_path: Path, results: ObservationResults, mode: int, is_same: bool
+) -> None:
+    shown = results.candidates[0]
+    assert shown.picture
+    own = tmp_path / "CB00" / shown.picture.name
+    own.parent.mkdir()
+    shutil.copy2(shown.picture, own)
+    own.chmod(mode)
+    of_one = replace(results, candidates=(replace(shown, picture=own),))
+    for _ in range(2):
+        site = write_observation_page(tmp_path / "site", of_one).parent
+        (picture,) = (site / "pictures").iterdir()
+        assert picture.samefile(own) is is_same
+        assert picture.read_bytes() == own.read_bytes()
+
+
+def test_to_another_file_system_files_are_copied(
+    tmp_path: Path, results: ObservationResults, another_file_system: Path
+) -> None:
+    site = write_observation_page(another_file_system / "site", results).parent
+    assert len(list((site / "pictures").iterdir())) == len(results.candidates)
 
 
 def test_the_numbers_of_an_observation(results: ObservationResults) -> None:

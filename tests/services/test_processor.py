@@ -250,7 +250,7 @@ def test_a_late_line_that_is_better_takes_the_place_of_another(tmp_path, service
     run_until(one, lambda: one.finished)
     assert not before.exists()
     assert not before.with_suffix(".png").exists()
-    assert len(list(data.iterdir())) == 2  # the candidate and its picture
+    assert len(list(data.iterdir())) == 1  # the picture is among the results
     assert summary(tmp_path, observation) == ProcessingSummary(2, 1, 1, 1)
 
 
@@ -280,7 +280,9 @@ def test_a_candidate_that_nobody_heard_of_does_not_stay(tmp_path, service, obser
     assert not unknown.exists()
     assert not unknown.with_suffix(".png").exists()
     assert others.exists(), "of another beam"
-    assert len(list(data.iterdir())) == 2 * (3 + 1)
+    assert len(list(data.glob("*.hdf5"))) == 3 + 1
+    # each picture is in one place: those of this beam among its results
+    assert list(data.glob("*.png")) == [others.with_suffix(".png")]
 
 
 def test_results_wait_for_an_extraction_that_is_of_no_use_any_more(service, observe):

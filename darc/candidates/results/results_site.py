@@ -8,9 +8,11 @@ Links are relative. `site_lists` creates lists from each observation's `observat
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +28,7 @@ from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import mjd_text, utc_text
 from darc.model.processing_outcome import ProcessingSummary
 from darc.model.results import BeamState, ObservationResults, ShownCandidate
-from darc.runtime.paths import write_whole
+from darc.runtime.paths import link_whole, write_whole
 from darc.runtime.retention import remove_unfinished
 from darc.runtime.untrusted_files import NotRegularError, open_regular, read_regular
 from darc.web.style import Colours, properties
@@ -41,6 +43,8 @@ FORMAT = 1
 MAX_PUBLISHED = 256 * 2**20
 #: Maximum size of `observation.json`, bytes.
 _MAX_ENTRY = 2**20
+#: Errors of a link between file systems, or on one without links.
+_NO_LINK = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 _COLOURS = Colours("green", "red", "grey")
 #: Content security policy: nothing external, and no scripts but those of the file beside the page.
 POLICY = (
@@ -270,7 +274,9 @@ def _publish_one(file: Path | None, directory: Path, below: str, prefix: str) ->
 def _publish(
     file: Path, directory: Path, below: str, prefix: str = "", root: Path | None = None
 ) -> _Link | None:
-    """Copy a file beside a page, atomically, unless it is there already.
+    """Put a file beside a page, atomically, unless it is there already.
+
+    It is the same file on disk where only this user can change it, and a copy elsewhere.
 
     :param root: directory that others can write to: symbolic links below it are not followed; None:
         the file's directory
@@ -290,10 +296,28 @@ def _publish(
             return None
         if not _is_copy(wanted, target):
             target.parent.mkdir(exist_ok=True)
-            write_whole(target, opened.read(wanted.st_size), durable=False)
-            target.chmod(wanted.st_mode & 0o666)
-            os.utime(target, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))
+            if not _linked(file, wanted, target):
+                write_whole(target, opened.read(wanted.st_size), durable=False)
+                target.chmod(wanted.st_mode & 0o666)
+                os.utime(target, ns=(wanted.st_atime_ns, wanted.st_mtime_ns))
     return _Link(name, address(Path(below) / name))
+
+
+def _linked(file: Path, wanted: os.stat_result, target: Path) -> bool:
+    """Make a hard link to a file that only this user can change; return whether that was possible.
+
+    :param wanted: the file as it was opened
+    """
+    if wanted.st_uid != os.geteuid() or wanted.st_mode & 0o022:
+        return False
+    if not wanted.st_mode & stat.S_IROTH:
+        return False  # a private file with a second link is taken for one of somebody else
+    try:
+        return link_whole(file, target, (wanted.st_dev, wanted.st_ino))
+    except OSError as error:
+        if error.errno in _NO_LINK:
+            return False
+        raise
 
 
 def _is_copy(wanted: os.stat_result, target: Path) -> bool:
