@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,19 @@ SOURCES = sorted(
     for directory in (PACKAGE, PACKAGE.parent / "simulator", PACKAGE.parent / "training")
     for path in directory.rglob("*.py")
 )
+#: Files outside a service's folder that name it, and why.
+NAMING_A_SERVICE = {
+    "model/vocabulary.py": "the commands of the specification: lofar_enable and its like",
+    "cli/darc_parser.py": "an example of use",
+    "cli/logs.py": "examples of use",
+    "config/settings_processor.py": "keys of the configuration, in messages",
+    "candidates/dask_pool.py": "a key of the configuration, in messages",
+    "candidates/pool_process.py": "its processes log as the service that they work for",
+    "offline/process.py": "likewise",
+    "offline/offline_plan.py": "sections of the configuration that are also others'",
+    "services/base/alerts.py": "a key of the configuration, in a remedy",
+    "services/base/forwarding.py": "the names of fault points",
+}
 IO_MODULES = {"socket", "subprocess", "sqlite3", "multiprocessing", "threading", "requests"}
 
 
@@ -80,7 +94,7 @@ def test_the_supervisor_directory_cannot_be_imported() -> None:
 
 def test_a_module_has_a_name_of_its_own() -> None:
     names = Counter(path.name for path in PACKAGE.rglob("*.py"))
-    by_rule = {"__init__.py", "__main__.py", "service.py", "traits.py"}
+    by_rule = {"__init__.py", "__main__.py", "service.py", "settings.py", "traits.py"}
     moved = {"typed.py", "trigger_consumer.py"}  # found where they were, too
     assert not {name for name, count in names.items() if count > 1} - by_rule - moved
 
@@ -90,6 +104,37 @@ def test_a_class_has_a_name_of_its_own() -> None:
         node.name for path in SOURCES for node in tree(path) if isinstance(node, ast.ClassDef)
     )
     assert not {name for name, count in names.items() if count > 1}
+
+
+def test_a_service_is_named_in_its_folder_alone() -> None:
+    """What it is, is in its traits: so a service of this package is added as one of others is."""
+    folders = [path.parent for path in PACKAGE.glob("services/*/traits.py")]
+    name = re.compile(rf"(?<![a-z_])({'|'.join(path.name for path in folders)})(?![a-z_])")
+    naming = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if not set(folders) & set(path.parents) and any(map(name.search, names_in(path)))
+    }
+    assert len(folders) > 1
+    assert naming == set(NAMING_A_SERVICE)
+
+
+def names_in(path: Path) -> list[str]:
+    """All names and texts of a module but for its docstrings."""
+    nodes = tree(path)
+    docstrings = {
+        node.body[0].value
+        for node in nodes
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and isinstance(node.body[0] if node.body else None, ast.Expr)
+    }
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.Constant) and node not in docstrings:
+            found.append(str(node.value))
+        elif isinstance(node, ast.Name | ast.Attribute):
+            found.append(node.id if isinstance(node, ast.Name) else node.attr)
+    return found
 
 
 def test_nothing_is_unpacked_in_place_only_for_its_layout() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.config import Config
-from darc.config.settings import ProcessorClustering
+from darc.config.settings import AmberClusteringSettings, ProcessorClustering
 from darc.model.candidate import Records
 from darc.model.observation import Observation
 from darc.science.clustering import cluster, fixed_dm_edges
@@ -104,10 +104,10 @@ def boxes_of(
     """Return the boxes of an observation; narrow is the width limit of lists, or of triggers."""
     widest = settings.width_max
     if widest < 0:
-        widest = config.amber_clustering.thresh_iquv.width_max
+        widest = config.of(AmberClusteringSettings).thresh_iquv.width_max
     return ClusterBoxes(
         settings.clustering_window,
-        config.amber_clustering.dm_bin_top,
+        config.of(AmberClusteringSettings).dm_bin_top,
         widest,
         Scales.of_band(observation.tsamp, observation.f_low, observation.f_high),
     )

@@ -31,7 +31,7 @@ from darc.candidates.pool_tasks import (
 from darc.candidates.time_windows import ClosedWindow, OpenWindows
 from darc.config.config import Config
 from darc.config.instrument import Instrument
-from darc.config.settings import ProcessorSettings
+from darc.config.settings import AmberClusteringSettings, ProcessorSettings
 from darc.model.candidate import Records
 from darc.model.counters import Counted, identified
 from darc.model.observation import Observation
@@ -342,7 +342,7 @@ class ObservationWork:
             pointing=observation.pointing(observation.beam),
             hour_angle_at=middle if observation.reference_frame == "HADEC" else None,
             position=self._config.instrument.position,
-            galaxy_map=Path(self._config.amber_clustering.galaxy_map),
+            galaxy_map=Path(self._config.of(AmberClusteringSettings).galaxy_map),
         )
 
 

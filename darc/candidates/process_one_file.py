@@ -38,7 +38,7 @@ from darc.candidates.pool_tasks import (
 from darc.candidates.results.collect_results import ResultsRequest
 from darc.candidates.results.publication import Publication
 from darc.config.config import Config
-from darc.config.settings import ProcessorSettings
+from darc.config.settings import AmberClusteringSettings, ProcessorSettings
 from darc.data_files.filterbank_reader import Filterbank
 from darc.model.candidate import Records
 from darc.model.counters import Rejection
@@ -163,7 +163,7 @@ class _Work:
         masked = extractor.rfi_apply_mask and extractor.rfi_mask is not None
         self._mask = Path(extractor.rfi_mask) if masked and extractor.rfi_mask else None
         pointing = observation.pointing(CB)
-        galaxy = Path(request.config.amber_clustering.galaxy_map)
+        galaxy = Path(request.config.of(AmberClusteringSettings).galaxy_map)
         self._sky = BeamSky(pointing, None, _NOWHERE, galaxy)
 
     def do(self) -> FileResult:

@@ -45,10 +45,8 @@ CHECKS = (
     Check("node", node_checks.node),
     Check("journal", node_checks.journal),
     Check("cluster", node_checks.cluster),
-    Check("broker", outside_checks.broker),
+    *outside_checks.outside_checks(),
     Check("e-mail", outside_checks.mail),
-    Check("LOFAR", outside_checks.lofar),
-    Check("dada_dbevent", outside_checks.dada_dbevent),
 )
 #: Signs and colours; the text says the same without colours.
 _SIGNS = {

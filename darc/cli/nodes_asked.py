@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from darc.cli.remote_commands import HERE, chosen_hosts, is_here
 from darc.config.config import Config, Role
+from darc.config.settings import StatusWebsiteSettings
 from darc.monitor.cluster_watch import NodeTarget
 from darc.monitor.findings import RuleContext
 from darc.monitor.shell_commands import ShellCommands
@@ -30,4 +31,6 @@ def context(config: Config) -> RuleContext:
     """Return names of services and commands on this host, for problems."""
     alone = config.role is Role.STANDALONE
     master = "" if alone else config.nodes()[0]
-    return RuleContext(config.status_website.service_to_name, master, ShellCommands(alone))
+    return RuleContext(
+        config.of(StatusWebsiteSettings).service_to_name, master, ShellCommands(alone)
+    )

@@ -2,32 +2,69 @@
 
 from __future__ import annotations
 
+import functools
 import smtplib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from darc.cli.check_results import ANSWER_SECONDS, CheckedNode, CheckResult, good, warn, wrong
-from darc.runtime.service_traits import traits_of
+from darc.cli.check_results import (
+    ANSWER_SECONDS,
+    Check,
+    CheckedNode,
+    CheckResult,
+    good,
+    warn,
+    wrong,
+)
+from darc.runtime.service_traits import OutsideAddress, Reach, known_traits, traits_of
 
 
-def broker(checked: CheckedNode) -> Iterator[CheckResult]:
-    """Check the VOEvent broker by a connection, which is closed without sending."""
-    settings = checked.config.voevent_generator
-    if "voevent_generator" not in checked.config.services():
+def outside_checks() -> tuple[Check, ...]:
+    """Return a check for each system outside that the services of this package send to."""
+    return tuple(
+        Check(address.title, functools.partial(_outside, service, address))
+        for service, traits in known_traits().items()
+        for address in traits.outside
+    )
+
+
+def _outside(service: str, address: OutsideAddress, checked: CheckedNode) -> Iterator[CheckResult]:
+    if service not in checked.config.services():
         return
-    where = f"{settings.broker_host}:{settings.broker_port}"
+    settings = checked.config.section(service)
+    host = getattr(settings, address.host_key) if address.host_key else "localhost"
+    remedy = address.remedy.format(host=host)
+    ports: list[int] = [getattr(settings, key) for key in address.port_keys]
+    sends = bool(getattr(settings, address.sends_key)) if address.sends_key else True
+    if address.reach is Reach.LISTENS:
+        yield _listening(ports, remedy, checked)
+        return
     try:
-        socket.create_connection(
-            (settings.broker_host, settings.broker_port), ANSWER_SECONDS
-        ).close()
+        if address.reach is Reach.CONNECTS:
+            for port in ports:
+                socket.create_connection((host, port), ANSWER_SECONDS).close()
+            text = f"{host}:{_listed(ports)} takes connections"
+        else:
+            found = socket.getaddrinfo(host, ports[0], type=socket.SOCK_DGRAM)
+            text = f"{host} is {found[0][4][0]}, port {_listed(ports)} (UDP)"
     except OSError as error:
-        say = wrong if settings.send_events else warn
-        off = "" if settings.send_events else " (VOEvents are not sent by default)"
-        yield say(
-            f"{where}: {_why(error)}{off}", "start the broker, or set voevent_generator.broker_host"
-        )
+        off = "" if sends else f" ({service}.{address.sends_key} is false: nothing is sent there)"
+        say = wrong if sends else warn
+        yield say(f"{host}:{_listed(ports)}: {_why(error)}{off}", remedy)
     else:
-        yield good(f"{where} takes connections")
+        yield good(text)
+
+
+def _listening(ports: Sequence[int], remedy: str, checked: CheckedNode) -> CheckResult:
+    """Whether a process of this machine listens on each of the ports."""
+    listen = {one.port for one in checked.listeners()}
+    if missing := [port for port in ports if port not in listen]:
+        return warn(f"no process listens on {_listed(missing)}", remedy)
+    return good(f"listens on {_listed(ports)}")
+
+
+def _listed(ports: Sequence[int]) -> str:
+    return " and ".join(map(str, ports))
 
 
 def _why(error: OSError) -> str:
@@ -37,7 +74,7 @@ def _why(error: OSError) -> str:
 
 
 def mail(checked: CheckedNode) -> Iterator[CheckResult]:
-    """The server of e-mail is greeted, and left."""
+    """Check the mail server: it is greeted, and left."""
     config = checked.config
     users = [
         name
@@ -58,33 +95,3 @@ def mail(checked: CheckedNode) -> Iterator[CheckResult]:
         yield wrong(f"{where}: {_why(error)}", remedy)
     else:
         yield good(f"{where} answers, for {' and '.join(users)}")
-
-
-def lofar(checked: CheckedNode) -> Iterator[CheckResult]:
-    """Check the name of the LOFAR host; nothing is sent there."""
-    settings = checked.config.lofar_trigger
-    if "lofar_trigger" not in checked.config.services():
-        return
-    try:
-        found = socket.getaddrinfo(settings.lofar_host, settings.lofar_port, type=socket.SOCK_DGRAM)
-    except OSError as error:
-        say = wrong if settings.send_events else warn
-        yield say(f"{settings.lofar_host}: {error.strerror}", f"getent hosts {settings.lofar_host}")
-    else:
-        yield good(f"{settings.lofar_host} is {found[0][4][0]}, port {settings.lofar_port} (UDP)")
-
-
-def dada_dbevent(checked: CheckedNode) -> Iterator[CheckResult]:
-    """Check that dada_dbevent listens; a connection would count as a request."""
-    settings = checked.config.dada_trigger
-    if "dada_trigger" not in checked.config.services():
-        return
-    listen = {one.port for one in checked.listeners()}
-    missing = [port for port in (settings.port_i, settings.port_iquv) if port not in listen]
-    if missing:
-        yield warn(
-            f"no process listens on {' and '.join(map(str, missing))}: no dumps are possible",
-            "start dada_dbevent before the observation",
-        )
-    else:
-        yield good(f"listens on {settings.port_i} and {settings.port_iquv}")

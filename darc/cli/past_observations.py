@@ -13,14 +13,13 @@ from typing import Any
 from darc.config.config import Config
 from darc.master.observation_run import ObservationRun, RunState
 from darc.master.observation_summaries import books_file
-from darc.model.counters import Counted, identified
+from darc.model.counters import identified
 from darc.model.observation import ObservationError
 from darc.model.parset import PARSERS, Parset
 from darc.node.command_client import ask_attribute
+from darc.runtime.service_traits import known_traits, traits_of
 
 ASK_SECONDS = 5.0
-_COUNTING = ("amber_listener", "amber_clustering")
-_TRIGGERS = (Counted.IQUV_TRIGGERS, Counted.LOFAR_TRIGGERS)
 _DIRECTORY = re.compile(r"(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d)\.(.+)", re.ASCII)
 _OVER, _NO_BOOKS = "over", "no books"
 
@@ -33,9 +32,9 @@ class ObservationRow:
     :param duration: s
     :param state: pending, running, in processing, aborted; of the past: over, or no books, of which
         this node kept a configuration only
-    :param candidates: number of candidates read by amber_listener
-    :param clusters: number of clusters of amber_clustering
-    :param triggers: number of triggers of amber_clustering
+    :param candidates: number of candidates read
+    :param clusters: number of clusters found
+    :param triggers: number of triggers passed on
     :param problem: which of its files cannot be read
     """
 
@@ -72,37 +71,37 @@ def present(config: Config) -> Iterator[ObservationRow]:
             observation.start,
             observation.duration,
             state,
-            *_totals(counts, observation.task_id),
+            **_numbers({name: of.get(observation.task_id) for name, of in counts.items()}),
         )
 
 
 def _counts_of_now() -> dict[str, dict[str, Any]]:
     """Return the counts by service and observation; services that do not answer are left out."""
     counts: dict[str, dict[str, Any]] = {}
-    for service in _COUNTING:
+    for service in _counting():
         plain, _ = ask_attribute(ASK_SECONDS, service, "counts")
         if isinstance(plain, dict):
             counts[service] = {task_id: identified(of_it) for task_id, of_it in plain.items()}
     return counts
 
 
-def _totals(
-    counts: Mapping[str, Mapping[str, Any]], task_id: str
-) -> tuple[int | None, int | None, int | None]:
-    listener = counts.get("amber_listener", {}).get(task_id, {})
-    clustering = counts.get("amber_clustering", {}).get(task_id, {})
-    return _numbers(listener, clustering)
+def _counting() -> list[str]:
+    return [service for service, traits in known_traits().items() if traits.shown]
 
 
-def _numbers(
-    listener: Mapping[str, Any], clustering: Mapping[str, Any]
-) -> tuple[int | None, int | None, int | None]:
-    """Return candidates, clusters and triggers from the counts of the two services."""
-    if not clustering:
-        return listener.get(Counted.CANDIDATES), None, None
-    triggers = sum(clustering.get(kind, 0) for kind in _TRIGGERS)
-    candidates = listener.get(Counted.CANDIDATES, clustering.get(Counted.CANDIDATES))
-    return candidates, clustering.get(Counted.CLUSTERS, 0), triggers
+def _numbers(counts: Mapping[str, Mapping[str, int] | None]) -> dict[str, Any]:
+    """Return the numbers of an observation that its services' counters tell, by field of its row.
+
+    :param counts: counters by service; None or empty: it does not know the observation
+    """
+    found: dict[str, int] = {}
+    for service, counted in counts.items():
+        if not counted:
+            continue
+        for number, kinds in traits_of(service).shown.items():
+            total = sum(counted.get(kind, 0) for kind in kinds)
+            found[number] = max(total, found.get(number, 0))
+    return found
 
 
 def past(config: Config, known: set[str | None], most: int | None) -> Iterator[ObservationRow]:
@@ -133,19 +132,19 @@ def _past(directory: Path, books_at: Path) -> ObservationRow | None:
     except ValueError:
         return None  # no observation's
     task_id, duration, problem = _description(directory)
-    books: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     state = _NO_BOOKS
     try:
         books = json.loads(books_at.read_text(encoding="utf-8"))
-        counts = [identified(books.get(name, {}).get("counts", {})) for name in _COUNTING]
-        numbers = _numbers(counts[0], counts[1])
+        numbers = _numbers(
+            {name: identified(books.get(name, {}).get("counts", {})) for name in _counting()}
+        )
         state = _OVER
     except FileNotFoundError:
-        numbers = (None, None, None)
+        pass
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        numbers = (None, None, None)
         problem = f"{books_at}: {error}"
-    return ObservationRow(task_id, match[2], start, duration, state, *numbers, problem=problem)
+    return ObservationRow(task_id, match[2], start, duration, state, problem=problem, **numbers)
 
 
 def _description(directory: Path) -> tuple[str | None, float | None, str]:

@@ -177,7 +177,7 @@ def _request(options: argparse.Namespace, output: Path) -> FileRequest:
 
 
 def _settings(options: argparse.Namespace, config: Config) -> ProcessorSettings:
-    settings = config.processor
+    settings = config.of(ProcessorSettings)
     clustering, extractor, classifier = (
         settings.clustering,
         settings.extractor,

@@ -21,6 +21,7 @@ from darc.cli.interactive import TerminalError, load
 from darc.cli.nodes_asked import context, targets
 from darc.cli.watch_view import WatchSnapshot, page
 from darc.config.config import Config
+from darc.config.settings import StatusWebsiteSettings
 from darc.monitor.cluster_watch import ClusterWatch, NodeTarget, collect
 from darc.monitor.problems import find_problems
 
@@ -64,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _print_once(config: Config, asked: Sequence[NodeTarget]) -> None:
-    cluster = collect(asked, config.status_website.timeout)
+    cluster = collect(asked, config.of(StatusWebsiteSettings).timeout)
     snapshot = WatchSnapshot(cluster, find_problems(cluster, context(config)))
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     for line in page(snapshot, console.width, None):
@@ -76,7 +77,7 @@ class _Screen:
 
     def __init__(self, config: Config, asked: Sequence[NodeTarget]) -> None:
         self._context = context(config)
-        self._watch = ClusterWatch(asked, NUMBERS_SECONDS, config.status_website.timeout)
+        self._watch = ClusterWatch(asked, NUMBERS_SECONDS, config.of(StatusWebsiteSettings).timeout)
         self._watch.on_change = self._wake
         self._console = Console(highlight=False)
         self._wake_out, self._wake_in = os.pipe()

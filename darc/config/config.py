@@ -60,17 +60,15 @@ class Config:
     instrument: Instrument
     mail: settings.MailSettings
     metrics: settings.MetricsSettings
-    status_website: settings.StatusWebsiteSettings
     alarms: settings.AlarmSettings
-    amber_listener: settings.AmberListenerSettings
-    amber_clustering: settings.AmberClusteringSettings
-    dada_trigger: settings.DadaTriggerSettings
-    lofar_trigger: settings.LofarTriggerSettings
-    voevent_generator: settings.VOEventGeneratorSettings
-    processor: settings.ProcessorSettings
-    processor_master: settings.ProcessorMasterSettings
-    offline_processing: settings.OfflineProcessingSettings
+    of_services: Mapping[str, Any]  # settings of the built-in services, by section
     further: Mapping[str, Value]  # blocks of services that are not built in
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the settings of a built-in service's section; `of` knows their type."""
+        if name == "of_services" or name not in self.of_services:
+            raise AttributeError(f"the configuration has no {name}")
+        return self.of_services[name]
 
     @property
     def role(self) -> Role:
@@ -138,12 +136,25 @@ class Config:
             data = self.further[service].data
             entry = data.get("log_file") if isinstance(data, dict) else None
             return entry.data if entry and isinstance(entry.data, str) and entry.data else default
-        section: object = getattr(self, _FIELD_OF.get(service, ""), None)
+        section: object = getattr(self, _field_of(service), None)
         return str(getattr(section, "log_file", default))
 
     def section(self, name: str) -> Any:
-        """The settings of a section that is built in."""
-        return getattr(self, _FIELD_OF[name])
+        """Return the settings of a built-in section.
+
+        :raises AttributeError: there is no such section
+        """
+        return getattr(self, _field_of(name))
+
+    def of(self, kind: type[T]) -> T:
+        """Return the settings of this class, which one section of a built-in service has.
+
+        :raises LookupError: no section has it
+        """
+        for ready in self.of_services.values():
+            if type(ready) is kind:
+                return ready
+        raise LookupError(f"no section has the class {kind.__name__}")
 
     def block(self, section: str, kind: type[T]) -> T:
         """Return the settings of a section; for services that are not built in.
@@ -154,7 +165,7 @@ class Config:
         :raises ConfigError: a value is wrong or missing
         :raises TypeError: a built-in section has another class
         """
-        if section in _SECTIONS:
+        if section in NODE_SECTIONS or section in self.of_services:
             ready = self.section(section)
             if not isinstance(ready, kind):
                 raise TypeError(f"{section} is a {type(ready).__name__}, not a {kind.__name__}")
@@ -164,7 +175,7 @@ class Config:
         if value.data is None:
             value = Value({}, value.file, value.line)
         found = reader.read(kind, value, section)
-        if found is None:
+        if found is None or reader.problems:
             raise ConfigError(reader.problems)
         for unknown in reader.unknown:
             _log.warning("%s", unknown_key(unknown))
@@ -175,30 +186,26 @@ class Config:
         return same_host(self.hostname, host)
 
 
-_SECTIONS: dict[str, Any] = {
+#: Sections of the node itself, with their classes. Services have theirs in their traits.
+NODE_SECTIONS: Mapping[str, Any] = {
     "darc_master": settings.MasterSettings,
     "control": settings.ControlSettings,
     "cluster": settings.ClusterSettings,
     "instrument": Instrument,
     "mail": settings.MailSettings,
     "metrics": settings.MetricsSettings,
-    "status_website": settings.StatusWebsiteSettings,
     "alarms": settings.AlarmSettings,
-    "amber_listener": settings.AmberListenerSettings,
-    "amber_clustering": settings.AmberClusteringSettings,
-    "dada_trigger": settings.DadaTriggerSettings,
-    "lofar_trigger": settings.LofarTriggerSettings,
-    "voevent_generator": settings.VOEventGeneratorSettings,
-    "processor": settings.ProcessorSettings,
-    "processor_master": settings.ProcessorMasterSettings,
-    "offline_processing": settings.OfflineProcessingSettings,
 }
-_FIELD_OF = {name: "master" if name == "darc_master" else name for name in _SECTIONS}
+
+
+def _field_of(section: str) -> str:
+    return "master" if section == "darc_master" else section
 
 
 def parse_config(
     layers: Sequence[Layer],
     *,
+    services: Mapping[str, type],
     home: str | None,
     darc_home: str,
     hostname: str,
@@ -207,6 +214,7 @@ def parse_config(
     """Parse, merge and check the layers of a configuration.
 
     :param layers: the packaged default first; each overrides those before it
+    :param services: the sections of built-in services, with their dataclasses
     :param home: value of the placeholder {home}, None if unknown
     :param darc_home: value of the placeholder {darc_home}
     :param hostname: name of this host, and value of the placeholder {hostname}
@@ -225,9 +233,12 @@ def parse_config(
     reader = Reader()
     reader.problems += problems
     found: dict[str, Any] = {}
-    for name, kind in _SECTIONS.items():
+    for name, kind in NODE_SECTIONS.items():
         if name != "instrument":
-            found[_FIELD_OF[name]] = reader.read(kind, value_at(tree, name), name)
+            found[_field_of(name)] = reader.read(kind, value_at(tree, name), name)
+    of_services = {
+        name: reader.read(kind, value_at(tree, name), name) for name, kind in services.items()
+    }
     # Without its base, every key of the instrument would be reported as missing.
     if instrument:
         found["instrument"] = reader.read(
@@ -239,16 +250,18 @@ def parse_config(
     if found["cluster"].workers:
         workers = expand_hosts(found["cluster"].workers)
         found["cluster"] = replace(found["cluster"], workers=workers)
-    others = {name: value for name, value in tree.data.items() if name not in _SECTIONS}
-    services = {name for key in _SERVICES for name in getattr(found["master"], key)}
+    built_in = {**NODE_SECTIONS, **services}
+    others = {name: value for name, value in tree.data.items() if name not in built_in}
+    listed = {name for key in _SERVICES for name in getattr(found["master"], key)}
     for name, value in others.items():
-        if name not in services:
-            reader.unknown.append(Unknown(value, name, name, tuple(_SECTIONS)))
+        if name not in listed:
+            reader.unknown.append(Unknown(value, name, name, tuple(built_in)))
     return Config(
         hostname=hostname,
         darc_home=darc_home,
         warnings=tuple(unknown_key(entry) for entry in reader.unknown),
-        further={name: value for name, value in others.items() if name in services},
+        of_services=of_services,
+        further={name: value for name, value in others.items() if name in listed},
         **found,
     )
 

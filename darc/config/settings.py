@@ -1,5 +1,6 @@
-"""The settings of every section of the configuration, one dataclass each.
+"""The settings of a section of the configuration, one dataclass each.
 
+Those that only one service reads stand in its folder: ``darc/services/NAME/settings.py``.
 They have no defaults: those are in conf/default.yaml and nowhere else. Units and meanings
 that a name does not say are noted at the field, and for operators in that file.
 """
@@ -17,13 +18,9 @@ from darc.config.settings_node import (
 )
 from darc.config.settings_pipeline import (
     AmberClusteringSettings,
-    AmberListenerSettings,
-    DadaTriggerSettings,
     IquvThresholds,
     LofarOverride,
     LofarThresholds,
-    LofarTriggerSettings,
-    VOEventGeneratorSettings,
 )
 from darc.config.settings_processor import (
     OfflineProcessingSettings,
@@ -39,16 +36,13 @@ from darc.config.settings_processor import (
 __all__ = [
     "AlarmSettings",
     "AmberClusteringSettings",
-    "AmberListenerSettings",
     "ClusterSettings",
     "ControlSettings",
-    "DadaTriggerSettings",
     "EmailSettings",
     "HealthSettings",
     "IquvThresholds",
     "LofarOverride",
     "LofarThresholds",
-    "LofarTriggerSettings",
     "MailSettings",
     "MasterSettings",
     "MetricsSettings",
@@ -61,5 +55,4 @@ __all__ = [
     "ProcessorVisualizer",
     "SchedulerTLS",
     "StatusWebsiteSettings",
-    "VOEventGeneratorSettings",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-from darc.config.settings_node import EmailSettings, Names, PlacePath, Port, Seconds, Text
-from darc.config.typed import OneOrMore, Range
+from darc.config.settings_node import Names, PlacePath, Text
+from darc.config.typed import Contradiction, CrossChecked, OneOrMore, Range
 
 DM = Annotated[float, Range(0, 100_000)]  # pc cm-3
 SNR = Annotated[float, Range(0, 1_000_000)]
@@ -16,12 +17,14 @@ Window = Annotated[float, Range(0.001, 3600)]  # s
 Period = Annotated[float, Range(0, 1000)]  # SBs
 
 
-@dataclass(frozen=True, slots=True)
-class AmberListenerSettings:
-    """Section `amber_listener`."""
+def period_contradictions(low: float, high: float) -> Iterator[Contradiction]:
+    """Yield what is wrong with the limits of the periods of synthesised beams.
 
-    log_file: PlacePath
-    start_timeout: Seconds  # s to wait for AMBER's files after the start
+    :param low: sb_filter_period_min (SBs); `high` likewise
+    """
+    if low >= high:
+        what = f"{high} is not above sb_filter_period_min"
+        yield Contradiction("sb_filter_period_max", what, f"a number above {low}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class LofarOverride:
 
 
 @dataclass(frozen=True, slots=True)
-class AmberClusteringSettings:
+class AmberClusteringSettings(CrossChecked):
     """Section `amber_clustering`."""
 
     log_file: PlacePath
@@ -76,56 +79,6 @@ class AmberClusteringSettings:
     lofar_trigger_sources: Names
     thresh_lofar_override: LofarOverride
 
-
-@dataclass(frozen=True, slots=True)
-class DadaTriggerSettings:
-    """Section `dada_trigger`."""
-
-    log_file: PlacePath
-    port_i: Port
-    port_iquv: Port
-    min_window_size: Window
-    delay_end: Annotated[float, Range(0, 3600)]  # s
-    buffer_length: Window  # s of raw data that dada_dbevent holds
-    polcal_dump_size: Window
-    polcal_interval: Seconds
-    polcal_max_dumps: Annotated[int, Range(0, 10_000)]
-
-
-@dataclass(frozen=True, slots=True)
-class LofarTriggerSettings:
-    """Section `lofar_trigger`."""
-
-    log_file: PlacePath
-    test: bool
-    send_events: bool
-    interval: Interval
-    age_limit: Seconds  # oldest trigger that is still sent
-    server_port: Port
-    lofar_host: Text
-    lofar_port: Port
-    lofar_freq: Annotated[float, Range(1, 100_000)]  # MHz
-    lofar_tbb_buffer_size: Window
-    email_settings: EmailSettings
-
-
-@dataclass(frozen=True, slots=True)
-class VOEventGeneratorSettings:
-    """Section `voevent_generator`."""
-
-    log_file: PlacePath
-    voevent_dir: PlacePath
-    files_kept: Annotated[int, Range(1, 10_000_000)]  # in voevent_dir
-    test: bool
-    send_events: bool
-    interval: Interval
-    age_limit: Annotated[float, Range(0.01, 1e9)]  # s, oldest trigger that is still sent
-    server_port: Port
-    broker_host: Text
-    broker_port: Port
-    broker_timeout: Annotated[float, Range(0.1, 600)]  # s for the broker to answer
-    give_up_after: Annotated[float, Range(0, 1e9)]  # s
-    stream: Text  # <authority>/<path> in the identifiers of events
-    author_ivorn: Text
-    contact_name: Text | None
-    contact_email: Text | None
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield what is wrong with the synthesised beams' periods."""
+        return period_contradictions(self.sb_filter_period_min, self.sb_filter_period_max)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 from darc.config.settings_node import Delay, EmailSettings, Names, PlacePath, Seconds, Text
-from darc.config.settings_pipeline import DM, SNR, Interval, Period, Window
-from darc.config.typed import OneOf, Range
+from darc.config.settings_pipeline import (
+    DM,
+    SNR,
+    Interval,
+    Period,
+    Window,
+    period_contradictions,
+)
+from darc.config.typed import Contradiction, CrossChecked, OneOf, Range, shown
 
 Bins = Annotated[int, Range(1, 65536)]
 Figure = Annotated[int, Range(1, 100)]
@@ -16,9 +26,13 @@ Iterations = Annotated[int, Range(0, 1000)]
 Probability = Annotated[float, Range(0, 1)]
 OrNoLimit = Annotated[float, Range(-1, 1_000_000)]  # -1: no limit
 
+_SCHEDULER = re.compile(
+    r"(?:(?P<scheme>tls|tcp)://)?(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})"
+)
+
 
 @dataclass(frozen=True, slots=True)
-class ProcessorClustering:
+class ProcessorClustering(CrossChecked):
     """`clustering` of the processor."""
 
     output_file: Text
@@ -31,6 +45,10 @@ class ProcessorClustering:
     sb_filter_period_max: Period
     clustering_window: Window
     width_max: OrNoLimit  # samples
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield what is wrong with the synthesised beams' periods."""
+        return period_contradictions(self.sb_filter_period_min, self.sb_filter_period_max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +114,7 @@ class SchedulerTLS:
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessorSettings:
+class ProcessorSettings(CrossChecked):
     """Section `processor`: candidate processing on a worker."""
 
     log_file: PlacePath
@@ -113,6 +131,39 @@ class ProcessorSettings:
     extractor: ProcessorExtractor
     classifier: ProcessorClassifier
     visualizer: ProcessorVisualizer
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield what is wrong with the scheduler's address, given its encryption."""
+        if self.scheduler is None:
+            return
+        match = _SCHEDULER.fullmatch(self.scheduler)
+        key = "scheduler_tls" if self.scheduler_tls else "scheduler"
+        if match is None:
+            what = f"{shown(self.scheduler)} is not a scheduler address"
+            allowed = "tls://<host>:<port>, or tcp://localhost:<port>"
+        elif match["scheme"] == "tls":
+            if self.scheduler_tls is not None:
+                return
+            what = f"{self.scheduler} without processor.scheduler_tls"
+            allowed = "TLS files: {ca: <file>, certificate: <file>, key: <file>}"
+        elif self.scheduler_tls is not None:
+            what, allowed = f"not used for {self.scheduler}", "an address that starts with tls://"
+        elif self.scheduler_unencrypted or _is_loopback(match["host"]):
+            return
+        else:
+            what = f"{self.scheduler}: anyone on the network path could run programs here"
+            allowed = (
+                "tls://<host>:<port> with processor.scheduler_tls, a scheduler on this host, or"
+                " processor.scheduler_unencrypted: true in a private network"
+            )
+        yield Contradiction(key, what, allowed)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @dataclass(frozen=True, slots=True)

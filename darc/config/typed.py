@@ -12,7 +12,7 @@ The types of a dataclass declare what its fields may hold::
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -85,6 +85,29 @@ class Unknown:
     valid: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """What is wrong with a field, given the others.
+
+    :param key: the field
+    :param allowed: what it may hold
+    """
+
+    key: str
+    what: str
+    allowed: str
+
+
+class CrossChecked:
+    """Base of a dataclass whose fields may contradict each other."""
+
+    __slots__ = ()
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield what the types of the fields do not rule out, but is wrong."""
+        raise NotImplementedError
+
+
 class Reader:
     """Converter from values to typed objects.
 
@@ -147,7 +170,14 @@ class Reader:
                 allowed = describe(hints[field.name])
                 self.complain(value, _join(path, field.name), "missing", allowed)
                 found[field.name] = _BAD
-        return _BAD if _BAD in found.values() else kind(**found)
+        if _BAD in found.values():
+            return _BAD
+        made = kind(**found)
+        if isinstance(made, CrossChecked):
+            for one in made.contradictions():
+                entry = value.data.get(one.key, value)
+                self.complain(entry, _join(path, one.key), one.what, one.allowed)
+        return made
 
     def _tuple(self, base: Any, rules: tuple[Any, ...], value: Value, path: str) -> Any:
         kinds = get_args(base)

@@ -21,6 +21,7 @@ from darc.runtime.paths import (
     users_home,
     write_whole,
 )
+from darc.runtime.service_traits import built_in_sections
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class ConfigSources:
             home, name = Path("/nowhere"), "nowhere"
         return parse_config(
             layers,
+            services=built_in_sections(),
             home=users_home(),
             darc_home=str(home),
             hostname=name,

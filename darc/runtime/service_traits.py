@@ -6,10 +6,11 @@ memory that the master does not have. A service that is not of this package has 
 
 from __future__ import annotations
 
+import enum
 import functools
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _SERVICES = "darc.services"
@@ -45,10 +46,78 @@ class ListeningPort:
     needed: bool = True
 
 
+class Reach(enum.Enum):
+    """How ``darc doctor`` finds out whether a system can be reached; it sends nothing."""
+
+    CONNECTS = enum.auto()  # a TCP connection, closed again
+    RESOLVES = enum.auto()  # its name, where whatever came (UDP) would be acted on
+    LISTENS = enum.auto()  # a process of this machine, where a connection would be
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideAddress:
+    """Address of a system that a service sends to, for ``darc doctor``.
+
+    :param title: of the check
+    :param reach: how it is checked
+    :param port_keys: keys of its ports in the service's settings
+    :param remedy: what to do where it is not reached, with `{host}` for the host
+    :param host_key: likewise of its host; empty: this machine
+    :param sends_key: likewise of whether the service sends by default; empty: it does
+    """
+
+    title: str
+    reach: Reach
+    port_keys: tuple[str, ...]
+    remedy: str
+    host_key: str = ""
+    sends_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedSeries:
+    """A metric family made of what the service counts.
+
+    :param name: of the family, without ``darc_``
+    :param text: its help
+    :param counters: in the service's attribute `totals`, by the value of the label
+    :param label: name of the label; empty: there is none, and one counter
+    """
+
+    name: str
+    text: str
+    counters: Mapping[str, str]
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeSeries:
+    """A metric family of one number, which is an attribute of the service, or its length.
+
+    :param name: of the family, without ``darc_``
+    :param text: its help
+    :param is_level: a gauge, which falls, too; otherwise a counter
+    """
+
+    name: str
+    text: str
+    attribute: str
+    is_level: bool = False
+
+
+class Shown(enum.StrEnum):
+    """Number of an observation that ``darc observations`` lists."""
+
+    CANDIDATES = "candidates"
+    CLUSTERS = "clusters"
+    TRIGGERS = "triggers"
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceTraits:
     """What a service is.
 
+    :param sections: its sections of the configuration, with the dataclasses of their settings
     :param observes: it takes part in observations
     :param unhurried: it may work on an observation long after its end
     :param keeps_queue: what an ended observation left in its queue is of use; what leaves the house
@@ -58,8 +127,14 @@ class ServiceTraits:
     :param port: that it listens on
     :param directory: key of its settings: where it keeps files for people
     :param mails: section of the configuration that says who gets its e-mails; empty: it sends none
+    :param outside: what it sends to
+    :param counted: what of its `totals` has a metric family of its own
+    :param measured: its attributes with one
+    :param shown: which of its counters are numbers of an observation that people are shown; where
+        several services have a number, the largest is
     """
 
+    sections: Mapping[str, type] = field(default_factory=dict)
     observes: bool = True
     unhurried: bool = False
     keeps_queue: bool = False
@@ -68,6 +143,10 @@ class ServiceTraits:
     port: ListeningPort | None = None
     directory: str = ""
     mails: str = ""
+    outside: tuple[OutsideAddress, ...] = ()
+    counted: tuple[CountedSeries, ...] = ()
+    measured: tuple[AttributeSeries, ...] = ()
+    shown: Mapping[Shown, tuple[str, ...]] = field(default_factory=dict)
 
 
 @functools.cache
@@ -83,3 +162,12 @@ def known_traits() -> Mapping[str, ServiceTraits]:
     files = [file for root in package.__path__ for file in Path(root).glob("*/traits.py")]
     names = sorted(file.parent.name for file in files)
     return {name: importlib.import_module(f"{_SERVICES}.{name}.traits").TRAITS for name in names}
+
+
+def built_in_sections() -> dict[str, type]:
+    """Return the sections of all services of this package, with their dataclasses."""
+    return {
+        section: kind
+        for traits in known_traits().values()
+        for section, kind in traits.sections.items()
+    }

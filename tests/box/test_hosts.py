@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from darc.config.config import Layer, Role, parse_config
 from darc.runtime.paths import packaged
+from darc.runtime.service_traits import built_in_sections
 from simulator.box.hosts import GATEWAY, configuration, hosts_file, make_hosts, worker_names
 from simulator.box.network import slow_down
 
@@ -65,7 +66,12 @@ def test_the_configuration_is_one_that_nodes_accept() -> None:
     roles = []
     for name in ("arts041", "arts007", "elsewhere"):
         config = parse_config(
-            layers, home="/root", darc_home="/darc", hostname=name, instruments=instrument
+            layers,
+            services=built_in_sections(),
+            home="/root",
+            darc_home="/darc",
+            hostname=name,
+            instruments=instrument,
         )
         roles.append((config.role, config.compound_beam))
     assert roles == [(Role.MASTER, None), (Role.WORKER, 6), (Role.STANDALONE, None)]

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +17,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from darc.config import settings
-from darc.config.config import _SECTIONS, Config, ConfigError, Layer, Role, parse_config
+from darc.config.config import NODE_SECTIONS, Config, ConfigError, Layer, Role, parse_config
 from darc.config.config_layers import expand_hosts
-from darc.config.typed import Range
+from darc.config.typed import Contradiction, CrossChecked, Range
 from darc.node.node_config import load_config
 from darc.runtime.paths import packaged
+from darc.runtime.service_traits import built_in_sections
 
+SECTIONS = {**NODE_SECTIONS, **built_in_sections()}
 DEFAULT = Layer("default.yaml", packaged("conf/default.yaml").read_text())
 ARTS = Layer("arts.yaml", packaged("conf/arts.yaml").read_text())
 
@@ -34,7 +37,12 @@ def parse(*texts: str, hostname: str = "host") -> Config:
 
     layers = [DEFAULT, *(Layer("my.yaml", text) for text in texts)]
     return parse_config(
-        layers, home="/home/me", darc_home="/d", hostname=hostname, instruments=instruments
+        layers,
+        services=built_in_sections(),
+        home="/home/me",
+        darc_home="/d",
+        hostname=hostname,
+        instruments=instruments,
     )
 
 
@@ -58,7 +66,7 @@ def test_the_default_is_whole_and_without_warnings() -> None:
 
 
 def test_the_default_holds_every_section_and_nothing_else() -> None:
-    assert list(yaml.safe_load(DEFAULT.text)) == list(_SECTIONS)
+    assert sorted(yaml.safe_load(DEFAULT.text)) == sorted(SECTIONS)
 
 
 def test_the_instrument_is_arts() -> None:
@@ -334,6 +342,35 @@ def test_the_block_of_a_further_service() -> None:
             parse(head + text).block("mine", Further)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits(CrossChecked):
+    low: Annotated[float, Range(0, 10)]
+    high: Annotated[float, Range(0, 10)]
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        if self.low > self.high:
+            yield Contradiction("high", "below low", f"a number from {self.low}")
+
+
+def test_values_of_a_further_service_that_contradict_each_other() -> None:
+    head = "darc_master: {services_worker_mix: [mine]}\n"
+    good = parse(head + "mine: {low: 1, high: 2}").block("mine", Limits)
+    assert good == Limits(1.0, 2.0)
+    with pytest.raises(ConfigError) as caught:
+        parse(head + "mine:\n  low: 3\n  high: 2").block("mine", Limits)
+    expected = "my.yaml:4: mine.high: below low; allowed: a number from 3.0"
+    assert caught.value.problems == (expected,)
+
+
+def test_settings_by_their_class() -> None:
+    config = parse()
+    assert config.of(settings.ProcessorSettings) is config.section("processor")
+    with pytest.raises(LookupError):
+        config.of(Limits)
+    with pytest.raises(AttributeError):
+        config.section("mine")
+
+
 def test_unknown_keys_of_a_further_service_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     config = parse("darc_master: {services_worker_mix: [mine]}\nmine: {level: 1, nam: y}")
     config.block("mine", Further)
@@ -363,7 +400,7 @@ def _outcome(text: str) -> tuple[str, ...]:
 
 # Each example parses the whole default.
 @hypothesis.settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.dictionaries(st.sampled_from(sorted(_SECTIONS)), _trees, max_size=3))
+@given(st.dictionaries(st.sampled_from(sorted(SECTIONS)), _trees, max_size=3))
 def test_any_yaml_is_taken_or_refused(tree: dict[str, object]) -> None:
     for message in _outcome(yaml.safe_dump(tree)):
         assert message.startswith(("my.yaml:", "default.yaml:"))

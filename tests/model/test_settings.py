@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darc.config import settings
-from darc.config.config import _SECTIONS
+from darc.config.config import NODE_SECTIONS
 from darc.config.typed import (
     NotEmpty,
     OneOf,
@@ -22,6 +22,9 @@ from darc.config.typed import (
     from_plain,
     to_plain,
 )
+from darc.runtime.service_traits import built_in_sections
+
+SECTIONS = {**NODE_SECTIONS, **built_in_sections()}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,7 +92,8 @@ def test_another_value_is_taken_as_it_is_or_refused(name: str, value: object) ->
 
 
 def _dataclasses() -> list[type]:
-    return [getattr(settings, name) for name in settings.__all__]
+    of_the_node = [getattr(settings, name) for name in settings.__all__]
+    return list(dict.fromkeys([*of_the_node, *built_in_sections().values()]))
 
 
 @pytest.mark.parametrize("kind", _dataclasses())
@@ -103,7 +107,7 @@ def test_settings_are_frozen_slotted_and_without_defaults(kind: type) -> None:
         setattr(item, dataclasses.fields(kind)[0].name, 1)
 
 
-@pytest.mark.parametrize("section", sorted(set(_SECTIONS) - {"instrument"}))
+@pytest.mark.parametrize("section", sorted(set(SECTIONS) - {"instrument"}))
 def test_every_number_has_a_range(section: str) -> None:
     def check(kind: type) -> None:
         for name, hint in field_types(kind).items():
@@ -113,4 +117,4 @@ def test_every_number_has_a_range(section: str) -> None:
             elif hint in (int, float):
                 pytest.fail(f"{kind.__name__}.{name} has none")
 
-    check(_SECTIONS[section])
+    check(SECTIONS[section])

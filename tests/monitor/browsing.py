@@ -36,7 +36,7 @@ ARGUMENTS = (
 @cache
 def renderer(results: str = "", web_dir: Path | None = None) -> Renderer:
     colours = Colours("green", "red", "grey")
-    names = made_up.MASTER, made_up.MASTER
+    names = made_up.MASTER, made_up.MASTER, "status_website"
     return Renderer(colours, made_up.CONTEXT, *names, results, web_dir)
 
 

@@ -39,6 +39,7 @@ from darc.runtime import vital_threads as vital_module
 from darc.runtime.detached_work import DetachedWork
 from darc.runtime.log import JsonFormatter, LineFormatter, about
 from darc.runtime.paths import packaged
+from darc.runtime.service_traits import built_in_sections
 
 BEGIN = "2026-11-22 01:13:22.500"
 AT = 1795310002.5
@@ -355,6 +356,7 @@ class FakeMaster:
         self.apart = DetachedWork()
         self.config = parse_config(
             [layer("default")],
+            services=built_in_sections(),
             home="/home/x",
             darc_home="/home/x/darc",
             hostname="x",

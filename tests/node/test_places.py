@@ -25,6 +25,7 @@ from darc.node import supervisor_config
 from darc.node.node_identity import NodeError
 from darc.node.parent_directories import check_above
 from darc.runtime.paths import PlaceError, darc_home, hostname, packaged
+from darc.runtime.service_traits import built_in_sections
 
 SMALL = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}
 #: Whatever supervisord's configuration, its patterns, shells or formats take for something else.
@@ -89,6 +90,7 @@ def config_of(home: str, **places: str) -> Config:
     layer = packaged("conf/default.yaml")
     config = parse_config(
         [Layer(str(layer), layer.read_text())],
+        services=built_in_sections(),
         home="/nowhere",
         darc_home="/nowhere",
         hostname="testnode",
@@ -98,7 +100,8 @@ def config_of(home: str, **places: str) -> Config:
     )
     master = replace(config.master, run_dir=f"{home}/run", log_dir=f"{home}/log", **places)
     trigger = replace(config.lofar_trigger, log_file=f"{home}/log/lofar_trigger.log")
-    return replace(config, darc_home=home, master=master, lofar_trigger=trigger)
+    sections = {**config.of_services, "lofar_trigger": trigger}
+    return replace(config, darc_home=home, master=master, of_services=sections)
 
 
 paths = st.text(

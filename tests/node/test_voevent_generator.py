@@ -228,7 +228,9 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> VOEventGenerator:
     config = load_config(packaged("conf/default.yaml"))
     directory = str(tmp_path_factory.mktemp("voevents"))
     own = replace(config.voevent_generator, voevent_dir=directory)
-    made = VOEventGenerator(replace(config, voevent_generator=own))
+    made = VOEventGenerator(
+        replace(config, of_services={**config.of_services, "voevent_generator": own})
+    )
     made.commit = lambda commit: None  # type: ignore[method-assign]
     return made
 

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from triggers import TRIGGER, made_trigger
 
-from darc.config.settings import DadaTriggerSettings
 from darc.model.counters import NotRequested
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
@@ -28,6 +27,7 @@ from darc.services.dada_trigger.dump_jobs import (
     next_in_line,
 )
 from darc.services.dada_trigger.dump_request import DumpEvent, parse_request
+from darc.services.dada_trigger.settings import DadaTriggerSettings
 from simulator.write_parsets import write_observation
 
 START = 1_558_223_473.6  # Unix s; the raw data's start is the whole second of it

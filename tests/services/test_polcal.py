@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.config.settings import DadaTriggerSettings
 from darc.model.observation import Observation
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.science.dump_window import DumpWindow
 from darc.services.dada_trigger import polcal
 from darc.services.dada_trigger.dump_request import format_request
+from darc.services.dada_trigger.settings import DadaTriggerSettings
 from simulator.write_parsets import write_observation
 
 START = 1_558_223_473.6  # Unix s

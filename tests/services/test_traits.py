@@ -47,6 +47,13 @@ def test_what_traits_name_is_there(
             assert hasattr(settings, key), (name, key)
         if traits.mails:
             assert hasattr(config.section(traits.mails), "email_settings"), name
+        for kind in classes[name]:
+            assert traits.sections[kind.section or name] is kind.settings_type
+        outside = [key for one in traits.outside for key in (*one.port_keys, one.host_key)]
+        for key in filter(None, (*outside, *(one.sends_key for one in traits.outside))):
+            assert hasattr(settings, key), (name, key)
+        for series in traits.measured:
+            assert any(series.attribute in kind.attributes for kind in classes[name]), series
         is_switched = any("send_events" in kind.switches for kind in classes[name])
         assert is_switched is (traits.external is not None)
 

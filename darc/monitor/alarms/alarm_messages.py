@@ -63,7 +63,7 @@ def _lines(message: AlarmMessage, origin: MessageOrigin) -> Iterator[str]:
         yield from _over(item, message.time)
     if origin.page:
         yield f"All that is known now: {origin.page}"
-    yield f"Told by status_website of {origin.cluster} at {_time(message.time)}."
+    yield f"Sent by the status page of {origin.cluster} at {_time(message.time)}."
 
 
 def _wrong(item: AlarmItem) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.findings import DIED, FAILED, STOPPED, STOPPING, Finding, Priority
 
-#: A node that has not answered since the start of status_website may just be starting (s).
+#: A node that has not answered since this process was started may just be starting (s).
 FIRST_SECONDS = 120.0
 #: States of a service that an operator has requested.
 ON_PURPOSE = (STOPPED, STOPPING)

@@ -1,13 +1,13 @@
-"""Families of the services' counters: candidates and triggers, with their outcomes."""
+"""Families of the services' counters: what each declares, and triggers with their outcomes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from itertools import accumulate
 
 from prometheus_client.core import HistogramMetricFamily, Metric
 
-from darc.model.counters import Counted, Rejection, in_words
+from darc.model.counters import in_words
 from darc.model.latency import EDGES
 from darc.monitor.metrics.family_builders import (
     bounded,
@@ -19,84 +19,27 @@ from darc.monitor.metrics.family_builders import (
     rows_of,
 )
 from darc.monitor.metrics.node_measurements import NodeMeasurements
+from darc.runtime.service_traits import known_traits
 
 _LE = (*map(str, EDGES), "+Inf")
-#: Counters of amber_listener and amber_clustering whose families have no labels.
-_OF_LISTENER = {
-    Counted.LINES: ("amber_lines", "Lines of AMBER's trigger files that were read."),
-    Counted.HEADERS: ("amber_headers", "Header lines among them."),
-    Counted.CANDIDATES: ("amber_candidates", "Candidates among them."),
-    Counted.FILES_GIVEN_UP: ("amber_files_given_up", "Files of which the rest could not be read."),
-}
-_OF_CLUSTERING = {
-    Counted.WINDOWS: ("clustering_windows", "Gather windows that were closed."),
-    Counted.CANDIDATES: ("clustering_candidates", "Candidates in these windows."),
-    Counted.CLUSTERED: ("clustering_candidates_clustered", "Candidates that went into clusters."),
-    Counted.CLUSTERS: ("clustering_clusters", "Clusters that were found."),
-}
-#: Counters of amber_clustering for each kind of trigger.
-_OF_TRIGGERS: Sequence[tuple[str, str, Mapping[str, Counted]]] = (
-    (
-        "triggers",
-        "Triggers that were passed on, by kind.",
-        {"iquv": Counted.IQUV_TRIGGERS, "lofar": Counted.LOFAR_TRIGGERS},
-    ),
-    (
-        "triggers_repeated",
-        "Triggers left out, as they had left before.",
-        {"iquv": Counted.IQUV_REPEATED, "lofar": Counted.LOFAR_REPEATED},
-    ),
-    (
-        "triggers_held_back",
-        "Triggers left out for the time between dumps.",
-        {"iquv": Counted.IQUV_HELD_BACK},
-    ),
-    (
-        "triggers_not_passed_on",
-        "Triggers nobody is there to take.",
-        {"lofar": Counted.LOFAR_NOT_PASSED_ON},
-    ),
-)
-#: Numbers of processor; it may lack some.
-_OF_PROCESSOR = {
-    "candidates_received": ("processor_candidates", "Candidates that processor has taken."),
-    "clusters_done": ("processor_clusters_done", "Clusters that processor has dealt with."),
-}
-_NOW_IN_PROCESSOR = {
-    "clusters_waiting": ("processor_clusters_waiting", "Clusters that wait for data or a process."),
-    "clusters_in_work": ("processor_clusters_in_work", "Clusters that are being worked on."),
-}
 
 
-def candidates_of(node: NodeMeasurements) -> Iterator[Metric]:
-    """Yield the families of lines and candidates, and of further counters of services."""
+def service_families(node: NodeMeasurements) -> Iterator[Metric]:
+    """Yield the families that services declare in their traits, and the counters of the others."""
     totals = {name: dict(of.counted.get("totals", {})) for name, of in node.services.items()}
-    for service, families, rejected, text in (
-        ("amber_listener", _OF_LISTENER, "amber_lines_rejected", "Lines that are no candidates"),
-        (
-            "amber_clustering",
-            _OF_CLUSTERING,
-            "clustering_candidates_rejected",
-            "Candidates left out of clustering",
-        ),
-    ):
-        counted = totals.pop(service, {})
-        for what, (name, help_text) in families.items():
-            yield counter(name, help_text, counted.get(what))
-        reasons = {
-            reason.words: counted[reason.counter]
-            for reason in Rejection
-            if reason.counter in counted
-        }
-        rows = [((reason,), number) for reason, number in bounded(reasons).items()]
-        yield counters(rejected, f"{text}, by reason.", ("reason",), rows)
-        if service == "amber_clustering":
-            yield from _decided(counted)
-    yield counter(
-        "amber_found_by_recheck",
-        "Looks that found lines of which the file system had not notified.",
-        numbers_of(node, "found_by_recheck").get("amber_listener"),
-    )
+    for service, traits in known_traits().items():
+        counted = totals.pop(service, {}) if traits.counted else {}
+        for series in traits.counted:
+            label = (series.label,) if series.label else ()
+            rows = [
+                ((value,) if label else (), counted.get(what))
+                for value, what in series.counters.items()
+            ]
+            yield counters(series.name, series.text, label, rows)
+        for measured in traits.measured:
+            make = gauge if measured.is_level else counter
+            number = numbers_of(node, measured.attribute).get(service)
+            yield make(measured.name, measured.text, number)
     yield counters(
         "service_events",
         "What other services count in their attribute `totals`.",
@@ -113,12 +56,6 @@ def candidates_of(node: NodeMeasurements) -> Iterator[Metric]:
         ("service",),
         rows_of(node, "bad_entries"),
     )
-
-
-def _decided(counted: Mapping[str, float]) -> Iterator[Metric]:
-    for name, text, kinds in _OF_TRIGGERS:
-        rows = [((kind,), counted.get(one)) for kind, one in kinds.items()]
-        yield counters(name, text, ("kind",), rows)
 
 
 def triggers_of(node: NodeMeasurements) -> Iterator[Metric]:
@@ -149,13 +86,9 @@ def triggers_of(node: NodeMeasurements) -> Iterator[Metric]:
             for kind, number in bounded(of.counted.get("losses", {})).items()
         ),
     )
-    for what, name, text in (
-        ("packets_waiting", "lofar_packets_waiting", "Packets that LOFAR could not be sent yet."),
-        ("mails_waiting", "mails_waiting", "E-mails that the server has not taken yet."),
-        ("events_waiting", "voevents_waiting", "VOEvents that the broker has not taken yet."),
-    ):
-        numbers = numbers_of(node, what).values()
-        yield gauge(name, text, sum(numbers) if numbers else None)
+    mails = numbers_of(node, "mails_waiting").values()
+    text = "E-mails that the server has not taken yet."
+    yield gauge("mails_waiting", text, sum(mails) if mails else None)
     latency = HistogramMetricFamily(
         "darc_trigger_latency_seconds",
         "How long triggers took from the stage before to this one: docs/triggers.md.",
@@ -166,11 +99,3 @@ def triggers_of(node: NodeMeasurements) -> Iterator[Metric]:
             buckets = list(zip(_LE, accumulate(durations.counts), strict=True))
             latency.add_metric([label_text(service), label_text(stage)], buckets, durations.sum)
     yield latency
-
-
-def processed_of(node: NodeMeasurements) -> Iterator[Metric]:
-    """Yield the families of processor."""
-    for what, (name, text) in _OF_PROCESSOR.items():
-        yield counter(name, text, numbers_of(node, what).get("processor"))
-    for what, (name, text) in _NOW_IN_PROCESSOR.items():
-        yield gauge(name, text, numbers_of(node, what).get("processor"))

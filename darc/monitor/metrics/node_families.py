@@ -41,9 +41,8 @@ class NodeCollector(Collector):
         yield from _services(node)
         yield from _queues(node)
         yield from _observations(node)
-        yield from counter_families.candidates_of(node)
+        yield from counter_families.service_families(node)
         yield from counter_families.triggers_of(node)
-        yield from counter_families.processed_of(node)
 
 
 # -- the node --------------------------------------------------------------------------------------

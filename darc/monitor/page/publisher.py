@@ -37,6 +37,7 @@ class PublisherSettings:
 
     :param targets: the nodes, the master first
     :param own: name of the node that this service belongs to
+    :param service: name of the service itself
     :param interval: between two updates where nothing changes (s)
     :param timeout: for a node to answer (s)
     :param address: None: nothing is served
@@ -46,6 +47,7 @@ class PublisherSettings:
 
     targets: tuple[NodeTarget, ...]
     own: str
+    service: str
     context: RuleContext
     colours: Colours
     interval: float
@@ -70,6 +72,7 @@ class Publisher:
             settings.context,
             name,
             settings.own,
+            settings.service,
             settings.results,
             settings.web_dir,
         )

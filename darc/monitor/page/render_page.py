@@ -77,12 +77,14 @@ class Renderer:
         context: RuleContext,
         cluster_name: str,
         own: str,
+        service: str,
         results: str = "",
         web_dir: Path | None = None,
     ) -> None:
         self._context = context
         self._cluster_name = cluster_name
         self._own = own
+        self._service = service
         self._web_dir = web_dir
         self._results = results
         # Host names and error texts are escaped, never interpreted as markup.
@@ -265,7 +267,7 @@ class Renderer:
             refresh=f"{max(1.0, page.interval):g}",
             limit=f"{2 * page.interval + 5:g}",
             goodbye=page.goodbye,
-            start_command=self._context.shell.service(own, "status_website", "start"),
+            start_command=self._context.shell.service(own, self._service, "start"),
             **values,
         )
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from darc.config.settings import AmberListenerSettings
+from darc.config.settings import AmberClusteringSettings
 from darc.model.candidate import records_to_bytes
 from darc.model.counters import Counted, in_words, plain_counts
 from darc.model.observation import Observation
@@ -26,6 +26,7 @@ from darc.node.losses import LossKind
 from darc.queues.messages import Commit, ContentKind, OutOfStepError, Put, QueueEntry
 from darc.runtime.log import about
 from darc.services.amber_listener.followed_observation import FollowedObservation
+from darc.services.amber_listener.settings import AmberListenerSettings
 from darc.services.amber_listener.traits import TRAITS
 from darc.services.base.service import ENDED, LOOP_SECONDS, Service
 from darc.trigger_files.directory_watch import DirectoryWatch
@@ -91,7 +92,7 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
         batch = self.config.instrument.batch_length_samples * observation.tsamp
-        interval = self.config.amber_clustering.interval
+        interval = self.config.of(AmberClusteringSettings).interval
         progress = self.progress(observation)
         # Data may arrive for as long as the observation may last without a stop.
         latest = observation.duration + self.config.master.end_delay

@@ -46,7 +46,8 @@ ENDED = "ended"
 #: Key in a service's memory of an observation: the settings at its start.
 SETTINGS = "settings"
 LOOP_SECONDS = 0.5  # half the heartbeat interval that counts as alive
-#: Attributes for the metrics, where a service has them: numbers, counters by name, or lists.
+#: Attributes for the metrics, where a service has them, beside those in its traits: numbers,
+#: counters by name, or lists.
 MEASURED = (
     "log_lines_dropped",
     "entries_completed",
@@ -55,16 +56,9 @@ MEASURED = (
     "totals",
     "outcomes",
     "latency_histograms",
-    "packets_waiting",
     "mails_waiting",
-    "events_waiting",
     "refused_clients",
     "refused_pages",
-    "found_by_recheck",
-    "candidates_received",
-    "clusters_done",
-    "clusters_waiting",
-    "clusters_in_work",
 )
 
 
@@ -187,9 +181,10 @@ class Service(Generic[S]):
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Attributes named in :data:`MEASURED`, as far as they exist; of lists, the length."""
+        """Numbers and counters by name: of :data:`MEASURED` and the traits, as far as declared."""
         known = self.declared()
-        found = {name: getattr(self, name) for name in MEASURED if name in known}
+        wanted = (*MEASURED, *(series.attribute for series in self.traits.measured))
+        found = {name: getattr(self, name) for name in wanted if name in known}
         numbers = {
             name: len(value) if isinstance(value, list) else value for name, value in found.items()
         }

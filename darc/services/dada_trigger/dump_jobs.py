@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from darc.config.settings import DadaTriggerSettings
 from darc.model.counters import NotRequested
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
@@ -14,6 +13,7 @@ from darc.runtime.clock import Since
 from darc.science.dispersion import delay
 from darc.science.dump_window import dump_window
 from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest, format_request
+from darc.services.dada_trigger.settings import DadaTriggerSettings
 
 # More events in one window are interference; their time ranges overlap anyway.
 MAX_EVENTS = 100

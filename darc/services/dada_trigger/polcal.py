@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from darc.config.settings import DadaTriggerSettings
 from darc.model.observation import Observation
 from darc.science.dump_window import DumpWindow, polcal_windows
 from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest
+from darc.services.dada_trigger.settings import DadaTriggerSettings
 
 #: Part of the source name of such an observation.
 POLCAL = "polcal"

@@ -14,7 +14,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from darc.config.settings import DadaTriggerSettings
 from darc.model.counters import NotRequested, TriggerOutcome
 from darc.model.observation import Observation, task_id_of
 from darc.model.trigger import Trigger
@@ -35,6 +34,7 @@ from darc.services.dada_trigger.dump_jobs import (
     next_in_line,
 )
 from darc.services.dada_trigger.dump_port import SentRequest, request_dump
+from darc.services.dada_trigger.settings import DadaTriggerSettings
 from darc.services.dada_trigger.traits import TRAITS
 from darc.services.dada_trigger.unread_dumps import UnreadDumps, UnreadRequest
 

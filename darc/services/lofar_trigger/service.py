@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from darc.config.settings import LofarTriggerSettings
 from darc.model.counters import TriggerOutcome
 from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
@@ -32,6 +31,7 @@ from darc.services.base.mails import MAIL_GIVEN_UP, Mail, Mails
 from darc.services.base.measured_dm import measured_dm_error
 from darc.services.lofar_trigger import lofar_email, lofar_packet
 from darc.services.lofar_trigger.lofar_port import LofarPort
+from darc.services.lofar_trigger.settings import LofarTriggerSettings
 from darc.services.lofar_trigger.traits import TRAITS
 
 log = logging.getLogger(__name__)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from darc.config.settings import OfflineProcessingSettings
 from darc.runtime.service_traits import ServiceTraits
 
-TRAITS = ServiceTraits(unhurried=True, keeps_queue=True, stops_in_mixed_mode=False)
+TRAITS = ServiceTraits(
+    sections={"offline_processing": OfflineProcessingSettings},
+    unhurried=True,
+    keeps_queue=True,
+    stops_in_mixed_mode=False,
+)

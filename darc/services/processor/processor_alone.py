@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from darc.candidates.observation_work import ObservationWork
 from darc.candidates.pool import DoneTask
 from darc.candidates.results.publication import Publication
+from darc.config.settings import ProcessorMasterSettings
 from darc.model.results import ObservationResults
 from darc.model.results_email import results_email
 from darc.queues.messages import Commit
@@ -73,7 +74,7 @@ class ProcessorAlone(ProcessorManager):
             return
         assert isinstance(done.task, PublishingJob)
         page = str(done.task.publication.page)
-        settings = self.config.processor_master
+        settings = self.config.of(ProcessorMasterSettings)
         subject, text = results_email(done.result, settings.ntrig_email_max, page)
         identity = f"{work.observation.task_id} {work.began:.0f} results"
         to = settings.email_settings.to

@@ -20,7 +20,12 @@ from darc.candidates.results.collect_results import ResultsRequest, results_dire
 from darc.candidates.results.publication import Publication
 from darc.candidates.results.site_lists import write_lists
 from darc.config.config import Config
-from darc.config.settings import ProcessorMasterSettings
+from darc.config.settings import (
+    AmberClusteringSettings,
+    ProcessorMasterSettings,
+    ProcessorSettings,
+    StatusWebsiteSettings,
+)
 from darc.model.observation import Observation
 from darc.model.results import BeamState, ObservationResults
 from darc.model.results_email import missing_email, results_email
@@ -235,7 +240,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     def _is_over(self, observation: Observation, waited: float) -> bool:
         """Whether no worker can still be processing."""
-        limit = self.config.processor.processing_time_limit
+        limit = self.config.of(ProcessorSettings).processing_time_limit
         if limit <= 0:
             return False
         since_end = min(waited, time.time() - observation.end)
@@ -257,7 +262,9 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 def show_lists(config: Config) -> None:
     """Write the lists of results, which other pages link to."""
     try:
-        for problem in write_lists(site_of(config), config.processor_master.site_days_kept):
+        for problem in write_lists(
+            site_of(config), config.of(ProcessorMasterSettings).site_days_kept
+        ):
             log.error("not in the lists of results: %s", problem)
     except OSError as error:
         log.error("no lists of results: %s", error)
@@ -265,7 +272,9 @@ def show_lists(config: Config) -> None:
 
 def site_of(config: Config) -> Path:
     """Return the directory where results are published."""
-    return Path(config.status_website.web_dir) / config.processor_master.webdir
+    return (
+        Path(config.of(StatusWebsiteSettings).web_dir) / config.of(ProcessorMasterSettings).webdir
+    )
 
 
 def beams_of(observation: Observation, config: Config) -> tuple[int, ...]:
@@ -285,14 +294,14 @@ def publication_of(
 
     :param since: older results are ignored (Unix s)
     """
-    directory = results_directory(Path(config.processor.result_dir), observation)
+    directory = results_directory(Path(config.of(ProcessorSettings).result_dir), observation)
     arrival = observation.arrival_reference(config.instrument.observatory)
     return Publication(
         ResultsRequest(observation, directory, beams, since, arrival=arrival),
         site_of(config),
         config.instrument.position,
-        Path(config.amber_clustering.galaxy_map),
-        config.processor_master.site_days_kept,
+        Path(config.of(AmberClusteringSettings).galaxy_map),
+        config.of(ProcessorMasterSettings).site_days_kept,
     )
 
 

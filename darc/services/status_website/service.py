@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from darc.config.config import Role
-from darc.config.settings import StatusWebsiteSettings
+from darc.config.settings import ProcessorMasterSettings, StatusWebsiteSettings
 from darc.monitor.alarms.alarm_manager import AlarmManager
 from darc.monitor.cluster_watch import NodeTarget
 from darc.monitor.findings import RuleContext
@@ -69,6 +69,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
         return PublisherSettings(
             targets=tuple(map(self._target, hosts)),
             own=next(filter(self.config.is_here, hosts), config.hostname),
+            service=self.name,
             context=RuleContext(
                 settings.service_to_name, "" if alone else hosts[0], ShellCommands(alone)
             ),
@@ -83,7 +84,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
 
     def _results(self) -> str:
         """Address of the results relative to the page; empty where they are not collected here."""
-        webdir = self.config.processor_master.webdir
+        webdir = self.config.of(ProcessorMasterSettings).webdir
         is_here = not Path(webdir).is_absolute() and "processor" in self.config.services()
         return quote(webdir) if is_here else ""
 

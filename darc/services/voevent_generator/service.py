@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from darc.config.settings import VOEventGeneratorSettings
 from darc.delivery import voevent_sender
 from darc.delivery.outbox import DeliveryError, Outbox
 from darc.model.counters import TriggerOutcome
@@ -31,6 +30,7 @@ from darc.science import radiometer
 from darc.science.selection import highest_snr
 from darc.services.base.alerts import CANNOT_BE_TOLD, Alerts, ChosenTrigger
 from darc.services.base.measured_dm import measured_dm_error
+from darc.services.voevent_generator.settings import VOEventGeneratorSettings
 
 if TYPE_CHECKING:
     from darc.model import voevent

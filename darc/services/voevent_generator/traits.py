@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
-from darc.runtime.service_traits import ExternalSystem, ListeningPort, ServiceTraits
+from darc.runtime.service_traits import (
+    AttributeSeries,
+    ExternalSystem,
+    ListeningPort,
+    OutsideAddress,
+    Reach,
+    ServiceTraits,
+)
+from darc.services.voevent_generator.settings import VOEventGeneratorSettings
 
 TRAITS = ServiceTraits(
+    sections={"voevent_generator": VOEventGeneratorSettings},
     observes=False,
     keeps_queue=True,
     external=ExternalSystem("voevent", "VOEvent generator", "VOEvent sending"),
     port=ListeningPort("triggers for VOEvents", "server_port"),
     directory="voevent_dir",
+    outside=(
+        OutsideAddress(
+            "broker",
+            Reach.CONNECTS,
+            ("broker_port",),
+            "start the broker, or set voevent_generator.broker_host",
+            host_key="broker_host",
+            sends_key="send_events",
+        ),
+    ),
+    measured=(
+        AttributeSeries(
+            "voevents_waiting",
+            "VOEvents that the broker has not taken yet.",
+            "events_waiting",
+            is_level=True,
+        ),
+    ),
 )

@@ -1,0 +1,25 @@
+"""Settings of dada_trigger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from darc.config.settings_node import PlacePath, Port, Seconds
+from darc.config.settings_pipeline import Window
+from darc.config.typed import Range
+
+
+@dataclass(frozen=True, slots=True)
+class DadaTriggerSettings:
+    """Section `dada_trigger`."""
+
+    log_file: PlacePath
+    port_i: Port
+    port_iquv: Port
+    min_window_size: Window
+    delay_end: Annotated[float, Range(0, 3600)]  # s
+    buffer_length: Window  # s of raw data that dada_dbevent holds
+    polcal_dump_size: Window
+    polcal_interval: Seconds
+    polcal_max_dumps: Annotated[int, Range(0, 10_000)]

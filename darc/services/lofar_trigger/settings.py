@@ -1,0 +1,27 @@
+"""Settings of lofar_trigger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from darc.config.settings_node import EmailSettings, PlacePath, Port, Seconds, Text
+from darc.config.settings_pipeline import Interval, Window
+from darc.config.typed import Range
+
+
+@dataclass(frozen=True, slots=True)
+class LofarTriggerSettings:
+    """Section `lofar_trigger`."""
+
+    log_file: PlacePath
+    test: bool
+    send_events: bool
+    interval: Interval
+    age_limit: Seconds  # oldest trigger that is still sent
+    server_port: Port
+    lofar_host: Text
+    lofar_port: Port
+    lofar_freq: Annotated[float, Range(1, 100_000)]  # MHz
+    lofar_tbb_buffer_size: Window
+    email_settings: EmailSettings
