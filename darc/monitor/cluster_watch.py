@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +9,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from darc.model.overview import NodeOverview, OverviewError, from_text
-from darc.node.command_client import ask
+from darc.node.command_client import (
+    MasterUnreachedError,
+    Unreached,
+    ask,
+    master_value,
+    request_reply,
+)
 from darc.runtime.vital_threads import vital
 
 #: First delay before a retry where a node does not answer; it grows to the usual interval (s).
@@ -19,7 +24,6 @@ FIRST_RETRY_SECONDS = 0.25
 SPACING_SECONDS = 0.25
 #: A thread may hang longer than its timeout, in the resolver of names (s).
 GRACE_SECONDS = 0.5
-_ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class NodeStatus:
     :param overview: the latest one received, also when the node does not answer any more
     :param states: by service, of a node whose overview cannot be read
     :param reason: why the node does not answer, or has no readable overview; empty: none
+    :param cause: why it does not answer, for programs
     :param reached: whether it answers
     :param asked: whether it was asked yet
     :param heard: when the overview was received
@@ -53,6 +58,7 @@ class NodeStatus:
     overview: NodeOverview | None = None
     states: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
+    cause: Unreached | None = None
     reached: bool = False
     asked: bool = True
     heard: float = 0.0
@@ -79,22 +85,23 @@ def ask_node(
     """
     wait = f" after={after} within={within:g}" if after else ""
     sent = time.time()
-    reply, reason = ask(
-        timeout + (within if after else 0.0),
-        None,
-        f"get_attr overview{wait}",
-        host=target.host,
-        port=target.port,
-    )
-    received = time.time()
-    if reply is None:
-        reason = _ERROR_NUMBER.sub("", reason.removeprefix("Failed to connect to DARC master: "))
-        return NodeStatus(target.name, reason=reason, since=received)
-    message = reply["message"]
     try:
-        if not isinstance(message, str):
+        message = request_reply(
+            timeout + (within if after else 0.0),
+            None,
+            f"get_attr overview{wait}",
+            host=target.host,
+            port=target.port,
+            values=True,
+        )["message"]
+    except MasterUnreachedError as error:
+        return NodeStatus(target.name, reason=error.why, cause=error.cause, since=time.time())
+    received = time.time()
+    try:
+        value = master_value(message)
+        if not isinstance(value, str):
             raise OverviewError(f"no overview: {message}"[:200])
-        told = from_text(message.partition(" = ")[2])
+        told = from_text(value)
     except OverviewError as error:
         states = _ask_states(target, timeout)
         return NodeStatus(target.name, None, states, str(error), reached=True, heard=received)
@@ -191,7 +198,13 @@ class ClusterWatch:
         began = time.time() - (time.monotonic() - question.began)
         reason = f"no answer within {self._timeout:g} s"
         return replace(
-            node, reached=False, asked=True, reason=reason, since=node.since or began, states={}
+            node,
+            reached=False,
+            asked=True,
+            reason=reason,
+            cause=Unreached.NO_ANSWER,
+            since=node.since or began,
+            states={},
         )
 
     def _follow(self, target: NodeTarget) -> None:

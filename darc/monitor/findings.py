@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from darc.model.service_state import ServiceState
 from darc.monitor.shell_commands import ShellCommands
@@ -38,11 +39,41 @@ class Priority:
     DIED_LATELY = 16
 
 
+@dataclass(frozen=True, order=True, slots=True)
+class FindingTitle:
+    """Title of a finding, alone and with the hosts that it is about.
+
+    :param about: the title without the hosts
+    :param template: the title with ``{host}`` for the hosts
+    """
+
+    about: str
+    template: str
+
+    @classmethod
+    def at(cls, what: str) -> Self:
+        """Return the title ``HOST: WHAT``."""
+        return cls(what, f"{{host}}: {what}")
+
+    @classmethod
+    def on(cls, subject: str, does: str) -> Self:
+        """Return the title ``SUBJECT on HOST DOES``."""
+        return cls(f"{subject} {does}", f"{subject} on {{host}} {does}")
+
+    @classmethod
+    def of(cls, does: str) -> Self:
+        """Return the title ``HOST DOES``."""
+        return cls(does, f"{{host}} {does}")
+
+    def named(self, hosts: str) -> str:
+        """Return the title with the names of hosts."""
+        return self.template.replace("{host}", hosts)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Problem on one host; see :class:`darc.monitor.problems.Problem`.
 
-    :param title: with ``{host}`` for the host, or for all hosts that have the same problem
     :param remedy: returns the shell command for these hosts
     :param urgency: the lowest first among those of one rank
     :param state: of the service, or of all services of the node, where the state is the problem
@@ -51,7 +82,7 @@ class Finding:
 
     rank: int
     host: str
-    title: str
+    title: FindingTitle
     remedy: Callable[[Sequence[str]], str]
     text: str = ""
     since: float | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -72,7 +71,7 @@ def _alike(found: list[Finding]) -> list[list[Finding]]:
     """Group the findings that differ only in the host."""
 
     def kind(finding: Finding) -> tuple[int, str, str]:
-        return finding.rank, finding.title, finding.service
+        return finding.rank, finding.title.template, finding.service
 
     return [list(group) for _, group in groupby(sorted(found, key=kind), key=kind)]
 
@@ -80,14 +79,13 @@ def _alike(found: list[Finding]) -> list[list[Finding]]:
 def _problem(group: list[Finding]) -> Problem:
     first = group[0]
     hosts = tuple(dict.fromkeys(one.host for one in group))
-    title = first.title.replace("{host}", ranges(hosts))
     since = min((one.since for one in group if one.since is not None), default=None)
     texts = list(dict.fromkeys(_texts(group)))
     text = texts[0] if texts else ""
     if len(texts) > 1:
         text = f"{next(one.host for one in group if one.text)}: {text}"
     command = first.remedy(hosts)
-    about = re.sub(r" on \{host\}|\{host\}:? ?", "", first.title)
+    title, about = first.title.named(ranges(hosts)), first.title.about
     return Problem(first.grave, title, hosts, first.service, text, since, command, about)
 
 

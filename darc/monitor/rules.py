@@ -20,10 +20,12 @@ from darc.monitor.findings import (
     STOPPING,
     UNRESPONSIVE,
     Finding,
+    FindingTitle,
     Priority,
     RuleContext,
 )
 from darc.monitor.service_trends import OFTEN_SECONDS, ServiceTrends
+from darc.node.command_client import Unreached
 from darc.node.supervisor_config import MONITOR
 from darc.runtime.service_traits import traits_of
 
@@ -82,7 +84,7 @@ def look_at(
         yield Finding(
             Priority.VERSION,
             node.name,
-            "{host} cannot be read by this page",
+            FindingTitle.of("cannot be read by this page"),
             context.shell.restart,
             node.reason,
             grave=False,
@@ -95,14 +97,14 @@ def look_at(
 
 def _unreached(node: NodeStatus, context: RuleContext) -> Finding:
     def remedy(hosts: Sequence[str]) -> str:
-        if "refused" in node.reason:  # the host is up
+        if node.cause is Unreached.REFUSED:
             return context.shell.start(hosts)
-        if "Name or service" in node.reason or "name resolution" in node.reason:
+        if node.cause is Unreached.UNKNOWN_HOST:
             return f"getent hosts {hosts[0]}"
         return f"ping -c 3 {hosts[0]}"
 
-    kind = "cannot be reached: nothing runs there" if "refused" in node.reason else "no answer"
-    title = f"{{host}}: {kind}"
+    is_up = node.cause is Unreached.REFUSED
+    title = FindingTitle.at("cannot be reached: nothing runs there" if is_up else "no answer")
     return Finding(Priority.UNREACHED, node.name, title, remedy, node.reason, node.since)
 
 
@@ -136,7 +138,7 @@ class _NodeRules:
     def _found(
         self,
         rank: int,
-        title: str,
+        title: FindingTitle,
         remedy: Callable[[Sequence[str]], str],
         text: str = "",
         since: float | None = None,
@@ -170,7 +172,7 @@ class _NodeRules:
         what = f"{self._told.master} for the master" if taken else "itself for a node on its own"
         yield self._found(
             Priority.MASTER,
-            f"{{host}} takes {what}",
+            FindingTitle.of(f"takes {what}"),
             self._shell.restart,
             f"Here it is {self._context.master}. Mend cluster.master in its configuration, then:",
         )
@@ -181,7 +183,7 @@ class _NodeRules:
         if told.journal_full:
             yield self._found(
                 Priority.JOURNAL,
-                "{host}: the journal is full, nothing new is taken in",
+                FindingTitle.at("the journal is full, nothing new is taken in"),
                 self._there("df", "-h", run_dir),
                 "Make room, or raise darc_master.journal_max_bytes.",
             )
@@ -190,7 +192,7 @@ class _NodeRules:
                 share = 100 * disk.free / disk.total if disk.total else 0
                 yield self._found(
                     Priority.DISK,
-                    f"{{host}}: the disk of {disk.name} is nearly full",
+                    FindingTitle.at(f"the disk of {disk.name} is nearly full"),
                     self._there("df", "-h", disk.path),
                     f"{disk.free / 2**30:.1f} GiB free ({share:.0f} %) at {disk.path}",
                     grave=False,
@@ -202,7 +204,7 @@ class _NodeRules:
             home = next((disk.path for disk in told.disks if disk.name == "home"), "/")
             yield self._found(
                 Priority.DISK,
-                "{host}: logs and disks cannot be read",
+                FindingTitle.at("logs and disks cannot be read"),
                 self._there("df", "-h", home),
                 "A network file system may hang.",
                 told.read or told.master_started,
@@ -224,7 +226,7 @@ class _NodeRules:
         words = *named, "get_attr", "losses"
         return self._found(
             Priority.LOST,
-            f"{{host}}: {losses.title}",
+            FindingTitle.at(losses.title),
             lambda hosts: self._shell.darc(hosts, *words),
             f"{seen}: {what}: {last.why.rstrip('.')}. {losses.to_do}".rstrip(),
             last.time,
@@ -242,21 +244,21 @@ class _NodeRules:
                 what, remedy = _MONITOR_STOPPED if one.trouble == "ended" else _MONITOR_HANGS
                 yield self._found(
                     Priority.SUPERVISORD,
-                    f"{MONITOR} on {{host}} {what}",
+                    FindingTitle.on(MONITOR, what),
                     lambda hosts: self._shell.darc(hosts, "logs", MONITOR),
                     _UNWATCHED.format(remedy=remedy),
                     one.since,
                     MONITOR,
                 )
             elif one.trouble == "ended":
-                title = f"{{host}}: the periodic task {one.name} has ended"
+                title = FindingTitle.at(f"the periodic task {one.name} has ended")
                 yield self._found(
                     Priority.SUPERVISORD, title, self._shell.restart, one.text, one.since
                 )
             else:
                 yield self._found(
                     Priority.DISK,
-                    f"{{host}}: {one.name}: no answer",
+                    FindingTitle.at(f"{one.name}: no answer"),
                     self._there("df", "-h"),
                     "What it is on hangs, such as a network file system.",
                     one.since,
@@ -266,16 +268,16 @@ class _NodeRules:
     def _services(self) -> Iterator[Finding]:
         told = self._told
         if told.supervisord:
-            title = "{host}: supervisord does not answer"
+            title = FindingTitle.at("supervisord does not answer")
             yield self._found(Priority.SUPERVISORD, title, self._shell.restart, told.supervisord)
         states = {service.state for service in told.services}
         if len(told.services) > 1 and states in ({STOPPED}, {STOPPING}, {FAILED}):
             # one finding for a node that was stopped
             state = states.pop()
-            what = f"{{host}}: all services are {state}"
+            what = FindingTitle.at(f"all services are {state}")
             yield self._found(
                 Priority.ON_MASTER if self._is_master() else Priority.ON_WORKER,
-                "{host} is being stopped" if told.stopping else what,
+                FindingTitle.of("is being stopped") if told.stopping else what,
                 self._service("all", "start"),
                 since=max((one.since for one in told.services if one.since), default=None),
                 service="all",
@@ -302,7 +304,7 @@ class _NodeRules:
             if late and not traits_of(service.name).unhurried:
                 yield self._found(
                     Priority.LATE,
-                    f"{service.name} on {{host}} is late",
+                    FindingTitle.on(service.name, "is late"),
                     self._service(service.name, "restart"),
                     f"{service.queue:,} entries wait for it, the oldest since then.",
                     service.oldest,
@@ -324,7 +326,7 @@ class _NodeRules:
         verb = state if state in (FAILED, DIED) else f"is {state}"
         return self._found(
             rank if grave else Priority.CHANGING,
-            f"{service.name} on {{host}} {verb}",
+            FindingTitle.on(service.name, verb),
             self._service(service.name, action) if action else log_end,
             why_ended(service, since, state),
             since,
@@ -343,7 +345,7 @@ class _NodeRules:
         since = None if trend.dies_often is None else trend.dies_often + self._node.clock
         return self._found(
             Priority.UNHURRIED if traits_of(service.name).unhurried else rank,
-            f"{service.name} on {{host}} dies again and again",
+            FindingTitle.on(service.name, "dies again and again"),
             self._there(*_TAIL, service.log_file),
             f"{often} {why}".lstrip(),
             since,
@@ -355,7 +357,7 @@ class _NodeRules:
     def _grows(self, service: ServiceOverview, since: float) -> Finding:
         return self._found(
             Priority.GROWS,
-            f"The queue of {service.name} on {{host}} grows",
+            FindingTitle.on(f"The queue of {service.name}", "grows"),
             self._there(*_TAIL, service.log_file),
             f"{service.queue:,} entries wait, the oldest since {_clock_time(service.oldest)}.",
             since + self._node.clock,
@@ -368,7 +370,7 @@ class _NodeRules:
         why = why_ended(service, service.died, DIED) or "Its log does not say why."
         return self._found(
             Priority.DIED_LATELY,
-            f"{service.name} on {{host}} died",
+            FindingTitle.on(service.name, "died"),
             self._there(*_TAIL, service.log_file),
             f"It runs again. {why}{often}",
             service.died,
@@ -384,7 +386,7 @@ class _NodeRules:
             restart = self._shell.service(master, handover.service, "restart")
             yield self._found(
                 Priority.HANDOVER,
-                f"{{host}} cannot hand in triggers for {handover.service}",
+                FindingTitle.of(f"cannot hand in triggers for {handover.service}"),
                 _always(restart),
                 f"{handover.waiting} waiting. {handover.text}",
                 handover.since,
@@ -396,7 +398,7 @@ class _NodeRules:
         if abs(clock) > CLOCK_SECONDS:
             yield self._found(
                 Priority.CLOCK,
-                f"The clock of {{host}} is {'ahead' if clock > 0 else 'behind'}",
+                _of_clock("ahead" if clock > 0 else "behind"),
                 self._there("timedatectl"),
                 f"By {abs(clock):.1f} s against this host's.",
                 grave=False,
@@ -404,11 +406,15 @@ class _NodeRules:
         if version != __version__:
             yield self._found(
                 Priority.VERSION,
-                f"{{host}} runs DARC {version}, this host {__version__}",
+                FindingTitle.of(f"runs DARC {version}, this host {__version__}"),
                 self._shell.restart,
                 "Between two observations:",
                 grave=False,
             )
+
+
+def _of_clock(where: str) -> FindingTitle:
+    return FindingTitle(f"The clock is {where}", f"The clock of {{host}} is {where}")
 
 
 def _always(command: str) -> Callable[[Sequence[str]], str]:

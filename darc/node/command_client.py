@@ -6,6 +6,7 @@ This module imports little and reads no YAML: operators run commands many times 
 from __future__ import annotations
 
 import contextlib
+import enum
 import json
 import os
 import socket
@@ -19,6 +20,29 @@ from darc.node.endpoint import DEFAULT_PORT, CopiedError, Endpoint, endpoint_fil
 #: Largest reply, bytes; the overview of a node is far smaller.
 MAX_REPLY = 16 * 2**20
 LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+class Unreached(enum.Enum):
+    """Why there is no reply of a master."""
+
+    REFUSED = enum.auto()  # its host is up, and nothing listens there
+    UNKNOWN_HOST = enum.auto()
+    NO_ANSWER = enum.auto()
+    NO_MASTER = enum.auto()  # what answers is none, or there is no secret to sign with
+
+
+class MasterUnreachedError(Exception):
+    """There is no reply of a master.
+
+    :param cause: for programs
+    :param why: for people, without what was tried
+    :param text: likewise, with it
+    """
+
+    def __init__(self, cause: Unreached, why: str, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
+        self.why = why
 
 
 def exchange_messages(
@@ -97,10 +121,32 @@ def ask(
     *,
     values: bool = False,
 ) -> tuple[dict[str, Any] | None, str]:
-    """Send a command, and return the reply, or None and the reason.
+    """Send a command, and return the reply, or None and the reason; see `request_reply`."""
+    try:
+        where = host, port, content
+        return request_reply(timeout, service, command, payload, *where, values=values), ""
+    except MasterUnreachedError as error:
+        return None, str(error)
 
+
+def request_reply(
+    timeout: float,
+    service: str | None,
+    command: str,
+    payload: str | None = None,
+    host: str = "localhost",
+    port: int | None = None,
+    content: str | None = None,
+    *,
+    values: bool = False,
+) -> dict[str, Any]:
+    """Send a command, and return the reply.
+
+    :param timeout: s for the whole exchange
+    :param port: None: of the node on this host
     :param content: the text of an observation's configuration; payload is its file name then
     :param values: for programs: attributes as values, and codes of errors
+    :raises MasterUnreachedError: there is no reply of a master
     """
     request = {"command": command, "from": f"{os.environ.get('USER', '?')}@{socket.gethostname()}"}
     if service:
@@ -119,15 +165,37 @@ def ask(
             host = endpoint.host
         port = port or (endpoint.port if endpoint else DEFAULT_PORT)
         reply = exchange_messages(host, port, request, timeout, secret)
-    except TimeoutError:
-        return None, f"Failed to connect to DARC master: no answer within {timeout:g} s"
+    except TimeoutError as error:
+        why = f"no answer within {timeout:g} s"
+        text = f"Failed to connect to DARC master: {why}"
+        raise MasterUnreachedError(Unreached.NO_ANSWER, why, text) from error
     except OSError as error:
-        return None, f"Failed to connect to DARC master: {error}"
+        text = f"Failed to connect to DARC master: {error}"
+        raise MasterUnreachedError(_cause(error), error.strerror or str(error), text) from error
     except ValueError as error:
-        return None, f"Failed to talk to DARC master: {error}"
+        text = f"Failed to talk to DARC master: {error}"
+        raise MasterUnreachedError(Unreached.NO_MASTER, text, text) from error
     if set(reply) != {"status", "message"}:
-        return None, f"Failed to talk to DARC master: not a reply: {reply!r}"[:300]
-    return reply, ""
+        text = f"Failed to talk to DARC master: not a reply: {reply!r}"[:300]
+        raise MasterUnreachedError(Unreached.NO_MASTER, text, text)
+    return reply
+
+
+def _cause(error: OSError) -> Unreached:
+    if isinstance(error, ConnectionRefusedError):
+        return Unreached.REFUSED
+    return Unreached.UNKNOWN_HOST if isinstance(error, socket.gaierror) else Unreached.NO_ANSWER
+
+
+def master_value(message: object) -> object | None:
+    """Return the value in a master's reply to ``get_attr`` without a service; None: there is none.
+
+    A node of a version before values answers in text, whatever is asked for.
+    """
+    if isinstance(message, dict):
+        return message.get("value")
+    name, equals, value = str(message).partition(" = ")
+    return value if equals and name.startswith("DARCMaster.") else None
 
 
 def ask_attribute(

@@ -6,8 +6,9 @@ import contextlib
 from pathlib import Path
 
 from darc.config.config import Config
+from darc.model.vocabulary import VALUES
 from darc.node import node_identity, supervisor_config
-from darc.node.command_client import exchange_messages
+from darc.node.command_client import exchange_messages, master_value
 from darc.node.endpoint import Endpoint, EndpointError, reached_at, read_endpoint
 from darc.node.node_config import with_run_dir
 from darc.node.node_identity import NodeError
@@ -31,7 +32,7 @@ def is_running(config: Config) -> bool:
 def is_stopping(config: Config) -> bool:
     """Whether this host's node is being stopped."""
     return (
-        attribute(config, "stopping") == "True" or supervisor_of(config).is_shutting_down()
+        attribute(config, "stopping") in (True, "True") or supervisor_of(config).is_shutting_down()
     ) and is_running(config)
 
 
@@ -86,19 +87,22 @@ def answers(config: Config) -> bool:
     return node_id is not None and attribute(config, "node_id") == node_id
 
 
-def attribute(config: Config, name: str) -> str | None:
-    """Return an attribute of this host's master; None if it does not answer."""
+def attribute(config: Config, name: str) -> object | None:
+    """Return an attribute of this host's master; None if it does not answer.
+
+    One of a version before values answers in text.
+    """
     endpoint = endpoint_of_node()
     if endpoint:
         host, port = endpoint.host, endpoint.port
     else:
         host, port = reached_at(config.bind_address), config.master.port
-    request = {"command": f"get_attr {name}"}
+    request = {"command": f"get_attr {name}", "form": VALUES}
     try:
         reply = exchange_messages(host, port, request, 2.0, None)
     except (OSError, ValueError):
         return None
-    return str(reply.get("message")).removeprefix(f"DARCMaster.{name} = ")
+    return master_value(reply.get("message"))
 
 
 def where() -> str:

@@ -20,6 +20,7 @@ from darc.model.overview import (
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.findings import RuleContext
 from darc.monitor.shell_commands import ShellCommands
+from darc.node.command_client import Unreached
 
 MASTER = "arts041"
 ON_MASTER = (
@@ -38,6 +39,10 @@ NAMES = {
     "dada_trigger": "IQUV triggering",
     "lofar_trigger": "LOFAR triggering",
     "processor": "Processor",
+}
+_CAUSES = {
+    "Connection refused": Unreached.REFUSED,
+    "Name or service not known": Unreached.UNKNOWN_HOST,
 }
 CONTEXT = RuleContext(NAMES, MASTER, ShellCommands(alone=False))
 #: 2026-11-22 01:13:22 UTC
@@ -127,7 +132,7 @@ def node(
 
 
 def silent(host: str, reason: str, since: float = NOW - 300.0) -> NodeStatus:
-    return NodeStatus(host, reason=reason, since=since)
+    return NodeStatus(host, reason=reason, cause=_CAUSES.get(reason), since=since)
 
 
 def cluster(*nodes: NodeStatus, now: float = NOW) -> ClusterStatus:
@@ -192,8 +197,8 @@ def troubled(now: float = NOW) -> ClusterStatus:
     change(nodes, "arts036", version="0.0.9")
     nodes["arts025"] = replace(nodes["arts025"], clock=3.4)
     for name in ("arts038", "arts039", "arts040"):
-        refused = "Connection refused"
-        nodes[name] = replace(nodes[name], reached=False, reason=refused, since=now - 1260)
+        gone = silent(name, "Connection refused", now - 1260)
+        nodes[name] = replace(gone, overview=nodes[name].overview, heard=nodes[name].heard)
     nodes["arts011"] = silent("arts011", "no answer within 10 s", now - 95)
     return cluster(*nodes.values(), now=now)
 

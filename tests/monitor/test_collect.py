@@ -56,8 +56,8 @@ def master(name: str, answer: Answer) -> Iterator[NodeTarget]:
         server.close()
 
 
-def told(overview: NodeOverview) -> dict[str, str]:
-    return {"status": "Success", "message": f"DARCMaster.overview = {to_text(overview)}"}
+def told(overview: NodeOverview) -> dict[str, object]:
+    return {"status": "Success", "message": {"value": to_text(overview)}}
 
 
 def now_told(host: str, **changes: object) -> Answer:
@@ -118,7 +118,7 @@ def test_a_question_that_goes_wrong_is_a_reason(monkeypatch: pytest.MonkeyPatch)
     def ask(*args: object, **more: object) -> None:
         raise RuntimeError("unheard of")
 
-    monkeypatch.setattr("darc.monitor.cluster_watch.ask", ask)
+    monkeypatch.setattr("darc.monitor.cluster_watch.request_reply", ask)
     (node,) = collect([NodeTarget("a", "127.0.0.1", 1)], 1.0).nodes
     assert (node.reached, node.reason) == (False, "RuntimeError: unheard of")
 
@@ -126,7 +126,8 @@ def test_a_question_that_goes_wrong_is_a_reason(monkeypatch: pytest.MonkeyPatch)
 def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     hanging = threading.Event()
     monkeypatch.setattr(
-        "darc.monitor.cluster_watch.ask", lambda *args, **more: hanging.wait(patience(20.0))
+        "darc.monitor.cluster_watch.request_reply",
+        lambda *args, **more: hanging.wait(patience(20.0)),
     )
     (node,) = collect([NodeTarget("a", "127.0.0.1", 1)], 0.2).nodes
     assert (node.reached, node.reason) == (False, "no answer within 0.2 s")
@@ -139,9 +140,9 @@ def test_a_resolver_that_comes_to_hang_is_noticed(monkeypatch: pytest.MonkeyPatc
     answers = [told(made_up.overview("a", now=time.time()))]
 
     def ask(*args: object, **more: object) -> object:
-        return (answers.pop(), "") if answers else (hanging.wait(patience(20.0)), "")
+        return answers.pop() if answers else hanging.wait(patience(20.0))
 
-    monkeypatch.setattr("darc.monitor.cluster_watch.ask", ask)
+    monkeypatch.setattr("darc.monitor.cluster_watch.request_reply", ask)
     watch = ClusterWatch([NodeTarget("a", "127.0.0.1", 1)], interval=0.1, timeout=0.1)
     watch.start()
     wait_for(lambda: watch.status().nodes[0].reached)
@@ -167,8 +168,15 @@ def test_a_node_of_another_version_is_asked_for_its_states() -> None:
     assert "No such attribute" in node.reason
 
 
+def test_a_node_of_before_values_answers_in_text() -> None:
+    overview = made_up.overview("old", now=time.time())
+    text = f"DARCMaster.overview after=x within=1 = {to_text(overview)}"
+    with master("old", lambda command: {"status": "Success", "message": text}) as target:
+        assert ask_node(target, 5.0, after="x", within=1.0).overview == overview
+
+
 def test_an_answer_of_nonsense_is_a_reason() -> None:
-    with master("odd", lambda command: {"status": "Success", "message": "x = {}"}) as target:
+    with master("odd", lambda command: {"status": "Success", "message": {"value": "{}"}}) as target:
         node = ask_node(target, 5.0)
     assert node.overview is None
     assert "format None" in node.reason

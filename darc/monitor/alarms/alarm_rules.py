@@ -91,7 +91,7 @@ def look(
         if subject is None or host in ignored:
             continue
         if finding.state in ON_PURPOSE:
-            aside[subject, host] = finding.title.replace("{host}", host)
+            aside[subject, host] = finding.title.named(host)
             continue
         if finding.rank == Priority.UNREACHED and host in stopped:
             continue
@@ -109,9 +109,9 @@ def subject_of(finding: Finding) -> str | None:
     if finding.rank in _OF_SERVICES:
         return f"service {finding.service}" if finding.state != DIED else None
     if finding.rank == Priority.LOST:
-        return f"lost by {finding.service}: {finding.title.removeprefix('{host}: ')}"
+        return f"lost by {finding.service}: {finding.title.about}"
     if finding.rank == Priority.DISK:
-        return finding.title.removeprefix("{host}: ")
+        return finding.title.about
     if finding.rank not in _NAMES:
         return None
     return f"{_NAMES[finding.rank]} {finding.service}".rstrip()

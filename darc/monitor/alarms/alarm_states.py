@@ -187,9 +187,10 @@ class AlarmStates:
             place.gave_up = place.news = True  # less severe before
         if finding.number > place.number:
             place.number, place.news = finding.number, True
+        title = finding.title.template
         if gives_up or not place.told:  # its end is sent under the same title
-            place.title, place.service, place.grave = finding.title, finding.service, finding.grave
-        if place.title == finding.title:
+            place.title, place.service, place.grave = title, finding.service, finding.grave
+        if place.title == title:
             place.text = finding.text
         self._remedies[subject, finding.host] = finding.remedy
         if not place.is_open and now - place.seen >= sighting.hold:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from darc.monitor.cluster_watch import ClusterStatus, ClusterWatch, NodeStatus, NodeTarget
-from darc.monitor.findings import Finding, Priority, RuleContext
+from darc.monitor.findings import Finding, FindingTitle, Priority, RuleContext
 from darc.monitor.page.live_page import LivePages
 from darc.monitor.page.page_files import WebDirectory
 from darc.monitor.page.page_server import StatusServer
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 #: How often changes are detected that follow from time alone (s).
 LOOK_SECONDS = 0.5
+_UNWRITTEN = "The files of this page cannot be written"
 #: Changes within this time are shown together (s).
 GATHER_SECONDS = 0.02
 #: Time for open pages to receive the end (s).
@@ -205,7 +206,7 @@ class Publisher:
         return Finding(
             Priority.DISK,
             own,
-            "The files of this page cannot be written",
+            FindingTitle(_UNWRITTEN, _UNWRITTEN),
             lambda hosts: command,
             self._write_error,
             grave=False,
