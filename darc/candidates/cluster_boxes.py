@@ -71,8 +71,7 @@ class ClusterBoxes:
         """Return the key of each candidate's box: window, DM bin, time slot, and width class."""
         edges = fixed_dm_edges(self.dm_bin_top)
         dm_bin = np.searchsorted(edges, candidates["dm"], side="right") - 1
-        moment = np.floor(candidates["time"] / (self.window / self.moments)).astype(np.int64)
-        number, within = np.divmod(moment, self.moments)
+        number, within = self._slots(candidates)
         columns = (number, dm_bin, within, self._is_wide(candidates))
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return [f"{n}.{dm}.{part}{_WIDE if wide else ''}" for n, dm, part, wide in rows]
@@ -88,14 +87,20 @@ class ClusterBoxes:
         """
         return of_brighter(faint, bright, self.scales, self.window)
 
+    def windows(self, candidates: Records) -> list[int]:
+        """Return the number of the time window that each candidate's box is in."""
+        number, _ = self._slots(candidates)
+        numbers: list[int] = number.tolist()
+        return numbers
+
+    def _slots(self, candidates: Records) -> tuple[Records, Records]:
+        """Return the time window of each candidate, and the slot in it."""
+        moment = np.floor(candidates["time"] / (self.window / self.moments)).astype(np.int64)
+        return np.divmod(moment, self.moments)
+
     def _is_wide(self, candidates: Records) -> npt.NDArray[np.bool_]:
         wide: npt.NDArray[np.bool_] = candidates["downsampling"] > self.widest_narrow
         return wide
-
-
-def window_of(key: str) -> int:
-    """Return the number of a box's time window."""
-    return int(key.split(".", maxsplit=1)[0])
 
 
 def boxes_of(

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
 
-from darc.candidates.cluster_boxes import ClusterBoxes, window_of
+from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.clusters import pulse_of
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.processing_outcome import ClusterOutcome, Detection, ListedCandidate
@@ -105,19 +106,21 @@ class ClusterTable:
             for key, plain in memory.items()
             if key.startswith(PREFIX)
         }
+        kept: dict[str, ClusterRow] = {}
         moved: dict[str, ClusterRow] = {}
         keys = boxes.keys(_records(remembered.values()))
         for (stored, row), key in zip(remembered.items(), keys, strict=True):
             if stored == key:
-                self.enter({key: row})
+                kept[key] = row
                 continue
             self._others.add(stored)
             if key not in moved or _is_better(row.pulse, moved[key].pulse):
                 moved[key] = row
         for key, row in moved.items():
             # The row under the current key is the more recent one.
-            if key not in self._rows or _is_better(row.pulse, self._rows[key].pulse):
-                self.enter({key: row})
+            if key not in kept or _is_better(row.pulse, kept[key].pulse):
+                kept[key] = row
+        self.enter(kept)
 
     def __len__(self) -> int:
         return len(self._rows) - self._n_hidden
@@ -153,7 +156,7 @@ class ClusterTable:
             known = better.get(key) or self._rows.get(key)
             if known is None or _is_better(pulse, known.pulse):
                 better[key] = ClusterRow(pulse, hidden=number >= len(clusters))
-        changed = self._with_doubles(better, {window_of(key) for key in keys})
+        changed = self._with_doubles(better, set(self._boxes.windows(both)))
         # Rows that are not listed have a limit of their own.
         room = {True: MAX_CLUSTERS - len(self), False: MAX_CLUSTERS - self._n_hidden}
         news: dict[str, ClusterRow] = {}
@@ -173,8 +176,10 @@ class ClusterTable:
         """Add the rows in these windows and their neighbours whose `double` changes."""
         near = {one + step for one in windows for step in (-1, 0, 1)}
         rows = self._rows_of({one + step for one in near for step in (-1, 0, 1)}, better)
-        faint = {key: row for key, row in rows.items() if window_of(key) in near}
-        doubles = self._boxes.doubles(_records(faint.values()), _records(rows.values()))
+        records = _records(rows.values())
+        is_near = [window in near for window in self._boxes.windows(records)]
+        faint = dict(compress(rows.items(), is_near))
+        doubles = self._boxes.doubles(records[is_near], records)
         changed = dict(better)
         for (key, row), is_double in zip(faint.items(), doubles.tolist(), strict=True):
             if not row.hidden and row.double != is_double:
@@ -190,7 +195,8 @@ class ClusterTable:
 
     def enter(self, rows: Mapping[str, ClusterRow]) -> None:
         """Add or replace rows."""
-        for key, row in rows.items():
+        windows = self._boxes.windows(_records(rows.values()))
+        for (key, row), window in zip(rows.items(), windows, strict=True):
             known = self._rows.get(key)
             if known and known.fate:
                 self.fates[known.fate] -= 1
@@ -199,7 +205,7 @@ class ClusterTable:
             was_hidden = known is not None and not known.is_listed
             self._n_hidden += (not row.is_listed) - was_hidden
             self._rows[key] = row
-            self._windows[window_of(key)].add(key)
+            self._windows[window].add(key)
 
     def names(self, file: str, but: str) -> bool:
         """Whether a file belongs to another row than `but`."""

@@ -199,8 +199,8 @@ def secret(checked: CheckedNode) -> Iterator[CheckResult]:
     try:
         read_secret(path)
     except SecretError as error:
-        text, _, remedy = str(error).partition("; repair with: ")
-        yield wrong(text, remedy or "start_full_pipeline, which places the master node's")
+        otherwise = "start_full_pipeline, which places the master node's"
+        yield wrong(error.why, error.remedy or otherwise)
     else:
         yield good(f"{path}, for this user alone")
 

@@ -68,10 +68,8 @@ class CommandVocabulary:
             "abort_all": self._abort_all,
             "reload": self._reload,
             "stop_master": self._stop_master,
+            **dict.fromkeys(SWITCHING, self._switch),
         }
-        for prefix in SYSTEMS:
-            for command in ("status", "enable", "disable"):
-                self._commands[f"{prefix}_{command}"] = self._switch
 
     def _is_about(self, task_id: str) -> None:
         self._subject.task_id = task_id
@@ -193,8 +191,7 @@ class CommandVocabulary:
 
     def _switch(self, request: Request) -> Reply:
         """Show, enable or disable the external triggers or alerts of a service."""
-        prefix, _, action = request.command.partition("_")
-        service, system = SYSTEMS[prefix]
+        service, system, action = SWITCHING[request.command]
         if self._node.config.role is Role.WORKER:
             return Reply.failed("Failed: should run on master node")
         if (
@@ -206,10 +203,10 @@ class CommandVocabulary:
         if answer.error is not None:
             return Reply.failed(answer.to_text())
         enabled = answer.value is True
-        if action == "status":
+        if action == STATUS:
             return Reply.success(f"{system.what} is {_able(enabled)}")
         origin = f"by {request.command} from {request.origin}"
-        return self._switch_to(service, system, enabled, action == "enable", origin)
+        return self._switch_to(service, system, enabled, action == ENABLE, origin)
 
     def _switch_to(
         self, service: str, system: ExternalSystem, enabled: bool, wanted: bool, origin: str
@@ -243,13 +240,19 @@ class CommandVocabulary:
         return Reply.success("Stopping master")
 
 
-#: Services that send external triggers or alerts, by prefix of the commands that switch them.
-SYSTEMS = {
-    traits.external.prefix: (service, traits.external)
+STATUS, ENABLE, DISABLE = "status", "enable", "disable"
+#: Commands that show or switch external triggers or alerts: their service, system and action.
+SWITCHING = {
+    f"{traits.external.prefix}_{action}": (service, traits.external, action)
     for service, traits in known_traits().items()
     if traits.external
+    for action in (STATUS, ENABLE, DISABLE)
 }
-QUESTIONS = {"status", "get_attr", *(f"{prefix}_status" for prefix in SYSTEMS)}
+QUESTIONS = {
+    "status",
+    "get_attr",
+    *(command for command, (_, _, action) in SWITCHING.items() if action == STATUS),
+}
 
 
 def _plain(outcomes: Mapping[str, ServiceOutcome]) -> dict[str, Any]:

@@ -21,7 +21,15 @@ _LONGEST = 4096  # bytes
 
 
 class SecretError(ValueError):
-    """The secret's file cannot be used; the message names it and says why."""
+    """The secret's file cannot be used; the message names it and says why.
+
+    :param remedy: a command that repairs it; empty: there is none
+    """
+
+    def __init__(self, why: str, remedy: str = "") -> None:
+        super().__init__(f"{why}; repair with: {remedy}" if remedy else why)
+        self.why = why
+        self.remedy = remedy
 
 
 def make_secret(path: Path) -> bool:
@@ -69,7 +77,7 @@ def read_secret(path: Path) -> bytes:
     except OSError as error:
         raise SecretError(f"{path}: {error.strerror}") from error
     if mode & 0o077:
-        raise SecretError(f"{path}: others can read it; repair with: chmod 600 {path}")
+        raise SecretError(f"{path}: others can read it", f"chmod 600 {path}")
     if len(secret) < 32:
         raise SecretError(f"{path}: not a secret of at least 32 characters")
     return secret

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 
-from darc.candidates.cluster_boxes import ClusterBoxes, boxes_of, window_of
+from darc.candidates.cluster_boxes import ClusterBoxes, boxes_of
 from darc.candidates.cluster_table import ClusterRow, ClusterTable
 from darc.candidates.clusters import find_clusters, listed, usable
 from darc.config.config import Config
@@ -180,10 +180,11 @@ def test_a_box_has_one_best_and_one_name(lines: list[Line]) -> None:
     names = BOXES.keys(best)
     assert len(set(names)) == len(names)
     assert set(names) == set(BOXES.keys(found))
-    for name, one in zip(names, best, strict=True):
+    for name, window, one in zip(names, BOXES.windows(best), best, strict=True):
         same = [line for line, other in zip(lines, BOXES.keys(found), strict=True) if other == name]
         assert one["snr"] == max(line[4] for line in same)
-        assert window_of(name) == int(one["time"] // 0.5)
+        assert window == int(one["time"] // 0.5)
+        assert name.startswith(f"{window}.")
 
 
 @pytest.mark.parametrize(("width_max", "widest_narrow"), [(80, 80.0), (-1, 100.0)])
