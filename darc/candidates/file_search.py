@@ -35,8 +35,6 @@ from darc.science.single_pulse import dm_stages, find_pulses, pulse_widths
 
 Floats = npt.NDArray[np.float32]
 
-#: Default of the highest DM, pc cm-3.
-DM_MAX = 2000.0
 #: Longest pulse of the search, s.
 LONGEST_PULSE = 0.05
 

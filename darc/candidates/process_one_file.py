@@ -156,7 +156,6 @@ class _Work:
         self._file = file
         self._listener = listener
         self._heard = heard
-        self._rejected: Counter[Rejection] = Counter()
         self._failed: list[str] = []
         self._arrival = replace(file.header.arrival_reference, source=observation.source)
         extractor = request.settings.extractor

@@ -12,8 +12,37 @@ _Positive = Range(1e-12, 1e12)
 _Count = ranges.COUNT
 
 
+class BandEdges:
+    """Base of what has a band: its edges and centre."""
+
+    __slots__ = ()
+    min_freq: float  # MHz, centre of the lowest channel
+    bandwidth: float  # MHz
+    nchan: int
+
+    @property
+    def channel_width(self) -> float:
+        """Width of a channel (MHz)."""
+        return self.bandwidth / self.nchan
+
+    @property
+    def f_low(self) -> float:
+        """Low edge of the band (MHz)."""
+        return self.min_freq - self.channel_width / 2
+
+    @property
+    def f_high(self) -> float:
+        """High edge of the band (MHz)."""
+        return self.f_low + self.bandwidth
+
+    @property
+    def f_centre(self) -> float:
+        """Centre of the band (MHz)."""
+        return self.f_low + self.bandwidth / 2
+
+
 @dataclass(frozen=True, slots=True)
-class Instrument:
+class Instrument(BandEdges):
     """A radio telescope with its backend; section `instrument` of the configuration.
 
     The values for ARTS are in conf/arts.yaml. An observation may override band, sampling,
@@ -45,26 +74,6 @@ class Instrument:
     beam_semiminor: Annotated[float, _Positive]  # arcmin
     batch_length_samples: Annotated[int, _Count]  # of one AMBER batch
     time_unit: Annotated[int, _Count]  # packets per second in `startpacket`
-
-    @property
-    def channel_width(self) -> float:
-        """Width of a channel (MHz)."""
-        return self.bandwidth / self.nchan
-
-    @property
-    def f_low(self) -> float:
-        """Low edge of the band (MHz)."""
-        return self.min_freq - self.channel_width / 2
-
-    @property
-    def f_high(self) -> float:
-        """High edge of the band (MHz)."""
-        return self.f_low + self.bandwidth
-
-    @property
-    def f_centre(self) -> float:
-        """Centre of the band (MHz)."""
-        return self.f_low + self.bandwidth / 2
 
     @property
     def batch_length(self) -> float:

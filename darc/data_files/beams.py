@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.data_files.closed_on_exit import ClosedOnExit
 from darc.data_files.filterbank_header import FilterbankError, FilterbankHeader
 from darc.data_files.filterbank_paths import filterbank_paths
 from darc.data_files.filterbank_reader import Filterbank, Samples
@@ -32,7 +32,7 @@ _DAY = 86400.0  # s
 MAPPED_BYTES = 1 << 24
 
 
-class CompoundBeam:
+class CompoundBeam(ClosedOnExit):
     """Open filterbank files of a CB.
 
     :ivar header: header of TAB 0; relevant keys are the same in all TABs
@@ -52,17 +52,6 @@ class CompoundBeam:
             for tab in self._tabs:
                 _check_same(self._tabs[0], tab)
             self._opened = opened.pop_all()
-
-    def __enter__(self) -> CompoundBeam:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the files; arrays read from them stay valid."""

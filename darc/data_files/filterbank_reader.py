@@ -16,12 +16,12 @@ import math
 import mmap
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.data_files.closed_on_exit import ClosedOnExit
 from darc.data_files.filterbank_header import (
     MAX_HEADER,
     FilterbankError,
@@ -43,11 +43,10 @@ _SUMS: dict[str, np.dtype[Any]] = {
 }
 
 
-class Filterbank:
+class Filterbank(ClosedOnExit):
     """An open filterbank file.
 
     :ivar header: its header
-    :ivar unknown_keys: skipped keys of the header
     :ivar ifs: IFs (polarisations or Stokes parameters) that `read` adds
     """
 
@@ -80,20 +79,8 @@ class Filterbank:
         if ifs and max(ifs) >= self.header.nifs:
             self.close()
             raise FilterbankError(f"{path}: no IF {max(ifs) + 1}; there are {self.header.nifs}")
-        self.unknown_keys = parsed.unknown
         self._begin = parsed.size
         self.ifs = ifs or ((0, 1) if self.header.nifs == 2 else (0,))
-
-    def __enter__(self) -> Filterbank:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; arrays read from it stay valid."""

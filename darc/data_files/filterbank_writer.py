@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.data_files.closed_on_exit import ClosedOnExit
 from darc.data_files.filterbank_header import FilterbankError, FilterbankHeader, format_header
 
 _DTYPES: dict[int, np.dtype[Any]] = {
@@ -18,7 +18,7 @@ _DTYPES: dict[int, np.dtype[Any]] = {
 }
 
 
-class FilterbankWriter:
+class FilterbankWriter(ClosedOnExit):
     """A growing filterbank file: appended samples can be read at once.
 
     :raises FileExistsError: the file exists already
@@ -31,17 +31,6 @@ class FilterbankWriter:
         self.header = header
         self._file = path.open("xb", buffering=0)
         self._write(begin)
-
-    def __enter__(self) -> FilterbankWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""

@@ -85,7 +85,6 @@ class MonitorLink:
         self._reporter: Session | None = None
         self._heard: Instant | None = None
         self._began = Instant.now()
-        self._began_at = time.time()
         self.latest = NodeReport()
 
     # -- for the master --------------------------------------------------------------------------

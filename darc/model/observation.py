@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from darc.config import ranges, typed
+from darc.config.instrument import BandEdges
 from darc.config.typed import OneOf, Range, shown
 from darc.model.arrival import TOPOCENTRIC, ArrivalReference, reference_frequency
 
@@ -62,7 +63,7 @@ class Pointing:
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(BandEdges):
     """An observation on this node, made by `build_observation`.
 
     Paths are as in the parset; an empty text if it has none.
@@ -112,26 +113,6 @@ class Observation:
     def end(self) -> float:
         """End time (Unix s)."""
         return self.start + self.duration
-
-    @property
-    def channel_width(self) -> float:
-        """Width of a channel (MHz)."""
-        return self.bandwidth / self.nchan
-
-    @property
-    def f_low(self) -> float:
-        """Low edge of the band (MHz)."""
-        return self.min_freq - self.channel_width / 2
-
-    @property
-    def f_high(self) -> float:
-        """High edge of the band (MHz)."""
-        return self.f_low + self.bandwidth
-
-    @property
-    def f_centre(self) -> float:
-        """Centre of the band (MHz)."""
-        return self.f_low + self.bandwidth / 2
 
     @property
     def f_reference(self) -> float:

@@ -11,11 +11,14 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 from darc.model.vocabulary import VALUES
 from darc.node.endpoint import DEFAULT_PORT, CopiedError, Endpoint, endpoint_file, read_endpoint
+
+P = ParamSpec("P")
 
 #: Largest reply, bytes; the overview of a node is far smaller.
 MAX_REPLY = 16 * 2**20
@@ -110,25 +113,6 @@ def _parse_old_reply(data: bytes) -> object:
     return ast.literal_eval(data.decode())
 
 
-def ask(
-    timeout: float,
-    service: str | None,
-    command: str,
-    payload: str | None = None,
-    host: str = "localhost",
-    port: int | None = None,
-    content: str | None = None,
-    *,
-    values: bool = False,
-) -> tuple[dict[str, Any] | None, str]:
-    """Send a command, and return the reply, or None and the reason; see `request_reply`."""
-    try:
-        where = host, port, content
-        return request_reply(timeout, service, command, payload, *where, values=values), ""
-    except MasterUnreachedError as error:
-        return None, str(error)
-
-
 def request_reply(
     timeout: float,
     service: str | None,
@@ -179,6 +163,22 @@ def request_reply(
         text = f"Failed to talk to DARC master: not a reply: {reply!r}"[:300]
         raise MasterUnreachedError(Unreached.NO_MASTER, text, text)
     return reply
+
+
+def _or_reason(
+    request: Callable[P, dict[str, Any]],
+) -> Callable[P, tuple[dict[str, Any] | None, str]]:
+    def ask(*args: P.args, **kwargs: P.kwargs) -> tuple[dict[str, Any] | None, str]:
+        try:
+            return request(*args, **kwargs), ""
+        except MasterUnreachedError as error:
+            return None, str(error)
+
+    return ask
+
+
+#: As `request_reply`, but with the reason beside None where there is no reply.
+ask = _or_reason(request_reply)
 
 
 def _cause(error: OSError) -> Unreached:

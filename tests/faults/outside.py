@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from darc.services.dada_trigger.dump_request import parse_request
 from simulator.comet_broker import CometBroker, Subscriber
 from simulator.dbevent import DadaDbevent
 from simulator.lofar import Lofar
+from tests.dump_requests import parse_request
 
 #: Longer than any fault lasts: what is asked for late must not be lost to that.
 BUFFER_SECONDS = 60.0

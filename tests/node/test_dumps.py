@@ -31,11 +31,11 @@ from darc.queues.client import Holder, QueueClient, Queues
 from darc.queues.messages import Commit, ContentKind, FullError, Put
 from darc.queues.plain_connection import pack
 from darc.science.clustering import fixed_dm_edges
-from darc.services.dada_trigger.dump_request import parse_request
 from simulator.dbevent import DadaDbevent
 from simulator.generator import Burst, make_observation_candidates, timed_files
 from simulator.player import Player
 from simulator.write_parsets import MadeObservation, write_observation
+from tests.dump_requests import parse_request
 
 TIMEOUT = 40.0  # s, for what has to come: others may be at work on the same cores
 wait_for = partial(wait_for_seconds, timeout=TIMEOUT)

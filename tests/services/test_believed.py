@@ -24,15 +24,11 @@ from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since
 from darc.services.amber_clustering.decisions import BeamField, ClusterSearch, Decider, SearchLimits
 from darc.services.dada_trigger.dump_jobs import TriggerGroup, make_jobs
-from darc.services.dada_trigger.dump_request import (
-    DumpEvent,
-    DumpRequest,
-    format_request,
-    parse_request,
-)
+from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest, format_request
 from darc.services.lofar_trigger.lofar_packet import MAX_DM, compose
 from darc.trigger_files.amber import Columns, format_header, parse_lines
 from simulator.write_parsets import write_observation
+from tests.dump_requests import parse_request
 
 COLUMNS = Columns.from_header(format_header())
 FIELD = BeamField(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up")

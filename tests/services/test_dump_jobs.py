@@ -26,9 +26,10 @@ from darc.services.dada_trigger.dump_jobs import (
     make_jobs,
     next_in_line,
 )
-from darc.services.dada_trigger.dump_request import DumpEvent, parse_request
+from darc.services.dada_trigger.dump_request import DumpEvent
 from darc.services.dada_trigger.settings import DadaTriggerSettings
 from simulator.write_parsets import write_observation
+from tests.dump_requests import parse_request
 
 START = 1_558_223_473.6  # Unix s; the raw data's start is the whole second of it
 DURATION = 300.0

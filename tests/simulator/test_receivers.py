@@ -17,18 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nodes import patience, wait_for
 
-from darc.services.dada_trigger.dump_request import (
-    DumpEvent,
-    DumpRequest,
-    format_request,
-    parse_request,
-)
+from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest, format_request
 from darc.services.lofar_trigger.lofar_packet import compose, parse
 from simulator import dbevent, lofar
 from simulator.dbevent import DadaDbevent
 from simulator.dbevent_buffer import EventOutcome, RequestedEvent
 from simulator.lofar import Lofar
 from simulator.mailbox import Mailbox
+from tests.dump_requests import parse_request
 
 HOST = "127.0.0.1"
 TIMEOUT = patience(10.0)  # s, for what has to come

@@ -20,10 +20,7 @@ MIN_LINE, MAX_LINE = 10, 1023  # bytes
 
 _MS = 1000  # in a second
 _TIME = r"(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d)"
-_REAL = r"(\d+(?:\.\d+)?(?:e[+-]\d+)?)"
-_HEADER = re.compile(r"N_EVENTS ([1-9]\d*)", re.ASCII)
 _UTC_START = re.compile(_TIME, re.ASCII)
-_EVENT = re.compile(rf"{_TIME} (\d{{3}}) {_TIME} (\d{{3}}) {_REAL} {_REAL} (\d+) (\d+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +72,6 @@ def format_request(request: DumpRequest) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def parse_request(text: str) -> DumpRequest:
-    """Parse a request strictly: anything that `format_request` would not write is an error.
-
-    Only the order of the events is arbitrary.
-
-    :raises ValueError: a line is invalid; the text names it
-    """
-    *lines, rest = text.split("\n")
-    if rest:
-        raise ValueError(f"no end of line after {rest!r}")
-    _check(lines)
-    if len(lines) < 3 or not (header := _HEADER.fullmatch(lines[0])):
-        raise ValueError("not a request: N_EVENTS, the start and a line per event are expected")
-    if int(header[1]) != len(lines) - 2:
-        raise ValueError(f"{lines[0]!r} is followed by {len(lines) - 2} events")
-    origin = _read_time(lines[1])
-    return DumpRequest(lines[1], tuple(_read_event(line, origin) for line in lines[2:]))
-
-
 def _event_line(event: DumpEvent, origin: datetime) -> str:
     reals, integers = (event.dm, event.snr), (event.width, event.beam)
     if not all(0 <= value < math.inf for value in (*reals, *integers)):
@@ -116,20 +94,6 @@ def _time_text(time: datetime) -> str:
 def _real_text(value: float) -> str:
     """Return the shortest text of exactly this number, without the sign of a negative zero."""
     return repr(abs(float(value))).removesuffix(".0")
-
-
-def _read_event(line: str, origin: datetime) -> DumpEvent:
-    fields = _EVENT.fullmatch(line)
-    if not fields:
-        raise ValueError(f"not an event: {line!r}")
-    start, start_ms, end, end_ms, *numbers = fields.groups()
-    millisecond = timedelta(milliseconds=1)
-    first = (_read_time(start) - origin) // millisecond + int(start_ms)
-    last = (_read_time(end) - origin) // millisecond + int(end_ms)
-    dm, snr, width, beam = numbers
-    if not 0 <= first < last:
-        raise ValueError(f"not a stretch of the observation: {line!r}")
-    return DumpEvent(first / _MS, last / _MS, float(dm), float(snr), int(width), int(beam))
 
 
 def _read_time(text: str) -> datetime:
