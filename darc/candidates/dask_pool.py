@@ -113,12 +113,14 @@ class DaskPool:
         vital("dask", self._look_after, or_exit=True, stoppable=True)
 
     def free(self) -> int:
+        """Return how many further tasks the workers can take; 0: not connected."""
         if self._client is None:
             return 0
         taken = len(self._begun) + len(self._again) + len(self._given_up)
         return max(0, self.capacity - taken)
 
     def submit(self, task: Task) -> None:
+        """Submit a task; it is submitted again where its worker is lost."""
         self._again.append((cast(DaskTask, task), 1))  # a TaskQueue submits no other tasks
         self._begin()
 
@@ -142,9 +144,14 @@ class DaskPool:
         self._news.set()
 
     def wait(self, seconds: float) -> None:
+        """Wait for an outcome.
+
+        :param seconds: at the longest (s)
+        """
         self._news.wait(seconds)
 
     def outcomes(self) -> list[DoneTask]:
+        """Return the tasks that have ended since the last call; never waits."""
         self._news.clear()
         if self._lost.is_set():
             self._start_over()
@@ -205,12 +212,14 @@ class DaskPool:
         self._lost.clear()
 
     def abort(self, observation: str) -> None:
+        """Drop the tasks of an observation, those in progress too."""
         for begun in list(self._begun.values()):
             if begun.task.observation == observation:
                 self._drop(begun)
         self._again = [one for one in self._again if one[0].observation != observation]
 
     def close(self) -> None:
+        """Disconnect; tasks in progress are dropped."""
         self._closed.set()
         client, self._client = self._client, None
         if client is not None:

@@ -87,6 +87,7 @@ class SearchJob:
         )
 
     def run(self) -> Records | None:
+        """Search the part; return CANDIDATE records, None where all channels are constant."""
         return search_part(self)
 
 

@@ -136,9 +136,11 @@ class LocalPool:
         self._failed: list[DoneTask] = []
 
     def free(self) -> int:
+        """Return the number of processes without a task."""
         return self._size - sum(process.task is not None for process in self._processes)
 
     def submit(self, task: Task) -> None:
+        """Give a task to a free process."""
         self._begin(task, 1)
 
     def _begin(self, task: Task, tries: int) -> None:
@@ -152,6 +154,7 @@ class LocalPool:
             self._died(idle)
 
     def outcomes(self) -> list[DoneTask]:
+        """Return the tasks that have ended since the last call; never waits."""
         done: list[DoneTask] = []
         now = time.monotonic()
         for process in list(self._processes):
@@ -173,6 +176,10 @@ class LocalPool:
         return done
 
     def wait(self, seconds: float) -> None:
+        """Wait for an outcome.
+
+        :param seconds: at the longest (s)
+        """
         if not self._failed:
             busy = [process.connection for process in self._processes if process.task]
             wait_for_any(busy, seconds)
@@ -194,11 +201,13 @@ class LocalPool:
         self._failed.append(DoneTask(process.task, error=error))
 
     def abort(self, observation: str) -> None:
+        """End the processes that work on an observation."""
         for process in list(self._processes):
             if process.task and process.task.observation == observation:
                 self._remove(process)
         self._failed = [done for done in self._failed if done.task.observation != observation]
 
     def close(self) -> None:
+        """End all processes."""
         for process in list(self._processes):
             self._remove(process)

@@ -99,6 +99,7 @@ class ExtractionJob:
         return describe(self.pulse)
 
     def run(self) -> ExtractionOutcome:
+        """Extract, score and write the candidate."""
         from darc.candidates.extract_cluster import extract_candidate  # noqa: PLC0415 - numba
 
         return extract_candidate(self)
@@ -189,6 +190,7 @@ class ReadingJob:
         return f"the trigger files of {task_id_of(self.observation)}"
 
     def run(self) -> ReadTriggers:
+        """Read and cluster the triggers."""
         from darc.candidates.past_triggers import read_and_cluster  # noqa: PLC0415
 
         return read_and_cluster(self)
@@ -262,6 +264,7 @@ class ResultsJob:
         return f"the results of {task_id_of(self.observation)}"
 
     def run(self) -> WrittenResults:
+        """Write the observation's plots, list and summary."""
         from darc.candidates.write_results import write_results  # noqa: PLC0415 - matplotlib
 
         return write_results(self)

@@ -26,6 +26,7 @@ class TaskQueue:
 
     @property
     def has_chores(self) -> bool:
+        """Whether tasks wait that are no clusters."""
         return bool(self._chores)
 
     @property
@@ -53,6 +54,7 @@ class TaskQueue:
         self._extracting = self._here = None
 
     def add_cluster(self, job: ExtractionJob) -> None:
+        """Add a cluster; the one of highest S/N is processed first."""
         heapq.heappush(self._clusters, (-job.pulse.snr, next(self._numbers), job))
 
     def add_chore(self, task: Task) -> None:

@@ -154,6 +154,7 @@ class CommandPort:
         vital("command port", self._accept, or_exit=True, stoppable=True)
 
     def close(self) -> None:
+        """Accept no further connections."""
         self._listener.close()
 
     def _count_refusal(self) -> None:

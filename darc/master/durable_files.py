@@ -39,6 +39,7 @@ class DurableFiles:
                 self.set_aside(path, error)
 
     def set_aside(self, path: Path, error: Exception) -> None:
+        """Rename a file that cannot be read, so that its content is kept."""
         log.error("%s: damaged, set aside: %s", path, error)
         try:
             path.replace(path.with_suffix(".damaged"))
@@ -51,6 +52,7 @@ class DurableFiles:
             self._do(name, json.dumps(plain))
 
     def remove(self, name: str) -> None:
+        """Remove a file; :meth:`lacks` says whether that failed."""
         with self._lock:
             self._do(name, None)
 

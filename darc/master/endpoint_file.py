@@ -24,6 +24,7 @@ class EndpointFile:
         self._ended = threading.Event()
 
     def start(self) -> None:
+        """Write the file in a thread, which may hang with its disk."""
         threading.Thread(target=self._write, name="endpoint file", daemon=True).start()
 
     def remove(self) -> None:

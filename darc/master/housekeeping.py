@@ -32,6 +32,7 @@ class SupervisorWaker:
         vital("waker", self._run)
 
     def wake(self) -> None:
+        """Wake supervisord soon."""
         self._wanted.set()
 
     def _run(self) -> None:
@@ -81,6 +82,7 @@ class KeptDirectory:
         self._directory = directory
 
     def look(self) -> None:
+        """Make the directory again if it was removed."""
         if not self._directory.is_dir():
             self._directory.mkdir(parents=True, exist_ok=True)
             log.warning("%s was removed: it is back, empty", self._directory)
@@ -111,6 +113,7 @@ class WantedServices:
                 self._supervisor.start(name)
 
     def look(self) -> None:
+        """Write which services run, if that has changed."""
         processes = self._supervisor.processes()
         wanted = [
             name
@@ -151,6 +154,7 @@ class UnresponsiveServices:
         self._last = Instant.now()
 
     def look(self) -> None:
+        """Name the services without a heartbeat, and kill them where that is configured."""
         # If the master itself was suspended, give the services time for a heartbeat.
         if self._last.age() < 2 * ROUND_SECONDS:
             self._look()
@@ -179,9 +183,11 @@ class Housekeeping:
         self.rounds = [PeriodicTask(name, ROUND_SECONDS, look) for name, look in tasks.items()]
 
     def start(self) -> None:
+        """Start all tasks."""
         for one in self.rounds:
             one.start()
 
     def end(self) -> None:
+        """End all tasks, and wait for them."""
         for one in self.rounds:
             one.end()

@@ -197,4 +197,5 @@ class MonitorLink:
 
 
 def depths_to_plain(depths: Mapping[str, Depth]) -> list[list[Any]]:
+    """Return depths as lists: queue, entries, bytes, and since when the oldest waits (Unix s)."""
     return [[one.queue, one.entries, one.content_bytes, one.oldest] for one in depths.values()]

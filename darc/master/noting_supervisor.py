@@ -31,11 +31,17 @@ class NotingSupervisor(Supervisor):
         return self._stops, self._starts
 
     def processes(self) -> dict[str, ProcessInfo]:
+        """Return the processes by name, and note their PIDs."""
         found = super().processes()
         self._pids = {name: process.pid for name, process in found.items()}
         return found
 
     def start(self, name: str) -> bool:
+        """Start a process.
+
+        :return: whether it was not running
+        :raises SupervisorError: the node is being stopped, or it cannot be started
+        """
         with self._starting:
             if self._closed:
                 raise SupervisorError(f"{name} is not started: the node is being stopped")
@@ -50,5 +56,9 @@ class NotingSupervisor(Supervisor):
             self._closed = True
 
     def stop(self, name: str) -> bool:
+        """Stop a process, and note that this was asked for.
+
+        :return: whether it was running
+        """
         self._stops = {**self._stops, name: self._pids.get(name, 0)}
         return super().stop(name)

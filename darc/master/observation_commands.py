@@ -94,6 +94,7 @@ class ObservationCommands:
         return read_observation(path, config.instrument)
 
     def start(self, request: Request) -> Reply:
+        """Start the observation that a request describes."""
         observation = self._read(request)
         if isinstance(observation, Reply):
             return observation
@@ -194,11 +195,13 @@ class ObservationCommands:
             log.error("no copy of %s kept so far: %s", source, error)
 
     def stop(self, request: Request) -> Reply:
+        """Stop an observation: its services finish what they have."""
         if self._node.config.master.mode == "offline":
             return Reply.success("Ignoring stop in offline processing mode")
         return self._end(request, RunState.STOPPED, "Stopped observation")
 
     def abort(self, request: Request) -> Reply:
+        """Abort an observation: its services drop what they have."""
         return self._end(request, RunState.ABORTED, "Aborted observation")
 
     def _end(self, request: Request, state: RunState, done: str) -> Reply:

@@ -115,6 +115,7 @@ class Observations:
     # -- commands ------------------------------------------------------------------------------
 
     def runs(self) -> list[ObservationRun]:
+        """Return the observations that are not over."""
         with self._changed:
             return list(self._runs.values())
 

@@ -80,6 +80,7 @@ class ObservationRun:
         return Order(self.observation.to_plain(), state, self.past)
 
     def to_plain(self) -> dict[str, Any]:
+        """Return the run as a dict, for its file; `from_plain` reads it."""
         return {
             "observation": self.observation.to_plain(),
             "services": list(self.services),
@@ -95,6 +96,10 @@ class ObservationRun:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> ObservationRun:
+        """Return the run in the output of `to_plain`, that of earlier versions too.
+
+        :raises ValueError: it is invalid; KeyError and TypeError likewise
+        """
         observation = Observation.from_plain(plain["observation"])
         if not observation.run:  # saved by an earlier version
             observation = replace(observation, run=str(plain["number"]))

@@ -45,9 +45,11 @@ class PeriodicTask:
         self._said = False
 
     def start(self) -> None:
+        """Start the task's thread."""
         vital(self.name, self._run, stoppable=True)
 
     def wake(self) -> None:
+        """Run the task at once."""
         self._woken.set()
 
     def end(self) -> None:

@@ -168,6 +168,7 @@ class ClusterWatch:
         self._asking: dict[str, _Question] = {}
 
     def start(self) -> None:
+        """Start polling, a thread for each node."""
         for target in self._targets:
             follow = partial(self._follow, target)
             vital(f"ask {target.name}", follow, or_exit=True, stoppable=True)

@@ -103,6 +103,7 @@ class MasterClient:
         return News(*self._call("news", known, timeout))
 
     def asked_for(self) -> AskedFor:
+        """Return which ends of processes were asked for."""
         return AskedFor(*self._call("asked_for"))
 
     def ask(self, service: str, attribute: str, timeout: float) -> tuple[bool, Any] | None:

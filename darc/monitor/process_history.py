@@ -57,6 +57,7 @@ class ProcessHistory:
         self._load()
 
     def of(self, name: str) -> ServiceProcesses:
+        """Return the processes that a service has had since the start of the node."""
         return self._services.get(name) or ServiceProcesses()
 
     def will_start(self, name: str) -> None:

@@ -148,22 +148,27 @@ class PlotPage:
 
     @property
     def scale(self) -> float:
+        """Size of text and lines, as a multiple of the usual one."""
         return self._scale
 
     @property
     def kind(self) -> str:
+        """Kind of plot, one of `plot_types` in the settings."""
         return self._kind
 
     @property
     def settings(self) -> ProcessorVisualizer:
+        """Settings of the plots."""
         return self._settings
 
     @property
     def dm_galaxy(self) -> float | None:
+        """Maximum DM of the Milky Way in this direction (pc cm-3); None: unknown."""
         return self._dm_galaxy
 
     @property
     def reference(self) -> ArrivalReference | None:
+        """Reference of times of arrival; None: unknown."""
         return self._reference
 
     def fill(self, entries: Sequence[Entry], before: int, total: int) -> None:

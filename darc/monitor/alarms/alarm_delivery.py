@@ -182,6 +182,7 @@ class AlarmDeliveries:
         return [one for box in self._boxes.values() for one in box.pump(remembered)]
 
     def close(self) -> None:
+        """Stop sending; what was not sent is kept in the memory."""
         for box in self._boxes.values():
             box.outbox.close()
 

@@ -88,6 +88,7 @@ class AlarmManager:
         self._deliveries.close()
 
     def reconfigure(self, config: Config) -> None:
+        """Use another configuration from now on."""
         with self._lock:
             self._configure(config)
         self._woken.set()

@@ -23,6 +23,10 @@ def numbers_of(node: NodeMeasurements, what: str) -> dict[str, float]:
 
 
 def rows_of(node: NodeMeasurements, what: str) -> Rows:
+    """Return a row for each service that has a number.
+
+    :param what: name of the number
+    """
     return [((name,), number) for name, number in numbers_of(node, what).items()]
 
 
@@ -51,16 +55,32 @@ def _filled(
 
 
 def gauges(name: str, text: str, labels: tuple[str, ...], rows: Rows) -> Metric:
+    """Return a gauge with labels.
+
+    :param name: without ``darc_``
+    """
     return _filled(GaugeMetricFamily(f"darc_{name}", text, labels=labels), rows)
 
 
 def counters(name: str, text: str, labels: tuple[str, ...], rows: Rows) -> Metric:
+    """Return a counter with labels.
+
+    :param name: without ``darc_``
+    """
     return _filled(CounterMetricFamily(f"darc_{name}", text, labels=labels), rows)
 
 
 def gauge(name: str, text: str, value: float | None) -> Metric:
+    """Return a gauge without labels; None: it has no value.
+
+    :param name: without ``darc_``
+    """
     return gauges(name, text, (), [((), value)])
 
 
 def counter(name: str, text: str, value: float | None) -> Metric:
+    """Return a counter without labels; None: it has no value.
+
+    :param name: without ``darc_``
+    """
     return counters(name, text, (), [((), value)])

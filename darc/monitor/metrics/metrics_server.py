@@ -86,6 +86,7 @@ class MetricsServer(BoundedServer):
         return replace(node, refused={**node.refused, "metrics": self.refused})
 
     def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log the failure of a connection."""
         if isinstance(sys.exception(), OSError):
             log.debug("a connection of the metrics ended", exc_info=True)
         else:

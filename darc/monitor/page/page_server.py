@@ -80,12 +80,14 @@ class StatusServer(BoundedServer):
 
     @property
     def url(self) -> str:
+        """URL of the pages."""
         host, port = self.server_address[0], self.server_address[1]
         name = f"[{host!s}]" if self.address_family == socket.AF_INET6 else str(host)
         return f"http://{name}:{port}/"
 
     @property
     def open_pages(self) -> int:
+        """Number of open pages that receive events."""
         return len(self._pages)
 
     @contextlib.contextmanager
@@ -105,6 +107,7 @@ class StatusServer(BoundedServer):
                 self._pages.discard(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log the failure of a connection."""
         log.debug("a browser's connection ended", exc_info=True)
 
 

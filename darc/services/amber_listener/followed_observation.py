@@ -64,6 +64,7 @@ class FollowedObservation:
 
     @property
     def directory(self) -> Path:
+        """Directory of AMBER's files."""
         return Path(self.observation.amber_dir)
 
     def memory(self) -> dict[str, Any]:

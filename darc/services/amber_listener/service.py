@@ -74,6 +74,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     loss_kinds = (FILE_GIVEN_UP, FILE_WRITTEN_ANEW)
 
     def prepare(self) -> None:
+        """Set the counters to 0, and watch no directory yet."""
         self.counts: dict[str, dict[str, int]] = {}  # by observation, the latest ones
         self._totals: Counter[str] = Counter(dict.fromkeys(TOTALS, 0))
         self.found_by_recheck = 0
@@ -91,6 +92,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     # -- observations --------------------------------------------------------------------------
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
+        """Follow the observation's files from where they were read to."""
         batch = self.config.instrument.batch_length_samples * observation.tsamp
         interval = self.config.of(AmberClusteringSettings).interval
         progress = self.progress(observation)
@@ -105,9 +107,11 @@ class AMBERListener(Service[AmberListenerSettings]):
         self._next_check = 0.0
 
     def stop_observation(self, observation: Observation) -> None:
+        """Read to the end of the files, and then no more."""
         self._following[observation.key].stopped_at = time.monotonic()
 
     def abort_observation(self, observation: Observation) -> None:
+        """Read no more of the observation's files."""
         self._forget(observation.key)
 
     def _forget(self, key: str) -> None:
@@ -142,6 +146,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         return []
 
     def idle(self) -> None:
+        """Read what was written, and hand it on."""
         now = time.monotonic()
         check = now >= self._next_check
         if check:

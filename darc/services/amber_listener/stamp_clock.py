@@ -19,4 +19,5 @@ class StampClock:
         self._started = time.monotonic()
 
     def now(self) -> float:
+        """Return the time (Unix s), which never goes back."""
         return self._start + (time.monotonic() - self._started)

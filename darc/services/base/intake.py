@@ -165,6 +165,10 @@ class NamedIntake:
         self._service = service
 
     def open(self, name: str, /, *arguments: Any, **options: Any) -> tuple[str, tuple[str, ...]]:
+        """Open the queue of this service.
+
+        :raises QueueError: it has another name
+        """
         if name != self._service:
             raise QueueError(f"there is no queue {name!r:.80} here, only {self._service!r}")
         if arguments or options:
@@ -172,6 +176,10 @@ class NamedIntake:
         return f"{name}/put", self.METHODS
 
     def call(self, session: Session, ident: str, method: str, arguments: Any, keywords: Any) -> Any:
+        """Put triggers.
+
+        :raises QueueError: another object or method, or no triggers
+        """
         if ident != f"{self._service}/put":
             raise QueueError(f"no such object: {ident!r:.80}")
         if method not in self.METHODS:

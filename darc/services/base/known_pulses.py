@@ -49,6 +49,10 @@ class TriggeredPulse:
 
     @classmethod
     def of(cls, trigger: Trigger, *, test: bool) -> TriggeredPulse:
+        """Return the pulse of a trigger.
+
+        :param test: the trigger is a test
+        """
         return cls(
             trigger.arrival,
             trigger.identity,
@@ -61,6 +65,7 @@ class TriggeredPulse:
         )
 
     def to_plain(self) -> list[Any]:
+        """Return the pulse as a list, for a service's memory; `from_plain` reads it."""
         plain: list[Any] = [self.arrival, self.identity, self.test]
         if math.isnan(self.dm):
             return plain
@@ -68,6 +73,7 @@ class TriggeredPulse:
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> TriggeredPulse:
+        """Return the pulse in the output of `to_plain`, that of earlier versions too."""
         arrival, identity, test, *rest = plain
         pulse = float(arrival), str(identity), bool(test)
         if not rest:
@@ -149,8 +155,10 @@ class KnownPulses:
         return None
 
     def add(self, trigger: Trigger, *, test: bool) -> None:
+        """Remember the pulse of a trigger; the oldest one is forgotten."""
         self._pulses.append(TriggeredPulse.of(trigger, test=test))
         del self._pulses[:-KEPT]
 
     def to_plain(self) -> list[list[Any]]:
+        """Return the pulses as lists, for a service's memory."""
         return [pulse.to_plain() for pulse in self._pulses]

@@ -49,6 +49,7 @@ class Mail:
     since: Since = field(default_factory=Since.now)
 
     def to_plain(self) -> list[Any]:
+        """Return the mail as a list, for a service's memory; `from_plain` reads it."""
         files = list(map(str, self.files))
         return [self.subject, self.text, self.since.to_plain(), list(self.to), files]
 

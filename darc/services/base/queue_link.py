@@ -109,6 +109,7 @@ class QueueLink:
                 holder = self.attach()
 
     def beat(self) -> None:
+        """Send a heartbeat."""
         self._again(lambda holder: holder.beat())
 
     def beat_if_due(self) -> None:
@@ -121,15 +122,26 @@ class QueueLink:
         self._again(lambda holder: holder.flush())
 
     def take(self, after: int, timeout: float) -> list[QueueEntry]:
+        """Return the entries behind one.
+
+        :param after: number of the last entry seen
+        :param timeout: to wait for the first one (s)
+        """
         return self._again(lambda holder: holder.take(after, timeout))
 
     def recall(self, observation: str) -> dict[str, object]:
+        """Return the service's memory of an observation.
+
+        :param observation: its key; empty: what concerns none
+        """
         return self._again(lambda holder: holder.recall(observation))
 
     def progress(self, observation: str) -> dict[str, int]:
+        """Return how far each file of an observation was read (bytes), by file."""
         return self._again(lambda holder: holder.progress(observation))
 
     def finished(self, observation: str) -> None:
+        """Report that the service is done with an observation."""
         self._again(lambda holder: holder.finished(observation))
 
     def commit(self, commit: Commit) -> None:

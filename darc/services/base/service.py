@@ -177,6 +177,7 @@ class Service(Generic[S]):
 
     @property
     def log_lines_dropped(self) -> int:
+        """Number of log lines of this process that could not be written."""
         return self._log_handler.dropped if self._log_handler else 0
 
     @property
@@ -426,6 +427,7 @@ class Consumer(Service[S]):
     """Service that finishes an observation when its end entry has arrived."""
 
     def process(self, entry: QueueEntry, observation: Observation | None) -> None:
+        """Pass triggers and candidates to `work`, and an observation's end to `end`."""
         if observation is None or entry.kind is not ContentKind.END:
             self.work(entry, observation)
             return

@@ -65,6 +65,7 @@ class TriggerConsumer(Consumer[S], Generic[S]):
     loss_kinds: ClassVar[tuple[LossKind, ...]] = (TRIGGERS_UNUSABLE,)
 
     def prepare(self) -> None:
+        """Set the counters to 0."""
         self.triggers_received = 0
         self._outcomes: Counter[str] = Counter()
         self.bad_entries = 0
@@ -108,6 +109,7 @@ class TriggerConsumer(Consumer[S], Generic[S]):
         """Act on triggers; to be overridden."""
 
     def work(self, entry: QueueEntry, observation: Observation | None) -> None:
+        """Act on the entry's triggers, and complete it."""
         self.act(self.take_triggers(entry), observation)
         self.commit(Commit(entry.observation, completed=(entry.id,)))
 

@@ -100,6 +100,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
     )
 
     def prepare(self) -> None:
+        """Start without dumps."""
         super().prepare()
         self._work: dict[str, DumpObservation] = {}
         self._jobs: list[DumpJob] = []
@@ -114,6 +115,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
     # -- observations --------------------------------------------------------------------------
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
+        """Go on with the dumps that the memory holds."""
         dumps = {key: value for key, value in memory.items() if key.startswith(DUMP)}
         asked = {key: int(row["asked"]) for key, row in dumps.items()}
         settled = {key for key, row in dumps.items() if row.get("outcome") != ASKED}
@@ -134,9 +136,11 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         )
 
     def stop_observation(self, observation: Observation) -> None:
+        """Make no further dumps by the clock."""
         self._work[observation.key].by_clock.clear()
 
     def abort_observation(self, observation: Observation) -> None:
+        """Drop the observation's dumps."""
         key = observation.key
         jobs = [job for job in self._jobs if job.key == key]
         self._jobs = [job for job in self._jobs if job.key != key]
@@ -153,6 +157,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
     # -- entries -------------------------------------------------------------------------------
 
     def process(self, entry: QueueEntry, observation: Observation | None) -> None:
+        """Take triggers; at the end of an observation, wait for its dumps."""
         if entry.kind is not ContentKind.END:
             self.work(entry, observation)
         elif observation is None:
@@ -161,6 +166,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             self._work[observation.key].end = entry
 
     def work(self, entry: QueueEntry, observation: Observation | None) -> None:
+        """Make dumps of the entry's triggers, and complete it."""
         triggers = self.take_triggers(entry)
         # An entry that an operator has put states no observation; its triggers do.
         if any(self._work_of(entry, trigger) is None for trigger in triggers):
@@ -204,6 +210,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
     # -- requests ------------------------------------------------------------------------------
 
     def patience(self) -> float:
+        """Return how long to wait for entries until the next attempt or dump is due (s)."""
         waits = [job.next_try - time.monotonic() for job in next_in_line(self._jobs)]
         waits += [
             work.observation.start + work.by_clock[0][1].start - time.time()
@@ -213,6 +220,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         return min([LOOP_SECONDS, *waits])
 
     def idle(self) -> None:
+        """Request the dumps that are due."""
         for key, work in self._work.items():
             with about(key):
                 self._add(work)

@@ -44,6 +44,7 @@ class UnreadDumps:
         self._watched: list[UnreadRequest] = []
 
     def add(self, unread: UnreadRequest) -> None:
+        """Watch a request that dada_dbevent has accepted."""
         self._watched.append(unread)
 
     def forget(self, key: str) -> None:

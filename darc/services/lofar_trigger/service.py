@@ -65,6 +65,7 @@ class PendingPacket:
 
     @property
     def datagram(self) -> bytes:
+        """Return the bytes to send."""
         return lofar_packet.compose(self.freeze_at, self.trigger.dm, test=self.test)
 
     def why_useless(self, age_limit: float, buffer_length: float) -> str:
@@ -84,11 +85,13 @@ class PendingPacket:
         return ""
 
     def to_plain(self) -> list[Any]:
+        """Return the packet as a list, for the memory; `from_plain` reads it."""
         times = self.arrived.to_plain(), self.gathered_at, self.freeze_at
         return [self.trigger.to_plain(), self.test, *times]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> PendingPacket:
+        """Return the packet in the output of `to_plain`."""
         trigger, test, arrived, *times = plain
         return cls(
             Trigger.from_plain(trigger), bool(test), ArrivedTrigger.from_plain(arrived), *times
@@ -105,6 +108,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
     loss_kinds = (*Alerts.loss_kinds, FREEZE_LOST, MAIL_GIVEN_UP)
 
     def prepare(self) -> None:
+        """Start without packets."""
         super().prepare()
         self._lofar = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
         self._unsent: list[PendingPacket] = []
@@ -124,6 +128,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
     # -- which ---------------------------------------------------------------------------------
 
     def why_not(self, trigger: Trigger) -> str:
+        """Return why a trigger cannot be sent; empty if it can."""
         try:
             lofar_packet.compose(self._freeze_at(trigger), trigger.dm, test=True)
         except (ValueError, ArithmeticError) as error:  # of frequencies near 0
@@ -140,11 +145,13 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         )
 
     def select(self, triggers: Sequence[Trigger]) -> int:
+        """Return the index of a known source's trigger, or of the highest S/N."""
         return known_then_highest_snr([(trigger.name, trigger.snr) for trigger in triggers])
 
     # -- packets -------------------------------------------------------------------------------
 
     def recover(self, memory: dict[str, Any]) -> None:
+        """Go on sending what an earlier process had not sent."""
         super().recover(memory)
         self._unsent = [PendingPacket.from_plain(plain) for plain in memory.get(SENDING, [])]
         had_packets = bool(self._unsent)
@@ -158,12 +165,14 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             self.commit(Commit(memory=self._sending() | hopeless))
 
     def reloaded(self) -> None:
+        """Send to the address of the new configuration."""
         super().reloaded()
         port = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
         self._lofar.close()
         self._lofar = port
 
     def withdraw(self) -> None:
+        """Drop the packets that were not sent yet."""
         if not self._unsent:
             return
         for packet in list(self._unsent):
@@ -174,6 +183,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
     def announce(
         self, chosen: list[ChosenTrigger], commit: Callable[[dict[str, Any]], None]
     ) -> None:
+        """Send the packets, and e-mails about them."""
         self._unsent += [
             PendingPacket(
                 one.trigger,
@@ -195,6 +205,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         return {SENDING: [packet.to_plain() for packet in self._unsent] or None}
 
     def idle(self) -> None:
+        """Send again what could not be sent."""
         super().idle()
         if self._unsent and self._next_try.left() <= 0:
             waiting = len(self._unsent)
@@ -206,6 +217,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             self.commit(Commit(memory=gone))
 
     def patience(self) -> float:
+        """Return how long to wait for entries until the next attempt is due (s)."""
         retry = self._next_try.left() if self._unsent else super().patience()
         return min(super().patience(), retry)
 

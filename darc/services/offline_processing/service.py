@@ -51,6 +51,7 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
     loss_kinds = (WORK_FAILED,)
 
     def prepare(self) -> None:
+        """Start without observations."""
         self.done = 0  # tasks since this process was started; likewise failed
         self.failed = 0
         self._waiting: dict[str, Observation] = {}  # waiting for their end, or for earlier ones
@@ -72,11 +73,13 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
         return len(self._tasks)
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
+        """Queue the observation, which is processed after its end."""
         self._waiting[observation.key] = observation
         self._kept_settings[observation.key] = self.settings
         self._remembered[observation.key] = memory
 
     def abort_observation(self, observation: Observation) -> None:
+        """Drop the observation, and end the task in progress."""
         self._waiting.pop(observation.key, None)
         self._forget(observation.key)
         if self._current and self._current.key == observation.key:
@@ -91,9 +94,11 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
         self._remembered.pop(key, None)
 
     def patience(self) -> float:
+        """Return how long to wait for entries while a task is in progress or none is (s)."""
         return _BUSY_SECONDS if self._child else LOOP_SECONDS
 
     def idle(self) -> None:
+        """Start the next task, or take the result of the one in progress."""
         if self._current is None:
             self._begin_observation()
         if self._current is None:

@@ -26,6 +26,7 @@ class PublishingJob:
     publication: Publication
 
     def run(self) -> ObservationResults:
+        """Show the results on the site."""
         return self.publication.update()
 
 
@@ -37,9 +38,11 @@ class ProcessorAlone(ProcessorManager):
 
     @classmethod
     def class_name(cls) -> str:
+        """Return the name of the worker's class, which clients know."""
         return ProcessorManager.class_name()
 
     def prepare(self) -> None:
+        """Start as on a worker, with e-mails."""
         super().prepare()
         self._mails = Mails(lambda: self.config, self.lost)
 
@@ -49,6 +52,7 @@ class ProcessorAlone(ProcessorManager):
         return self._mails.waiting
 
     def recover(self, memory: dict[str, Any]) -> None:
+        """Send the e-mails that an earlier process had not sent."""
         super().recover(memory)
         if hopeless := self._mails.send(memory):
             self.commit(Commit(memory=hopeless))
@@ -57,11 +61,13 @@ class ProcessorAlone(ProcessorManager):
         ).start()
 
     def idle(self) -> None:
+        """Work as on a worker, and forget the e-mails that were sent."""
         super().idle()
         if gone := self._mails.gone():
             self.commit(Commit(memory=gone))
 
     def brought(self, work: ObservationWork) -> None:
+        """Show the results once they are written."""
         observation = work.observation
         assert observation.beam is not None
         publication = publication_of(observation, (observation.beam,), work.began, self.config)
@@ -69,6 +75,7 @@ class ProcessorAlone(ProcessorManager):
         self.add_task(PublishingJob(observation.key, publication))
 
     def shown(self, work: ObservationWork, done: DoneTask) -> None:
+        """Send the e-mail once the results are shown."""
         if not isinstance(done.result, ObservationResults):
             self.try_again(work, "results not shown", done.error)
             return

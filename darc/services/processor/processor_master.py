@@ -72,6 +72,7 @@ class AwaitedResults:
 
     @property
     def observation(self) -> Observation:
+        """The observation."""
         return self.publication.wanted.observation
 
     @property
@@ -81,6 +82,7 @@ class AwaitedResults:
 
     @property
     def beams(self) -> tuple[int, ...]:
+        """Its compound beams that have a worker."""
         return self.publication.wanted.beams
 
 
@@ -95,6 +97,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
     loss_kinds = (MAIL_GIVEN_UP,)
 
     def prepare(self) -> None:
+        """Start without observations."""
         self._gatherings: dict[str, AwaitedResults] = {}
         self._mails = Mails(lambda: self.config, self.lost)
         self._looks = ThreadPoolExecutor(1, thread_name_prefix="results")
@@ -116,11 +119,13 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
     # -- observations --------------------------------------------------------------------------
 
     def recover(self, memory: dict[str, Any]) -> None:
+        """Send the e-mails that an earlier process had not sent; write the lists."""
         if hopeless := self._mails.send(memory):
             self.commit(Commit(memory=hopeless))
         self._looks.submit(show_lists, self.config)
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
+        """Wait for the workers' results, and show them as they come."""
         beams = beams_of(observation, self.config)
         if not observation.proctrigger or not beams:
             why = "no worker has a beam of it" if observation.proctrigger else "not processed"
@@ -143,6 +148,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
             self._await(one)
 
     def stop_observation(self, observation: Observation) -> None:
+        """Wait no longer than `max_wait_time` from now on."""
         self._await(self._gatherings[observation.key])
 
     def _await(self, one: AwaitedResults) -> None:
@@ -151,6 +157,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
             self.commit(Commit(one.observation.key, memory={STOPPED: one.stopped}))
 
     def abort_observation(self, observation: Observation) -> None:
+        """Wait for the observation's results no longer."""
         one = self._gatherings.pop(observation.key, None)
         if one and one.looking:
             one.looking.cancel()
@@ -158,6 +165,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
     # -- the loop ------------------------------------------------------------------------------
 
     def idle(self) -> None:
+        """Show what has come, and forget the e-mails that were sent."""
         for one in list(self._gatherings.values()):
             with about(one.observation.key):
                 self._advance(one)

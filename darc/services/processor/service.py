@@ -93,6 +93,7 @@ class ProcessorManager(Service[ProcessorSettings]):
     )
 
     def prepare(self) -> None:
+        """Set the counters to 0; the pool is started with the first task."""
         self.candidates_received = 0
         self.bad_entries = 0
         self.clusters_done = 0  # since this process was started
@@ -109,6 +110,7 @@ class ProcessorManager(Service[ProcessorSettings]):
 
     @property
     def clusters_in_work(self) -> int:
+        """Number of clusters that are being processed."""
         return sum(len(work.in_work) for work in list(self._work.values()))
 
     @property
@@ -120,6 +122,7 @@ class ProcessorManager(Service[ProcessorSettings]):
     # -- observations --------------------------------------------------------------------------
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
+        """Start, or go on with the clusters that the memory holds."""
         if not observation.proctrigger or observation.beam is None:
             why = "no compound beam" if observation.beam is None else "proctrigger is false"
             log.info("not processed: %s", why)
@@ -140,12 +143,14 @@ class ProcessorManager(Service[ProcessorSettings]):
             log.info("goes on with %d clusters, %d of them open", len(work.book), work.book.n_open)
 
     def stop_observation(self, observation: Observation) -> None:
+        """Note when the observation was stopped."""
         work = self._work[observation.key]
         if work.stopped_at is None:
             work.stopped_at = time.time()
             self.commit(Commit(observation.key, memory={STOPPED: work.stopped_at}))
 
     def abort_observation(self, observation: Observation) -> None:
+        """Drop the observation's clusters; its tasks are ended."""
         work = self._work.pop(observation.key, None)
         if work is None:
             return
@@ -161,6 +166,7 @@ class ProcessorManager(Service[ProcessorSettings]):
     # -- entries -------------------------------------------------------------------------------
 
     def process(self, entry: QueueEntry, observation: Observation | None) -> None:
+        """Cluster the entry's candidates; an end means that all have come."""
         work = self._work.get(entry.observation)
         if work is not None and entry.kind is ContentKind.END:
             self._all_came(work, (entry.id,))
@@ -231,9 +237,11 @@ class ProcessorManager(Service[ProcessorSettings]):
         return bool(self.clusters_in_work or self._agenda.has_chores)
 
     def patience(self) -> float:
+        """Return how long to wait for entries: not at all while clusters can be submitted (s)."""
         return 0.0 if self._is_busy else LOOP_SECONDS
 
     def wait(self) -> list[QueueEntry]:
+        """Return further entries; without any, wait shortly for a task to end."""
         entries = super().wait()
         if not entries and self._is_busy:
             # Short, so that no process is idle for long.
@@ -241,6 +249,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         return entries
 
     def idle(self) -> None:
+        """Take results, and submit the clusters whose data are on disk."""
         for done in self._agenda.outcomes():
             with about(done.task.observation):
                 self._take_result(done)

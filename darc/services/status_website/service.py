@@ -58,6 +58,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
     loss_kinds = (ALARM_GIVEN_UP,)
 
     def prepare(self) -> None:
+        """Make the pages' publisher and the alarm manager, without starting them."""
         self._publisher = Publisher(self._of_now())
         self._desk = AlarmManager(self.config, lambda: self._publisher)
         self._is_published = False
@@ -97,10 +98,12 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
 
     @property
     def page(self) -> Path:
+        """Path of the page."""
         return Path(self.settings.web_dir) / INDEX
 
     @property
     def pages_written(self) -> int:
+        """Number of times that the page was written."""
         return self._publisher.pages_written
 
     @property
@@ -126,11 +129,13 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
     # -- the service -------------------------------------------------------------------------------
 
     def recover(self, memory: dict[str, Any]) -> None:
+        """Publish the page, and go on with the alarms of an earlier process."""
         self._publisher.start()
         self._is_published = True
         self._desk.start(memory.get(ALARMS, {}))
 
     def reloaded(self) -> None:
+        """Publish by the new configuration."""
         self._publisher.stop()
         self._publisher = Publisher(self._of_now(), self._publisher.history)
         self._publisher.start()

@@ -73,6 +73,7 @@ class PendingEvent:
     give_up_after: float
 
     def to_plain(self) -> list[Any]:
+        """Return the event as a list, for the memory; `from_plain` reads it."""
         times = self.taken_at, self.gathered_at, self.made.to_plain(), self.give_up_after
         stages = [getattr(self.stages, name) for name in Stages.__slots__]
         return [self.identity, self.observation, self.xml, stages, *times]
@@ -99,6 +100,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
     loss_kinds = (*Alerts.loss_kinds, VOEVENT_GIVEN_UP, VOEVENT_NOT_KEPT)
 
     def prepare(self) -> None:
+        """Start the outbox, and no thread that loads libraries yet."""
         super().prepare()
         self._events: dict[str, PendingEvent] = {}  # by key, those not accepted yet
         self._sent_at: dict[str, float] = {}  # Unix s
@@ -135,11 +137,13 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
     # -- which ---------------------------------------------------------------------------------
 
     def select(self, triggers: Sequence[Trigger]) -> int:
+        """Return the index of the trigger of highest S/N."""
         return highest_snr([(trigger.name, trigger.snr) for trigger in triggers])
 
     # -- events --------------------------------------------------------------------------------
 
     def recover(self, memory: dict[str, Any]) -> None:
+        """Go on sending the events of an earlier process."""
         super().recover(memory)
         for key, plain in memory.items():
             if key.startswith(EVENT):
@@ -151,6 +155,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
     def announce(
         self, chosen: list[ChosenTrigger], commit: Callable[[dict[str, Any]], None]
     ) -> None:
+        """Write the events, and send them to the broker."""
         made: dict[str, PendingEvent] = {}
         told = []
         for one in chosen:
@@ -268,9 +273,11 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         fault_point("voevent_generator.after sending")
 
     def patience(self) -> float:
+        """Return how long to wait for entries (s): until events can be made, little."""
         return max(super().patience(), 0.0 if self._is_ready else WARM_UP_SECONDS)
 
     def idle(self) -> None:
+        """Note which events the broker has accepted, and which were given up."""
         if not self._is_ready:
             return
         super().idle()
@@ -296,6 +303,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         log.warning("VOEvent of trigger %s taken by the broker", event.identity)
 
     def withdraw(self) -> None:
+        """Drop the events that the broker has not accepted yet."""
         dropped = self._outbox.withdraw()
         for key in dropped:
             event = self._events[key]
