@@ -27,7 +27,7 @@ from darc.queues.messages import FullError, QueryKind, ServiceQuery
 def test_a_task_that_fails_does_not_end_housekeeping_and_is_said_once(
     error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("darc.master.housekeeping.ROUND_SECONDS", 0.01)
+    monkeypatch.setattr("darc.master.housekeeping.PERIOD_SECONDS", 0.01)
     rounds, failures = threading.Semaphore(0), threading.Semaphore(0)
 
     def fail() -> None:

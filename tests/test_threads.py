@@ -100,7 +100,7 @@ def test_what_hangs_is_not_begun_again_and_keeps_nobody_else(hang: Callable[[], 
 def test_a_look_that_hangs_is_named_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     go_on = threading.Event()
-    rounds = PeriodicTask("/share/parsets", 0.01, lambda: go_on.wait() and None, patience=0.05)
+    rounds = PeriodicTask("/share/parsets", 0.01, lambda: go_on.wait() and None, hangs_after=0.05)
     assert rounds.hangs_for is None
     rounds.start()
     wait_for(lambda: rounds.hangs_for)
@@ -119,10 +119,10 @@ def test_a_look_that_hangs_is_named_and_said_once(caplog: pytest.LogCaptureFixtu
 def test_removed_sockets_come_back_whatever_else_hangs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hang: Callable[[], None]
 ) -> None:
-    monkeypatch.setattr("darc.master.housekeeping.ROUND_SECONDS", 0.02)
+    monkeypatch.setattr("darc.master.housekeeping.PERIOD_SECONDS", 0.02)
     path = tmp_path / "queues.sock"
     path.touch()
-    housekeeping = Housekeeping({"/share/parsets": hang, "queues.sock": KeptSocket(path).look})
+    housekeeping = Housekeeping({"/share/parsets": hang, "queues.sock": KeptSocket(path).check})
     housekeeping.start()
     path.unlink()
     wait_for(path.exists)

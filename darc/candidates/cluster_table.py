@@ -140,7 +140,7 @@ class ClusterTable:
         """Number of clusters without an outcome."""
         return len(self) - self.fates.total()
 
-    def news(
+    def changes(
         self, clusters: Records, beyond: Records | None = None
     ) -> tuple[dict[str, ClusterRow], int]:
         """Return the rows that clusters add or replace, and the number of clusters above the limit.
@@ -159,7 +159,7 @@ class ClusterTable:
         changed = self._with_doubles(better, set(self._boxes.windows(both)))
         # Rows that are not listed have a limit of their own.
         room = {True: MAX_CLUSTERS - len(self), False: MAX_CLUSTERS - self._n_hidden}
-        news: dict[str, ClusterRow] = {}
+        changes: dict[str, ClusterRow] = {}
         n_too_many = 0
         for key, row in changed.items():
             is_new = key not in self._rows
@@ -167,8 +167,8 @@ class ClusterTable:
                 n_too_many += row.is_listed
                 continue
             room[row.is_listed] -= is_new
-            news[key] = row
-        return news, n_too_many
+            changes[key] = row
+        return changes, n_too_many
 
     def _with_doubles(
         self, better: Mapping[str, ClusterRow], windows: set[int]

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 10.0
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 60.0
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 #: Timeout for fetching a result (s); the service is blocked meanwhile.
 RESULT_SECONDS = 2.0
 
@@ -109,8 +109,8 @@ class DaskPool:
         self._answered: queue.SimpleQueue[_Begun] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._lost = threading.Event()
-        self._news = threading.Event()  # since the last call of `outcomes`
-        vital("dask", self._look_after, or_exit=True, stoppable=True)
+        self._some_ended = threading.Event()  # since the last call of `outcomes`
+        vital("dask", self._keep_connected, or_exit=True, stoppable=True)
 
     def free(self) -> int:
         """Return how many further tasks the workers can take; 0: not connected."""
@@ -141,18 +141,18 @@ class DaskPool:
 
     def _put(self, begun: _Begun) -> None:
         self._answered.put(begun)
-        self._news.set()
+        self._some_ended.set()
 
     def wait(self, seconds: float) -> None:
         """Wait for an outcome.
 
         :param seconds: at the longest (s)
         """
-        self._news.wait(seconds)
+        self._some_ended.wait(seconds)
 
     def outcomes(self) -> list[DoneTask]:
         """Return the tasks that have ended since the last call; never waits."""
-        self._news.clear()
+        self._some_ended.clear()
         if self._lost.is_set():
             self._start_over()
         done: list[DoneTask] = []
@@ -227,7 +227,7 @@ class DaskPool:
 
     # -- the thread ----------------------------------------------------------------------------
 
-    def _look_after(self) -> None:
+    def _keep_connected(self) -> None:
         """Connect, and keep the capacity up to date."""
         delay, said = FIRST_RETRY_SECONDS, ""
         while not self._closed.is_set():
@@ -248,7 +248,7 @@ class DaskPool:
         """Watch a connection until it is lost."""
         had_workers = True
         self._client = client
-        while not self._closed.wait(LOOK_SECONDS if self.capacity else LOOK_SECONDS / 10):
+        while not self._closed.wait(POLL_SECONDS if self.capacity else POLL_SECONDS / 10):
             try:
                 if client.status != "running":
                     raise OSError(f"the connection is {client.status}")

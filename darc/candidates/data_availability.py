@@ -39,7 +39,7 @@ class BeamAvailability:
         self._sizes: dict[Path, int] = {}
         self._broken = False
 
-    def look(self) -> tuple[int, ...]:
+    def poll(self) -> tuple[int, ...]:
         """Update the sizes of the files; return those of the existing ones, bytes."""
         self._broken = False
         self._sizes = {}

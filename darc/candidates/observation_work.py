@@ -47,7 +47,7 @@ from darc.science.synthesised_beam import (
 log = logging.getLogger(__name__)
 
 #: Interval of checks for new data (s).
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 #: Maximum per step of clustering and commit: well within the heartbeat interval of a service.
 PORTION_WINDOWS = 500
 PORTION_CANDIDATES = 100_000
@@ -80,8 +80,8 @@ class ObservationWork:
         self.all_came = bool(memory.get(ALL_CAME))
         self.counts = Counter(identified(memory.get(COUNTS, {})))
         self._boxes = boxes_of(observation, settings.clustering, config)
-        self.book = ClusterTable(memory, observation.beam, self._boxes)
-        self.waiting = {key for key, row in self.book.items() if row.fate is None}
+        self.table = ClusterTable(memory, observation.beam, self._boxes)
+        self.waiting = {key for key, row in self.table.items() if row.fate is None}
         self.in_work: set[str] = set()
         self.writing = False  # results are being written
         self.attempts = 0  # attempts to write them
@@ -93,7 +93,7 @@ class ObservationWork:
         )
         self._output = Path(observation.output_dir) / settings.output_subdir
         self._on_disk = BeamAvailability(self._files)
-        self._next_look = 0.0  # monotonic
+        self._next_poll = 0.0  # monotonic
         self._sizes: tuple[int, ...] = ()
         self._grown = math.inf  # last growth, monotonic
         self._mask = mask_file(observation, settings)
@@ -177,23 +177,23 @@ class ObservationWork:
         :param clusters: CLUSTER records within the limits
         :param beyond: CLUSTER records beyond the limits
         """
-        news, n_too_many = self.book.news(clusters, beyond)
+        changes, n_too_many = self.table.changes(clusters, beyond)
         if n_too_many:
             self.counts[Counted.TOO_MANY_CLUSTERS] += n_too_many
-        return news
+        return changes
 
-    def remove_replaced(self, news: Mapping[str, ClusterRow]) -> None:
+    def remove_replaced(self, changes: Mapping[str, ClusterRow]) -> None:
         """Remove the files of clusters that are about to be replaced.
 
         This precedes the commit: after a crash in between, it is repeated.
         """
-        for key in news:
-            if key in self.book:
-                self.remove_file(self.book[key].file, key)
+        for key in changes:
+            if key in self.table:
+                self.remove_file(self.table[key].file, key)
 
     def remove_file(self, name: str, key: str) -> None:
         """Remove a candidate's file and picture, unless another cluster has the same file."""
-        if not name or self.book.names(name, but=key):
+        if not name or self.table.names(name, but=key):
             return
         file = self._output / "data" / name
         for path in (file, file.with_suffix(".png")):
@@ -204,7 +204,7 @@ class ObservationWork:
 
     def enter(self, rows: Mapping[str, ClusterRow]) -> None:
         """Apply rows that have been committed."""
-        self.book.enter(rows)
+        self.table.enter(rows)
         for key, row in rows.items():
             (self.waiting.discard if row.fate or not row.is_listed else self.waiting.add)(key)
 
@@ -217,13 +217,13 @@ class ObservationWork:
         """
         candidates = self.waiting - self.in_work
         now = time.monotonic()
-        if not candidates or self.broken or self.writing or now < self._next_look:
+        if not candidates or self.broken or self.writing or now < self._next_poll:
             return []
-        self._next_look = now + LOOK_SECONDS
+        self._next_poll = now + POLL_SECONDS
         final = self._data_are_final()
         found = []
         for key in candidates:
-            pulse = self.book[key].pulse
+            pulse = self.table[key].pulse
             tabs = self._tabs(pulse.beam)
             if final or self._on_disk.has(pulse, tabs, self.settings.extractor):
                 found.append(self._job(key, tabs))
@@ -235,7 +235,7 @@ class ObservationWork:
             observation=self.observation.key,
             key=key,
             files=self._files,
-            pulse=self.book[key].pulse,
+            pulse=self.table[key].pulse,
             tabs=tabs,
             settings=self.settings,
             mask=self._mask,
@@ -251,7 +251,7 @@ class ObservationWork:
         """Whether no more data will come: past the end, and the files have stopped growing."""
         if self.past:
             return True
-        now, sizes = time.monotonic(), self._on_disk.look()
+        now, sizes = time.monotonic(), self._on_disk.poll()
         if sizes != self._sizes or self._grown == math.inf:
             self._sizes, self._grown = sizes, now
         late = time.time() >= self._data_end + self.settings.extractor.delay
@@ -264,9 +264,9 @@ class ObservationWork:
 
     def is_current(self, job: ExtractionJob) -> bool:
         """Whether a job's cluster is unchanged and has no outcome."""
-        if job.key not in self.book:
+        if job.key not in self.table:
             return False
-        row = self.book[job.key]
+        row = self.table[job.key]
         return row.is_listed and row.fate is None and row.pulse == job.pulse
 
     def row_of(self, job: ExtractionJob, outcome: ExtractionOutcome) -> ClusterRow:
@@ -282,12 +282,12 @@ class ObservationWork:
 
     def given_up(self, fate: ClusterOutcome) -> dict[str, ClusterRow]:
         """Return rows with this outcome for all clusters that have none."""
-        return {key: replace(row, fate=fate) for key, row in self.book.items() if row.fate is None}
+        return {key: replace(row, fate=fate) for key, row in self.table.items() if row.fate is None}
 
     @property
     def is_extracted(self) -> bool:
         """Whether all clusters have an outcome, and none is being processed."""
-        return self.all_came and not self.book.n_open and not self.in_work
+        return self.all_came and not self.table.n_open and not self.in_work
 
     # -- tasks of the whole --------------------------------------------------------------------
 
@@ -307,7 +307,7 @@ class ObservationWork:
         """Return the task that writes the results."""
         observation = self.observation
         assert observation.beam is not None
-        rows = [row for _, row in self.book.items()]
+        rows = [row for _, row in self.table.items()]
         data = self._output / "data"
         return ResultsJob(
             observation=observation.key,

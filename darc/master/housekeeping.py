@@ -20,7 +20,7 @@ from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
 
-ROUND_SECONDS = 1.0
+PERIOD_SECONDS = 1.0
 
 
 class SupervisorWaker:
@@ -57,11 +57,11 @@ class KeptSocket:
         self._path = path
         self._kept = kept_link(path)
         try:
-            self.look()
+            self.check()
         except OSError as error:  # file system without hard links: the node runs without this
             log.warning("%s would not come back if it were removed: %s", path, error)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Restore the path if it is missing.
 
         :raises OSError: it cannot be restored
@@ -81,7 +81,7 @@ class KeptDirectory:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Make the directory again if it was removed."""
         if not self._directory.is_dir():
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ class WantedServices:
                 log.info("%s ran before supervisord died: started again", name)
                 self._supervisor.start(name)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Write which services run, if that has changed."""
         processes = self._supervisor.processes()
         wanted = [
@@ -153,14 +153,14 @@ class UnresponsiveServices:
         self._said: set[str] = set()
         self._last = Instant.now()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Name the services without a heartbeat, and kill them where that is configured."""
         # If the master itself was suspended, give the services time for a heartbeat.
-        if self._last.age() < 2 * ROUND_SECONDS:
-            self._look()
+        if self._last.age() < 2 * PERIOD_SECONDS:
+            self._check()
         self._last = Instant.now()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         states = self._states()
         hanging = {name for name, state in states.items() if state is ServiceState.UNRESPONSIVE}
         for name in hanging - self._said:
@@ -180,14 +180,16 @@ class Housekeeping:
     """
 
     def __init__(self, tasks: Mapping[str, Callable[[], None]]) -> None:
-        self.rounds = [PeriodicTask(name, ROUND_SECONDS, look) for name, look in tasks.items()]
+        self.periodic_tasks = [
+            PeriodicTask(name, PERIOD_SECONDS, check) for name, check in tasks.items()
+        ]
 
     def start(self) -> None:
         """Start all tasks."""
-        for one in self.rounds:
+        for one in self.periodic_tasks:
             one.start()
 
     def end(self) -> None:
         """End all tasks, and wait for them."""
-        for one in self.rounds:
+        for one in self.periodic_tasks:
             one.end()

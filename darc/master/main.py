@@ -256,21 +256,21 @@ class DarcMaster:
         )
         return Housekeeping(
             {
-                **{str(path): KeptDirectory(path).look for path in sorted(directories)},
+                **{str(path): KeptDirectory(path).check for path in sorted(directories)},
                 **{
-                    name: KeptSocket(self._run_dir / name).look
+                    name: KeptSocket(self._run_dir / name).check
                     for name in ("queues.sock", "supervisord.sock")
                 },
                 "journal": self._journal.check_room,
-                "services that are meant to run": self._wanted.look,
-                "unresponsive services": unresponsive.look,
+                "services that are meant to run": self._wanted.check,
+                "unresponsive services": unresponsive.check,
             }
         )
 
     @property
-    def rounds(self) -> list[PeriodicTask]:
+    def periodic_tasks(self) -> list[PeriodicTask]:
         """Periodic tasks of the master, without those of the overview."""
-        return self._housekeeping.rounds
+        return self._housekeeping.periodic_tasks
 
     # -- what commands call ----------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 EXPOSED = ("news", "asked_for", "ask", "report", "facts")
 MAX_REPORT_BYTES = 2**20
 #: Longest wait for changes, and for the answer of a service (s).
-MAX_NEWS_SECONDS, MAX_ANSWER_SECONDS = 2.0, 5.0
+MAX_WAIT_SECONDS, MAX_ANSWER_SECONDS = 2.0, 5.0
 #: darc_monitor reports every second; supervisord restarts it where it exits (s).
 ENDED_SECONDS, SILENT_SECONDS = 5.0, 10.0
 #: Until its first report, since the start of darc_master (s).
@@ -95,10 +95,10 @@ class MonitorLink:
         with self._lock:
             gone, heard = self._reporter is None, self._heard
         if heard is None:
-            age, patience = self._began.age(), FIRST_SECONDS
+            age, limit = self._began.age(), FIRST_SECONDS
         else:
-            age, patience = heard.age(), ENDED_SECONDS if gone else SILENT_SECONDS
-        if age <= patience:
+            age, limit = heard.age(), ENDED_SECONDS if gone else SILENT_SECONDS
+        if age <= limit:
             return None
         since = time.time() - age
         return ThreadTrouble(MONITOR, "ended" if gone else "hangs", since, "")
@@ -119,7 +119,7 @@ class MonitorLink:
         :return: number of the latest change; when the current configuration was read (Unix s); the
             services that can be asked
         """
-        self._exchange.wait_for_change(known, min(timeout, MAX_NEWS_SECONDS))
+        self._exchange.wait_for_change(known, min(timeout, MAX_WAIT_SECONDS))
         return [
             self._exchange.changes,
             self._master.configured,

@@ -62,7 +62,7 @@ DISKS = ("run_dir", "home")
 _ARGUMENTS = re.compile(r"(?:after=(\S+) +within=(\d+(?:\.\d*)?))?", re.ASCII)
 
 
-class ToldNode(Protocol):
+class OverviewSource(Protocol):
     """The master, as far as the overview needs it."""
 
     config: Config
@@ -74,7 +74,7 @@ class ToldNode(Protocol):
     monitor: MonitorLink
 
     @property
-    def rounds(self) -> Sequence[PeriodicTask]: ...
+    def periodic_tasks(self) -> Sequence[PeriodicTask]: ...
     @property
     def stopping(self) -> bool: ...
     @property
@@ -97,7 +97,7 @@ class Overviews:
     :param started: start of the master (Unix s)
     """
 
-    def __init__(self, master: ToldNode, journal: Journal, started: float) -> None:
+    def __init__(self, master: OverviewSource, journal: Journal, started: float) -> None:
         self._master = master
         self._journal = journal
         self._started = started
@@ -108,17 +108,17 @@ class Overviews:
         self._places = threading.BoundedSemaphore(MAX_WAITING)
         self._known = _KnownState()
         self._next_processes = self._next_depths = self._lively_until = 0.0  # monotonic
-        self._processes = PeriodicTask("processes", PROCESS_SECONDS, self._look_at_processes)
+        self._processes = PeriodicTask("processes", PROCESS_SECONDS, self._poll_processes)
         self._notices = PeriodicTask("changes", NOTICE_SECONDS, self._notice)
-        self._rounds = (
+        self._tasks = (
             self._processes,
-            PeriodicTask("queues", DEPTHS_SECONDS, self._look_at_queues),
+            PeriodicTask("queues", DEPTHS_SECONDS, self._poll_queues),
         )
 
     def start(self) -> None:
         """Start the periodic tasks."""
-        for rounds in (*self._rounds, self._notices):
-            rounds.start()
+        for task in (*self._tasks, self._notices):
+            task.start()
 
     def wake(self) -> None:
         """Poll supervisord at once, as a service has attached or detached."""
@@ -143,7 +143,7 @@ class Overviews:
             if services.state(name, processes) is ServiceState.RUNNING
         ]
 
-    def _look_at_processes(self) -> None:
+    def _poll_processes(self) -> None:
         now = time.monotonic()
         if now >= self._next_processes or now < self._lively_until:
             self._next_processes = now + CALM_SECONDS - PROCESS_SECONDS / 2
@@ -154,7 +154,7 @@ class Overviews:
                 self._known.supervisord = str(error)
         self._notices.wake()
 
-    def _look_at_queues(self) -> None:
+    def _poll_queues(self) -> None:
         now = time.monotonic()
         if now >= self._next_depths:
             self._known.depths = {depth.queue: depth for depth in self._journal.depths()}
@@ -280,10 +280,10 @@ class Overviews:
         now = time.time()
         for one in ended_threads():
             yield ThreadTrouble(one.name, "ended", one.at, one.error)
-        for rounds in (*self._rounds, *self._master.rounds):
-            took = rounds.hangs_for
+        for task in (*self._tasks, *self._master.periodic_tasks):
+            took = task.hangs_for
             if took is not None:
-                yield ThreadTrouble(rounds.name, "hangs", now - took, "")
+                yield ThreadTrouble(task.name, "hangs", now - took, "")
         for work in self._master.apart.longer_than(HANGS_SECONDS):
             yield ThreadTrouble(work.name, "hangs", now - work.began.age(), "")
         trouble = None if self._master.stopping else self._master.monitor.trouble
@@ -294,8 +294,8 @@ class Overviews:
 
     def _notice(self) -> None:
         """Wake waiting clients if more than numbers has changed, and log tasks that hang."""
-        for rounds in (*self._rounds, *self._master.rounds):
-            rounds.say_if_it_hangs()
+        for task in (*self._tasks, *self._master.periodic_tasks):
+            task.say_if_it_hangs()
         now = self.make()
         services = [
             (

@@ -23,21 +23,21 @@ class PeriodicTask:
     A task that hangs does not block others, and is not started a second time.
 
     :param seconds: between two rounds
-    :param look: the task
-    :param patience: longest duration of a round (s) before it counts as hanging
+    :param run: the task
+    :param hangs_after: longest duration of a round (s) before it counts as hanging
     """
 
     def __init__(
         self,
         name: str,
         seconds: float,
-        look: Callable[[], None],
-        patience: float = HANGS_SECONDS,
+        run: Callable[[], None],
+        hangs_after: float = HANGS_SECONDS,
     ) -> None:
         self.name = name
         self._seconds = seconds
-        self._look = look
-        self._patience = patience
+        self._task = run
+        self._hangs_after = hangs_after
         self._woken = threading.Event()
         self._ended = threading.Event()
         self._failing = ""
@@ -62,7 +62,7 @@ class PeriodicTask:
         """Duration of the current round (s) if it is longer than the patience, otherwise None."""
         began = self._began
         age = 0.0 if began is None else began.age()
-        return age if age > self._patience else None
+        return age if age > self._hangs_after else None
 
     def say_if_it_hangs(self) -> None:
         """Log once that the task hangs, and once that it responds again."""
@@ -85,7 +85,7 @@ class PeriodicTask:
     def _do(self) -> None:
         """Run the task; log a failure unless it is that of the last round."""
         try:
-            self._look()
+            self._task()
         except (OSError, SupervisorError, sqlite3.Error) as error:
             if str(error) != self._failing:
                 log.error("%s: %s: %s", self.name, type(error).__name__, error)

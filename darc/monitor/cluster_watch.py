@@ -101,12 +101,12 @@ def ask_node(
         value = master_value(message)
         if not isinstance(value, str):
             raise OverviewError(f"no overview: {message}"[:200])
-        told = from_text(value)
+        overview = from_text(value)
     except OverviewError as error:
         states = _ask_states(target, timeout)
         return NodeStatus(target.name, None, states, str(error), reached=True, heard=received)
-    clock = _clock(told.time, sent + told.waited, received)
-    return NodeStatus(target.name, told, reached=True, heard=received, clock=clock)
+    clock = _clock(overview.time, sent + overview.waited, received)
+    return NodeStatus(target.name, overview, reached=True, heard=received, clock=clock)
 
 
 def _ask_states(target: NodeTarget, timeout: float) -> dict[str, str]:
@@ -117,11 +117,11 @@ def _ask_states(target: NodeTarget, timeout: float) -> dict[str, str]:
     return {str(name): str(state) for name, state in reply["message"].items()}
 
 
-def _clock(told: float, earliest: float, latest: float) -> float:
-    """Return the least offset of a clock that showed `told` between two times here (s)."""
-    if told > latest:
-        return told - latest
-    return min(0.0, told - earliest)
+def _clock(shown: float, earliest: float, latest: float) -> float:
+    """Return the least offset of a clock that showed `shown` between two times here (s)."""
+    if shown > latest:
+        return shown - latest
+    return min(0.0, shown - earliest)
 
 
 def collect(targets: Sequence[NodeTarget], timeout: float) -> ClusterStatus:
@@ -139,7 +139,7 @@ class _Question:
     """Current request of a thread, and its start (monotonic s)."""
 
     began: float
-    patience: float
+    limit: float
 
 
 class ClusterWatch:
@@ -180,7 +180,7 @@ class ClusterWatch:
     def status(self) -> ClusterStatus:
         """Return the current status."""
         with self._changed:
-            nodes = [self._with_patience(self._known[target.name]) for target in self._targets]
+            nodes = [self._unless_late(self._known[target.name]) for target in self._targets]
         return ClusterStatus(time.time(), tuple(nodes))
 
     def finish(self, timeout: float) -> ClusterStatus:
@@ -191,10 +191,10 @@ class ClusterWatch:
         late = f"no answer within {self._timeout:g} s"
         return replace(status, nodes=tuple(_unless_asked(status.nodes, late)))
 
-    def _with_patience(self, node: NodeStatus) -> NodeStatus:
+    def _unless_late(self, node: NodeStatus) -> NodeStatus:
         """Return the status of a node; one whose thread hangs does not answer."""
         question = self._asking.get(node.name)
-        if question is None or time.monotonic() - question.began < question.patience:
+        if question is None or time.monotonic() - question.began < question.limit:
             return node
         began = time.time() - (time.monotonic() - question.began)
         reason = f"no answer within {self._timeout:g} s"
@@ -224,9 +224,9 @@ class ClusterWatch:
     def _ask(self, target: NodeTarget) -> NodeStatus:
         known = self._known[target.name]
         after = known.overview.change if known.reached and known.overview else ""
-        patience = self._timeout + (self._interval if after else 0.0) + GRACE_SECONDS
+        limit = self._timeout + (self._interval if after else 0.0) + GRACE_SECONDS
         with self._changed:
-            self._asking[target.name] = _Question(time.monotonic(), patience)
+            self._asking[target.name] = _Question(time.monotonic(), limit)
         try:
             node = ask_node(target, self._timeout, after, self._interval)
         # An invalid answer of one node must not affect the others.

@@ -44,7 +44,7 @@ class LogTail:
         self._undated = False  # the last error has no time of its own
         self._written = 0.0  # when the file was last written to (Unix s)
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Read new lines; return whether there are any. A missing file has no lines.
 
         :raises OSError: the file cannot be read

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class ServiceChanges:
     """Result of :meth:`MasterClient.news`.
 
     :param changes: number of the latest change
@@ -98,9 +98,9 @@ class MasterClient:
             self._client.close()
         self._client = None
 
-    def news(self, known: int, timeout: float) -> News:
+    def news(self, known: int, timeout: float) -> ServiceChanges:
         """Wait until services have attached or detached, or until the timeout (s)."""
-        return News(*self._call("news", known, timeout))
+        return ServiceChanges(*self._call("news", known, timeout))
 
     def asked_for(self) -> AskedFor:
         """Return which ends of processes were asked for."""

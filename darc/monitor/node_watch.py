@@ -24,7 +24,7 @@ from darc.master.periodic_task import PeriodicTask
 from darc.model.node_report import NodeReport, ServiceReport
 from darc.model.overview import Disk, LogLine, ThreadTrouble
 from darc.monitor.log_tail import LogTail
-from darc.monitor.master_client import AskedFor, MasterClient, News
+from darc.monitor.master_client import AskedFor, MasterClient, ServiceChanges
 from darc.monitor.process_history import ProcessHistory
 from darc.monitor.service_answers import READERS, read_answer
 from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
@@ -45,11 +45,11 @@ LOG_SECONDS = 2.0
 DISK_SECONDS = 2.0
 ASK_SECONDS = 5.0
 #: Patience with the round that asks all services, of which several may hang (s).
-ASK_PATIENCE = 60.0
+ASK_HANGS_SECONDS = 60.0
 #: Timeout of a service; the rest of its attributes are then skipped in this round (s).
 ANSWER_SECONDS = 2.0
 #: Longest wait for changes at the master; then it is asked again (s).
-NEWS_SECONDS = 2.0
+CHANGES_SECONDS = 2.0
 #: Delay between two requests for changes, and while the master is away (s).
 PAUSE_SECONDS, AWAY_SECONDS = 0.05, 0.5
 #: Interval of reports where nothing has changed, as a heartbeat (s).
@@ -112,7 +112,7 @@ class NodeWatch:
         self._configure = configure
         run_dir = Path(config.master.run_dir)
         # One for each thread that calls the master.
-        self._hears, self._looks, self._asks, self._reports = (
+        self._for_changes, self._for_processes, self._for_answers, self._for_reports = (
             MasterClient(run_dir) for _ in range(4)
         )
         self.seen = NodeSnapshot()
@@ -120,28 +120,31 @@ class NodeWatch:
         self._lacking: set[tuple[str, int, str]] = set()  # service, process, attribute
         self._next_processes = self._next_usage = 0.0  # monotonic, s
         self._lively_until = 0.0
-        self._news: News | None = None
+        self._changes: ServiceChanges | None = None
         self._started: Mapping[str, float] | None = None  # by the master; None: unknown
         self._told: NodeReport | None = None
         self._replacing = threading.Lock()
-        self._processes = PeriodicTask("processes", PROCESS_SECONDS, self._look_at_processes)
+        self._processes = PeriodicTask("processes", PROCESS_SECONDS, self._poll_processes)
         self._handover = PeriodicTask("handing over", REPORT_SECONDS, self._hand_over)
-        self._of_master = (PeriodicTask("news", PAUSE_SECONDS, self._hear_news), self._handover)
+        self._of_master = (
+            PeriodicTask("service changes", PAUSE_SECONDS, self._follow_master),
+            self._handover,
+        )
         #: Tasks that may hang with what they read.
-        self.rounds = (
+        self.periodic_tasks = (
             self._processes,
-            PeriodicTask("logs", LOG_SECONDS, self._look_at_logs),
+            PeriodicTask("logs", LOG_SECONDS, self._poll_logs),
             *(
-                PeriodicTask(f"disk of {name}", DISK_SECONDS, partial(self._look_at_disk, name))
+                PeriodicTask(f"disk of {name}", DISK_SECONDS, partial(self._poll_disk, name))
                 for name in DISKS
             ),
-            PeriodicTask("answers of services", ASK_SECONDS, self._ask_services, ASK_PATIENCE),
+            PeriodicTask("answers of services", ASK_SECONDS, self._ask_services, ASK_HANGS_SECONDS),
         )
 
     def start(self) -> None:
         """Start the periodic tasks."""
-        for rounds in (*self.rounds, *self._of_master):
-            rounds.start()
+        for task in (*self.periodic_tasks, *self._of_master):
+            task.start()
 
     # -- the report --------------------------------------------------------------------------------
 
@@ -165,17 +168,17 @@ class NodeWatch:
         return tuple(self.seen.disks[name] for name in DISKS if name in self.seen.disks)
 
     def _service(self, name: str, seen: NodeSnapshot) -> ServiceReport:
-        life = self._history.of(name)
+        past = self._history.of(name)
         usage = seen.usage.get(name)
         log_end = self.logs.get(name)
         said = seen.said.get(name, {})
         return ServiceReport(
             name=name,
-            restarts=life.restarts,
-            deaths=life.deaths,
-            died=life.died,
-            ended=life.ended,
-            how=life.how,
+            restarts=past.restarts,
+            deaths=past.deaths,
+            died=past.died,
+            ended=past.ended,
+            how=past.how,
             pid=usage.process.pid if usage else 0,
             memory=usage.memory if usage else 0,
             cpu=usage.cpu if usage else 0.0,
@@ -193,7 +196,7 @@ class NodeWatch:
         told = seen.said.get(name, {}).get("last_error")
         log_end = self.logs.get(name)
         logged = log_end.last_error if log_end else None
-        is_running = self._news is not None and name in self._news.running
+        is_running = self._changes is not None and name in self._changes.running
         process = seen.processes.get(name) if is_running else None
         if process and logged and (logged.time or 0.0) >= process.started + 1.0:
             logged = None  # it reports that itself; supervisord's times are whole seconds
@@ -204,30 +207,30 @@ class NodeWatch:
         now = time.time()
         for one in ended_threads():
             yield ThreadTrouble(one.name, "ended", one.at, one.error)
-        for rounds in self.rounds:
-            took = rounds.hangs_for
+        for task in self.periodic_tasks:
+            took = task.hangs_for
             if took is not None:
-                yield ThreadTrouble(rounds.name, "hangs", round(now - took), "")
+                yield ThreadTrouble(task.name, "hangs", round(now - took), "")
 
     def _hand_over(self) -> None:
-        for rounds in self.rounds:
-            rounds.say_if_it_hangs()
+        for task in self.periodic_tasks:
+            task.say_if_it_hangs()
         report = self.report()
         try:
-            self._reports.report(report, self._told)
+            self._for_reports.report(report, self._told)
         except QueuesGoneError:
             self._told = None  # send the full report to the new master
         else:
             self._told = report
 
-    def _hear_news(self) -> None:
-        known = self._news
+    def _follow_master(self) -> None:
+        known = self._changes
         try:
-            news = self._hears.news(known.changes if known else 0, NEWS_SECONDS)
+            news = self._for_changes.news(known.changes if known else 0, CHANGES_SECONDS)
         except QueuesGoneError:
             time.sleep(AWAY_SECONDS)
             return
-        self._news = news
+        self._changes = news
         if known is None or news.configured != known.configured:
             self._configure()
             self._handover.wake()
@@ -238,7 +241,7 @@ class NodeWatch:
 
     # -- polls -------------------------------------------------------------------------------------
 
-    def _look_at_processes(self) -> None:
+    def _poll_processes(self) -> None:
         now = time.monotonic()
         if now >= self._next_processes or now < self._lively_until:
             self._next_processes = now + CALM_SECONDS - PROCESS_SECONDS / 2
@@ -252,7 +255,7 @@ class NodeWatch:
         processes = self._supervisor.processes()
         # Read afterwards: the master records a stop before the process exits.
         asked_for = self._asked_for()
-        self._history.look(processes, time.time(), self._end_of_supervisords_log, asked_for.stops)
+        self._history.update(processes, time.time(), self._end_of_supervisords_log, asked_for.stops)
         if self._started is not None:
             for name, at in asked_for.starts.items():
                 if self._started.get(name) != at:
@@ -262,7 +265,7 @@ class NodeWatch:
 
     def _asked_for(self) -> AskedFor:
         try:
-            return self._looks.asked_for()
+            return self._for_processes.asked_for()
         except QueuesGoneError:
             return AskedFor({}, self._started or {})
 
@@ -290,7 +293,7 @@ class NodeWatch:
                         ProcessUsage(taker, taker.memory_info().rss, cpu if same else 0.0, taken),
                     )
 
-    def _look_at_logs(self) -> None:
+    def _poll_logs(self) -> None:
         config = self.config
         changed = False
         for name in (MASTER, *config.services()):
@@ -299,7 +302,7 @@ class NodeWatch:
             if known is None or known.path != path:
                 self.logs[name] = known = LogTail(path)
             try:
-                changed |= known.look()
+                changed |= known.poll()
             except OSError as error:
                 known.lines = (f"{path}: {error.strerror}",)
         with self._replacing:
@@ -307,7 +310,7 @@ class NodeWatch:
         if changed:
             self._handover.wake()
 
-    def _look_at_disk(self, name: str) -> None:
+    def _poll_disk(self, name: str) -> None:
         path = DISKS[name](self.config)
         usage = shutil.disk_usage(path)
         if name == "run_dir":
@@ -317,7 +320,7 @@ class NodeWatch:
             self.seen.reads = {**self.seen.reads, name: time.time()}
 
     def _ask_services(self) -> None:
-        running = self._news.running if self._news else ()
+        running = self._changes.running if self._changes else ()
         said: dict[str, Mapping[str, Any]] = {}
         for name in self.config.services():
             process = self.seen.processes.get(name)
@@ -337,7 +340,7 @@ class NodeWatch:
             if (name, pid, attribute) in self._lacking:
                 continue
             try:
-                answer = self._asks.ask(name, attribute, ANSWER_SECONDS)
+                answer = self._for_answers.ask(name, attribute, ANSWER_SECONDS)
             except QueuesGoneError:
                 answer = None
             if answer is None:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 from darc.monitor.cluster_watch import ClusterStatus
 from darc.monitor.findings import Finding, RuleContext
-from darc.monitor.rules import look_at
+from darc.monitor.rules import findings_of
 from darc.monitor.service_trends import ServiceTrends
 from darc.monitor.shell_commands import ranges
 
@@ -64,7 +64,7 @@ def find(
 ) -> Iterator[Finding]:
     """Yield all findings, host by host."""
     for node in cluster.nodes:
-        yield from look_at(node, context, cluster.time, history)
+        yield from findings_of(node, context, cluster.time, history)
 
 
 def _alike(found: list[Finding]) -> list[list[Finding]]:

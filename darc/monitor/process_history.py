@@ -64,7 +64,7 @@ class ProcessHistory:
         """Mark the next start of this service as requested, however its last process exited."""
         self.of(name).how = ""
 
-    def look(
+    def update(
         self,
         processes: Mapping[str, ProcessInfo],
         now: float,
@@ -80,43 +80,43 @@ class ProcessHistory:
         """
         self._asked_for |= stops or {}
         self._log_end = functools.cache(log_end)  # read once for all processes that have exited
-        before = {name: asdict(life) for name, life in self._services.items()}
+        before = {name: asdict(record) for name, record in self._services.items()}
         for name, process in processes.items():
-            self._look_at(self._services.setdefault(name, ServiceProcesses()), process, now)
+            self._update(self._services.setdefault(name, ServiceProcesses()), process, now)
         ended = {name for name, one in processes.items() if self._stops.get(name) != one.stopped}
         self._stops = {name: one.stopped for name, one in processes.items()}
         of_themselves = [name for name in ended if self.of(name).how]
         known = exits(self._log_end()) if of_themselves else {}
         for name in of_themselves:
             self.of(name).how = known.get(name) or processes[name].spawn_error or ENDED
-        if {name: asdict(life) for name, life in self._services.items()} != before:
+        if {name: asdict(record) for name, record in self._services.items()} != before:
             self._save()
 
-    def _look_at(self, life: ServiceProcesses, process: ProcessInfo, now: float) -> None:
-        alive = life.pid != 0 and life.ended is None
-        if alive and process.pid != life.pid:
-            asked_for = self._asked_for.get(process.name) == life.pid
-            life.how = ""
-            if not (asked_for or process.state in _STOPPED or self._was_stopped(process, life)):
-                life.deaths += 1
-                life.died = now
-                life.how = ENDED
-            life.ended = now
+    def _update(self, record: ServiceProcesses, process: ProcessInfo, now: float) -> None:
+        alive = record.pid != 0 and record.ended is None
+        if alive and process.pid != record.pid:
+            asked_for = self._asked_for.get(process.name) == record.pid
+            record.how = ""
+            if not (asked_for or process.state in _STOPPED or self._was_stopped(process, record)):
+                record.deaths += 1
+                record.died = now
+                record.how = ENDED
+            record.ended = now
         elif alive and process.state is ProcessState.STOPPING:
-            self._asked_for[process.name] = life.pid
-        elif process.state in _ENDED and not life.how:
-            life.how = ENDED  # it exited before it was seen running
-            life.ended = process.stopped or life.ended
+            self._asked_for[process.name] = record.pid
+        elif process.state in _ENDED and not record.how:
+            record.how = ENDED  # it exited before it was seen running
+            record.ended = process.stopped or record.ended
         elif process.state is ProcessState.STOPPED:
-            life.how = ""
-        if process.pid and process.pid != life.pid:
-            life.restarts += life.pid != 0
-            life.pid, life.ended = process.pid, None
+            record.how = ""
+        if process.pid and process.pid != record.pid:
+            record.restarts += record.pid != 0
+            record.pid, record.ended = process.pid, None
 
-    def _was_stopped(self, process: ProcessInfo, life: ServiceProcesses) -> bool:
+    def _was_stopped(self, process: ProcessInfo, record: ServiceProcesses) -> bool:
         """Whether supervisord stopped the process, as with supervisorctl, or just saw its exit."""
         _, began, after = self._log_end().rpartition(
-            f" spawned: '{process.name}' with pid {life.pid}\n"
+            f" spawned: '{process.name}' with pid {record.pid}\n"
         )
         ends = re.search(rf" (stopped|exited): {re.escape(process.name)} \(", after)
         return bool(began) and ends is not None and ends[1] == "stopped"
@@ -126,7 +126,7 @@ class ProcessHistory:
             kept = json.loads(read_regular(self._path, MAX_TEXT))
             if kept["node_id"] == self._node_id:
                 self._services = {
-                    name: ServiceProcesses(**life) for name, life in kept["services"].items()
+                    name: ServiceProcesses(**record) for name, record in kept["services"].items()
                 }
         except FileNotFoundError:
             return
@@ -134,7 +134,7 @@ class ProcessHistory:
             log.error("%s: damaged, so restarts are counted anew: %s", self._path, error)
 
     def _save(self) -> None:
-        services = {name: asdict(life) for name, life in self._services.items()}
+        services = {name: asdict(record) for name, record in self._services.items()}
         try:
             plain = {"node_id": self._node_id, "services": services}
             write_whole(self._path, json.dumps(plain), durable=False)

@@ -68,7 +68,7 @@ def state_of(service: ServiceOverview, now: float) -> str:
     return DIED if lately and service.state in (RUNNING, STARTING) else service.state
 
 
-def look_at(
+def findings_of(
     node: NodeStatus, context: RuleContext, now: float, history: ServiceTrends | None = None
 ) -> Iterator[Finding]:
     """Yield all findings about a node.
@@ -114,14 +114,14 @@ class _NodeRules:
     def __init__(
         self,
         node: NodeStatus,
-        told: NodeOverview,
+        overview: NodeOverview,
         context: RuleContext,
         now: float,
         history: ServiceTrends,
     ) -> None:
         self._node = node
-        self._now = told.time + now - node.heard  # by its clock
-        self._told = told
+        self._now = overview.time + now - node.heard  # by its clock
+        self._overview = overview
         self._context = context
         self._shell = context.shell
         self._history = history
@@ -166,10 +166,12 @@ class _NodeRules:
         return partial(self._shell.service, service=service, action=action)
 
     def _master(self) -> Iterator[Finding]:
-        taken = (self._told.master or "").split(".")[0]
+        taken = (self._overview.master or "").split(".")[0]
         if self._shell.alone or taken == self._context.master.split(".")[0]:
             return
-        what = f"{self._told.master} for the master" if taken else "itself for a node on its own"
+        what = (
+            f"{self._overview.master} for the master" if taken else "itself for a node on its own"
+        )
         yield self._found(
             Priority.MASTER,
             FindingTitle.of(f"takes {what}"),
@@ -178,16 +180,16 @@ class _NodeRules:
         )
 
     def _room(self) -> Iterator[Finding]:
-        told = self._told
-        run_dir = next((disk.path for disk in told.disks if disk.name == "run_dir"), "/")
-        if told.journal_full:
+        overview = self._overview
+        run_dir = next((disk.path for disk in overview.disks if disk.name == "run_dir"), "/")
+        if overview.journal_full:
             yield self._found(
                 Priority.JOURNAL,
                 FindingTitle.at("the journal is full, nothing new is taken in"),
                 self._there("df", "-h", run_dir),
                 "Make room, or raise darc_master.journal_max_bytes.",
             )
-        for disk in told.disks:
+        for disk in overview.disks:
             if _is_nearly_full(disk):
                 share = 100 * disk.free / disk.total if disk.total else 0
                 yield self._found(
@@ -197,23 +199,23 @@ class _NodeRules:
                     f"{disk.free / 2**30:.1f} GiB free ({share:.0f} %) at {disk.path}",
                     grave=False,
                 )
-        since_start = told.time - told.master_started
+        since_start = overview.time - overview.master_started
         if self._is_unwatched():
             return  # reported by _threads
-        if min(told.time - told.read, since_start) > READ_SECONDS:
-            home = next((disk.path for disk in told.disks if disk.name == "home"), "/")
+        if min(overview.time - overview.read, since_start) > READ_SECONDS:
+            home = next((disk.path for disk in overview.disks if disk.name == "home"), "/")
             yield self._found(
                 Priority.DISK,
                 FindingTitle.at("logs and disks cannot be read"),
                 self._there("df", "-h", home),
                 "A network file system may hang.",
-                told.read or told.master_started,
+                overview.read or overview.master_started,
                 grave=False,
             )
 
     def _losses(self) -> Iterator[Finding]:
         """Yield each kind of loss, for as long as its service reports it."""
-        for service in (self._told.itself, *self._told.services):
+        for service in (self._overview.itself, *self._overview.services):
             for losses in service.losses:
                 if losses.recent and losses.last:
                     yield self._lost(service, losses)
@@ -222,7 +224,7 @@ class _NodeRules:
         last = losses.last[-1]
         what = f"{last.observation}: {last.what}" if last.observation else last.what
         seen = "once" if losses.number == 1 else f"{losses.number:,} times, the last"
-        named = () if service is self._told.itself else ("--service", service.name)
+        named = () if service is self._overview.itself else ("--service", service.name)
         words = *named, "get_attr", "losses"
         return self._found(
             Priority.LOST,
@@ -235,11 +237,11 @@ class _NodeRules:
         )
 
     def _is_unwatched(self) -> bool:
-        return any(one.name == MONITOR for one in self._told.threads)
+        return any(one.name == MONITOR for one in self._overview.threads)
 
     def _threads(self) -> Iterator[Finding]:
         """Yield the threads of darc_master or darc_monitor that have ended or hang."""
-        for one in self._told.threads:
+        for one in self._overview.threads:
             if one.name == MONITOR:
                 what, remedy = _MONITOR_STOPPED if one.trouble == "ended" else _MONITOR_HANGS
                 yield self._found(
@@ -266,28 +268,30 @@ class _NodeRules:
                 )
 
     def _services(self) -> Iterator[Finding]:
-        told = self._told
-        if told.supervisord:
+        overview = self._overview
+        if overview.supervisord:
             title = FindingTitle.at("supervisord does not answer")
-            yield self._found(Priority.SUPERVISORD, title, self._shell.restart, told.supervisord)
-        states = {service.state for service in told.services}
-        if len(told.services) > 1 and states in ({STOPPED}, {STOPPING}, {FAILED}):
+            yield self._found(
+                Priority.SUPERVISORD, title, self._shell.restart, overview.supervisord
+            )
+        states = {service.state for service in overview.services}
+        if len(overview.services) > 1 and states in ({STOPPED}, {STOPPING}, {FAILED}):
             # one finding for a node that was stopped
             state = states.pop()
             what = FindingTitle.at(f"all services are {state}")
             yield self._found(
                 Priority.ON_MASTER if self._is_master() else Priority.ON_WORKER,
-                FindingTitle.of("is being stopped") if told.stopping else what,
+                FindingTitle.of("is being stopped") if overview.stopping else what,
                 self._service("all", "start"),
-                since=max((one.since for one in told.services if one.since), default=None),
+                since=max((one.since for one in overview.services if one.since), default=None),
                 service="all",
                 urgency=-1,
                 state=state,
             )
             return
-        if self._history.trend(self._node.name, told.itself.name).dies_often is not None:
-            yield self._dies_often(told.itself)
-        for service in told.services:
+        if self._history.trend(self._node.name, overview.itself.name).dies_often is not None:
+            yield self._dies_often(overview.itself)
+        for service in overview.services:
             state = state_of(service, self._now)
             trend = self._history.trend(self._node.name, service.name)
             if trend.grows is not None and traits_of(service.name).unhurried:
@@ -300,7 +304,7 @@ class _NodeRules:
                 continue
             if service.died is not None and self._now - service.died < DIED_LATELY_SECONDS:
                 yield self._died_lately(service)
-            late = service.oldest is not None and told.time - service.oldest > LATE_SECONDS
+            late = service.oldest is not None and overview.time - service.oldest > LATE_SECONDS
             if late and not traits_of(service.name).unhurried:
                 yield self._found(
                     Priority.LATE,
@@ -312,7 +316,7 @@ class _NodeRules:
                 )
 
     def _is_master(self) -> bool:
-        return self._told.role == "master"
+        return self._overview.role == "master"
 
     def _not_running(self, service: ServiceOverview, state: str) -> Finding:
         rank = Priority.ON_MASTER if self._is_master() else Priority.ON_WORKER
@@ -380,7 +384,7 @@ class _NodeRules:
 
     def _handovers(self) -> Iterator[Finding]:
         master = [self._context.master]
-        for handover in self._told.handovers:
+        for handover in self._overview.handovers:
             if handover.reached:
                 continue
             restart = self._shell.service(master, handover.service, "restart")
@@ -394,7 +398,7 @@ class _NodeRules:
             )
 
     def _clock_and_version(self) -> Iterator[Finding]:
-        clock, version = self._node.clock, self._told.version
+        clock, version = self._node.clock, self._overview.version
         if abs(clock) > CLOCK_SECONDS:
             yield self._found(
                 Priority.CLOCK,

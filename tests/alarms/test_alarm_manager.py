@@ -83,10 +83,10 @@ def test_what_cannot_be_remembered_waits_only_a_little(
     desks.append(desk)
     monkeypatch.setattr("darc.monitor.alarms.alarm_delivery.UNREMEMBERED_SECONDS", 3600.0)
     desk.start({})
-    wait_for(desk.news)
+    wait_for(desk.unsaved)
     wait_for(lambda: desk.shown()["waiting"])
     for _ in range(3):
-        desk.look()
+        desk.check()
     assert webhook.asked == []
     monkeypatch.setattr("darc.monitor.alarms.alarm_delivery.UNREMEMBERED_SECONDS", 0.0)
     webhook.wait_for(1, 20.0)
@@ -99,8 +99,8 @@ def test_what_was_remembered_is_sent_once(
     desk = AlarmManager(config, Cluster)
     desks.append(desk)
     webhook.answers = [500]
-    desk.look()
-    news = desk.news()
+    desk.check()
+    news = desk.unsaved()
     assert news
     desk.stop()
     other = AlarmManager(config, Cluster)
@@ -109,7 +109,7 @@ def test_what_was_remembered_is_sent_once(
     (message,) = webhook.wait_for(1, 20.0)
     assert message["title"] == "processor on arts003 failed"
     wait_for(lambda: not other.shown()["waiting"])
-    last = other.news()
+    last = other.unsaved()
     assert last
     assert last.memory["deliveries"]["letters"] == {}
     assert len(other.shown()["open"]) == 1
@@ -123,7 +123,7 @@ def test_a_receiver_that_hangs_holds_up_nobody_and_can_be_removed(
         desk = AlarmManager(configure(webhooks=[slow.url, webhook.url], timeout=60), Cluster)
         desks.append(desk)
         desk.start({})
-        news = wait_for(desk.news)
+        news = wait_for(desk.unsaved)
         desk.remembered(news)
         webhook.wait_for(1, 20.0)
         wait_for(lambda: len(desk.shown()["waiting"]) == 1)
@@ -136,12 +136,12 @@ def test_without_receivers_and_when_switched_off(
 ) -> None:
     desk = AlarmManager(configure(), Cluster)
     desks.append(desk)
-    desk.look()
+    desk.check()
     assert desk.shown()["waiting"] == []
     assert desk.shown()["open"][0].startswith("processor on arts003 failed (since 2")
     off = AlarmManager(configure(enabled=False), Cluster)
     desks.append(off)
-    off.look()
+    off.check()
     assert off.shown() == {"open": [], "waiting": []}
 
 
@@ -171,7 +171,7 @@ def test_what_could_not_be_sent_is_told_once(
     desk = AlarmManager(configure(webhooks=webhook.url, give_up_after=1), Cluster)
     desks.append(desk)
     desk.start({})
-    desk.remembered(wait_for(desk.news))
+    desk.remembered(wait_for(desk.unsaved))
     ((what, why),) = wait_for(desk.given_up, 30.0)
     assert what.startswith("webhook at 127.0.0.1")
     assert what.endswith(": processor on arts003 failed")
@@ -187,13 +187,13 @@ def test_a_clock_that_is_set_is_noticed(
     cluster.is_ill = False
     desk = AlarmManager(configure(hold=30), lambda: cluster)
     desks.append(desk)
-    desk.look()
+    desk.check()
     set_by: list[float] = []
-    monkeypatch.setattr(desk._book, "clock_was_set", set_by.append)
+    monkeypatch.setattr(desk._states, "clock_was_set", set_by.append)
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 3600.0)
-    desk.look()
+    desk.check()
     (by,) = set_by
     assert by == pytest.approx(3600.0, abs=10.0)
-    desk.look()
+    desk.check()
     assert len(set_by) == 1

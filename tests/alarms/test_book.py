@@ -23,7 +23,7 @@ from darc.monitor.alarms.alarm_rules import (
     FIRST_SECONDS,
     HoldTimes,
     ProblemSnapshot,
-    look,
+    select_alarms,
     stopped_on_purpose,
 )
 from darc.monitor.alarms.alarm_states import (
@@ -82,14 +82,14 @@ class Night:
                 (self.stopped.add if purpose else self.stopped.discard)(one.name)
         cluster = ClusterStatus(self.now, tuple(nodes))
         found = find(cluster, made_up.CONTEXT)
-        return look(cluster, found, HOLDS, self.ignored, self.stopped)
+        return select_alarms(cluster, found, HOLDS, self.ignored, self.stopped)
 
     def passes(self, seconds: float) -> list[AlarmMessage]:
         """What is said in that time."""
         said = []
         for _ in range(round(seconds / self.step)):
             self.now += self.step
-            said += self.book.look(self.sight())
+            said += self.book.update(self.sight())
         self.said += said
         return said
 

@@ -41,7 +41,7 @@ def records(lines: list[Line]) -> Records:
 
 def news(book: ClusterTable, lines: list[Line], rules: Any = RULES) -> dict[str, ClusterRow]:
     kept, _ = usable(records(lines), rules, None)
-    return book.news(*find_clusters(kept, rules, n_beams=None, boxes=BOXES))[0]
+    return book.changes(*find_clusters(kept, rules, n_beams=None, boxes=BOXES))[0]
 
 
 def in_book(lines: list[Line], rules: Any = RULES) -> set[Line]:

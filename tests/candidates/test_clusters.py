@@ -100,7 +100,7 @@ def test_clusters_do_not_depend_on_how_candidates_come(rows, parts, order):
 
     def news(book: ClusterTable, some: list[tuple[Any, ...]]) -> dict[str, ClusterRow]:
         kept, _ = usable(candidates(*some), rules, None)
-        return book.news(*find_clusters(kept, rules, n_beams=None, boxes=boxes(rules)))[0]
+        return book.changes(*find_clusters(kept, rules, n_beams=None, boxes=boxes(rules)))[0]
 
     whole = ClusterTable({}, 0, BOXES)
     whole.enter(news(whole, rows))
@@ -168,12 +168,12 @@ def test_a_book_is_made_again_of_what_is_remembered():
 def test_a_better_one_takes_the_place_of_what_was_known():
     book = ClusterTable({}, 0, BOXES)
     first = clusters(candidates((0, 1, 1.0, 100, 12)))
-    book.enter(book.news(first)[0])
+    book.enter(book.changes(first)[0])
     (key,) = dict(book.items())
     book.enter({key: ClusterRow(book[key].pulse, ClusterOutcome.TOO_WEAK)})
-    assert book.news(first) == ({}, 0)
-    assert book.news(clusters(candidates((0, 1, 1.003, 100, 11)))) == ({}, 0)
-    book.enter(book.news(clusters(candidates((0, 1, 1.003, 100, 13))))[0])
+    assert book.changes(first) == ({}, 0)
+    assert book.changes(clusters(candidates((0, 1, 1.003, 100, 11)))) == ({}, 0)
+    book.enter(book.changes(clusters(candidates((0, 1, 1.003, 100, 13))))[0])
     assert (book[key].pulse.snr, book[key].fate, book.n_open) == (13.0, None, 1)
     assert not +book.fates
 
@@ -181,7 +181,7 @@ def test_a_better_one_takes_the_place_of_what_was_known():
 def test_there_are_not_more_rows_than_can_be_remembered(monkeypatch):
     monkeypatch.setattr(books, "MAX_CLUSTERS", 3)
     found = clusters(candidates(*((0, 1, float(time), 100, 20) for time in range(5))))
-    rows, n_too_many = ClusterTable({}, 0, BOXES).news(found)
+    rows, n_too_many = ClusterTable({}, 0, BOXES).changes(found)
     assert (len(rows), n_too_many) == (3, 2)
     assert not math.isnan(sum(row.pulse.snr for row in rows.values()))
 
@@ -191,12 +191,12 @@ def test_what_is_beyond_the_limits_takes_no_room(monkeypatch):
     monkeypatch.setattr(books, "MAX_CLUSTERS", 3)
     book = ClusterTable({}, 0, BOXES)
     found = clusters(candidates(*((0, 1, float(time), 100, 20) for time in range(4))))
-    rows, n_too_many = book.news(found[:0], clusters(candidates((0, 1, 50.0, 100, 20))))
+    rows, n_too_many = book.changes(found[:0], clusters(candidates((0, 1, 50.0, 100, 20))))
     book.enter(rows)
     assert (len(book), n_too_many) == (0, 0)
     hidden = clusters(candidates(*((0, 1, 60.0 + time, 100, 20) for time in range(9))))
-    rows, n_too_many = book.news(found[:0], hidden)
+    rows, n_too_many = book.changes(found[:0], hidden)
     book.enter(rows)
     assert (len(rows), n_too_many) == (2, 0)
-    rows, n_too_many = book.news(found)
+    rows, n_too_many = book.changes(found)
     assert (len(rows), n_too_many) == (3, 1)

@@ -44,20 +44,20 @@ def test_a_pulse_waits_until_its_last_sample_is_there(tmp_path):
     pulse, rules = burst(3.0), settings().extractor
     (tmp_path / "filterbank").mkdir()
     beam = BeamAvailability(BeamFiles(tmp_path / "filterbank", 0, 1))
-    assert beam.look() == ()
+    assert beam.poll() == ()
     assert not beam.has(pulse, [0], rules)
     data = samples([pulse], 8000)
     needed = int(last_sample(HEADER, pulse, rules))
     with FilterbankWriter(tmp_path / "filterbank" / "CB00.fil", HEADER) as file:
-        beam.look()
+        beam.poll()
         assert not beam.has(pulse, [0], rules)
         file.append(data[:needed])
-        beam.look()
+        beam.poll()
         assert not beam.has(pulse, [0], rules)
-        before = beam.look()
+        before = beam.poll()
         file.append(data[needed : needed + 1])
         assert not beam.has(pulse, [0], rules)
-        assert beam.look() > before
+        assert beam.poll() > before
         assert beam.has(pulse, [0], rules)
     assert not beam.has(replace(pulse, time=needed * TSAMP), [0], rules)
 
@@ -67,7 +67,7 @@ def test_of_all_tabs_that_it_needs(tmp_path):
     files = write_beam(tmp_path, n_tabs=3)
     (files.directory / "CB00_01.fil").unlink()
     beam = BeamAvailability(files)
-    beam.look()
+    beam.poll()
     assert beam.has(pulse, [0, 2], rules)
     assert not beam.has(pulse, [0, 1], rules)
 
@@ -77,6 +77,6 @@ def test_what_waiting_does_not_help_is_not_waited_for(tmp_path, content, there):
     files = write_beam(tmp_path)
     (files.directory / "CB00.fil").write_bytes(content)
     beam = BeamAvailability(files)
-    beam.look()
+    beam.poll()
     assert beam.has(burst(3.0), [0], settings().extractor) is there
     assert beam.has(burst(3.0), [1], settings().extractor)  # no such TAB

@@ -55,7 +55,7 @@ def log_end(tmp_path: Path) -> LogTail:
 
 
 def test_a_log_that_is_not_there_has_no_lines(log_end: LogTail) -> None:
-    assert not log_end.look()
+    assert not log_end.poll()
     assert log_end.lines == ()
 
 
@@ -64,8 +64,8 @@ def test_the_last_lines_as_it_grows(log_end: LogTail) -> None:
         for number in range(30):
             file.write(line(f"line {number}"))
             file.flush()
-            assert log_end.look()
-            assert not log_end.look()
+            assert log_end.poll()
+            assert not log_end.poll()
     assert len(log_end.lines) == LOG_LINES
     assert log_end.lines[-1].endswith("line 29")
 
@@ -74,11 +74,11 @@ def test_half_a_line_is_read_when_it_is_whole(log_end: LogTail) -> None:
     with log_end.path.open("w") as file:
         file.write(line("one") + "2026-11-22 01:1")
         file.flush()
-        log_end.look()
+        log_end.poll()
         assert len(log_end.lines) == 1
         file.write(line("two")[len("2026-11-22 01:1") :])
         file.flush()
-        log_end.look()
+        log_end.poll()
     assert [entry[-3:] for entry in log_end.lines] == ["one", "two"]
 
 
@@ -89,7 +89,7 @@ def test_the_last_error(log_end: LogTail) -> None:
         + line("trigger happy", "WARNING")
         + line("all is well")
     )
-    log_end.look()
+    log_end.poll()
     assert log_end.last_error
     assert (log_end.last_error.time, log_end.last_error.text) == (AT, "not taken")
 
@@ -106,7 +106,7 @@ def test_of_a_traceback_both_ends_count(log_end: LogTail, formatter: type[LineFo
     record = logging.LogRecord("x", logging.CRITICAL, "x", 1, "ends", (), found)
     with about("190518009"):
         log_end.path.write_text(formatter("dada_trigger").format(record) + "\n")
-    log_end.look()
+    log_end.poll()
     assert log_end.last_error
     assert log_end.last_error.text == "ends: MemoryError: 3.81 GiB"
     assert log_end.last_error.time == pytest.approx(record.created, abs=0.002)
@@ -125,20 +125,20 @@ def test_a_traceback_without_a_log_line_is_an_error(log_end: LogTail) -> None:
     """A process that ends before it has a log, as at an import."""
     log_end.path.write_text(line("not taken", "ERROR") + BARE)
     os.utime(log_end.path, (AT + 60.0, AT + 60.0))
-    log_end.look()
+    log_end.poll()
     assert log_end.last_error
     assert log_end.last_error.text == "ModuleNotFoundError: No module named 'lacking'"
     assert log_end.last_error.time == AT + 60.0
     # It was said before what is written behind it, however late it is read.
     with log_end.path.open("a") as file:
         file.write(BARE + line("all is well"))
-    log_end.look()
+    log_end.poll()
     assert log_end.last_error.time == AT
 
 
 def test_of_a_long_error_both_ends_are_kept(log_end: LogTail) -> None:
     log_end.path.write_text(line("begins " + "x" * 5000 + " because of this", "ERROR"))
-    log_end.look()
+    log_end.poll()
     assert log_end.last_error
     assert log_end.last_error.text.startswith("begins ")
     assert log_end.last_error.text.endswith(" because of this")
@@ -147,27 +147,27 @@ def test_of_a_long_error_both_ends_are_kept(log_end: LogTail) -> None:
 
 def test_a_log_that_is_rotated_is_followed(log_end: LogTail) -> None:
     log_end.path.write_text(line("before"))
-    log_end.look()
+    log_end.poll()
     log_end.path.rename(log_end.path.with_suffix(".log.1"))
-    log_end.look()
+    log_end.poll()
     log_end.path.write_text(line("after"))
-    log_end.look()
+    log_end.poll()
     assert [entry.split()[-1] for entry in log_end.lines] == ["before", "after"]
     log_end.path.write_text(line("cut"))  # the same file, as long as before
     os.truncate(log_end.path, 0)
-    log_end.look()
+    log_end.poll()
     log_end.path.write_text(line("cut"))
-    log_end.look()
+    log_end.poll()
     assert log_end.lines[-1].endswith("cut")
 
 
 def test_a_flood_is_passed_over(log_end: LogTail) -> None:
     log_end.path.write_text(line("first"))
-    log_end.look()
+    log_end.poll()
     with log_end.path.open("a") as file:
         file.write(line("x" * 100) * (3 * MAX_BYTES // 150))
         file.write(line("last"))
-    log_end.look()
+    log_end.poll()
     assert log_end.lines[-1].endswith("last")
     assert all(entry.startswith(BEGIN) for entry in log_end.lines)
 
@@ -181,7 +181,7 @@ def test_whatever_is_in_a_log_can_be_shown(
     with path.open("wb", buffering=0) as file:
         for part in parts:
             file.write(part)
-            log_end.look()
+            log_end.poll()
     assert len(log_end.lines) <= LOG_LINES
     assert all(entry.isprintable() and len(entry) <= LINE_CHARACTERS for entry in log_end.lines)
 
@@ -198,7 +198,7 @@ def look(
     lives: ProcessHistory, pid: int, state: ProcessState, now: float = 100.0
 ) -> tuple[int, int]:
     """Restarts and deaths, once supervisord has said this."""
-    lives.look({"a": ProcessInfo("a", state, pid, 1.0, "")}, now)
+    lives.update({"a": ProcessInfo("a", state, pid, 1.0, "")}, now)
     return lives.of("a").restarts, lives.of("a").deaths
 
 
@@ -234,7 +234,7 @@ def test_what_was_asked_for_is_no_death(lives: ProcessHistory) -> None:
     look(lives, 8, STOPPING)
     assert look(lives, 9, RUNNING) == (2, 0)
     # by the master, too quick for a look
-    lives.look({"a": ProcessInfo("a", RUNNING, 10, 1.0, "")}, 100.0, stops={"a": 9})
+    lives.update({"a": ProcessInfo("a", RUNNING, 10, 1.0, "")}, 100.0, stops={"a": 9})
     assert (lives.of("a").restarts, lives.of("a").deaths) == (3, 0)
     assert look(lives, 11, RUNNING) == (4, 1)
     assert lives.of("a").died == 100.0
@@ -249,7 +249,7 @@ def test_how_a_service_ended_is_asked_when_it_did(lives: ProcessHistory) -> None
             return "" if error else f"WARN exited: a (terminated at {stopped:g}; not expected)\n"
 
         process = ProcessInfo("a", state, pid, 1.0, error, stopped)
-        lives.look({"a": process}, 100.0, log_end)
+        lives.update({"a": process}, 100.0, log_end)
         return lives.of("a").how
 
     assert seen(7, RUNNING, 0.0) == ""
@@ -352,7 +352,7 @@ class FakeMaster:
     """A master that has no services, and one task."""
 
     def __init__(self, task: PeriodicTask) -> None:
-        self.rounds = (task,)
+        self.periodic_tasks = (task,)
         self.apart = DetachedWork()
         self.config = parse_config(
             [layer("default")],
@@ -374,7 +374,7 @@ def test_an_end_of_a_thread_and_what_hangs_are_in_the_overview(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     over = threading.Event()
-    hanging = PeriodicTask("/share/parsets", 1.0, lambda: over.wait() and None, patience=0.05)
+    hanging = PeriodicTask("/share/parsets", 1.0, lambda: over.wait() and None, hangs_after=0.05)
     hanging.start()
     wait_for(lambda: hanging.hangs_for)
     monkeypatch.setattr(vital_module, "_ended", [])
@@ -421,13 +421,13 @@ def test_a_disk_that_hangs_keeps_no_other_from_being_seen(
 
     nothing = cast(Any, None)
     looks = NodeWatch(cast(Any, Config()), nothing, nothing, nothing)
-    for rounds in looks.rounds:
+    for rounds in looks.periodic_tasks:
         if rounds.name.startswith("disk"):
             rounds.start()
     wait_for(lambda: set(looks.seen.disks) == {"run_dir", "log_dir"})
     assert looks.seen.read == 0.0
     over.set()
-    for rounds in looks.rounds:
+    for rounds in looks.periodic_tasks:
         rounds.end()
 
 
@@ -446,5 +446,5 @@ def test_supervisords_log_tells_what_it_stopped(tmp_path, log, deaths):
     kept = ProcessHistory(tmp_path / "restarts.json", "this start")
     for pid in (7, 8):
         process = ProcessInfo("a", ProcessState.RUNNING, pid, 0.0, "")
-        kept.look({"a": process}, 100.0 + pid, lambda: f"2026-11-29 20:00:00,000 {log}")
+        kept.update({"a": process}, 100.0 + pid, lambda: f"2026-11-29 20:00:00,000 {log}")
     assert (kept.of("a").restarts, kept.of("a").deaths) == (1, deaths)

@@ -227,7 +227,7 @@ def test_the_loop_stands_still_while_the_page_does(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that it counts as unresponsive: a file system that hangs, for instance."""
-    monkeypatch.setattr("darc.services.status_website.service.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("darc.services.status_website.service.SEEN_SECONDS", 0.3)
     website = make()
     hanging, inside = threading.Event(), threading.Event()
     monkeypatch.setattr(

@@ -139,7 +139,7 @@ class AlarmDeliveries:
     def __init__(self, on_outcome: Callable[[], None]) -> None:
         self._on_outcome = on_outcome
         self._boxes: dict[str, _ReceiverQueue] = {}
-        self._told: dict[str, list[str]] = {}  # alarm: keys of notified receivers
+        self._notified: dict[str, list[str]] = {}  # alarm: keys of notified receivers
 
     def configure(self, wanted: Sequence[AlarmReceiver]) -> None:
         """Replace the receivers; the messages for removed ones are dropped and logged."""
@@ -158,15 +158,15 @@ class AlarmDeliveries:
 
     def add(self, message: AlarmMessage, give_up_after: float) -> None:
         """Queue a message; the end of an alarm goes only to receivers notified of its start."""
-        told = self._told.setdefault(message.alarm, [])
+        notified = self._notified.setdefault(message.alarm, [])
         for key, box in self._boxes.items():
-            if message.kind == OVER and key not in told:
+            if message.kind == OVER and key not in notified:
                 continue
-            if key not in told:
-                told.append(key)
+            if key not in notified:
+                notified.append(key)
             box.letters.append(_QueuedMessage(message, Since.now(), give_up_after, None))
         if message.kind == OVER:
-            del self._told[message.alarm]
+            del self._notified[message.alarm]
 
     def stamp(self, number: int) -> None:
         """Mark all messages as contained in the snapshot of this number."""
@@ -211,11 +211,11 @@ class AlarmDeliveries:
             for key, box in self._boxes.items()
             if box.letters
         }
-        return {"letters": letters, "told": {key: list(who) for key, who in self._told.items()}}
+        return {"letters": letters, "told": {key: list(who) for key, who in self._notified.items()}}
 
     def recall(self, plain: Mapping[str, Any]) -> None:
         """Restore a saved state."""
-        self._told = {alarm: list(who) for alarm, who in plain["told"].items()}
+        self._notified = {alarm: list(who) for alarm, who in plain["told"].items()}
         for key, letters in plain["letters"].items():
             box = self._boxes.get(key)
             for content, *times in letters:

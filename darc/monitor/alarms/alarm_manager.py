@@ -13,7 +13,7 @@ from darc.config.config import Config, Role
 from darc.config.config_layers import expand_hosts
 from darc.monitor.alarms.alarm_delivery import AlarmDeliveries, receivers
 from darc.monitor.alarms.alarm_messages import MessageOrigin
-from darc.monitor.alarms.alarm_rules import HoldTimes, look, stopped_on_purpose
+from darc.monitor.alarms.alarm_rules import HoldTimes, select_alarms, stopped_on_purpose
 from darc.monitor.alarms.alarm_states import AlarmStates, AlarmTimes
 from darc.monitor.cluster_watch import ClusterStatus
 from darc.monitor.findings import Finding
@@ -22,7 +22,7 @@ from darc.runtime.clock import Since
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 #: A larger difference between the time of day and the time elapsed means that it was set (s).
 SET_SECONDS = 2.0
 
@@ -58,11 +58,11 @@ class AlarmManager:
         self._stopped = threading.Event()
         self._source = source
         self._deliveries = AlarmDeliveries(self._woken.set)
-        self._book = AlarmStates(_pace(config))
+        self._states = AlarmStates(_pace(config))
         self._stopped_nodes: set[str] = set()
         self._said = ""
         self._given_up: list[tuple[str, str]] = []
-        self._last_look: Since | None = None
+        self._last_check: Since | None = None
         self._number = self._remembered = 0
         self._configure(config)
         self._plain = self._to_plain()
@@ -93,7 +93,7 @@ class AlarmManager:
             self._configure(config)
         self._woken.set()
 
-    def news(self) -> AlarmSnapshot | None:
+    def unsaved(self) -> AlarmSnapshot | None:
         """Return the snapshot to commit; None: nothing has changed."""
         with self._lock:
             return (
@@ -102,10 +102,10 @@ class AlarmManager:
                 else None
             )
 
-    def remembered(self, news: AlarmSnapshot) -> None:
+    def remembered(self, unsaved: AlarmSnapshot) -> None:
         """Acknowledge that a snapshot was committed, so that its messages can be sent."""
         with self._lock:
-            self._remembered = news.number
+            self._remembered = unsaved.number
         self._woken.set()
 
     def given_up(self) -> list[tuple[str, str]]:
@@ -119,7 +119,7 @@ class AlarmManager:
         with self._lock:
             titles = [
                 f"{title} (since {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(since))} UTC)"
-                for title, since in self._book.open()
+                for title, since in self._states.open()
             ]
             return {"open": titles, "waiting": self._deliveries.waiting()}
 
@@ -128,16 +128,16 @@ class AlarmManager:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                self.look()
+                self.check()
             # A defect here must not stop the status page; it is logged once.
             except Exception as error:
                 if repr(error) != self._said:
                     log.exception("alarms cannot be looked for")
                 self._said = repr(error)
-            self._woken.wait(LOOK_SECONDS)
+            self._woken.wait(CHECK_SECONDS)
             self._woken.clear()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Take in the current problems and the outcomes of deliveries."""
         cluster, findings = self._source().findings()
         with self._lock:
@@ -148,8 +148,10 @@ class AlarmManager:
                 if purpose is not None:
                     (self._stopped_nodes.add if purpose else self._stopped_nodes.discard)(node.name)
             self._follow_clock(cluster.time)
-            sight = look(cluster, findings, self._holds, self._ignored, self._stopped_nodes)
-            for message in self._book.look(sight):
+            sight = select_alarms(
+                cluster, findings, self._holds, self._ignored, self._stopped_nodes
+            )
+            for message in self._states.update(sight):
                 log.warning("%s: %s", message.kind, message.title)
                 self._deliveries.add(message, self._give_up_after)
             # Once for the outcomes since the last round, and once for what may be sent now.
@@ -162,11 +164,11 @@ class AlarmManager:
 
     def _follow_clock(self, now: float) -> None:
         """Shift the alarm times (Unix s) when the clock was set."""
-        last, self._last_look = self._last_look, replace(Since.now(), unix=now)
+        last, self._last_check = self._last_check, replace(Since.now(), unix=now)
         step = 0.0 if last is None else now - last.unix - last.age()
         if abs(step) > SET_SECONDS:
             log.info("the clock was set by %.1f s", step)
-            self._book.clock_was_set(step)
+            self._states.clock_was_set(step)
 
     # -- settings and memory -----------------------------------------------------------------------
 
@@ -179,14 +181,14 @@ class AlarmManager:
         self._give_up_after = settings.give_up_after
         self._holds = HoldTimes(settings.hold, settings.hold_minor)
         self._ignored = frozenset(expand_hosts(settings.ignore))
-        self._book.pace = _pace(config)
+        self._states.pace = _pace(config)
         self._deliveries.configure(
             receivers(config, lambda: MessageOrigin(cluster, page_url or self._source().url))
         )
 
     def _to_plain(self) -> dict[str, Any]:
         return {
-            "book": self._book.to_plain(),
+            "book": self._states.to_plain(),
             "deliveries": self._deliveries.to_plain(),
             "stopped": sorted(self._stopped_nodes),
             "history": self._source().history.to_plain(),
@@ -194,7 +196,7 @@ class AlarmManager:
 
     def _recall(self, memory: Mapping[str, Any]) -> None:
         try:
-            self._book.recall(memory["book"], time.time())
+            self._states.recall(memory["book"], time.time())
             self._deliveries.recall(memory["deliveries"])
             self._stopped_nodes = set(memory["stopped"])
             self._source().history.recall(memory["history"])

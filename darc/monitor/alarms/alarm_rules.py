@@ -66,7 +66,7 @@ class HoldTimes:
     minor: float
 
 
-def look(
+def select_alarms(
     cluster: ClusterStatus,
     findings: Iterable[Finding],
     holds: HoldTimes,

@@ -116,7 +116,7 @@ class AlarmTimes:
 
 
 class AlarmStates:
-    """States of all alarms; :meth:`look` returns the messages that are due.
+    """States of all alarms; :meth:`update` returns the messages that are due.
 
     :param pace: delays
     """
@@ -127,7 +127,7 @@ class AlarmStates:
         self._before: dict[str, tuple[float, int]] = {}  # subject: time of end, recurrences
         self._remedies: dict[tuple[str, str], Callable[[Sequence[str]], str]] = {}
 
-    def look(self, sight: ProblemSnapshot) -> list[AlarmMessage]:
+    def update(self, sight: ProblemSnapshot) -> list[AlarmMessage]:
         """Update the states from a snapshot; return the messages that are due, each once."""
         now = sight.time
         seen = {(one.subject, one.finding.host) for one in sight.sightings}

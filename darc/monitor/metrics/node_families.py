@@ -49,35 +49,35 @@ class NodeCollector(Collector):
 
 
 def _node(node: NodeMeasurements) -> Iterator[Metric]:
-    told = node.overview
+    overview = node.overview
     info = InfoMetricFamily("darc_node", "The node and its version; always 1.")
     labels = {
-        "version": told.version,
-        "hostname": told.hostname,
-        "role": told.role,
-        "mode": told.mode,
-        "master": told.master or "",
+        "version": overview.version,
+        "hostname": overview.hostname,
+        "role": overview.role,
+        "mode": overview.mode,
+        "master": overview.master or "",
     }
     info.add_metric([], {name: label_text(value) for name, value in labels.items()})
     yield info
-    yield gauge("node_start_time_seconds", "When the node was started.", told.started)
-    yield gauge("clock_seconds", "The node's clock.", told.time)
-    yield gauge("stopping", "1: the node is ending.", float(told.stopping))
-    yield gauge("supervisord_up", "1: supervisord answers.", float(not told.supervisord))
-    looks = {"processes": told.looked, "files": told.read, "services": told.asked}
+    yield gauge("node_start_time_seconds", "When the node was started.", overview.started)
+    yield gauge("clock_seconds", "The node's clock.", overview.time)
+    yield gauge("stopping", "1: the node is ending.", float(overview.stopping))
+    yield gauge("supervisord_up", "1: supervisord answers.", float(not overview.supervisord))
+    polled = {"processes": overview.looked, "files": overview.read, "services": overview.asked}
     yield gauges(
         "last_look_timestamp_seconds",
         "When the node last looked at processes, at files, and asked the services; 0: never.",
         ("what",),
-        (((what,), time) for what, time in looks.items()),
+        (((what,), time) for what, time in polled.items()),
     )
     for name, text in (
         ("ended", "Threads of darc_master that have ended, and should not have."),
         ("hangs", "What darc_master or darc_monitor looks at, and what does not answer."),
     ):
-        number = sum(one.trouble == name for one in told.threads)
+        number = sum(one.trouble == name for one in overview.threads)
         yield gauge(f"master_threads_{name}", text, float(number))
-    yield gauge("journal_full", "1: nothing new is taken into the queues.", told.journal_full)
+    yield gauge("journal_full", "1: nothing new is taken into the queues.", overview.journal_full)
     yield gauge("journal_max_bytes", "What the journal may hold.", node.journal_max_bytes)
     yield gauge("journal_size_bytes", "Size of the journal's files.", node.journal_bytes)
     for name, text, of in (
@@ -101,13 +101,13 @@ def _node(node: NodeMeasurements) -> Iterator[Metric]:
         "handover_reached",
         "Of a worker. 1: triggers can be handed in at the service on the master node.",
         ("service",),
-        (((one.service,), float(one.reached)) for one in told.handovers),
+        (((one.service,), float(one.reached)) for one in overview.handovers),
     )
     yield gauges(
         "handover_waiting",
         "Of a worker: entries of triggers that wait to be handed in.",
         ("service",),
-        (((one.service,), one.waiting) for one in told.handovers),
+        (((one.service,), one.waiting) for one in overview.handovers),
     )
 
 
@@ -115,8 +115,8 @@ def _node(node: NodeMeasurements) -> Iterator[Metric]:
 
 
 def _services(node: NodeMeasurements) -> Iterator[Metric]:
-    told = node.overview
-    services = (told.itself, *told.services)
+    overview = node.overview
+    services = (overview.itself, *overview.services)
     label = ("service",)
     yield gauges(
         "service_state",
@@ -170,7 +170,7 @@ def _services(node: NodeMeasurements) -> Iterator[Metric]:
         label,
         rows_of(node, "entries_completed"),
     )
-    dropped = {told.itself.name: float(node.log_lines_dropped)}
+    dropped = {overview.itself.name: float(node.log_lines_dropped)}
     dropped |= numbers_of(node, "log_lines_dropped")
     yield counters(
         "log_lines_dropped",
@@ -188,15 +188,15 @@ def _services(node: NodeMeasurements) -> Iterator[Metric]:
 
 def _queues(node: NodeMeasurements) -> Iterator[Metric]:
     """Yield the families of queues; those of unknown names, which anyone may create, are summed."""
-    told = node.overview
-    names = [one.name for one in told.services]
-    names += [one.service for one in told.handovers if one.service not in names]
+    overview = node.overview
+    names = [one.name for one in overview.services]
+    names += [one.service for one in overview.handovers if one.service not in names]
     entries = dict.fromkeys((*names, OTHER), 0)
     content = dict.fromkeys(entries, 0)
     age = dict.fromkeys(entries, 0.0)
     for depth in node.depths.values():
         name = depth.queue if depth.queue in names or depth.queue == SCRATCH else OTHER
-        waited = 0.0 if depth.oldest is None else max(0.0, told.time - depth.oldest)
+        waited = 0.0 if depth.oldest is None else max(0.0, overview.time - depth.oldest)
         entries[name] = entries.get(name, 0) + depth.entries
         content[name] = content.get(name, 0) + depth.content_bytes
         age[name] = max(age.get(name, 0.0), waited)

@@ -120,10 +120,10 @@ class LivePages:
             with self._changed:
                 self._wait(known)
                 goodbye = self._goodbye
-                news = self._news(known) if self._number > known else None
+                changes = self._changes_since(known) if self._number > known else None
                 known = self._number
-            if news is not None:
-                yield _event("parts", news, self._version)
+            if changes is not None:
+                yield _event("parts", changes, self._version)
             elif goodbye is None:
                 yield self._tick()
             if goodbye is not None:
@@ -140,10 +140,10 @@ class LivePages:
             min(self._interval, TICK_SECONDS),
         )
 
-    def _news(self, known: int) -> str:
+    def _changes_since(self, known: int) -> str:
         assert self._parts
         names = [name for name, since in self._since.items() if since > known]
-        told = {**self._parts.parts, **self._parts.inner}
+        texts = {**self._parts.parts, **self._parts.inner}
         if "nodes" in names:  # with all its parts
             names = [name for name in names if name not in self._parts.inner]
         return json.dumps(
@@ -152,7 +152,7 @@ class LivePages:
                 "now": self._cluster.time,
                 "title": self._parts.title,
                 "verdict": self._parts.verdict,
-                "parts": {name: told[name] for name in names if name in told},
+                "parts": {name: texts[name] for name in names if name in texts},
             }
         )
 

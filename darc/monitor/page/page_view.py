@@ -137,15 +137,15 @@ def _row(node: NodeStatus, now: float, grave: Sequence[str]) -> NodeRow:
         return NodeRow(node.name, UNKNOWN, "not asked yet", (), "is being asked")
     if not node.reached:
         return NodeRow(node.name, UNKNOWN, "no answer", (), node.reason, node.since)
-    told = node.overview
-    if told is None:
+    overview = node.overview
+    if overview is None:
         cells = tuple(
             ServiceCell(name, state, verdict_of(state)) for name, state in node.states.items()
         )
         if not cells:
             return NodeRow(node.name, UNKNOWN, "cannot be read", (), node.reason)
     else:
-        cells = tuple(_cell(one, told.time + now - node.heard) for one in told.services)
+        cells = tuple(_cell(one, overview.time + now - node.heard) for one in overview.services)
     wrong = [cell for cell in cells if cell.verdict != GOOD]
     if not wrong:
         summary = f"{len(cells)} running" + "".join(f", {about}" for about in grave)
@@ -192,8 +192,8 @@ def _services(nodes: Iterable[NodeStatus]) -> tuple[str, ...]:
     """Return the services, in the order of the nodes' own lists."""
     names: dict[str, None] = {}
     for node in nodes:
-        told = node.overview
-        names |= dict.fromkeys([one.name for one in told.services] if told else node.states)
+        overview = node.overview
+        names |= dict.fromkeys([one.name for one in overview.services] if overview else node.states)
     return tuple(names)
 
 
@@ -217,13 +217,13 @@ def observations(cluster: ClusterStatus) -> tuple[ObservationLine, ...]:
             for one in node.overview.observations:
                 seen.setdefault(one.id, []).append((node.name, one))
     lines = []
-    for task_id, told in seen.items():
+    for task_id, reports in seen.items():
         states: dict[str, list[str]] = {}
-        for name, one in told:
+        for name, one in reports:
             states.setdefault(one.state, []).append(name)
         state = max(states, key=lambda word: len(states[word]))
         others = [f"{word} on {ranges(names)}" for word, names in states.items() if word != state]
-        first = told[0][1]
+        first = reports[0][1]
         lines.append(
             ObservationLine(
                 task_id,
@@ -232,8 +232,8 @@ def observations(cluster: ClusterStatus) -> tuple[ObservationLine, ...]:
                 "; ".join(others),
                 first.start,
                 first.end,
-                len(told),
-                _waits_for(told),
+                len(reports),
+                _waits_for(reports),
                 first.results,
             )
         )
@@ -241,9 +241,9 @@ def observations(cluster: ClusterStatus) -> tuple[ObservationLine, ...]:
     return tuple(sorted(lines, key=lambda line: (order.index(line.state), -line.start)))
 
 
-def _waits_for(told: Iterable[tuple[str, ObservationOverview]]) -> str:
+def _waits_for(reports: Iterable[tuple[str, ObservationOverview]]) -> str:
     services: dict[str, list[str]] = {}
-    for name, one in told:
+    for name, one in reports:
         for service in one.waits_for:
             services.setdefault(service, []).append(name)
     return "; ".join(f"{service} on {ranges(names)}" for service, names in services.items())
@@ -252,8 +252,8 @@ def _waits_for(told: Iterable[tuple[str, ObservationOverview]]) -> str:
 def times(cluster: ClusterStatus) -> tuple[TriggerLatencies, ...]:
     """Return the latencies of each service that has had triggers, over all nodes."""
     found: dict[str, list[ServiceOverview]] = {}
-    for told in _reached(cluster):
-        for service in told.services:
+    for overview in _reached(cluster):
+        for service in overview.services:
             if service.latency or service.outcomes:
                 found.setdefault(service.name, []).append(service)
     return tuple(_times(name, services) for name, services in found.items())
@@ -302,8 +302,8 @@ def facts(cluster: ClusterStatus) -> tuple[tuple[str, str], ...]:
     own = next((node.overview for node in cluster.nodes if node.overview), None)
     if own:
         found += [("DARC", own.version), ("mode", own.mode)]
-    for told in _reached(cluster):
-        for service in told.services:
+    for overview in _reached(cluster):
+        for service in overview.services:
             if service.sending is not None:
                 what = "sends" if service.sending else "sends nothing: disabled"
                 found.append((service.name, what))

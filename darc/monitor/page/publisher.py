@@ -22,7 +22,7 @@ from darc.web.style import Colours
 log = logging.getLogger(__name__)
 
 #: How often changes are detected that follow from time alone (s).
-LOOK_SECONDS = 0.5
+CHECK_SECONDS = 0.5
 _UNWRITTEN = "The files of this page cannot be written"
 #: Changes within this time are shown together (s).
 GATHER_SECONDS = 0.02
@@ -127,14 +127,14 @@ class Publisher:
             self.live.stop("")
             self.server.stop()
 
-    def wait_until_seen(self, patience: float) -> None:
+    def wait_until_seen(self, limit: float) -> None:
         """Wait for a round, unless the last one was less than this time (s) ago.
 
         :raises Exception: the error that has ended the thread
         """
         with self._seen:
             self._seen.wait_for(
-                lambda: self.failure or time.monotonic() - self._last < patience or None
+                lambda: self.failure or time.monotonic() - self._last < limit or None
             )
         if self.failure:
             raise self.failure
@@ -144,8 +144,8 @@ class Publisher:
     def _run(self) -> None:
         try:
             while not self._stopped.is_set():
-                self.look()
-                self._woken.wait(LOOK_SECONDS)
+                self.check()
+                self._woken.wait(CHECK_SECONDS)
                 time.sleep(GATHER_SECONDS)
                 self._woken.clear()
         # Raised again in the service's loop, which ends the process.
@@ -154,7 +154,7 @@ class Publisher:
         with self._seen:
             self._seen.notify_all()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Publish what has changed."""
         now = time.monotonic()
         self._serve(now)
@@ -251,11 +251,13 @@ class Publisher:
 
 def _salient(node: NodeStatus, now: float) -> object:
     """Return the values whose changes are shown at once."""
-    told = node.overview
+    overview = node.overview
     change, died = "", []
-    if told:
-        change = told.change
-        there = told.time + now - node.heard
-        died = [one.name for one in told.services if one.died and there - one.died < DIED_SECONDS]
+    if overview:
+        change = overview.change
+        there = overview.time + now - node.heard
+        died = [
+            one.name for one in overview.services if one.died and there - one.died < DIED_SECONDS
+        ]
     is_off = abs(node.clock) > CLOCK_SECONDS
     return node.asked, node.reached, node.reason, change, is_off, died, dict(node.states)

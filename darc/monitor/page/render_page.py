@@ -207,11 +207,11 @@ class Renderer:
     def node(self, node: NodeStatus, now: float, page: Page, problems: Sequence[Problem]) -> str:
         """Render the page of a node and its services."""
         row = view.node_rows(ClusterStatus(now, (node,)), problems)[node.name]
-        told = node.overview
+        overview = node.overview
         cells = {cell.service: cell for cell in row.cells if cell}
         services = []
-        if told:
-            for service in (told.itself, *told.services):
+        if overview:
+            for service in (overview.itself, *overview.services):
                 state = service.state if node.reached else "no answer"
                 verdict = view.verdict_of(state, service) if node.reached else view.UNKNOWN
                 cell = cells.get(service.name, view.ServiceCell(service.name, state, verdict))
@@ -223,7 +223,7 @@ class Renderer:
             verdict=row.verdict if page.goodbye is None else view.UNKNOWN,
             row=row,
             node=node,
-            told=told,
+            overview=overview,
             services=services,
             commands=self._node_commands(node),
         )
@@ -241,8 +241,8 @@ class Renderer:
     def _commands(self, node: NodeStatus, service: ServiceOverview) -> list[tuple[str, str]]:
         shell, host = self._context.shell, [node.name]
         log = ("its log", shell.on(node.name, "tail", "-n", "100", service.log_file))
-        told = node.overview
-        if told and service.name == told.itself.name:
+        overview = node.overview
+        if overview and service.name == overview.itself.name:
             return [log]
         actions = ["start"] if service.state in (STOPPED, FAILED) else ["restart"]
         if service.state == RUNNING:

@@ -35,9 +35,9 @@ def status_json(cluster: ClusterStatus, problems: tuple[Problem, ...], page: Pag
 
 
 def _node(node: NodeStatus, verdict: str, states: dict[str, str]) -> dict[str, Any]:
-    told = to_plain(node.overview)
-    if told:
-        for service in (told["itself"], *told["services"]):
+    overview = to_plain(node.overview)
+    if overview:
+        for service in (overview["itself"], *overview["services"]):
             del service["log_end"]
     return {
         "name": node.name,
@@ -48,5 +48,5 @@ def _node(node: NodeStatus, verdict: str, states: dict[str, str]) -> dict[str, A
         "heard": node.heard or None,
         "clock": node.clock,
         "states": states,
-        "overview": told,
+        "overview": overview,
     }

@@ -116,7 +116,7 @@ class ProcessorManager(Service[ProcessorSettings]):
     @property
     def clusters_waiting(self) -> int:
         """Number of clusters that wait for their data or for a process."""
-        n_open = sum(work.book.n_open for work in list(self._work.values()))
+        n_open = sum(work.table.n_open for work in list(self._work.values()))
         return max(0, n_open - self.clusters_in_work)
 
     # -- observations --------------------------------------------------------------------------
@@ -139,8 +139,10 @@ class ProcessorManager(Service[ProcessorSettings]):
             log.error("nothing can be extracted: %s", work.broken)
         if work.past and not work.all_came:
             self._agenda.add_chore(work.reading_job())
-        if len(work.book):
-            log.info("goes on with %d clusters, %d of them open", len(work.book), work.book.n_open)
+        if len(work.table):
+            log.info(
+                "goes on with %d clusters, %d of them open", len(work.table), work.table.n_open
+            )
 
     def stop_observation(self, observation: Observation) -> None:
         """Note when the observation was stopped."""
@@ -155,7 +157,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         if work is None:
             return
         self._agenda.drop(observation.key)
-        log.info("dropped: %d clusters were open", work.book.n_open)
+        log.info("dropped: %d clusters were open", work.table.n_open)
         if entries := work.open_entries():
             self.commit(Commit(observation.key, completed=entries))
 
@@ -201,7 +203,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         work.all_came = True
         remembered = {ALL_CAME: True, COUNTS: plain_counts(work.counts)}
         self.commit(Commit(work.observation.key, completed=entries, memory=remembered))
-        log.info("all came: %s, %d clusters", in_words(work.counts), len(work.book))
+        log.info("all came: %s, %d clusters", in_words(work.counts), len(work.table))
 
     def _settle(self, work: ObservationWork) -> None:
         """Commit the clusters of closed windows and the entries that they complete, in portions.
@@ -283,7 +285,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         return quiet and work.stopped_at is not None and work.stopped_at < time.time() - delay
 
     def _run_out_of_time(self, work: ObservationWork) -> None:
-        log.warning("the time limit of processing is over: %d are left", work.book.n_open)
+        log.warning("the time limit of processing is over: %d are left", work.table.n_open)
         self._agenda.drop(work.observation.key)
         work.in_work.clear()
         if not work.all_came:
@@ -377,7 +379,7 @@ class ProcessorManager(Service[ProcessorSettings]):
             for problem in done.result.problems:
                 log.error("%s", problem)
             if work.is_extracted and work.results_job() == done.task:
-                log.info("results are in %s: %s", work.results, _text(work.book.fates))
+                log.info("results are in %s: %s", work.results, _text(work.table.fates))
                 self.brought(work)
             else:
                 log.warning("more came while results were written: these are written again")
@@ -409,9 +411,9 @@ class ProcessorManager(Service[ProcessorSettings]):
         key = work.observation.key
         self._account(work, 0)
         del self._work[key]
-        memory = work.book.forgotten() | {
+        memory = work.table.forgotten() | {
             ENDED: True,
-            COUNTS: plain_counts(work.counts) | _text(work.book.fates),
+            COUNTS: plain_counts(work.counts) | _text(work.table.fates),
         }
         self.commit(Commit(key, completed=work.open_entries(), memory=memory))
         self.finish(work.observation)
@@ -420,7 +422,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         self.clusters_done += n_done
         task_id = work.observation.task_id
         self.fates.pop(task_id, None)
-        self.fates[task_id] = _text(work.book.fates)
+        self.fates[task_id] = _text(work.table.fates)
         while len(self.fates) > KEPT_FATES:
             del self.fates[next(iter(self.fates))]
 

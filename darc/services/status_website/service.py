@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 STOPPED = "The status website was stopped."
 ENDED = "The status website has ended."
 #: If the publisher hangs in a file system for longer, the heartbeat stops, too (s).
-PATIENCE_SECONDS = 3.0
+SEEN_SECONDS = 3.0
 #: Key of the alarms in the memory.
 ALARMS = "alarms"
 
@@ -60,7 +60,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
     def prepare(self) -> None:
         """Make the pages' publisher and the alarm manager, without starting them."""
         self._publisher = Publisher(self._of_now())
-        self._desk = AlarmManager(self.config, lambda: self._publisher)
+        self._alarm_manager = AlarmManager(self.config, lambda: self._publisher)
         self._is_published = False
 
     def _of_now(self) -> PublisherSettings:
@@ -124,7 +124,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
     @property
     def alarms(self) -> dict[str, list[str]]:
         """Open alarms and queued messages."""
-        return self._desk.shown()
+        return self._alarm_manager.shown()
 
     # -- the service -------------------------------------------------------------------------------
 
@@ -132,30 +132,30 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
         """Publish the page, and go on with the alarms of an earlier process."""
         self._publisher.start()
         self._is_published = True
-        self._desk.start(memory.get(ALARMS, {}))
+        self._alarm_manager.start(memory.get(ALARMS, {}))
 
     def reloaded(self) -> None:
         """Publish by the new configuration."""
         self._publisher.stop()
         self._publisher = Publisher(self._of_now(), self._publisher.history)
         self._publisher.start()
-        self._desk.reconfigure(self.config)
+        self._alarm_manager.reconfigure(self.config)
 
     def idle(self) -> None:
         """Wait for the publisher, so that the heartbeat stops if it hangs; commit the alarms."""
-        for what, why in self._desk.given_up():
+        for what, why in self._alarm_manager.given_up():
             self.lost(ALARM_GIVEN_UP, what, why)
-        if news := self._desk.news():
-            self.commit(Commit(memory={ALARMS: news.memory}))
-            self._desk.remembered(news)
-        self._publisher.wait_until_seen(PATIENCE_SECONDS)
+        if unsaved := self._alarm_manager.unsaved():
+            self.commit(Commit(memory={ALARMS: unsaved.memory}))
+            self._alarm_manager.remembered(unsaved)
+        self._publisher.wait_until_seen(SEEN_SECONDS)
 
     def run(self) -> None:
         """Work until the process is stopped, and show that on the page."""
         try:
             super().run()
         except SystemExit:
-            self._desk.stop()
+            self._alarm_manager.stop()
             self._say_goodbye(STOPPED)
             raise
         except BaseException:
