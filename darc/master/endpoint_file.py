@@ -34,7 +34,7 @@ class EndpointFile:
             try:
                 remove_endpoint(self._endpoint.node_id)
             except OSError as error:
-                log.error("%s: it tells of this node still", error)
+                log.error("%s: the file still names this node", error)
 
     def _write(self) -> None:
         said = ""
@@ -46,8 +46,8 @@ class EndpointFile:
             except OSError as error:
                 if said != str(error):
                     log.error(
-                        "%s, so commands cannot find this node unless they are told its port,"
-                        " %d: tried again each second",
+                        "%s, so commands cannot find this node unless they are given its port,"
+                        " %d: retried each second",
                         error,
                         self._endpoint.port,
                     )

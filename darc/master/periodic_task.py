@@ -69,7 +69,7 @@ class PeriodicTask:
         took = self.hangs_for
         if took is not None and not self._said:
             self._said = True
-            log.error("%s: no answer for %.0f s: what it looks at hangs", self.name, took)
+            log.error("%s: no answer for %.0f s: what it polls hangs", self.name, took)
         elif took is None and self._said:
             self._said = False
             log.info("%s: answers again", self.name)

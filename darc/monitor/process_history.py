@@ -131,7 +131,7 @@ class ProcessHistory:
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.error("%s: damaged, so restarts are counted anew: %s", self._path, error)
+            log.error("%s: damaged, so restart counts start again at 0: %s", self._path, error)
 
     def _save(self) -> None:
         services = {name: asdict(record) for name, record in self._services.items()}
@@ -139,4 +139,4 @@ class ProcessHistory:
             plain = {"node_id": self._node_id, "services": services}
             write_whole(self._path, json.dumps(plain), durable=False)
         except OSError as error:
-            log.error("restarts would be counted anew if this process died now: %s", error)
+            log.error("restart counts would start again at 0 if this process died now: %s", error)

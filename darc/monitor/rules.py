@@ -176,7 +176,7 @@ class _NodeRules:
             Priority.MASTER,
             FindingTitle.of(f"takes {what}"),
             self._shell.restart,
-            f"Here it is {self._context.master}. Mend cluster.master in its configuration, then:",
+            f"Here it is {self._context.master}. Correct cluster.master there, then:",
         )
 
     def _room(self) -> Iterator[Finding]:

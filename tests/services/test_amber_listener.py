@@ -74,7 +74,7 @@ class Kept(AMBERListener):
         self.refusal: OutOfStepError | None = None
         self.master = Master()
         self._link = self.master  # type: ignore[assignment]
-        self._ear = DeafEar()  # type: ignore[assignment]
+        self._listener = DeafEar()  # type: ignore[assignment]
 
     def reload_config(self) -> None:
         pass

@@ -149,7 +149,11 @@ class AlarmDeliveries:
             box.outbox.withdraw()
             box.outbox.close()
             for letter in box.letters:
-                log.warning("%s is told no more: %s", box.receiver.name, letter.message.title)
+                log.warning(
+                    "not sent to %s, who is no receiver any more: %s",
+                    box.receiver.name,
+                    letter.message.title,
+                )
         for one in wanted:
             if one.key in self._boxes:
                 self._boxes[one.key].receiver = one
@@ -221,7 +225,9 @@ class AlarmDeliveries:
             for content, *times in letters:
                 message = typed.from_plain(AlarmMessage, content, "a message that waits")
                 if box is None:
-                    log.warning("is told to nobody, as the receiver is gone: %s", message.title)
+                    log.warning(
+                        "not sent, as its receiver is configured no more: %s", message.title
+                    )
                 else:
                     box.letters.append(_QueuedMessage(message, *_times(times, message), 0))
 

@@ -132,7 +132,7 @@ class AlarmManager:
             # A defect here must not stop the status page; it is logged once.
             except Exception as error:
                 if repr(error) != self._said:
-                    log.exception("alarms cannot be looked for")
+                    log.exception("the alarms cannot be updated")
                 self._said = repr(error)
             self._woken.wait(CHECK_SECONDS)
             self._woken.clear()

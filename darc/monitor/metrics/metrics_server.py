@@ -90,7 +90,7 @@ class MetricsServer(BoundedServer):
         if isinstance(sys.exception(), OSError):
             log.debug("a connection of the metrics ended", exc_info=True)
         else:
-            log.error("the metrics cannot be told", exc_info=True)
+            log.error("the metrics cannot be served", exc_info=True)
 
 
 class _MetricsHandler(http.server.BaseHTTPRequestHandler):
@@ -108,7 +108,7 @@ class _MetricsHandler(http.server.BaseHTTPRequestHandler):
         try:
             text = self.server.text.get()
         except OSError as error:  # timeout, or the master is away
-            log.warning("the metrics were not told: %s", error)
+            log.warning("the metrics were not served: %s", error)
             self._say(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}\n")
             return
         self._send(HTTPStatus.OK, text, CONTENT_TYPE_PLAIN_0_0_4)

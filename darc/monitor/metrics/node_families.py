@@ -67,13 +67,13 @@ def _node(node: NodeMeasurements) -> Iterator[Metric]:
     polled = {"processes": overview.looked, "files": overview.read, "services": overview.asked}
     yield gauges(
         "last_look_timestamp_seconds",
-        "When the node last looked at processes, at files, and asked the services; 0: never.",
+        "When the node last polled processes and files, and asked the services; 0: never.",
         ("what",),
         (((what,), time) for what, time in polled.items()),
     )
     for name, text in (
         ("ended", "Threads of darc_master that have ended, and should not have."),
-        ("hangs", "What darc_master or darc_monitor looks at, and what does not answer."),
+        ("hangs", "What darc_master or darc_monitor polls, and what does not answer."),
     ):
         number = sum(one.trouble == name for one in overview.threads)
         yield gauge(f"master_threads_{name}", text, float(number))
@@ -142,13 +142,13 @@ def _services(node: NodeMeasurements) -> Iterator[Metric]:
     )
     yield counters(
         "service_restarts",
-        "How often the service was started anew since the node was started.",
+        "How often the service was restarted since the node was started.",
         label,
         (((one.name,), one.restarts) for one in services),
     )
     yield counters(
         "service_deaths",
-        "How often it ended without being asked to, since the node was started.",
+        "How often it exited without being stopped, since the node was started.",
         label,
         (((one.name,), one.deaths) for one in services),
     )
@@ -180,7 +180,7 @@ def _services(node: NodeMeasurements) -> Iterator[Metric]:
     )
     yield gauges(
         "sending_enabled",
-        "1: the service may tell the system outside.",
+        "1: the service may send to its external system.",
         label,
         (((one.name,), one.sending) for one in services),
     )

@@ -138,7 +138,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         poll = select.poll()
         if (heard := self._watch_of.descriptor) is not None:
             poll.register(heard, select.POLLIN)
-        poll.register(self._ear.descriptor, select.POLLIN)
+        poll.register(self._listener.descriptor, select.POLLIN)
         poll.poll(max(0.0, timeout) * 1000)
         self._notified = self._watch_of.changed()
         # At each check too, so that a missed notification costs at most a second.

@@ -301,7 +301,7 @@ class Service(Generic[S]):
         self._losses.recall(memory.get(LOSSES))
         self._recall_switches(memory)
         self.recover(memory)
-        self._ear = OrderListener(self._link, self.name, self._answer)
+        self._listener = OrderListener(self._link, self.name, self._answer)
         has_begun()
         while True:
             fault_point(f"{self.name}.while waiting")
@@ -335,7 +335,7 @@ class Service(Generic[S]):
         return self._running.get(entry.observation)
 
     def _follow_orders(self) -> None:
-        if self._ear.has_orders() or self._perhaps_orders:
+        if self._listener.has_orders() or self._perhaps_orders:
             self._obey(self._link.orders(self._answer))
 
     def _obey(self, orders: list[Order]) -> None:
