@@ -41,7 +41,11 @@ TEST_RUN = "DARC_TEST_RUN"
 #: All that tests wait for may take this many times longer: for machines that others use, too.
 TIME_FACTOR = float(os.environ.get("DARC_TEST_TIME") or 1.0)
 
-_reserved: dict[int, ReservedPort] = {}
+#: Between two looks at what is waited for: at most this (s), and this part of the time so far.
+LONGEST_PAUSE = 0.15
+PAUSE_PART = 0.05
+
+reserved: dict[int, ReservedPort] = {}
 
 
 def patience(seconds: float) -> float:
@@ -55,7 +59,7 @@ def free_port() -> int:
     Not only found free, but reserved: see `ReservedPort`.
     """
     port = ReservedPort()
-    _reserved[port.number] = port
+    reserved[port.number] = port
     return port.number
 
 
@@ -73,20 +77,26 @@ def send_signal(pid: int, number: int, _kill: Callable[[int, int], None] = os.ki
 def wait_for(condition: Callable[[], Any], timeout: float = 10.0, what: str = "") -> Any:
     """Wait until the condition gives something true, and return that.
 
-    Looking takes no more than half of the time: others need the processor for what is waited for.
+    Looking takes no more than half of the time, and is rarer the longer it has taken: others need
+    the processor for what is waited for, and a look at a node is work for two or three processes.
 
     :param timeout: s, of a machine that does nothing else
     """
     timeout = patience(timeout)
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while True:
         before = time.monotonic()
         value = condition()
         if value:
             return value
         now = time.monotonic()
-        assert now < deadline, f"not within {timeout} s: {what or condition}"
-        time.sleep(max(0.02, now - before))
+        assert now - began < timeout, f"not within {timeout} s: {what or condition}"
+        time.sleep(max(0.02, now - before, min(LONGEST_PAUSE, (now - began) * PAUSE_PART)))
+
+
+def value_of(answer: str) -> Any:
+    """The value in a service's answer to get_attr; None where it is the service's state."""
+    return ast.literal_eval(answer.split(": ", 1)[1][:-1]) if answer.startswith("{") else None
 
 
 class Node:
@@ -177,6 +187,10 @@ class Node:
         """The message of a command's reply, whatever its status."""
         return self.reply(*words)["message"]
 
+    def value(self, service: str, attribute: str) -> Any:
+        """The value of a service's attribute; None while it does not run."""
+        return value_of(self.ask("--service", service, "get_attr", attribute)[service])
+
     def answers(self) -> bool:
         """Whether the master answers."""
         try:
@@ -226,11 +240,8 @@ class Node:
         return f"{task_id}#{json.loads(kept)['observation']['run']}"
 
     def counts(self, service: str, task_id: str) -> dict[str, int]:
-        """What a service has counted of an observation."""
-        answer = self.ask("--service", service, "get_attr", "counts")[service]
-        if not answer.startswith("{"):
-            return {}  # it does not run just now
-        books: dict[str, dict[str, int]] = ast.literal_eval(answer.split(": ", 1)[1][:-1])
+        """What a service has counted of an observation; nothing while it does not run."""
+        books: dict[str, dict[str, int]] = self.value(service, "counts") or {}
         return books.get(task_id, {})
 
     def wait_until_over(self, task_id: str, timeout: float = 30.0) -> None:
@@ -251,7 +262,7 @@ class Node:
         finally:
             shutil.rmtree(self.home, ignore_errors=True)
             for port in self._ports:
-                _reserved.pop(port).close()
+                reserved.pop(port).close()
         assert not left, f"left running: {left}"
 
 

@@ -67,11 +67,11 @@ def test_it_is_none_that_connections_get_by_chance() -> None:
 
 
 def test_a_node_that_is_removed_keeps_no_port(test_run: str) -> None:
-    before = set(nodes._reserved)
+    before = set(nodes.reserved)
     made = Node(test_run)
-    assert len(set(nodes._reserved) - before) == 7
+    assert len(set(nodes.reserved) - before) == 7
     made.remove()
-    assert set(nodes._reserved) == before
+    assert set(nodes.reserved) == before
     with socket.socket() as anybody:
         anybody.bind((HERE, made.port))
 

@@ -53,7 +53,7 @@ def command(config: Config, host: str, module: Sequence[str] = _ORDERS) -> list[
     ]
 
 
-class _Clients:
+class SshClients:
     """The ssh clients of this process."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class _Clients:
                 client.terminate()
 
 
-_clients = _Clients()
+clients = SshClients()
 
 
 def hang_up() -> None:
@@ -98,7 +98,7 @@ def hang_up() -> None:
 
     Orders that have started on a node continue there; other nodes receive nothing.
     """
-    _clients.hang_up()
+    clients.hang_up()
 
 
 def carry_out(config: Config, host: str, order: RemoteOrder, timeout: float) -> RemoteResult:
@@ -110,7 +110,7 @@ def carry_out(config: Config, host: str, order: RemoteOrder, timeout: float) -> 
     line = json.dumps(typed.to_plain(order)) + "\n"
     words = command(config, host)
     try:
-        client = _clients.start(words)
+        client = clients.start(words)
     except OSError as error:
         raise UnreachedError(f"{words[0]}: {error.strerror}") from error
     with client:
@@ -120,7 +120,7 @@ def carry_out(config: Config, host: str, order: RemoteOrder, timeout: float) -> 
             client.kill()
             raise UnreachedError(f"{host}: no answer within {timeout:g} s") from None
         finally:
-            _clients.ended(client)
+            clients.ended(client)
     try:
         result = RemoteResult.from_output(out)
     except ValueError as error:

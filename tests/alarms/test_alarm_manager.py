@@ -20,6 +20,7 @@ from receivers import Webhook, hangs
 
 from darc.config.config import Config, ConfigError
 from darc.monitor.alarms.alarm_manager import AlarmManager
+from darc.monitor.alarms.alarm_states import AlarmStates
 from darc.monitor.cluster_watch import ClusterStatus
 from darc.monitor.findings import Finding
 from darc.monitor.problems import find
@@ -189,7 +190,7 @@ def test_a_clock_that_is_set_is_noticed(
     desks.append(desk)
     desk.check()
     set_by: list[float] = []
-    monkeypatch.setattr(desk._states, "clock_was_set", set_by.append)
+    monkeypatch.setattr(AlarmStates, "clock_was_set", lambda _, by: set_by.append(by))
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 3600.0)
     desk.check()

@@ -277,7 +277,7 @@ def fake_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSsh:
     directory = tmp_path / "bin"
     directory.mkdir()
     monkeypatch.setenv("PATH", f"{directory}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(ssh, "_clients", ssh._Clients())
+    monkeypatch.setattr(ssh, "clients", ssh.SshClients())
     return FakeSsh(directory)
 
 

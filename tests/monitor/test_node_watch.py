@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from nodes import patience, wait_for
 
 from darc.config.config import Layer, parse_config
+from darc.master import node_overview
 from darc.master.node_overview import Overviews
 from darc.master.periodic_task import PeriodicTask
 from darc.model.handover import HandoverState
@@ -377,7 +378,8 @@ def test_an_end_of_a_thread_and_what_hangs_are_in_the_overview(
     hanging = PeriodicTask("/share/parsets", 1.0, lambda: over.wait() and None, hangs_after=0.05)
     hanging.start()
     wait_for(lambda: hanging.hangs_for)
-    monkeypatch.setattr(vital_module, "_ended", [])
+    ended, before = vital_module.ended_threads, len(vital_module.ended_threads())
+    monkeypatch.setattr(node_overview, "ended_threads", lambda: ended()[before:])
 
     master = FakeMaster(hanging)
     overviews = Overviews(cast(Any, master), cast(Any, None), 0.0)

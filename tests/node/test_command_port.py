@@ -82,10 +82,13 @@ def test_null_and_true_wait_for_their_line_end() -> None:
 # -- a port of its own, with a vocabulary that says what it did ----------------------------------
 
 
+MAX_CONNECTIONS = 8
+
+
 class Port:
     """A command port whose one change is ``change``."""
 
-    def __init__(self, secret: Path) -> None:
+    def __init__(self, secret: Path, socket_timeout: float = 0.6) -> None:
         make_secret(secret)
         self.secret = secret
         self.done: list[Request] = []
@@ -96,8 +99,8 @@ class Port:
             self.answer,
             lambda request: request.command == "change",
             (),
-            socket_timeout=0.6,
-            max_connections=8,
+            socket_timeout=socket_timeout,
+            max_connections=MAX_CONNECTIONS,
         )
 
     def answer(self, request: Request) -> Reply:
@@ -117,6 +120,14 @@ class Port:
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[Port]:
     made = Port(tmp_path / "secret")
+    yield made
+    made.made.close()
+
+
+@pytest.fixture
+def patient_port(tmp_path: Path) -> Iterator[Port]:
+    """One that gives its clients all the time they want."""
+    made = Port(tmp_path / "secret", 1e6)
     yield made
     made.made.close()
 
@@ -309,8 +320,8 @@ def test_without_a_secret_our_client_says_so(port: Port, tmp_path: Path) -> None
         b'{"protocol": 1, "command": "' + b"\xff" + b'"}\n',
     ],
 )
-def test_nonsense_is_refused_at_once_and_counted(port: Port, data: bytes) -> None:
-    port.made._socket_timeout = 1e6  # not when the time for sending has gone by
+def test_nonsense_is_refused_at_once_and_counted(patient_port: Port, data: bytes) -> None:
+    port = patient_port  # so not when the time for sending has gone by
     with connected(port.port) as client:
         client.sendall(data)
         reply = ast.literal_eval(client.recv(1024).decode())
@@ -433,11 +444,20 @@ def test_clients_that_only_connect_are_no_refusals(port: Port) -> None:
     assert port.refused == 0
 
 
+def all_places_are_free(port: Port) -> bool:
+    """Whether as many clients at once get an answer as there are places."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connected(port.port)) for _ in range(MAX_CONNECTIONS)]
+        for client in clients:
+            client.sendall(b'{"command": "hello"}\n')
+        return all(b"did hello" in until_closed(client) for client in clients)
+
+
 def test_a_client_that_does_not_read_keeps_nobody_waiting(port: Port) -> None:
     with connected(port.port) as client:
         client.sendall(b'{"command": "long 30000000"}\n')
         assert port.asks({"command": "hello"})["message"] == "did hello"
-        wait_for(lambda: port.made._places._value == 8, what="its place is free again")
+        wait_for(lambda: all_places_are_free(port), what="its place is free again")
 
 
 def test_many_at_a_time(port: Port) -> None:

@@ -268,7 +268,7 @@ def test_whatever_a_trigger_holds_there_is_a_packet_or_a_reason(
 ) -> None:
     if not service.why_not(one):
         arrived = ArrivedTrigger(Since.now(), 0.0)
-        packet = PendingPacket(one, True, arrived, 0.0, service._freeze_at(one))
+        packet = PendingPacket(one, True, arrived, 0.0, service.freeze_at(one))
         assert PendingPacket.from_plain(packet.to_plain()) == packet
         assert isinstance(packet.why_useless(60.0, 5.0), str)
         assert parse(packet.datagram).dm_tenths == round(Fraction(one.dm) * 10)
@@ -280,7 +280,7 @@ def service() -> Iterator[LOFARTrigger]:
     """One that serves nobody."""
     made = LOFARTrigger(load_config(packaged("conf/default.yaml")))
     yield made
-    made._lofar.close()
+    made.lofar.close()
 
 
 BAD: dict[str, tuple[Any, str]] = {

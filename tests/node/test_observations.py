@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from amber_lines import line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nodes import Node, node, patience
@@ -28,7 +29,7 @@ from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.client import QueueClient, Queues
 from darc.queues.messages import Order
-from darc.trigger_files.amber import format_header, format_line, trigger_name
+from darc.trigger_files.amber import format_header, trigger_name
 from simulator.write_parsets import MadeObservation, write_observation
 
 #: Others may be at work on the same cores.
@@ -92,19 +93,6 @@ def observations(of: Node) -> dict[str, str]:
     answer = of.ask("get_attr", "observations")
     states: dict[str, str] = json.loads(answer.split(" = ", 1)[1].replace("'", '"'))
     return states
-
-
-def line(number: int, snr: float = 12.5) -> bytes:
-    return format_line(
-        beam=number % 12,
-        batch=number,
-        sample=3,
-        integration_step=10,
-        time=number * 1.024 + 30 * 81.92e-6,
-        dm_id=7,
-        dm=500.0,
-        snr=snr,
-    )
 
 
 def file_of(observation: MadeObservation) -> Path:
@@ -633,12 +621,14 @@ def test_what_services_are_told_survives_the_master(
             observations.finished(services[0], task_id)
         else:
             observations = new()
-        before = plain()
-        after = new()
-        after._tell()
-        assert plain() == before
+        before, after = plain(), new()
         lacking = [
             {run.observation.task_id: run.to_start for run in of.runs()}
             for of in (observations, after)
         ]
         assert lacking[0] == lacking[1]
+        # Whatever it changes, it gives all orders; what concerns no service changes none.
+        nobodys = replace(example, task_id="nobody's")
+        after.add(ObservationRun(nobodys, (), RunState.RUNNING))
+        assert plain() == before
+        (directory / f"{nobodys.task_id}.json").unlink()

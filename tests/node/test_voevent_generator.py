@@ -218,7 +218,7 @@ def test_what_cannot_be_told_is_named_and_the_rest_goes(site: Site, subscriber: 
 def test_whatever_a_trigger_holds_there_is_an_event_or_a_reason(
     generator: VOEventGenerator, one: Trigger
 ) -> None:
-    event = generator._make(ChosenTrigger(one, True, ArrivedTrigger(Since.now(), 0.0), 0.0))
+    event = generator.make_event(ChosenTrigger(one, True, ArrivedTrigger(Since.now(), 0.0), 0.0))
     assert event is None or read_event(event.xml)
 
 
@@ -239,7 +239,9 @@ def test_an_event_that_was_remembered_is_given_up_when_it_would_have_been(
     generator: VOEventGenerator,
 ) -> None:
     """Also by an earlier version, which kept the time of day of that."""
-    event = generator._make(ChosenTrigger(trigger(), True, ArrivedTrigger(Since.now(), 0.0), 0.0))
+    event = generator.make_event(
+        ChosenTrigger(trigger(), True, ArrivedTrigger(Since.now(), 0.0), 0.0)
+    )
     assert event
     plain = event.to_plain()
     assert PendingEvent.from_plain(plain) == event

@@ -376,7 +376,7 @@ class Scene:
         rows += receiver.level.astype(np.float32)
         self._disturbed = rows[self._place]
         self._gain = receiver.gain
-        self._rows = self._numbers(rows, self._gain[np.newaxis])
+        self.rows = self._numbers(rows, self._gain[np.newaxis])
         gain = float(np.median(receiver.gain[self.template.index]))
         level = float(np.median(receiver.level[self.template.index]))
         mean, sigma = self.levels.mean, self.levels.sigma
@@ -399,8 +399,8 @@ class Scene:
         ifs = 1 if self._second is None else 2
         burst = snr * self.template.values * math.sqrt(ifs)
         gain = self._gain[self.template.index]
-        self._rows[self._place] = self._numbers(self._disturbed + burst, gain)
-        write(path, self.instrument, self._rows, self._second)
+        self.rows[self._place] = self._numbers(self._disturbed + burst, gain)
+        write(path, self.instrument, self.rows, self._second)
         return self.truth(snr)
 
     def truth(self, snr: float) -> Truth:

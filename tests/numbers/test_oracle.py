@@ -126,7 +126,7 @@ def test_small_numbers_are_packed_with_the_first_channel_lowest(nbits: int, tmp_
     data = raw[raw.index(b"HEADER_END") + 10 :]
     bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little").reshape(-1, 32, nbits)
     numbers = (bits << np.arange(nbits)).sum(axis=2)
-    assert (scene._rows == numbers.T).all()
+    assert (scene.rows == numbers.T).all()
     assert (read(tmp_path / "x.fil")[1][:, 0] == numbers).all()
 
 

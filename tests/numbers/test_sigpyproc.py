@@ -28,7 +28,7 @@ def test_it_reads_what_was_written(name: str, tmp_path: Path) -> None:
     assert theirs.header.nbits == instrument.nbits
     assert theirs.header.tsamp == instrument.tsamp
     block = np.asarray(theirs.read_block(0, 512).data)
-    rows = scene._rows[:, :512]
+    rows = scene.rows[:, :512]
     assert (block == (rows[::-1] if instrument.descending else rows)).all()
     assert (block == read(tmp_path / "x.fil")[1][:512, 0].T).all()
 

@@ -175,7 +175,7 @@ def test_hour_angles_become_right_ascensions_at_mid_observation(service, observa
         reference_frame="HADEC",
         pointings=(Pointing(0, hour_angle, declination),),
     )
-    field = service()._field(hadec)
+    field = service().field_of(hadec)
     days = (START + 300.0) / 86400 + 40587 - 51544.5
     longitude = math.degrees(math.atan2(443593.39226634375, 3828630.63486200943))
     sidereal = 280.46061837 + 360.98564736629 * days + longitude
@@ -216,15 +216,15 @@ class StubLink:
 def test_killed_between_its_last_commit_and_saying_so_it_says_so_again(service, observation):
     """The entry that ends the observation does not come twice."""
     first = service()
-    first._link = StubLink({})
-    first._obey([Order(observation.to_plain(), OrderState.RUNNING)])
+    first.queue_link = StubLink({})
+    first.obey([Order(observation.to_plain(), OrderState.RUNNING)])
     first.process(entry(1, 100.0, 5.1), observation)
     first.process(replace(entry(2, 101.0), kind=ContentKind.END), observation)
     assert sorted(first.completed) == [1, 2]
     again = service()
-    again._link = StubLink(first.memory)
-    again._obey([Order(observation.to_plain(), OrderState.STOPPED)])
-    assert again._link.done == first._link.done == ["clu1"]
+    again.queue_link = StubLink(first.memory)
+    again.obey([Order(observation.to_plain(), OrderState.STOPPED)])
+    assert again.queue_link.done == first.queue_link.done == ["clu1"]
     assert again.observations == again.commits == []
 
 
@@ -235,33 +235,32 @@ def test_an_observation_keeps_the_settings_of_its_start(
     config = tmp_path / "config.yaml"
     monkeypatch.setenv("DARC_CONFIG", str(config))
     first = service(clustering_window=2.0)
-    first._link = StubLink({})
-    first._obey([Order(observation.to_plain(), OrderState.RUNNING, "run")])
+    first.queue_link = StubLink({})
+    first.obey([Order(observation.to_plain(), OrderState.RUNNING, "run")])
     again = service(clustering_window=0.5)
-    again._link = StubLink(first.memory)
-    again._obey([Order(observation.to_plain(), OrderState.RUNNING, "run")])
+    again.queue_link = StubLink(first.memory)
+    again.obey([Order(observation.to_plain(), OrderState.RUNNING, "run")])
     assert again.settings.clustering_window == 2.0
     another = service(clustering_window=0.5)
-    another._link = StubLink({})
-    another._obey([Order(observation.to_plain(), OrderState.RUNNING, "run")])
+    another.queue_link = StubLink({})
+    another.obey([Order(observation.to_plain(), OrderState.RUNNING, "run")])
     assert another.settings.clustering_window == 0.5
 
 
 def test_the_same_observation_started_again_is_another_one(service, observation):
     """Also for a service that has not seen how the first one ended, and has its entries still."""
     one = service()
-    one._link = StubLink({})
+    one.queue_link = StubLink({})
     first, second = (replace(observation, run=run) for run in ("1f", "2a"))
-    one._obey([Order(first.to_plain(), OrderState.RUNNING)])
+    one.obey([Order(first.to_plain(), OrderState.RUNNING)])
     one.process(replace(entry(1, 100.0, 5.1), observation=first.key), first)
-    one._obey([Order(first.to_plain(), OrderState.ABORTED)])
+    one.obey([Order(first.to_plain(), OrderState.ABORTED)])
     assert one.observations == []
-    one._obey([Order(second.to_plain(), OrderState.RUNNING)])
+    one.obey([Order(second.to_plain(), OrderState.RUNNING)])
     assert one.observations == ["clu1"]
     one.process(replace(entry(2, 101.0, 5.1, 6.1), observation=first.key), None)
     one.process(replace(entry(3, 102.0, 5.1), observation=second.key), second)
     end = QueueEntry(4, ContentKind.END, b"", first.key, 0.0, 0.0)
-    assert one._running.get(end.observation) is None
     one.process(end, None)
     one.process(replace(entry(5, 103.0), observation=second.key), second)
     assert one.observations == ["clu1"]

@@ -17,6 +17,7 @@ from darc.model.observation import Observation
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit, ContentKind, Order, OrderState, OutOfStepError
+from darc.services.amber_listener import service as service_module
 from darc.services.amber_listener.service import AMBERListener
 from darc.trigger_files.amber import format_header, format_line, trigger_name
 from darc.trigger_files.trigger_file import TriggerFile
@@ -73,8 +74,8 @@ class Kept(AMBERListener):
         self.commits: list[Commit] = []
         self.refusal: OutOfStepError | None = None
         self.master = Master()
-        self._link = self.master  # type: ignore[assignment]
-        self._listener = DeafEar()  # type: ignore[assignment]
+        self.queue_link = self.master  # type: ignore[assignment]
+        self.order_listener = DeafEar()  # type: ignore[assignment]
 
     def reload_config(self) -> None:
         pass
@@ -89,7 +90,7 @@ class Kept(AMBERListener):
     def turn(self) -> None:
         """Once through the loop."""
         self.wait()
-        self._follow_orders()
+        self.follow_orders()
         self.idle()
 
     def turn_until(self, condition: Callable[[], Any]) -> None:
@@ -146,7 +147,7 @@ def path(observation: Observation) -> Path:
 
 def order(service: Kept, observation: Observation, state: OrderState = OrderState.RUNNING) -> None:
     service.master.given = [Order(observation.to_plain(), state)]
-    service._obey(service.master.given)
+    service.obey(service.master.given)
 
 
 def append(path: Path, data: bytes) -> None:
@@ -205,7 +206,7 @@ def test_a_listener_started_after_the_clock_was_set_back_goes_on_from_the_last_s
     first.turn_until(lambda: first.counts_now.get("candidates") == 1)
     set_clock(-3600.0)
     again = make()
-    again.master = again._link = first.master  # type: ignore[assignment]
+    again.master = again.queue_link = first.master  # type: ignore[assignment]
     order(again, observation)
     again.turn_until(lambda: len(again.stamps) >= 2)
     assert first.stamps[-1] <= again.stamps[0] < again.stamps[1] - 0.05
@@ -279,16 +280,16 @@ def test_a_file_that_never_came_is_not_waited_for(listener: Kept, observation: O
 
 
 def test_a_directory_that_is_made_again_at_once_is_watched_again(
-    listener: Kept, observation: Observation, path: Path
+    listener: Kept, observation: Observation, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order(listener, observation)
     listener.turn()
+    monkeypatch.setattr(service_module, "RECHECK_SECONDS", 60.0)  # behind the next one
     shutil.rmtree(path.parent)
     path.parent.mkdir()
     deadline = time.monotonic() + 1.5  # the next check
     while time.monotonic() < deadline:
         listener.turn()
-    listener._next_check = time.monotonic() + 60
     path.write_bytes(HEADER + LINE)
     listener.turn()
     assert listener.counts_now.get("candidates") == 1

@@ -18,7 +18,6 @@ from darc.model.counters import in_words
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.model.voevent import ObservationSetup, Sender, make_voevent
-from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since
@@ -33,13 +32,6 @@ from tests.dump_requests import parse_request
 COLUMNS = Columns.from_header(format_header())
 FIELD = BeamField(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up")
 BURST = b"3 0 0 10 1 12.5 0 300 1 30\n"
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    empty = tmp_path_factory.mktemp("config") / "config.yaml"
-    empty.write_text("")
-    return load_config(empty)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +87,7 @@ def test_a_line_that_is_taken_makes_a_trigger_that_arrives_everywhere(
     )
     for name in row.dtype.names:
         cluster[name] = row[name]
-    trigger = decider._trigger(
+    trigger = decider.make_trigger(
         cluster[0], ClusterSearch(None, SearchLimits(0.0), SearchLimits(0.0))
     )
     again = Trigger.from_plain(unpack(pack(trigger.to_plain())))

@@ -12,7 +12,7 @@ from darc.model.observation import Observation
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit
-from darc.services.base.mails import MAIL
+from darc.services.base.mails import MAIL, Mails
 from darc.services.processor.processor_master import TOLD, ProcessorMasterManager
 from simulator.write_parsets import write_observation
 
@@ -65,11 +65,11 @@ def observation(tmp_path: Path, service: Kept) -> Observation:
 def test_a_missing_worker_is_told_of_once_its_mail_is_remembered(
     service: Kept, observation: Observation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service._mails, "send", lambda mails: {})
+    monkeypatch.setattr(Mails, "send", lambda self, mails: {})
     service.start_observation(observation, {"began": 1.0, "stopped": 2.0})
     service.lives = 1
     with pytest.raises(DiedError):
-        service._tell_of(service._gatherings["pro1"], {0: "arts001: no answer"})
+        service.tell_of(service.gatherings["pro1"], {0: "arts001: no answer"})
     assert [key.startswith(MAIL) for key in service.memory] == [True]
     assert TOLD not in service.memory
 
@@ -81,5 +81,5 @@ def test_results_that_were_there_before_it_began_count_unless_it_is_processed_ag
     """The service may have been away for the whole of the observation."""
     service.past = past
     service.start_observation(observation, {})
-    since = service._gatherings["pro1"].publication.wanted.since
+    since = service.gatherings["pro1"].publication.wanted.since
     assert (since <= START) == (not past)

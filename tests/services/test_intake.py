@@ -21,6 +21,7 @@ from darc.queues.plain_connection import pack, unpack
 from darc.queues.queue_server import QueueServer
 from darc.services.base import intake
 from darc.services.base.intake import Intake
+from darc.services.base.queue_link import QueueLink
 
 KEY = b"k" * 64
 SERVICE = "lofar_trigger"
@@ -211,14 +212,14 @@ def test_while_the_master_is_away_who_hands_in_is_told_to_try_again(
     monkeypatch.setattr(intake, "BUSY_SECONDS", 0.05)
     client = site.client()
     entered, release = threading.Event(), threading.Event()
-    commit = site.intake._link.commit
+    commit = QueueLink.commit
 
-    def hang(step: Any) -> None:
+    def hang(link: QueueLink, step: Any) -> None:
         entered.set()
         assert release.wait(patience(10.0))
-        commit(step)
+        commit(link, step)
 
-    monkeypatch.setattr(site.intake._link, "commit", hang)
+    monkeypatch.setattr(QueueLink, "commit", hang)
     first = threading.Thread(target=lambda: deliver(site.client(), 1, "one"))
     first.start()
     assert entered.wait(patience(10.0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -15,12 +14,12 @@ import numpy as np
 import psutil
 import pytest
 import yaml
-from nodes import wait_for
+from nodes import patience, wait_for
 
-from darc.candidates.observation_work import mask_file
-from darc.candidates.pool import DoneTask
+from darc.candidates.observation_work import ObservationWork, mask_file
 from darc.candidates.results.candidate_file import read_stored, write_candidate
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
+from darc.candidates.task_queue import TaskQueue
 from darc.model.candidate import CANDIDATE, records_to_bytes
 from darc.model.counters import Rejection
 from darc.model.observation import Observation
@@ -45,6 +44,8 @@ from beams import burst, write_beam
 
 START = 1_700_000_000.0  # long ago: all data there will be are there
 TASK = "pro1"
+#: A cluster's row in the memory: its pulse, S/N last, and behind that what became of it.
+N_PULSE_VALUES = 5
 
 
 class Kept(ProcessorManager):
@@ -55,6 +56,7 @@ class Kept(ProcessorManager):
         self.memory: dict[str, dict[str, Any]] = {}
         self.completed: list[int] = []
         self.finished: list[str] = []
+        self.outcomes: list[float] = []  # S/N of the clusters that have one, in order
         self.past: set[str] = set()
 
     def commit(self, commit: Commit) -> None:
@@ -65,6 +67,8 @@ class Kept(ProcessorManager):
                 memory.pop(key, None)
             else:
                 memory[key] = unpack(pack(value))
+                if key.startswith("cluster ") and len(value) > N_PULSE_VALUES:
+                    self.outcomes.append(value[N_PULSE_VALUES - 1])
         self.completed += commit.completed
 
     def finish(self, observation: Observation) -> None:
@@ -74,11 +78,19 @@ class Kept(ProcessorManager):
         return observation.task_id in self.past
 
 
+@pytest.fixture(scope="module")
+def shared_queue() -> Iterator[TaskQueue]:
+    """Its process has imported what tasks need, which takes longer than they do."""
+    queue = TaskQueue()
+    yield queue
+    queue.close()
+
+
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Callable[..., Kept]]:
+def service(tmp_path: Path, shared_queue: TaskQueue) -> Iterator[Callable[..., Kept]]:
     made: list[Kept] = []
 
-    def make(**rules: Any) -> Kept:
+    def make(own_processes: bool = False, **rules: Any) -> Kept:
         path = tmp_path / "config.yaml"
         usual = {
             "result_dir": str(tmp_path / "results"),
@@ -92,12 +104,17 @@ def service(tmp_path: Path) -> Iterator[Callable[..., Kept]]:
         }
         master = {"end_delay": rules.pop("end_delay", 60)}
         path.write_text(yaml.safe_dump({"processor": usual | rules, "darc_master": master}))
-        made.append(Kept(load_config(path)))
-        return made[-1]
+        made.append(one := Kept(load_config(path)))
+        if not own_processes:
+            one.task_queue = shared_queue
+        return one
 
     yield make
     for one in made:
-        one._agenda.close()
+        if one.task_queue is not shared_queue:
+            one.task_queue.close()
+        for task_id in one.processing:
+            one.task_queue.drop(task_id)
 
 
 @pytest.fixture
@@ -150,7 +167,7 @@ PULSES = [burst(1.0, dm=500.0), burst(3.0, dm=200.0), burst(5.0, dm=100.0)]
 
 
 def test_from_candidates_to_results(tmp_path, service, observe):
-    observation, one = observe(), service(num_extractor=2)
+    observation, one = observe(), service(own_processes=True, num_extractor=2)
     write_beam(Path(observation.output_dir), PULSES)
     one.start_observation(observation, {})
     nothing, weak = burst(6.5, dm=900.0), burst(2.0, snr=9.0)
@@ -179,7 +196,7 @@ def test_each_cluster_is_processed_once_whatever_dies_when(tmp_path, service, ob
     """A service that goes on where another one left off, at every stage."""
     observation = observe()
     write_beam(Path(observation.output_dir), PULSES)
-    first = service()
+    first = service(own_processes=True)
     first.start_observation(observation, {})
     first.process(entry(1, *PULSES[:2]), observation)
     first.process(entry(2, PULSES[2], stamp=2.0), observation)
@@ -188,7 +205,7 @@ def test_each_cluster_is_processed_once_whatever_dies_when(tmp_path, service, ob
     first.process(end(3), observation)
     assert sorted(first.completed) == [1, 2, 3]
     run_until(first, lambda: first.clusters_done)
-    first._agenda.close()
+    first.task_queue.close()
     assert 0 < first.clusters_done < 3
     second = service()
     second.memory = first.memory
@@ -206,16 +223,8 @@ def test_the_brightest_come_first(tmp_path, service, observe):
     bright = [burst(float(time), snr=snr) for time, snr in ((1, 20), (2, 50), (3, 11), (4, 30))]
     one.process(entry(1, *bright), observation)
     one.process(end(2), observation)
-    done: list[float] = []
-    enter = one._enter
-
-    def note(work: Any, found: Any, *rest: Any) -> None:
-        done.extend(row.pulse.snr for row in found.values() if row.fate)
-        enter(work, found, *rest)
-
-    one._enter = note
     run_until(one, lambda: one.finished)
-    assert done == [50, 30, 20, 11]
+    assert one.outcomes == [50, 30, 20, 11]
     assert one.fates[TASK] == {"failed": 4}
 
 
@@ -224,7 +233,7 @@ def test_a_pool_process_that_is_killed_costs_nothing(tmp_path, service, observe,
     faults.mkdir()
     (faults / "pool process.before working").touch()
     monkeypatch.setenv("DARC_FAULT_POINTS", str(faults))
-    observation, one = observe(), service(num_extractor=2)
+    observation, one = observe(), service(own_processes=True)
     write_beam(Path(observation.output_dir), PULSES)
     one.start_observation(observation, {})
     one.process(entry(1, *PULSES), observation)
@@ -256,15 +265,15 @@ def test_a_late_line_that_is_better_takes_the_place_of_another(tmp_path, service
 
 def test_a_candidate_that_nobody_heard_of_does_not_stay(tmp_path, service, observe):
     """The service dies when it has a result, and then a better line takes the cluster."""
-    observation, first = observe(), service()
+    observation, first = observe(), service(own_processes=True)
     pulse = PULSES[0]
     write_beam(Path(observation.output_dir), PULSES)
     first.start_observation(observation, {})
     early = Detection(pulse.beam, pulse.downsampling, pulse.time + 0.01, pulse.dm + 2, 15.0)
     first.process(entry(1, early), observation)
-    died: list[DoneTask] = []
-    first._take_result = died.append
-    run_until(first, lambda: died)
+    run_until(first, lambda: first.clusters_in_work)
+    first.task_queue.wait(patience(60.0))  # until it could take the result
+    first.task_queue.close()
     data = Path(observation.output_dir) / "triggers_realtime" / "data"
     (unknown,) = data.glob("*.hdf5")
     stored = read_stored(unknown)
@@ -286,17 +295,13 @@ def test_a_candidate_that_nobody_heard_of_does_not_stay(tmp_path, service, obser
 
 
 def test_results_wait_for_an_extraction_that_is_of_no_use_any_more(service, observe):
-    observation, one = observe(), service()
-    write_beam(Path(observation.output_dir), PULSES)
-    one.start_observation(observation, {})
-    work = one._work[TASK]
+    one = service()
+    work = ObservationWork(observe(), one.settings, one.config, {}, past=False)
     work.all_came = True
     work.in_work.add("a cluster that is beyond the limits by now")
-    one.idle()
-    assert not work.writing
+    assert not work.is_extracted
     work.in_work.clear()
-    one.idle()
-    assert work.writing
+    assert work.is_extracted
 
 
 def test_observations_overlap(tmp_path, service, observe):
@@ -329,20 +334,16 @@ def test_an_abort_drops_everything(service, observe):
 
 
 def test_an_abort_ends_what_is_under_way(tmp_path, service, observe):
-    observation, one = observe(), service()
-    files = write_beam(Path(observation.output_dir))
-    path = files.directory / "CB00.fil"
-    path.unlink()
-    os.mkfifo(path)  # whoever opens it waits for ever
+    observation, one = observe(), service(own_processes=True)
+    write_beam(Path(observation.output_dir), PULSES)
     one.start_observation(observation, {})
-    work = one._work[TASK]
-    work._on_disk.has = lambda *_: True
-    work._data_are_final = lambda: True
     others = set(psutil.Process().children())
     one.process(entry(1, *PULSES), observation)
     run_until(one, lambda: one.clusters_in_work)
     extracting = set(psutil.Process().children()) - others
     assert extracting
+    for child in extracting:
+        child.suspend()  # it never comes to an end by itself
     one.abort_observation(observation)
     wait_for(lambda: not any(child.is_running() for child in extracting))
     one.idle()
@@ -454,14 +455,14 @@ def test_on_a_dask_cluster(tmp_path, service, observe):
     observation = observe()
     write_beam(Path(observation.output_dir), PULSES)
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None
+        n_workers=1, threads_per_worker=1, dashboard_address=None
     ) as cluster:
-        one = service(scheduler=cluster.scheduler_address)
+        one = service(own_processes=True, scheduler=cluster.scheduler_address)
         one.start_observation(observation, {})
         one.process(entry(1, *PULSES), observation)
         one.process(end(2), observation)
         run_until(one, lambda: one.finished)
-        one._agenda.close()
+        one.task_queue.close()
     assert one.fates[TASK] == {"kept": 3}
     assert summary(tmp_path, observation) == ProcessingSummary(3, 3, 3, 3)
 
@@ -469,7 +470,7 @@ def test_on_a_dask_cluster(tmp_path, service, observe):
 def test_a_dask_cluster_that_is_not_there(tmp_path, service, observe):
     """Clusters wait for it until the time limit, and then there are results all the same."""
     observation = observe(start=time.time() - 1.0, duration=0.5)
-    one = service(scheduler="tcp://127.0.0.1:1", processing_time_limit=5.0)
+    one = service(own_processes=True, scheduler="tcp://127.0.0.1:1", processing_time_limit=5.0)
     one.start_observation(observation, {})
     one.process(entry(1, *PULSES), observation)
     one.process(end(2), observation)
@@ -479,14 +480,16 @@ def test_a_dask_cluster_that_is_not_there(tmp_path, service, observe):
 
 
 def test_trigger_files_that_cannot_be_read_are_not_an_observation_without_any(
-    tmp_path, service, observe
+    tmp_path, service, observe, monkeypatch
 ):
-    observation, one = observe(), service()
+    """Whatever reads them dies, however often."""
+    deadly = tmp_path / "faults" / "pool process.before working"
+    deadly.parent.mkdir()
+    monkeypatch.setenv("DARC_FAULT_POINTS", str(deadly.parent))
+    observation, one = observe(), service(own_processes=True)
     one.past.add(TASK)
     one.start_observation(observation, {})
-    one._agenda.drop(TASK)
-    work = one._work[TASK]
-    one._have_read(work, DoneTask(work.reading_job(), error="not enough memory"))
+    run_until(one, lambda: one.finished or deadly.touch())
     assert one.finished == [TASK]
     assert not results(tmp_path, observation).exists()
 
@@ -497,7 +500,7 @@ def test_what_comes_while_results_are_written_is_in_them(tmp_path, service, obse
     one.start_observation(observation, {})
     one.process(entry(1, PULSES[0]), observation)
     one.process(end(2), observation)
-    run_until(one, lambda: one._work[TASK].writing)
+    run_until(one, lambda: one.clusters_done == 1)  # now they are
     one.process(entry(3, PULSES[1], stamp=2.0), observation)
     run_until(one, lambda: one.finished)
     assert one.completed == [1, 2, 3]
@@ -508,13 +511,15 @@ def test_what_comes_while_results_are_written_is_in_them(tmp_path, service, obse
 # -- where results go ----------------------------------------------------------------------------
 
 
-def test_results_that_cannot_be_written_are_tried_again(tmp_path, service, observe, monkeypatch):
+def test_results_that_cannot_be_written_are_tried_again(
+    tmp_path, service, observe, monkeypatch, caplog
+):
     monkeypatch.setattr(processor, "RESULT_PAUSES", (0.1,) * 100)
     observation, one = observe(), service()
     one.start_observation(observation, {})
     (tmp_path / "results").write_text("in the way")
     one.process(end(1), observation)
-    run_until(one, lambda: one._work[TASK].attempts >= 2)
+    run_until(one, lambda: sum("trying again" in text for text in caplog.messages) >= 2)
     assert not one.finished
     (tmp_path / "results").unlink()
     run_until(one, lambda: one.finished)

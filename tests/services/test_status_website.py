@@ -17,6 +17,7 @@ import yaml
 from nodes import free_port, patience, wait_for
 
 from darc.config.config import ConfigError
+from darc.monitor.page.page_files import WebDirectory
 from darc.node.node_config import load_config
 from darc.services.base.service import Service
 from darc.services.status_website.service import StatusWebsite
@@ -45,7 +46,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
 
     yield make
     for website in made:
-        website._publisher.stop()
+        website.publisher.stop()
 
 
 def page(website: StatusWebsite) -> str:
@@ -54,7 +55,7 @@ def page(website: StatusWebsite) -> str:
 
 def test_every_node_is_asked_and_this_one_where_it_listens(make: Make) -> None:
     cluster = {"master": "arts041.example.org", "workers": ["arts[001-003]"]}
-    settings = make(cluster)._of_now()
+    settings = make(cluster).page_settings()
     asked = [(target.name, target.host, target.port) for target in settings.targets]
     assert asked[0] == ("arts041.example.org", "localhost", None)
     assert asked[1:] == [(f"arts00{n}", f"arts00{n}", 51000) for n in (1, 2, 3)]
@@ -131,7 +132,7 @@ def test_files_that_cannot_be_written_are_a_problem_on_the_page(
     wait_for(lambda: _made(directory))
 
     def shown() -> str:
-        return website._publisher.live.read("index.html") or ""
+        return website.publisher.live.read("index.html") or ""
 
     wait_for(lambda: "The files of this page cannot be written" in shown())
     assert f"df -h {directory}" in shown()
@@ -231,7 +232,7 @@ def test_the_loop_stands_still_while_the_page_does(
     website = make()
     hanging, inside = threading.Event(), threading.Event()
     monkeypatch.setattr(
-        website._publisher, "_write", lambda: (inside.set(), hanging.wait(patience(20.0)))
+        WebDirectory, "write", lambda *_: (inside.set(), hanging.wait(patience(20.0)))
     )
     website.recover({})
     assert inside.wait(patience(10.0))
@@ -255,7 +256,7 @@ def test_a_defect_ends_the_process(make: Make, monkeypatch: pytest.MonkeyPatch) 
     def fail(*arguments: object) -> None:
         raise ValueError("defect")
 
-    monkeypatch.setattr(website._publisher.live, "touch", fail)
+    monkeypatch.setattr(website.publisher.live, "touch", fail)
     website.recover({})
 
     def ended() -> bool:

@@ -214,7 +214,7 @@ class Decider:
         lofar: list[tuple[ClusterSearch, Records]] = []
         for one in found:
             for cluster in self._best(one, one.search.iquv, everything, window):
-                iquv.setdefault(int(cluster["dm_bin"]), self._trigger(cluster, one.search))
+                iquv.setdefault(int(cluster["dm_bin"]), self.make_trigger(cluster, one.search))
             if one.search.lofar:
                 best = self._best(one, one.search.lofar, everything, window)
                 lofar.append((one.search, best))
@@ -313,9 +313,9 @@ class Decider:
         if not best:
             return None
         search, cluster = max(best, key=lambda item: float(item[1]["snr"]))
-        return self._trigger(cluster, search)
+        return self.make_trigger(cluster, search)
 
-    def _trigger(self, cluster: np.void, search: ClusterSearch) -> Trigger:
+    def make_trigger(self, cluster: np.void, search: ClusterSearch) -> Trigger:
         observation, instrument, source = self._observation, self._instrument, search.source
         width = float(cluster["downsampling"]) * observation.tsamp
         tarr, found_dm = float(cluster["time"]), float(cluster["dm"])

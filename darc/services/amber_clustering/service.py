@@ -141,7 +141,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
         sources = self._source_list()
         source = sources.lookup(observation.source)
-        field = self._field(observation)
+        field = self.field_of(observation)
         # An operator may use an alias; from here on a source has one name.
         names = [sources.lookup(name) for name in self.settings.lofar_trigger_sources]
         settings = replace(
@@ -179,7 +179,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             log.error("%s: no source is known: %s", path, error)
             return SourceList({}, {})
 
-    def _field(self, observation: Observation) -> BeamField | None:
+    def field_of(self, observation: Observation) -> BeamField | None:
         pointing = None if observation.beam is None else observation.pointing(observation.beam)
         if pointing is None:
             log.warning("no pointing known: new sources trigger neither LOFAR nor VOEvents")

@@ -127,7 +127,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         """Wait for files to change, for orders, or until a watermark is due."""
         now = time.monotonic()
         if now >= self._next_beat:
-            self._link.beat()
+            self.queue_link.beat()
             self._next_beat = now + LOOP_SECONDS
         due = [
             following.stamps_due[0] - following.clock.now()
@@ -138,7 +138,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         poll = select.poll()
         if (heard := self._watch_of.descriptor) is not None:
             poll.register(heard, select.POLLIN)
-        poll.register(self._listener.descriptor, select.POLLIN)
+        poll.register(self.order_listener.descriptor, select.POLLIN)
         poll.poll(max(0.0, timeout) * 1000)
         self._notified = self._watch_of.changed()
         # At each check too, so that a missed notification costs at most a second.
@@ -171,7 +171,7 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def _out_of_step(self, following: FollowedObservation) -> None:
         """Drop an observation that is over, as may happen while waiting for room in the journal."""
-        self._obey(self._link.orders(self._answer))
+        self.obey(self.queue_link.orders(self._answer))
         if following in self._following.values():
             log.critical("ends, to begin again where the journal is")
             sys.exit(1)

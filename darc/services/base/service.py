@@ -117,7 +117,7 @@ class Service(Generic[S]):
         self._reload_due = False
         self._log_handler: NonBlockingHandler | None = None
         self._losses = Losses(self.loss_kinds)
-        self._link = QueueLink(Path(config.master.run_dir), self.name, self.class_name())
+        self.queue_link = QueueLink(Path(config.master.run_dir), self.name, self.class_name())
         self.prepare()
 
     # -- hooks ---------------------------------------------------------------------------------
@@ -219,19 +219,19 @@ class Service(Generic[S]):
     def commit(self, commit: Commit) -> None:
         """Commit a step as a whole, exactly once."""
         fault_point(f"{self.name}.before committing")
-        self._link.commit(replace(commit, durable=True) if self.outward else commit)
+        self.queue_link.commit(replace(commit, durable=True) if self.outward else commit)
         fault_point(f"{self.name}.after committing")
         self.entries_completed += len(commit.completed)
 
     def progress(self, observation: Observation) -> dict[str, int]:
         """Return how far each file of an observation is committed (bytes)."""
-        return self._link.progress(observation.key)
+        return self.queue_link.progress(observation.key)
 
     def finish(self, observation: Observation) -> None:
         """Report that this service has finished an observation."""
         self._running.pop(observation.key, None)
         self._done.add(observation.key)
-        self._link.finished(observation.key)
+        self.queue_link.finished(observation.key)
         log.info("done")
 
     def is_past(self, observation: Observation) -> bool:
@@ -296,19 +296,19 @@ class Service(Generic[S]):
 
         :raises CannotStartError: an external condition prevents the start
         """
-        self._link.attach()
-        memory = dict(self._link.recall(""))
+        self.queue_link.attach()
+        memory = dict(self.queue_link.recall(""))
         self._losses.recall(memory.get(LOSSES))
         self._recall_switches(memory)
         self.recover(memory)
-        self._listener = OrderListener(self._link, self.name, self._answer)
+        self.order_listener = OrderListener(self.queue_link, self.name, self._answer)
         has_begun()
         while True:
             fault_point(f"{self.name}.while waiting")
             entries = self.wait()
             if entries:
                 fault_point(f"{self.name}.after taking")
-            self._follow_orders()
+            self.follow_orders()
             if self._reload_due:
                 self._reload_due = False
                 self.reload_config()
@@ -318,27 +318,27 @@ class Service(Generic[S]):
                 observation = self._observation_of(entry)
                 with about(entry.observation):
                     self.process(entry, observation)
-                self._link.beat_if_due()
+                self.queue_link.beat_if_due()
             self.idle()
 
     def wait(self) -> list[QueueEntry]:
         """Wait for entries, and send a heartbeat; return at least twice a second."""
         patience = min(max(0.0, self.patience()), LOOP_SECONDS)
-        entries = self._link.take(self._cursor, patience)
+        entries = self.queue_link.take(self._cursor, patience)
         # Orders end the wait too, perhaps before the listener has received them.
         self._perhaps_orders = not entries
         return entries
 
     def _observation_of(self, entry: QueueEntry) -> Observation | None:
         if entry.observation and entry.observation not in self._running:
-            self._obey(self._link.orders(self._answer))
+            self.obey(self.queue_link.orders(self._answer))
         return self._running.get(entry.observation)
 
-    def _follow_orders(self) -> None:
-        if self._listener.has_orders() or self._perhaps_orders:
-            self._obey(self._link.orders(self._answer))
+    def follow_orders(self) -> None:
+        if self.order_listener.has_orders() or self._perhaps_orders:
+            self.obey(self.queue_link.orders(self._answer))
 
-    def _obey(self, orders: list[Order]) -> None:
+    def obey(self, orders: list[Order]) -> None:
         """Start, stop and abort observations so that they agree with the orders."""
         current = {}
         for order in orders:
@@ -367,7 +367,7 @@ class Service(Generic[S]):
             self.finish(observation)
             return
         if key not in self._running:
-            memory = dict(self._link.recall(key))
+            memory = dict(self.queue_link.recall(key))
             if memory.get(ENDED):
                 self.finish(observation)
                 return

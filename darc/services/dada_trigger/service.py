@@ -170,7 +170,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         triggers = self.take_triggers(entry)
         # An entry that an operator has put states no observation; its triggers do.
         if any(self._work_of(entry, trigger) is None for trigger in triggers):
-            self._obey(self._link.orders(self._answer))
+            self.obey(self.queue_link.orders(self._answer))
         left_out: Counter[NotRequested] = Counter()
         for trigger in triggers:
             work = self._work_of(entry, trigger)

@@ -110,7 +110,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
     def prepare(self) -> None:
         """Start without packets."""
         super().prepare()
-        self._lofar = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
+        self.lofar = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
         self._unsent: list[PendingPacket] = []
         self._next_try = Instant.now()
         self._mails = Mails(lambda: self.config, self.lost)
@@ -130,12 +130,12 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
     def why_not(self, trigger: Trigger) -> str:
         """Return why a trigger cannot be sent; empty if it can."""
         try:
-            lofar_packet.compose(self._freeze_at(trigger), trigger.dm, test=True)
+            lofar_packet.compose(self.freeze_at(trigger), trigger.dm, test=True)
         except (ValueError, ArithmeticError) as error:  # of frequencies near 0
             return str(error)
         return ""
 
-    def _freeze_at(self, trigger: Trigger) -> float:
+    def freeze_at(self, trigger: Trigger) -> float:
         return freeze_time(
             trigger.arrival,
             trigger.dm,
@@ -168,8 +168,8 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         """Send to the address of the new configuration."""
         super().reloaded()
         port = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
-        self._lofar.close()
-        self._lofar = port
+        self.lofar.close()
+        self.lofar = port
 
     def withdraw(self) -> None:
         """Drop the packets that were not sent yet."""
@@ -190,7 +190,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
                 one.test,
                 one.arrived,
                 one.gathered_at,
-                self._freeze_at(one.trigger),
+                self.freeze_at(one.trigger),
             )
             for one in chosen
         ]
@@ -240,7 +240,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         packet.attempts += 1
         try:
             fault_point("lofar_trigger.before sending")
-            sent_at = self._lofar.send(packet.datagram)
+            sent_at = self.lofar.send(packet.datagram)
             fault_point("lofar_trigger.after sending")
         except OSError as error:
             if packet.attempts == 1:
@@ -257,7 +257,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         log.warning(
             "trigger %s sent to LOFAR at %s%s: %s",
             identity,
-            self._lofar,
+            self.lofar,
             " as a TEST" if packet.test else "",
             packet.datagram.hex(" "),
             extra=ABOUT_TRIGGER,

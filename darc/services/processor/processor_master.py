@@ -98,7 +98,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     def prepare(self) -> None:
         """Start without observations."""
-        self._gatherings: dict[str, AwaitedResults] = {}
+        self.gatherings: dict[str, AwaitedResults] = {}
         self._mails = Mails(lambda: self.config, self.lost)
         self._looks = ThreadPoolExecutor(1, thread_name_prefix="results")
 
@@ -107,7 +107,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         """Awaited beams by observation."""
         return {
             one.observation.task_id: list(one.beams)
-            for one in list(self._gatherings.values())
+            for one in list(self.gatherings.values())
             if one.stopped is not None
         }
 
@@ -141,7 +141,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
             memory.get(STOPPED),
             set(memory.get(TOLD, ())),
         )
-        self._gatherings[observation.key] = one
+        self.gatherings[observation.key] = one
         if BEGAN not in memory:
             self.commit(Commit(observation.key, memory={BEGAN: began}))
         if self.is_past(observation):
@@ -149,7 +149,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     def stop_observation(self, observation: Observation) -> None:
         """Wait no longer than `max_wait_time` from now on."""
-        self._await(self._gatherings[observation.key])
+        self._await(self.gatherings[observation.key])
 
     def _await(self, one: AwaitedResults) -> None:
         if one.stopped is None:
@@ -158,7 +158,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     def abort_observation(self, observation: Observation) -> None:
         """Wait for the observation's results no longer."""
-        one = self._gatherings.pop(observation.key, None)
+        one = self.gatherings.pop(observation.key, None)
         if one and one.looking:
             one.looking.cancel()
 
@@ -166,7 +166,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     def idle(self) -> None:
         """Show what has come, and forget the e-mails that were sent."""
-        for one in list(self._gatherings.values()):
+        for one in list(self.gatherings.values()):
             with about(one.observation.key):
                 self._advance(one)
         if gone := self._mails.gone():
@@ -192,9 +192,9 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         if found.results and found.results.done:
             self._finish(one, found.results)
         elif news:
-            self._tell_of(one, news)
+            self.tell_of(one, news)
 
-    def _tell_of(self, one: AwaitedResults, news: Mapping[int, str]) -> None:
+    def tell_of(self, one: AwaitedResults, news: Mapping[int, str]) -> None:
         for cb, why in sorted(news.items()):
             log.error("beam %d: no results, and nobody works on them: %s", cb, why)
         one.told |= set(news)
@@ -215,7 +215,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         # After a crash here, the e-mail is sent again, with the same Message-ID.
         self._send(mails)
         self.commit(Commit(one.observation.key, memory={ENDED: True}))
-        del self._gatherings[one.observation.key]
+        del self.gatherings[one.observation.key]
         self.finish(one.observation)
 
     def _mail(

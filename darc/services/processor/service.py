@@ -99,7 +99,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         self.clusters_done = 0  # since this process was started
         self.fates: dict[str, dict[str, int]] = {}  # by observation, the latest ones
         self._work: dict[str, ObservationWork] = {}
-        self._agenda = TaskQueue()
+        self.task_queue = TaskQueue()
         self._without: set[str] = set()  # observations whose dropped entries were logged
 
     @property
@@ -131,14 +131,14 @@ class ProcessorManager(Service[ProcessorSettings]):
             return
         past = self.is_past(observation)
         work = ObservationWork(observation, self.settings, self.config, memory, past=past)
-        self._agenda.make_pools(self.settings, is_idle=not self._work)
+        self.task_queue.make_pools(self.settings, is_idle=not self._work)
         self._work[observation.key] = work
         if BEGAN not in memory:
             self.commit(Commit(observation.key, memory={BEGAN: work.began}))
         if work.broken:
             log.error("nothing can be extracted: %s", work.broken)
         if work.past and not work.all_came:
-            self._agenda.add_chore(work.reading_job())
+            self.task_queue.add_chore(work.reading_job())
         if len(work.table):
             log.info(
                 "goes on with %d clusters, %d of them open", len(work.table), work.table.n_open
@@ -156,14 +156,14 @@ class ProcessorManager(Service[ProcessorSettings]):
         work = self._work.pop(observation.key, None)
         if work is None:
             return
-        self._agenda.drop(observation.key)
+        self.task_queue.drop(observation.key)
         log.info("dropped: %d clusters were open", work.table.n_open)
         if entries := work.open_entries():
             self.commit(Commit(observation.key, completed=entries))
 
     def add_task(self, task: Task) -> None:
         """Add a task on this host; :meth:`shown` is called when it is done."""
-        self._agenda.add_chore(task)
+        self.task_queue.add_chore(task)
 
     # -- entries -------------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ class ProcessorManager(Service[ProcessorSettings]):
                 self._enter(work, rows, {COUNTS: plain_counts(work.counts)}, completed)
             elif not closed:
                 return
-            self._link.beat_if_due()
+            self.queue_link.beat_if_due()
 
     def _enter(
         self,
@@ -236,7 +236,7 @@ class ProcessorManager(Service[ProcessorSettings]):
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self.clusters_in_work or self._agenda.has_chores)
+        return bool(self.clusters_in_work or self.task_queue.has_chores)
 
     def patience(self) -> float:
         """Return how long to wait for entries: not at all while clusters can be submitted (s)."""
@@ -247,18 +247,18 @@ class ProcessorManager(Service[ProcessorSettings]):
         entries = super().wait()
         if not entries and self._is_busy:
             # Short, so that no process is idle for long.
-            self._agenda.wait(BUSY_SECONDS)
+            self.task_queue.wait(BUSY_SECONDS)
         return entries
 
     def idle(self) -> None:
         """Take results, and submit the clusters whose data are on disk."""
-        for done in self._agenda.outcomes():
+        for done in self.task_queue.outcomes():
             with about(done.task.observation):
                 self._take_result(done)
         for key, work in list(self._work.items()):
             with about(key):
                 self._advance(work)
-        self._agenda.hand_out(self._begin)
+        self.task_queue.hand_out(self._begin)
 
     def _advance(self, work: ObservationWork) -> None:
         """Start the tasks that are due for an observation."""
@@ -271,12 +271,12 @@ class ProcessorManager(Service[ProcessorSettings]):
         if work.broken and work.waiting:
             self._give_up(work, ClusterOutcome.FAILED, work.broken)
         for job in work.ready():
-            self._agenda.add_cluster(job)
+            self.task_queue.add_cluster(job)
         if not work.writing and work.is_out_of_time() and not work.is_extracted:
             self._run_out_of_time(work)
         if work.is_extracted and not work.writing and time.monotonic() >= work.not_before:
             work.writing = True
-            self._agenda.add_chore(work.results_job())
+            self.task_queue.add_chore(work.results_job())
 
     def _no_end_comes(self, work: ObservationWork) -> bool:
         """Whether amber_listener has not sent the end entry, and will not."""
@@ -286,7 +286,7 @@ class ProcessorManager(Service[ProcessorSettings]):
 
     def _run_out_of_time(self, work: ObservationWork) -> None:
         log.warning("the time limit of processing is over: %d are left", work.table.n_open)
-        self._agenda.drop(work.observation.key)
+        self.task_queue.drop(work.observation.key)
         work.in_work.clear()
         if not work.all_came:
             self._all_came(work)

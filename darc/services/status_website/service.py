@@ -59,11 +59,11 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
 
     def prepare(self) -> None:
         """Make the pages' publisher and the alarm manager, without starting them."""
-        self._publisher = Publisher(self._of_now())
-        self._alarm_manager = AlarmManager(self.config, lambda: self._publisher)
+        self.publisher = Publisher(self.page_settings())
+        self._alarm_manager = AlarmManager(self.config, lambda: self.publisher)
         self._is_published = False
 
-    def _of_now(self) -> PublisherSettings:
+    def page_settings(self) -> PublisherSettings:
         config, settings = self.config, self.settings
         alone = config.role is Role.STANDALONE
         hosts = config.nodes()
@@ -104,22 +104,22 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
     @property
     def pages_written(self) -> int:
         """Number of times that the page was written."""
-        return self._publisher.pages_written
+        return self.publisher.pages_written
 
     @property
     def url(self) -> str | None:
         """URL of the pages; None: they are files only."""
-        return self._publisher.url
+        return self.publisher.url
 
     @property
     def open_pages(self) -> int:
         """Number of open pages that receive events."""
-        return self._publisher.server.open_pages if self._publisher.server else 0
+        return self.publisher.server.open_pages if self.publisher.server else 0
 
     @property
     def refused_pages(self) -> int:
         """Number of refused connections of browsers."""
-        return self._publisher.server.refused if self._publisher.server else 0
+        return self.publisher.server.refused if self.publisher.server else 0
 
     @property
     def alarms(self) -> dict[str, list[str]]:
@@ -130,15 +130,15 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
 
     def recover(self, memory: dict[str, Any]) -> None:
         """Publish the page, and go on with the alarms of an earlier process."""
-        self._publisher.start()
+        self.publisher.start()
         self._is_published = True
         self._alarm_manager.start(memory.get(ALARMS, {}))
 
     def reloaded(self) -> None:
         """Publish by the new configuration."""
-        self._publisher.stop()
-        self._publisher = Publisher(self._of_now(), self._publisher.history)
-        self._publisher.start()
+        self.publisher.stop()
+        self.publisher = Publisher(self.page_settings(), self.publisher.history)
+        self.publisher.start()
         self._alarm_manager.reconfigure(self.config)
 
     def idle(self) -> None:
@@ -148,7 +148,7 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
         if unsaved := self._alarm_manager.unsaved():
             self.commit(Commit(memory={ALARMS: unsaved.memory}))
             self._alarm_manager.remembered(unsaved)
-        self._publisher.wait_until_seen(SEEN_SECONDS)
+        self.publisher.wait_until_seen(SEEN_SECONDS)
 
     def run(self) -> None:
         """Work until the process is stopped, and show that on the page."""
@@ -166,6 +166,6 @@ class StatusWebsite(Service[StatusWebsiteSettings]):
         if not self._is_published:
             return  # the pages belong to another process
         try:
-            self._publisher.stop(text)
+            self.publisher.stop(text)
         except OSError as error:
             log.error("the page does not say that it is not kept up to date: %s", error)

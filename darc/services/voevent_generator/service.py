@@ -160,7 +160,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         told = []
         for one in chosen:
             with about(one.trigger.observation):
-                event = self._make(one)
+                event = self.make_event(one)
             if event:
                 # A program may use an identity for several pulses.
                 kind = "test" if one.test else "observation"
@@ -173,7 +173,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             with about(event.observation):
                 self._submit(key, event)
 
-    def _make(self, one: ChosenTrigger) -> PendingEvent | None:
+    def make_event(self, one: ChosenTrigger) -> PendingEvent | None:
         trigger = one.trigger
         try:
             xml = self._xml(trigger, one.test)
