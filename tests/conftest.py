@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -72,6 +73,32 @@ def running_node(test_run: str) -> Iterator[Node]:
     with node(test_run) as made:
         made.start()
         yield made
+
+
+@pytest.fixture
+def here(running_node: Node, monkeypatch: pytest.MonkeyPatch) -> Node:
+    """The node of the module, as the one that this process finds."""
+    for name in ("DARC_HOME", "DARC_HOSTNAME"):
+        monkeypatch.setenv(name, running_node.environment[name])
+    return running_node
+
+
+@pytest.fixture
+def no_more_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Have the system refuse so many threads: ``no_more_threads(2)``."""
+    start = threading.Thread.start
+
+    def refuse(times: int) -> None:
+        errors = [RuntimeError("can't start new thread")] * times
+
+        def begin(thread: threading.Thread) -> None:
+            if errors:
+                raise errors.pop()
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", begin)
+
+    return refuse
 
 
 @pytest.fixture(scope="session")

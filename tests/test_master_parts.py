@@ -59,7 +59,7 @@ def test_the_waker_goes_on_after_a_defect() -> None:
 
 
 def test_a_command_for_which_there_is_no_thread_is_refused_and_the_next_is_served(
-    monkeypatch: pytest.MonkeyPatch,
+    no_more_threads: Callable[[int], None],
 ) -> None:
     number = free_port()
     port = CommandPort(
@@ -71,15 +71,7 @@ def test_a_command_for_which_there_is_no_thread_is_refused_and_the_next_is_serve
         5.0,
         1,
     )
-    start = threading.Thread.start
-    limits = [RuntimeError("can't start new thread")] * 2
-
-    def no_more(thread: threading.Thread) -> None:
-        if limits:
-            raise limits.pop()
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", no_more)
+    no_more_threads(2)
     answers = []
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", number), timeout=patience(10)) as client:

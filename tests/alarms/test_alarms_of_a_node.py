@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import signal
 import socket
@@ -41,8 +40,7 @@ class Site:
         self.webhook = webhook
 
     def alarms(self) -> dict[str, list[str]]:
-        answer = self.node.ask("--service", "status_website", "get_attr", "alarms")
-        found = ast.literal_eval(answer["status_website"].split(": ", 1)[1][:-1])
+        found = self.node.value("status_website", "alarms")
         assert isinstance(found, dict)
         return found
 

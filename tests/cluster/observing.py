@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nodes import ROOT, patience
+from nodes import ROOT, patience, value_of
 
 from darc.science.clustering import fixed_dm_edges
 from darc.trigger_files.amber import format_header, trigger_name
@@ -186,7 +185,7 @@ def told(node: BoxNode, service: str, attribute: str) -> Any:
     """An attribute, asked in the node itself."""
     words = ("darc", "--json", "--service", service, "get_attr", attribute)
     answer = json.loads(node.run(*words).stdout)["message"][service]
-    return ast.literal_eval(answer.split(": ", 1)[1][:-1])
+    return value_of(answer)
 
 
 def forwarding(worker: BoxNode) -> str:

@@ -125,14 +125,6 @@ def test_content_is_for_messages_that_say_their_protocol() -> None:
 
 
 @pytest.fixture
-def here(running_node: Node, monkeypatch: pytest.MonkeyPatch) -> Node:
-    """The node of the module, as the one that this process finds."""
-    for name in ("DARC_HOME", "DARC_HOSTNAME"):
-        monkeypatch.setenv(name, running_node.environment[name])
-    return running_node
-
-
-@pytest.fixture
 def made(tmp_path: Path) -> MadeObservation:
     return write_observation(
         tmp_path / "obs", task_id="placed", source="R1", start=time.time() + 3600, duration=60

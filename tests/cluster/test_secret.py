@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import stat
 import sys
@@ -26,7 +25,7 @@ from clusters import (
     start,
     touched,
 )
-from nodes import patience, wait_for
+from nodes import patience, value_of, wait_for
 from triggers import TRIGGER
 
 from darc.node.secret import read_secret
@@ -134,7 +133,7 @@ class Observation:
 
 def attribute(asking: BoxNode, of: BoxNode, service: str, name: str) -> Any:
     answer = ask(asking, of, "--service", service, "get_attr", name)[service]
-    return ast.literal_eval(answer.split(": ", 1)[1][:-1])
+    return value_of(answer)
 
 
 def forwarding(worker: BoxNode) -> str:

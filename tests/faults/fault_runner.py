@@ -6,7 +6,6 @@ python tests/faults/fault_runner.py --seed 1 --runs 200
 from __future__ import annotations
 
 import argparse
-import ast
 import shutil
 import sys
 import threading
@@ -147,7 +146,7 @@ class FaultRun:
         shutil.rmtree(output)
         books.reached = self._outside.reached(observation.start)
         books.again["dumps"] = sum(times - 1 for times in books.asked.values())
-        sent_again = self._outcomes("lofar_trigger").get("sent again", 0)
+        sent_again = self._node.value("lofar_trigger", "outcomes").get("sent again", 0)
         books.again["packets"] = sent_again - self._sent_again
         self._sent_again = sent_again
         return books
@@ -198,11 +197,6 @@ class FaultRun:
             end in str(self._node.ask("--service", service, "get_attr", end.split("'")[0]))
             for service, end in waiting.items()
         )
-
-    def _outcomes(self, service: str) -> dict[str, int]:
-        answer = self._node.ask("--service", service, "get_attr", "outcomes")[service]
-        found: dict[str, int] = ast.literal_eval(answer.split(": ", 1)[1][:-1])
-        return found
 
     def _books_file(self, parset: Path) -> Path:
         name = next(

@@ -8,42 +8,14 @@ import pytest
 from astropy.coordinates import Angle, Latitude, Longitude
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from triggers import SPECIFIED
 
 from darc.model.trigger import Trigger
 from darc.services.lofar_trigger.lofar_email import compose
 
 FREEZE = 1_558_223_490.5014
 SENT = 1_558_223_486.25
-TRIGGER = Trigger(
-    observation="190518009",
-    window=3,
-    dm_bin=7,
-    name="candidate",
-    src_name=None,
-    dm=1056.6,
-    dm_err=1.25,
-    dm_cluster=1056.75,
-    width=0.8192,
-    downsampling=10,
-    snr=28.4666,
-    flux=4.0375,
-    ra=83.63308,
-    dec=-22.0145,
-    cb=7,
-    sb=35,
-    ymw16=188.5,
-    galactic_model="YMW16",
-    semiMaj=15.0,
-    semiMin=14.0,
-    datetimesource="2019-05-18-23:51:13.B1933+16",
-    utc="2019-05-18T23:51:22.793214",
-    tarr=9.841,
-    count=12,
-    importance=0.1,
-    dt=81.92e-6,
-    delta_nu_MHz=300 / 1536,
-    nu_GHz=1.36960327148,
-)
+TRIGGER = replace(SPECIFIED, dm_cluster=1056.75, ra=83.63308)
 TEXT = """\
 A TEST trigger was sent to LOFAR.
 

@@ -11,6 +11,7 @@ import pytest
 from astropy.time import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from triggers import SPECIFIED
 from voevents import params, read_event
 
 from darc.model.trigger import Trigger
@@ -24,36 +25,7 @@ SETUP = ObservationSetup.of(ARTS, ARTS, GAIN)
 DIRECTION = Direction(gl=184.557, gb=-5.784, beam_rotation_angle=-12.25)
 SENDER = Sender("nl.example/alert", "nl.example", "The team", "team@example.org")
 CREATED = datetime(2019, 5, 18, 23, 52, 3, 250_000, tzinfo=UTC)
-TRIGGER = Trigger(
-    observation="190518009",
-    window=3,
-    dm_bin=7,
-    name="candidate",
-    src_name=None,
-    dm=1056.6,
-    dm_err=1.25,
-    dm_cluster=1056.6,
-    width=0.8192,
-    downsampling=10,
-    snr=28.4666,
-    flux=4.0375,
-    ra=83.633125,
-    dec=-22.0145,
-    cb=7,
-    sb=35,
-    ymw16=188.5,
-    galactic_model="YMW16",
-    semiMaj=15.0,
-    semiMin=14.0,
-    datetimesource="2019-05-18-23:51:13.B1933+16",
-    utc="2019-05-18T23:51:22.793214",
-    tarr=9.841,
-    count=12,
-    importance=0.1,
-    dt=81.92e-6,
-    delta_nu_MHz=300 / 1536,
-    nu_GHz=1.36960327148,
-)
+TRIGGER = SPECIFIED
 BEAM = "instr.beam;pos.errorEllipse"
 #: name: value, unit, UCD (triggers.md; template "detection" of the standard)
 EXPECTED = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
 import os
 import signal
@@ -78,11 +77,7 @@ def begin(quick_node: Node, tmp_path: Path) -> Iterator[Begin]:
 
 def books(of: Node, observation: MadeObservation) -> dict[str, int]:
     """The listener's counts, which always balance; none while it does not run."""
-    answer = of.ask("--service", "amber_listener", "get_attr", "counts")["amber_listener"]
-    if not answer.startswith("{"):
-        return {}
-    books: dict[str, dict[str, int]] = ast.literal_eval(answer.split(": ", 1)[1][:-1])
-    counts = books.get(observation.task_id, {})
+    counts = of.counts("amber_listener", observation.task_id)
     rejected = sum(number for key, number in counts.items() if key.startswith("rejected"))
     balance = counts.get("headers", 0) + counts.get("candidates", 0) + rejected
     assert counts.get("lines", 0) == balance

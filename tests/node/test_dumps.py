@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
 import json
 import math
@@ -182,12 +181,14 @@ def telescope(dump_node: Node, tmp_path: Path) -> Iterator[Telescope]:
 def told(of: Node, attribute: str) -> Any:
     """An attribute of dada_trigger, as soon as it runs."""
 
-    def ask() -> str:
-        answer: str = of.ask("--service", "dada_trigger", "get_attr", attribute)["dada_trigger"]
-        return answer if answer.startswith("{") else ""
+    found: list[Any] = []
 
-    answer = wait_for(ask, what=attribute)
-    return ast.literal_eval(answer)[f"DADATrigger.{attribute}"]
+    def runs() -> bool:
+        found[:] = [of.value("dada_trigger", attribute)]
+        return found != [None]
+
+    wait_for(runs, what=attribute)
+    return found[0]
 
 
 def outcomes(of: Node) -> Counter[str]:

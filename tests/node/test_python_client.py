@@ -19,14 +19,6 @@ from darc.queues.messages import QueueError
 
 
 @pytest.fixture
-def here(running_node: Node, monkeypatch: pytest.MonkeyPatch) -> Node:
-    """The node of the module, as the one that this process finds."""
-    for name in ("DARC_HOME", "DARC_HOSTNAME"):
-        monkeypatch.setenv(name, running_node.environment[name])
-    return running_node
-
-
-@pytest.fixture
 def queues(here: Node) -> Iterator[Queues]:
     attached = attach()
     yield attached

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import SCRIPTS, Node, free_port, patience, send_signal, wait_for
+from nodes import SCRIPTS, Node, free_port, patience, send_signal, supervisorctl, wait_for
 
 from darc.trigger_files.amber import trigger_name
 from simulator.write_parsets import write_observation
@@ -38,15 +38,6 @@ def line(number: int) -> str:
 def small(make_node: Callable[..., Node]) -> Node:
     """A node of two services, not started."""
     return make_node(darc_master=SMALL)
-
-
-def supervisorctl(node: Node, *words: str) -> str:
-    conf = node.run_dir / "supervisord.conf"
-    command = [str(SCRIPTS / "supervisorctl"), "-c", str(conf), *words]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=patience(60), check=False, cwd="/"
-    )
-    return done.stdout
 
 
 def overview(node: Node) -> dict[str, Any]:

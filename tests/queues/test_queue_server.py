@@ -490,18 +490,10 @@ def is_served(hub: Hub) -> bool:
 
 
 def test_a_connection_for_which_there_is_no_thread_is_refused_and_the_next_is_served(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, no_more_threads: Callable[[int], None]
 ) -> None:
     allow(1, hub, monkeypatch)
-    start = threading.Thread.start
-    limits = [RuntimeError("can't start new thread")] * 2
-
-    def no_more(thread: threading.Thread) -> None:
-        if limits:
-            raise limits.pop()
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", no_more)
+    no_more_threads(2)
     for _ in range(2):
         with raw(hub) as client:
             assert client.recv(1) == b""

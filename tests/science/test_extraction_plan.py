@@ -6,27 +6,17 @@ import math
 from dataclasses import replace
 
 import pytest
+from extraction_settings import PER_CHANNEL
 from hypothesis import given
 from hypothesis import strategies as st
 
 from darc.science.dedispersion import Band
 from darc.science.dispersion import delay
-from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings, plan_extraction
+from darc.science.extraction_plan import ExtractionPlan, plan_extraction
 
 ARTS = Band(f_lowest=1219.70092773, channel_width=300 / 1536, n_channels=1536)
 TSAMP = 81.92e-6
-SETTINGS = ExtractionSettings(
-    ntime=64,
-    nfreq=64,
-    ndm=64,
-    dm_halfrange=10,
-    clean_type="perchannel",
-    threshold_time=3.25,
-    n_iter_time=3,
-    threshold_freq=2.75,
-    n_iter_freq=3,
-    bin_size=32,
-)
+SETTINGS = PER_CHANNEL
 
 
 def plan(dm: float, width: int, time: float = 100.0) -> ExtractionPlan:

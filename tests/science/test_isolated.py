@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from extraction_settings import PER_CHANNEL
 
 from darc.science import baseline, isolated, moments, row_statistics
 from darc.science.baseline import LevelWindow, find_jumps
 from darc.science.dedispersion import Band
 from darc.science.drift import without_drift
 from darc.science.extraction import extract, prepare
-from darc.science.extraction_plan import ExtractionSettings, plan_extraction
+from darc.science.extraction_plan import plan_extraction
 from darc.science.isolated import (
     Track,
     can_tell_impulses,
@@ -188,18 +191,7 @@ def compiled_kinds() -> dict[str, int]:
 
 
 def test_preparing_compiles_all_that_cleaning_needs():
-    settings = ExtractionSettings(
-        ntime=64,
-        nfreq=64,
-        ndm=64,
-        dm_halfrange=10,
-        clean_type="isolated",
-        threshold_time=3.25,
-        n_iter_time=3,
-        threshold_freq=2.75,
-        n_iter_freq=3,
-        bin_size=32,
-    )
+    settings = replace(PER_CHANNEL, clean_type="isolated")
     prepare(np.uint8, settings)
     before = compiled_kinds()
     band = Band(f_lowest=1219.7, channel_width=4.0, n_channels=64)

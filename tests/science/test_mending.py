@@ -6,26 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from extraction_settings import PER_CHANNEL
 
 from darc.science.cleaned_channels import CleanedChannels
 from darc.science.dedispersion import Band
 from darc.science.extraction import Extraction, extract
-from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings, plan_extraction
+from darc.science.extraction_plan import ExtractionPlan, plan_extraction
 from darc.science.mending import even_out_noise, mend
 from simulator.synthetic_pulse import synthetic_pulse
 
-SETTINGS = ExtractionSettings(
-    ntime=64,
-    nfreq=32,
-    ndm=64,
-    dm_halfrange=10,
-    clean_type="isolated",
-    threshold_time=3.25,
-    n_iter_time=3,
-    threshold_freq=2.75,
-    n_iter_freq=3,
-    bin_size=32,
-)
+SETTINGS = replace(PER_CHANNEL, clean_type="isolated", nfreq=32)
 N, TSAMP, DM = 64, 1e-3, 100.0
 BAND = Band(f_lowest=1200.0, channel_width=4.0, n_channels=N)
 #: Of numbers of few bits.

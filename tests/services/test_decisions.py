@@ -18,7 +18,6 @@ from darc.model.counters import Rejection
 from darc.model.observation import Observation
 from darc.model.sources import Source
 from darc.model.trigger import Trigger
-from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.science.freeze_time import freeze_time
 from darc.services.amber_clustering.decisions import BeamField, Decider, Decision
@@ -29,13 +28,6 @@ FIELD = BeamField(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up"
 PULSAR = Source("B0000+00", "pulsar", 56.0, None)
 AMBER_COLUMNS = ("beam_id", "batch_id", "sample_id", "integration_step", "DM", "SNR")
 FRB = Source("FRB 000000", "frb", 350.0, None)
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    empty = tmp_path_factory.mktemp("config") / "config.yaml"
-    empty.write_text("")
-    return load_config(empty)
 
 
 @pytest.fixture(scope="module")

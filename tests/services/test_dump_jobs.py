@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from triggers import TRIGGER, made_trigger
 
+from darc.config.config import Config
 from darc.model.counters import NotRequested
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
-from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.runtime.clock import Instant, Since
 from darc.services.dada_trigger.dump_jobs import (
@@ -45,20 +45,12 @@ EXAMPLE = """N_EVENTS 1
 
 
 @pytest.fixture(scope="module")
-def rules(tmp_path_factory: pytest.TempPathFactory) -> DadaTriggerSettings:
-    empty = tmp_path_factory.mktemp("config") / "config.yaml"
-    empty.write_text("")
-    return load_config(empty).block("dada_trigger", DadaTriggerSettings)
-
-
-@pytest.fixture(scope="module")
-def observation(tmp_path_factory: pytest.TempPathFactory) -> Observation:
+def observation(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Observation:
     directory: Path = tmp_path_factory.mktemp("observation")
-    (directory / "config.yaml").write_text("")
     made = write_observation(
         directory, task_id="190518009", source="FAKE", start=START, duration=DURATION
     )
-    return read_observation(made.parset, load_config(directory / "config.yaml").instrument)
+    return read_observation(made.parset, config.instrument)
 
 
 def text_of(job: DumpJob) -> str:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darc.config.config import Config
 from darc.model.observation import Observation
-from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.science.dump_window import DumpWindow
 from darc.services.dada_trigger import polcal
@@ -24,21 +24,13 @@ SAMPLES = 12500  # of a page
 
 
 @pytest.fixture(scope="module")
-def rules(tmp_path_factory: pytest.TempPathFactory) -> DadaTriggerSettings:
-    empty = tmp_path_factory.mktemp("config") / "config.yaml"
-    empty.write_text("")
-    return load_config(empty).block("dada_trigger", DadaTriggerSettings)
-
-
-@pytest.fixture(scope="module")
-def observation(tmp_path_factory: pytest.TempPathFactory) -> Observation:
+def observation(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Observation:
     """In compound beam 7, where the source is."""
     directory: Path = tmp_path_factory.mktemp("observation")
-    (directory / "config.yaml").write_text("")
     made = write_observation(
         directory, task_id="pol1", source="3C286polcal", start=START, duration=DURATION, beam=7
     )
-    return read_observation(made.parset, load_config(directory / "config.yaml").instrument)
+    return read_observation(made.parset, config.instrument)
 
 
 @pytest.mark.parametrize(

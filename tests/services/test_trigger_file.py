@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from amber_lines import line as amber_line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darc.model.counters import Rejection
-from darc.trigger_files.amber import format_header, format_line
+from darc.trigger_files.amber import format_header
 from darc.trigger_files.trigger_file import (
     CHUNK_BYTES,
     Chunk,
@@ -28,16 +29,8 @@ HEADER = format_header()
 
 
 def line(number: int) -> bytes:
-    return format_line(
-        beam=number % 12,
-        batch=number,
-        sample=3,
-        integration_step=10,
-        time=number * 1.024 + 30 * 81.92e-6,
-        dm_id=7,
-        dm=100.0 + number,
-        snr=12.5,
-    )
+    """Each of a DM of its own."""
+    return amber_line(number, dm=100.0 + number)
 
 
 def opened(path: Path, progress: dict[str, int] | None = None, state: object = None) -> TriggerFile:

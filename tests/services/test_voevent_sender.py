@@ -21,12 +21,12 @@ from comet.protocol import messages
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nodes import patience, wait_for
+from triggers import SPECIFIED
 from twisted.internet import reactor
 from twisted.internet._resolver import GAIResolver
 from twisted.logger import Logger
 
 from darc.delivery.voevent_sender import NotAnsweredError, RefusedError, SendError, send, warm_up
-from darc.model.trigger import Trigger
 from darc.model.voevent import Direction, ObservationSetup, Sender, make_voevent
 from simulator.comet_broker import CometBroker, Subscriber
 
@@ -42,36 +42,6 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [one.getMessage() for one in caplog.records if one.name.startswith("darc.")]
 
 
-TRIGGER = Trigger(
-    observation="190518009",
-    window=3,
-    dm_bin=7,
-    name="candidate",
-    src_name=None,
-    dm=1056.6,
-    dm_err=1.25,
-    dm_cluster=1056.6,
-    width=0.8192,
-    downsampling=10,
-    snr=28.4666,
-    flux=4.0375,
-    ra=83.633125,
-    dec=-22.0145,
-    cb=7,
-    sb=35,
-    ymw16=188.5,
-    galactic_model="YMW16",
-    semiMaj=15.0,
-    semiMin=14.0,
-    datetimesource="2019-05-18-23:51:13.B1933+16",
-    utc="2019-05-18T23:51:22.793214",
-    tarr=9.841,
-    count=12,
-    importance=0.1,
-    dt=81.92e-6,
-    delta_nu_MHz=300 / 1536,
-    nu_GHz=1.36960327148,
-)
 SETUP = ObservationSetup("WSRT", "ARTS", 300.0, 1536, 2, 8, 0.853, 85.0)
 CREATED = datetime(2019, 5, 18, 23, 52, 3, tzinfo=UTC)
 _numbers = count(1)
@@ -80,7 +50,7 @@ _numbers = count(1)
 def new_event(contact: str = "The team") -> bytes:
     """A VOEvent that no broker has seen."""
     return make_voevent(
-        replace(TRIGGER, snr=10.0 + next(_numbers)),
+        replace(SPECIFIED, snr=10.0 + next(_numbers)),
         SETUP,
         Direction(gl=184.557, gb=-5.784, beam_rotation_angle=-12.25),
         Sender("nl.example/alert", "nl.example", contact, "team@example.org"),

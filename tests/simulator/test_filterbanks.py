@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from extraction_settings import PER_CHANNEL
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nodes import patience
@@ -18,7 +19,7 @@ from darc.data_files.beams import CompoundBeam, filterbank_paths
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_reader import Filterbank
 from darc.science.extraction import Extraction, extract
-from darc.science.extraction_plan import ExtractionSettings, plan_extraction
+from darc.science.extraction_plan import plan_extraction
 from darc.science.synthesised_beam import synthesised_beams
 from darc.trigger_files.amber import Columns, parse_lines
 from simulator import filterbanks
@@ -29,18 +30,6 @@ from simulator.generator import make_observation_candidates
 from simulator.interference import Interference, random_interference
 
 TSAMP = 327.68e-6
-EXTRACTION = ExtractionSettings(
-    ntime=64,
-    nfreq=64,
-    ndm=64,
-    dm_halfrange=10,
-    clean_type="perchannel",
-    threshold_time=3.25,
-    n_iter_time=3,
-    threshold_freq=2.75,
-    n_iter_freq=3,
-    bin_size=32,
-)
 SBS = synthesised_beams(
     n_sbs=71, n_subbands=32, n_tabs=12, band_low=1201, bandwidth=300, reference_freq=1501
 )
@@ -76,13 +65,13 @@ def extracted(directory: Path, made: Filterbanks, searched: Burst, beam: int) ->
             dm=searched.dm,
             width=searched.width_samples,
             time=searched.time_s,
-            settings=EXTRACTION,
+            settings=PER_CHANNEL,
         )
         sbs = made.instrument.sbs
         tabs = np.array([beam]) if sbs is None else sbs[beam]
         plan = plan.within(files.n_samples(tabs))
         data = files.read_synthesised(tabs, plan.start, plan.count)
-        return extract(data, plan, EXTRACTION, descending=files.header.descending)
+        return extract(data, plan, PER_CHANNEL, descending=files.header.descending)
 
 
 def check(found: Extraction, burst: Burst, searched: Burst) -> None:
