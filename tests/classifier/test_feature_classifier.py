@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -19,7 +19,7 @@ from training.examples import BURSTS, Example, burst, examples, interference
 
 #: Of generated data that neither training nor the benchmark uses.
 SEED = 40_000
-N_BURSTS = 60
+N_BURSTS = 45
 #: What is generated quickly, so often.
 KINDS = ("narrow_band_periodic", "narrow_band_bursts", "sweeps", "baseline", "dropouts", "low_dm")
 N_PIECES = 3
@@ -72,6 +72,7 @@ def test_arrays_of_one_value_are_no_bursts(value: float, shape: tuple[int, int])
     assert 0 <= found.dm_time <= 1
 
 
+@settings(max_examples=40)
 @given(power=st.integers(-60, 60), number=st.integers(0, 11))
 def test_units_do_not_matter(power: int, number: int, bursts: list[Example]) -> None:
     example = bursts[number]

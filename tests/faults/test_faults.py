@@ -20,9 +20,10 @@ from faults.fault_plan import (
 )
 from faults.fault_runner import plans_of_seeds, run_all
 
+#: In two, for two processes: each has a node, and an undisturbed observation to compare with.
 PLANS: dict[str, dict[str, list[Fault]]] = {
-    "drawn": plans_of_seeds(1, 3),
-    "the machine": {
+    "drawn, and the machine": {
+        **plans_of_seeds(1, 3),
         "power": [
             Fault(2.0, Kind.POWER_LOSS),
             Fault(5.0, Kind.POWER_LOSS),
@@ -37,7 +38,7 @@ PLANS: dict[str, dict[str, list[Fault]]] = {
             Fault(2.0, Kind.SECOND_MACHINE, f"darc_start_master {SAME_NAME}"),
         ],
     },
-    "what comes in": {
+    "what comes in, and starts that cross": {
         "files": [
             Fault(1.0, Kind.FILE_REPLACED, "1 renamed over"),
             Fault(2.0, Kind.FILE_REPLACED, "1 truncated"),
@@ -46,8 +47,6 @@ PLANS: dict[str, dict[str, list[Fault]]] = {
         ],
         "again": [Fault(-1.0, Kind.AGAIN, "stopped, amber_clustering was away", 1.0)],
         "after an abort": [Fault(-1.0, Kind.AGAIN, "aborted", 1.0)],
-    },
-    "starts that cross": {
         "another": [Fault(-1.0, Kind.CROSSING, ANOTHER_STOPPED, 0.05)],
         "a master that is killed": [Fault(-1.0, Kind.CROSSING, MASTER_KILLED, 0.1)],
         "a node that is stopped": [Fault(-1.0, Kind.CROSSING, NODE_STOPPED, 0.1)],
@@ -55,7 +54,7 @@ PLANS: dict[str, dict[str, list[Fault]]] = {
 }
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("plans", PLANS.values(), ids=PLANS)
 def test_nothing_is_lost_or_doubled_whatever_happens(plans: dict[str, list[Fault]]) -> None:
     said: list[str] = []

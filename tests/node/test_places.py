@@ -52,7 +52,7 @@ def odd_home(make_node: Callable[..., Node]) -> Iterator[Callable[[str], Node]]:
     shutil.rmtree(parent, ignore_errors=True)
 
 
-@pytest.mark.parametrize("name", ["my home", "100% ;a #b", "[c]*?", "'q' \"d\" é", ODD[:46]])
+@pytest.mark.parametrize("name", ["100% ;a #b 'q' \"d\" é", "[c]*?", ODD[:46]])
 def test_a_home_of_any_name_works(odd_home: Callable[[str], Node], name: str) -> None:
     node = odd_home(name)
     # What a pattern or a split path would find, as if of another user.
@@ -111,7 +111,7 @@ paths = st.text(
 ).filter(lambda text: text.isprintable() and text not in {".", ".."} and "%(here)s" not in text)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(name=paths)
 @example(name=" ;")
 @example(name="%(x)s ")

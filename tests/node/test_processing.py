@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import itertools
 import os
@@ -37,6 +36,8 @@ NOTHING = burst(6.0, dm=900.0)  # AMBER found what is not in the data
 RULES = {
     "interval": 0.3,
     "stop_delay": 0,
+    # Each takes a second or two to start, and most tests here have them started anew.
+    "num_extractor": 1,
     "extractor": {"delay": 0},
     "classifier": {"thresh_freqtime": 0},
 }
@@ -114,8 +115,7 @@ def observe(of: Node, verb: str, observation: MadeObservation) -> None:
 
 
 def attribute(of: Node, name: str) -> Any:
-    answer = of.ask("--service", "processor", "get_attr", name)["processor"]
-    return ast.literal_eval(answer.split(": ", 1)[1][:-1])
+    return of.value("processor", name)
 
 
 def results(of: Node, observation: MadeObservation) -> Path:

@@ -66,7 +66,8 @@ def watched(secrets: Callable[[], Iterable[bytes]]) -> Iterator[set[str]]:
     looks = [0]
 
     def look() -> None:
-        while not end.wait(0.02):
+        # A program takes longer than that to start; others need the processor for doing so.
+        while not end.wait(0.1):
             found.update(processes_that_tell(secrets))
             looks[0] += 1
 

@@ -162,16 +162,27 @@ def test_what_does_not_arrive_is_told(demo: Callable[..., Process]) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["Starting the receivers", "Starting a node", " 8/8 up", "bursts that were put in"]
+    ("moment", "number"),
+    [
+        ("Starting the receivers", signal.SIGINT),
+        ("Starting a node", signal.SIGTERM),
+        (" 8/8 up", signal.SIGINT),
+        ("bursts that were put in", signal.SIGINT),
+    ],
 )
-def test_interrupted_it_stops_everything(demo: Callable[..., Process], moment: str) -> None:
+def test_interrupted_it_stops_everything(
+    demo: Callable[..., Process], moment: str, number: int
+) -> None:
     duration = "6" if moment.startswith("bursts") else "60"
     process = demo("--duration", duration, "--bursts", "1")
     process.read_until(moment)
     if moment == "Starting a node":
         wait_for((process.run_dir / "node.json").exists, 60.0)
-    process.process.send_signal(signal.SIGINT)
-    process.process.send_signal(signal.SIGINT)
+        refused = another(process.home)
+        assert refused.returncode == 2
+        assert "is not empty" in refused.stderr
+    process.process.send_signal(number)
+    process.process.send_signal(number)
     assert process.end() == 130, process.output
     assert "Interrupted." in process.output
     assert "none of their processes is left" in process.output
@@ -179,18 +190,13 @@ def test_interrupted_it_stops_everything(demo: Callable[..., Process], moment: s
     assert process.left() == []
 
 
-def test_a_home_that_is_in_use_is_refused(demo: Callable[..., Process]) -> None:
-    process = demo("--duration", "60")
-    process.read_until("Starting a node")
-    other = subprocess.run(
-        [sys.executable, "-m", "simulator.demo", "--home", str(process.home)],
+def another(home: Path) -> subprocess.CompletedProcess[str]:
+    """A demo in a home that is in use."""
+    return subprocess.run(
+        [sys.executable, "-m", "simulator.demo", "--home", str(home)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
         check=False,
     )
-    assert other.returncode == 2
-    assert "is not empty" in other.stderr
-    process.process.send_signal(signal.SIGTERM)
-    assert process.end() == 130
