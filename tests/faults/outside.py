@@ -9,13 +9,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from nodes import patience
+
 from simulator.comet_broker import CometBroker, Subscriber
 from simulator.dbevent import DadaDbevent
 from simulator.lofar import Lofar
 from tests.dump_requests import parse_request
 
 #: Longer than any fault lasts: what is asked for late must not be lost to that.
-BUFFER_SECONDS = 60.0
+BUFFER_SECONDS = patience(60.0)
 #: Triggers that arrive within it are of one pulse: less than between any two windows' triggers.
 INTERVAL = 0.02
 _PARAM = re.compile(r'<Param [^>]*name="(dm|snr)"[^>]*>')

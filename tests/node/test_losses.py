@@ -15,7 +15,7 @@ from typing import Any
 
 import alerts
 import pytest
-from nodes import Node, free_port
+from nodes import Node, free_port, only
 from nodes import wait_for as wait_for_seconds
 from triggers import made_trigger
 
@@ -76,7 +76,7 @@ def site(make_node: Callable[..., Node], broker: int) -> Iterator[Site]:
         webhook = stack.enter_context(Webhook())
         services = ["status_website", "dada_trigger", "voevent_generator"]
         made = make_node(
-            darc_master={"services_master_mix": services, "services_worker_mix": []},
+            darc_master=only(*services),
             metrics={"port": free_port()},
             dada_trigger={"port_iquv": free_port(), "buffer_length": 0.5},
             voevent_generator={
@@ -103,6 +103,8 @@ def test_people_hear_of_a_lost_dump_and_a_lost_alert(site: Site, tmp_path: Path)
     )
     reply = node.ask("start_observation", "--parset", str(observation.parset))
     assert reply == "Observation started"
+    # It is answered before it is told; the trigger of an observation that nobody knows is no loss.
+    wait_for(lambda: alerts.told(node, "dada_trigger", "observations") == ["lost1"])
     trigger = made_trigger(observation="lost1", tarr=time.time() - observation.start)
     alerts.put(node, "dada_trigger", trigger)
     alerts.put(node, "voevent_generator", alerts.trigger(observation="lost1", window=77))

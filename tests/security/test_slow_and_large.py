@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import Client
 from pathlib import Path
 from random import Random
@@ -33,7 +33,8 @@ SECONDS = 4.0 * float(os.environ.get("DARC_FUZZ_SCALE", "1"))
 SLOW = 32  # connections
 #: Of what a large message stands for, while it is refused.
 MOST_BYTES = 256 * 2**20
-#: Others' commits (ms); on a machine that is busy, as many times what they take without.
+#: Others' commits (ms); on a machine that is busy, so many times what they take at the same time at
+#: a server that nobody attacks.
 COMMIT_MS, TIMES = patience(50.0), 10.0
 
 
@@ -41,6 +42,17 @@ COMMIT_MS, TIMES = patience(50.0), 10.0
 def served(tmp_path_factory: pytest.TempPathFactory, test_run: str) -> Iterator[Targets]:
     with targets(tmp_path_factory.mktemp("t"), test_run) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def spared(tmp_path_factory: pytest.TempPathFactory, test_run: str) -> Iterator[Targets]:
+    """Another, which nobody attacks."""
+    with targets(tmp_path_factory.mktemp("t"), test_run) as made:
+        yield made
+
+
+def commits(at: Targets) -> AbstractContextManager[Committer]:
+    return committing(at.socket, at.secret_file)
 
 
 @contextmanager
@@ -71,17 +83,11 @@ def peak(served: Targets) -> int:
     return int(line.split()[1]) << 10
 
 
-def quiet(served: Targets) -> Committer:
-    with committing(served.socket, served.secret_file) as before:
-        time.sleep(SECONDS / 2)
-    return before
-
-
-def judge(name: str, served: Targets, before: Committer, during: Committer, size: int) -> None:
-    print(f"{name}: without {before}; with it {during}; +{(peak(served) - size) >> 20} MiB at most")
+def judge(name: str, served: Targets, elsewhere: Committer, here: Committer, size: int) -> None:
+    print(f"{name}: elsewhere {elsewhere}; here {here}; +{(peak(served) - size) >> 20} MiB at most")
     assert served.report()["deaths"] == []
     for share in (0.5, 0.99):
-        assert during.at(share) < max(COMMIT_MS, TIMES * before.at(share)), (name, share)
+        assert here.at(share) < max(COMMIT_MS, TIMES * elsewhere.at(share)), (name, share)
     assert peak(served) - size < MOST_BYTES, name
 
 
@@ -98,20 +104,21 @@ ENDLESS = [b'{"protocol": 1, "command": "' + b"x" * 2**20, b"{'a': '" + b"}" * 2
 
 
 @pytest.mark.parametrize("data", ENDLESS, ids=["ours", "literal", "blanks"])
-def test_lines_that_never_end(served: Targets, data: bytes) -> None:
+def test_lines_that_never_end(served: Targets, spared: Targets, data: bytes) -> None:
     address = "127.0.0.1", served.command_port
-    before, size = quiet(served), served.process.memory_info().rss
+    size = served.process.memory_info().rss
     times = served.process.cpu_times()
     begin = time.monotonic()
     with (
         attacked(lambda: byte_by_byte(address, data), SLOW),
-        committing(served.socket, served.secret_file) as during,
+        commits(spared) as elsewhere,
+        commits(served) as here,
     ):
         time.sleep(SECONDS)
         with strangers.connected(address, Random(0)) as client:  # who asks is answered
             answer = strangers.say(client, b'{"protocol": 1, "command": "status"}\n')
             assert b"Success" in answer or b"too many" in answer
-    judge("endless lines", served, before, during, size)
+    judge("endless lines", served, elsewhere, here, size)
     now = served.process.cpu_times()
     used = (now.user + now.system - times.user - times.system) / (time.monotonic() - begin)
     print(f"{100 * used:.0f} % of a core")
@@ -128,8 +135,8 @@ def test_what_a_slow_message_costs_grows_as_its_length(served: Targets) -> None:
 
 
 @pytest.mark.parametrize("name", ["queues", "intake"])
-def test_handshakes_that_never_end(served: Targets, name: str) -> None:
-    before, size = quiet(served), served.process.memory_info().rss
+def test_handshakes_that_never_end(served: Targets, spared: Targets, name: str) -> None:
+    size = served.process.memory_info().rss
     frames = [b"\0\0\0\xff" + b"x" * 200, b"\x7f\xff\xff\xff" + b"x" * 4096, b"\xff" * 5]
 
     def attack() -> None:
@@ -137,10 +144,11 @@ def test_handshakes_that_never_end(served: Targets, name: str) -> None:
 
     with (
         attacked(attack, SLOW),
-        committing(served.socket, served.secret_file) as during,
+        commits(spared) as elsewhere,
+        commits(served) as here,
     ):
         time.sleep(SECONDS)
-    judge(f"slow handshakes at {name}", served, before, during, size)
+    judge(f"slow handshakes at {name}", served, elsewhere, here, size)
 
 
 def array(count: int) -> bytes:
@@ -161,13 +169,13 @@ def large() -> list[bytes]:
     ]
 
 
-def test_little_that_stands_for_much(served: Targets) -> None:
+def test_little_that_stands_for_much(served: Targets, spared: Targets) -> None:
     """With the secret; each is refused, and ends its connection alone."""
     requests = large()
     for data in requests:
         with pytest.raises(ValueError, match="not a packed plain value"):
             unpack(data)
-    before, size = quiet(served), served.process.memory_info().rss
+    size = served.process.memory_info().rss
 
     def attack() -> None:
         client = plain_client(served.socket, served.secret)
@@ -181,10 +189,11 @@ def test_little_that_stands_for_much(served: Targets) -> None:
 
     with (
         attacked(attack, 2),
-        committing(served.socket, served.secret_file) as during,
+        commits(spared) as elsewhere,
+        commits(served) as here,
     ):
         time.sleep(2 * SECONDS)
-    judge("empty maps by the million", served, before, during, size)
+    judge("empty maps by the million", served, elsewhere, here, size)
     wait_for(lambda: served.log.count("sent an invalid message") > 0)
 
 
@@ -209,12 +218,12 @@ def large_for_others() -> list[bytes]:
     ]
 
 
-def test_little_that_stands_for_much_elsewhere(served: Targets) -> None:
+def test_little_that_stands_for_much_elsewhere(served: Targets, spared: Targets) -> None:
     requests = large_for_others()
     for data in requests:
         with pytest.raises(ValueError, match=r"more than|not a "):
             dialect_of(data).read(data)
-    before, size = quiet(served), served.process.memory_info().rss
+    size = served.process.memory_info().rss
 
     def attack() -> None:
         data = Random().choice(requests)
@@ -229,10 +238,11 @@ def test_little_that_stands_for_much_elsewhere(served: Targets) -> None:
 
     with (
         attacked(attack, 2),
-        committing(served.socket, served.secret_file) as during,
+        commits(spared) as elsewhere,
+        commits(served) as here,
     ):
         time.sleep(2 * SECONDS)
-    judge("pickles and XML", served, before, during, size)
+    judge("pickles and XML", served, elsewhere, here, size)
     wait_for(lambda: served.log.count("sent an invalid message") > 0)
 
 
