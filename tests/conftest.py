@@ -18,7 +18,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from nodes import Node, left_of_run, node, patience, send_signal
+from nodes import Node, left_of_run, node, only, patience, send_signal
 
 #: s, of one test with all that it starts, before it is taken for hung
 _TEST_SECONDS = 120.0
@@ -68,9 +68,14 @@ def fresh_node(make_node: Callable[..., Node]) -> Node:
 
 
 @pytest.fixture(scope="module")
-def running_node(test_run: str) -> Iterator[Node]:
-    """A node with all services running, shared by a module's tests: leave it as you found it."""
-    with node(test_run) as made:
+def running_node(request: pytest.FixtureRequest, test_run: str) -> Iterator[Node]:
+    """A node that runs, shared by a module's tests: leave it as you found it.
+
+    With all services, or with those alone that the module names in RUNNING_SERVICES: each takes a
+    third of a second of processor time to start.
+    """
+    services = getattr(request.module, "RUNNING_SERVICES", None)
+    with node(test_run, darc_master=only(*services) if services else {}) as made:
         made.start()
         yield made
 

@@ -94,6 +94,11 @@ def wait_for(condition: Callable[[], Any], timeout: float = 10.0, what: str = ""
         time.sleep(max(0.02, now - before, min(LONGEST_PAUSE, (now - began) * PAUSE_PART)))
 
 
+def only(*services: str) -> dict[str, Any]:
+    """The section darc_master of a node on its own with these services, and no others."""
+    return {"services_master_mix": list(services), "services_worker_mix": []}
+
+
 def value_of(answer: str) -> Any:
     """The value in a service's answer to get_attr; None where it is the service's state."""
     return ast.literal_eval(answer.split(": ", 1)[1][:-1]) if answer.startswith("{") else None

@@ -21,6 +21,7 @@ from darc.node.command_client import ask
 from darc.node.observation_files import UnknownConfigType
 from simulator.write_parsets import MadeObservation, write_observation
 
+RUNNING_SERVICES = ("amber_listener", "dada_trigger")
 WHEN = "2026-01-02-03:04:05.R1"
 TEXT = f"datetimesource = {WHEN}\nbeam = 0\n"
 BAD_NAMES = [

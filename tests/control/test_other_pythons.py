@@ -19,6 +19,7 @@ from nodes import PYTHON, Node, patience
 import darc
 
 OTHERS = [minor for minor in MINORS if minor != sys.version_info.minor]
+RUNNING_SERVICES = ("amber_listener", "amber_clustering", "lofar_trigger")
 #: Of each kind: what reads, what lists, what is refused.
 QUESTIONS = (
     ("--version",),

@@ -17,14 +17,14 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
-from nodes import Node, patience
+from nodes import Node, only, patience
 
 from darc import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("darc", "bin", "conf", "supervisor")
 SCRIPTS = sorted(path.name for path in (ROOT / "bin").iterdir())
-SMALL = {"services_master_mix": ["status_website"], "services_worker_mix": []}
+SMALL = only("status_website")
 # Printed by each installation: where it is, and whether all that comes with it is found.
 FOUND = """
 import darc, jinja2, numpy

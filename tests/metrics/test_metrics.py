@@ -12,7 +12,7 @@ import urllib.error
 from collections.abc import Callable
 from functools import partial
 
-from nodes import Node, free_port, patience
+from nodes import Node, free_port, only, patience
 from nodes import wait_for as wait_for_seconds
 from scrapes import TASK_ID, Scrape, is_served, port_of, scrape
 
@@ -214,7 +214,7 @@ def test_clients_that_never_read_hold_up_no_command(observed: Node) -> None:
 def test_a_port_that_is_taken_is_said_and_tried_again(
     make_node: Callable[..., Node],
 ) -> None:
-    services = {"services_master_mix": ["status_website"], "services_worker_mix": []}
+    services = only("status_website")
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         made = make_node(metrics={"port": port}, darc_master=services)

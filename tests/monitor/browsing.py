@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -24,8 +23,8 @@ from darc.monitor.page.render_page import Renderer
 from darc.monitor.problems import find_problems
 from darc.web.style import Colours
 
-#: Where screenshots are kept, to be looked at.
-OUTPUT = Path(__file__).parent / "output"
+#: Where screenshots are kept, if somebody wants to look at them: they take their time.
+OUTPUT = os.environ.get("DARC_SCREENSHOTS")
 ARGUMENTS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -116,12 +115,14 @@ class Browser:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def screenshot(self, name: str, *, whole: bool = False) -> None:
-        OUTPUT.mkdir(exist_ok=True)
+        if OUTPUT is None:
+            return
+        Path(OUTPUT).mkdir(exist_ok=True)
         size = self.run("return [innerWidth, document.documentElement.scrollHeight]")
         clip = {"x": 0, "y": 0, "width": size[0], "height": size[1], "scale": 1}
         arguments = [("captureBeyondViewport", True), ("clip", clip)] if whole else []
         data = self.command("Page.captureScreenshot", *arguments)["data"]
-        (OUTPUT / f"{name}.png").write_bytes(base64.b64decode(data))
+        (Path(OUTPUT) / f"{name}.png").write_bytes(base64.b64decode(data))
 
 
 @pytest.fixture(scope="session")
@@ -150,5 +151,3 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     finally:
         made.quit()
         shutil.rmtree(profile, ignore_errors=True)
-        if OUTPUT.is_dir():
-            print(f"\nscreenshots are in {OUTPUT}", file=sys.__stderr__)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from nodes import Node, node, patience, supervisorctl
+from nodes import Node, node, only, patience, supervisorctl
 from nodes import wait_for as wait_for_seconds
 from shares import Share
 
@@ -31,7 +31,7 @@ from darc.queues.names import OF_MONITOR
 wait_for = partial(wait_for_seconds, timeout=40.0)
 
 SERVICES = ["lofar_trigger", "voevent_generator"]
-SMALL = {"services_master_mix": SERVICES, "services_worker_mix": []}
+SMALL = only(*SERVICES)
 #: For an answer of the master, s.
 QUICK = 1.0
 

@@ -21,6 +21,7 @@ from darc.queues.client import QueuesGoneError, attach
 from darc.queues.messages import QueueError
 
 ROOT = Path(__file__).resolve().parents[2]
+RUNNING_SERVICES = ("lofar_trigger", "amber_clustering")
 PLAIN_MANAGER = "from multiprocessing.managers import BaseManager"
 OUR_MANAGER = "from darc.queues import QueueManager"
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from nodes import Node, wait_for
+from nodes import Node, only, wait_for
 
 from darc.node.secret import SecretError, make_secret, read_secret, replace_secret
 from darc.runtime import paths
 from darc.runtime.paths import write_new, write_whole
 
-SMALL = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}
+SMALL = only("lofar_trigger")
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
-from nodes import Node, patience, wait_for
+from nodes import Node, only, patience, wait_for
 
 from darc.node.processes import of_node
 
 SERVICES = ["lofar_trigger", "voevent_generator"]
-SMALL = {"services_master_mix": SERVICES, "services_worker_mix": [], "stop_timeout": 1.0}
+SMALL = only(*SERVICES) | {"stop_timeout": 1.0}
 # Where all end by themselves, on a machine as busy as may be.
 PATIENT = {"stop_timeout": 30.0}
 # A service that does not end, with a child that has left its process group.

@@ -31,7 +31,7 @@ from alerts import (
     wait_until_done,
 )
 from hypothesis import given, settings
-from nodes import Node, free_port, node, patience, wait_for
+from nodes import Node, free_port, node, only, patience, wait_for
 
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
@@ -82,7 +82,7 @@ class Site:
 def module_site(test_run: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     points = tmp_path_factory.mktemp("points")
     with Lofar() as lofar:
-        services = {"services_master_mix": [SERVICE], "services_worker_mix": []}
+        services = only(SERVICE)
         ours = {"send_events": True, "interval": INTERVAL, "lofar_host": "127.0.0.1"}
         with node(test_run, darc_master=services, lofar_trigger=ours) as made:
             made.configure(lofar_trigger={"lofar_port": lofar.port})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from nodes import Node, wait_for
+from nodes import Node, only, wait_for
 from triggers import made_trigger
 
 from darc.queues.client import attach
@@ -35,9 +35,7 @@ def attribute(node: Node, name: str) -> str:
 @pytest.fixture
 def with_example(make_node: Callable[..., Node]) -> Node:
     """A node that was started without the service, whose module is on its Python's path."""
-    node = make_node(
-        darc_master={"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}
-    )
+    node = make_node(darc_master=only("lofar_trigger"))
     node.environment["PYTHONPATH"] = str(DOCS)
     node.start()
     return node

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from nodes import Node, node
+from nodes import Node, node, only
 
 from darc.model.vocabulary import COMMANDS, OF_THE_NODE, not_of_a_service
 
@@ -17,7 +17,7 @@ SERVICES = ["lofar_trigger", "processor"]
 @pytest.fixture(scope="module")
 def running_node(test_run: str) -> Iterator[Node]:
     """A node of two services, which run."""
-    few = {"services_master_mix": SERVICES, "services_worker_mix": []}
+    few = only(*SERVICES)
     with node(test_run, darc_master=few, control={"allow_unsigned_from": ["127.0.0.1"]}) as made:
         made.start()
         yield made

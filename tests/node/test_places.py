@@ -17,7 +17,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from nodes import SCRIPTS, Node
+from nodes import SCRIPTS, Node, only
 from supervisor.options import ClientOptions, ServerOptions
 
 from darc.config.config import Config, ConfigError, Layer, parse_config
@@ -27,7 +27,7 @@ from darc.node.parent_directories import check_above
 from darc.runtime.paths import PlaceError, darc_home, hostname, packaged
 from darc.runtime.service_traits import built_in_sections
 
-SMALL = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}
+SMALL = only("lofar_trigger")
 #: Whatever supervisord's configuration, its patterns, shells or formats take for something else.
 ODD = "my home %(x)s ;a #b [c] * ? 'q' \"d\" $e \\ {f} ~ é&="
 

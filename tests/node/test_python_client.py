@@ -17,6 +17,8 @@ from darc.node.secret import read_secret
 from darc.queues.client import QueueClient, Queues, QueuesGoneError, attach
 from darc.queues.messages import QueueError
 
+RUNNING_SERVICES = ("lofar_trigger",)
+
 
 @pytest.fixture
 def queues(here: Node) -> Iterator[Queues]:

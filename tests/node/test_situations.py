@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -16,14 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import SCRIPTS, Node, free_port, patience, send_signal, supervisorctl, wait_for
+from nodes import (
+    SCRIPTS,
+    Node,
+    free_port,
+    node,
+    only,
+    patience,
+    send_signal,
+    supervisorctl,
+    wait_for,
+)
 
 from darc.trigger_files.amber import trigger_name
 from simulator.write_parsets import write_observation
 
-SERVICES = ["lofar_trigger", "voevent_generator"]
-SMALL = {"services_master_mix": SERVICES, "services_worker_mix": []}
-LISTENS = {"services_master_mix": ["amber_listener"], "services_worker_mix": []}
+SERVICES = RUNNING_SERVICES = ["lofar_trigger", "voevent_generator"]
+SMALL = only(*SERVICES)
+LISTENS = only("amber_listener")
 HEADER = (
     "# beam_id batch_id sample_id integration_step compacted_integration_steps time DM_id DM"
     " compacted_DMs SNR\n"
@@ -90,16 +101,17 @@ def test_a_master_that_was_taken_out_is_started_all_the_same(small: Node) -> Non
     assert "Traceback" not in result.stderr
 
 
-def test_a_service_of_several_processes_is_refused_by_its_section(small: Node) -> None:
-    small.start()
-    own = small.home / "supervisor"
+def test_a_service_of_several_processes_is_refused_by_its_section(running_node: Node) -> None:
+    own = running_node.home / "supervisor"
     own.mkdir()
     section = Path(__file__).resolve().parents[2] / "supervisor" / "lofar_trigger.conf"
     many = "numprocs=2\nprocess_name=%(program_name)s_%(process_num)d\n"
     (own / "lofar_trigger.conf").write_text(section.read_text() + "\n" + many)
-    said = small.ask("reload")["error"]
+    said = running_node.ask("reload")["error"]
     assert "supervisor/lofar_trigger.conf: numprocs=2: a service is one process" in said
-    assert set(small.states().values()) == {"running"}
+    assert set(running_node.states().values()) == {"running"}
+    shutil.rmtree(own)
+    assert "error" not in running_node.ask("reload")
 
 
 def test_a_restart_by_hand_is_no_death(small: Node) -> None:
@@ -114,8 +126,8 @@ def test_a_restart_by_hand_is_no_death(small: Node) -> None:
     wait_for(lambda: lives(small)["lofar_trigger"] == (2, 1), 20.0)
 
 
-def test_what_is_stopped_by_a_terminal_is_named_with_what_to_do(small: Node) -> None:
-    small.start()
+def test_what_is_stopped_by_a_terminal_is_named_with_what_to_do(running_node: Node) -> None:
+    small = running_node
     pid = small.pid("lofar_trigger")
     send_signal(pid, signal.SIGTSTP)
     wait_for(lambda: small.states()["lofar_trigger"] == "unresponsive", 20.0)
@@ -271,11 +283,11 @@ def test_without_inotify_files_are_looked_at(
 # -- trigger files ---------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def listening(make_node: Callable[..., Node]) -> Node:
-    node = make_node(darc_master=LISTENS)
-    node.start()
-    return node
+@pytest.fixture(scope="module")
+def listening(test_run: str) -> Iterator[Node]:
+    with node(test_run, darc_master=LISTENS) as made:
+        made.start()
+        yield made
 
 
 def test_what_an_earlier_observation_left_is_not_of_this_one(
@@ -359,12 +371,13 @@ def test_the_letters_of_a_host_name_do_not_matter(make_node: Callable[..., Node]
     assert overview(node)["role"] == "master"
 
 
-def test_what_a_terminal_cannot_show_is_spelt_out(small: Node, tmp_path: Path) -> None:
-    small.start()
+def test_what_a_terminal_cannot_show_is_spelt_out(
+    running_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parset = tmp_path / "ηCar.parset"
     parset.write_text("taskid = η\n")
-    small.environment["PYTHONIOENCODING"] = "ascii"
-    result = small.darc("--parset", str(parset), "start_observation")
+    monkeypatch.setitem(running_node.environment, "PYTHONIOENCODING", "ascii")
+    result = running_node.darc("--parset", str(parset), "start_observation")
     assert "Traceback" not in result.stderr
     assert "\\u03b7Car.parset" in result.stdout
     assert result.returncode == 1
@@ -373,13 +386,17 @@ def test_what_a_terminal_cannot_show_is_spelt_out(small: Node, tmp_path: Path) -
 @pytest.mark.parametrize(
     "words", ["get_attr overview", "--service all status", "doctor", "--help", "logs all"]
 )
-def test_nobody_who_listens_any_more_is_no_reason_to_complain(small: Node, words: str) -> None:
-    if words == "get_attr overview":
-        small.start()
+def test_nobody_who_listens_any_more_is_no_reason_to_complain(
+    running_node: Node, words: str
+) -> None:
     # The reader is gone before a word is written.
     command = f"{SCRIPTS / 'darc'} {words} | true; echo ${{PIPESTATUS[0]}}"
     result = subprocess.run(
-        ["bash", "-c", command], env=small.environment, capture_output=True, text=True, check=True
+        ["bash", "-c", command],
+        env=running_node.environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "Traceback" not in result.stderr
     assert "BrokenPipe" not in result.stderr

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from nodes import SCRIPTS, Node
+from nodes import SCRIPTS, Node, only
 
 from darc.node.node_start import make_directory
 from darc.node.supervisor import MAX_SOCKET_PATH
 
-SMALL = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}
+SMALL = only("lofar_trigger")
 DAMAGED = [b"", b"[]", b"{", b'{"host": 1}', b"\xff\xfe"]
 
 

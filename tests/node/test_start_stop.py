@@ -13,14 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from nodes import SCRIPTS, Node, patience, wait_for
+from nodes import SCRIPTS, Node, only, patience, wait_for
 
 from darc.node.processes import of_node
 from darc.runtime.progress import waiting
 from simulator.write_parsets import write_observation
 
 SERVICES = ["lofar_trigger", "voevent_generator"]
-SMALL = {"services_master_mix": SERVICES, "services_worker_mix": []}
+SMALL = only(*SERVICES)
 IGNORES_SIGTERM = "import signal; signal.signal(15, signal.SIG_IGN)\nwhile True: signal.pause()"
 
 
@@ -147,7 +147,7 @@ def observe(node: Node) -> str:
 def test_a_stop_aborts_the_observations_that_run(
     make_node: Callable[..., Node], script: str
 ) -> None:
-    services = {"services_master_mix": ["offline_processing"], "services_worker_mix": []}
+    services = only("offline_processing")
     node = make_node(darc_master=services)
     node.start()
     task_id = observe(node)
@@ -246,7 +246,7 @@ def test_taken_ports_of_page_and_metrics_are_said(make_node: Callable[..., Node]
     ):
         ports = [one.getsockname()[1] for one in (page, metrics)]
         node = make_node(
-            darc_master={"services_master_mix": ["status_website"], "services_worker_mix": []},
+            darc_master=only("status_website"),
             status_website={"port": ports[0]},
             metrics={"port": ports[1]},
         )

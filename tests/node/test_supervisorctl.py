@@ -9,10 +9,10 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from nodes import Node, patience, supervisorctl, wait_for
+from nodes import Node, only, patience, supervisorctl, wait_for
 
 SERVICES = ["lofar_trigger", "voevent_generator"]
-SMALL = {"services_master_mix": SERVICES, "services_worker_mix": []}
+SMALL = only(*SERVICES)
 
 
 @pytest.fixture

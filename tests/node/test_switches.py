@@ -21,14 +21,14 @@ from alerts import (
     trigger,
     wait_until_done,
 )
-from nodes import Node, node, patience, wait_for
+from nodes import Node, node, only, patience, wait_for
 
 from darc.model.trigger import Trigger
 from simulator.lofar import Lofar
 
 LOFAR, VOEVENT = SERVICES = ("lofar_trigger", "voevent_generator")
 PREFIX = {LOFAR: "lofar", VOEVENT: "voevent"}
-LIGHT = {"services_master_mix": list(SERVICES), "services_worker_mix": []}
+LIGHT = only(*SERVICES)
 WAIT = 20.0
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
 ORIGIN = rf"127\.0\.0\.1 \(observer@{re.escape(socket.gethostname())}\)"

@@ -29,7 +29,7 @@ from alerts import (
 )
 from comet.protocol import messages
 from hypothesis import given, settings
-from nodes import Node, free_port, node, patience, wait_for
+from nodes import Node, free_port, node, only, patience, wait_for
 from voevents import params, read_event
 
 from darc.model.trigger import Trigger
@@ -83,7 +83,7 @@ class Site:
 def module_site(test_run: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     points = tmp_path_factory.mktemp("points")
     with CometBroker(free_port(), free_port()) as broker:
-        services = {"services_master_mix": [SERVICE], "services_worker_mix": []}
+        services = only(SERVICE)
         ours = {"send_events": True, "interval": 0.3, "broker_timeout": 1.0, "stream": STREAM}
         with node(test_run, darc_master=services, voevent_generator=ours) as made:
             made.configure(

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from nodes import SCRIPTS, Node
+from nodes import SCRIPTS, Node, only
 
 from darc.node import node_identity, node_owner
 from darc.node.directory_identity import is_same_place, place_of
 from darc.node.processes import of_node
 
-SMALL = {"services_master_mix": ["lofar_trigger"], "services_worker_mix": []}
+SMALL = only("lofar_trigger")
 MACHINE = ["unshare", "--pid", "--fork", "--mount-proc", "--uts", "--net"]
 #: The same with this machine's network, where it can reach itself.
 CONTAINER = [word for word in MACHINE if word != "--net"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import yaml
-from nodes import Node, wait_for
+from nodes import Node, only, wait_for
 from offline_files import HEADER, write_pulsar
 
 from darc.model.offline_tables import parse_pulsars
@@ -20,6 +20,7 @@ from darc.runtime.paths import packaged
 from simulator.write_parsets import MadeObservation, write_observation
 
 PULSAR = "B0329+54"
+ALONE = only("offline_processing")
 DURATION = 12.0
 
 
@@ -54,7 +55,7 @@ def children(node: Node) -> list[psutil.Process]:
 def test_a_service_killed_at_work_does_it_once(
     make_node: Callable[..., Node], tmp_path: Path
 ) -> None:
-    node = make_node(offline_processing={"prepfold": None})
+    node = make_node(darc_master=ALONE, offline_processing={"prepfold": None})
     points = tmp_path / "points"
     points.mkdir()
     node.environment["DARC_FAULT_POINTS"] = str(points)
@@ -84,7 +85,7 @@ def test_work_ends_with_the_service_and_on_abort(
     hanging = tmp_path / "prepfold"
     hanging.write_text("#!/bin/sh\nexec sleep 600\n")
     hanging.chmod(0o755)
-    node = make_node(offline_processing={"prepfold": str(hanging)})
+    node = make_node(darc_master=ALONE, offline_processing={"prepfold": str(hanging)})
     node.start()
     made = observe(node, tmp_path / "observation")
     [child] = wait_for(lambda: children(node), 60, "at work")
@@ -119,7 +120,7 @@ def alive(process: psutil.Process) -> bool:
 def test_missing_data_are_an_error_and_the_service_goes_on(
     make_node: Callable[..., Node], tmp_path: Path
 ) -> None:
-    node = make_node(offline_processing={"prepfold": None})
+    node = make_node(darc_master=ALONE, offline_processing={"prepfold": None})
     node.start()
     start = float(int(time.time() - 20))
     made = write_observation(

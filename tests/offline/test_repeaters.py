@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nodes import Node
+from nodes import Node, only
 from offline_files import HEADER, write_pulsar
 
 from darc.candidates.cluster_boxes import ClusterBoxes
@@ -57,7 +57,9 @@ def test_bursts_of_a_window_beside_lines_and_at_its_edge() -> None:
 def test_weak_bursts_near_the_dm_are_plotted_after_an_observation(
     make_node: Callable[..., Node], tmp_path: Path
 ) -> None:
-    node = make_node(processor={"extractor": {"delay": 0.0}})
+    node = make_node(
+        darc_master=only("offline_processing"), processor={"extractor": {"delay": 0.0}}
+    )
     node.start()
     start, duration = float(int(time.time() - 14)), 12.0
     made = write_observation(

@@ -32,6 +32,7 @@ from darc.runtime.untrusted_files import NotRegularError, open_regular, read_reg
 from darc.services.base.mails import attach
 from simulator.write_parsets import write_observation
 
+RUNNING_SERVICES = ("amber_listener",)
 INSTRUMENT = load_config(packaged("conf/default.yaml")).instrument
 SECRET = b"nobody else may read this"
 
