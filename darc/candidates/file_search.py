@@ -21,6 +21,7 @@ from darc.science.baseline import (
     fill,
     forget_stuck,
     silent_moments,
+    sparse_noise,
     take_levels,
     take_scales,
 )
@@ -28,12 +29,13 @@ from darc.science.channel_mask import parse_channel_mask
 from darc.science.dedispersion import Band
 from darc.science.dispersion import delay
 from darc.science.downsample import downsample_time
-from darc.science.isolated import forget_impulses, sharp_edge
+from darc.science.isolated import forget_impulses, outlier_thresholds, sharp_edge
 from darc.science.moments import channel_rows
 from darc.science.rfi_cleaning import replace_outliers
 from darc.science.single_pulse import dm_stages, find_pulses, pulse_widths
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 
 #: Longest pulse of the search, s.
 LONGEST_PULSE = 0.05
@@ -45,6 +47,10 @@ _TRIALS = 1024
 #: Bytes of the file read at a time.
 _PIECE = 1 << 27
 _CHANNELS = 16
+#: Window of the baseline in units of the longest pulse.
+_WINDOW = 32
+#: Minimum variance of the sum over a boxcar, levels^2.
+_LEAST_VARIANCE = 4.0
 #: Raises the threshold of outliers, which are examined for each group of DMs: noise must have few
 #: (standard deviations).
 _CLEARER = 1.0
@@ -173,20 +179,30 @@ def search_part(job: SearchJob) -> Records | None:
         if not len(channels):
             raise ValueError(f"{job.mask}: no channel is left: all are masked")
         rows = np.empty((len(channels), job.count), dtype=np.float32)
+        levels = np.full(len(channels), np.inf)
         for begin, end in _pieces(file, job):
-            _read(file, job, channels, (begin, end), rows[:, begin:end])
+            noise = _read(file, job, channels, (begin, end), rows[:, begin:end])
+            levels = np.minimum(levels, noise)
         band, tsamp = file.band, file.header.tsamp * job.factor
-    varies = take_scales(rows, LevelWindow.beside(_longest(tsamp)))
+    window = LevelWindow.beside(_longest(tsamp), _WINDOW)
+    varies = take_scales(rows, window, sparse=sparse_noise(levels * math.sqrt(job.factor), window))
     late = band.delays([1.0])[0, channels] / tsamp
     if job.isolated:
         forget_impulses(rows, sharp_edge(late * job.dms[0]))
     fill(rows)
-    channels, rows, late = channels[varies], rows[varies], late[varies]
+    channels, rows, late, levels = channels[varies], rows[varies], late[varies], levels[varies]
     if not len(channels):
         return None
     widths = pulse_widths(_longest(tsamp))
-    threshold = job.clip[0] + _CLEARER if job.isolated else None
-    found = find_pulses(rows, late, job.dms, job.n_out, widths, job.snr_min, threshold)
+    # Sums of less variance are not Gaussian: a pulse would be some of the few values that differ.
+    enough = widths * job.factor * np.sum(levels * levels) >= _LEAST_VARIANCE
+    if not enough.any():
+        return np.zeros(0, CANDIDATE)
+    widths = widths[enough]
+    thresholds = None
+    if job.isolated:
+        thresholds = outlier_thresholds(levels, job.factor, job.clip[0] + _CLEARER)
+    found = find_pulses(rows, late, job.dms, job.n_out, widths, job.snr_min, thresholds)
     records = np.zeros(len(found.snr), CANDIDATE)
     records["downsampling"] = found.width * job.factor
     records["time"] = job.start * tsamp / job.factor + found.start * tsamp
@@ -208,9 +224,13 @@ def _read(
     channels: npt.NDArray[np.int64],
     piece: tuple[int, int],
     rows: Floats,
-) -> None:
-    """Read the time range, subtract baselines, clean and downsample; NaN: missing data."""
-    window = LevelWindow.beside(_longest(file.header.tsamp * job.factor) * job.factor)
+) -> Doubles:
+    """Read the time range, subtract baselines, clean and downsample; NaN: missing data.
+
+    :return: noise of the channels, levels; infinite for floats, shape (n,)
+    """
+    longest = _longest(file.header.tsamp * job.factor) * job.factor
+    window = LevelWindow.beside(longest, _WINDOW)
     begin, end = (job.start + place * job.factor for place in piece)
     first = max(0, begin - window.reach)
     data = file.read(first, min(file.n_samples(), end + window.reach) - first).view()
@@ -231,16 +251,20 @@ def _read(
     series = BandSeries(len(data))
     for some in groups:
         series.add(take(some))
-    band = series.level(window, data, columns)
+    # What all channels share may drift faster: the window of the band is shorter.
+    band = series.level(LevelWindow.beside(longest), data, columns)
     unusable = silent | band.jumps
     for some, noise in zip(groups, series.noise, strict=True):
         part = take(some)
         part -= noise[:, np.newaxis].astype(np.float32) * band.level
-        take_levels(part, window, band.cuts)
-        take_scales(part, window)
+        sparse = sparse_noise(noise, window) if file.dtype.kind != "f" else None
+        take_levels(part, window, band.cuts, sparse)
+        take_scales(part, window, band.cuts, sparse)
         if not job.isolated:
             missing = np.isnan(part)
             part[missing] = 0
             replace_outliers(part, *job.clip)
             part[missing] = np.nan
         rows[some] = downsample_time(np.ascontiguousarray(part[:, inside]), job.factor)
+    noises = np.concatenate(series.noise)
+    return noises if file.dtype.kind != "f" else np.full(len(noises), np.inf)

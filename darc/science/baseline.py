@@ -11,6 +11,7 @@ Missing data are NaN.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,11 @@ _SHARED = 0.5
 #: Blocks on each side of a jump for its baseline, and minimum significance of the median (standard
 #: deviations).
 _SIDES, _CERTAIN = 4, 3.0
+#: Minimum variance of the sum of a block for medians, levels^2: noise of few bits that is less is
+#: the same in most blocks, and its median is not its mean.
+_LEAST_VARIANCE = 4.0
+#: Clipping of these running means, standard deviations.
+_CLIP = 3.0
 _MAD = 1.4826
 
 
@@ -57,40 +63,60 @@ class LevelWindow:
     reach: int
 
     @classmethod
-    def beside(cls, longest: int) -> LevelWindow:
-        """Return a window that is long relative to the longest pulse (samples)."""
-        block = max(_LEAST_BLOCK, -(-_WINDOW * longest // (2 * _HALF)))
+    def beside(cls, longest: int, pulses: int = _WINDOW) -> LevelWindow:
+        """Return a window that is long relative to the longest pulse.
+
+        :param longest: samples
+        :param pulses: length of the window in units of the longest pulse
+        """
+        block = max(_LEAST_BLOCK, -(-pulses * longest // (2 * _HALF)))
         return cls(block, block * (_HALF + 1))
 
 
-@compiled
 def silent_moments(data: Moments, columns: Columns) -> Mask:
     """Flag runs of samples in which all channels have the same value, such as lost data.
+
+    In data of few bits, all channels may be the same by chance: runs must be longer then.
 
     :param data: shape (n_samples, n_channels)
     :param columns: columns of the channels, shape (n,); with fewer than 2, nothing is flagged
     :return: shape (n_samples,)
     """
-    n_samples = data.shape[0]
-    found = np.zeros(n_samples, np.bool_)
+    same = _same_moments(data, columns)
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], same, [False])).astype(np.int8)))
+    begins, ends = edges[::2], edges[1::2]
+    lengths = ends - begins
+    silent, least = np.zeros(len(lengths), np.bool_), len(same) + 1
+    while True:
+        others = len(same) - int(lengths[silent].sum())
+        part = int(lengths[~silent].sum()) / max(1, others)
+        needed = _FLAT
+        if 0 < part < 1:
+            needed = max(_FLAT, math.ceil(math.log(_BY_CHANCE / len(same)) / math.log(part)))
+        if needed >= least:
+            break
+        least = needed
+        silent = lengths >= least
+    found = np.zeros(len(same), np.bool_)
+    for begin, end in zip(begins[silent].tolist(), ends[silent].tolist(), strict=True):
+        found[begin:end] = True
+    return found
+
+
+@compiled
+def _same_moments(data: Moments, columns: Columns) -> Mask:
+    """Flag samples in which all channels have the same value."""
+    found = np.zeros(data.shape[0], np.bool_)
     if columns.size < 2:
         return found
-    run = 0
-    for sample in range(n_samples + 1):
-        same = False
-        if sample < n_samples:
-            same = True
-            first = data[sample, columns[0]]
-            for column in columns:
-                if data[sample, column] != first:
-                    same = False
-                    break
-        if same:
-            run += 1
-            continue
-        if run >= _FLAT:
-            found[sample - run : sample] = True
-        run = 0
+    for sample in range(data.shape[0]):
+        first = data[sample, columns[0]]
+        same = True
+        for column in columns:
+            if data[sample, column] != first:
+                same = False
+                break
+        found[sample] = same
     return found
 
 
@@ -292,16 +318,28 @@ def _cuts(change: Doubles, least: float, centres: Doubles) -> Doubles:
     return centres[np.array(places, dtype=np.int64)]
 
 
-def take_levels(rows: Floats, window: LevelWindow, cuts: Doubles) -> Mask:
+def sparse_noise(noise: Doubles, window: LevelWindow) -> Mask:
+    """Whether noise of few bits is too small for medians of block means.
+
+    :param noise: standard deviations, levels, shape (n,)
+    :param window: window of the running baseline
+    """
+    return np.asarray(noise * noise * window.block < _LEAST_VARIANCE)
+
+
+def take_levels(
+    rows: Floats, window: LevelWindow, cuts: Doubles, sparse: Mask | None = None
+) -> Mask:
     """Subtract the baseline from each row, in place.
 
     :param rows: shape (n, m)
     :param window: window of the running baseline
     :param cuts: positions of jumps, samples
+    :param sparse: rows of which the baseline is a running mean, shape (n,); None: none
     :return: whether a row has data, shape (n,); a row without is set to NaN
     """
     blocks = _Blocks(rows, window, cuts)
-    levels = blocks.levels()
+    levels = blocks.levels(sparse)
     rows[~blocks.usable] = np.nan
     places = np.arange(rows.shape[1])
     for number in np.flatnonzero(blocks.usable).tolist():
@@ -309,15 +347,19 @@ def take_levels(rows: Floats, window: LevelWindow, cuts: Doubles) -> Mask:
     return blocks.usable
 
 
-def take_scales(rows: Floats, window: LevelWindow) -> Mask:
+def take_scales(
+    rows: Floats, window: LevelWindow, cuts: Doubles | None = None, sparse: Mask | None = None
+) -> Mask:
     """Normalise each row to a local variance of about 1, in place.
 
     :param rows: with zero baseline, shape (n, m)
     :param window: window of the running variance
+    :param cuts: positions of jumps, samples; None: none
+    :param sparse: rows of which the variance is a running mean, shape (n,); None: none
     :return: whether a row varies, shape (n,); a constant row is set to 0
     """
-    blocks = _Blocks(rows * rows, window)
-    squares = blocks.levels()
+    blocks = _Blocks(rows * rows, window, cuts)
+    squares = blocks.levels(sparse)
     varies: Mask = blocks.usable & (np.max(squares, axis=1, initial=0.0) > 0)
     rows[~varies] = 0
     places = np.arange(rows.shape[1])
@@ -371,11 +413,18 @@ class _Blocks:
         self._means = means
         self._cuts = np.empty(0) if cuts is None else cuts
 
-    def levels(self) -> Doubles:
-        """Return the baselines at the centres, shape (n, k)."""
+    def levels(self, sparse: Mask | None = None) -> Doubles:
+        """Return the baselines at the centres, shape (n, k).
+
+        :param sparse: rows with running means instead of medians, shape (n,); None: none
+        """
         edges = np.searchsorted(self.centres, self._cuts)
         parts = np.split(self._means, edges, axis=1)
-        return np.concatenate([_running_median(part) for part in parts], axis=1)
+        found = np.concatenate([_running_median(part) for part in parts], axis=1)
+        if sparse is not None and sparse.any():
+            parts = np.split(self._means[sparse], edges, axis=1)
+            found[sparse] = np.concatenate([_running_mean(part) for part in parts], axis=1)
+        return found
 
 
 def block_centres(n_samples: int, n_blocks: int) -> Doubles:
@@ -428,3 +477,24 @@ def _running_median(values: Doubles) -> Doubles:
         part = values[:, max(0, place - half) : place + half + 1]
         medians[:, place] = np.median(part, axis=1)
     return medians
+
+
+def _running_mean(values: Doubles) -> Doubles:
+    """Return the running mean, over fewer values at the start and end, with outliers clipped.
+
+    :param values: shape (n, k)
+    """
+    count = values.shape[1]
+    if not count:
+        return values
+    places = np.arange(count)
+    first, end = np.maximum(places - _HALF, 0), np.minimum(places + _HALF + 1, count)
+    means = np.zeros_like(values)
+    off = values
+    for _ in range(3):
+        sums = np.concatenate((np.zeros((len(values), 1)), np.cumsum(off, axis=1)), axis=1)
+        means = means + (sums[:, end] - sums[:, first]) / (end - first)
+        off = values - means
+        most = _CLIP * off.std(axis=1, keepdims=True)
+        off = np.clip(off, -most, most)
+    return means

@@ -12,6 +12,7 @@ docs/accuracy.md compares this with other methods.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -356,14 +357,33 @@ class Outliers:
     places: Ints
 
 
-def find_outliers(rows: Floats, threshold: float) -> Outliers:
+def outlier_thresholds(noise: Doubles, factor: int, threshold: float) -> Doubles:
+    """Return the thresholds of outliers of channels, for data of few bits.
+
+    Noise below half a level has two values, 0 and 1 times a level: of deviation s (levels), it has
+    a skewness of sqrt(1 - 4 s^2) / s, and the mean of k samples one of 1 / sqrt(k) of that. The
+    threshold is at the quantile of Gaussian noise, to first order in the skewness (Cornish and
+    Fisher 1938): t + (t^2 - 1) / 6 * skewness.
+
+    :param noise: deviation of the channels before normalisation, levels, shape (n,); infinite for
+        floats
+    :param factor: number of samples in a mean
+    :param threshold: of Gaussian noise, standard deviations
+    :return: standard deviations, shape (n,)
+    """
+    s = np.clip(noise, 1e-3, 0.5)
+    skewness = np.sqrt(1 - 4 * s * s) / s / math.sqrt(factor)
+    return np.asarray(threshold + (threshold * threshold - 1) / 6 * skewness)
+
+
+def find_outliers(rows: Floats, thresholds: Doubles) -> Outliers:
     """Find high outliers; low ones are set to 0, in place.
 
     :param rows: mean 0 and variance 1, shape (n, m)
-    :param threshold: standard deviations
+    :param thresholds: of the channels, standard deviations, shape (n,)
     """
     channels, places = [], []
-    for number, row in enumerate(rows):
+    for number, (row, threshold) in enumerate(zip(rows, thresholds.tolist(), strict=True)):
         row[row < -threshold] = 0
         above = np.flatnonzero(row > threshold)
         channels.append(np.full(len(above), number))
@@ -377,7 +397,7 @@ def take_isolated(
     channels: Ints,
     places: Ints,
     shifts: Ints,
-    threshold: float,
+    thresholds: Doubles,
     sums: Floats,
     group: Ints,
     inner: Ints,
@@ -388,7 +408,8 @@ def take_isolated(
     :param channels: see :class:`Outliers`
     :param places: see :class:`Outliers`
     :param shifts: shifts of the channels along the track, samples, shape (n,)
-    :param threshold: maximum of the value that replaces an outlier, standard deviations
+    :param thresholds: maximum of the value that replaces an outlier of a channel, standard
+        deviations, shape (n,)
     :param sums: sums of groups of channels, shape (n_groups, k)
     :param group: group of each channel, shape (n,)
     :param inner: shift of each channel within its group, samples, shape (n,)
@@ -404,7 +425,7 @@ def take_isolated(
         x = np.float64(rows[channel, place])
         level = agreeing_level(rows.T, place, channel, x, numbers, means, scales, shifts, distances)
         if np.isfinite(level):
-            sums[group[channel], moved] -= np.float32(x - min(level, threshold))
+            sums[group[channel], moved] -= np.float32(x - min(level, thresholds[channel]))
 
 
 def sharp_edge(late: Doubles) -> int:

@@ -39,8 +39,12 @@ _LEAST_SAMPLES = 64
 #: In data of fewer widths, the noise of a boxcar is uncertain: it is at least that of the narrowest
 #: one, scaled as white noise.
 _FEW = 64
+#: Length of a block of the noise in units of the longest pulse, and minimum (samples); number of
+#: blocks on either side that it is measured in; maximum of boxcars measured in a block.
+_NOISE_BLOCK, _LEAST_BLOCK, _BLOCKS_BESIDE, _MOST_SAMPLES = 16, 1024, 6, 2048
 #: Ratio of sigma after and before clipping at 3 sigma.
 _CLIPPED = 0.98
+_MAD = 1.4826
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,28 +121,29 @@ def find_pulses(
     n_out: int,
     widths: Ints,
     snr_min: float,
-    threshold: float | None = None,
+    thresholds: Doubles | None = None,
 ) -> FoundPulses:
     """Search for pulses at several trial DMs.
 
     :param rows: channels of unit variance and zero baseline (:mod:`darc.science.baseline`), shape
-        (n, m); m may exceed n_out by the largest delay. Outliers below the threshold are set to 0
-        in place
+        (n, m); m may exceed n_out by the largest delay. Low outliers are set to 0 in place
     :param late: delay of each channel per DM, samples per pc cm-3, descending, shape (n,)
     :param dms: ascending, pc cm-3, shape (n_dms,)
     :param n_out: number of samples in which a pulse may start
     :param widths: boxcar widths, samples
     :param snr_min: lowest S/N returned, inclusive
-    :param threshold: outliers above this are replaced unless they belong to a pulse
-        (:mod:`darc.science.isolated`), standard deviations; None: no outliers are replaced
+    :param thresholds: outliers of a channel above this are replaced unless they belong to a pulse
+        (:mod:`darc.science.isolated`), standard deviations, shape (n,); None: no outliers are
+        replaced
     :return: the strongest pulse of each trial and cell
     """
     n_rows, length = rows.shape
     edges = channel_groups(n_rows, min(n_rows, _SUBBANDS))
     tops = late[edges[1:] - 1]
     reach = n_out + int(widths.max())
+    block = max(_LEAST_BLOCK, _NOISE_BLOCK * int(widths.max()))
     found = []
-    outliers = None if threshold is None else find_outliers(rows, threshold)
+    outliers = None if thresholds is None else find_outliers(rows, thresholds)
     group_of, inner_of = np.repeat(np.arange(len(tops)), np.diff(edges)), np.zeros(n_rows, np.int64)
     for first, end in _groups(dms, late[edges[:-1]] - tops):
         middle = float(dms[first:end].mean())
@@ -148,14 +153,14 @@ def find_pulses(
             inner = np.rint(middle * (late[begin:stop] - tops[number])).astype(np.int64)
             inner_of[begin:stop] = inner
             add_dedispersed(rows[begin:stop], inner[np.newaxis], subbands[number : number + 1])
-        if outliers is not None and threshold is not None:
+        if outliers is not None and thresholds is not None:
             track = np.rint(middle * late).astype(np.int64)
             take_isolated(
                 rows,
                 outliers.channels,
                 outliers.places,
                 track,
-                threshold,
+                thresholds,
                 subbands,
                 group_of,
                 inner_of,
@@ -165,7 +170,9 @@ def find_pulses(
         # Samples with less than half of the channels are not searched.
         half = np.rint(dms[first:end] * np.median(late)).astype(np.int64)
         valid = np.clip(length - half, 0, reach)
-        starts, at_width, snrs = _strongest(series, valid, widths, n_out)
+        middle_one = (end - first) // 2
+        means, sigmas = _local_noise(series[middle_one], int(valid[middle_one]), widths, block)
+        starts, at_width, snrs = _strongest(series, valid, widths, n_out, means, sigmas)
         trial, cell = np.nonzero(snrs >= snr_min)
         found.append(
             FoundPulses(
@@ -192,14 +199,83 @@ def _groups(dms: Doubles, within: Doubles) -> list[tuple[int, int]]:
 
 
 @compiled
-def _strongest(series: Floats, valid: Ints, widths: Ints, n_out: int) -> tuple[Ints, Ints, Doubles]:
+def _local_noise(series: Floats, valid: int, widths: Ints, block: int) -> tuple[Doubles, Doubles]:
+    """Measure the noise of each boxcar width, local in time, without pulses.
+
+    The mean is that of a block, since a baseline that was subtracted leaves a shallow and long dip
+    around a bright pulse. The variance, about the mean of the block, is that of the middle half of
+    the neighbouring blocks, as the ends of such a dip spoil some. Both are clipped, starting from
+    median and MAD.
+
+    :param series: dedispersed, shape (n,)
+    :param valid: number of samples to use
+    :param widths: ascending, samples
+    :param block: length of a block, samples; the last may be up to twice as long
+    :return: mean and standard deviation of the sums, shape (n_widths, n_blocks) each; NaN: too few
+        samples
+    """
+    n_blocks = max(1, valid // block)
+    means = np.full((widths.size, n_blocks), np.nan)
+    sigmas = np.full((widths.size, n_blocks), np.nan)
+    sums = np.zeros(valid + 1)
+    for place in range(valid):
+        sums[place + 1] = sums[place] + series[place]
+    variances = np.zeros(n_blocks)
+    for number in range(widths.size):
+        width = widths[number]
+        count = valid - width + 1
+        if count < _LEAST_SAMPLES:
+            break
+        apart = max(1, width // 4, block // _MOST_SAMPLES)
+        for which in range(n_blocks):
+            first = which * count // n_blocks
+            end = (which + 1) * count // n_blocks
+            places = np.arange(first, end, apart)
+            values = sums[places + width] - sums[places]
+            mean = np.median(values)
+            sigma = _MAD * np.median(np.abs(values - mean))
+            if sigma == 0:  # few values that differ
+                sigma = values.std()
+            variance = 0.0
+            for _ in range(2):
+                total, square, inside = 0.0, 0.0, 0
+                for value in values:
+                    off = value - mean
+                    if abs(off) <= 3 * sigma:
+                        total += off
+                        square += off * off
+                        inside += 1
+                mean += total / max(inside, 1)
+                shifted = total / max(inside, 1)
+                variance = max(square / max(inside, 1) - shifted * shifted, 0.0)
+                sigma = np.sqrt(variance)
+            means[number, which] = mean
+            # The mean of few independent boxcars takes a part of their variance.
+            variances[which] = variance / max(0.5, 1 - width / (end - first))
+        for which in range(n_blocks):
+            first, end = max(0, which - _BLOCKS_BESIDE), min(n_blocks, which + _BLOCKS_BESIDE + 1)
+            some = np.sort(variances[first:end])
+            quarter = some.size // 4
+            sigma = np.sqrt(np.mean(some[quarter : some.size - quarter])) / _CLIPPED
+            if number and (end - first) * count // n_blocks < _FEW * width:
+                sigma = max(sigma, sigmas[0, which] * np.sqrt(width / widths[0]))
+            sigmas[number, which] = sigma
+    return means, sigmas
+
+
+@compiled
+def _strongest(
+    series: Floats, valid: Ints, widths: Ints, n_out: int, means: Doubles, sigmas: Doubles
+) -> tuple[Ints, Ints, Doubles]:
     """Find the strongest pulse of each cell.
 
     :param valid: number of samples to use of each trial, shape (n_dms,)
+    :param means: noise, see `_local_noise`; likewise sigmas
     :return: start, width and S/N of each, shape (n_dms, n_cells)
     """
     n_dms, n = series.shape
     n_cells = (n_out + _CELL - 1) // _CELL
+    n_blocks = means.shape[1]
     starts = np.zeros((n_dms, n_cells), np.int64)
     at_width = np.ones((n_dms, n_cells), np.int64)
     snrs = np.full((n_dms, n_cells), -np.inf)
@@ -208,36 +284,26 @@ def _strongest(series: Floats, valid: Ints, widths: Ints, n_out: int) -> tuple[I
         length = min(n, valid[trial])
         for place in range(length):
             sums[place + 1] = sums[place] + series[trial, place]
-        narrow = 0.0
-        for width in widths:
+        for number in range(widths.size):
+            width = widths[number]
             count = length - width + 1
             if count < _LEAST_SAMPLES:
                 break
-            apart = max(1, width // 4)
-            mean, sigma = 0.0, np.inf
-            for _ in range(3):
-                total, squares, number = 0.0, 0.0, 0
-                low, high = mean - 3 * sigma, mean + 3 * sigma
-                for place in range(0, count, apart):
-                    value = sums[place + width] - sums[place]
-                    inside = (value >= low) & (value <= high)
-                    total += value if inside else 0.0
-                    squares += value * value if inside else 0.0
-                    number += inside
-                mean = total / max(number, 1)
-                sigma = np.sqrt(max(squares / max(number, 1) - mean * mean, 0.0))
-            if width == widths[0]:
-                narrow = sigma / np.sqrt(width)
-            elif length < _FEW * width:
-                sigma = max(sigma, narrow * np.sqrt(width))
-            if sigma <= 0:
-                continue
-            scale = _CLIPPED / sigma
-            for place in range(min(count, n_out)):
-                snr = (sums[place + width] - sums[place] - mean) * scale
-                cell = place // _CELL
+            for cell in range(min(n_cells, (count + _CELL - 1) // _CELL)):
+                first = cell * _CELL
+                end = min(first + _CELL, count, n_out)
+                which = min(first * n_blocks // count, n_blocks - 1)
+                if not sigmas[number, which] > 0:
+                    continue
+                highest = -np.inf
+                for place in range(first, end):
+                    highest = max(highest, sums[place + width] - sums[place])
+                snr = (highest - means[number, which]) / sigmas[number, which]
                 if snr > snrs[trial, cell]:
                     snrs[trial, cell] = snr
-                    starts[trial, cell] = place
                     at_width[trial, cell] = width
+                    for place in range(first, end):
+                        if sums[place + width] - sums[place] == highest:
+                            starts[trial, cell] = place
+                            break
     return starts, at_width, snrs

@@ -14,8 +14,10 @@ import numpy as np
 from oracle import Instrument, Truth
 
 from darc.candidates import extract_cluster
+from darc.candidates.file_search import plan_search, search_part
 from darc.candidates.pool_tasks import BeamFiles, ExtractionJob
 from darc.config.settings import ProcessorSettings
+from darc.data_files.filterbank_reader import Filterbank
 from darc.model.processing_outcome import Detection
 from darc.node.node_config import ConfigSources
 from darc.science.extraction import Extraction, extract
@@ -175,6 +177,28 @@ def search(path: Path, output: Path, options: Iterable[str] = ()) -> Searched:
         _rows(output / "CB00_triggers.txt", 1),
         (done.stdout.splitlines() or [done.stderr])[0],
     )
+
+
+def found_by_search(path: Path, dms: tuple[float, float], snr_min: float) -> list[Listed]:
+    """Search without clustering and extraction: all that stands out, at all trial DMs."""
+    extractor = DEFAULTS.processor.extractor
+    with Filterbank(path) as file:
+        jobs = plan_search(
+            file,
+            observation="numbers",
+            dm_min=dms[0],
+            dm_max=dms[1],
+            snr_min=snr_min,
+            mask=None,
+            clip=(extractor.rfi_threshold_time, extractor.rfi_n_iter_time),
+            isolated=True,
+        )
+    found = [records for job in jobs if (records := search_part(job)) is not None]
+    return [
+        Listed(*(float(one[name]) for name in ("snr", "dm", "time")), int(one["downsampling"]))
+        for records in found
+        for one in records
+    ]
 
 
 def _rows(path: Path, first: int) -> tuple[Listed, ...]:

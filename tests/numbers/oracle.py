@@ -443,9 +443,14 @@ def write_many(
     bursts: Sequence[tuple[float, int]],
     apart: float,
     seed: int,
+    level: float = 0.0,
 ) -> list[Truth]:
-    """Write a file with several bursts, so many seconds apart, of which each is (S/N, width)."""
+    """Write a file with several bursts, so many seconds apart, of which each is (S/N, width).
+
+    :param level: of the noise, sigma above the usual
+    """
     rng, levels = np.random.default_rng(seed), LEVELS[instrument.nbits]
+    levels = replace(levels, mean=levels.mean + level * levels.sigma)
     gap = round(apart / instrument.tsamp)
     n = (len(bursts) + 1) * gap + math.ceil(1.2 * instrument.across(instrument.dm))
     rows = rng.standard_normal((instrument.nchans, n), dtype=np.float32)

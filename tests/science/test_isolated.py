@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from extraction_settings import PER_CHANNEL
+from hypothesis import given
+from hypothesis import strategies as st
 
 from darc.science import baseline, isolated, moments, row_statistics
 from darc.science.baseline import LevelWindow, find_jumps
@@ -19,6 +22,7 @@ from darc.science.isolated import (
     can_tell_impulses,
     find_outliers,
     forget_impulses,
+    outlier_thresholds,
     sharp_edge,
 )
 from darc.science.single_pulse import find_pulses, pulse_widths
@@ -116,7 +120,8 @@ def test_impulses_are_told_from_strong_pulses():
 def search(rows: np.ndarray, threshold: float | None) -> tuple[float, int]:
     """The highest S/N, and where."""
     late, dms = SHIFTS / 100.0, np.arange(80.0, 121.0)
-    found = find_pulses(rows.copy(), late, dms, 2000, pulse_widths(32), 6.0, threshold)
+    thresholds = None if threshold is None else np.full(N, threshold)
+    found = find_pulses(rows.copy(), late, dms, 2000, pulse_widths(32), 6.0, thresholds)
     if not len(found.snr):
         return 0.0, -1
     best = int(np.argmax(found.snr))
@@ -141,9 +146,27 @@ def test_the_search_does_not_find_few_channels():
 def test_what_stands_out_below_goes_at_once():
     rows = np.zeros((2, 10), np.float32)
     rows[0, 3], rows[1, 4] = -9, 9
-    found = find_outliers(rows, 3.25)
+    found = find_outliers(rows, np.full(2, 3.25))
     assert (found.channels.tolist(), found.places.tolist()) == ([1], [4])
     assert rows[0, 3] == 0
+
+
+@given(st.floats(1e-3, 0.5), st.sampled_from([1, 2, 4, 8, 16, 64]))
+def test_few_bits_have_no_more_outliers_than_gaussian_noise(part, factor):
+    """Binomial: ones of which `part` are set, `factor` samples together."""
+    sigma = math.sqrt(part * (1 - part))
+    (threshold,) = outlier_thresholds(np.array([sigma]), factor, 4.25)
+    least = part * factor + threshold * sigma * math.sqrt(factor)
+    above = sum(
+        math.comb(factor, count) * part**count * (1 - part) ** (factor - count)
+        for count in range(factor + 1)
+        if count > least
+    )
+    assert above < 1e-4
+
+
+def test_noise_of_many_levels_has_the_threshold_asked_for():
+    assert outlier_thresholds(np.array([0.5, 8.0, np.inf]), 1, 4.25) == pytest.approx(4.25)
 
 
 def test_a_strong_pulse_is_no_jump():

@@ -1,0 +1,64 @@
+"""Noise of the single-pulse search, beside plain numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from darc.science.single_pulse import find_pulses, pulse_widths
+
+CHANNELS, LENGTH, WIDTH = 32, 40_000, 8
+NO_DELAY = np.zeros(CHANNELS)
+
+
+def found_at(rows: np.ndarray, place: int, longest: int = 32) -> tuple[float, int]:
+    """S/N and width of the strongest pulse near a sample, without dispersion."""
+    rows = rows.astype(np.float32)
+    found = find_pulses(rows, NO_DELAY, np.zeros(1), LENGTH, pulse_widths(longest), 5.0)
+    near = np.abs(found.start - place) < 64
+    if not near.any():
+        return 0.0, 0
+    best = np.flatnonzero(near)[np.argmax(found.snr[near])]
+    return float(found.snr[best]), int(found.width[best])
+
+
+def noise(seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((CHANNELS, LENGTH))
+
+
+def boxcar_snr(rows: np.ndarray, place: int, begin: int, end: int) -> float:
+    """S/N of the boxcar there, against the deviation of such boxcars from `begin` to `end`."""
+    series = rows.sum(axis=0)
+    boxes = np.convolve(series, np.ones(WIDTH), "valid")
+    some = np.delete(boxes[begin:end], np.arange(place - 20, place + 20) - begin)
+    return float((boxes[place] - some.mean()) / some.std())
+
+
+@pytest.mark.parametrize(("place", "begin", "end"), [(8_000, 0, 15_000), (32_000, 25_000, 39_000)])
+def test_the_noise_is_that_of_the_pulse_s_own_time(place: int, begin: int, end: int) -> None:
+    rows = noise()
+    rows[:, LENGTH // 2 :] *= 3
+    rows[:, place : place + WIDTH] += 20 / np.sqrt(CHANNELS * WIDTH) * (3 if place > 20_000 else 1)
+    snr, width = found_at(rows, place)
+    assert snr == pytest.approx(boxcar_snr(rows, place, begin, end), rel=0.06)
+    assert width == WIDTH
+
+
+@pytest.mark.parametrize("depth", [0.5, 2.0])
+def test_a_dip_around_a_pulse_costs_it_nothing(depth: float) -> None:
+    """A baseline that follows a bright pulse is too high around it."""
+    rows, place = noise(), 20_000
+    rows[:, place : place + WIDTH] += 60 / np.sqrt(CHANNELS * WIDTH)
+    before, _ = found_at(rows, place)
+    rows[:, place - 1_500 : place + 1_500] -= depth / np.sqrt(CHANNELS * WIDTH)
+    after, _ = found_at(rows, place)
+    assert after == pytest.approx(before, rel=0.03)
+
+
+@pytest.mark.parametrize("longest", [32, 300])
+def test_noise_is_not_found(longest: int) -> None:
+    rows = noise(2)
+    found = find_pulses(
+        rows.astype(np.float32), NO_DELAY, np.zeros(1), LENGTH, pulse_widths(longest), 5.5
+    )
+    assert not len(found.snr)
