@@ -18,6 +18,7 @@ from nodes import free_port, patience, wait_for
 
 from darc.model.overview import NodeOverview, OverviewError, from_text, to_text
 from darc.monitor.cluster_watch import ClusterWatch, NodeTarget, ask_node, collect
+from darc.node.command_client import Unreached
 
 Answer = Callable[[str], object]
 
@@ -105,13 +106,22 @@ def test_one_that_does_not_answer_does_not_hold_up_the_others() -> None:
     nowhere = NodeTarget("nowhere", "127.0.0.1", free_port())
     with master("silent", lambda command: None) as silent, master("a", now_told("a")) as good:
         status = collect([silent, nowhere, good], 1.0)
-    states = {node.name: (node.reached, node.reason) for node in status.nodes}
+    states = {node.name: (node.reached, node.reason, node.cause) for node in status.nodes}
     assert states == {
-        "silent": (False, "no answer within 1 s"),
-        "nowhere": (False, "Connection refused"),
-        "a": (True, ""),
+        "silent": (False, "no answer within 1 s", Unreached.NO_ANSWER),
+        "nowhere": (False, "Connection refused", Unreached.REFUSED),
+        "a": (True, "", None),
     }
     assert all(node.since is not None for node in status.nodes if not node.reached)
+
+
+def test_a_host_without_an_address_is_a_cause_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*args: object, **more: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", unknown)
+    node = ask_node(NodeTarget("a", "no-such-host.invalid", 1), 5.0)
+    assert (node.reason, node.cause) == ("Name or service not known", Unreached.UNKNOWN_HOST)
 
 
 def test_a_question_that_goes_wrong_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
