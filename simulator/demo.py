@@ -47,6 +47,7 @@ TASK_ID = "demo"
 SECTIONS: dict[str, dict[str, Any]] = {
     "darc_master": {"setup_time": LEAD_SECONDS},
     "amber_clustering": {
+        "settle": demo_bursts.SETTLE,
         "interval": demo_bursts.GATHER,
         "clustering_window": demo_bursts.WINDOW,
         "dm_bin_top": demo_bursts.DM_BIN_TOP,

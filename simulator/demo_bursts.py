@@ -21,6 +21,8 @@ WINDOW = SEARCH.batch_length_s
 DM_BIN_TOP = 10_000.0  # pc cm-3, its default
 #: It closes a window so long after the first line of it (s), its default.
 GATHER = 1.0
+#: It decides about a window when nothing new came for so long (s), its default.
+SETTLE = 0.1
 #: From this S/N on, bursts go to LOFAR and into VOEvents: its default.
 ALERT_SNR = 20.0
 #: So every third burst is too weak for that, but for nothing else.

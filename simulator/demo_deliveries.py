@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from simulator.demo_bursts import DM_TOLERANCE, GATHER, WINDOW, is_strong
+from simulator.demo_bursts import DM_TOLERANCE, SETTLE, WINDOW, is_strong
 from simulator.generator import Truth
 from simulator.player import WrittenLines
 
-#: lofar_trigger and voevent_generator wait so long for the same pulse in other beams (s): their
-#: default.
-ALERT_GATHER = 1.0
+#: lofar_trigger and voevent_generator send when no trigger of another beam came for so long (s):
+#: their default.
+ALERT_SETTLE = 0.1
 
 
 class Channel(StrEnum):
@@ -27,10 +27,10 @@ class Channel(StrEnum):
 
 #: How long each waits on purpose, s.
 WAITS = {
-    Channel.IQUV: GATHER,
-    Channel.LOFAR: GATHER + ALERT_GATHER,
-    Channel.VOEVENT: GATHER + ALERT_GATHER,
-    Channel.MAIL: GATHER + ALERT_GATHER,
+    Channel.IQUV: SETTLE,
+    Channel.LOFAR: SETTLE + ALERT_SETTLE,
+    Channel.VOEVENT: SETTLE + ALERT_SETTLE,
+    Channel.MAIL: SETTLE + ALERT_SETTLE,
 }
 
 
@@ -57,7 +57,7 @@ class Delivery:
 
     :param wanted: whether a delivery is expected
     :param written: time at which the burst's first line was written, Unix s; None: not yet
-    :param waited: time in gather windows, s
+    :param waited: time on purpose, until windows have settled (s)
     """
 
     wanted: bool
@@ -81,7 +81,7 @@ class Delivery:
 
     @property
     def own_latency(self) -> float:
-        """Latency without gather windows, s."""
+        """Latency without what is waited on purpose, s."""
         return self.latency - self.waited
 
 

@@ -14,7 +14,7 @@ from darc.model import voevent_xml
 from simulator import dbevent, lofar
 from simulator.comet_broker import CometBroker, Subscriber
 from simulator.dbevent_buffer import EventOutcome
-from simulator.demo_deliveries import ALERT_GATHER, Arrival, Channel
+from simulator.demo_deliveries import ALERT_SETTLE, Arrival, Channel
 
 if TYPE_CHECKING:
     from simulator.mailbox import Mailbox
@@ -76,7 +76,7 @@ class Receivers:
     @property
     def sections(self) -> dict[str, dict[str, Any]]:
         """Return configuration sections of a node that sends test triggers to them."""
-        alerts = {"test": True, "send_events": True, "interval": ALERT_GATHER}
+        alerts = {"test": True, "send_events": True, "settle": ALERT_SETTLE}
         sections: dict[str, dict[str, Any]] = {
             "dada_trigger": {"port_iquv": self._dbevent.port},
             "lofar_trigger": {

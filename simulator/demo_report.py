@@ -8,8 +8,8 @@ from rich.console import Console
 
 from darc.runtime.paths import packaged
 from darc.science.galaxy import load_galaxy_map
-from simulator.demo_bursts import ALERT_SNR, GATHER, WINDOW, is_strong
-from simulator.demo_deliveries import ALERT_GATHER, Channel
+from simulator.demo_bursts import ALERT_SNR, SETTLE, WINDOW, is_strong
+from simulator.demo_deliveries import ALERT_SETTLE, Channel
 from simulator.demo_tables import Results, delivery_table, found_table
 
 #: What the words in the table of deliveries mean.
@@ -39,7 +39,7 @@ def report(console: Console, results: Results) -> None:
         "DMs are in pc cm-3. This observation points to the Galactic north pole, where\n"
         f"the Milky Way accounts for {galaxy.dm_max(0, 90):.1f} at most ({galaxy.model}).\n\n"
         "What was sent for them, and how long after the burst's first line was written\n"
-        "it arrived: in seconds, and (in ms) without the waiting in gather windows:",
+        "it arrived: in seconds, and (in ms) without what is waited on purpose:",
     )
     console.print(delivery_table(results))
     _explain(console, results)
@@ -62,8 +62,8 @@ def _explain(console: Console, results: Results) -> None:
         say(console, NO_MAIL)
     say(
         console,
-        f"\nIn gather windows DARC waits on purpose: {GATHER:g} s for the rest of a burst's"
-        f" lines;\nfor LOFAR and VOEvents, {ALERT_GATHER:g} s more for the same burst from other"
+        f"\nDARC waits on purpose: {SETTLE:g} s for the rest of a burst's"
+        f" lines;\nfor LOFAR and VOEvents, {ALERT_SETTLE:g} s more for the same burst from other"
         " beams.\nNot as by default: LOFAR and VOEvents are switched on (send_events); candidates"
         f"\nare clustered by AMBER's batches of {WINDOW:.3f} s (clustering_window); and every"
         " burst\nmay have its dump, not one in 60 s (thresh_iquv.interval).\n",

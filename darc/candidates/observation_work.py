@@ -28,7 +28,7 @@ from darc.candidates.pool_tasks import (
     ReadingJob,
     ResultsJob,
 )
-from darc.candidates.time_windows import ClosedWindow, OpenWindows
+from darc.candidates.time_windows import DueWindow, OpenWindows
 from darc.config.config import Config
 from darc.config.instrument import Instrument
 from darc.config.settings import AmberClusteringSettings, ProcessorSettings
@@ -131,12 +131,12 @@ class ObservationWork:
         if at_once or time.monotonic() - self.last_entry >= self.settings.interval:
             self._gathering.close_all()
 
-    def closed(self) -> list[ClosedWindow]:
+    def closed(self) -> list[DueWindow]:
         """Return closed windows, a limited number at a time."""
-        found: list[ClosedWindow] = []
+        found: list[DueWindow] = []
         n_candidates = 0
         while len(found) < PORTION_WINDOWS and n_candidates < PORTION_CANDIDATES:
-            window = self._gathering.close_one()
+            window = self._gathering.take_due()
             if window is None:
                 break
             found.append(window)
@@ -155,7 +155,7 @@ class ObservationWork:
         """Return entries that are not acknowledged."""
         return tuple(self._raw)
 
-    def clusters(self, closed: list[ClosedWindow]) -> dict[str, ClusterRow]:
+    def clusters(self, closed: list[DueWindow]) -> dict[str, ClusterRow]:
         """Return new rows for the clusters of closed windows."""
         if not closed:
             return {}

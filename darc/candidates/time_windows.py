@@ -1,18 +1,20 @@
-"""Collection of candidates in time windows, on data time, until a window closes.
+"""Collection of candidates in time windows, on data time, until a window settles, and closes.
 
-When a window closes depends only on the entries, their order and their watermarks, and not on the
-clock: after a restart of amber_clustering the windows are the same.
+When that is depends only on the entries, their order and their watermarks, and not on the clock:
+after a restart of amber_clustering the windows are the same. docs/triggers.md draws it.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from darc.model.candidate import CANDIDATE, Records
+from darc.model.candidate import Records
 
 #: Maximum number of entries acknowledged in one step.
 MOST_COMPLETED = 10_000
@@ -28,17 +30,21 @@ class EntryTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class ClosedWindow:
-    """Closed window.
+class DueWindow:
+    """Window that has settled or closed, with all candidates since it opened.
 
     :param through: last entry with candidates in it
     :param first: times of the entry that opened it
+    :param waited: for how long it had to be open (s)
+    :param closed: False: it has settled, and may come again
     """
 
     window: int
     candidates: Records
     through: int
     first: EntryTimes
+    waited: float
+    closed: bool
 
 
 @dataclass(slots=True)
@@ -46,29 +52,46 @@ class _Open:
     first: EntryTimes
     parts: list[Records] = field(default_factory=list)
     first_stamp: float | None = None
+    last_stamp: float | None = None  # None: no watermark since its last line
     through: int = 0
+    settled_through: int = 0  # as it was when it settled last
 
 
 class OpenWindows:
     """Open windows of one observation.
 
-    Window n covers the data time from n to n + 1 times its length. It closes when a watermark is at
-    least ``interval`` after its first one; late lines open it again.
+    Window n covers the data time from n to n + 1 times its length. It settles when a watermark is
+    at least ``settle`` after that of its last line, and again after further lines. It closes when a
+    watermark is at least ``interval`` after its first one; late lines open it again, without those
+    of before.
 
-    Closed windows are taken one by one (:meth:`close_one`), so that any number of them can be
+    What is due is taken one by one (:meth:`take_due`), so that any number of windows can be
     processed in portions.
 
     :param interval: s
     :param window_length: s, on data time
     :param closed: windows that an earlier process has closed, and their last entries
+    :param settle: s; not less than `interval`: windows close without settling before
+    :param settled: windows that an earlier process has dealt with when they had settled, and their
+        last entries then
     """
 
-    def __init__(self, interval: float, window_length: float, closed: dict[int, int]) -> None:
+    def __init__(
+        self,
+        interval: float,
+        window_length: float,
+        closed: Mapping[int, int],
+        *,
+        settle: float = math.inf,
+        settled: Mapping[int, int] | None = None,
+    ) -> None:
         self._interval = interval
+        self._settle = settle
         self._window_length = window_length
         self._closed = dict(closed)
+        self._settled = dict(settled or {})
         self._open: dict[int, _Open] = {}
-        self._due: deque[int] = deque()  # windows to be taken, in order
+        self._due: deque[tuple[int, float, bool]] = deque()  # window, how long it waited, closed
         # entry → open windows in which it has candidates, or whose watermark it set
         self._needed: dict[int, set[int]] = {}
         self._needed_by: defaultdict[int, list[int]] = defaultdict(list)  # window → entries
@@ -78,7 +101,7 @@ class OpenWindows:
     def add(
         self, entry: int, stamp: float, candidates: Records, times: EntryTimes | None = None
     ) -> None:
-        """Add an entry; its watermark may close windows.
+        """Add an entry; its watermark may settle and close windows.
 
         :param entry: number of the entry
         :param stamp: watermark, Unix s: all lines written before it are in this entry or an earlier
@@ -91,10 +114,11 @@ class OpenWindows:
             opened = self._open.setdefault(window, _Open(times or EntryTimes()))
             opened.parts.append(part)
             opened.through = entry
+            opened.last_stamp = None
         needed_by = {window for window, _ in windows}
         if stamp:
-            # The windows it closes need it until they are processed, in case of a crash before.
-            needed_by |= self._stamp(stamp) | self._close(stamp)
+            # The windows that it settles or closes need it, in case of a crash before they close.
+            needed_by |= self._stamp(stamp) | self._find_due(stamp)
         if needed_by:
             self._needed[entry] = needed_by
             for window in needed_by:
@@ -114,40 +138,66 @@ class OpenWindows:
         return [part for part in parts if self._closed.get(part[0], 0) < entry]
 
     def _stamp(self, stamp: float) -> set[int]:
-        """Set the first watermark of windows without one; return these windows."""
-        fresh = {window for window, opened in self._open.items() if opened.first_stamp is None}
+        """Set the watermark of windows with lines since the last one; return these windows."""
+        fresh = {window for window, opened in self._open.items() if opened.last_stamp is None}
         for window in fresh:
-            self._open[window].first_stamp = stamp
+            opened = self._open[window]
+            opened.last_stamp = stamp
+            if opened.first_stamp is None:
+                opened.first_stamp = stamp
         return fresh
 
-    def _close(self, stamp: float) -> set[int]:
-        """Close windows that are due; return them."""
-        due = [
-            window
-            for window, opened in self._open.items()
-            if opened.first_stamp is not None and opened.first_stamp + self._interval <= stamp
-        ]
-        self._due = deque(sorted(due))
-        return set(due)
+    def _find_due(self, stamp: float) -> set[int]:
+        """Find windows that have settled or close; return them."""
+        self._due = deque(
+            (window, due[0], due[1])
+            for window, opened in sorted(self._open.items())
+            if (due := self._is_due(window, opened, stamp))
+        )
+        return {window for window, _, _ in self._due}
+
+    def _is_due(self, window: int, opened: _Open, stamp: float) -> tuple[float, bool] | None:
+        """Return for how long a window had to be open (s), and whether it closes; None: not due."""
+        first, last = opened.first_stamp, opened.last_stamp
+        if first is None or last is None:
+            return None
+        if first + self._interval <= stamp:
+            return self._interval, True
+        dealt_with = max(opened.settled_through, self._settled.get(window, 0))
+        if last + self._settle <= stamp and opened.through > dealt_with:
+            return last + self._settle - first, False
+        return None
 
     def close_all(self) -> None:
         """Close all windows: no more lines will come."""
-        self._due = deque(sorted(self._open))
+        self._due = deque((window, self._interval, True) for window in sorted(self._open))
 
-    def close_one(self) -> ClosedWindow | None:
-        """Take the next closed window; None if there are no more."""
+    def take_due(self) -> DueWindow | None:
+        """Take the next window that has settled or closed; None if there are no more."""
         if not self._due:
             return None
-        window = self._due.popleft()
-        opened = self._open.pop(window)
-        self._closed[window] = opened.through
+        window, waited, closed = self._due.popleft()
+        opened = self._open[window]
+        # Joined once, however often the window settles.
+        opened.parts = [np.concatenate(opened.parts)]
+        if closed:
+            self._close(window)
+        else:
+            opened.settled_through = opened.through
+        return DueWindow(window, opened.parts[0], opened.through, opened.first, waited, closed)
+
+    def _close(self, window: int) -> None:
+        self._closed[window] = self._open.pop(window).through
+        self._settled.pop(window, None)
         for entry in self._needed_by.pop(window, ()):
             self._needed[entry].discard(window)
             if not self._needed[entry]:
                 del self._needed[entry]
                 self._free.append(entry)
-        candidates = np.concatenate(opened.parts) if opened.parts else np.empty(0, CANDIDATE)
-        return ClosedWindow(window, candidates, opened.through, opened.first)
+
+    def closed_through(self, window: int) -> int:
+        """Return the last entry of a window when it closed; 0 if it has not, or was forgotten."""
+        return self._closed.get(window, 0)
 
     def completed(self) -> tuple[int, ...]:
         """Return entries that can be acknowledged, each once, a limited number at a time."""

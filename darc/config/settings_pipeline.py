@@ -12,7 +12,8 @@ from darc.config.typed import Contradiction, CrossChecked, OneOrMore, Range
 DM = Annotated[float, Range(0, 100_000)]  # pc cm-3
 SNR = Annotated[float, Range(0, 1_000_000)]
 Width = Annotated[float, Range(0, 1_000_000)]  # samples
-Interval = Annotated[float, Range(0.01, 60)]  # s, a gather window
+Interval = Annotated[float, Range(0.01, 60)]  # s, the longest that a window is open
+Settle = Annotated[float, Range(0.01, 60)]  # s without anything new, before a window closes
 Window = Annotated[float, Range(0.001, 3600)]  # s
 Period = Annotated[float, Range(0, 1000)]  # SBs
 
@@ -65,6 +66,7 @@ class AmberClusteringSettings(CrossChecked):
     log_file: PlacePath
     source_file: Text  # the name of a packaged file, or a path
     galaxy_map: Text  # likewise
+    settle: Settle
     interval: Interval
     clustering_window: Window
     dm_range: DM  # half width around the DM of a known source

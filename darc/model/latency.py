@@ -21,7 +21,7 @@ STAGES = (
     "sent",
     "accepted",
 )
-#: From the trigger's line to the message sent, without the gather windows.
+#: From the trigger's line to the message sent, without what windows waited for on purpose.
 RESPONSE = "line to sent"
 ACCEPTANCE = "line to accepted"
 _ORDER = (*STAGES, RESPONSE, ACCEPTANCE)
@@ -66,10 +66,9 @@ class Latencies:
         self._kept: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=KEPT))
         self._histograms: defaultdict[str, Histogram] = defaultdict(Histogram)
 
-    def note(self, stages: Stages, waited: float = 0.0, **later: float) -> dict[str, float]:
+    def note(self, stages: Stages, **later: float) -> dict[str, float]:
         """Record the times of a trigger.
 
-        :param waited: time in a gather window after ``stages`` (s)
         :param later: Unix times of later stages, by name
         :return: the known times by stage, Unix s
         """
@@ -80,10 +79,9 @@ class Latencies:
             if previous is not None:
                 self._add(name, time - previous)
             previous = time
-        off = stages.waited + waited
         for what, name in ((RESPONSE, "sent"), (ACCEPTANCE, "accepted")):
             if "written" in known and name in known:
-                self._add(what, known[name] - known["written"] - off)
+                self._add(what, known[name] - known["written"] - stages.waited)
         return known
 
     def _add(self, name: str, duration: float) -> None:

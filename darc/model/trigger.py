@@ -27,10 +27,10 @@ class Stages:
     written: _Moment | None = None  # by the file system's clock
     read: _Moment | None = None
     queued: _Moment | None = None
-    closed: _Moment | None = None  # the gather window of amber_clustering
+    closed: _Moment | None = None  # its window in amber_clustering, which had settled or closed
     clustered: _Moment | None = None
     decided: _Moment | None = None
-    waited: _Moment = 0.0  # in gather windows, as configured (s)
+    waited: _Moment = 0.0  # for windows to settle, as configured (s)
 
 
 @dataclass(frozen=True, slots=True)

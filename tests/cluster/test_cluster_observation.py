@@ -41,7 +41,7 @@ def box(test_run: str) -> Iterator[Box]:
         "cluster": {"start_timeout": START_SECONDS},
     }
     for service in ALERTS:
-        sections[service] = {**SECTIONS[service], "interval": 2.0}
+        sections[service] = {**SECTIONS[service], "settle": 2.0, "interval": 2.0}
     with Box(NODES, config=sections, environment={TEST_RUN: test_run}) as made:
         yield made
 

@@ -354,7 +354,7 @@ def pipeline(make_node: Callable[..., Node], ports: dict[str, int]) -> Node:
     made = make_node(
         darc_master={"services_master_mix": [], "services_worker_mix": services},
         dada_trigger={**ports, "buffer_length": USUAL["buffer_length"]},
-        amber_clustering={"interval": GATHER_SECONDS},
+        amber_clustering={"settle": GATHER_SECONDS, "interval": GATHER_SECONDS},
     )
     made.start()
     return made

@@ -124,7 +124,7 @@ def test_switched_off_between_gathering_and_sending(site: Site) -> None:
     before = len(site.lofar.received)
     site.switch("enable")
     # Longer than that takes.
-    slow = {"interval": 2.0}
+    slow = {"settle": 2.0, "interval": 2.0}
     site.node.configure(
         lofar_trigger={"send_events": True}, voevent_generator={"send_events": True}
     )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from darc.config.config import Config
 from darc.model.candidate import CANDIDATE, records_to_bytes
 from darc.model.observation import Observation, Pointing
 from darc.model.trigger import Trigger
@@ -26,15 +29,25 @@ from simulator.write_parsets import write_observation
 START = 1_700_000_000.0
 
 
+class DiedError(Exception):
+    pass
+
+
 class Kept(AMBERClustering):
-    """Its commits are kept here, as the journal would."""
+    """Its commits are kept here, as the journal would; it dies at the one that it is told."""
 
     def prepare(self) -> None:
         super().prepare()
         self.commits: list[Commit] = []
+        self.dies_before = self.dies_after = 0
 
     def commit(self, commit: Commit) -> None:
-        self.commits.append(Commit.from_plain(commit.to_plain()))
+        number = len(self.commits) + 1
+        if number == self.dies_before:
+            raise DiedError
+        self.commits.append(Commit.from_plain(unpack(pack(commit.to_plain()))))
+        if number == self.dies_after:
+            raise DiedError
 
     @property
     def memory(self) -> dict[str, Any]:
@@ -266,3 +279,170 @@ def test_the_same_observation_started_again_is_another_one(service, observation)
     assert one.observations == ["clu1"]
     assert one.counts["clu1"]["candidates"] == 1
     assert sorted(one.completed) == [2, 3, 4, 5]
+
+
+# -- windows that settle ---------------------------------------------------------------------
+
+SETTLES_SOON = {"settle": 0.25, "interval": 1.0}
+
+
+def test_a_trigger_leaves_when_its_window_has_settled(service, observation):
+    one = service(**SETTLES_SOON)
+    one.start_observation(observation, {})
+    for given_entry in (entry(1, 100.0, 5.1), entry(2, 100.25)):
+        one.process(given_entry, observation)
+    assert [trigger.identity for trigger in one.sent("dada_trigger")] == ["clu1/5/7"]
+    assert one.sent("dada_trigger")[0].stages.waited <= 0.25
+    assert one.completed == []
+    one.process(entry(3, 101.0), observation)
+    assert len(one.sent("dada_trigger")) == len(one.sent("lofar_trigger")) == 1
+    assert sorted(one.completed) == [1, 2, 3]
+    counts = one.memory["counts"]
+    assert counts["windows"] == counts["candidates"] == 1
+    assert "iquv_triggers_repeated" not in counts
+
+
+def test_a_line_after_it_has_settled_is_decided_about_with_those_of_before(service, observation):
+    """Alone, neither has the 10 beams that a signal of the sky is seen in."""
+    one = service(**SETTLES_SOON, thresh_lofar={"snr_min": 40})
+    one.start_observation(observation, {})
+    for given_entry in (
+        entry(1, 100.0, 5.1, snr=30.0),
+        entry(2, 100.25),
+        entry(3, 100.5, 5.1, snr=50.0),
+        entry(4, 100.75),
+    ):
+        one.process(given_entry, observation)
+    assert [trigger.snr for trigger in one.sent("dada_trigger")] == [30.0]
+    assert [(trigger.snr, trigger.count) for trigger in one.sent("lofar_trigger")] == [(50.0, 2)]
+
+
+def test_another_dm_bin_of_the_window_that_has_its_request_is_requested_too(service, observation):
+    one = service(**SETTLES_SOON)
+    one.start_observation(observation, {})
+    for given_entry in (
+        entry(1, 100.0, 5.1),
+        entry(2, 100.25),
+        entry(3, 100.5, 5.2, dm=1700.0),
+        entry(4, 100.75, 6.1),
+        entry(5, 101.0),
+        entry(6, 101.75),
+    ):
+        one.process(given_entry, observation)
+    sent = one.sent("dada_trigger")
+    assert [(trigger.window, trigger.dm) for trigger in sent] == [(5, 700.0), (5, 1700.0)]
+    assert one.memory["counts"]["iquv_triggers_held_back"] == 1
+
+
+@dataclass
+class Run:
+    """An observation from entries, by processes that die."""
+
+    memory: dict[str, Any] = field(default_factory=dict)
+    waiting: dict[int, QueueEntry] = field(default_factory=dict)
+    sent: dict[str, list[str]] = field(default_factory=dict)  # by queue, identities
+
+    def keep(self, process: Kept) -> None:
+        """Keep what a process has committed, as the journal would."""
+        self.memory |= process.memory
+        self.memory = {key: value for key, value in self.memory.items() if value is not None}
+        for number in process.completed:
+            del self.waiting[number]
+        for queue in ("dada_trigger", "lofar_trigger"):
+            found = [trigger.identity for trigger in process.sent(queue)]
+            self.sent.setdefault(queue, []).extend(found)
+
+
+def run(
+    make: Callable[[], Kept],
+    observation: Observation,
+    entries: Sequence[QueueEntry],
+    deaths: Sequence[tuple[int, int]] = (),
+) -> Run:
+    """Process the entries; each death is after an entry, at one of the commits that follow."""
+    found = Run()
+    left = sorted(deaths)
+    process = make()
+    process.start_observation(observation, {})
+    for one in entries:
+        found.waiting[one.id] = one
+        work = [one]
+        while work:
+            if left and left[0][0] <= one.id:
+                _, which = left.pop(0)
+                number = len(process.commits) + 1 + which // 2
+                process.dies_before, process.dies_after = (0, number) if which % 2 else (number, 0)
+            try:
+                for each in work:
+                    process.process(each, observation)
+                work = []
+            except DiedError:
+                found.keep(process)
+                process = make()
+                process.start_observation(observation, unpack(pack(found.memory)))
+                work = list(found.waiting.values())
+    found.keep(process)
+    return found
+
+
+@st.composite
+def lines_in_entries(draw: st.DrawFn) -> list[QueueEntry]:
+    """Of two windows and three DM bins, weak ones and strong ones, stamped or not."""
+    entries, stamp = [], 100.0
+    for number in range(1, draw(st.integers(2, 12))):
+        stamp += draw(st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.25]))
+        lines = draw(
+            st.lists(
+                st.tuples(
+                    st.sampled_from([5.1, 5.6, 6.1]),
+                    st.sampled_from([12.0, 25.0, 60.0]),
+                    st.sampled_from([300.0, 700.0, 1700.0]),
+                    st.sampled_from([10, 90, 500]),
+                ),
+                max_size=3,
+            )
+        )
+        candidates = np.zeros(len(lines), CANDIDATE)
+        for place, (time, snr, dm, width) in enumerate(lines):
+            candidates[place]["time"], candidates[place]["snr"] = time, snr
+            candidates[place]["dm"], candidates[place]["downsampling"] = dm, width
+        stamped = draw(st.booleans()) or not lines
+        content = records_to_bytes(candidates)
+        given_stamp = stamp if stamped else 0.0
+        entries.append(
+            QueueEntry(number, ContentKind.CANDIDATES, content, "clu1", given_stamp, stamp)
+        )
+    nothing = ContentKind.CANDIDATES, b"", "clu1"
+    last = len(entries) + 1
+    rest = [QueueEntry(last + n, *nothing, stamp + 2 * n, stamp) for n in range(3)]
+    return [*entries, *rest]
+
+
+@pytest.fixture
+def settles_soon_or_late(service: Callable[..., Kept]) -> list[Config]:
+    rules = {**SETTLES_SOON, "thresh_iquv": {"interval": 0}}
+    return [service(**rules | more).config for more in ({}, {"settle": 1.0})]
+
+
+@given(
+    lines_in_entries(),
+    st.lists(st.tuples(st.integers(1, 12), st.integers(0, 3)), max_size=4),
+)
+@settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_the_same_lines_give_the_same_triggers_whoever_dies_and_none_twice(
+    settles_soon_or_late, observation, entries, deaths
+):
+    soon, late = settles_soon_or_late
+    undisturbed = run(lambda: Kept(soon), observation, entries)
+    disturbed = run(lambda: Kept(soon), observation, entries, deaths)
+    assert disturbed.sent == undisturbed.sent
+    assert disturbed.memory.get("counts") == undisturbed.memory.get("counts")
+    assert not disturbed.waiting
+    longest = run(lambda: Kept(late), observation, entries)
+    for queue, identities in disturbed.sent.items():
+        assert len(set(identities)) == len(identities)
+        assert set(longest.sent[queue]) <= set(identities)

@@ -1,22 +1,32 @@
-"""Gathering: which windows close, and with what, follows from lines and stamps alone."""
+"""Gathering: which windows settle and close, and with what, follows from lines and stamps alone."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darc.candidates.time_windows import ClosedWindow, OpenWindows
+from darc.candidates.time_windows import DueWindow, OpenWindows
 from darc.model.candidate import CANDIDATE, Records
 
 INTERVAL = 1.0
 LENGTH = 0.5
+SETTLES = st.sampled_from([0.125, 0.5, math.inf])
 
 Lines = list[tuple[float, int]]  # time and number of each
-Closings = list[tuple[int, list[int]]]  # window, numbers of its lines
+
+
+class Taken(NamedTuple):
+    """A window that was taken, and the numbers of its lines."""
+
+    window: int
+    numbers: list[int]
+    closed: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,60 +81,99 @@ def entries_of(made: list[Batch]) -> list[Given]:
     return found
 
 
-def told(closed: list[ClosedWindow]) -> Closings:
-    return [(one.window, one.candidates["beam"].tolist()) for one in closed]
+def told(due: list[DueWindow]) -> list[Taken]:
+    return [Taken(one.window, one.candidates["beam"].tolist(), one.closed) for one in due]
 
 
-def add(gathering: OpenWindows, entry: Given) -> list[ClosedWindow]:
-    """Take an entry in; returns the windows that it closes."""
+def add(gathering: OpenWindows, entry: Given) -> list[DueWindow]:
+    """Take an entry in; returns the windows that are due then."""
     gathering.add(entry.id, entry.stamp, entry.candidates)
     return rest(gathering)
 
 
-def rest(gathering: OpenWindows) -> list[ClosedWindow]:
-    """The windows that have closed."""
-    return list(iter(gathering.close_one, None))
+def rest(gathering: OpenWindows) -> list[DueWindow]:
+    """The windows that are due."""
+    return list(iter(gathering.take_due, None))
 
 
-def end(gathering: OpenWindows) -> list[ClosedWindow]:
+def end(gathering: OpenWindows) -> list[DueWindow]:
     gathering.close_all()
     return rest(gathering)
 
 
-def expected(made: list[Batch]) -> Closings:
-    """By the definition alone: a window closes an interval after its first line."""
-    opened: dict[int, tuple[float, list[int]]] = {}
-    closings: Closings = []
+@dataclass
+class Slow:
+    """A window as the definition has it."""
+
+    first: float
+    last: float
+    numbers: list[int] = field(default_factory=list)
+    n_settled: int = 0
+
+    def due(self, stamp: float, settle: float) -> bool | None:
+        """Whether it closes; None where it is not due."""
+        if self.first + INTERVAL <= stamp:
+            return True
+        settled = self.last + settle <= stamp and len(self.numbers) > self.n_settled
+        return False if settled else None
+
+
+def expected(made: list[Batch], settle: float = math.inf) -> list[Taken]:
+    """By the definition: it settles so long after its last line, and closes after its first."""
+    opened: dict[int, Slow] = {}
+    taken: list[Taken] = []
     for batch in made:
         for time, number in batch.lines:
-            opened.setdefault(math.floor(time / LENGTH), (batch.stamp, []))[1].append(number)
-        due = [window for window, (first, _) in opened.items() if first + INTERVAL <= batch.stamp]
-        closings += [(window, opened.pop(window)[1]) for window in sorted(due)]
-    return closings + [(window, opened[window][1]) for window in sorted(opened)]
+            window = opened.setdefault(math.floor(time / LENGTH), Slow(batch.stamp, batch.stamp))
+            window.numbers.append(number)
+            window.last = batch.stamp
+        for number, window in sorted(opened.items()):
+            closed = window.due(batch.stamp, settle)
+            if closed is None:
+                continue
+            taken.append(Taken(number, list(window.numbers), closed))
+            window.n_settled = len(window.numbers)
+            if closed:
+                del opened[number]
+    return taken + [Taken(number, window.numbers) for number, window in sorted(opened.items())]
 
 
-@given(batches())
+@given(batches(), SETTLES)
 @settings(deadline=None, max_examples=200)
-def test_closings_do_not_depend_on_how_lines_are_cut_into_entries(made: list[Batch]) -> None:
-    gathering = OpenWindows(INTERVAL, LENGTH, {})
-    closings: Closings = []
+def test_what_is_taken_does_not_depend_on_how_lines_are_cut_into_entries(
+    made: list[Batch], settle: float
+) -> None:
+    gathering = OpenWindows(INTERVAL, LENGTH, {}, settle=settle)
+    taken: list[Taken] = []
     for entry in entries_of(made):
-        closings += told(add(gathering, entry))
-    assert closings + told(end(gathering)) == expected(made)
+        taken += told(add(gathering, entry))
+    assert taken + told(end(gathering)) == expected(made, settle)
 
 
-@given(batches())
+@given(batches(), SETTLES)
+@settings(deadline=None, max_examples=200)
+def test_windows_close_with_the_same_lines_whether_they_settle_before_or_not(
+    made: list[Batch], settle: float
+) -> None:
+    """So nothing is missing that the longest wait has."""
+    gathering = OpenWindows(INTERVAL, LENGTH, {}, settle=settle)
+    taken = [one for entry in entries_of(made) for one in told(add(gathering, entry))]
+    taken += told(end(gathering))
+    assert [one for one in taken if one.closed] == expected(made)
+
+
+@given(batches(), SETTLES)
 @settings(deadline=None, max_examples=200)
 def test_an_entry_is_completed_once_and_not_while_an_open_window_needs_it(
-    made: list[Batch],
+    made: list[Batch], settle: float
 ) -> None:
-    gathering = OpenWindows(INTERVAL, LENGTH, {})
+    gathering = OpenWindows(INTERVAL, LENGTH, {}, settle=settle)
     open_lines: dict[int, set[int]] = {}  # entry → its lines in open windows
     completed: list[int] = []
     entries = entries_of(made)
 
-    def settle(closed: list[ClosedWindow]) -> None:
-        gone = {number for _, numbers in told(closed) for number in numbers}
+    def complete(due: list[DueWindow]) -> None:
+        gone = {number for one in told(due) if one.closed for number in one.numbers}
         for lines in open_lines.values():
             lines.difference_update(gone)
         freed = gathering.completed()
@@ -133,27 +182,38 @@ def test_an_entry_is_completed_once_and_not_while_an_open_window_needs_it(
 
     for entry in entries:
         open_lines[entry.id] = set(entry.candidates["beam"].tolist())
-        settle(add(gathering, entry))
-    settle(end(gathering))
+        complete(add(gathering, entry))
+    complete(end(gathering))
     assert sorted(completed) == [entry.id for entry in entries]
     assert gathering.completed() == ()
 
 
 @dataclass
 class Held:
-    """What the journal keeps: entries until they are completed, and what was committed."""
+    """What the journal keeps: entries until they are completed, and what was committed.
 
+    That a window has settled is remembered of those with an even number, as of those with triggers.
+    """
+
+    settle: float
     waiting: dict[int, Given] = field(default_factory=dict)
     through: dict[int, int] = field(default_factory=dict)
-    closings: Closings = field(default_factory=list)
+    settled: dict[int, int] = field(default_factory=dict)
+    taken: list[Taken] = field(default_factory=list)
     completed: list[int] = field(default_factory=list)
 
+    def start(self) -> OpenWindows:
+        return OpenWindows(INTERVAL, LENGTH, self.through, settle=self.settle, settled=self.settled)
+
     def commit(self, gathering: OpenWindows) -> bool:
-        """Deal with one window that has closed; False: there was none."""
-        window = gathering.close_one()
+        """Deal with one window that is due; False: there was none."""
+        window = gathering.take_due()
         if window:
-            self.closings += told([window])
-            self.through[window.window] = window.through
+            self.taken += told([window])
+            if window.closed:
+                self.through[window.window] = window.through
+            elif window.window % 2 == 0:
+                self.settled[window.window] = window.through
         for entry in gathering.completed():
             del self.waiting[entry]
             self.completed.append(entry)
@@ -162,13 +222,13 @@ class Held:
         return window is not None
 
 
-@given(batches(), st.data())
+@given(batches(), SETTLES, st.data())
 @settings(deadline=None, max_examples=300)
-def test_killed_at_any_moment_the_same_windows_close_and_nothing_twice(
-    made: list[Batch], data: st.DataObject
+def test_killed_at_any_moment_the_same_windows_are_taken_and_none_twice(
+    made: list[Batch], settle: float, data: st.DataObject
 ) -> None:
-    held = Held()
-    gathering = OpenWindows(INTERVAL, LENGTH, {})
+    held = Held(settle)
+    gathering = held.start()
     entries = entries_of(made)
     for entry in entries:
         held.waiting[entry.id] = entry
@@ -180,7 +240,7 @@ def test_killed_at_any_moment_the_same_windows_close_and_nothing_twice(
             continue
         for _ in range(commits_before_death):
             held.commit(gathering)
-        gathering = OpenWindows(INTERVAL, LENGTH, held.through)
+        gathering = held.start()
         for again in list(held.waiting.values()):
             gathering.add(again.id, again.stamp, again.candidates)
             while held.commit(gathering):
@@ -191,10 +251,18 @@ def test_killed_at_any_moment_the_same_windows_close_and_nothing_twice(
     gathering.close_all()
     while held.commit(gathering):
         pass
-    assert held.closings == expected(made)
+    whole = expected(made, settle)
+    assert [one for one in held.taken if _remembered(one)] == list(filter(_remembered, whole))
+    others = [one for one in held.taken if not _remembered(one)]
+    assert all(one in others for one in whole if not _remembered(one))
+    assert all(one in whole for one in others)
     assert sorted(held.completed) == [entry.id for entry in [*entries, last]]
     assert not held.waiting
     assert not held.through
+
+
+def _remembered(one: Taken) -> bool:
+    return one.closed or one.window % 2 == 0
 
 
 def test_a_window_of_unstamped_lines_closes_the_same_after_a_death() -> None:
@@ -206,20 +274,42 @@ def test_a_window_of_unstamped_lines_closes_the_same_after_a_death() -> None:
     again = OpenWindows(INTERVAL, LENGTH, {})
     again.add(1, 0.0, records([(0.1, 0)]))
     again.add(2, 1000.0, records([]))
-    assert told(add(again, Given(3, 1000.0 + INTERVAL, records([])))) == [(0, [0])]
+    assert told(add(again, Given(3, 1000.0 + INTERVAL, records([])))) == [Taken(0, [0])]
     assert sorted(again.completed()) == [1, 2, 3]
 
 
 def test_late_lines_open_a_window_once_more() -> None:
     gathering = OpenWindows(INTERVAL, LENGTH, {})
     gathering.add(1, 1000.0, records([(0.1, 0)]))
-    assert told(add(gathering, Given(2, 1001.0, records([])))) == [(0, [0])]
+    assert told(add(gathering, Given(2, 1001.0, records([])))) == [Taken(0, [0])]
     assert add(gathering, Given(3, 1001.5, records([(0.2, 1)]))) == []
-    assert told(add(gathering, Given(4, 1002.5, records([])))) == [(0, [1])]
+    assert told(add(gathering, Given(4, 1002.5, records([])))) == [Taken(0, [1])]
 
 
 def test_a_window_closes_no_earlier_than_its_interval() -> None:
     gathering = OpenWindows(INTERVAL, LENGTH, {})
     gathering.add(1, 1000.0, records([(0.1, 0)]))
     assert add(gathering, Given(2, 1000.0 + INTERVAL - 1e-3, records([(0.6, 1)]))) == []
-    assert told(add(gathering, Given(3, 1000.0 + INTERVAL, records([])))) == [(0, [0])]
+    assert told(add(gathering, Given(3, 1000.0 + INTERVAL, records([])))) == [Taken(0, [0])]
+
+
+def test_a_window_that_has_settled_settles_again_with_all_its_lines() -> None:
+    gathering = OpenWindows(INTERVAL, LENGTH, {}, settle=0.125)
+    gathering.add(1, 1000.0, records([(0.1, 0)]))
+    assert told(add(gathering, Given(2, 1000.125, records([])))) == [Taken(0, [0], closed=False)]
+    assert add(gathering, Given(3, 1000.25, records([(0.6, 1)]))) == []  # of another window
+    assert add(gathering, Given(4, 1000.25, records([(0.2, 2)]))) == []
+    due = add(gathering, Given(5, 1000.5, records([])))
+    assert told(due) == [Taken(0, [0, 2], closed=False), Taken(1, [1], closed=False)]
+    assert [one.waited for one in due] == [0.375, 0.125]
+    assert told(add(gathering, Given(6, 1001.0, records([])))) == [Taken(0, [0, 2])]
+
+
+@pytest.mark.parametrize("settle", [INTERVAL, 2 * INTERVAL])
+def test_an_interval_that_is_not_longer_is_all_that_is_waited(settle: float) -> None:
+    """As of a configuration that was written before windows settled."""
+    gathering = OpenWindows(INTERVAL, LENGTH, {}, settle=settle)
+    gathering.add(1, 1000.0, records([(0.1, 0)]))
+    (closed,) = add(gathering, Given(2, 1000.0 + 2 * INTERVAL, records([])))
+    assert closed.closed
+    assert closed.waited == INTERVAL

@@ -28,11 +28,10 @@ def moments(durations: dict[str, int | None]) -> dict[str, float]:
     }
 
 
-def note(latencies: Latencies, times: dict[str, float], **waited: float) -> dict[str, float]:
+def note(latencies: Latencies, times: dict[str, float], waited: float = 0.0) -> dict[str, float]:
     early = {name: time for name, time in times.items() if name in EARLY}
     later = {name: time for name, time in times.items() if name not in EARLY}
-    at_stages = waited.pop("at_stages", 0.0)
-    return latencies.note(Stages(**early, waited=at_stages), **waited, **later)
+    return latencies.note(Stages(**early, waited=waited), **later)
 
 
 @given(st.lists(steps, min_size=1, max_size=30))
@@ -57,10 +56,10 @@ def test_the_figures_are_those_of_numpy(triggers: list[dict[str, int | None]]) -
         assert list(figures.values()) == pytest.approx(list(percentiles), abs=0.001)
 
 
-def test_gather_windows_are_no_response_time() -> None:
+def test_what_windows_wait_for_is_no_response_time() -> None:
     latencies = Latencies()
     times = {"written": START, "decided": START + 1.2, "taken": START + 1.3, "sent": START + 2.5}
-    note(latencies, times, at_stages=1.0, waited=1.0)
+    note(latencies, times, waited=2.0)
     summary = latencies.summary()
     assert summary[RESPONSE]["max"] == pytest.approx(500.0, abs=0.01)
     assert summary["sent"]["max"] == pytest.approx(1200.0, abs=0.01)

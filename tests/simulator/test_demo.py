@@ -126,8 +126,8 @@ def test_every_burst_is_found_and_told_of_and_nothing_is_left(
         assert int(row[8].split("/")[1]) == int(burst.time_s / 1.024)
     strong, weak = (line.split() for line in delivered(process.output))
     assert strong[1::3] == ["kept", "TEST", "broadcast", "came"]
-    # Nothing leaves before its gather windows have closed.
-    for seconds, waits in zip(strong[2::3], (1.0, 2.0, 2.0, 2.0), strict=True):
+    # Nothing leaves before its windows have settled.
+    for seconds, waits in zip(strong[2::3], (0.1, 0.2, 0.2, 0.2), strict=True):
         assert float(seconds) >= waits
     assert all(re.fullmatch(r"\(\d+\)", own) for own in strong[3::3])
     assert (weak[1], *weak[4:]) == ("kept", "—", "—", "—")

@@ -17,8 +17,16 @@ from darc.science.dispersion import delay
 from darc.science.dump_window import dump_window
 from simulator import demo_bursts, demo_receivers
 from simulator.bursts import detections
-from simulator.demo_bursts import GATHER, SEARCH, WINDOW, BurstOutcomes, FoundTrigger, is_strong
-from simulator.demo_deliveries import Arrival, Channel, deliver
+from simulator.demo_bursts import (
+    GATHER,
+    SEARCH,
+    SETTLE,
+    WINDOW,
+    BurstOutcomes,
+    FoundTrigger,
+    is_strong,
+)
+from simulator.demo_deliveries import ALERT_SETTLE, Arrival, Channel, deliver
 from simulator.demo_receivers import Receivers
 from simulator.demo_report import report
 from simulator.demo_tables import Results
@@ -133,7 +141,8 @@ def test_what_came_is_told_by_burst_with_its_latency() -> None:
     assert not deliveries.awaited
     strong, weak = deliveries.by_burst
     assert {one.latency for one in strong.values()} == {2.5}
-    assert [strong[channel].own_latency for channel in ALL] == [1.5, 0.5, 0.5, 0.5]
+    waits = [SETTLE, *[SETTLE + ALERT_SETTLE] * 3]
+    assert [strong[channel].own_latency for channel in ALL] == [2.5 - wait for wait in waits]
     assert weak[Channel.IQUV].latency == 1.25
     assert [weak[channel].wanted for channel in ALL] == [True, False, False, False]
     assert math.isnan(weak[Channel.LOFAR].latency)

@@ -112,6 +112,10 @@ class Decision:
     rejected: dict[Rejection, int]
     clustered_at: float
 
+    @property
+    def lofar_triggers(self) -> tuple[Trigger, ...]:
+        return (self.lofar,) if self.lofar else ()
+
 
 class Decider:
     """Decider for the windows of one observation.

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from darc.candidates.time_windows import ClosedWindow, EntryTimes, OpenWindows
+from darc.candidates.time_windows import DueWindow, EntryTimes, OpenWindows
 from darc.config.config import Role
 from darc.config.settings import AmberClusteringSettings
 from darc.model.candidate import candidates_from_bytes
@@ -59,6 +59,10 @@ TOTALS = (
 PASSED_ON = {"iquv": Counted.IQUV_TRIGGERS, "lofar": Counted.LOFAR_TRIGGERS}
 REPEATED = {"iquv": Counted.IQUV_REPEATED, "lofar": Counted.LOFAR_REPEATED}
 LOFAR_READERS = ("lofar_trigger", "voevent_generator")
+PassedOn = dict[str, list[int]]  # kind of trigger → DM bins
+#: In the memory of a window: the last entry when it closed, and when it had settled.
+THROUGH, SETTLED_THROUGH = "through", "settled through"
+PASSED_ON_NOW, PASSED_ON_BEFORE = "passed on", "passed on before"
 
 
 @dataclass(slots=True)
@@ -69,8 +73,12 @@ class ClusteringObservation:
     gathering: OpenWindows
     decider: Decider
     counts: Counter[str]
-    passed_on: dict[int, dict[str, list[int]]]  # window → kind of trigger → DM bins
+    passed_on: dict[int, PassedOn]  # by window
+    #: Of open windows that have settled: what was passed on before they opened.
+    passed_on_before: dict[int, PassedOn]
     last_dump: float | None  # data time of the window (s)
+    #: Of open windows that have settled: the last entry of each, and the decision.
+    decisions: dict[int, tuple[int, Decision]] = field(default_factory=dict)
 
 
 NOT_HANDED_IN = LossKind(
@@ -156,17 +164,21 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             for key, value in memory.items()
             if key.startswith(WINDOW)
         }
+        settled = {n: value for n, value in windows.items() if SETTLED_THROUGH in value}
         gathering = OpenWindows(
             self.settings.interval,
             self.settings.clustering_window,
-            {window: value["through"] for window, value in windows.items()},
+            {window: value[THROUGH] for window, value in windows.items() if value[THROUGH]},
+            settle=self.settings.settle,
+            settled={window: value[SETTLED_THROUGH] for window, value in settled.items()},
         )
         self._work[observation.key] = ClusteringObservation(
             self.settings,
             gathering,
             decider,
             Counter(identified(memory.get("counts", {}))),
-            {n: value["passed on"] for n, value in windows.items() if value["passed on"]},
+            {n: value[PASSED_ON_NOW] for n, value in windows.items() if value[PASSED_ON_NOW]},
+            {n: value[PASSED_ON_BEFORE] for n, value in settled.items()},
             memory.get(LAST_DUMP),
         )
 
@@ -238,64 +250,64 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         log.info("clustered: %s", in_words(work.counts))
 
     def _settle(self, key: str, work: ClusteringObservation) -> None:
-        """Decide about closed windows, and commit the results in portions.
+        """Decide about windows that are due, and commit the results in portions.
 
-        However many windows close at once, no commit is too large, and each counts as a heartbeat.
+        However many are due at once, no commit is too large, and each counts as a heartbeat.
         """
         while self._settle_some(key, work):
             pass
 
     def _settle_some(self, key: str, work: ClusteringObservation) -> bool:
-        """Decide about some closed windows; False when there are none."""
+        """Decide about some windows that are due; False when there are none."""
         memory: dict[str, Any] = {}
         outputs: list[Put] = []
         before = work.counts.copy()
+        decided = False
         began = time.monotonic()
         while time.monotonic() - began < PORTION_SECONDS and len(outputs) < PORTION_OUTPUTS:
-            window = work.gathering.close_one()
+            window = work.gathering.take_due()
             if window is None:
                 break
-            closed_at = time.time()
-            decision = work.decider.decide(window.candidates, window.window)
-            decision = _timed(decision, window, closed_at, work.settings.interval)
+            decided = True
+            decision = _decide(work, window)
             outputs += self._outputs(key, work, window, decision)
-            passed_on = work.passed_on.get(window.window, {})
-            row = {"through": window.through, "passed on": passed_on}
-            memory[f"{WINDOW}{window.window}"] = row
-        settled = bool(memory)
+            # Without triggers, a repetition after a crash finds none either.
+            if window.closed or decision.iquv or decision.lofar:
+                memory[f"{WINDOW}{window.window}"] = _row(work, window)
         completed = work.gathering.completed()
         # Only windows with triggers have to be remembered until the end.
         over = work.gathering.forgotten()
         for number in over:
             if number not in work.passed_on:
                 memory[f"{WINDOW}{number}"] = None
-        if settled:
+        if decided and memory:
             memory |= {"counts": plain_counts(work.counts), LAST_DUMP: work.last_dump}
         if completed or memory:
             self.commit(Commit(key, completed, tuple(outputs), memory=memory))
-        if settled:
+        if decided:
             self._totals.update(work.counts - before)
             self._account(key, work)
-        return bool(settled or completed or over)
+        return bool(decided or completed or over)
 
     def _outputs(
-        self, key: str, work: ClusteringObservation, window: ClosedWindow, decision: Decision
+        self, key: str, work: ClusteringObservation, window: DueWindow, decision: Decision
     ) -> list[Put]:
+        if window.window not in work.passed_on_before:
+            passed_on = work.passed_on.get(window.window, {})
+            work.passed_on_before[window.window] = {
+                kind: list(bins) for kind, bins in passed_on.items()
+            }
+        if window.closed:
+            self._count(work, window, decision)
         counts = work.counts
-        counts[Counted.WINDOWS] += 1
-        counts[Counted.CANDIDATES] += len(window.candidates)
-        counts[Counted.CLUSTERS] += decision.clusters
-        counts[Counted.CLUSTERED] += decision.clustered
-        for reason, number in decision.rejected.items():
-            counts[reason.counter] += number
         outputs = []
         iquv = self._new_ones(work, "iquv", decision.iquv)
         if iquv and self._dump_allowed(work, window.window):
             outputs.append(_put(("dada_trigger",), key, iquv))
             self._note(work, "iquv", iquv)
-        elif iquv:
+        elif iquv and window.closed:
             counts[Counted.IQUV_HELD_BACK] += len(iquv)
-        lofar = self._new_ones(work, "lofar", (decision.lofar,) if decision.lofar else ())
+        lofar = self._new_ones(work, "lofar", decision.lofar_triggers)
         here = self._lofar_readers()
         if lofar and here:
             outputs.append(_put(here, key, lofar))
@@ -307,24 +319,38 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             self._note(work, "lofar", lofar)
         return outputs
 
+    @staticmethod
+    def _count(work: ClusteringObservation, window: DueWindow, decision: Decision) -> None:
+        """Count what a window came to when it closes."""
+        counts = work.counts
+        counts[Counted.WINDOWS] += 1
+        counts[Counted.CANDIDATES] += len(window.candidates)
+        counts[Counted.CLUSTERS] += decision.clusters
+        counts[Counted.CLUSTERED] += decision.clustered
+        for reason, number in decision.rejected.items():
+            counts[reason.counter] += number
+        before = work.passed_on_before.pop(window.window)
+        for kind, triggers in (("iquv", decision.iquv), ("lofar", decision.lofar_triggers)):
+            repeated = sum(trigger.dm_bin in before.get(kind, ()) for trigger in triggers)
+            if repeated:
+                counts[REPEATED[kind]] += repeated
+
     def _lofar_readers(self) -> tuple[str, ...]:
         """Return the services that receive triggers from this node, here or on the master node."""
         if self.config.role is Role.WORKER:
             return LOFAR_READERS
         return tuple(name for name in LOFAR_READERS if name in self.config.services())
 
+    @staticmethod
     def _new_ones(
-        self, work: ClusteringObservation, kind: str, triggers: tuple[Trigger, ...]
+        work: ClusteringObservation, kind: str, triggers: tuple[Trigger, ...]
     ) -> list[Trigger]:
-        """Return triggers not passed on before: late lines may open a window again."""
-        fresh = [
+        """Return triggers not passed on before: a window may settle and open more than once."""
+        return [
             trigger
             for trigger in triggers
             if trigger.dm_bin not in work.passed_on.get(trigger.window, {}).get(kind, [])
         ]
-        if len(fresh) < len(triggers):
-            work.counts[REPEATED[kind]] += len(triggers) - len(fresh)
-        return fresh
 
     def _note(self, work: ClusteringObservation, kind: str, triggers: list[Trigger]) -> None:
         work.counts[PASSED_ON[kind]] += len(triggers)
@@ -345,10 +371,13 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             )
 
     def _dump_allowed(self, work: ClusteringObservation, window: int) -> bool:
-        """Whether a request is due: one per interval of data time, even where lines arrive late."""
+        """Whether a request is due: one window per interval of data time, however lines arrive.
+
+        What that window has found since its request is requested, too.
+        """
         data_time = window * work.settings.clustering_window
         interval = work.settings.thresh_iquv.interval
-        if work.last_dump is not None and abs(data_time - work.last_dump) < interval:
+        if work.last_dump is not None and 0 < abs(data_time - work.last_dump) < interval:
             return False
         work.last_dump = data_time
         return True
@@ -361,11 +390,37 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             del self.counts[next(iter(self.counts))]
 
 
-def _timed(decision: Decision, window: ClosedWindow, closed_at: float, interval: float) -> Decision:
+def _decide(work: ClusteringObservation, window: DueWindow) -> Decision:
+    """Decide about a window, again where lines have come since it settled last."""
+    closed_at = time.time()
+    through, decision = work.decisions.pop(window.window, (0, None))
+    if decision is None or through < window.through:
+        decision = work.decider.decide(window.candidates, window.window)
+    else:
+        decision = replace(decision, clustered_at=closed_at)
+    if not window.closed:
+        work.decisions[window.window] = window.through, decision
+    return _timed(decision, window, closed_at)
+
+
+def _row(work: ClusteringObservation, window: DueWindow) -> dict[str, Any]:
+    """Return what is remembered of a window."""
+    number = window.window
+    row = {
+        THROUGH: work.gathering.closed_through(number),
+        PASSED_ON_NOW: work.passed_on.get(number, {}),
+    }
+    if window.closed:
+        return row
+    before = work.passed_on_before[number]
+    return row | {SETTLED_THROUGH: window.through, PASSED_ON_BEFORE: before}
+
+
+def _timed(decision: Decision, window: DueWindow, closed_at: float) -> Decision:
     """Add the times of the stages to each trigger."""
     first = window.first
     # The end of an observation closes windows early.
-    waited = min(interval, max(0.0, closed_at - first.queued)) if first.queued else 0.0
+    waited = min(window.waited, max(0.0, closed_at - first.queued)) if first.queued else 0.0
     stages = Stages(
         written=first.written or None,
         read=first.read or None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+import heapq
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from darc.trigger_files.trigger_file import TriggerFile
 # Keys in the memory of amber_listener.
 BATCH_LENGTH = "batch length"
 GATHER_INTERVAL = "gather interval"
+SETTLE_TIME = "settle time"
 LAST_STAMP = "last stamp"
 
 
@@ -21,7 +24,8 @@ class FollowedObservation:
     """State of an observation, and its trigger files.
 
     :param batch_length_s: duration of a batch of AMBER (s)
-    :param gather_interval: how long after a line amber_clustering may close its window (s)
+    :param settle: how long after a line amber_clustering may find its window settled (s)
+    :param gather_interval: the same for closing it (s)
     :param latest: latest arrival time of a candidate, since the start (s)
     :param progress: by file, how far it was read (bytes)
     :param memory: what an earlier process committed; it takes precedence
@@ -31,6 +35,7 @@ class FollowedObservation:
         self,
         observation: Observation,
         batch_length_s: float,
+        settle: float,
         gather_interval: float,
         latest: float,
         progress: dict[str, int],
@@ -38,6 +43,7 @@ class FollowedObservation:
     ) -> None:
         self.observation = observation
         self.batch_length_s: float = memory.get(BATCH_LENGTH, batch_length_s)
+        self.settle: float = memory.get(SETTLE_TIME, settle)
         self.gather_interval: float = memory.get(GATHER_INTERVAL, gather_interval)
         self.files = [
             TriggerFile(
@@ -54,7 +60,7 @@ class FollowedObservation:
         self.counts: Counter[str] = Counter(identified(memory.get("counts", {})))
         self.last_stamp: float = memory.get(LAST_STAMP, 0.0)
         self.clock = StampClock(self.last_stamp)
-        self.stamps_due: deque[float] = deque()  # by `clock` (s)
+        self._stamps_due: list[float] = []  # by `clock` (s); a heap
         # Candidates were put that no watermark has followed yet, perhaps by an earlier process.
         self.stamp_owed = bool(progress)
         self.missing_said = False
@@ -67,12 +73,27 @@ class FollowedObservation:
         """Directory of AMBER's files."""
         return Path(self.observation.amber_dir)
 
+    @property
+    def next_stamp_due(self) -> float:
+        """When the next watermark is due by `clock`, s; infinite where none is."""
+        return self._stamps_due[0] if self._stamps_due else math.inf
+
+    def note_stamp(self, stamp: float) -> None:
+        """Note that a watermark was put; after candidates, others are due."""
+        while self._stamps_due and self._stamps_due[0] <= stamp:
+            heapq.heappop(self._stamps_due)
+        if self.stamp_owed:
+            self.stamp_owed = False
+            for after in {min(self.settle, self.gather_interval), self.gather_interval}:
+                heapq.heappush(self._stamps_due, stamp + after)
+
     def memory(self) -> dict[str, Any]:
         """Return the state that the next process needs."""
         states = {f"state {file.path.name}": file.state() for file in self.files}
         return {
             "counts": plain_counts(self.counts),
             BATCH_LENGTH: self.batch_length_s,
+            SETTLE_TIME: self.settle,
             GATHER_INTERVAL: self.gather_interval,
             LAST_STAMP: self.last_stamp,
             **states,

@@ -2,8 +2,8 @@
 
 Each entry carries a watermark: all lines written before that time are in this entry or an earlier
 one. amber_clustering closes its windows by these watermarks alone, so that its decisions do not
-depend on when a process was killed or stopped. When a window could close and no new line has come,
-an entry without candidates carries the watermark.
+depend on when a process was killed or stopped. When a window could settle or close and no new line
+has come, an entry without candidates carries the watermark.
 """
 
 from __future__ import annotations
@@ -94,11 +94,12 @@ class AMBERListener(Service[AmberListenerSettings]):
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
         """Follow the observation's files from where they were read to."""
         batch = self.config.instrument.batch_length_samples * observation.tsamp
-        interval = self.config.of(AmberClusteringSettings).interval
+        clustering = self.config.of(AmberClusteringSettings)
+        after = clustering.settle, clustering.interval
         progress = self.progress(observation)
         # Data may arrive for as long as the observation may last without a stop.
         latest = observation.duration + self.config.master.end_delay
-        following = FollowedObservation(observation, batch, interval, latest, progress, memory)
+        following = FollowedObservation(observation, batch, *after, latest, progress, memory)
         self._following[observation.key] = following
         if not following.files:
             log.error("no trigger files to read: %s names no beam", observation.config_file)
@@ -130,9 +131,8 @@ class AMBERListener(Service[AmberListenerSettings]):
             self.queue_link.beat()
             self._next_beat = now + LOOP_SECONDS
         due = [
-            following.stamps_due[0] - following.clock.now()
+            following.next_stamp_due - following.clock.now()
             for following in self._following.values()
-            if following.stamps_due
         ]
         timeout = min([LOOP_SECONDS, *due])
         poll = select.poll()
@@ -163,7 +163,7 @@ class AMBERListener(Service[AmberListenerSettings]):
                     self._out_of_step(following)
 
     def _follow(self, following: FollowedObservation, check: bool) -> None:
-        due = bool(following.stamps_due) and following.stamps_due[0] <= following.clock.now()
+        due = following.next_stamp_due <= following.clock.now()
         if check or due or self._notified or following.stopped_at is not None:
             self._read(following)
         if following.stopped_at is not None:
@@ -201,8 +201,7 @@ class AMBERListener(Service[AmberListenerSettings]):
                 if sum(chunk.progress.end - chunk.progress.start for chunk in chunks) > CHUNK_BYTES:
                     self._put(following, chunks, 0.0)
                     chunks = []
-        stamp_due = bool(following.stamps_due) and following.stamps_due[0] <= stamp
-        if chunks or stamp_due or following.stamp_owed:
+        if chunks or following.next_stamp_due <= stamp or following.stamp_owed:
             self._put(following, chunks, stamp)
 
     def _size(self, following: FollowedObservation, file: TriggerFile) -> int:
@@ -310,13 +309,8 @@ class AMBERListener(Service[AmberListenerSettings]):
         if chunks and not self._notified:
             self.found_by_recheck += 1
         following.stamp_owed |= bool(content)
-        if not stamp:
-            return
-        while following.stamps_due and following.stamps_due[0] <= stamp:
-            following.stamps_due.popleft()
-        if following.stamp_owed:
-            following.stamps_due.append(stamp + following.gather_interval)
-            following.stamp_owed = False
+        if stamp:
+            following.note_stamp(stamp)
 
     def _commit(self, commit: Commit) -> None:
         try:

@@ -1,7 +1,7 @@
 """Base of lofar_trigger and voevent_generator: external triggers and alerts, once per pulse.
 
-The first trigger opens a window; when it closes, the best trigger of each pulse is chosen, and
-sent if sending is enabled.
+The first trigger opens a window, which closes when no other has come for some time; then the best
+trigger of each pulse is chosen, and sent if sending is enabled.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ class AlertSettings(Protocol):
     def test(self) -> bool: ...
     @property
     def send_events(self) -> bool: ...
+    @property
+    def settle(self) -> float: ...
     @property
     def interval(self) -> float: ...
     @property
@@ -144,6 +146,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         self.send_events = self.settings.send_events
         self._gathered: list[tuple[Trigger, ArrivedTrigger]] = []
         self._entries: list[int] = []
+        self._opened: Instant | None = None
         self._closes: Instant | None = None
         self._known = KnownPulses(self.settings.interval)
         self._intake = Intake(Path(self.config.master.run_dir), self.name)
@@ -245,12 +248,17 @@ class Alerts(TriggerConsumer[A], Generic[A]):
     def work(self, entry: QueueEntry, observation: Observation | None) -> None:
         self._entries.append(entry.id)
         arrived = ArrivedTrigger(Since.now(), entry.since.age())
+        wanted = []
         for trigger in self.take_triggers(entry):
             with about(trigger.observation):
                 if self._is_wanted(trigger, arrived.waited):
-                    self._gathered.append((trigger, arrived))
-        if self._gathered and self._closes is None:
-            self._closes = Instant.now().after(self.settings.interval)
+                    wanted.append((trigger, arrived))
+        self._gathered += wanted
+        if wanted:
+            now = Instant.now()
+            self._opened = self._opened or now
+            latest = self._opened.after(self.settings.interval)
+            self._closes = min(now.after(self.settings.settle), latest)
 
     def _is_wanted(self, trigger: Trigger, age: float) -> bool:
         """Whether a trigger can be sent and has not expired.
@@ -277,7 +285,9 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         if self._entries and (self._closes is None or self._closes.left() <= 0):
             gathered, self._gathered = self._gathered, []
             entries, self._entries = tuple(self._entries), []
-            self._closes = None
+            if self._closes is not None:
+                gathered = [(_waited(*one, self._closes), one[1]) for one in gathered]
+            self._opened = self._closes = None
             self._close(gathered, entries)
 
     def _close(
@@ -351,3 +361,10 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         for one in chosen:
             self._known.add(one.trigger, test=one.test)
         return {PULSES: self._known.to_plain()}
+
+
+def _waited(trigger: Trigger, arrived: ArrivedTrigger, closes: Instant) -> Trigger:
+    """Return a trigger with the time for which its window had to be open added."""
+    waited = max(0.0, closes.seconds - arrived.taken.instant.seconds)
+    stages = replace(trigger.stages, waited=trigger.stages.waited + waited)
+    return replace(trigger, stages=stages)

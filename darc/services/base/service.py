@@ -245,7 +245,9 @@ class Service(Generic[S]):
         """Use the settings of the start of an observation for all of it, also after a restart."""
         if SETTINGS in memory:
             try:
-                self.settings = cast(S, from_plain(self.settings_type, memory[SETTINGS], self.name))
+                # What a version before did not know is as configured now.
+                kept = to_plain(self.settings) | dict(memory[SETTINGS])
+                self.settings = cast(S, from_plain(self.settings_type, kept, self.name))
                 return
             except ValueError as error:  # saved by another version
                 log.warning("the configuration of now holds, not that of the start: %s", error)

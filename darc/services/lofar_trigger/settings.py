@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from darc.config.settings_node import EmailSettings, PlacePath, Port, Seconds, Text
-from darc.config.settings_pipeline import Interval, Window
+from darc.config.settings_pipeline import Interval, Settle, Window
 from darc.config.typed import Range
 
 
@@ -17,6 +17,7 @@ class LofarTriggerSettings:
     log_file: PlacePath
     test: bool
     send_events: bool
+    settle: Settle
     interval: Interval
     age_limit: Seconds  # oldest trigger that is still sent
     server_port: Port

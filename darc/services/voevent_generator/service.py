@@ -299,7 +299,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         self._outcomes[TriggerOutcome.ACCEPTED] += 1
         times = {"taken": event.taken_at, "gathered": event.gathered_at}
         times |= {"sent": sent_at, "accepted": accepted_at}
-        self._latencies.note(event.stages, self.settings.interval, **times)
+        self._latencies.note(event.stages, **times)
         log.warning("VOEvent of trigger %s taken by the broker", event.identity)
 
     def withdraw(self) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from darc.config.ivoid import ALLOWED, is_ivoid
 from darc.config.settings_node import PlacePath, Port, Text
-from darc.config.settings_pipeline import Interval
+from darc.config.settings_pipeline import Interval, Settle
 from darc.config.typed import Contradiction, CrossChecked, Range
 
 
@@ -21,6 +21,7 @@ class VOEventGeneratorSettings(CrossChecked):
     files_kept: Annotated[int, Range(1, 10_000_000)]  # in voevent_dir
     test: bool
     send_events: bool
+    settle: Settle
     interval: Interval
     age_limit: Annotated[float, Range(0.01, 1e9)]  # s, oldest trigger that is still sent
     server_port: Port
