@@ -98,8 +98,6 @@ class Forwarder:
             new = self._link.take(cursor, max(0.0, min(wait, TAKE_SECONDS)))
             pending += new
             cursor = pending[-1].id if new else cursor
-            if pending:
-                self._link.beat()
             pending = self._hand_in(pending)
             self._waiting = len(pending)
             self._say_hello()
