@@ -88,6 +88,12 @@ class TemporaryNode:
         written.write_text(yaml_text(self._config))
         written.replace(self.home / "config.yaml")
 
+    @property
+    def server_ports(self) -> dict[str, dict[str, Any]]:
+        """Sections of the configuration by which workers find its queue servers."""
+        names = ("lofar_trigger", "voevent_generator")
+        return {name: {"server_port": self._config[name]["server_port"]} for name in names}
+
     # -- scripts and commands ----------------------------------------------------------------------
 
     def run(self, function: str, timeout: float = SCRIPT_SECONDS) -> str:
