@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable
 
-from nodes import Node, wait_for
+from nodes import Node, only, patience, wait_for
 
 
 def test_a_log_directory_that_is_removed_does_not_keep_services_from_starting(
@@ -53,7 +53,7 @@ def test_what_ran_under_a_killed_supervisord_is_started_again_and_nothing_else(
 def test_a_node_that_was_stopped_does_not_come_back_with_its_services(
     make_node: Callable[..., Node],
 ) -> None:
-    node = make_node()
+    node = make_node(darc_master=only("lofar_trigger", "processor"))
     for end in ("darc_stop_master", "darc_kill_all"):
         node.start()
         wait_for((node.run_dir / "wanted.json").exists, 5.0)
@@ -65,9 +65,8 @@ def test_a_node_that_was_stopped_does_not_come_back_with_its_services(
 def test_an_unresponsive_service_is_started_anew_where_the_configuration_says_so(
     make_node: Callable[..., Node],
 ) -> None:
-    node = make_node(
-        darc_master={"health": {"unresponsive_after": 1.5, "restart_unresponsive": True}}
-    )
+    health = {"unresponsive_after": patience(1.5), "restart_unresponsive": True}
+    node = make_node(darc_master=only("processor") | {"health": health})
     node.start()
     before = node.pid("processor")
     os.kill(before, signal.SIGSTOP)

@@ -55,8 +55,13 @@ def depth(node: Node, queue: str) -> int:
 def make(make_node: Callable[..., Node], tmp_path: Path) -> Callable[..., Any]:
     def start(**master: Any) -> tuple[Node, MadeObservation]:
         node = make_node(
-            # without offline_processing, which waits for the planned end
-            darc_master={"mode": "real-time", "setup_time": 0.2, "end_delay": 2.0, **master},
+            # without processor, which would look for the data of all, and without
+            # offline_processing, which waits for the planned end
+            darc_master={
+                "services_worker_rt": ["amber_listener", CLUSTERING, "dada_trigger"],
+                "services_master_rt": [],
+                **{"mode": "real-time", "setup_time": 0.2, "end_delay": 2.0, **master},
+            },
             amber_clustering={"interval": 0.2},
         )
         node.start()
@@ -104,15 +109,12 @@ def test_a_backlog_of_hours_is_worked_off_with_a_beat_all_the_time(
 ) -> None:
     """With a service that hangs being killed: one that works is not."""
     node, observation = make(
-        health={"unresponsive_after": patience(5.0), "restart_unresponsive": True},
-        # processor would look for the data of all of them
-        services_worker_rt=["amber_listener", CLUSTERING, "dada_trigger"],
-        services_master_rt=[],
+        health={"unresponsive_after": patience(2.5), "restart_unresponsive": True}
     )
     node.supervisor.stop(CLUSTERING)
     say(node, "start_observation", observation)
     node.supervisor.stop(CLUSTERING)
-    number = 43_200  # twelve hours of windows
+    number = 21_600  # six hours of windows
     write_lines(observation, number, spacing=1.0)  # as many windows
     wait_for(
         lambda: node.counts("amber_listener", "runs1").get("candidates") == number,

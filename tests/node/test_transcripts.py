@@ -8,19 +8,11 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from nodes import Node, wait_for
+from nodes import Node, only, wait_for
 
 from darc.control import send_command
 
 RESTARTED = {"stop": "stopped", "start": "started"}
-
-
-@pytest.fixture
-def here(running_node: Node, monkeypatch: pytest.MonkeyPatch) -> Node:
-    """The node of the module, as the one that this process finds."""
-    for name in ("DARC_HOME", "DARC_HOSTNAME"):
-        monkeypatch.setenv(name, running_node.environment[name])
-    return running_node
 
 
 # -- what is shown -----------------------------------------------------------------------------
@@ -211,7 +203,7 @@ def test_a_switch_outlives_its_service_and_its_node(
     make_node: Callable[..., Node],
 ) -> None:
     """And the node ends with stop_master, which says so first."""
-    node = make_node()
+    node = make_node(darc_master=only("lofar_trigger", "voevent_generator"))
     node.start()
     assert node.ask("lofar_enable") == "LOFAR triggering enabled"
     before = node.pid("lofar_trigger")
