@@ -228,7 +228,8 @@ def parse_config(
     tree = Value({}, layers[0].name if layers else "the configuration", 1)
     problems: list[str] = []
     for layer in layers:
-        tree = merge(tree, fill_placeholders(_parse(layer, problems), places))
+        parsed = _parse(layer, problems, from_package=layer is layers[0])
+        tree = merge(tree, fill_placeholders(parsed, places))
     instrument = _instrument(value_at(tree, "instrument"), instruments, problems)
     reader = Reader()
     reader.problems += problems
@@ -266,10 +267,10 @@ def parse_config(
     )
 
 
-def _parse(layer: Layer, problems: list[str]) -> Value:
+def _parse(layer: Layer, problems: list[str], *, from_package: bool = False) -> Value:
     empty = Value(None, layer.name, 1)
     try:
-        tree = parse_yaml(layer.text, layer.name)
+        tree = parse_yaml(layer.text, layer.name, from_package=from_package)
     except YAMLTextError as error:
         problems += map(str, error.problems)
         tree = error.tree or empty

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,5 +99,7 @@ def unknown_key(entry: Unknown) -> str:
         return start + "no longer used: the cluster's secret file takes its place"
     if entry.name in _OBSOLETE or entry.name.startswith("model_"):
         return start + "no longer used"
+    import difflib  # noqa: PLC0415 - for who has mistyped it
+
     near = difflib.get_close_matches(entry.name, entry.valid, n=1, cutoff=0.5)
     return start + "unknown, ignored" + (f"; did you mean {near[0]}?" if near else "")

@@ -53,11 +53,13 @@ class YAMLTextError(ValueError):
         self.tree = tree
 
 
-def parse_yaml(text: str, name: str, *, as_text: bool = False) -> Value:
+def parse_yaml(text: str, name: str, *, as_text: bool = False, from_package: bool = False) -> Value:
     """Parse one YAML document.
 
     :param name: the file's name, for messages
     :param as_text: keep every scalar but null as it is written
+    :param from_package: the text is one of this package's, which need neither limits nor exact
+        messages: libyaml parses it, where PyYAML has that, thirty times as fast
     :returns: the tree; the data of an empty document is None. A value has the line of its key.
     :raises YAMLTextError: wrong syntax, a duplicate key, a tag or alias that is not allowed, or
         a document that is too large
@@ -66,9 +68,10 @@ def parse_yaml(text: str, name: str, *, as_text: bool = False) -> Value:
         what = f"longer than {MAX_CHARACTERS} characters"
         raise YAMLTextError((YAMLProblem(name, None, what),))
     text = text.removeprefix(BYTE_ORDER_MARK)
-    loader = _Loader("")
+    kind = _PackageLoader if from_package else _Loader
+    loader = kind("")
     try:
-        loader = _Loader(text)
+        loader = kind(text)
         root = loader.get_single_node()
         if root is None:
             return Value(None, name, 1)
@@ -157,6 +160,9 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+_PackageLoader: Any = getattr(yaml, "CSafeLoader", _Loader)
+
+
 class _Builder:
     def __init__(
         self, loader: yaml.SafeLoader, name: str, as_text: bool, problems: list[YAMLProblem]
@@ -205,7 +211,7 @@ class _Builder:
         return found
 
     def _scalar(self, node: yaml.ScalarNode) -> object:
-        old = "" if self._as_text or node.style is not None else _old_number(node)
+        old = "" if self._as_text or node.style else _old_number(node)
         if wrong := _wrong_with(node) or old:
             self._complain(node, wrong)
             return None
@@ -213,7 +219,7 @@ class _Builder:
             return node.value
         if self._as_text:
             return None if node.tag.endswith(":null") else node.value
-        if node.style is None and _EXPONENT.fullmatch(node.value):
+        if not node.style and _EXPONENT.fullmatch(node.value):
             return float(node.value)
         try:
             return self._loader.construct_object(node)
