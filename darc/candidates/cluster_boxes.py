@@ -18,7 +18,8 @@ from darc.config.settings import AmberClusteringSettings, ProcessorClustering
 from darc.model.candidate import Records
 from darc.model.observation import Observation
 from darc.science.clustering import cluster, fixed_dm_edges
-from darc.science.same_burst import TOLERANCE, Scales, of_brighter
+from darc.science.same_burst import Scales, of_brighter
+from darc.science.smearing import TOLERANCE
 
 _WIDE = "w"  # at the end of a key
 

@@ -23,10 +23,11 @@ from darc.monitor.problems import find_problems
 from darc.monitor.rules import CLOCK_SECONDS
 from darc.node import node_identity
 from darc.node.endpoint import EndpointError, read_endpoint
+from darc.node.listening_process import who_listens
 from darc.node.node_identity import NodeError
 from darc.node.node_owner import ElsewhereError
 from darc.node.node_ports import listeners
-from darc.node.processes import NODE_ID, who_listens
+from darc.node.processes import NODE_ID
 from darc.node.state_format import JOURNAL
 
 #: Fraction of the journal's limit above which a warning is given.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from darc.config.config import Config
-from darc.node.processes import who_listens
+from darc.node.listening_process import who_listens
 from darc.runtime.service_traits import traits_of
 
 

@@ -22,6 +22,7 @@ from darc.node.endpoint import (
     reached_at,
     write_endpoint,
 )
+from darc.node.listening_process import who_listens
 from darc.node.node_identity import NodeError
 from darc.node.node_owner import NodeOwner, find_owner_unlocked, is_held, places
 from darc.node.node_ports import bind_error, unavailable_ports
@@ -38,7 +39,7 @@ from darc.node.node_probe import (
 )
 from darc.node.node_stop import EXIT_SECONDS, STOP_SECONDS, alone, clean, forget_wanted
 from darc.node.parent_directories import check_above
-from darc.node.processes import NODE_ID, kill_node, of_node, who_listens
+from darc.node.processes import NODE_ID, kill_node, of_node
 from darc.node.secret import make_secret, read_secret
 from darc.node.start_warnings import set_aside, warnings_after_start
 from darc.node.state_format import check_state

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from darc.candidates.cluster_boxes import boxes_of
 from darc.config.config import Config
 from darc.config.settings import OfflineProcessingSettings
 from darc.model.observation import Observation
@@ -14,6 +14,9 @@ from darc.model.sources import SourceList, SourceListError, parse_source_list
 from darc.offline.drift_scan_names import parse_drift_name
 from darc.offline.offline_tasks import DriftTask, FoldTask, OfflineTask, RepeaterTask, TaskLocation
 from darc.runtime.paths import packaged
+
+if TYPE_CHECKING:
+    from darc.candidates.cluster_boxes import ClusterBoxes
 
 
 def plan(
@@ -125,10 +128,16 @@ def _repeaters(
                 mask=_mask(observation, config),
                 settings=settings,
                 processing=config.processor,
-                boxes=boxes_of(observation, config.processor.clustering, config),
+                boxes=_boxes(observation, config),
             )
         )
     return tasks
+
+
+def _boxes(observation: Observation, config: Config) -> ClusterBoxes:
+    from darc.candidates.cluster_boxes import boxes_of  # noqa: PLC0415 - numpy, for repeaters alone
+
+    return boxes_of(observation, config.processor.clustering, config)
 
 
 def _mask(observation: Observation, config: Config) -> Path | None:

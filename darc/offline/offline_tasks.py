@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.config.settings import OfflineProcessingSettings, ProcessorSettings
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
@@ -19,6 +18,7 @@ from darc.model.offline_tables import Calibrator, Ephemeris
 from darc.model.sources import Source
 
 if TYPE_CHECKING:
+    from darc.candidates.cluster_boxes import ClusterBoxes
     from darc.offline.fold_file import FoldedPulsar
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ import sys
 from multiprocessing.connection import Connection
 
 from darc.offline.offline_tasks import OfflineTask
+from darc.runtime.end_with_parent import end_with
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about, set_up_logging
-from darc.runtime.process_end import end_with
 
 log = logging.getLogger(__name__)
 

@@ -1,12 +1,10 @@
-"""End of a process of a node: by SIGTERM, or together with supervisord or its parent."""
+"""End of a process of a node: by SIGTERM, or together with supervisord."""
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,8 +12,6 @@ from types import FrameType
 from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
-
-_PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -47,16 +43,3 @@ def _watch() -> None:
         pass
     log.critical("supervisord has exited: this process exits, too")
     os._exit(1)
-
-
-def end_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent exits.
-
-    :param parent: PID of the parent; the thread that started this process must keep running
-    :raises OSError: the kernel does not support it
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:
-        sys.exit(1)  # the parent had exited before

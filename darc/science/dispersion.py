@@ -5,10 +5,11 @@ Where a parameter may be a number or an array, the result has its shape.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 from darc.model.arrival import DISPERSION_CONSTANT
 
@@ -26,7 +27,7 @@ __all__ = [
 _DELAY_OF_ARTS = 0.000992
 
 #: A number or an array; the result is of the same kind.
-FloatOrArray = TypeVar("FloatOrArray", float, npt.NDArray[np.float64])
+FloatOrArray = TypeVar("FloatOrArray", float, "npt.NDArray[np.float64]")
 
 
 def delay(dm: FloatOrArray, f_low: float, f_high: float) -> FloatOrArray:

@@ -6,10 +6,11 @@ Source of the radiometer equation: Lorimer & Kramer 2005, Handbook of Pulsar Ast
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 #: J/K, exact in the SI.
 BOLTZMANN = 1.380649e-23
@@ -18,7 +19,7 @@ BOLTZMANN = 1.380649e-23
 JANSKY = 1e-26
 
 #: A number or an array; the result is of the same kind.
-FloatOrArray = TypeVar("FloatOrArray", float, npt.NDArray[np.float64])
+FloatOrArray = TypeVar("FloatOrArray", float, "npt.NDArray[np.float64]")
 
 
 def dish_gain(diameter: float, efficiency: float) -> float:
@@ -67,5 +68,5 @@ def peak_flux_density(
     :param width: pulse width, s
     :return: Jy
     """
-    flux_density: FloatOrArray = snr * sefd / np.sqrt(n_polarisations * bandwidth * 1e6 * width)
+    flux_density: FloatOrArray = snr * sefd / (n_polarisations * bandwidth * 1e6 * width) ** 0.5
     return flux_density

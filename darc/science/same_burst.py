@@ -19,17 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.model.candidate import Records
-from darc.science.dispersion import FloatOrArray, delay
+from darc.science.dispersion import delay
+from darc.science.smearing import PEAKED, TOLERANCE, left_in_boxcar
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-#: Resolution of a search (s), in time and in delay across the band; six digits resolve no less
-#: after 1000 s.
-TOLERANCE = 0.010
-#: Bursts are not flat: an exponential burst has 1.75 times the S/N in a narrow boxcar.
-PEAKED = 2.0
 #: Pairs compared at a time.
 PAIRS = 200_000
 
@@ -54,20 +50,6 @@ class Scales:
         :param f_high: MHz
         """
         return cls(tsamp, delay(1.0, f_low, f_high))
-
-
-def left_in_boxcar(width: FloatOrArray, boxcar: FloatOrArray, smear: FloatOrArray) -> FloatOrArray:
-    """Return the fraction of a burst's S/N in a boxcar of another width and at another DM.
-
-    sqrt(width / boxcar) * min(boxcar / (width + smear), 1).
-
-    :param width: width of the burst, s
-    :param boxcar: width of the boxcar, s
-    :param smear: smearing by the error of the DM, s
-    """
-    wide = width + smear
-    part: FloatOrArray = np.sqrt(width / boxcar) * np.minimum(boxcar / wide, 1.0)
-    return part
 
 
 def of_brighter(faint: Records, bright: Records, scales: Scales, reach: float) -> Mask:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darc.model.candidate import CANDIDATE, Records
-from darc.science.same_burst import Scales, left_in_boxcar, of_brighter
+from darc.science.same_burst import Scales, of_brighter
+from darc.science.smearing import left_in_boxcar
 
 K = 4.148808e3  # MHz2 pc-1 cm3 s
 F_LOW, F_HIGH = 1219.70092, 1519.70092  # MHz

@@ -10,7 +10,6 @@ from typing import Any
 
 from darc.config import typed
 from darc.config.config import Config
-from darc.delivery import mail, webhook
 from darc.delivery.outbox import DeliveryError, Outbox
 from darc.monitor.alarms import alarm_messages as text
 from darc.monitor.alarms.alarm_messages import MessageOrigin
@@ -38,6 +37,10 @@ class AlarmReceiver:
     send: Callable[[AlarmMessage], None]
 
 
+# What sends is imported with the first receiver: smtplib, http.client and ssl take 3 MB and 30 ms,
+# which a node without alarms to send need not have.
+
+
 def receivers(config: Config, origin: Callable[[], MessageOrigin]) -> list[AlarmReceiver]:
     """Return the receivers of the configuration."""
     settings = config.alarms
@@ -47,6 +50,8 @@ def receivers(config: Config, origin: Callable[[], MessageOrigin]) -> list[Alarm
 
 
 def _by_mail(address: str, config: Config, origin: Callable[[], MessageOrigin]) -> AlarmReceiver:
+    from darc.delivery import mail  # noqa: PLC0415
+
     def send(message: AlarmMessage) -> None:
         teller = origin()
         words = text.subject(message, teller), text.text(message, teller), [address]
@@ -65,6 +70,8 @@ def _by_mail(address: str, config: Config, origin: Callable[[], MessageOrigin]) 
 
 
 def _by_webhook(url: str, timeout: float, origin: Callable[[], MessageOrigin]) -> AlarmReceiver:
+    from darc.delivery import webhook  # noqa: PLC0415
+
     def send(message: AlarmMessage) -> None:
         webhook.post(url, text.payload(message, origin()), timeout)
 

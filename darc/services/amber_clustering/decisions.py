@@ -18,7 +18,8 @@ from darc.model.observation import Observation
 from darc.model.sources import Source
 from darc.model.trigger import Trigger
 from darc.science import clustering, dispersion, radiometer
-from darc.science.same_burst import TOLERANCE, Scales, of_brighter
+from darc.science.same_burst import Scales, of_brighter
+from darc.science.smearing import TOLERANCE
 from darc.science.thresholds import passing, strongest
 
 IMPORTANCE = 0.1

@@ -19,8 +19,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from darc.model.counters import TriggerOutcome, identified
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
+from darc.node.listening_process import who_listens
 from darc.node.losses import LossKind
-from darc.node.processes import who_listens
 from darc.node.secret import read_secret
 from darc.queues.messages import Commit, QueueEntry
 from darc.queues.queue_server import QueueServer

@@ -14,8 +14,8 @@ from typing import Any
 
 from darc.model.trigger import Trigger
 from darc.science.dispersion import delay
-from darc.science.same_burst import PEAKED, TOLERANCE, left_in_boxcar
 from darc.science.selection import CANDIDATE
+from darc.science.smearing import PEAKED, TOLERANCE, left_in_boxcar
 
 # Pulses that are remembered, to recognise late triggers.
 KEPT = 1000

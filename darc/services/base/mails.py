@@ -7,16 +7,18 @@ import logging
 import mimetypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darc.config.config import Config
-from darc.delivery import mail
 from darc.delivery.outbox import DeliveryError, Outbox
 from darc.node.losses import LossKind
 from darc.runtime.clock import Since
 from darc.runtime.untrusted_files import NotRegularError, read_regular
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
+    from types import ModuleType
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +73,17 @@ class Mails:
 
     :param config: returns the current configuration
     :param lost: called with each e-mail that is given up
+    :param to: receivers; where there are any, what sending needs is loaded now
     """
 
     def __init__(
-        self, config: Callable[[], Config], lost: Callable[[LossKind, str, str], None]
+        self,
+        config: Callable[[], Config],
+        lost: Callable[[LossKind, str, str], None],
+        to: Sequence[str] = (),
     ) -> None:
+        if to:
+            _mail()
         self._config = config
         self._lost = lost
         self._outbox: Outbox[tuple[EmailMessage, Mail]] = Outbox("e-mail", self._send)
@@ -115,7 +123,7 @@ class Mails:
     def _submit(self, key: str, one: Mail) -> bool:
         config = self._config()
         try:
-            message = mail.make_message(
+            message = _mail().make_message(
                 one.subject,
                 one.text,
                 one.to,
@@ -135,7 +143,14 @@ class Mails:
         message, one = item
         if one.files and not list(message.iter_attachments()):
             attach(message, one.files)
-        mail.send(message, self._config().mail, SEND_SECONDS)
+        _mail().send(message, self._config().mail, SEND_SECONDS)
+
+
+def _mail() -> ModuleType:
+    # smtplib, ssl and email take 2 MB and 20 ms, which a node that sends no e-mail need not have
+    from darc.delivery import mail  # noqa: PLC0415
+
+    return mail
 
 
 def attach(message: EmailMessage, files: Sequence[Path]) -> None:

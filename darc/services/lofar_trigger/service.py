@@ -113,7 +113,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         self.lofar = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
         self._unsent: list[PendingPacket] = []
         self._next_try = Instant.now()
-        self._mails = Mails(lambda: self.config, self.lost)
+        self._mails = Mails(lambda: self.config, self.lost, self.settings.email_settings.to)
 
     @property
     def packets_waiting(self) -> int:

@@ -44,7 +44,9 @@ class ProcessorAlone(ProcessorManager):
     def prepare(self) -> None:
         """Start as on a worker, with e-mails."""
         super().prepare()
-        self._mails = Mails(lambda: self.config, self.lost)
+        self._mails = Mails(
+            lambda: self.config, self.lost, self.config.processor_master.email_settings.to
+        )
 
     @property
     def mails_waiting(self) -> list[str]:

@@ -99,7 +99,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
     def prepare(self) -> None:
         """Start without observations."""
         self.gatherings: dict[str, AwaitedResults] = {}
-        self._mails = Mails(lambda: self.config, self.lost)
+        self._mails = Mails(lambda: self.config, self.lost, self.settings.email_settings.to)
         self._looks = ThreadPoolExecutor(1, thread_name_prefix="results")
 
     @property
