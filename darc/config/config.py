@@ -210,6 +210,7 @@ def parse_config(
     darc_home: str,
     hostname: str,
     instruments: Callable[[str], Layer],
+    parsed: Callable[[Layer], Value | None] = lambda layer: None,
 ) -> Config:
     """Parse, merge and check the layers of a configuration.
 
@@ -220,6 +221,7 @@ def parse_config(
     :param hostname: name of this host, and value of the placeholder {hostname}
     :param instruments: function that reads the file of an instrument, given its name or path;
         its OSError is reported as a wrong `instrument.base`
+    :param parsed: function that returns the tree of a layer, where that is known
     :raises ConfigError: with all problems
     """
     places = {"darc_home": darc_home, "hostname": hostname}
@@ -228,9 +230,14 @@ def parse_config(
     tree = Value({}, layers[0].name if layers else "the configuration", 1)
     problems: list[str] = []
     for layer in layers:
-        parsed = _parse(layer, problems, from_package=layer is layers[0])
-        tree = merge(tree, fill_placeholders(parsed, places))
-    instrument = _instrument(value_at(tree, "instrument"), instruments, problems)
+        top = parsed(layer) or _parse(layer, problems, from_package=layer is layers[0])
+        tree = merge(tree, fill_placeholders(top, places))
+
+    def tree_of_instrument(name: str) -> Value:
+        layer = instruments(name)
+        return parsed(layer) or _parse(layer, problems)
+
+    instrument = _instrument(value_at(tree, "instrument"), tree_of_instrument, problems)
     reader = Reader()
     reader.problems += problems
     found: dict[str, Any] = {}
@@ -283,7 +290,7 @@ def _parse(layer: Layer, problems: list[str], *, from_package: bool = False) -> 
 
 
 def _instrument(
-    block: Value, instruments: Callable[[str], Layer], problems: list[str]
+    block: Value, instruments: Callable[[str], Value], problems: list[str]
 ) -> Value | None:
     """Merge the layers' instrument section over its base file; None if that is unusable."""
     if not isinstance(block.data, dict) or "base" not in block.data:
@@ -296,9 +303,9 @@ def _instrument(
         problems.append(f"{what} is not a name; allowed: {allowed}")
         return None
     try:
-        layer = instruments(base.data)
+        found = instruments(base.data)
     except OSError as error:
         problems.append(f"{what} cannot be read ({error}); allowed: {allowed}")
         return None
-    below = value_at(_parse(layer, problems), "instrument")
+    below = value_at(found, "instrument")
     return merge(below, Value(keys, block.file, block.line))

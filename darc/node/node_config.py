@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from darc.config.config import Config, ConfigError, Layer, parse_config
 from darc.config.file_kinds import not_text_reason
 from darc.node.endpoint import CopiedError, EndpointError, endpoint_file, read_endpoint
+from darc.node.parsed_texts import KeptTrees, keep_trees
 from darc.runtime.paths import (
     PlaceError,
     broken_link,
@@ -71,10 +73,11 @@ class ConfigSources:
             layers.append(self.operator)
         try:
             home, name = darc_home(), hostname()
-        except PlaceError as error:
+            parsed = KeptTrees(_parsed_file()).find
+        except (PlaceError, EndpointError) as error:
             if of_a_node:
                 raise ConfigError([str(error)]) from error
-            home, name = Path("/nowhere"), "nowhere"
+            home, name, parsed = Path("/nowhere"), "nowhere", lambda layer: None
         return parse_config(
             layers,
             services=built_in_sections(),
@@ -82,6 +85,7 @@ class ConfigSources:
             darc_home=str(home),
             hostname=name,
             instruments=self._instrument,
+            parsed=parsed,
         )
 
     def _instrument(self, name: str) -> Layer:
@@ -97,6 +101,24 @@ class ConfigSources:
             write_whole(path, json.dumps(asdict(self)), mode=0o600)
         except OSError as error:
             log.error("the valid configuration cannot be stored as fallback: %s", error)
+        self.keep_parsed()
+
+    def keep_parsed(self) -> None:
+        """Store the trees of the valid texts, for processes that are started later."""
+        operator = () if self.operator is None else (self.operator,)
+        try:
+            default = _layer(packaged("conf/default.yaml"))
+            keep_trees(_parsed_file(), (default, *operator, *self.instruments.values()))
+        except OSError as error:
+            log.debug("the parsed configuration is not stored: %s", error)
+
+
+def share_parsed_config() -> None:
+    """Store the trees of the configuration's texts for the processes of a node that starts."""
+    with contextlib.suppress(ConfigError, OSError):
+        sources = read_sources()
+        sources.parse()
+        sources.keep_parsed()
 
 
 def read_sources(path: Path | None = None) -> ConfigSources:
@@ -144,6 +166,10 @@ def with_run_dir(config: Config, run_dir: str) -> Config:
 def _last_good_file() -> Path:
     # Not in run_dir, whose path only a valid configuration gives.
     return endpoint_file().with_name("last_good_config.json")
+
+
+def _parsed_file() -> Path:
+    return endpoint_file().with_name("parsed_config.json")
 
 
 def _last_good(broken: ConfigError | OSError) -> Config:

@@ -23,6 +23,7 @@ from darc.node.endpoint import (
     write_endpoint,
 )
 from darc.node.listening_process import who_listens
+from darc.node.node_config import share_parsed_config
 from darc.node.node_identity import NodeError
 from darc.node.node_owner import NodeOwner, find_owner_unlocked, is_held, places
 from darc.node.node_ports import bind_error, unavailable_ports
@@ -220,6 +221,7 @@ def _start_supervisord(
     node = node_identity.NodeIdentity.new(config.hostname)
     with _locks(run_dir) as locks:
         supervisor_config.write(rendered)
+        share_parsed_config()
         for directory in places(run_dir):
             node_identity.write_identity(directory, node)
         node_identity.remove_sockets(run_dir)
