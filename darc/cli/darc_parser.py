@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from functools import partial
 
 from darc import __version__
 from darc.model.vocabulary import COMMANDS, not_of_a_service
@@ -32,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=f"commands:\n{listing}\n\nwith options of their own (darc WORD --help):\n{further}"
         "\n\nexamples:\n  darc --service all status\n  darc --host all get_attr uptime\n"
         "  darc logs amber_clustering -f",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=_columns() - 2),
     )
     parser.add_argument("command", metavar="command", type=_command, help="see below")
     parser.add_argument("attribute", nargs="?", help="name of an attribute, after get_attr")
@@ -48,6 +50,17 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print the reply as JSON")
     parser.add_argument("--version", action="version", version=f"darc {__version__}")
     return parser
+
+
+def _columns() -> int:
+    """Return the width of the terminal, as argparse would, which imports shutil for it."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:  # no terminal
+        return 80
 
 
 def _command(word: str) -> str:

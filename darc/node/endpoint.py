@@ -6,8 +6,8 @@ Its path is always ``$DARC_HOME/run/<hostname>/endpoint.json``, wherever run_dir
 from __future__ import annotations
 
 import json
+from collections import namedtuple
 from pathlib import Path
-from typing import NamedTuple
 
 from darc.node.directory_identity import is_same_place, place_of
 from darc.runtime.paths import PlaceError, darc_home, hostname, write_whole
@@ -23,18 +23,19 @@ class CopiedError(EndpointError):
     """The endpoint file was copied with a home, and describes the node of the other home."""
 
 
-# Not a dataclass: importing that alone would cost every command a tenth of its time.
-class Endpoint(NamedTuple):
+# Neither a dataclass nor a NamedTuple, whose imports cost every command a tenth of its time.
+class Endpoint(namedtuple("Endpoint", "host port run_dir node_id place", defaults=("",))):
     """Address of a node.
 
     :param place: identity of the file's directory; empty from earlier versions
     """
 
+    __slots__ = ()
     host: str
     port: int
     run_dir: str
     node_id: str
-    place: str = ""
+    place: str
 
     @property
     def secret(self) -> str:

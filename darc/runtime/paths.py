@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import socket
 from pathlib import Path
 
 #: Part of the name of a damaged file that is kept for inspection.
 DAMAGED = ".damaged-"
 _PACKAGE = Path(__file__).resolve().parent.parent
-# The name becomes part of paths, of supervisord's configuration and of addresses.
-_HOSTNAME = re.compile(r"\w[\w.-]{0,63}")
+_MAX_HOSTNAME = 64  # characters
 
 
 class PlaceError(ValueError):
@@ -84,7 +82,9 @@ def hostname() -> str:
     """
     given = os.environ.get("DARC_HOSTNAME")
     name = given or socket.gethostname().split(".")[0]
-    if not _HOSTNAME.fullmatch(name):
+    # It becomes part of paths, of supervisord's configuration and of addresses.
+    valid = all(character.isalnum() or character in "_-." for character in name)
+    if not valid or name[:1] in ("", "-", ".") or len(name) > _MAX_HOSTNAME:
         raise PlaceError(
             f"{'DARC_HOSTNAME' if given else 'host name'} {name!r} is invalid: only letters,"
             " digits, '_', '-' and '.' are allowed, 64 at most, and no '-' or '.' at the beginning;"

@@ -199,7 +199,7 @@ def test_the_metadata_are_complete(wheel: Path) -> None:
     requirements = " ".join(metadata.get_all("Requires-Dist", []))
     for needed in ("supervisor", "numpy", "astropy", "pyyaml", "psutil", "jinja2", "msgpack"):
         assert needed in requirements
-    assert "darc = darc.control:main" in entry_points
+    assert "darc = darc.control:command" in entry_points
     assert any(name.rpartition("/")[2] == "LICENSE" for name in names)
 
 
