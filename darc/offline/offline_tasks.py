@@ -73,7 +73,7 @@ class TaskLocation:
             return None
         ra, dec = pointing.longitude_deg, pointing.latitude_deg
         if observation.reference_frame == "HADEC":
-            from darc.science import sky  # noqa: PLC0415 - astropy
+            from darc.science import sky  # noqa: PLC0415 - numpy
 
             middle = observation.start + observation.duration / 2
             ra, dec = sky.icrs_from_hadec(ra, dec, middle, self.position)

@@ -12,11 +12,16 @@ import numpy.typing as npt
 from astropy import units as u
 from astropy.coordinates import EarthLocation, SkyCoord, solar_system_ephemeris
 from astropy.time import Time
+from astropy.utils import data, iers
 from numpy.polynomial import Chebyshev
 
-# Disables network access of astropy.
-from darc.science import sky as _sky  # noqa: F401
 from darc.science.folding import Doubles, PhaseModel
+
+# No network: tables are those installed with astropy, and an outdated one is not an error.
+data.conf.allow_internet = False
+iers.conf.auto_download = False
+iers.conf.auto_max_age = None
+iers.conf.iers_degraded_accuracy = "warn"
 
 _DAY = 86400.0  # s
 _MJD_OF_JD = 2400000.5

@@ -1,5 +1,6 @@
 """Directions: round trips, astropy's own HADec frame, and no network."""
 
+import importlib
 import math
 import socket
 import warnings
@@ -115,6 +116,7 @@ def test_a_date_beyond_the_tables_works(time):
 
 
 def test_old_tables_are_no_error():
+    importlib.import_module("darc.science.barycentre")  # which uses astropy
     assert iers.conf.auto_download is False
     assert iers.conf.auto_max_age is None
     assert iers.conf.iers_degraded_accuracy == "warn"
@@ -122,5 +124,5 @@ def test_old_tables_are_no_error():
 
 @pytest.mark.parametrize("function", [icrs_from_hadec, hadec_from_icrs, beam_rotation_angle])
 def test_refuses_a_declination_beyond_a_pole(function):
-    with pytest.raises(ValueError, match="Latitude"):
+    with pytest.raises(ValueError, match="beyond a pole"):
         function(0.0, 91.0, TIME, WSRT)

@@ -60,7 +60,7 @@ def coordinates(
     pointings = [entry for beam in observation.beams if (entry := observation.pointing(beam))]
     if not pointings:
         return ()
-    # astropy takes 0.7 s and tens of MB: imported only if needed.
+    # numpy and ERFA, for those alone that have pointings
     from darc.science import sky  # noqa: PLC0415
 
     found = []

@@ -27,6 +27,7 @@ from darc.queues.plain_connection import pack
 from darc.runtime.log import ABOUT_TRIGGER
 from darc.runtime.paths import packaged
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
+from darc.science import sky
 from darc.science.galaxy import load_galaxy_map
 from darc.services.amber_clustering.decisions import BeamField, Decider, Decision
 from darc.services.amber_clustering.traits import TRAITS
@@ -196,10 +197,6 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         if pointing is None:
             log.warning("no pointing known: new sources trigger neither LOFAR nor VOEvents")
             return None
-        # astropy takes 0.7 s and tens of MB: imported with the first observation, which services
-        # receive `setup_time` before its start.
-        from darc.science import sky  # noqa: PLC0415
-
         ra, dec = pointing.longitude_deg, pointing.latitude_deg
         if observation.reference_frame == "HADEC":
             middle = observation.start + observation.duration / 2

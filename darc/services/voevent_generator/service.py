@@ -320,7 +320,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
 
 def _warm_up() -> None:
-    """Import libraries, and load the tables of astropy and the schema of lxml."""
+    """Import libraries, and load the tables of the Earth's rotation and the schema of lxml."""
     voevent_sender.warm_up()
     from darc.model import voevent, voevent_xml  # noqa: F401, PLC0415
     from darc.science import sky  # noqa: PLC0415
