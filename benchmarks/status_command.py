@@ -1,7 +1,7 @@
 """How long `darc --service all status` takes: python -m benchmarks.status_command.
 
-Beside that of supervisorctl: both as whole processes, in pairs that take turns, on the same node
-with all of its services.
+Beside that of supervisorctl and of a Python that does nothing: all as whole processes that take
+turns, on the same node with all of its services.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 import statistics
 import subprocess
+import sys
 import time
 
 from simulator.demo_node import TemporaryNode
 
-TARGET = 0.5
+TARGET = 0.5  # of supervisorctl
+BARE_TARGET = 1.5  # times a bare Python
 
 
 def seconds(command: list[str], node: TemporaryNode) -> float:
@@ -37,19 +39,22 @@ def main() -> None:
         configuration = str(node.run_dir / "supervisord.conf")
         theirs = [node.script("supervisorctl"), "-c", configuration, "status"]
         subprocess.run(ours, env=node.environment, check=True, capture_output=True)  # warm up
-        pairs = []
+        bare = [sys.executable, "-c", "pass"]
+        rounds = []
         for number in range(args.pairs):
-            # Each goes first in every other pair.
-            both = [ours, theirs] if number % 2 else [theirs, ours]
-            times = {command[0]: seconds(command, node) for command in both}
-            pairs.append((times[ours[0]], times[theirs[0]]))
+            # Each goes before the others in its turn.
+            turn = [ours, theirs, bare][number % 3 :] + [ours, theirs, bare][: number % 3]
+            times = {command[0]: seconds(command, node) for command in turn}
+            rounds.append((times[ours[0]], times[theirs[0]], times[bare[0]]))
     finally:
         node.stop()
         node.remove()
-    ratio = statistics.median(our / their for our, their in pairs)
-    print(f"darc --service all status:  {1e3 * statistics.median(p[0] for p in pairs):6.0f} ms")
-    print(f"supervisorctl status:       {1e3 * statistics.median(p[1] for p in pairs):6.0f} ms")
-    print(f"median ratio of {args.pairs} pairs:   {ratio:6.2f}      (target: at most {TARGET})")
+    names = ("darc --service all status", "supervisorctl status", "python -c pass")
+    for name, times_of_one in zip(names, zip(*rounds, strict=True), strict=True):
+        print(f"{name:<28}{1e3 * statistics.median(times_of_one):6.0f} ms")
+    for name, other, target in ((names[1], 1, TARGET), (names[2], 2, BARE_TARGET)):
+        ratio = statistics.median(one[0] / one[other] for one in rounds)
+        print(f"as a part of {name:<22} {ratio:5.2f}  (median of {args.pairs}; at most {target})")
 
 
 if __name__ == "__main__":
