@@ -20,7 +20,6 @@ from darc.queues.plain_connection import (
     unpack,
 )
 from darc.queues.request_values import NotPlainError
-from darc.queues.xml_values import read_xml, write_xml
 
 #: Exceptions that a client receives as such, as from a local queue, with their module.
 _ERRORS: dict[type[Exception], tuple[str, str]] = {
@@ -69,9 +68,18 @@ def _read_pickle(data: bytes) -> Any:
         return read_pickle(data)
 
 
+# xmlrpc.client brings ssl: 3 MB in each process, for the few that a client in XML comes to.
 def _read_xml(data: bytes) -> Any:
+    from darc.queues.xml_values import read_xml  # noqa: PLC0415
+
     with decoding_in_turn(data):
         return read_xml(data)
+
+
+def _write_xml(value: object) -> bytes:
+    from darc.queues.xml_values import write_xml  # noqa: PLC0415
+
+    return write_xml(value)
 
 
 def _packed_error(error: Exception) -> bytes:
@@ -93,12 +101,12 @@ def _xml_error(error: Exception) -> bytes:
     text_sent = "".join(
         character if character.isprintable() else ascii(character)[1:-1] for character in text
     )
-    return write_xml(("#TRACEBACK", f"{text_sent}\n"))
+    return _write_xml(("#TRACEBACK", f"{text_sent}\n"))
 
 
 PACKED = Dialect(pack, _read_packed, _packed_error, explains=False)
 PICKLE = Dialect(write_pickle, _read_pickle, _pickled_error, explains=True)
-XML = Dialect(write_xml, _read_xml, _xml_error, explains=True)
+XML = Dialect(_write_xml, _read_xml, _xml_error, explains=True)
 
 
 def dialect_of(message: bytes) -> Dialect:

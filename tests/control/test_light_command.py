@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.nodes import patience
+from nodes import patience
 
 #: Runs a command, and prints what that imported beside what it cannot do without.
 IMPORTED = """

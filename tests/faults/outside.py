@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+from dump_requests import parse_request
 from nodes import patience
 
 from simulator.comet_broker import CometBroker, Subscriber
 from simulator.dbevent import DadaDbevent
 from simulator.lofar import Lofar
-from tests.dump_requests import parse_request
 
 #: Longer than any fault lasts: what is asked for late must not be lost to that.
 BUFFER_SECONDS = patience(60.0)

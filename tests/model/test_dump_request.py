@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from dump_requests import parse_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest, format_request
-from tests.dump_requests import parse_request
 
 UTC_START = "2019-05-18-23:51:13"
 EVENT = DumpEvent(start=7.793, end=13.937, dm=1056.6, snr=28.4666, width=10, beam=35)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dump_requests import parse_request
 from nodes import Node, node, patience
 from nodes import wait_for as wait_for_seconds
 from triggers import made_trigger
@@ -34,7 +35,6 @@ from simulator.dbevent import DadaDbevent
 from simulator.generator import Burst, make_observation_candidates, timed_files
 from simulator.player import Player
 from simulator.write_parsets import MadeObservation, write_observation
-from tests.dump_requests import parse_request
 
 TIMEOUT = 40.0  # s, for what has to come: others may be at work on the same cores
 wait_for = partial(wait_for_seconds, timeout=TIMEOUT)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from darc.config.config import Config
-from darc.config.settings import DadaTriggerSettings
 from darc.node.node_config import load_config
+from darc.services.dada_trigger.settings import DadaTriggerSettings
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dump_requests import parse_request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +28,6 @@ from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest, form
 from darc.services.lofar_trigger.lofar_packet import MAX_DM, compose
 from darc.trigger_files.amber import Columns, format_header, parse_lines
 from simulator.write_parsets import write_observation
-from tests.dump_requests import parse_request
 
 COLUMNS = Columns.from_header(format_header())
 FIELD = BeamField(ra=83.6, dec=22.0, galactic_dm=100.0, galactic_model="made up")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dump_requests import parse_request
 from hypothesis import given
 from hypothesis import strategies as st
 from triggers import TRIGGER, made_trigger
@@ -29,7 +30,6 @@ from darc.services.dada_trigger.dump_jobs import (
 from darc.services.dada_trigger.dump_request import DumpEvent
 from darc.services.dada_trigger.settings import DadaTriggerSettings
 from simulator.write_parsets import write_observation
-from tests.dump_requests import parse_request
 
 START = 1_558_223_473.6  # Unix s; the raw data's start is the whole second of it
 DURATION = 300.0

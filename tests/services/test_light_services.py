@@ -6,29 +6,27 @@ import subprocess
 import sys
 
 import pytest
-
-from tests.nodes import patience
+from nodes import patience
 
 #: What a process that computes nothing does without, and for most of it any process of a node.
 COMPUTING = {"numpy", "numba", "h5py", "astropy", "erfa", "matplotlib", "scipy"}
 HEAVY = COMPUTING | {"rich", "twisted", "lxml", "yaml", "asyncio", "smtplib", "xmlrpc", "dask"}
-HEAVY |= {"multiprocessing.managers", "importlib.metadata"}
-#: For one that serves pages over HTTP, or talks to children.
+HEAVY |= {"importlib.metadata"}
+#: For one that serves pages over HTTP, or asks supervisord.
 WEB = {"http", "ssl", "email", "jinja2"}
-CHILDREN = {"multiprocessing", "subprocess"}
-FEW = HEAVY | WEB | CHILDREN | {"psutil", "sqlite3", "ctypes", "argparse", "pickle"}
+FEW = HEAVY | WEB | {"psutil", "ctypes", "argparse"}
 UNWANTED = {
     "darc.services.amber_listener.service": HEAVY - {"numpy"} | WEB,
     "darc.services.amber_clustering.service": HEAVY - {"numpy", "erfa"} | WEB,
     "darc.services.dada_trigger.service": FEW,
-    "darc.services.lofar_trigger.service": FEW - {"pickle"},
-    "darc.services.voevent_generator.service": FEW - {"pickle"},
-    "darc.services.offline_processing.service": FEW - CHILDREN - {"pickle"},
-    "darc.services.status_website.service": HEAVY,
+    "darc.services.lofar_trigger.service": FEW,
+    "darc.services.voevent_generator.service": FEW,
+    "darc.services.offline_processing.service": FEW,
+    "darc.services.status_website.service": HEAVY - {"xmlrpc"},
     "darc.services.processor.processor_alone": HEAVY - {"numpy"} | WEB - {"jinja2"},
     "darc.services.processor.processor_master": HEAVY - {"numpy"},
-    "darc.master.main": HEAVY | WEB | {"psutil"},
-    "darc.monitor.node_monitor": HEAVY | WEB,
+    "darc.master.main": HEAVY - {"xmlrpc"} | {"jinja2", "psutil"},
+    "darc.monitor.node_monitor": HEAVY - {"xmlrpc"} | {"jinja2"},
 }
 
 

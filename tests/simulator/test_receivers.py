@@ -13,6 +13,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from dump_requests import parse_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nodes import patience, wait_for
@@ -24,7 +25,6 @@ from simulator.dbevent import DadaDbevent
 from simulator.dbevent_buffer import EventOutcome, RequestedEvent
 from simulator.lofar import Lofar
 from simulator.mailbox import Mailbox
-from tests.dump_requests import parse_request
 
 HOST = "127.0.0.1"
 TIMEOUT = patience(10.0)  # s, for what has to come

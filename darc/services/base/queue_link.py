@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from darc.node.secret import SecretError, read_secret
-from darc.node.supervisor import Supervisor, SupervisorError
 from darc.queues.client import Holder, Notification, QueueClient, QueuesGoneError, listen
 from darc.queues.messages import (
     Commit,
@@ -84,6 +83,9 @@ class QueueLink:
 
     def _wake_supervisord(self) -> None:
         """Wake supervisord, which may notice the exit of a process up to 1 s late."""
+        # With xmlrpc.client and ssl: 3 MB in each process, for when the master is away.
+        from darc.node.supervisor import Supervisor, SupervisorError  # noqa: PLC0415
+
         try:
             Supervisor(self._run_dir / "supervisord.sock", timeout=1.0).poke()
         except SupervisorError as error:
