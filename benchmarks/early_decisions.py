@@ -13,6 +13,7 @@ import argparse
 import heapq
 import logging
 import tempfile
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -199,19 +200,22 @@ def compare(early: Iterable[Trigger], longest: Iterable[Trigger]) -> Comparison:
 def compare_pulses(early: list[Trigger], longest: list[Trigger]) -> Comparison:
     """Compare what was sent by its pulse, or by its identity where the DM is that of no pulse."""
     changed, n_same, n_missing = [], 0, 0
-    pulses = KnownPulses(INTERVAL)
-    for one in early:
-        pulses.add(one, test=False)
+    early = sorted(early, key=lambda one: one.arrival)
+    arrivals = [one.arrival for one in early]
     by_identity = {one.identity: one for one in early}
     for other in longest:
+        pulses = KnownPulses(INTERVAL)
+        first = bisect_left(arrivals, other.arrival - INTERVAL)
+        for one in early[first : bisect_right(arrivals, other.arrival + INTERVAL)]:
+            pulses.add(one, test=False)
         pulse = pulses.find(other, test=False)
-        one = by_identity.get(pulse.identity if pulse else other.identity)
-        if one is None:
+        sent = by_identity.get(pulse.identity if pulse else other.identity)
+        if sent is None:
             n_missing += 1
-        elif (one.dm_cluster, one.snr) == (other.dm_cluster, other.snr):
+        elif (sent.dm_cluster, sent.snr) == (other.dm_cluster, other.snr):
             n_same += 1
         else:
-            changed.append((abs(one.dm_cluster - other.dm_cluster), one.snr / other.snr))
+            changed.append((abs(sent.dm_cluster - other.dm_cluster), sent.snr / other.snr))
     return Comparison(n_same, changed, n_missing, max(0, len(early) - len(longest) + n_missing))
 
 
