@@ -50,7 +50,8 @@ def start_stubborn_service(node: Node) -> None:
     (node.home / "supervisor" / "lofar_trigger.conf").write_text(section)
     assert node.run("darc_start_master").returncode == 0
     node.supervisor.start("lofar_trigger")
-    wait_for(lambda: "child is up" in node.log("lofar_trigger"))
+    # With its end: of a half line, what follows would meet a pipe that nobody reads.
+    wait_for(lambda: "child is up\n" in node.log("lofar_trigger"))
 
 
 def assert_all_gone_and_startable(node: Node, node_id: str) -> None:
