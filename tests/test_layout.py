@@ -30,7 +30,6 @@ NAMING_A_SERVICE = {
     "candidates/dask_pool.py": "a key of the configuration, in messages",
     "candidates/pool_process.py": "its processes log as the service that they work for",
     "offline/process.py": "likewise",
-    "offline/offline_plan.py": "sections of the configuration that are also others'",
     "services/base/alerts.py": "a key of the configuration, in a remedy",
     "services/base/forwarding.py": "the names of fault points",
 }

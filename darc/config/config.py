@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from darc.config import settings
 from darc.config.config_checks import check
@@ -64,11 +64,13 @@ class Config:
     of_services: Mapping[str, Any]  # settings of the built-in services, by section
     further: Mapping[str, Value]  # blocks of services that are not built in
 
-    def __getattr__(self, name: str) -> Any:
-        """Return the settings of a built-in service's section; `of` knows their type."""
-        if name == "of_services" or name not in self.of_services:
-            raise AttributeError(f"the configuration has no {name}")
-        return self.of_services[name]
+    if not TYPE_CHECKING:  # a name that is misspelt is found; of() knows the types of sections
+
+        def __getattr__(self, name: str) -> Any:
+            """Return the settings of a built-in service's section."""
+            if name == "of_services" or name not in self.of_services:
+                raise AttributeError(f"the configuration has no {name}")
+            return self.of_services[name]
 
     @property
     def role(self) -> Role:

@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darc.config.config import Config
-from darc.config.settings import OfflineProcessingSettings
+from darc.config.settings import (
+    AmberClusteringSettings,
+    OfflineProcessingSettings,
+    ProcessorSettings,
+)
 from darc.model.observation import Observation
 from darc.model.offline_tables import TableError, parse_calibrators, parse_pulsars
 from darc.model.sources import SourceList, SourceListError, parse_source_list
@@ -51,7 +55,7 @@ def plan(
 
 
 def _source_list(config: Config) -> SourceList:
-    path = _table(config.amber_clustering.source_file)
+    path = _table(config.of(AmberClusteringSettings).source_file)
     return parse_source_list(path.read_text(encoding="utf-8"), str(path))
 
 
@@ -127,7 +131,7 @@ def _repeaters(
                 ),
                 mask=_mask(observation, config),
                 settings=settings,
-                processing=config.processor,
+                processing=config.of(ProcessorSettings),
                 boxes=_boxes(observation, config),
             )
         )
@@ -137,10 +141,10 @@ def _repeaters(
 def _boxes(observation: Observation, config: Config) -> ClusterBoxes:
     from darc.candidates.cluster_boxes import boxes_of  # noqa: PLC0415 - numpy, for repeaters alone
 
-    return boxes_of(observation, config.processor.clustering, config)
+    return boxes_of(observation, config.of(ProcessorSettings).clustering, config)
 
 
 def _mask(observation: Observation, config: Config) -> Path | None:
     from darc.candidates.observation_work import mask_file  # noqa: PLC0415 - numba, for repeaters alone
 
-    return mask_file(observation, config.processor)
+    return mask_file(observation, config.of(ProcessorSettings))

@@ -133,8 +133,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                     settings.age_limit,
                 )
                 for service, settings in (
-                    ("lofar_trigger", config.lofar_trigger),
-                    ("voevent_generator", config.voevent_generator),
+                    ("lofar_trigger", config.section("lofar_trigger")),
+                    ("voevent_generator", config.section("voevent_generator")),
                 )
             )
 

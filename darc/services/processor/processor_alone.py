@@ -45,7 +45,9 @@ class ProcessorAlone(ProcessorManager):
         """Start as on a worker, with e-mails."""
         super().prepare()
         self._mails = Mails(
-            lambda: self.config, self.lost, self.config.processor_master.email_settings.to
+            lambda: self.config,
+            self.lost,
+            self.config.of(ProcessorMasterSettings).email_settings.to,
         )
 
     @property
