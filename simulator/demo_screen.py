@@ -108,20 +108,16 @@ class Screen:
             )
 
     def _news(self, results: Results) -> Iterator[str]:
-        """Yield a line for each burst with new results."""
+        """Yield a line for each burst that was found, and for each arrival."""
         outcome, deliveries = results.outcome, results.deliveries
         for number, truth in enumerate(results.truths, 1):
             found = outcome.found[number - 1]
             if found and self._is_new(number, "found"):
                 at = truth.burst.time_s
                 yield f"burst {number} at {at:.2f} s found: DM {found.dm:.1f}, S/N {found.snr:.1f}"
-            news = [
-                f"{channel} {one.arrivals[0].what}"
-                for channel, one in deliveries.by_burst[number - 1].items()
-                if one.arrivals and self._is_new(number, channel)
-            ]
-            if news:
-                yield f"burst {number}: {', '.join(news)}"
+            for channel, one in deliveries.by_burst[number - 1].items():
+                if one.arrivals and self._is_new(number, channel):
+                    yield f"burst {number}: {channel} {one.arrivals[0].what}"
 
     def _is_new(self, number: int, what: str) -> bool:
         new = (number, what) not in self._announced
