@@ -11,6 +11,7 @@ counted from the meridian of the site's longitude, positive to the west.
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,13 @@ from darc.science.earth_orientation import earth_orientation
 
 #: Julian Date of 1970-01-01, and ERFA's number of the reference ellipsoid WGS 84.
 _UNIX_EPOCH, _WGS84 = 2440587.5, 1
+#: Rotation from ICRS to Galactic coordinates by way of FK5, as astropy has it; that of the
+#: Hipparcos catalogue, which ERFA has, is up to 0.025 arcsec beside it.
+_TO_GALACTIC = (
+    (-0.054875657712592, -0.873437051955616, -0.483835073616716),
+    (0.494109437192727, -0.444829721223295, 0.746982183986668),
+    (-0.867666137559659, -0.198076337273001, 0.455983813687302),
+)
 
 
 def _at_site(unix_time: float, itrf_xyz_m: Sequence[float]) -> tuple[float, ...]:
@@ -89,8 +97,10 @@ def galactic(ra_deg: float, dec_deg: float) -> tuple[float, float]:
     :raises ValueError: the declination is beyond a pole
     """
     _check(dec_deg)
-    longitude, latitude = erfa.icrs2g(math.radians(ra_deg), math.radians(dec_deg))
-    return math.degrees(longitude) % 360, math.degrees(latitude)
+    ra, dec = math.radians(ra_deg), math.radians(dec_deg)
+    towards = math.cos(dec) * math.cos(ra), math.cos(dec) * math.sin(ra), math.sin(dec)
+    x, y, z = (sum(map(operator.mul, row, towards)) for row in _TO_GALACTIC)
+    return math.degrees(math.atan2(y, x)) % 360, math.degrees(math.atan2(z, math.hypot(x, y)))
 
 
 def beam_rotation_angle(

@@ -126,3 +126,11 @@ def test_old_tables_are_no_error():
 def test_refuses_a_declination_beyond_a_pole(function):
     with pytest.raises(ValueError, match="beyond a pole"):
         function(0.0, 91.0, TIME, WSRT)
+
+
+@given(ra=st.floats(0, 360), dec=st.floats(-90, 90))
+def test_galactic_coordinates_are_those_of_astropy(ra: float, dec: float) -> None:
+    lon, lat = galactic(ra, dec)
+    found = SkyCoord(lon * u.deg, lat * u.deg, frame="galactic")
+    expected = SkyCoord(ra * u.deg, dec * u.deg, frame="icrs").galactic
+    assert found.separation(expected).deg < 1e-9
