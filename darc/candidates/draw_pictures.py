@@ -62,5 +62,5 @@ def offer(directory: Path, files: Sequence[Path]) -> None:
         if path.exists():
             write_whole(directory / path.name, path.read_bytes())
             shutil.copystat(path, directory / path.name)
-    for path in pictures:
-        path.unlink(missing_ok=True)
+    for path in filter(Path.exists, pictures):
+        path.unlink()
