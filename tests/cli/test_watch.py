@@ -18,6 +18,7 @@ from terminals import ENTER, LEAVE, Terminal
 from darc.cli.watch_view import WatchSnapshot, page
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.problems import find_problems
+from darc.node.command_client import Unreached
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
 
@@ -233,7 +234,9 @@ def test_observations_errors_and_triggers() -> None:
 def test_long_commands_can_be_pasted(width: int) -> None:
     nodes = big(silent_ones=0, bad_ones=0)
     nodes[1:] = [
-        replace(node, reached=False, reason="Connection refused", since=NOW)
+        replace(
+            node, reached=False, reason="Connection refused", cause=Unreached.REFUSED, since=NOW
+        )
         for number, node in enumerate(nodes[1:])
         if number % 2
     ]

@@ -76,7 +76,15 @@ def observe(on: Node, directory: Path) -> None:
         60.0,
         "triggers",
     )
-    # A line that comes late has its window decided upon again.
+    # A window counts when it closes; a line that comes after that has it decided upon again.
+    wait_for(
+        lambda: (
+            on.counts("amber_clustering", TASK_ID).get("candidates", 0)
+            == on.counts("amber_listener", TASK_ID)["candidates"]
+        ),
+        60.0,
+        "all windows to close",
+    )
     windows = on.counts("amber_clustering", TASK_ID)["windows"]
     with first.open("a") as file:
         file.write(line)
