@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,8 +85,10 @@ def test_a_connection_outlives_a_disturbance(make_box: MakeBox) -> None:
     for disturb in (worker.cut_off, worker.drop_packets):
         receiver = receive(worker, PORT)
         # More than fits into the buffers: it goes on only when the other side reads.
+        receiver.send_signal(signal.SIGSTOP)
         sender = send(box.master, worker, PORT, 300_000_000)
         disturb()
+        receiver.send_signal(signal.SIGCONT)
         with pytest.raises(subprocess.TimeoutExpired):
             sender.wait(1.0)
         worker.restore()
