@@ -217,6 +217,8 @@ def test_a_service_that_dies_after_taking_over_gets_it_once(
     running: Pair, lofar: socket.socket, points: Path
 ) -> None:
     master, worker = running
+    # A packet is counted when it has left: those of other tests are waited for.
+    wait_for(lambda: number(master, "outcomes") == number(master, "triggers_received"))
     sent = number(master, "outcomes")
     pid = master.pid("lofar_trigger")
     (points / "lofar_trigger.after taking over").touch()
@@ -225,7 +227,7 @@ def test_a_service_that_dies_after_taking_over_gets_it_once(
     lofar.recv(100)
     wait_for(lambda: worker.ask("get_attr", "queue_depths").endswith("= {}"))
     assert "which had it already" in worker.log("amber_clustering")
-    assert number(master, "outcomes") == sent + 1
+    wait_for(lambda: number(master, "outcomes") == sent + 1)
 
 
 def test_no_proof_of_the_secret_no_trigger(running: Pair, lofar: socket.socket) -> None:
