@@ -12,13 +12,15 @@ from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
+from darc import __version__
 from darc.config.config import Layer
 from darc.config.typed import Value
 from darc.config.yaml_tree import parse_yaml
 from darc.runtime.paths import write_whole
 
-#: Of the file: another one's trees are not used.
-FORMAT = 1
+#: Of the file: trees of another format or version of DARC, which may read a text differently, are
+#: not used.
+FORMAT = f"1 of {__version__}"
 
 
 def keep_trees(path: Path, layers: Iterable[Layer]) -> None:
@@ -35,7 +37,7 @@ def keep_trees(path: Path, layers: Iterable[Layer]) -> None:
 
 
 class KeptTrees:
-    """Trees in the file; none where it is missing, damaged or of another format."""
+    """Trees in the file; none where it is missing, damaged, or of another format or version."""
 
     def __init__(self, path: Path) -> None:
         self._trees: dict[str, Any] = {}

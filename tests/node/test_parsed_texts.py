@@ -82,6 +82,18 @@ def test_a_damaged_tree_is_not_used(tmp_path: Path) -> None:
     assert KeptTrees(path).find(ODD) is None
 
 
+def test_what_another_version_has_parsed_is_parsed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "kept.json"
+    with monkeypatch.context() as before:
+        before.setattr("darc.node.parsed_texts.FORMAT", "1 of 0.0.9")
+        keep_trees(path, [ODD])
+    assert KeptTrees(path).find(ODD) is None
+    keep_trees(path, [ODD])
+    assert KeptTrees(path).find(ODD) is not None
+
+
 def test_an_invalid_text_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(YAMLTextError):
         keep_trees(tmp_path / "kept.json", [Layer("wrong", "a: [")])
