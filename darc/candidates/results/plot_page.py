@@ -85,14 +85,12 @@ class PlotPage:
         # Size of a plot in inches: font sizes do not depend on the number of plots.
         self._scale = min(1.25, max(0.3, size / n / 3))
         self._head(title)
-        cells = []
-        for number in range(n * n):
-            row, column = divmod(number, n)
-            cells.append(_Cell(self.figure, self._place(row, column), self))
-        self._cells = cells
+        # Made when they are first needed: most observations have less than a page of candidates.
+        self._cells: list[_Cell] = []
 
-    def _place(self, row: int, column: int) -> tuple[float, float, float, float]:
+    def _place(self, number: int) -> tuple[float, float, float, float]:
         """Return left, bottom, width and height of a plot, relative to the page."""
+        row, column = divmod(number, self._settings.nplot_per_side)
         page = self.points
         left, right, above, below = (size * self._scale / page for size in _AROUND)
         across, up = self.pitch / page, (_TOP - _BOTTOM) / self._settings.nplot_per_side
@@ -189,6 +187,8 @@ class PlotPage:
         fit(self._x_label, when, 12 * page, 0.4 * self.points)
         grey = [masked_text(arrays) for _, arrays in entries if self._kind == "freq_time"]
         self._masked.set_text(max(grey, default=""))
+        for number in range(len(self._cells), len(entries)):
+            self._cells.append(_Cell(self.figure, self._place(number), self))
         for number, cell in enumerate(self._cells):
             if number < len(entries):
                 cell.show(*entries[number], before + number + 1)
