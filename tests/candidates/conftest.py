@@ -1,4 +1,4 @@
-"""Pools whose processes can import what the tests have."""
+"""Pools: one that stays, and such whose processes can import what the tests have."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from process_here import kept_pool, run_here
+
+__all__ = ["kept_pool", "run_here"]
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")

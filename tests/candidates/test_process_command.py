@@ -25,6 +25,7 @@ from beams import HEADER, N_CHANNELS, burst, samples, settings
 from hypothesis import given
 from hypothesis import strategies as st
 from nodes import patience
+from process_here import RunHere
 
 from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.file_observation import describe_file, header_pointing, oddities
@@ -110,18 +111,18 @@ def test_a_file_that_ends_within_a_sample_is_told(fil: Path, tmp_path: Path) -> 
 
 
 def test_triggers_of_which_none_can_be_used_are_no_night_without_pulses(
-    fil: Path, tmp_path: Path
+    fil: Path, tmp_path: Path, run_here: RunHere
 ) -> None:
     path = triggers(tmp_path, AMBER.replace(" 300.0 ", " 1e9 "))
-    ended = run(fil, path, "--output", tmp_path / "out")
+    ended = run_here(fil, path, "--output", tmp_path / "out")
     assert ended.returncode == 1
     assert "no line is usable:\n" in ended.stderr
     assert f"{path}: line 2 " in ended.stderr
 
 
-def test_an_output_that_can_be_no_directory_is_named(fil: Path) -> None:
+def test_an_output_that_can_be_no_directory_is_named(fil: Path, run_here: RunHere) -> None:
     for place in (str(fil), f"{fil}/below", "/proc/darc"):
-        ended = run(fil, "--output", place)
+        ended = run_here(fil, "--output", place)
         assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
         assert ended.stderr.startswith(f"--output {place}: no directory can be made there: ")
 
@@ -133,12 +134,12 @@ def test_an_output_that_can_be_no_directory_is_named(fil: Path) -> None:
     ("nbits", "ascending", "text"),
     [(8, False, AMBER), (32, False, HEIMDALL), (32, True, DARC)],
 )
-def test_a_file_and_its_triggers_become_a_page(tmp_path, nbits, ascending, text):
+def test_a_file_and_its_triggers_become_a_page(tmp_path, nbits, ascending, text, run_here):
     header = replace(HEADER, nbits=nbits, src_raj=53431.9, src_dej=220052.0, source_name="a/b <c>")
     if ascending:
         header = replace(header, fch1=header.f_lowest, foff=-header.foff)
     out = tmp_path / "out"
-    done = run(write(tmp_path / "x.fil", header), triggers(tmp_path, text), "--output", out)
+    done = run_here(write(tmp_path / "x.fil", header), triggers(tmp_path, text), "--output", out)
     assert done.returncode == 0, done.stderr
     assert "raw 1, clusters 1, strong enough 1, candidates 1" in done.stdout
     (row,) = read_triggers(out / "CB00_triggers.txt")
@@ -169,7 +170,7 @@ def test_a_file_and_its_triggers_become_a_page(tmp_path, nbits, ascending, text)
 
 
 @pytest.mark.parametrize("kind", ["amber", "presto"])
-def test_several_trigger_files_are_one_search(tmp_path, kind):
+def test_several_trigger_files_are_one_search(tmp_path, kind, run_here):
     """AMBER writes one for each step of integration; a pulse in two of them is one."""
     upwards = replace(HEADER, fch1=HEADER.f_lowest, foff=-HEADER.foff)
     fil = write(tmp_path / "x.fil", upwards if kind == "presto" else HEADER)
@@ -179,11 +180,11 @@ def test_several_trigger_files_are_one_search(tmp_path, kind):
     for number, lines in enumerate((line, weaker)):
         paths.append(tmp_path / f"CB03_step{number + 1}.trigger")
         paths[-1].write_text(f"{header}\n{lines}\n")
-    done = run(fil, "--output", tmp_path / "out", *paths)
+    done = run_here(fil, "--output", tmp_path / "out", *paths)
     assert done.returncode == 0, done.stderr
     assert "raw 2, clusters 1, strong enough 1, candidates 1" in done.stdout
     other = triggers(tmp_path, DARC if kind == "amber" else AMBER)
-    done = run(fil, *paths, other, "--output", tmp_path / "other")
+    done = run_here(fil, *paths, other, "--output", tmp_path / "other")
     assert done.returncode == 1
     assert "one kind at a time" in done.stderr
 
@@ -239,14 +240,14 @@ def test_of_an_earlier_run_all_goes_that_the_page_would_show(tmp_path):
     assert sorted(files_of_before(tmp_path)) == sorted(ours)
 
 
-def test_the_real_crab(shared_data, tmp_path):
+def test_the_real_crab(shared_data, tmp_path, run_here):
     """Its brightest pulse here is in a third of the band alone, which the classifier dislikes."""
     path = shared_data / "filterbank" / "parkes_8bit_1.fil"
     config = tmp_path / "c.yaml"
     config.write_text("processor: {classifier: {thresh_freqtime: 0.0}}\n")
     text = "# DM Sigma Time (s) Sample Downfact\n56.77 12.0 1.792 3500 2\n"
     out = tmp_path / "out"
-    done = run(path, triggers(tmp_path, text), "--output", out, "--config", config)
+    done = run_here(path, triggers(tmp_path, text), "--output", out, "--config", config)
     assert done.returncode == 0, done.stderr
     (row,) = read_triggers(out / "CB00_triggers.txt")
     assert abs(row.time - 1.792) < 0.01
@@ -266,29 +267,29 @@ def test_the_real_crab(shared_data, tmp_path):
         (b"nothing behind", "no samples"),
     ],
 )
-def test_a_file_that_is_none(fil, tmp_path, content, what):
+def test_a_file_that_is_none(fil, tmp_path, content, what, run_here):
     good = fil.read_bytes()
     content = {b"cut": good[:60], b"nothing behind": good[:-384_000]}.get(content, content)
     fil.write_bytes(content)
-    done = run(fil, "--output", tmp_path / "out")
+    done = run_here(fil, "--output", tmp_path / "out")
     assert (done.returncode, done.stdout) == (1, "")
     assert what in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_bad_lines_are_told_and_the_rest_is_used(tmp_path, fil):
+def test_bad_lines_are_told_and_the_rest_is_used(tmp_path, fil, run_here):
     """One of them lies behind the file's end."""
     bad = "nan 300 3.0 4 0\n30 -5 3.0 4 0\n30 300 999 4 0\n"
-    done = run(fil, triggers(tmp_path, DARC + bad), "--output", tmp_path / "out")
+    done = run_here(fil, triggers(tmp_path, DARC + bad), "--output", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "triggers.txt:3: snr: 'nan' is not a number" in done.stderr
     assert "triggers.txt:4: dm: '-5'; allowed: 0 to 100000" in done.stderr
     assert "candidates 1 (1 not in data)" in done.stdout
 
 
-def test_wrong_words_and_files(tmp_path, fil):
+def test_wrong_words_and_files(tmp_path, fil, run_here):
     out = ("--output", tmp_path / "out")
-    assert run(fil, "--dm-min", "-3", *out).returncode == 2
+    assert run_here(fil, "--dm-min", "-3", *out).returncode == 2
     mask = tmp_path / "mask.conf"
     mask.write_text(f"3\n{N_CHANNELS}\n")
     for words, what in (
@@ -296,21 +297,21 @@ def test_wrong_words_and_files(tmp_path, fil):
         ((triggers(tmp_path, "a b c\n1 2 3\n"),), "triggers.txt:1: 'a b c'"),
         (("--dm-min", 50, "--dm-max", 40), "empty DM range: 50 to 40"),
     ):
-        done = run(fil, *words, *out)
+        done = run_here(fil, *words, *out)
         assert done.returncode == 1
         assert what in done.stderr
         assert "Traceback" not in done.stderr
 
 
-def test_a_directory_of_others_is_left_alone(tmp_path, fil):
+def test_a_directory_of_others_is_left_alone(tmp_path, fil, run_here):
     theirs = tmp_path / "theirs"
     (theirs / "data").mkdir(parents=True)
     (theirs / "data" / "TOA_SNR.hdf5").write_text("precious")
-    done = run(fil, triggers(tmp_path, DARC), "--output", theirs)
+    done = run_here(fil, triggers(tmp_path, DARC), "--output", theirs)
     assert done.returncode == 1
     assert "not empty" in done.stderr
     assert [path.name for path in theirs.iterdir()] == ["data"]
-    done = run(fil, triggers(tmp_path, DARC), "--output", theirs, "--force")
+    done = run_here(fil, triggers(tmp_path, DARC), "--output", theirs, "--force")
     assert done.returncode == 0, done.stderr
     assert (theirs / "data" / "TOA_SNR.hdf5").read_text() == "precious"
 
@@ -413,32 +414,32 @@ def test_a_width_that_is_written_as_a_float(tmp_path):
     ("pack", "what"),
     [(gzip.compress, "gunzip it first"), (bz2.compress, "bunzip2 it first")],
 )
-def test_what_is_compressed_is_named(tmp_path, fil, pack, what):
+def test_what_is_compressed_is_named(tmp_path, fil, pack, what, run_here):
     path = tmp_path / "packed"
     for content, words in ((PRESTO.encode(), (fil, path)), (fil.read_bytes(), (path,))):
         path.write_bytes(pack(content))
-        done = run(*words, "--output", tmp_path / "out")
+        done = run_here(*words, "--output", tmp_path / "out")
         assert done.returncode == 1
         assert what in done.stderr
         assert "\ufffd" not in done.stderr
 
 
-def test_nothing_to_search_is_an_error(tmp_path, fil):
+def test_nothing_to_search_is_an_error(tmp_path, fil, run_here):
     mask = tmp_path / "mask"
     mask.write_text(" ".join(map(str, range(N_CHANNELS))))
-    done = run(fil, "--mask", mask, "--output", tmp_path / "out")
+    done = run_here(fil, "--mask", mask, "--output", tmp_path / "out")
     assert done.returncode == 1
     assert f"{mask}: no channel is left: all are masked" in done.stderr
 
 
-def test_results_of_one_file_are_not_removed_for_another(tmp_path):
+def test_results_of_one_file_are_not_removed_for_another(tmp_path, run_here):
     table = triggers(tmp_path, PRESTO)
     for day in ("day1", "day2"):
         (tmp_path / day).mkdir()
         write(tmp_path / day / "beam00.fil")
     first = run("day1/beam00.fil", table, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    second = run("day2/beam00.fil", table, cwd=tmp_path)
+    second = run_here("day2/beam00.fil", table, cwd=tmp_path)
     assert second.returncode == 1
     assert f"holds what came of {tmp_path}/day1/beam00.fil" in second.stderr
     assert list((tmp_path / "beam00_darc" / "data").glob("*.hdf5"))
@@ -468,20 +469,24 @@ def test_a_file_whose_name_is_no_text(tmp_path):
     assert b"Traceback" not in done.stderr
 
 
-def test_a_users_style_changes_nothing(tmp_path, fil):
+def test_a_users_style_changes_nothing(tmp_path, fil, run_here):
     table = triggers(tmp_path, PRESTO)
+    style = tmp_path / "matplotlibrc"
+    style.write_text("text.usetex: True\nfigure.facecolor: black\n")
+    environment = {
+        **os.environ,
+        "MATPLOTLIBRC": str(style),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
     pictures = []
-    for number, rc in enumerate(("", "text.usetex: True\nfigure.facecolor: black\n")):
-        (tmp_path / "matplotlibrc").write_text(rc)
-        environment = {
-            **os.environ,
-            "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"),
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        }
-        out = tmp_path / f"out{number}"
-        done = run(fil, table, "--output", out, env=environment)
+    for number, done in enumerate(
+        (
+            run_here(fil, table, "--output", tmp_path / "out0"),
+            run(fil, table, "--output", tmp_path / "out1", env=environment),
+        )
+    ):
         assert done.returncode == 0, done.stderr
-        (picture,) = out.rglob("*.png")
+        (picture,) = (tmp_path / f"out{number}").rglob("*.png")
         pictures.append(picture.read_bytes())
     assert pictures[0] == pictures[1]
 
