@@ -80,6 +80,33 @@ def running_node(request: pytest.FixtureRequest, test_run: str) -> Iterator[Node
         yield made
 
 
+@pytest.fixture(scope="module")
+def lent_nodes() -> Iterator[list[Node]]:
+    """What `lent_node` lends: one node, or none yet."""
+    nodes: list[Node] = []
+    yield nodes
+    for made in nodes:
+        made.remove()
+
+
+@pytest.fixture
+def lent_node(
+    request: pytest.FixtureRequest, test_run: str, lent_nodes: list[Node]
+) -> Iterator[Node]:
+    """A node that runs, for a test that disturbs it, or ends and starts it, and sets it right.
+
+    The next test that asks has the same one, or a new one where this is not as it was. The module
+    names sections of its configuration in LENT.
+    """
+    if not lent_nodes:
+        lent_nodes.append(Node(test_run, **request.module.LENT))
+        lent_nodes[0].start()
+    before = lent_nodes[0].own_files()
+    yield lent_nodes[0]
+    if not lent_nodes[0].all_run() or lent_nodes[0].own_files() != before:
+        lent_nodes.pop().remove()
+
+
 @pytest.fixture
 def here(running_node: Node, monkeypatch: pytest.MonkeyPatch) -> Node:
     """The node of the module, as the one that this process finds."""

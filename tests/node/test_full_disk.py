@@ -60,7 +60,7 @@ def test_a_first_start_on_a_full_disk_works_once_there_is_room(
     node.run_dir.mkdir(mode=0o700)
     node.configure(darc_master={"run_dir": str(node.run_dir)})
     fill(small_disk)
-    result = node.run("darc_start_master")
+    result = node.call("darc_start_master")
     assert result.returncode == 1
     assert "No space left on device" in result.stderr
     assert str(node.run_dir) in result.stderr
@@ -71,11 +71,11 @@ def test_a_first_start_on_a_full_disk_works_once_there_is_room(
     (node.run_dir / "secret").touch(0o600)
     with pytest.raises(SecretError):
         read_secret(node.run_dir / "secret")
-    assert "No space left on device" in node.run("darc_start_master").stderr
+    assert "No space left on device" in node.call("darc_start_master").stderr
 
     make_room(small_disk)
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    result = node.run("darc_start_master")
+    result = node.call("darc_start_master")
     assert result.returncode == 0, result.stderr
     assert f"{node.run_dir}/secret: was empty" in result.stdout
     assert len(read_secret(node.run_dir / "secret")) == 64
@@ -92,7 +92,7 @@ def test_a_master_comes_back_while_its_home_is_full(
     (small_disk / "config.yaml").unlink()
     node.configure(darc_master={"run_dir": str(run_dir), "log_dir": str(node.home / "log")})
     shutil.copy(node.home / "config.yaml", small_disk)
-    result = node.run("darc_start_all_services")
+    result = node.call("darc_start_all_services")
     assert result.returncode == 0, result.stdout + result.stderr
     endpoint = small_disk / "run" / node.hostname / "endpoint.json"
 
@@ -116,7 +116,7 @@ def test_a_master_comes_back_while_its_home_is_full(
         wait_for(endpoint.exists, 30.0, "the endpoint file is back")
         wait_for(lambda: node.states() == {"lofar_trigger": "running"})
         assert node.pid("darc_master") == master
-    assert node.run("darc_stop_master").returncode == 0
+    assert node.call("darc_stop_master").returncode == 0
     assert not endpoint.exists()
 
 

@@ -15,10 +15,10 @@ from nodes import Node, only, patience, wait_for
 
 from darc.node.processes import of_node
 
-SERVICES = ["lofar_trigger", "voevent_generator"]
+SERVICES = ["lofar_trigger"]
 SMALL = only(*SERVICES) | {"stop_timeout": 1.0}
 # Where all end by themselves, on a machine as busy as may be.
-PATIENT = {"stop_timeout": 30.0}
+LENT = {"darc_master": only(*SERVICES) | {"stop_timeout": 30.0}}
 # A service that does not end, with a child that has left its process group.
 STUBBORN = """
 import signal, subprocess, sys
@@ -33,7 +33,7 @@ WAIT = "import signal; print('up', flush=True); signal.pause()"
 
 @pytest.fixture
 def small(make_node: Callable[..., Node]) -> Node:
-    """A node of two services, not started, with a short stop_timeout."""
+    """A node of one service, not started, with a short stop_timeout."""
     return make_node(darc_master=SMALL)
 
 
@@ -48,7 +48,7 @@ def start_stubborn_service(node: Node) -> None:
     (node.home / "supervisor").mkdir()
     section = f"[program:lofar_trigger]\ncommand=${{python}} {script}\n"
     (node.home / "supervisor" / "lofar_trigger.conf").write_text(section)
-    assert node.run("darc_start_master").returncode == 0
+    assert node.call("darc_start_master").returncode == 0
     node.supervisor.start("lofar_trigger")
     # With its end: of a half line, what follows would meet a pipe that nobody reads.
     wait_for(lambda: "child is up\n" in node.log("lofar_trigger"))
@@ -62,13 +62,12 @@ def assert_all_gone_and_startable(node: Node, node_id: str) -> None:
     assert node.states() == dict.fromkeys(SERVICES, "running")
 
 
-def test_kill_all_ends_a_healthy_node_gently(small: Node) -> None:
-    small.configure(darc_master=PATIENT)
-    small.start()
+def test_kill_all_ends_a_healthy_node_gently(lent_node: Node) -> None:
+    small = lent_node
     node_id = small.node_id
     result = small.run("darc_kill_all")
     assert result.returncode == 0, result.stderr
-    assert result.stdout == "5 processes ended, 0 of them by SIGKILL\n"
+    assert result.stdout == "4 processes ended, 0 of them by SIGKILL\n"
     assert_all_gone_and_startable(small, node_id)
 
 
@@ -76,18 +75,17 @@ def test_kill_all_of_what_does_not_run_is_no_error(small: Node) -> None:
     for said in ("DARC is not running: no node was started here\n", "DARC is not running\n"):
         result = small.run("darc_kill_all")
         assert (result.returncode, result.stdout, result.stderr) == (0, said, "")
-        assert small.run("darc_start_master").returncode == 0
-        assert small.run("darc_stop_master").returncode == 0
+        assert small.call("darc_start_master").returncode == 0
+        assert small.call("darc_stop_master").returncode == 0
 
 
-def test_kill_all_with_a_supervisord_that_hangs(small: Node) -> None:
-    small.configure(darc_master=PATIENT)
-    small.start()
+def test_kill_all_with_a_supervisord_that_hangs(lent_node: Node) -> None:
+    small = lent_node
     node_id = small.node_id
     os.kill(supervisord(small), signal.SIGSTOP)
     result = small.run("darc_kill_all")
     assert result.returncode == 0, result.stderr
-    assert result.stdout == "5 processes ended, 0 of them by SIGKILL\n"
+    assert result.stdout == "4 processes ended, 0 of them by SIGKILL\n"
     assert_all_gone_and_startable(small, node_id)
 
 
@@ -96,20 +94,20 @@ def test_kill_all_with_children_that_a_dead_supervisord_left(small: Node) -> Non
     node_id = small.node_id
     os.kill(supervisord(small), signal.SIGKILL)
     wait_for(lambda: len(of_node(node_id)) == 2, what="end of all but the stubborn")
-    result = small.run("darc_kill_all")
+    result = small.call("darc_kill_all")
     assert result.returncode == 0, result.stderr
     assert result.stdout == "2 processes ended, 2 of them by SIGKILL\n"
     (small.home / "supervisor" / "lofar_trigger.conf").unlink()
     assert_all_gone_and_startable(small, node_id)
 
 
-def test_everything_ends_by_itself_when_supervisord_is_gone(small: Node) -> None:
-    small.start()
+def test_everything_ends_by_itself_when_supervisord_is_gone(lent_node: Node) -> None:
+    small = lent_node
     node_id = small.node_id
     os.kill(supervisord(small), signal.SIGKILL)
     wait_for(lambda: not of_node(node_id), 3.0, "end of the processes")
     # A start finds its way without a kill.
-    result = small.run("darc_start_all_services")
+    result = small.call("darc_start_all_services")
     assert result.returncode == 0, result.stderr
     assert small.node_id != node_id
 
@@ -119,11 +117,11 @@ def test_a_start_replaces_what_a_dead_supervisord_left(small: Node) -> None:
     node_id = small.node_id
     os.kill(supervisord(small), signal.SIGKILL)
     (small.home / "supervisor" / "lofar_trigger.conf").unlink()
-    result = small.run("darc_start_all_services")
+    result = small.call("darc_start_all_services")
     assert result.returncode == 0, result.stderr
     assert "replacing 2 processes left by a crashed supervisord" in result.stdout
     assert of_node(node_id) == []
-    assert len(small.processes()) == 5
+    assert len(small.processes()) == 4
 
 
 def test_kill_all_ends_what_ignores_sigterm_and_what_left_its_process_group(small: Node) -> None:
@@ -174,7 +172,7 @@ def test_kill_all_leaves_bystanders_alone(
     beside = make_node(darc_master=SMALL)
     beside.start()
     before = {process.pid for process in beside.processes()}
-    assert small.run("darc_kill_all").returncode == 0
+    assert small.call("darc_kill_all").returncode == 0
     assert small.processes() == []
     dead = {
         name
@@ -187,8 +185,8 @@ def test_kill_all_leaves_bystanders_alone(
 
 
 @pytest.mark.parametrize("broken", ["config.yaml", "node.json", "endpoint.json", "all"])
-def test_kill_all_works_with_broken_files(small: Node, broken: str) -> None:
-    small.start()
+def test_kill_all_works_with_broken_files(lent_node: Node, broken: str) -> None:
+    small = lent_node
     node_id = small.node_id
     files = {
         "config.yaml": small.home / "config.yaml",
@@ -201,9 +199,9 @@ def test_kill_all_works_with_broken_files(small: Node, broken: str) -> None:
         files[name].write_text("{ broken")
     if broken == "all":
         (small.run_dir / "last_good_config.json").unlink()
-    result = small.run("darc_kill_all")
+    result = small.call("darc_kill_all")
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
-    assert result.stdout.startswith("5 processes ended")
+    assert result.stdout.startswith("4 processes ended")
     files["config.yaml"].write_text(good)
     assert_all_gone_and_startable(small, node_id)

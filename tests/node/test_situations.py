@@ -32,8 +32,9 @@ from nodes import (
 from darc.trigger_files.amber import trigger_name
 from simulator.write_parsets import write_observation
 
-SERVICES = RUNNING_SERVICES = ["lofar_trigger", "voevent_generator"]
-SMALL = only(*SERVICES)
+SERVICES = ["lofar_trigger", "voevent_generator"]
+LENT = {"darc_master": only(*SERVICES)}
+SMALL = only("lofar_trigger")
 LISTENS = only("amber_listener")
 HEADER = (
     "# beam_id batch_id sample_id integration_step compacted_integration_steps time DM_id DM"
@@ -47,7 +48,7 @@ def line(number: int) -> str:
 
 @pytest.fixture
 def small(make_node: Callable[..., Node]) -> Node:
-    """A node of two services, not started."""
+    """A node of one service, not started."""
     return make_node(darc_master=SMALL)
 
 
@@ -73,8 +74,8 @@ def taken(port: int) -> Iterator[None]:
 # -- supervisord in an operator's hands ------------------------------------------------------------
 
 
-def test_a_section_that_was_taken_out_is_named_and_the_rest_starts(small: Node) -> None:
-    small.start()
+def test_a_section_that_was_taken_out_is_named_and_the_rest_starts(lent_node: Node) -> None:
+    small = lent_node
     supervisorctl(small, "stop", "all")
     supervisorctl(small, "remove", "lofar_trigger")
     supervisorctl(small, "start", "darc_master")
@@ -92,26 +93,26 @@ def test_a_section_that_was_taken_out_is_named_and_the_rest_starts(small: Node) 
     assert small.ask("--service", "all", "start")["lofar_trigger"] == "started"
 
 
-def test_a_master_that_was_taken_out_is_started_all_the_same(small: Node) -> None:
-    small.start()
+def test_a_master_that_was_taken_out_is_started_all_the_same(lent_node: Node) -> None:
+    small = lent_node
     supervisorctl(small, "stop", "darc_master")
     supervisorctl(small, "remove", "darc_master")
-    result = small.run("darc_start_all_services")
+    result = small.call("darc_start_all_services")
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_a_service_of_several_processes_is_refused_by_its_section(running_node: Node) -> None:
-    own = running_node.home / "supervisor"
+def test_a_service_of_several_processes_is_refused_by_its_section(lent_node: Node) -> None:
+    own = lent_node.home / "supervisor"
     own.mkdir()
     section = Path(__file__).resolve().parents[2] / "supervisor" / "lofar_trigger.conf"
     many = "numprocs=2\nprocess_name=%(program_name)s_%(process_num)d\n"
     (own / "lofar_trigger.conf").write_text(section.read_text() + "\n" + many)
-    said = running_node.ask("reload")["error"]
+    said = lent_node.ask("reload")["error"]
     assert "supervisor/lofar_trigger.conf: numprocs=2: a service is one process" in said
-    assert set(running_node.states().values()) == {"running"}
+    assert set(lent_node.states().values()) == {"running"}
     shutil.rmtree(own)
-    assert "error" not in running_node.ask("reload")
+    assert "error" not in lent_node.ask("reload")
 
 
 def test_a_restart_by_hand_is_no_death(small: Node) -> None:
@@ -126,12 +127,12 @@ def test_a_restart_by_hand_is_no_death(small: Node) -> None:
     wait_for(lambda: lives(small)["lofar_trigger"] == (2, 1), 20.0)
 
 
-def test_what_is_stopped_by_a_terminal_is_named_with_what_to_do(running_node: Node) -> None:
-    small = running_node
+def test_what_is_stopped_by_a_terminal_is_named_with_what_to_do(lent_node: Node) -> None:
+    small = lent_node
     pid = small.pid("lofar_trigger")
     send_signal(pid, signal.SIGTSTP)
     wait_for(lambda: small.states()["lofar_trigger"] == "unresponsive", 20.0)
-    result = small.run("darc_start_all_services")
+    result = small.call("darc_start_all_services")
     assert result.returncode == 1
     said = f"process {pid} exists but does not answer; if that persists: "
     assert f"{said}darc --service lofar_trigger restart" in result.stderr
@@ -145,9 +146,9 @@ def test_what_is_stopped_by_a_terminal_is_named_with_what_to_do(running_node: No
 
 def test_a_port_that_another_has_is_a_failure_with_its_reason(small: Node) -> None:
     port = free_port()
-    small.configure(lofar_trigger={"server_port": port})
+    small.configure(darc_master=only(*SERVICES), lofar_trigger={"server_port": port})
     with taken(port):
-        result = small.run("darc_start_all_services")
+        result = small.call("darc_start_all_services")
         assert result.returncode == 1
         assert "not started: lofar_trigger" in result.stderr
         assert f"127.0.0.1:{port}, which process {os.getpid()}" in result.stderr
@@ -165,18 +166,18 @@ def test_a_start_that_fails_late_fails_as_well(
     node = make_node(darc_master=SMALL, lofar_trigger={"server_port": port})
     node.environment["PYTHONPATH"] = str(tmp_path)
     with taken(port):
-        result = node.run("darc_start_all_services")
+        result = node.call("darc_start_all_services")
         assert result.returncode == 1
         assert f"127.0.0.1:{port}, which process {os.getpid()}" in result.stderr
         wait_for(lambda: node.states()["lofar_trigger"] == "failed", 30.0)
         log = node.log("lofar_trigger")
         assert (log.count("cannot start: "), log.count("giving up ")) == (4, 1)
-    assert node.run("darc_start_all_services").returncode == 0
+    assert node.call("darc_start_all_services").returncode == 0
     assert node.states()["lofar_trigger"] == "running"
 
 
 def test_all_that_listens_does_so_with_ipv6(small: Node) -> None:
-    small.configure(control={"bind": "::1"})
+    small.configure(darc_master=only(*SERVICES), control={"bind": "::1"})
     small.start()
     assert set(small.states().values()) == {"running"}
     for service in SERVICES:
@@ -190,10 +191,11 @@ def test_all_that_listens_does_so_with_ipv6(small: Node) -> None:
 
 
 @pytest.mark.parametrize("how", ["rubbish", "pages"])
-def test_a_damaged_journal_is_set_aside(small: Node, how: str) -> None:
-    small.start()
-    assert small.run("darc_stop_master").returncode == 0
+def test_a_damaged_journal_is_set_aside(lent_node: Node, how: str) -> None:
+    small = lent_node
+    assert small.call("darc_stop_master").returncode == 0
     path = small.run_dir / "journal.sqlite"
+    earlier = set(small.run_dir.glob("journal.sqlite.damaged-*"))
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()
@@ -203,9 +205,9 @@ def test_a_damaged_journal_is_set_aside(small: Node, how: str) -> None:
     assert len(data) > 8192
     data[0 if how == "rubbish" else 4096 :] = b"rubbish!" * (len(data) // 8)
     path.write_bytes(data)
-    result = small.run("darc_start_all_services")
+    result = small.call("darc_start_all_services")
     assert result.returncode == 0, result.stderr
-    (aside,) = small.run_dir.glob("journal.sqlite.damaged-*Z")
+    (aside,) = set(small.run_dir.glob("journal.sqlite.damaged-*Z")) - earlier
     assert f"renamed to {aside}" in result.stdout
     assert b"rubbish!" in aside.read_bytes()
     assert "Traceback" not in small.log("darc_master")
@@ -213,8 +215,8 @@ def test_a_damaged_journal_is_set_aside(small: Node, how: str) -> None:
     assert "journal_damaged" in (losses := str(small.ask("get_attr", "losses")))
     assert str(aside) in losses
     # It is said once.
-    assert small.run("darc_stop_master").returncode == 0
-    assert "set aside" not in small.run("darc_start_all_services").stdout
+    assert small.call("darc_stop_master").returncode == 0
+    assert "set aside" not in small.call("darc_start_all_services").stdout
 
 
 @pytest.mark.parametrize("what", ["a directory", "a link to nowhere"])
@@ -225,7 +227,7 @@ def test_a_journal_that_is_no_file_is_named(small: Node, what: str) -> None:
         path.mkdir()
     else:
         path.symlink_to("/nowhere/journal.sqlite")
-    result = small.run("darc_start_master")
+    result = small.call("darc_start_master")
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert f"cannot start: [Errno {22 if what == 'a directory' else 2}] " in result.stderr
@@ -242,10 +244,10 @@ def test_a_disk_that_is_too_small_is_said_at_the_start(small: Node) -> None:
         pytest.skip("nothing can be mounted here")
     try:
         small.configure(darc_master={"run_dir": str(disk / "run")})
-        result = small.run("darc_start_all_services")
+        result = small.call("darc_start_all_services")
         assert f"warning: {disk / 'run'}: " in result.stdout
         assert "refuse new entries" in result.stdout
-        assert small.run("darc_stop_master").returncode == 0
+        assert small.call("darc_stop_master").returncode == 0
     finally:
         wait_for(lambda: not subprocess.run(["umount", str(disk)], check=False).returncode)
 
@@ -356,7 +358,7 @@ def test_a_notebooks_environment_stays_where_it_is(small: Node) -> None:
 
 def test_a_host_in_no_role_is_told_so(small: Node) -> None:
     small.configure(cluster={"master": "arts041", "workers": ["arts[001-003]"]})
-    result = small.run("darc_start_master")
+    result = small.call("darc_start_master")
     assert (
         "warning: testnode is neither master nor worker of the configured cluster" in result.stdout
     )
@@ -365,19 +367,19 @@ def test_a_host_in_no_role_is_told_so(small: Node) -> None:
 def test_the_letters_of_a_host_name_do_not_matter(make_node: Callable[..., Node]) -> None:
     node = make_node("ARTS041", darc_master=SMALL, cluster={"master": "arts041.apertif"})
     node.configure(control={"bind": "127.0.0.1"})
-    result = node.run("darc_start_master")
+    result = node.call("darc_start_master")
     assert result.returncode == 0, result.stderr
     assert "warning" not in result.stdout
     assert overview(node)["role"] == "master"
 
 
 def test_what_a_terminal_cannot_show_is_spelt_out(
-    running_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lent_node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parset = tmp_path / "ηCar.parset"
     parset.write_text("taskid = η\n")
-    monkeypatch.setitem(running_node.environment, "PYTHONIOENCODING", "ascii")
-    result = running_node.darc("--parset", str(parset), "start_observation")
+    monkeypatch.setitem(lent_node.environment, "PYTHONIOENCODING", "ascii")
+    result = lent_node.darc("--parset", str(parset), "start_observation")
     assert "Traceback" not in result.stderr
     assert "\\u03b7Car.parset" in result.stdout
     assert result.returncode == 1
@@ -386,14 +388,12 @@ def test_what_a_terminal_cannot_show_is_spelt_out(
 @pytest.mark.parametrize(
     "words", ["get_attr overview", "--service all status", "doctor", "--help", "logs all"]
 )
-def test_nobody_who_listens_any_more_is_no_reason_to_complain(
-    running_node: Node, words: str
-) -> None:
+def test_nobody_who_listens_any_more_is_no_reason_to_complain(lent_node: Node, words: str) -> None:
     # The reader is gone before a word is written.
     command = f"{SCRIPTS / 'darc'} {words} | true; echo ${{PIPESTATUS[0]}}"
     result = subprocess.run(
         ["bash", "-c", command],
-        env=running_node.environment,
+        env=lent_node.environment,
         capture_output=True,
         text=True,
         check=True,

@@ -88,21 +88,21 @@ def test_no_command_on_another_machine_touches_the_node(small: Node, machine: li
     # With its master dead, too, supervisord holds on to it.
     small.supervisor.stop("darc_master")
     assert on(machine, small, "darc_kill_all").returncode == 1
-    assert small.run("darc_start_master").returncode == 0
-    assert small.run("darc_stop_master").returncode == 0
+    assert small.call("darc_start_master").returncode == 0
+    assert small.call("darc_stop_master").returncode == 0
 
 
 def test_a_node_whose_container_is_gone_is_in_nobodys_way(small: Node, machine: list[str]) -> None:
     # All of it ends with the first process of the container.
     assert on(CONTAINER, small, "darc_start_master").returncode == 0
     assert (small.run_dir / "supervisord.sock").exists()
-    result = small.run("darc_kill_all")
+    result = small.call("darc_kill_all")
     assert (result.returncode, result.stdout) == (0, "DARC is not running\n")
     left = {path.name for path in small.run_dir.iterdir()}
     assert not left & {"supervisord.sock", "supervisord.pid", "queues.sock", "endpoint.json"}
     assert on(CONTAINER, small, "darc_start_master").returncode == 0
     before = small.node_id
-    result = small.run("darc_start_master")
+    result = small.call("darc_start_master")
     assert result.returncode == 0, result.stderr
     assert small.node_id != before
 
@@ -122,7 +122,7 @@ def test_a_copy_of_a_home_has_no_node_until_one_is_started(
             result = copy.run(command)
             assert result.returncode == 0, result.stderr
             assert result.stdout.startswith("DARC is not running"), command
-        assert "copy of that of node" in copy.run("darc_kill_all").stdout
+        assert "copy of that of node" in copy.call("darc_kill_all").stdout
         for words in (("stop_master",), ("--service", "all", "stop"), ("get_attr", "uptime")):
             result = copy.darc(*words)
             assert result.returncode == 1
@@ -130,13 +130,13 @@ def test_a_copy_of_a_home_has_no_node_until_one_is_started(
         copy.darc("doctor")
         assert state(small) == before
 
-        result = copy.run("darc_start_master")
+        result = copy.call("darc_start_master")
         assert result.returncode == 0, result.stderr
         assert f"is a copy of that of node {small.node_id}" in result.stdout
         assert copy.node_id != small.node_id
         # What ran in the other home is not started in this one by itself.
         assert copy.states() == {"lofar_trigger": "stopped"}
-        assert copy.run("darc_kill_all").returncode == 0
+        assert copy.call("darc_kill_all").returncode == 0
         assert state(small) == before
         assert small.states() == {"lofar_trigger": "running"}
     finally:
@@ -158,19 +158,19 @@ def test_a_copy_of_a_home_of_an_earlier_version_is_told_by_its_processes(
     copy.run_dir.mkdir(parents=True)
     shutil.copy(small.run_dir / "node.json", copy.run_dir)
     try:
-        assert copy.run("darc_kill_all").stdout.startswith("DARC is not running")
+        assert copy.call("darc_kill_all").stdout.startswith("DARC is not running")
         assert small.states() == {"lofar_trigger": "running"}
-        assert copy.run("darc_start_master").returncode == 0
+        assert copy.call("darc_start_master").returncode == 0
     finally:
         if copy.node_id == small.node_id:
             shutil.rmtree(copy.run_dir)
     # The node itself is known all the same.
-    assert small.run("darc_stop_master").stdout == "DARC master and all services stopped\n"
+    assert small.call("darc_stop_master").stdout == "DARC master and all services stopped\n"
 
 
 def test_a_start_after_a_reboot_signals_nobody(small: Node) -> None:
     """Other boot id, stale files, and the pids in them are somebody else's now."""
-    assert small.run("darc_start_all_services").returncode == 0
+    assert small.call("darc_start_all_services").returncode == 0
     wanted = json.loads((small.run_dir / "wanted.json").read_text())
     kept = {name: (small.run_dir / name).read_bytes() for name in ("node.json", "endpoint.json")}
     for process in small.processes():
@@ -255,25 +255,25 @@ def test_a_node_of_another_machine_counts_as_alive_where_locks_may_not_tell(
 
 
 def test_a_machine_that_is_gone_for_good_is_forgotten_on_demand(small: Node) -> None:
-    assert small.run("darc_start_master").returncode == 0
-    assert small.run("darc_stop_master").returncode == 0
+    assert small.call("darc_start_master").returncode == 0
+    assert small.call("darc_stop_master").returncode == 0
     node = node_identity.read_identity(small.run_dir)
     assert node
     other = replace(node, machine="x", computer="y", host="arts001", started=0.0)
     node_identity.write_identity(small.run_dir, other)
     with (small.run_dir / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # as a server keeps it for a client that is dead
-        result = small.run("darc_start_master")
+        result = small.call("darc_start_master")
         assert result.returncode == 1
         assert "a node named testnode on another machine (arts001, boot id x" in result.stderr
         assert "since 1970-01-01 00:00:00 UTC" in result.stderr
         assert result.stderr.endswith("darc_kill_all --forget\n")
-        result = small.run("darc_kill_all", "--forget")
+        result = small.call("darc_kill_all", "--forget")
         assert (result.returncode, result.stdout.count("node of")) == (0, 0)
         assert f"node {node.node_id} of arts001" in result.stdout
-        result = small.run("darc_start_master")
+        result = small.call("darc_start_master")
         assert result.returncode == 0, result.stderr
-    assert small.run("darc_kill_all", "--forget").stdout.startswith("nothing to forget")
+    assert small.call("darc_kill_all", "--forget").stdout.startswith("nothing to forget")
     assert len(of_node(small.node_id)) == 3
 
 
@@ -283,7 +283,7 @@ def test_two_run_dirs_on_one_home_are_seen(small: Node, machine: list[str], tmp_
     small.run_dir = own / "a"
     small.configure(darc_master={"run_dir": str(small.run_dir)})
     try:
-        assert small.run("darc_start_master").returncode == 0
+        assert small.call("darc_start_master").returncode == 0
         before = state_of_home(small)
         small.configure(darc_master={"run_dir": str(own / "b")})
         for command in ("darc_start_master", "darc_kill_all", "darc_stop_master"):
@@ -292,9 +292,9 @@ def test_two_run_dirs_on_one_home_are_seen(small: Node, machine: list[str], tmp_
             assert "in use by a node named testnode" in result.stderr
         assert state_of_home(small) == before
         assert small.darc("get_attr", "uptime").returncode == 0
-        assert small.run("darc_stop_master").returncode == 0
+        assert small.call("darc_stop_master").returncode == 0
     finally:
-        small.run("darc_kill_all")
+        small.call("darc_kill_all")
         shutil.rmtree(own)
 
 
