@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 
-@pytest.fixture
-def _tasks_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def _tasks_can_be_imported() -> Iterator[None]:
     here, there = str(Path(__file__).parent), os.environ.get("PYTHONPATH")
-    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{there}" if there else here)
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setenv("PYTHONPATH", f"{here}{os.pathsep}{there}" if there else here)
+        yield

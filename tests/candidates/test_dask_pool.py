@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("_tasks_can_be_imported")
 
 def cluster(**more: Any) -> Any:
     return distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, **more
+        n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", **more
     )
 
 
@@ -45,6 +45,15 @@ def pool(scheduler: Any) -> Iterator[DaskPool]:
     made.close()
 
 
+@pytest.fixture(scope="module")
+def shared_pool(_tasks_can_be_imported: None) -> Iterator[DaskPool]:
+    """Of a cluster for tests after which nothing is left to do there, and all its workers live."""
+    with cluster() as scheduler:
+        made = DaskPool(scheduler.scheduler_address)
+        yield made
+        made.close()
+
+
 def collect(pool: DaskPool, count: int) -> list[DoneTask]:
     done: list[DoneTask] = []
 
@@ -56,7 +65,8 @@ def collect(pool: DaskPool, count: int) -> list[DoneTask]:
     return done
 
 
-def test_as_many_as_there_are_workers(pool, tmp_path):
+def test_as_many_as_there_are_workers(shared_pool, tmp_path):
+    pool = shared_pool
     wait_for(lambda: pool.free() == 2, 60.0)
     tasks = [Made(tmp_path, number=1), Made(tmp_path, "raise", 2)]
     for task in tasks:
@@ -194,8 +204,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Schedule
     }
 
 
-@pytest.fixture
-def secured(certificates: dict[str, SchedulerTLS]) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def secured(certificates: dict[str, SchedulerTLS], _tasks_can_be_imported: None) -> Iterator[Any]:
     own = certificates["cluster"]
     proofs = distributed.Security(
         require_encryption=True,
@@ -241,7 +251,8 @@ def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
 # -- answers ---------------------------------------------------------------------------------------
 
 
-def test_an_answer_that_makes_no_sense_is_no_result(pool: DaskPool, tmp_path: Path) -> None:
+def test_an_answer_that_makes_no_sense_is_no_result(shared_pool: DaskPool, tmp_path: Path) -> None:
+    pool = shared_pool
     wait_for(lambda: pool.free() == 2, 60.0)
     pool.submit(Made(tmp_path, "lie"))
     (done,) = collect(pool, 1)
