@@ -22,6 +22,7 @@ from unittest import mock
 import psutil
 import yaml
 
+from darc import control
 from darc.cli import node_scripts
 from darc.cli.darc_parser import make_parser
 from darc.node.command_client import exchange_messages
@@ -169,7 +170,7 @@ class Node:
         )
 
     def call(self, script: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """Do what a script that starts or ends a node does, but in the process of the tests.
+        """Do what `darc`, or a script that starts or ends a node, does in the process of the tests.
 
         To start a script takes a fifth of a second of processor time. Where the script is what is
         tested, or runs beside another thing, it is `run`; so it is here where the environment has
@@ -178,7 +179,10 @@ class Node:
         own = {name for name, text in self.environment.items() if os.environ.get(name) != text}
         if any(not name.startswith("DARC_") for name in own - {"PATH"}):
             return self.run(script, *words)
-        function = getattr(node_scripts, script.removeprefix("darc_"))
+        if script == "darc":
+            function = control.main
+        else:
+            function = getattr(node_scripts, script.removeprefix("darc_"))
         printed, told = io.StringIO(), io.StringIO()
         with (
             mock.patch.dict(os.environ, self.environment, clear=True),

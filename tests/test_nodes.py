@@ -163,3 +163,22 @@ def test_no_signal_goes_to_the_tests_themselves() -> None:
         with pytest.raises(ValueError, match="the service has no process now"):
             os.kill(pid, 0)
     os.kill(os.getpid(), 0)
+
+
+def test_a_script_that_is_called_leaves_this_process_as_it_was(
+    fresh_node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dict(os.environ), list(sys.argv), sys.stdout, sys.stderr
+    stopped = fresh_node.call("darc_stop_master")
+    assert (stopped.returncode, stopped.stdout, stopped.stderr) == (0, "DARC is not running\n", "")
+    wrong = fresh_node.call("darc_kill_all", "--now")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "darc_kill_all: error: unrecognized arguments: --now" in wrong.stderr
+    with pytest.raises(subprocess.CalledProcessError):
+        wrong.check_returncode()
+    assert fresh_node.call("darc", "--help").stdout.startswith("usage: ")
+    assert (dict(os.environ), list(sys.argv), sys.stdout, sys.stderr) == before
+    # What is for all programs would be for this one, too.
+    monkeypatch.setitem(fresh_node.environment, "PYTHONPATH", "/nowhere")
+    monkeypatch.setattr(Node, "run", lambda self, *words: words)
+    assert fresh_node.call("darc_stop_master") == ("darc_stop_master",)

@@ -338,6 +338,9 @@ def test_moments() -> None:
     assert parse_since("2026-11-22 01:13:22Z", 0.0) == known
 
 
+RUNNING_SERVICES = ("lofar_trigger", "processor")
+
+
 def test_the_logs_of_a_real_node(running_node: Node) -> None:
     logged = running_node.run("darc", "logs", "all", "-n", "all")
     assert logged.returncode == 0

@@ -84,7 +84,7 @@ def test_their_lives(fresh_node: Node, tmp_path: Path) -> None:
     fresh_node.wait_until_over("1001")
     books = list((fresh_node.home / "parsets").glob("*/books.testnode.json"))
     wait_for(lambda: books or list((fresh_node.home / "parsets").glob("*/books.testnode.json")))
-    fresh_node.run("darc_stop_master", check=True)
+    fresh_node.call("darc_stop_master").check_returncode()
 
     # What is known when the node does not run.
     by_id = {row["id"]: row for row in rows(fresh_node)}

@@ -26,6 +26,7 @@ from made_up import CONTEXT, MASTER, NOW, ON_MASTER, ON_WORKERS, overview, servi
 
 from darc.model.overview import LogLine, ObservationOverview
 
+RUNNING_SERVICES = ("lofar_trigger", "processor")
 WATCH = (str(SCRIPTS / "darc"), "watch")
 
 

@@ -190,7 +190,7 @@ def test_old_clients_cannot_place(make_node: Callable[..., Node], made: MadeObse
     """Not even from an address that may change things."""
     node = make_node(control={"allow_unsigned_from": ["127.0.0.1"]})
     node.configure(darc_master={"services_master_mix": [], "services_worker_mix": ["processor"]})
-    node.run("darc_start_master", check=True)
+    node.call("darc_start_master").check_returncode()
     old = {"service": "None", "command": "start_observation", "payload": "w.parset"}
     with socket.create_connection(("127.0.0.1", node.port), timeout=patience(10)) as client:
         client.sendall(repr({**old, "content": made.parset.read_text()}).encode())

@@ -56,7 +56,7 @@ def cluster(test_run: str) -> Iterator[dict[str, Node]]:
             secret.write_text("0123456789abcdef" * 4)
             secret.chmod(0o600)
         for made in nodes.values():
-            made.run("darc_start_master", check=True)
+            made.call("darc_start_master").check_returncode()
         yield nodes
 
 
@@ -227,7 +227,7 @@ def test_a_host_on_its_own_gets_the_first_beams(
 ) -> None:
     alone = make_node("alone")
     alone.configure(darc_master={"services_master_mix": [], "services_worker_mix": ["processor"]})
-    alone.run("darc_start_master", check=True)
+    alone.call("darc_start_master").check_returncode()
     for name in ("DARC_HOME", "DARC_HOSTNAME"):
         monkeypatch.setenv(name, alone.environment[name])
     parset = write("[3, 5]")

@@ -221,7 +221,7 @@ def test_everybody_says_that_it_does_not_run_and_what_to_do(watched: Node) -> No
         # Somebody who has stopped it wants it so, until he starts it.
         assert watched.pid(MONITOR) == 0
     finally:
-        started = watched.run("darc_start_master")
+        started = watched.call("darc_start_master")
     assert "darc_monitor started" in started.stdout
     wait_for(lambda: troubles(watched) == {})
     assert watched.darc("--service", "all", "status").stderr == ""

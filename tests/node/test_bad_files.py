@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from nodes import Node, node
+from nodes import Node, node, only
 from nodes import wait_for as wait_for_seconds
 
 from darc.trigger_files.amber import format_header, format_line, trigger_name
@@ -43,7 +43,8 @@ def quick_node(test_run: str) -> Iterator[Node]:
     with node(
         test_run,
         # Files that cannot be read are waited for half as long as end_delay.
-        darc_master={"control_timeout": 30, "end_delay": 10},
+        darc_master=only("amber_listener", "amber_clustering")
+        | {"control_timeout": 30, "end_delay": 10},
         amber_listener={"start_timeout": 0.3},
         amber_clustering={"interval": 0.2},
     ) as made:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from nodes import Node, node
+from nodes import Node, node, only
 from nodes import wait_for as wait_for_seconds
 
 from darc.science.clustering import fixed_dm_edges
@@ -39,7 +39,9 @@ _TRIGGER = re.compile(
 def burst_node(test_run: str) -> Iterator[Node]:
     """Every burst may be dumped, and none is taken for interference."""
     rules = {"thresh_iquv": {"interval": 0}, "thresh_lofar": {"max_cands_per_cluster": 100_000}}
-    with node(test_run, darc_master={"control_timeout": 30}, amber_clustering=rules) as made:
+    services = only("amber_listener", "amber_clustering", *RECEIVERS)
+    master = services | {"control_timeout": 30}
+    with node(test_run, darc_master=master, amber_clustering=rules) as made:
         made.start()
         yield made
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nodes import Node, node
+from nodes import Node, node, only
 from nodes import wait_for as wait_for_seconds
 
 from darc.model.candidate import Records
@@ -27,6 +27,7 @@ from simulator.write_parsets import MadeObservation, write_observation
 wait_for = partial(wait_for_seconds, timeout=40.0)
 
 CRAB_DM = 56.77
+OBSERVING = ("amber_listener", "amber_clustering", "dada_trigger", "processor")
 Box = tuple[int, int]  # window, DM bin
 POINTING = (83.633, 22.0145)  # deg
 _numbers = itertools.count(1)
@@ -35,7 +36,8 @@ _TRIGGER = re.compile(r"trigger (\w+)/(-?\d+)/(\d+): (\S+), DM ([\d.]+), S/N ([\
 
 @pytest.fixture(scope="module")
 def crab_node(test_run: str) -> Iterator[Node]:
-    with node(test_run, darc_master={"control_timeout": 30}) as made:
+    services = (*OBSERVING, "lofar_trigger", "voevent_generator")
+    with node(test_run, darc_master=only(*services) | {"control_timeout": 30}) as made:
         made.start()
         yield made
 
@@ -71,7 +73,7 @@ def observe(of: Node, directory: Path, recorded: list[TimedFile], speed: float) 
     total = sum(1 + len(file.lines) for file in recorded)
     wait_for(lambda: of.counts("amber_listener", made.task_id).get("lines") == total)
     assert of.ask("stop_observation", "--parset", str(made.parset)) == "Stopped observation"
-    for service in ("amber_listener", "amber_clustering", "dada_trigger", "processor"):
+    for service in OBSERVING:
         wait_for(lambda name=service: f"[{made.task_id}]: done" in of.log(name), what=service)
     of.ask("abort_observation", "--parset", str(made.parset))
     of.wait_until_over(made.task_id)

@@ -165,7 +165,7 @@ def test_what_cannot_be_handed_in_is_kept_and_handed_in_once(
     assert worker.ask("get_attr", "queue_depths").endswith("= {'lofar_trigger': 2}")
     # It is on disk: neither the death of the service nor that of the whole node loses it.
     os.kill(worker.pid("amber_clustering"), signal.SIGKILL)
-    worker.run("darc_kill_all")
+    worker.call("darc_kill_all")
     worker.start()
     master.start()
     lofar.recv(100), lofar.recv(100)

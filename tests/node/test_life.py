@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from clocks import SetClock
-from nodes import Node
+from nodes import Node, only
 from nodes import wait_for as wait_for_seconds
 from shares import Share
 
@@ -22,6 +22,12 @@ from simulator.write_parsets import MadeObservation, write_observation
 #: Others may be at work on the same cores.
 wait_for = partial(wait_for_seconds, timeout=60.0)
 REAL_TIME = ("amber_listener", "amber_clustering", "dada_trigger")
+
+
+@pytest.fixture
+def small(make_node: Callable[..., Node]) -> Node:
+    """A node of the services that work in real time, not started."""
+    return make_node(darc_master=only(*REAL_TIME))
 
 
 @pytest.fixture
@@ -45,57 +51,57 @@ def state(node: Node, task_id: str) -> str:
 
 
 def test_a_master_that_is_killed_at_a_start_leaves_none_that_nobody_works_on(
-    fresh_node: Node, make: Callable[..., MadeObservation], tmp_path: Path
+    small: Node, make: Callable[..., MadeObservation], tmp_path: Path
 ) -> None:
     point = tmp_path / "darc_master.before the services of an observation are started"
-    fresh_node.environment["DARC_FAULT_POINTS"] = str(tmp_path)
-    assert fresh_node.run("darc_start_master").returncode == 0
+    small.environment["DARC_FAULT_POINTS"] = str(tmp_path)
+    assert small.call("darc_start_master").returncode == 0
     observation = make("181119001")
     point.touch()
-    before = fresh_node.pid("darc_master")
-    result = fresh_node.darc("start_observation", "--parset", str(observation.parset))
+    before = small.pid("darc_master")
+    result = small.darc("start_observation", "--parset", str(observation.parset))
     assert result.returncode != 0
-    wait_for(lambda: fresh_node.pid("darc_master") not in (0, before))
-    wait_for(fresh_node.answers)
-    wait_for(lambda: all(fresh_node.states()[name] == "running" for name in REAL_TIME))
-    assert state(fresh_node, observation.task_id) == "running"
+    wait_for(lambda: small.pid("darc_master") not in (0, before))
+    wait_for(small.answers)
+    wait_for(lambda: all(small.states()[name] == "running" for name in REAL_TIME))
+    assert state(small, observation.task_id) == "running"
     # What an operator stops is started by a second start, which says so, and by nothing else.
-    fresh_node.darc("--service", "dada_trigger", "stop")
-    before = fresh_node.pid("darc_master")
+    small.darc("--service", "dada_trigger", "stop")
+    before = small.pid("darc_master")
     os.kill(before, signal.SIGKILL)
-    wait_for(lambda: fresh_node.pid("darc_master") not in (0, before))
-    wait_for(fresh_node.answers)
-    assert fresh_node.states()["dada_trigger"] == "stopped"
-    reply = command(fresh_node, "start", observation)
+    wait_for(lambda: small.pid("darc_master") not in (0, before))
+    wait_for(small.answers)
+    assert small.states()["dada_trigger"] == "stopped"
+    reply = command(small, "start", observation)
     assert reply == {
         "status": "Warning",
         "message": f"Observation {observation.task_id} is running already;"
         " started what did not run: dada_trigger",
     }
-    wait_for(lambda: fresh_node.states()["dada_trigger"] == "running")
-    reply = command(fresh_node, "start", observation)
+    wait_for(lambda: small.states()["dada_trigger"] == "running")
+    reply = command(small, "start", observation)
     assert reply["message"] == {"error": f"Observation {observation.task_id} is running already"}
 
 
 def test_a_clock_that_is_set_delays_no_start(
-    fresh_node: Node, make: Callable[..., MadeObservation], tmp_path: Path
+    small: Node, make: Callable[..., MadeObservation], tmp_path: Path
 ) -> None:
     clock = SetClock(tmp_path)
-    fresh_node.environment |= clock.environment
-    assert fresh_node.run("darc_start_master").returncode == 0
+    small.environment |= clock.environment
+    assert small.call("darc_start_master").returncode == 0
     observation = make("181119002", ahead=400.0)
-    assert command(fresh_node, "start", observation)["status"] == "Success"
-    assert state(fresh_node, observation.task_id) == "pending"
+    assert command(small, "start", observation)["status"] == "Success"
+    assert state(small, observation.task_id) == "pending"
     clock.set(401)
-    wait_for_seconds(lambda: state(fresh_node, observation.task_id) == "running", 20.0)
+    wait_for_seconds(lambda: state(small, observation.task_id) == "running", 20.0)
     # Nobody works on it any less because of a clock that is set back.
     clock.set(0)
     # Another one begins by the clock as it is now: all have been looked at.
     another = make("181119003", ahead=2.0)
-    assert command(fresh_node, "start", another)["status"] == "Success"
-    wait_for_seconds(lambda: state(fresh_node, another.task_id) == "running", 20.0)
-    assert state(fresh_node, observation.task_id) == "running"
-    wait_for(lambda: all(fresh_node.states()[name] == "running" for name in REAL_TIME))
+    assert command(small, "start", another)["status"] == "Success"
+    wait_for_seconds(lambda: state(small, another.task_id) == "running", 20.0)
+    assert state(small, observation.task_id) == "running"
+    wait_for(lambda: all(small.states()[name] == "running" for name in REAL_TIME))
 
 
 # -- a share that hangs ----------------------------------------------------------------------------
@@ -112,8 +118,8 @@ def test_a_parset_directory_that_hangs_holds_up_nothing_else(
     make_node: Callable[..., Node], make: Callable[..., MadeObservation], share: Share
 ) -> None:
     parsets = share.path / "parsets"
-    node = make_node(darc_master={"parset_dir": str(parsets)})
-    assert node.run("darc_start_master").returncode == 0
+    node = make_node(darc_master=only(*REAL_TIME) | {"parset_dir": str(parsets)})
+    assert node.call("darc_start_master").returncode == 0
     wait_for(parsets.is_dir)
     share.hang()
     observations = [make(f"18111901{number}") for number in range(3)]
@@ -141,4 +147,4 @@ def test_a_parset_directory_that_hangs_holds_up_nothing_else(
     wait_for(lambda: f"{parsets}: answers again" in node.log("darc_master"))
     for observation in observations:
         wait_for(lambda wanted=observation: list(parsets.glob(f"*/{wanted.parset.name}")))
-    assert node.run("darc_stop_master").returncode == 0
+    assert node.call("darc_stop_master").returncode == 0

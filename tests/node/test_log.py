@@ -73,7 +73,7 @@ def test_rotation_loses_no_line(make_node: Callable[..., Node], log_format: str)
             "log_format": log_format,
         }
     )
-    node.run("darc_start_master", check=True)
+    node.call("darc_start_master").check_returncode()
     wanted = [f"n{number:04d}n" for number in range(400)]
     for name in wanted:
         with socket.create_connection(("127.0.0.1", node.port), timeout=patience(10.0)) as client:

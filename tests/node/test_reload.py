@@ -160,7 +160,7 @@ def test_another_port_needs_a_restart_and_every_reload_says_so(reloaded: Node) -
     os.kill(reloaded.pid("lofar_trigger"), signal.SIGKILL)
     wait_for(lambda: reloaded.states()["lofar_trigger"] == "running")
     # And so do the scripts: there is no second node.
-    started = reloaded.run("darc_start_all_services")
+    started = reloaded.call("darc_start_all_services")
     assert "already running" in started.stdout.splitlines()[0]
 
 
@@ -205,7 +205,7 @@ def test_a_broken_configuration_does_not_hinder_a_stop_but_a_start(
         assert "config.yaml:2: " in result.stderr
         assert "last good configuration" in result.stderr
     assert node.processes() == []
-    assert node.run("darc_start_master").returncode == 1
+    assert node.call("darc_start_master").returncode == 1
     (node.home / "config.yaml").write_text(good)
 
 
@@ -230,4 +230,4 @@ def test_the_last_good_configuration_holds_the_instruments_file_too(
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: node.pid(name) not in (0, pid))  # noqa: B023
         wait_for(node.all_run, 30.0)
-    assert node.run("darc_stop_master").returncode == 0
+    assert node.call("darc_stop_master").returncode == 0

@@ -370,6 +370,6 @@ def test_a_worker_that_comes_and_dies_and_goes(make_node: Callable[..., Node]) -
     os.kill(worker.pid("dada_trigger"), signal.SIGKILL)
     wait_for(lambda: "dada_trigger on 127.0.0.2 died" in page(master))
     wait_for(lambda: verdicts(master)["127.0.0.2"] == "good")
-    worker.run("darc_kill_all")
+    worker.call("darc_kill_all")
     wait_for(lambda: verdicts(master)["127.0.0.2"] == "unknown")
     assert "Connection refused" in page(master) or "closed the connection" in page(master)

@@ -29,7 +29,8 @@ def test_what_is_stopped_with_supervisorctl_stays_stopped(small: Node) -> None:
     assert status.count("RUNNING") + status.count("STARTING") == 4
 
     assert supervisorctl(small, "stop", "lofar_trigger") == "lofar_trigger: stopped\n"
-    assert small.states() == {"lofar_trigger": "stopped", "voevent_generator": "running"}
+    expected = {"lofar_trigger": "stopped", "voevent_generator": "running"}
+    wait_for(lambda: small.states() == expected, 5.0)  # the master hears of it
     # The master's death and return change nothing about that.
     master = small.pid("darc_master")
     os.kill(master, signal.SIGKILL)
@@ -43,14 +44,14 @@ def test_what_is_stopped_with_supervisorctl_stays_stopped(small: Node) -> None:
 
 
 def test_what_is_started_with_darc_is_seen_by_supervisorctl(small: Node) -> None:
-    assert small.run("darc_start_master").returncode == 0
+    assert small.call("darc_start_master").returncode == 0
     assert supervisorctl(small, "status", "lofar_trigger").split()[1] == "STOPPED"
     small.darc("--service", "lofar_trigger", "start")
     assert supervisorctl(small, "status", "lofar_trigger").split()[1] in {"STARTING", "RUNNING"}
 
 
 def test_logs_are_rotated_at_10_mb_and_ten_are_kept_by_default(small: Node) -> None:
-    assert small.run("darc_start_master").returncode == 0
+    assert small.call("darc_start_master").returncode == 0
     for service in ("darc_master", "darc_monitor", *SERVICES):
         parser = configparser.RawConfigParser()
         parser.read(small.run_dir / "supervisor.d" / f"{service}.conf")
@@ -71,7 +72,7 @@ def test_a_log_that_has_grown_is_rotated_and_only_so_many_are_kept(
     make_node: Callable[..., Node],
 ) -> None:
     node = make_node(darc_master={**SMALL, "log_max_bytes": 10_000, "log_backups": 2})
-    assert node.run("darc_start_master").returncode == 0
+    assert node.call("darc_start_master").returncode == 0
     directory = node.home / "log"
     log = directory / f"darc_master.{node.hostname}.log"
 

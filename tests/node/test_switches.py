@@ -233,7 +233,7 @@ def test_a_switch_is_remembered_until_people_decide_anew(
     wait_for_line(node, LOFAR, rf".*: send_events is False, as it was switched: {how}")
     # A later start does not, whatever stands there by now.
     node.configure(voevent_generator={"send_events": False})
-    assert node.run("darc_kill_all").returncode == 0
+    assert node.call("darc_kill_all").returncode == 0
     node.start()
     assert enabled(node) == kept
     # A reload does, and says what it changes; once.

@@ -232,7 +232,7 @@ def test_a_worker_leaves_the_masters_commands_to_the_master(
     node = make_node(
         cluster={"master": "other", "workers": ["testnode"]}, control={"bind": "127.0.0.1"}
     )
-    assert node.run("darc_start_master").returncode == 0
+    assert node.call("darc_start_master").returncode == 0
     for prefix in ("lofar", "voevent"):
         for action in ("status", "enable", "disable"):
             result = node.darc(f"{prefix}_{action}")
