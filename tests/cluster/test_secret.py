@@ -7,7 +7,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,15 +53,24 @@ print(exchange_messages(sys.argv[1], 51000, request, 30.0, Path(sys.argv[2]))["m
 
 @contextmanager
 def watched_processes() -> Iterator[list[bytes]]:
-    """Every command line and environment there is meanwhile, in nodes too."""
+    """Every command line and environment there is meanwhile, in nodes too.
+
+    Of processes that were there before they are looked at twice, of new ones all the time.
+    """
     found: set[bytes] = set()
     over = threading.Event()
 
+    def look(old: Collection[Path] = ()) -> list[Path]:
+        there = [path for path in Path("/proc").iterdir() if path.name.isdecimal()]
+        for process in set(there).difference(old):
+            found.update(contents(process / name) for name in ("cmdline", "environ"))
+        return there
+
     def watch() -> None:
+        old = look()
         while not over.wait(0.01):
-            for process in Path("/proc").iterdir():
-                if process.name.isdecimal():
-                    found.update(contents(process / name) for name in ("cmdline", "environ"))
+            look(old)
+        look()
 
     watcher = threading.Thread(target=watch)
     watcher.start()

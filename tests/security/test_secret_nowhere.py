@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,28 +32,31 @@ def parts(secrets: Iterable[bytes]) -> list[bytes]:
     ]
 
 
-def tells(data: bytes, secrets: Iterable[bytes]) -> bool:
-    return any(part in data for part in parts(secrets))
+def tells(data: bytes, wanted: Collection[bytes]) -> bool:
+    """Whether one of the parts is in it."""
+    return any(part in data for part in wanted)
 
 
 def files_that_tell(directory: Path, secrets: Iterable[bytes], own: Path) -> list[Path]:
     """Files below a directory, other than the secret's own."""
+    wanted = parts(secrets)
     return [
         path
         for path in directory.rglob("*")
-        if path.is_file() and path != own and tells(path.read_bytes(), secrets)
+        if path.is_file() and path != own and tells(path.read_bytes(), wanted)
     ]
 
 
 def processes_that_tell(secrets: Callable[[], Iterable[bytes]]) -> set[str]:
     """Processes of this machine with it in their command line or environment."""
     found = set()
+    wanted = parts(secrets())
     for directory in Path("/proc").glob("[0-9]*"):
         if directory.name == str(os.getpid()):
             continue
         for name in ("cmdline", "environ", "comm"):
             with contextlib.suppress(OSError):  # gone meanwhile
-                if tells((directory / name).read_bytes(), secrets()):
+                if tells((directory / name).read_bytes(), wanted):
                     found.add(f"{name} of {directory.name}")
     return found
 
@@ -156,7 +159,7 @@ def test_a_node(make_node: Callable[..., Node]) -> None:
     assert len(set(secrets)) == 2
     assert found == set()
     assert files_that_tell(node.home, secrets, node.run_dir / "secret") == []
-    assert not tells(operator.said.encode(), secrets)
+    assert not tells(operator.said.encode(), parts(secrets))
 
 
 def test_the_search_finds_what_there_is(tmp_path: Path) -> None:
