@@ -1,0 +1,283 @@
+"""An announced burst, and its life: the notices about it, and by which roads each has left.
+
+::
+
+    (trigger) ──► initial ───────┐      ┌───────┐
+              └─► subsequent ────┴──► update ───┴──► retraction (nothing follows it)
+
+Every notice has the event's identifier and a number, which counts from 1; the same notice, however
+often it is sent, has the same bytes.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from darc.model.trigger import Trigger
+
+#: Notices of an event at most; what an automatic update brings beyond is not sent.
+MAX_NOTICES = 50
+
+
+class Tense(enum.StrEnum):
+    """What a notice is about, as GCN names it."""
+
+    CURRENT = "current"  # a burst
+    TEST = "test"
+    INJECTION = "injection"  # an artificial burst put into live data
+
+
+class AlertType(enum.StrEnum):
+    """Place of a notice in the life of its event, as GCN names it."""
+
+    INITIAL = "initial"
+    SUBSEQUENT = "subsequent"  # the first notice about a burst of a source that was seen before
+    UPDATE = "update"
+    RETRACTION = "retraction"
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the first notice about an event."""
+        return self in (AlertType.INITIAL, AlertType.SUBSEQUENT)
+
+
+class RoadName(enum.StrEnum):
+    """A way by which notices leave."""
+
+    VTP = "vtp"
+    KAFKA = "kafka"
+    WEBHOOK = "webhook"
+    FILE = "file"
+
+
+class RoadState(enum.StrEnum):
+    """What became of a notice on a road."""
+
+    WAITING = "waiting"
+    ACKNOWLEDGED = "acknowledged"
+    GIVEN_UP = "given up"
+    WITHDRAWN = "withdrawn"  # sending was disabled, or the road removed; it never left again
+
+    @property
+    def may_have_left(self) -> bool:
+        """Whether somebody may have received it, so that what follows has a sense."""
+        return self is not RoadState.WITHDRAWN
+
+
+@dataclass(frozen=True, slots=True)
+class Association:
+    """The source that a burst is taken to be of.
+
+    :param source: its name; of a source without one, the id of its first event
+    :param probability: 0 to 1
+    :param event_id: the latest earlier event of the source; empty: none was announced
+    """
+
+    source: str
+    probability: float
+    event_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredBurst:
+    """What was measured of a burst after its first notice.
+
+    :param arrival: at the top of the band, Unix s
+    :param dm: pc cm-3
+    :param dm_error: pc cm-3; None: unknown
+    :param width: ms
+    :param probability: that it is a burst, by the classifier; None: not classified
+    :param by: who or what measured it
+    """
+
+    snr: float
+    arrival: float
+    dm: float
+    dm_error: float | None
+    width: float
+    probability: float | None
+    by: str
+
+    def to_plain(self) -> list[Any]:
+        numbers = self.snr, self.arrival, self.dm, self.dm_error, self.width, self.probability
+        return [*numbers, self.by]
+
+    @classmethod
+    def from_plain(cls, plain: Iterable[Any]) -> MeasuredBurst:
+        return cls(*plain)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notice about an event.
+
+    :param number: from 1
+    :param at: when it was made, Unix s
+    :param by: who or what it comes from
+    :param supervised: that is a person
+    :param reason: of an update or retraction
+    :param ivorn: identifier of its VOEvent
+    :param roads: what became of it, by road
+    """
+
+    number: int
+    kind: AlertType
+    at: float
+    by: str
+    supervised: bool = False
+    reason: str = ""
+    ivorn: str = ""
+    roads: Mapping[RoadName, RoadState] = field(default_factory=dict)
+
+    def with_state(self, road: RoadName, state: RoadState) -> Notice:
+        """Return the notice with another state on a road."""
+        return replace(self, roads={**self.roads, road: state})
+
+    def to_plain(self) -> list[Any]:
+        roads = {str(road): str(state) for road, state in self.roads.items()}
+        origin = self.by, self.supervised, self.reason
+        return [self.number, str(self.kind), self.at, *origin, self.ivorn, roads]
+
+    @classmethod
+    def from_plain(cls, plain: Iterable[Any]) -> Notice:
+        number, kind, at, by, supervised, reason, ivorn, roads = plain
+        states = {RoadName(road): RoadState(state) for road, state in roads.items()}
+        origin = str(by), bool(supervised), str(reason)
+        return cls(int(number), AlertType(kind), float(at), *origin, str(ivorn), states)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An announced burst.
+
+    :param id: the same in all notices about it
+    :param trigger: the trigger that announced it
+    :param made: when it was announced, Unix s
+    :param association: source that was seen before; None: none is known
+    :param measured: the best measurement; None: there is only the search's
+    :param verdict: what a person said that it is; empty: nothing
+    """
+
+    id: str
+    trigger: Trigger
+    tense: Tense
+    made: float
+    association: Association | None = None
+    measured: MeasuredBurst | None = None
+    verdict: str = ""
+    notices: tuple[Notice, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the event: a pulsar's own, else of a burst, which the TNS has not named."""
+        if self.trigger.name == "pulsar" and self.trigger.src_name:
+            return self.trigger.src_name
+        return f"FRB {self.id.partition('-')[0]}"
+
+    @property
+    def first(self) -> Notice:
+        """The first notice.
+
+        :raises IndexError: there is none yet
+        """
+        return self.notices[0]
+
+    @property
+    def latest(self) -> Notice:
+        return self.notices[-1]
+
+    @property
+    def is_retracted(self) -> bool:
+        """Whether the event was retracted: nothing is said of it any more."""
+        return bool(self.notices) and self.latest.kind is AlertType.RETRACTION
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a notice has not left by each of its roads yet."""
+        states = (state for notice in self.notices for state in notice.roads.values())
+        return RoadState.WAITING in states
+
+    def roads_to_follow(self) -> tuple[RoadName, ...]:
+        """The roads by which the first notice left, or may have: what follows takes these."""
+        return tuple(road for road, state in self.first.roads.items() if state.may_have_left)
+
+    def next_notice(
+        self, kind: AlertType, at: float, by: str, reason: str = "", *, supervised: bool = False
+    ) -> Notice:
+        """Return the notice that comes next, which :meth:`with_notice` adds.
+
+        :raises ValueError: the life of the event has no such notice now; the text says why
+        """
+        if kind.is_first:
+            if self.notices:
+                raise ValueError(f"event {self.id} was announced before")
+        elif not self.notices:
+            raise ValueError(f"event {self.id} has not been announced")
+        elif self.is_retracted:
+            when = datetime.fromtimestamp(self.latest.at, UTC)
+            text = f"event {self.id} was retracted {when:%Y-%m-%d %H:%M:%S} UTC"
+            raise ValueError(f"{text} by {self.latest.by}: nothing follows a retraction")
+        elif kind is AlertType.UPDATE and not supervised and len(self.notices) >= MAX_NOTICES:
+            raise ValueError(f"event {self.id} has had {MAX_NOTICES} notices already")
+        return Notice(len(self.notices) + 1, kind, at, by, supervised, reason)
+
+    def with_notice(self, notice: Notice) -> Event:
+        return replace(self, notices=(*self.notices, notice))
+
+    def with_state(self, number: int, road: RoadName, state: RoadState) -> Event:
+        """Return the event with the state of a notice on a road; an unknown number changes none."""
+        notices = tuple(
+            one.with_state(road, state) if one.number == number else one for one in self.notices
+        )
+        return replace(self, notices=notices)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values, for a service's memory; `from_plain` reads them."""
+        association = self.association
+        return {
+            "id": self.id,
+            "trigger": self.trigger.to_plain(),
+            "tense": str(self.tense),
+            "made": self.made,
+            "association": [association.source, association.probability, association.event_id]
+            if association
+            else None,
+            "measured": self.measured.to_plain() if self.measured else None,
+            "verdict": self.verdict,
+            "notices": [notice.to_plain() for notice in self.notices],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Event:
+        """Return the event in the output of `to_plain`.
+
+        :raises ValueError: a value is wrong; likewise KeyError, TypeError
+        """
+        association, measured = plain["association"], plain["measured"]
+        return cls(
+            str(plain["id"]),
+            Trigger.from_plain(plain["trigger"]),
+            Tense(plain["tense"]),
+            float(plain["made"]),
+            Association(*association) if association else None,
+            MeasuredBurst.from_plain(measured) if measured else None,
+            str(plain["verdict"]),
+            tuple(map(Notice.from_plain, plain["notices"])),
+        )
+
+
+def event_id(trigger: Trigger, tense: Tense) -> str:
+    """Return the identifier of a trigger's event: arrival to the second, and six characters.
+
+    The same trigger gives the same one. Programs may use an identity for several pulses, so the
+    arrival is part of it; a test and a burst have different ones.
+    """
+    arrival = datetime.fromtimestamp(trigger.arrival, UTC)
+    whole = f"{trigger.identity} {trigger.utc} {tense}"
+    digest = hashlib.sha256(whole.encode(errors="backslashreplace")).hexdigest()
+    return f"{arrival:%Y%m%dT%H%M%S}-{digest[:6]}"
