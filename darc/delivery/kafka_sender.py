@@ -1,0 +1,207 @@
+"""Sender of messages to a Kafka broker, such as that of GCN, with acknowledgement.
+
+confluent_kafka is imported at the first use (0.1 s, 15 MB), or by `warm_up`. Production is
+idempotent, so what the client itself repeats is not doubled; what a later process sends again is,
+with the same bytes and key.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from darc.delivery.credentials import Credentials, CredentialsError, read_credentials
+from darc.delivery.outbox import DeliveryError
+
+log = logging.getLogger(__name__)
+#: Log of the Kafka client itself.
+_client_log = logging.getLogger(f"{__name__}.client")
+
+#: How soon a disabled switch, or an acknowledgement, is seen at most (s).
+POLL_SECONDS = 0.05
+#: After the client's own limit, its callback comes at once (s).
+GRACE_SECONDS = 1.0
+#: What a configuration may change. Connections are tried again soon, as an attempt is short.
+DEFAULTS = {
+    "enable.idempotence": "true",
+    "linger.ms": "0",
+    "reconnect.backoff.ms": "100",
+    "reconnect.backoff.max.ms": "1000",
+    "socket.keepalive.enable": "true",
+}
+#: What is said of whom the client cannot be had from.
+NOT_INSTALLED = (
+    "confluent-kafka or gcn-kafka is not installed (pip install 'darc[kafka]'), or cannot be loaded"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaClient:
+    """How a broker is reached.
+
+    :param domain: of GCN: its broker is kafka.<domain>, unless `settings` has bootstrap.servers
+    :param settings: of the Kafka client, over ours
+    :param credentials: file of client id and secret, and other secret settings; None: none
+    :param timeout: of a message, after which the client does not send it any more, s
+    """
+
+    domain: str
+    timeout: float
+    settings: Mapping[str, str] = field(default_factory=dict)
+    credentials: Path | None = None
+
+
+class KafkaSender:
+    """Connection to a broker, made when it is needed. To be used by one thread, but `warm_up`."""
+
+    def __init__(self, client: KafkaClient) -> None:
+        self.client = client
+        self._producer: Any = None
+        self._credentials: Credentials | None = None
+        self._last_error = ""
+        self._lock = threading.Lock()
+
+    def warm_up(self, topic: str) -> None:
+        """Connect, so that the first message is sent without delay; errors are logged."""
+        try:
+            self._connected().list_topics(topic, self.client.timeout)
+        except DeliveryError as error:
+            log.error("notices cannot be sent: %s", error)
+        except _kafka().KafkaException as error:
+            log.warning("%s", self._told(f"not connected yet: {error.args[0].str()}"))
+
+    def send(
+        self,
+        topic: str,
+        key: str,
+        content: bytes,
+        may_leave: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Send a message, and return once the broker has acknowledged it.
+
+        :param key: messages of the same key keep their order
+        :param may_leave: asked while it waits: where it says no, the message is taken back, unless
+            it is on its way already
+        :raises DeliveryError: it was not acknowledged; permanent where a repetition would not help
+        """
+        producer = self._connected()
+        kafka = _kafka()
+        answers: list[Any] = []
+        deadline = time.monotonic() + self.client.timeout
+        try:
+            producer.produce(
+                topic,
+                value=content,
+                key=key.encode(),
+                on_delivery=lambda error, message: answers.append(error),
+            )
+        except (BufferError, kafka.KafkaException) as error:
+            raise self._failure(error.args[0] if error.args else error) from None
+        purged = False
+        while not answers and time.monotonic() < deadline + GRACE_SECONDS:
+            producer.poll(POLL_SECONDS)
+            if not answers and not purged and not may_leave():
+                purged = True
+                producer.purge(in_queue=True, in_flight=False, blocking=True)
+        if not answers:
+            self._drop()
+            raise DeliveryError(self._told(f"not acknowledged within {self.client.timeout:g} s"))
+        if answers[0] is not None:
+            raise self._failure(answers[0])
+
+    def close(self) -> None:
+        """Give up the connection, and what waits in it."""
+        self._drop()
+
+    # -- the producer ----------------------------------------------------------------------------
+
+    def _connected(self) -> Any:
+        """Return the producer.
+
+        :raises DeliveryError: it cannot be made
+        """
+        with self._lock:
+            if self._producer is None:
+                self._producer = self._made()
+            return self._producer
+
+    def _made(self) -> Any:
+        try:
+            self._credentials = (
+                read_credentials(self.client.credentials) if self.client.credentials else None
+            )
+            import gcn_kafka  # noqa: PLC0415 - see the top
+        except CredentialsError as error:
+            raise DeliveryError(str(error)) from None
+        except ImportError as error:
+            raise DeliveryError(f"{NOT_INSTALLED}: {error}") from None
+        secret = self._credentials.values() if self._credentials else {}
+        try:
+            return gcn_kafka.Producer(
+                {
+                    **DEFAULTS,
+                    **self.client.settings,
+                    **secret,
+                    "message.timeout.ms": str(max(1, round(self.client.timeout * 1e3))),
+                    "domain": self.client.domain,
+                    "error_cb": self._note_error,
+                    "logger": _HidingLog(self._credentials),
+                }
+            )
+        except (_kafka().KafkaException, ValueError, TypeError) as error:
+            why = error.args[0] if error.args else error
+            raise DeliveryError(self._told(f"a setting of the client: {why}")) from None
+
+    def _drop(self) -> None:
+        with self._lock:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.purge(in_queue=True, in_flight=True, blocking=False)
+            producer.poll(0)
+
+    def _note_error(self, error: Any) -> None:
+        self._last_error = error.str()
+
+    def _failure(self, error: Any) -> DeliveryError:
+        """Return what an error of the client means for a message."""
+        kafka = _kafka()
+        if not isinstance(error, kafka.KafkaError):
+            return DeliveryError(self._told(str(error)))
+        if error.fatal():
+            self._drop()
+        code = error.code()
+        why = error.str()
+        if code in (kafka.KafkaError._MSG_TIMED_OUT, kafka.KafkaError._TRANSPORT):
+            why = f"{why} ({self._last_error})" if self._last_error else why
+        permanent = code in (kafka.KafkaError.MSG_SIZE_TOO_LARGE, kafka.KafkaError.INVALID_MSG)
+        return DeliveryError(self._told(why), permanent=permanent)
+
+    def _told(self, text: str) -> str:
+        text = " ".join(text.split())
+        where = self.client.settings.get("bootstrap.servers") or f"kafka.{self.client.domain}"
+        text = f"Kafka at {where}: {text}"
+        return self._credentials.hide(text) if self._credentials else text
+
+
+class _HidingLog:
+    """Logger of the client, whose lines are without credentials, should it name any."""
+
+    def __init__(self, credentials: Credentials | None) -> None:
+        self._credentials = credentials
+
+    def log(self, level: int, text: str, *arguments: object) -> None:
+        line = text % arguments
+        # It logs each failed connection, which the road does, too, once in a while.
+        hidden = self._credentials.hide(line) if self._credentials else line
+        _client_log.log(min(level, logging.DEBUG), "%s", hidden)
+
+
+def _kafka() -> Any:
+    import confluent_kafka  # noqa: PLC0415 - see the top
+
+    return confluent_kafka

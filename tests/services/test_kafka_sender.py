@@ -1,0 +1,232 @@
+"""Messages to a real broker, which goes away, is slow, and comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from nodes import free_port, patience, wait_for
+
+from darc.delivery.credentials import CredentialsError, read_credentials
+from darc.delivery.kafka_sender import KafkaClient, KafkaSender
+from darc.delivery.outbox import DeliveryError
+from simulator.kafka_broker import KafkaBroker, TopicReader
+
+_numbers = itertools.count()
+SECRET = "s3cr3t-of-the-client-0123456789"
+
+
+@pytest.fixture(scope="module")
+def module_broker() -> Iterator[KafkaBroker]:
+    with KafkaBroker() as made:
+        yield made
+
+
+@pytest.fixture
+def broker(module_broker: KafkaBroker) -> Iterator[KafkaBroker]:
+    yield module_broker
+    module_broker.start()
+    module_broker.answer_after(0.0)
+
+
+def client(address: str, timeout: float = 10.0) -> KafkaClient:
+    settings = {"bootstrap.servers": address, "security.protocol": "plaintext"}
+    return KafkaClient("gcn.nasa.gov", patience(timeout), settings)
+
+
+@pytest.fixture
+def topic() -> str:
+    """One of the test's own."""
+    return f"gcn.notices.{next(_numbers)}.frb"
+
+
+@pytest.fixture
+def sender(broker: KafkaBroker, topic: str) -> Iterator[KafkaSender]:
+    made = KafkaSender(client(broker.address))
+    made.warm_up(topic)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reader(broker: KafkaBroker, topic: str) -> Iterator[TopicReader]:
+    made = TopicReader(broker.address, [topic])
+    yield made
+    made.close()
+
+
+def test_what_is_acknowledged_is_there_with_its_bytes_and_key(
+    sender: KafkaSender, reader: TopicReader, topic: str
+) -> None:
+    for number in range(3):
+        sender.send(topic, "20261122T193908-aaaaaa", b'{"record_number": %d}' % number)
+    came = reader.wait_for(3, patience(20.0))
+    assert [one.value for one in came] == [b'{"record_number": %d}' % number for number in range(3)]
+    assert {one.key for one in came} == {"20261122T193908-aaaaaa"}
+
+
+def test_a_broker_that_is_away_and_comes_back_during_an_attempt(
+    broker: KafkaBroker, sender: KafkaSender, reader: TopicReader, topic: str
+) -> None:
+    broker.stop()
+    timer = threading.Timer(1.0, broker.start)
+    timer.start()
+    began = time.monotonic()
+    sender.send(topic, "key", b"back")
+    assert time.monotonic() - began > 0.9
+    timer.join()
+    assert reader.wait_for(1, patience(20.0))[-1].value == b"back"
+
+
+def test_a_broker_that_stays_away_is_named_and_the_message_does_not_leave_later(
+    broker: KafkaBroker, reader: TopicReader, topic: str
+) -> None:
+    made = KafkaSender(replace(client(broker.address), timeout=1.0))
+    made.warm_up(topic)
+    broker.stop()
+    with pytest.raises(DeliveryError, match=rf"Kafka at {broker.address}: .*[Tt]imed out") as error:
+        made.send(topic, "key", b"too late")
+    assert not error.value.permanent
+    broker.start()
+
+    def sent() -> bool:
+        with contextlib.suppress(DeliveryError):
+            made.send(topic, "key", b"in time")
+            return True
+        return False
+
+    wait_for(sent, 20.0)
+    came = reader.wait_for(1, patience(20.0))
+    assert [one.value for one in came] == [b"in time"]
+    made.close()
+
+
+def test_an_acknowledgement_that_comes_late_is_waited_for(
+    broker: KafkaBroker, sender: KafkaSender, reader: TopicReader, topic: str
+) -> None:
+    sender.send(topic, "key", b"first")
+    broker.answer_after(1.0)
+    began = time.monotonic()
+    sender.send(topic, "key", b"late")
+    assert time.monotonic() - began > 0.9
+    broker.answer_after(0.0)
+    came = reader.wait_for(2, patience(20.0))
+    assert [one.value for one in came] == [b"first", b"late"]
+
+
+def test_a_message_is_taken_back_when_it_must_not_leave_any_more(
+    broker: KafkaBroker, sender: KafkaSender, reader: TopicReader, topic: str
+) -> None:
+    broker.stop()
+    allowed = threading.Event()
+    allowed.set()
+    timer = threading.Timer(0.5, allowed.clear)
+    timer.start()
+    began = time.monotonic()
+    with pytest.raises(DeliveryError):
+        sender.send(topic, "key", b"withdrawn", allowed.is_set)
+    assert time.monotonic() - began < patience(5.0)
+    timer.join()
+    broker.start()
+    sender.send(topic, "key", b"another")
+    came = reader.wait_for(1, patience(20.0))
+    assert [one.value for one in came] == [b"another"]
+
+
+def test_a_second_process_sends_the_same_bytes_again(
+    broker: KafkaBroker, sender: KafkaSender, reader: TopicReader, topic: str
+) -> None:
+    """As one does that was killed before it had noted the acknowledgement."""
+    for made in (sender, KafkaSender(client(broker.address))):
+        made.send(topic, "key", b"same")
+    came = reader.wait_for(2, patience(20.0))
+    assert len({(one.key, one.value) for one in came}) == 1
+
+
+def test_too_large_a_message_is_given_up_at_once(sender: KafkaSender, topic: str) -> None:
+    with pytest.raises(DeliveryError, match="too large") as error:
+        sender.send(topic, "key", b"x" * 2**21)
+    assert error.value.permanent
+
+
+def test_a_wrong_setting_is_named(broker: KafkaBroker, topic: str) -> None:
+    wrong = client(broker.address)
+    made = KafkaSender(replace(wrong, settings={**wrong.settings, "no.such.setting": "1"}))
+    with pytest.raises(DeliveryError, match=r"a setting of the client: .*no\.such\.setting"):
+        made.send(topic, "key", b"x")
+
+
+# -- credentials -------------------------------------------------------------------------------
+
+
+def write(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_credentials_are_read_from_a_file_of_the_owner(tmp_path: Path) -> None:
+    text = f"# of GCN\n\nclient_id = me\nclient_secret={SECRET}\nssl.key.password = a = b\n"
+    found = read_credentials(write(tmp_path / "kafka", text))
+    assert found.values() == {
+        "client_id": "me",
+        "client_secret": SECRET,
+        "ssl.key.password": "a = b",
+    }
+    assert SECRET not in f"{found} {found!r}"
+    assert found.hide(f"refused: {SECRET}!") == "refused: ***!"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "why"),
+    [
+        (f"client_secret = {SECRET}", 0o640, r"others can read it \(mode 0640\).*chmod 600"),
+        (f"client_secret = {SECRET}", 0o604, "others can read it"),
+        (f"client_id = me\n{SECRET}", 0o600, ":2: not a line of `name = value`"),
+        ("# nothing\n", 0o600, "no line of"),
+        (None, 0o600, "No such file"),
+    ],
+)
+def test_a_file_that_is_not_used_is_named_without_what_it_holds(
+    tmp_path: Path, text: str | None, mode: int, why: str, topic: str
+) -> None:
+    path = tmp_path / "kafka"
+    if text is not None:
+        write(path, text, mode)
+    with pytest.raises(CredentialsError, match=why) as error:
+        read_credentials(path)
+    assert str(path) in str(error.value)
+    assert SECRET not in str(error.value)
+    made = KafkaSender(KafkaClient("gcn.nasa.gov", 1.0, {}, path))
+    with pytest.raises(DeliveryError, match=why):
+        made.send(topic, "key", b"x")
+
+
+def test_a_secret_is_in_no_log_and_no_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, topic: str
+) -> None:
+    """Where the log-in server and the broker are away."""
+    path = write(tmp_path / "kafka", f"client_id = me\nclient_secret = {SECRET}\n")
+    settings = {
+        "bootstrap.servers": f"127.0.0.1:{free_port()}",
+        "security.protocol": "sasl_plaintext",
+        "sasl.oauthbearer.token.endpoint.url": f"http://127.0.0.1:{free_port()}/token",
+        "debug": "security",
+    }
+    caplog.set_level(logging.DEBUG)
+    made = KafkaSender(KafkaClient("gcn.nasa.gov", 2.0, settings, path))
+    with pytest.raises(DeliveryError) as error:
+        made.send(topic, "key", b"x")
+    wait_for(lambda: caplog.records, 10.0)
+    whole = "".join(traceback.format_exception(error.value)) + caplog.text + repr(vars(made))
+    assert "OAUTHBEARER" in whole
+    assert SECRET not in whole
+    made.close()
