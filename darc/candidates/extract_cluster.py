@@ -70,7 +70,10 @@ def _keep_or_not(
     # Written so that NaN fails.
     if not (score.freq_time > limits.thresh_freqtime and score.dm_time > limits.thresh_dmtime):
         reason = f"probabilities {score.freq_time:.3f} and {score.dm_time:.3f}"
-        return ExtractionOutcome(job.pulse, ClusterOutcome.UNLIKELY, reason)
+        probability = score.freq_time if 0 <= score.freq_time <= 1 else None
+        return ExtractionOutcome(
+            job.pulse, ClusterOutcome.UNLIKELY, reason, probability=probability
+        )
     candidate = ProcessedCandidate(
         cb=job.files.cb,
         pulse=job.pulse,

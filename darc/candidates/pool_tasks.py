@@ -127,6 +127,7 @@ class ExtractionJob:
                 )
                 if listed
                 else None,
+                None if result.probability is None else float(result.probability),
             )
         )
 
@@ -140,7 +141,12 @@ class ExtractionJob:
         said = typed.from_plain(_PlainOutcome, plain, "outcome")
         path = self.output / to_name(said.file) if said.file is not None else None
         return ExtractionOutcome(
-            self.pulse, ClusterOutcome(said.fate), said.reason, path, said.listed
+            self.pulse,
+            ClusterOutcome(said.fate),
+            said.reason,
+            path,
+            said.listed,
+            said.probability,
         )
 
 
@@ -150,6 +156,7 @@ class _PlainOutcome:
     reason: str
     file: str | None
     listed: ListedCandidate | None
+    probability: float | None = None  # versions before did not say it
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +167,7 @@ class ExtractionOutcome:
     :param reason: text, if it was not kept
     :param path: the candidate's file, if it was kept
     :param listed: its entry in lists, if it was kept
+    :param probability: that it is a burst, if it was classified and not kept
     """
 
     pulse: Detection
@@ -167,6 +175,7 @@ class ExtractionOutcome:
     reason: str = ""
     path: Path | None = None
     listed: ListedCandidate | None = None
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

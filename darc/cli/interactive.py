@@ -11,6 +11,9 @@ from darc.node.node_config import load_node_config
 from darc.node.node_probe import with_running_run_dir
 from darc.runtime.program import as_program, is_output_error
 
+#: Modules that have not the name of their command, which another module has.
+MODULES = {"alerts": "alerts_word"}
+
 
 class TerminalError(Exception):
     """An error that is printed without a traceback; the exit status is 1."""
@@ -18,7 +21,9 @@ class TerminalError(Exception):
 
 def run_word(word: str, arguments: Sequence[str]) -> int:
     """Run an interactive command; return the exit status."""
-    main: Callable[[Sequence[str]], int] = importlib.import_module(f"darc.cli.{word}").main
+    main: Callable[[Sequence[str]], int] = importlib.import_module(
+        f"darc.cli.{MODULES.get(word, word)}"
+    ).main
     return guarded(main, arguments)
 
 

@@ -12,6 +12,7 @@ The types of a dataclass declare what its fields may hold::
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
@@ -52,6 +53,22 @@ class NotEmpty:
 
 class FromRoot:
     """An absolute path."""
+
+
+class TimeOfDay:
+    """A time of day: HH:MM."""
+
+    _TEXT = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+
+    def allows(self, text: str) -> bool:
+        return self._TEXT.fullmatch(text) is not None
+
+    def __str__(self) -> str:
+        return "like '06:30' (in quotes)"
+
+
+class AsText:
+    """A text; a number, true or false stands for what it is written as."""
 
 
 class OneOrMore:
@@ -145,7 +162,10 @@ class Reader:
             return self._tuple(base, rules, value, path)
         if origin is Mapping:
             return self._mapping(base, value, path)
-        result = _scalar(base, value.data)
+        data = value.data
+        if any(isinstance(rule, AsText) for rule in rules) and isinstance(data, int | float):
+            data = str(data).lower() if isinstance(data, bool) else str(data)
+        result = _scalar(base, data)
         if result is _BAD:
             self.complain(value, path, f"{shown(value.data)} is not {_NOUN[base]}", describe(hint))
         elif not all(_allows(rule, result) for rule in rules):
@@ -233,9 +253,11 @@ def describe(hint: Any) -> str:
     noun = _NOUN[base]
     if any(isinstance(rule, FromRoot) for rule in rules):
         noun = "an absolute path ({home} and {darc_home} stand for directories)"
+    if any(isinstance(rule, AsText) for rule in rules):
+        noun += ", a number, true or false"
     if any(isinstance(rule, NotEmpty) for rule in rules):
         noun += " that is not empty"
-    return " ".join([noun, *(str(rule) for rule in rules if isinstance(rule, Range))])
+    return " ".join([noun, *(str(rule) for rule in rules if isinstance(rule, Range | TimeOfDay))])
 
 
 def shown(data: Any) -> str:
@@ -306,7 +328,7 @@ def _scalar(kind: Any, data: Any) -> Any:
 
 
 def _allows(rule: Any, value: Any) -> bool:
-    if isinstance(rule, Range):
+    if isinstance(rule, Range | TimeOfDay):
         return rule.allows(value)
     if isinstance(rule, OneOf):
         return value in rule.values

@@ -29,11 +29,15 @@ def post(url: str, content: Mapping[str, Any], timeout: float) -> None:
     :param timeout: total time except the name lookup, s
     :raises DeliveryError: it was not accepted
     """
+    post_body(url, json.dumps(content).encode(), timeout)
+
+
+def post_body(url: str, body: bytes, timeout: float) -> None:
+    """Post bytes that are JSON, unchanged; otherwise as :func:`post`."""
     parts = web_address.split(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    body = json.dumps(content).encode()
     headers = {
         "Content-Type": "application/json",
         "User-Agent": f"DARC/{__version__}",

@@ -10,6 +10,7 @@ from dataclasses import asdict, is_dataclass, replace
 from typing import Any, Protocol
 
 from darc.config.config import Config, Role
+from darc.master.alert_commands import AlertCommands
 from darc.master.observation_commands import ObservationCommands
 from darc.master.observation_life import Observations
 from darc.master.service_control import ServiceControl
@@ -69,6 +70,7 @@ class CommandVocabulary:
             "reload": self._reload,
             "stop_master": self._stop_master,
             **dict.fromkeys(SWITCHING, self._switch),
+            **AlertCommands(node).commands,
         }
 
     def _is_about(self, task_id: str) -> None:

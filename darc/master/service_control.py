@@ -232,6 +232,10 @@ class ServiceControl:
         if self._exchange.presence(name):
             self._exchange.ask(name, ServiceQuery(QueryKind.RELOAD), self._control_timeout)
 
+    def put(self, name: str, value: list[object]) -> None:
+        """Put a plain value on a service's queue; it is on the disk then."""
+        self._exchange.hand_in(name, value)
+
     def switch(self, name: str, switch: str, value: bool, origin: str) -> bool:
         """Set a switch of a service, for later starts too.
 

@@ -103,6 +103,7 @@ class TriggerOutcome(_Worded):
     GIVEN_UP = "given_up", "given up"
     ACCEPTED = "accepted"
     WITHDRAWN = "withdrawn"
+    NO_ROAD = "no_road", "no road for it"
     SENT_NOT_CONFIRMED = "sent_not_confirmed", "sent, not confirmed"
     ASKED_AGAIN = "asked_again", "asked again"
     TOO_LATE = "too_late", "too late"

@@ -161,6 +161,7 @@ class Event:
     :param association: source that was seen before; None: none is known
     :param measured: the best measurement; None: there is only the search's
     :param verdict: what a person said that it is; empty: nothing
+    :param best_probability: the highest that a classifier gave it in any beam; None: none did
     """
 
     id: str
@@ -171,6 +172,7 @@ class Event:
     measured: MeasuredBurst | None = None
     verdict: str = ""
     notices: tuple[Notice, ...] = ()
+    best_probability: float | None = None
 
     @property
     def name(self) -> str:
@@ -250,6 +252,7 @@ class Event:
             "measured": self.measured.to_plain() if self.measured else None,
             "verdict": self.verdict,
             "notices": [notice.to_plain() for notice in self.notices],
+            "best_probability": self.best_probability,
         }
 
     @classmethod
@@ -268,6 +271,7 @@ class Event:
             MeasuredBurst.from_plain(measured) if measured else None,
             str(plain["verdict"]),
             tuple(map(Notice.from_plain, plain["notices"])),
+            plain["best_probability"],
         )
 
 

@@ -7,7 +7,7 @@ template "detection", with its names, units and UCDs. Unknown values are left ou
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -103,6 +103,17 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
+class Citation:
+    """Another VOEvent that an event refers to.
+
+    :param cite: followup, supersedes or retraction
+    """
+
+    ivorn: str
+    cite: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fact:
     name: str
     value: float | str | None
@@ -121,6 +132,9 @@ def make_voevent(
     test: bool,
     created: datetime,
     dm_error: float | None = None,
+    citations: Sequence[Citation] = (),
+    reason: str = "",
+    judged: str = "",
 ) -> bytes:
     """Return a VOEvent.
 
@@ -129,14 +143,15 @@ def make_voevent(
     :param test: the role is 'test', else 'observation'; the caller takes account of the trigger's
         own `test`
     :param created: current time, UTC if without time zone; makes the identifier unique, to 1 ms
+    :param citations: what it follows, supersedes or retracts
+    :param reason: for that
+    :param judged: what the importance goes by; empty: the thresholds of the search
     :return: XML, UTF-8, valid against the schema of VOEvent 2.0
     :raises ValueError: a number is not finite, a text cannot be in XML, or the result is not valid
     """
     created, arrival = _utc(created), _utc(datetime.fromisoformat(trigger.utc))
-    mjd = (created - _MJD_ORIGIN) / timedelta(days=1)
     event = voevent_xml.new_event(
-        f"{_ivorn(sender.stream)}#FRB{arrival:%y%m%d%H%M}/{mjd:.8f}",
-        role="test" if test else "observation",
+        event_ivorn(trigger, sender, created), role="test" if test else "observation"
     )
     _add_who(event, sender, created)
     what = voevent_xml.add(event, "What")
@@ -150,9 +165,24 @@ def make_voevent(
     why = voevent_xml.add(event, "Why", importance=str(trigger.importance))
     voevent_xml.add(why, "Concept", trigger.name)
     voevent_xml.add(why, "Name", _name(trigger, arrival))
-    voevent_xml.add(why, "Description", criteria(trigger))
+    voevent_xml.add(why, "Description", judged or criteria(trigger))
+    if citations:
+        cited = voevent_xml.add(event, "Citations")
+        for one in citations:
+            voevent_xml.add(cited, "EventIVORN", one.ivorn, cite=one.cite)
+        voevent_xml.add(cited, "Description", reason or None)
     voevent_xml.check(event)
     return voevent_xml.to_bytes(event)
+
+
+def event_ivorn(trigger: Trigger, sender: Sender, created: datetime) -> str:
+    """Return the identifier of a VOEvent.
+
+    :param created: as for :func:`make_voevent`
+    """
+    created, arrival = _utc(created), _utc(datetime.fromisoformat(trigger.utc))
+    mjd = (created - _MJD_ORIGIN) / timedelta(days=1)
+    return f"{_ivorn(sender.stream)}#FRB{arrival:%y%m%d%H%M}/{mjd:.8f}"
 
 
 def _add_who(event: Any, sender: Sender, created: datetime) -> None:

@@ -341,6 +341,10 @@ class Exchange:
 
     def put(self, session: Session, queue: str, value: object) -> None:
         """Put a plain value on any queue."""
+        self.hand_in(queue, value)
+
+    def hand_in(self, queue: str, value: object) -> None:
+        """Put a plain value on a queue, and return when it is on the disk."""
         self._journal.put(Put((queue,), ContentKind.PLAIN, pack(value)))
         self._work[queue].notify()
         self._journal.flush()

@@ -124,6 +124,7 @@ class ServiceTraits:
         has an age limit of its own
     :param stops_in_mixed_mode: a stop of an observation concerns it in mixed mode, too
     :param external: what it sends to, where that can be switched
+    :param announces: it announces bursts, and takes orders about what it has announced
     :param port: that it listens on
     :param directory: key of its settings: where it keeps files for people
     :param mails: section of the configuration that says who gets its e-mails; empty: it sends none
@@ -140,6 +141,7 @@ class ServiceTraits:
     keeps_queue: bool = False
     stops_in_mixed_mode: bool = True
     external: ExternalSystem | None = None
+    announces: bool = False
     port: ListeningPort | None = None
     directory: str = ""
     mails: str = ""

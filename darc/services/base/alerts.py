@@ -131,7 +131,7 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         "clients",
         "refused_clients",
     )
-    switches = ("send_events",)
+    switches: ClassVar[tuple[str, ...]] = ("send_events",)
     loss_kinds = (
         *TriggerConsumer.loss_kinds,
         TRIGGER_EXPIRED,

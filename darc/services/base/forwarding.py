@@ -21,7 +21,7 @@ from darc.runtime.log import ABOUT_TRIGGER, about
 from darc.runtime.vital_threads import vital
 from darc.services.base.intake import MAX_CONTENT_BYTES
 from darc.services.base.queue_link import QueueLink
-from darc.services.base.trigger_consumer import triggers_of
+from darc.services.base.trigger_consumer import has_findings, triggers_of
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +120,9 @@ class Forwarder:
             self.lost.put((f"entry {entry.id}", f"{len(entry.content)} bytes are too many", 1))
             return True
         triggers, problems = triggers_of(entry)
+        if not triggers and has_findings(entry):
+            # A measurement that comes late is of no use, and no loss.
+            return entry.since.age() > self.age_limit
         if not triggers:
             log.error("entry %d dropped, no trigger: %s", entry.id, "; ".join(problems))
             return True
@@ -142,6 +145,9 @@ class Forwarder:
         fault_point(f"amber_clustering.after handing in to {self.service}")
         self.delivered += 1
         names = ", ".join(trigger.identity for trigger in triggers_of(entry)[0])
+        if not names:
+            log.debug("a finding handed in at %s%s", self.service, "" if new else " again")
+            return True
         known = "" if new else ", which had it already"
         log.info("trigger %s handed in at %s%s", names, self.service, known, extra=ABOUT_TRIGGER)
         return True

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any, ClassVar, Generic, TypeVar
 
 from darc.model.counters import TriggerOutcome, plain_counts
+from darc.model.finding import is_about_event
 from darc.model.latency import Latencies
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
@@ -46,6 +47,15 @@ def triggers_of(entry: QueueEntry) -> tuple[list[Trigger], list[str]]:
         except ValueError as error:
             problems.append(str(error).replace("\n", "; "))
     return good, problems
+
+
+def has_findings(entry: QueueEntry) -> bool:
+    """Whether an entry has nothing but findings about events, and no triggers."""
+    try:
+        plain = unpack(entry.content)
+    except ValueError:
+        return False
+    return isinstance(plain, list) and bool(plain) and all(map(is_about_event, plain))
 
 
 class TriggerConsumer(Consumer[S], Generic[S]):

@@ -33,14 +33,18 @@ from darc.model.counters import Counted, in_words, plain_counts
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ClusterOutcome
 from darc.node.losses import ENTRIES_DROPPED, LossKind
-from darc.queues.messages import Commit, ContentKind, QueueEntry
+from darc.queues.messages import Commit, ContentKind, Put, QueueEntry
+from darc.queues.plain_connection import pack
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.services.base.service import ENDED, LOOP_SECONDS, Service
+from darc.services.processor.burst_findings import finding_of
 from darc.services.processor.traits import TRAITS
 
 log = logging.getLogger(__name__)
 
+#: The service that announces bursts, on the master node.
+ALERTING = "voevent_generator"
 KEPT_FATES = 10
 #: Longest delay of entries and orders during an extraction (s).
 BUSY_SECONDS = 0.05
@@ -226,10 +230,11 @@ class ProcessorManager(Service[ProcessorSettings]):
         rows: Mapping[str, ClusterRow],
         memory: Mapping[str, Any],
         completed: tuple[int, ...] = (),
+        puts: tuple[Put, ...] = (),
     ) -> None:
         work.remove_replaced(rows)
         remembered = {**memory, **ClusterTable.memory(rows)}
-        self.commit(Commit(work.observation.key, completed=completed, memory=remembered))
+        self.commit(Commit(work.observation.key, completed, puts, memory=remembered))
         work.enter(rows)
 
     # -- the loop ------------------------------------------------------------------------------
@@ -352,8 +357,20 @@ class ProcessorManager(Service[ProcessorSettings]):
         log.log(level, "%s: %s: %s", describe(job.pulse), outcome.fate, what)
         if outcome.fate is ClusterOutcome.FAILED:
             self.lost(NOT_EXTRACTED, describe(job.pulse), outcome.reason)
-        self._enter(work, {job.key: work.row_of(job, outcome)}, {})
+        rows = {job.key: work.row_of(job, outcome)}
+        self._enter(work, rows, {}, puts=self._findings(work, outcome))
         self._account(work, 1)
+
+    def _findings(self, work: ObservationWork, outcome: ExtractionOutcome) -> tuple[Put, ...]:
+        """Return what is told of a cluster that was classified to who has announced it, perhaps."""
+        config = self.config
+        if ALERTING not in config.all_services():
+            return ()
+        finding = finding_of(work.observation, outcome, config.instrument, config.hostname)
+        if finding is None:
+            return ()
+        content = pack([finding.to_plain()])
+        return (Put((ALERTING,), ContentKind.PLAIN, content, work.observation.key),)
 
     def _have_read(self, work: ObservationWork, done: DoneTask) -> None:
         read = done.result

@@ -36,6 +36,11 @@ def check_notice(content: bytes) -> None:
         raise InvalidNoticeError(f"not a notice: {where}: {first.message[:_SHOWN]}{more}")
 
 
+def warm_up() -> None:
+    """Load the library and the schema."""
+    _validator()
+
+
 @cache
 def _validator() -> Any:
     # 0.1 s and 10 MB: for those whose events leave as notices.

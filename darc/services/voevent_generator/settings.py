@@ -2,14 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 from darc.config.ivoid import ALLOWED, is_ivoid
 from darc.config.settings_node import PlacePath, Port, Text
 from darc.config.settings_pipeline import Interval, Settle
-from darc.config.typed import Contradiction, CrossChecked, Range
+from darc.config.typed import (
+    AsText,
+    Contradiction,
+    CrossChecked,
+    OneOf,
+    OneOrMore,
+    Range,
+    TimeOfDay,
+)
+from darc.config.web_address import ALLOWED as WEB_ADDRESS
+from darc.config.web_address import is_web_address
+from darc.model.event import RoadName, Tense
+
+_Timeout = Annotated[float, Range(0.1, 600)]  # s
+_GiveUpAfter = Annotated[float, Range(0, 1e9)]  # s
+_FilesKept = Annotated[int, Range(1, 10_000_000)]
+_Road = Annotated[str, OneOf(*RoadName)]
+#: Ends of names of Kafka's settings that are secret: they belong into the file of credentials.
+_SECRET = ("password", "secret", "client_secret", "key.pem", "credentials")
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaRoadSettings(CrossChecked):
+    """Notices to a Kafka broker."""
+
+    topic: Text | None
+    test_topic: Text | None
+    domain: Text
+    credentials: PlacePath | None
+    client: Mapping[str, Annotated[str, AsText()]]
+    timeout: _Timeout
+    give_up_after: _GiveUpAfter
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield secrets, which others could read here."""
+        for name in self.client:
+            if name.endswith(_SECRET):
+                what = f"{name} is secret"
+                yield Contradiction("client", what, "a line of it in the file `credentials`")
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRoadSettings(CrossChecked):
+    """Notices by HTTP POST."""
+
+    url: Text | None  # may contain secrets: never log them
+    test_url: Text | None
+    timeout: _Timeout
+    give_up_after: _GiveUpAfter
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield which addresses are none."""
+        for key, text in (("url", self.url), ("test_url", self.test_url)):
+            if text is not None and not is_web_address(text):
+                yield Contradiction(key, "it is not an address", WEB_ADDRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class FileRoadSettings:
+    """Notices as files."""
+
+    directory: PlacePath
+    files_kept: _FilesKept
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +80,7 @@ class VOEventGeneratorSettings(CrossChecked):
 
     log_file: PlacePath
     voevent_dir: PlacePath
-    files_kept: Annotated[int, Range(1, 10_000_000)]  # in voevent_dir
+    files_kept: _FilesKept  # in voevent_dir
     test: bool
     send_events: bool
     settle: Settle
@@ -27,15 +89,70 @@ class VOEventGeneratorSettings(CrossChecked):
     server_port: Port
     broker_host: Text
     broker_port: Port
-    broker_timeout: Annotated[float, Range(0.1, 600)]  # s for the broker to answer
-    give_up_after: Annotated[float, Range(0, 1e9)]  # s
+    broker_timeout: _Timeout  # s for the broker to answer
+    give_up_after: _GiveUpAfter  # s, of VOEvents
     stream: Text  # <authority>/<path> in the identifiers of events
     author_ivorn: Text
     contact_name: Text | None
     contact_email: Text | None
+    roads: Annotated[tuple[_Road, ...], OneOrMore()]
+    send_updates: bool
+    retract_below: Annotated[float, Range(0, 1)] | None
+    remember_for: Annotated[float, Range(60, 1e9)]  # s
+    notice_schema: Text
+    test_at: Annotated[str, TimeOfDay()] | None  # UTC
+    test_limit: Annotated[float, Range(1, 86400)]  # s for a test to be acknowledged
+    kafka: KafkaRoadSettings
+    webhook: WebhookRoadSettings
+    file: FileRoadSettings
 
     def contradictions(self) -> Iterator[Contradiction]:
-        """Yield which identifiers are none."""
+        """Yield which identifiers are none, and which roads lead nowhere."""
         for key, text in (("stream", self.stream), ("author_ivorn", self.author_ivorn)):
             if not is_ivoid(text):
                 yield Contradiction(key, f"{text!r} is not an IVOA identifier", ALLOWED)
+        for road in self.road_names:
+            if not any(self.leads_on(road, tense) for tense in Tense):
+                key = "topic" if road is RoadName.KAFKA else "url"
+                what = f"{road} leads nowhere: {road}.{key} and {road}.test_{key} are null"
+                yield Contradiction("roads", what, f"{road} with one of these")
+
+    @property
+    def road_names(self) -> tuple[RoadName, ...]:
+        """The configured roads, each once."""
+        return tuple(dict.fromkeys(map(RoadName, self.roads)))
+
+    @property
+    def sends_by_vtp(self) -> bool:
+        """Whether VOEvents are to be sent."""
+        return self.send_events and RoadName.VTP in self.roads
+
+    @property
+    def needs_notices(self) -> bool:
+        """Whether a road carries notices."""
+        return bool({*self.roads} - {RoadName.VTP})
+
+    def leads_on(self, road: RoadName, tense: Tense) -> bool:
+        """Whether notices of a tense leave by a road.
+
+        Neither tests nor injections go where bursts are announced, but for VOEvents, whose role
+        says that they are tests; of an injection there is none.
+        """
+        if road in (RoadName.VTP, RoadName.FILE):
+            return tense is not Tense.INJECTION
+        return self.target(road, tense) is not None
+
+    def target(self, road: RoadName, tense: Tense) -> str | None:
+        """Return topic or URL for notices of a tense; None: there is none."""
+        burst = tense is Tense.CURRENT
+        if road is RoadName.KAFKA:
+            return self.kafka.topic if burst else self.kafka.test_topic
+        if road is RoadName.WEBHOOK:
+            return self.webhook.url if burst else self.webhook.test_url
+        return None
+
+    def give_up_after_on(self, road: RoadName) -> float:
+        """Return how long a notice is tried on a road (s)."""
+        if road is RoadName.KAFKA:
+            return self.kafka.give_up_after
+        return self.webhook.give_up_after if road is RoadName.WEBHOOK else self.give_up_after

@@ -17,6 +17,7 @@ TRAITS = ServiceTraits(
     observes=False,
     keeps_queue=True,
     external=ExternalSystem("voevent", "VOEvent generator", "VOEvent sending"),
+    announces=True,
     port=ListeningPort("triggers for VOEvents", "server_port"),
     directory="voevent_dir",
     outside=(
@@ -26,7 +27,7 @@ TRAITS = ServiceTraits(
             ("broker_port",),
             "start the broker, or set voevent_generator.broker_host",
             host_key="broker_host",
-            sends_key="send_events",
+            sends_key="sends_by_vtp",
         ),
     ),
     measured=(

@@ -1,0 +1,45 @@
+"""What voevent_generator can lose."""
+
+from __future__ import annotations
+
+from darc.model.event import RoadName
+from darc.node.losses import LossKind
+
+VOEVENT_GIVEN_UP = LossKind(
+    "voevent_given_up",
+    "a VOEvent was not published: the broker did not take it",
+    "See voevent_generator.broker_host and broker_port, and the broker's log. The event is in"
+    " voevent_dir, and can be sent by hand (comet-sendvo).",
+)
+VOEVENT_NOT_KEPT = LossKind(
+    "voevent_not_kept",
+    "a VOEvent was not written to a file; it was sent all the same",
+    "Make room or give rights: voevent_generator.voevent_dir.",
+)
+NOTICE_GIVEN_UP = LossKind(
+    "notice_given_up",
+    "a notice about a burst was not published: the other side did not acknowledge it",
+    "`darc alerts` shows by which road and why. See voevent_generator.kafka, webhook or file.",
+)
+NOTICE_INVALID = LossKind(
+    "notice_invalid",
+    "a notice about a burst was not sent: it is not valid by its schema",
+    "An error of DARC, or a value of the trigger that cannot be: it is named. Please report it.",
+)
+TEST_NOT_ACKNOWLEDGED = LossKind(
+    "test_not_acknowledged",
+    "a test notice was not acknowledged: bursts would not leave by that road either",
+    "`darc alerts` shows why. See the road's settings, and the broker or server behind it.",
+)
+ALERT_LOSSES = (
+    VOEVENT_GIVEN_UP,
+    VOEVENT_NOT_KEPT,
+    NOTICE_GIVEN_UP,
+    NOTICE_INVALID,
+    TEST_NOT_ACKNOWLEDGED,
+)
+
+
+def given_up(road: RoadName) -> LossKind:
+    """Return the kind of a loss on a road."""
+    return VOEVENT_GIVEN_UP if road is RoadName.VTP else NOTICE_GIVEN_UP

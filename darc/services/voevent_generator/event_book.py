@@ -1,0 +1,78 @@
+"""The events that were announced: kept in the journal until they expire."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from darc.model.event import Event, Tense
+
+log = logging.getLogger(__name__)
+
+#: Prefix of their keys in the memory of the service.
+BOOK = "announced "
+#: Events at most; the oldest one that has left is forgotten.
+KEPT_EVENTS = 1000
+
+
+class EventBook:
+    """Announced events by id, in order of their announcement.
+
+    Its methods return what is to be committed; the service's loop alone changes it, other threads
+    read it.
+    """
+
+    def __init__(self) -> None:
+        self._events: dict[str, Event] = {}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Restore the events from the memory; what cannot be read is logged."""
+        found = []
+        for key, plain in memory.items():
+            if key.startswith(BOOK):
+                try:
+                    found.append(Event.from_plain(plain))
+                except (ValueError, KeyError, TypeError) as error:
+                    log.error("an event of before cannot be read: %s: %r", key, error)
+        found.sort(key=lambda event: event.made)
+        self._events = {event.id: event for event in found}
+
+    def find(self, event_id: str) -> Event | None:
+        """Return an event; None: there is none, or it has expired."""
+        return self._events.get(event_id)
+
+    def of_tense(self, tense: Tense) -> Iterator[Event]:
+        """Yield the events of a tense that were not retracted, the latest first."""
+        for event in reversed(list(self._events.values())):
+            if event.tense is tense and not event.is_retracted:
+                yield event
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(list(self._events.values()))
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def put(self, *events: Event) -> dict[str, Any]:
+        """Enter events, or what they are now; return the memory."""
+        self._events |= {event.id: event for event in events}
+        return {BOOK + event.id: event.to_plain() for event in events}
+
+    def expired(self, remember_for: float) -> dict[str, Any]:
+        """Forget expired events, and the oldest beyond the limit; return the memory.
+
+        An event with a notice that has not left stays.
+
+        :param remember_for: s
+        """
+        oldest = time.time() - remember_for
+        beyond = len(self._events) - KEPT_EVENTS
+        gone = []
+        for number, event in enumerate(self._events.values()):
+            if (number < beyond or event.made < oldest) and not event.is_waiting:
+                gone.append(event.id)
+        for one in gone:
+            del self._events[one]
+        return {BOOK + one: None for one in gone}

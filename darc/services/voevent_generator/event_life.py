@@ -1,0 +1,153 @@
+"""What follows from what comes in: which event it is about, and which notice is next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from darc.model.event import AlertType, Association, Event, MeasuredBurst
+from darc.model.finding import BurstFinding
+from darc.model.trigger import Trigger
+from darc.science.association import LEAST_PROBABILITY, association_probability, separation
+from darc.science.selection import CANDIDATE
+from darc.science.smearing import TOLERANCE
+
+#: A further measurement is published where its S/N is so many times that of the one before.
+BETTER = 1.1
+#: Times of a search and of its data agree within this, beside widths and DMs (s): trigger files
+#: give six digits, 10 ms after 1000 s.
+TIME_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What a finding means for its event.
+
+    :param event: with what was measured
+    :param kind: of the notice that follows; None: none does
+    """
+
+    event: Event
+    kind: AlertType | None = None
+    reason: str = ""
+
+
+def association_of(
+    trigger: Trigger, dm_error: float, earlier: Iterable[Event]
+) -> Association | None:
+    """Return the source of a trigger, where it was seen before.
+
+    That is the known source in whose field it was found, by DM; else that of an event within the
+    beam, by position and DM.
+
+    :param dm_error: of its DM as found, pc cm-3
+    :param earlier: events that it may share a source with, the latest first
+    """
+    if trigger.name != CANDIDATE and trigger.src_name:
+        same = (one.id for one in earlier if one.trigger.src_name == trigger.src_name)
+        probability = association_probability(0.0, 0.0, trigger.dm_cluster - trigger.dm, dm_error)
+        return Association(trigger.src_name, round(probability, 4), next(same, ""))
+    best: Association | None = None
+    for event in earlier:
+        probability = round(_same_source(trigger, dm_error, event), 4)
+        if probability >= max(LEAST_PROBABILITY, best.probability if best else 0.0):
+            known = event.association
+            if best is None or probability > best.probability:
+                best = Association(known.source if known else event.id, probability, event.id)
+    return best
+
+
+def _same_source(trigger: Trigger, dm_error: float, event: Event) -> float:
+    other = event.trigger
+    if trigger.ra is None or trigger.dec is None or other.ra is None or other.dec is None:
+        return 0.0
+    dm = event.measured.dm if event.measured else other.dm_cluster
+    error = math.hypot(dm_error, other.dm_err)
+    if association_probability(0.0, 0.0, trigger.dm_cluster - dm, error) < LEAST_PROBABILITY:
+        return 0.0
+    distance = separation(trigger.ra, trigger.dec, other.ra, other.dec)
+    radius = math.hypot(trigger.semiMaj, other.semiMaj) / 60
+    return association_probability(distance, radius, trigger.dm_cluster - dm, error)
+
+
+def event_of(
+    finding: BurstFinding,
+    events: Iterable[Event],
+    at_top: Callable[[Trigger], float],
+    delay_per_dm: float,
+) -> tuple[Event, str] | None:
+    """Return the event that a finding belongs to, and by what; None: there is none.
+
+    :param at_top: arrival of a trigger at the centre of the highest channel, Unix s
+    :param delay_per_dm: delay across the band, s per pc cm-3
+    """
+    nearest: tuple[float, Event] | None = None
+    for event in events:
+        trigger = event.trigger
+        if finding.identity and finding.identity == trigger.identity:
+            return event, "identity"
+        smeared = abs(finding.dm - trigger.dm_cluster) * delay_per_dm
+        widths = (finding.width + trigger.width) / 1e3
+        apart = abs(finding.arrival - at_top(trigger))
+        agrees = smeared <= TOLERANCE + widths and apart <= TIME_TOLERANCE + widths + smeared
+        if agrees and (nearest is None or apart < nearest[0]):
+            nearest = apart, event
+    return (nearest[1], "time and DM") if nearest else None
+
+
+def next_step(
+    event: Event, finding: BurstFinding, how: str, *, updates: bool, retract_below: float | None
+) -> NextStep:
+    """Return what a finding means for its event.
+
+    :param how: it was found to belong to it
+    :param updates: whether measurements are published
+    :param retract_below: probability; None: nothing is retracted by the classifier
+    """
+    if finding.probability is not None:
+        best = max(finding.probability, event.best_probability or 0.0)
+        seen = replace(event, best_probability=best)
+    else:
+        seen = event
+    by = f"processor of {finding.host}"
+    numbers = finding.snr, finding.arrival, finding.dm, None, finding.width, finding.probability
+    measured = MeasuredBurst(*numbers, by)
+    if _is_interference(event, finding, retract_below):
+        why = (
+            f"interference by the classifier: probability {finding.probability:.3g} of a burst,"
+            f" below {retract_below:g}"
+        )
+        return NextStep(seen, AlertType.RETRACTION, why)
+    if not _is_better(event, finding):
+        return NextStep(seen)
+    known = replace(seen, measured=measured)
+    if not updates:
+        return NextStep(known)
+    probability = "" if finding.probability is None else f", probability {finding.probability:.3g}"
+    where = "" if finding.cb is None else f", compound beam {finding.cb}"
+    why = (
+        f"measured in the data{where} (matched by {how}): S/N {finding.snr:.1f},"
+        f" DM {finding.dm:.2f} pc/cm^3, width {finding.width:.4g} ms{probability}"
+    )
+    return NextStep(known, AlertType.UPDATE, why)
+
+
+def _is_interference(event: Event, finding: BurstFinding, retract_below: float | None) -> bool:
+    """Whether an event is to be retracted: never what another beam or a person took for a burst."""
+    if retract_below is None or finding.probability is None or event.verdict:
+        return False
+    if event.best_probability is not None and event.best_probability >= retract_below:
+        return False
+    return _of_same_beam(event, finding) and finding.probability < retract_below
+
+
+def _of_same_beam(event: Event, finding: BurstFinding) -> bool:
+    return finding.cb is None or event.trigger.cb is None or finding.cb == event.trigger.cb
+
+
+def _is_better(event: Event, finding: BurstFinding) -> bool:
+    """Whether a finding is the first in the event's beam, or clearly of higher S/N."""
+    if event.measured is not None:
+        return finding.snr > BETTER * event.measured.snr
+    return _of_same_beam(event, finding) or finding.snr > event.trigger.snr

@@ -1,0 +1,176 @@
+"""Findings about events, and orders of people: what follows the first notice."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from darc.config.config import Config
+from darc.model.event import AlertType, Event, Tense
+from darc.model.finding import AlertOrder, BurstFinding, about_event
+from darc.model.notice import arrival_at_top
+from darc.node.losses import LossKind
+from darc.queues.messages import ContentKind, QueueEntry
+from darc.queues.plain_connection import unpack
+from darc.runtime.log import about
+from darc.science.dispersion import delay
+from darc.services.base.trigger_consumer import TRIGGERS_UNUSABLE, has_findings
+from darc.services.voevent_generator.composer import ComposedNotice, Composer
+from darc.services.voevent_generator.event_book import EventBook
+from darc.services.voevent_generator.event_life import event_of, next_step
+from darc.services.voevent_generator.pending_event import PendingEvent
+from darc.services.voevent_generator.settings import VOEventGeneratorSettings
+
+log = logging.getLogger(__name__)
+
+CONFIRMED = "a burst"
+
+
+class EventPublisher(Protocol):
+    """The service, as far as what follows an event needs it."""
+
+    config: Config
+    settings: VOEventGeneratorSettings
+    send_updates: bool
+
+    @property
+    def send_events(self) -> bool: ...
+    @property
+    def book(self) -> EventBook: ...
+    def follow(
+        self, event: Event, kind: AlertType, by: str, reason: str, *, supervised: bool
+    ) -> tuple[ComposedNotice, list[PendingEvent]] | None:
+        """Compose a further notice."""
+
+    def publish(
+        self, entries: tuple[int, ...], events: list[Event], items: list[PendingEvent]
+    ) -> None:
+        """Commit and send."""
+
+    def announce_test(self, entry: int, order: AlertOrder) -> None:
+        """Send a test notice by all roads."""
+
+    def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _WaitingEntry:
+    entry: int
+    items: tuple[dict[str, Any], ...]
+
+
+class Followers:
+    """Findings and orders that have come, which are acted upon while no window is open.
+
+    They came after the triggers of their events, which may still be gathered.
+    """
+
+    def __init__(self, service: EventPublisher) -> None:
+        self._service = service
+        self._waiting: list[_WaitingEntry] = []
+
+    def take(self, entry: QueueEntry) -> bool:
+        """Take an entry that is about events; False where it is not, but has triggers."""
+        if entry.kind not in (ContentKind.TRIGGERS, ContentKind.PLAIN):
+            return False
+        if not has_findings(entry):
+            return False
+        self._waiting.append(_WaitingEntry(entry.id, tuple(unpack(entry.content))))
+        return True
+
+    def follow(self) -> None:
+        """Act upon what has come."""
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            self._follow(one)
+
+    def _follow(self, waiting: _WaitingEntry) -> None:
+        """Act upon an entry, in one commit."""
+        changed: dict[str, Event] = {}
+        items: list[PendingEvent] = []
+        for plain in waiting.items:
+            try:
+                one = about_event(plain)
+            except ValueError as error:
+                why = str(error).replace("\n", "; ")
+                log.error("entry %d: neither finding nor order, dropped: %s", waiting.entry, why)
+                self._service.lost(TRIGGERS_UNUSABLE, f"entry {waiting.entry}", why)
+                continue
+            if isinstance(one, AlertOrder) and one.action == "test":
+                self._service.announce_test(waiting.entry, one)
+                return
+            try:
+                if isinstance(one, BurstFinding):
+                    made = self._found(one, changed)
+                else:
+                    made = self._ordered(one, changed)
+            except ValueError as error:
+                log.error("not sent: %s", error)
+                made = None
+            if made:
+                event, sent = made
+                changed[event.id] = event
+                items += sent
+        self._service.publish((waiting.entry,), list(changed.values()), items)
+
+    # -- findings ------------------------------------------------------------------------------
+
+    def _found(
+        self, finding: BurstFinding, changed: dict[str, Event]
+    ) -> tuple[Event, list[PendingEvent]] | None:
+        service = self._service
+        with about(finding.observation):
+            events = [
+                changed.get(event.id, event)
+                for tense in Tense
+                for event in service.book.of_tense(tense)
+            ]
+            composer = Composer(service.config, service.settings)
+            instrument = service.config.instrument
+            found = event_of(
+                finding,
+                (event for event in events if not event.is_retracted),
+                lambda trigger: arrival_at_top(trigger, composer.setup(trigger))[0],
+                delay(1.0, instrument.min_freq, instrument.min_freq + instrument.bandwidth),
+            )
+            if found is None:
+                log.debug("a finding of %s is of no event", finding.host)
+                return None
+            step = next_step(
+                found[0],
+                finding,
+                found[1],
+                updates=service.send_updates,
+                retract_below=service.settings.retract_below,
+            )
+            if step.kind is None or not service.send_events:
+                return (step.event, []) if step.event != found[0] else None
+            by = f"processor of {finding.host}"
+            made = service.follow(step.event, step.kind, by, step.reason, supervised=False)
+            if made is None:
+                return None
+            log.warning("event %s: %s: %s", step.event.id, step.kind, step.reason)
+            return made[0].event, made[1]
+
+    # -- orders --------------------------------------------------------------------------------
+
+    def _ordered(
+        self, order: AlertOrder, changed: dict[str, Event]
+    ) -> tuple[Event, list[PendingEvent]] | None:
+        service = self._service
+        event = changed.get(order.event_id) or service.book.find(order.event_id)
+        if event is None:
+            raise ValueError(f"{order.action} by {order.by}: no such event: {order.event_id}")
+        if not service.send_events:
+            raise ValueError(f"{order.action} of {event.id} by {order.by}: sending is disabled")
+        kind, reason = AlertType.RETRACTION, order.reason
+        if order.action == "confirm":
+            kind, event = AlertType.UPDATE, replace(event, verdict=order.reason or CONFIRMED)
+            reason = f"a person has looked at it: {event.verdict}"
+        with about(event.trigger.observation):
+            made = service.follow(event, kind, order.by, reason, supervised=True)
+            if made is None:
+                return None
+            log.warning("event %s: %s by %s: %s", event.id, kind, order.by, reason)
+        return made[0].event, made[1]
