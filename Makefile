@@ -80,7 +80,8 @@ pictures: $(call environment,demo)/ready
 	@$(<D)/bin/python -m simulator.pictures docs/images $(ARGS)
 
 # Editable: a change of the code needs no new installation, one of what is installed does.
-$(call environment,demo)/ready $(call environment,bench)/ready: EXTRA := demo
+$(call environment,demo)/ready: EXTRA := demo
+$(call environment,bench)/ready: EXTRA := demo,kafka
 $(call environment,faults)/ready: EXTRA := test
 $(call environment,numbers)/ready: EXTRA := numbers
 $(call environment,quick)/ready: EXTRA := quick

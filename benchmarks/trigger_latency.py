@@ -2,8 +2,9 @@
 
 A worker observes bursts among many other candidates, which are written as AMBER does: a batch at
 once, by three instances within milliseconds. It hands triggers in at a master node over TCP. What
-leaves goes to stand-ins of dada_dbevent and LOFAR, and to a real Comet; each notes when it came.
-Settings are the default ones, but that each burst may have its dump.
+leaves goes to stand-ins of dada_dbevent and LOFAR, to a real Comet, and to librdkafka's broker with
+a consumer; each notes when it came. A notice is consumed once it is acknowledged. Settings are the
+default ones, but that each burst may have its dump, and that events leave by Kafka, too.
 
 The whole time is from the first line of a burst's batch; what is beyond waiting on purpose is from
 the last one, without the settle times.
@@ -12,11 +13,14 @@ the last one, without the settle times.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shutil
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +32,7 @@ from simulator.comet_broker import CometBroker, Subscriber
 from simulator.dbevent import DadaDbevent
 from simulator.demo_node import TemporaryNode
 from simulator.generator import Truth, make_observation_candidates, timed_files
+from simulator.kafka_broker import KafkaBroker, TopicReader
 from simulator.lofar import Lofar
 from simulator.player import Player, TimedFile, WrittenLines
 from simulator.write_parsets import write_observation
@@ -59,6 +64,8 @@ class Target:
 IQUV = Target("line to IQUV request", 1, "150 and 300", "8 and 25")
 LOFAR = Target("line to LOFAR packet", 2, "300 and 500", "")
 VOEVENT = Target("line to VOEvent at a subscriber", 2, "500", "")
+NOTICE = Target("line to notice at a consumer", 2, "500", "")
+TOPIC = "gcn.notices.arts.frb.test"
 
 
 def make_bursts(n: int) -> list[Burst]:
@@ -92,13 +99,16 @@ def main() -> None:
         Lofar() as lofar,
         CometBroker() as broker,
         Subscriber(broker.broadcast_port) as subscriber,
+        KafkaBroker() as kafka,
+        _consuming(kafka) as reader,
     ):
-        master, worker = _nodes(dbevent, lofar, broker)
+        master, worker = _nodes(dbevent, lofar, broker, kafka)
         try:
             _start(master, worker)
             _observe(worker, dbevent, duration, timed_files(generated, beam=0), written)
             _wait(lambda: len(lofar.received) >= args.bursts)
             _wait(lambda: len(subscriber.received) >= args.bursts)
+            _wait(lambda: len(reader.received) >= args.bursts)
             told = {
                 name: node.ask("get_attr latency", name)[name]
                 for node, name in (
@@ -118,17 +128,37 @@ def main() -> None:
         }
         packets = {one.freeze.dm_tenths / 10: one.time for one in lofar.received if one.freeze}
         events = {_dm(one.event): one.time for one in subscriber.received}
+        notices = {round(json.loads(one.value)["dm"], 1): one.time for one in list(reader.received)}
     lines = _line_times(generated.truth, written)
     print(f"{args.bursts} bursts, {args.rate:g} other candidates per second; in ms:")
     print(f"{'':<34} found  median    99 %     max   targets")
-    for target, times in ((IQUV, requests), (LOFAR, packets), (VOEVENT, events)):
+    for target, times in ((IQUV, requests), (LOFAR, packets), (VOEVENT, events), (NOTICE, notices)):
         _show(target, lines, times)
     for name, answer in told.items():
         print(f"\n{name}: {answer}")
 
 
+@contextmanager
+def _consuming(broker: KafkaBroker) -> Iterator[TopicReader]:
+    """Consume the notices in a thread."""
+    reader, ended = TopicReader(broker.address, [TOPIC]), threading.Event()
+
+    def consume() -> None:
+        while not ended.is_set():
+            reader.look()
+
+    thread = threading.Thread(target=consume)
+    thread.start()
+    try:
+        yield reader
+    finally:
+        ended.set()
+        thread.join()
+        reader.close()
+
+
 def _nodes(
-    dbevent: DadaDbevent, lofar: Lofar, broker: CometBroker
+    dbevent: DadaDbevent, lofar: Lofar, broker: CometBroker, kafka: KafkaBroker
 ) -> tuple[TemporaryNode, TemporaryNode]:
     """Make a master node and a worker, which are not started."""
     common: dict[str, dict[str, Any]] = {
@@ -141,7 +171,18 @@ def _nodes(
         sections={
             **common,
             "lofar_trigger": {"send_events": True, "lofar_port": lofar.port},
-            "voevent_generator": {"send_events": True, "broker_port": broker.port},
+            "voevent_generator": {
+                "send_events": True,
+                "broker_port": broker.port,
+                "roads": ["vtp", "kafka"],
+                "kafka": {
+                    "test_topic": TOPIC,
+                    "client": {
+                        "bootstrap.servers": kafka.address,
+                        "security.protocol": "plaintext",
+                    },
+                },
+            },
         }
     )
     sections = {"dada_trigger": {"port_iquv": dbevent.port}}

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from darc.cli.interactive import TerminalError, load
+from darc.cli.interactive import TerminalError
 from darc.cli.terminal_text import shown, utc
 from darc.node.command_client import ask, ask_attribute
 from darc.runtime.program import port, seconds
@@ -62,8 +62,6 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Show events, or send an order; return the exit status."""
     options = make_parser().parse_args(arguments)
-    if options.host == "localhost" and options.port is None:
-        load()  # an invalid configuration is named
     match options.action:
         case "retract" | "confirm":
             words = f"alerts_{options.action} {options.id} {' '.join(options.reason.split())}"

@@ -1,1 +1,1 @@
-"""Delivery to external systems with retries: outbox, e-mail, webhook, VOEvent."""
+"""Delivery to external systems with retries: outbox, e-mail, webhook, Kafka, VOEvent."""

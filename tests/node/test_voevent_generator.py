@@ -175,6 +175,14 @@ def test_each_pulse_has_an_event_of_its_own(site: Site, subscriber: Subscriber) 
         assert event == site.file(pulses[int(dm(event)) - 400])
 
 
+def test_what_other_roads_need_is_not_loaded(site: Site, subscriber: Subscriber) -> None:
+    site.put(trigger(dm=400.0))
+    events(subscriber, 1)
+    loaded = Path(f"/proc/{site.node.pid(SERVICE)}/maps").read_text()
+    assert "lxml" in loaded
+    assert not re.search("rdkafka|rpds|confluent", loaded)
+
+
 # -- bad input ---------------------------------------------------------------------------------
 
 

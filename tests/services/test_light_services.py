@@ -11,7 +11,7 @@ from nodes import patience
 #: What a process that computes nothing does without, and for most of it any process of a node.
 COMPUTING = {"numpy", "numba", "h5py", "astropy", "erfa", "matplotlib", "scipy"}
 HEAVY = COMPUTING | {"rich", "twisted", "lxml", "yaml", "asyncio", "smtplib", "xmlrpc", "dask"}
-HEAVY |= {"importlib.metadata"}
+HEAVY |= {"importlib.metadata", "confluent_kafka", "gcn_kafka", "jsonschema"}
 #: For one that serves pages over HTTP, or asks supervisord.
 WEB = {"http", "ssl", "email", "jinja2"}
 FEW = HEAVY | WEB | {"psutil", "ctypes", "argparse"}

@@ -22,6 +22,7 @@ from darc.candidates.results.trigger_lists import read_summary, read_triggers
 from darc.candidates.task_queue import TaskQueue
 from darc.model.candidate import CANDIDATE, records_to_bytes
 from darc.model.counters import Rejection
+from darc.model.finding import AlertOrder, BurstFinding, about_event
 from darc.model.observation import Observation
 from darc.model.processing_outcome import (
     NOTHING_SEARCHED,
@@ -58,6 +59,7 @@ class Kept(ProcessorManager):
         self.finished: list[str] = []
         self.outcomes: list[float] = []  # S/N of the clusters that have one, in order
         self.past: set[str] = set()
+        self.told: list[BurstFinding | AlertOrder] = []
 
     def commit(self, commit: Commit) -> None:
         commit = Commit.from_plain(commit.to_plain())
@@ -70,6 +72,9 @@ class Kept(ProcessorManager):
                 if key.startswith("cluster ") and len(value) > N_PULSE_VALUES:
                     self.outcomes.append(value[N_PULSE_VALUES - 1])
         self.completed += commit.completed
+        for put in commit.puts:
+            assert put.queues == ("voevent_generator",)
+            self.told += map(about_event, unpack(put.content))
 
     def finish(self, observation: Observation) -> None:
         self.finished.append(observation.task_id)
@@ -190,6 +195,26 @@ def test_from_candidates_to_results(tmp_path, service, observe):
     clusters = (output / "grouped_pulses.singlepulse").read_text().splitlines()
     assert clusters[0] == "#snr dm time downsamp sb"
     assert len(clusters) == 5
+
+
+def test_who_announces_bursts_is_told_of_those_that_were_classified(tmp_path, service, observe):
+    observation = observe()
+    write_beam(Path(observation.output_dir), PULSES)
+    for limit, fate in ((0, "kept"), (1, "unlikely")):
+        one = service(classifier={"thresh_freqtime": limit})
+        one.start_observation(observation, {})
+        one.process(entry(1, PULSES[0], burst(6.5, dm=900.0)), observation)
+        run_until(one, lambda one=one: one.clusters_done == 2)
+        assert one.fates[TASK] == {fate: 1, "too weak": 1}
+        (found,) = one.told
+        assert (found.observation, found.cb, found.host) == (
+            observation.key,
+            0,
+            one.config.hostname,
+        )
+        assert found.arrival == pytest.approx(START + 1.0, abs=0.01)
+        assert (found.dm, 0 <= found.probability <= 1) == (500.0, True)
+        assert found.snr >= 10
 
 
 def test_each_cluster_is_processed_once_whatever_dies_when(tmp_path, service, observe):

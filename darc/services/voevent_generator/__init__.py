@@ -1,1 +1,1 @@
-"""Publishes triggers as VOEvents."""
+"""Announces triggers as VOEvents and GCN notices."""

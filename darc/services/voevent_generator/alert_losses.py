@@ -31,7 +31,13 @@ TEST_NOT_ACKNOWLEDGED = LossKind(
     "a test notice was not acknowledged: bursts would not leave by that road either",
     "`darc alerts` shows why. See the road's settings, and the broker or server behind it.",
 )
+ORDER_NOT_SENT = LossKind(
+    "order_not_sent",
+    "what a person said of an announced burst was not sent",
+    "The reason is named. Enable the road that the burst left by, and say it again (darc alerts).",
+)
 ALERT_LOSSES = (
+    ORDER_NOT_SENT,
     VOEVENT_GIVEN_UP,
     VOEVENT_NOT_KEPT,
     NOTICE_GIVEN_UP,

@@ -16,6 +16,7 @@ from darc.queues.plain_connection import unpack
 from darc.runtime.log import about
 from darc.science.dispersion import delay
 from darc.services.base.trigger_consumer import TRIGGERS_UNUSABLE, has_findings
+from darc.services.voevent_generator.alert_losses import ORDER_NOT_SENT
 from darc.services.voevent_generator.composer import ComposedNotice, Composer
 from darc.services.voevent_generator.event_book import EventBook
 from darc.services.voevent_generator.event_life import event_of, next_step
@@ -108,6 +109,9 @@ class Followers:
             except ValueError as error:
                 log.error("not sent: %s", error)
                 made = None
+                if isinstance(one, AlertOrder):
+                    what = f"{one.action} of {one.event_id} by {one.by}"
+                    self._service.lost(ORDER_NOT_SENT, what, str(error))
             if made:
                 event, sent = made
                 changed[event.id] = event

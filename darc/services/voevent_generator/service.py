@@ -62,6 +62,7 @@ WARM_UP_SECONDS = 0.1  # between two checks whether it is done
 #: Events that are told, the latest first.
 TOLD_EVENTS = 200
 SEARCH = "the search"
+ACKNOWLEDGED = RoadState.ACKNOWLEDGED
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         "event_states",
         "roads",
         "notices",
+        "test_acknowledged",
         *RoadSwitch.NAMES,
         "send_updates",
     )
@@ -177,6 +179,13 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         """Number of notices by road and what became of them, since this process was started."""
         return dict(self._counts)
 
+    @property
+    def test_acknowledged(self) -> float:
+        """When the last test notice was made that all its roads have acknowledged (Unix s)."""
+        trials = (event for event in self._book if is_trial(event) and event.first.roads)
+        good = [one.made for one in trials if set(one.first.roads.values()) == {ACKNOWLEDGED}]
+        return max(good, default=0.0)
+
     # -- which ---------------------------------------------------------------------------------
 
     def select(self, triggers: Sequence[Trigger]) -> int:
@@ -250,6 +259,10 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         association = association_of(trigger, error, earlier)
         kind = AlertType.SUBSEQUENT if association else AlertType.INITIAL
         event = Event(event_id(trigger, tense), trigger, tense, time.time(), association)
+        if self._book.find(event.id):  # of a pulse that was sent so long ago that it is forgotten
+            log.info("trigger %s not sent: it was, as %s", trigger.identity, event.id)
+            self._outcomes[TriggerOutcome.ANNOUNCED_BEFORE] += 1
+            return None
         before = self._book.find(association.event_id) if association else None
         made = self._composed(event, kind, SEARCH, earlier=before.first.ivorn if before else "")
         if made is None:

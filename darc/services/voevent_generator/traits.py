@@ -37,5 +37,11 @@ TRAITS = ServiceTraits(
             "events_waiting",
             is_level=True,
         ),
+        AttributeSeries(
+            "alert_test_acknowledged_timestamp_seconds",
+            "When all roads had last acknowledged a test notice, Unix s; 0: not yet.",
+            "test_acknowledged",
+            is_level=True,
+        ),
     ),
 )

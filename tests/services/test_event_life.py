@@ -1,0 +1,253 @@
+"""Which event a finding is about, what follows from it, and which source a burst is of."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from triggers import made_trigger
+
+from darc.model.event import (
+    AlertType,
+    Association,
+    Event,
+    MeasuredBurst,
+    RoadName,
+    RoadState,
+    Tense,
+    event_id,
+)
+from darc.model.finding import AlertOrder, BurstFinding, about_event, is_about_event
+from darc.model.trigger import Trigger
+from darc.science.association import association_probability, separation
+from darc.services.voevent_generator.event_book import BOOK, KEPT_EVENTS, EventBook
+from darc.services.voevent_generator.event_life import association_of, event_of, next_step
+from darc.services.voevent_generator.trials import is_due, overdue
+
+#: Of ARTS, s per pc cm-3.
+DELAY = 9.92e-4
+
+
+def event(trigger: Trigger | None = None, made: float = 1000.0, **changes: Any) -> Event:
+    trigger = trigger or made_trigger()
+    one = Event(event_id(trigger, Tense.CURRENT), trigger, Tense.CURRENT, made)
+    notice = one.next_notice(AlertType.INITIAL, made, "the search")
+    return replace(one.with_notice(notice), **changes)
+
+
+def finding(**changes: Any) -> BurstFinding:
+    one = made_trigger()
+    numbers = {"dm": one.dm, "snr": 30.0, "width": one.width, "probability": 0.9}
+    about: dict[str, Any] = {"observation": "o", "cb": 0, "sb": 35, "host": "arts001"}
+    return BurstFinding(**{**about, "arrival": one.arrival, **numbers, **changes})
+
+
+def at_top(trigger: Trigger) -> float:
+    return trigger.arrival
+
+
+# -- which event -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "belongs"),
+    [
+        ({}, True),
+        ({"arrival": made_trigger().arrival + 0.02}, True),
+        ({"arrival": made_trigger().arrival + 0.03}, False),
+        ({"dm": made_trigger().dm + 10}, True),  # smeared by 10 ms
+        ({"dm": made_trigger().dm + 15}, False),
+        ({"dm": made_trigger().dm + 10, "arrival": made_trigger().arrival + 0.03}, True),
+        ({"dm": made_trigger().dm + 100, "width": 100.0}, True),
+        ({"cb": 12}, True),  # another beam sees it, too
+    ],
+)
+def test_a_finding_belongs_by_time_and_dm(changes: dict[str, Any], belongs: bool) -> None:
+    known = event()
+    found = event_of(finding(**changes), [known], at_top, DELAY)
+    assert found == ((known, "time and DM") if belongs else None)
+
+
+def test_the_nearest_in_time_is_meant_and_an_identity_before_all() -> None:
+    near, far = event(), event(made_trigger(window=10, utc="2019-05-18T23:51:23.324159"))
+    late = finding(arrival=near.trigger.arrival + 0.004)
+    assert event_of(late, [far, near], at_top, DELAY) == (near, "time and DM")
+    named = replace(late, identity=far.trigger.identity)
+    assert event_of(named, [near, far], at_top, DELAY) == (far, "identity")
+
+
+# -- what follows ------------------------------------------------------------------------------
+
+
+def step(known: Event, updates: bool = True, below: float | None = 0.1, **changes: Any) -> Any:
+    options: dict[str, Any] = {"updates": updates, "retract_below": below}
+    return next_step(known, finding(**changes), "time and DM", **options)
+
+
+def test_the_first_measurement_is_an_update_and_clearly_better_ones() -> None:
+    first = step(event())
+    assert (first.kind, first.event.measured.snr) == (AlertType.UPDATE, 30.0)
+    assert first.event.best_probability == 0.9
+    assert step(first.event, snr=32.0).kind is None
+    assert step(first.event, snr=40.0).kind is AlertType.UPDATE
+    silent = step(event(), updates=False)
+    assert (silent.kind, silent.event.measured.snr) == (None, 30.0)
+
+
+def test_another_beam_counts_where_it_sees_more() -> None:
+    assert step(event(), cb=9, snr=28.0).event.measured is None
+    assert step(event(), cb=9, snr=29.0).kind is AlertType.UPDATE
+
+
+def test_interference_is_retracted_where_that_is_configured() -> None:
+    assert step(event(), probability=0.05).kind is AlertType.RETRACTION
+    assert step(event(), probability=0.05, below=None).kind is AlertType.UPDATE
+    assert step(event(), probability=None).kind is AlertType.UPDATE
+    assert step(event(), probability=0.1).kind is AlertType.UPDATE
+    assert step(event(), probability=0.05, cb=9, snr=20.0).kind is None  # a side lobe
+    assert step(event(verdict="a burst"), probability=0.05).kind is not AlertType.RETRACTION
+    good = step(event(), cb=9, snr=20.0, probability=0.8).event
+    assert step(good, probability=0.05).kind is not AlertType.RETRACTION
+
+
+def test_notices_end_with_a_limit_but_for_people() -> None:
+    known = event()
+    for number in range(49):
+        known = known.with_notice(known.next_notice(AlertType.UPDATE, 1.0, "x", str(number)))
+    with pytest.raises(ValueError, match="has had 50 notices"):
+        known.next_notice(AlertType.UPDATE, 1.0, "x")
+    assert known.next_notice(AlertType.UPDATE, 1.0, "x", supervised=True).number == 51
+    assert known.next_notice(AlertType.RETRACTION, 1.0, "x").number == 51
+    with pytest.raises(ValueError, match="was announced before"):
+        known.next_notice(AlertType.INITIAL, 1.0, "x")
+
+
+# -- sources -----------------------------------------------------------------------------------
+
+
+def test_a_known_source_is_associated_by_dm_and_cites_its_last_event() -> None:
+    known = made_trigger(name="frb", src_name="R1", dm=1056.6, dm_cluster=1058.6)
+    before, other = event(replace(known, window=1)), event(made_trigger(window=2))
+    found = association_of(known, 0.0, [other, before])
+    assert found == Association("R1", round(math.exp(-0.5), 4), before.id)
+    assert association_of(replace(known, dm_cluster=1056.6), 1.0, []) == Association("R1", 1.0)
+
+
+def test_another_burst_within_the_beam_at_its_dm_is_of_one_source() -> None:
+    trigger = made_trigger()
+    same = event(made_trigger(window=1, ra=83.7, dm_cluster=1057.0))
+    elsewhere = event(made_trigger(window=2, ra=85.0))
+    another_dm = event(made_trigger(window=3, dm_cluster=1070.0))
+    nowhere = event(made_trigger(window=4, ra=None, dec=None))
+    found = association_of(trigger, 0.8, [nowhere, another_dm, elsewhere, same])
+    assert found is not None
+    assert (found.source, found.event_id) == (same.id, same.id)
+    assert 0.9 < found.probability < 1
+    third = association_of(trigger, 0.8, [replace(same, association=found)])
+    assert third is not None
+    assert third.source == found.source  # the first event names the source
+    assert association_of(trigger, 0.8, [nowhere, another_dm, elsewhere]) is None
+
+
+@given(st.floats(0, 360), st.floats(-90, 90), st.floats(0, 360), st.floats(-90, 90))
+def test_separations_are_astropys(ra: float, dec: float, other_ra: float, other_dec: float) -> None:
+    there = SkyCoord(other_ra, other_dec, unit="deg")
+    expected = SkyCoord(ra, dec, unit="deg").separation(there).deg
+    assert separation(ra, dec, other_ra, other_dec) == pytest.approx(expected, abs=1e-6)
+
+
+@given(st.floats(0, 180), st.floats(0, 10), st.floats(-1e5, 1e5), st.floats(0, 1e5))
+def test_a_probability_is_one_and_falls(
+    distance: float, error: float, difference: float, dm_error: float
+) -> None:
+    assume(error == 0 or error > 1e-6)
+    value = association_probability(distance, error, difference, dm_error)
+    assert 0 <= value <= 1
+    assert value >= association_probability(distance + 1, error, difference, dm_error)
+    assert association_probability(0.0, error, 0.0, dm_error) == 1.0
+    assert not np.isnan(value)
+
+
+# -- what is remembered ------------------------------------------------------------------------
+
+
+def test_events_are_remembered_until_they_expire_and_have_left() -> None:
+    book, now = EventBook(), time.time()
+    old = event(made_trigger(window=1), now - 100)
+    waiting = event(made_trigger(window=2), now - 100)
+    waiting = waiting.with_state(1, RoadName.KAFKA, RoadState.WAITING)
+    new = event(made_trigger(window=3), now)
+    memory = book.put(old, waiting, new)
+    other = EventBook()
+    other.recall({**memory, "switch": True, BOOK + "broken": {"id": "broken"}})
+    assert [one.id for one in other] == [old.id, waiting.id, new.id]
+    assert other.expired(50.0) == {BOOK + old.id: None}
+    assert other.find(old.id) is None
+    assert other.find(waiting.id) == waiting
+    assert [one.id for one in other.of_tense(Tense.CURRENT)] == [new.id, waiting.id]
+    assert not list(other.of_tense(Tense.TEST))
+
+
+def test_the_oldest_go_beyond_a_number() -> None:
+    book, now = EventBook(), time.time()
+    many = [event(made_trigger(window=number), now + number) for number in range(KEPT_EVENTS + 5)]
+    book.put(*many)
+    assert set(book.expired(1e6)) == {BOOK + one.id for one in many[:5]}
+    assert len(book) == KEPT_EVENTS
+
+
+def test_findings_and_orders_are_told_from_triggers() -> None:
+    order = AlertOrder("retract", "an id", "why", "me@here", 1.0)
+    for one in (finding(), order):
+        assert is_about_event(one.to_plain())
+        assert about_event(one.to_plain()) == one
+    assert not is_about_event(made_trigger().to_plain())
+    for wrong in (
+        {"order": {**order.to_plain()["order"], "action": "shout"}},
+        {"order": {**order.to_plain()["order"], "by": ""}},
+        {"finding": {**finding().to_plain()["finding"], "probability": 2.0}},
+        {"finding": None},
+    ):
+        with pytest.raises(ValueError, match=r"order|finding"):
+            about_event(wrong)
+
+
+def test_measured_numbers_are_remembered() -> None:
+    measured = MeasuredBurst(30.0, 1.0, 500.0, None, 1.0, 0.9, "processor of arts001")
+    one = event(measured=measured, best_probability=0.95)
+    assert Event.from_plain(one.to_plain()) == one
+
+
+# -- test notices ------------------------------------------------------------------------------
+
+
+def test_a_test_is_due_once_a_day_from_its_time_on() -> None:
+    day = 1_795_824_000.0  # midnight, UTC
+    at = day + 6.5 * 3600
+    assert not is_due(None, 0.0, at)
+    assert not is_due("06:30", 0.0, at - 1)
+    assert is_due("06:30", 0.0, at)
+    assert is_due("06:30", at - 86400, at + 10)
+    assert not is_due("06:30", at, at + 10)
+    assert not is_due("06:30", 0.0, at + 7200)  # the node was away: tomorrow
+    assert is_due("23:59", 0.0, day + 86400 + 60)
+
+
+def test_a_test_is_overdue_where_it_was_not_acknowledged() -> None:
+    one = event()
+    for road, state in (
+        (RoadName.VTP, RoadState.ACKNOWLEDGED),
+        (RoadName.KAFKA, RoadState.WAITING),
+        (RoadName.FILE, RoadState.GIVEN_UP),
+        (RoadName.WEBHOOK, RoadState.WITHDRAWN),
+    ):
+        one = one.with_state(1, road, state)
+    assert overdue(one, 60.0, 1059.0) == []
+    assert overdue(one, 60.0, 1061.0) == [RoadName.KAFKA, RoadName.FILE]
