@@ -7,7 +7,6 @@ would take a tenth of a second each time (and for host names the reading of the 
 from __future__ import annotations
 
 import argparse
-import importlib
 import re
 import shlex
 import sys
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from darc.cli.attribute_names import OF_MASTER, attributes, attributes_of_others
 from darc.cli.darc_parser import TERMINAL
 from darc.cli.darc_parser import make_parser as make_plain_parser
-from darc.cli.interactive import load
+from darc.cli.interactive import load, module_of
 from darc.cli.log_sources import SUPERVISORD
 from darc.config.config import Config, ConfigError
 from darc.model.vocabulary import COMMANDS
@@ -85,7 +84,7 @@ class Completions:
         nodes = filter(_PLAIN.fullmatch, config.nodes() if config else ())
         options = {"": _options(make_plain_parser())}
         for word in TERMINAL:
-            options[word] = _options(importlib.import_module(f"darc.cli.{word}").make_parser())
+            options[word] = _options(module_of(word).make_parser())
         return cls(
             {**COMMANDS, **TERMINAL},
             options,

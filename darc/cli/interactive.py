@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from types import ModuleType
 
 from darc.config.config import Config, ConfigError
 from darc.node.node_config import load_node_config
@@ -19,11 +20,14 @@ class TerminalError(Exception):
     """An error that is printed without a traceback; the exit status is 1."""
 
 
+def module_of(word: str) -> ModuleType:
+    """Return the module of an interactive command."""
+    return importlib.import_module(f"darc.cli.{MODULES.get(word, word)}")
+
+
 def run_word(word: str, arguments: Sequence[str]) -> int:
     """Run an interactive command; return the exit status."""
-    main: Callable[[Sequence[str]], int] = importlib.import_module(
-        f"darc.cli.{MODULES.get(word, word)}"
-    ).main
+    main: Callable[[Sequence[str]], int] = module_of(word).main
     return guarded(main, arguments)
 
 

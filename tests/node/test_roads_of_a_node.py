@@ -501,18 +501,6 @@ def test_a_road_that_does_not_acknowledge_a_test_is_a_problem(site: Site) -> Non
     assert loss["number"] == 1
 
 
-def test_events_expire(site: Site) -> None:
-    one = trigger(dm=880.0)
-    site.put(one)
-    event = site.event(one)["id"]
-    for road in ("kafka", "webhook", "file"):
-        site.wait_for_state(one, 1, road, "acknowledged")
-    site.reload(remember_for=60)
-    assert site.event(one)  # not yet
-    states = told(site.node, SERVICE, "event_states")
-    assert states[event] == "initial"
-
-
 def test_a_secret_is_neither_told_nor_in_the_environment(site: Site) -> None:
     home = site.node.home
     texts = [path.read_bytes() for path in (home / "log").glob("*")]

@@ -37,7 +37,7 @@ from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
 from darc.runtime.clock import Since
 from darc.runtime.paths import packaged
-from darc.services.base.alerts import ArrivedTrigger, ChosenTrigger
+from darc.services.base.alerts import Alerts, ArrivedTrigger, ChosenTrigger
 from darc.services.voevent_generator.pending_event import PendingEvent
 from darc.services.voevent_generator.service import VOEventGenerator
 from simulator.comet_broker import CometBroker, Subscriber
@@ -259,6 +259,27 @@ def test_an_event_that_was_remembered_is_given_up_when_it_would_have_been() -> N
     now = time.time()
     old = PendingEvent.from_plain([*plain[:4], now - 100.0, now - 99.0, now + 500.0])
     assert old.give_up_after - old.made.age() == pytest.approx(500.0, abs=5.0)
+
+
+def test_what_a_version_before_left_goes_on_being_sent_as_a_voevent(
+    generator: VOEventGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had one road, and remembered no events; here sending is disabled, so it is withdrawn."""
+    monkeypatch.setattr(Alerts, "recover", lambda self, memory: None)
+    one = trigger()
+    times = 1.0, 2.0, Since.now(), 600.0
+    item = PendingEvent(one.identity, one.observation, b"<xml/>", one.stages, *times)
+    key = f"event {one.identity} {one.utc} test"
+    before = generator.outcomes.get("withdrawn", 0)
+    generator.recover({key: item.to_plain()[:8], "send_events": False})
+
+    def withdrawn() -> bool:
+        generator.idle()
+        return generator.outcomes.get("withdrawn", 0) == before + 1
+
+    wait_for(withdrawn)
+    assert generator.events_waiting == []
+    assert generator.notices == {"vtp withdrawn": 1}
 
 
 def test_ten_thousand_triggers(site: Site, subscriber: Subscriber) -> None:

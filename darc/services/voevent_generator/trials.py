@@ -6,67 +6,32 @@ leave either.
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Protocol
 
-from darc.config.instrument import Instrument
-from darc.model.arrival import utc_of
-from darc.model.event import Event, RoadName, RoadState
-from darc.model.trigger import Stages, Trigger
+from darc.config.config import Config
+from darc.model.event import AlertType, Event, RoadName, RoadState, Tense, event_id
+from darc.model.finding import AlertOrder
+from darc.node.losses import LossKind
+from darc.queues.messages import Commit
+from darc.services.voevent_generator.alert_losses import TEST_NOT_ACKNOWLEDGED
+from darc.services.voevent_generator.composer import ComposedNotice
+from darc.services.voevent_generator.departures import Departures, Origin
+from darc.services.voevent_generator.event_book import EventBook
+from darc.services.voevent_generator.pending_event import PendingEvent
+from darc.services.voevent_generator.settings import VOEventGeneratorSettings
+from darc.services.voevent_generator.trial_trigger import is_trial, trial_trigger
 
-#: In the place of an observation.
-OBSERVATION = "test notice"
+log = logging.getLogger(__name__)
+
 #: A test is due within this after its time of day (s): a node that starts later waits for the next.
 DUE_SECONDS = 3600.0
 DAY = 86400.0
 CONFIGURED = "the configured time of day"
-
-
-def trial_trigger(instrument: Instrument) -> Trigger:
-    """Return a trigger of no burst: of now, without a position, and marked as a test."""
-    now = time.time()
-    return Trigger(
-        observation=OBSERVATION,
-        window=int(now),
-        dm_bin=0,
-        name="candidate",
-        src_name=None,
-        dm=500.0,
-        dm_err=1.0,
-        dm_cluster=500.0,
-        width=1.0,
-        downsampling=max(1, round(1e-3 / instrument.tsamp)),
-        snr=10.0,
-        flux=None,
-        ra=None,
-        dec=None,
-        cb=None,
-        sb=0,
-        ymw16=None,
-        galactic_model=None,
-        semiMaj=0.0,
-        semiMin=0.0,
-        datetimesource=OBSERVATION,
-        utc=utc_of(now),
-        tarr=0.0,
-        count=0,
-        importance=0.0,
-        dt=instrument.tsamp,
-        delta_nu_MHz=instrument.bandwidth / instrument.nchan,
-        nu_GHz=(instrument.min_freq + (instrument.bandwidth - _channel(instrument)) / 2) / 1e3,
-        test=True,
-        nchan=instrument.nchan,
-        stages=Stages(),
-    )
-
-
-def _channel(instrument: Instrument) -> float:
-    return instrument.bandwidth / instrument.nchan
-
-
-def is_trial(event: Event) -> bool:
-    """Whether an event is a test notice, not a trigger that is a test."""
-    return event.trigger.observation == OBSERVATION
 
 
 def is_due(at: str | None, last: float, now: float) -> bool:
@@ -95,3 +60,88 @@ def overdue(event: Event, limit: float, now: float) -> list[RoadName]:
         for road, state in event.first.roads.items()
         if state in (RoadState.WAITING, RoadState.GIVEN_UP)
     ]
+
+
+class TestingService(Protocol):
+    """The service, as far as its tests need it."""
+
+    config: Config
+    settings: VOEventGeneratorSettings
+
+    @property
+    def send_events(self) -> bool: ...
+    @property
+    def book(self) -> EventBook: ...
+    @property
+    def departures(self) -> Departures: ...
+    def composed(
+        self,
+        event: Event,
+        kind: AlertType,
+        by: str,
+        reason: str = "",
+        *,
+        supervised: bool = False,
+        earlier: str = "",
+    ) -> ComposedNotice | None:
+        """Compose a notice."""
+
+    def publish(
+        self, entries: tuple[int, ...], events: Sequence[Event], items: Sequence[PendingEvent]
+    ) -> None:
+        """Commit and send."""
+
+    def commit(self, commit: Commit) -> None: ...
+    def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
+
+
+class RoadTrials:
+    """Test notices of a service."""
+
+    def __init__(self, service: TestingService) -> None:
+        self._service = service
+
+    def _known(self) -> list[Event]:
+        return [event for event in self._service.book if is_trial(event)]
+
+    @property
+    def acknowledged(self) -> float:
+        """When the last test was made that all its roads have acknowledged (Unix s); 0: none."""
+        sent = [event for event in self._known() if event.first.roads]
+        good = {RoadState.ACKNOWLEDGED}
+        return max((one.made for one in sent if set(one.first.roads.values()) == good), default=0.0)
+
+    def announce(self, entry: int, order: AlertOrder) -> None:
+        """Send a test by all roads that tests leave by.
+
+        :param entry: that asked for it; 0: none
+        """
+        service, now = self._service, time.time()
+        trigger = trial_trigger(service.config.instrument)
+        event = Event(event_id(trigger, Tense.TEST), trigger, Tense.TEST, now)
+        reason = f"a test of the roads, by {order.by}"
+        log.warning("test notice %s: %s", event.id, reason)
+        made = service.composed(event, AlertType.INITIAL, order.by, reason, supervised=True)
+        entries = (entry,) if entry else ()
+        if made is None:
+            service.commit(Commit(completed=entries))
+            return
+        origin = Origin.of(trigger, now, now)
+        made, items = service.departures.leaving(made, origin, tuple(RoadName))
+        service.publish(entries, [made.event], items)
+
+    def look(self) -> None:
+        """Send a test at its time of day, and report those that were not acknowledged."""
+        service, now, known = self._service, time.time(), self._known()
+        last = max((event.made for event in known), default=0.0)
+        if service.send_events and is_due(service.settings.test_at, last, now):
+            self.announce(0, AlertOrder("test", "", "", CONFIGURED, now))
+        for event in known:
+            roads = overdue(event, service.settings.test_limit, now)
+            if roads and not event.verdict:
+                names = ", ".join(roads)
+                why = f"not acknowledged within {service.settings.test_limit:g} s by {names}"
+                service.lost(TEST_NOT_ACKNOWLEDGED, event.id, why)
+                # So that it is said once.
+                told = replace(event, verdict=why)
+                service.commit(Commit(memory=service.book.put(told)))

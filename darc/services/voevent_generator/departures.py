@@ -1,0 +1,245 @@
+"""What leaves: by which roads, what became of it, and what is noted of that.
+
+All is in the memory of the service before it is sent, and until it was acknowledged.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from darc.delivery.outbox import DeliveryError
+from darc.model.counters import TriggerOutcome
+from darc.model.event import Event, RoadName, RoadState, Tense
+from darc.model.trigger import Stages, Trigger
+from darc.node.losses import LossKind
+from darc.queues.messages import Commit
+from darc.runtime.clock import Since
+from darc.runtime.fault_points import fault_point
+from darc.runtime.log import about
+from darc.services.voevent_generator.alert_losses import given_up
+from darc.services.voevent_generator.composer import ComposedNotice
+from darc.services.voevent_generator.event_book import EventBook
+from darc.services.voevent_generator.event_report import road_report
+from darc.services.voevent_generator.pending_event import PENDING, PENDING_BEFORE, PendingEvent
+from darc.services.voevent_generator.road_senders import RoadSenders
+from darc.services.voevent_generator.roads import DISABLED, RoadOutcome, Roads
+from darc.services.voevent_generator.settings import VOEventGeneratorSettings
+from darc.services.voevent_generator.trial_trigger import is_trial
+
+log = logging.getLogger(__name__)
+
+
+class SendingService(Protocol):
+    """The service, as far as what leaves needs it."""
+
+    settings: VOEventGeneratorSettings
+    road_switches: dict[RoadName, bool]
+    roads_off: set[RoadName]
+
+    @property
+    def send_events(self) -> bool: ...
+    @property
+    def may_leave(self) -> bool: ...
+    def commit(self, commit: Commit) -> None: ...
+    def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
+    def count_outcome(self, outcome: TriggerOutcome) -> None: ...
+    def note_latency(self, item: PendingEvent, sent_at: float, accepted_at: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a notice comes from, for its latencies and log lines.
+
+    :param taken_at: when it was taken (Unix s), as is the next
+    """
+
+    identity: str
+    observation: str
+    stages: Stages
+    taken_at: float
+    gathered_at: float
+
+    @classmethod
+    def of(cls, trigger: Trigger, taken_at: float, gathered_at: float) -> Origin:
+        about = trigger.identity, trigger.observation, trigger.stages
+        return cls(*about, taken_at, gathered_at)
+
+
+class Departures:
+    """What leaves by all roads."""
+
+    def __init__(self, service: SendingService) -> None:
+        self._service = service
+        self.book = EventBook()
+        self.senders = RoadSenders(lambda: service.settings)
+        #: Notices by road and what became of them, since this process was started.
+        self.counts: Mapping[str, int] = {}
+        self._roads = Roads(self._attempt)
+        self._sent_at: dict[str, float] = {}  # Unix s, by key
+
+    # -- what is told --------------------------------------------------------------------------
+
+    def described(self) -> list[str]:
+        """Return the notices that were not acknowledged yet, with the reason."""
+        return [
+            f"{item.identity}{'' if item.road is RoadName.VTP else f' ({item.road})'}:"
+            f" {error or 'under way'}"
+            for item, error in self._roads.waiting()
+        ]
+
+    def report(self) -> dict[str, dict[str, Any]]:
+        """Return the state of each road that is configured, or where something waits."""
+        service, waiting = self._service, list(self._roads.waiting())
+        return {
+            str(road): road_report(
+                road, service.road_switches[road], waiting, self.counts, service.send_events
+            )
+            for road in dict.fromkeys((*service.settings.road_names, *self._roads))
+        }
+
+    def count(self, road: str, what: str) -> None:
+        """Count what became of a notice."""
+        name = f"{road} {what}"
+        self.counts = {**self.counts, name: self.counts.get(name, 0) + 1}
+
+    # -- what is to leave ----------------------------------------------------------------------
+
+    def usable(self, road: RoadName, tense: Tense) -> bool:
+        """Whether notices of a tense leave by a road now."""
+        settings = self._service.settings
+        on = road in settings.road_names and self._service.road_switches[road]
+        return on and settings.leads_on(road, tense)
+
+    def leaving(
+        self, made: ComposedNotice, origin: Origin, roads: Sequence[RoadName]
+    ) -> tuple[ComposedNotice, list[PendingEvent]]:
+        """Return the notice with the roads that it leaves by, and what is to be sent."""
+        event, items = made.event, []
+        for road in roads:
+            if self.usable(road, event.tense) and made.content(road):
+                items.append(
+                    PendingEvent(
+                        origin.identity,
+                        origin.observation,
+                        made.content(road),
+                        origin.stages,
+                        origin.taken_at,
+                        origin.gathered_at,
+                        Since.now(),
+                        self._service.settings.give_up_after_on(road),
+                        road,
+                        event.id,
+                        event.latest.number,
+                        event.tense,
+                    )
+                )
+                event = event.with_state(event.latest.number, road, RoadState.WAITING)
+        if not items:
+            if event.latest.kind.is_first and not is_trial(event):
+                self._service.count_outcome(TriggerOutcome.NO_ROAD)
+            log.warning("trigger %s leaves by no road: %s", origin.identity, event.tense)
+        return replace(made, event=event), items
+
+    def recover(self, memory: Mapping[str, Any]) -> None:
+        """Go on with what an earlier process has not seen acknowledged."""
+        self.book.recall(memory)
+        pending = []
+        for key, plain in memory.items():
+            if key.startswith((PENDING, PENDING_BEFORE)):
+                pending.append((key, PendingEvent.from_plain(plain)))
+        for key, item in sorted(pending, key=lambda one: (one[1].event_id, one[1].number)):
+            with about(item.observation):
+                log.warning("goes on being sent: %s", item.identity)
+                self._roads.submit(key, item, has_left=True)
+        self.withdraw_from_removed()
+
+    # -- sending -------------------------------------------------------------------------------
+
+    def submit(self, items: Iterable[PendingEvent]) -> None:
+        """Send what was committed."""
+        for item in items:
+            with about(item.observation):
+                self._roads.submit(item.key, item)
+
+    def _may_leave_by(self, road: RoadName) -> bool:
+        """Whether what waits on a road may be sent: neither all nor it was disabled meanwhile."""
+        on = self._service.road_switches[road] and road not in self._service.roads_off
+        return self._service.may_leave and on
+
+    def _attempt(self, key: str, item: PendingEvent) -> None:
+        """Send an item, in the thread of its road."""
+        if not self._may_leave_by(item.road):
+            raise DeliveryError(DISABLED, permanent=True)
+        self._sent_at[key] = time.time()
+        self.senders.send(item, lambda: self._may_leave_by(item.road))
+        fault_point("voevent_generator.after sending")
+
+    # -- what became of it ---------------------------------------------------------------------
+
+    def withdraw(self, roads: Collection[RoadName] | None = None) -> None:
+        """Drop what was not acknowledged yet.
+
+        :param roads: None: on all of them
+        """
+        self._note(self._roads.withdraw(tuple(self._roads) if roads is None else roads))
+
+    def withdraw_from_removed(self) -> None:
+        """Drop what waits on roads that are not configured any more."""
+        self.withdraw(set(self._roads) - set(self._service.settings.road_names))
+
+    def note_outcomes(self) -> None:
+        """Count and remember what has become of notices since the last call."""
+        self._note(self._roads.outcomes())
+
+    def _note(self, outcomes: Sequence[RoadOutcome]) -> None:
+        """Count and remember what became of notices."""
+        for outcome in outcomes:
+            item = outcome.item
+            with about(item.observation):
+                self._note_one(outcome)
+        if not outcomes:
+            return
+        changed = {one.item.event_id for one in outcomes}
+        events = [event for name in changed if (event := self.book.find(name))]
+        memory = dict.fromkeys(one.key for one in outcomes) | self.book.put(*events)
+        self._service.commit(Commit(memory=memory))
+
+    def _note_one(self, outcome: RoadOutcome) -> None:
+        item, state = outcome.item, outcome.state
+        sent_at = self._sent_at.pop(outcome.key, 0.0)
+        before = self.book.find(item.event_id)
+        event = before and before.with_state(item.number, item.road, state)
+        if event:
+            self.book.put(event)
+        what = RoadState.WITHDRAWN if outcome.withdrawn else state
+        self.count(str(item.road), str(what))
+        if state is RoadState.ACKNOWLEDGED and outcome.delivered_at is not None:
+            self._acknowledged(item, sent_at, outcome.delivered_at)
+        elif outcome.withdrawn:
+            log.warning("VOEvent of trigger %s withdrawn: %s", item.identity, outcome.error)
+        else:
+            self._service.lost(given_up(item.road), item.identity, outcome.error)
+        if item.number == 1:
+            self._outcomes_of_first(before, event, what)
+
+    def _acknowledged(self, item: PendingEvent, sent_at: float, accepted_at: float) -> None:
+        if item.number == 1:
+            self._service.note_latency(item, sent_at, accepted_at)
+        who = "the broker" if item.road is RoadName.VTP else item.road
+        log.warning("VOEvent of trigger %s taken by %s", item.identity, who)
+
+    def _outcomes_of_first(self, before: Event | None, now: Event | None, what: RoadState) -> None:
+        """Count what became of a trigger: once, whatever the number of roads."""
+        were = set(before.first.roads.values()) if before else set()
+        if RoadState.ACKNOWLEDGED in were or (now and is_trial(now)):
+            return
+        if what is RoadState.ACKNOWLEDGED:
+            self._service.count_outcome(TriggerOutcome.ACCEPTED)
+        elif now is None or RoadState.WAITING not in now.first.roads.values():
+            withdrawn = what is RoadState.WITHDRAWN
+            name = TriggerOutcome.WITHDRAWN if withdrawn else TriggerOutcome.GIVEN_UP
+            self._service.count_outcome(name)
