@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from darc.config import settings
 from darc.config.config import NODE_SECTIONS
 from darc.config.typed import (
+    AsText,
     NotEmpty,
     OneOf,
     OneOrMore,
     Range,
+    TimeOfDay,
     describe,
     field_types,
     from_plain,
@@ -43,6 +45,25 @@ class Outer:
 
 
 OUTER = Outer(Inner(0.5), (Inner(0.0), Inner(1.0)), (1, "a"), {"x": 1}, (3,), True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loose:
+    settings: Mapping[str, Annotated[str, AsText()]]
+    at: Annotated[str, TimeOfDay()] | None
+
+
+def test_a_number_may_stand_for_its_text() -> None:
+    plain = {"settings": {"a": 5, "b": True, "c": 0.5, "d": "x"}, "at": "06:30"}
+    assert from_plain(Loose, plain, "o").settings == {"a": "5", "b": "true", "c": "0.5", "d": "x"}
+    with pytest.raises(ValueError, match=r"settings\.a: a list of 1 is not a text"):
+        from_plain(Loose, {"settings": {"a": [1]}, "at": None}, "o")
+
+
+@pytest.mark.parametrize("at", ["24:00", "6:30", "06:60", "", "06:30:00"])
+def test_a_time_of_day_is_one(at: str) -> None:
+    with pytest.raises(ValueError, match=r"at: .* is not allowed; allowed: a text like '06:30'"):
+        from_plain(Loose, {"settings": {}, "at": at}, "o")
 
 
 def test_there_and_back() -> None:

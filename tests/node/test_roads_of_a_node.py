@@ -20,6 +20,8 @@ from darc.model.finding import BurstFinding
 from darc.model.notice import arrival_at_top
 from darc.model.trigger import Trigger
 from darc.model.voevent import ObservationSetup
+from darc.node.secret import read_secret
+from darc.queues.client import QueueClient
 from darc.services.voevent_generator.notice_schema import check_notice
 from simulator.kafka_broker import ConsumedMessage, KafkaBroker, TopicReader
 
@@ -391,7 +393,12 @@ def test_the_classifier_retracts_what_it_takes_for_interference(
         finding(kept, probability=0.9),
         finding(kept, probability=0.02),
     ]
-    put_values(site.node, SERVICE, [[entry] for entry in entries])
+    # As a worker hands them in.
+    address = "127.0.0.1", site.node.config[SERVICE]["server_port"]
+    client = QueueClient(address, read_secret(site.node.run_dir / "secret"), "arts007")
+    for entry in entries:
+        client.call("put", [entry])
+    client.close()
     assert kinds(about(reader, event, 2)) == ["initial", "retraction"]
     reason = json.loads(about(reader, event, 2)[1].value)["update_message"]
     assert reason == "interference by the classifier: probability 0.02 of a burst, below 0.1"

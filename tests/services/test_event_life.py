@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import queue
 import time
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,11 @@ from darc.model.event import (
 )
 from darc.model.finding import AlertOrder, BurstFinding, about_event, is_about_event
 from darc.model.trigger import Trigger
+from darc.queues.messages import ContentKind, QueueEntry
+from darc.queues.plain_connection import pack
+from darc.runtime.clock import Since
 from darc.science.association import association_probability, separation
+from darc.services.base.forwarding import Forwarder
 from darc.services.voevent_generator.event_book import BOOK, KEPT_EVENTS, EventBook
 from darc.services.voevent_generator.event_life import association_of, event_of, next_step
 from darc.services.voevent_generator.trials import is_due, overdue
@@ -217,6 +222,19 @@ def test_findings_and_orders_are_told_from_triggers() -> None:
     ):
         with pytest.raises(ValueError, match=r"order|finding"):
             about_event(wrong)
+
+
+def test_a_worker_hands_findings_in_and_lets_late_ones_go() -> None:
+    """Without a loss: they are no triggers."""
+    forwarder = Forwarder.__new__(Forwarder)
+    forwarder.service, forwarder.age_limit, forwarder.expired = "voevent_generator", 60.0, 0
+    forwarder.lost = queue.SimpleQueue()
+    content = pack([finding().to_plain()])
+    entry = QueueEntry(1, ContentKind.PLAIN, content, "o", 0.0, 0.0)
+    assert not forwarder._is_expired(entry)
+    assert forwarder._is_expired(replace(entry, since=Since.now(ago=61.0)))
+    assert forwarder._is_expired(replace(entry, content=pack([{"nothing": 1}])))
+    assert forwarder.lost.empty()
 
 
 def test_measured_numbers_are_remembered() -> None:
