@@ -31,7 +31,7 @@ import darc, jinja2, numpy
 from darc.node.node_config import load_config
 from darc.runtime.paths import packaged
 for name in ("conf/default.yaml", "conf/arts.yaml", "conf/source_list.yaml",
-             "conf/galaxy_ymw16.npz", "conf/samples/sample.fil",
+             "conf/galaxy_ymw16.npz", "conf/gcn_frb.schema.json", "conf/samples/sample.fil",
              "conf/samples/sample.trigger", "conf/samples/sample.parset",
              "supervisor/supervisord.conf", "supervisor/defaults.conf"):
     assert packaged(name).is_file(), name

@@ -33,7 +33,7 @@ TRAITS = ServiceTraits(
     measured=(
         AttributeSeries(
             "voevents_waiting",
-            "VOEvents that the broker has not taken yet.",
+            "VOEvents and notices that were not acknowledged yet.",
             "events_waiting",
             is_level=True,
         ),

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 DUE_SECONDS = 3600.0
 DAY = 86400.0
 CONFIGURED = "the configured time of day"
+#: As it is published: without who asked for it.
+REASON = "a test of the roads by which bursts are announced"
 
 
 def is_due(at: str | None, last: float, now: float) -> bool:
@@ -119,9 +121,8 @@ class RoadTrials:
         service, now = self._service, time.time()
         trigger = trial_trigger(service.config.instrument)
         event = Event(event_id(trigger, Tense.TEST), trigger, Tense.TEST, now)
-        reason = f"a test of the roads, by {order.by}"
-        log.warning("test notice %s: %s", event.id, reason)
-        made = service.composed(event, AlertType.INITIAL, order.by, reason, supervised=True)
+        log.warning("test notice %s, by %s", event.id, order.by)
+        made = service.composed(event, AlertType.INITIAL, order.by, REASON, supervised=True)
         entries = (entry,) if entry else ()
         if made is None:
             service.commit(Commit(completed=entries))
