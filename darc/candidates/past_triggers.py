@@ -13,7 +13,7 @@ from darc.candidates.pool_tasks import ReadingJob, ReadTriggers
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Rejection, in_words
 from darc.runtime.untrusted_files import open_regular
-from darc.trigger_files.amber import Columns
+from darc.trigger_files.amber import AmberLines, Columns
 from darc.trigger_files.trigger_file import Chunk, TriggerFile
 
 #: Bytes within which the header is, if there is one.
@@ -28,7 +28,7 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
     problems: list[str] = []
     n_candidates = 0
     for path in job.trigger_files:
-        file = TriggerFile(path, batch_length_s=job.batch_length, tsamp=job.tsamp)
+        file = TriggerFile(path, AmberLines(job.batch_length, job.tsamp))
         try:
             for chunk in _chunks(file):
                 n_candidates += len(chunk.candidates)

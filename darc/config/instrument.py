@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from darc.config import ranges
-from darc.config.typed import NotEmpty, Range
+from darc.config.source_settings import SOURCES, SourceSettings
+from darc.config.typed import Contradiction, CrossChecked, NotEmpty, OneOf, Range
 
 _Positive = Range(1e-12, 1e12)
 _Count = ranges.COUNT
@@ -42,7 +44,7 @@ class BandEdges:
 
 
 @dataclass(frozen=True, slots=True)
-class Instrument(BandEdges):
+class Instrument(BandEdges, CrossChecked):
     """A radio telescope with its backend; section `instrument` of the configuration.
 
     The values for ARTS are in conf/arts.yaml. An observation may override band, sampling,
@@ -74,8 +76,16 @@ class Instrument(BandEdges):
     beam_semiminor: Annotated[float, _Positive]  # arcmin
     batch_length_samples: Annotated[int, _Count]  # of one AMBER batch
     time_unit: Annotated[int, _Count]  # packets per second in `startpacket`
+    # An instrument's file of an earlier version lacks these.
+    candidate_source: Annotated[str, OneOf(*SOURCES)] = "amber"
+    source: SourceSettings = field(default_factory=SourceSettings)
 
     @property
     def batch_length(self) -> float:
         """Length of one AMBER batch (s)."""
         return self.batch_length_samples * self.tsamp
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield settings that do not fit each other."""
+        if self.candidate_source == "dsa110" and not self.source.ports:
+            yield Contradiction("source", "no ports to listen on", "ports: [<port>, ...]")

@@ -102,6 +102,7 @@ class Observation(BandEdges):
     event_port_i: _Port | None  # of dada_dbevent; the configuration takes precedence
     event_port_iquv: _Port | None
     config_file: str  # file that the observation was read from
+    candidate_dir: str = ""  # of a search engine other than AMBER
     run: str = ""  # unique for each start, also of the same observation
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from darc.config import ranges
@@ -35,6 +36,10 @@ D = TypeVar("D")
 
 _PHASE_CENTRE = re.compile(r"task\.beamSet\.0\.compoundBeam\.([0-9]{1,6})\.phaseCenter")
 _OPENCL_DEVICE = re.compile(r"^[ \t]*opencl_device[ \t]*=([^#\n]*)", re.MULTILINE)
+#: A time as the names of observations have it.
+_SURVEY_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})-([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)"
+)
 _COUNT = f"a whole number {ranges.COUNT}"
 PATH = "a path, without NUL and not above 4095 bytes"
 _TIME = "a time such as 2019-05-18-23:51:13"
@@ -70,15 +75,14 @@ def build_observation(
     # Only from the node's own parset: the master's covers all beams.
     beam = _ParsetKeys([parset], problems).get("beam", beam_number, beams, None)
     time_unit = keys.get("time_unit", to_count, _COUNT, instrument.time_unit)
-    directory = (
-        keys.need(
-            "datetimesource", to_datetimesource, f"{_TIME}.<source>, without /, from 1990 to 2200"
-        )
-        or ""
-    )
+    directory = _datetimesource(keys)
     dishes = keys.get("task.telescopes", to_names, "a list of names", None) or ()
     worker_path = keys.needed_path if is_worker else keys.path
-    amber_config = worker_path("amber_config") or ""
+    # Other search engines have neither AMBER's configuration nor its directory.
+    is_amber = instrument.candidate_source == "amber"
+    amber_path = worker_path if is_amber else keys.path
+    amber_config = amber_path("amber_config") or ""
+    start = _start_of(keys, time_unit)
     found: dict[str, Any] = {
         "task_id": keys.need("taskid", to_task_id, "letters, digits and . + - _", "task.taskID"),
         "datetimesource": directory,
@@ -86,11 +90,7 @@ def build_observation(
         "source": keys.get(
             "task.source.name", to_name, "a name without /", directory[UTC_LENGTH + 1 :]
         ),
-        "start": keys.need(
-            "startpacket",
-            lambda value: _start(value, time_unit),
-            f"Unix time x {time_unit}, from 1990 to 2200",
-        ),
+        "start": start,
         "utc_start": keys.get("utc_start", to_utc, _UTC, directory[:UTC_LENGTH]),
         "duration": keys.need(
             "duration", number_in(ranges.DURATION), "seconds, above 0 and up to 8640000 (100 days)"
@@ -123,7 +123,7 @@ def build_observation(
         "nsynbeams": keys.get("nsynbeams", to_count, _COUNT, instrument.n_sbs),
         "science_case": keys.get("science_case", to_integer, "a whole number", None),
         "snrmin": keys.get("snrmin", to_number, "a number", None),
-        "amber_dir": worker_path("amber_dir") or "",
+        "amber_dir": amber_path("amber_dir") or "",
         "amber_config": amber_config,
         "amber_instances": _instances(keys, amber_config, amber_config_text, is_worker),
         "amber_conf_dir": keys.path("amber_conf_dir") or "",
@@ -132,7 +132,10 @@ def build_observation(
         "event_port_i": keys.get("network_port_event_i", to_port, "1 to 65535", None),
         "event_port_iquv": keys.get("network_port_event_iquv", to_port, "1 to 65535", None),
         "config_file": parset.name,
+        "candidate_dir": keys.path("candidate_dir") or "",
     }
+    if is_worker and not is_amber:
+        _check_candidate_dir(keys, found, instrument)
     if problems:
         raise ObservationError(problems)
     observation = Observation(**found)
@@ -150,6 +153,10 @@ class _ParsetKeys:
     def __init__(self, chain: Sequence[Parset], problems: list[ObservationProblem]) -> None:
         self.chain = chain
         self.problems = problems
+
+    def has(self, key: str) -> bool:
+        """Whether any parset has the key."""
+        return self._holder(key) is not None
 
     def get(self, key: str, convert: Callable[[Any], T], allowed: str, default: D) -> T | D:
         """Return the converted value of a key; the default if it is missing or invalid."""
@@ -262,6 +269,52 @@ def _instances(keys: _ParsetKeys, config: str, text: str | None, is_worker: bool
             ObservationProblem(config, line, "opencl_device", match[1].strip(), allowed)
         )
         return 0
+
+
+def _start_of(keys: _ParsetKeys, time_unit: int) -> float | None:
+    """Return the start (Unix s): `startpacket`, or `start` as a time or Unix s."""
+    if keys.has("start") and not keys.has("startpacket"):
+        return keys.get("start", _moment, f"{_UTC}, or Unix time", None)
+    allowed_start = f"Unix time x {time_unit}, from 1990 to 2200"
+    return keys.need("startpacket", lambda value: _start(value, time_unit), allowed_start)
+
+
+def _moment(value: Any) -> float:
+    """Return the Unix time of a UTC such as 2019-05-18T23:51:13.5, or of a number (s)."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return allowed(round(float(value), 6), ranges.START)
+    text = str(value).strip().removesuffix("Z").removesuffix("+00:00")
+    if match := _SURVEY_TIME.fullmatch(text):
+        text = f"{match[1]}T{match[2]}"
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return allowed(round(to_number(text), 6), ranges.START)
+    if moment.tzinfo is not None:
+        raise ValueError(value)
+    return allowed(round(moment.replace(tzinfo=UTC).timestamp(), 6), ranges.START)
+
+
+def _datetimesource(keys: _ParsetKeys) -> str:
+    """Return `datetimesource`; without one it is made of the start and the source."""
+    if not keys.has("datetimesource") and keys.has("start") and keys.has("task.source.name"):
+        source = keys.get("task.source.name", to_name, "a name without /", None)
+        start = keys.get("start", _moment, f"{_UTC}, or Unix time", None)
+        if start is None or source is None:
+            return ""
+        return f"{datetime.fromtimestamp(int(start), UTC):%Y-%m-%d-%H:%M:%S}.{source}"
+    names = f"{_TIME}.<source>, without /, from 1990 to 2200"
+    return keys.need("datetimesource", to_datetimesource, names) or ""
+
+
+def _check_candidate_dir(keys: _ParsetKeys, found: dict[str, Any], instrument: Instrument) -> None:
+    """Report a missing directory of candidate files."""
+    listens = bool(instrument.source.ports)
+    if listens or instrument.source.directory or found["candidate_dir"] or found["amber_dir"]:
+        return
+    allowed_path = f"{PATH}; or instrument.source.directory in the configuration"
+    name = keys.chain[0].name
+    keys.problems.append(ObservationProblem(name, 0, "candidate_dir", None, allowed_path))
 
 
 def _start(value: Any, time_unit: int) -> float:

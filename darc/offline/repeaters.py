@@ -28,6 +28,7 @@ from darc.science.synthesised_beam import (
     parse_synthesised_beams,
     synthesised_beams,
 )
+from darc.trigger_files.amber import AmberLines
 from darc.trigger_files.trigger_file import TriggerFile
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def read_candidates(
     found: list[Records] = [np.empty(0, CANDIDATE)]
     problems: list[str] = []
     for path in files:
-        file = TriggerFile(path, batch_length_s=batch_length, tsamp=tsamp)
+        file = TriggerFile(path, AmberLines(batch_length, tsamp))
         try:
             limit = path.stat().st_size
             file.size()

@@ -7,11 +7,13 @@ reason. Both accept the same language: whitespace-separated ASCII decimals, LF o
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ from darc.config import ranges
 from darc.config.file_kinds import BYTE_ORDER_MARK_BYTES
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Rejection
+from darc.trigger_files.line_reader import LineReader, LinesBeforeHeader, ReadLines
 
 #: Per field of CANDIDATE: AMBER's name, and the valid range.
 FIELDS = {
@@ -98,15 +101,67 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class ParsedLines:
-    """Result of parsing lines: lines == len(candidates) + headers + sum(rejected.values())."""
+class ParsedLines(ReadLines):
+    """Result of parsing lines of AMBER."""
 
-    candidates: Records  # CANDIDATE, in the order of the lines
-    lines: int
-    headers: int
-    rejected: dict[Rejection, int]  # reason -> lines
-    first_rejected: tuple[int, bytes] | None  # lines before it in the data, its text
     columns: Columns  # in force after the last line
+
+
+class AmberLines(LineReader):
+    """Reader of a trigger file of AMBER, which needs a header.
+
+    :param batch_length_s: length of an AMBER batch (s)
+    :param tsamp: sampling time (s)
+    :param state: result of :meth:`state`
+    """
+
+    def __init__(
+        self, batch_length_s: float, tsamp: float, state: Mapping[str, Any] | None = None
+    ) -> None:
+        self._batch_length_s = batch_length_s
+        self._tsamp = tsamp
+        columns = (state or {}).get("columns")
+        self._columns = Columns(**columns) if columns else None
+
+    def parse(self, data: bytes) -> ReadLines:
+        assert self._columns is not None  # the first line is a header
+        parsed = parse_lines(
+            data, self._columns, batch_length_s=self._batch_length_s, tsamp=self._tsamp
+        )
+        self._columns = parsed.columns
+        return parsed
+
+    def before_header(self, data: bytes) -> LinesBeforeHeader | None:
+        if self._columns is not None:
+            return None
+        rejected: Counter[Rejection] = Counter()
+        first = b""
+        begin = 0
+        while begin < len(data):
+            end = data.find(b"\n", begin) + 1 or len(data)
+            text = data[begin:end]
+            reason = Rejection.NO_HEADER
+            if text.removeprefix(BYTE_ORDER_MARK_BYTES).startswith(b"#"):
+                try:
+                    self._columns = Columns.from_header(text)
+                    break
+                except ValueError as error:
+                    reason, text = Rejection.UNUSABLE_HEADER, str(error).encode()
+            first = first or text
+            rejected[reason] += 1
+            begin = end
+        return LinesBeforeHeader(begin, dict(rejected), first) if begin else None
+
+    def begin(self, first_lines: bytes) -> None:
+        for line in first_lines.split(b"\n")[:1]:
+            with contextlib.suppress(ValueError):  # then a header must follow
+                self._columns = Columns.from_header(line)
+
+    def reset(self) -> None:
+        self._columns = None
+
+    def state(self) -> dict[str, Any]:
+        return {"columns": asdict(self._columns) if self._columns else None}
 
 
 def parse_lines(

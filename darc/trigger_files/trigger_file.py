@@ -1,25 +1,23 @@
-"""Reader of a trigger file that AMBER is still writing, line by line."""
+"""Reader of a file that a search engine is still writing, line by line."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import math
 import os
 import stat
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from darc.config.file_kinds import BYTE_ORDER_MARK_BYTES
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Counted, Rejection
 from darc.queues.messages import ReadProgress
-from darc.trigger_files.amber import Columns, parse_lines
+from darc.trigger_files.line_reader import LineReader, ReadLines
 
 CHUNK_BYTES = 2**20
 #: Bytes by which a version of a file is recognised: more than a header, and some lines.
@@ -61,31 +59,30 @@ class TriggerFile:
     copy under the same name is the same version, and a truncated one continues at its end.
 
     :param path: path of the file
-    :param batch_length_s: length of an AMBER batch (s)
-    :param tsamp: sampling time (s)
+    :param reader: reads its lines
     :param latest: latest time of a candidate of the observation (s)
     :param start: start of the observation, Unix s: what was last modified before belongs to an
         earlier observation, and is skipped
     :param progress: bytes read by an earlier process, by source
     :param state: result of :meth:`state` at that position
+    :param skip: bytes that were there before the observation, and are not read
     """
 
     def __init__(
         self,
         path: Path,
+        reader: LineReader,
         *,
-        batch_length_s: float,
-        tsamp: float,
         latest: float = math.inf,
         start: float = -math.inf,
         progress: Mapping[str, int] | None = None,
         state: Any = None,
+        skip: int = 0,
     ) -> None:
         self.path = path
         self._latest = latest
         self._start = start
-        self._batch_length_s = batch_length_s
-        self._tsamp = tsamp
+        self._reader = reader
         state = state or {}
         self._version = int(state.get("version", 1))
         self._begin = int(
@@ -93,12 +90,12 @@ class TriggerFile:
         )  # of this version, bytes read in the format of earlier states
         self._held = (progress or {}).get(self.source, 0)
         self.offset = self._held or self._begin
-        self._columns = Columns(**state["columns"]) if state.get("columns") else None
         self._in_long_line = bool(state.get("in long line"))
         self._first = bytes(state.get("first", b""))
         self._last = bytes(state.get("last", b""))
         self._seen_size = self.offset
         self._compared: tuple[int, ...] = ()  # its file status at that time
+        self._before = 0 if self.offset else skip
         self._looked_at = self.offset > 0
         #: Bytes of an earlier observation; set once, after :meth:`size` has found them.
         self.earlier = 0
@@ -118,7 +115,7 @@ class TriggerFile:
         return {
             "version": self._version,
             "begin": self._begin,
-            "columns": asdict(self._columns) if self._columns else None,
+            **self._reader.state(),
             "in long line": self._in_long_line,
             "first": self._first,
             "last": self._last,
@@ -142,6 +139,8 @@ class TriggerFile:
             self._looked_at = True
             if found.st_mtime < self._start - EARLIER_SECONDS:
                 self._skip_earlier_data(found.st_size)
+            elif self._before:
+                self._skip_earlier_data(min(self._before, found.st_size))
         looked = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
         if looked != self._compared:
             if self.offset:
@@ -158,10 +157,8 @@ class TriggerFile:
                 return
             file.seek(max(0, size - LAST_BYTES))
             self._last = file.read(LAST_BYTES)[: min(size, LAST_BYTES)]
-        for line in data.split(b"\n")[:1]:
-            with contextlib.suppress(ValueError):  # then a header must follow
-                self._columns = Columns.from_header(line)
-        self._first = data[:FIRST_BYTES]
+        self._reader.begin(data)
+        self._first = data[: min(FIRST_BYTES, size)]
         self.earlier = self.offset = self._begin = size
 
     def _compare(self, size: int) -> None:
@@ -191,7 +188,7 @@ class TriggerFile:
         self._first, self._last = self._first[:offset], b""
         self._in_long_line = False
         if not offset:
-            self._columns = None
+            self._reader.reset()
 
     def _open(self) -> BinaryIO:
         """Open the file, without blocking on a pipe or device.
@@ -256,18 +253,12 @@ class TriggerFile:
         return self._reject(data[: end or len(data)], {}, b"")
 
     def _parse(self, data: bytes, *, lacks_end: bool = False) -> Chunk:
-        before = self._lines_before_header(data) if self._columns is None else None
-        if before:
-            return before
-        assert self._columns is not None  # the first line is a header
-        parsed = parse_lines(
-            data + b"\n" if lacks_end else data,
-            self._columns,
-            batch_length_s=self._batch_length_s,
-            tsamp=self._tsamp,
-        )
-        self._columns = parsed.columns
-        inside = parsed.candidates["time"] <= self._latest
+        if before := self._reader.before_header(data):
+            return self._reject(data[: before.length], before.rejected, before.first)
+        parsed: ReadLines = self._reader.parse(data + b"\n" if lacks_end else data)
+        # Not before the start either: an engine's file may be older than the observation.
+        times = parsed.candidates["time"]
+        inside = (times >= 0) & (times <= self._latest)
         rejected = Counter(parsed.rejected)
         if not inside.all():
             rejected[Rejection.OUTSIDE] += int((~inside).sum())
@@ -276,7 +267,9 @@ class TriggerFile:
             number, text = parsed.first_rejected
             first = self._describe(number, text)
         elif not inside.all():
-            first = f"{self.path}: from byte {self.offset}: later than {self._latest:g} s"
+            time = times[~inside][0]
+            first = f"{self.path}: from byte {self.offset}: time {time:g} s; allowed: 0 to"
+            first += f" {self._latest:g} s"
         return Chunk(
             self._advance(data),
             parsed.candidates[inside],
@@ -286,26 +279,6 @@ class TriggerFile:
             first,
             self.written,
         )
-
-    def _lines_before_header(self, data: bytes) -> Chunk | None:
-        """Reject what comes before the first usable header, which is taken; None: nothing does."""
-        rejected: Counter[Rejection] = Counter()
-        first = b""
-        begin = 0
-        while begin < len(data):
-            end = data.find(b"\n", begin) + 1 or len(data)
-            text = data[begin:end]
-            reason = Rejection.NO_HEADER
-            if text.removeprefix(BYTE_ORDER_MARK_BYTES).startswith(b"#"):
-                try:
-                    self._columns = Columns.from_header(text)
-                    break
-                except ValueError as error:
-                    reason, text = Rejection.UNUSABLE_HEADER, str(error).encode()
-            first = first or text
-            rejected[reason] += 1
-            begin = end
-        return self._reject(data[:begin], dict(rejected), first) if begin else None
 
     def _reject(self, data: bytes, rejected: Mapping[Rejection, int], text: bytes) -> Chunk:
         first = self._describe(0, text) if rejected else ""

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darc.model.counters import Rejection
-from darc.trigger_files.amber import format_header
+from darc.trigger_files.amber import AmberLines, format_header
 from darc.trigger_files.trigger_file import (
     CHUNK_BYTES,
     Chunk,
@@ -34,7 +34,8 @@ def line(number: int) -> bytes:
 
 
 def opened(path: Path, progress: dict[str, int] | None = None, state: object = None) -> TriggerFile:
-    return TriggerFile(path, batch_length_s=1.024, tsamp=81.92e-6, progress=progress, state=state)
+    lines = AmberLines(1.024, 81.92e-6, state if isinstance(state, dict) else None)
+    return TriggerFile(path, lines, progress=progress, state=state)
 
 
 class Reader:
@@ -309,7 +310,7 @@ def test_a_new_file_that_has_only_its_header_yet_is_no_cut_one(path: Path) -> No
 
 def test_a_time_outside_the_observation_is_no_candidate(path: Path) -> None:
     path.write_bytes(HEADER + line(1) + line(900) + line(2))
-    file = TriggerFile(path, batch_length_s=1.024, tsamp=81.92e-6, latest=100.0)
+    file = TriggerFile(path, AmberLines(1.024, 81.92e-6), latest=100.0)
     chunk = file.read(file.size())
     assert chunk is not None
     assert len(chunk.candidates) == 2

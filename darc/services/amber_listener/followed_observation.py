@@ -1,29 +1,36 @@
-"""State of an observation whose trigger files amber_listener reads."""
+"""State of an observation whose candidates amber_listener reads."""
 
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from darc.config.source_settings import SourceSettings
+from darc.config.typed import from_plain, to_plain
 from darc.model.counters import identified, plain_counts
-from darc.model.observation import Observation
 from darc.services.amber_listener.stamp_clock import StampClock
-from darc.trigger_files.trigger_file import TriggerFile
+from darc.trigger_files.candidate_source import SourceContext, make_source
+from darc.trigger_files.followed_files import FollowedFiles
+
+log = logging.getLogger(__name__)
 
 # Keys in the memory of amber_listener.
 BATCH_LENGTH = "batch length"
 GATHER_INTERVAL = "gather interval"
 SETTLE_TIME = "settle time"
 LAST_STAMP = "last stamp"
+SOURCE, SOURCE_SETTINGS = "source", "source settings"
 
 
 class FollowedObservation:
-    """State of an observation, and its trigger files.
+    """State of an observation, and the files of its candidates.
 
-    :param batch_length_s: duration of a batch of AMBER (s)
+    :param context: its candidate source, as configured now
     :param settle: how long after a line amber_clustering may find its window settled (s)
     :param gather_interval: the same for closing it (s)
     :param latest: latest arrival time of a candidate, since the start (s)
@@ -33,30 +40,28 @@ class FollowedObservation:
 
     def __init__(
         self,
-        observation: Observation,
-        batch_length_s: float,
+        context: SourceContext,
         settle: float,
         gather_interval: float,
         latest: float,
         progress: dict[str, int],
         memory: dict[str, Any],
     ) -> None:
+        observation = context.observation
         self.observation = observation
-        self.batch_length_s: float = memory.get(BATCH_LENGTH, batch_length_s)
         self.settle: float = memory.get(SETTLE_TIME, settle)
         self.gather_interval: float = memory.get(GATHER_INTERVAL, gather_interval)
-        self.files = [
-            TriggerFile(
-                Path(path),
-                batch_length_s=self.batch_length_s,
-                tsamp=observation.tsamp,
-                latest=latest,
-                start=observation.start,
-                progress=progress,
-                state=memory.get(f"state {Path(path).name}"),
-            )
-            for path in observation.trigger_files()
-        ]
+        self.context = _recalled(context, memory)
+        self.source = make_source(self.context)
+        self.files = FollowedFiles(
+            self.source,
+            start=observation.start,
+            latest=latest,
+            progress=progress,
+            memory=memory,
+        )
+        self.is_listening = False  # the source is open
+        self.open_failure = ""
         self.counts: Counter[str] = Counter(identified(memory.get("counts", {})))
         self.last_stamp: float = memory.get(LAST_STAMP, 0.0)
         self.clock = StampClock(self.last_stamp)
@@ -70,8 +75,8 @@ class FollowedObservation:
 
     @property
     def directory(self) -> Path:
-        """Directory of AMBER's files."""
-        return Path(self.observation.amber_dir)
+        """Directory of the files."""
+        return self.source.directory
 
     @property
     def next_stamp_due(self) -> float:
@@ -89,12 +94,28 @@ class FollowedObservation:
 
     def memory(self) -> dict[str, Any]:
         """Return the state that the next process needs."""
-        states = {f"state {file.path.name}": file.state() for file in self.files}
         return {
             "counts": plain_counts(self.counts),
-            BATCH_LENGTH: self.batch_length_s,
+            BATCH_LENGTH: self.context.batch_length_s,
+            SOURCE: self.context.name,
+            SOURCE_SETTINGS: to_plain(self.context.settings),
             SETTLE_TIME: self.settle,
             GATHER_INTERVAL: self.gather_interval,
             LAST_STAMP: self.last_stamp,
-            **states,
+            **self.files.memory(),
         }
+
+
+def _recalled(context: SourceContext, memory: dict[str, Any]) -> SourceContext:
+    """Return the source of the observation's start, also after a restart."""
+    batch = memory.get(BATCH_LENGTH, context.batch_length_s)
+    if SOURCE not in memory:
+        return replace(context, batch_length_s=batch)
+    try:
+        # What a version before did not know is as configured now.
+        kept = to_plain(context.settings) | dict(memory[SOURCE_SETTINGS])
+        settings = from_plain(SourceSettings, kept, "instrument.source")
+    except ValueError as error:  # saved by another version
+        log.warning("the settings of the source are those of now, not of the start: %s", error)
+        settings = context.settings
+    return replace(context, name=str(memory[SOURCE]), settings=settings, batch_length_s=batch)

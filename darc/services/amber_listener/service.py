@@ -1,4 +1,4 @@
-"""Reads the trigger files of AMBER as they grow, and publishes their candidates.
+"""Reads the candidates of a search engine as they come, and publishes them.
 
 Each entry carries a watermark: all lines written before that time are in this entry or an earlier
 one. amber_clustering closes its windows by these watermarks alone, so that its decisions do not
@@ -29,7 +29,9 @@ from darc.services.amber_listener.followed_observation import FollowedObservatio
 from darc.services.amber_listener.settings import AmberListenerSettings
 from darc.services.amber_listener.traits import TRAITS
 from darc.services.base.service import ENDED, LOOP_SECONDS, Service
+from darc.trigger_files.candidate_source import SourceContext, SourceEvent, all_loss_kinds
 from darc.trigger_files.directory_watch import DirectoryWatch
+from darc.trigger_files.followed_files import exists
 from darc.trigger_files.trigger_file import CHUNK_BYTES, Chunk, Replaced, TriggerFile, count_chunks
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ FLUSH_SECONDS = 1.0
 # services downstream.
 PATIENCE = 0.5
 KEPT_COUNTS = 10
+#: Directory in run_dir for what comes by a connection.
+SPOOL = "spool"
 #: Counters that are present from the start, so that monitoring sees them increase from 0.
 TOTALS = (
     Counted.LINES,
@@ -54,13 +58,13 @@ TOTALS = (
 )
 FILE_GIVEN_UP = LossKind(
     "amber_file_given_up",
-    "candidates were lost: a trigger file of AMBER could not be read to its end",
+    "candidates were lost: a file of the search engine could not be read to its end",
     "See the disk or the file server; `darc start_observation` of the same parset reads it again.",
 )
 FILE_WRITTEN_ANEW = LossKind(
     "amber_file_written_anew",
-    "candidates may be lost: a trigger file of AMBER was written anew",
-    "See why AMBER began anew: what a file got after it was read last went with it.",
+    "candidates may be lost: a file of the search engine was written anew",
+    "See why the search engine began anew: what a file got after it was read last went with it.",
 )
 
 
@@ -71,7 +75,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     traits = TRAITS
     settings_type = AmberListenerSettings
     attributes: ClassVar[tuple[str, ...]] = ("counts", "totals", "found_by_recheck")
-    loss_kinds = (FILE_GIVEN_UP, FILE_WRITTEN_ANEW)
+    loss_kinds = (FILE_GIVEN_UP, FILE_WRITTEN_ANEW, *all_loss_kinds())
 
     def prepare(self) -> None:
         """Set the counters to 0, and watch no directory yet."""
@@ -93,23 +97,28 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
         """Follow the observation's files from where they were read to."""
-        batch = self.config.instrument.batch_length_samples * observation.tsamp
+        spool = Path(self.config.master.run_dir) / SPOOL / observation.key.replace("#", ".")
+        context = SourceContext.of(observation, self.config.instrument, spool)
         clustering = self.config.of(AmberClusteringSettings)
         after = clustering.settle, clustering.interval
         progress = self.progress(observation)
         # Data may arrive for as long as the observation may last without a stop.
         latest = observation.duration + self.config.master.end_delay
-        following = FollowedObservation(observation, batch, *after, latest, progress, memory)
+        following = FollowedObservation(context, *after, latest, progress, memory)
         self._following[observation.key] = following
-        if not following.files:
-            log.error("no trigger files to read: %s names no beam", observation.config_file)
+        if observation.beam is None:
+            log.error("no candidates to read: %s names no beam", observation.config_file)
+        elif following.source.has_new_files:
+            log.info("%s: candidates in %s", following.context.name, following.directory)
         for file in following.files:
             log.info("%s: from byte %d", file.path, file.offset)
         self._next_check = 0.0
 
     def stop_observation(self, observation: Observation) -> None:
         """Read to the end of the files, and then no more."""
-        self._following[observation.key].stopped_at = time.monotonic()
+        following = self._following[observation.key]
+        following.stopped_at = time.monotonic()
+        following.source.stop()
 
     def abort_observation(self, observation: Observation) -> None:
         """Read no more of the observation's files."""
@@ -119,6 +128,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         following = self._following.pop(key, None)
         if following is None:
             return
+        following.source.close(finished=True)
         if following.directory not in {other.directory for other in self._following.values()}:
             self._watch_of.forget(following.directory)
 
@@ -131,7 +141,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             self.queue_link.beat()
             self._next_beat = now + LOOP_SECONDS
         due = [
-            following.next_stamp_due - following.clock.now()
+            min(following.next_stamp_due - following.clock.now(), following.source.due())
             for following in self._following.values()
         ]
         timeout = min([LOOP_SECONDS, *due])
@@ -163,7 +173,9 @@ class AMBERListener(Service[AmberListenerSettings]):
                     self._out_of_step(following)
 
     def _follow(self, following: FollowedObservation, check: bool) -> None:
-        due = following.next_stamp_due <= following.clock.now()
+        for event in following.source.events():
+            self._tell(following, event)
+        due = following.next_stamp_due <= following.clock.now() or following.source.due() <= 0
         if check or due or self._notified or following.stopped_at is not None:
             self._read(following)
         if following.stopped_at is not None:
@@ -179,8 +191,11 @@ class AMBERListener(Service[AmberListenerSettings]):
     def _watch(self, following: FollowedObservation) -> None:
         """Watch the directory once it exists, and log files that do not appear."""
         directory = following.directory
-        self._watch_of.watch(directory, exists=_exists(directory))
-        missing = [str(file.path) for file in following.files if not _exists(file.path)]
+        self._watch_of.watch(directory, exists=exists(directory))
+        if not following.is_listening and following.stopped_at is None:
+            self._open(following)
+        self._find(following, check=True)
+        missing = following.files.missing()
         late = time.time() > following.observation.start + self.settings.start_timeout
         if missing and late and not following.missing_said:
             following.missing_said = True
@@ -190,9 +205,55 @@ class AMBERListener(Service[AmberListenerSettings]):
                 ", ".join(missing),
             )
 
+    def _open(self, following: FollowedObservation) -> None:
+        """Let the source listen; retried at each check."""
+        try:
+            following.source.open()
+        except OSError as error:
+            if str(error) != following.open_failure:
+                following.open_failure = str(error)
+                log.error("no candidates can come, trying again every second: %s", error)
+            return
+        following.is_listening = True
+
+    def _find(self, following: FollowedObservation, *, check: bool = False) -> None:
+        """Look for new files of the source."""
+        files = following.files
+        try:
+            files.find(check=check)
+        except OSError as error:
+            if str(error) != following.open_failure:
+                following.open_failure = str(error)
+                log.error("%s cannot be read, trying again: %s", following.directory, error)
+        for name, why in files.refused.items():
+            log.error("%s/%s is not read: %s", following.directory, name, why)
+            following.counts[Counted.FILES_REFUSED] += 1
+            self._totals[Counted.FILES_REFUSED] += 1
+        files.refused.clear()
+        if number := files.newly_left_alone:
+            files.newly_left_alone = 0
+            log.info("%d files of earlier observations are left alone", number)
+            following.counts[Counted.EARLIER_FILES] += number
+            self._totals[Counted.EARLIER_FILES] += number
+            self.commit(Commit(following.observation.key, memory=following.memory()))
+            self._account(following)
+
+    def _tell(self, following: FollowedObservation, event: SourceEvent) -> None:
+        """Count and log what a source has to tell."""
+        if event.counter:
+            following.counts[event.counter] += event.number
+            self._totals[event.counter] += event.number
+            self._account(following)
+        if event.loss:
+            log.error("%s", event.text)
+            self.lost(event.loss, event.what, event.text, event.number)
+        elif event.text:
+            log.warning("%s", event.text)
+
     def _read(self, following: FollowedObservation) -> None:
         """Read all files to their current end, and put the candidates."""
         stamp = following.clock.now()  # before the sizes, so that later lines have later times
+        self._find(following)
         limits = [(file, self._size(following, file)) for file in following.files]
         chunks: list[Chunk] = []
         for file, limit in limits:
@@ -218,7 +279,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             self._fails(following, file, f"gone after {file.offset} bytes were read")
         else:
             following.failing.pop(file.path, None)
-        return size
+        return following.source.readable_to(file.path, size)
 
     def _written_anew(
         self, following: FollowedObservation, file: TriggerFile, before: Replaced
@@ -306,11 +367,18 @@ class AMBERListener(Service[AmberListenerSettings]):
         )
         count_chunks(chunks, self._totals)
         self._account(following)
+        self._drop_read_files(following)
         if chunks and not self._notified:
             self.found_by_recheck += 1
         following.stamp_owed |= bool(content)
         if stamp:
             following.note_stamp(stamp)
+
+    @staticmethod
+    def _drop_read_files(following: FollowedObservation) -> None:
+        for file in following.files:
+            if following.source.has_read(file.path, file.offset):
+                following.files.forget(file)
 
     def _commit(self, commit: Commit) -> None:
         try:
@@ -324,6 +392,8 @@ class AMBERListener(Service[AmberListenerSettings]):
         """Commit the end, once all data are read."""
         assert following.stopped_at is not None
         passed = time.monotonic() - following.stopped_at
+        if following.source.is_open():
+            return
         half = any(file.offset < self._size(following, file) for file in following.files)
         if half and passed < FLUSH_SECONDS:
             return
@@ -361,11 +431,3 @@ class AMBERListener(Service[AmberListenerSettings]):
         self.counts[task_id] = plain_counts(following.counts)
         while len(self.counts) > KEPT_COUNTS:
             del self.counts[next(iter(self.counts))]
-
-
-def _exists(path: Path) -> bool:
-    try:
-        path.stat()
-    except (OSError, ValueError):
-        return False
-    return True

@@ -1,0 +1,165 @@
+"""Files of an observation's candidate source, which are found as they appear."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from darc.trigger_files.candidate_source import CandidateSource
+from darc.trigger_files.trigger_file import EARLIER_SECONDS, TriggerFile
+
+#: A directory that changed so recently may change again in the same tick of its clock (s).
+SAME_TICK_SECONDS = 2.0
+#: Files of an earlier observation whose sizes are remembered.
+KEPT_EARLIER = 100_000
+#: Keys in the memory of an observation.
+_STATE, _LEFT_ALONE = "state ", "left alone"
+
+
+class FollowedFiles:
+    """The files of one observation.
+
+    Files that were last written before the observation began are left alone. One of them that
+    grows is read from the size at which it was found.
+
+    :param source: of its candidates
+    :param start: of the observation, Unix s
+    :param latest: latest arrival time of a candidate, since the start (s)
+    :param progress: by file, how far it was read by an earlier process (bytes)
+    :param memory: what that has committed
+    """
+
+    def __init__(
+        self,
+        source: CandidateSource,
+        *,
+        start: float,
+        latest: float,
+        progress: Mapping[str, int],
+        memory: Mapping[str, Any],
+    ) -> None:
+        self._source = source
+        self._start = start
+        self._latest = latest
+        self._progress = progress
+        self._recalled = memory
+        self._files: dict[str, TriggerFile] = {}
+        self._committed: dict[str, Any] = {}  # states of files
+        self._left_alone: dict[str, int] = dict(memory.get(_LEFT_ALONE, {}))  # sizes
+        self._left_changed = False
+        self._refused: set[str] = set()
+        self._scanned: tuple[int, ...] = ()
+        #: Names of files that cannot be read, with the reason; taken by the caller.
+        self.refused: dict[str, str] = {}
+        #: Number of files of earlier observations found since the caller last looked.
+        self.newly_left_alone = 0
+        for path in source.expected():
+            self._add(path)
+        for key in memory:
+            name = key.removeprefix(_STATE)
+            if key.startswith(_STATE) and name not in self._files and source.accepts(name):
+                self._add(source.directory / name)
+
+    def __iter__(self) -> Any:
+        return iter(list(self._files.values()))
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def missing(self) -> list[str]:
+        """Return the expected files that do not exist, or the directory where none is found."""
+        expected = [str(path) for path in self._source.expected() if not exists(path)]
+        if self._source.has_new_files and not self._files:
+            expected.append(f"{self._source.directory}/{self._source.context.settings.pattern}")
+        return expected
+
+    def find(self, *, check: bool = False) -> None:
+        """Look for new files.
+
+        :param check: also whether earlier files grow, and whatever the directory's time says
+        :raises OSError: the directory cannot be read
+        """
+        if not self._source.has_new_files:
+            return
+        directory = self._source.directory
+        try:
+            status = directory.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            self._scanned = ()
+            return
+        looked = status.st_dev, status.st_ino, status.st_mtime_ns
+        if looked == self._scanned and not check:
+            return
+        is_quiet = abs(time.time() - status.st_mtime) > SAME_TICK_SECONDS
+        self._scanned = looked if is_quiet else ()
+        with os.scandir(directory) as entries:
+            found = [entry for entry in entries if self._is_new(entry.name, check)]
+        for entry in sorted(found, key=lambda entry: entry.name):
+            self._look_at(entry)
+
+    def _is_new(self, name: str, check: bool) -> bool:
+        known = name in self._files or name in self._refused
+        return not known and (check or name not in self._left_alone) and self._source.accepts(name)
+
+    def _look_at(self, entry: os.DirEntry[str]) -> None:
+        try:
+            status = entry.stat()
+        except FileNotFoundError:
+            return
+        before = self._left_alone.get(entry.name)
+        is_known = f"{_STATE}{entry.name}" in self._recalled or entry.name in self._progress
+        if status.st_mtime < self._start - EARLIER_SECONDS and not is_known:
+            if before is None and len(self._left_alone) < KEPT_EARLIER:
+                self._left_alone[entry.name] = status.st_size
+                self._left_changed = True
+                self.newly_left_alone += 1
+            return
+        if before is not None:
+            del self._left_alone[entry.name]
+            self._left_changed = True
+        self._add(self._source.directory / entry.name, before or 0)
+
+    def _add(self, path: Path, begin: int = 0) -> None:
+        state = self._recalled.get(f"{_STATE}{path.name}")
+        try:
+            reader = self._source.line_reader(path, state)
+        except ValueError as error:
+            self._refused.add(path.name)
+            self.refused[path.name] = str(error)
+            return
+        self._files[path.name] = TriggerFile(
+            path,
+            reader,
+            latest=self._latest,
+            start=self._start,
+            progress=self._progress,
+            state=state,
+            skip=begin,
+        )
+
+    def forget(self, file: TriggerFile) -> None:
+        """Drop a file that is needed no more."""
+        self._files.pop(file.path.name, None)
+        self._refused.add(file.path.name)
+
+    def memory(self) -> dict[str, Any]:
+        """Return the state that the next process needs, as far as it has changed."""
+        states = {f"{_STATE}{name}": file.state() for name, file in self._files.items()}
+        gone = {key: None for key in self._committed if key not in states}
+        changed = {key: state for key, state in states.items() if self._committed.get(key) != state}
+        self._committed = states
+        left = {_LEFT_ALONE: dict(self._left_alone)} if self._left_changed else {}
+        self._left_changed = False
+        return {**changed, **gone, **left}
+
+
+def exists(path: Path) -> bool:
+    """Whether a path exists and can be looked at."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Candidate sources: a module per search engine (docs/candidate_sources.md)."""
