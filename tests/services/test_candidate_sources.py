@@ -1,0 +1,419 @@
+"""Candidate sources between an engine's files and commits: new files, old ones, and bad ones."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_amber_listener import Kept, append, order
+
+from darc.candidates.time_windows import OpenWindows
+from darc.config.config import Config
+from darc.config.source_settings import SourceSettings
+from darc.model.candidate import candidates_from_bytes
+from darc.model.counters import Rejection
+from darc.model.observation import Observation
+from darc.model.observation_build import build_observation
+from darc.model.parset import parse_parset
+from darc.node.node_config import load_config
+from darc.queues.messages import OrderState
+from darc.trigger_files.candidate_source import SourceContext, make_source
+from darc.trigger_files.line_reader import LineReader, ReadLines
+from simulator.engine_streams import EngineCandidate, EngineSearch, heimdall_name
+
+START = 1_790_000_000.0
+TSAMP = 64e-6
+
+
+@pytest.fixture
+def heimdall(tmp_path: Path) -> Config:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "darc_master: {end_delay: 2.0}\n"
+        "amber_clustering: {interval: 0.1}\n"
+        f"instrument: {{tsamp: {TSAMP}, n_sbs: 1, candidate_source: heimdall}}\n"
+    )
+    return load_config(path)
+
+
+@pytest.fixture
+def make(heimdall: Config) -> Callable[[], Kept]:
+    return lambda: Kept(heimdall)
+
+
+def observation_of(config: Config, directory: Path, start: float) -> Observation:
+    text = f"taskid=s1\nstart={start}\ntask.source.name=BLANK\nduration=600\nbeam=0\n"
+    text += f"candidate_dir={directory}\noutput_dir={directory}/output\n"
+    return build_observation(parse_parset(text, "o"), None, None, config.instrument)
+
+
+def line(time: float, **more: Any) -> bytes:
+    values: dict[str, Any] = {"dm": 100.0, "snr": 12.5, "log2_width": 3, "beam": 0} | more
+    return EngineSearch(TSAMP, START).heimdall_line(EngineCandidate(time, **values))
+
+
+def reader_of(config: Config, name: str, start: float = START, **settings: Any) -> LineReader:
+    observation = observation_of(config, Path("/nowhere"), start)
+    made = replace(config.instrument.source, **settings)
+    context = SourceContext(observation, "heimdall", made, 1.0)
+    return make_source(context).line_reader(Path(name), None)
+
+
+def parsed(reader: LineReader, data: bytes) -> ReadLines:
+    found = reader.parse(data)
+    assert found.lines == len(found.candidates) + found.headers + sum(found.rejected.values())
+    return found
+
+
+# -- lines -----------------------------------------------------------------------------------
+
+
+def test_a_line_of_heimdall(heimdall: Config) -> None:
+    reader = reader_of(heimdall, "x_07.cand", first_beam=1)
+    data = b"8.25\t46875\t3\t4\t77\t56.77\t9\t46870\t46880\n"
+    (one,) = parsed(reader, data).candidates
+    assert one["beam"] == 6
+    assert one["downsampling"] == 16
+    assert one["time"] == pytest.approx(3.0, abs=1e-9)
+    assert (one["dm"], one["snr"]) == (56.77, 8.25)
+
+
+def test_the_time_is_that_of_the_sample_where_the_printed_one_agrees(heimdall: Config) -> None:
+    reader = reader_of(heimdall, "x_00.cand")
+    sample = 12_345_678
+    data = f"8 {sample} {sample * TSAMP:g} 0 1 10 1 0 1\n8 {sample} 5 0 1 10 1 0 1\n".encode()
+    first, second = parsed(reader, data).candidates
+    assert first["time"] == round(sample * TSAMP, 9)
+    assert second["time"] == 5.0
+
+
+@pytest.mark.parametrize("dm", [0.0, 500.0, 2000.0])
+def test_times_at_the_top_of_the_band_are_converted_exactly(heimdall: Config, dm: float) -> None:
+    observation = observation_of(heimdall, Path("/nowhere"), START)
+    reader = reader_of(heimdall, "x_00.cand", time_reference="top_of_band")
+    (one,) = parsed(reader, f"8 0 0 0 1 {dm} 1 0 1\n".encode()).candidates
+    width = 300 / 1536
+    edge = 1219.70092773 + 1535.5 * width
+    centre = 1219.70092773 + 1535 * width
+    assert (observation.f_high, observation.f_reference) == pytest.approx((edge, centre))
+    assert one["time"] == pytest.approx(4.148808e3 * dm * (centre**-2 - edge**-2), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "offset"),
+    [
+        ("2026-09-21-14:13:20_00.cand", 1_790_000_000.0, 0.0),
+        ("2026-09-21-14:13:20_00.cand", 1_789_999_999.25, 0.0),  # the header's whole second
+        ("2026-09-21-14:13:20_00.cand", 1_789_999_900.0, 100.0),
+        ("2026-09-21-14:13:20_00.cand", 1_790_000_100.0, -100.0),
+        ("beam_00.cand", START, 0.0),
+        ("2026-13-41-14:13:20_00.cand", START, 0.0),
+    ],
+)
+def test_a_file_begins_at_the_time_in_its_name(
+    heimdall: Config, name: str, start: float, offset: float
+) -> None:
+    (one,) = parsed(reader_of(heimdall, name, start), line(200.0)).candidates
+    assert one["time"] == pytest.approx(200.0 + offset, abs=1e-6)
+
+
+def test_a_beam_in_a_column(heimdall: Config) -> None:
+    reader = reader_of(heimdall, "any.cand", beam_from="column", beam_column=10, first_beam=1)
+    found = parsed(reader, b"8 0 0 0 1 10 1 0 1 13\n8 0 0 0 1 10 1 0 1\n8 0 0 0 1 10 1 0 1 0\n")
+    assert found.candidates["beam"].tolist() == [12]
+    assert found.rejected == {Rejection.WRONG_COUNT: 1, Rejection.OUT_OF_RANGE: 1}
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b"8 0 0 0 1 10 1 0", Rejection.WRONG_COUNT),  # cut short
+        (b"", Rejection.EMPTY),
+        (b"nan 0 0 0 1 10 1 0 1", Rejection.NOT_FINITE),
+        (b"inf 0 0 0 1 10 1 0 1", Rejection.NOT_FINITE),
+        (b"1e999 0 0 0 1 10 1 0 1", Rejection.NOT_FINITE),
+        (b"-8 0 0 0 1 10 1 0 1", Rejection.OUT_OF_RANGE),
+        (b"8 0 0 0 1 -10 1 0 1", Rejection.OUT_OF_RANGE),
+        (b"1e30 0 0 0 1 10 1 0 1", Rejection.OUT_OF_RANGE),
+        (b"8 0 0 20 1 10 1 0 1", Rejection.OUT_OF_RANGE),
+        (b"8 0 0 999999999999999999 1 10 1 0 1", Rejection.OUT_OF_RANGE),
+        (b"8 0 1e300 0 1 10 1 0 1", Rejection.OUT_OF_RANGE),
+        (b"8 0 0 1.5 1 10 1 0 1", Rejection.NOT_WHOLE),
+        (b"8 -5 0 0 1 10 1 0 1", Rejection.NOT_WHOLE),
+        (b"8 0 0 0 1 ten 1 0 1", Rejection.NOT_NUMBER),
+        (b"8 0 0 0 1 1_0 1 0 1", Rejection.NOT_NUMBER),
+        (b"8 0 0 0 1 0x10 1 0 1", Rejection.NOT_NUMBER),
+        (b"8 0 0 0 1 1e 1 0 1", Rejection.NOT_NUMBER),
+        (b"8 0 0 0 1 1\x000 1 0 1", Rejection.NOT_TEXT),
+        (b"\xff\xfe\x00garbage", Rejection.NOT_TEXT),
+    ],
+)
+def test_a_bad_line_is_one_rejected_line(heimdall: Config, bad: bytes, reason: Rejection) -> None:
+    found = parsed(reader_of(heimdall, "x_00.cand"), line(1.0) + bad + b"\n" + line(2.0))
+    assert found.rejected == {reason: 1}
+    assert found.first_rejected == (1, bad)
+    assert found.candidates["time"] == pytest.approx([1.0, 2.0])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=300), st.integers(0, 2))
+def test_any_bytes_are_lines_accounted_for(data: bytes, where: int) -> None:
+    reader = ANY[0]
+    good = line(1.0)
+    text = [data + b"\n" + good, good + data + b"\n", good + data.replace(b"\t", b" ") + b"\n"]
+    found = parsed(reader, text[where])
+    assert found.lines == text[where].count(b"\n")
+    assert len(found.candidates) >= 1
+    for field in ("time", "dm", "snr"):
+        assert np.isfinite(found.candidates[field]).all()
+
+
+ANY: list[LineReader] = []
+
+
+@pytest.fixture(autouse=True, scope="module")
+def any_reader(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("any") / "config.yaml"
+    path.write_text("instrument: {candidate_source: heimdall, n_sbs: 1}\n")
+    ANY.append(reader_of(load_config(path), "x_00.cand"))
+
+
+# -- files -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    made = tmp_path / "heimdall"
+    made.mkdir()
+    return made
+
+
+def taken(service: Kept) -> list[float]:
+    """Times of all candidates that were put, sorted."""
+    found = [
+        candidates_from_bytes(put.content)["time"]
+        for commit in service.commits
+        for put in commit.puts
+        if put.content
+    ]
+    return sorted(np.concatenate(found).round(6).tolist()) if found else []
+
+
+def follow(make: Callable[[], Kept], directory: Path) -> tuple[Kept, Observation]:
+    service = make()
+    observation = observation_of(service.config, directory, float(int(time.time())))
+    order(service, observation)
+    return service, observation
+
+
+def test_files_that_appear_while_observing_are_read(
+    make: Callable[[], Kept], directory: Path
+) -> None:
+    service, observation = follow(make, directory)
+    service.turn()
+    for beam in range(3):
+        append(directory / heimdall_name(observation.start, beam), line(1.0 + beam, beam=beam))
+        service.turn_until(lambda beam=beam: len(taken(service)) == beam + 1)
+    (directory / "notes.txt").write_text("none of its files")
+    order(service, observation, OrderState.STOPPED)
+    service.turn_until(lambda: service.ended)
+    assert taken(service) == [1.0, 2.0, 3.0]
+    assert service.counts_now == {"lines": 3, "headers": 0, "candidates": 3}
+
+
+def test_every_watermark_covers_all_files_that_exist(
+    make: Callable[[], Kept], directory: Path
+) -> None:
+    """Whatever a file system notifies of: a window is not decided without a beam's lines."""
+    service, observation = follow(make, directory)
+    service.turn()
+    service._watch_of.forget(directory)
+    for beam in range(20):
+        append(directory / heimdall_name(observation.start, beam), line(float(beam)))
+        before = len(service.commits)
+        service._read(service._following[observation.key])
+        (commit,) = [one for one in service.commits[before:] if one.progress]
+        assert commit.puts[0].stamp > 0
+        assert len(candidates_from_bytes(commit.puts[0].content)) == 1
+
+
+def test_files_of_yesterday_are_left_alone(make: Callable[[], Kept], directory: Path) -> None:
+    yesterday = time.time() - 86400
+    for beam in range(5):
+        path = directory / heimdall_name(yesterday, beam)
+        path.write_bytes(line(1.0) * 100)
+        os.utime(path, (yesterday, yesterday))
+    service, observation = follow(make, directory)
+    append(directory / heimdall_name(observation.start, 0), line(2.0))
+    service.turn_until(lambda: len(taken(service)) == 1)
+    order(service, observation, OrderState.STOPPED)
+    service.turn_until(lambda: service.ended)
+    assert taken(service) == [2.0]
+    assert service.counts_now["earlier_files"] == 5
+    assert service.counts_now["lines"] == 1
+
+
+def test_a_file_of_yesterday_that_grows_is_read_from_there(
+    make: Callable[[], Kept], directory: Path
+) -> None:
+    yesterday = time.time() - 86400
+    path = directory / "beam_00.cand"
+    path.write_bytes(line(1.0) * 100)
+    os.utime(path, (yesterday, yesterday))
+    service, observation = follow(make, directory)
+    service.turn_until(lambda: service.counts_now.get("earlier_files") == 1)
+    append(path, line(2.0))
+    service.turn_until(lambda: len(taken(service)) == 1)
+    assert taken(service) == [2.0]
+    assert service.counts_now["earlier_bytes"] == 100 * len(line(1.0))
+    # A new process goes on there.
+    again = make()
+    again.master = again.queue_link = service.master  # type: ignore[assignment]
+    order(again, observation)
+    append(path, line(3.0))
+    again.turn_until(lambda: len(taken(again)) == 1)
+    assert taken(again) == [3.0]
+
+
+def test_a_new_process_goes_on_in_every_file(make: Callable[[], Kept], directory: Path) -> None:
+    service, observation = follow(make, directory)
+    names = [heimdall_name(observation.start, beam) for beam in range(4)]
+    for number, name in enumerate(names):
+        append(directory / name, line(float(number)) + line(float(number))[:5])
+    service.turn_until(lambda: len(taken(service)) == 4)
+    again = make()
+    again.master = again.queue_link = service.master  # type: ignore[assignment]
+    order(again, observation)
+    for number, name in enumerate(names):
+        append(directory / name, line(float(number))[5:])
+    again.turn_until(lambda: len(taken(again)) == 4)
+    assert taken(again) == [0.0, 1.0, 2.0, 3.0]
+    assert again.counts_now["lines"] == 8
+
+
+def test_the_source_of_the_start_is_that_of_the_observation(
+    make: Callable[[], Kept], directory: Path
+) -> None:
+    service, observation = follow(make, directory)
+    append(directory / heimdall_name(observation.start, 0), line(1.0))
+    service.turn_until(lambda: len(taken(service)) == 1)
+    again = make()
+    again.config = replace(
+        again.config,
+        instrument=replace(
+            again.config.instrument,
+            candidate_source="amber",
+            source=SourceSettings(pattern="*.other"),
+        ),
+    )
+    again.master = again.queue_link = service.master  # type: ignore[assignment]
+    order(again, observation)
+    append(directory / heimdall_name(observation.start, 0), line(2.0))
+    again.turn_until(lambda: len(taken(again)) == 1)
+
+
+def test_a_file_replaced_by_a_shorter_one_is_read_from_its_start_and_counted(
+    make: Callable[[], Kept], directory: Path
+) -> None:
+    service, observation = follow(make, directory)
+    path = directory / heimdall_name(observation.start, 0)
+    append(path, line(1.0) + line(2.0) + line(3.0))
+    service.turn_until(lambda: len(taken(service)) == 3)
+    other = directory / "other"
+    other.write_bytes(line(4.0))
+    other.replace(path)
+    service.turn_until(lambda: len(taken(service)) == 4)
+    assert taken(service) == [1.0, 2.0, 3.0, 4.0]
+    assert service.counts_now["files_written_anew"] == 1
+
+
+def test_garbage_and_a_line_of_megabytes_cost_nothing_else(
+    make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, observation = follow(make, directory)
+    path = directory / heimdall_name(observation.start, 0)
+    garbage = bytes(range(256)).replace(b"\n", b"") + b"\n"
+    append(path, line(1.0) + garbage + b"7" * 3_000_000 + b"\n" + line(2.0) + line(3.0)[:-4])
+    service.turn_until(lambda: len(taken(service)) == 2)
+    order(service, observation, OrderState.STOPPED)
+    service.turn_until(lambda: service.ended)
+    assert service.counts_now == {
+        "lines": 5,
+        "headers": 0,
+        "candidates": 2,
+        "rejected_not_text": 1,
+        "rejected_long_line": 1,
+        "rejected_half_line": 1,
+    }
+    (said,) = [text for text in caplog.messages if "not text" in text]
+    assert f"{path}: line 2 from byte 0: b'" in said
+
+
+def test_candidates_outside_the_observation_are_none(
+    make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, observation = follow(make, directory)
+    early, late = (heimdall_name(observation.start + shift, 0) for shift in (-1000, 1000))
+    append(directory / early, line(1.0) + line(1002.0))
+    append(directory / late, line(1.0))
+    service.turn_until(lambda: service.counts_now.get("lines") == 3)
+    assert taken(service) == [2.0]
+    assert service.counts_now["rejected_outside_observation"] == 2
+    assert any("time -999 s; allowed: 0 to 602 s" in text for text in caplog.messages)
+
+
+def test_a_name_without_a_beam_is_refused_once(
+    make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, observation = follow(make, directory)
+    append(directory / "candidates.cand", line(1.0))
+    append(directory / heimdall_name(observation.start, 0), line(2.0))
+    service.turn_until(lambda: len(taken(service)) == 1)
+    service._find(service._following[observation.key], check=True)
+    said = [text for text in caplog.messages if "candidates.cand is not read" in text]
+    assert len(said) == 1
+    assert service.counts_now.get("files_refused", 1) == 1
+
+
+def test_unchanged_files_are_not_written_to_the_journal_again(
+    make: Callable[[], Kept], directory: Path
+) -> None:
+    service, observation = follow(make, directory)
+    for beam in range(10):
+        append(directory / heimdall_name(observation.start, beam), line(1.0))
+    service.turn_until(lambda: len(taken(service)) == 10)
+    append(directory / heimdall_name(observation.start, 3), line(2.0))
+    before = len(service.commits)
+    service.turn_until(lambda: len(taken(service)) == 11)
+    (commit,) = [one for one in service.commits[before:] if one.progress]
+    states = [key for key in commit.memory if key.startswith("state ")]
+    assert states == [f"state {heimdall_name(observation.start, 3)}"]
+
+
+# -- windows of many writers ---------------------------------------------------------------------
+
+
+def test_a_window_settles_once_though_sixty_beams_write_it() -> None:
+    """A watermark of the listener covers all files: the window needs one after the last line."""
+    windows = OpenWindows(1.0, 1.0, {}, settle=0.1)
+    reader = ANY[0]
+    stamp, entry = 100.0, 0
+    decided: list[tuple[int, bool]] = []
+    for beam in range(64):
+        entry, stamp = entry + 1, stamp + 0.01
+        windows.add(entry, stamp, parsed(reader, line(5.5, beam=beam)).candidates)
+        while due := windows.take_due():
+            decided.append((len(due.candidates), due.closed))
+    windows.add(entry + 1, stamp + 0.1, parsed(reader, b"").candidates)
+    due = windows.take_due()
+    assert due is not None
+    assert decided == []
+    assert (len(due.candidates), due.closed) == (64, False)
