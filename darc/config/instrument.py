@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from darc.config import ranges
 from darc.config.source_settings import SOURCES, SourceSettings
-from darc.config.typed import Contradiction, CrossChecked, NotEmpty, OneOf, Range
+from darc.config.typed import NotEmpty, OneOf, Range
 
 _Positive = Range(1e-12, 1e12)
 _Count = ranges.COUNT
@@ -44,7 +43,7 @@ class BandEdges:
 
 
 @dataclass(frozen=True, slots=True)
-class Instrument(BandEdges, CrossChecked):
+class Instrument(BandEdges):
     """A radio telescope with its backend; section `instrument` of the configuration.
 
     The values for ARTS are in conf/arts.yaml. An observation may override band, sampling,
@@ -78,14 +77,12 @@ class Instrument(BandEdges, CrossChecked):
     time_unit: Annotated[int, _Count]  # packets per second in `startpacket`
     # An instrument's file of an earlier version lacks these.
     candidate_source: Annotated[str, OneOf(*SOURCES)] = "amber"
+    #: What the beams of candidates are: TABs or SBs of this node's compound beam, or compound beams,
+    #: each with a pointing of its own.
+    candidate_beams: Annotated[str, OneOf("tied_array", "compound")] = "tied_array"
     source: SourceSettings = field(default_factory=SourceSettings)
 
     @property
     def batch_length(self) -> float:
         """Length of one AMBER batch (s)."""
         return self.batch_length_samples * self.tsamp
-
-    def contradictions(self) -> Iterator[Contradiction]:
-        """Yield settings that do not fit each other."""
-        if self.candidate_source == "dsa110" and not self.source.ports:
-            yield Contradiction("source", "no ports to listen on", "ports: [<port>, ...]")

@@ -10,7 +10,7 @@ from darc.config import ranges
 from darc.config.typed import Contradiction, CrossChecked, NotEmpty, OneOf, Range
 
 #: Names of the sources; each is a module ``darc/trigger_files/sources/<name>_source.py``.
-SOURCES = ("amber", "heimdall")
+SOURCES = ("amber", "dsa110", "fredda", "heimdall")
 
 _Port = Annotated[int, Range(1, 65535)]
 _Seconds = Annotated[float, Range(0.01, 3600)]

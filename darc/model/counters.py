@@ -42,6 +42,7 @@ class Rejection(_Worded):
     NO_HEADER = "no_header", "no header before it"
     HALF_LINE = "half_line", "half a line at the end"
     LONG_LINE = "long_line", "line of over 1048576 bytes"
+    LONG_GULP_LINE = "long_gulp_line", "line of over 4096 bytes in a gulp"
     OUTSIDE = "outside_observation", "outside the observation"
     WEAK = "below_snr_threshold", "below S/N threshold"
     FOREIGN = "no_such_beam", "no such beam"

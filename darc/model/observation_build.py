@@ -309,7 +309,7 @@ def _datetimesource(keys: _ParsetKeys) -> str:
 
 def _check_candidate_dir(keys: _ParsetKeys, found: dict[str, Any], instrument: Instrument) -> None:
     """Report a missing directory of candidate files."""
-    listens = bool(instrument.source.ports)
+    listens = instrument.candidate_source == "dsa110" and instrument.source.ports
     if listens or instrument.source.directory or found["candidate_dir"] or found["amber_dir"]:
         return
     allowed_path = f"{PATH}; or instrument.source.directory in the configuration"

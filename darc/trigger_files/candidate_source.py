@@ -95,6 +95,11 @@ class CandidateSource(ABC):
         """Directory of its files."""
         return self.context.directory
 
+    @property
+    def may_have_earlier_files(self) -> bool:
+        """Whether its directory may hold files of earlier observations, to be left alone."""
+        return True
+
     def expected(self) -> tuple[Path, ...]:
         """Return the files that are known in advance."""
         return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -42,7 +43,7 @@ class FollowedFiles:
         memory: Mapping[str, Any],
     ) -> None:
         self._source = source
-        self._start = start
+        self._start = start if source.may_have_earlier_files else -math.inf
         self._latest = latest
         self._progress = progress
         self._recalled = memory

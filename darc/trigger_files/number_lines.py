@@ -17,6 +17,7 @@ from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Rejection
 from darc.science.dispersion import delay
 from darc.trigger_files.amber import FIELDS, BadLineError
+from darc.trigger_files.candidate_source import SourceContext
 from darc.trigger_files.line_reader import LineReader, ReadLines
 
 Floats = npt.NDArray[np.float64]
@@ -62,6 +63,14 @@ class TimeReference:
         if self.f_from == self.f_to:
             return np.round(time, 9)
         return np.round(time + delay(dm, self.f_to, self.f_from), 9)
+
+
+def time_reference(context: SourceContext) -> TimeReference:
+    """Return the reference of a source's times."""
+    observation = context.observation
+    top_of_band = context.settings.time_reference == "top_of_band"
+    f_from = observation.f_high if top_of_band else observation.f_reference
+    return TimeReference(f_from, observation.f_reference)
 
 
 class NumberLines(LineReader):

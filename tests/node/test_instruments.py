@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from nodes import Node, node
+from nodes import Node, free_port, node
 from nodes import wait_for as wait_for_seconds
 
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
@@ -31,6 +32,7 @@ from simulator.engine_streams import (
     gulps_of,
     noise_candidates,
     play,
+    send_gulp,
     write_gulp,
 )
 from simulator.lofar import Lofar
@@ -42,8 +44,9 @@ from beams import write_beam
 wait_for = partial(wait_for_seconds, timeout=60.0)
 
 DURATION = 8.0
-POLE = "[192.86deg, 27.13deg]"  # the Milky Way's maximum DM is low there
+POLE = 192.86, 27.13  # deg; the Milky Way's maximum DM is low there
 RECEIVERS = ("dada_trigger", "lofar_trigger", "voevent_generator")
+_C2 = re.compile(r"<C2>([-\d.]+)</C2>")
 _TRIGGER = re.compile(
     r"trigger (\S+)/(-?\d+)/(\d+): (\S+), DM ([\d.]+), S/N ([\d.]+), width ([\d.]+) ms, beam (\d+)"
 )
@@ -71,6 +74,26 @@ def as_heimdall(
     play(gulps, search, lambda _, found: write_gulp(directory, search, found), speed=20.0)
 
 
+def as_dsa110(
+    of: Node, directory: Path, search: EngineSearch, gulps: list[list[EngineCandidate]]
+) -> None:
+    """Each of two searches has every other beam."""
+    ports = of.config["instrument"]["source"]["ports"]
+
+    def send(gulp: int, found: Sequence[EngineCandidate]) -> None:
+        for number, port in enumerate(ports):
+            lines = [search.dsa_line(one) for one in found if one.beam % len(ports) == number]
+            send_gulp(("127.0.0.1", port), gulp, lines)
+
+    wait_for(lambda: listens(ports[-1]), what="the ports of gulps")
+    play(gulps, search, send, speed=20.0)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 CASES = [
     Case(
         "single_dish",
@@ -81,6 +104,26 @@ CASES = [
         ),
         (1,),
         as_heimdall,
+    ),
+    Case(
+        "parkes_multibeam",
+        (
+            EngineCandidate(1.3, 500.0, 32.0, 4, 1),
+            EngineCandidate(3.6, 900.0, 45.0, 6, 13),
+            EngineCandidate(5.4, 300.0, 25.0, 5, 7),
+        ),
+        range(1, 14),
+        as_heimdall,
+    ),
+    Case(
+        "dsa110",
+        (
+            EngineCandidate(1.3, 500.0, 32.0, 1, 0),
+            EngineCandidate(3.6, 900.0, 45.0, 2, 3),
+            EngineCandidate(5.4, 300.0, 25.0, 1, 2),
+        ),
+        range(4),
+        as_dsa110,
     ),
 ]
 
@@ -99,7 +142,7 @@ def test_an_instrument_from_its_search_to_the_pages(
     }
     with DadaDbevent() as dbevent, Lofar() as lofar:
         sections: dict[str, dict[str, Any]] = {
-            "instrument": {"base": case.name, **changes_of(case)},
+            "instrument": {"base": case.name, **changes_of(case.name)},
             "amber_clustering": rules,
             "processor": processor,
             "dada_trigger": {"port_iquv": dbevent.port, "buffer_length": 60.0},
@@ -134,9 +177,13 @@ def test_an_instrument_from_its_search_to_the_pages(
             events = [event for request in dbevent.received for event in request.events]
             check_dumps(events, case, instrument, search)
             check_pages(made, case, search)
+            check_positions(made, case, instrument)
 
 
-def changes_of(case: Case) -> dict[str, Any]:
+def changes_of(name: str) -> dict[str, Any]:
+    """What is another on this machine: ports, and the number of files of data."""
+    if name == "dsa110":
+        return {"n_tabs": 4, "source": {"ports": [free_port(), free_port()], "gulp_wait": 5.0}}
     return {}
 
 
@@ -152,7 +199,10 @@ def write_observation_yaml(directory: Path, start: float, instrument: Instrument
         "output_dir": str(directory / "output"),
     }
     for beam in range(instrument.n_compound_beams):
-        values[f"task.beamSet.0.compoundBeam.{beam}.phaseCenter"] = POLE
+        declination = POLE[1] + 0.25 * beam
+        values[f"task.beamSet.0.compoundBeam.{beam}.phaseCenter"] = (
+            f"[{POLE[0]}deg, {declination}deg]"
+        )
     path = directory / "observation.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
@@ -243,3 +293,15 @@ def check_pages(of: Node, case: Case, search: EngineSearch) -> None:
             and one.time == pytest.approx(arrival, abs=0.02)
             for one in listed
         ), f"{burst} is not among {listed}"
+
+
+def check_positions(of: Node, case: Case, instrument: Instrument) -> None:
+    """A VOEvent's position is that of the beam, where each beam has one."""
+    written = sorted((of.home / "voevents").rglob("*.xml"))
+    assert len(written) >= len(case.bursts)
+    found = {round(float(dec), 2) for path in written for dec in _C2.findall(path.read_text())}
+    compound = instrument.candidate_beams == "compound"
+    offsets = [
+        burst.beam - instrument.source.first_beam if compound else 0 for burst in case.bursts
+    ]
+    assert found == {round(POLE[1] + 0.25 * offset, 2) for offset in offsets}

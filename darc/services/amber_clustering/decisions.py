@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,6 +125,8 @@ class Decider:
     :param field: None where the pointing or the Milky Way's DM is unknown; new sources then trigger
         neither LOFAR nor VOEvents
     :param source: the known source that is observed, if any
+    :param fields: of candidates' beams, where these have pointings of their own; one that is missing
+        has that of `field`
     """
 
     def __init__(
@@ -133,7 +136,9 @@ class Decider:
         instrument: Instrument,
         field: BeamField | None,
         source: Source | None,
+        fields: Mapping[int, BeamField] | None = None,
     ) -> None:
+        self._fields = fields or {}
         self._settings = settings
         self._observation = observation
         self._instrument = instrument
@@ -338,7 +343,7 @@ class Decider:
             bandwidth=observation.bandwidth,
             width=width,
         )
-        field = self._field
+        field = self._fields.get(int(cluster["beam"]), self._field)
         return Trigger(
             observation=observation.task_id,
             window=int(cluster["window"]),

@@ -18,7 +18,7 @@ from darc.config.config import Role
 from darc.config.settings import AmberClusteringSettings
 from darc.model.candidate import candidates_from_bytes
 from darc.model.counters import Counted, identified, in_words, plain_counts
-from darc.model.observation import Observation, task_id_of
+from darc.model.observation import Observation, Pointing, task_id_of
 from darc.model.sources import SourceList, parse_source_list
 from darc.model.trigger import Stages, Trigger
 from darc.node.losses import ENTRIES_DROPPED, LossKind
@@ -156,7 +156,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         settings = replace(
             self.settings, lofar_trigger_sources=tuple(known.name for known in names if known)
         )
-        decider = Decider(settings, observation, self.config.instrument, field, source)
+        fields = self.fields_of(observation)
+        decider = Decider(settings, observation, self.config.instrument, field, source, fields)
         for search in decider.searches:
             what = f"known {search.source.kind} {search.source.name}" if search.source else "new"
             log.info("%s: IQUV %s, LOFAR %s", what, search.iquv, search.lofar)
@@ -197,6 +198,27 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         if pointing is None:
             log.warning("no pointing known: new sources trigger neither LOFAR nor VOEvents")
             return None
+        return self._field_at(observation, pointing)
+
+    def fields_of(self, observation: Observation) -> dict[int, BeamField]:
+        """Return the fields of candidates' beams, where these are compound beams."""
+        if self.config.instrument.candidate_beams != "compound":
+            return {}
+        fields = {
+            pointing.beam: field
+            for pointing in observation.pointings
+            if (field := self._field_at(observation, pointing))
+        }
+        unknown = sorted({*range(observation.ntabs)} - {*fields})
+        if fields and unknown:
+            log.warning(
+                "no pointing of beams %s: their triggers have that of beam %s",
+                ", ".join(map(str, unknown)),
+                observation.beam,
+            )
+        return fields
+
+    def _field_at(self, observation: Observation, pointing: Pointing) -> BeamField | None:
         ra, dec = pointing.longitude_deg, pointing.latitude_deg
         if observation.reference_frame == "HADEC":
             middle = observation.start + observation.duration / 2

@@ -74,7 +74,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     name = "amber_listener"
     traits = TRAITS
     settings_type = AmberListenerSettings
-    attributes: ClassVar[tuple[str, ...]] = ("counts", "totals", "found_by_recheck")
+    attributes: ClassVar[tuple[str, ...]] = ("counts", "totals", "found_by_recheck", "sources")
     loss_kinds = (FILE_GIVEN_UP, FILE_WRITTEN_ANEW, *all_loss_kinds())
 
     def prepare(self) -> None:
@@ -92,6 +92,18 @@ class AMBERListener(Service[AmberListenerSettings]):
     def totals(self) -> dict[str, int]:
         """Counters of lines by outcome, over all observations of this process."""
         return plain_counts(self._totals)
+
+    @property
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """The candidate source of each observation, and its state."""
+        return {
+            following.observation.task_id: {
+                "source": following.context.name,
+                "files": len(following.files),
+                **following.source.state(),
+            }
+            for following in list(self._following.values())
+        }
 
     # -- observations --------------------------------------------------------------------------
 
@@ -173,8 +185,7 @@ class AMBERListener(Service[AmberListenerSettings]):
                     self._out_of_step(following)
 
     def _follow(self, following: FollowedObservation, check: bool) -> None:
-        for event in following.source.events():
-            self._tell(following, event)
+        self._hear(following)
         due = following.next_stamp_due <= following.clock.now() or following.source.due() <= 0
         if check or due or self._notified or following.stopped_at is not None:
             self._read(following)
@@ -237,6 +248,11 @@ class AMBERListener(Service[AmberListenerSettings]):
             self._totals[Counted.EARLIER_FILES] += number
             self.commit(Commit(following.observation.key, memory=following.memory()))
             self._account(following)
+
+    def _hear(self, following: FollowedObservation) -> None:
+        """Take what the source has to tell."""
+        for event in following.source.events():
+            self._tell(following, event)
 
     def _tell(self, following: FollowedObservation, event: SourceEvent) -> None:
         """Count and log what a source has to tell."""
@@ -407,6 +423,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             self._totals[Counted.FILES_GIVEN_UP] += 1
             log.error("%s given up, what was not read of it is lost: %s", path, why)
             self.lost(FILE_GIVEN_UP, str(path), why)
+        self._hear(following)
         self._put(following, rest, following.clock.now(), end=True)
         log.info("read: %s", in_words(following.counts))
         self._forget(following.observation.key)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from darc.model.candidate import Records
-from darc.trigger_files.candidate_source import CandidateSource, SourceContext
+from darc.trigger_files.candidate_source import CandidateSource
 from darc.trigger_files.line_reader import LineReader
 from darc.trigger_files.number_lines import (
     Floats,
@@ -20,6 +20,7 @@ from darc.trigger_files.number_lines import (
     NumberLines,
     TimeReference,
     make_records,
+    time_reference,
     width_of_log2,
 )
 
@@ -111,14 +112,6 @@ class HeimdallSource(CandidateSource):
             offset=file_offset(path.name, self.context.observation.start),
             reference=time_reference(self.context),
         )
-
-
-def time_reference(context: SourceContext) -> TimeReference:
-    """Return the reference of a source's times."""
-    observation = context.observation
-    top_of_band = context.settings.time_reference == "top_of_band"
-    f_from = observation.f_high if top_of_band else observation.f_reference
-    return TimeReference(f_from, observation.f_reference)
 
 
 def file_offset(name: str, start: float) -> float:

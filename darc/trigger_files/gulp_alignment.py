@@ -1,0 +1,160 @@
+"""Which gulps of several searches may be passed on: all of a gulp together, or after a limit.
+
+Only numbers and times: no sockets, files or clocks.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from darc.model.counters import Counted
+from darc.node.losses import LossKind
+from darc.trigger_files.candidate_source import SourceEvent
+
+#: Gulps passed on that are remembered, by which a late one is known.
+KEPT_GULPS = 10_000
+#: Larger steps of a gulp number are no number of missing gulps.
+LARGEST_STEP = 100_000
+
+SEARCH_BEHIND = LossKind(
+    "search_behind",
+    "a search is not on the same gulp as the others: its candidates come late or not at all",
+    "See the search process that is named. The others are passed on without it.",
+)
+GULPS_MISSED = LossKind(
+    "gulps_missed",
+    "gulps of a search never came, and it does not send them again",
+    "See the search process that is named, and the log of that time.",
+)
+
+
+@dataclass(slots=True)
+class _Gulp:
+    first: float  # when its first part came, monotonic (s)
+    searches: set[str] = field(default_factory=set)
+    is_done: bool = False
+
+
+class GulpAlignment:
+    """State of the gulps of all searches.
+
+    A part is what one search reports of a gulp. Parts are passed on in the order in which they
+    came, each when its gulp is complete or has waited long enough. A search that was missing is not
+    waited for until it is back.
+
+    :param names: of the searches; fewer than `n_searches`: they are named as they come
+    :param wait: for the other searches (s)
+    """
+
+    def __init__(self, names: Sequence[str], n_searches: int, wait: float) -> None:
+        self._n_searches = n_searches
+        self._wait = wait
+        self._gulps: dict[int, _Gulp] = {}  # not done
+        self._done: OrderedDict[int, set[str]] = OrderedDict()
+        self._parts: deque[tuple[int, bool]] = deque()  # gulp, done at once
+        self._absent: set[str] = set()
+        self._late: set[str] = set()
+        self._events: list[SourceEvent] = []
+        self.last: dict[str, int] = dict.fromkeys(names, -1)  # last gulp by search; -1: none yet
+
+    def take_events(self) -> list[SourceEvent]:
+        """Return what there is to tell since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def name_for(self, host: str, gulp: int) -> str:
+        """Return the name of a search of which only the host is known."""
+        reported = self._done.get(gulp, set())
+        if gulp in self._gulps:
+            reported = self._gulps[gulp].searches
+        name, number = host, 1
+        while name in reported and number < self._n_searches:
+            number += 1
+            name = f"{host} ({number})"
+        return name
+
+    def add(self, search: str, gulp: int, now: float) -> None:
+        """Note a part; it is the last one in the order.
+
+        :param now: monotonic (s)
+        """
+        self._check_number(search, gulp)
+        self.last[search] = gulp
+        if gulp in self._done:
+            self._done[gulp].add(search)
+            self._parts.append((gulp, True))
+            text = ""
+            if search not in self._late:
+                self._late.add(search)
+                text = f"{search} lags: its gulp {gulp} came after the others were passed on"
+            self._events.append(SourceEvent(Counted.GULPS_LATE, text))
+            return
+        if search in self._absent:
+            self._absent.discard(search)
+            self._events.append(SourceEvent(text=f"{search} is back, with gulp {gulp}"))
+        self._late.discard(search)
+        self._gulps.setdefault(gulp, _Gulp(now)).searches.add(search)
+        self._parts.append((gulp, False))
+
+    def _check_number(self, search: str, gulp: int) -> None:
+        last = self.last.get(search, -1)
+        if last < 0 or gulp == last + 1:
+            return
+        if gulp <= last:
+            what = "came again" if gulp == last else f"follows {last}: the number went back"
+            self._events.append(SourceEvent(Counted.GULP_BACK, f"{search}: gulp {gulp} {what}"))
+            return
+        missed = gulp - last - 1
+        text = f"{search}: gulp {gulp} follows {last}"
+        number = missed if missed <= LARGEST_STEP else 1
+        what = f"{search}, gulps {last + 1} to {gulp - 1}"
+        self._events.append(SourceEvent(Counted.GULPS_MISSED, text, GULPS_MISSED, what, number))
+
+    def pass_on(self, now: float, *, everything: bool = False) -> int:
+        """Return how many parts, from the oldest on, may be passed on now; each once.
+
+        :param now: monotonic (s)
+        :param everything: no more will come
+        """
+        for number, gulp in list(self._gulps.items()):
+            missing = self._missing(gulp)
+            is_over = everything or now - gulp.first >= self._wait
+            if is_over or not missing - self._absent:
+                self._finish(number, gulp, missing)
+        count = 0
+        while self._parts and (self._parts[0][1] or self._parts[0][0] in self._done):
+            self._parts.popleft()
+            count += 1
+        while len(self._done) > KEPT_GULPS and not self._parts:
+            self._done.popitem(last=False)
+        return count
+
+    def _missing(self, gulp: _Gulp) -> set[str]:
+        """Return the searches that have not reported a gulp."""
+        missing = set(self.last) - gulp.searches
+        unnamed = self._n_searches - len(self.last)
+        if unnamed > 0:
+            missing.add(f"{unnamed} of {self._n_searches} searches, never heard of")
+        return missing
+
+    def _finish(self, number: int, gulp: _Gulp, missing: set[str]) -> None:
+        del self._gulps[number]
+        self._done[number] = gulp.searches
+        self._events.append(SourceEvent(Counted.GULPS))
+        if not missing:
+            return
+        new = sorted(missing - self._absent)
+        self._absent |= missing
+        self._events.append(SourceEvent(Counted.GULPS_INCOMPLETE))
+        for search in new:
+            last = self.last.get(search, -1)
+            seen = f"its last one was {last}" if last >= 0 else "it has reported none"
+            text = f"{search} is missing in gulp {number}: {seen}"
+            self._events.append(SourceEvent("", text, SEARCH_BEHIND, f"{search}, gulp {number}"))
+
+    def due(self, now: float) -> float:
+        """Return after how long the next gulp has waited long enough (s); infinite: none waits."""
+        first = min((gulp.first for gulp in self._gulps.values()), default=float("inf"))
+        return first + self._wait - now

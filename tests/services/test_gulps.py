@@ -1,0 +1,460 @@
+"""DSA-110's stream: gulps of several searches over TCP, whatever connects and however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nodes import free_port, patience
+from test_amber_listener import Kept, order
+
+from darc.model.candidate import candidates_from_bytes
+from darc.model.observation import Observation
+from darc.model.observation_build import build_observation
+from darc.model.parset import parse_parset
+from darc.node.node_config import load_config
+from darc.queues.messages import OrderState
+from darc.trigger_files.gulp_alignment import GulpAlignment
+from darc.trigger_files.gulp_receiver import split_gulp
+from darc.trigger_files.gulp_spool import GulpSpool, format_gulp, parse_marker
+from simulator.engine_streams import EngineCandidate, EngineSearch, send_gulp
+
+TSAMP = 1.048576e-3
+A, B = "port 1", "port 2"
+
+
+# -- which gulps are passed on -------------------------------------------------------------------
+
+
+def texts(alignment: GulpAlignment) -> list[str]:
+    return [event.text for event in alignment.take_events() if event.text]
+
+
+def test_a_gulp_is_passed_on_when_all_searches_have_reported_it() -> None:
+    alignment = GulpAlignment([A, B], 2, wait=1.0)
+    alignment.add(A, 1, 10.0)
+    assert alignment.pass_on(10.0) == 0
+    alignment.add(B, 1, 10.5)
+    assert alignment.pass_on(10.5) == 2
+    assert texts(alignment) == []
+
+
+def test_others_wait_for_a_missing_search_up_to_the_limit_and_then_no_more() -> None:
+    alignment = GulpAlignment([A, B], 2, wait=1.0)
+    alignment.add(A, 1, 10.0)
+    assert alignment.due(10.25) == 0.75
+    assert alignment.pass_on(11.0) == 1
+    assert texts(alignment) == [f"{B} is missing in gulp 1: it has reported none"]
+    alignment.add(A, 2, 12.0)
+    assert alignment.pass_on(12.0) == 1
+    assert texts(alignment) == []
+    alignment.add(B, 3, 13.0)
+    assert texts(alignment) == [f"{B} is back, with gulp 3"]
+    assert alignment.pass_on(13.0) == 0
+    alignment.add(A, 3, 13.0)
+    assert alignment.pass_on(13.0) == 2
+
+
+def test_a_search_that_lags_is_named_once_and_its_gulps_are_passed_on() -> None:
+    alignment = GulpAlignment([A, B], 2, wait=1.0)
+    for gulp in range(3):
+        alignment.add(A, gulp, float(10 * gulp))
+        alignment.pass_on(10.0 * gulp + 2)
+    texts(alignment)
+    for gulp in range(3):
+        alignment.add(B, gulp, 30.0)
+        assert alignment.pass_on(30.0) == 1
+    assert texts(alignment) == [f"{B} lags: its gulp 0 came after the others were passed on"]
+
+
+def test_a_jump_and_a_step_back_are_named() -> None:
+    alignment = GulpAlignment([A], 1, wait=1.0)
+    for gulp in (1, 2, 7, 3, 3):
+        alignment.add(A, gulp, 0.0)
+        assert alignment.pass_on(0.0) == 1
+    events = alignment.take_events()
+    assert [event.text for event in events if event.text] == [
+        f"{A}: gulp 7 follows 2",
+        f"{A}: gulp 3 follows 7: the number went back",
+        f"{A}: gulp 3 came again",
+        f"{A} lags: its gulp 3 came after the others were passed on",
+    ]
+    (jump,) = [event for event in events if event.loss and event.loss.id == "gulps_missed"]
+    assert (jump.number, jump.what) == (4, f"{A}, gulps 3 to 6")
+
+
+def test_searches_of_one_port_are_named_by_their_hosts() -> None:
+    alignment = GulpAlignment([], 3, wait=1.0)
+    names = []
+    for host in ("10.0.0.1", "10.0.0.1", "10.0.0.2"):
+        names.append(alignment.name_for(host, 5))
+        alignment.add(names[-1], 5, 0.0)
+    assert names == ["10.0.0.1", "10.0.0.1 (2)", "10.0.0.2"]
+    assert alignment.pass_on(0.0) == 3
+    alignment.add("10.0.0.2", 6, 10.0)
+    assert alignment.pass_on(11.0) == 1
+    assert [text.split(" in ")[0] for text in texts(alignment)] == [
+        "10.0.0.1 is missing",
+        "10.0.0.1 (2) is missing",
+    ]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([A, B, "c"]), st.integers(0, 10**18), st.floats(0, 3)),
+        max_size=40,
+    )
+)
+def test_every_part_is_passed_on_once_within_the_limit(parts: list[tuple[str, int, float]]) -> None:
+    alignment = GulpAlignment([A, B, "c"], 3, wait=1.0)
+    now, passed = 0.0, 0
+    arrived: list[float] = []
+    for search, gulp, pause in parts:
+        now += pause
+        alignment.add(search, gulp, now)
+        arrived.append(now)
+        passed += alignment.pass_on(now)
+        assert passed <= len(arrived)
+        assert passed >= sum(when <= now - 1.0 for when in arrived)
+    assert passed + alignment.pass_on(now, everything=True) == len(parts)
+    assert alignment.due(now) == float("inf")
+
+
+# -- what is on disk -----------------------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=300))
+def test_no_line_of_a_sender_is_taken_for_a_marker(data: bytes) -> None:
+    gulp = split_gulp(1, "host", data)
+    spooled = format_gulp(gulp.number, "port 1", gulp.lines, gulp.half)
+    lines = spooled.split(b"\n")[:-1]
+    assert [number for number, line in enumerate(lines) if parse_marker(line)] == [0]
+    half = bool(data) and not data.endswith(b"\n")
+    named = gulp.number is not None
+    assert len(lines) == 1 + data.count(b"\n") + half - named
+
+
+def test_a_spool_begins_another_file_with_each_process(tmp_path: Path) -> None:
+    first = GulpSpool(tmp_path)
+    path, begin = first.append(format_gulp(7, "port 1", [b"x"], b""))
+    assert begin == 0
+    assert first.append(format_gulp(8, "port 1", [], b""))[1] == path.stat().st_size - len(
+        format_gulp(8, "port 1", [], b"")
+    )
+    again = GulpSpool(tmp_path)
+    assert again.last_gulps() == {"port 1": 8}
+    assert again.append(b"#gulp 9 from port 1\n")[0] != path
+    first.close(remove=False)
+    again.close(remove=True)
+    assert not tmp_path.exists()
+
+
+# -- over TCP ------------------------------------------------------------------------------------
+
+
+class Stream:
+    """A listener with two searches."""
+
+    def __init__(self, directory: Path, **source: Any) -> None:
+        self.ports = [free_port(), free_port()]
+        keys = {"ports": self.ports, "gulp_wait": 0.3, "connection_timeout": 0.5} | source
+        path = directory / "config.yaml"
+        words = ", ".join(f"{key}: {value}" for key, value in keys.items())
+        path.write_text(
+            f"darc_master: {{end_delay: 20.0, run_dir: {directory}/run}}\n"
+            "amber_clustering: {interval: 0.1}\n"
+            f"instrument: {{tsamp: {TSAMP}, n_sbs: 1, candidate_source: dsa110,"
+            f" source: {{{words}}}}}\n"
+        )
+        self.config = load_config(path)
+        self.start = float(int(time.time()))
+        self.search = EngineSearch(TSAMP, self.start)
+        text = f"taskid=g1\nstart={self.start}\ntask.source.name=BLANK\nduration=600\nbeam=0\n"
+        text += f"output_dir={directory}/output\n"
+        self.observation: Observation = build_observation(
+            parse_parset(text, "o"), None, None, self.config.instrument
+        )
+        self.listener = Kept(self.config)
+        order(self.listener, self.observation)
+        self.listener.turn()
+
+    def line(self, time: float, beam: int = 0) -> bytes:
+        return self.search.dsa_line(EngineCandidate(time, 100.0, 12.5, 3, beam))
+
+    def send(self, search: int, gulp: int, *times: float, beam: int | None = None) -> None:
+        beam = search if beam is None else beam
+        lines = [self.line(time, beam) for time in times]
+        send_gulp(("127.0.0.1", self.ports[search]), gulp, lines)
+
+    def send_bytes(self, search: int, data: bytes) -> None:
+        with socket.create_connection(("127.0.0.1", self.ports[search])) as connection:
+            connection.sendall(data)
+
+    def taken(self) -> list[float]:
+        found = [
+            candidates_from_bytes(put.content)["time"]
+            for commit in self.listener.commits
+            for put in commit.puts
+            if put.content
+        ]
+        return sorted(np.concatenate(found).round(2).tolist()) if found else []
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        self.listener.turn_until(condition)
+
+    def until_taken(self, *times: float) -> None:
+        self.until(lambda: len(self.taken()) >= len(times))
+        assert self.taken() == sorted(times)
+
+    def counted(self, counter: str) -> int:
+        following = self.listener._following.get(self.observation.key)
+        counts = following.counts if following else self.listener.counts_now
+        return int(counts.get(counter, 0))
+
+    def stop(self) -> None:
+        order(self.listener, self.observation, OrderState.STOPPED)
+        self.until(lambda: self.listener.ended)
+
+    def books(self) -> dict[str, int]:
+        counts = self.listener.counts_now
+        rejected = sum(number for key, number in counts.items() if key.startswith("rejected"))
+        assert counts["lines"] == counts["headers"] + counts["candidates"] + rejected
+        return {key: number for key, number in counts.items() if number}
+
+    def close(self) -> None:
+        for key in list(self.listener._following):
+            self.listener._forget(key)
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Iterator[Stream]:
+    with closing(Stream(tmp_path)) as made:
+        yield made
+
+
+def losses(stream: Stream) -> dict[str, int]:
+    return {kind: number for kind, number in stream.listener._losses.numbers().items() if number}
+
+
+def test_gulps_of_two_searches(stream: Stream) -> None:
+    stream.send(0, 1, 0.5, 0.75)
+    stream.send(1, 1, 0.25)
+    stream.until_taken(0.25, 0.5, 0.75)
+    stream.send(1, 2)
+    stream.send(0, 2, 1.5)
+    stream.until_taken(0.25, 0.5, 0.75, 1.5)
+    stream.stop()
+    assert stream.books() == {"lines": 8, "headers": 4, "candidates": 4, "gulps": 2}
+    assert losses(stream) == {}
+    assert not Path(stream.config.master.run_dir, "spool", "g1").exists()
+
+
+def test_a_gulp_waits_for_the_other_search_and_no_longer_than_the_limit(stream: Stream) -> None:
+    stream.send(0, 1, 0.5)
+    began = time.monotonic()
+    while time.monotonic() < began + 0.2:
+        stream.listener.turn()
+    assert stream.taken() == []
+    stream.until_taken(0.5)
+    assert time.monotonic() - began < patience(1.0)
+    assert stream.counted("gulps_incomplete") == 1
+    assert losses(stream) == {"search_behind": 1}
+    said = stream.listener._losses.told()["search_behind"]["last"][0]
+    assert said["what"] == f"port {stream.ports[1]}, gulp 1"
+
+
+def test_a_gulp_that_was_received_outlives_the_process(stream: Stream) -> None:
+    stream.send(0, 5, 0.5)
+    stream.send(1, 5, 0.25)
+    spool = Path(stream.config.master.run_dir, "spool", "g1")
+    stream.until(lambda: sum(path.stat().st_size for path in spool.glob("*")) > 100)
+    committed = len(stream.taken())
+    # As a process that is killed: nothing more of it, but that its ports are free.
+    source = stream.listener._following[stream.observation.key].source
+    source._receiver.close()  # type: ignore[attr-defined]
+    again = Kept(stream.config)
+    again.master = again.queue_link = stream.listener.master  # type: ignore[assignment]
+    before, stream.listener = stream.listener, again
+    order(again, stream.observation)
+    stream.until(lambda: len(stream.taken()) + committed >= 2)
+    stream.send(0, 8, 1.0)  # 6 and 7 came while nobody listened
+    stream.until(lambda: losses(stream).get("gulps_missed"))
+    assert losses(stream)["gulps_missed"] == 2
+    stream.stop()
+    assert stream.books()["candidates"] == 3
+    before._following.clear()
+
+
+def test_lines_that_are_none_are_rejected_and_the_rest_is_kept(stream: Stream) -> None:
+    good = stream.line(0.5)
+    half = stream.line(0.75)[:-9]
+    bad = [
+        b"8 1 2 60000.0 1 2\n",
+        b"nan 1 2 60000.0 1 2 3 4\n",
+        b"8 1 2 inf 1 2 3 4\n",
+        b"8 1 2 1e300 1 2 3 4\n",
+        b"-8 1 2 60000.0 1 2 3 4\n",
+        b"8 1 2 60000.0 -1 2 3 4\n",
+        b"\x00\xff\xfe garbage\n",
+        b"#gulp 99 from nobody\n",
+        b"\n",
+        b"9" * 100_000 + b"\n",
+    ]
+    stream.send_bytes(0, b"1\n" + good + b"".join(bad) + half)
+    stream.send(1, 1, 0.25)
+    stream.until_taken(0.25, 0.5)
+    stream.stop()
+    assert stream.books() == {
+        "lines": 15,
+        "headers": 2,
+        "candidates": 2,
+        "gulps": 1,
+        "gulps_cut": 1,
+        "rejected_wrong_number_of_columns": 2,
+        "rejected_not_finite": 2,
+        "rejected_out_of_range": 2,
+        "rejected_not_a_whole_number": 1,
+        "rejected_not_text": 1,
+        "rejected_empty": 1,
+        "rejected_long_gulp_line": 1,
+        "rejected_half_line": 1,
+    }
+    assert losses(stream) == {"gulp_cut": 1}
+
+
+@pytest.mark.parametrize("first", [b"gulp one", b"-3", b"1.5", b"", b"9" * 30, b"\x00\x01"])
+def test_a_message_without_a_gulp_number_is_rejected_line_by_line(
+    stream: Stream, first: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream.send_bytes(0, first + b"\n" + stream.line(0.5) * 3)
+    stream.until(lambda: stream.counted("rejected_no_header"))
+    stream.send(0, 1, 0.5)
+    stream.send(1, 1)
+    stream.until_taken(0.5)
+    stream.stop()
+    books = stream.books()
+    assert (books["rejected_no_header"], books["rejected_bad_header"]) == (3, 1)
+    assert any("no gulp number of 127.0.0.1" in text for text in caplog.messages)
+
+
+def test_two_searches_that_claim_one_beam_are_named_once(
+    stream: Stream, caplog: pytest.LogCaptureFixture
+) -> None:
+    for gulp in range(3):
+        stream.send(0, gulp, float(gulp), beam=17)
+        stream.send(1, gulp, gulp + 0.5, beam=17)
+    stream.until_taken(0.0, 0.5, 1.0, 1.5, 2.0, 2.5)
+    stream.until(lambda: stream.counted("beams_claimed_twice"))
+    said = [text for text in caplog.messages if "beam 17 is claimed by two searches" in text]
+    assert len(said) == 1
+    assert all(f"port {port}" in said[0] for port in stream.ports)
+
+
+def test_a_connection_that_sends_nothing_is_closed_in_time(stream: Stream) -> None:
+    with socket.create_connection(("127.0.0.1", stream.ports[0])) as silent:
+        silent.settimeout(patience(5))
+        began = time.monotonic()
+        assert silent.recv(1) == b""
+        assert 0.4 < time.monotonic() - began < patience(2)
+    stream.until(lambda: stream.counted("connections_silent") == 1)
+
+
+def test_a_connection_that_is_not_closed_is_used_as_far_as_it_came(stream: Stream) -> None:
+    with socket.create_connection(("127.0.0.1", stream.ports[0])) as slow:
+        slow.sendall(b"1\n" + stream.line(0.5) + stream.line(0.75)[:20])
+        stream.until_taken(0.5)
+    assert stream.counted("gulps_cut") == 1
+    assert stream.counted("rejected_half_line") == 1
+
+
+def test_a_gulp_beyond_the_limit_of_size_is_cut(tmp_path: Path) -> None:
+    with closing(Stream(tmp_path, max_gulp_bytes=1024)) as stream:
+        whole = b"1\n" + stream.line(0.5) * 100_000
+        with contextlib.suppress(OSError):  # reset, or broken pipe
+            stream.send_bytes(0, whole)
+        stream.until(lambda: stream.counted("gulps_cut"))
+        stream.until(lambda: stream.counted("candidates"))
+        lines = whole[:1024].count(b"\n") - 1
+        assert (stream.counted("candidates"), stream.counted("rejected_half_line")) == (lines, 1)
+        assert losses(stream)["gulp_cut"] == stream.counted("gulps_cut") == 1
+
+
+def test_too_many_connections_are_refused_and_counted(tmp_path: Path) -> None:
+    with closing(Stream(tmp_path, max_connections=2, connection_timeout=20)) as stream:
+        address = "127.0.0.1", stream.ports[0]
+        held = [socket.create_connection(address) for _ in range(2)]
+        with socket.create_connection(address) as third:
+            third.settimeout(patience(5))
+            assert third.recv(1) == b""
+        stream.until(lambda: stream.counted("connections_refused") == 1)
+        assert losses(stream) == {"connection_refused": 1}
+        for number, one in enumerate(held):
+            one.sendall(f"{number}\n".encode() + stream.line(0.5 + number))
+            one.close()
+        stream.until_taken(0.5, 1.5)
+
+
+def test_a_port_that_is_taken_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocker = socket.create_server(("127.0.0.1", 0))
+    port = blocker.getsockname()[1]
+    with closing(Stream(tmp_path, ports=[port])) as stream:
+        stream.until(lambda: [text for text in caplog.messages if f"127.0.0.1:{port}" in text])
+        blocker.close()
+        stream.ports = [port]
+
+        def is_sent() -> bool:
+            try:
+                stream.send(0, 1, 0.5)
+            except OSError:
+                return False
+            return True
+
+        stream.until(is_sent)
+        stream.until_taken(0.5)
+
+
+def test_gulps_wait_while_they_cannot_be_spooled(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: GulpSpool, data: bytes) -> tuple[Path, int]:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(GulpSpool, "append", full)
+        stream.send(0, 1, 0.5)
+        stream.send(1, 1, 0.75)
+        source = stream.listener._following[stream.observation.key].source
+        stream.until(lambda: len(source._unwritten) == 2)  # type: ignore[attr-defined]
+    stream.until_taken(0.5, 0.75)
+
+
+def test_a_gulp_that_comes_just_after_the_stop_is_taken(stream: Stream) -> None:
+    stream.send(0, 1, 0.5)
+    stream.send(1, 1, 0.75)
+    stream.until_taken(0.5, 0.75)
+    order(stream.listener, stream.observation, OrderState.STOPPED)
+    stream.listener.turn()
+    assert not stream.listener.ended
+    stream.send(0, 2, 1.5)
+    stream.until(lambda: stream.listener.ended)
+    assert stream.taken() == [0.5, 0.75, 1.5]
+
+
+def test_it_listens_on_loopback_unless_told_otherwise(stream: Stream) -> None:
+    assert stream.config.instrument.source.bind == "127.0.0.1"
+    source: Any = stream.listener._following[stream.observation.key].source
+    addresses = {one.getsockname()[0] for one in source._receiver._listeners}
+    assert addresses == {"127.0.0.1"}
