@@ -43,6 +43,7 @@ from darc.science.synthesised_beam import (
     parse_synthesised_beams,
     synthesised_beams,
 )
+from darc.trigger_files.candidate_source import SourceContext
 
 log = logging.getLogger(__name__)
 
@@ -301,6 +302,7 @@ class ObservationWork:
             settings=self.settings,
             n_beams=self._n_beams,
             boxes=self._boxes,
+            source=None if self._is_of_amber else self._source_context,
         )
 
     def results_job(self) -> ResultsJob:
@@ -321,6 +323,8 @@ class ObservationWork:
             trigger_files=self._trigger_files,
             settings=self.settings,
             beam=self._beam_sky(),
+            # Others leave no header where they found nothing.
+            searched=not self._is_of_amber,
             arrival=self._arrival,
         )
 
@@ -329,6 +333,14 @@ class ObservationWork:
         """Directory of the results."""
         observation = self.observation
         return Path(self.settings.result_dir) / observation.date / observation.datetimesource
+
+    @property
+    def _source_context(self) -> SourceContext:
+        return SourceContext.of(self.observation, self._config.instrument)
+
+    @property
+    def _is_of_amber(self) -> bool:
+        return self._config.instrument.candidate_source == "amber"
 
     @property
     def _trigger_files(self) -> tuple[Path, ...]:

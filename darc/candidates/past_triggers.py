@@ -14,6 +14,7 @@ from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Rejection, in_words
 from darc.runtime.untrusted_files import open_regular
 from darc.trigger_files.amber import AmberLines, Columns
+from darc.trigger_files.followed_files import finished_files
 from darc.trigger_files.trigger_file import Chunk, TriggerFile
 
 #: Bytes within which the header is, if there is one.
@@ -27,8 +28,7 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
     rejected: Counter[Rejection] = Counter()
     problems: list[str] = []
     n_candidates = 0
-    for path in job.trigger_files:
-        file = TriggerFile(path, AmberLines(job.batch_length, job.tsamp))
+    for file in _files(job):
         try:
             for chunk in _chunks(file):
                 n_candidates += len(chunk.candidates)
@@ -40,7 +40,7 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
                 found.append(kept)
                 rejected.update(unused)
         except OSError as error:
-            problems.append(f"{path} cannot be read: {error}")
+            problems.append(f"{file.path} cannot be read: {error}")
     clusters, beyond = find_clusters(
         np.concatenate(found) if found else np.empty(0, CANDIDATE),
         job.settings.clustering,
@@ -49,6 +49,18 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
     )
     clusters = listed(clusters, beyond, job.boxes)
     return ReadTriggers(clusters, n_candidates, dict(rejected), tuple(problems))
+
+
+def _files(job: ReadingJob) -> list[TriggerFile]:
+    """Return the files of a job.
+
+    :raises OSError: its directory cannot be read
+    """
+    if job.source is not None:
+        return finished_files(job.source)
+    return [
+        TriggerFile(path, AmberLines(job.batch_length, job.tsamp)) for path in job.trigger_files
+    ]
 
 
 def _chunks(file: TriggerFile) -> Iterator[Chunk]:

@@ -20,6 +20,7 @@ from darc.model.counters import Rejection
 from darc.model.observation import Pointing, task_id_of
 from darc.model.parset_values import to_name
 from darc.model.processing_outcome import ClusterOutcome, Detection, ListedCandidate
+from darc.trigger_files.candidate_source import SourceContext
 
 MAX_REASON = 10_000  # characters
 
@@ -180,9 +181,11 @@ class ExtractionOutcome:
 
 @dataclass(frozen=True, slots=True)
 class ReadingJob:
-    """Reading and clustering of AMBER's trigger files of a past observation.
+    """Reading and clustering of the candidates of a past observation.
 
+    :param trigger_files: of AMBER
     :param batch_length: length of AMBER's batches, s
+    :param source: candidate source, whose files are read instead; None: AMBER's, as given
     :param tsamp: s
     :param n_beams: number of beams; candidates of other beams are rejected; None: no limit
     """
@@ -194,6 +197,7 @@ class ReadingJob:
     settings: ProcessorSettings
     n_beams: int | None
     boxes: ClusterBoxes
+    source: SourceContext | None = None
 
     def __str__(self) -> str:
         return f"the trigger files of {task_id_of(self.observation)}"

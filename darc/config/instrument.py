@@ -77,8 +77,8 @@ class Instrument(BandEdges):
     time_unit: Annotated[int, _Count]  # packets per second in `startpacket`
     # An instrument's file of an earlier version lacks these.
     candidate_source: Annotated[str, OneOf(*SOURCES)] = "amber"
-    #: What the beams of candidates are: TABs or SBs of this node's compound beam, or compound beams,
-    #: each with a pointing of its own.
+    #: What the beams of candidates are: TABs or SBs of this node's compound beam, or compound
+    #: beams, each with a pointing of its own.
     candidate_beams: Annotated[str, OneOf("tied_array", "compound")] = "tied_array"
     source: SourceSettings = field(default_factory=SourceSettings)
 

@@ -100,6 +100,11 @@ class CandidateSource(ABC):
         """Whether its directory may hold files of earlier observations, to be left alone."""
         return True
 
+    @property
+    def keeps_files(self) -> bool:
+        """Whether its candidates are still there after the observation."""
+        return True
+
     def expected(self) -> tuple[Path, ...]:
         """Return the files that are known in advance."""
         return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -9,8 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from darc.trigger_files.candidate_source import CandidateSource
+from darc.trigger_files.candidate_source import CandidateSource, SourceContext, make_source
 from darc.trigger_files.trigger_file import EARLIER_SECONDS, TriggerFile
+
+log = logging.getLogger(__name__)
 
 #: A directory that changed so recently may change again in the same tick of its clock (s).
 SAME_TICK_SECONDS = 2.0
@@ -155,6 +158,29 @@ class FollowedFiles:
         left = {_LEFT_ALONE: dict(self._left_alone)} if self._left_changed else {}
         self._left_changed = False
         return {**changed, **gone, **left}
+
+
+def finished_files(context: SourceContext) -> list[TriggerFile]:
+    """Return the files of a finished observation, in order of their names.
+
+    :raises OSError: the directory cannot be read, or its candidates came by a connection
+    """
+    source = make_source(context)
+    paths = list(source.expected())
+    if source.has_new_files:
+        if not source.keeps_files:
+            raise OSError(f"{context.name}: candidates that came by a connection are not kept")
+        paths = sorted(path for path in source.directory.iterdir() if source.accepts(path.name))
+    latest = math.inf if context.name == "amber" else context.observation.duration
+    found = []
+    for path in paths:
+        try:
+            reader = source.line_reader(path, None)
+        except ValueError as error:
+            log.error("%s is not read: %s", path, error)
+            continue
+        found.append(TriggerFile(path, reader, latest=latest))
+    return found
 
 
 def exists(path: Path) -> bool:

@@ -146,6 +146,7 @@ def test_an_instrument_from_its_search_to_the_pages(
             "amber_clustering": rules,
             "processor": processor,
             "dada_trigger": {"port_iquv": dbevent.port, "buffer_length": 60.0},
+            "voevent_generator": {"send_events": True},  # no broker: copies are kept
             "lofar_trigger": {"send_events": True, "lofar_port": lofar.port},
         }
         with node(test_run, darc_master={"control_timeout": 30}, **sections) as made:
@@ -181,7 +182,9 @@ def test_an_instrument_from_its_search_to_the_pages(
 
 
 def changes_of(name: str) -> dict[str, Any]:
-    """What is another on this machine: ports, and the number of files of data."""
+    """What is another in a test: ports, and the amount of data."""
+    if name == "parkes_multibeam":
+        return {"tsamp": 0.512e-3, "nchan": 256, "min_freq": 1182.78125}
     if name == "dsa110":
         return {"n_tabs": 4, "source": {"ports": [free_port(), free_port()], "gulp_wait": 5.0}}
     return {}

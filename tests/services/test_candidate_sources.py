@@ -26,6 +26,7 @@ from darc.model.parset import parse_parset
 from darc.node.node_config import load_config
 from darc.queues.messages import OrderState
 from darc.trigger_files.candidate_source import SourceContext, make_source
+from darc.trigger_files.followed_files import finished_files
 from darc.trigger_files.line_reader import LineReader, ReadLines
 from simulator.engine_streams import EngineCandidate, EngineSearch, heimdall_name
 
@@ -417,3 +418,33 @@ def test_a_window_settles_once_though_sixty_beams_write_it() -> None:
     assert due is not None
     assert decided == []
     assert (len(due.candidates), due.closed) == (64, False)
+
+
+# -- a finished observation ----------------------------------------------------------------------
+
+
+def test_the_files_of_a_finished_observation_are_read_to_their_end(
+    heimdall: Config, directory: Path
+) -> None:
+    observation = observation_of(heimdall, directory, START)
+    for beam in range(3):
+        append(directory / heimdall_name(START, beam), line(1.0) + line(2.0 + beam)[:-1])
+    append(directory / heimdall_name(START - 86400, 0), line(3.0))
+    append(directory / "other.txt", line(1.0))
+    found: list[float] = []
+    for file in finished_files(SourceContext.of(observation, heimdall.instrument)):
+        limit = file.size()
+        while chunk := file.read(limit):
+            found += chunk.candidates["time"].tolist()
+        rest = file.read_rest(limit, finished=True)
+        found += rest.candidates["time"].tolist() if rest else []
+    assert sorted(found) == pytest.approx([1.0, 1.0, 1.0, 2.0, 3.0, 4.0])
+
+
+def test_candidates_that_came_by_a_connection_are_gone_afterwards(
+    heimdall: Config, directory: Path
+) -> None:
+    observation = observation_of(heimdall, directory, START)
+    context = SourceContext(observation, "dsa110", SourceSettings(ports=(12345,)), 1.0)
+    with pytest.raises(OSError, match="came by a connection are not kept"):
+        finished_files(context)

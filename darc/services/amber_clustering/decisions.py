@@ -125,8 +125,8 @@ class Decider:
     :param field: None where the pointing or the Milky Way's DM is unknown; new sources then trigger
         neither LOFAR nor VOEvents
     :param source: the known source that is observed, if any
-    :param fields: of candidates' beams, where these have pointings of their own; one that is missing
-        has that of `field`
+    :param fields: of candidates' beams, where these have pointings of their own; one that is
+        missing has that of `field`
     """
 
     def __init__(

@@ -25,6 +25,27 @@ TRAITS = ServiceTraits(
             {one.words: one.counter for one in Rejection},
             "reason",
         ),
+        CountedSeries(
+            "candidate_gulps",
+            "Gulps that a search sent over TCP, by what became of them.",
+            {
+                "passed on": Counted.GULPS,
+                "incomplete": Counted.GULPS_INCOMPLETE,
+                "late": Counted.GULPS_LATE,
+                "cut": Counted.GULPS_CUT,
+                "number went back": Counted.GULP_BACK,
+            },
+            "what",
+        ),
+        CountedSeries(
+            "candidate_connections_closed",
+            "Connections of searches that were refused, or sent nothing.",
+            {
+                "refused": Counted.CONNECTIONS_REFUSED,
+                "silent": Counted.CONNECTIONS_SILENT,
+            },
+            "why",
+        ),
     ),
     measured=(
         AttributeSeries(

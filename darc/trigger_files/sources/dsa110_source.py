@@ -185,6 +185,10 @@ class Dsa110Source(CandidateSource):
     def may_have_earlier_files(self) -> bool:
         return not self._listens
 
+    @property
+    def keeps_files(self) -> bool:
+        return not self.context.settings.ports
+
     def accepts(self, name: str) -> bool:
         return (
             is_segment(name) if self._listens else fnmatchcase(name, self.context.settings.pattern)
