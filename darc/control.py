@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from darc.cli.darc_parser import interactive_word, make_parser, wrong_usage
+from darc.cli.darc_parser import interactive_word, make_parser, parset_text, wrong_usage
 from darc.node.command_client import LOCAL, ask
 from darc.runtime.program import as_program
 
@@ -34,15 +34,17 @@ def send_command(
     payload: str | None = None,
     host: str = "localhost",
     port: int | None = None,
+    content: str | None = None,
 ) -> dict[str, Any] | None:
     """Send a command to a DARC master and print its reply, or the reason why there is none.
 
     :param timeout: s
     :param payload: path of an observation's configuration
     :param port: by default the one that this host's node uses
+    :param content: its text; payload is its file name then
     :return: ``{'status': …, 'message': …}``, or None if anything failed
     """
-    reply, reason = ask(timeout, service, command, payload, host, port)
+    reply, reason = ask(timeout, service, command, payload, host, port, content)
     if reply is None:
         print(reason)
         return None
@@ -78,15 +80,18 @@ def main(arguments: list[str] | None = None) -> int:
         command = f"{options.command} {options.attribute or ''}".strip()
         where = (options.timeout, options.service, command, payload, options.port, options.json)
         return _with_hints(run(*where), options)
-    if payload and options.host in LOCAL:
+    content = None
+    if options.key:
+        payload, content = parset_text(options.key, time.time())
+    elif payload and options.host in LOCAL:
         payload = str(Path(payload).absolute())
     command = f"{options.command} {options.attribute or ''}".strip()
-    where = (options.timeout, options.service, command, payload, options.host, options.port)
+    to = options.host, options.port, content
     if options.json:
-        reply, reason = ask(*where)
+        reply, reason = ask(options.timeout, options.service, command, payload, *to)
         print(json.dumps(reply) if reply else json.dumps({"error": reason}))
     else:
-        reply = send_command(*where)
+        reply = send_command(options.timeout, options.service, command, payload, *to)
     if reply is None:
         return 1
     if options.command == "status" and not options.json:

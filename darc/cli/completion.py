@@ -117,7 +117,7 @@ def _options(parser: argparse.ArgumentParser) -> tuple[str, ...]:
 
 
 #: Options whose value is a file, or arbitrary text.
-FILES, FREE = ("--parset", "--config"), ("--timeout", "--port", "--grep", "-n", "--lines")
+FILES, FREE = ("--parset", "--config"), ("--timeout", "--port", "--key", "--grep", "-n", "--lines")
 
 _BASH = """\
 # Made by `darc completion bash`: what is configured changes it, so print it again then.

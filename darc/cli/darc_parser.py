@@ -21,7 +21,7 @@ TERMINAL = {
     "samples": "a sample filterbank, trigger file and parset, to try things on",
 }
 #: Options with a value.
-_WITH_VALUE = ("--service", "--timeout", "--host", "--port", "--parset", "--config")
+_WITH_VALUE = ("--service", "--timeout", "--host", "--port", "--parset", "--config", "--key")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -48,9 +48,39 @@ def make_parser() -> argparse.ArgumentParser:
     files = parser.add_mutually_exclusive_group()
     files.add_argument("--parset", metavar="FILE", help="an observation's parset")
     files.add_argument("--config", metavar="FILE", help="an observation's configuration in YAML")
+    files.add_argument(
+        "--key",
+        action="append",
+        type=_assignment,
+        metavar="K=V",
+        help="instead of a file: a key of an observation's parset; again for each",
+    )
     parser.add_argument("--json", action="store_true", help="print the reply as JSON")
     parser.add_argument("--version", action="version", version=f"darc {__version__}")
     return parser
+
+
+def _assignment(word: str) -> tuple[str, str]:
+    """Return key and value.
+
+    :raises argparse.ArgumentTypeError: it is no line of a parset
+    """
+    key, equals, value = (part.strip() for part in word.partition("="))
+    if not equals or not key or not (key + value).isprintable() or "#" in key + value:
+        raise argparse.ArgumentTypeError(f"{word!r} is not KEY=VALUE, on one line and without #")
+    return key, value
+
+
+def parset_text(assignments: list[tuple[str, str]], now: float) -> tuple[str, str]:
+    """Return name and text of the parset that assignments are.
+
+    :param now: Unix s; the start where that is ``now``
+    """
+    values = dict(assignments)
+    if values.get("start") == "now":
+        values["start"] = f"{now:.3f}"
+    text = "".join(f"{key} = {value}\n" for key, value in values.items())
+    return f"{values.get('taskid', 'observation')}.parset", text
 
 
 def _columns() -> int:
@@ -88,7 +118,7 @@ def interactive_word(arguments: list[str]) -> int | None:
 def wrong_usage(options: argparse.Namespace) -> str:
     """Return which options contradict each other; empty if none do."""
     command, service = options.command, options.service
-    payload = options.parset or options.config
+    payload = options.parset or options.config or options.key
     if (command == "get_attr") != (options.attribute is not None):
         return "get_attr, and only get_attr, takes the name of an attribute"
     if command in {"status", "start", "stop", "restart"} and not service:
@@ -96,7 +126,9 @@ def wrong_usage(options: argparse.Namespace) -> str:
     if command == "stop_master" and service == "all":
         return f"{command} concerns the whole node: leave out --service"
     if payload and not command.endswith("_observation"):
-        return f"{command} takes neither --parset nor --config"
+        return f"{command} takes neither --parset nor --config nor --key"
     if command.endswith("_observation") and not payload:
-        return f"{command} needs --parset FILE or --config FILE"
-    return not_of_a_service(command, service)
+        return f"{command} needs --parset FILE or --config FILE, or --key K=V"
+    everywhere = options.key and options.host == "all"
+    one_node = "--key is for one node: --host all needs a file" if everywhere else ""
+    return one_node or not_of_a_service(command, service)

@@ -16,6 +16,7 @@ from darc.master.placed_files import place
 from darc.master.service_control import ServiceControl
 from darc.model.message import RUNNING_ALREADY, Reply, Request
 from darc.model.observation import Observation, ObservationError
+from darc.model.parset import PARSERS
 from darc.node.observation_files import UnknownConfigType, read_observation
 from darc.node.supervisor import SupervisorError
 from darc.runtime.detached_work import DetachedWork, HangsError
@@ -82,6 +83,23 @@ class ObservationCommands:
         for run in self._node.observations.runs():
             if run.observation.config_file == request.payload:
                 log.warning("%s: taken as it was at its start", request.payload)
+                self._note(run.observation.task_id)
+                return run.observation
+        return None
+
+    def _named(self, request: Request) -> Observation | None:
+        """Find the observation whose task id the content of a request has, and nothing more."""
+        if not request.content:
+            return None
+        parse = PARSERS.get(Path(request.payload).suffix.lower())
+        if parse is None:
+            return None
+        try:
+            values = parse(request.content, request.payload).values
+        except ObservationError:
+            return None
+        for run in self._node.observations.runs():
+            if set(values) == {"taskid"} and run.observation.task_id == str(values["taskid"]):
                 self._note(run.observation.task_id)
                 return run.observation
         return None
@@ -205,7 +223,7 @@ class ObservationCommands:
         return self._end(request, RunState.ABORTED, "Aborted observation")
 
     def _end(self, request: Request, state: RunState, done: str) -> Reply:
-        observation = self._read(request, hangs=self._known)
+        observation = self._named(request) or self._read(request, hangs=self._known)
         if isinstance(observation, Reply):
             return observation
         one = request.service if request.service not in ("", "all") else ""

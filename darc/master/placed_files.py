@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from darc.model.observation import ObservationError
+from darc.model.observation_build import made_datetimesource
 from darc.model.parset import PARSERS
 from darc.model.parset_values import to_datetimesource
 from darc.node.observation_files import UnknownConfigType
@@ -39,9 +40,11 @@ def place(parset_dir: Path, name: str, text: str) -> Path:
     parset = parse(text, name)
     key = "datetimesource"
     try:
-        directory = parset_dir / to_datetimesource(parset.values.get(key, ""))
+        name_of_it = parset.values.get(key) or made_datetimesource(parset.values) or ""
+        directory = parset_dir / to_datetimesource(name_of_it)
     except ValueError as error:
-        allowed = "a time such as 2019-05-18-23:51:13.<source>, without /"
+        allowed = "a time such as 2019-05-18-23:51:13.<source>, without /; or start and"
+        allowed += " task.source.name"
         raise ObservationError([parset.problem(key, allowed)]) from error
     directory.mkdir(parents=True, exist_ok=True)
     write_whole(directory / name, data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -302,9 +302,24 @@ def _datetimesource(keys: _ParsetKeys) -> str:
         start = keys.get("start", _moment, f"{_UTC}, or Unix time", None)
         if start is None or source is None:
             return ""
-        return f"{datetime.fromtimestamp(int(start), UTC):%Y-%m-%d-%H:%M:%S}.{source}"
+        return _dated(start, source)
     names = f"{_TIME}.<source>, without /, from 1990 to 2200"
     return keys.need("datetimesource", to_datetimesource, names) or ""
+
+
+def made_datetimesource(values: Mapping[str, Any]) -> str | None:
+    """Return the `datetimesource` of an observation that has none; None: it cannot be made.
+
+    :param values: of its parset
+    """
+    try:
+        return _dated(_moment(values["start"]), to_name(values["task.source.name"]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _dated(start: float, source: str) -> str:
+    return f"{datetime.fromtimestamp(int(start), UTC):%Y-%m-%d-%H:%M:%S}.{source}"
 
 
 def _check_candidate_dir(keys: _ParsetKeys, found: dict[str, Any], instrument: Instrument) -> None:

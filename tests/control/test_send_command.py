@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from nodes import PYTHON, free_port, patience
 
+from darc.cli.darc_parser import make_parser, parset_text
 from darc.control import main, send_command
 from darc.node.command_client import ask
 
@@ -302,3 +303,20 @@ def test_an_answer_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         talking.join()
     assert reply is None
     assert "an answer of more than 1048576 bytes" in reason
+
+
+def test_an_observation_is_described_key_by_key() -> None:
+    words = ["--key", "taskid=a1", "--key", "start=now", "--key", "x = a=b", "start_observation"]
+    options = make_parser().parse_args(words)
+    name, text = parset_text(options.key, now=1790000000.25)
+    assert name == "a1.parset"
+    assert text == "taskid = a1\nstart = 1790000000.250\nx = a=b\n"
+
+
+@pytest.mark.parametrize("word", ["taskid", "=1", "a=1\nb=2", "a=1#2"])
+def test_a_key_that_is_no_line_of_a_parset_is_refused(
+    word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(["--key", word, "start_observation"])
+    assert "is not KEY=VALUE" in capsys.readouterr().err

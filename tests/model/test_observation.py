@@ -394,3 +394,63 @@ class TestFiles:
             assert Observation.from_plain(observation.to_plain()) == observation
         assert (worker.beam, master.beam) == (0, None)
         assert worker.amber_instances == 3
+
+
+# -- without a parset of a telescope ---------------------------------------------------------
+
+
+HEIMDALL = replace(ARTS, candidate_source="heimdall")
+FEW = {
+    "taskid": "h1",
+    "task.source.name": "J0000+00",
+    "start": "2026-05-18T23:51:13.5",
+    "duration": "300",
+    "beam": "0",
+    "candidate_dir": "/data/heimdall",
+    "output_dir": "/data/h1",
+}
+
+
+def few(**changes: str) -> Observation:
+    text = text_of({**FEW, **changes})
+    return build_observation(parse_parset(text, "w"), None, None, HEIMDALL)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "2026-05-18T23:51:13.5",
+        "2026-05-18 23:51:13.5",
+        "2026-05-18-23:51:13.5",
+        "2026-05-18T23:51:13.500Z",
+        "1779148273.5",
+    ],
+)
+def test_few_keys_are_enough_for_another_search_engine(start: str) -> None:
+    observation = few(start=start)
+    assert observation.start == 1779148273.5
+    assert observation.datetimesource == "2026-05-18-23:51:13.J0000+00"
+    assert (observation.date, observation.utc_start) == ("20260518", "2026-05-18-23:51:13")
+    assert (observation.amber_dir, observation.candidate_dir) == ("", "/data/heimdall")
+    assert observation.trigger_files() == []
+    assert Observation.from_plain(observation.to_plain()) == observation
+
+
+@pytest.mark.parametrize("start", ["yesterday", "2026-13-01T00:00:00", "1e99", "nan", "1"])
+def test_a_start_that_is_no_time_is_named(start: str) -> None:
+    with pytest.raises(ObservationError) as caught:
+        few(start=start)
+    assert f"w:3: start: {start!r} is invalid" in str(caught.value)
+
+
+def test_a_missing_directory_of_candidates_is_named() -> None:
+    with pytest.raises(ObservationError) as caught:
+        build_observation(
+            parse_parset(text_of({key: FEW[key] for key in FEW if key != "candidate_dir"}), "w"),
+            None,
+            None,
+            HEIMDALL,
+        )
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.value) == ("candidate_dir", None)
+    assert "instrument.source.directory" in problem.allowed

@@ -158,8 +158,7 @@ def test_an_instrument_from_its_search_to_the_pages(
             search = EngineSearch(instrument.tsamp, start)
             first = instrument.source.first_beam
             write_data(tmp_path / "output", case, instrument, search)
-            answer = made.ask("start_observation", "--config", str(observation))
-            assert answer == "Observation started"
+            start_observation(made, observation, by_command=case.name == "single_dish")
             candidates = noise_candidates(50.0, DURATION, beams=case.beams)
             for number, burst in enumerate(case.bursts):
                 candidates += burst_candidates(burst, 30, seed=number)
@@ -167,9 +166,8 @@ def test_an_instrument_from_its_search_to_the_pages(
             wait_for(
                 lambda: made.counts("amber_listener", "i1").get("candidates") == len(candidates)
             )
-            assert made.ask("stop_observation", "--config", str(observation)) == (
-                "Stopped observation"
-            )
+            stopped = made.darc("--key", "taskid=i1", "stop_observation")
+            assert "Stopped observation" in stopped.stdout
             for service in ("dada_trigger", "processor"):
                 wait_for(lambda name=service: "[i1]: done" in made.log(name), what=service)
             check_books(made, candidates)
@@ -179,6 +177,16 @@ def test_an_instrument_from_its_search_to_the_pages(
             check_dumps(events, case, instrument, search)
             check_pages(made, case, search)
             check_positions(made, case, instrument)
+
+
+def start_observation(of: Node, observation: Path, *, by_command: bool) -> None:
+    """By a file, or key by key."""
+    words = ["--config", str(observation)]
+    if by_command:
+        values = yaml.safe_load(observation.read_text())
+        words = [word for key, value in values.items() for word in ("--key", f"{key}={value}")]
+    answer = of.darc(*words, "start_observation")
+    assert "message: Observation started" in answer.stdout, answer.stdout + answer.stderr
 
 
 def changes_of(name: str) -> dict[str, Any]:
