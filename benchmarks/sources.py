@@ -226,6 +226,7 @@ def main() -> None:
     """Measure everything, and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bursts", type=int, default=60)
+    parser.add_argument("--sources", nargs="*", choices=SOURCES, default=SOURCES)
     parser.add_argument("--beams", type=int, default=64)
     parser.add_argument("--rate", type=float, default=10_000.0, help="candidates per second")
     parser.add_argument("--seconds", type=float, default=30.0)
@@ -233,7 +234,7 @@ def main() -> None:
     if args.bursts:
         print("line to IQUV request, ms:          all of it             beyond settling")
         print(f"{'source':<10} {'found':>7}   median     99 %      max     median     99 %")
-        for source in SOURCES:
+        for source in args.sources:
             latency(source, args.bursts)
     if args.seconds:
         throughput(args.beams, args.rate, args.seconds)

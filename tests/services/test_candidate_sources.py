@@ -371,6 +371,18 @@ def test_candidates_outside_the_observation_are_none(
     assert any("time -999 s; allowed: 0 to 602 s" in text for text in caplog.messages)
 
 
+def test_two_files_of_one_beam_are_both_read_and_told_once(
+    make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, observation = follow(make, directory)
+    for shift in range(3):
+        append(directory / heimdall_name(observation.start + 10 * shift, 7), line(1.0))
+    service.turn_until(lambda: len(taken(service)) == 3)
+    service.turn()
+    assert taken(service) == [1.0, 11.0, 21.0]
+    assert len([text for text in caplog.messages if "beam 7 is in two files" in text]) == 1
+
+
 def test_a_name_without_a_beam_is_refused_once(
     make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

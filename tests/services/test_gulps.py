@@ -287,6 +287,7 @@ def test_a_gulp_that_was_received_outlives_the_process(stream: Stream) -> None:
     again.master = again.queue_link = stream.listener.master  # type: ignore[assignment]
     before, stream.listener = stream.listener, again
     order(again, stream.observation)
+    stream.until(lambda: again._following[stream.observation.key].is_listening)
     stream.until(lambda: len(stream.taken()) + committed >= 2)
     stream.send(0, 8, 1.0)  # 6 and 7 came while nobody listened
     stream.until(lambda: losses(stream).get("gulps_missed"))

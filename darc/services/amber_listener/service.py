@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import select
+import shutil
 import sys
 import time
 from collections import Counter
@@ -47,6 +48,7 @@ PATIENCE = 0.5
 KEPT_COUNTS = 10
 #: Directory in run_dir for what comes by a connection.
 SPOOL = "spool"
+SPOOL_KEPT_SECONDS = 7 * 86400.0
 #: Counters that are present from the start, so that monitoring sees them increase from 0.
 TOTALS = (
     Counted.LINES,
@@ -109,7 +111,9 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
         """Follow the observation's files from where they were read to."""
-        spool = Path(self.config.master.run_dir) / SPOOL / observation.key.replace("#", ".")
+        spools = Path(self.config.master.run_dir) / SPOOL
+        spool = spools / observation.key.replace("#", ".")
+        _remove_old(spools, except_for=spool)
         context = SourceContext.of(observation, self.config.instrument, spool)
         clustering = self.config.of(AmberClusteringSettings)
         after = clustering.settle, clustering.interval
@@ -202,9 +206,9 @@ class AMBERListener(Service[AmberListenerSettings]):
     def _watch(self, following: FollowedObservation) -> None:
         """Watch the directory once it exists, and log files that do not appear."""
         directory = following.directory
-        self._watch_of.watch(directory, exists=exists(directory))
         if not following.is_listening and following.stopped_at is None:
             self._open(following)
+        self._watch_of.watch(directory, exists=exists(directory))
         self._find(following, check=True)
         missing = following.files.missing()
         late = time.time() > following.observation.start + self.settings.start_timeout
@@ -448,3 +452,15 @@ class AMBERListener(Service[AmberListenerSettings]):
         self.counts[task_id] = plain_counts(following.counts)
         while len(self.counts) > KEPT_COUNTS:
             del self.counts[next(iter(self.counts))]
+
+
+def _remove_old(spools: Path, *, except_for: Path) -> None:
+    """Remove what observations left that were over while this service did not run."""
+    try:
+        found = [path for path in spools.iterdir() if path != except_for]
+        old = [path for path in found if path.stat().st_mtime < time.time() - SPOOL_KEPT_SECONDS]
+    except OSError:  # there are none
+        return
+    for path in old:
+        log.warning("%s is removed: nothing was written to it for a week", path)
+        shutil.rmtree(path, ignore_errors=True)

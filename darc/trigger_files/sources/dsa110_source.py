@@ -205,6 +205,8 @@ class Dsa110Source(CandidateSource):
     def open(self) -> None:
         if not self._listens or self._receiver is not None:
             return
+        # Before the first gulp, so that changes are notified from the beginning.
+        self._spool.directory.mkdir(parents=True, mode=0o700, exist_ok=True)
         receiver = GulpReceiver(self.context.settings, self._take, self._tick, self._events.append)
         receiver.open()
         with self._lock:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from darc.model.candidate import Records
-from darc.trigger_files.candidate_source import CandidateSource
+from darc.model.counters import Counted
+from darc.trigger_files.candidate_source import CandidateSource, SourceContext, SourceEvent
 from darc.trigger_files.line_reader import LineReader
 from darc.trigger_files.number_lines import (
     Floats,
@@ -89,6 +90,12 @@ class HeimdallLines(NumberLines):
 class HeimdallSource(CandidateSource):
     """Files of Heimdall in a directory, of one or of many beams."""
 
+    def __init__(self, context: SourceContext) -> None:
+        super().__init__(context)
+        self._names: dict[int, str] = {}  # by beam
+        self._said: set[int] = set()
+        self._events: list[SourceEvent] = []
+
     def accepts(self, name: str) -> bool:
         return fnmatchcase(name, self.context.settings.pattern)
 
@@ -100,6 +107,7 @@ class HeimdallSource(CandidateSource):
             if match is None:
                 raise ValueError("its name has no beam (<utc>_<beam>.cand); see beam_from")
             beam = int(match[2])
+            self._note(beam, path.name)
             if beam < settings.first_beam:
                 raise ValueError(f"beam {beam} is below first_beam, {settings.first_beam}")
         elif settings.beam_from == "none":
@@ -112,6 +120,19 @@ class HeimdallSource(CandidateSource):
             offset=file_offset(path.name, self.context.observation.start),
             reference=time_reference(self.context),
         )
+
+    def _note(self, beam: int, name: str) -> None:
+        """Tell once of a beam that two files have: two searches, or one that was started again."""
+        first = self._names.setdefault(beam, name)
+        if first == name or beam in self._said:
+            return
+        self._said.add(beam)
+        text = f"beam {beam} is in two files, which are both read: {first} and {name}"
+        self._events.append(SourceEvent(Counted.BEAMS_CLAIMED_TWICE, text))
+
+    def events(self) -> list[SourceEvent]:
+        events, self._events = self._events, []
+        return events
 
 
 def file_offset(name: str, start: float) -> float:
