@@ -15,7 +15,8 @@ from darc.candidates.results.candidate_file import write_candidate
 from darc.candidates.results.trigger_lists import listed
 from darc.config.settings import ProcessorExtractor
 from darc.data_files.beams import CompoundBeam
-from darc.data_files.filterbank_header import FilterbankError, FilterbankHeader
+from darc.data_files.data_file_error import DataFileError
+from darc.data_files.filterbank_header import FilterbankHeader
 from darc.model.arrival import ArrivalReference
 from darc.model.processing_outcome import ClusterOutcome, Measurement, ProcessedCandidate, Score
 from darc.model.results import FrequencyRange
@@ -41,7 +42,7 @@ def extract_candidate(job: ExtractionJob) -> ExtractionOutcome:
         found, band, arrival = _extract(job)
     except OutsideDataError as error:
         return ExtractionOutcome(job.pulse, ClusterOutcome.NOT_IN_DATA, str(error))
-    except (OSError, FilterbankError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return ExtractionOutcome(job.pulse, ClusterOutcome.FAILED, str(error))
     settings = job.settings.extractor
     if not found.snr_best >= settings.snr_min_local:
@@ -126,7 +127,7 @@ def _extract(job: ExtractionJob) -> tuple[Extraction, Band, ArrivalReference]:
     needed, tabs = np.unique(np.array(job.tabs, dtype=np.int64), return_inverse=True)
     paths = files.paths()
     if needed[-1] >= len(paths):
-        raise FilterbankError(f"{files.directory}: no TAB {needed[-1]}; there are {len(paths)}")
+        raise DataFileError(f"{files.directory}: no TAB {needed[-1]}; there are {len(paths)}")
     with CompoundBeam([paths[tab] for tab in needed], files.ifs) as beam:
         header = beam.header
         plan = plan_extraction(

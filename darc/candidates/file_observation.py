@@ -1,4 +1,4 @@
-"""Description of a filterbank file as an observation of a single beam, from its header."""
+"""Description of a data file as an observation of a single beam, from its header."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from darc.data_files.data_file import DataFile
 from darc.data_files.filterbank_header import FilterbankHeader
-from darc.data_files.filterbank_reader import Filterbank
 from darc.model.arrival import unix_of
 from darc.model.observation import Observation, Pointing
 
@@ -21,10 +21,10 @@ _FIRST_MJD, _LAST_MJD = 36_000.0, 88_000.0
 _NO_PATH = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
-def describe_file(file: Filterbank, output: Path, say: Callable[[str], None]) -> Observation:
+def describe_file(file: DataFile, output: Path, say: Callable[[str], None]) -> Observation:
     """Describe a file as an observation of one beam.
 
-    :param file: the filterbank file
+    :param file: the data file
     :param output: output directory
     :param say: callback for messages about missing header values
     :raises ValueError: the file has no samples
@@ -32,7 +32,7 @@ def describe_file(file: Filterbank, output: Path, say: Callable[[str], None]) ->
     header, n_samples = file.header, file.n_samples()
     if not n_samples:
         raise ValueError(f"{file.path}: no samples behind the header")
-    for odd in (*oddities(header, n_samples), *_of_ifs(file), *_of_end(file)):
+    for odd in (*oddities(header, n_samples), *_of_ifs(file), *file.remarks()):
         say(f"{file.path}: {odd}")
     start, date = 0.0, "undated"
     if header.tstart:
@@ -156,18 +156,12 @@ def oddities(header: FilterbankHeader, n_samples: int) -> list[str]:
     return found
 
 
-def _of_ifs(file: Filterbank) -> list[str]:
+def _of_ifs(file: DataFile) -> list[str]:
     used = ", ".join(str(number + 1) for number in file.ifs)
     if file.header.nifs == 1:
         return []
     how = f"IFs {used} are added" if len(file.ifs) > 1 else f"IF {used} is used alone"
     return [f"nifs: {file.header.nifs}: {how}; --ifs names others"]
-
-
-def _of_end(file: Filterbank) -> list[str]:
-    """Report a truncated file whose header does not give its length."""
-    left, whole = file.half_sample(), file.header.bytes_per_sample
-    return [f"ends with {left} of a sample's {whole} bytes: it is cut short"] if left else []
 
 
 def _sexagesimal(packed: float) -> float | None:

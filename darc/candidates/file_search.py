@@ -1,4 +1,4 @@
-"""Single-pulse search of a filterbank file, in parts that a pool runs in parallel.
+"""Single-pulse search of a data file, in parts that a pool runs in parallel.
 
 A part is a time range of the file and several trial DMs: it takes a few 100 MB and some seconds.
 """
@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from darc.data_files.filterbank_reader import Filterbank
+from darc.data_files.data_file import DataFile
+from darc.data_files.data_source import DataSource
+from darc.data_files.open_data_file import open_data_file
 from darc.model.candidate import CANDIDATE, Records
 from darc.science.baseline import (
     BandSeries,
@@ -70,11 +72,11 @@ class SearchJob:
     :param clip: threshold (standard deviations) and iterations of
         :func:`darc.science.rfi_cleaning.replace_outliers`
     :param isolated: outliers that belong to a pulse are kept (:mod:`darc.science.isolated`)
-    :param ifs: see `Filterbank`
+    :param ifs: see `open_data_file`
     """
 
     observation: str
-    file: Path
+    file: DataSource
     factor: int
     dms: npt.NDArray[np.float64]
     start: int
@@ -103,7 +105,7 @@ def dm_limit(band: Band, length: float) -> float:
 
 
 def plan_search(
-    file: Filterbank,
+    file: DataFile,
     *,
     observation: str,
     dm_min: float,
@@ -142,7 +144,7 @@ def plan_search(
                 jobs.append(
                     SearchJob(
                         observation=observation,
-                        file=file.path,
+                        file=file.source,
                         factor=stage.factor,
                         dms=stage.dms[first : first + _TRIALS],
                         start=start * stage.factor,
@@ -169,7 +171,7 @@ def search_part(job: SearchJob) -> Records | None:
     :raises OSError: the file or the mask cannot be read
     :raises ValueError: the file or the mask is invalid, or all channels are masked
     """
-    with Filterbank(job.file, job.ifs) as file:
+    with open_data_file(job.file, job.ifs) as file:
         n_channels = file.header.nchans
         used = np.ones(n_channels, dtype=np.bool_)
         if job.mask is not None:
@@ -211,15 +213,15 @@ def search_part(job: SearchJob) -> Records | None:
     return records
 
 
-def _pieces(file: Filterbank, job: SearchJob) -> Iterator[tuple[int, int]]:
-    size = file.header.bytes_per_sample * max(1, 8 // file.header.nbits) * job.factor
+def _pieces(file: DataFile, job: SearchJob) -> Iterator[tuple[int, int]]:
+    size = file.sample_bytes * job.factor
     length = max(1, _PIECE // size)
     for begin in range(0, job.count, length):
         yield begin, min(begin + length, job.count)
 
 
 def _read(
-    file: Filterbank,
+    file: DataFile,
     job: SearchJob,
     channels: npt.NDArray[np.int64],
     piece: tuple[int, int],

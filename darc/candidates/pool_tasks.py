@@ -13,6 +13,7 @@ from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.config import typed
 from darc.config.settings import ProcessorSettings
 from darc.config.typed import OneOf
+from darc.data_files.data_source import DataSource
 from darc.data_files.filterbank_paths import filterbank_paths
 from darc.model.arrival import ArrivalReference
 from darc.model.candidate import Records
@@ -55,20 +56,20 @@ class BeamFiles:
     :param cb: compound beam
     :param n_tabs: number of TABs of the observation
     :param file: single file of any name instead of those; None: not used
-    :param ifs: see `Filterbank`
+    :param ifs: see `open_data_file`
     """
 
     directory: Path
     cb: int
     n_tabs: int
-    file: Path | None = None
+    file: DataSource | None = None
     ifs: tuple[int, ...] | None = None
 
-    def paths(self) -> list[Path]:
+    def paths(self) -> list[DataSource]:
         """Return the files, in order of TABs."""
         if self.file is not None:
             return [self.file]
-        return filterbank_paths(self.directory, self.cb, self.n_tabs)
+        return [*filterbank_paths(self.directory, self.cb, self.n_tabs)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Processing of a filterbank file and its triggers from start to end, without a node.
+"""Processing of a data file and its triggers from start to end, without a node.
 
 The steps and their code are those of a worker: clusters, extraction in processes, results, page.
 Progress is reported only through a `ProgressListener`.
@@ -39,7 +39,9 @@ from darc.candidates.results.collect_results import ResultsRequest
 from darc.candidates.results.publication import Publication
 from darc.config.config import Config
 from darc.config.settings import AmberClusteringSettings, ProcessorSettings
-from darc.data_files.filterbank_reader import Filterbank
+from darc.data_files.data_file import DataFile
+from darc.data_files.data_source import DataSource, absolute
+from darc.data_files.open_data_file import open_data_file
 from darc.model.candidate import Records
 from darc.model.counters import Rejection
 from darc.model.observation import Observation
@@ -81,10 +83,10 @@ class FileRequest:
     :param settings: section `processor`, with overrides
     :param dm_max_search: default of the highest DM of a search, pc cm-3
     :param jobs: number of processes
-    :param ifs: see `Filterbank`
+    :param ifs: see `open_data_file`
     """
 
-    file: Path
+    file: DataSource
     triggers: tuple[Path, ...]
     output: Path
     config: Config
@@ -116,7 +118,7 @@ def process_file(request: FileRequest, listener: ProgressListener) -> FileResult
     :raises OSError: a file cannot be read or written
     :raises ValueError: a file is invalid; the text names it
     """
-    with Filterbank(request.file, request.ifs) as file:
+    with open_data_file(request.file, request.ifs) as file:
         observation = describe_file(file, request.output, listener.say)
         with (request.output / LOG).open("wb") as heard:
             work = _Work(request, observation, file, listener, heard.fileno())
@@ -145,7 +147,7 @@ class _Work:
         self,
         request: FileRequest,
         observation: Observation,
-        file: Filterbank,
+        file: DataFile,
         listener: ProgressListener,
         heard: int,
     ) -> None:
@@ -292,7 +294,7 @@ class _Work:
     def _extract(self, clusters: Records) -> list[ExtractionOutcome]:
         request = self._request
         pulses = sorted(map(pulse_of, clusters), key=lambda pulse: -pulse.snr)
-        files = BeamFiles(request.output, CB, 1, request.file.absolute(), self._file.ifs)
+        files = BeamFiles(request.output, CB, 1, absolute(request.file), self._file.ifs)
         jobs = [
             ExtractionJob(
                 observation=self._observation.task_id,

@@ -29,7 +29,7 @@ from darc.candidates.results.results_site import INDEX
 from darc.config.config import Config
 from darc.config.settings import ProcessorSettings
 from darc.config.yaml_tree import yaml_text
-from darc.data_files.filterbank_reader import Filterbank
+from darc.data_files.open_data_file import open_data_file
 from darc.model.processing_outcome import ClusterOutcome
 from darc.node.node_config import ConfigSources, read_sources
 from darc.runtime.log import printable
@@ -143,7 +143,7 @@ def _check(options: argparse.Namespace) -> None:
             if path.exists():
                 raise ValueError(f"{path}: not a file")
             raise FileNotFoundError(f"{path}: there is no such file")
-    with Filterbank(options.file) as file:
+    with open_data_file(options.file) as file:
         n_channels, n_ifs = file.header.nchans, file.header.nifs
     if options.ifs and options.ifs[-1] >= n_ifs:
         raise ValueError(f"{options.file}: there is no IF {options.ifs[-1] + 1}; there are {n_ifs}")

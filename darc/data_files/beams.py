@@ -1,4 +1,4 @@
-"""Filterbank files of a compound beam (CB): one per tied-array beam (TAB), or a single one.
+"""Data files of a compound beam (CB): one per tied-array beam (TAB), or a single one.
 
 ``CB<cb>_<tab>.fil``, or ``CB<cb>.fil`` if there is only one. A synthesised beam (SB) is composed of
 subbands of several TABs (:mod:`darc.science.synthesised_beam`).
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from darc.data_files.closed_on_exit import ClosedOnExit
-from darc.data_files.filterbank_header import FilterbankError, FilterbankHeader
+from darc.data_files.data_file import DataFile, Samples
+from darc.data_files.data_source import DataSource
+from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_paths import filterbank_paths
-from darc.data_files.filterbank_reader import Filterbank, Samples
+from darc.data_files.open_data_file import open_data_file
 from darc.science.dedispersion import Band
 from darc.science.synthesised_beam import runs
 
@@ -33,21 +34,21 @@ MAPPED_BYTES = 1 << 24
 
 
 class CompoundBeam(ClosedOnExit):
-    """Open filterbank files of a CB.
+    """Open data files of a CB.
 
     :ivar header: header of TAB 0; relevant keys are the same in all TABs
     """
 
-    def __init__(self, paths: Sequence[Path], ifs: tuple[int, ...] | None = None) -> None:
+    def __init__(self, paths: Sequence[DataSource], ifs: tuple[int, ...] | None = None) -> None:
         """Open the files, in order of TABs.
 
-        :param ifs: see `Filterbank`
+        :param ifs: see `open_data_file`
         :raises OSError: a file cannot be read
-        :raises IncompleteHeaderError: a header is not complete (yet)
-        :raises FilterbankError: a file is not a filterbank, or differs from the first
+        :raises IncompleteFileError: a header is not complete (yet)
+        :raises DataFileError: a file is of no known format, or differs from the first
         """
         with ExitStack() as opened:
-            self._tabs = [opened.enter_context(Filterbank(path, ifs)) for path in paths]
+            self._tabs = [opened.enter_context(open_data_file(path, ifs)) for path in paths]
             self.header: FilterbankHeader = self._tabs[0].header
             for tab in self._tabs:
                 _check_same(self._tabs[0], tab)
@@ -70,12 +71,12 @@ class CompoundBeam(ClosedOnExit):
     def n_samples(self, tabs: npt.NDArray[np.int64]) -> int:
         """Return the number of samples in time that all given TABs have on disk now.
 
-        :raises FilterbankError: there is no such TAB
+        :raises DataFileError: there is no such TAB
         """
         return min(self._tab(int(tab)).n_samples() for tab in np.unique(tabs))
 
     def read_tab(self, tab: int, start: int, count: int) -> Samples:
-        """Read samples of a TAB; see `Filterbank.read`."""
+        """Read samples of a TAB; see `DataFile.read`."""
         return self._tab(tab).read(start, count)
 
     def read_synthesised(self, tabs: npt.NDArray[np.int64], start: int, count: int) -> Samples:
@@ -85,7 +86,7 @@ class CompoundBeam(ClosedOnExit):
         :param start: index of the first sample in time
         :param count: number of samples, at least 1
         :return: shape (count, nchans), in the files' order of channels
-        :raises FilterbankError: the samples are not in the files (yet), or there is no such TAB
+        :raises DataFileError: the samples are not in the files (yet), or there is no such TAB
         :raises ValueError: there are fewer channels than subbands
         """
         n_channels = self.header.nchans
@@ -94,8 +95,7 @@ class CompoundBeam(ClosedOnExit):
             return self.read_tab(parts[0][0], start, count)
         there = self.n_samples(tabs)
         if not (start >= 0 and count >= 1 and start + count <= there):
-            path = self._tabs[0].path
-            raise FilterbankError(f"{path}: no {count} samples from {start}; there are {there}")
+            raise self._tabs[0].error(f"no {count} samples from {start}; there are {there}")
         beam = np.empty((count, n_channels), dtype=self._tabs[0].dtype)
         at_a_time = max(1, MAPPED_BYTES // self.header.bytes_per_sample)
         for tab, first, end in parts:
@@ -110,27 +110,23 @@ class CompoundBeam(ClosedOnExit):
     def _descending(self) -> bool:
         return self.header.descending
 
-    def _tab(self, tab: int) -> Filterbank:
+    def _tab(self, tab: int) -> DataFile:
         if not 0 <= tab < len(self._tabs):
-            raise FilterbankError(
-                f"{self._tabs[0].path}: no TAB {tab}; there are {len(self._tabs)}"
-            )
+            raise self._tabs[0].error(f"no TAB {tab}; there are {len(self._tabs)}")
         return self._tabs[tab]
 
 
-def _check_same(first: Filterbank, other: Filterbank) -> None:
+def _check_same(first: DataFile, other: DataFile) -> None:
     """Check that two TABs can belong to one CB.
 
-    :raises FilterbankError: they differ
+    :raises DataFileError: they differ
     """
     for key in _SAME:
         values = getattr(first.header, key), getattr(other.header, key)
         if values[0] != values[1]:
-            raise FilterbankError(
-                f"{other.path}: {key}: {values[1]}, but {values[0]} in {first.path}"
-            )
+            raise other.error(f"{key}: {values[1]}, but {values[0]} in {first.path}")
     starts = first.header.tstart, other.header.tstart
     if starts[0] is None or starts[1] is None:
         return
     if abs(starts[1] - starts[0]) * _DAY > first.header.tsamp / 2:
-        raise FilterbankError(f"{other.path}: tstart: {starts[1]}, but {starts[0]} in {first.path}")
+        raise other.error(f"tstart: {starts[1]}, but {starts[0]} in {first.path}")

@@ -32,7 +32,7 @@ from darc.model.arrival import (
     reference_frequency,
     unix_of,
 )
-from darc.model.telescopes import NAMES
+from darc.model.telescopes import NAMES, POSITIONS, telescope_name
 
 __all__ = [
     "BITS",
@@ -114,6 +114,16 @@ class FilterbankHeader:
             frame=BARYCENTRIC if self.barycentric else TOPOCENTRIC,
             telescope=NAMES.get(self.telescope_id or 0, ""),
         )
+
+    @property
+    def telescope(self) -> str:
+        """Name of the telescope; empty if unknown."""
+        return telescope_name(self.telescope_id)
+
+    @property
+    def position(self) -> tuple[float, float, float] | None:
+        """Position of the telescope, ITRF, m; None if unknown."""
+        return POSITIONS.get(self.telescope_id or 0)
 
     @property
     def descending(self) -> bool:

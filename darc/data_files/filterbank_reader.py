@@ -21,29 +21,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darc.data_files.closed_on_exit import ClosedOnExit
-from darc.data_files.filterbank_header import (
-    MAX_HEADER,
-    FilterbankError,
-    FilterbankHeader,
-    parse_header,
-)
-from darc.science.dedispersion import Band
-
-#: Types of the samples in a file: integers or floats.
-Samples = npt.NDArray[Any]
+from darc.data_files.data_file import DataFile, Samples, dtype_of_sum
+from darc.data_files.filterbank_header import MAX_HEADER, FilterbankError, parse_header
 
 _DTYPES: dict[int, np.dtype[Any]] = {8: np.dtype("u1"), 16: np.dtype("<u2"), 32: np.dtype("<f4")}
-#: Types of sums of IFs.
-_SUMS: dict[str, np.dtype[Any]] = {
-    "|u1": np.dtype("u2"),
-    "|i1": np.dtype("i2"),
-    "<u2": np.dtype("u4"),
-    "<f4": np.dtype("f4"),
-}
 
 
-class Filterbank(ClosedOnExit):
+class Filterbank(DataFile):
     """An open filterbank file.
 
     :ivar header: its header
@@ -68,7 +52,7 @@ class Filterbank(ClosedOnExit):
         except BaseException:
             self._file.close()
             raise
-        self.header: FilterbankHeader = parsed.header
+        self.header = parsed.header
         if self.header.is_series and not series:
             self.close()
             raise FilterbankError(
@@ -76,26 +60,17 @@ class Filterbank(ClosedOnExit):
                 " (python -m darc.offline.fold); for all else, use the filterbank that it was made"
                 " of"
             )
-        if ifs and max(ifs) >= self.header.nifs:
-            self.close()
-            raise FilterbankError(f"{path}: no IF {max(ifs) + 1}; there are {self.header.nifs}")
         self._begin = parsed.size
-        self.ifs = ifs or ((0, 1) if self.header.nifs == 2 else (0,))
+        self.choose_ifs(ifs, (0, 1) if self.header.nifs == 2 else (0,))
 
     def close(self) -> None:
         """Close the file; arrays read from it stay valid."""
         self._file.close()
 
     @property
-    def band(self) -> Band:
-        """Channels in ascending frequency, whatever the file's order."""
-        header = self.header
-        return Band(header.f_lowest, header.channel_width, header.nchans)
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the samples that `read` returns."""
-        return self._dtype if len(self.ifs) == 1 else _SUMS[self._dtype.str]
+        return dtype_of_sum(self._dtype, len(self.ifs))
 
     @property
     def highest(self) -> float:
@@ -118,6 +93,11 @@ class Filterbank(ClosedOnExit):
         """Return the number of bytes after the last whole sample; nonzero while one is written."""
         return self._size() % self.header.bytes_per_sample
 
+    def remarks(self) -> list[str]:
+        """Report a truncated file: its header may not give its length."""
+        left, whole = self.half_sample(), self.header.bytes_per_sample
+        return [f"ends with {left} of a sample's {whole} bytes: it is cut short"] if left else []
+
     def _size(self) -> int:
         return max(0, os.fstat(self._file.fileno()).st_size - self._begin)
 
@@ -129,17 +109,10 @@ class Filterbank(ClosedOnExit):
         channels: tuple[int, int] | None = None,
         if_number: int | None = None,
     ) -> Samples:
-        """Read samples.
+        """Read samples; see `DataFile.read`.
 
         8-bit samples are not copied: the array is a read-only view of the file's pages, which count
         as memory of the process as long as the array exists.
-
-        :param start: index of the first sample in time
-        :param count: number of samples, at least 1
-        :param channels: first channel and one past the last, in the file's order; None: all
-        :param if_number: polarisation or Stokes parameter, from 0; None: the sum of `ifs`
-        :return: shape (count, channels), in the file's order
-        :raises FilterbankError: the samples are not in the file (yet)
         """
         header = self.header
         first, end = channels if channels is not None else (0, header.nchans)
@@ -149,7 +122,7 @@ class Filterbank(ClosedOnExit):
                 total += self.read(start, count, channels=channels, if_number=number)
             return total
         if_number = self.ifs[0] if if_number is None else if_number
-        self._check(start, count, first, end, if_number)
+        self.check_stretch(start, count, (first, end), if_number)
         raw = self._map(start, count)
         if header.nbits >= 8:
             moments = raw.view(self._dtype).reshape(count, header.nifs, header.nchans)
@@ -164,18 +137,9 @@ class Filterbank(ClosedOnExit):
         skipped = first % per_byte
         return samples[:, skipped : skipped + end - first]
 
-    def _check(self, start: int, count: int, first: int, end: int, if_number: int) -> None:
-        if not 0 <= first < end <= self.header.nchans:
-            raise FilterbankError(
-                f"{self.path}: no channels {first} to {end - 1}; there are {self.header.nchans}"
-            )
-        if not 0 <= if_number < self.header.nifs:
-            raise FilterbankError(f"{self.path}: no IF {if_number}; there are {self.header.nifs}")
-        there = self.n_samples()
-        if not (start >= 0 and count >= 1 and start + count <= there):
-            raise FilterbankError(
-                f"{self.path}: no {count} samples from sample {start}; there are {there}"
-            )
+    def error(self, text: str) -> FilterbankError:
+        """Return an error that names the file."""
+        return FilterbankError(f"{self.path}: {text}")
 
     def _map(self, start: int, count: int) -> npt.NDArray[np.uint8]:
         """Map the bytes of samples; they are unmapped when nothing refers to them."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from darc.config.file_kinds import known_kind
 from darc.config.typed import shown
+from darc.data_files.data_file_error import DataFileError, IncompleteFileError
 
 #: Largest size of a header (bytes), including a table of frequencies.
 MAX_HEADER = 1 << 20
@@ -32,11 +33,11 @@ _NAME = re.compile(rb"[A-Za-z_][A-Za-z0-9_.:-]*")
 _MAX_LOOKED_AT = 10_000
 
 
-class FilterbankError(ValueError):
+class FilterbankError(DataFileError):
     """A file is not a filterbank, or cannot be read; the message names file, key and value."""
 
 
-class IncompleteHeaderError(FilterbankError):
+class IncompleteHeaderError(FilterbankError, IncompleteFileError):
     """A file ends before its header does: it may still be being written."""
 
 

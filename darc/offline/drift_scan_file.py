@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from darc.candidates.results.plot_style import GREY, INK, own_style, printed, source_text
 from darc.config.yaml_tree import yaml_text
-from darc.data_files.filterbank_header import FilterbankError
-from darc.data_files.filterbank_reader import Filterbank
+from darc.data_files.data_file_error import DataFileError
+from darc.data_files.open_data_file import open_data_file
 from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import arrival_text, sampling
 from darc.model.offline_tables import Calibrator
@@ -80,13 +80,13 @@ def measure_beam(
     :param calibrator: flux density of the source
     :param start: start of the observation, Unix s
     :param time_bin: s
-    :raises FilterbankError: the file is not a filterbank file, or too short
+    :raises DataFileError: the file is not a data file, or too short
     :raises ValueError: the data have no power
     :raises OSError: the file cannot be read
     """
     times, powers, frequencies, centre = read_powers(path, time_bin)
     if len(times) < 8:
-        raise FilterbankError(
+        raise DataFileError(
             f"{path}: {len(times)} times of {time_bin} s are too few for a drift scan"
         )
     series, good = clean_series(powers)
@@ -124,7 +124,7 @@ def read_powers(path: Path, time_bin: float) -> tuple[Doubles, Doubles, Doubles,
     :return: times (s), powers, shape (n_times, n_channels), frequencies (MHz, ascending), and the
         band's centre (MHz)
     """
-    with Filterbank(path) as file:
+    with open_data_file(path) as file:
         header = file.header
         per_bin = max(1, round(time_bin / header.tsamp))
         n_times = n_samples(file) // per_bin

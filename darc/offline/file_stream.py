@@ -1,4 +1,4 @@
-"""Sequential reading of filterbank files in blocks, with little memory for any length."""
+"""Sequential reading of data files in blocks, with little memory for any length."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from darc.data_files.filterbank_header import FilterbankError
-from darc.data_files.filterbank_reader import Filterbank, Samples
+from darc.data_files.data_file import DataFile, Samples
 
 #: Size of an unpacked block (bytes).
 BLOCK_BYTES = 8 * 2**20
@@ -18,12 +17,12 @@ class GrowingFileError(ValueError):
     """A file still grows long after the observation's end."""
 
 
-def blocks(file: Filterbank, begin: int, end: int) -> Iterator[tuple[int, Samples]]:
+def blocks(file: DataFile, begin: int, end: int) -> Iterator[tuple[int, Samples]]:
     """Yield blocks of a file: number of the first sample, and samples.
 
     :param begin: number of the first sample
     :param end: end of the range, exclusive
-    :raises FilterbankError: the range is outside the file
+    :raises DataFileError: the range is outside the file
     """
     width = file.header.nchans * file.dtype.itemsize
     count = max(1, BLOCK_BYTES // width)
@@ -31,14 +30,14 @@ def blocks(file: Filterbank, begin: int, end: int) -> Iterator[tuple[int, Sample
         yield start, file.read(start, min(count, end - start))
 
 
-def n_samples(file: Filterbank) -> int:
+def n_samples(file: DataFile) -> int:
     """Return the number of samples in a file.
 
-    :raises FilterbankError: the file has no samples
+    :raises DataFileError: the file has no samples
     """
     found = file.n_samples()
     if not found:
-        raise FilterbankError(f"{file.path}: a header, but no samples")
+        raise file.error("a header, but no samples")
     return found
 
 

@@ -12,8 +12,8 @@ import logging
 import sys
 from pathlib import Path
 
-from darc.data_files.filterbank_header import FilterbankError
-from darc.data_files.filterbank_reader import Filterbank
+from darc.data_files.data_file_error import DataFileError
+from darc.data_files.open_data_file import open_data_file
 from darc.model.offline_tables import Ephemeris, TableError, parse_pulsars
 from darc.model.sources import SourceList, parse_source_list
 from darc.offline.fold_file import FoldingError, fold_filterbank
@@ -46,13 +46,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         sys.exit(_fold(given))
-    except (FoldingError, FilterbankError, TableError, OSError) as error:
+    except (FoldingError, DataFileError, TableError, OSError) as error:
         print(error, file=sys.stderr)
         sys.exit(1)
 
 
 def _fold(given: argparse.Namespace) -> int:
-    with Filterbank(given.file, given.ifs, series=True) as file:
+    with open_data_file(given.file, given.ifs, series=True) as file:
         in_header = file.header.source_name or ""
         if file.header.nifs > 1:
             used = " + ".join(str(number + 1) for number in file.ifs)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from darc.data_files.data_file import DataFile
 from darc.data_files.filterbank_header import FilterbankHeader
-from darc.data_files.filterbank_reader import Filterbank
+from darc.data_files.open_data_file import open_data_file
 from darc.model.offline_tables import Ephemeris
-from darc.model.telescopes import POSITIONS
 from darc.offline.file_stream import blocks, n_samples
 from darc.offline.off_period import at_period
 from darc.offline.searching import find_dm, find_period
@@ -139,12 +139,12 @@ def fold_filterbank(
         centre
     :param n_bins: number of bins of the profile; fewer if a period has fewer samples
     :param dm_max: highest DM of a search, pc cm-3
-    :param ifs: see `Filterbank`
+    :param ifs: see `open_data_file`
     :raises FoldingError: the data are too short, or no period was found
-    :raises FilterbankError: the file is not a filterbank file
+    :raises DataFileError: the file is not a data file
     :raises OSError: the file cannot be read
     """
-    with Filterbank(path, ifs, series=True) as file:
+    with open_data_file(path, ifs, series=True) as file:
         header = file.header
         dm = _of_series(path, header, dm)
         length = n_samples(file) * header.tsamp
@@ -274,7 +274,7 @@ def predicted_model(
         epoch_mjd=ephemeris.epoch,
         ra_deg=ephemeris.position[0],
         dec_deg=ephemeris.position[1],
-        itrf_xyz_m=position or POSITIONS.get(header.telescope_id or 0),
+        itrf_xyz_m=position or header.position,
     )
 
 
@@ -290,7 +290,7 @@ def _check_turns(path: Path, length: float, model: PhaseModel) -> None:
 
 
 def _fold(
-    file: Filterbank,
+    file: DataFile,
     model: PhaseModel,
     dm: float,
     n_bins: int,
@@ -324,7 +324,7 @@ def _n_subints(model: PhaseModel, length: float) -> int:
 
 
 def _first_look(
-    file: Filterbank, model: PhaseModel, dm: float, n_bins: int, uncertainty: float
+    file: DataFile, model: PhaseModel, dm: float, n_bins: int, uncertainty: float
 ) -> PhaseModel:
     """Return a more accurate frequency, from short sub-integrations at the start of the data."""
     tsamp = file.header.tsamp
@@ -346,7 +346,7 @@ def _first_look(
 
 
 def _fold_and_correct(
-    file: Filterbank, model: PhaseModel, dm: float, n_bins: int, *, refine_dm: bool
+    file: DataFile, model: PhaseModel, dm: float, n_bins: int, *, refine_dm: bool
 ) -> tuple[Folded, PhaseModel, float, Trials]:
     """Fold the whole file, and again if the period or DM differs significantly.
 

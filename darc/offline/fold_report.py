@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 
 from darc.candidates.results.plot_style import GREY, INK, intensity_map, own_style, printed
 from darc.config.yaml_tree import yaml_text
-from darc.data_files.filterbank_reader import Filterbank
+from darc.data_files.open_data_file import open_data_file
 from darc.model.arrival_texts import date_text, sampling
-from darc.model.telescopes import telescope_name
 from darc.offline.figures import STYLE, write_figure
 from darc.offline.fold_file import FoldedPulsar
 from darc.offline.prepfold import Prepfold
@@ -63,7 +62,7 @@ def write_report(found: FoldedPulsar, base: Path, telescope: str = "") -> list[P
     :param base: path without its suffix
     :param telescope: name; empty: from the file's header
     :return: the files
-    :raises FilterbankError: the file is not a filterbank file
+    :raises DataFileError: the file is not a data file
     :raises OSError: a file cannot be read or written
     """
     recorded = recorded_text(found.path, telescope)
@@ -202,14 +201,14 @@ def recorded_text(path: Path, telescope: str = "") -> str:
     """Return telescope, sampling time and band of a filterbank file.
 
     :param telescope: name; empty: from the header
-    :raises FilterbankError: the file is not a filterbank file
+    :raises DataFileError: the file is not a data file
     :raises OSError: the file cannot be read
     """
-    with Filterbank(path) as file:
+    with open_data_file(path) as file:
         header = file.header
     low = header.f_lowest - header.channel_width / 2
     high = low + header.channel_width * header.nchans
-    lines = [printed(telescope or telescope_name(header.telescope_id) or "telescope not known")]
+    lines = [printed(telescope or header.telescope or "telescope not known")]
     lines += [f"sampling       {sampling(header.tsamp)}"]
     lines += [f"band           {low:.7g}\N{EN DASH}{high:.7g} MHz, {header.nchans} channels"]
     lines += [f"times          {'barycentric' if header.barycentric else 'topocentric'}"]

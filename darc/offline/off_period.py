@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from darc.data_files.filterbank_reader import Filterbank
+from darc.data_files.data_file import DataFile
 from darc.offline.file_stream import blocks, n_samples
 from darc.science.folding import Doubles, Folded, PhaseModel, add_in_turns
 from darc.science.periodicity import Harmonics, clipped, harmonics, levelled
@@ -35,7 +35,7 @@ class PeriodicSignal:
 
 
 def at_period(
-    file: Filterbank, model: PhaseModel, dm: float, folded: Folded, n_bins: int
+    file: DataFile, model: PhaseModel, dm: float, folded: Folded, n_bins: int
 ) -> PeriodicSignal | None:
     """Dedisperse a file, arrange it in turns of a period, and measure signal and noise.
 
@@ -73,7 +73,7 @@ def at_period(
     return PeriodicSignal(profile / deviation, plain.colour, found)
 
 
-def _stretches(file: Filterbank, model: PhaseModel, n_bins: int) -> Iterator[tuple[float, int]]:
+def _stretches(file: DataFile, model: PhaseModel, n_bins: int) -> Iterator[tuple[float, int]]:
     """Yield ranges of complete turns of equal length: the first turn, and the number."""
     length = n_samples(file) * file.header.tsamp
     begin, end = (math.ceil(float(model.turns(0.0))), float(model.turns(length)))
@@ -86,17 +86,17 @@ def _stretches(file: Filterbank, model: PhaseModel, n_bins: int) -> Iterator[tup
         yield float(begin + number * n_turns), n_turns
 
 
-def _marks(file: Filterbank, model: PhaseModel) -> tuple[Doubles, Doubles]:
+def _marks(file: DataFile, model: PhaseModel) -> tuple[Doubles, Doubles]:
     times = np.linspace(0, n_samples(file) * file.header.tsamp, _MARKS)
     return times, model.turns(times)
 
 
-def _time_of(file: Filterbank, model: PhaseModel, turn: float) -> float:
+def _time_of(file: DataFile, model: PhaseModel, turn: float) -> float:
     times, turns = _marks(file, model)
     return float(np.interp(turn, turns, times))
 
 
-def _samples(file: Filterbank, model: PhaseModel, begin: float, end: float) -> tuple[int, int]:
+def _samples(file: DataFile, model: PhaseModel, begin: float, end: float) -> tuple[int, int]:
     """Return the range of samples of several turns, with a margin."""
     times, turns = _marks(file, model)
     spare = 2 * float(times[1])

@@ -154,7 +154,7 @@ class FoldTask:
             return [], [f"folded here, as {error}"]
 
     def _run_prepfold(self, program: str, path: Path, base: Path) -> list[Path]:
-        from darc.data_files.filterbank_reader import Filterbank  # noqa: PLC0415
+        from darc.data_files.open_data_file import open_data_file  # noqa: PLC0415
         from darc.offline.fold_file import (  # noqa: PLC0415
             N_SUBBANDS,
             N_SUBINTS,
@@ -165,7 +165,7 @@ class FoldTask:
         from darc.offline.prepfold import run_prepfold  # noqa: PLC0415
 
         observation = self.place.observation
-        with Filterbank(path) as file:
+        with open_data_file(path) as file:
             model = predicted_model(
                 self.ephemeris,
                 file.header,
@@ -327,11 +327,11 @@ def _check_length(path: Path, duration: float) -> list[str]:
     """Report a file that is significantly shorter than the observation.
 
     :raises OSError: the file cannot be read
-    :raises FilterbankError: the file is not a filterbank file
+    :raises DataFileError: the file is not a data file
     """
-    from darc.data_files.filterbank_reader import Filterbank  # noqa: PLC0415
+    from darc.data_files.open_data_file import open_data_file  # noqa: PLC0415
 
-    with Filterbank(path) as file:
+    with open_data_file(path) as file:
         length = file.n_samples() * file.header.tsamp
     if length >= _SHORT * duration:
         return []

@@ -1,4 +1,4 @@
-"""Search of a filterbank file for a period, or for the DM of a known period."""
+"""Search of a data file for a period, or for the DM of a known period."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from darc.data_files.filterbank_reader import Filterbank
+from darc.data_files.data_file import DataFile
 from darc.offline.file_stream import blocks, n_samples
 from darc.science.dedispersion import Band
 from darc.science.downsample import channel_groups
@@ -20,7 +20,7 @@ _FINEST = 0.25e-3  # s
 
 
 def find_period(
-    file: Filterbank, dm: float | None, dm_max: float
+    file: DataFile, dm: float | None, dm_max: float
 ) -> tuple[Periodicity, Trials] | None:
     """Search for a period in the beginning of a file.
 
@@ -40,7 +40,7 @@ def find_period(
     return found, Trials(drift, dm=_turns_across(band, dms, found.frequency))
 
 
-def find_dm(file: Filterbank, frequency: float, dm_max: float) -> tuple[Periodicity, Trials] | None:
+def find_dm(file: DataFile, frequency: float, dm_max: float) -> tuple[Periodicity, Trials] | None:
     """Search for the DM of a known period.
 
     :param frequency: Hz
@@ -58,7 +58,7 @@ def _turns_across(band: Band, dms: Doubles, frequency: float) -> float:
     return float(np.ptp(band.delays([np.ptp(dms)])[0])) * frequency
 
 
-def _searchable(file: Filterbank) -> tuple[Floats, Band, float]:
+def _searchable(file: DataFile) -> tuple[Floats, Band, float]:
     """Return the beginning of a file as subbands, each of mean 0 and variance 1."""
     header = file.header
     factor = max(1, math.ceil(_FINEST / header.tsamp))

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from offline_files import HEADER, UNIX_START, write_drift
 
-from darc.data_files.filterbank_header import FilterbankError
+from darc.data_files.data_file_error import DataFileError
 from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.model.offline_tables import parse_calibrators
 from darc.offline.drift_scan_file import measure_beam, read_powers
@@ -75,7 +75,7 @@ def test_without_a_source_nothing_is_claimed(tmp_path: Path) -> None:
     write_drift(path, ratio=0.0, centre=30.0, fwhm=10.0, duration=60.0)
     beam = measure_beam(path, 0, C286, start=UNIX_START, time_bin=1.0)
     assert beam.sefd is None
-    with pytest.raises(FilterbankError, match="too few"):
+    with pytest.raises(DataFileError, match="too few"):
         measure_beam(path, 0, C286, start=UNIX_START, time_bin=20.0)
 
 

@@ -1,0 +1,136 @@
+"""What holds samples of a telescope, whatever its format.
+
+A reader translates the header of its format into SIGPROC's terms
+(:class:`darc.data_files.filterbank_header.FilterbankHeader`), which the programs of this field
+share, and returns samples in the file's order of channels.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.data_files.closed_on_exit import ClosedOnExit
+from darc.data_files.data_file_error import DataFileError
+from darc.data_files.data_source import DataSource
+from darc.data_files.filterbank_header import FilterbankHeader
+from darc.science.dedispersion import Band
+
+#: Samples as `read` returns them: integers or floats.
+Samples = npt.NDArray[Any]
+
+#: Types of sums of IFs.
+_SUMS: dict[str, np.dtype[Any]] = {
+    "|u1": np.dtype("u2"),
+    "|i1": np.dtype("i2"),
+    "<u2": np.dtype("u4"),
+    "<i2": np.dtype("i4"),
+    "<f4": np.dtype("f4"),
+}
+
+
+class DataFile(ClosedOnExit):
+    """Open data of a beam, which may grow.
+
+    :ivar path: the file, or the first of several
+    :ivar header: its header
+    :ivar ifs: IFs (polarisations or Stokes parameters) that `read` adds, from 0
+    """
+
+    path: Path
+    header: FilterbankHeader
+    ifs: tuple[int, ...]
+
+    @property
+    def source(self) -> DataSource:
+        """What was opened, to be opened again elsewhere."""
+        return self.path
+
+    @property
+    def band(self) -> Band:
+        """Channels in ascending frequency, whatever the file's order."""
+        header = self.header
+        return Band(header.f_lowest, header.channel_width, header.nchans)
+
+    @property
+    @abstractmethod
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the samples that `read` returns."""
+
+    @property
+    @abstractmethod
+    def highest(self) -> float:
+        """Largest value of a sample, at which values are clipped; infinite for floats."""
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of memory that reading one time sample needs, at least."""
+        return max(self.header.bytes_per_sample, self.header.nchans * self.dtype.itemsize)
+
+    @abstractmethod
+    def n_samples(self) -> int:
+        """Return the number of whole time samples that are on disk now."""
+
+    def remarks(self) -> list[str]:
+        """Return what a user should know of the file, such as a truncated end."""
+        return []
+
+    @abstractmethod
+    def read(
+        self,
+        start: int,
+        count: int,
+        *,
+        channels: tuple[int, int] | None = None,
+        if_number: int | None = None,
+    ) -> Samples:
+        """Read samples.
+
+        :param start: index of the first sample in time
+        :param count: number of samples, at least 1
+        :param channels: first channel and one past the last, in the file's order; None: all
+        :param if_number: polarisation or Stokes parameter, from 0; None: the sum of `ifs`
+        :return: shape (count, channels), in the file's order
+        :raises DataFileError: the samples are not in the file (yet), or are invalid
+        :raises OSError: they cannot be read
+        """
+
+    def check_stretch(
+        self, start: int, count: int, channels: tuple[int, int], if_number: int | None
+    ) -> None:
+        """Check that what `read` is asked for is in the file.
+
+        :raises DataFileError: it is not (yet)
+        """
+        first, end = channels
+        if not 0 <= first < end <= self.header.nchans:
+            raise self.error(f"no channels {first} to {end - 1}; there are {self.header.nchans}")
+        if if_number is not None and not 0 <= if_number < self.header.nifs:
+            raise self.error(f"no IF {if_number}; there are {self.header.nifs}")
+        there = self.n_samples()
+        if not (start >= 0 and count >= 1 and start + count <= there):
+            raise self.error(f"no {count} samples from sample {start}; there are {there}")
+
+    def choose_ifs(self, ifs: tuple[int, ...] | None, default: tuple[int, ...]) -> None:
+        """Set the IFs to add, of an open file; it is closed if it does not have them.
+
+        :param ifs: as asked for, from 0; None: the default
+        :raises DataFileError: there is no such IF
+        """
+        if ifs and max(ifs) >= self.header.nifs:
+            self.close()
+            raise self.error(f"no IF {max(ifs) + 1}; there are {self.header.nifs}")
+        self.ifs = ifs or default
+
+    def error(self, text: str) -> DataFileError:
+        """Return an error that names the file."""
+        return DataFileError(f"{self.path}: {text}")
+
+
+def dtype_of_sum(dtype: np.dtype[Any], n_ifs: int) -> np.dtype[Any]:
+    """Return the type that holds the sum of several IFs."""
+    return dtype if n_ifs == 1 else _SUMS[dtype.str]

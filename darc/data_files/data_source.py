@@ -1,0 +1,41 @@
+"""Where data are: a file, or several that continue one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class PathSequence:
+    """Files of one observation, in order of time.
+
+    :param paths: at least one
+    """
+
+    paths: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        more = len(self.paths) - 1
+        return f"{self.paths[0]} and {more} that continue{'s' if more == 1 else ''} it"
+
+
+#: What :func:`darc.data_files.open_data_file.open_data_file` opens.
+DataSource: TypeAlias = Path | PathSequence
+
+
+def paths_of(source: DataSource) -> tuple[Path, ...]:
+    """Return the files of a source."""
+    return source.paths if isinstance(source, PathSequence) else (source,)
+
+
+def source_of(paths: Sequence[Path]) -> DataSource:
+    """Return files, at least one, as a source."""
+    return paths[0] if len(paths) == 1 else PathSequence(tuple(paths))
+
+
+def absolute(source: DataSource) -> DataSource:
+    """Return a source by absolute paths."""
+    return source_of([path.absolute() for path in paths_of(source)])
