@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from darc.data_files.data_file import DataFile
 from darc.data_files.data_source import DataSource, PathSequence
+from darc.data_files.file_format import FileFormat, format_of
 from darc.data_files.filterbank_reader import Filterbank
 
 
@@ -20,4 +21,10 @@ def open_data_file(
     :raises DataFileError: it is of no known format, or invalid
     """
     assert not isinstance(source, PathSequence)
+    with source.open("rb") as file:
+        found = format_of(file.read(64))
+    if found is FileFormat.PSRFITS:
+        from darc.data_files.psrfits_reader import Psrfits  # noqa: PLC0415 - rarely needed
+
+        return Psrfits(source, ifs)
     return Filterbank(source, ifs, series=series)

@@ -1,0 +1,185 @@
+"""Reading of growing search-mode PSRFITS files.
+
+The rows are read directly: astropy reads a whole table before the first value of a column of it is
+there, takes 0.5 s to import, and does not see rows that are appended.
+A file that becomes shorter is an error and not, as of a memory map, the end of the process.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.data_files.data_file import DataFile, Samples, dtype_of_sum
+from darc.data_files.psrfits_layout import read_psrfits
+from darc.data_files.psrfits_rows import SHORTER, PsrfitsRows
+from darc.data_files.psrfits_samples import copy_samples, null_samples, scale_samples
+from darc.data_files.psrfits_table import DATA
+from darc.data_files.translated_header import TranslatedHeader
+
+#: So much is read of a row at a time (bytes), to be unpacked while it is in the processor's cache.
+_CHUNK = 1 << 18
+
+
+class Psrfits(DataFile):
+    """An open file of search-mode PSRFITS.
+
+    Samples are floats, (raw - ZERO_OFF) * DAT_SCL + DAT_OFFS, times the weight; 0 where the weight
+    is 0, NaN where they have the value of TNULL. Where all rows have a scale of 1, no offset, and
+    weights of 0 and 1, they are integers as in the file.
+    """
+
+    header: TranslatedHeader
+
+    def __init__(self, path: Path, ifs: tuple[int, ...] | None = None) -> None:
+        """Open a file.
+
+        :param ifs: polarisations to add, from 0; None: as POL_TYPE says, both of AABB and the first
+            two of AABBCRCI, the first of AA+BB and IQUV
+        :raises OSError: it cannot be read
+        :raises IncompleteFileError: its headers are not complete, or it has no row (yet)
+        :raises DataFileError: it is not search-mode PSRFITS, or contradicts itself
+        """
+        self.path = path
+        self._file = path.open("rb", buffering=0)
+        try:
+            self._layout = read_psrfits(self._descriptor, path)
+            self._by_row = PsrfitsRows(self._descriptor, self._layout)
+            self.header = self._layout.header
+            table = self._layout.table
+            if ifs is None and table.used is None:
+                raise self.error(
+                    f"POL_TYPE: {table.pol_type or 'missing'} of {table.n_polarisations}"
+                    " polarisations is unknown; --ifs names those to add (1 is the first)"
+                )
+            self.choose_ifs(ifs, table.used or (0,))
+            self._flip = 1 << (table.n_bits - 1) if table.signed else 0
+            self._lowest = table.shift - self._flip
+            self._is_plain = table.null is None and self._by_row.are_plain(self._n_rows())
+        except BaseException:
+            self._file.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file; arrays read from it stay valid."""
+        self._file.close()
+
+    @property
+    def _descriptor(self) -> int:
+        return self._file.fileno()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the samples that `read` returns."""
+        return dtype_of_sum(self._dtype, len(self.ifs))
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        if not self._is_plain:
+            return np.dtype("<f4")
+        kind = "i" if self._lowest < 0 else "u"
+        return np.dtype(f"{kind}{2 if self.header.nbits == 16 else 1}")
+
+    @property
+    def highest(self) -> float:
+        """Largest value of a sample, at which values are clipped; infinite if they are scaled."""
+        if not self._is_plain:
+            return math.inf
+        return float(2**self.header.nbits - 1 + self._lowest) * len(self.ifs)
+
+    def n_samples(self) -> int:
+        """Return the number of time samples in whole rows that are on disk now."""
+        return self._n_rows() * self._layout.table.n_samples
+
+    def _n_rows(self) -> int:
+        return self._layout.n_rows(self._descriptor, os.fstat(self._descriptor).st_size)
+
+    def remarks(self) -> list[str]:
+        """Report a truncated file, gaps between rows, and polarisations that are not used."""
+        size = os.fstat(self._descriptor).st_size
+        found = []
+        if left := self._layout.cut_row(self._descriptor, size):
+            whole = self._layout.table.row_bytes
+            found.append(
+                f"row {self._n_rows() + 1} has {left} of {whole} bytes: it is cut short, and"
+                " the rows before are used"
+            )
+        return [*found, *self._by_row.gaps(self._n_rows())]
+
+    def read(
+        self,
+        start: int,
+        count: int,
+        *,
+        channels: tuple[int, int] | None = None,
+        if_number: int | None = None,
+    ) -> Samples:
+        """Read samples; see `DataFile.read`."""
+        first, end = channels if channels is not None else (0, self.header.nchans)
+        self.check_stretch(start, count, (first, end), if_number)
+        ifs = self.ifs if if_number is None else (if_number,)
+        samples = np.empty((count, end - first), dtype_of_sum(self._dtype, len(ifs)))
+        for row, skipped, out in self._rows(start, samples):
+            self._read_row(row, skipped, (first, end), ifs, out)
+        return samples
+
+    def _rows(self, start: int, samples: Samples) -> Iterator[tuple[int, int, Samples]]:
+        """Yield the rows of a stretch: number, samples to skip in it, and where the rest goes."""
+        per_row = self._layout.table.n_samples
+        done = 0
+        while done < len(samples):
+            row, skipped = divmod(start + done, per_row)
+            length = min(per_row - skipped, len(samples) - done)
+            yield row, skipped, samples[done : done + length]
+            done += length
+
+    def _read_row(
+        self,
+        row: int,
+        skipped: int,
+        channels: tuple[int, int],
+        ifs: tuple[int, ...],
+        out: Samples,
+    ) -> None:
+        table = self._layout.table
+        scaling = self._by_row.scaling(row)
+        if self._is_plain and not scaling.is_plain:
+            raise self.error(
+                f"row {row + 1}: DAT_SCL, DAT_OFFS or DAT_WTS scale the data, and did not in the"
+                " rows that were there when the file was opened; open it again"
+            )
+        part = slice(*channels)
+        firsts = np.array([number * table.n_channels + channels[0] for number in ifs], np.int64)
+        scales = scaling.scales[list(ifs), part].astype(np.float32)
+        offsets = scaling.offsets[list(ifs), part].astype(np.float32)
+        begin = self._by_row.begin(row) + table.columns[DATA].begin + skipped * table.moment_bytes
+        at_once = max(1, _CHUNK // table.moment_bytes)
+        buffer = np.empty((min(at_once, len(out)), table.moment_bytes), np.uint8)
+        for done in range(0, len(out), at_once):
+            some = out[done : done + at_once]
+            packed = buffer[: len(some)]
+            self._read_into(packed, begin + done * table.moment_bytes, row)
+            if self._is_plain:
+                copy_samples(
+                    packed, table.n_bits, self._flip, self._lowest, firsts, scaling.used[part], some
+                )
+                continue
+            zero = table.zero_off - self._lowest
+            scale_samples(packed, table.n_bits, self._flip, zero, firsts, scales, offsets, some)
+            if table.null is not None:
+                missing = null_samples(packed, table.n_bits, table.null, firsts, some.shape[1])
+                some[missing & scaling.used[part]] = np.nan
+
+    def _read_into(self, packed: npt.NDArray[np.uint8], begin: int, row: int) -> None:
+        rest = memoryview(packed.data).cast("B")
+        while rest:
+            length = os.preadv(self._descriptor, [rest], begin)
+            if not length:
+                raise self.error(f"row {row + 1}: {SHORTER}")
+            rest, begin = rest[length:], begin + length
