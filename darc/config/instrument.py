@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import string
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from darc.config import ranges
 from darc.config.source_settings import SOURCES, SourceSettings
-from darc.config.typed import NotEmpty, OneOf, Range
+from darc.config.typed import Contradiction, CrossChecked, NotEmpty, OneOf, Range, shown
 
 _Positive = Range(1e-12, 1e12)
 _Count = ranges.COUNT
+
+#: Data files of a compound beam by default, see `Instrument`.
+DATA_FILES = ("CB{cb:02d}.fil", "CB{cb:02d}_{tab:02d}.fil")
+
+_NAMES = (
+    "names relative to data_directory, in which {cb:02d} stands for the compound beam, {tab:02d}"
+    " for the tied-array beam, and * for anything, such as CB{cb:02d}_*.sf"
+)
 
 
 class BandEdges:
@@ -43,7 +53,7 @@ class BandEdges:
 
 
 @dataclass(frozen=True, slots=True)
-class Instrument(BandEdges):
+class Instrument(BandEdges, CrossChecked):
     """A radio telescope with its backend; section `instrument` of the configuration.
 
     The values for ARTS are in conf/arts.yaml. An observation may override band, sampling,
@@ -81,8 +91,31 @@ class Instrument(BandEdges):
     #: beams, each with a pointing of its own.
     candidate_beams: Annotated[str, OneOf("tied_array", "compound")] = "tied_array"
     source: SourceSettings = field(default_factory=SourceSettings)
+    data_directory: Annotated[str, NotEmpty()] = "filterbank"  # in an observation's output_dir
+    #: Names in it: {cb}, {tab} and wildcards; the first of which there are files counts.
+    data_files: tuple[Annotated[str, NotEmpty()], ...] = DATA_FILES
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield names of data files that cannot be."""
+        for pattern in self.data_files:
+            if not _is_name(pattern):
+                yield Contradiction("data_files", f"{shown(pattern)} is not allowed", _NAMES)
+        if not self.data_files:
+            yield Contradiction("data_files", "an empty list is not allowed", _NAMES)
 
     @property
     def batch_length(self) -> float:
         """Length of one AMBER batch (s)."""
         return self.batch_length_samples * self.tsamp
+
+
+def _is_name(pattern: str) -> bool:
+    """Whether a pattern makes names of beams, below a directory."""
+    try:
+        fields = {
+            field for _, field, _, _ in string.Formatter().parse(pattern) if field is not None
+        }
+        name = pattern.format(cb=0, tab=0)
+    except (ValueError, LookupError, AttributeError):
+        return False
+    return fields <= {"cb", "tab"} and not name.startswith("/") and "\0" not in name

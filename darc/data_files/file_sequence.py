@@ -1,0 +1,137 @@
+"""Several files of one observation as one: zeros stand for what is missing between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from darc.data_files.data_file import DataFile, Samples
+from darc.data_files.data_source import DataSource, source_of
+from darc.data_files.sequence_places import FilePart, places_of
+
+
+class FileSequence(DataFile):
+    """Open files of one observation, of which the last may grow."""
+
+    def __init__(self, files: Sequence[DataFile]) -> None:
+        """Take open files over, in any order; they are closed with this, and if this fails.
+
+        :raises DataFileError: they are not of one observation, or overlap
+        """
+        with ExitStack() as opened:
+            for file in files:
+                opened.enter_context(file)
+            parts = [FilePart(file.path, file.header, file.n_samples()) for file in files]
+            order = sorted(range(len(files)), key=lambda number: parts[number].start)
+            self._files = [files[number] for number in order]
+            self._parts = [parts[number] for number in order]
+            self._places = places_of(self._parts)
+            for file in self._files[1:]:
+                if file.ifs != self._files[0].ifs:
+                    raise file.error(
+                        f"polarisations {_told(file.ifs)} are used, but"
+                        f" {_told(self._files[0].ifs)} in {self._files[0].path}"
+                    )
+            self.path, self.header = self._files[0].path, self._files[0].header
+            self.ifs = self._files[0].ifs
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        """Close the files; arrays read from them stay valid."""
+        self._opened.close()
+
+    @property
+    def source(self) -> DataSource:
+        """What was opened, to be opened again elsewhere."""
+        return source_of([file.path for file in self._files])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the samples that `read` returns."""
+        return np.result_type(*(file.dtype for file in self._files))
+
+    @property
+    def highest(self) -> float:
+        """Largest value of a sample, at which values are clipped; infinite for floats."""
+        return max(file.highest for file in self._files)
+
+    def n_samples(self) -> int:
+        """Return the number of time samples up to the end of the last file as it is now."""
+        return self._places[-1] + self._files[-1].n_samples()
+
+    def remarks(self) -> list[str]:
+        """Report what each file does, and what is missing between them."""
+        found = []
+        for file in self._files:
+            found += [f"{file.path.name}: {remark}" for remark in file.remarks()]
+        for number in range(1, len(self._files)):
+            missing = self._places[number] - self._end(number - 1)
+            if missing:
+                found.append(
+                    f"{missing} samples ({missing * self.header.tsamp:.6g} s) are missing between"
+                    f" {self._files[number - 1].path.name} and {self._files[number].path.name}:"
+                    " zeros stand for them"
+                )
+        return found
+
+    def read(
+        self,
+        start: int,
+        count: int,
+        *,
+        channels: tuple[int, int] | None = None,
+        if_number: int | None = None,
+    ) -> Samples:
+        """Read samples; see `DataFile.read`. What is missing between files is 0."""
+        return self._read(start, count, channels, if_number, equalised=False)
+
+    def read_equalised(
+        self, start: int, count: int, *, channels: tuple[int, int] | None = None
+    ) -> Samples:
+        """Read samples, each channel divided by its scale; see `DataFile.read_equalised`."""
+        return self._read(start, count, channels, None, equalised=True)
+
+    def _read(
+        self,
+        start: int,
+        count: int,
+        channels: tuple[int, int] | None,
+        if_number: int | None,
+        *,
+        equalised: bool,
+    ) -> Samples:
+        first, end = channels if channels is not None else (0, self.header.nchans)
+        self.check_stretch(start, count, (first, end), if_number)
+        pieces = []
+        for number, file in enumerate(self._files):
+            begin = max(start, self._places[number])
+            length = min(start + count, self._end(number)) - begin
+            if length <= 0:
+                continue
+            inside = begin - self._places[number]
+            piece = (
+                file.read_equalised(inside, length, channels=channels)
+                if equalised
+                else file.read(inside, length, channels=channels, if_number=if_number)
+            )
+            if length == count:
+                return piece if piece.dtype == self.dtype else piece.astype(self.dtype)
+            pieces.append((begin - start, piece))
+        kinds = [piece.dtype for _, piece in pieces]
+        samples = np.zeros((count, end - first), np.result_type(*kinds) if kinds else self.dtype)
+        for begin, piece in pieces:
+            samples[begin : begin + len(piece)] = piece
+        return samples
+
+    def _end(self, number: int) -> int:
+        """Return the end of a file in the sequence; of all but the last, as it was when opened."""
+        if number == len(self._files) - 1:
+            return self.n_samples()
+        return self._places[number] + self._parts[number].n_samples
+
+
+def _told(ifs: tuple[int, ...]) -> str:
+    return ", ".join(str(number + 1) for number in ifs)

@@ -1,0 +1,52 @@
+"""Layout of a data file of any format, without what reading samples needs: see `DataLayout`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from darc.data_files.data_layout import DataLayout
+from darc.data_files.file_format import BEGINNING, FileFormat, format_of
+from darc.data_files.filterbank_header import MAX_HEADER, FilterbankHeader, parse_header
+from darc.runtime.untrusted_files import open_regular
+
+
+@dataclass(frozen=True, slots=True)
+class _FilterbankLayout:
+    header: FilterbankHeader
+    begin: int
+
+    def n_samples(self, descriptor: int, size: int) -> int:
+        return max(0, size - self.begin) // self.header.bytes_per_sample
+
+
+def read_layout(path: Path) -> DataLayout:
+    """Read the header of a data file.
+
+    :raises OSError: it cannot be read
+    :raises IncompleteFileError: its header is not complete (yet)
+    :raises DataFileError: it is of no known format, or invalid
+    """
+    with open_regular(path) as file:
+        found = format_of(file.read(BEGINNING))
+        if found is FileFormat.PSRFITS:
+            from darc.data_files.psrfits_layout import read_psrfits  # noqa: PLC0415 - rarely needed
+
+            return read_psrfits(file.fileno(), path)
+        if found is FileFormat.DADA:
+            from darc.data_files.dada_header import read_dada  # noqa: PLC0415 - rarely needed
+
+            return read_dada(file.fileno(), path)
+        file.seek(0)
+        parsed = parse_header(file.read(MAX_HEADER), str(path))
+    return _FilterbankLayout(parsed.header, parsed.size)
+
+
+def count_samples(layout: DataLayout, path: Path, size: int) -> int:
+    """Return the number of whole time samples of a file when it had a size.
+
+    :param size: bytes
+    :raises OSError: it cannot be read
+    """
+    with open_regular(path) as file:
+        return layout.n_samples(file.fileno(), size)
