@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from darc.candidates.pool_tasks import BeamFiles
 from darc.config.settings import ProcessorExtractor
-from darc.data_files.filterbank_header import (
-    MAX_HEADER,
-    FilterbankError,
-    FilterbankHeader,
-    IncompleteHeaderError,
-    parse_header,
-)
-from darc.data_files.filterbank_paths import filterbank_paths
+from darc.data_files.data_file_error import DataFileError, IncompleteFileError
+from darc.data_files.data_layout import DataLayout
+from darc.data_files.data_source import DataSource, paths_of
+from darc.data_files.filterbank_header import FilterbankHeader
+from darc.data_files.read_layout import count_samples, read_layout
+from darc.data_files.sequence_places import FilePart, places_of
 from darc.model.processing_outcome import Detection
-from darc.runtime.untrusted_files import open_regular
 from darc.science.dispersion import DISPERSION_CONSTANT, delay, dm_halfrange
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    header: FilterbankHeader
-    size: int  # of the header, bytes
 
 
 class BeamAvailability:
@@ -34,20 +25,19 @@ class BeamAvailability:
 
     def __init__(self, files: BeamFiles) -> None:
         self._files = files
-        self._known: dict[Path, _Known] = {}
-        self._paths: list[Path] = []
+        self._layouts: dict[Path, DataLayout] = {}
+        self._sources: list[DataSource] = []
         self._sizes: dict[Path, int] = {}
+        self._counts: dict[Path, int] = {}  # of samples, at these sizes
         self._broken = False
 
     def poll(self) -> tuple[int, ...]:
         """Update the sizes of the files; return those of the existing ones, bytes."""
         self._broken = False
-        self._sizes = {}
+        self._sizes, self._counts = {}, {}
         try:
-            self._paths = filterbank_paths(
-                self._files.directory, self._files.cb, self._files.n_tabs
-            )
-            for path in self._paths:
+            self._sources = self._files.paths()
+            for path in itertools.chain.from_iterable(map(paths_of, self._sources)):
                 with suppress(FileNotFoundError, NotADirectoryError):
                     self._sizes[path] = path.stat().st_size
         except OSError:
@@ -60,28 +50,44 @@ class BeamAvailability:
         Invalid files count as available: their reader reports the problem.
         """
         needed = set(tabs)
-        if self._broken or max(needed) >= len(self._paths):
+        if self._broken or max(needed) >= len(self._sources):
             return True
         try:
-            return all(self._is_in(self._paths[tab], pulse, settings) for tab in needed)
-        except (FileNotFoundError, IncompleteHeaderError):
+            return all(self._is_in(self._sources[tab], pulse, settings) for tab in needed)
+        except (FileNotFoundError, IncompleteFileError):
             return False
-        except (OSError, FilterbankError):
+        except (OSError, DataFileError):
             return True
 
-    def _is_in(self, path: Path, pulse: Detection, settings: ProcessorExtractor) -> bool:
-        if path not in self._sizes:
+    def _is_in(self, source: DataSource, pulse: Detection, settings: ProcessorExtractor) -> bool:
+        paths = [path for path in paths_of(source) if path in self._sizes]
+        if not paths:
             return False
-        known = self._header(path)
-        wanted = last_sample(known.header, pulse, settings) * known.header.bytes_per_sample
-        return self._sizes[path] - known.size >= wanted
+        # One that has just been begun has no header yet: those before it count.
+        while len(paths) > 1 and not self._has_begun(paths[-1]):
+            paths.pop()
+        parts = [FilePart(path, self._layout(path).header, self._count(path)) for path in paths]
+        if len(parts) > 1:
+            parts.sort(key=lambda part: part.start)
+        there = places_of(parts)[-1] + parts[-1].n_samples
+        return there >= last_sample(parts[0].header, pulse, settings)
 
-    def _header(self, path: Path) -> _Known:
-        if path not in self._known:
-            with open_regular(path) as file:
-                parsed = parse_header(file.read(MAX_HEADER), str(path))
-            self._known[path] = _Known(parsed.header, parsed.size)
-        return self._known[path]
+    def _has_begun(self, path: Path) -> bool:
+        try:
+            self._layout(path)
+        except IncompleteFileError:
+            return False
+        return True
+
+    def _layout(self, path: Path) -> DataLayout:
+        if path not in self._layouts:
+            self._layouts[path] = read_layout(path)
+        return self._layouts[path]
+
+    def _count(self, path: Path) -> int:
+        if path not in self._counts:
+            self._counts[path] = count_samples(self._layout(path), path, self._sizes[path])
+        return self._counts[path]
 
 
 def last_sample(header: FilterbankHeader, pulse: Detection, settings: ProcessorExtractor) -> float:

@@ -90,7 +90,10 @@ class ObservationWork:
         self.last_entry = time.monotonic()
         self._config = config
         self._files = BeamFiles(
-            Path(observation.output_dir) / "filterbank", observation.beam, observation.ntabs
+            Path(observation.output_dir) / config.instrument.data_directory,
+            observation.beam,
+            observation.ntabs,
+            patterns=config.instrument.data_files,
         )
         self._output = Path(observation.output_dir) / settings.output_subdir
         self._on_disk = BeamAvailability(self._files)

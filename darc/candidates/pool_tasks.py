@@ -11,10 +11,11 @@ from typing import Annotated, Protocol
 
 from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.config import typed
+from darc.config.instrument import DATA_FILES
 from darc.config.settings import ProcessorSettings
 from darc.config.typed import OneOf
 from darc.data_files.data_source import DataSource
-from darc.data_files.filterbank_paths import filterbank_paths
+from darc.data_files.filterbank_paths import data_sources
 from darc.model.arrival import ArrivalReference
 from darc.model.candidate import Records
 from darc.model.counters import Rejection
@@ -52,11 +53,12 @@ def describe(pulse: Detection) -> str:
 class BeamFiles:
     """Data files of a compound beam.
 
-    :param directory: directory of the filterbank files
+    :param directory: directory of the files
     :param cb: compound beam
     :param n_tabs: number of TABs of the observation
     :param file: single file of any name instead of those; None: not used
     :param ifs: see `open_data_file`
+    :param patterns: names of the files, see :func:`darc.data_files.filterbank_paths.data_sources`
     """
 
     directory: Path
@@ -64,12 +66,13 @@ class BeamFiles:
     n_tabs: int
     file: DataSource | None = None
     ifs: tuple[int, ...] | None = None
+    patterns: tuple[str, ...] = DATA_FILES
 
     def paths(self) -> list[DataSource]:
-        """Return the files, in order of TABs."""
+        """Return the data of each TAB, in their order."""
         if self.file is not None:
             return [self.file]
-        return [*filterbank_paths(self.directory, self.cb, self.n_tabs)]
+        return data_sources(self.directory, self.cb, self.n_tabs, self.patterns)
 
 
 @dataclass(frozen=True, slots=True)

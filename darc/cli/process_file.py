@@ -1,4 +1,4 @@
-"""``darc_process``: processing of a filterbank file of any telescope, on any computer."""
+"""``darc_process``: processing of a data file of any telescope, on any computer."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ from darc.candidates.results.results_site import INDEX
 from darc.config.config import Config
 from darc.config.settings import ProcessorSettings
 from darc.config.yaml_tree import yaml_text
+from darc.data_files.data_source import source_of
+from darc.data_files.file_format import format_of_file
+from darc.data_files.find_sequence import find_continuations
 from darc.data_files.open_data_file import open_data_file
 from darc.model.processing_outcome import ClusterOutcome
 from darc.node.node_config import ConfigSources, read_sources
@@ -57,6 +60,10 @@ def main() -> int:
         request = _request(options, output)
         _prepare(options, output)
         with listener:
+            if options.continued:
+                listener.say(
+                    f"{options.continued[0]} continues {options.file}: --sequence processes it, too"
+                )
             done = process_file(request, listener)
     except (ProcessingError, OSError, ValueError, MemoryError) as error:
         remove_unfinished(output)
@@ -74,13 +81,18 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="darc_process",
-        description="Process a SIGPROC filterbank file: candidates are clustered, extracted,"
-        " scored and plotted as on a DARC node, and shown on a web page. Neither a node nor a"
-        " configuration is needed.",
+        description="Process a data file (SIGPROC filterbank, PSRFITS or DADA): candidates are"
+        " clustered, extracted, scored and plotted as on a DARC node, and shown on a web page."
+        " Neither a node nor a configuration is needed.",
         epilog="Exit status: 0 when all was done, 1 when something failed, 2 for wrong options,"
         " 130 when interrupted.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="1 to 32 bits, any band")
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="1 to 32 bits, any band; further files of the same observation may follow",
+    )
     parser.add_argument(
         "triggers",
         type=Path,
@@ -88,6 +100,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TRIGGERS",
         help="one file or several: of AMBER, DARC, PRESTO (.singlepulse) or Heimdall (.cand);"
         " times are seconds since the file's first sample. Without any, the file is searched",
+    )
+    parser.add_argument(
+        "--sequence",
+        action="store_true",
+        help="also process the files that continue FILE, by their names and headers",
     )
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="default: FILE's name and _darc, here"
@@ -143,10 +160,14 @@ def _check(options: argparse.Namespace) -> None:
             if path.exists():
                 raise ValueError(f"{path}: not a file")
             raise FileNotFoundError(f"{path}: there is no such file")
-    with open_data_file(options.file) as file:
-        n_channels, n_ifs = file.header.nchans, file.header.nifs
-    if options.ifs and options.ifs[-1] >= n_ifs:
-        raise ValueError(f"{options.file}: there is no IF {options.ifs[-1] + 1}; there are {n_ifs}")
+    files = [options.file, *filter(format_of_file, options.triggers)]
+    options.triggers = [path for path in options.triggers if path not in files]
+    options.continued = find_continuations(files[-1]) if format_of_file(options.file) else []
+    if options.sequence:
+        files, options.continued = [*files, *options.continued], []
+    options.source = source_of(files)
+    with open_data_file(options.source, options.ifs) as file:
+        n_channels = file.header.nchans
     if options.mask is not None:
         from darc.science.channel_mask import parse_channel_mask  # noqa: PLC0415
 
@@ -165,7 +186,7 @@ def _request(options: argparse.Namespace, output: Path) -> FileRequest:
         else read_sources(options.config).parse(of_a_node=False)
     )
     return FileRequest(
-        file=options.file,
+        file=options.source,
         triggers=tuple(options.triggers),
         output=output,
         config=config,

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from darc.candidates.results.plot_style import GREY, INK, own_style, printed, source_text
 from darc.config.yaml_tree import yaml_text
 from darc.data_files.data_file_error import DataFileError
+from darc.data_files.data_source import DataSource
 from darc.data_files.open_data_file import open_data_file
 from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import arrival_text, sampling
@@ -71,11 +72,11 @@ class BeamDrift:
 
 
 def measure_beam(
-    path: Path, tab: int, calibrator: Calibrator, *, start: float, time_bin: float
+    path: DataSource, tab: int, calibrator: Calibrator, *, start: float, time_bin: float
 ) -> BeamDrift:
     """Measure one TAB.
 
-    :param path: filterbank file
+    :param path: data file, or several of one observation
     :param tab: number of the TAB
     :param calibrator: flux density of the source
     :param start: start of the observation, Unix s
@@ -116,10 +117,10 @@ def _is_seen(passage: Passage, times: Doubles) -> bool:
     return bool(inside and passage.deflection > 0 and passage.significance >= DETECTED)
 
 
-def read_powers(path: Path, time_bin: float) -> tuple[Doubles, Doubles, Doubles, float]:
+def read_powers(path: DataSource, time_bin: float) -> tuple[Doubles, Doubles, Doubles, float]:
     """Return the mean power in bins of time and groups of channels.
 
-    :param path: filterbank file
+    :param path: data file, or several of one observation
     :param time_bin: s
     :return: times (s), powers, shape (n_times, n_channels), frequencies (MHz, ascending), and the
         band's centre (MHz)

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from darc.data_files.data_file_error import DataFileError
+from darc.data_files.data_source import source_of
 from darc.data_files.open_data_file import open_data_file
 from darc.model.offline_tables import Ephemeris, TableError, parse_pulsars
 from darc.model.sources import SourceList, parse_source_list
@@ -26,9 +27,15 @@ def main() -> None:
     """Run the command."""
     words = argparse.ArgumentParser(
         prog="python -m darc.offline.fold",
-        description="Fold a filterbank file, a known pulsar's or one of unknown period.",
+        description="Fold a data file, a known pulsar's or one of unknown period.",
     )
-    words.add_argument("file", type=Path)
+    words.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="SIGPROC filterbank, PSRFITS or DADA; several: of one observation",
+    )
     words.add_argument("--period", type=number(1e-6, 1e5), help="as the telescope sees it, s")
     words.add_argument("--dm", type=number(0, 1e5), help="pc cm-3")
     words.add_argument(
@@ -52,6 +59,7 @@ def main() -> None:
 
 
 def _fold(given: argparse.Namespace) -> int:
+    given.file = source_of(given.files)
     with open_data_file(given.file, given.ifs, series=True) as file:
         in_header = file.header.source_name or ""
         if file.header.nifs > 1:
@@ -72,7 +80,7 @@ def _fold(given: argparse.Namespace) -> int:
         ifs=given.ifs,
     )
     given.output.mkdir(parents=True, exist_ok=True)
-    for path in write_report(found, given.output / given.file.stem):
+    for path in write_report(found, given.output / given.files[0].stem):
         print(path)
     print(
         f"{found.name}: period {found.period * 1e3:.6f} ms, DM {found.dm:.2f},"

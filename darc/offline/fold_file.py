@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from darc.data_files.data_file import DataFile
+from darc.data_files.data_source import DataSource
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.open_data_file import open_data_file
 from darc.model.offline_tables import Ephemeris
@@ -115,7 +116,7 @@ class FoldedPulsar:
 
 
 def fold_filterbank(
-    path: Path,
+    path: DataSource,
     *,
     name: str = "",
     period: float | None = None,
@@ -129,7 +130,7 @@ def fold_filterbank(
 ) -> FoldedPulsar:
     """Fold a file at the best period near the known one, or search for one.
 
-    :param path: filterbank file
+    :param path: data file, or several of one observation
     :param name: name of the pulsar
     :param period: topocentric, s; None: from the ephemeris, or searched for
     :param dm: pc cm-3; None: from the ephemeris, or searched for
@@ -185,14 +186,14 @@ def fold_filterbank(
         periodic = at_period(file, model, dm, folded, n_bins)
         if periodic is None:
             raise FoldingError(f"{path}: no whole rotation")
-        band = file.band
+        band, first = file.band, file.path
     frequency = model.frequency(0.0)
     dms = _dm_trials(band, model, dm, n_bins)
     snrs = dm_curve(folded, band.f_reference, frequency, np.append(dms, 0.0) - dm, periodic.colour)
     at_dm = dm_curve(folded, band.f_reference, frequency, np.zeros(1), periodic.colour)
     return FoldedPulsar(
-        name=name or path.stem,
-        path=path,
+        name=name or first.stem,
+        path=first,
         start=start,
         dm=dm,
         frequency=frequency,
@@ -210,7 +211,7 @@ def fold_filterbank(
     )
 
 
-def _of_series(path: Path, header: FilterbankHeader, dm: float | None) -> float | None:
+def _of_series(path: DataSource, header: FilterbankHeader, dm: float | None) -> float | None:
     """Return the DM to use: None or that of the data for a single channel, else as given.
 
     :raises FoldingError: a time series was dedispersed at another DM
@@ -278,7 +279,7 @@ def predicted_model(
     )
 
 
-def _check_turns(path: Path, length: float, model: PhaseModel) -> None:
+def _check_turns(path: DataSource, length: float, model: PhaseModel) -> None:
     turns = length * model.frequency(0.0)
     if turns < MIN_TURNS:
         raise FoldingError(

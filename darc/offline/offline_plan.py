@@ -38,6 +38,8 @@ def plan(
         output=Path(observation.output_dir) / settings.output_subdir,
         position=config.instrument.position,
         telescope=config.instrument.observatory,
+        data_directory=config.instrument.data_directory,
+        data_files=config.instrument.data_files,
     )
     tasks: list[OfflineTask] = []
     problems: list[str] = []

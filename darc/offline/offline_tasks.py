@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from darc.config.instrument import DATA_FILES
 from darc.config.settings import OfflineProcessingSettings, ProcessorSettings
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
@@ -19,6 +20,7 @@ from darc.model.sources import Source
 
 if TYPE_CHECKING:
     from darc.candidates.cluster_boxes import ClusterBoxes
+    from darc.data_files.data_source import DataSource
     from darc.offline.fold_file import FoldedPulsar
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class TaskLocation:
 
     :param position: position of the telescope, ITRF, m
     :param telescope: name; empty: unknown
+    :param data_directory: see :class:`darc.config.instrument.Instrument`, as for data_files
     """
 
     observation: Observation
@@ -42,6 +45,8 @@ class TaskLocation:
     output: Path
     position: tuple[float, float, float]
     telescope: str = ""
+    data_directory: str = "filterbank"
+    data_files: tuple[str, ...] = DATA_FILES
 
     @property
     def beam(self) -> int:
@@ -53,12 +58,29 @@ class TaskLocation:
         """Reference of times and widths."""
         return self.observation.arrival_reference(self.telescope)
 
-    def paths(self) -> list[Path]:
-        """Return the filterbank files of all TABs."""
-        from darc.data_files.filterbank_paths import filterbank_paths  # noqa: PLC0415
+    @property
+    def directory(self) -> Path:
+        """Directory of the data files."""
+        return Path(self.observation.output_dir) / self.data_directory
 
-        directory = Path(self.observation.output_dir) / "filterbank"
-        return filterbank_paths(directory, self.beam, self.observation.ntabs)
+    def quiet_sources(self, n_tabs: int | None = None) -> list[DataSource]:
+        """Return the data of the TABs, when their files have stopped growing.
+
+        :param n_tabs: number of TABs from the first; None: all
+        :raises ValueError: they still grow after a limit
+        """
+        from darc.data_files.data_source import paths_of  # noqa: PLC0415 - numpy
+        from darc.data_files.filterbank_paths import data_sources  # noqa: PLC0415
+        from darc.offline.file_stream import wait_until_quiet  # noqa: PLC0415
+
+        def found() -> list[DataSource]:
+            tabs = self.observation.ntabs
+            return data_sources(self.directory, self.beam, tabs, self.data_files)[:n_tabs]
+
+        files = [path for source in found() for path in paths_of(source)]
+        wait_until_quiet(files, quiet=QUIET, limit=QUIET_LIMIT)
+        # A file may have been begun meanwhile.
+        return found()
 
     def base(self, what: str) -> Path:
         """Return the path of results, without a suffix; its directory is created."""
@@ -113,10 +135,7 @@ class FoldTask:
         return f"fold {self.pulsar}"
 
     def run(self) -> list[str]:
-        from darc.offline.file_stream import wait_until_quiet  # noqa: PLC0415
-
-        path = self.place.paths()[0]
-        wait_until_quiet([path], quiet=QUIET, limit=QUIET_LIMIT)
+        (path,) = self.place.quiet_sources(1)
         problems = _check_length(path, self.place.observation.duration)
         base = self.place.base(self.pulsar)
         written, failed = self._with_prepfold(path, base)
@@ -125,12 +144,12 @@ class FoldTask:
         log.info("%s: %s", self.key, ", ".join(file.name for file in written))
         return problems + failed
 
-    def _here(self, path: Path, base: Path) -> list[Path]:
+    def _here(self, path: DataSource, base: Path) -> list[Path]:
         from darc.offline.fold_report import write_report  # noqa: PLC0415 - matplotlib
 
         return write_report(self._folded(path), base, self.place.telescope)
 
-    def _folded(self, path: Path) -> FoldedPulsar:
+    def _folded(self, path: DataSource) -> FoldedPulsar:
         from darc.offline.fold_file import fold_filterbank  # noqa: PLC0415 - numba
 
         return fold_filterbank(
@@ -142,12 +161,14 @@ class FoldTask:
             n_bins=self.settings.fold_bins,
         )
 
-    def _with_prepfold(self, path: Path, base: Path) -> tuple[list[Path], list[str]]:
+    def _with_prepfold(self, path: DataSource, base: Path) -> tuple[list[Path], list[str]]:
         from darc.offline.prepfold import PrepfoldError, find_prepfold  # noqa: PLC0415
 
         program = find_prepfold(self.settings.prepfold)
         if program is None:
             return [], []
+        if not isinstance(path, Path):
+            return [], [f"folded here: {path} are several files"]
         try:
             return self._run_prepfold(program, path, base), []
         except PrepfoldError as error:
@@ -211,10 +232,8 @@ class DriftTask:
     def run(self) -> list[str]:
         from darc.offline.drift_scan_file import measure_beam, write_drift  # noqa: PLC0415
         from darc.offline.drift_scan_names import DriftName  # noqa: PLC0415
-        from darc.offline.file_stream import wait_until_quiet  # noqa: PLC0415
 
-        paths = self.place.paths()
-        wait_until_quiet(paths, quiet=QUIET, limit=QUIET_LIMIT)
+        paths = self.place.quiet_sources()
         start = self.place.observation.start
         measured, problems = [], []
         for tab, path in enumerate(paths):
@@ -307,13 +326,14 @@ class RepeaterTask:
                 bandwidth=bandwidth,
                 reference_freq=reference,
             )
-        directory = Path(observation.output_dir) / "filterbank"
-        wait_until_quiet(place.paths(), quiet=QUIET, limit=QUIET_LIMIT)
+        place.quiet_sources()
         return problems + repeaters.plot_clusters(
             observation.task_id,
             self.source.name,
             pulses,
-            files=BeamFiles(directory, place.beam, observation.ntabs),
+            files=BeamFiles(
+                place.directory, place.beam, observation.ntabs, patterns=place.data_files
+            ),
             tabs=tabs,
             settings=self.processing,
             mask=self.mask,
@@ -323,7 +343,7 @@ class RepeaterTask:
         )
 
 
-def _check_length(path: Path, duration: float) -> list[str]:
+def _check_length(path: DataSource, duration: float) -> list[str]:
     """Report a file that is significantly shorter than the observation.
 
     :raises OSError: the file cannot be read
