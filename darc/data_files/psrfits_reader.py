@@ -1,7 +1,8 @@
 """Reading of growing search-mode PSRFITS files.
 
-The rows are read directly: astropy reads a whole table before the first value of a column of it is
-there, takes 0.5 s to import, and does not see rows that are appended.
+The rows are read directly: by memory map of astropy and numpy, the same takes six times as long
+(docs/performance.md), rows that are appended are not seen, and services that wait for data, which
+read the headers in the same way, would have to import astropy.
 A file that becomes shorter is an error and not, as of a memory map, the end of the process.
 """
 
@@ -19,7 +20,13 @@ import numpy.typing as npt
 from darc.data_files.data_file import DataFile, Samples, dtype_of_sum
 from darc.data_files.psrfits_layout import read_psrfits
 from darc.data_files.psrfits_rows import SHORTER, PsrfitsRows
-from darc.data_files.psrfits_samples import copy_samples, null_samples, scale_samples
+from darc.data_files.psrfits_samples import (
+    code_buffer,
+    copy_samples,
+    null_samples,
+    scale_samples,
+    turn_signs,
+)
 from darc.data_files.psrfits_table import DATA
 from darc.data_files.translated_header import TranslatedHeader
 
@@ -59,8 +66,7 @@ class Psrfits(DataFile):
                     " polarisations is unknown; --ifs names those to add (1 is the first)"
                 )
             self.choose_ifs(ifs, table.used or (0,))
-            self._flip = 1 << (table.n_bits - 1) if table.signed else 0
-            self._lowest = table.shift - self._flip
+            self._lowest = table.shift - (1 << (table.n_bits - 1) if table.signed else 0)
             self._is_plain = table.null is None and self._by_row.are_plain(self._n_rows())
         except BaseException:
             self._file.close()
@@ -180,6 +186,9 @@ class Psrfits(DataFile):
         firsts = np.array([number * table.n_channels + channels[0] for number in ifs], np.int64)
         scales = scaling.scales[list(ifs), part].astype(np.float32)
         offsets = scaling.offsets[list(ifs), part].astype(np.float32)
+        codes = code_buffer(table.n_bits, out.shape[1])
+        zero, lowest = table.zero_off - self._lowest, np.array([self._lowest], out.dtype)
+        used = scaling.used[part].astype(out.dtype)
         begin = self._by_row.begin(row) + table.columns[DATA].begin + skipped * table.moment_bytes
         at_once = max(1, _CHUNK // table.moment_bytes)
         buffer = np.empty((min(at_once, len(out)), table.moment_bytes), np.uint8)
@@ -187,15 +196,16 @@ class Psrfits(DataFile):
             some = out[done : done + at_once]
             packed = buffer[: len(some)]
             self._read_into(packed, begin + done * table.moment_bytes, row)
-            if self._is_plain:
-                copy_samples(
-                    packed, table.n_bits, self._flip, self._lowest, firsts, scaling.used[part], some
-                )
-                continue
-            zero = table.zero_off - self._lowest
-            scale_samples(packed, table.n_bits, self._flip, zero, firsts, scales, offsets, some)
+            missing = None
             if table.null is not None:
                 missing = null_samples(packed, table.n_bits, table.null, firsts, some.shape[1])
+            if table.signed:
+                turn_signs(packed, table.n_bits)
+            if self._is_plain:
+                copy_samples(packed, table.n_bits, lowest, firsts, used, codes, some)
+            else:
+                scale_samples(packed, table.n_bits, zero, firsts, scales, offsets, codes, some)
+            if missing is not None:
                 some[missing & scaling.used[part]] = np.nan
 
     def _read_into(self, packed: npt.NDArray[np.uint8], begin: int, row: int) -> None:
