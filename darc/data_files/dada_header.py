@@ -94,7 +94,11 @@ def read_dada(descriptor: int, path: Path) -> DadaLayout:
     :raises OSError: it cannot be read
     """
     data = read_at(descriptor, _LOOKED_AT, 0)
-    size = _Keys(data, path).whole("HDR_SIZE", _LEAST_SIZE, _MAX_SIZE, _DEFAULT_SIZE)
+    if len(data) < _LEAST_SIZE:
+        raise IncompleteFileError(f"{path}: ends after {len(data)} bytes, within its header")
+    # The last line may be half there.
+    lines = data if b"\0" in data else data[: data.rfind(b"\n") + 1]
+    size = _Keys(lines, path).whole("HDR_SIZE", _LEAST_SIZE, _MAX_SIZE, _DEFAULT_SIZE)
     if size > len(data):
         data = read_at(descriptor, size, 0)
     if len(data) < size:

@@ -186,6 +186,26 @@ def test_ifs_that_are_asked_for(tmp_path):
         open_data_file(path, (4,))
 
 
+def test_channels_divided_by_their_scale(tmp_path):
+    """As the first row has it in which they have a weight."""
+    raw = codes(8, (3, 20, 2, N_CHANNELS))
+    scales = np.random.default_rng(1).uniform(1, 1000, (3, 2, N_CHANNELS))
+    weights = np.ones((3, N_CHANNELS))
+    weights[0, 5], weights[:, 6] = 0.0, 0.0
+    path = write_psrfits(tmp_path / "a.sf", raw, scales=scales, weights=weights)
+    truth = values(path).sum(axis=1)
+    gains = np.sqrt(np.sum(scales[0] ** 2, axis=0))
+    gains[5], gains[6] = np.sqrt(np.sum(scales[1, :, 5] ** 2)), 1.0
+    with open_data_file(path) as file:
+        found = file.read_equalised(3, 50)
+        np.testing.assert_allclose(found, truth[3:53] / gains, rtol=1e-5)
+        part = file.read_equalised(3, 50, channels=(4, 9))
+        np.testing.assert_allclose(part, found[:, 4:9], rtol=1e-6)
+    path = write_psrfits(tmp_path / "b.sf", raw)
+    with open_data_file(path) as file:
+        assert (file.read_equalised(3, 50) == file.read(3, 50)).all()
+
+
 # -- a file that grows -----------------------------------------------------------------------------
 
 

@@ -59,9 +59,8 @@ def test_files_of_telescopes_as_it_reads_them(shared_data: Path, name: str) -> N
     check(shared_data / "psrfits" / name)
 
 
-@pytest.mark.parametrize("signed", [0, 1])
 @pytest.mark.parametrize("n_pols", [1, 2, 4])
-@pytest.mark.parametrize("n_bits", [1, 4, 8, 16])
+@pytest.mark.parametrize(("n_bits", "signed"), [(1, 0), (4, 0), (8, 0), (8, 1), (16, 1)])
 def test_written_files_as_it_reads_them(
     tmp_path: Path, n_bits: int, n_pols: int, signed: int
 ) -> None:
@@ -69,8 +68,6 @@ def test_written_files_as_it_reads_them(
 
     Of signed samples it knows those of 8 bits; those of 16 are signed for it in any case.
     """
-    if (n_bits == 16 and not signed) or (signed and n_bits < 8):
-        pytest.skip("read in another way there, by no definition")
     rng = np.random.default_rng(n_bits)
     shape = (3, n_pols, 16)
     path = write_psrfits(
@@ -83,7 +80,7 @@ def test_written_files_as_it_reads_them(
         weights=rng.choice([0.0, 0.5, 1.0], (3, 16)),
         subint={
             "SIGNINT": signed,
-            "ZERO_OFF": 0.5,
+            "ZERO_OFF": 0.0 if n_bits == 16 else 0.5,  # which it does not subtract there
             "POL_TYPE": {1: "AA+BB", 2: "AABB", 4: "IQUV"}[n_pols],
         },
     )

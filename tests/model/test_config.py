@@ -230,6 +230,22 @@ def test_an_instrument_without_its_base_is_one_error() -> None:
     assert len(problems("instrument: {base: gmrt}")) == 1
 
 
+def test_data_files_by_default_and_by_name() -> None:
+    default = ("filterbank", ("CB{cb:02d}.fil", "CB{cb:02d}_{tab:02d}.fil"))
+    arts = parse().instrument
+    assert (arts.data_directory, arts.data_files) == default
+    mine = parse("instrument: {data_directory: psrfits, data_files: ['b{cb}_*.sf']}").instrument
+    assert (mine.data_directory, mine.data_files) == ("psrfits", ("b{cb}_*.sf",))
+
+
+@pytest.mark.parametrize("name", ["/data/{cb}.fil", "{cb", "{}", "{beam}.fil", "{cb:q}", "{cb.x}"])
+def test_a_name_of_data_files_that_cannot_be_is_an_error(name: str) -> None:
+    (problem,) = problems(f"instrument:\n  data_files: ['{name}']")
+    assert "my.yaml:2: instrument.data_files: " in problem
+    assert name in problem
+    assert "names relative to data_directory" in problem
+
+
 def test_keys_over_the_instrument_win_over_its_base() -> None:
     assert parse("instrument: {n_tabs: 9}").instrument.n_tabs == 9
     assert parse("instrument: {n_tabs: 9}").instrument.n_sbs == 71
@@ -452,7 +468,10 @@ class TestFiles:
 
     def test_another_instrument_by_path(self, tmp_path: Path) -> None:
         mine = tmp_path / "mine.yaml"
-        mine.write_text(ARTS.text.replace("n_tabs: 12", "n_tabs: 1"))
+        text = ARTS.text.replace("n_tabs: 12", "n_tabs: 1")
+        # As it was before there were names of data files.
+        lines = [line for line in text.splitlines() if "data_" not in line and "CB{" not in line]
+        mine.write_text("\n".join(lines))
         (tmp_path / "config.yaml").write_text("instrument: {base: '{darc_home}/mine.yaml'}")
         assert load_config().instrument.n_tabs == 1
         for name in ("mine.yaml", "../conf/arts", "none"):
