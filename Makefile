@@ -5,6 +5,7 @@
 #              is found. ARGS are for tox: make test ARGS='-e tests -- -k demo'
 # make quick   the tests that start no node: model, science, files and queues, in about a minute.
 #              ARGS are for pytest: make quick ARGS='-k dispersion'
+# make peers   whether `your`, blimpy and sigpyproc open what DARC writes (docs/peers.md); Python 3.12
 # make faults  observations while faults strike: SEED is the first one's, RUNS is how many. What needs
 #              root (loss of power, a share that hangs, a second machine) is skipped without
 # make bench   the benchmarks, one after the other (docs/performance.md); not those of an hour or of
@@ -47,7 +48,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
 
-.PHONY: demo test quick faults bench numbers docs pictures clean
+.PHONY: demo test quick peers faults bench numbers docs pictures clean
 
 demo: $(call environment,demo)/ready
 	@$(<D)/bin/python -m simulator.demo $(ARGS)
@@ -56,6 +57,10 @@ demo: $(call environment,demo)/ready
 test: $(call environment,tox)/ready
 	@rm -rf build
 	$(<D)/bin/python -m tox $(ARGS)
+
+peers: $(call environment,peers)/ready
+	@rm -rf build
+	$(<D)/bin/python -m tox -e peers $(if $(ARGS),-- $(ARGS))
 
 quick: $(call environment,quick)/ready
 	@$(<D)/bin/python -m pytest -q tests/model tests/science tests/data_files tests/queues $(ARGS)
@@ -90,7 +95,7 @@ $(foreach name,demo bench faults numbers quick docs,$(call environment,$(name))/
 	$(@D)/bin/python -m pip install --quiet --editable '.[$(EXTRA)]'
 	@touch $@
 
-$(call environment,tox)/ready: %/ready: %/made
+$(call environment,tox)/ready $(call environment,peers)/ready: %/ready: %/made
 	$(@D)/bin/python -m pip install --quiet 'tox>=4.11'
 	@touch $@
 

@@ -156,6 +156,9 @@ _KEYS: dict[str, struct.Struct | None] = {
     for field in fields(FilterbankHeader)
 } | {"signed": _CHAR}
 
+#: Keys that mean the same at 0 as when they are missing, and that not every program knows.
+_ONLY_WHERE_SET = {"signed", "refdm", "period", "nbins"}
+
 #: Optional keys for which NaN means unknown.
 _MAY_BE_UNKNOWN = {"src_raj", "src_dej", "az_start", "za_start", "refdm", "period"}
 
@@ -199,11 +202,15 @@ def parse_header(data: bytes, file: str) -> ParsedHeader:
 def format_header(header: FilterbankHeader) -> bytes:
     """Return the bytes of a header; `parse_header` reverses it.
 
+    Left out is what says nothing, as other programs stop at keys that they do not know, or read
+    wrong samples: `signed`, `refdm`, `period` and `nbins` of 0, and empty texts.
+
     :raises FilterbankError: a value is not allowed
     """
     given = {field.name: getattr(header, field.name) for field in fields(header)}
     given = {key: value for key, value in given.items() if value is not None}
     _checked(given, "a header")
+    given = {key: value for key, value in given.items() if _says_something(key, value)}
     parts = [header_string(START)]
     for key, value in given.items():
         layout = _KEYS[key]
@@ -212,6 +219,12 @@ def format_header(header: FilterbankHeader) -> bytes:
         except (struct.error, UnicodeEncodeError, ValueError) as error:
             raise FilterbankError(f"{key}: {shown(value)} cannot be written: {error}") from error
     return b"".join([*parts, header_string(END)])
+
+
+def _says_something(key: str, value: Any) -> bool:
+    if key in _ONLY_WHERE_SET:
+        return bool(value)
+    return bool(value != "")
 
 
 def _text(text: str) -> bytes:

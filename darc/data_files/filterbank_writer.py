@@ -1,7 +1,15 @@
-"""Writing of SIGPROC filterbank files."""
+"""Writing of SIGPROC filterbank files that other programs open, too.
+
+`your`, blimpy, sigpyproc and PRESTO each need some keys that a header of DARC's may be without:
+blimpy and `your` stop without `tstart`, and PRESTO takes what is missing from memory that nothing
+was written to. So a file has all of `_NOT_KNOWN`. Texts of more than 79 bytes overflow in PRESTO,
+and end the header for `your`, which also reads all samples wrong behind `nsamples`, `refdm` and
+`period`. What each opens: docs/peers.md.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +25,49 @@ _DTYPES: dict[int, np.dtype[Any]] = {
     32: np.dtype("<f4"),
 }
 
+#: Values of keys that other programs need and that are not known, as SIGPROC and they write them.
+_NOT_KNOWN: dict[str, int | float] = {
+    "telescope_id": 0,
+    "machine_id": 0,
+    "data_type": 1,
+    "barycentric": 0,
+    "pulsarcentric": 0,
+    "src_raj": 0.0,
+    "src_dej": 0.0,
+    "az_start": -1.0,
+    "za_start": -1.0,
+    "nbeams": 1,
+    "ibeam": 1,
+    "tstart": 0.0,
+}
+_LONGEST_TEXT = 79  # bytes
+
+
+def for_others(header: FilterbankHeader) -> FilterbankHeader:
+    """Return a header with all the keys that other programs need.
+
+    :raises FilterbankError: a text is too long for them
+    """
+    for key in ("source_name", "rawdatafile"):
+        size = len((getattr(header, key) or "").encode())
+        if size > _LONGEST_TEXT:
+            raise FilterbankError(f"{key}: {size} bytes; allowed: up to {_LONGEST_TEXT}")
+    missing = {key: value for key, value in _NOT_KNOWN.items() if getattr(header, key) is None}
+    if header.is_series:
+        missing.pop("data_type", None)
+    return replace(header, **missing)  # type: ignore[arg-type]
+
 
 class FilterbankWriter(ClosedOnExit):
     """A growing filterbank file: appended samples can be read at once.
 
+    :ivar header: the header as given
     :raises FileExistsError: the file exists already
     :raises FilterbankError: a value of the header is not allowed
     """
 
     def __init__(self, path: Path, header: FilterbankHeader) -> None:
-        begin = format_header(header)
+        begin = format_header(for_others(header))
         self.path = path
         self.header = header
         self._file = path.open("xb", buffering=0)

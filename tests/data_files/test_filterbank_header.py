@@ -77,7 +77,11 @@ def with_key(key: str, value: bytes) -> bytes:
 def test_is_read_as_written(header, data):
     written = format_header(header)
     parsed = parse_header(written + data, "a.fil")
-    assert parsed.header == header
+    texts = {key: getattr(header, key) or None for key in ("source_name", "rawdatafile")}
+    # What says nothing is left out: other programs do not know it.
+    said = replace(header, refdm=header.refdm or None, **texts)
+    assert parsed.header == said
+    assert (b"signed" in written) == (header.signed == 1)
     assert parsed.size == len(written)
     assert parsed.unknown == ()
 
@@ -169,7 +173,7 @@ def test_nothing_known_behind_an_unknown_key():
 )
 def test_a_value_that_is_not_allowed_is_named(key, value):
     layout = "<b" if key == "signed" else "<i" if isinstance(value, int) else "<d"
-    written = format_header(replace(HEADER, signed=0, data_type=1))
+    written = format_header(replace(HEADER, signed=1, data_type=1))
     name = string(key)
     place = written.index(name) + len(name)
     size = struct.calcsize(layout)

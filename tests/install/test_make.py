@@ -11,7 +11,7 @@ import pytest
 from nodes import PYTHON, patience
 
 ROOT = Path(__file__).resolve().parents[2]
-TARGETS = ("demo", "test", "quick", "faults", "bench", "numbers", "docs")
+TARGETS = ("demo", "test", "quick", "peers", "faults", "bench", "numbers", "docs")
 
 
 def make(*words: str, directory: Path) -> subprocess.CompletedProcess[str]:
