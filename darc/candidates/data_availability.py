@@ -10,6 +10,7 @@ from pathlib import Path
 
 from darc.candidates.pool_tasks import BeamFiles
 from darc.config.settings import ProcessorExtractor
+from darc.config.settings_processor import FETCH
 from darc.data_files.data_file_error import DataFileError, IncompleteFileError
 from darc.data_files.data_layout import DataLayout
 from darc.data_files.data_source import DataSource, paths_of
@@ -107,4 +108,9 @@ def last_sample(header: FilterbankHeader, pulse: Detection, settings: ProcessorE
     late = delay(highest_dm, max(header.f_lowest, 1e-3), f_reference)
     before = settings.ntime // 2 * bin_samples
     start = max(0.0, pulse.time / tsamp - before)
-    return start + settings.ntime * bin_samples + late / tsamp + bin_samples + 1
+    end = start + settings.ntime * bin_samples + late / tsamp + bin_samples + 1
+    if FETCH not in settings.files_for:
+        return end
+    # Bins are half as long as the width, which may be found to be twice the trigger's.
+    late = delay(2 * pulse.dm, max(header.f_lowest, 1e-3), f_reference)
+    return max(end, pulse.time / tsamp + 130 * bin_samples + late / tsamp + 1)

@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.candidates.classifier import ClassifierError, load_classifier
+from darc.candidates.fetch_candidate import write_for_fetch
 from darc.candidates.pool_tasks import ExtractionJob, ExtractionOutcome
 from darc.candidates.results.candidate_file import write_candidate
 from darc.candidates.results.trigger_lists import listed
 from darc.config.settings import ProcessorExtractor
+from darc.config.settings_processor import FETCH
 from darc.data_files.beams import CompoundBeam
 from darc.data_files.data_file_error import DataFileError
 from darc.data_files.filterbank_header import FilterbankHeader
@@ -30,6 +32,8 @@ from darc.science.extraction_plan import (
     plan_extraction,
 )
 
+Mask = npt.NDArray[np.bool_]
+
 #: Maximum size of a data window (bytes): an invalid width would need hours of data.
 MAX_STRETCH = 4 * 2**30
 
@@ -39,7 +43,7 @@ classifier_of = cache(load_classifier)
 def extract_candidate(job: ExtractionJob) -> ExtractionOutcome:
     """Extract the candidate of a cluster, and write its file if it is to be kept."""
     try:
-        found, band, arrival = _extract(job)
+        found, band, arrival, mask = _extract(job)
     except OutsideDataError as error:
         return ExtractionOutcome(job.pulse, ClusterOutcome.NOT_IN_DATA, str(error))
     except (OSError, ValueError) as error:
@@ -54,7 +58,7 @@ def extract_candidate(job: ExtractionJob) -> ExtractionOutcome:
         return ExtractionOutcome(job.pulse, ClusterOutcome.STRONGER_AT_DM_0, reason)
     try:
         score = classifier_of(_model(job)).score(found.freq_time, found.dm_time)
-        return _keep_or_not(job, found, score, band, arrival)
+        return _keep_or_not(job, found, score, band, arrival, mask)
     except (OSError, ClassifierError, ValueError) as error:
         return ExtractionOutcome(job.pulse, ClusterOutcome.FAILED, str(error))
 
@@ -65,7 +69,12 @@ def _model(job: ExtractionJob) -> Path | None:
 
 
 def _keep_or_not(
-    job: ExtractionJob, found: Extraction, score: Score, band: Band, arrival: ArrivalReference
+    job: ExtractionJob,
+    found: Extraction,
+    score: Score,
+    band: Band,
+    arrival: ArrivalReference,
+    mask: Mask | None,
 ) -> ExtractionOutcome:
     limits = job.settings.classifier
     # Written so that NaN fails.
@@ -98,11 +107,17 @@ def _keep_or_not(
         path = write_candidate(job.output, candidate, edges)
     except OSError as error:
         raise OSError(f"{job.output}: {error}") from error
-    problem = ""
+    problems = []
     if job.beam is not None:
         from darc.candidates.draw_pictures import draw  # noqa: PLC0415 - matplotlib
 
-        problem = draw(path, candidate, edges, job.settings.visualizer, job.beam, arrival)
+        problems.append(draw(path, candidate, edges, job.settings.visualizer, job.beam, arrival))
+    if FETCH in job.settings.extractor.files_for:
+        try:
+            write_for_fetch(job, candidate, found.centre, mask, MAX_STRETCH)
+        except (OSError, ValueError) as error:  # the candidate is kept without that file
+            problems.append(f"no file for FETCH: {error}")
+    problem = "; ".join(filter(None, problems))
     return ExtractionOutcome(job.pulse, ClusterOutcome.KEPT, problem, path, listed(candidate))
 
 
@@ -115,7 +130,7 @@ def _reference(job: ExtractionJob, header: FilterbankHeader) -> ArrivalReference
     return replace(of_file, start=known.start, telescope=known.telescope, source=known.source)
 
 
-def _extract(job: ExtractionJob) -> tuple[Extraction, Band, ArrivalReference]:
+def _extract(job: ExtractionJob) -> tuple[Extraction, Band, ArrivalReference, Mask | None]:
     """Read the data and extract the candidate.
 
     :raises OutsideDataError: the pulse is outside the data
@@ -152,10 +167,10 @@ def _extract(job: ExtractionJob) -> tuple[Extraction, Band, ArrivalReference]:
             raise
         except ValueError as error:
             raise ValueError(f"{paths[needed[0]]}: {error}") from error
-        return found, beam.band, _reference(job, header)
+        return found, beam.band, _reference(job, header), mask
 
 
-def _mask(path: Path, n_channels: int) -> npt.NDArray[np.bool_]:
+def _mask(path: Path, n_channels: int) -> Mask:
     return parse_channel_mask(
         read_regular(path, MAX_TEXT).decode(errors="replace"), str(path), n_channels
     )

@@ -20,6 +20,7 @@ from darc.candidates.cluster_boxes import boxes_of
 from darc.candidates.cluster_table import ClusterRow, ClusterTable
 from darc.candidates.clusters import find_clusters, usable
 from darc.candidates.data_availability import BeamAvailability
+from darc.candidates.fetch_paths import fetch_file
 from darc.candidates.pool_tasks import (
     BeamFiles,
     BeamSky,
@@ -200,7 +201,7 @@ class ObservationWork:
         if not name or self.table.names(name, but=key):
             return
         file = self._output / "data" / name
-        for path in (file, file.with_suffix(".png")):
+        for path in (file, file.with_suffix(".png"), fetch_file(file)):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:

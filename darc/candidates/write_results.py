@@ -8,6 +8,7 @@ from pathlib import Path
 from darc.candidates.beam_max_dm import dm_galaxy
 from darc.candidates.clusters import write_clusters
 from darc.candidates.draw_pictures import offer
+from darc.candidates.fetch_paths import fetch_file
 from darc.candidates.past_triggers import has_header
 from darc.candidates.pool_tasks import ResultsJob, WrittenResults
 from darc.candidates.results.candidate_file import CANDIDATE_FILES, CandidateFileError, read_cb
@@ -82,6 +83,10 @@ def _remove_unknown(job: ResultsJob) -> list[str]:
     for picture in directory.glob(f"{Path(CANDIDATE_FILES).stem}.png"):
         if not picture.with_suffix(".hdf5").exists():
             picture.unlink(missing_ok=True)
+    beside = fetch_file(directory / Path(CANDIDATE_FILES)).parent
+    for other in beside.glob(f"{Path(CANDIDATE_FILES).stem}.h5"):
+        if not (directory / f"{other.stem}.hdf5").exists():
+            other.unlink(missing_ok=True)
     return problems
 
 

@@ -28,6 +28,7 @@ from darc.candidates.process_one_file import (
 from darc.candidates.results.results_site import INDEX
 from darc.config.config import Config
 from darc.config.settings import ProcessorSettings
+from darc.config.settings_processor import PROGRAMS
 from darc.config.yaml_tree import yaml_text
 from darc.data_files.data_source import source_of
 from darc.data_files.file_format import format_of_file
@@ -136,6 +137,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", type=Path, metavar="FILE", help="another classifier, *.onnx")
     parser.add_argument(
+        "--for",
+        action="append",
+        choices=PROGRAMS,
+        default=[],
+        dest="files_for",
+        help="write each candidate also as that program reads it (DIR/fetch); default: none",
+    )
+    parser.add_argument(
         "--config", type=Path, metavar="FILE", help="a configuration of DARC; default: none"
     )
     return parser
@@ -216,6 +225,8 @@ def _settings(options: argparse.Namespace, config: Config) -> ProcessorSettings:
     if options.mask is not None:
         mask = str(options.mask.absolute())
         extractor = replace(extractor, rfi_mask=mask, rfi_apply_mask=True)
+    if options.files_for:
+        extractor = replace(extractor, files_for=tuple(dict.fromkeys(options.files_for)))
     if options.model is not None:
         classifier = replace(classifier, model=str(options.model.absolute()))
     return replace(settings, clustering=clustering, extractor=extractor, classifier=classifier)
@@ -263,7 +274,14 @@ def _made_of(mark: Path) -> str | None:
 
 def files_of_before(output: Path) -> Iterator[Path]:
     """What an earlier search has left in its output directory."""
-    for pattern in ("data/TOA*_SNR*", "CB00/TOA*_SNR*", "CB00.pdf", "CB00_*", "grouped_pulses.*"):
+    for pattern in (
+        "data/TOA*_SNR*",
+        "fetch/TOA*_SNR*",
+        "CB00/TOA*_SNR*",
+        "CB00.pdf",
+        "CB00_*",
+        "grouped_pulses.*",
+    ):
         yield from output.glob(pattern)
     for page in ("index.html", "observation.json", "files/CB00*", "*/CB00_TOA*_SNR*"):
         yield from output.glob(f"{SITE}/*/*/{page}")

@@ -26,6 +26,10 @@ Iterations = Annotated[int, Range(0, 1000)]
 Probability = Annotated[float, Range(0, 1)]
 OrNoLimit = Annotated[float, Range(-1, 1_000_000)]  # -1: no limit
 
+#: Programs for which candidates can be written as they want them: docs/peers.md.
+FETCH = "fetch"
+PROGRAMS = (FETCH,)
+
 _SCHEDULER = re.compile(
     r"(?:(?P<scheme>tls|tcp)://)?(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})"
 )
@@ -73,6 +77,7 @@ class ProcessorExtractor:
     snr_min_local: SNR
     snr_dm0_filter: bool
     snr_dm0_diff_threshold: SNR
+    files_for: tuple[Annotated[str, OneOf(*PROGRAMS)], ...]  # that want files of their own
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,9 @@ def plot_clusters(
     """
     lenient = replace(
         settings,
-        extractor=replace(settings.extractor, snr_min_local=-math.inf, snr_dm0_filter=False),
+        extractor=replace(
+            settings.extractor, snr_min_local=-math.inf, snr_dm0_filter=False, files_for=()
+        ),
         classifier=replace(settings.classifier, thresh_freqtime=-1.0, thresh_dmtime=-1.0),
     )
     problems: list[str] = []

@@ -100,6 +100,7 @@ class Extraction:
     :param width: width of the boxcar of `snr`, samples of the data
     :param time: start of the bin that holds that boxcar's centre, at the centre of the highest
         channel; s since the file's first sample
+    :param centre: that centre itself, s likewise
     :param best_dm: DM from the S/N of all trials, pc cm-3
     """
 
@@ -115,6 +116,7 @@ class Extraction:
     snr_dm0: float
     width: int
     time: float
+    centre: float
     best_dm: float
 
 
@@ -316,6 +318,7 @@ def _finish(sums: _Sums, settings: ExtractionSettings) -> Extraction:
         snr_dm0=_boxcar(series[_AT_DM_0], valid[_AT_DM_0], post).snr,
         width=boxcar.width * plan.pre,
         time=(plan.start + peak * plan.bin_samples) * plan.tsamp,
+        centre=(plan.start + boxcar.centre * plan.pre) * plan.tsamp,
         best_dm=best_dm(plan.dms, snrs),
     )
 

@@ -22,7 +22,8 @@ Differences for a reader of `your` files:
   ``f["data_freq_time"][()][::-1]``. `fch1` and `foff` describe the array of this file: the centre
   of the lowest row, and a positive step.
 - `data_dm_time` has the same layout, but its DMs are `dms`, and not from 0 to twice the DM.
-- Arrays have as many bins as the extraction produces (64); FETCH's models need 256.
+- Arrays have as many bins as the extraction produces (64); FETCH's models need 256. Files as it
+  wants them: :mod:`darc.candidates.results.fetch_candidate_file`.
 - `tsamp` is the length of a bin, and `width` (1) is in bins: a bin is about as wide as the pulse.
 """
 
