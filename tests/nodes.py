@@ -127,6 +127,7 @@ class Node:
             TEST_RUN: run,
         }
         self.environment.pop("DARC_CONFIG", None)
+        self._usual_environment = dict(self.environment)
         self.config: dict[str, Any] = {
             "darc_master": {
                 "port": self.port,
@@ -176,8 +177,8 @@ class Node:
         tested, or runs beside another thing, it is `run`; so it is here where the environment has
         something for all programs, and not for DARC alone.
         """
-        own = {name for name, text in self.environment.items() if os.environ.get(name) != text}
-        if any(not name.startswith("DARC_") for name in own - {"PATH"}):
+        own = {name for name, _ in self.environment.items() ^ self._usual_environment.items()}
+        if any(not name.startswith("DARC_") for name in own):
             return self.run(script, *words)
         if script == "darc":
             function = control.main

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import nodes
 import psutil
@@ -169,6 +170,8 @@ def test_a_script_that_is_called_leaves_this_process_as_it_was(
     fresh_node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dict(os.environ), list(sys.argv), sys.stdout, sys.stderr
+    run = Mock()
+    monkeypatch.setattr(Node, "run", run)
     stopped = fresh_node.call("darc_stop_master")
     assert (stopped.returncode, stopped.stdout, stopped.stderr) == (0, "DARC is not running\n", "")
     wrong = fresh_node.call("darc_kill_all", "--now")
@@ -179,6 +182,6 @@ def test_a_script_that_is_called_leaves_this_process_as_it_was(
     assert fresh_node.call("darc", "--help").stdout.startswith("usage: ")
     assert (dict(os.environ), list(sys.argv), sys.stdout, sys.stderr) == before
     # What is for all programs would be for this one, too.
+    run.assert_not_called()
     monkeypatch.setitem(fresh_node.environment, "PYTHONPATH", "/nowhere")
-    monkeypatch.setattr(Node, "run", lambda self, *words: words)
-    assert fresh_node.call("darc_stop_master") == ("darc_stop_master",)
+    assert fresh_node.call("darc_stop_master") is run.return_value

@@ -361,4 +361,4 @@ def test_arguments_that_a_script_does_not_know_do_nothing(small: Node, script: s
     assert wrong.returncode == 2
     assert "unrecognized arguments" in wrong.stderr
     assert not small.run_dir.exists()
-    assert small.call(script, "-h").returncode == 0
+    assert small.run(script, "-h").returncode == 0
