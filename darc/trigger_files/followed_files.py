@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class FollowedFiles:
             if key.startswith(_STATE) and name not in self._files and source.accepts(name):
                 self._add(source.directory / name)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[TriggerFile]:
         return iter(list(self._files.values()))
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -460,3 +461,24 @@ def test_candidates_that_came_by_a_connection_are_gone_afterwards(
     context = SourceContext(observation, "dsa110", SourceSettings(ports=(12345,)), 1.0)
     with pytest.raises(OSError, match="came by a connection are not kept"):
         finished_files(context)
+
+
+# -- the documentation's example -----------------------------------------------------------------
+
+
+def test_the_source_of_the_documentation_is_whole(heimdall: Config) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "candidate_sources.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    module: dict[str, Any] = {}
+    exec(compile(code, "example", "exec"), module)
+    observation = observation_of(heimdall, Path("/nowhere"), START)
+    context = SourceContext(observation, "example", SourceSettings(), 1.0)
+    source = module["SOURCE"](context)
+    assert source.accepts("x.cand")
+    mjd = 40587 + (START + 2.5) / 86400
+    data = f"12.5 {mjd:.12f} 56.77 1.024 3\n12.5 {mjd:.12f} 56.77\n12.5 inf 1 1 1\n".encode()
+    found = parsed(source.line_reader(Path("x.cand"), None), data)
+    (one,) = found.candidates
+    assert (one["beam"], one["downsampling"]) == (3, 16)
+    assert one["time"] == pytest.approx(2.5, abs=2e-6)
+    assert found.rejected == {Rejection.WRONG_COUNT: 1, Rejection.NOT_FINITE: 1}
