@@ -101,6 +101,11 @@ class CandidateSource(ABC):
         return True
 
     @property
+    def awaited(self) -> str:
+        """What there is as soon as the first candidates have come, for messages."""
+        return f"{self.directory}/{self.context.settings.pattern}"
+
+    @property
     def keeps_files(self) -> bool:
         """Whether its candidates are still there after the observation."""
         return True

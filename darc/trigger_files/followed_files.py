@@ -77,7 +77,7 @@ class FollowedFiles:
         """Return the expected files that do not exist, or the directory where none is found."""
         expected = [str(path) for path in self._source.expected() if not exists(path)]
         if self._source.has_new_files and not self._files:
-            expected.append(f"{self._source.directory}/{self._source.context.settings.pattern}")
+            expected.append(self._source.awaited)
         return expected
 
     def find(self, *, check: bool = False) -> None:

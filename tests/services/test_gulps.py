@@ -260,18 +260,20 @@ def test_gulps_of_two_searches(stream: Stream) -> None:
     assert not Path(stream.config.master.run_dir, "spool", "g1").exists()
 
 
-def test_a_gulp_waits_for_the_other_search_and_no_longer_than_the_limit(stream: Stream) -> None:
-    stream.send(0, 1, 0.5)
-    began = time.monotonic()
-    while time.monotonic() < began + 0.2:
-        stream.listener.turn()
-    assert stream.taken() == []
-    stream.until_taken(0.5)
-    assert time.monotonic() - began < patience(1.0)
-    assert stream.counted("gulps_incomplete") == 1
-    assert losses(stream) == {"search_behind": 1}
-    said = stream.listener._losses.told()["search_behind"]["last"][0]
-    assert said["what"] == f"port {stream.ports[1]}, gulp 1"
+def test_a_gulp_waits_for_the_other_search_and_no_longer_than_the_limit(tmp_path: Path) -> None:
+    with closing(Stream(tmp_path, gulp_wait=3.0)) as stream:
+        stream.send(0, 1, 0.5)
+        began = time.monotonic()
+        while time.monotonic() < began + 1.0:
+            stream.listener.turn()
+        assert stream.taken() == []
+        stream.listener._next_check = time.monotonic() + 600.0  # it comes by itself
+        stream.until_taken(0.5)
+        assert 2.9 < time.monotonic() - began < patience(5.0)
+        assert stream.counted("gulps_incomplete") == 1
+        assert losses(stream) == {"search_behind": 1}
+        said = stream.listener._losses.told()["search_behind"]["last"][0]
+        assert said["what"] == f"port {stream.ports[1]}, gulp 1"
 
 
 def test_a_gulp_that_was_received_outlives_the_process(stream: Stream) -> None:
@@ -459,3 +461,10 @@ def test_it_listens_on_loopback_unless_told_otherwise(stream: Stream) -> None:
     source: Any = stream.listener._following[stream.observation.key].source
     addresses = {one.getsockname()[0] for one in source._receiver._listeners}
     assert addresses == {"127.0.0.1"}
+
+
+def test_a_stream_that_does_not_begin_is_named(stream: Stream) -> None:
+    following = stream.listener._following[stream.observation.key]
+    assert following.files.missing() == [
+        f"gulps on 127.0.0.1, ports {stream.ports[0]}, {stream.ports[1]}"
+    ]

@@ -189,8 +189,9 @@ class AMBERListener(Service[AmberListenerSettings]):
                     self._out_of_step(following)
 
     def _follow(self, following: FollowedObservation, check: bool) -> None:
-        self._hear(following)
+        # Before the source is heard, which passes on what has waited long enough.
         due = following.next_stamp_due <= following.clock.now() or following.source.due() <= 0
+        self._hear(following)
         if check or due or self._notified or following.stopped_at is not None:
             self._read(following)
         if following.stopped_at is not None:

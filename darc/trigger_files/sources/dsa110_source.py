@@ -186,6 +186,13 @@ class Dsa110Source(CandidateSource):
         return not self._listens
 
     @property
+    def awaited(self) -> str:
+        if not self._listens:
+            return super().awaited
+        settings = self.context.settings
+        return f"gulps on {settings.bind}, ports {', '.join(map(str, settings.ports))}"
+
+    @property
     def keeps_files(self) -> bool:
         return not self.context.settings.ports
 
