@@ -6,12 +6,17 @@ can be taken for a marker.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
 import time
 from pathlib import Path
 
+log = logging.getLogger(__name__)
+
+#: A spool that nothing was written to for so long is no observation's any more (s).
+KEPT_SECONDS = 7 * 86400.0
 #: A file that has grown to this is followed by another (bytes).
 SEGMENT_BYTES = 16 * 2**20
 #: No valid line is longer (bytes).
@@ -134,3 +139,23 @@ class GulpSpool:
         self._close()
         if remove:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def remove_old_spools(spools: Path, *, except_for: Path) -> None:
+    """Remove what observations left that were over while nobody followed them.
+
+    :param spools: directory of the spools of all observations
+    """
+    try:
+        found = [path for path in spools.iterdir() if path != except_for]
+        old = [path for path in found if _last_written(path) < time.time() - KEPT_SECONDS]
+    except OSError:  # there are none
+        return
+    for path in old:
+        log.warning("%s is removed: nothing was written to it for a week", path)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _last_written(spool: Path) -> float:
+    """Return when anything of a spool was written last, Unix s."""
+    return max(path.stat().st_mtime for path in (spool, *spool.iterdir()))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,13 @@ from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.past_triggers import has_header, read_and_cluster
 from darc.candidates.pool_tasks import ReadingJob
 from darc.model.counters import Rejection
+from darc.model.observation_build import build_observation
+from darc.model.parset import parse_parset
+from darc.node.node_config import load_config
 from darc.science.same_burst import Scales
 from darc.trigger_files.amber import format_header, format_line
+from darc.trigger_files.candidate_source import SourceContext
+from simulator.engine_streams import EngineCandidate, EngineSearch, write_gulp
 
 
 def line(time: float, snr: float = 20.0, dm: float = 100.0) -> bytes:
@@ -70,3 +78,23 @@ def test_whether_there_is_a_header(tmp_path, content, expected):
     path.write_bytes(content)
     assert has_header(path) is expected
     assert not has_header(tmp_path / "none")
+
+
+def test_files_of_another_search_engine_are_read_in_a_process_of_the_pool(
+    tmp_path: Path,
+) -> None:
+    """The job travels there as it is."""
+    search = EngineSearch(1e-3, 1_790_000_000.0)
+    burst = EngineCandidate(2.5, 300.0, 30.0, 3, 4)
+    write_gulp(tmp_path, search, [burst, EngineCandidate(5.5, 300.0, 20.0, 3, 5)])
+    text = f"taskid=p1\nstart={search.start}\ntask.source.name=B\nduration=60\nbeam=0\n"
+    text += f"candidate_dir={tmp_path}\noutput_dir={tmp_path}\n"
+    instrument = replace(
+        load_config(Path(os.devnull)).instrument, candidate_source="heimdall", tsamp=1e-3, n_sbs=1
+    )
+    observation = build_observation(parse_parset(text, "o"), None, None, instrument)
+    made = replace(job(), source=SourceContext.of(observation, instrument))
+    read = pickle.loads(pickle.dumps(made)).run()
+    assert read.n_candidates == 2
+    assert sorted(read.clusters["time"].tolist()) == [2.5, 5.5]
+    assert sorted(read.clusters["beam"].tolist()) == [4, 5]

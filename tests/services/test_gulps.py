@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from darc.node.node_config import load_config
 from darc.queues.messages import OrderState
 from darc.trigger_files.gulp_alignment import GulpAlignment
 from darc.trigger_files.gulp_receiver import split_gulp
-from darc.trigger_files.gulp_spool import GulpSpool, format_gulp, parse_marker
+from darc.trigger_files.gulp_spool import GulpSpool, format_gulp, parse_marker, remove_old_spools
 from simulator.engine_streams import EngineCandidate, EngineSearch, send_gulp
 
 TSAMP = 1.048576e-3
@@ -158,6 +159,18 @@ def test_a_spool_begins_another_file_with_each_process(tmp_path: Path) -> None:
     first.close(remove=False)
     again.close(remove=True)
     assert not tmp_path.exists()
+
+
+def test_spools_of_old_observations_are_removed(tmp_path: Path) -> None:
+    old, new, own, long = (tmp_path / name for name in ("old", "new", "own", "long"))
+    for path in (old, new, own, long):
+        path.mkdir()
+    (long / "gulps").write_bytes(b"still written to")
+    for path in (old, own, long):
+        os.utime(path, (0, 0))
+    remove_old_spools(tmp_path, except_for=own)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long", "new", "own"]
+    remove_old_spools(tmp_path / "none", except_for=own)
 
 
 # -- over TCP ------------------------------------------------------------------------------------

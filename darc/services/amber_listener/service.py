@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import select
-import shutil
 import sys
 import time
 from collections import Counter
@@ -33,6 +32,7 @@ from darc.services.base.service import ENDED, LOOP_SECONDS, Service
 from darc.trigger_files.candidate_source import SourceContext, SourceEvent, all_loss_kinds
 from darc.trigger_files.directory_watch import DirectoryWatch
 from darc.trigger_files.followed_files import exists
+from darc.trigger_files.gulp_spool import remove_old_spools
 from darc.trigger_files.trigger_file import CHUNK_BYTES, Chunk, Replaced, TriggerFile, count_chunks
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,6 @@ PATIENCE = 0.5
 KEPT_COUNTS = 10
 #: Directory in run_dir for what comes by a connection.
 SPOOL = "spool"
-SPOOL_KEPT_SECONDS = 7 * 86400.0
 #: Counters that are present from the start, so that monitoring sees them increase from 0.
 TOTALS = (
     Counted.LINES,
@@ -113,7 +112,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         """Follow the observation's files from where they were read to."""
         spools = Path(self.config.master.run_dir) / SPOOL
         spool = spools / observation.key.replace("#", ".")
-        _remove_old(spools, except_for=spool)
+        remove_old_spools(spools, except_for=spool)
         context = SourceContext.of(observation, self.config.instrument, spool)
         clustering = self.config.of(AmberClusteringSettings)
         after = clustering.settle, clustering.interval
@@ -453,15 +452,3 @@ class AMBERListener(Service[AmberListenerSettings]):
         self.counts[task_id] = plain_counts(following.counts)
         while len(self.counts) > KEPT_COUNTS:
             del self.counts[next(iter(self.counts))]
-
-
-def _remove_old(spools: Path, *, except_for: Path) -> None:
-    """Remove what observations left that were over while this service did not run."""
-    try:
-        found = [path for path in spools.iterdir() if path != except_for]
-        old = [path for path in found if path.stat().st_mtime < time.time() - SPOOL_KEPT_SECONDS]
-    except OSError:  # there are none
-        return
-    for path in old:
-        log.warning("%s is removed: nothing was written to it for a week", path)
-        shutil.rmtree(path, ignore_errors=True)
