@@ -116,7 +116,7 @@ def compare(paths: dict[str, Path], n_values: int, repeats: int) -> bool:
 def main() -> None:
     """Run the benchmark."""
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words.add_argument("--seconds", type=float, default=8.0, help="length of the data (8)")
+    words.add_argument("--seconds", type=float, default=4.0, help="length of the data (4)")
     words.add_argument("--repeats", type=int, default=7)
     given = words.parse_args()
     n_rows = max(1, round(given.seconds / TSAMP / PER_ROW))
