@@ -19,12 +19,23 @@ def dm_galaxy(beam: BeamSky) -> float | None:
     :raises OSError: the map cannot be read
     :raises ValueError: the map or the pointing is invalid
     """
+    return next(iter(dms_galaxy(beam).values()), None)
+
+
+@cache
+def dms_galaxy(beam: BeamSky) -> dict[str, float]:
+    """Return that maximum by each model, the one that counts first; empty if unknown.
+
+    :raises OSError: a map cannot be read
+    :raises ValueError: a map or the pointing is invalid
+    """
     if beam.pointing is None:
-        return None
+        return {}
     ra, dec = beam.pointing.longitude_deg, beam.pointing.latitude_deg
     if beam.hour_angle_at is not None:
         ra, dec = sky.icrs_from_hadec(ra, dec, beam.hour_angle_at, beam.position)
-    return load_galaxy_map(_file(beam.galaxy_map)).dm_max(*sky.galactic(ra, dec))
+    maps = [load_galaxy_map(_file(path)) for path in (beam.galaxy_map, *beam.more_maps)]
+    return {by.model: by.dm_max(*sky.galactic(ra, dec)) for by in maps}
 
 
 def _file(path: Path) -> Path:

@@ -359,6 +359,7 @@ class ObservationWork:
             hour_angle_at=middle if observation.reference_frame == "HADEC" else None,
             position=self._config.instrument.position,
             galaxy_map=Path(self._config.of(AmberClusteringSettings).galaxy_map),
+            more_maps=tuple(map(Path, self._config.of(AmberClusteringSettings).galaxy_maps_shown)),
         )
 
 

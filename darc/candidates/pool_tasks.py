@@ -238,12 +238,14 @@ class BeamSky:
         right ascension
     :param position: position of the telescope, ITRF, m
     :param galaxy_map: map of the Milky Way's maximum DM: a packaged file, or a path
+    :param more_maps: further maps, whose values are noted as well
     """
 
     pointing: Pointing | None
     hour_angle_at: float | None
     position: tuple[float, float, float]
     galaxy_map: Path
+    more_maps: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

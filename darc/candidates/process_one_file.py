@@ -164,8 +164,9 @@ class _Work:
         masked = extractor.rfi_apply_mask and extractor.rfi_mask is not None
         self._mask = Path(extractor.rfi_mask) if masked and extractor.rfi_mask else None
         pointing = observation.pointing(CB)
-        galaxy = Path(request.config.of(AmberClusteringSettings).galaxy_map)
-        self._sky = BeamSky(pointing, None, _NOWHERE, galaxy)
+        maps = request.config.of(AmberClusteringSettings)
+        shown = tuple(map(Path, maps.galaxy_maps_shown))
+        self._sky = BeamSky(pointing, None, _NOWHERE, Path(maps.galaxy_map), shown)
 
     def do(self) -> FileResult:
         began = time.time()
@@ -365,6 +366,7 @@ class _Work:
             site=self._request.output / SITE,
             position=_NOWHERE,
             galaxy_map=self._sky.galaxy_map,
+            more_maps=self._sky.more_maps,
             in_place=True,
         )
         self._listener.begin("writing the page", 1)

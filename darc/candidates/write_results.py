@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from darc.candidates.beam_max_dm import dm_galaxy
+from darc.candidates.beam_max_dm import dm_galaxy, dms_galaxy
 from darc.candidates.clusters import write_clusters
 from darc.candidates.draw_pictures import offer
 from darc.candidates.fetch_paths import fetch_file
@@ -47,9 +47,16 @@ def write_results(job: ResultsJob, advance: Callable[[], None] = lambda: None) -
     triggers = job.directory / f"CB{job.cb:02d}_triggers.txt"
     write_triggers(triggers, rows)
     if job.arrival is not None:
-        write_candidate_table(triggers.with_suffix(SUFFIX), rows, job.arrival)
+        write_candidate_table(triggers.with_suffix(SUFFIX), rows, job.arrival, _galaxy(job))
     write_summary(job.directory / f"CB{job.cb:02d}_summary.yaml", _summary(job, rows), job.arrival)
     return WrittenResults(tuple(problems))
+
+
+def _galaxy(job: ResultsJob) -> dict[str, float]:
+    try:
+        return dms_galaxy(job.beam)
+    except (OSError, ValueError):
+        return {}  # the plots report why
 
 
 def _remove_unfinished(directory: Path, begin: str) -> None:

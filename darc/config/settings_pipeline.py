@@ -66,6 +66,7 @@ class AmberClusteringSettings(CrossChecked):
     log_file: PlacePath
     source_file: Text  # the name of a packaged file, or a path
     galaxy_map: Text  # likewise
+    galaxy_maps_shown: Names  # likewise: further models, whose values are shown beside
     settle: Settle
     interval: Interval
     clustering_window: Window

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from darc.model.arrival import ArrivalReference
@@ -49,6 +50,7 @@ class BeamResults:
     :param summary: None until the beam is done
     :param dm_galaxy: maximum DM of the Milky Way in its direction, pc cm-3; None: unknown
     :param files: files to link: plots, trigger list, summary
+    :param dms_galaxy: that maximum by each model's name, the one above first; empty: unknown
     """
 
     cb: int
@@ -56,6 +58,7 @@ class BeamResults:
     summary: ProcessingSummary | None = None
     dm_galaxy: float | None = None
     files: tuple[Path, ...] = ()
+    dms_galaxy: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ListedCandidate, ProcessingSummary
-from darc.model.results import BeamState, ObservationResults
+from darc.model.results import BeamResults, BeamState, ObservationResults
 
 _COUNTS = (
     ("ncand_raw", "candidates of the search"),
@@ -38,10 +38,10 @@ def results_email(results: ObservationResults, max_listed: int, page: str) -> tu
         lines.append(f"Not processed: {' '.join(failed)}")
     if results.coordinates:
         lines += ["", "CB   RA (deg)   Dec (deg)  Gl (deg)   Gb (deg)   DM of the Milky Way"]
-        galaxy = {beam.cb: beam.dm_galaxy for beam in results.beams}
+        galaxy = {beam.cb: beam for beam in results.beams}
         lines += [
             f"{one.cb:02d}  {one.ra:10.5f} {one.dec:10.5f} {one.gl:10.5f} {one.gb:10.5f}"
-            f"   {_dm(galaxy.get(one.cb))}"
+            f"   {_galactic(galaxy.get(one.cb))}"
             for one in results.coordinates
         ]
     lines += ["", *_candidates(kept, max_listed)]
@@ -50,6 +50,13 @@ def results_email(results: ObservationResults, max_listed: int, page: str) -> tu
     lines += ["", f"All of it: {page}"]
     subject = f"{len(kept)} candidate{'' if len(kept) == 1 else 's'}: {observation.datetimesource}"
     return f"DARC results: {subject}", "\n".join(lines) + "\n"
+
+
+def _galactic(beam: BeamResults | None) -> str:
+    """Return the Milky Way's DM by each model, the one that counts first."""
+    if beam is None or len(beam.dms_galaxy) < 2:
+        return _dm(None if beam is None else beam.dm_galaxy)
+    return ", ".join(f"{_dm(dm)} ({model})" for model, dm in beam.dms_galaxy.items())
 
 
 def missing_email(

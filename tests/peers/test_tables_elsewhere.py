@@ -47,10 +47,12 @@ def test_the_list_of_clusters_is_text_with_a_header(tmp_path: Path) -> None:
 def test_the_table_is_ecsv_and_csv(tmp_path: Path) -> None:
     path = tmp_path / "CB12_triggers.ecsv"
     arrival = ArrivalReference(frequency=1500.0, start=1.5e9, tsamp=1e-4, telescope="WSRT")
-    write_candidate_table(path, ROWS, arrival)
+    write_candidate_table(path, ROWS, arrival, {"YMW16": 43.214, "NE2025": 50.0})
     table = Table.read(path)
     assert str(table["time"].unit) == "s"
     assert sorted(table["dm"]) == [57.0, 560.0]
+    assert table.meta["galactic_dm_YMW16"] == 43.21
+    assert table.meta["galactic_dm_NE2025"] == 50.0
     # TOPCAT takes ECSV by its first line; a reader of CSV needs no more than to skip comments.
     lines = path.read_text().splitlines()
     assert lines[0].startswith("# %ECSV ")

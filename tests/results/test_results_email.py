@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from results_made_up import ARRIVAL, candidate, observation
@@ -9,7 +10,13 @@ from results_made_up import ARRIVAL, candidate, observation
 from darc.candidates.results.observation_info import read_info, write_info
 from darc.candidates.results.trigger_lists import listed
 from darc.model.processing_outcome import ProcessingSummary
-from darc.model.results import BeamResults, BeamState, ObservationResults, ShownCandidate
+from darc.model.results import (
+    BeamResults,
+    BeamState,
+    Coordinates,
+    ObservationResults,
+    ShownCandidate,
+)
 from darc.model.results_email import results_email
 
 
@@ -36,3 +43,15 @@ def test_the_observation_has_it_as_a_remark(tmp_path: Path) -> None:
     write_info(tmp_path / "info.yaml", made, ARRIVAL)
     assert (tmp_path / "info.yaml").read_text().splitlines()[-1] == f"# {ARRIVAL}"
     assert read_info(tmp_path / "info.yaml") == made
+
+
+def test_the_milky_way_by_two_models_is_named() -> None:
+    one = results(1)
+    beam = replace(one.beams[0], dm_galaxy=43.21, dms_galaxy={"YMW16": 43.21, "NE2025": 50.0})
+    place = (Coordinates(0, 83.6, 22.0, 184.6, -5.8),)
+    _, text = results_email(replace(one, beams=(beam,), coordinates=place), 10, "page")
+    assert "43.2 pc cm-3 (YMW16), 50.0 pc cm-3 (NE2025)" in text
+    only = replace(beam, dms_galaxy={"YMW16": 43.21})
+    _, text = results_email(replace(one, beams=(only,), coordinates=place), 10, "page")
+    assert "YMW16" not in text
+    assert "43.2" in text

@@ -127,3 +127,28 @@ def test_one_array_alone_is_no_map(tmp_path):
     np.save(path, GOOD)
     with pytest.raises(ValueError, match=r"wrong\.npy is not a map"):
         load_galaxy_map(path)
+
+
+@pytest.mark.parametrize(  # mwprop 2.0.5, ne2025(gl, gb, 30 kpc); grid points
+    ("gl", "gb", "dm"),
+    [
+        (45, 5, 243.923),
+        (175, -10, 123.088),
+        (120, 80, 21.756),
+        (30, -2, 614.130),
+        (264, -3, 503.198),
+        (90, 0, 354.143),
+        (200, 1, 209.138),
+        (330, 0.5, 1023.706),
+    ],
+)
+def test_shipped_map_of_ne2025(gl, gb, dm):
+    galaxy_map = load_galaxy_map(SHIPPED.with_name("galaxy_ne2025.npz"))
+    assert galaxy_map.model == "NE2025"
+    assert galaxy_map.step == 0.5
+    assert galaxy_map.dm_max(gl, gb) == pytest.approx(dm, rel=0.003)
+
+
+def test_both_shipped_maps_are_small():
+    for path in SHIPPED.parent.glob("galaxy_*.npz"):
+        assert path.stat().st_size < 1_000_000

@@ -47,3 +47,18 @@ def test_random_directions():
 def test_ymw16():
     pytest.importorskip("pyymw16", reason="the extra galaxy is not installed")
     assert make_galaxy_map.ymw16_dm_max(0, 90) == pytest.approx(19.6, abs=0.05)
+
+
+def test_ne2025_is_that_of_mwprop():
+    pytest.importorskip("mwprop", reason="the extra galaxy is not installed")
+    from training import ne2025  # noqa: PLC0415
+
+    for gl, gb in [(45, 5), (175, -10), (120, 80), (0, 0.3), (264, -3)]:
+        ours, theirs = ne2025.ne2025_dm_max(gl, gb), ne2025.mwprop_dm_max(gl, gb)
+        assert ours == pytest.approx(theirs, rel=0.003)
+
+
+def test_another_model_and_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(make_galaxy_map, "ymw16_dm_max", known)
+    one = make_galaxy_map.grid_values(30)
+    assert (one == make_galaxy_map.grid_values(30, jobs=2)).all()

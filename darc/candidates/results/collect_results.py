@@ -6,7 +6,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from darc.candidates.results.ecsv_tables import SUFFIX
@@ -62,7 +62,7 @@ def candidates_directory(results: Path, cb: int) -> Path:
 def gather(
     wanted: ResultsRequest,
     coordinates: tuple[Coordinates, ...],
-    dm_galaxy: Mapping[int, float],
+    dms_galaxy: Mapping[int, Mapping[str, float]],
     given_up: Collection[int],
     now: float,
 ) -> ObservationResults:
@@ -70,7 +70,8 @@ def gather(
 
     :param wanted: what to read
     :param coordinates: coordinates of the compound beams
-    :param dm_galaxy: maximum DM of the Milky Way in each beam, pc cm-3
+    :param dms_galaxy: maximum DM of the Milky Way in each beam by each model, pc cm-3; the first
+        model is the one that counts
     :param given_up: beams that count as failed if they have no results
     :param now: Unix s
     :raises OSError: the directory cannot be read
@@ -78,10 +79,11 @@ def gather(
     beams = []
     candidates: list[ShownCandidate] = []
     for cb in wanted.beams:
-        beam, found = _beam(wanted, cb, dm_galaxy.get(cb))
+        dms = dms_galaxy.get(cb, {})
+        beam, found = _beam(wanted, cb, next(iter(dms.values()), None))
         if beam.state is BeamState.WAITING and cb in given_up:
-            beam = BeamResults(cb, BeamState.FAILED, None, dm_galaxy.get(cb))
-        beams.append(beam)
+            beam = replace(beam, state=BeamState.FAILED)
+        beams.append(replace(beam, dms_galaxy=dms))
         candidates += found
     return ObservationResults(
         observation=wanted.observation,

@@ -8,7 +8,7 @@ Arrival times are as in the corresponding list, and also as UTC and MJD; widths 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,14 @@ def _columns(arrival: ArrivalReference) -> tuple[_Column, ...]:
 
 
 def write_candidate_table(
-    path: Path, rows: Iterable[ListedCandidate], arrival: ArrivalReference
+    path: Path,
+    rows: Iterable[ListedCandidate],
+    arrival: ArrivalReference,
+    dms_galaxy: Mapping[str, float] | None = None,
 ) -> None:
     """Write a table of candidates, in the given order.
+
+    :param dms_galaxy: maximum DM of the Milky Way in the beam's direction by each model, pc cm-3
 
     :raises OSError: the file cannot be written
     """
@@ -58,7 +63,8 @@ def write_candidate_table(
     lines = [
         [str(row.cb), *_words(row, row.snr, arrival), _number(row.probability, 4)] for row in rows
     ]
-    _write(path, columns, lines, arrival)
+    galaxy = {f"galactic_dm_{model}": round(dm, 2) for model, dm in (dms_galaxy or {}).items()}
+    _write(path, columns, lines, arrival, galaxy)
 
 
 def write_cluster_table(path: Path, pulses: Iterable[Detection], arrival: ArrivalReference) -> None:
@@ -94,6 +100,7 @@ def _write(
     columns: Sequence[_Column],
     lines: Iterable[Sequence[str]],
     arrival: ArrivalReference,
+    more: Mapping[str, float] | None = None,
 ) -> None:
     about: list[dict[str, Any]] = [
         {
@@ -109,7 +116,7 @@ def _write(
         for one in columns
     ]
     known = {name: value for name, value in arrival.to_plain().items() if value is not None}
-    header = {"datatype": about, "meta": known, "schema": "astropy-2.0"}
+    header = {"datatype": about, "meta": known | dict(more or {}), "schema": "astropy-2.0"}
     # One line per value: comments must not be wrapped.
     text = yaml_text(header, width=10_000)
     remarks = ["%ECSV 1.0", "---", *text.splitlines()]

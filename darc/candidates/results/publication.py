@@ -27,6 +27,7 @@ class Publication:
     :param site: directory of the site
     :param position: position of the telescope, ITRF, m
     :param galaxy_map: map of the Milky Way's maximum DM: a packaged file, or a path
+    :param more_maps: further maps, whose values are shown as well
     :param days_kept: number of days with observations that stay on the site; None: all
     :param in_place: see :func:`darc.candidates.results.results_site.write_observation_page`
     """
@@ -37,9 +38,10 @@ class Publication:
     galaxy_map: Path
     days_kept: int | None = None
     in_place: bool = False
+    more_maps: tuple[Path, ...] = ()
     _shown: object = None
     _coordinates: tuple[Coordinates, ...] | None = None
-    _dm_galaxy: dict[int, float] = field(default_factory=dict)
+    _dms_galaxy: dict[int, dict[str, float]] = field(default_factory=dict)
 
     @property
     def page(self) -> Path:
@@ -58,7 +60,7 @@ class Publication:
         results = gather(
             self.wanted,
             self._coordinates or (),
-            self._dm_galaxy,
+            self._dms_galaxy,
             given_up,
             time.time(),
         )
@@ -82,17 +84,18 @@ class Publication:
         write_coordinates(directory / "coordinates.txt", observation, self.position)
         found = coordinates(observation, self.position)
         try:
-            self._dm_galaxy = self._in_galaxy(found)
+            self._dms_galaxy = self._in_galaxy(found)
         except (OSError, ValueError) as error:
             log.error("the Milky Way's DM is not known: %s", error)
         self._coordinates = found
 
-    def _in_galaxy(self, found: tuple[Coordinates, ...]) -> dict[int, float]:
+    def _in_galaxy(self, found: tuple[Coordinates, ...]) -> dict[int, dict[str, float]]:
         if not found:
             return {}
         from darc.science.galaxy import load_galaxy_map  # noqa: PLC0415 - costs tens of MB
 
-        path = self.galaxy_map
-        path = path if path.is_absolute() else packaged(f"conf/{path}")
-        milky_way = load_galaxy_map(path)
-        return {one.cb: milky_way.dm_max(one.gl, one.gb) for one in found}
+        maps = [
+            load_galaxy_map(path if path.is_absolute() else packaged(f"conf/{path}"))
+            for path in (self.galaxy_map, *self.more_maps)
+        ]
+        return {one.cb: {by.model: by.dm_max(one.gl, one.gb) for by in maps} for one in found}

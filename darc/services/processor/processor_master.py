@@ -310,6 +310,7 @@ def publication_of(
         config.instrument.position,
         Path(config.of(AmberClusteringSettings).galaxy_map),
         config.of(ProcessorMasterSettings).site_days_kept,
+        more_maps=tuple(map(Path, config.of(AmberClusteringSettings).galaxy_maps_shown)),
     )
 
 
