@@ -1,9 +1,9 @@
 """The ATNF pulsar catalogue's own file, ``psrcat.db``, as a list of known sources.
 
-Source: the file's format as psrcat documents it (Manchester et al. 2005, AJ 129, 1993): a pulsar is
-some lines of ``KEY value [error] [reference]``, ended by a line that begins with ``@``. Comments
-are behind ``#``. Used are PSRJ, PSRB, RAJ (hh:mm:ss.s), DECJ (dd:mm:ss.s) and DM. Pulsars without a DM
-cannot be recognised and are left out; those without an equatorial position have none.
+Source: the file's format as psrcat documents it (Manchester et al. 2005, AJ 129, 1993). A pulsar is
+some lines of ``KEY value [error] [reference]``, ended by a line that begins with ``@``; comments
+are behind ``#``. Used are PSRJ, PSRB, RAJ (hh:mm:ss.s), DECJ (dd:mm:ss.s) and DM. Pulsars without
+a DM cannot be recognised and are left out; those without an equatorial position have none.
 """
 
 from __future__ import annotations
