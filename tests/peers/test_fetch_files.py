@@ -352,4 +352,8 @@ def test_darc_process_writes_them_when_asked(run: Any, tmp_path: Path) -> None:
         assert file["data_freq_time"].shape == file["data_dm_time"].shape == (SIZE, SIZE)
         assert file.attrs["ra_deg"] == pytest.approx(192.859, abs=0.01)
     assert path in set(files_of_before(tmp_path / "x"))
+    # The Milky Way's DM of that position, by both models.
+    (page,) = (tmp_path / "x" / "site").glob("*/*/index.html")
+    assert all(f"<small>{model}</small>" in page.read_text() for model in ("YMW16", "NE2025"))
+    assert "galactic_dm_NE2025: 21.66" in (tmp_path / "x" / "CB00_triggers.ecsv").read_text()
     assert "choose from" in run(*words, "--for", "nobody").stderr
