@@ -27,6 +27,8 @@ Mask = npt.NDArray[np.bool_]
 #: Window length in units of the longest pulse, which loses 1 / _WINDOW of its signal to the
 #: baseline.
 _WINDOW = 16
+#: Likewise, of the channels in a search.
+_SEARCH_WINDOW = 32
 #: Blocks in half of a window, and the minimum at the start and end of the data.
 _HALF, _LEAST_HALF = 32, 8
 _LEAST_BLOCK = 8
@@ -71,6 +73,14 @@ class LevelWindow:
         """
         block = max(_LEAST_BLOCK, -(-pulses * longest // (2 * _HALF)))
         return cls(block, block * (_HALF + 1))
+
+    @classmethod
+    def of_search(cls, longest: int) -> LevelWindow:
+        """Return the window of the channels in a search.
+
+        :param longest: longest pulse, samples
+        """
+        return cls.beside(longest, _SEARCH_WINDOW)
 
 
 def silent_moments(data: Moments, columns: Columns) -> Mask:
@@ -182,9 +192,9 @@ def quick_noise(rows: Floats) -> Doubles:
         total, count = 0.0, 0
         for place in range(1, rows.shape[1]):
             step = np.float64(rows[number, place]) - np.float64(rows[number, place - 1])
-            if not np.isnan(step):
-                total += step * step
-                count += 1
+            there = not np.isnan(step)
+            total += step * step if there else 0.0
+            count += there
         noise[number] = np.sqrt(total / max(count, 1) / 2)
     return noise
 
@@ -298,16 +308,16 @@ def _add_to(totals: Doubles, counts: npt.NDArray[np.int64], rows: Floats, noise:
     for number in range(rows.shape[0]):
         if not noise[number] > 0:
             continue
-        total, count = 0.0, 0
-        for place in range(rows.shape[1]):
-            if not np.isnan(rows[number, place]):
-                total += rows[number, place]
-                count += 1
-        mean = total / count
-        for place in range(rows.shape[1]):
-            if not np.isnan(rows[number, place]):
-                totals[place] += (rows[number, place] - mean) / noise[number]
-                counts[place] += 1
+        row, total, count = rows[number], 0.0, 0
+        for place in range(row.size):
+            there = not np.isnan(row[place])
+            total += row[place] if there else 0.0
+            count += there
+        mean, scale = total / count, 1 / noise[number]
+        for place in range(row.size):
+            there = not np.isnan(row[place])
+            totals[place] += (row[place] - mean) * scale if there else 0.0
+            counts[place] += there
 
 
 def _cuts(change: Doubles, least: float, centres: Doubles) -> Doubles:
@@ -340,11 +350,55 @@ def take_levels(
     """
     blocks = _Blocks(rows, window, cuts)
     levels = blocks.levels(sparse)
-    rows[~blocks.usable] = np.nan
-    places = np.arange(rows.shape[1])
-    for number in np.flatnonzero(blocks.usable).tolist():
-        rows[number] -= np.interp(places, blocks.centres, levels[number]).astype(np.float32)
+    if not blocks.usable.all():
+        rows[~blocks.usable] = np.nan
+    _subtract_levels(rows, blocks.usable, blocks.centres, levels)
     return blocks.usable
+
+
+@compiled
+def _subtract_levels(rows: Floats, usable: Mask, centres: Doubles, levels: Doubles) -> None:
+    """Subtract levels, interpolated between the centres, from the usable rows, in place."""
+    for number in range(rows.shape[0]):
+        if not usable[number]:
+            continue
+        for part in range(centres.size + 1):
+            begin, end, level, slope = _line(part, centres, levels[number], rows.shape[1])
+            values, start, step = rows[number, begin:end], np.float32(level), np.float32(slope)
+            for place in range(values.size):
+                values[place] -= start + step * np.float32(place)
+
+
+@compiled
+def _divide_by_roots(rows: Floats, usable: Mask, centres: Doubles, squares: Doubles) -> None:
+    """Divide the usable rows by roots of values interpolated between the centres, in place."""
+    for number in range(rows.shape[0]):
+        if not usable[number]:
+            continue
+        for part in range(centres.size + 1):
+            begin, end, square, slope = _line(part, centres, squares[number], rows.shape[1])
+            values, start, step = rows[number, begin:end], np.float32(square), np.float32(slope)
+            for place in range(values.size):
+                values[place] /= np.sqrt(start + step * np.float32(place))
+
+
+@compiled
+def _line(
+    part: int, centres: Doubles, levels: Doubles, length: int
+) -> tuple[int, int, float, float]:
+    """Return the line of levels before or after a centre.
+
+    :param part: number of centres before it
+    :return: first sample and end, level at the first sample, and slope per sample
+    """
+    last = centres.size - 1
+    begin = int(np.ceil(centres[part - 1])) if part else 0
+    end = int(np.ceil(centres[part])) if part <= last else length
+    if part in (0, last + 1):
+        return begin, end, levels[min(part, last)], 0.0
+    before = centres[part - 1]
+    slope = (levels[part] - levels[part - 1]) / (centres[part] - before)
+    return begin, end, levels[part - 1] + slope * (begin - before), slope
 
 
 def take_scales(
@@ -358,16 +412,16 @@ def take_scales(
     :param sparse: rows of which the variance is a running mean, shape (n,); None: none
     :return: whether a row varies, shape (n,); a constant row is set to 0
     """
-    blocks = _Blocks(rows * rows, window, cuts)
+    blocks = _Blocks(rows, window, cuts, squared=True)
     squares = blocks.levels(sparse)
     varies: Mask = blocks.usable & (np.max(squares, axis=1, initial=0.0) > 0)
-    rows[~varies] = 0
-    places = np.arange(rows.shape[1])
-    for number in np.flatnonzero(varies).tolist():
-        found = np.maximum(squares[number], 0.01 * np.median(squares[number]))
-        if not found.min() > 0:  # constant most of the time
-            found = np.full(len(found), np.mean(squares[number]))
-        rows[number] /= np.sqrt(np.interp(places, blocks.centres, found)).astype(np.float32)
+    if not varies.all():
+        rows[~varies] = 0
+    if varies.any():
+        found = np.maximum(squares, 0.01 * np.median(squares, axis=1, keepdims=True))
+        mostly_constant = ~(found.min(axis=1) > 0)
+        found[mostly_constant] = np.mean(squares[mostly_constant], axis=1, keepdims=True)
+        _divide_by_roots(rows, varies, blocks.centres, found)
     return varies
 
 
@@ -380,26 +434,51 @@ def fill(rows: Floats) -> None:
     :param rows: of a variance of about 1, shape (n, m)
     """
     random = np.random.default_rng(rows.shape[1])  # reproducible
-    for row in rows:
+    for number in np.flatnonzero(_subtract_means(rows)).tolist():
+        row = rows[number]
         missing = np.isnan(row)
         if missing.all():
             row[:] = 0
-            continue
-        np.subtract(row, row[~missing].mean(), out=row)
-        if missing.any():
+        else:
             row[missing] = random.standard_normal(int(missing.sum()), dtype=np.float32)
+
+
+@compiled
+def _subtract_means(rows: Floats) -> npt.NDArray[np.int64]:
+    """Subtract the mean of each row without NaN, in place; return how many NaN there are."""
+    missing = np.zeros(rows.shape[0], np.int64)
+    for number in range(rows.shape[0]):
+        row, total, count = rows[number], 0.0, 0
+        for place in range(row.size):
+            there = not np.isnan(row[place])
+            total += row[place] if there else 0.0
+            count += there
+        mean = np.float32(total / count)
+        for place in range(row.size):
+            row[place] -= mean
+        missing[number] = row.size - count
+    return missing
 
 
 class _Blocks:
     """Means of blocks with data.
 
     :param cuts: positions of jumps, samples: baselines before and after are independent
+    :param squared: means of the squares of the values
     :ivar centres: samples, shape (k,)
     :ivar usable: whether a row has any data, shape (n,)
     """
 
-    def __init__(self, rows: Floats, window: LevelWindow, cuts: Doubles | None = None) -> None:
-        means = block_means(rows, min(window.block, max(1, rows.shape[1])))
+    def __init__(
+        self,
+        rows: Floats,
+        window: LevelWindow,
+        cuts: Doubles | None = None,
+        *,
+        squared: bool = False,
+    ) -> None:
+        make_means = block_mean_squares if squared else block_means
+        means = make_means(rows, min(window.block, max(1, rows.shape[1])))
         centres = block_centres(rows.shape[1], means.shape[1])
         there = np.isfinite(means)
         self.usable: Mask = np.asarray(there.any(axis=1))
@@ -458,25 +537,69 @@ def block_means(rows: Floats, block: int) -> Doubles:
     return means
 
 
+@compiled
+def block_mean_squares(rows: Floats, block: int) -> Doubles:
+    """Return the means of the squares in blocks; see :func:`block_means`."""
+    n_samples = rows.shape[1]
+    n_blocks = max(1, n_samples // block)
+    means = np.empty((rows.shape[0], n_blocks))
+    for number in range(rows.shape[0]):
+        for place in range(n_blocks):
+            begin, end = place * n_samples // n_blocks, (place + 1) * n_samples // n_blocks
+            total, count = 0.0, 0
+            for sample in range(begin, end):
+                value = rows[number, sample]
+                there = not np.isnan(value)
+                total += value * value if there else 0.0
+                count += there
+            means[number, place] = total / count if count and 2 * count >= end - begin else np.nan
+    return means
+
+
+@compiled
 def _running_median(values: Doubles) -> Doubles:
     """Return the running median, over fewer values at the start and end.
 
     Windows stay symmetric there down to a minimum length: otherwise a slope would appear as a jump.
 
-    :param values: shape (n, k)
+    :param values: finite, shape (n, k)
     """
     count = values.shape[1]
     medians = np.empty_like(values)
-    if count > 2 * _HALF:
-        windows = np.lib.stride_tricks.sliding_window_view(values, 2 * _HALF + 1, axis=1)
-        medians[:, _HALF : count - _HALF] = np.median(windows, axis=2)
-    for place in range(count):
-        if _HALF <= place < count - _HALF:
-            continue
-        half = min(_HALF, max(_LEAST_HALF, min(place, count - 1 - place)))
-        part = values[:, max(0, place - half) : place + half + 1]
-        medians[:, place] = np.median(part, axis=1)
+    ordered = np.empty(2 * _HALF + 2)
+    for number in range(values.shape[0]):
+        row, first, end, size = values[number], 0, 0, 0
+        for place in range(count):
+            half = min(_HALF, max(_LEAST_HALF, min(place, count - 1 - place)))
+            # Neither end of the window ever moves backwards.
+            while first < place - half:
+                _take_out(ordered, size, row[first])
+                first, size = first + 1, size - 1
+            while end < min(count, place + half + 1):
+                _put_in(ordered, size, row[end])
+                end, size = end + 1, size + 1
+            medians[number, place] = (ordered[(size - 1) // 2] + ordered[size // 2]) / 2
     return medians
+
+
+@compiled
+def _put_in(ordered: Doubles, size: int, value: float) -> None:
+    """Insert a value into ascending ones."""
+    place = size
+    while place and ordered[place - 1] > value:
+        ordered[place] = ordered[place - 1]
+        place -= 1
+    ordered[place] = value
+
+
+@compiled
+def _take_out(ordered: Doubles, size: int, value: float) -> None:
+    """Remove a value from ascending ones."""
+    place = 0
+    while ordered[place] != value:
+        place += 1
+    for following in range(place, size - 1):
+        ordered[following] = ordered[following + 1]
 
 
 def _running_mean(values: Doubles) -> Doubles:

@@ -45,6 +45,8 @@ _PULSE_LIFTS = 0.25
 #: An impulse starts and ends faster than a pulse crosses this fraction of the band; minimum number
 #: of samples for that; maximum fraction of channels raised beside an impulse.
 _EDGE_LIGHTS, _LEAST_EDGE, _BESIDE_IMPULSE = 0.2, 2, 0.25
+#: Samples in which outliers are counted at a time.
+_STRETCH = 256
 
 
 @compiled
@@ -382,13 +384,34 @@ def find_outliers(rows: Floats, thresholds: Doubles) -> Outliers:
     :param rows: mean 0 and variance 1, shape (n, m)
     :param thresholds: of the channels, standard deviations, shape (n,)
     """
-    channels, places = [], []
-    for number, (row, threshold) in enumerate(zip(rows, thresholds.tolist(), strict=True)):
-        row[row < -threshold] = 0
-        above = np.flatnonzero(row > threshold)
-        channels.append(np.full(len(above), number))
-        places.append(above)
-    return Outliers(np.concatenate(channels), np.concatenate(places))
+    return Outliers(*_take_low(rows, thresholds))
+
+
+@compiled
+def _take_low(rows: Floats, thresholds: Doubles) -> tuple[Ints, Ints]:
+    """Set low outliers to 0, in place; return channels and places of high ones."""
+    counts = np.zeros((rows.shape[0], (rows.shape[1] + _STRETCH - 1) // _STRETCH), np.int64)
+    for number in range(rows.shape[0]):
+        high = np.float32(thresholds[number])
+        for stretch in range(counts.shape[1]):
+            some = rows[number, stretch * _STRETCH : (stretch + 1) * _STRETCH]
+            count = np.int32(0)
+            for place in range(some.size):
+                value = some[place]
+                count += np.int32(value > high)
+                some[place] = np.float32(0) if value < -high else value
+            counts[number, stretch] = count
+    channels, places = np.empty(counts.sum(), np.int64), np.empty(counts.sum(), np.int64)
+    which = 0
+    for number in range(rows.shape[0]):
+        for stretch in range(counts.shape[1]):
+            begin = stretch * _STRETCH
+            end = min(begin + _STRETCH, rows.shape[1]) if counts[number, stretch] else begin
+            for place in range(begin, end):
+                if rows[number, place] > np.float32(thresholds[number]):
+                    channels[which], places[which] = number, place
+                    which += 1
+    return channels, places
 
 
 @compiled
@@ -440,8 +463,8 @@ def sharp_edge(late: Doubles) -> int:
     return int(np.min(ordered[apart:] - ordered[:-apart]))
 
 
-def forget_impulses(rows: Floats, edge: int) -> None:
-    """Replace impulses by NaN, in place.
+def forget_impulses(rows: Floats, edge: int) -> bool:
+    """Replace impulses by NaN, in place; return whether there were any.
 
     An impulse raises half of the band, which was not raised just before or after.
 
@@ -449,7 +472,8 @@ def forget_impulses(rows: Floats, edge: int) -> None:
     :param edge: see :func:`sharp_edge`; if less than 2, nothing is replaced
     """
     if edge < _LEAST_EDGE:
-        return
+        return False
+    found = False
     lifted = _part_lifted(rows)
     high = np.concatenate(([False], lifted >= _PART_LIFTED, [False]))
     begins, ends = np.flatnonzero(np.diff(high.astype(np.int8))).reshape(-1, 2).T
@@ -457,6 +481,8 @@ def forget_impulses(rows: Floats, edge: int) -> None:
         before, after = lifted[max(0, begin - edge)], lifted[min(len(lifted), end + edge) - 1]
         if max(before, after) <= _BESIDE_IMPULSE:
             rows[:, max(0, begin - 1) : end + 1] = np.nan
+            found = True
+    return found
 
 
 @compiled

@@ -20,6 +20,8 @@ _LEVELS = 2.0
 
 #: Samples transposed at a time, so that they stay in the processor's cache.
 _BLOCK = 64
+#: Samples and channels of a tile that is transposed at once: a line of the cache of each.
+_TILE = 64
 
 
 def never_outlying(data: Moments) -> float:
@@ -48,6 +50,23 @@ def channel_rows(data: Moments, columns: Columns) -> npt.NDArray[np.float32]:
             for sample in range(begin, end):
                 rows[number, sample] = data[sample, column]
     return rows
+
+
+@compiled
+def put_rows(data: Moments, columns: Columns, rows: npt.NDArray[Any]) -> None:
+    """Write selected channels, each to a row of its samples in time, of the type of the data.
+
+    :param data: shape (n_samples, n_channels)
+    :param columns: indices of the channels, in the order wanted, shape (n,)
+    :param rows: overwritten, shape (n, n_samples)
+    """
+    for begin in range(0, data.shape[0], _TILE):
+        end = min(begin + _TILE, data.shape[0])
+        for first in range(0, columns.size, _TILE):
+            for number in range(first, min(first + _TILE, columns.size)):
+                column = columns[number]
+                for sample in range(begin, end):
+                    rows[number, sample] = data[sample, column]
 
 
 @compiled

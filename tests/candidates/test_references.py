@@ -17,6 +17,7 @@ from darc.candidates.pool_tasks import BeamFiles
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.model.processing_outcome import Detection, Score
+from darc.science.single_pulse import SearchStage
 
 K = 4148.808  # MHz2 pc-1 cm3 s
 #: Name: lowest and highest channel's centre (MHz), channels, sampling (s), DM, samples of a pulse.
@@ -73,8 +74,7 @@ def test_the_search_finds_the_sample(tmp_path: Path, name: str, order: int) -> N
     part = SearchJob(
         observation="made",
         file=tmp_path / "made.fil",
-        factor=1,
-        dms=np.array([dm]),
+        stages=(SearchStage(1, np.array([dm])),),
         start=0,
         n_out=4000,
         count=n_samples,

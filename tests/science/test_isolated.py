@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from darc.science import baseline, isolated, moments, row_statistics
 from darc.science.baseline import LevelWindow, find_jumps
+from darc.science.boxcar_search import pulse_widths
 from darc.science.dedispersion import Band
 from darc.science.drift import without_drift
 from darc.science.extraction import extract, prepare
@@ -25,7 +26,7 @@ from darc.science.isolated import (
     outlier_thresholds,
     sharp_edge,
 )
-from darc.science.single_pulse import find_pulses, pulse_widths
+from darc.science.single_pulse import find_pulses
 
 N, LENGTH, AT, N_OUT = 64, 4000, 1000, 640
 #: The lowest channel is the latest; samples.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from darc.science.single_pulse import find_pulses, pulse_widths
+from darc.science.boxcar_search import pulse_widths
+from darc.science.single_pulse import find_pulses
 
 CHANNELS, LENGTH, WIDTH = 32, 40_000, 8
 NO_DELAY = np.zeros(CHANNELS)

@@ -1,0 +1,159 @@
+"""Reading and cleaning of the data that a single-pulse search looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from darc.data_files.data_file import DataFile
+from darc.science.baseline import (
+    BandSeries,
+    LevelWindow,
+    forget_stuck,
+    silent_moments,
+    sparse_noise,
+    take_levels,
+    take_scales,
+)
+from darc.science.downsample import downsample_time
+from darc.science.moments import put_rows
+from darc.science.reused_memory import ReusedMemory
+from darc.science.rfi_cleaning import replace_outliers
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: Longest pulse of the search, s, and limits of its length in samples.
+LONGEST_PULSE = 0.05
+_LONGEST_SAMPLES = 32, 2048
+
+#: Bytes of the file cleaned at a time, beside those on which their baselines depend; samples read
+#: at a time.
+_PIECE, _READ = 1 << 27, 1 << 13
+#: Channels cleaned at a time, so that they stay in the processor's cache.
+_CHANNELS = 4
+
+
+def longest_pulse(tsamp: float) -> int:
+    """Return the length of the longest pulse of the search, samples.
+
+    :param tsamp: s
+    """
+    least, most = _LONGEST_SAMPLES
+    return max(least, min(round(LONGEST_PULSE / tsamp), most))
+
+
+@dataclass(slots=True, eq=False)
+class SearchData:
+    """Cleaned channels.
+
+    :param rows: of zero baseline and a local variance of about 1, NaN where data are missing, shape
+        (n, m)
+    :param levels: noise of the channels before cleaning, levels; infinite for floats, shape (n,)
+    :param late: delay of each channel per DM, samples per pc cm-3, descending, shape (n,)
+    """
+
+    rows: Floats
+    levels: Doubles
+    late: Doubles = field(default_factory=lambda: np.zeros(0))
+
+    def keep(self, some: npt.NDArray[np.bool_]) -> None:
+        """Forget the other channels.
+
+        :param some: shape (n,)
+        """
+        if not some.all():
+            self.rows, self.levels, self.late = self.rows[some], self.levels[some], self.late[some]
+
+
+def read_search_data(
+    file: DataFile,
+    channels: Ints,
+    start: int,
+    count: int,
+    factor: int,
+    clip: tuple[float, int] | None,
+    memory: tuple[ReusedMemory, ReusedMemory],
+) -> SearchData:
+    """Read a time range, subtract baselines, normalise, and downsample.
+
+    :param channels: the lowest frequency first, shape (n,)
+    :param start: first sample
+    :param count: downsampled samples
+    :param clip: threshold (standard deviations) and iterations of
+        :func:`darc.science.rfi_cleaning.replace_outliers`; None: no outliers are replaced
+    :param memory: for what is returned, and for what is read
+    """
+    rows = memory[0].floats(len(channels), count)
+    levels = np.full(len(channels), np.inf)
+    length = max(1, _PIECE // (len(channels) * file.dtype.itemsize * factor))
+    for begin in range(0, count, length):
+        end = min(begin + length, count)
+        samples = start + begin * factor, start + end * factor
+        noise = _read(file, channels, samples, factor, clip, rows[:, begin:end], memory[1])
+        levels = np.minimum(levels, noise)
+    return SearchData(rows, levels)
+
+
+def _read(
+    file: DataFile,
+    channels: Ints,
+    samples: tuple[int, int],
+    factor: int,
+    clip: tuple[float, int] | None,
+    rows: Floats,
+    memory: ReusedMemory,
+) -> Doubles:
+    """Read and clean some samples; NaN: missing data.
+
+    :return: noise of the channels, levels; infinite for floats, shape (n,)
+    """
+    longest = longest_pulse(file.header.tsamp * factor) * factor
+    window = LevelWindow.of_search(longest)
+    begin, end = samples
+    first, last = max(0, begin - window.reach), min(file.n_samples(), end + window.reach)
+    inside = slice(begin - first, end - first)
+    columns = file.header.nchans - 1 - channels if file.header.descending else channels
+    values = memory.array((len(channels), last - first), file.dtype)
+    for at in range(first, last, _READ):
+        stop = min(at + _READ, last)
+        data = file.read(at, stop - at).view()
+        data.setflags(write=False)
+        put_rows(data, columns, values[:, at - first : stop - first])
+    everything = np.arange(len(channels))
+    silent = silent_moments(values.T, everything)
+    is_float = file.dtype.kind == "f"
+
+    def take(some: slice, unusable: npt.NDArray[np.bool_]) -> Floats:
+        part = values[some].astype(np.float32)
+        if is_float:
+            part[~np.isfinite(part)] = np.nan
+        forget_stuck(part, file.highest)
+        if unusable.any():
+            part[:, unusable] = np.nan
+        return part
+
+    groups = [slice(first, first + _CHANNELS) for first in range(0, len(channels), _CHANNELS)]
+    series = BandSeries(last - first)
+    for some in groups:
+        series.add(take(some, silent))
+    # What all channels share may drift faster: the window of the band is shorter.
+    band = series.level(LevelWindow.beside(longest), values.T, everything)
+    unusable = silent | band.jumps
+    for some, noise in zip(groups, series.noise, strict=True):
+        part = take(some, unusable)
+        part -= noise[:, np.newaxis].astype(np.float32) * band.level
+        sparse = None if is_float else sparse_noise(noise, window)
+        take_levels(part, window, band.cuts, sparse)
+        take_scales(part, window, band.cuts, sparse)
+        if clip is not None:
+            missing = np.isnan(part)
+            part[missing] = 0
+            replace_outliers(part, *clip)
+            part[missing] = np.nan
+        rows[some] = downsample_time(np.ascontiguousarray(part[:, inside]), factor)
+    noises = np.concatenate(series.noise)
+    return np.full(len(noises), np.inf) if is_float else noises
