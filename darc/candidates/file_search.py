@@ -219,8 +219,10 @@ def _search_stage(
     factor = stage.factor
     longest = longest_pulse(tsamp * factor)
     window = LevelWindow.of_search(longest)
-    sparse = sparse_noise(data.levels * math.sqrt(factor), window)
-    data.keep(take_scales(data.rows, window, sparse=sparse))
+    if factor > 1:  # else the noise is that of the samples, of unit variance
+        sparse = sparse_noise(data.levels * math.sqrt(factor), window)
+        data.varies = take_scales(data.rows, window, sparse=sparse)
+    data.forget_constant()
     if not len(data.rows):
         return None
     late, levels = data.late / factor, data.levels

@@ -25,6 +25,7 @@ from darc.science.rfi_cleaning import replace_outliers
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 #: Longest pulse of the search, s, and limits of its length in samples.
 LONGEST_PULSE = 0.05
@@ -53,20 +54,21 @@ class SearchData:
     :param rows: of zero baseline and a local variance of about 1, NaN where data are missing, shape
         (n, m)
     :param levels: noise of the channels before cleaning, levels; infinite for floats, shape (n,)
+    :param varies: whether a channel varies, shape (n,)
     :param late: delay of each channel per DM, samples per pc cm-3, descending, shape (n,)
     """
 
     rows: Floats
     levels: Doubles
+    varies: Mask
     late: Doubles = field(default_factory=lambda: np.zeros(0))
 
-    def keep(self, some: npt.NDArray[np.bool_]) -> None:
-        """Forget the other channels.
-
-        :param some: shape (n,)
-        """
+    def forget_constant(self) -> None:
+        """Forget channels that do not vary."""
+        some = self.varies
         if not some.all():
             self.rows, self.levels, self.late = self.rows[some], self.levels[some], self.late[some]
+            self.varies = some[some]
 
 
 def read_search_data(
@@ -88,14 +90,15 @@ def read_search_data(
     :param memory: for what is returned, and for what is read
     """
     rows = memory[0].floats(len(channels), count)
-    levels = np.full(len(channels), np.inf)
+    levels, varies = np.full(len(channels), np.inf), np.zeros(len(channels), np.bool_)
     length = max(1, _PIECE // (len(channels) * file.dtype.itemsize * factor))
     for begin in range(0, count, length):
         end = min(begin + length, count)
         samples = start + begin * factor, start + end * factor
-        noise = _read(file, channels, samples, factor, clip, rows[:, begin:end], memory[1])
+        noise, varying = _read(file, channels, samples, factor, clip, rows[:, begin:end], memory[1])
         levels = np.minimum(levels, noise)
-    return SearchData(rows, levels)
+        varies |= varying
+    return SearchData(rows, levels, varies)
 
 
 def _read(
@@ -106,10 +109,10 @@ def _read(
     clip: tuple[float, int] | None,
     rows: Floats,
     memory: ReusedMemory,
-) -> Doubles:
+) -> tuple[Doubles, Mask]:
     """Read and clean some samples; NaN: missing data.
 
-    :return: noise of the channels, levels; infinite for floats, shape (n,)
+    :return: noise of the channels, levels; infinite for floats, shape (n,); and whether they vary
     """
     longest = longest_pulse(file.header.tsamp * factor) * factor
     window = LevelWindow.of_search(longest)
@@ -127,7 +130,7 @@ def _read(
     silent = silent_moments(values.T, everything)
     is_float = file.dtype.kind == "f"
 
-    def take(some: slice, unusable: npt.NDArray[np.bool_]) -> Floats:
+    def take(some: slice, unusable: Mask) -> Floats:
         part = values[some].astype(np.float32)
         if is_float:
             part[~np.isfinite(part)] = np.nan
@@ -142,13 +145,13 @@ def _read(
         series.add(take(some, silent))
     # What all channels share may drift faster: the window of the band is shorter.
     band = series.level(LevelWindow.beside(longest), values.T, everything)
-    unusable = silent | band.jumps
+    unusable, varies = silent | band.jumps, np.zeros(len(channels), np.bool_)
     for some, noise in zip(groups, series.noise, strict=True):
         part = take(some, unusable)
         part -= noise[:, np.newaxis].astype(np.float32) * band.level
         sparse = None if is_float else sparse_noise(noise, window)
         take_levels(part, window, band.cuts, sparse)
-        take_scales(part, window, band.cuts, sparse)
+        varies[some] = take_scales(part, window, band.cuts, sparse)
         if clip is not None:
             missing = np.isnan(part)
             part[missing] = 0
@@ -156,4 +159,4 @@ def _read(
             part[missing] = np.nan
         rows[some] = downsample_time(np.ascontiguousarray(part[:, inside]), factor)
     noises = np.concatenate(series.noise)
-    return np.full(len(noises), np.inf) if is_float else noises
+    return np.full(len(noises), np.inf) if is_float else noises, varies

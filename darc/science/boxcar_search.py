@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from darc.science.compiled import compiled, compiled_finite
+from darc.science.compiled import compiled
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ def boxcar_steps(widths: Ints) -> Ints:
     apart = np.clip(widths // _PER_WIDTH, 1, _MOST_APART)
     steps = 1 << np.floor(np.log2(apart)).astype(np.int64)
     # Sums at every second sample are made of those before: no step is smaller again.
-    return np.maximum.accumulate(np.where(widths % steps, 1, steps)[::-1])[::-1].copy()
+    return np.minimum.accumulate(np.where(widths % steps, 1, steps)[::-1])[::-1].copy()
 
 
 @compiled
@@ -141,7 +141,7 @@ def find_strongest(
     found_trial, found_start = np.empty(0, np.int64), np.empty(0, np.int64)
     found_width, found_snr = np.empty(0, np.int64), np.empty(0)
     cells = np.zeros((3, n_cells))  # of each cell: S/N, start and width
-    sums = np.empty(_BLOCK + widths[-1] + 1, np.float32)
+    sums, room = np.empty(_BLOCK + widths[-1] + 1, np.float32), np.empty(_PIECE, np.float32)
     for trial in range(n_dms):
         length = min(n, valid[trial])
         cells[:] = 0
@@ -163,8 +163,11 @@ def find_strongest(
                     stop = min(first + _PIECE, end)
                     limit = _limit(means, sigmas, number, first, stop, count, snr_min)
                     at, n_boxes = (first - begin) // apart, (stop - first + apart - 1) // apart
-                    if _highest(sums, at, n_boxes, width // apart) >= limit:
-                        boxes, noise = (sums, begin, apart, width), (means[number], sigmas[number])
+                    if _highest(sums, at, n_boxes, width // apart, room) >= limit:
+                        boxes, noise = (
+                            (sums, begin, apart, width, room),
+                            (means[number], sigmas[number]),
+                        )
                         _search_cells(boxes, first, stop, noise, count, snr_min, cells)
                         any_found = True
         if any_found:
@@ -197,7 +200,7 @@ def _limit(
 
 @compiled
 def _search_cells(
-    boxes: tuple[Floats, int, int, int],
+    boxes: tuple[Floats, int, int, int, Floats],
     first: int,
     end: int,
     noise: tuple[Doubles, Doubles],
@@ -207,14 +210,15 @@ def _search_cells(
 ) -> None:
     """Look for boxcars that are strong enough in the cells of a piece.
 
-    :param boxes: sums, the sample of the first, samples between two, and width of the boxcars
+    :param boxes: sums, the sample of the first, samples between two, and width of the boxcars;
+        and room for half of a piece
     :param first: first start of a boxcar in the piece, and its end
     :param noise: mean and deviation in blocks
     :param count: number of boxcars in all blocks of the noise
     :param cells: S/N, start and width of the strongest pulse of each cell, shape (3, n_cells);
         changed in place
     """
-    sums, begin, apart, width = boxes
+    sums, begin, apart, width, room = boxes
     means, sigmas = noise
     n_blocks = means.size
     for cell in range(first // CELL, (end + CELL - 1) // CELL):
@@ -223,7 +227,7 @@ def _search_cells(
             continue
         off = (cell * CELL - begin) // apart
         n_boxes = (min((cell + 1) * CELL, end) - cell * CELL + apart - 1) // apart
-        highest = _highest(sums, off, n_boxes, width // apart)
+        highest = _highest(sums, off, n_boxes, width // apart, room)
         snr = (highest - means[which]) / sigmas[which]
         if snr >= snr_min and snr > cells[0, cell]:
             place = off
@@ -232,23 +236,35 @@ def _search_cells(
             cells[0, cell], cells[1, cell], cells[2, cell] = snr, begin + place * apart, width
 
 
-@compiled_finite
-def _highest(sums: Floats, first: int, count: int, width: int) -> np.float32:
+@compiled
+def _highest(sums: Floats, first: int, count: int, width: int, room: Floats) -> np.float32:
     """Return the highest of several boxcars.
+
+    The higher one of each two is kept until one is left, since that is done by SIMD.
 
     :param sums: sums of all samples before each
     :param first: first sample of the first boxcar
     :param count: number of boxcars
+    :param room: overwritten, shape (n,), n at least half of `count`, rounded up
     """
-    early, late = sums[first : first + count], sums[first + width : first + width + count]
-    highest = np.float32(-np.inf)
-    for place in range(count):
-        box = late[place] - early[place]
-        highest = box if box > highest else highest
-    return highest
+    half = (count + 1) // 2
+    early, late = sums[first : first + half], sums[first + width : first + width + half]
+    other_early = sums[first + count - half : first + count]
+    other_late = sums[first + count - half + width : first + count + width]
+    kept = room[:half]
+    for place in range(half):
+        one, other = late[place] - early[place], other_late[place] - other_early[place]
+        kept[place] = one if one > other else other
+    while half > 1:
+        count = half
+        half = (count + 1) // 2
+        kept, others = room[:half], room[half:count]
+        for place in range(count - half):
+            kept[place] = kept[place] if kept[place] > others[place] else others[place]
+    return np.float32(room[0])
 
 
-@compiled_finite
+@compiled
 def _add_up(values: Floats, sums: Floats) -> None:
     """Write the sums of all values before each, shape (n + 1,) or longer.
 

@@ -20,8 +20,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Sums may be reordered, which allows vectorisation. NaN and infinity keep their meaning.
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
-#: Likewise, of data without NaN: the highest of many values is found by SIMD, too.
-_FAST_FINITE = _FAST | {"nnan"}
 
 
 def compiled(function: F) -> F:
@@ -29,16 +27,7 @@ def compiled(function: F) -> F:
 
     Division by zero gives infinity or NaN, as in numpy.
     """
-    return _compiled(function, _FAST)
-
-
-def compiled_finite(function: F) -> F:
-    """Compile likewise, on the promise that no floating-point value in the function is NaN."""
-    return _compiled(function, _FAST_FINITE)
-
-
-def _compiled(function: F, fast: set[str]) -> F:
-    options: dict[str, Any] = {"nogil": True, "fastmath": fast, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "fastmath": _FAST, "error_model": "numpy"}
     try:
         return cast(F, numba.njit(cache=True, **options)(function))
     except RuntimeError as error:

@@ -4,7 +4,7 @@ Channels are summed to subbands, these to parts of the band, and these to the ba
 delays within a subband (or a part) hardly differ share its sum, so each level adds few rows. As in
 the fast DM transform (Zackay and Ofek 2017, ApJ 835, 11), but with three levels instead of one for
 each factor of two: sums of eight to sixteen rows are made while they are in the processor's cache,
-and delays are rounded three times instead of ten.
+and delays are rounded three times instead of ten, one of which is to a third of a sample.
 
 Rows are channels, the lowest frequency first, each with its samples in time.
 """
@@ -30,6 +30,8 @@ _SUBBANDS, _PARTS = 64, 8
 #: Maximum difference of the delays within a subband, or a part, of trials that share its sums:
 #: this fraction of the difference of neighbouring trials across the band, and limits (samples).
 _OF_STEP, _APART, _MOST_APART = 0.5, 1.0, 2.0
+#: Shifts of parts of the band are rounded to a sample divided by this.
+_PHASES = 3
 #: Samples that are summed at a time, so that they stay in the processor's cache.
 _BLOCK = 4096
 
@@ -136,11 +138,11 @@ class SubbandSums:
         _sum_subbands(rows, tree.edges, self._bases, inner, self.sums)
 
     def _inner(self, dm: float) -> Ints:
-        return np.rint(dm * (self._tree.late - self._top_of)).astype(np.int64)
+        return _rounded(dm * (self._tree.late - self._top_of))
 
     def track(self, group: int) -> Ints:
         """Return the shifts of the channels at the DM of a group, samples, shape (n,)."""
-        return np.rint(self._middles[group] * self._tree.late).astype(np.int64)
+        return _rounded(self._middles[group] * self._tree.late)
 
     def places(self, group: int) -> tuple[Ints, Ints]:
         """Return the subband of each channel, and which of its samples is the sums' first one."""
@@ -151,7 +153,7 @@ class SubbandSums:
     def middle_series(self, group: int) -> tuple[int, Floats]:
         """Return the middle trial of a group, and its series, shape (reach,)."""
         trial = sum(self.groups[group]) // 2
-        shifts = np.rint(self._dms[trial] * self._tree.tops).astype(np.int64) - self._bases
+        shifts = _rounded(self._dms[trial] * self._tree.tops) - self._bases
         series = np.empty((1, self._reach), np.float32)
         _sum_shifted(self.sums[group], shifts[np.newaxis], series)
         return trial, series[0]
@@ -168,12 +170,20 @@ class SubbandSums:
         parts = shared(dms, tree.within_part, float(tree.late[0]))
         for begin, stop in parts:
             middle = float(dms[begin:stop].mean())
-            shifts = np.rint(np.outer(dms[begin:stop], tree.part_tops)).astype(np.int64)
-            lowest = np.repeat(shifts[0], np.diff(tree.part_edges))
-            inner = np.rint(middle * (tree.tops - tops)).astype(np.int64) + lowest - self._bases
+            fine = _rounded(np.outer(dms[begin:stop], tree.part_tops) * _PHASES)
+            shifts, phases = fine // _PHASES, fine % _PHASES
+            lowest = np.repeat(shifts.min(axis=0), np.diff(tree.part_edges)) - self._bases
+            within = middle * (tree.tops - tops)
+            inner = np.stack([_rounded(within + k / _PHASES) + lowest for k in range(_PHASES)])
             series = self._for_series.floats(stop - begin, self._reach)
-            _sum_parts(self.sums[group], tree.part_edges, inner, shifts - shifts[0], series)
+            shifts -= shifts.min(axis=0)
+            _sum_parts(self.sums[group], tree.part_edges, inner, shifts, phases, series)
             yield first + begin, series
+
+
+def _rounded(shifts: Doubles) -> Ints:
+    """Round shifts to whole samples."""
+    return np.rint(shifts).astype(np.int64)
 
 
 @compiled
@@ -265,25 +275,35 @@ def _sum_shifted(rows: Floats, shifts: Ints, series: Floats) -> None:
 
 
 @compiled
-def _sum_parts(sums: Floats, edges: Ints, inner: Ints, shifts: Ints, series: Floats) -> None:
+def _sum_parts(
+    sums: Floats, edges: Ints, inner: Ints, shifts: Ints, phases: Ints, series: Floats
+) -> None:
     """Sum subbands to parts of the band, and these to the series of several trials.
 
     :param sums: sums of the subbands, shape (n_subbands, m)
     :param edges: first subband of each part, and the end of the last, shape (n_parts + 1,)
-    :param inner: first sample of each subband, shape (n_subbands,)
-    :param shifts: shifts of the parts, samples, at least 0, ascending, shape (n_dms, n_parts)
+    :param inner: first sample of each subband for each phase, shape (n_phases, n_subbands)
+    :param shifts: shifts of the parts, samples, at least 0, shape (n_dms, n_parts)
+    :param phases: phase of each part, shape (n_dms, n_parts)
     :param series: overwritten, shape (n_dms, k)
     """
     n_dms, length = series.shape
-    n_parts = edges.size - 1
-    more = 0
-    for part in range(n_parts):
-        more = max(more, shifts[n_dms - 1, part])
-    parts = np.empty((n_parts, _BLOCK + more), np.float32)
+    n_parts, n_phases = edges.size - 1, inner.shape[0]
+    more = shifts.max()
+    used = np.zeros((n_parts, n_phases), np.bool_)
+    for trial in range(n_dms):
+        for part in range(n_parts):
+            used[part, phases[trial, part]] = True
+    # Sums of a part at one phase after the other.
+    room = _BLOCK + more
+    parts = np.empty((n_parts, n_phases * room), np.float32)
+    starts = phases * room + shifts
     for begin in range(0, length, _BLOCK):
         end = min(begin + _BLOCK, length)
         for part in range(n_parts):
-            out = parts[part, : end - begin + more]
-            _add_rows(sums, edges[part], edges[part + 1], inner, begin, out)
+            for phase in range(n_phases):
+                if used[part, phase]:
+                    out = parts[part, phase * room : phase * room + end - begin + more]
+                    _add_rows(sums, edges[part], edges[part + 1], inner[phase], begin, out)
         for trial in range(n_dms):
-            _add_rows(parts, 0, n_parts, shifts[trial], 0, series[trial, begin:end])
+            _add_rows(parts, 0, n_parts, starts[trial], 0, series[trial, begin:end])

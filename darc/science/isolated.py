@@ -487,10 +487,10 @@ def forget_impulses(rows: Floats, edge: int) -> bool:
 
 @compiled
 def _part_lifted(rows: Floats) -> Doubles:
-    counts = np.zeros(rows.shape[1])
+    counts = np.zeros(rows.shape[1], np.int32)
     for number in range(rows.shape[0]):
         row = rows[number]
         for place in range(row.size):
-            counts[place] += row[place] > np.float32(_IMPULSE)
-    counts /= max(1, rows.shape[0])
-    return counts
+            counts[place] += np.int32(row[place] > np.float32(_IMPULSE))
+    parts: Doubles = counts / max(1, rows.shape[0])
+    return parts
