@@ -141,7 +141,7 @@ def _strongest(
 
 QUIET = Instrument("128 channels", 1220.0, 1520.0, 128, 5e-4, 8, 100.0)
 LIMITS = (6.0, 7.0, 8.0, 10.0)
-_DM_MAX, _SECONDS, _WIDTHS = 500.0, 60.0, 13
+_DM_MAX, _SECONDS, _LONGEST = 500.0, 60.0, 100
 
 
 def _red(n: int, knee: float, rng: Random) -> Doubles:
@@ -222,7 +222,7 @@ def expected_per_hour(limit: float) -> tuple[float, float]:
     """Of Gaussian noise, at least and at most: independent boxcars, and all, times Q(limit).
 
     Q(x) = erfc(x / sqrt 2) / 2. Trial DMs as the delay across the band goes by a sample or by the
-    smearing within a channel; widths 1, 2, 3, 4, 6, 8, … 96 samples.
+    smearing within a channel; widths 1, 2, …, 8, 10, 12, 14, 16, 20, … 96 samples.
     """
     dm, n_dms = 20.0, 0
     while dm < _DM_MAX:
@@ -231,7 +231,8 @@ def expected_per_hour(limit: float) -> tuple[float, float]:
         n_dms += 1
     n = 3600 / QUIET.tsamp
     chance = math.erfc(limit / math.sqrt(2)) / 2
-    widths = sorted({k << power for k, power in itertools.product((1, 3), range(7))})[:_WIDTHS]
+    every = {(part << power) // 4 for part, power in itertools.product((4, 5, 6, 7), range(7))}
+    widths = [width for width in sorted(every) if width <= _LONGEST]
     independent = n_dms * sum(n / width for width in widths) * chance
     return independent, n_dms * n * len(widths) * chance
 
