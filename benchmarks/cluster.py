@@ -16,12 +16,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import psutil
 import yaml
 
 from benchmarks.memory import pss
+from darc.config.records import Struct
 from simulator.box import Box, BoxNode, unavailable
 
 SILENT = 10
@@ -62,8 +62,7 @@ print(json.dumps([took, page, [one.text for one in answers], told]))
 """
 
 
-@dataclass(frozen=True)
-class Figures:
+class Figures(Struct, frozen=True):
     """What was measured with so many nodes: s, CPU time in s for each node, MB for each node."""
 
     nodes: int

@@ -16,13 +16,13 @@ import tempfile
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from darc.config.config import Config
+from darc.config.records import Struct, replace
 from darc.model.candidate import Records, records_to_bytes
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
@@ -55,8 +55,7 @@ START = 1_700_000_000.0
 QUEUES = {"IQUV": "dada_trigger", "LOFAR": "lofar_trigger"}
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(Struct, frozen=True):
     """Lines that an instance writes at once.
 
     :param time: s since the start
@@ -66,8 +65,7 @@ class Write:
     candidates: Records
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(Struct, frozen=True):
     """A trigger that left, so long after the first line of its window had been written (s)."""
 
     trigger: Trigger
@@ -75,8 +73,7 @@ class Left:
     waited: float
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Struct, frozen=True):
     """What early decisions came to, against those of the longest wait.
 
     :param changed: DM difference (pc cm-3) and ratio of S/N of those that are other ones

@@ -15,12 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.data_files.beams import CompoundBeam, filterbank_paths
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_writer import FilterbankWriter
@@ -132,8 +132,7 @@ def seconds(what: str, action: Callable[[], Extraction], repeats: int, target: f
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Struct, frozen=True):
     """How far an extracted burst is from what was generated."""
 
     snr: float  # generated

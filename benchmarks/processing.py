@@ -17,13 +17,13 @@ import os
 import re
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import psutil
 
 from darc.candidates.results.trigger_lists import read_summary
+from darc.config.records import Struct, field
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.science.clustering import fixed_dm_edges
 from darc.trigger_files.amber import format_header, format_line, trigger_name
@@ -100,8 +100,7 @@ def write_lines(directory: Path, bursts: list[Burst]) -> None:
     (directory / trigger_name(0, 1)).write_bytes(format_header() + b"".join(lines))
 
 
-@dataclass
-class Watched:
+class Watched(Struct):
     """What the processes took, as far as was seen."""
 
     cpu: dict[int, float] = field(default_factory=dict)  # s, by process

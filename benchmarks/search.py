@@ -18,12 +18,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from darc.candidates.file_search import plan_search, search_part
+from darc.config.records import Struct
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_reader import Filterbank
 from darc.data_files.filterbank_writer import FilterbankWriter
@@ -34,8 +34,7 @@ _BLOCK = 1 << 13
 _POLL = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """A file, and how it is searched.
 
     :param seconds: length of the data

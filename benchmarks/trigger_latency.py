@@ -21,12 +21,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from darc.config.records import Struct
 from simulator.bursts import AmberSearch, Burst
 from simulator.comet_broker import CometBroker, Subscriber
 from simulator.dbevent import DadaDbevent
@@ -48,8 +48,7 @@ WORKER = "worker01"
 PATIENCE = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What is aimed at, in ms: median and 99th percentile, of the whole and beyond waiting.
 
     :param settles: how many windows have to settle

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from darc.config.records import Struct
 from darc.config.typed import Range
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
@@ -15,8 +15,7 @@ from darc.services.base.trigger_consumer import TriggerConsumer
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class TriggerCounterSettings:
+class TriggerCounterSettings(Struct, frozen=True):
     """Section `trigger_counter` of the configuration."""
 
     snr_min: Annotated[float, Range(0, 1e6)] = 10.0

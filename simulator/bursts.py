@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from darc.config.records import Struct
 from darc.science.dispersion import delay
 
 
-@dataclass(frozen=True, slots=True)
-class DmGrid:
+class DmGrid(Struct, frozen=True):
     """Trial DMs of one AMBER instance: start + step * DM_id (pc cm-3), below stop."""
 
     start: float
@@ -20,8 +19,7 @@ class DmGrid:
     step: float
 
 
-@dataclass(frozen=True, slots=True)
-class AmberSearch:
+class AmberSearch(Struct, frozen=True):
     """Parameters of AMBER's search. The defaults resemble ARTS."""
 
     grids: tuple[DmGrid, ...] = (
@@ -56,8 +54,7 @@ class AmberSearch:
         return int(duration / self.batch_length_s + 1e-9)
 
 
-@dataclass(frozen=True, slots=True)
-class Burst:
+class Burst(Struct, frozen=True):
     """A dispersed pulse."""
 
     time_s: float  # arrival at the centre of the highest channel, s since the start
@@ -68,8 +65,7 @@ class Burst:
     scattering_s: float = 0.0  # decay time to 1/e at the band's centre; for filterbanks
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """Values of a line of a trigger file."""
 
     beam: int

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -25,6 +24,7 @@ from typing import BinaryIO
 from comet.protocol import messages  # type: ignore[import-untyped]
 from comet.protocol.base import VOEVENT_ROLES  # type: ignore[import-untyped]
 
+from darc.config.records import Struct
 from darc.model import voevent_xml
 
 LOCAL_IVO = "ivo://darc.example/comet"
@@ -179,8 +179,7 @@ class CometBroker:
         shutil.rmtree(self.directory)
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedEvent:
+class ReceivedEvent(Struct, frozen=True):
     """A received event, byte for byte, and its time, Unix s."""
 
     event: bytes

@@ -13,8 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
+from darc.config.records import Struct
 from darc.services.dada_trigger.dump_request import DumpEvent
 from simulator.dbevent_buffer import CrashError, RequestedEvent, RingBuffer, read_request, read_time
 from simulator.receiver import HOST, Receiver
@@ -27,8 +27,7 @@ _CHUNK = 2**16
 _RESET = struct.pack("ii", 1, 0)  # linger for 0 s: closing resets
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedRequest:
+class ReceivedRequest(Struct, frozen=True):
     """A received request.
 
     :param time: time of its end-of-file, Unix s

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from fractions import Fraction
 
+from darc.config.records import Struct, replace
 from darc.services.dada_trigger.dump_request import MAX_LINE, MIN_LINE, DumpEvent
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -34,8 +34,7 @@ class EventOutcome(StrEnum):
     REFUSED = "refused: other start"
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedEvent:
+class RequestedEvent(Struct, frozen=True):
     """A requested event, with times since the start given in the request."""
 
     asked: DumpEvent

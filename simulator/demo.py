@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from darc.config.records import Struct, field
 from darc.runtime.program import INTERRUPTED, LONGEST, number, whole
 from simulator import demo_bursts
 from simulator.comet_broker import BrokerError
@@ -58,8 +58,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass
-class Demo:
+class Demo(Struct):
     """A run of the demo.
 
     :param duration: duration of the observation, s

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from darc.config.records import Struct
 from darc.science.clustering import fixed_dm_edges
 from simulator.bursts import AmberSearch, Burst
 from simulator.generator import Generated, Truth, make_observation_candidates
@@ -104,8 +104,7 @@ def _dms(rng: np.random.Generator, n: int) -> list[float]:
     return drawn
 
 
-@dataclass(frozen=True, slots=True)
-class FoundTrigger:
+class FoundTrigger(Struct, frozen=True):
     """A trigger in a service's log."""
 
     identity: str
@@ -138,8 +137,7 @@ def triggers_in(log: str, task_id: str) -> list[FoundTrigger]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class BurstOutcomes:
+class BurstOutcomes(Struct, frozen=True):
     """Outcome of the bursts.
 
     :param found: the trigger of each burst, or None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
+from darc.config.records import Struct
 from simulator.demo_bursts import DM_TOLERANCE, SETTLE, WINDOW, is_strong
 from simulator.generator import Truth
 from simulator.player import WrittenLines
@@ -34,8 +34,7 @@ WAITS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True):
     """A message that arrived at a receiver.
 
     :param dm: DM, which identifies the burst, pc cm-3; NaN if unreadable
@@ -51,8 +50,7 @@ class Arrival:
     good: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """Deliveries of a burst to a receiver.
 
     :param wanted: whether a delivery is expected
@@ -85,8 +83,7 @@ class Delivery:
         return self.latency - self.waited
 
 
-@dataclass(frozen=True, slots=True)
-class BurstDeliveries:
+class BurstDeliveries(Struct, frozen=True):
     """Deliveries of all bursts.
 
     :param strays: arrivals of no burst, except dumps of bursts at wrong DMs

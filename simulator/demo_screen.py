@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console, Group, RenderableType
@@ -13,14 +12,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from darc.config.records import Struct
 from simulator.demo_tables import Results, live_table
 
 PLAIN_SECONDS = 2.0  # between two lines
 COLOURS = {"running": "green", "starting": "yellow", "stopping": "yellow"}
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """State of the node at one moment.
 
     :param elapsed: s since the observation's start

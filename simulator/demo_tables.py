@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from darc.config.records import Struct
 from simulator.demo_bursts import SEARCH, BurstOutcomes, FoundTrigger
 from simulator.demo_deliveries import BurstDeliveries, Channel, Delivery
 from simulator.generator import Truth
@@ -22,8 +22,7 @@ SHORT = {
 NONE = Text("—", "dim")
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
+class Results(Struct, frozen=True):
     """Results of the injected bursts until now."""
 
     truths: Sequence[Truth]

@@ -10,12 +10,12 @@ import math
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from darc.config.records import Struct, replace
 from darc.model.arrival import mjd_of
 from darc.runtime.program import LONGEST, number, whole
 
@@ -24,8 +24,7 @@ FREDDA_HEADER = b"# S/N, sampno, secs from file start, boxcar, idt, dm, beamno, 
 _START = "%Y-%m-%d-%H:%M:%S"
 
 
-@dataclass(frozen=True, slots=True)
-class EngineCandidate:
+class EngineCandidate(Struct, frozen=True):
     """A candidate of a search engine.
 
     :param time: since the start, at the engine's reference frequency (s)
@@ -41,8 +40,7 @@ class EngineCandidate:
     beam: int
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSearch:
+class EngineSearch(Struct, frozen=True):
     """What a search engine is like.
 
     :param tsamp: s

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct, replace
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.science.compiled import compiled
 from darc.science.dedispersion import Band
@@ -57,8 +57,7 @@ _LEVELS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimulatedInstrument:
+class SimulatedInstrument(Struct, frozen=True, kw_only=True):
     """A simulated instrument: its data and its beams.
 
     :param header: header of each file, with one IF
@@ -104,8 +103,7 @@ class SimulatedInstrument:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Placed:
+class _Placed(Struct, frozen=True, eq=False):
     """A burst in the data, with its strength per TAB and channel, in ascending frequency."""
 
     pulse: DispersedPulse

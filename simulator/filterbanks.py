@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from darc.config.records import Struct, to_builtins
 from darc.config.yaml_tree import yaml_text
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_paths import filterbank_paths
@@ -28,8 +28,7 @@ from simulator.interference import random_interference
 from simulator.player import Player
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenBlock:
+class WrittenBlock(Struct, frozen=True):
     """A block that was written to the files of all TABs."""
 
     end: int  # samples in each file after it
@@ -254,9 +253,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     truth = {
         "duration": args.duration,
         "seed": args.seed,
-        "made": [asdict(burst) for burst in bursts],
-        "bursts": [asdict(truth) for truth in generated.truth],
-        "interference": [asdict(one) for one in interference],
+        "made": to_builtins(bursts),
+        "bursts": to_builtins(generated.truth),
+        "interference": to_builtins(interference),
     }
     (args.outdir / "truth.yaml").write_text(yaml_text(truth))
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from darc.config.records import Struct, to_builtins
 from darc.config.yaml_tree import yaml_text
 from darc.runtime.program import LONGEST, number, whole
 from darc.trigger_files.amber import format_header, format_line, trigger_name
@@ -31,8 +31,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Truth:
+class Truth(Struct, frozen=True):
     """A burst, and AMBER's best detection of it."""
 
     burst: Burst
@@ -44,8 +43,7 @@ class Truth:
     lines: int  # number of its lines in all files
 
 
-@dataclass(frozen=True, slots=True)
-class Generated:
+class Generated(Struct, frozen=True):
     """Lines per instance with the time at which AMBER writes them (s), and the bursts in them."""
 
     instances: list[list[tuple[float, bytes]]]
@@ -182,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     truth = {
         "duration": args.duration,
         "seed": args.seed,
-        "bursts": [asdict(truth) for truth in generated.truth],
+        "bursts": to_builtins(generated.truth),
     }
     (args.outdir / "truth.yaml").write_text(yaml_text(truth))
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.science.dedispersion import Band
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interference:
+class Interference(Struct, frozen=True, kw_only=True):
     """Terrestrial signal, simultaneous in its channels and in all TABs.
 
     :param time_s: start, s since the start of the data

@@ -10,13 +10,14 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
 import confluent_kafka
+
+from darc.config.records import Struct
 
 _PRODUCER = 0  # RD_KAFKA_PRODUCER
 _BROKER = 1  # the id of the only one
@@ -74,8 +75,7 @@ class KafkaBroker:
         self.close()
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumedMessage:
+class ConsumedMessage(Struct, frozen=True):
     """A message as it was consumed.
 
     :param time: when that was, Unix s

@@ -7,9 +7,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
+from darc.config.records import Struct
 from darc.services.lofar_trigger.lofar_packet import FreezePacket, parse
 from simulator.receiver import HOST, Receiver
 
@@ -29,8 +29,7 @@ class FreezeOutcome(StrEnum):
     RUBBISH = "rubbish"
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedPacket:
+class ReceivedPacket(Struct, frozen=True):
     """A received datagram.
 
     :param freeze: None if invalid

@@ -8,12 +8,12 @@ import threading
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
 from typing import cast
 
+from darc.config.records import Struct
 from simulator.receiver import HOST, Receiver
 
 try:
@@ -24,8 +24,7 @@ except ImportError as error:
     ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedMail:
+class ReceivedMail(Struct, frozen=True):
     """A mail that was accepted.
 
     :param message: its lines end in LF, as those of mail that was delivered do

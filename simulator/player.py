@@ -11,17 +11,16 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
+from darc.config.records import Struct
 from darc.runtime.program import number, whole
 from darc.trigger_files.amber import Columns
 
 
-@dataclass(frozen=True, slots=True)
-class TimedFile:
+class TimedFile(Struct, frozen=True):
     """A trigger file and when each of its lines is due (s since the start, never decreasing)."""
 
     name: str
@@ -29,8 +28,7 @@ class TimedFile:
     lines: Sequence[tuple[float, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenLines:
+class WrittenLines(Struct, frozen=True):
     """A group of lines written to a file at once."""
 
     path: Path

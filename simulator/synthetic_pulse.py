@@ -7,11 +7,10 @@ computed exactly, independent of how the data are split into blocks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.science.compiled import compiled
 from darc.science.dedispersion import Band
 from darc.science.dispersion import DISPERSION_CONSTANT
@@ -30,8 +29,7 @@ _TAIL = 7.0
 _SCATTERING_INDEX = -4.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class DispersedPulse:
+class DispersedPulse(Struct, frozen=True, eq=False):
     """A pulse, in the samples of each channel that it covers.
 
     :param firsts: first of them, shape (n_channels,), the lowest frequency first

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import bz2
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from darc.config.records import Struct
 
-@dataclass(frozen=True, slots=True)
-class MadeObservation:
+
+class MadeObservation(Struct, frozen=True):
     """Paths of the files of a simulated observation."""
 
     task_id: str

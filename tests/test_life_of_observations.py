@@ -6,10 +6,10 @@ import json
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from nodes import wait_for
 
 from darc.master.observation_life import ClosedError, Observations

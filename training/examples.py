@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.science.boxcar import best_boxcar
 from darc.science.dedispersion import Band, add_dedispersed
 from darc.science.dispersion import dm_error
@@ -51,8 +51,7 @@ BURSTS = ("whole_band", "part_of_band", "scintillating", "two_components", "with
 INTERFERENCE = (*KINDS, "low_dm")
 
 
-@dataclass(frozen=True, slots=True)
-class DrawnInstrument:
+class DrawnInstrument(Struct, frozen=True):
     """Instrument of the data.
 
     :param band: frequency band
@@ -126,8 +125,7 @@ def any_instrument(rng: Random) -> DrawnInstrument:
             return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Example:
+class Example(Struct, frozen=True, eq=False):
     """Candidate, and its origin.
 
     :param kind: one of BURSTS or INTERFERENCE

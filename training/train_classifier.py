@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from darc.candidates.classifier.feature_classifier import (
     save_features,
 )
 from darc.candidates.classifier.trees import Trees
+from darc.config.records import Struct, replace
 from darc.science.candidate_features import (
     DM_TIME_NAMES,
     dm_time_features,
@@ -48,8 +48,7 @@ _ALL_KINDS = 2 * len(BURSTS) * len(INTERFERENCE)
 _AT_A_TIME = 20
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FeatureTable:
+class FeatureTable(Struct, frozen=True, eq=False):
     """Features of examples, one row each.
 
     :param number: number of the data set of an example, shape (n,)
@@ -76,7 +75,7 @@ class FeatureTable:
         return np.hstack([self.freq_time, self.dm_time])
 
     def __getitem__(self, some: Mask | npt.NDArray[np.intp]) -> FeatureTable:
-        return FeatureTable(*(getattr(self, name)[some] for name in self.__slots__))
+        return FeatureTable(*(getattr(self, name)[some] for name in self.__struct_fields__))
 
 
 def make_table(seed: int, numbers: range, *parts: float) -> FeatureTable:
@@ -120,7 +119,9 @@ def make_tables(seed: int, count: int, processes: int, *parts: float) -> Feature
 def joined(tables: Iterable[FeatureTable]) -> FeatureTable:
     """Concatenate tables."""
     parts = list(tables)
-    columns = [np.concatenate([getattr(t, n) for t in parts]) for n in FeatureTable.__slots__]
+    columns = [
+        np.concatenate([getattr(t, n) for t in parts]) for n in FeatureTable.__struct_fields__
+    ]
     return FeatureTable(*columns)
 
 

@@ -8,12 +8,12 @@ several boxes is listed once, at its highest S/N (:mod:`darc.science.same_burst`
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from darc.config.config import Config
+from darc.config.records import Struct
 from darc.config.settings import AmberClusteringSettings, ProcessorClustering
 from darc.model.candidate import Records
 from darc.model.observation import Observation
@@ -24,8 +24,7 @@ from darc.science.smearing import TOLERANCE
 _WIDE = "w"  # at the end of a key
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterBoxes:
+class ClusterBoxes(Struct, frozen=True):
     """Boxes of one observation.
 
     :param window: length of a time window, s

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.clusters import pulse_of
+from darc.config.records import Struct, replace
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.processing_outcome import ClusterOutcome, Detection, ListedCandidate
 
@@ -28,8 +28,7 @@ _HIDDEN, _DOUBLE = "hidden", "same burst"  # stored instead of a fate
 MAX_CLUSTERS = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterRow:
+class ClusterRow(Struct, frozen=True):
     """Row of a cluster.
 
     :param pulse: candidate of highest S/N in the box

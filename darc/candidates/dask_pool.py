@@ -14,12 +14,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 from darc.candidates.dask_task import DaskTask, answer_of, run_packed
 from darc.candidates.pool import TASK_SECONDS, TRIES, DoneTask
 from darc.candidates.pool_tasks import Task
+from darc.config.records import Struct
 from darc.config.settings import SchedulerTLS
 from darc.runtime.vital_threads import vital
 
@@ -36,8 +36,7 @@ class SchedulerError(Exception):
     """The scheduler is unreachable; the text says why."""
 
 
-@dataclass(slots=True, eq=False)
-class _Begun:
+class _Begun(Struct, eq=False):
     task: DaskTask
     tries: int
     future: Any

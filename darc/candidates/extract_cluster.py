@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from darc.candidates.fetch_candidate import write_for_fetch
 from darc.candidates.pool_tasks import ExtractionJob, ExtractionOutcome
 from darc.candidates.results.candidate_file import write_candidate
 from darc.candidates.results.trigger_lists import listed
+from darc.config.records import replace
 from darc.config.settings import ProcessorExtractor
 from darc.config.settings_processor import FETCH
 from darc.data_files.beams import CompoundBeam

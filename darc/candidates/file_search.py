@@ -8,12 +8,12 @@ are parts of their own.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from darc.candidates.search_data import SearchData, longest_pulse, read_search_data
+from darc.config.records import Struct
 from darc.data_files.data_file import DataFile
 from darc.data_files.data_source import DataSource
 from darc.data_files.open_data_file import open_data_file
@@ -46,8 +46,7 @@ _CLEARER = 1.0
 _for_data, _for_sums, _for_series = ReusedMemory(), ReusedMemory(), ReusedMemory()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SearchJob:
+class SearchJob(Struct, frozen=True, eq=False):
     """Part of a search.
 
     :param stages: trial DMs by downsampling factor, ascending; each factor is a multiple of the one

@@ -10,7 +10,6 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from darc.candidates.pool_tasks import (
 from darc.candidates.time_windows import DueWindow, OpenWindows
 from darc.config.config import Config
 from darc.config.instrument import Instrument
+from darc.config.records import replace
 from darc.config.settings import AmberClusteringSettings, ProcessorSettings
 from darc.model.candidate import Records
 from darc.model.counters import Counted, identified

@@ -13,12 +13,12 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
 from typing import Protocol
 
 from darc.candidates.pool_tasks import Task
+from darc.config.records import Struct
 from darc.runtime.thread_limits import ONE_THREAD
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,7 @@ TASK_SECONDS = 900.0
 IDLE_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class DoneTask:
+class DoneTask(Struct, frozen=True):
     """Finished task.
 
     :param task: the task

@@ -5,13 +5,13 @@ A task imports its dependencies when it runs, in the process that runs it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Protocol
 
 from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.config import typed
 from darc.config.instrument import DATA_FILES
+from darc.config.records import Struct, replace
 from darc.config.settings import ProcessorSettings
 from darc.config.typed import OneOf
 from darc.data_files.data_source import DataSource
@@ -49,8 +49,7 @@ def describe(pulse: Detection) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class BeamFiles:
+class BeamFiles(Struct, frozen=True):
     """Data files of a compound beam.
 
     :param directory: directory of the files
@@ -75,8 +74,7 @@ class BeamFiles:
         return data_sources(self.directory, self.cb, self.n_tabs, self.patterns)
 
 
-@dataclass(frozen=True, slots=True)
-class ExtractionJob:
+class ExtractionJob(Struct, frozen=True):
     """Extraction and scoring of a cluster.
 
     :param key: key of the cluster in its observation
@@ -155,8 +153,7 @@ class ExtractionJob:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _PlainOutcome:
+class _PlainOutcome(Struct, frozen=True):
     fate: Annotated[str, OneOf(*ClusterOutcome)]
     reason: str
     file: str | None
@@ -164,8 +161,7 @@ class _PlainOutcome:
     probability: float | None = None  # versions before did not say it
 
 
-@dataclass(frozen=True, slots=True)
-class ExtractionOutcome:
+class ExtractionOutcome(Struct, frozen=True):
     """Outcome of a cluster.
 
     :param fate: category of the outcome
@@ -183,8 +179,7 @@ class ExtractionOutcome:
     probability: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReadingJob:
+class ReadingJob(Struct, frozen=True):
     """Reading and clustering of the candidates of a past observation.
 
     :param trigger_files: of AMBER
@@ -213,8 +208,7 @@ class ReadingJob:
         return read_and_cluster(self)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ReadTriggers:
+class ReadTriggers(Struct, frozen=True, eq=False):
     """Contents of trigger files.
 
     :param clusters: CLUSTER records
@@ -229,8 +223,7 @@ class ReadTriggers:
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BeamSky:
+class BeamSky(Struct, frozen=True):
     """Pointing of a compound beam.
 
     :param pointing: None: unknown
@@ -248,8 +241,7 @@ class BeamSky:
     more_maps: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ResultsJob:
+class ResultsJob(Struct, frozen=True):
     """Writing of the results of an observation, after all extractions.
 
     :param directory: directory of the results
@@ -289,8 +281,7 @@ class ResultsJob:
         return write_results(self)
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenResults:
+class WrittenResults(Struct, frozen=True):
     """Outcome of a `ResultsJob`.
 
     :param problems: what could not be written, though the rest was

@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +37,7 @@ from darc.candidates.pool_tasks import (
 from darc.candidates.results.collect_results import ResultsRequest
 from darc.candidates.results.publication import Publication
 from darc.config.config import Config
+from darc.config.records import Struct, replace
 from darc.config.settings import AmberClusteringSettings, ProcessorSettings
 from darc.data_files.data_file import DataFile
 from darc.data_files.data_source import DataSource, absolute
@@ -74,8 +74,7 @@ class ProgressListener(Protocol):
         """A message for the user."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileRequest:
+class FileRequest(Struct, frozen=True):
     """Request to process a file.
 
     :param triggers: trigger files; empty: the file is searched
@@ -96,8 +95,7 @@ class FileRequest:
     ifs: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FileResult:
+class FileResult(Struct, frozen=True):
     """Result of the processing of a file.
 
     :param fates: number of clusters per outcome

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct, field
 from darc.data_files.data_file import DataFile
 from darc.science.baseline import (
     BandSeries,
@@ -47,8 +46,7 @@ def longest_pulse(tsamp: float) -> int:
     return max(least, min(round(LONGEST_PULSE / tsamp), most))
 
 
-@dataclass(slots=True, eq=False)
-class SearchData:
+class SearchData(Struct, eq=False):
     """Cleaned channels.
 
     :param rows: of zero baseline and a local variance of about 1, NaN where data are missing, shape

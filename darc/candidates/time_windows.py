@@ -10,18 +10,17 @@ import itertools
 import math
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from darc.config.records import Struct, field
 from darc.model.candidate import Records
 
 #: Maximum number of entries acknowledged in one step.
 MOST_COMPLETED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class EntryTimes:
+class EntryTimes(Struct, frozen=True):
     """Times at which an entry's lines were written, read and queued, Unix s; 0 if unknown."""
 
     written: float = 0.0
@@ -29,8 +28,7 @@ class EntryTimes:
     queued: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class DueWindow:
+class DueWindow(Struct, frozen=True):
     """Window that has settled or closed, with all candidates since it opened.
 
     :param through: last entry with candidates in it
@@ -47,8 +45,7 @@ class DueWindow:
     closed: bool
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     first: EntryTimes
     parts: list[Records] = field(default_factory=list)
     first_stamp: float | None = None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import psutil
 
 from darc.config.config import Config, ConfigError
+from darc.config.records import Struct
 from darc.monitor.cluster_watch import ClusterStatus, NodeTarget, collect
 from darc.node.node_identity import supervisord_pid
 from darc.node.node_probe import last_node_id
@@ -32,8 +32,7 @@ class Verdict(enum.StrEnum):
     WRONG = "wrong"
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
+class CheckResult(Struct, frozen=True):
     """Result of a check.
 
     :param remedy: what to do, or a command
@@ -56,8 +55,7 @@ def wrong(text: str, remedy: str = "") -> CheckResult:
     return CheckResult(Verdict.WRONG, text, remedy)
 
 
-@dataclass(frozen=True, slots=True)
-class PortOwner:
+class PortOwner(Struct, frozen=True):
     """Process that listens on a TCP port of this machine; `pid` 0: of another user."""
 
     address: str
@@ -143,8 +141,7 @@ class CheckedNode:
         return bool(self.node_id) and environment.get(NODE_ID) == self.node_id
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """A check.
 
     :param run: yields its results
@@ -156,8 +153,7 @@ class Check:
     needs_config: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class NamedCheckResult:
+class NamedCheckResult(Struct, frozen=True):
     """A result, with its check's name."""
 
     check: str

@@ -11,7 +11,6 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from darc.cli.attribute_names import OF_MASTER, attributes, attributes_of_others
 from darc.cli.darc_parser import TERMINAL
@@ -19,6 +18,7 @@ from darc.cli.darc_parser import make_parser as make_plain_parser
 from darc.cli.interactive import load, module_of
 from darc.cli.log_sources import SUPERVISORD
 from darc.config.config import Config, ConfigError
+from darc.config.records import Struct
 from darc.model.vocabulary import COMMANDS
 from darc.node.supervisor_config import MASTER, MONITOR
 
@@ -61,8 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class Completions:
+class Completions(Struct, frozen=True):
     """Words that can be completed.
 
     :param commands: commands with their descriptions

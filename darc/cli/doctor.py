@@ -7,7 +7,6 @@ import json
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from rich.console import Console
 from rich.text import Text
@@ -26,6 +25,7 @@ from darc.cli.remote_commands import HERE, chosen_hosts, gather, is_here, to_lin
 from darc.cli.terminal_text import shown
 from darc.cluster.node_orders import role_of
 from darc.config.config import Config, ConfigError
+from darc.config.typed import to_plain
 from darc.node.node_config import load_config
 from darc.node.node_probe import with_running_run_dir
 from darc.runtime.paths import hostname
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
         checked = CheckedNode(None, error)
     if options.for_another:
         findings = examine(checked, CHECKS, CHECK_SECONDS)
-        print(to_line({"findings": [asdict(one) for one in findings]}))
+        print(to_line({"findings": [to_plain(one) for one in findings]}))
         return 0
     if not checked.is_readable:
         if options.host not in HERE:
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         found = _everywhere(checked, options.host)
     if options.json:
-        print(json.dumps({host: [asdict(one) for one in some] for host, some in found.items()}))
+        print(json.dumps({host: [to_plain(one) for one in some] for host, some in found.items()}))
     else:
         _print(found)
     everything = [one for some in found.values() for one in some]

@@ -6,9 +6,9 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from darc.config.records import Struct
 from darc.runtime.log import printable
 
 # Formats of darc.runtime.log and supervisord.
@@ -19,8 +19,7 @@ _RELATIVE = re.compile(r"(\d+(?:\.\d+)?)([smhd])", re.ASCII)
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-@dataclass(frozen=True, slots=True)
-class LogRecord:
+class LogRecord(Struct, frozen=True):
     """An entry, safe to display; `time` (Unix s) is None for lines outside any entry."""
 
     time: float | None

@@ -6,7 +6,6 @@ import heapq
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -22,14 +21,14 @@ from darc.cli.log_files import (
 )
 from darc.cli.log_records import LogRecord, records, records_backwards
 from darc.config.config import Config
+from darc.config.records import Struct, field
 from darc.node.supervisor_config import MASTER, MONITOR
 
 SUPERVISORD = "supervisord"
 _WATCHED = flags.MODIFY | flags.CREATE | flags.MOVED_TO
 
 
-@dataclass(frozen=True, slots=True)
-class LogFilter:
+class LogFilter(Struct, frozen=True):
     """Selection of entries.
 
     :param last: number of latest entries; None: all
@@ -60,8 +59,7 @@ def log_paths(config: Config) -> dict[str, Path]:
     return paths | {SUPERVISORD: directory / f"{SUPERVISORD}{end}"}
 
 
-@dataclass(slots=True)
-class NodeLogs:
+class NodeLogs(Struct):
     """Logs of this node, read once or followed.
 
     :param paths: paths of logs, by service

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -19,6 +18,7 @@ from darc.cli.remote_commands import chosen_hosts, gather, is_here, to_line
 from darc.cli.terminal_text import count, shown, span, utc
 from darc.config import typed
 from darc.config.config import Config
+from darc.config.records import asdict
 
 LATEST = 20
 READ_SECONDS = 60.0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from darc.config.config import Config
+from darc.config.records import Struct
 from darc.master.observation_run import ObservationRun, RunState
 from darc.master.observation_summaries import books_file
 from darc.model.counters import identified
@@ -24,8 +24,7 @@ _DIRECTORY = re.compile(r"(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d)\.(.+)", re.ASCII)
 _OVER, _NO_BOOKS = "over", "no books"
 
 
-@dataclass(frozen=True, slots=True)
-class ObservationRow:
+class ObservationRow(Struct, frozen=True):
     """An observation on this node; unknown values are None.
 
     :param start: Unix s

@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -27,6 +26,7 @@ from darc.candidates.process_one_file import (
 )
 from darc.candidates.results.results_site import INDEX
 from darc.config.config import Config
+from darc.config.records import replace
 from darc.config.settings import ProcessorSettings
 from darc.config.settings_processor import PROGRAMS
 from darc.config.yaml_tree import yaml_text

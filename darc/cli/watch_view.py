@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain
 
 from rich.text import Text
 
 from darc.cli.terminal_text import clock, count, shown, size, span, utc
+from darc.config.records import Struct, replace
 from darc.model.overview import NodeOverview, ServiceOverview
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.page import page_view as view
@@ -33,16 +33,14 @@ _HEAD = (
 Lines = list[Text]
 
 
-@dataclass(frozen=True, slots=True)
-class WatchSnapshot:
+class WatchSnapshot(Struct, frozen=True):
     """State of the cluster at a moment."""
 
     cluster: ClusterStatus
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Detail:
+class _Detail(Struct, frozen=True):
     """Level of detail.
 
     :param errors: show the last error of each service

@@ -6,7 +6,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from darc.config.config import Config, ConfigError
+from darc.config.records import Struct
 from darc.model.service_state import ServiceOutcome, ServiceState
 from darc.node.command_client import ask
 from darc.node.node_config import load_node_config
@@ -28,8 +28,7 @@ NO_REPLY = "no reply"
 GRACE_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class NodeReply:
+class NodeReply(Struct, frozen=True):
     """Reply of a node.
 
     :param reply: None if there is none

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from darc import __version__
 from darc.cluster import ssh
@@ -13,6 +12,7 @@ from darc.cluster.remote import RemoteOrder, RemoteResult, config_warnings
 from darc.config.config import Config, ConfigError, Role
 from darc.config.config_layers import expand_hosts
 from darc.config.host_names import same_host
+from darc.config.records import Struct, replace
 from darc.runtime.fan_out import fan_out
 
 #: Largest clock difference that is not reported (s).
@@ -29,8 +29,7 @@ class NodePhase(enum.StrEnum):
     UNREACHED = "not reached"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeProgress:
+class NodeProgress(Struct, frozen=True):
     """Progress of an order on a node.
 
     :param seconds: duration so far, or of the finished order

@@ -13,13 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
 from darc import __version__
 from darc.config import typed
 from darc.config.config import Config, ConfigError
+from darc.config.records import Struct
 from darc.config.typed import OneOf
 from darc.node.node_config import load_config, load_node_config
 from darc.node.node_identity import NodeError
@@ -36,16 +36,17 @@ SHORTEST_SECRET = 32
 _TOLD = (ConfigError, NodeError, SecretError, SupervisorError, OSError)
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteOrder:
+class RemoteOrder(Struct, frozen=True):
     """Order to a node, with the cluster's secret if the node is to get it."""
 
     action: Annotated[str, OneOf("start", "stop", "place secret", "tell secret")]
-    secret: str | None = field(default=None, repr=False)
+    secret: str | None = None
+
+    def __repr__(self) -> str:
+        return f"RemoteOrder({self.action!r})"  # without the secret
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteResult:
+class RemoteResult(Struct, frozen=True):
     """Result of an order.
 
     :param error: empty on success
@@ -67,7 +68,10 @@ class RemoteResult:
     master: str | None = None
     began: float = 0.0
     time: float = 0.0
-    secret: str | None = field(default=None, repr=False)
+    secret: str | None = None
+
+    def __repr__(self) -> str:
+        return f"RemoteResult({self.hostname!r}, {self.error!r})"  # without the secret
 
     def to_line(self) -> str:
         return MARK + json.dumps(typed.to_plain(self))
@@ -85,8 +89,7 @@ class RemoteResult:
         if not isinstance(plain, dict):
             raise ValueError("result: not a mapping")
         # Another version may have further fields.
-        names = {one.name for one in fields(cls)}
-        known = {name: value for name, value in plain.items() if name in names}
+        known = {name: value for name, value in plain.items() if name in cls.__struct_fields__}
         return typed.from_plain(cls, known, "result")
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from darc.cluster.node_orders import chosen_nodes
 from darc.config.config import Config, Role
+from darc.config.records import Struct
 from darc.model.message import RUNNING_ALREADY
 from darc.model.node_parsets import MASTER_NAME, NodeParsets, make_node_parsets, worker_name
 from darc.model.observation import ObservationError, ObservationProblem
@@ -30,8 +30,7 @@ MAX_FILE = 2**20
 GRACE_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class NodeShare:
+class NodeShare(Struct, frozen=True):
     """Parset of an observation for one node.
 
     :param beam: compound beam of the node; None: the master node
@@ -43,8 +42,7 @@ class NodeShare:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class SurveyPlan:
+class SurveyPlan(Struct, frozen=True):
     """An observation, and the parsets of its nodes.
 
     :param shares: parsets of the nodes
@@ -65,8 +63,7 @@ class SurveyPlan:
         return {**_heading(self), "nodes": nodes, "without_node": list(self.without_node)}
 
 
-@dataclass(frozen=True, slots=True)
-class NodeAnswer:
+class NodeAnswer(Struct, frozen=True):
     """Reply of a node.
 
     :param is_in: whether the node takes part
@@ -81,8 +78,7 @@ class NodeAnswer:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class SurveyResult:
+class SurveyResult(Struct, frozen=True):
     """Result of a command: which nodes take part."""
 
     action: Action

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -13,6 +12,7 @@ from darc.config.config_checks import check
 from darc.config.config_layers import expand_hosts, fill_placeholders, merge, unknown_key, value_at
 from darc.config.host_names import same_host
 from darc.config.instrument import Instrument
+from darc.config.records import Struct, replace
 from darc.config.typed import Reader, Unknown, Value, shown
 from darc.config.yaml_tree import YAMLTextError, parse_yaml
 
@@ -39,16 +39,14 @@ class Role(Enum):
     STANDALONE = "standalone"
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """The text of a configuration file, and its name for messages."""
 
     name: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Struct, frozen=True):
     """Configuration of this node, made by `parse_config`."""
 
     hostname: str
@@ -162,8 +160,8 @@ class Config:
         """Return the settings of a section; for services that are not built in.
 
         :param section: name of the section, which is the name of the service
-        :param kind: a dataclass, its fields typed as in darc.config.settings; they may have
-            defaults. For a built-in section, its own class.
+        :param kind: a Struct or dataclass, its fields typed as in darc.config.settings; they may
+            have defaults. For a built-in section, its own class.
         :raises ConfigError: a value is wrong or missing
         :raises TypeError: a built-in section has another class
         """
@@ -217,7 +215,7 @@ def parse_config(
     """Parse, merge and check the layers of a configuration.
 
     :param layers: the packaged default first; each overrides those before it
-    :param services: the sections of built-in services, with their dataclasses
+    :param services: the sections of built-in services, with the types of their settings
     :param home: value of the placeholder {home}, None if unknown
     :param darc_home: value of the placeholder {darc_home}
     :param hostname: name of this host, and value of the placeholder {hostname}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from darc.config.records import Struct
 from darc.config.typed import OneOf
 
 # CSS Color Module Level 4, section 6.1: names and sRGB values
@@ -44,8 +44,7 @@ NAMES = dict(zip(_WORDS[::2], _WORDS[1::2], strict=True))
 _HEX = re.compile(r"#([0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 
 
-@dataclass(frozen=True, slots=True)
-class Colour:
+class Colour(Struct, frozen=True):
     """A colour: red, green and blue, each 0 to 255."""
 
     red: int

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Annotated
 
 from darc.config import ranges
+from darc.config.records import Struct, field
 from darc.config.source_settings import SOURCES, SourceSettings
 from darc.config.typed import Contradiction, CrossChecked, NotEmpty, OneOf, Range, shown
 
@@ -52,8 +52,7 @@ class BandEdges:
         return self.f_low + self.bandwidth / 2
 
 
-@dataclass(frozen=True, slots=True)
-class Instrument(BandEdges, CrossChecked):
+class Instrument(BandEdges, CrossChecked, Struct, frozen=True):
     """A radio telescope with its backend; section `instrument` of the configuration.
 
     The values for ARTS are in conf/arts.yaml. An observation may override band, sampling,

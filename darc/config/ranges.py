@@ -5,13 +5,10 @@ A value outside its range is treated as an error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from darc.config.typed import Range
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds(Range):
+class Bounds(Range, frozen=True):
     """A range with a lower and an upper limit."""
 
     high: float

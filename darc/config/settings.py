@@ -1,4 +1,4 @@
-"""The settings of a section of the configuration, one dataclass each.
+"""The settings of a section of the configuration, one class each.
 
 Those that only one service reads stand in its folder: ``darc/services/NAME/settings.py``.
 They have no defaults: those are in conf/default.yaml and nowhere else. Units and meanings

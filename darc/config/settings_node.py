@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated
 
 from darc.config.css_colour import OneColour
+from darc.config.records import Struct
 from darc.config.typed import FromRoot, NotEmpty, OneOf, OneOrMore, Range
 
 Text = Annotated[str, NotEmpty()]
@@ -18,16 +18,14 @@ Names = tuple[Text, ...]
 CSSColour = Annotated[str, OneColour()]
 
 
-@dataclass(frozen=True, slots=True)
-class HealthSettings:
+class HealthSettings(Struct, frozen=True):
     """When a service counts as hung."""
 
     unresponsive_after: Annotated[float, Range(1.5, 3600)]  # s without a heartbeat
     restart_unresponsive: bool
 
 
-@dataclass(frozen=True, slots=True)
-class MasterSettings:
+class MasterSettings(Struct, frozen=True):
     """Section `darc_master`."""
 
     log_file: PlacePath
@@ -57,8 +55,7 @@ class MasterSettings:
     health: HealthSettings
 
 
-@dataclass(frozen=True, slots=True)
-class ControlSettings:
+class ControlSettings(Struct, frozen=True):
     """Section `control`: the command port."""
 
     bind: Text | None  # None: see Config.bind_address
@@ -66,8 +63,7 @@ class ControlSettings:
     max_connections: Annotated[int, Range(1, 10_000)]
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterSettings:
+class ClusterSettings(Struct, frozen=True):
     """Section `cluster`; ranges in `workers` are expanded."""
 
     master: Text | None
@@ -83,8 +79,7 @@ class ClusterSettings:
     parallel: Annotated[int, Range(1, 10_000)]
 
 
-@dataclass(frozen=True, slots=True)
-class MailSettings:
+class MailSettings(Struct, frozen=True):
     """Section `mail`: the SMTP server."""
 
     host: Text
@@ -92,23 +87,20 @@ class MailSettings:
     sender: Text | None  # None: <user>@<host name>
 
 
-@dataclass(frozen=True, slots=True)
-class MetricsSettings:
+class MetricsSettings(Struct, frozen=True):
     """Section `metrics`: the Prometheus endpoint of every node."""
 
     bind: Text
     port: Port | None  # None: no metrics are served
 
 
-@dataclass(frozen=True, slots=True)
-class EmailSettings:
+class EmailSettings(Struct, frozen=True):
     """Recipients of a service's e-mails; an empty list: none are sent."""
 
     to: Annotated[Names, OneOrMore()]
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmSettings:
+class AlarmSettings(Struct, frozen=True):
     """Section `alarms`: notifications by e-mail and webhooks, sent by status_website."""
 
     enabled: bool
@@ -127,8 +119,7 @@ class AlarmSettings:
     webhooks: Annotated[Names, OneOrMore()]  # may contain secrets: never log them
 
 
-@dataclass(frozen=True, slots=True)
-class StatusWebsiteSettings:
+class StatusWebsiteSettings(Struct, frozen=True):
     """Section `status_website`."""
 
     log_file: PlacePath

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated
 
+from darc.config.records import Struct
 from darc.config.settings_node import Names, PlacePath, Text
 from darc.config.typed import Contradiction, CrossChecked, OneOrMore, Range
 
@@ -28,8 +28,7 @@ def period_contradictions(low: float, high: float) -> Iterator[Contradiction]:
         yield Contradiction("sb_filter_period_max", what, f"a number above {low}")
 
 
-@dataclass(frozen=True, slots=True)
-class IquvThresholds:
+class IquvThresholds(Struct, frozen=True):
     """Thresholds for an IQUV dump of a new source (`thresh_iquv`)."""
 
     dm_frac_min: Annotated[float, Range(0, 1000)]  # fraction of the Milky Way's maximum DM
@@ -38,8 +37,7 @@ class IquvThresholds:
     interval: Annotated[float, Range(0, 86400)]  # s between two requests
 
 
-@dataclass(frozen=True, slots=True)
-class LofarThresholds:
+class LofarThresholds(Struct, frozen=True):
     """Thresholds of a cluster for triggering LOFAR (`thresh_lofar`)."""
 
     max_cands_per_cluster: Annotated[int, Range(1, 1_000_000_000)]
@@ -48,8 +46,7 @@ class LofarThresholds:
     snr_min: SNR
 
 
-@dataclass(frozen=True, slots=True)
-class LofarOverride:
+class LofarOverride(Struct, frozen=True):
     """Thresholds for sources in `lofar_trigger_sources` (`thresh_lofar_override`)."""
 
     snr_min: SNR
@@ -59,8 +56,7 @@ class LofarOverride:
     cb: Annotated[tuple[Annotated[int, Range(0, 100_000)], ...], OneOrMore()] | None
 
 
-@dataclass(frozen=True, slots=True)
-class AmberClusteringSettings(CrossChecked):
+class AmberClusteringSettings(CrossChecked, Struct, frozen=True):
     """Section `amber_clustering`."""
 
     log_file: PlacePath

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated
 
+from darc.config.records import Struct
 from darc.config.settings_node import Delay, EmailSettings, Names, PlacePath, Seconds, Text
 from darc.config.settings_pipeline import (
     DM,
@@ -35,8 +35,7 @@ _SCHEDULER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessorClustering(CrossChecked):
+class ProcessorClustering(CrossChecked, Struct, frozen=True):
     """`clustering` of the processor."""
 
     output_file: Text
@@ -55,8 +54,7 @@ class ProcessorClustering(CrossChecked):
         return period_contradictions(self.sb_filter_period_min, self.sb_filter_period_max)
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessorExtractor:
+class ProcessorExtractor(Struct, frozen=True):
     """`extractor` of the processor."""
 
     dm_halfrange: DM
@@ -80,8 +78,7 @@ class ProcessorExtractor:
     files_for: tuple[Annotated[str, OneOf(*PROGRAMS)], ...]  # that want files of their own
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessorClassifier:
+class ProcessorClassifier(Struct, frozen=True):
     """`classifier` of the processor."""
 
     model: Text | None  # *.onnx file of a classifier; None: the packaged one
@@ -92,8 +89,7 @@ class ProcessorClassifier:
     nfreq: Bins
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessorVisualizer:
+class ProcessorVisualizer(Struct, frozen=True):
     """`visualizer` of the processor."""
 
     nfreq: Bins
@@ -109,8 +105,7 @@ class ProcessorVisualizer:
     plot_types: tuple[Annotated[str, OneOf("freq_time", "dm_time", "1d_time")], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SchedulerTLS:
+class SchedulerTLS(Struct, frozen=True):
     """`scheduler_tls`: files, all PEM."""
 
     ca: Text  # authority that signed the certificates of scheduler and workers
@@ -118,8 +113,7 @@ class SchedulerTLS:
     key: Text
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessorSettings(CrossChecked):
+class ProcessorSettings(CrossChecked, Struct, frozen=True):
     """Section `processor`: candidate processing on a worker."""
 
     log_file: PlacePath
@@ -171,8 +165,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessorMasterSettings:
+class ProcessorMasterSettings(Struct, frozen=True):
     """Section `processor_master`: collection of the results on the master."""
 
     log_file: PlacePath
@@ -185,8 +178,7 @@ class ProcessorMasterSettings:
     email_settings: EmailSettings
 
 
-@dataclass(frozen=True, slots=True)
-class OfflineProcessingSettings:
+class OfflineProcessingSettings(Struct, frozen=True):
     """Section `offline_processing`."""
 
     log_file: PlacePath

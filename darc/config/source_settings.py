@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated
 
 from darc.config import ranges
+from darc.config.records import Struct
 from darc.config.typed import Contradiction, CrossChecked, NotEmpty, OneOf, Range
 
 #: Names of the sources; each is a module ``darc/trigger_files/sources/<name>_source.py``.
@@ -16,8 +16,7 @@ _Port = Annotated[int, Range(1, 65535)]
 _Seconds = Annotated[float, Range(0.01, 3600)]
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSettings(CrossChecked):
+class SourceSettings(CrossChecked, Struct, frozen=True):
     """Settings of the candidate source; section `instrument.source`.
 
     Which of them a source uses is in docs/candidate_sources.md.

@@ -1,6 +1,6 @@
 """Typed objects from plain values: one set of rules for configuration and observations.
 
-The types of a dataclass declare what its fields may hold::
+The types of a Struct, or of a dataclass, declare what its fields may hold::
 
     interval: Annotated[float, Range(0.01, 60)]
     mode: Annotated[str, OneOf("real-time", "offline", "mixed")]
@@ -14,17 +14,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from darc.config.records import Struct, fields
 
 T = TypeVar("T")
 _BAD = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """A number from `low` to `high`, both allowed; `high` None: no upper limit."""
 
     low: float
@@ -75,8 +75,7 @@ class OneOrMore:
     """A list, or a single value that stands for a list of one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """A plain value with its file and line.
 
     `data` is None, bool, int, float, str, a list of Value or a dict of str to Value;
@@ -92,9 +91,8 @@ class Value:
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A key that is not a field of the dataclass."""
+class Unknown(Struct, frozen=True):
+    """A key that is not a field of the record."""
 
     value: Value
     path: str
@@ -102,8 +100,7 @@ class Unknown:
     valid: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Contradiction:
+class Contradiction(Struct, frozen=True):
     """What is wrong with a field, given the others.
 
     :param key: the field
@@ -116,7 +113,7 @@ class Contradiction:
 
 
 class CrossChecked:
-    """Base of a dataclass whose fields may contradict each other."""
+    """Base of a record whose fields may contradict each other."""
 
     __slots__ = ()
 
@@ -138,7 +135,7 @@ class Reader:
     def read(self, kind: type[T], value: Value, path: str) -> T | None:
         """Return the mapping `value` as a `kind`; None if anything in it is wrong.
 
-        :param kind: a dataclass
+        :param kind: a Struct or a dataclass
         :param path: dotted name of the value, for messages
         """
         result = self._convert(kind, value, path)
@@ -156,8 +153,8 @@ class Reader:
                 return None
             (base,) = (kind for kind in get_args(base) if kind is not NoneType)
             return self._convert(base, value, path)
-        if is_dataclass(base):
-            return self._dataclass(base, value, path)
+        if is_record(base):
+            return self._record(base, value, path)
         if origin is tuple:
             return self._tuple(base, rules, value, path)
         if origin is Mapping:
@@ -173,7 +170,7 @@ class Reader:
             result = _BAD
         return result
 
-    def _dataclass(self, kind: Any, value: Value, path: str) -> Any:
+    def _record(self, kind: Any, value: Value, path: str) -> Any:
         if not isinstance(value.data, dict):
             self.complain(value, path, f"{shown(value.data)} is not a mapping", describe(kind))
             return _BAD
@@ -182,14 +179,12 @@ class Reader:
             if name not in hints:
                 self.unknown.append(Unknown(entry, _join(path, name), name, tuple(hints)))
         found: dict[str, Any] = {}
-        for field in fields(kind):
-            if field.name in value.data:
-                entry, inner = value.data[field.name], _join(path, field.name)
-                found[field.name] = self._convert(hints[field.name], entry, inner)
-            elif field.default is MISSING and field.default_factory is MISSING:
-                allowed = describe(hints[field.name])
-                self.complain(value, _join(path, field.name), "missing", allowed)
-                found[field.name] = _BAD
+        for name, is_required in field_names(kind).items():
+            if name in value.data:
+                found[name] = self._convert(hints[name], value.data[name], _join(path, name))
+            elif is_required:
+                self.complain(value, _join(path, name), "missing", describe(hints[name]))
+                found[name] = _BAD
         if _BAD in found.values():
             return _BAD
         made = kind(**found)
@@ -228,9 +223,28 @@ class Reader:
 
 @cache
 def field_types(kind: Any) -> Mapping[str, Any]:
-    """Return the fields of a dataclass with their types, `Annotated` kept."""
+    """Return the fields of a record with their types, `Annotated` kept."""
     hints = get_type_hints(kind, include_extras=True)
-    return {field.name: hints[field.name] for field in fields(kind)}
+    return {name: hints[name] for name in field_names(kind)}
+
+
+def is_record(kind: Any) -> bool:
+    """Whether this is a Struct or a dataclass, or an instance of one."""
+    return hasattr(kind, "__struct_fields__") or hasattr(kind, "__dataclass_fields__")
+
+
+@cache
+def field_names(kind: Any) -> Mapping[str, bool]:
+    """Return the names of the fields, and whether each has to be given."""
+    if issubclass(kind, Struct):
+        return {one.name: one.required for one in fields(kind)}
+    import dataclasses as of  # noqa: PLC0415 - no service of DARC's own has one
+
+    missing = of.MISSING
+    return {
+        one.name: one.default is missing and one.default_factory is missing
+        for one in of.fields(kind)
+    }
 
 
 def describe(hint: Any) -> str:
@@ -239,8 +253,8 @@ def describe(hint: Any) -> str:
     origin = get_origin(base)
     if origin in (Union, UnionType):
         return " or ".join(describe(kind) for kind in get_args(base))
-    if is_dataclass(base):
-        return "a mapping of " + ", ".join(field.name for field in fields(base))
+    if is_record(base):
+        return "a mapping of " + ", ".join(field_names(base))
     if origin is tuple:
         kinds = get_args(base)
         count = "" if kinds[-1] is Ellipsis else f" of {len(kinds)}"
@@ -279,9 +293,9 @@ def shown(data: Any) -> str:
 
 
 def to_plain(item: Any) -> Any:
-    """Return a dataclass as dicts, lists and scalars; `from_plain` reverses it."""
-    if is_dataclass(item):
-        return {field.name: to_plain(getattr(item, field.name)) for field in fields(item)}
+    """Return a record as dicts, lists and scalars; `from_plain` reverses it."""
+    if is_record(item):
+        return {name: to_plain(getattr(item, name)) for name in field_names(item.__class__)}
     if isinstance(item, Mapping):
         return {name: to_plain(entry) for name, entry in item.items()}
     if isinstance(item, Sequence) and not isinstance(item, str):

@@ -6,8 +6,7 @@ processes of a node find their configuration parsed (:mod:`darc.node.parsed_text
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from darc.config.records import Struct
 from darc.config.typed import Value
 
 #: Limits of a document. One written by hand has some hundreds of values.
@@ -17,8 +16,7 @@ MAX_VALUES = 20_000
 MAX_DEPTH = 50
 
 
-@dataclass(frozen=True, slots=True)
-class YAMLProblem:
+class YAMLProblem(Struct, frozen=True):
     """Something that is wrong with a text; `line` is None where it is about all of it."""
 
     name: str

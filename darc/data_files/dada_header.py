@@ -8,10 +8,10 @@ negative if the first channel is the highest; TSAMP is in µs.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from darc.config.records import Struct
 from darc.config.typed import shown
 from darc.data_files.data_file_error import DataFileError, IncompleteFileError
 from darc.data_files.fits_header import read_at
@@ -26,8 +26,7 @@ _LOOKED_AT = 1 << 16
 _STATES = {"INTENSITY": (0,), "STOKES": (0,), "PPQQ": (0, 1), "COHERENCE": (0, 1)}
 
 
-@dataclass(frozen=True, slots=True)
-class DadaLayout:
+class DadaLayout(Struct, frozen=True):
     """Where the samples of a file are.
 
     :param begin: first byte of the samples

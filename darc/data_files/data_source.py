@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from darc.config.records import Struct
 
-@dataclass(frozen=True, slots=True)
-class PathSequence:
+
+class PathSequence(Struct, frozen=True):
     """Files of one observation, in order of time.
 
     :param paths: at least one

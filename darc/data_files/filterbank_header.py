@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, fields
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct, fields
 from darc.config.typed import Range, Reader, Value, shown
 from darc.data_files.sigproc_strings import (
     END,
@@ -56,8 +56,7 @@ _MAX_UNKNOWN = 64  # keys
 _EVEN = 1e-3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilterbankHeader:
+class FilterbankHeader(Struct, frozen=True, kw_only=True):
     """Values of a header, by SIGPROC's names; None: not in the header.
 
     Values are checked by `parse_header` and `format_header`.
@@ -152,8 +151,8 @@ class ParsedHeader(NamedTuple):
 _INT, _DOUBLE, _CHAR = struct.Struct("<i"), struct.Struct("<d"), struct.Struct("<b")
 _TEXT = None
 _KEYS: dict[str, struct.Struct | None] = {
-    field.name: _TEXT if "str" in field.type else _DOUBLE if "float" in field.type else _INT
-    for field in fields(FilterbankHeader)
+    name: _TEXT if "str" in kind else _DOUBLE if "float" in kind else _INT
+    for name, kind in FilterbankHeader.__annotations__.items()
 } | {"signed": _CHAR}
 
 #: Keys that mean the same at 0 as when they are missing, and that not every program knows.

@@ -9,13 +9,13 @@ and end the header for `your`, which also reads all samples wrong behind `nsampl
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import replace
 from darc.data_files.closed_on_exit import ClosedOnExit
 from darc.data_files.filterbank_header import FilterbankError, FilterbankHeader, format_header
 
@@ -55,7 +55,7 @@ def for_others(header: FilterbankHeader) -> FilterbankHeader:
     missing = {key: value for key, value in _NOT_KNOWN.items() if getattr(header, key) is None}
     if header.is_series:
         missing.pop("data_type", None)
-    return replace(header, **missing)  # type: ignore[arg-type]
+    return replace(header, **missing)
 
 
 class FilterbankWriter(ClosedOnExit):

@@ -11,9 +11,9 @@ import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from darc.config.records import Struct
 from darc.config.typed import shown
 from darc.data_files.data_file_error import DataFileError, IncompleteFileError
 
@@ -34,8 +34,7 @@ _UNDEFINED = ("", "*")
 CardValue = str | bool | int | float
 
 
-@dataclass(frozen=True, slots=True)
-class FitsUnit:
+class FitsUnit(Struct, frozen=True):
     """Header of a unit, and where its data are.
 
     :param file: name of the file, for messages
@@ -46,8 +45,8 @@ class FitsUnit:
     file: str
     begin: int
     data: int
-    cards: dict[str, CardValue] = field(repr=False)
-    places: dict[str, int] = field(repr=False)  # of the cards, bytes from the file's start
+    cards: dict[str, CardValue]
+    places: dict[str, int]  # of the cards, bytes from the file's start
 
     def error(self, text: str) -> DataFileError:
         """Return an error that names the file."""

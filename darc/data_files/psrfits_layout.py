@@ -6,12 +6,12 @@ A file grows by rows: NAXIS2 may be written last, and rows may follow that it do
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.config.typed import shown
 from darc.data_files.data_file_error import IncompleteFileError
 from darc.data_files.fits_header import (
@@ -33,8 +33,7 @@ _EVEN = 1e-3
 _PRECISION = {"E": 2.0**-22, "D": 2.0**-50}
 
 
-@dataclass(frozen=True, slots=True)
-class PsrfitsLayout:
+class PsrfitsLayout(Struct, frozen=True):
     """Where the rows of a file are.
 
     :param begin: first byte of the first row

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.data_files.data_file_error import DataFileError
 from darc.data_files.fits_header import read_at
 from darc.data_files.psrfits_layout import PsrfitsLayout, column_of_row, frequency_tolerance
@@ -19,8 +19,7 @@ _ROWS = 512
 SHORTER = "the file has become shorter while it was read"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RowScaling:
+class RowScaling(Struct, frozen=True, eq=False):
     """Scaling of a row: weights included, 0 where the weight is 0.
 
     :ivar scales: shape (n_polarisations, n_channels), as `offsets`

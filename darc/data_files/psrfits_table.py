@@ -8,8 +8,8 @@ most significant bits.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from darc.config.records import Struct
 from darc.config.typed import shown
 from darc.data_files.fits_header import FitsUnit
 
@@ -28,8 +28,7 @@ _FIRST = ("AA+BB", "INTEN", "I", "IQUV", "STOKE", "STOKES")
 _FIRST_TWO = {"AABB": 2, "XXYY": 2, "LLRR": 2, "AABBCRCI": 4, "XXYYCRCI": 4, "LLRRCRCI": 4}
 
 
-@dataclass(frozen=True, slots=True)
-class FitsColumn:
+class FitsColumn(Struct, frozen=True):
     """Column of a table.
 
     :param begin: first byte in a row
@@ -50,8 +49,7 @@ class FitsColumn:
         return self.n_values * _SIZES[self.code]
 
 
-@dataclass(frozen=True, slots=True)
-class SubintTable:
+class SubintTable(Struct, frozen=True):
     """What the header of SUBINT says of its rows.
 
     :param n_samples: NSBLK, time samples in a row

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from darc.config.records import Struct
 from darc.data_files.data_layout import DataLayout
 from darc.data_files.file_format import BEGINNING, FileFormat, format_of
 from darc.data_files.filterbank_header import MAX_HEADER, FilterbankHeader, parse_header
 from darc.runtime.untrusted_files import open_regular
 
 
-@dataclass(frozen=True, slots=True)
-class _FilterbankLayout:
+class _FilterbankLayout(Struct, frozen=True):
     header: FilterbankHeader
     begin: int
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from darc.config.records import Struct
 from darc.config.typed import shown
 from darc.data_files.data_file_error import DataFileError
 from darc.data_files.filterbank_header import FilterbankHeader
@@ -19,8 +19,7 @@ _SAME = ("nchans", "nbits", "nifs", "tsamp", "fch1", "foff")
 _ROUNDED = 2e-6
 
 
-@dataclass(frozen=True, slots=True)
-class FilePart:
+class FilePart(Struct, frozen=True):
     """A file of a sequence.
 
     :param n_samples: number of time samples in it

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
+from darc.config.records import Struct, replace
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.model.arrival import TOPOCENTRIC, ArrivalReference, mjd_of, reference_frequency
 from darc.model.telescopes import NAMES
@@ -15,8 +14,7 @@ _RADII = (6.3e6, 6.4e6)
 _ALIASES = {"jvla": 12, "evla": 12, "gbt": 6, "gb": 6, "arecibo 305m": 1, "jb": 5, "lovell": 5}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TranslatedHeader(FilterbankHeader):
+class TranslatedHeader(FilterbankHeader, Struct, frozen=True, kw_only=True):
     """Header with what SIGPROC's has no key for.
 
     :param start: time of the first sample, Unix s; None: unknown. `tstart` has the same as MJD

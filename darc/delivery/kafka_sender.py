@@ -11,10 +11,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from darc.config.records import Struct, field
 from darc.delivery.credentials import Credentials, CredentialsError, read_credentials
 from darc.delivery.outbox import DeliveryError
 
@@ -40,8 +40,7 @@ NOT_INSTALLED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class KafkaClient:
+class KafkaClient(Struct, frozen=True):
     """How a broker is reached.
 
     :param domain: of GCN: its broker is kafka.<domain>, unless `settings` has bootstrap.servers

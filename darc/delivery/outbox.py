@@ -17,9 +17,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from darc.config.records import Struct, field
 from darc.runtime.clock import Instant
 from darc.runtime.vital_threads import vital
 
@@ -39,8 +39,7 @@ class DeliveryError(Exception):
         self.permanent = permanent
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryOutcome:
+class DeliveryOutcome(Struct, frozen=True):
     """Outcome of an item.
 
     :param delivered_at: Unix s; None: given up
@@ -56,8 +55,7 @@ class DeliveryOutcome:
     withdrawn: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PendingItem:
+class PendingItem(Struct, frozen=True):
     """An undelivered item.
 
     :param since: time of submission, Unix s
@@ -85,8 +83,7 @@ class Clock:
         changed.wait(timeout)
 
 
-@dataclass(slots=True, eq=False)
-class _Held(Generic[T]):
+class _Held(Struct, Generic[T], eq=False):
     key: str
     item: T
     since: float  # Unix s

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from darc.config.records import Struct
 from darc.model.counters import in_words
 from darc.model.handover import HandoverState
 
@@ -19,8 +19,7 @@ class AnswerError(enum.StrEnum):
     NO_SUCH_ATTRIBUTE = "no_such_attribute"
 
 
-@dataclass(frozen=True, slots=True)
-class AttributeAnswer:
+class AttributeAnswer(Struct, frozen=True):
     """Value of a service's attribute, or the reason why there is none.
 
     :param class_name: class of the service

@@ -16,8 +16,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
+from darc.config.records import Struct, replace
 from darc.model.message import MAX_MESSAGE_BYTES, Reply, Request
 from darc.node.secret import SecretError, make_challenge, signature_holds
 from darc.runtime.vital_threads import vital
@@ -48,8 +48,7 @@ class PortError(Exception):
     """Message that can only be answered with an error; the text is that error."""
 
 
-@dataclass(frozen=True, slots=True)
-class PortMessage:
+class PortMessage(Struct, frozen=True):
     """A complete message, and whether it is in the legacy dialect."""
 
     request: Request

@@ -6,10 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, is_dataclass, replace
 from typing import Any, Protocol
 
 from darc.config.config import Config, Role
+from darc.config.records import Struct, replace
+from darc.config.typed import to_plain
 from darc.master.alert_commands import AlertCommands
 from darc.master.observation_commands import ObservationCommands
 from darc.master.observation_life import Observations
@@ -263,8 +264,8 @@ def _plain(outcomes: Mapping[str, ServiceOutcome]) -> dict[str, Any]:
 
 def _value(value: object) -> object:
     """Return an attribute of the master as a plain value."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+    if isinstance(value, Struct):
+        return to_plain(value)
     return value if isinstance(value, str | int | float | dict) else str(value)
 
 

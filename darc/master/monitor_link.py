@@ -6,9 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from darc.config.records import Struct, replace
 from darc.model.node_report import NodeReport
 from darc.model.overview import ThreadTrouble
 from darc.node.supervisor_config import MONITOR
@@ -48,8 +48,7 @@ class MonitoredMaster(Protocol):
         """Return the values for the metrics: :meth:`MonitorLink.facts`."""
 
 
-@dataclass(frozen=True, slots=True)
-class MonitorState:
+class MonitorState(Struct, frozen=True):
     """Whether darc_monitor reports.
 
     :param trouble: it has ended, or hangs; empty: it reports

@@ -11,11 +11,11 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from darc import __version__
 from darc.config.config import Config
+from darc.config.records import Struct, field
 from darc.master.master_losses import MasterLosses
 from darc.master.monitor_link import MonitorLink
 from darc.master.observation_life import Observations
@@ -81,8 +81,7 @@ class OverviewSource(Protocol):
     def journal_full(self) -> bool: ...
 
 
-@dataclass(slots=True)
-class _KnownState:
+class _KnownState(Struct):
     """Latest values that the master's threads have read; each is replaced as a whole."""
 
     processes: Mapping[str, ProcessInfo] = field(default_factory=dict)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 import uuid
-from dataclasses import dataclass, field, replace
 from typing import Any
 
+from darc.config.records import Struct, field, replace
 from darc.model.observation import Observation
 from darc.queues.messages import Order, OrderState
 from darc.runtime.clock import Instant, Since
@@ -28,8 +28,7 @@ _ORDERS = {
 }
 
 
-@dataclass(slots=True)
-class ObservationRun:
+class ObservationRun(Struct):
     """An observation on this node.
 
     :param services: services that take part

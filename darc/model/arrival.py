@@ -7,9 +7,10 @@ instead, and states it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from darc.config.records import Struct
 
 #: Dispersion constant, MHz2 pc-1 cm3 s (docs/triggers.md, dm_constant).
 DISPERSION_CONSTANT = 4.148808e3
@@ -47,8 +48,7 @@ def utc_of(unix: float) -> str:
     return moment.isoformat(timespec="microseconds")
 
 
-@dataclass(frozen=True, slots=True)
-class ArrivalReference:
+class ArrivalReference(Struct, frozen=True):
     """Reference of the arrival times and widths of an observation's candidates.
 
     :param frequency: reference frequency of arrival times, MHz

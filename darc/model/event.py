@@ -14,10 +14,10 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from darc.config.records import Struct, field, replace
 from darc.model.trigger import Trigger
 
 #: Notices of an event at most; what an automatic update brings beyond is not sent.
@@ -69,8 +69,7 @@ class RoadState(enum.StrEnum):
         return self is not RoadState.WITHDRAWN
 
 
-@dataclass(frozen=True, slots=True)
-class Association:
+class Association(Struct, frozen=True):
     """The source that a burst is taken to be of.
 
     :param source: its name; of a source without one, the id of its first event
@@ -83,8 +82,7 @@ class Association:
     event_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class MeasuredBurst:
+class MeasuredBurst(Struct, frozen=True):
     """What was measured of a burst after its first notice.
 
     :param arrival: at the top of the band, Unix s
@@ -112,8 +110,7 @@ class MeasuredBurst:
         return cls(*plain)
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """A notice about an event.
 
     :param number: from 1
@@ -151,8 +148,7 @@ class Notice:
         return cls(int(number), AlertType(kind), float(at), *origin, str(ivorn), states)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """An announced burst.
 
     :param id: the same in all notices about it

@@ -5,10 +5,10 @@ Both go to the service that announces bursts, by its queue, beside triggers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from darc.config import ranges, typed
+from darc.config.records import Struct
 from darc.config.typed import NotEmpty, OneOf, Range
 
 #: Keys by which they are told from triggers.
@@ -18,8 +18,7 @@ MAX_REASON = 2000  # characters
 _Text = Annotated[str, NotEmpty()]
 
 
-@dataclass(frozen=True, slots=True)
-class BurstFinding:
+class BurstFinding(Struct, frozen=True):
     """A cluster as it was measured in the data.
 
     :param observation: key of the run
@@ -46,8 +45,7 @@ class BurstFinding:
         return {FINDING: typed.to_plain(self)}
 
 
-@dataclass(frozen=True, slots=True)
-class AlertOrder:
+class AlertOrder(Struct, frozen=True):
     """What a person wants to be said of an event.
 
     :param action: retract: it is none; confirm: it is one; test: a test notice, without an event

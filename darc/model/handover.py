@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from darc.config import typed
+from darc.config.records import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class HandoverState:
+class HandoverState(Struct, frozen=True):
     """The triggers of one service.
 
     :param place: host and port of its server

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from darc.config.records import Struct
 from darc.model.vocabulary import VALUES
 
 MAX_MESSAGE_BYTES = 2**20
@@ -12,8 +12,7 @@ MAX_MESSAGE_BYTES = 2**20
 RUNNING_ALREADY = "running_already"
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A command, as one line of JSON: ``{"service": …, "command": …, "payload": …}``.
 
     :param service: a service's name, ``all``, or empty
@@ -65,8 +64,7 @@ class Request:
         return cls(*about, texts["from"], texts["content"], values)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """An answer; the message is text or a dict of plain values.
 
     :param code: of an error that programs tell from others; told to those that want values

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from math import floor
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 
 from darc.config import ranges
 from darc.config.instrument import Instrument
+from darc.config.records import Struct
 from darc.model.observation import ObservationError, ObservationProblem
 from darc.model.observation_build import build_observation
 from darc.model.parset import Parset, ParsetValue, parse_parset
@@ -48,8 +48,7 @@ _BANDWIDTH = f"MHz, {ranges.BANDWIDTH}"
 _UTC = "a time (UTC) such as 2019-05-18 23:51:13"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeParsets:
+class NodeParsets(Struct, frozen=True):
     """Texts of the nodes' parsets for an observation.
 
     :param beams: all compound beams observed

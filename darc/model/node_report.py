@@ -6,10 +6,10 @@ All times are Unix seconds. What a field means is said in :mod:`darc.model.overv
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from darc.config import typed
+from darc.config.records import Struct, field
 from darc.config.typed import Range
 from darc.model.overview import (
     Disk,
@@ -23,8 +23,7 @@ from darc.model.overview import (
 _Count = Annotated[int, Range(0)]
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceReport:
+class ServiceReport(Struct, frozen=True):
     """What is seen of a service, or of darc_master, from outside.
 
     :param ended: when its last process was seen to have ended; None: that lives, or none was seen
@@ -49,8 +48,7 @@ class ServiceReport:
     losses: tuple[LossSummary, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NodeReport:
+class NodeReport(Struct, frozen=True):
     """What darc_monitor has seen last.
 
     :param disks: those of `NodeOverview`, and that of the logs

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from darc.config import ranges, typed
 from darc.config.instrument import BandEdges
+from darc.config.records import Struct
 from darc.config.typed import OneOf, Range, shown
 from darc.model.arrival import TOPOCENTRIC, ArrivalReference, reference_frequency
 
@@ -18,8 +18,7 @@ _Port = Annotated[int, Range(1, 65535)]
 _RUN = "#"
 
 
-@dataclass(frozen=True, slots=True)
-class ObservationProblem:
+class ObservationProblem(Struct, frozen=True):
     """A problem in the files of an observation: file, line, key, value, and what is allowed.
 
     `line` is 0 if unknown, `value` None for a missing key. `what` describes the problem where the
@@ -53,8 +52,7 @@ class ObservationError(ValueError):
         self.problems = tuple(problems)
 
 
-@dataclass(frozen=True, slots=True)
-class Pointing:
+class Pointing(Struct, frozen=True):
     """Pointing of a compound beam: right ascension or hour angle, and declination (deg)."""
 
     beam: _Beam
@@ -62,8 +60,7 @@ class Pointing:
     latitude_deg: float
 
 
-@dataclass(frozen=True, slots=True)
-class Observation(BandEdges):
+class Observation(BandEdges, Struct, frozen=True):
     """An observation on this node, made by `build_observation`.
 
     Paths are as in the parset; an empty text if it has none.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
+from darc.config.records import Struct
 from darc.config.typed import Range, Reader, Value
 from darc.config.yaml_tree import YAMLTextError, parse_yaml
 
@@ -16,8 +16,7 @@ class TableError(ValueError):
     """A table is invalid; the text lists all problems with file and line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ephemeris:
+class Ephemeris(Struct, frozen=True):
     """Rotation of a pulsar at the barycentre of the solar system.
 
     :param spin: frequency and its derivatives, Hz, Hz/s, ...
@@ -34,8 +33,7 @@ class Ephemeris:
     position: tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Calibrator:
+class Calibrator(Struct, frozen=True):
     """Flux density of a calibrator.
 
     :param coefficients: polynomial of log10 S (Jy) in log10 of the frequency in GHz

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated
 
 from darc.config import typed
+from darc.config.records import Struct
 from darc.config.typed import OneOf, Range
 from darc.model.service_state import ServiceState
 
@@ -31,16 +31,14 @@ class OverviewError(ValueError):
     """A text is not an overview that this version can read; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
+class LogLine(Struct, frozen=True):
     """A line of a log; `time` is None if the line has none."""
 
     time: float | None
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class StageLatency:
+class StageLatency(Struct, frozen=True):
     """Latency of triggers from the previous stage to this one (ms), see docs/triggers.md."""
 
     name: str
@@ -50,8 +48,7 @@ class StageLatency:
     max: float
 
 
-@dataclass(frozen=True, slots=True)
-class LossRecord:
+class LossRecord(Struct, frozen=True):
     """A permanent loss; `observation` is empty if it belongs to none."""
 
     time: float
@@ -60,8 +57,7 @@ class LossRecord:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class LossSummary:
+class LossSummary(Struct, frozen=True):
     """Losses of one kind in a service.
 
     :param kind: identifier
@@ -80,8 +76,7 @@ class LossSummary:
     last: tuple[LossRecord, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceOverview:
+class ServiceOverview(Struct, frozen=True):
     """State of a service.
 
     :param since: when its process was started, or exited if it has none; None: never started
@@ -129,8 +124,7 @@ class ServiceOverview:
         return self.deaths > 0 if self.how is None else bool(self.how)
 
 
-@dataclass(frozen=True, slots=True)
-class ObservationOverview:
+class ObservationOverview(Struct, frozen=True):
     """State of an observation on a node.
 
     :param state: `in processing`: stopped, but the services in `waits_for` have not finished
@@ -146,8 +140,7 @@ class ObservationOverview:
     results: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Handover:
+class Handover(Struct, frozen=True):
     """Handover of triggers from a worker to a service on the master node.
 
     :param since: since when the master node is unreachable
@@ -162,8 +155,7 @@ class Handover:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
+class Disk(Struct, frozen=True):
     """Size and free space of a directory's file system (bytes)."""
 
     name: str
@@ -172,8 +164,7 @@ class Disk:
     free: _Count
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadTrouble:
+class ThreadTrouble(Struct, frozen=True):
     """Something that darc_master or darc_monitor does again and again, and does not do now.
 
     :param name: what it looks at, or does; `darc_monitor` where that itself does nothing
@@ -187,8 +178,7 @@ class ThreadTrouble:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class NodeOverview:
+class NodeOverview(Struct, frozen=True):
     """State of a node.
 
     :param change: token that differs whenever something other than numbers has changed

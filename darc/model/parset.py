@@ -5,9 +5,9 @@ from __future__ import annotations
 import bz2
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from darc.config.file_kinds import BYTE_ORDER_MARK
+from darc.config.records import Struct
 from darc.config.typed import shown
 from darc.config.yaml_tree import YAMLTextError, parse_yaml
 from darc.model.observation import ObservationError, ObservationProblem
@@ -43,8 +43,7 @@ _TYPES: dict[str, _Type] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Parset:
+class Parset(Struct, frozen=True):
     """A parset: values by key, the line of each, and `warnings` about skipped lines."""
 
     name: str

@@ -6,11 +6,11 @@ Source: the project's specification, processing.md.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.model.arrival import ArrivalReference
 
 Floats = npt.NDArray[np.float32]
@@ -34,8 +34,7 @@ class ClusterOutcome(enum.StrEnum):
         return self in (ClusterOutcome.KEPT, ClusterOutcome.UNLIKELY)
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
+class Detection(Struct, frozen=True):
     """A pulse as the search detected it: the best candidate of a cluster.
 
     :param beam: index of the SB or TAB
@@ -52,8 +51,7 @@ class Detection:
     snr: float
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(Struct, frozen=True):
     """A pulse as measured in the data.
 
     :param snr: S/N of the best boxcar at the pulse's DM
@@ -74,16 +72,14 @@ class Measurement:
     best_dm: float
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(Struct, frozen=True):
     """Probabilities that a candidate is a burst, 0 to 1."""
 
     freq_time: float
     dm_time: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ProcessedCandidate:
+class ProcessedCandidate(Struct, frozen=True, eq=False):
     """A candidate with its arrays, measurements and scores.
 
     :param cb: compound beam; 0 for data of a single beam
@@ -103,8 +99,7 @@ class ProcessedCandidate:
     arrival: ArrivalReference | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListedCandidate:
+class ListedCandidate(Struct, frozen=True):
     """A line of a list of candidates: values as measured, but the DM as detected.
 
     :param downsampling: width, samples of the data
@@ -120,8 +115,7 @@ class ListedCandidate:
     probability: float
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessingSummary:
+class ProcessingSummary(Struct, frozen=True):
     """Number of candidates of a compound beam after each step; -1: unknown."""
 
     ncand_raw: int

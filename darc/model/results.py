@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from darc.config.records import Struct, field
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ListedCandidate, ProcessingSummary
 
 
-@dataclass(frozen=True, slots=True)
-class FrequencyRange:
+class FrequencyRange(Struct, frozen=True):
     """Edges of a band, MHz."""
 
     low: float
@@ -24,8 +23,7 @@ class FrequencyRange:
             raise ValueError(f"not a frequency band: {self.low} to {self.high} MHz")
 
 
-@dataclass(frozen=True, slots=True)
-class Coordinates:
+class Coordinates(Struct, frozen=True):
     """Pointing of a compound beam: ICRS ra and dec, Galactic gl and gb; deg."""
 
     cb: int
@@ -43,8 +41,7 @@ class BeamState(enum.StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class BeamResults:
+class BeamResults(Struct, frozen=True):
     """Results of a compound beam.
 
     :param summary: None until the beam is done
@@ -61,8 +58,7 @@ class BeamResults:
     dms_galaxy: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ShownCandidate:
+class ShownCandidate(Struct, frozen=True):
     """A candidate with its files.
 
     :param picture: PNG plot
@@ -74,8 +70,7 @@ class ShownCandidate:
     file: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ObservationResults:
+class ObservationResults(Struct, frozen=True):
     """Results of an observation.
 
     :param done: all beams are done or failed

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from darc.config import ranges
+from darc.config.records import Struct
 from darc.config.typed import Reader, Value
 from darc.config.yaml_tree import YAMLTextError, parse_yaml
 
@@ -24,8 +24,7 @@ class SourceListError(ValueError):
         self.problems = tuple(problems)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """A known source."""
 
     name: str  # as in the list, also when found by an alias
@@ -34,8 +33,7 @@ class Source:
     position: tuple[float, float] | None  # ICRS right ascension and declination (deg)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceList:
+class SourceList(Struct, frozen=True):
     """Known sources by name."""
 
     sources: Mapping[str, Source]
@@ -51,8 +49,7 @@ class SourceList:
         return tuple(source for source in self.sources.values() if source.position)
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(Struct, frozen=True):
     pulsars: Mapping[str, _DM] | None = None
     frbs: Mapping[str, _DM] | None = None
     aliases: Mapping[str, str] | None = None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from darc.config import ranges, typed
+from darc.config.records import Struct, field
 from darc.config.typed import OneOf, Range
 
 _DM = Annotated[float, ranges.DM]
@@ -17,8 +17,7 @@ _Positive = Annotated[float, ranges.DERIVED]
 _Moment = Annotated[float, Range(0, 1e11)]  # Unix s
 
 
-@dataclass(frozen=True, slots=True)
-class Stages:
+class Stages(Struct, frozen=True):
     """Time at which a trigger passed each stage, Unix s; None if unknown.
 
     The first three are those of the first line of its time window.
@@ -33,8 +32,7 @@ class Stages:
     waited: _Moment = 0.0  # for windows to settle, as configured (s)
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(Struct, frozen=True):
     """A trigger as sent to other services; field names are those of external systems.
 
     Observation, window and DM bin are its identity: at most one trigger is sent for each.

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from darc.config.instrument import Instrument
 from darc.config.ivoid import ALLOWED, is_ivoid
+from darc.config.records import Struct
 from darc.model import voevent_xml
 from darc.model.arrival import DISPERSION_CONSTANT, TOPOCENTRIC, mjd_of
 from darc.model.observation import Observation
@@ -39,8 +39,7 @@ _SYSTEM = "UTC-FK5-GEO"
 _MJD_ORIGIN = datetime(1858, 11, 17, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class ObservationSetup:
+class ObservationSetup(Struct, frozen=True):
     """Instrument that detected the burst; further values are in the trigger.
 
     :param observatory: its name in VOEvents
@@ -75,8 +74,7 @@ class ObservationSetup:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Direction:
+class Direction(Struct, frozen=True):
     """Galactic coordinates and rotation of the beam, deg."""
 
     gl: float
@@ -84,8 +82,7 @@ class Direction:
     beam_rotation_angle: float
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(Struct, frozen=True):
     """Author of a VOEvent; stream and author are <authority>/<path>, with or without ``ivo://``.
 
     :raises ValueError: stream or author is not an IVOA identifier
@@ -102,8 +99,7 @@ class Sender:
                 raise ValueError(f"{text!r} is not an IVOA identifier; allowed: {ALLOWED}")
 
 
-@dataclass(frozen=True, slots=True)
-class Citation:
+class Citation(Struct, frozen=True):
     """Another VOEvent that an event refers to.
 
     :param cite: followup, supersedes or retraction
@@ -113,8 +109,7 @@ class Citation:
     cite: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Struct, frozen=True):
     name: str
     value: float | str | None
     unit: str | None = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 
+from darc.config.records import Struct, field, replace
 from darc.model.overview import NodeOverview, OverviewError, from_text
 from darc.node.command_client import (
     MasterUnreachedError,
@@ -26,8 +26,7 @@ SPACING_SECONDS = 0.25
 GRACE_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class NodeTarget:
+class NodeTarget(Struct, frozen=True):
     """Address of a node.
 
     :param name: as in the cluster's configuration
@@ -39,8 +38,7 @@ class NodeTarget:
     port: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class NodeStatus:
+class NodeStatus(Struct, frozen=True):
     """What is known of a node. Times are Unix s by the clock of this host.
 
     :param overview: the latest one received, also when the node does not answer any more
@@ -66,8 +64,7 @@ class NodeStatus:
     clock: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterStatus:
+class ClusterStatus(Struct, frozen=True):
     """Status of all nodes at `time` (Unix s), the master first."""
 
     time: float
@@ -134,8 +131,7 @@ def collect(targets: Sequence[NodeTarget], timeout: float) -> ClusterStatus:
     return watch.finish(timeout + GRACE_SECONDS)
 
 
-@dataclass(slots=True)
-class _Question:
+class _Question(Struct):
     """Current request of a thread, and its start (monotonic s)."""
 
     began: float

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
 
+from darc.config.records import Struct
 from darc.model.service_state import ServiceState
 from darc.monitor.shell_commands import ShellCommands
 
@@ -39,8 +39,7 @@ class Priority:
     DIED_LATELY = 16
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class FindingTitle:
+class FindingTitle(Struct, frozen=True, order=True):
     """Title of a finding, alone and with the hosts that it is about.
 
     :param about: the title without the hosts
@@ -70,8 +69,7 @@ class FindingTitle:
         return self.template.replace("{host}", hosts)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """Problem on one host; see :class:`darc.monitor.problems.Problem`.
 
     :param remedy: returns the shell command for these hosts
@@ -93,8 +91,7 @@ class Finding:
     number: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RuleContext:
+class RuleContext(Struct, frozen=True):
     """Context of the rules beside the nodes.
 
     :param names: display names of services

@@ -8,9 +8,9 @@ import json
 import re
 import time
 from collections import deque
-from dataclasses import replace
 from pathlib import Path
 
+from darc.config.records import replace
 from darc.model.overview import LINE_CHARACTERS, LOG_LINES, LogLine, shortened
 
 #: Bytes read per round; of a log that grows faster, the rest is skipped.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from darc.config.records import Struct, replace
 from darc.model.node_report import NodeReport
 from darc.model.overview import NodeOverview, from_text
 from darc.node.secret import SecretError, read_secret
@@ -19,8 +19,7 @@ from darc.queues.names import OF_MONITOR
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceChanges:
+class ServiceChanges(Struct, frozen=True):
     """Result of :meth:`MasterClient.news`.
 
     :param changes: number of the latest change
@@ -33,8 +32,7 @@ class ServiceChanges:
     running: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AskedFor:
+class AskedFor(Struct, frozen=True):
     """Stops and starts that the master requested on purpose, by service.
 
     :param stops: id of the process that was stopped last
@@ -45,8 +43,7 @@ class AskedFor:
     starts: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class MasterFacts:
+class MasterFacts(Struct, frozen=True):
     """Values for the metrics that only the master knows.
 
     :param refused: number of refused connections to its ports

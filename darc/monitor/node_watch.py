@@ -12,7 +12,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import psutil
 
 from darc.config.config import Config
+from darc.config.records import Struct, field
 from darc.master.periodic_task import PeriodicTask
 from darc.model.node_report import NodeReport, ServiceReport
 from darc.model.overview import Disk, LogLine, ThreadTrouble
@@ -63,8 +63,7 @@ DISKS: Mapping[str, Callable[[Config], str]] = {
 }
 
 
-@dataclass(slots=True)
-class ProcessUsage:
+class ProcessUsage(Struct):
     """Resources that a process uses."""
 
     process: psutil.Process
@@ -73,8 +72,7 @@ class ProcessUsage:
     cpu_seconds: float = 0.0
 
 
-@dataclass(slots=True)
-class NodeSnapshot:
+class NodeSnapshot(Struct):
     """Latest values that the threads have read; each is replaced as a whole."""
 
     processes: Mapping[str, ProcessInfo] = field(default_factory=dict)

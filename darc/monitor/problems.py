@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import groupby
 
+from darc.config.records import Struct
 from darc.monitor.cluster_watch import ClusterStatus
 from darc.monitor.findings import Finding, RuleContext
 from darc.monitor.rules import findings_of
@@ -13,8 +13,7 @@ from darc.monitor.service_trends import ServiceTrends
 from darc.monitor.shell_commands import ranges
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """Problem on one host or on several.
 
     :param grave: data are lost or will be; otherwise it is a warning

@@ -7,9 +7,9 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from darc.config.records import Struct, asdict
 from darc.node.supervisor import ProcessInfo, ProcessState, exits
 from darc.runtime.paths import write_whole
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
@@ -23,8 +23,7 @@ _ENDED = {ProcessState.BACKOFF, ProcessState.EXITED, ProcessState.FATAL}
 ENDED = "ended by itself"
 
 
-@dataclass(slots=True)
-class ServiceProcesses:
+class ServiceProcesses(Struct):
     """History of a service's processes since the node was started.
 
     :param pid: of the last process

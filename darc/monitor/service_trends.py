@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from darc.config.records import Struct, field
 from darc.model.overview import ServiceOverview
 from darc.model.service_state import ServiceState
 from darc.monitor.cluster_watch import NodeStatus
@@ -21,8 +21,7 @@ SAMPLE_SECONDS = 15.0
 GIVEN_UP = (str(ServiceState.FAILED), str(ServiceState.STOPPED))
 
 
-@dataclass(frozen=True, slots=True)
-class Trend:
+class Trend(Struct, frozen=True):
     """Trends of a service. Times are Unix s by this host's clock.
 
     :param deaths: number of unrequested exits in the last ten minutes
@@ -35,8 +34,7 @@ class Trend:
     grows: float | None = None
 
 
-@dataclass(slots=True)
-class _Record:
+class _Record(Struct):
     counted: int  # unrequested exits, as the node counts them
     times: list[float] = field(default_factory=list)  # of the last ones (Unix s)
     dies_often: float | None = None

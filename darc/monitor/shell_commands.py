@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+
+from darc.config.records import Struct
 
 _NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9]*)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(Struct, frozen=True):
     """Hosts that differ by a number; `digits` 0: one host without a number."""
 
     before: str
@@ -77,8 +77,7 @@ def _runs(numbers: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple(runs)
 
 
-@dataclass(frozen=True, slots=True)
-class ShellCommands:
+class ShellCommands(Struct, frozen=True):
     """Builder of commands that an operator enters on the master node.
 
     :param alone: there is no other node

@@ -23,7 +23,7 @@ class CopiedError(EndpointError):
     """The endpoint file was copied with a home, and describes the node of the other home."""
 
 
-# Neither a dataclass nor a NamedTuple, whose imports cost every command a tenth of its time.
+# Neither a Struct nor a NamedTuple, whose imports cost every command a tenth of its time.
 class Endpoint(namedtuple("Endpoint", "host port run_dir node_id place", defaults=("",))):
     """Address of a node.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from darc.config.records import Struct
 from darc.runtime.clock import Since
 from darc.runtime.log import observation_now
 
@@ -27,8 +27,7 @@ MAX_CHARACTERS = 200
 AGAIN_SECONDS = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class LossKind:
+class LossKind(Struct, frozen=True):
     """A kind of loss.
 
     :param id: identifier, in metrics
@@ -49,8 +48,7 @@ ENTRIES_DROPPED = LossKind(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _LossEntry:
+class _LossEntry(Struct, frozen=True):
     since: Since
     observation: str
     what: str
@@ -68,8 +66,7 @@ class _LossEntry:
         return cls(Since.from_plain(since), str(observation), str(what), str(why))
 
 
-@dataclass(frozen=True, slots=True)
-class _KindLosses:
+class _KindLosses(Struct, frozen=True):
     """Number of losses of a kind, and the most recent ones, oldest first."""
 
     number: int

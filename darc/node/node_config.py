@@ -7,11 +7,12 @@ import json
 import logging
 import os
 import time
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from darc.config.config import Config, ConfigError, Layer, parse_config
 from darc.config.file_kinds import not_text_reason
+from darc.config.records import Struct, field, replace
+from darc.config.typed import to_plain
 from darc.node.endpoint import CopiedError, EndpointError, endpoint_file, read_endpoint
 from darc.node.parsed_texts import KeptTrees, keep_trees
 from darc.runtime.paths import (
@@ -51,8 +52,7 @@ def load_config(path: Path | None = None) -> Config:
     return read_sources(path).parse()
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigSources:
+class ConfigSources(Struct, frozen=True):
     """Texts of a configuration, besides the packaged default.
 
     :param operator: the operator's file
@@ -98,7 +98,7 @@ class ConfigSources:
         path = _last_good_file()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, json.dumps(asdict(self)), mode=0o600)
+            write_whole(path, json.dumps(to_plain(self)), mode=0o600)
         except OSError as error:
             log.error("the valid configuration cannot be stored as fallback: %s", error)
         self.keep_parsed()

@@ -10,9 +10,9 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from darc.config.records import Struct, asdict, replace
 from darc.node.directory_identity import place_of, this_machine
 from darc.runtime.clock import wait_until
 from darc.runtime.paths import write_whole
@@ -22,8 +22,7 @@ class NodeError(Exception):
     """A node cannot be started or stopped; the message says why, and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeIdentity:
+class NodeIdentity(Struct, frozen=True):
     """Identity of a started node. Fields with a default are missing in files of earlier versions.
 
     :param machine: boot id of the kernel; differs between machines and after a reboot

@@ -5,15 +5,14 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from darc.config.config import Config
+from darc.config.records import Struct
 from darc.node.listening_process import who_listens
 from darc.runtime.service_traits import traits_of
 
 
-@dataclass(frozen=True, slots=True)
-class NodePort:
+class NodePort(Struct, frozen=True):
     """A TCP port of a node.
 
     :param what: description for people

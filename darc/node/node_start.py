@@ -11,11 +11,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from darc.config.config import Config
+from darc.config.records import replace
 from darc.node import node_identity, supervisor_config
 from darc.node.endpoint import (
     Endpoint,

@@ -7,10 +7,10 @@ import http.client
 import re
 import socket
 import xmlrpc.client
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from darc.config.records import Struct
 from darc.model.service_state import GAVE_UP
 
 # The kernel allows 107; supervisord first creates its socket with ".<pid>" appended.
@@ -66,8 +66,7 @@ class Fault(enum.IntEnum):
     CANT_REREAD = 92
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessInfo:
+class ProcessInfo(Struct, frozen=True):
     """State of a process, as supervisord reports it.
 
     :param started: Unix time of the last start; 0 if never started
@@ -82,8 +81,7 @@ class ProcessInfo:
     stopped: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Reread:
+class Reread(Struct, frozen=True):
     """Changes of the configuration on disk since it was last applied."""
 
     added: tuple[str, ...]

@@ -11,14 +11,13 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from darc.config.records import Struct
 from darc.offline.offline_tasks import OfflineTask
 
 
-@dataclass(frozen=True, slots=True)
-class WorkResult:
+class WorkResult(Struct, frozen=True):
     """Outcome of a task.
 
     :param error: why the task failed; empty on success

@@ -6,7 +6,6 @@ import io
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from darc.candidates.results.plot_style import GREY, INK, own_style, printed, source_text
+from darc.config.records import Struct
 from darc.config.yaml_tree import yaml_text
 from darc.data_files.data_file_error import DataFileError
 from darc.data_files.data_source import DataSource
@@ -45,8 +45,7 @@ _MAX_CHANNELS, _MAX_NUMBERS = 1536, 8_000_000
 _YEAR = 365.25 * 86400.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BeamDrift:
+class BeamDrift(Struct, frozen=True, eq=False):
     """Drift scan of a source through a TAB.
 
     :param tab: number of the TAB

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from darc.config.records import Struct
 
 _NAME = re.compile(r"(?P<source>.+?)drift(?P<beams>[0-9]{2}|[0-9]{4})", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class DriftName:
+class DriftName(Struct, frozen=True):
     """Parsed source name of a drift scan.
 
     :param calibrator: name of the calibrator

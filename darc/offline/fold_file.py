@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from darc.config.records import Struct
 from darc.data_files.data_file import DataFile
 from darc.data_files.data_source import DataSource
 from darc.data_files.filterbank_header import FilterbankHeader
@@ -57,8 +57,7 @@ class FoldingError(ValueError):
     """Folding is impossible; the text says why."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FoldedPulsar:
+class FoldedPulsar(Struct, frozen=True, eq=False):
     """Folded pulsar.
 
     :param start: start of the data, Unix s; None: unknown

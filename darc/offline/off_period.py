@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from darc.config.records import Struct
 from darc.data_files.data_file import DataFile
 from darc.offline.file_stream import blocks, n_samples
 from darc.science.folding import Doubles, Folded, PhaseModel, add_in_turns
@@ -19,8 +19,7 @@ _MOST_BINS = 1 << 21
 _MARKS = 4097
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PeriodicSignal:
+class PeriodicSignal(Struct, frozen=True, eq=False):
     """Signal of a file at a period.
 
     :param profile: of all complete turns, in units of the standard deviation of white noise, shape

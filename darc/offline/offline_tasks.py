@@ -7,11 +7,11 @@ service stays small. Each returns its partial failures.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from darc.config.instrument import DATA_FILES
+from darc.config.records import Struct
 from darc.config.settings import OfflineProcessingSettings, ProcessorSettings
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
@@ -31,8 +31,7 @@ QUIET, QUIET_LIMIT = 5.0, 300.0
 _SHORT = 0.95
 
 
-@dataclass(frozen=True, slots=True)
-class TaskLocation:
+class TaskLocation(Struct, frozen=True):
     """Observation, and the location of its results.
 
     :param position: position of the telescope, ITRF, m
@@ -121,8 +120,7 @@ class OfflineTask(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class FoldTask:
+class FoldTask(Struct, frozen=True):
     """Folding of a test pulsar, in the central TAB."""
 
     place: TaskLocation
@@ -215,8 +213,7 @@ class FoldTask:
         return write_prepfold_report(self.pulsar, path, found, here, base)
 
 
-@dataclass(frozen=True, slots=True)
-class DriftTask:
+class DriftTask(Struct, frozen=True):
     """Measurement of a drift scan, in all TABs."""
 
     place: TaskLocation
@@ -257,8 +254,7 @@ class DriftTask:
         return problems
 
 
-@dataclass(frozen=True, slots=True)
-class RepeaterTask:
+class RepeaterTask(Struct, frozen=True):
     """Search for bursts of a known repeater.
 
     :param source: possibly in the beam

@@ -14,11 +14,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from darc.config.records import Struct
 from darc.science.folding import Doubles
 from darc.science.profile import Peak, profile_peak
 
@@ -32,8 +32,7 @@ class PrepfoldError(RuntimeError):
     """prepfold failed, or its result is not usable."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepfold:
+class Prepfold(Struct, frozen=True, eq=False):
     """Result of prepfold.
 
     :param period: topocentric, s

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from darc.candidates.pool_tasks import BeamFiles, ExtractionJob, ExtractionOutco
 from darc.candidates.results.ecsv_tables import SUFFIX, write_candidate_table, write_cluster_table
 from darc.candidates.results.plots import write_plots
 from darc.candidates.results.trigger_lists import write_triggers
+from darc.config.records import replace
 from darc.config.settings import ProcessorSettings
 from darc.model.arrival import ArrivalReference
 from darc.model.candidate import CANDIDATE, Records

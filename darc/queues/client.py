@@ -8,12 +8,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from multiprocessing import AuthenticationError
 from multiprocessing.managers import RemoteError, dispatch  # type: ignore[attr-defined]
 from pathlib import Path
 from typing import Any
 
+from darc.config.records import Struct
 from darc.node.endpoint import read_endpoint
 from darc.node.secret import read_secret
 from darc.queues import messages
@@ -101,8 +101,7 @@ class QueueClient:
             raise _ERRORS.get(name, QueueError)(text or name) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(Struct, frozen=True):
     """What :func:`listen` brings.
 
     :param orders: all of the service's observations, or None when nothing changed

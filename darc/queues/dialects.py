@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from darc.config.records import Struct
 from darc.queues.pickle_reader import read_pickle, write_error, write_pickle
 from darc.queues.plain_connection import (
     MAX_MESSAGE_BYTES,
@@ -30,8 +30,7 @@ _ERRORS: dict[type[Exception], tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """Encoding of values.
 
     :param error: encodes the reply to a request that failed

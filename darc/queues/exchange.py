@@ -12,9 +12,9 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+from darc.config.records import Struct, field
 from darc.queues.change_notifier import ChangeNotifier
 from darc.queues.journal import Journal
 from darc.queues.messages import (
@@ -53,8 +53,7 @@ EXPOSED = (
 )
 
 
-@dataclass(slots=True)
-class AttachedService:
+class AttachedService(Struct):
     """An attached service."""
 
     holder: int
@@ -65,8 +64,7 @@ class AttachedService:
     works: bool  # its work loop has started; until then its start may still fail
 
 
-@dataclass(slots=True)
-class Question:
+class Question(Struct):
     """Something asked of one service.
 
     :param value: the answer: a plain value

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from darc.config.records import Struct, field
 from darc.runtime.clock import Since
 
 
@@ -42,8 +42,7 @@ class ContentKind(enum.StrEnum):
     PLAIN = "plain"  # packed plain value of an interactive client
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(Struct, frozen=True):
     """An output: one content for one or more queues.
 
     :param stamp: watermark, Unix time: all lines written before it are in this entry or earlier
@@ -72,8 +71,7 @@ class Put:
         return cls(tuple(queues), ContentKind(kind), bytes(content), name, *map(float, times))
 
 
-@dataclass(frozen=True, slots=True)
-class QueueEntry:
+class QueueEntry(Struct, frozen=True):
     """An entry of a queue, not yet acknowledged; its times are those of its :class:`Put`.
 
     :param held_at: Unix time at which it was put into the journal
@@ -104,8 +102,7 @@ class QueueEntry:
         return cls(int(number), ContentKind(kind), bytes(content), observation, *times, sender)
 
 
-@dataclass(frozen=True, slots=True)
-class ReadProgress:
+class ReadProgress(Struct, frozen=True):
     """Progress in a file: bytes [start, end) of ``source`` are in the commit."""
 
     source: str
@@ -113,8 +110,7 @@ class ReadProgress:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True):
     """One atomic step of a service.
 
     :param completed: entries of its own queue to acknowledge
@@ -157,8 +153,7 @@ class Commit:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Depth:
+class Depth(Struct, frozen=True):
     """Depth of a queue."""
 
     queue: str
@@ -175,8 +170,7 @@ class QueryKind(enum.StrEnum):
     RELOAD = "reload"  # read the configuration again
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceQuery:
+class ServiceQuery(Struct, frozen=True):
     """A question to one service.
 
     :param name: of an attribute or switch
@@ -206,8 +200,7 @@ class OrderState(enum.StrEnum):
     ABORTED = "aborted"  # drop all entries
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """An observation, and what a service has to do with it.
 
     :param past: it had ended before it was started: the files on disk are complete

@@ -9,7 +9,6 @@ on `scratch`, the queue for tests, always takes.
 from __future__ import annotations
 
 import difflib
-import inspect
 import itertools
 import queue
 import struct
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 
 from darc.queues.exchange import MAX_WAIT_SECONDS, RECHECK_SECONDS, Exchange
 from darc.queues.messages import CallError, ContentKind, FullError, QueueEntry, QueueError
+from darc.queues.method_call import call_method
 from darc.queues.names import SCRATCH
 from darc.queues.plain_connection import unpack
 from darc.queues.queue_server import Session
@@ -192,18 +192,6 @@ class NamedQueues:
             while len(cursors) > MAX_CURSORS:
                 del cursors[next(iter(cursors))]
         return entry
-
-
-def call_method(method: Callable[..., Any], name: str, arguments: Any, keywords: Any) -> Any:
-    """Call a method with a client's arguments.
-
-    :raises CallError: the arguments are invalid
-    """
-    try:
-        bound = inspect.signature(method).bind(*arguments, **keywords)
-    except TypeError as error:
-        raise CallError(f"{name}(): {error}") from None
-    return method(*bound.args, **bound.kwargs)
 
 
 def client_value(entry: QueueEntry) -> Any:

@@ -10,17 +10,17 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from darc.config.records import Struct
 
 #: Interval at which waiting for a time of day is checked, as the clock may be set meanwhile (s).
 LOOK_AGAIN_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Instant:
+class Instant(Struct, frozen=True, order=True):
     """Time since the boot of the machine (s), including sleep."""
 
     seconds: float
@@ -42,8 +42,7 @@ class Instant:
         return -self.age()
 
 
-@dataclass(frozen=True, slots=True)
-class Since:
+class Since(Struct, frozen=True):
     """A past time that can be stored across processes.
 
     Its age is measured by the monotonic clock, or after a reboot by the time of day.

@@ -6,9 +6,9 @@ import logging
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from darc.config.records import Struct
 from darc.runtime.clock import Instant
 
 log = logging.getLogger(__name__)
@@ -25,8 +25,7 @@ class HangsError(OSError):
         return str(self.args[0])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PendingWork:
+class PendingWork(Struct, frozen=True, eq=False):
     """A task that has not finished."""
 
     name: str

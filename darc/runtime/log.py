@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 
+from darc.config.records import Struct
 from darc.model.observation import task_id_of
 
 # Writes of up to PIPE_BUF bytes to a pipe are atomic.
@@ -130,8 +130,7 @@ class NonBlockingHandler(logging.Handler):
 ABOUT_TRIGGER = {"about_trigger": True}
 
 
-@dataclass(frozen=True, slots=True)
-class SaidLine:
+class SaidLine(Struct, frozen=True):
     """A line that was logged.
 
     :param time: Unix s

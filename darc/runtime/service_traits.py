@@ -10,14 +10,14 @@ import enum
 import functools
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from darc.config.records import Struct, field
 
 _SERVICES = "darc.services"
 
 
-@dataclass(frozen=True, slots=True)
-class ExternalSystem:
+class ExternalSystem(Struct, frozen=True):
     """Something outside that a service sends to, and that commands switch on and off.
 
     :param prefix: of the commands, as in lofar_status
@@ -30,8 +30,7 @@ class ExternalSystem:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListeningPort:
+class ListeningPort(Struct, frozen=True):
     """A TCP port that a service listens on.
 
     :param what: for people: what is to be had there
@@ -54,8 +53,7 @@ class Reach(enum.Enum):
     LISTENS = enum.auto()  # a process of this machine, where a connection would be
 
 
-@dataclass(frozen=True, slots=True)
-class OutsideAddress:
+class OutsideAddress(Struct, frozen=True):
     """Address of a system that a service sends to, for ``darc doctor``.
 
     :param title: of the check
@@ -74,8 +72,7 @@ class OutsideAddress:
     sends_key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CountedSeries:
+class CountedSeries(Struct, frozen=True):
     """A metric family made of what the service counts.
 
     :param name: of the family, without ``darc_``
@@ -90,8 +87,7 @@ class CountedSeries:
     label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class AttributeSeries:
+class AttributeSeries(Struct, frozen=True):
     """A metric family of one number, which is an attribute of the service, or its length.
 
     :param name: of the family, without ``darc_``
@@ -113,11 +109,10 @@ class Shown(enum.StrEnum):
     TRIGGERS = "triggers"
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceTraits:
+class ServiceTraits(Struct, frozen=True):
     """What a service is.
 
-    :param sections: its sections of the configuration, with the dataclasses of their settings
+    :param sections: its sections of the configuration, with the types of their settings
     :param observes: it takes part in observations
     :param unhurried: it may work on an observation long after its end
     :param keeps_queue: what an ended observation left in its queue is of use; what leaves the house
@@ -167,7 +162,7 @@ def known_traits() -> Mapping[str, ServiceTraits]:
 
 
 def built_in_sections() -> dict[str, type]:
-    """Return the sections of all services of this package, with their dataclasses."""
+    """Return the sections of all services of this package, with the types of their settings."""
     return {
         section: kind
         for traits in known_traits().values()

@@ -11,13 +11,13 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from darc.config.records import Struct
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class EndedThread:
+class EndedThread(Struct, frozen=True):
     """A thread that has ended unexpectedly.
 
     :param error: error that ended it

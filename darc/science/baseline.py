@@ -12,11 +12,11 @@ Missing data are NaN.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.science.compiled import compiled
 from darc.science.moments import Columns, Moments
 
@@ -53,8 +53,7 @@ _CLIP = 3.0
 _MAD = 1.4826
 
 
-@dataclass(frozen=True, slots=True)
-class LevelWindow:
+class LevelWindow(Struct, frozen=True):
     """Window of the running baseline.
 
     :param block: number of samples in a block mean
@@ -289,8 +288,7 @@ def _is_shared(data: Moments, columns: Columns, cut: float, block: int) -> bool:
     return middle * mean > 0 and abs(middle) >= max(_SHARED * abs(mean), _CERTAIN * spread)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BandLevel:
+class BandLevel(Struct, frozen=True, eq=False):
     """Baseline of a band.
 
     :param level: shape (n_samples,)

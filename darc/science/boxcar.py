@@ -18,10 +18,11 @@ triangle or a trapezium. As the smearing is known, the boxcar can be convolved w
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from darc.config.records import Struct
 
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -50,8 +51,7 @@ _NARROW = 1e-6
 _STEP = 1.04
 
 
-@dataclass(frozen=True, slots=True)
-class Boxcar:
+class Boxcar(Struct, frozen=True):
     """Boxcar of highest S/N.
 
     :param snr: S/N

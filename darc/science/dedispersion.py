@@ -12,11 +12,10 @@ the band contributes to each sample.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.model.arrival import reference_frequency
 from darc.science.compiled import compiled
 from darc.science.dispersion import DISPERSION_CONSTANT
@@ -32,8 +31,7 @@ _NEVER = 2.0**40
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class Band:
+class Band(Struct, frozen=True):
     """Frequency band of channels of equal width.
 
     :param f_lowest: centre of the lowest channel, MHz

@@ -12,11 +12,11 @@ Rows are channels, the lowest frequency first, each with its samples in time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.science.compiled import compiled
 from darc.science.downsample import channel_groups
 from darc.science.reused_memory import ReusedMemory
@@ -36,8 +36,7 @@ _PHASES = 3
 _BLOCK = 4096
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Tree:
+class Tree(Struct, frozen=True, eq=False):
     """Subbands and parts of a band, each of about the same delay.
 
     :param late: delay of each channel per DM, samples per pc cm-3, descending, shape (n,)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from darc.config.records import Struct
 
 Doubles = npt.NDArray[np.float64]
 
@@ -23,8 +24,7 @@ _CLIP = 4.0
 _ROBUST = 1.4826
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(Struct, frozen=True):
     """Passage of a source: a Gaussian on a linear baseline.
 
     :param centre: s

@@ -6,7 +6,8 @@ The ring buffer of the raw data is read in pages. Times are in s since the obser
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+from darc.config.records import Struct
 
 #: The first page can be lost to rounding, so a dump starts two pages early.
 LEAD_PAGES = 2
@@ -15,8 +16,7 @@ LEAD_PAGES = 2
 _NOISE = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
-class DumpWindow:
+class DumpWindow(Struct, frozen=True):
     """Time interval of an observation, ``start`` < ``end``, s since the observation's start."""
 
     start: float

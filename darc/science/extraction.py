@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct, replace
 from darc.science.boxcar import (
     Boxcar,
     best_boxcar,
@@ -79,8 +79,7 @@ _AT_DM_0 = 1
 _LEAST_COVERAGE = 0.5
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Extraction:
+class Extraction(Struct, frozen=True, eq=False):
     """Arrays and numbers of a candidate; its peak is in bin ntime // 2.
 
     Where there are no data, arrays are 0 and not valid.

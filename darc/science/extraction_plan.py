@@ -6,12 +6,12 @@ Source: the project's specification, processing.md (worker, step 2).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct, replace
 from darc.science.dedispersion import Band
 from darc.science.dispersion import dm_halfrange
 
@@ -25,8 +25,7 @@ class OutsideDataError(ValueError):
     """The pulse, or most of it, is outside the data."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExtractionSettings:
+class ExtractionSettings(Struct, frozen=True):
     """Settings of the extraction; section `processor.extractor` of the configuration.
 
     :param ntime: number of bins in time
@@ -63,8 +62,7 @@ class ExtractionSettings:
                 raise ValueError(f"{name}: {getattr(self, name)}; allowed: at least 1")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ExtractionPlan:
+class ExtractionPlan(Struct, frozen=True, eq=False):
     """Data window of a candidate, and the resolution at which it is processed.
 
     :param tsamp: sampling time of the data, s

@@ -14,11 +14,11 @@ interpolated. A part that is not in the file is 0, the channel's median, as ther
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.science.dedispersion import Band, add_binned, add_dedispersed
 from darc.science.downsample import downsample_time, group_means
 from darc.science.moments import Moments
@@ -36,8 +36,7 @@ _AT_A_TIME = 32
 _STEPS_PER_BIN = 16
 
 
-@dataclass(frozen=True, slots=True)
-class FetchPlan:
+class FetchPlan(Struct, frozen=True):
     """Stretch of data and resolution of the arrays.
 
     :param tsamp: s
@@ -84,8 +83,7 @@ def plan_fetch(band: Band, tsamp: float, *, dm: float, width: int, centre: float
     return FetchPlan(band, tsamp, dm, start, bin_samples)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FetchArrays:
+class FetchArrays(Struct, frozen=True, eq=False):
     """Arrays of a candidate; 0 is each channel's median.
 
     :param freq_time: shape (SIZE, SIZE), the highest frequency first: mean per bin

@@ -10,12 +10,13 @@ sum over the square root of its count has variance 1 where there is no pulse.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from numpy.polynomial import Chebyshev
 
+from darc.config.records import Struct, replace
 from darc.science.compiled import compiled
 from darc.science.downsample import channel_groups
 from darc.science.moments import Moments
@@ -38,8 +39,7 @@ _NEIGHBOURS = 32
 _HARMLESS = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseModel:
+class PhaseModel(Struct, frozen=True):
     """Rotational phase of a pulsar at the telescope.
 
     :param base: turns as a function of time since the first sample (s)
@@ -164,8 +164,7 @@ def add_in_turns(
                     counts[place] += 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Folded:
+class Folded(Struct, frozen=True, eq=False):
     """Folded observation.
 
     :param sums: in standard deviations, shape (n_subints, n_subbands, n_bins), the lowest frequency

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from darc.config.records import Struct
 
 #: Errors raised by reading a damaged file or one of another format.
 _UNREADABLE = (
@@ -25,8 +26,7 @@ _UNREADABLE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class GalaxyMap:
+class GalaxyMap(Struct, frozen=True, eq=False):
     """Maximum DM of the Milky Way by an electron-density model, on a regular grid.
 
     :param model: name of the model, to be shown with every value

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.science.compiled import compiled
 from darc.science.moments import Moments
 
@@ -347,8 +348,7 @@ def find_impulses(data: Moments, columns: Ints, noise: Doubles, series: Floats) 
     return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outliers:
+class Outliers(Struct, frozen=True, eq=False):
     """High outliers of normalised channels.
 
     :param channels: indices of the channels, shape (n,)

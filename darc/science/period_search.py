@@ -7,11 +7,11 @@ unknown pulsar in minutes of data; not a survey's search (no acceleration).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.science.dedispersion import Band, add_dedispersed
 from darc.science.folding import Doubles, Floats
 from darc.science.periodicity import Trials, clipped, harmonics, levelled, log_erlang
@@ -35,8 +35,7 @@ _MAX_BINS, _MIN_BINS = 64, 4
 _DISPERSED, _DISPERSED_PART = 6.0, 0.06
 
 
-@dataclass(frozen=True, slots=True)
-class Periodicity:
+class Periodicity(Struct, frozen=True):
     """Period that was found.
 
     :param frequency: Hz
@@ -64,8 +63,7 @@ def trial_dms(band: Band, resolution: float, dm_max: float) -> Doubles:
     return np.arange(0.0, dm_max + step, step)
 
 
-@dataclass(frozen=True, slots=True)
-class _Peak:
+class _Peak(Struct, frozen=True):
     """Frequency in the Fourier transform of a series.
 
     :param evidence: -log of the false-alarm probability over all frequencies

@@ -21,10 +21,11 @@ harmonics; Lorimer & Kramer 2005, Handbook of Pulsar Astronomy, section 6.1.4).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from darc.config.records import Struct
 
 Doubles = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
@@ -47,8 +48,7 @@ _CLIP = 5.0
 _PER_TURN = 4.0
 
 
-@dataclass(frozen=True, slots=True)
-class Trials:
+class Trials(Struct, frozen=True):
     """Search range besides one period, in turns of phase.
 
     :param drift: over the whole length: range of frequencies times length
@@ -70,8 +70,7 @@ class Trials:
         return math.prod(1 + _PER_TURN * harmonics * turns for turns in ranges)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Harmonics:
+class Harmonics(Struct, frozen=True, eq=False):
     """Harmonics of a period in a series, and the noise at each.
 
     :param amplitudes: of harmonics 1, 2 and so on, shape (n,)

@@ -8,11 +8,11 @@ Raubenheimer & Swanepoel 1989, A&A 221, 180), which needs no pulse shape.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.science.compiled import compiled
 from darc.science.dispersion import DISPERSION_CONSTANT
 from darc.science.folding import Folded, rotate
@@ -26,8 +26,7 @@ MAX_HARMONICS = 32
 _WIDEST = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Peak:
+class Peak(Struct, frozen=True):
     """Pulse of a profile.
 
     :param snr: S/N
@@ -121,8 +120,7 @@ def h_statistics(
     return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Drift:
+class Drift(Struct, frozen=True, eq=False):
     """Correction of frequency and its derivative that maximises the H statistic.
 
     :param df: Hz, to be added at the reference time

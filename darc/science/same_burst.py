@@ -13,11 +13,10 @@ the whole.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.model.candidate import Records
 from darc.science.dispersion import delay
 from darc.science.smearing import PEAKED, TOLERANCE, left_in_boxcar
@@ -30,8 +29,7 @@ Mask = npt.NDArray[np.bool_]
 PAIRS = 200_000
 
 
-@dataclass(frozen=True, slots=True)
-class Scales:
+class Scales(Struct, frozen=True):
     """Conversion of widths and DMs to times.
 
     :param tsamp: sampling time in which widths are counted, s
@@ -105,8 +103,7 @@ def _ranks(candidates: Records) -> Ints:
     return rank
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
+class _Columns(Struct, frozen=True):
     """Candidates as columns, which are faster than records."""
 
     time: Floats

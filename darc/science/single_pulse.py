@@ -11,11 +11,11 @@ are downsampled.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.science.boxcar_search import boxcar_steps, find_strongest, local_noise
 from darc.science.dedispersion import Band
 from darc.science.dedispersion_tree import SubbandSums, Tree
@@ -38,8 +38,7 @@ _NOISE_TRIALS = 40
 _NOISE_BLOCK, _LEAST_BLOCK = 16, 1024
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SearchStage:
+class SearchStage(Struct, frozen=True, eq=False):
     """Trial DMs that are searched at the same time resolution.
 
     :param factor: downsampling factor
@@ -77,8 +76,7 @@ def dm_stages(band: Band, tsamp: float, low: float, high: float) -> list[SearchS
     return [SearchStage(factor, np.array(dms)) for factor, dms in sorted(trials.items())]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FoundPulses:
+class FoundPulses(Struct, frozen=True, eq=False):
     """Pulses, shape (n,) each.
 
     :param trial: index of the DM

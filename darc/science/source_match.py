@@ -22,16 +22,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from darc.config.records import Struct
 from darc.model.sources import Source
 
 #: Of a repeater or pulsar from burst to burst and year to year, pc cm-3.
 DM_SPREAD = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """What was measured of a candidate.
 
     :param ra: ICRS, deg
@@ -54,8 +53,7 @@ class Measured:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Unlisted:
+class Unlisted(Struct, frozen=True):
     """What candidates of no listed source are like.
 
     :param area: of the field that they come from, square deg

@@ -12,7 +12,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from darc.config import ranges
 from darc.config.file_kinds import BYTE_ORDER_MARK_BYTES
+from darc.config.records import Struct, asdict
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Rejection
 from darc.trigger_files.line_reader import LineReader, LinesBeforeHeader, ReadLines
@@ -63,8 +63,7 @@ _Floats = npt.NDArray[np.float64]
 _Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(Struct, frozen=True):
     """Column of each field of a candidate; `batch` and `sample` may be missing."""
 
     count: int
@@ -100,8 +99,7 @@ class Columns:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedLines(ReadLines):
+class ParsedLines(ReadLines, Struct, frozen=True):
     """Result of parsing lines of AMBER."""
 
     columns: Columns  # in force after the last line

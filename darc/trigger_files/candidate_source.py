@@ -11,19 +11,18 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from darc.config.instrument import Instrument
+from darc.config.records import Struct
 from darc.config.source_settings import SOURCES, SourceSettings
 from darc.model.observation import Observation
 from darc.node.losses import LossKind
 from darc.trigger_files.line_reader import LineReader
 
 
-@dataclass(frozen=True, slots=True)
-class SourceContext:
+class SourceContext(Struct, frozen=True):
     """What a source knows of an observation.
 
     :param name: of the source
@@ -58,8 +57,7 @@ class SourceContext:
         return Path(configured)
 
 
-@dataclass(frozen=True, slots=True)
-class SourceEvent:
+class SourceEvent(Struct, frozen=True):
     """Something that a source has to tell, beside its candidates.
 
     :param counter: what is counted, as in :class:`darc.model.counters.Counted`; empty: nothing

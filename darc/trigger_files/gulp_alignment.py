@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from darc.config.records import Struct, field
 from darc.model.counters import Counted
 from darc.node.losses import LossKind
 from darc.trigger_files.candidate_source import SourceEvent
@@ -30,8 +30,7 @@ GULPS_MISSED = LossKind(
 )
 
 
-@dataclass(slots=True)
-class _Gulp:
+class _Gulp(Struct):
     first: float  # when its first part came, monotonic (s)
     searches: set[str] = field(default_factory=set)
     is_done: bool = False

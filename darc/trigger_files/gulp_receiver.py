@@ -10,8 +10,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+from darc.config.records import Struct, field
 from darc.config.source_settings import SourceSettings
 from darc.model.counters import Counted
 from darc.node.losses import LossKind
@@ -39,8 +39,7 @@ CONNECTION_REFUSED = LossKind(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedGulp:
+class ReceivedGulp(Struct, frozen=True):
     """What a connection has brought.
 
     :param port: that it came to
@@ -57,8 +56,7 @@ class ReceivedGulp:
     half: bytes
 
 
-@dataclass(slots=True)
-class _Connection:
+class _Connection(Struct):
     socket: socket.socket
     port: int
     host: str

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from darc.config.records import Struct, field
 from darc.model.candidate import Records
 from darc.model.counters import Rejection
 
 
-@dataclass(frozen=True, slots=True)
-class ReadLines:
+class ReadLines(Struct, frozen=True):
     """Result of parsing lines: lines == len(candidates) + headers + sum(rejected.values())."""
 
     candidates: Records  # CANDIDATE, in the order of the lines
@@ -22,8 +21,7 @@ class ReadLines:
     first_rejected: tuple[int, bytes] | None  # lines before it in the data, its text
 
 
-@dataclass(frozen=True, slots=True)
-class LinesBeforeHeader:
+class LinesBeforeHeader(Struct, frozen=True):
     """Lines at the start of the data that cannot be read, as no header has come yet.
 
     :param length: of them (bytes)

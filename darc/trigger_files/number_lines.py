@@ -6,13 +6,13 @@ import math
 import re
 from abc import abstractmethod
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from darc.config import ranges
 from darc.config.file_kinds import BYTE_ORDER_MARK_BYTES
+from darc.config.records import Struct
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Rejection
 from darc.science.dispersion import delay
@@ -31,8 +31,7 @@ _WHOLE = re.compile(rb"[0-9]{1,18}")
 MOST_LOG2_WIDTH = math.log2(ranges.DOWNSAMPLING.high)
 
 
-@dataclass(frozen=True, slots=True)
-class NumberColumn:
+class NumberColumn(Struct, frozen=True):
     """A column that is used.
 
     :param index: from 0
@@ -44,8 +43,7 @@ class NumberColumn:
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TimeReference:
+class TimeReference(Struct, frozen=True):
     """Conversion of arrival times to the centre of the highest channel, DARC's reference.
 
     :param f_from: frequency that the engine's times refer to (MHz)

@@ -8,12 +8,12 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from darc.config.records import Struct
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Counted, Rejection
 from darc.queues.messages import ReadProgress
@@ -26,8 +26,7 @@ FIRST_BYTES, LAST_BYTES = 512, 128
 EARLIER_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """Parsed whole lines of a file; lines == candidates + headers + rejected ones."""
 
     progress: ReadProgress
@@ -39,8 +38,7 @@ class Chunk:
     written: float  # when the file was last written to, Unix s; no line is younger
 
 
-@dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(Struct, frozen=True):
     """A version of a file that no longer exists.
 
     :param read: bytes read from it

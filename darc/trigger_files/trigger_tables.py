@@ -16,12 +16,12 @@ import contextlib
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from darc.config.file_kinds import known_kind
+from darc.config.records import Struct
 from darc.config.typed import shown
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Rejection
@@ -57,8 +57,7 @@ class TriggerTableError(ValueError):
     """A file is not a table of triggers; the message names file, line and value."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TriggerTable:
+class TriggerTable(Struct, frozen=True, eq=False):
     """Content of a table.
 
     :param rejected: number of skipped lines, by reason
@@ -70,8 +69,7 @@ class TriggerTable:
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(Struct, frozen=True):
     places: dict[str, int]
     n_columns: int  # at least
     names: dict[str, str]  # as in the file's header

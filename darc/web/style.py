@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from darc.config.css_colour import Colour, parse_colour
+from darc.config.records import Struct
 
 _WHITE = Colour(255, 255, 255)
 #: Colour of transient states, neither good nor bad.
@@ -14,8 +14,7 @@ _AMBER = Colour(0xD9, 0x8A, 0x00)
 TEXT, SIGN = 4.5, 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Colours:
+class Colours(Struct, frozen=True):
     """Configured colours."""
 
     good: str
@@ -55,8 +54,7 @@ def properties(colours: Colours) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Ground:
+class _Ground(Struct, frozen=True):
     """Base colours of the light or dark mode."""
 
     ink: Colour

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from darc.config.config_layers import expand_hosts
+from darc.config.records import Struct
 
 #: Every box has a network of its own: all use the same addresses.
 GATEWAY = "10.77.255.254"
 _PER_BLOCK = 250
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Struct, frozen=True):
     """A host of a box.
 
     :param number: 0 for the master, and from 1 on for the workers, in their order

@@ -6,11 +6,11 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from darc.config.records import Struct
 from simulator.box import ssh_keys as ssh
 from simulator.box.hosts import Host
 from simulator.box.namespaces import MACHINE, BoxError, Space, Stream, finish, tools_environment
@@ -48,8 +48,7 @@ ip -batch -
 """
 
 
-@dataclass(frozen=True, slots=True)
-class BoxPlace:
+class BoxPlace(Struct, frozen=True):
     """Common parts of the nodes of a box.
 
     :param changed: called when there is a new keeper

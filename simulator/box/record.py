@@ -8,10 +8,10 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from darc.config.records import Struct, to_builtins
 from darc.node.directory_identity import this_machine
 from simulator.box.namespaces import BoxError
 
@@ -21,8 +21,7 @@ _END_SECONDS = 10.0
 _LOOK_SECONDS = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Struct, frozen=True):
     """A process, identified even if its PID is reused.
 
     :param started: in clock ticks since the kernel's start
@@ -46,8 +45,7 @@ class Process:
         return _started(self.pid) == self.started
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """Record of a box.
 
     :param name: starts with `box-`
@@ -66,7 +64,7 @@ class Record:
     def write(self) -> None:
         """Write the record atomically."""
         temporary = RECORDS / f".darc-{self.name}.new"
-        temporary.write_text(json.dumps(asdict(self)) + "\n")
+        temporary.write_text(json.dumps(to_builtins(self)) + "\n")
         temporary.replace(self.path)
 
     @property

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from darc.candidates.pool_tasks import BeamFiles, ExtractionJob
 from darc.config.settings import ProcessorSettings

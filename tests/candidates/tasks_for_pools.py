@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Made:
+
+class Made(Struct, frozen=True):
     """Notes in a directory that it has begun, and does as told.
 
     :param what: "return", "raise", "die", "die once", "sleep", or "lie" on the way back

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from beams import HEADER, N_CHANNELS, TSAMP, burst, job, samples, settings
+from msgspec.structs import replace
 
 from darc.candidates.data_availability import BeamAvailability, last_sample
 from darc.candidates.extract_cluster import extract_candidate

@@ -7,11 +7,11 @@ filter, worked out here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from darc.candidates.extract_cluster import extraction_settings
 from darc.candidates.file_search import plan_search, search_part

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import resource
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from beams import HEADER, N_CHANNELS, TSAMP, burst, job, samples, write_beam
+from msgspec.structs import replace
 
 from darc.candidates import extract_cluster
 from darc.candidates.extract_cluster import extract_candidate

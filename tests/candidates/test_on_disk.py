@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from beams import HEADER, TSAMP, burst, samples, settings, write_beam
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from darc.candidates.data_availability import BeamAvailability, last_sample
 from darc.candidates.extract_cluster import extraction_settings

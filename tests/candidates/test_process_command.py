@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -24,6 +23,7 @@ import yaml
 from beams import HEADER, N_CHANNELS, burst, samples, settings
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from nodes import patience
 from process_here import RunHere
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from beams import settings
+from msgspec.structs import replace
 
 from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.past_triggers import has_header, read_and_cluster

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from astropy.table import Table
 from astropy.time import Time, TimeDelta
 from beams import burst, settings
+from msgspec.structs import replace
 
 from darc.candidates.pool_tasks import BeamSky, ResultsJob
 from darc.candidates.results.trigger_lists import read_summary, read_triggers

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from darc.candidates.classifier.trees import Trees
 from training.train_classifier import FeatureTable, as_trees, fitted

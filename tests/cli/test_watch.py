@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from nodes import SCRIPTS, Node
 from rich.cells import cell_len
 from terminals import ENTER, LEAVE, Terminal

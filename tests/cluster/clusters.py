@@ -7,12 +7,12 @@ import json
 import re
 import stat
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
 import psutil
+from msgspec import Struct
 from nodes import patience, wait_for
 
 from simulator.box import Box, BoxNode
@@ -33,8 +33,7 @@ def config_of(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, 
     return {name: {**light.get(name, {}), **sections.get(name, {})} for name in names}
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(Struct, frozen=True):
     """What a command said that works on many nodes.
 
     :param nodes: in the order of their ends, what became of each, and the rest of its line

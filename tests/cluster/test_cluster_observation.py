@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from boxes import require_box
 from clusters import log, start
+from msgspec.structs import replace
 from nodes import TEST_RUN, wait_for
 from observing import (
     SECTIONS,

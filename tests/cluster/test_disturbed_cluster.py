@@ -11,7 +11,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +30,8 @@ from clusters import (
     secret_file,
     start,
 )
+from msgspec import Struct
+from msgspec.structs import replace
 from nodes import TEST_RUN, wait_for
 from observing import (
     IQUV_PORT,
@@ -269,8 +270,7 @@ time.time = lambda: right() + {seconds}
 """
 
 
-@dataclass(frozen=True)
-class Different:
+class Different(Struct, frozen=True):
     """A cluster of nodes that differ; what start_full_pipeline said; whom the master node tells."""
 
     box: Box

@@ -1,7 +1,7 @@
 """A client of another Python than the node's: `darc`, and the queues from a program of one's own.
 
-`darc` needs the standard library alone, and the queues msgpack beside it, so another interpreter
-gets those two packages as they are installed here, and no others.
+`darc` needs the standard library alone, and the queues msgpack and msgspec beside it, so another
+interpreter gets those, and no others.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgpack
 import pytest
 from interpreters import MINORS, interpreter
 from nodes import PYTHON, Node, patience
 
 import darc
 
+NEEDED = ("msgpack", "msgspec")
 OTHERS = [minor for minor in MINORS if minor != sys.version_info.minor]
 RUNNING_SERVICES = ("amber_listener", "amber_clustering", "lofar_trigger")
 #: Of each kind: what reads, what lists, what is refused.
@@ -49,11 +49,17 @@ def python(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def packages(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("packages")
-    for module in (darc, msgpack):
-        source = Path(str(module.__file__)).parent
-        (made / source.name).symlink_to(source)
+    command = [python, "-m", "pip", "install", "--quiet", "--target", str(made), *NEEDED]
+    seconds = patience(60)
+    installed = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=seconds
+    )
+    if installed.returncode:
+        pytest.skip(f"{' and '.join(NEEDED)} cannot be installed for {python}: {installed.stderr}")
+    source = Path(str(darc.__file__)).parent
+    (made / source.name).symlink_to(source)
     return made
 
 

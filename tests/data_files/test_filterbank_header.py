@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import struct
 from contextlib import suppress
-from dataclasses import fields, replace
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from msgspec.structs import fields, replace
 
 from darc.data_files.filterbank_header import (
     BITS,

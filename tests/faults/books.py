@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from faults.outside import Reached
 from faults.processing import Processed
+from msgspec import Struct, field
 
 from darc.master.observation_summaries import MASTER, RUN
 
 
-@dataclass
-class Books:
+class Books(Struct):
     """What an observation came to."""
 
     lines: int = 0

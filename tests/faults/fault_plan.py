@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 import random
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
 class Kind(enum.StrEnum):
@@ -103,8 +104,7 @@ WEIGHTS = {
 }
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Fault:
+class Fault(Struct, frozen=True, order=True):
     """One fault.
 
     :param time: s since the start of the replay; before it, what the run begins with; from its end

@@ -6,10 +6,10 @@ import re
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 from dump_requests import parse_request
+from msgspec import Struct, field
 from nodes import patience
 
 from simulator.comet_broker import CometBroker, Subscriber
@@ -27,8 +27,7 @@ _VALUE = re.compile(r'value="([^"]+)"')
 Item = tuple[float, ...]
 
 
-@dataclass
-class Reached:
+class Reached(Struct):
     """What reached the systems outside in an observation, in a form that is the same in each."""
 
     dumps: Counter[Item] = field(default_factory=Counter)

@@ -6,11 +6,12 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from darc.candidates.clusters import HEADER
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
@@ -35,8 +36,7 @@ Candidate = dict[str, Any]
 _OF_THE_DAY = ("start", "toa_utc", "toa_mjd")
 
 
-@dataclass
-class Processed:
+class Processed(Struct):
     """What came of the clusters of an observation."""
 
     counts: dict[str, int] = field(default_factory=dict)  # the service's own

@@ -11,12 +11,12 @@ import sysconfig
 import venv
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 from nodes import Node, only, patience
 
 from darc import __version__
@@ -77,8 +77,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@dataclass(frozen=True)
-class Installation:
+class Installation(Struct, frozen=True):
     """A Python environment in which there is no DARC but the one installed."""
 
     kind: str

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import socket
 import urllib.request
-from dataclasses import dataclass
 
+from msgspec import Struct
 from nodes import Node
 from prometheus_client.parser import text_string_to_metric_families
 
 TASK_ID = "metrics1"
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(Struct, frozen=True):
     """A sample: its full name, its labels and its value."""
 
     name: str

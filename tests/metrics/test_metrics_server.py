@@ -7,9 +7,9 @@ import http.client
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import pytest
+from msgspec import Struct, field
 from nodes import patience, wait_for
 from scrapes import Scrape
 from test_families import measured
@@ -19,8 +19,7 @@ from darc.monitor.metrics.metrics_server import MAX_CONNECTIONS, MetricsServer
 from darc.monitor.metrics.node_measurements import NodeMeasurements
 
 
-@dataclass
-class Source:
+class Source(Struct):
     """What is measured; waits at the gate."""
 
     gate: threading.Event = field(default_factory=threading.Event)

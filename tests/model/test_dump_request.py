@@ -1,13 +1,13 @@
 """The text for dada_dbevent: the specification's example, and that what is written is read."""
 
 import math
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
 from dump_requests import parse_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest, format_request
 

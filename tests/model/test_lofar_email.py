@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from astropy.coordinates import Angle, Latitude, Longitude
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from triggers import SPECIFIED
 
 from darc.model.trigger import Trigger

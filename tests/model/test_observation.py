@@ -6,13 +6,13 @@ import bz2
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from darc.config.instrument import Instrument
 from darc.model.observation import Observation, ObservationError, Pointing

@@ -6,13 +6,13 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import fields
 from triggers import TRIGGER, made_trigger
 
 from darc.model.trigger import Stages, Trigger

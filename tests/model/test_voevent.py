@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from astropy.time import Time
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from triggers import SPECIFIED
 from voevents import params, read_event
 

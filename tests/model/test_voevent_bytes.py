@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from test_voevent import CREATED, DIRECTION, MARKUP, SENDER, SETUP, TRIGGER, made
 from voevents import HAS_VOEVENT_PARSE, NO_VOEVENT_PARSE, params, read_event
 

@@ -75,7 +75,7 @@ def test_a_summary_of_aliases_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultFileError, match="more than 20000 values"):
         read_summary(path)
     path.write_text(
-        "".join(f"{name}: {'9' * 50}\n" for name in ProcessingSummary.__dataclass_fields__)
+        "".join(f"{name}: {'9' * 50}\n" for name in ProcessingSummary.__struct_fields__)
     )
     assert read_summary(path)
 

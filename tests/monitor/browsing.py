@@ -6,13 +6,13 @@ import base64
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import made_up
 import pytest
+from msgspec import Struct
 from nodes import wait_for
 
 from darc.monitor.cluster_watch import ClusterStatus
@@ -52,8 +52,7 @@ def made_live(
     return live
 
 
-@dataclass(slots=True)
-class Site:
+class Site(Struct):
     """An embedded server, and what it serves."""
 
     server: StatusServer
@@ -68,8 +67,7 @@ class Site:
         return int(self.server.server_address[1])
 
 
-@dataclass(slots=True)
-class Browser:
+class Browser(Struct):
     """A headless Chromium."""
 
     driver: Any

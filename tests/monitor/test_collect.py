@@ -9,11 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import made_up
 import pytest
+from msgspec.structs import replace
 from nodes import free_port, patience, wait_for
 
 from darc.model.overview import NodeOverview, OverviewError, from_text, to_text

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import made_up
 import pytest
 from axe_core_python.selenium import Axe
 from browsing import Browser, Site, made_live
+from msgspec.structs import replace
 from nodes import wait_for as wait_for_seconds
 
 from darc.monitor.cluster_watch import ClusterStatus

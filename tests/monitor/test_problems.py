@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import made_up
 import pytest
 from made_up import MASTER, NOW, ON_MASTER, cluster, node, service, silent
+from msgspec.structs import replace
 
 from darc.model.overview import Disk, Handover, LogLine, LossRecord, LossSummary, ThreadTrouble
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-from dataclasses import fields
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +16,7 @@ from browsing import made_live
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from made_up import NOW
+from msgspec.structs import fields
 
 from darc.model.overview import (
     Disk,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import made_up
 import pytest
 from made_up import MASTER, NOW, ON_WORKERS, cluster, node, service, silent
+from msgspec.structs import replace
 
 from darc.model.overview import ObservationOverview, StageLatency
 from darc.model.service_state import ServiceState

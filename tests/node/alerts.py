@@ -9,11 +9,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, get_args
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from nodes import Node, patience, value_of, wait_for
 from triggers import SPECIFIED
 

@@ -12,7 +12,6 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dump_requests import parse_request
+from msgspec.structs import replace
 from nodes import Node, node, patience
 from nodes import wait_for as wait_for_seconds
 from triggers import made_trigger

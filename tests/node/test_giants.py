@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import yaml
+from msgspec import Struct
 from nodes import Node, free_port, node
 from nodes import wait_for as wait_for_seconds
 
@@ -63,8 +63,7 @@ def edges() -> list[int]:
     return found[::-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Giants:
+class Giants(Struct, frozen=True):
     """Columns of the file, as an observation that starts now."""
 
     rows: list[list[str]]

@@ -9,13 +9,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from msgspec import Struct
 from nodes import Node, free_port, node, send_signal
 from nodes import wait_for as wait_for_seconds
 
@@ -53,8 +53,7 @@ _TRIGGER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """An instrument and its search engine.
 
     :param bursts: their best candidates, with beams as the engine numbers them

@@ -10,7 +10,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
@@ -31,6 +30,8 @@ from alerts import (
     wait_until_done,
 )
 from hypothesis import given, settings
+from msgspec import Struct
+from msgspec.structs import replace
 from nodes import Node, free_port, node, only, patience, wait_for
 
 from darc.model.trigger import Trigger
@@ -52,8 +53,7 @@ TO = "somebody@example.org"
 INTERVAL = 0.3
 
 
-@dataclass
-class Site:
+class Site(Struct):
     """A node with nothing but the service, and LOFAR."""
 
     node: Node

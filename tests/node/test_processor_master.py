@@ -7,10 +7,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 from nodes import Node, patience, wait_for
 
 from darc.candidates.results.observation_info import read_coordinates, read_info
@@ -28,8 +28,7 @@ ROW = ListedCandidate(
 )
 
 
-@dataclass
-class Site:
+class Site(Struct):
     """A master node with an observation that two workers process, whom the test plays."""
 
     node: Node

@@ -6,13 +6,14 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import alerts
 import pytest
 from alerts import Outcomes, of_same_pulse, put, put_values, told, trigger, wait_until_done
+from msgspec import Struct
+from msgspec.structs import replace
 from nodes import Node, node, only, wait_for
 from voevents import read_event
 
@@ -35,8 +36,7 @@ WAIT = 30.0
 SECRET = "a-secret-of-the-client-0123456789"
 
 
-@dataclass
-class Site:
+class Site(Struct):
     """A node with nothing but the service, and all that it tells."""
 
     node: Node

@@ -6,7 +6,6 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import alerts
@@ -21,6 +20,8 @@ from alerts import (
     trigger,
     wait_until_done,
 )
+from msgspec import Struct
+from msgspec.structs import replace
 from nodes import Node, node, only, patience, wait_for
 
 from darc.model.trigger import Trigger
@@ -34,8 +35,7 @@ TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
 ORIGIN = rf"127\.0\.0\.1 \(observer@{re.escape(socket.gethostname())}\)"
 
 
-@dataclass
-class Site:
+class Site(Struct):
     """A node with both services, LOFAR, and a port that takes connections as a broker does."""
 
     node: Node

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,8 @@ from alerts import (
 )
 from comet.protocol import messages
 from hypothesis import given, settings
+from msgspec import Struct
+from msgspec.structs import replace
 from nodes import Node, free_port, node, only, patience, wait_for
 from voevents import params, read_event
 
@@ -47,8 +48,7 @@ WAIT = 30.0
 STREAM = "nl.example/alert"
 
 
-@dataclass
-class Site:
+class Site(Struct):
     """A node with nothing but the service, and the broker."""
 
     node: Node

@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 from nodes import SCRIPTS, Node, only
 
 from darc.node import node_identity, node_owner

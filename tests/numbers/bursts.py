@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cells import INSTRUMENTS, SNRS, Series
 from darc_side import Measured, measure, off_trigger, right_trigger
+from msgspec import Struct
+from msgspec.structs import asdict
 
 #: By a trigger that is right, and by one that is as far off as a search's may be.
 TRIGGERS = ("right", "off")
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True):
     """A burst and what was measured of it.
 
     :param asked: S/N before quantisation; `matched`, as it is in the file; `seen`, with its noise

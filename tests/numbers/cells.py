@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import interference
 import numpy as np
+from msgspec import Struct
 from oracle import NO_DATA, SATURATED, Component, Floats, Instrument, Random, Receiver, Scene
 
 #: Edges of the band (MHz), channels, sampling (s), bits, DM; the order of channels.
@@ -59,8 +59,7 @@ def _beside(kind: interference.Kind) -> Disturb:
     return disturb
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """A kind of burst, or what disturbs it.
 
     :param clean: nothing but noise is beside it
@@ -100,8 +99,7 @@ WIDTHS = (1, 2, 3, 5, 10, 30, 80, 250)
 LARGEST = 4e7
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(Struct, frozen=True):
     """The same burst in the same noise, at each S/N."""
 
     instrument: str

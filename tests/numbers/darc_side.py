@@ -6,11 +6,12 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from oracle import Instrument, Truth
 
 from darc.candidates import extract_cluster
@@ -27,8 +28,7 @@ DEFAULTS = ConfigSources(None).parse(of_a_node=False)
 CLEANINGS: tuple[str, ...] = get_args(CleanType)
 
 
-@dataclass(frozen=True, slots=True)
-class Trigger:
+class Trigger(Struct, frozen=True):
     """What a search has found: width in samples, start of the boxcar at the top of the band (s)."""
 
     dm: float
@@ -59,8 +59,7 @@ def off_trigger(instrument: Instrument, truth: Truth, seed: int) -> Trigger:
     return Trigger(max(found_at, 0.0), max(0, start) * instrument.tsamp, width)
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """What came of a trigger; NaN where nothing was measured.
 
     :param snr: as it is listed
@@ -143,8 +142,7 @@ def measure(path: Path, tsamp: float, trigger: Trigger, clean_type: str | None =
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Struct, frozen=True):
     """A line of a list on disk: width in samples, time at the top of the band (s)."""
 
     snr: float
@@ -153,8 +151,7 @@ class Listed:
     width: int
 
 
-@dataclass(frozen=True, slots=True)
-class Searched:
+class Searched(Struct, frozen=True):
     """What darc_process left on disk: all clusters, and those that are kept."""
 
     clusters: tuple[Listed, ...]

@@ -11,10 +11,10 @@ import argparse
 import tempfile
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
 from noise_files import KINDS, NoiseFile, Pulsar, a_noise_file, write
 
 from darc.offline.fold_file import FoldedPulsar, FoldingError, fold_filterbank
@@ -23,8 +23,7 @@ MODES = ("period and DM", "period", "nothing")
 LIMITS = (0.1, 0.01, 0.001)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """A file of noise: how it was folded, and how likely that is by chance; None: too short."""
 
     file: NoiseFile

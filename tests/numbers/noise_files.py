@@ -7,11 +7,11 @@ that what is measured on these files has an oracle that is not its own.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 #: s, MHz^2 pc^-1 cm^3 (Handbook of Pulsar Astronomy, section 4.1.1: 4.148808e3)
 DISPERSION = 4.148808e3
@@ -21,8 +21,7 @@ KINDS = ("white", "red", "red by channel", "impulses", "hum", "switching", "zero
 Doubles = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Pulsar:
+class Pulsar(Struct, frozen=True):
     """A pulsar to be put into noise.
 
     :param period: s
@@ -36,8 +35,7 @@ class Pulsar:
     snr: float
 
 
-@dataclass(frozen=True, slots=True)
-class NoiseFile:
+class NoiseFile(Struct, frozen=True):
     """What a file of noise is like.
 
     :param kind: one of KINDS

@@ -34,13 +34,14 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
+from msgspec.structs import replace
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -52,8 +53,7 @@ K = 4.148806e3
 NO_DATA = -np.inf
 
 
-@dataclass(frozen=True, slots=True)
-class Instrument:
+class Instrument(Struct, frozen=True):
     """What data are of; `low` and `high` are the edges of the band.
 
     :param dm: of its bursts
@@ -95,8 +95,7 @@ class Instrument:
 # -- a burst ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
+class Component(Struct, frozen=True):
     """A part of a burst: the same in all of its channels.
 
     :param part: of the band, from 0 (lowest) to 1
@@ -115,8 +114,7 @@ def _twice_integrated(t: Doubles, tau: Doubles) -> Doubles:
     return np.asarray(t**2 / 2 - tau * t - tau**2 * np.expm1(-t / tau))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Template:
+class Template(Struct, frozen=True, eq=False):
     """A burst without noise, of matched-filter S/N 1: one row per channel, dedispersed.
 
     :param index: sample of the file for each of its values, shape (nchans, n)
@@ -168,8 +166,7 @@ def template(
 # -- quantisation ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Levels:
+class Levels(Struct, frozen=True):
     """How values in units of sigma become numbers of so many bits: clip(round(mean + sigma x)).
 
     :param mean: and `sigma`, of the noise
@@ -298,8 +295,7 @@ def _write_block(file: BinaryIO, instrument: Instrument, ifs: list[npt.NDArray[A
 # -- a burst in noise ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Receiver:
+class Receiver(Struct, frozen=True, eq=False):
     """What a receiver does to all channels: gain (mean + sigma (level + x)) is recorded of x.
 
     :param gain: shape (n,); likewise `level`, sigma
@@ -309,8 +305,7 @@ class Receiver:
     level: Doubles
 
 
-@dataclass(frozen=True, slots=True)
-class Truth:
+class Truth(Struct, frozen=True):
     """What is in a file; see above for the three S/N and `seen`.
 
     :param width: of the best boxcar, samples; likewise start and centre, at the top of the band

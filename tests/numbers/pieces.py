@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from darc_side import CLEANINGS, Trigger, measure
 from interference import KINDS
+from msgspec import Struct
+from msgspec.structs import asdict
 from oracle import LEVELS, Floats, Instrument, Random, boxcar_snr, dedispersed, write
 
 SMALL = Instrument("128 channels", 1220.0, 1520.0, 128, 5e-4, 8, 100.0)
@@ -33,8 +34,7 @@ _ATTEMPTS = 20
 Numbers = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """What became of a piece by one cleaning."""
 
     kind: str

@@ -18,12 +18,13 @@ import math
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from darc_side import found_by_search
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 from oracle import Component, Instrument, write_many
 
 #: Files of each instrument in a thousand bursts, bursts in each, and time between them (s).
@@ -39,8 +40,7 @@ LIMITS = (7.0, 8.0, 10.0)
 _DM_BESIDE = 8.0
 
 
-@dataclass(frozen=True, slots=True)
-class Injected:
+class Injected(Struct, frozen=True):
     """A burst, and the strongest that the search finds where it is.
 
     :param seen: S/N of the matched filter for the noise that is in the file

@@ -6,13 +6,14 @@ import itertools
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import interference
 import numpy as np
 from cells import INSTRUMENTS, KINDS
 from darc_side import Listed, Searched, search
+from msgspec import Struct
+from msgspec.structs import asdict
 from oracle import (
     LEVELS,
     Doubles,
@@ -29,8 +30,7 @@ from oracle import (
 # -- bursts ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class SearchedFile:
+class SearchedFile(Struct, frozen=True):
     """A file with a burst of each S/N, so many seconds apart."""
 
     instrument: str
@@ -55,8 +55,7 @@ SEARCHED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A burst, and the line of the lists that is its own: 0 where there is none.
 
     :param clusters: lines of the list of clusters while it crosses the band; likewise kept
@@ -174,8 +173,7 @@ def with_interference(rows: Floats, rng: Random) -> None:
 NOISES = {one.__name__: one for one in (white, red, with_interference)}
 
 
-@dataclass(frozen=True, slots=True)
-class Noise:
+class Noise(Struct, frozen=True):
     """What a search lists of a minute of noise.
 
     :param listed: S/N of the clusters; likewise those of them that are kept
@@ -240,8 +238,7 @@ def expected_per_hour(limit: float) -> tuple[float, float]:
 # -- real data -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled:
+class Sampled(Struct, frozen=True):
     """A line of the list of a real file, and what the oracle measures there.
 
     :param kept: "no": its S/N is that of the search

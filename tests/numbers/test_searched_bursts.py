@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import pytest
 import tables
 from darc_side import found_by_search
+from msgspec import Struct
 from oracle import Component, Instrument, write_many
 
 #: As long as the search looks for: 50 ms.
@@ -17,8 +17,7 @@ LONG = Instrument("long", 1200.0, 1500.0, 256, 5e-4, 8, 250.0)
 LEVELS_OF_BITS = [(bits, level) for bits in (1, 2, 4) for level in (-2.0, 0.0, 2.0)]
 
 
-@dataclass(frozen=True, slots=True)
-class Ratios:
+class Ratios(Struct, frozen=True):
     """S/N of the search over that in the file, of bursts above S/N 10, and what else it finds."""
 
     bursts: list[float]

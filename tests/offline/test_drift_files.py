@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from msgspec.structs import replace
 from offline_files import HEADER, UNIX_START, write_drift
 
 from darc.data_files.data_file_error import DataFileError

@@ -116,8 +116,7 @@ def test_a_time_series_has_the_dm_that_it_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("nifs", "ifs"), [(2, None), (4, (0, 1)), (4, (1,))])
 def test_polarisations_are_added(nifs: int, ifs: tuple[int, ...] | None, tmp_path: Path) -> None:
     """The pulsar is in the second alone; of two, its S/N is less by the root of 2."""
-    from dataclasses import replace  # noqa: PLC0415
-
+    from msgspec.structs import replace  # noqa: PLC0415
     from offline_files import HEADER  # noqa: PLC0415
 
     from darc.data_files.filterbank_writer import FilterbankWriter  # noqa: PLC0415

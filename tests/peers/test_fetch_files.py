@@ -9,13 +9,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 from nodes import patience
 from scipy.signal import detrend
 
@@ -38,8 +39,7 @@ WIDE_BAND = FilterbankHeader(
 )
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(Struct, frozen=True):
     """A burst in a file.
 
     :param part: of the band that has the burst: from its low to its high end, 0 to 1
@@ -118,8 +118,7 @@ def extracted(
     return path, outcome.path
 
 
-@dataclass(frozen=True, eq=False)
-class Opened:
+class Opened(Struct, frozen=True, eq=False):
     filterbank: Path
     path: Path
     freq_time: np.ndarray  # as in the file: (time, frequency)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import importlib
 import struct
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from peer_rules import NEEDED, PrestoError, read_as_presto
 
 from darc.data_files.filterbank_header import FilterbankError, FilterbankHeader

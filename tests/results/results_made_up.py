@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from darc.candidates.results.candidate_file import write_candidate
 from darc.candidates.results.pictures import Pictures

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,6 +12,7 @@ import pytest
 from astropy.time import Time, TimeDelta
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from results_made_up import ARRIVAL, BAND, candidate
 
 from darc.candidates.results.candidate_file import (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import astuple, replace
 from results_made_up import candidate, in_hour_angle, observation
 
 from darc.candidates.results.observation_info import (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.text import Text
+from msgspec.structs import replace
 from PIL import Image
 from results_made_up import BAND, SETTINGS, candidate, several
 

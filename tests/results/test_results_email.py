@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
+from msgspec.structs import replace
 from results_made_up import ARRIVAL, candidate, observation
 
 from darc.candidates.results.observation_info import read_info, write_info

@@ -8,11 +8,11 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from msgspec.structs import replace
 from results_made_up import observation
 
 from darc.candidates.results.results_site import make_entry, write_observation_page

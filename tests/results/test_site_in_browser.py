@@ -6,12 +6,12 @@ import functools
 import http.server
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from axe_core_python.selenium import Axe
 from browsing import Browser
+from msgspec.structs import replace
 from selenium.webdriver.common.keys import Keys
 
 from darc.candidates.results.results_site import write_observation_page

@@ -29,7 +29,8 @@ def times() -> st.SearchStrategy[float]:
     return st.floats(1.2e9, float(Time(table()["MJD"][-2], format="mjd").unix))
 
 
-# astropy takes values of Bulletin B where there are some: in the eighties up to 4 ms from these.
+# astropy takes values of Bulletin B where there are some: in the eighties up to 4 ms from these,
+# and since 2008 up to 0.45 ms.
 @settings(max_examples=200, deadline=None)
 @given(st.deferred(times))
 @example(LEAP_SECOND - 1.0)
@@ -38,7 +39,7 @@ def times() -> st.SearchStrategy[float]:
 def test_as_astropy_interpolates_it(time: float) -> None:
     at = Time(time, format="unix")
     found = earth_orientation(time)
-    assert found.ut1_utc == pytest.approx(float(table().ut1_utc(at).value), abs=2e-4)
+    assert found.ut1_utc == pytest.approx(float(table().ut1_utc(at).value), abs=5e-4)
     x, y = (float(value.to_value("rad")) for value in table().pm_xy(at))
     assert found.x == pytest.approx(x, abs=1e-3 * ARCSEC)
     assert found.y == pytest.approx(y, abs=1e-3 * ARCSEC)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 from extraction_settings import PER_CHANNEL
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from darc.science.dedispersion import Band
 from darc.science.dispersion import delay

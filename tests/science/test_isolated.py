@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from extraction_settings import PER_CHANNEL
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from darc.science import baseline, isolated, moments, row_statistics
 from darc.science.baseline import LevelWindow, find_jumps

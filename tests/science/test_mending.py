@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from extraction_settings import PER_CHANNEL
+from msgspec.structs import replace
 
 from darc.science.cleaned_channels import CleanedChannels
 from darc.science.dedispersion import Band

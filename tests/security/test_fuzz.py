@@ -16,7 +16,6 @@ import socket
 import xmlrpc.client
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from multiprocessing.connection import Client, Connection
 from random import Random
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import pytest
 import rubbish
 import strangers
+from msgspec import Struct
 from nodes import wait_for
 from targets import SERVICE, Targets, targets
 
@@ -176,8 +176,7 @@ GUARDED = "guarded"
 _TIMES = (0.0, 0.001, -1.0)
 
 
-@dataclass
-class Hold:
+class Hold(Struct):
     """What a client knows of its hold on a service."""
 
     service: str

@@ -11,7 +11,6 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +19,7 @@ import psutil
 import pytest
 import rubbish
 import strangers
+from msgspec import Struct
 from nodes import Node, free_port, node, patience, wait_for
 
 from darc.master.command_port import CommandPort
@@ -69,8 +69,7 @@ def ask(target: Node, command: str, service: str = "") -> Any:
     return wait_for(reply, 20.0, command)["message"]
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """Something that listens.
 
     :param service: whose process and log it is

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from darc.config.config import Config
 from darc.model.candidate import CANDIDATE, records_to_bytes
@@ -334,8 +335,7 @@ def test_another_dm_bin_of_the_window_that_has_its_request_is_requested_too(serv
     assert one.memory["counts"]["iquv_triggers_held_back"] == 1
 
 
-@dataclass
-class Run:
+class Run(Struct):
     """An observation from entries, by processes that die."""
 
     memory: dict[str, Any] = field(default_factory=dict)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from dump_requests import parse_request
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from triggers import TRIGGER, made_trigger
 
 from darc.config.config import Config

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import queue
 import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from triggers import made_trigger
 
 from darc.model.event import (

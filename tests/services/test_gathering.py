@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Struct, field
 
 from darc.candidates.time_windows import DueWindow, OpenWindows
 from darc.model.candidate import CANDIDATE, Records
@@ -29,8 +29,7 @@ class Taken(NamedTuple):
     closed: bool = True
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """Lines that were written up to a stamp, cut into entries anyhow."""
 
     stamp: float
@@ -41,8 +40,7 @@ class Batch:
         return [line for entry in self.entries for line in entry]
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(Struct, frozen=True):
     id: int
     stamp: float
     candidates: Records
@@ -101,8 +99,7 @@ def end(gathering: OpenWindows) -> list[DueWindow]:
     return rest(gathering)
 
 
-@dataclass
-class Slow:
+class Slow(Struct):
     """A window as the definition has it."""
 
     first: float
@@ -188,8 +185,7 @@ def test_an_entry_is_completed_once_and_not_while_an_open_window_needs_it(
     assert gathering.completed() == ()
 
 
-@dataclass
-class Held:
+class Held(Struct):
     """What the journal keeps: entries until they are completed, and what was committed.
 
     That a window has settled is remembered of those with an even number, as of those with triggers.

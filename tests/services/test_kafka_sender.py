@@ -9,10 +9,10 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from nodes import free_port, patience, wait_for
 
 from darc.delivery.credentials import CredentialsError, read_credentials

@@ -12,9 +12,10 @@ from nodes import patience
 COMPUTING = {"numpy", "numba", "h5py", "astropy", "erfa", "matplotlib", "scipy"}
 HEAVY = COMPUTING | {"rich", "twisted", "lxml", "yaml", "asyncio", "smtplib", "xmlrpc", "dask"}
 HEAVY |= {"importlib.metadata", "confluent_kafka", "gcn_kafka", "jsonschema"}
+HEAVY |= {"dataclasses", "typing_extensions"}
 #: For one that serves pages over HTTP, or asks supervisord.
 WEB = {"http", "ssl", "email", "jinja2"}
-FEW = HEAVY | WEB | {"psutil", "ctypes", "argparse"}
+FEW = HEAVY | WEB | {"psutil", "ctypes", "argparse", "inspect", "sqlite3"}
 UNWANTED = {
     "darc.services.amber_listener.service": HEAVY - {"numpy"} | WEB,
     "darc.services.amber_clustering.service": HEAVY - {"numpy", "erfa"} | WEB,

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from msgspec.structs import replace
 from nodes import patience, wait_for
 
 from darc.candidates.observation_work import ObservationWork, mask_file

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 from nodes import wait_for
 
 from darc.delivery.outbox import DeliveryError

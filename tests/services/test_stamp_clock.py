@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import pytest
+from msgspec import Struct
 
 from darc.services.amber_listener.stamp_clock import StampClock
 
 
-@dataclass
-class Clocks:
+class Clocks(Struct):
     unix: float = 1_700_000_000.0
     monotonic: float = 500.0
 

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 
@@ -20,6 +19,7 @@ import pytest
 from comet.protocol import messages
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from nodes import patience, wait_for
 from triggers import SPECIFIED
 from twisted.internet import reactor

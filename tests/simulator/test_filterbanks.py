@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import yaml
 from extraction_settings import PER_CHANNEL
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from nodes import patience
 
 from darc.data_files.beams import CompoundBeam, filterbank_paths

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from darc.model.candidate import Records
 from darc.trigger_files.amber import Columns, format_header, parse_lines

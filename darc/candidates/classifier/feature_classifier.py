@@ -9,7 +9,6 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from darc.candidates.classifier import ClassifierError
 from darc.candidates.classifier.trees import Trees
+from darc.config.records import Struct
 from darc.model.processing_outcome import Score
 from darc.runtime.paths import packaged
 from darc.science.candidate_features import (
@@ -56,8 +56,7 @@ _ARRAYS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureClassifier:
+class FeatureClassifier(Struct, frozen=True):
     """Boosted trees for each probability.
 
     :param freq_time: trees with the features of both arrays

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from darc.config.records import Struct
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int16]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Trees:
+class Trees(Struct, frozen=True, eq=False):
     """Trees whose leaf values add up to the log odds.
 
     A node continues to `left` if the feature is at most its threshold, else to `right`; a leaf

@@ -30,7 +30,6 @@ Differences for a reader of `your` files:
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.model.arrival import ArrivalReference
 from darc.model.processing_outcome import Detection, Measurement, ProcessedCandidate, Score
 from darc.model.results import FrequencyRange
@@ -55,8 +55,7 @@ class CandidateFileError(ValueError):
     """A file is not a candidate file; the text names it and the problem."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredCandidate:
+class StoredCandidate(Struct, frozen=True, eq=False):
     """Contents of a candidate file.
 
     :param candidate: the candidate
@@ -67,8 +66,7 @@ class StoredCandidate:
     band: FrequencyRange | None
 
 
-@dataclass(frozen=True, slots=True)
-class CandidateRank:
+class CandidateRank(Struct, frozen=True):
     """Sort key of candidates: the most probable first, then by S/N."""
 
     probability: float

@@ -6,12 +6,12 @@ import contextlib
 import logging
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from darc.candidates.results.ecsv_tables import SUFFIX
 from darc.candidates.results.result_text_files import ResultFileError
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
+from darc.config.records import Struct, replace
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ListedCandidate
@@ -30,8 +30,7 @@ _CANDIDATE = re.compile(r"(TOA[-0-9.]+_DM[-0-9.]+_DS[0-9]+)_SNR[-0-9a-z]+\.(?:pn
 CLOCK_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class ResultsRequest:
+class ResultsRequest(Struct, frozen=True):
     """Request to collect results.
 
     :param directory: directory of the observation's results

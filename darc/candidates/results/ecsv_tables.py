@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from darc.config.records import Struct
 from darc.config.yaml_tree import yaml_text
 from darc.model.arrival import ArrivalReference
 from darc.model.processing_outcome import Detection, ListedCandidate
@@ -21,8 +21,7 @@ from darc.runtime.paths import write_whole
 SUFFIX = ".ecsv"
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(Struct, frozen=True):
     name: str
     kind: str  # ECSV data type
     unit: str = ""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.model.processing_outcome import ProcessedCandidate
 from darc.runtime.paths import write_whole
@@ -30,8 +30,7 @@ _DAY = 86400.0  # s
 _UNIX_EPOCH = 40587.0  # MJD
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FetchCandidate:
+class FetchCandidate(Struct, frozen=True, eq=False):
     """A candidate for FETCH, and the filterbank it is of.
 
     :param n_samples: of the file

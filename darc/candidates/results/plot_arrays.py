@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from darc.config.records import Struct
 from darc.model.processing_outcome import ProcessedCandidate
 
 Floats = npt.NDArray[np.float32]
@@ -15,8 +14,7 @@ Floats = npt.NDArray[np.float32]
 _LIMITS = (5, 99.9)
 
 
-@dataclass(frozen=True, slots=True)
-class PlotSizes:
+class PlotSizes(Struct, frozen=True):
     """Maximum number of bins in a plot."""
 
     nfreq: int
@@ -24,8 +22,7 @@ class PlotSizes:
     ndm: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PlotArrays:
+class PlotArrays(Struct, frozen=True, eq=False):
     """Arrays and axes of a candidate's plots.
 
     :param freq_time: NaN in channels without data, shape (nfreq, ntime)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from darc.candidates.results.collect_results import ResultsRequest, gather
 from darc.candidates.results.observation_info import coordinates, write_coordinates, write_info
 from darc.candidates.results.results_site import INDEX, write_observation_page
 from darc.candidates.results.site_lists import update_lists
+from darc.config.records import Struct, field
 from darc.model.results import Coordinates, ObservationResults
 from darc.runtime.paths import packaged
 from darc.runtime.retention import remove_unfinished
@@ -19,8 +19,7 @@ from darc.runtime.retention import remove_unfinished
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Publication:
+class Publication(Struct):
     """Publication of the results of one observation, as they arrive.
 
     :param wanted: what to collect

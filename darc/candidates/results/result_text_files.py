@@ -40,7 +40,7 @@ def read_text(path: Path) -> str:
 
 
 def read_yaml(kind: type[T], text: str, path: Path) -> tuple[T, dict[str, Value]]:
-    """Create a dataclass from a YAML mapping.
+    """Create a record from a YAML mapping.
 
     :return: the object, and its values with their lines
     :raises ResultFileError: the text is invalid, or a key is missing or unknown

@@ -14,7 +14,6 @@ import logging
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
@@ -24,6 +23,7 @@ from markupsafe import Markup
 
 from darc.candidates.results.page_texts import SITE_FILTERS, shown
 from darc.config import typed
+from darc.config.records import Struct
 from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import mjd_text, utc_text
 from darc.model.processing_outcome import ProcessingSummary
@@ -53,8 +53,7 @@ POLICY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ObservationEntry:
+class ObservationEntry(Struct, frozen=True):
     """Entry of an observation in lists; `observation.json`.
 
     :param datetimesource: also the name of its directory, in that of the date
@@ -81,14 +80,12 @@ class ObservationEntry:
     made: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
+class _Link(Struct, frozen=True):
     name: str
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Struct, frozen=True):
     """Candidate in the table."""
 
     candidate: ShownCandidate

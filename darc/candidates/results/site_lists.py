@@ -18,7 +18,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Set
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import groupby, islice
 from pathlib import Path
@@ -35,6 +34,7 @@ from darc.candidates.results.results_site import (
     read_entry,
     write_assets,
 )
+from darc.config.records import Struct
 from darc.runtime.paths import write_whole
 from darc.runtime.retention import remove_unfinished
 
@@ -55,8 +55,7 @@ _TEMPLATES = ("base.html", "parts.html", "index.html", "day.html", "year.html")
 _Seen = tuple[str, int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
+class _Page(Struct, frozen=True):
     """Input of a day's page.
 
     :param earlier: name of the previous page; empty: none
@@ -68,8 +67,7 @@ class _Page:
     entries: tuple[_Seen, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Newest:
+class _Newest(Struct, frozen=True):
     """Input of the index.
 
     :param all: there are no other observations

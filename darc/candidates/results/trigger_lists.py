@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from darc.candidates.results.result_text_files import (
@@ -17,6 +16,7 @@ from darc.candidates.results.result_text_files import (
     read_text,
     read_yaml,
 )
+from darc.config.records import asdict
 from darc.model.arrival import ArrivalReference
 from darc.model.processing_outcome import ListedCandidate, ProcessedCandidate, ProcessingSummary
 from darc.runtime.paths import write_whole

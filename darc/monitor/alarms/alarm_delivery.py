@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from darc.config import typed
 from darc.config.config import Config
+from darc.config.records import Struct
 from darc.delivery.outbox import DeliveryError, Outbox
 from darc.monitor.alarms import alarm_messages as text
 from darc.monitor.alarms.alarm_messages import MessageOrigin
@@ -23,8 +23,7 @@ FIRST_DELAY, LONGEST_DELAY = 1.0, 120.0  # s between attempts
 UNREMEMBERED_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmReceiver:
+class AlarmReceiver(Struct, frozen=True):
     """Receiver of alarm messages.
 
     :param key: identifier in the memory, without secrets
@@ -79,8 +78,7 @@ def _by_webhook(url: str, timeout: float, origin: Callable[[], MessageOrigin]) -
     return AlarmReceiver(f"webhook {digest}", f"webhook at {webhook.host_of(url)}", send)
 
 
-@dataclass(slots=True)
-class _QueuedMessage:
+class _QueuedMessage(Struct):
     """Message in a receiver's queue.
 
     :param since: when it was created

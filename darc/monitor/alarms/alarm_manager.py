@@ -6,11 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from darc.config.config import Config, Role
 from darc.config.config_layers import expand_hosts
+from darc.config.records import Struct, replace
 from darc.monitor.alarms.alarm_delivery import AlarmDeliveries, receivers
 from darc.monitor.alarms.alarm_messages import MessageOrigin
 from darc.monitor.alarms.alarm_rules import HoldTimes, select_alarms, stopped_on_purpose
@@ -38,8 +38,7 @@ class ProblemSource(Protocol):
     def url(self) -> str | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmSnapshot:
+class AlarmSnapshot(Struct, frozen=True):
     """Memory to be committed, and its number."""
 
     number: int

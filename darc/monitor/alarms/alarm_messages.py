@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from darc.config import typed
+from darc.config.records import Struct
 from darc.monitor.alarms.alarm_states import ALARM, OVER, UPDATE, AlarmItem, AlarmMessage
 
 #: Version of the JSON: increased when a key is removed or changes its meaning.
@@ -18,8 +18,7 @@ _KINDS = {ALARM: "ALARM", UPDATE: "ALARM, now", OVER: "OVER"}
 _HARMLESS = str.maketrans({"<": "\u2039", ">": "\u203a", "`": "'"})
 
 
-@dataclass(frozen=True, slots=True)
-class MessageOrigin:
+class MessageOrigin(Struct, frozen=True):
     """Sender of a message.
 
     :param cluster: name of the cluster

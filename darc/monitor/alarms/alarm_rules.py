@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
+from darc.config.records import Struct
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.findings import DIED, FAILED, STOPPED, STOPPING, Finding, Priority
 
@@ -25,8 +25,7 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class HostProblem:
+class HostProblem(Struct, frozen=True):
     """Current reason of an alarm on one host.
 
     :param subject: what it concerns; the same on all hosts, and for all problems of that
@@ -38,8 +37,7 @@ class HostProblem:
     hold: float
 
 
-@dataclass(frozen=True, slots=True)
-class ProblemSnapshot:
+class ProblemSnapshot(Struct, frozen=True):
     """Problems at one time.
 
     :param time: Unix s
@@ -54,8 +52,7 @@ class ProblemSnapshot:
     aside: Mapping[tuple[str, str], str]
 
 
-@dataclass(frozen=True, slots=True)
-class HoldTimes:
+class HoldTimes(Struct, frozen=True):
     """How long problems have to last (s).
 
     :param grave: problems that are grave

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from darc.config import typed
+from darc.config.records import Struct, field
 from darc.monitor.alarms.alarm_rules import HostProblem, ProblemSnapshot
 from darc.monitor.findings import FAILED
 from darc.monitor.shell_commands import ranges
@@ -18,8 +18,7 @@ GAP_SECONDS = 10.0
 LONGEST_SECONDS = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmItem:
+class AlarmItem(Struct, frozen=True):
     """Problem that is the same on several hosts.
 
     :param since: Unix s; None: unknown
@@ -34,8 +33,7 @@ class AlarmItem:
     command: str
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmMessage:
+class AlarmMessage(Struct, frozen=True):
     """Message to the receivers of alarms.
 
     :param id: unique for each message
@@ -59,8 +57,7 @@ class AlarmMessage:
     over: tuple[AlarmItem, ...]
 
 
-@dataclass(slots=True)
-class HostAlarm:
+class HostAlarm(Struct):
     """State of an alarm on one host. Times are Unix s.
 
     :param title: with ``{host}``
@@ -92,8 +89,7 @@ class HostAlarm:
     number: int = 0
 
 
-@dataclass(slots=True)
-class Episode:
+class Episode(Struct):
     """An alarm, from its first host to its end on the last one.
 
     :param messages: number of messages sent
@@ -106,8 +102,7 @@ class Episode:
     next: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AlarmTimes:
+class AlarmTimes(Struct, frozen=True):
     """Delays in s: see section `alarms` of the configuration."""
 
     clear: float

@@ -8,12 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from darc.config.records import replace
 from darc.monitor.metrics.node_families import NodeCollector
 from darc.monitor.metrics.node_measurements import NodeMeasurements
 from darc.web.http_server import BoundedServer

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from darc.config.records import Struct, field
 from darc.model.latency import EDGES
 from darc.model.overview import Disk, NodeOverview
 from darc.queues.messages import Depth
@@ -14,16 +14,14 @@ from darc.queues.messages import Depth
 HISTOGRAMS = "latency_histograms"
 
 
-@dataclass(frozen=True, slots=True)
-class DurationCounts:
+class DurationCounts(Struct, frozen=True):
     """Number of durations in each bucket of darc.model.latency, and their sum (s)."""
 
     counts: tuple[int, ...]
     sum: float
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceMeasurements:
+class ServiceMeasurements(Struct, frozen=True):
     """Content of a service's attribute `metrics`; empty where it counts nothing.
 
     :param numbers: single numbers, by name
@@ -36,8 +34,7 @@ class ServiceMeasurements:
     latency: Mapping[str, DurationCounts] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class NodeMeasurements:
+class NodeMeasurements(Struct, frozen=True):
     """Measurements of a node.
 
     :param services: their measurements, by name

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
+from darc.config.records import Struct
 from darc.model.latency import ACCEPTANCE, RESPONSE, STAGES
 from darc.model.overview import NodeOverview, ObservationOverview, ServiceOverview, StageLatency
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
@@ -22,8 +22,7 @@ ONE_TABLE = 12
 _TITLES = {"master": "Master node", "worker": "Workers", "standalone": "This node"}
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceCell:
+class ServiceCell(Struct, frozen=True):
     """State of a service on a node; None where the node has no such service."""
 
     service: str
@@ -31,8 +30,7 @@ class ServiceCell:
     verdict: str
 
 
-@dataclass(frozen=True, slots=True)
-class NodeRow:
+class NodeRow(Struct, frozen=True):
     """Row of a node.
 
     :param cells: empty where it does not answer; `note` says why
@@ -47,8 +45,7 @@ class NodeRow:
     since: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceTable:
+class ServiceTable(Struct, frozen=True):
     """Nodes that have the same services."""
 
     title: str
@@ -56,8 +53,7 @@ class ServiceTable:
     rows: tuple[NodeRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NodeGroup:
+class NodeGroup(Struct, frozen=True):
     """All nodes of one role."""
 
     title: str
@@ -79,8 +75,7 @@ class NodeGroup:
         return ", ".join(words)
 
 
-@dataclass(frozen=True, slots=True)
-class ObservationLine:
+class ObservationLine(Struct, frozen=True):
     """An observation on all nodes.
 
     :param state: the most frequent one
@@ -99,8 +94,7 @@ class ObservationLine:
     results: str
 
 
-@dataclass(frozen=True, slots=True)
-class TriggerLatencies:
+class TriggerLatencies(Struct, frozen=True):
     """Latencies of the triggers of a service, over all nodes.
 
     :param stages: by name; the median is the mean over the nodes, the others are the worst node's

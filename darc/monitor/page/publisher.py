@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from darc.config.records import Struct
 from darc.monitor.cluster_watch import ClusterStatus, ClusterWatch, NodeStatus, NodeTarget
 from darc.monitor.findings import Finding, FindingTitle, Priority, RuleContext
 from darc.monitor.page.live_page import LivePages
@@ -32,8 +32,7 @@ GOODBYE_SECONDS = 0.5
 FILES_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class PublisherSettings:
+class PublisherSettings(Struct, frozen=True):
     """Settings of the publication.
 
     :param targets: the nodes, the master first

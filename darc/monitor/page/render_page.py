@@ -7,7 +7,6 @@ import hashlib
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
@@ -15,6 +14,7 @@ from urllib.parse import quote, unquote
 import jinja2
 from markupsafe import Markup, escape
 
+from darc.config.records import Struct
 from darc.model.overview import ServiceOverview
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.findings import FAILED, RUNNING, STOPPED, RuleContext
@@ -29,8 +29,7 @@ NODES = PurePosixPath("nodes")
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """Metadata of a page.
 
     :param now: time of its content (Unix s)
@@ -45,8 +44,7 @@ class Page:
     goodbye: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PageParts:
+class PageParts(Struct, frozen=True):
     """The main page.
 
     :param parts: by name

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from darc.config.instrument import Instrument
+from darc.config.records import Struct
 from darc.config.settings import AmberClusteringSettings
 from darc.model.arrival import utc_of
 from darc.model.candidate import Records
@@ -28,8 +28,7 @@ IMPORTANCE = 0.1
 MIN_SBS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class BeamField:
+class BeamField(Struct, frozen=True):
     """Pointing of a beam.
 
     :param ra: right ascension, ICRS (deg)
@@ -44,8 +43,7 @@ class BeamField:
     galactic_model: str
 
 
-@dataclass(frozen=True, slots=True)
-class SearchLimits:
+class SearchLimits(Struct, frozen=True):
     """Limits that a cluster has to pass; see :func:`darc.science.thresholds.passing`.
 
     :param dm_min: pc cm-3, as is `dm_max`
@@ -70,8 +68,7 @@ class SearchLimits:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterSearch:
+class ClusterSearch(Struct, frozen=True):
     """Search for clusters: of a known source, or of new ones (``source`` None).
 
     :param iquv: limits of a trigger for an IQUV dump
@@ -83,8 +80,7 @@ class ClusterSearch:
     lofar: SearchLimits | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(Struct, frozen=True):
     """Clusters that a search found in a window.
 
     :param parts: clusters by width of their candidates: up to the first limit, to the next, beyond
@@ -95,8 +91,7 @@ class _Found:
     parts: list[Records]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """Decision about a window.
 
     :param iquv: triggers for a dump, known sources first

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from darc.candidates.time_windows import DueWindow, EntryTimes, OpenWindows
 from darc.config.config import Role
+from darc.config.records import Struct, field, replace
 from darc.config.settings import AmberClusteringSettings
 from darc.model.candidate import candidates_from_bytes
 from darc.model.counters import Counted, identified, in_words, plain_counts
@@ -66,8 +66,7 @@ THROUGH, SETTLED_THROUGH = "through", "settled through"
 PASSED_ON_NOW, PASSED_ON_BEFORE = "passed on", "passed on before"
 
 
-@dataclass(slots=True)
-class ClusteringObservation:
+class ClusteringObservation(Struct):
     """State of one observation."""
 
     settings: AmberClusteringSettings  # of the start of the observation

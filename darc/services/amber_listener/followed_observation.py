@@ -6,10 +6,10 @@ import heapq
 import logging
 import math
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from darc.config.records import replace
 from darc.config.source_settings import SourceSettings
 from darc.config.typed import from_plain, to_plain
 from darc.model.counters import identified, plain_counts

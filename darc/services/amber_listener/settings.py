@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from darc.config.records import Struct
 from darc.config.settings_node import PlacePath, Seconds
 
 
-@dataclass(frozen=True, slots=True)
-class AmberListenerSettings:
+class AmberListenerSettings(Struct, frozen=True):
     """Section `amber_listener`."""
 
     log_file: PlacePath

@@ -11,11 +11,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from darc.config.records import Struct, replace
 from darc.model.counters import TriggerOutcome, identified
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
@@ -79,8 +79,7 @@ class AlertSettings(Protocol):
 A = TypeVar("A", bound=AlertSettings)
 
 
-@dataclass(frozen=True, slots=True)
-class ArrivedTrigger:
+class ArrivedTrigger(Struct, frozen=True):
     """Arrival of a trigger at this service.
 
     :param taken: when the service took it
@@ -106,8 +105,7 @@ class ArrivedTrigger:
         return cls(Since.from_plain(taken), float(waited))
 
 
-@dataclass(frozen=True, slots=True)
-class ChosenTrigger:
+class ChosenTrigger(Struct, frozen=True):
     """Trigger chosen to represent a pulse.
 
     :param test: whether it is a test

@@ -10,12 +10,12 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from darc.config.records import Struct
 from darc.queues.messages import CallError, Commit, ContentKind, Put, QueueError
-from darc.queues.named_queues import call_method
+from darc.queues.method_call import call_method
 from darc.queues.plain_connection import pack, unpack
 from darc.queues.queue_server import Session
 from darc.runtime.fault_points import fault_point
@@ -34,8 +34,7 @@ KEPT_CLIENTS = 1000
 KEPT_SOURCES = 1000
 
 
-@dataclass(slots=True)
-class WorkerClient:
+class WorkerClient(Struct):
     """Worker that has connected.
 
     :param heard: time of its last call (Unix s)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
+from darc.config.records import Struct
 from darc.model.trigger import Trigger
 from darc.science.dispersion import delay
 from darc.science.selection import CANDIDATE
@@ -25,8 +25,7 @@ _LEAST_MHZ = 1.0
 _LEAST_WIDTH = 1e-6  # s
 
 
-@dataclass(frozen=True, slots=True)
-class TriggeredPulse:
+class TriggeredPulse(Struct, frozen=True):
     """Pulse with the parameters of one of its triggers.
 
     :param arrival: at the centre of the band (Unix s)
@@ -40,12 +39,11 @@ class TriggeredPulse:
     arrival: float
     identity: str
     test: bool
-    # The first three fields identify the pulse.
-    dm: float = field(default=math.nan, compare=False)
-    width: float = field(default=_LEAST_WIDTH, compare=False)
-    snr: float = field(default=0.0, compare=False)
-    source: str = field(default="", compare=False)
-    dm_found: float = field(default=math.nan, compare=False)
+    dm: float = math.nan
+    width: float = _LEAST_WIDTH
+    snr: float = 0.0
+    source: str = ""
+    dm_found: float = math.nan
 
     @classmethod
     def of(cls, trigger: Trigger, *, test: bool) -> TriggeredPulse:

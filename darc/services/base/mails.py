@@ -6,11 +6,11 @@ import errno
 import logging
 import mimetypes
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darc.config.config import Config
+from darc.config.records import Struct, field
 from darc.delivery.outbox import DeliveryError, Outbox
 from darc.node.losses import LossKind
 from darc.runtime.clock import Since
@@ -36,8 +36,7 @@ MAIL_GIVEN_UP = LossKind(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Mail:
+class Mail(Struct, frozen=True):
     """E-mail to be sent.
 
     :param files: attachments

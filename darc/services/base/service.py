@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 from darc import __version__
 from darc.config.config import Config, ConfigError
+from darc.config.records import replace
 from darc.config.typed import from_plain, to_plain
 from darc.model.observation import Observation
 from darc.node.losses import LOSSES, Losses, LossKind

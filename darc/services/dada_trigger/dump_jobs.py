@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 
+from darc.config.records import Struct, field, replace
 from darc.model.counters import NotRequested
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
@@ -30,8 +30,7 @@ def dump_name(trigger: Trigger) -> str:
     return trigger.identity + _SUFFIXES[trigger.stokes]
 
 
-@dataclass(slots=True)
-class TriggerGroup:
+class TriggerGroup(Struct):
     """Triggers of one observation that arrived within a window.
 
     :param entries: ids of their entries
@@ -45,8 +44,7 @@ class TriggerGroup:
     open_jobs: int = 0
 
 
-@dataclass(slots=True)
-class DumpJob:
+class DumpJob(Struct):
     """Dump request to be sent.
 
     :param what: names in summaries: the triggers' identities, or the calibrator's dump

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import time
-from dataclasses import dataclass
+
+from darc.config.records import Struct
 
 HOST = "127.0.0.1"
 # Wait for a request to be read; short, as the next request must not be delayed (s).
 READ_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class SentRequest:
+class SentRequest(Struct, frozen=True):
     """Request that was sent.
 
     :param sent: Unix s

@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from darc.config.records import Struct
 
 MIN_LINE, MAX_LINE = 10, 1023  # bytes
 
@@ -23,8 +24,7 @@ _TIME = r"(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d)"
 _UTC_START = re.compile(_TIME, re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class DumpEvent:
+class DumpEvent(Struct, frozen=True):
     """Time range of raw data to keep, with the parameters of its trigger.
 
     :param start: since the start of the observation, that of `startpacket` (s)
@@ -42,8 +42,7 @@ class DumpEvent:
     beam: int
 
 
-@dataclass(frozen=True, slots=True)
-class DumpRequest:
+class DumpRequest(Struct, frozen=True):
     """Events of one window; a connection sends one request.
 
     :param utc_start: start of the observation as in the headers of the raw data,

@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from darc.config.records import Struct
 from darc.model.counters import NotRequested, TriggerOutcome
 from darc.model.observation import Observation, task_id_of
 from darc.model.trigger import Trigger
@@ -62,8 +62,7 @@ DUMPS_TOO_MANY = LossKind(
 )
 
 
-@dataclass(slots=True)
-class DumpObservation:
+class DumpObservation(Struct):
     """State of an observation.
 
     :param page: length of a page of its raw data (samples)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
+from darc.config.records import Struct
 from darc.config.settings_node import PlacePath, Port, Seconds
 from darc.config.settings_pipeline import Window
 from darc.config.typed import Range
 
 
-@dataclass(frozen=True, slots=True)
-class DadaTriggerSettings:
+class DadaTriggerSettings(Struct, frozen=True):
     """Section `dada_trigger`."""
 
     log_file: PlacePath

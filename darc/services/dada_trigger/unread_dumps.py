@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from dataclasses import dataclass
 
+from darc.config.records import Struct
 from darc.runtime.clock import Instant
 from darc.runtime.log import about
 from darc.services.dada_trigger.dump_port import was_read
@@ -20,8 +20,7 @@ log = logging.getLogger(__name__)
 MAX_WATCHED = 200
 
 
-@dataclass(slots=True, eq=False)
-class UnreadRequest:
+class UnreadRequest(Struct, eq=False):
     """Request that the kernel has accepted, but dada_dbevent has not read.
 
     :param what: names in summaries

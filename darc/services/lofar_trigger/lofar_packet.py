@@ -7,9 +7,10 @@ and a character, 'T' for a test or 'S' for an observation.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+
+from darc.config.records import Struct
 
 MARK = b"\x99\xa0"
 TEST, OBSERVATION = b"T", b"S"
@@ -20,8 +21,7 @@ _SECONDS = range(-(2**31), 2**31)
 _MS = 1000  # in a second
 
 
-@dataclass(frozen=True, slots=True)
-class FreezePacket:
+class FreezePacket(Struct, frozen=True):
     """Content of a datagram.
 
     :param time_ms: freeze time (Unix ms)

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from darc.config.records import Struct
 from darc.model.counters import TriggerOutcome
 from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
@@ -46,8 +46,7 @@ FREEZE_LOST = LossKind(
 )
 
 
-@dataclass(slots=True)
-class PendingPacket:
+class PendingPacket(Struct):
     """Datagram to be sent.
 
     :param arrived: arrival of its trigger
@@ -60,7 +59,7 @@ class PendingPacket:
     arrived: ArrivedTrigger
     gathered_at: float
     freeze_at: float
-    attempts: int = field(default=0)
+    attempts: int = 0
     error: str = ""
 
     @property

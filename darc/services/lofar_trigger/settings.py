@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
+from darc.config.records import Struct
 from darc.config.settings_node import EmailSettings, PlacePath, Port, Seconds, Text
 from darc.config.settings_pipeline import Interval, Settle, Window
 from darc.config.typed import Range
 
 
-@dataclass(frozen=True, slots=True)
-class LofarTriggerSettings:
+class LofarTriggerSettings(Struct, frozen=True):
     """Section `lofar_trigger`."""
 
     log_file: PlacePath

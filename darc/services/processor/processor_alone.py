@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from darc.candidates.observation_work import ObservationWork
 from darc.candidates.pool import DoneTask
 from darc.candidates.results.publication import Publication
+from darc.config.records import Struct
 from darc.config.settings import ProcessorMasterSettings
 from darc.model.results import ObservationResults
 from darc.model.results_email import results_email
@@ -18,8 +18,7 @@ from darc.services.processor.processor_master import pdfs_of, publication_of, sh
 from darc.services.processor.service import ProcessorManager
 
 
-@dataclass(frozen=True, slots=True)
-class PublishingJob:
+class PublishingJob(Struct, frozen=True):
     """Task that publishes the results, the last one of an observation."""
 
     observation: str

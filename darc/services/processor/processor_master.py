@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +19,7 @@ from darc.candidates.results.collect_results import ResultsRequest, results_dire
 from darc.candidates.results.publication import Publication
 from darc.candidates.results.site_lists import write_lists
 from darc.config.config import Config
+from darc.config.records import Struct, field
 from darc.config.settings import (
     AmberClusteringSettings,
     ProcessorMasterSettings,
@@ -42,8 +42,7 @@ BEGAN, STOPPED, TOLD = "began", "stopped", "told of"
 SERVICE = "processor"
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionRound:
+class CollectionRound(Struct, frozen=True):
     """Result of one round of collection.
 
     :param results: None: they could not be read or published
@@ -54,8 +53,7 @@ class CollectionRound:
     missing: Mapping[int, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class AwaitedResults:
+class AwaitedResults(Struct):
     """Observation whose results are awaited. Times are Unix s.
 
     :param told: beams reported as missing

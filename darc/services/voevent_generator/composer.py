@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from darc.config.config import Config
+from darc.config.records import Struct, replace
 from darc.model.arrival import utc_of
 from darc.model.event import AlertType, Event, Notice, RoadName, Tense
 from darc.model.trigger import Trigger
@@ -22,8 +22,7 @@ CITES = {AlertType.UPDATE: "supersedes", AlertType.RETRACTION: "retraction"}
 FOLLOWUP = "followup"
 
 
-@dataclass(frozen=True, slots=True)
-class ComposedNotice:
+class ComposedNotice(Struct, frozen=True):
     """A notice in the forms that roads carry.
 
     :param event: the event with the notice

@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from darc.config.records import Struct, replace
 from darc.delivery.outbox import DeliveryError
 from darc.model.counters import TriggerOutcome
 from darc.model.event import Event, RoadName, RoadState, Tense
@@ -50,8 +50,7 @@ class SendingService(Protocol):
     def note_latency(self, item: PendingEvent, sent_at: float, accepted_at: float) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where a notice comes from, for its latencies and log lines.
 
     :param taken_at: when it was taken (Unix s), as is the next

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 
+from darc.config.records import Struct, replace
 from darc.model.event import AlertType, Association, Event, MeasuredBurst
 from darc.model.finding import BurstFinding
 from darc.model.trigger import Trigger
@@ -20,8 +20,7 @@ BETTER = 1.1
 TIME_TOLERANCE = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class NextStep:
+class NextStep(Struct, frozen=True):
     """What a finding means for its event.
 
     :param event: with what was measured

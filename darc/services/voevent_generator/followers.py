@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from darc.config.config import Config
+from darc.config.records import Struct, replace
 from darc.model.event import AlertType, Event, Tense
 from darc.model.finding import AlertOrder, BurstFinding, about_event
 from darc.model.notice import arrival_at_top
@@ -55,8 +55,7 @@ class EventPublisher(Protocol):
     def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _WaitingEntry:
+class _WaitingEntry(Struct, frozen=True):
     entry: int
     items: tuple[dict[str, Any], ...]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from darc.config.records import Struct
 from darc.model.event import RoadName, Tense
 from darc.model.trigger import Stages
 from darc.runtime.clock import Since
@@ -15,8 +15,7 @@ PENDING = "leaving "
 PENDING_BEFORE = "event "
 
 
-@dataclass(frozen=True, slots=True)
-class PendingEvent:
+class PendingEvent(Struct, frozen=True):
     """Bytes to be delivered by a road, the same at each attempt.
 
     :param identity: of the trigger
@@ -52,7 +51,7 @@ class PendingEvent:
     def to_plain(self) -> list[Any]:
         """Return the event as a list, for the memory; `from_plain` reads it."""
         times = self.taken_at, self.gathered_at, self.made.to_plain(), self.give_up_after
-        stages = [getattr(self.stages, name) for name in Stages.__slots__]
+        stages = [getattr(self.stages, name) for name in Stages.__struct_fields__]
         road = [str(self.road), self.event_id, self.number, str(self.tense)]
         return [self.identity, self.observation, self.content, stages, *times, road]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
 
+from darc.config.records import Struct, field
 from darc.delivery.outbox import DeliveryOutcome, Outbox
 from darc.model.event import RoadName, RoadState
 from darc.services.voevent_generator.pending_event import PendingEvent
@@ -29,8 +29,7 @@ LONGEST_DELAY = {RoadName.KAFKA: 10.0}
 USUAL_LONGEST_DELAY = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class RoadOutcome:
+class RoadOutcome(Struct, frozen=True):
     """What became of a notice on its road.
 
     :param key: in the memory
@@ -47,8 +46,7 @@ class RoadOutcome:
     withdrawn: bool = False
 
 
-@dataclass(slots=True)
-class _RoadQueue:
+class _RoadQueue(Struct):
     """Notices of an event on a road, the one that is tried first.
 
     :param has_left: whether one may have left before

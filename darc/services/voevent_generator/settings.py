@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated
 
 from darc.config.ivoid import ALLOWED, is_ivoid
+from darc.config.records import Struct
 from darc.config.settings_node import PlacePath, Port, Text
 from darc.config.settings_pipeline import Interval, Settle
 from darc.config.typed import (
@@ -30,8 +30,7 @@ _Road = Annotated[str, OneOf(*RoadName)]
 _SECRET = ("password", "secret", "client_secret", "key.pem", "credentials")
 
 
-@dataclass(frozen=True, slots=True)
-class KafkaRoadSettings(CrossChecked):
+class KafkaRoadSettings(CrossChecked, Struct, frozen=True):
     """Notices to a Kafka broker."""
 
     topic: Text | None
@@ -50,8 +49,7 @@ class KafkaRoadSettings(CrossChecked):
                 yield Contradiction("client", what, "a line of it in the file `credentials`")
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookRoadSettings(CrossChecked):
+class WebhookRoadSettings(CrossChecked, Struct, frozen=True):
     """Notices by HTTP POST."""
 
     url: Text | None  # may contain secrets: never log them
@@ -66,16 +64,14 @@ class WebhookRoadSettings(CrossChecked):
                 yield Contradiction(key, "it is not an address", WEB_ADDRESS)
 
 
-@dataclass(frozen=True, slots=True)
-class FileRoadSettings:
+class FileRoadSettings(Struct, frozen=True):
     """Notices as files."""
 
     directory: PlacePath
     files_kept: _FilesKept
 
 
-@dataclass(frozen=True, slots=True)
-class VOEventGeneratorSettings(CrossChecked):
+class VOEventGeneratorSettings(CrossChecked, Struct, frozen=True):
     """Section `voevent_generator`."""
 
     log_file: PlacePath

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from darc.config.config import Config
+from darc.config.records import replace
 from darc.model.event import AlertType, Event, RoadName, RoadState, Tense, event_id
 from darc.model.finding import AlertOrder
 from darc.node.losses import LossKind
