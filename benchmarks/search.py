@@ -31,7 +31,7 @@ from darc.data_files.filterbank_writer import FilterbankWriter
 TSAMP, LOW, HIGH = 64e-6, 1200.0, 1500.0
 TARGET_SECONDS, TARGET_TIMES, TARGET_MB = 60.0, 10.0, 1000.0
 _BLOCK = 1 << 13
-_POLL = 0.1
+_POLL = 0.5
 
 
 class Case(Struct, frozen=True):

@@ -29,7 +29,7 @@ from darc.science.reused_memory import ReusedMemory
 from darc.science.single_pulse import SearchStage, dm_stages, find_pulses
 
 #: Values in a part: target, and maximum where the dispersion delay needs more.
-_VALUES, _MOST_VALUES = 1 << 26, 1 << 28
+_VALUES, _MOST_VALUES = 3 << 24, 1 << 28
 _LEAST_OUT = 4096
 #: Stages share a part if the delay of each is at most this fraction of the part, and their longest
 #: pulses differ by at most this factor.
