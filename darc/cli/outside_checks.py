@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import smtplib
 import socket
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,12 @@ def _outside(service: str, address: OutsideAddress, checked: CheckedNode) -> Ite
     remedy = address.remedy.format(host=host)
     ports: list[int] = [getattr(settings, key) for key in address.port_keys]
     sends = bool(getattr(settings, address.sends_key)) if address.sends_key else True
+    if sends and address.needs and importlib.util.find_spec(address.needs[0]) is None:
+        module, extra = address.needs
+        yield wrong(
+            f"{module} is not installed: nothing can be sent", f"pip install 'darc[{extra}]'"
+        )
+        return
     if address.reach is Reach.LISTENS:
         yield _listening(ports, remedy, checked)
         return

@@ -27,6 +27,8 @@ class NotAnsweredError(SendError):
     """No reply, or an invalid one; the broker may have accepted the event nevertheless."""
 
 
+NOT_INSTALLED = "Comet is not installed (pip install 'darc[vtp]', and restart), or cannot be loaded"
+
 _lock = threading.Lock()
 _loop: Future[ModuleType] | None = None
 
@@ -51,7 +53,7 @@ def send(event: bytes, host: str, port: int, timeout: float) -> None:
     :raises ValueError: the event is not XML
     :raises RefusedError: the broker refused the event; the message has its reason
     :raises NotAnsweredError: connection failed, unknown name, closed without a reply, invalid
-        reply, or no reply within the timeout; the message says which
+        reply, no reply within the timeout, or Comet is not installed; the message says which
     """
     deadline = time.monotonic() + timeout
     try:
@@ -60,6 +62,8 @@ def send(event: bytes, host: str, port: int, timeout: float) -> None:
         raise NotAnsweredError(
             f"{host}:{port}: not sent: Comet has not started within {timeout:g} s"
         ) from None
+    except ImportError as error:
+        raise NotAnsweredError(f"{NOT_INSTALLED}: {error}") from error
     exchange = connections.BrokerExchange(event, host, port)
     try:
         exchange.begin(max(0.0, deadline - time.monotonic()))

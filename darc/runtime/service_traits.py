@@ -62,6 +62,7 @@ class OutsideAddress(Struct, frozen=True):
     :param remedy: what to do where it is not reached, with `{host}` for the host
     :param host_key: likewise of its host; empty: this machine
     :param sends_key: likewise of whether the service sends by default; empty: it does
+    :param needs: a module that sending needs, and the extra of DARC that installs it
     """
 
     title: str
@@ -70,6 +71,7 @@ class OutsideAddress(Struct, frozen=True):
     remedy: str
     host_key: str = ""
     sends_key: str = ""
+    needs: tuple[str, str] | None = None
 
 
 class CountedSeries(Struct, frozen=True):

@@ -283,6 +283,14 @@ def test_systems_outside_that_are_away(fresh_node: Node) -> None:
     assert "Connection refused" in said(findings(fresh_node), "broker", "warning")
 
 
+def test_what_sending_needs_and_is_not_installed(
+    fresh_node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "comet", None)
+    fresh_node.configure(voevent_generator={"send_events": True})
+    assert "pip install 'darc[vtp]'" in said(findings(fresh_node, status=1), "broker", "wrong")
+
+
 def test_systems_outside_that_are_there_hear_nothing(fresh_node: Node) -> None:
     heard: list[bytes] = []
     servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]

@@ -495,3 +495,24 @@ def test_there_is_one_event_loop_and_its_warnings_are_logged(
     Logger("some.part").info("all is well")
     assert [record.getMessage() for record in caplog.records] == ["the roof is on fire"]
     assert capfd.readouterr() == ("", "")
+
+
+def test_without_comet_the_error_says_how_to_install_it() -> None:
+    code = """
+import sys
+sys.modules["comet"] = None
+from darc.delivery.voevent_sender import NotAnsweredError, send
+for _ in range(2):
+    try:
+        send(b"<event/>", "127.0.0.1", 1, 20.0)
+    except NotAnsweredError as error:
+        print(error)
+"""
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    assert said.stdout.count("pip install 'darc[vtp]'") == 2

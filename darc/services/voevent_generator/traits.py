@@ -28,6 +28,7 @@ TRAITS = ServiceTraits(
             "start the broker, or set voevent_generator.broker_host",
             host_key="broker_host",
             sends_key="sends_by_vtp",
+            needs=("comet", "vtp"),
         ),
     ),
     measured=(
