@@ -16,6 +16,7 @@ import pytest
 from nodes import SCRIPTS, Node, only, patience, wait_for
 
 from darc.node.processes import of_node
+from darc.node.supervisor import ProcessState
 from darc.runtime.progress import waiting
 from simulator.write_parsets import write_observation
 
@@ -286,6 +287,10 @@ def test_a_start_that_takes_its_time_says_what_it_waits_for(
 def test_a_start_tries_at_once_what_supervisord_tries_later(small: Node) -> None:
     assert small.call("darc_start_master").returncode == 0
     os.kill(small.pid("darc_master"), signal.SIGKILL)
+
+    def state() -> ProcessState:
+        return small.supervisor.processes()["darc_master"].state
+
     with socket.socket() as squatter:
         squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
@@ -298,6 +303,8 @@ def test_a_start_tries_at_once_what_supervisord_tries_later(small: Node) -> None
         wait_for(has_the_port)
         squatter.listen()
         wait_for(lambda: "Address already in use" in small.log("darc_master"), 30.0)
+        # The process that has just said so is still there for a moment.
+        wait_for(lambda: state() is ProcessState.BACKOFF)
     result = small.call("darc_start_master")
     assert result.returncode == 0, result.stderr
 
