@@ -150,11 +150,22 @@ def gulps_of(
     return gulps
 
 
-def write_gulp(directory: Path, search: EngineSearch, gulp: Sequence[EngineCandidate]) -> None:
-    """Append a gulp to Heimdall's files, one per beam."""
+def write_gulp(
+    directory: Path,
+    search: EngineSearch,
+    gulp: Sequence[EngineCandidate],
+    number: int | None = None,
+) -> None:
+    """Append a gulp to Heimdall's files, one per beam.
+
+    :param number: of the gulp, which then has files of its own, as Heimdall itself writes them:
+        their names have its UTC, and the times in them count from the search's start; None: all
+        gulps are appended to files of the start
+    """
+    begin = search.start + (number or 0) * search.gulp
     for beam in sorted({one.beam for one in gulp}):
         lines = b"".join(search.heimdall_line(one) for one in gulp if one.beam == beam)
-        with (directory / heimdall_name(search.start, beam)).open("ab", buffering=0) as file:
+        with (directory / heimdall_name(begin, beam)).open("ab", buffering=0) as file:
             file.write(lines)
 
 
@@ -201,6 +212,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--noise", type=number(0, 1e6), default=5.0, help="candidates per second")
     parser.add_argument("--seed", type=whole(0, 2**63), default=1)
     parser.add_argument("--speed", type=number(1e-3, math.inf), default=1.0)
+    parser.add_argument(
+        "--gulp-files", action="store_true", help="heimdall: a file per gulp, named by its UTC"
+    )
     args = parser.parse_args(arguments)
     start = time.time()
     if args.start:
@@ -215,14 +229,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found += burst_candidates(EngineCandidate(when, dm, 30.0, 4, beam), 20, args.seed)
     try:
         play(
-            gulps_of(found, search), search, _writer(args.engine, args.to, search), speed=args.speed
+            gulps_of(found, search),
+            search,
+            _writer(args.engine, args.to, search, gulp_files=args.gulp_files),
+            speed=args.speed,
         )
     except (OSError, ValueError) as error:
         parser.exit(1, f"{error}\n")
 
 
 def _writer(
-    engine: str, to: str, search: EngineSearch
+    engine: str, to: str, search: EngineSearch, *, gulp_files: bool = False
 ) -> Callable[[int, Sequence[EngineCandidate]], None]:
     if engine == "dsa110":
         host, _, port = to.rpartition(":")
@@ -232,7 +249,9 @@ def _writer(
     directory = Path(to)
     directory.mkdir(parents=True, exist_ok=True)
     if engine == "heimdall":
-        return lambda gulp, found: write_gulp(directory, search, found)
+        return lambda gulp, found: write_gulp(
+            directory, search, found, gulp if gulp_files else None
+        )
     path = directory / f"{datetime.fromtimestamp(search.start, UTC):{_START}}.cand"
     path.write_bytes(FREDDA_HEADER)
 

@@ -31,6 +31,8 @@ class SourceSettings(CrossChecked, Struct, frozen=True):
     first_beam: Annotated[int, ranges.BEAM] = 0  # what the engine calls the first beam
     #: Frequency to which its times refer: centre or upper edge of the highest channel.
     time_reference: Annotated[str, OneOf("top_channel", "top_of_band")] = "top_channel"
+    #: What Heimdall's times count from, where a file leaves that open.
+    times_from: Annotated[str, OneOf("observation", "file")] = "observation"
     bind: Annotated[str, NotEmpty()] = "127.0.0.1"  # address to listen on
     ports: tuple[_Port, ...] = ()  # a port per search, or one for all of them
     searches: Annotated[int, Range(1, 1000)] | None = None  # None: one per port

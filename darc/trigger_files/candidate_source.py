@@ -57,6 +57,17 @@ class SourceContext(Struct, frozen=True):
         return Path(configured)
 
 
+class FileOfSeries(Struct, frozen=True):
+    """A file's place among those that a search writes one after the other.
+
+    :param series: the files of one search have the same
+    :param begin: of the file, since the observation's start (s)
+    """
+
+    series: str
+    begin: float
+
+
 class SourceEvent(Struct, frozen=True):
     """Something that a source has to tell, beside its candidates.
 
@@ -123,6 +134,13 @@ class CandidateSource(ABC):
         :param state: result of its :meth:`LineReader.state` at the position to go on from
         :raises ValueError: the file cannot be read; the message says why
         """
+
+    def series(self, name: str) -> FileOfSeries | None:
+        """Return a file's place among files that follow each other; None: it is of no series.
+
+        A file of which a later one exists is looked at less often, once nothing comes any more.
+        """
+        return None
 
     def readable_to(self, path: Path, size: int) -> int:
         """Return the position up to which a file may be read now."""

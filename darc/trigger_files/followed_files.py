@@ -10,7 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from darc.trigger_files.candidate_source import CandidateSource, SourceContext, make_source
+from darc.trigger_files.candidate_source import (
+    CandidateSource,
+    FileOfSeries,
+    SourceContext,
+    make_source,
+)
 from darc.trigger_files.trigger_file import EARLIER_SECONDS, TriggerFile
 
 log = logging.getLogger(__name__)
@@ -19,6 +24,10 @@ log = logging.getLogger(__name__)
 SAME_TICK_SECONDS = 2.0
 #: Files of an earlier observation whose sizes are remembered.
 KEPT_EARLIER = 100_000
+#: A file that another one follows, and that got nothing for so long, has ended (s).
+ENDED_SECONDS = 10.0
+#: It is looked at so often (s).
+LOOK_AT_ENDED_SECONDS = 30.0
 #: Keys in the memory of an observation.
 _STATE, _LEFT_ALONE = "state ", "left alone"
 
@@ -56,6 +65,10 @@ class FollowedFiles:
         self._left_changed = False
         self._refused: set[str] = set()
         self._scanned: tuple[int, ...] = ()
+        self._newest: dict[str, float] = {}  # by series, begin of its last file (s)
+        self._places: dict[str, FileOfSeries] = {}  # by name
+        self._ended: set[str] = set()
+        self._look_at_ended = 0.0  # monotonic (s)
         #: Names of files that cannot be read, with the reason; taken by the caller.
         self.refused: dict[str, str] = {}
         #: Number of files of earlier observations found since the caller last looked.
@@ -72,6 +85,22 @@ class FollowedFiles:
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def due(self) -> list[TriggerFile]:
+        """Return the files that may have grown: all but those that have ended, and these rarely."""
+        now = time.monotonic()
+        if now >= self._look_at_ended:
+            self._look_at_ended = now + LOOK_AT_ENDED_SECONDS
+            self._ended.clear()
+            return list(self)
+        going = {name: file for name, file in self._files.items() if name not in self._ended}
+        self._ended |= {name for name, file in going.items() if self._has_ended(name, file)}
+        return [file for name, file in going.items() if name not in self._ended]
+
+    def _has_ended(self, name: str, file: TriggerFile) -> bool:
+        place = self._places.get(name)
+        has_next = place is not None and place.begin < self._newest[place.series]
+        return has_next and file.is_read and time.time() - file.written > ENDED_SECONDS
 
     def missing(self) -> list[str]:
         """Return the expected files that do not exist, or the directory where none is found."""
@@ -134,6 +163,9 @@ class FollowedFiles:
             self._refused.add(path.name)
             self.refused[path.name] = str(error)
             return
+        if place := self._source.series(path.name):
+            self._places[path.name] = place
+            self._newest[place.series] = max(self._newest.get(place.series, -math.inf), place.begin)
         self._files[path.name] = TriggerFile(
             path,
             reader,
@@ -147,11 +179,16 @@ class FollowedFiles:
     def forget(self, file: TriggerFile) -> None:
         """Drop a file that is needed no more."""
         self._files.pop(file.path.name, None)
+        self._places.pop(file.path.name, None)
         self._refused.add(file.path.name)
 
     def memory(self) -> dict[str, Any]:
         """Return the state that the next process needs, as far as it has changed."""
-        states = {f"{_STATE}{name}": file.state() for name, file in self._files.items()}
+        states: dict[str, Any] = {}
+        for name, file in self._files.items():
+            key = f"{_STATE}{name}"
+            known = self._committed.get(key) if name in self._ended else None
+            states[key] = known or file.state()
         gone = {key: None for key in self._committed if key not in states}
         changed = {key: state for key, state in states.items() if self._committed.get(key) != state}
         self._committed = states

@@ -141,7 +141,8 @@ class NumberLines(LineReader):
         :raises BadLineError: it is no candidate
         """
         words = line.split()
-        if len(words) < self._least or not _PLAIN.fullmatch(line):
+        is_plain = _PLAIN.fullmatch(line)
+        if len(words) < self._least or not (is_plain or self._has_plain(line, words)):
             raise BadLineError(self._reason(line, words))
         row = []
         for column in self._columns:
@@ -157,6 +158,11 @@ class NumberLines(LineReader):
             row.append(value)
         return row
 
+    def _has_plain(self, line: bytes, words: list[bytes]) -> bool:
+        """Whether a line is text, and the columns that are used are plain."""
+        used = (words[column.index] for column in self._columns)
+        return not _CONTROL.search(line) and all(map(_PLAIN.fullmatch, used))
+
     def _reason(self, line: bytes, words: list[bytes]) -> Rejection:
         if _CONTROL.search(line):
             return Rejection.NOT_TEXT
@@ -164,7 +170,8 @@ class NumberLines(LineReader):
             return Rejection.EMPTY
         if len(words) < self._least:
             return Rejection.WRONG_COUNT
-        odd = next((word for word in words if not _PLAIN.fullmatch(word)), b"")
+        used = (words[column.index] for column in self._columns)
+        odd = next((word for word in used if not _PLAIN.fullmatch(word)), b"")
         return self._reason_of_word(odd, Rejection.NOT_NUMBER)
 
     @staticmethod

@@ -108,6 +108,11 @@ class TriggerFile:
         version = self._version
         return self.path.name if version == 1 else f"{self.path.name} version {version}"
 
+    @property
+    def is_read(self) -> bool:
+        """Whether all was read that was there at the last look."""
+        return self._looked_at and not self.vanished and self.offset >= self._seen_size
+
     def state(self) -> dict[str, Any]:
         """Return the state that a process needs to continue at ``offset``, as plain values."""
         return {

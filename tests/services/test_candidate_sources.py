@@ -29,7 +29,13 @@ from darc.queues.messages import OrderState
 from darc.trigger_files.candidate_source import SourceContext, make_source
 from darc.trigger_files.followed_files import finished_files
 from darc.trigger_files.line_reader import LineReader, ReadLines
-from simulator.engine_streams import EngineCandidate, EngineSearch, heimdall_name
+from simulator.engine_streams import (
+    EngineCandidate,
+    EngineSearch,
+    gulps_of,
+    heimdall_name,
+    write_gulp,
+)
 
 START = 1_790_000_000.0
 TSAMP = 64e-6
@@ -114,6 +120,7 @@ def test_times_at_the_top_of_the_band_are_converted_exactly(heimdall: Config, dm
     [
         ("2026-09-21-14:13:20_00.cand", 1_790_000_000.0, 0.0),
         ("2026-09-21-14:13:20_00.cand", 1_789_999_999.25, 0.0),  # the header's whole second
+        ("2026-09-21-14:13:20.25_00.cand", 1_790_000_000.0, 0.25),
         ("2026-09-21-14:13:20_00.cand", 1_789_999_900.0, 100.0),
         ("2026-09-21-14:13:20_00.cand", 1_790_000_100.0, -100.0),
         ("beam_00.cand", START, 0.0),
@@ -123,8 +130,88 @@ def test_times_at_the_top_of_the_band_are_converted_exactly(heimdall: Config, dm
 def test_a_file_begins_at_the_time_in_its_name(
     heimdall: Config, name: str, start: float, offset: float
 ) -> None:
-    (one,) = parsed(reader_of(heimdall, name, start), line(200.0)).candidates
+    (one,) = parsed(reader_of(heimdall, name, start, times_from="file"), line(200.0)).candidates
     assert one["time"] == pytest.approx(200.0 + offset, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("first", "times_from", "is_since_start"),
+    [
+        (100.5, "observation", True),
+        (99.5, "observation", True),  # the name has whole seconds
+        (98.5, "observation", False),  # before the file's own start
+        (0.0, "observation", False),
+        (100.5, "file", False),
+    ],
+)
+def test_the_first_line_of_a_file_says_what_its_times_count_from(
+    heimdall: Config, first: float, times_from: str, is_since_start: bool
+) -> None:
+    name = "2026-09-21-14:15:00_00.cand"  # after 100 s
+    reader = reader_of(heimdall, name, times_from=times_from)
+    found = parsed(reader, line(first)).candidates["time"].tolist()
+    found += parsed(reader, line(150.0)).candidates["time"].tolist()
+    expected = np.array([first, 150.0]) + (0.0 if is_since_start else 100.0)
+    assert found == pytest.approx(expected, abs=TSAMP)
+    # The next process goes on so, whatever its first line is.
+    observation = observation_of(heimdall, Path("/nowhere"), START)
+    context = SourceContext(observation, "heimdall", SourceSettings(times_from=times_from), 1.0)
+    again = make_source(context).line_reader(Path(name), reader.state())
+    assert parsed(again, line(150.0)).candidates["time"] == pytest.approx(expected[1:], abs=TSAMP)
+
+
+@pytest.mark.parametrize("is_per_gulp", [False, True])
+def test_all_times_are_right_with_a_file_per_gulp_and_with_one_that_grows(
+    make: Callable[[], Kept], directory: Path, is_per_gulp: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, observation = follow(make, directory)
+    search = EngineSearch(TSAMP, observation.start, gulp=2.0)
+    made = [EngineCandidate(0.5 + 1.25 * n, 100.0, 12.5, 3, n % 2) for n in range(100)]
+    for number, gulp in enumerate(gulps_of(made, search)):
+        write_gulp(directory, search, gulp, number if is_per_gulp else None)
+    service.turn_until(lambda: len(taken(service)) == len(made))
+    assert taken(service) == pytest.approx([one.time for one in made], abs=TSAMP)
+    assert len(list(directory.iterdir())) == (100 if is_per_gulp else 2)
+    service.turn()
+    assert "beams_claimed_twice" not in service.counts_now
+    assert not [text for text in caplog.messages if "in two files" in text]
+
+
+def test_files_that_others_followed_are_not_looked_at_each_time(
+    make: Callable[[], Kept], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, observation = follow(make, directory)
+    search = EngineSearch(TSAMP, observation.start)
+    for number in range(20):
+        write_gulp(directory, search, [EngineCandidate(number + 0.5, 1.0, 9.0, 3, 0)], number)
+    service.turn_until(lambda: len(taken(service)) == 20)
+    files = service._following[observation.key].files
+    paths = sorted(directory.iterdir())
+    ago = time.time() - 11
+    for path in paths:
+        os.utime(path, (ago, ago))
+    assert len(files.due()) == 20  # written to a moment ago
+    service.turn()
+    service._read(service._following[observation.key])
+    assert [file.path for file in files.due()] == paths[-1:]
+    # One that goes on all the same is read a little later, and at the end at the latest.
+    append(paths[3], line(3.75))
+    later = files._look_at_ended
+    monkeypatch.setattr(files, "_look_at_ended", time.monotonic())
+    assert later - time.monotonic() > 20
+    service.turn_until(lambda: len(taken(service)) == 21)
+    append(paths[4], line(4.75))
+    order(service, observation, OrderState.STOPPED)
+    service.turn_until(lambda: service.ended)
+    assert len(taken(service)) == 22
+
+
+@pytest.mark.parametrize("more", [b"beam_7", b"nan", b"-inf 0x10 *"])
+def test_columns_that_are_not_used_may_hold_anything(heimdall: Config, more: bytes) -> None:
+    good = line(1.0)[:-1] + b"\t" + more + b"\n"
+    assert len(parsed(reader_of(heimdall, "x_00.cand"), good).candidates) == 1
+    bad = good.replace(more, more + b"\x07") + good.replace(more, more + b"\xff")
+    assert parsed(reader_of(heimdall, "x_00.cand"), bad).rejected == {Rejection.NOT_TEXT: 2}
 
 
 def test_a_beam_in_a_column(heimdall: Config) -> None:
@@ -372,15 +459,30 @@ def test_candidates_outside_the_observation_are_none(
     assert any("time -999 s; allowed: 0 to 602 s" in text for text in caplog.messages)
 
 
-def test_two_files_of_one_beam_are_both_read_and_told_once(
-    make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("overlap", [0.0, 9.0])
+def test_two_files_of_one_beam_are_both_read_and_told_once_where_they_overlap(
+    make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture, overlap: float
 ) -> None:
     service, observation = follow(make, directory)
     for shift in range(3):
-        append(directory / heimdall_name(observation.start + 10 * shift, 7), line(1.0))
+        path = directory / heimdall_name(observation.start + 10 * shift, 7)
+        append(path, line(1.0) + line(5.0 + overlap))
+    service.turn_until(lambda: len(taken(service)) == 6)
+    service.turn()
+    first, last = np.array([1.0, 11.0, 21.0]), np.array([5.0, 15.0, 25.0]) + overlap
+    assert taken(service) == pytest.approx(sorted([*first, *last]), abs=TSAMP)
+    said = [text for text in caplog.messages if "beam 7 is in two files" in text]
+    assert len(said) == (1 if overlap else 0)
+
+
+def test_two_files_of_one_beam_without_a_time_are_told(
+    make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, _ = follow(make, directory)
+    for name in ("a_07.cand", "b_07.cand", "c_07.cand"):
+        append(directory / name, line(1.0))
     service.turn_until(lambda: len(taken(service)) == 3)
     service.turn()
-    assert taken(service) == [1.0, 11.0, 21.0]
     assert len([text for text in caplog.messages if "beam 7 is in two files" in text]) == 1
 
 

@@ -274,7 +274,9 @@ class AMBERListener(Service[AmberListenerSettings]):
         """Read all files to their current end, and put the candidates."""
         stamp = following.clock.now()  # before the sizes, so that later lines have later times
         self._find(following)
-        limits = [(file, self._size(following, file)) for file in following.files]
+        # To the end of the observation, whatever seems to have ended.
+        files = following.files.due() if following.stopped_at is None else following.files
+        limits = [(file, self._size(following, file)) for file in files]
         chunks: list[Chunk] = []
         for file, limit in limits:
             while chunk := self._read_chunk(following, file, limit):

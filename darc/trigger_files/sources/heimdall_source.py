@@ -1,9 +1,14 @@
-"""Heimdall: growing files ``<utc>_<beam>.cand`` in a directory, without a header."""
+"""Heimdall: files ``<utc>_<beam>.cand`` in a directory, without a header.
+
+Heimdall itself begins a file per gulp, whose times count from the start of the observation; others
+append all gulps to one file, whose times count from that file's start.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from bisect import insort
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,8 +18,13 @@ import numpy as np
 
 from darc.model.candidate import Records
 from darc.model.counters import Counted
-from darc.trigger_files.candidate_source import CandidateSource, SourceContext, SourceEvent
-from darc.trigger_files.line_reader import LineReader
+from darc.trigger_files.candidate_source import (
+    CandidateSource,
+    FileOfSeries,
+    SourceContext,
+    SourceEvent,
+)
+from darc.trigger_files.line_reader import LineReader, ReadLines
 from darc.trigger_files.number_lines import (
     Floats,
     NumberColumn,
@@ -35,11 +45,15 @@ COLUMNS = (
 )
 N_COLUMNS = 9
 _NAME = re.compile(r"(?:(.*)_)?(\d{1,7})\.\w+", re.ASCII)
-_UTC = re.compile(r"(\d{4})-(\d\d)-(\d\d)[-T_](\d\d):(\d\d):(\d\d)(?:\.\d+)?", re.ASCII)
-#: The start in a file's name is to the whole second; it is the observation's if it is so close (s).
+_UTC = re.compile(r"(\d{4})-(\d\d)-(\d\d)[-T_](\d\d):(\d\d):(\d\d)(\.\d+)?", re.ASCII)
+#: A whole second in a file's name is the observation's start if it is so close (s).
 SAME_START_SECONDS = 1.0
 #: Heimdall prints times with at least so many significant digits.
 _RELATIVE = 1e-5
+#: Two files of a beam overlap if one has a candidate so long after the other's start (s).
+OVERLAP_SECONDS = 2.0
+#: What times count from.
+OBSERVATION, FILE = "observation", "file"
 
 
 class HeimdallLines(NumberLines):
@@ -52,7 +66,11 @@ class HeimdallLines(NumberLines):
     :param beam_column: its index
     :param first_beam: number of the first beam
     :param offset: start of the file since that of the observation (s)
+    :param times_from: `OBSERVATION` or `FILE`, where the first line leaves that open
     :param reference: of its times
+    :param note: gets the latest time of each part that is read (s)
+    :param differs: is called when the first line shows that times count from the other one
+    :param state: result of :meth:`state`
     """
 
     def __init__(
@@ -63,9 +81,18 @@ class HeimdallLines(NumberLines):
         beam_column: int,
         first_beam: int,
         offset: float,
+        times_from: str,
         reference: TimeReference,
+        note: Callable[[float], None],
+        differs: Callable[[], None],
+        state: Mapping[str, Any] | None,
     ) -> None:
         self._tsamp = tsamp
+        self._times_from = times_from
+        self._note = note
+        self._differs = differs
+        # Empty: no line has come. An earlier version read all files so, and has said nothing.
+        self._found: str = "" if state is None else state.get("times from", FILE)
         self._beam = beam
         self._first_beam = first_beam
         self._offset = offset
@@ -76,7 +103,11 @@ class HeimdallLines(NumberLines):
     def candidates(self, values: dict[str, Floats]) -> Records:
         printed, exact = values["time"], values["sample"] * self._tsamp
         agrees = np.abs(exact - printed) <= np.maximum(self._tsamp, _RELATIVE * np.abs(printed))
-        time = np.where(agrees, exact, printed) + self._offset
+        time = np.where(agrees, exact, printed)
+        if not self._found and len(time):
+            self._found = self._decided(float(time[0]))
+        if self._found == FILE:
+            time = time + self._offset
         beam = values.get("beam", np.full(len(time), float(self._beam or 0)))
         return make_records(
             beam=beam - self._first_beam,
@@ -86,13 +117,43 @@ class HeimdallLines(NumberLines):
             snr=values["snr"],
         )
 
+    def _decided(self, first: float) -> str:
+        """Return what times count from, by the first one.
+
+        Before the start of its own file is nothing that counts from the observation's; and the
+        observation's start is none of a file that was begun before it.
+        """
+        if self._times_from == OBSERVATION and (
+            self._offset < 0 or first < self._offset - SAME_START_SECONDS
+        ):
+            if self._offset > 0:
+                self._differs()
+            return FILE
+        return self._times_from
+
+    def parse(self, data: bytes) -> ReadLines:
+        found = super().parse(data)
+        if len(found.candidates):
+            self._note(float(found.candidates["time"].max()))
+        return found
+
+    def begin(self, first_lines: bytes) -> None:
+        super().parse(first_lines[: first_lines.rfind(b"\n") + 1])  # for the first line
+
+    def reset(self) -> None:
+        self._found = ""
+
+    def state(self) -> dict[str, Any]:
+        return {"times from": self._found}
+
 
 class HeimdallSource(CandidateSource):
     """Files of Heimdall in a directory, of one or of many beams."""
 
     def __init__(self, context: SourceContext) -> None:
         super().__init__(context)
-        self._names: dict[int, str] = {}  # by beam
+        self._files: dict[int, FilesOfBeam] = {}  # by beam
+        self._differs_said = False
         self._said: set[int] = set()
         self._events: list[SourceEvent] = []
 
@@ -107,7 +168,6 @@ class HeimdallSource(CandidateSource):
             if match is None:
                 raise ValueError("its name has no beam (<utc>_<beam>.cand); see beam_from")
             beam = int(match[2])
-            self._note(beam, path.name)
             if beam < settings.first_beam:
                 raise ValueError(f"beam {beam} is below first_beam, {settings.first_beam}")
         elif settings.beam_from == "none":
@@ -117,38 +177,107 @@ class HeimdallSource(CandidateSource):
             beam=beam,
             beam_column=settings.beam_column - 1,
             first_beam=settings.first_beam,
-            offset=file_offset(path.name, self.context.observation.start),
+            offset=file_offset(path.name, self.context.observation.start) or 0.0,
+            times_from=settings.times_from,
             reference=time_reference(self.context),
+            note=self._noting(beam, path.name),
+            differs=lambda: self._tell_of_times(path.name),
+            state=state,
         )
 
-    def _note(self, beam: int, name: str) -> None:
-        """Tell once of a beam that two files have: two searches, or one that was started again."""
-        first = self._names.setdefault(beam, name)
-        if first == name or beam in self._said:
+    def series(self, name: str) -> FileOfSeries | None:
+        offset = file_offset(name, self.context.observation.start)
+        if offset is None:
+            return None
+        match = _UTC.match(name)
+        return FileOfSeries(name[match.end() :] if match else name, offset)
+
+    def _noting(self, beam: int | None, name: str) -> Callable[[float], None]:
+        """Note a file of a beam; return what notes its latest time."""
+        if beam is None or self.context.settings.beam_from != "name":
+            return lambda latest: None
+        files = self._files.setdefault(beam, FilesOfBeam())
+        offset = file_offset(name, self.context.observation.start)
+        self._claim(beam, files.add(name, offset))
+        return lambda latest: self._claim(beam, files.note(name, latest))
+
+    def _claim(self, beam: int, names: tuple[str, str] | None) -> None:
+        """Tell once of a beam that two files have at the same time: of two searches."""
+        if names is None or beam in self._said:
             return
         self._said.add(beam)
-        text = f"beam {beam} is in two files, which are both read: {first} and {name}"
+        text = f"beam {beam} is in two files, which are both read: {names[0]} and {names[1]}"
         self._events.append(SourceEvent(Counted.BEAMS_CLAIMED_TWICE, text))
+
+    def _tell_of_times(self, name: str) -> None:
+        if self._differs_said:
+            return
+        self._differs_said = True
+        text = f"{name}: its first time is before the UTC in its name, so times count from there;"
+        text += " instrument.source.times_from: file says so for every file"
+        self._events.append(SourceEvent(text=text))
 
     def events(self) -> list[SourceEvent]:
         events, self._events = self._events, []
         return events
 
 
-def file_offset(name: str, start: float) -> float:
+class FilesOfBeam:
+    """Files of one beam, in order of their starts: one after the other, or two at a time."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []  # all that came
+        self._starts: list[tuple[float, str]] = []
+        self._latest: dict[str, float] = {}
+
+    def add(self, name: str, start: float | None) -> tuple[str, str] | None:
+        """Add a file; return two that are of the same time, if there are.
+
+        :param start: since the observation's start (s); None: its name has none
+        """
+        if name in self._names:
+            return None
+        self._names.append(name)
+        if start is None or len(self._starts) + 1 < len(self._names):
+            return (self._names[0], name) if len(self._names) > 1 else None
+        place = (start, name)
+        insort(self._starts, place)
+        number = self._starts.index(place)
+        return self._overlap(number) or (self._overlap(number - 1) if number else None)
+
+    def note(self, name: str, latest: float) -> tuple[str, str] | None:
+        """Note a time of a file (s); return two files that are of the same time, if there are."""
+        self._latest[name] = max(latest, self._latest.get(name, latest))
+        found = [number for number, (_, one) in enumerate(self._starts) if one == name]
+        return self._overlap(found[0]) if found else None
+
+    def _overlap(self, number: int) -> tuple[str, str] | None:
+        """Return a file and the next one, if it has gone on while that was written."""
+        if number + 1 >= len(self._starts):
+            return None
+        name, (next_start, next_name) = self._starts[number][1], self._starts[number + 1]
+        latest = self._latest.get(name, next_start)
+        return (name, next_name) if latest > next_start + OVERLAP_SECONDS else None
+
+
+def file_offset(name: str, start: float) -> float | None:
     """Return when a file begins, by the UTC in its name, since the observation's start (s).
+
+    None: its name has no UTC.
 
     :param start: of the observation, Unix s
     """
     match = _UTC.match(name)
     if match is None:
-        return 0.0
+        return None
+    *parts, fraction = match.groups(default="")
     try:
-        moment = datetime(*map(int, match.groups()), tzinfo=UTC)  # type: ignore[misc, arg-type]
+        moment = datetime(*map(int, parts), tzinfo=UTC)  # type: ignore[misc, arg-type]
     except ValueError:
-        return 0.0
-    offset = moment.timestamp() - start
-    return 0.0 if abs(offset) <= SAME_START_SECONDS else round(offset, 6)
+        return None
+    part = float(f"0{fraction}")
+    offset = round(moment.timestamp() - start + part, 6)
+    return 0.0 if not part and abs(offset) <= SAME_START_SECONDS else offset
 
 
 SOURCE = HeimdallSource
