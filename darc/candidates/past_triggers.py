@@ -20,6 +20,7 @@ from darc.trigger_files.trigger_file import Chunk, TriggerFile
 #: Bytes within which the header is, if there is one.
 _HEADER_WITHIN = 2**20
 _PROBLEMS_TOLD = 20
+_NAMES_TOLD = 3
 
 
 def read_and_cluster(job: ReadingJob) -> ReadTriggers:
@@ -28,7 +29,11 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
     rejected: Counter[Rejection] = Counter()
     problems: list[str] = []
     n_candidates = 0
-    for file in _files(job):
+    files, left_alone = _files(job)
+    if left_alone:
+        names = ", ".join(left_alone[:_NAMES_TOLD])
+        problems.append(f"files of other observations, left alone: {len(left_alone)} ({names})")
+    for file in files:
         try:
             for chunk in _chunks(file):
                 n_candidates += len(chunk.candidates)
@@ -48,19 +53,21 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
         boxes=job.boxes,
     )
     clusters = listed(clusters, beyond, job.boxes)
-    return ReadTriggers(clusters, n_candidates, dict(rejected), tuple(problems))
+    return ReadTriggers(clusters, n_candidates, dict(rejected), tuple(problems), len(left_alone))
 
 
-def _files(job: ReadingJob) -> list[TriggerFile]:
-    """Return the files of a job.
+def _files(job: ReadingJob) -> tuple[list[TriggerFile], list[str]]:
+    """Return the files of a job, and the names of those that are other observations'.
 
     :raises OSError: its directory cannot be read
     """
     if job.source is not None:
-        return finished_files(job.source)
-    return [
+        found = finished_files(job.source)
+        return found.files, found.left_alone
+    files = [
         TriggerFile(path, AmberLines(job.batch_length, job.tsamp)) for path in job.trigger_files
     ]
+    return files, []
 
 
 def _chunks(file: TriggerFile) -> Iterator[Chunk]:

@@ -215,12 +215,14 @@ class ReadTriggers(Struct, frozen=True, eq=False):
     :param n_candidates: number of candidates read
     :param rejected: number of rejected lines or candidates, by reason
     :param problems: unreadable files, and the first invalid line of each file
+    :param left_alone: number of files of other observations
     """
 
     clusters: Records
     n_candidates: int
     rejected: dict[Rejection, int]
     problems: tuple[str, ...]
+    left_alone: int = 0
 
 
 class BeamSky(Struct, frozen=True):

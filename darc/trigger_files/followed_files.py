@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import heapq
 import logging
 import math
 import os
@@ -10,13 +12,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from darc.config.records import Struct
+from darc.runtime.untrusted_files import open_regular
 from darc.trigger_files.candidate_source import (
     CandidateSource,
     FileOfSeries,
     SourceContext,
     make_source,
 )
-from darc.trigger_files.trigger_file import EARLIER_SECONDS, TriggerFile
+from darc.trigger_files.trigger_file import EARLIER_SECONDS, LAST_BYTES, TriggerFile
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +28,8 @@ log = logging.getLogger(__name__)
 SAME_TICK_SECONDS = 2.0
 #: Files of an earlier observation whose sizes are remembered.
 KEPT_EARLIER = 100_000
+#: Of the latest of them, their last bytes too, by which one that was written anew is known.
+KEPT_ENDS = 1000
 #: A file that another one follows, and that got nothing for so long, has ended (s).
 ENDED_SECONDS = 10.0
 #: It is looked at so often (s).
@@ -36,7 +42,8 @@ class FollowedFiles:
     """The files of one observation.
 
     Files that were last written before the observation began are left alone. One of them that
-    grows is read from the size at which it was found.
+    grows is read from the size at which it was found, if it still has its last bytes there; else it
+    was written anew, and is read from its start.
 
     :param source: of its candidates
     :param start: of the observation, Unix s
@@ -61,7 +68,11 @@ class FollowedFiles:
         self._recalled = memory
         self._files: dict[str, TriggerFile] = {}
         self._committed: dict[str, Any] = {}  # states of files
-        self._left_alone: dict[str, int] = dict(memory.get(_LEFT_ALONE, {}))  # sizes
+        # Size, inode and last bytes; an earlier version kept the size alone.
+        self._left_alone: dict[str, list[Any]] = {
+            name: [kept, 0, b""] if isinstance(kept, int) else list(kept)
+            for name, kept in memory.get(_LEFT_ALONE, {}).items()
+        }
         self._left_changed = False
         self._refused: set[str] = set()
         self._scanned: tuple[int, ...] = ()
@@ -73,6 +84,8 @@ class FollowedFiles:
         self.refused: dict[str, str] = {}
         #: Number of files of earlier observations found since the caller last looked.
         self.newly_left_alone = 0
+        #: Paths of files of earlier observations that were written anew; taken by the caller.
+        self.written_anew: list[Path] = []
         for path in source.expected():
             self._add(path)
         for key in memory:
@@ -130,14 +143,20 @@ class FollowedFiles:
         self._scanned = looked if is_quiet else ()
         with os.scandir(directory) as entries:
             found = [entry for entry in entries if self._is_new(entry.name, check)]
+        left: dict[str, float] = {}  # when they were written (s)
         for entry in sorted(found, key=lambda entry: entry.name):
-            self._look_at(entry)
+            self._look_at(entry, left)
+        room = KEPT_ENDS - sum(bool(end) for _, _, end in self._left_alone.values())
+        for name in heapq.nlargest(max(0, room), left, key=lambda name: left[name]):
+            with contextlib.suppress(OSError):  # the inode has to do
+                self._left_alone[name][2] = _end_of(directory / name, self._left_alone[name][0])
 
     def _is_new(self, name: str, check: bool) -> bool:
         known = name in self._files or name in self._refused
         return not known and (check or name not in self._left_alone) and self._source.accepts(name)
 
-    def _look_at(self, entry: os.DirEntry[str]) -> None:
+    def _look_at(self, entry: os.DirEntry[str], left: dict[str, float]) -> None:
+        """Follow a file, or leave it alone and add to `left` when it was written (s)."""
         try:
             status = entry.stat()
         except FileNotFoundError:
@@ -145,15 +164,23 @@ class FollowedFiles:
         before = self._left_alone.get(entry.name)
         is_known = f"{_STATE}{entry.name}" in self._recalled or entry.name in self._progress
         if status.st_mtime < self._start - EARLIER_SECONDS and not is_known:
-            if before is None and len(self._left_alone) < KEPT_EARLIER:
-                self._left_alone[entry.name] = status.st_size
+            kept = [status.st_size, status.st_ino]
+            if before is None and len(self._left_alone) >= KEPT_EARLIER:
+                return
+            if before is None or before[:2] not in (kept, [status.st_size, 0]):
+                self._left_alone[entry.name] = [*kept, b""]
                 self._left_changed = True
-                self.newly_left_alone += 1
+                self.newly_left_alone += before is None
+                left[entry.name] = status.st_mtime
             return
+        path = self._source.directory / entry.name
         if before is not None:
             del self._left_alone[entry.name]
             self._left_changed = True
-        self._add(self._source.directory / entry.name, before or 0)
+            if not _goes_on(path, status, *before):
+                self.written_anew.append(path)
+                before = None
+        self._add(path, before[0] if before else 0)
 
     def _add(self, path: Path, begin: int = 0) -> None:
         state = self._recalled.get(f"{_STATE}{path.name}")
@@ -197,8 +224,48 @@ class FollowedFiles:
         return {**changed, **gone, **left}
 
 
-def finished_files(context: SourceContext) -> list[TriggerFile]:
-    """Return the files of a finished observation, in order of their names.
+def _end_of(path: Path, size: int) -> bytes:
+    """Return the last bytes before a size.
+
+    :raises OSError: they cannot be read
+    """
+    with open_regular(path) as file:
+        file.seek(max(0, size - LAST_BYTES))
+        return file.read(min(size, LAST_BYTES))
+
+
+def _goes_on(path: Path, status: os.stat_result, size: int, inode: int, end: bytes) -> bool:
+    """Whether a file is that of before, and perhaps has grown.
+
+    Its content says so, as a copy under the same name is the same; where that is unknown, the
+    inode. What cannot be read now is told and tried again by its reader.
+    """
+    if not size or status.st_size < size:
+        return not size
+    if not end:
+        return inode in (0, status.st_ino)
+    try:
+        return _end_of(path, size) == end
+    except OSError:
+        return True
+
+
+class FinishedFiles(Struct, frozen=True):
+    """Files of a finished observation.
+
+    :param files: in order of their names
+    :param left_alone: names of files of other observations
+    """
+
+    files: list[TriggerFile]
+    left_alone: list[str]
+
+
+def finished_files(context: SourceContext) -> FinishedFiles:
+    """Return the files of a finished observation.
+
+    As while it ran, files that were last written before it began are left alone; so are those whose
+    names say that they began after it.
 
     :raises OSError: the directory cannot be read, or its candidates came by a connection
     """
@@ -209,15 +276,31 @@ def finished_files(context: SourceContext) -> list[TriggerFile]:
             raise OSError(f"{context.name}: candidates that came by a connection are not kept")
         paths = sorted(path for path in source.directory.iterdir() if source.accepts(path.name))
     latest = math.inf if context.name == "amber" else context.observation.duration
-    found = []
+    found: list[TriggerFile] = []
+    left: list[str] = []
     for path in paths:
+        if source.has_new_files and _is_of_other(source, path, latest):
+            left.append(path.name)
+            continue
         try:
             reader = source.line_reader(path, None)
         except ValueError as error:
             log.error("%s is not read: %s", path, error)
             continue
         found.append(TriggerFile(path, reader, latest=latest))
-    return found
+    return FinishedFiles(found, left)
+
+
+def _is_of_other(source: CandidateSource, path: Path, latest: float) -> bool:
+    """Whether a file is another observation's: written before this one, or begun after it."""
+    place = source.series(path.name)
+    if place is not None and place.begin > latest:
+        return True
+    try:
+        written = path.stat().st_mtime
+    except OSError:  # told by who reads it
+        return False
+    return written < source.context.observation.start - EARLIER_SECONDS
 
 
 def exists(path: Path) -> bool:

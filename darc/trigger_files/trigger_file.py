@@ -139,11 +139,11 @@ class TriggerFile:
         self.vanished = False
         self.written = found.st_mtime
         if not self._looked_at:
-            self._looked_at = True
             if found.st_mtime < self._start - EARLIER_SECONDS:
                 self._skip_earlier_data(found.st_size)
-            elif self._before:
-                self._skip_earlier_data(min(self._before, found.st_size))
+            elif 0 < self._before <= found.st_size:
+                self._skip_earlier_data(self._before)
+            self._looked_at = True  # not before it could be read
         looked = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
         if looked != self._compared:
             if self.offset:

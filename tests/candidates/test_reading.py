@@ -87,6 +87,7 @@ def test_files_of_another_search_engine_are_read_in_a_process_of_the_pool(
     search = EngineSearch(1e-3, 1_790_000_000.0)
     burst = EngineCandidate(2.5, 300.0, 30.0, 3, 4)
     write_gulp(tmp_path, search, [burst, EngineCandidate(5.5, 300.0, 20.0, 3, 5)])
+    write_gulp(tmp_path, replace(search, start=search.start + 86400), [burst])
     text = f"taskid=p1\nstart={search.start}\ntask.source.name=B\nduration=60\nbeam=0\n"
     text += f"candidate_dir={tmp_path}\noutput_dir={tmp_path}\n"
     instrument = replace(
@@ -96,5 +97,8 @@ def test_files_of_another_search_engine_are_read_in_a_process_of_the_pool(
     made = replace(job(), source=SourceContext.of(observation, instrument))
     read = pickle.loads(pickle.dumps(made)).run()
     assert read.n_candidates == 2
+    (left,) = read.problems
+    assert left == "files of other observations, left alone: 1 (2026-09-22-14:13:20_04.cand)"
+    assert read.left_alone == 1
     assert sorted(read.clusters["time"].tolist()) == [2.5, 5.5]
     assert sorted(read.clusters["beam"].tolist()) == [4, 5]

@@ -372,6 +372,56 @@ def test_a_file_of_yesterday_that_grows_is_read_from_there(
     assert taken(again) == [3.0]
 
 
+@pytest.mark.parametrize("how", ["in place", "renamed", "a longer copy"])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_file_of_yesterday_that_is_written_anew_is_read_whole(
+    make: Callable[[], Kept], directory: Path, how: str, restarts: bool
+) -> None:
+    yesterday = time.time() - 86400
+    path = directory / "beam_00.cand"
+    old = line(1.0) * 10
+    path.write_bytes(old)
+    os.utime(path, (yesterday, yesterday))
+    service, observation = follow(make, directory)
+    service.turn_until(lambda: service.counts_now.get("earlier_files") == 1)
+    if restarts:
+        again = make()
+        again.master = again.queue_link = service.master  # type: ignore[assignment]
+        order(again, observation)
+        service = again
+    new = b"".join(line(2.0 + number) for number in range(20))
+    if how == "a longer copy":
+        new = old + line(3.0)
+    (directory / "other").write_bytes(new)
+    if how == "in place":
+        path.write_bytes(new)
+    else:
+        (directory / "other").rename(path)
+    wanted = [3.0] if how == "a longer copy" else [2.0 + number for number in range(20)]
+    service.turn_until(lambda: len(taken(service)) >= len(wanted))
+    assert taken(service) == pytest.approx(wanted, abs=TSAMP)
+    assert service.counts_now.get("files_written_anew", 0) == (how != "a longer copy")
+    assert service._losses.numbers()["amber_file_written_anew"] == 0
+
+
+def test_of_many_files_of_before_the_last_bytes_of_the_latest_are_remembered(
+    make: Callable[[], Kept], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darc.trigger_files.followed_files.KEPT_ENDS", 1)
+    for beam, age in enumerate((2000.0, 1000.0)):
+        path = directory / f"beam_{beam:02d}.cand"
+        path.write_bytes(line(1.0) * 10)
+        os.utime(path, (time.time() - age, time.time() - age))
+    service, _ = follow(make, directory)
+    service.turn_until(lambda: service.counts_now.get("earlier_files") == 2)
+    for beam in range(2):  # in place: the inode says nothing
+        (directory / f"beam_{beam:02d}.cand").write_bytes(line(3.0) * 20)
+    service.turn_until(lambda: len(taken(service)) == 30)
+    # The inode has to do where there are no last bytes.
+    assert service.counts_now["files_written_anew"] == 1
+    assert service.counts_now["earlier_bytes"] == 10 * len(line(1.0))
+
+
 def test_a_new_process_goes_on_in_every_file(make: Callable[[], Kept], directory: Path) -> None:
     service, observation = follow(make, directory)
     names = [heimdall_name(observation.start, beam) for beam in range(4)]
@@ -545,9 +595,20 @@ def test_the_files_of_a_finished_observation_are_read_to_their_end(
     for beam in range(3):
         append(directory / heimdall_name(START, beam), line(1.0) + line(2.0 + beam)[:-1])
     append(directory / heimdall_name(START - 86400, 0), line(3.0))
+    append(directory / heimdall_name(START - 86400, 1), line(3.0))
+    os.utime(directory / heimdall_name(START - 86400, 1), (START - 80000, START - 80000))
+    append(directory / "before_07.cand", line(3.0))
+    os.utime(directory / "before_07.cand", (START - 10, START - 10))
+    append(directory / heimdall_name(START + 86400, 0), line(3.0))
     append(directory / "other.txt", line(1.0))
     found: list[float] = []
-    for file in finished_files(SourceContext.of(observation, heimdall.instrument)):
+    finished = finished_files(SourceContext.of(observation, heimdall.instrument))
+    assert finished.left_alone == [
+        heimdall_name(START - 86400, 1),
+        heimdall_name(START + 86400, 0),
+        "before_07.cand",
+    ]
+    for file in finished.files:
         limit = file.size()
         while chunk := file.read(limit):
             found += chunk.candidates["time"].tolist()

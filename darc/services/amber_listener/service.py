@@ -245,6 +245,12 @@ class AMBERListener(Service[AmberListenerSettings]):
             following.counts[Counted.FILES_REFUSED] += 1
             self._totals[Counted.FILES_REFUSED] += 1
         files.refused.clear()
+        for path in files.written_anew:
+            following.counts[Counted.FILES_WRITTEN_ANEW] += 1
+            self._totals[Counted.FILES_WRITTEN_ANEW] += 1
+            self._account(following)
+            log.warning("%s, of an earlier observation, was written anew: it is read whole", path)
+        files.written_anew.clear()
         if number := files.newly_left_alone:
             files.newly_left_alone = 0
             log.info("%d files of earlier observations are left alone", number)

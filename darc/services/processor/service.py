@@ -380,6 +380,8 @@ class ProcessorManager(Service[ProcessorSettings]):
             work.counts.clear()
             work.counts[Counted.CANDIDATES] = read.n_candidates
             work.counts.update(read.rejected)
+            if read.left_alone:
+                work.counts[Counted.EARLIER_FILES] = read.left_alone
             self._commit_rows(work, work.rows(read.clusters))
         else:
             # Without a summary, the master node reports the beam as missing. Zeros would be wrong.
