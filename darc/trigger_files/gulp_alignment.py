@@ -43,6 +43,9 @@ class GulpAlignment:
     came, each when its gulp is complete or has waited long enough. A search that was missing is not
     waited for until it is back.
 
+    Searches of one host that come to one port cannot be told apart: they are counted. Each report
+    has a place of the host, `host`, `host (2)` and so on, and none of these is a search's own.
+
     :param names: of the searches; fewer than `n_searches`: they are named as they come
     :param wait: for the other searches (s)
     """
@@ -64,15 +67,21 @@ class GulpAlignment:
         return events
 
     def name_for(self, host: str, gulp: int) -> str:
-        """Return the name of a search of which only the host is known."""
+        """Return the place of a report of which only the host is known."""
         reported = self._done.get(gulp, set())
         if gulp in self._gulps:
             reported = self._gulps[gulp].searches
-        name, number = host, 1
-        while name in reported and number < self._n_searches:
-            number += 1
-            name = f"{host} ({number})"
-        return name
+        places = [name for name in self.last if host_of(name) == host]
+        free = [name for name in places if name not in reported]
+        if not free and len(self.last) < self._n_searches:
+            return f"{host} ({len(places) + 1})" if places else host
+        # Whoever reported the gulp before, else as few steps as may be: none is made up.
+        return min(free or places or [host], key=lambda name: abs(gulp - 1 - self.last[name]))
+
+    def _called(self, search: str) -> str:
+        """Return what a search is called: one of several of a host has no name of its own."""
+        host = host_of(search)
+        return f"a search of {host}" if f"{host} (2)" in self.last else search
 
     def add(self, search: str, gulp: int, now: float) -> None:
         """Note a part; it is the last one in the order.
@@ -87,12 +96,14 @@ class GulpAlignment:
             text = ""
             if search not in self._late:
                 self._late.add(search)
-                text = f"{search} lags: its gulp {gulp} came after the others were passed on"
+                called = self._called(search)
+                text = f"{called} lags: its gulp {gulp} came after the others were passed on"
             self._events.append(SourceEvent(Counted.GULPS_LATE, text))
             return
         if search in self._absent:
             self._absent.discard(search)
-            self._events.append(SourceEvent(text=f"{search} is back, with gulp {gulp}"))
+            text = f"{self._called(search)} is back, with gulp {gulp}"
+            self._events.append(SourceEvent(text=text))
         self._late.discard(search)
         self._gulps.setdefault(gulp, _Gulp(now)).searches.add(search)
         self._parts.append((gulp, False))
@@ -101,6 +112,7 @@ class GulpAlignment:
         last = self.last.get(search, -1)
         if last < 0 or gulp == last + 1:
             return
+        search = self._called(search)
         if gulp <= last:
             what = "came again" if gulp == last else f"follows {last}: the number went back"
             self._events.append(SourceEvent(Counted.GULP_BACK, f"{search}: gulp {gulp} {what}"))
@@ -147,7 +159,16 @@ class GulpAlignment:
         new = sorted(missing - self._absent)
         self._absent |= missing
         self._events.append(SourceEvent(Counted.GULPS_INCOMPLETE))
+        for host in sorted({host_of(search) for search in new if self._called(search) != search}):
+            n_missing = sum(host_of(search) == host for search in missing)
+            n_new = sum(host_of(search) == host for search in new)
+            n_all = sum(host_of(search) == host for search in self.last)
+            what = f"{n_missing} of {n_all} searches of {host}, gulp {number}"
+            text = f"{n_missing} of the {n_all} searches of {host} missing in gulp {number}"
+            self._events.append(SourceEvent("", text, SEARCH_BEHIND, what, n_new))
         for search in new:
+            if self._called(search) != search:
+                continue
             last = self.last.get(search, -1)
             seen = f"its last one was {last}" if last >= 0 else "it has reported none"
             text = f"{search} is missing in gulp {number}: {seen}"
@@ -157,3 +178,8 @@ class GulpAlignment:
         """Return after how long the next gulp has waited long enough (s); infinite: none waits."""
         first = min((gulp.first for gulp in self._gulps.values()), default=float("inf"))
         return first + self._wait - now
+
+
+def host_of(search: str) -> str:
+    """Return the host of a search that is named by it, and any other name as it is."""
+    return search.partition(" (")[0]

@@ -103,10 +103,45 @@ def test_searches_of_one_port_are_named_by_their_hosts() -> None:
     assert alignment.pass_on(0.0) == 3
     alignment.add("10.0.0.2", 6, 10.0)
     assert alignment.pass_on(11.0) == 1
-    assert [text.split(" in ")[0] for text in texts(alignment)] == [
-        "10.0.0.1 is missing",
-        "10.0.0.1 (2) is missing",
-    ]
+    (missing,) = [event for event in alignment.take_events() if event.text]
+    assert missing.text == "2 of the 2 searches of 10.0.0.1 missing in gulp 6"
+    assert missing.number == 2
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.permutations([0, 1, 2]), st.sampled_from([None, 0, 1, 2])), max_size=20),
+)
+def test_searches_of_one_host_are_counted_in_whatever_order_they_come(
+    gulps: list[tuple[list[int], int | None]],
+) -> None:
+    """Each gulp comes from three searches in an order of its own, or one of them leaves it out."""
+    alignment = GulpAlignment([], 3, wait=1.0)
+    for gulp, (searches, left_out) in enumerate([([0, 1, 2], None), *gulps]):
+        came = [search for search in searches if search != left_out]
+        for _ in came:
+            alignment.add(alignment.name_for("10.0.0.1", gulp), gulp, 10.0 * gulp)
+        assert alignment.pass_on(10.0 * gulp + 2) == len(came)
+    events = alignment.take_events()
+    missed = sum(event.number for event in events if event.loss and event.loss.id == "gulps_missed")
+    n_left_out = sum(left_out is not None for _, left_out in gulps)
+    assert missed <= n_left_out  # one that leaves out the last ones has not been seen to
+    assert sum(event.counter == "gulps_incomplete" for event in events) == n_left_out
+    said = [event.text for event in events if event.text]
+    assert not [text for text in said if "(" in text or "lags" in text or "back:" in text]
+    assert all("search" in text and " of " in text for text in said)
+
+
+def test_a_search_of_a_host_that_leaves_a_gulp_out_does_not_make_another_go_back() -> None:
+    alignment = GulpAlignment([], 2, wait=1.0)
+    for gulp in (5, 5, 7, 6, 7):  # one sends 5 and 7, the other 5, 6 and 7
+        alignment.add(alignment.name_for("10.0.0.1", gulp), gulp, 0.0)
+    events = alignment.take_events()
+    assert [event.text for event in events] == ["a search of 10.0.0.1: gulp 7 follows 5"]
+    assert sorted(alignment.last.values()) == [7, 7]
+    # One that is sent again is no third search's.
+    alignment.add(alignment.name_for("10.0.0.1", 7), 7, 0.0)
+    assert len(alignment.last) == 2
 
 
 @settings(max_examples=300, deadline=None)
@@ -375,6 +410,26 @@ def test_two_searches_that_claim_one_beam_are_named_once(
     said = [text for text in caplog.messages if "beam 17 is claimed by two searches" in text]
     assert len(said) == 1
     assert all(f"port {port}" in said[0] for port in stream.ports)
+
+
+def test_searches_of_one_host_on_one_port_claim_no_beams(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = free_port()
+    with closing(Stream(tmp_path, ports=[port], searches=2, gulp_wait=5.0)) as stream:
+        stream.ports = [port, port]
+        source: Any = stream.listener._following[stream.observation.key].source
+        for gulp in range(4):
+            for n, search in enumerate((0, 1) if gulp % 2 else (1, 0), 1):
+                stream.send(search, gulp, gulp + search / 2, beam=search)
+                stream.until(
+                    lambda gulp=gulp, n=n: list(source._alignment.last.values()).count(gulp) == n
+                )
+        stream.until_taken(*(number / 2 for number in range(8)))
+        stream.stop()
+        assert "beams_claimed_twice" not in stream.books()
+        assert losses(stream) == {}
+    assert not [text for text in caplog.messages if "claimed" in text]
 
 
 def test_a_connection_that_sends_nothing_is_closed_in_time(stream: Stream) -> None:

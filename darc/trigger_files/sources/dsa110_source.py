@@ -22,7 +22,12 @@ from darc.model.counters import Counted, Rejection
 from darc.node.losses import LossKind
 from darc.trigger_files.amber import BadLineError
 from darc.trigger_files.candidate_source import CandidateSource, SourceContext, SourceEvent
-from darc.trigger_files.gulp_alignment import GULPS_MISSED, SEARCH_BEHIND, GulpAlignment
+from darc.trigger_files.gulp_alignment import (
+    GULPS_MISSED,
+    SEARCH_BEHIND,
+    GulpAlignment,
+    host_of,
+)
 from darc.trigger_files.gulp_receiver import (
     CONNECTION_REFUSED,
     GULP_CUT,
@@ -140,7 +145,8 @@ class BeamClaims:
         self.events: deque[SourceEvent] = deque()
 
     def note(self, beam: int, search: str) -> None:
-        """Note that a search reports a beam."""
+        """Note that a search reports a beam; those of one host on one port are not told apart."""
+        search = host_of(search)
         first = self._searches.setdefault(beam, search) if len(self._searches) < 100_000 else search
         if first != search and (beam, search) not in self._said and len(self._said) < 1000:
             self._said.add((beam, search))
