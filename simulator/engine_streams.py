@@ -84,13 +84,16 @@ class EngineSearch(Struct, frozen=True):
         ).encode()
 
     def fredda_line(self, candidate: EngineCandidate) -> bytes:
-        """Return a line of FREDDA's, whose boxcar is one less than the width."""
+        """Return a line of FREDDA's, whose boxcar is one less than the width.
+
+        Its MJDs have 9 decimals: 86 µs.
+        """
         sample = self.sample(candidate)
         mjd = mjd_of(self.start + sample * self.tsamp)
         return (
             f"{candidate.snr:.2f} {sample} {sample * self.tsamp:.4f}"
             f" {2**candidate.log2_width - 1} {int(candidate.dm)} {candidate.dm:.2f}"
-            f" {candidate.beam} {mjd:.15f}\n"
+            f" {candidate.beam} {mjd:.9f}\n"
         ).encode()
 
 

@@ -33,6 +33,7 @@ class SourceSettings(CrossChecked, Struct, frozen=True):
     time_reference: Annotated[str, OneOf("top_channel", "top_of_band")] = "top_channel"
     #: What Heimdall's times count from, where a file leaves that open.
     times_from: Annotated[str, OneOf("observation", "file")] = "observation"
+    mjd_scale: Annotated[str, OneOf("utc", "tai")] = "utc"  # of FREDDA's MJDs
     bind: Annotated[str, NotEmpty()] = "127.0.0.1"  # address to listen on
     ports: tuple[_Port, ...] = ()  # a port per search, or one for all of them
     searches: Annotated[int, Range(1, 1000)] | None = None  # None: one per port

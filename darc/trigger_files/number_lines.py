@@ -212,6 +212,17 @@ def make_records(
     return records
 
 
+def sample_times(sample: Floats, printed: Floats, tsamp: float, relative: float) -> Floats:
+    """Return times of samples (s), if the printed ones agree with them; else those.
+
+    :param tsamp: sampling time (s)
+    :param relative: precision of the printed times
+    """
+    exact = sample * tsamp
+    agrees = np.abs(exact - printed) <= np.maximum(tsamp, relative * np.abs(printed))
+    return np.asarray(np.where(agrees, exact, printed), np.float64)
+
+
 def width_of_log2(log2_width: Floats) -> Floats:
     """Return widths of their logarithms to base 2 (samples); 0, which is invalid, if too wide."""
     fits = (log2_width >= 0) & (log2_width <= MOST_LOG2_WIDTH)

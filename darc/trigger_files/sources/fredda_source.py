@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from darc.model.arrival import mjd_of
 from darc.model.candidate import Records
-from darc.trigger_files.candidate_source import CandidateSource
+from darc.trigger_files.candidate_source import CandidateSource, SourceContext, SourceEvent
 from darc.trigger_files.line_reader import LineReader
 from darc.trigger_files.number_lines import (
     Floats,
@@ -19,6 +19,7 @@ from darc.trigger_files.number_lines import (
     NumberLines,
     TimeReference,
     make_records,
+    sample_times,
     time_reference,
 )
 
@@ -26,25 +27,51 @@ from darc.trigger_files.number_lines import (
 HEADER = ("S/N", "sampno", "secs from file start", "boxcar", "idt", "dm", "beamno", "mjd")
 COLUMNS = (
     NumberColumn("snr", 0),
+    NumberColumn("sample", 1, whole=True),
+    NumberColumn("seconds", 2),
     NumberColumn("boxcar", 3, whole=True),
     NumberColumn("dm", 5),
     NumberColumn("beam", 6, whole=True),
     NumberColumn("mjd", 7),
 )
 _DAY = 86400.0
+#: An MJD that is so far from the observation is none of it (s): offline runs print 0 or 40587.
+NO_TIME_SECONDS = 86400.0
+#: MJD and seconds since the file's start agree if they differ by less (s).
+AGREE_SECONDS = 1.0
+#: FREDDA prints seconds with at least so many significant digits.
+_RELATIVE = 1e-5
 
 
 class FreddaLines(NumberLines):
-    """Reader of a file. The time is that of the MJD, good to 1 µs.
+    """Reader of a file.
+
+    The time is that of the MJD, where it is a time of the observation; else the seconds since the
+    file's start, which is then that of the observation.
 
     :param start: of the observation, Unix s
+    :param tsamp: sampling time (s)
+    :param ahead: how much the clock of the MJDs is ahead of UTC (s)
+    :param warn: gets what is odd: a word for its kind, and a text
     """
 
-    def __init__(self, start: float, first_beam: int, reference: TimeReference) -> None:
+    def __init__(
+        self,
+        *,
+        start: float,
+        tsamp: float,
+        ahead: float,
+        first_beam: int,
+        reference: TimeReference,
+        warn: Callable[[str, str], None],
+    ) -> None:
         super().__init__(COLUMNS, len(HEADER))
         self._start_mjd = mjd_of(start)
+        self._tsamp = tsamp
+        self._ahead = ahead
         self._first_beam = first_beam
         self._reference = reference
+        self._warn = warn
 
     def is_header(self, line: bytes) -> bool:
         """Whether a line is a remark, or a header that names the columns as they are read."""
@@ -52,7 +79,7 @@ class FreddaLines(NumberLines):
         return len(names) < len(HEADER) or names[: len(HEADER)] == HEADER
 
     def candidates(self, values: dict[str, Floats]) -> Records:
-        time = np.round((values["mjd"] - self._start_mjd) * _DAY, 6)
+        time = self._times(values)
         return make_records(
             beam=values["beam"] - self._first_beam,
             downsampling=values["boxcar"] + 1,  # it counts from 0: a single sample
@@ -61,17 +88,58 @@ class FreddaLines(NumberLines):
             snr=values["snr"],
         )
 
+    def _times(self, values: dict[str, Floats]) -> Floats:
+        """Return times since the start (s), before they are referred to the highest channel."""
+        since_file = sample_times(values["sample"], values["seconds"], self._tsamp, _RELATIVE)
+        by_mjd = np.round((values["mjd"] - self._start_mjd) * _DAY - self._ahead, 6)
+        is_time = np.abs(by_mjd) < NO_TIME_SECONDS
+        if not is_time.all():
+            mjd = values["mjd"][~is_time][0]
+            text = f"MJD {mjd:.10g} is no time of the observation: the time is that since the"
+            self._warn("no time", f"{text} start of the file, taken for the observation's")
+        differ = is_time & (np.abs(by_mjd - since_file) >= AGREE_SECONDS)
+        if differ.any():
+            by = float((by_mjd - since_file)[differ][0])
+            text = f"MJDs are {by:+.3f} s from the observation's start and the seconds since the"
+            text += " file's: the file began at another time, or their clock is another one than"
+            self._warn("differ", f"{text} instrument.source.mjd_scale says; MJDs are used")
+        return np.where(is_time, by_mjd, since_file)
+
 
 class FreddaSource(CandidateSource):
     """Files of FREDDA in a directory."""
+
+    def __init__(self, context: SourceContext) -> None:
+        super().__init__(context)
+        self._ahead = 0.0
+        if context.settings.mjd_scale == "tai":
+            from darc.science.leap_seconds import tai_minus_utc  # noqa: PLC0415 - ERFA is for few
+
+            self._ahead = tai_minus_utc(context.observation.start)
+        self._said: set[str] = set()
+        self._events: list[SourceEvent] = []
 
     def accepts(self, name: str) -> bool:
         return fnmatchcase(name, self.context.settings.pattern)
 
     def line_reader(self, path: Path, state: Mapping[str, Any] | None) -> LineReader:
-        context = self.context
-        start, first = context.observation.start, context.settings.first_beam
-        return FreddaLines(start, first, time_reference(context))
+        def warn(kind: str, text: str) -> None:
+            if kind not in self._said:
+                self._said.add(kind)
+                self._events.append(SourceEvent(text=f"{path}: {text}"))
+
+        return FreddaLines(
+            start=self.context.observation.start,
+            tsamp=self.context.observation.tsamp,
+            ahead=self._ahead,
+            first_beam=self.context.settings.first_beam,
+            reference=time_reference(self.context),
+            warn=warn,
+        )
+
+    def events(self) -> list[SourceEvent]:
+        events, self._events = self._events, []
+        return events
 
 
 SOURCE = FreddaSource

@@ -31,6 +31,7 @@ from darc.trigger_files.number_lines import (
     NumberLines,
     TimeReference,
     make_records,
+    sample_times,
     time_reference,
     width_of_log2,
 )
@@ -101,9 +102,7 @@ class HeimdallLines(NumberLines):
         super().__init__((*COLUMNS, *of_beam), N_COLUMNS)
 
     def candidates(self, values: dict[str, Floats]) -> Records:
-        printed, exact = values["time"], values["sample"] * self._tsamp
-        agrees = np.abs(exact - printed) <= np.maximum(self._tsamp, _RELATIVE * np.abs(printed))
-        time = np.where(agrees, exact, printed)
+        time = sample_times(values["sample"], values["time"], self._tsamp, _RELATIVE)
         if not self._found and len(time):
             self._found = self._decided(float(time[0]))
         if self._found == FILE:
