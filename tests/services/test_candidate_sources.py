@@ -36,6 +36,7 @@ from simulator.engine_streams import (
     heimdall_name,
     write_gulp,
 )
+from simulator.engine_streams import main as simulate
 
 START = 1_790_000_000.0
 TSAMP = 64e-6
@@ -645,3 +646,30 @@ def test_the_source_of_the_documentation_is_whole(heimdall: Config) -> None:
     assert (one["beam"], one["downsampling"]) == (3, 16)
     assert one["time"] == pytest.approx(2.5, abs=2e-6)
     assert found.rejected == {Rejection.WRONG_COUNT: 1, Rejection.NOT_FINITE: 1}
+
+
+# -- the simulator ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("per_gulp", [False, True])
+def test_the_simulator_writes_a_file_per_gulp_where_it_is_asked_to(
+    directory: Path, *, per_gulp: bool
+) -> None:
+    words = [
+        "--duration",
+        "10",
+        "--noise",
+        "20",
+        "--start",
+        "2026-09-21-14:13:20",
+        "--speed",
+        "inf",
+    ]
+    simulate(["heimdall", str(directory), *words, *(["--gulp-files"] if per_gulp else [])])
+    names = sorted(path.name for path in directory.iterdir())
+    seconds = range(20, 30) if per_gulp else [20]
+    assert names == [f"2026-09-21-14:13:{second}_00.cand" for second in seconds]
+    for number, name in enumerate(names if per_gulp else []):
+        times = [float(text.split()[2]) for text in (directory / name).read_text().splitlines()]
+        assert times
+        assert all(number - 0.001 <= time <= number + 1.001 for time in times)
