@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from darc.candidates.file_clock import FileClock, file_clock
 from darc.candidates.pool_tasks import BeamFiles
 from darc.config.settings import ProcessorExtractor
 from darc.config.settings_processor import FETCH
@@ -17,15 +19,22 @@ from darc.data_files.data_source import DataSource, paths_of
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.read_layout import count_samples, read_layout
 from darc.data_files.sequence_places import FilePart, places_of
+from darc.model.arrival import ArrivalReference
 from darc.model.processing_outcome import Detection
 from darc.science.dispersion import DISPERSION_CONSTANT, delay, dm_halfrange
 
+log = logging.getLogger(__name__)
+
 
 class BeamAvailability:
-    """Sizes of the files of a compound beam at the last check; the files grow."""
+    """Sizes of the files of a compound beam at the last check; the files grow.
 
-    def __init__(self, files: BeamFiles) -> None:
-        self._files = files
+    :param arrival: reference of the pulses' times and widths; None: they are the files'
+    """
+
+    def __init__(self, files: BeamFiles, arrival: ArrivalReference | None = None) -> None:
+        self._files, self._arrival = files, arrival
+        self._clocks: dict[Path, FileClock] = {}
         self._layouts: dict[Path, DataLayout] = {}
         self._sources: list[DataSource] = []
         self._sizes: dict[Path, int] = {}
@@ -71,7 +80,17 @@ class BeamAvailability:
         if len(parts) > 1:
             parts.sort(key=lambda part: part.start)
         there = places_of(parts)[-1] + parts[-1].n_samples
-        return there >= last_sample(parts[0].header, pulse, settings)
+        inside = self._clock(parts[0]).in_file(pulse)
+        # What came before the first sample is not waited for.
+        return inside.time < 0 or there >= last_sample(parts[0].header, inside, settings)
+
+    def _clock(self, first: FilePart) -> FileClock:
+        if first.path not in self._clocks:
+            clock = file_clock(first.header, self._arrival, str(first.path))
+            if clock != FileClock():
+                log.info("%s %s: candidates are looked for there", first.path, clock)
+            self._clocks[first.path] = clock
+        return self._clocks[first.path]
 
     def _has_begun(self, path: Path) -> bool:
         try:
@@ -95,6 +114,8 @@ def last_sample(header: FilterbankHeader, pulse: Detection, settings: ProcessorE
     """Return an upper limit of the end of the samples that a pulse needs.
 
     As :mod:`darc.science.extraction_plan`, which is not used since it imports numba.
+
+    :param pulse: as it is in the file, see `FileClock.in_file`
     """
     f_reference = header.arrival_reference.frequency
     f_centre = (header.f_lowest + f_reference) / 2

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from darc.candidates.classifier import ClassifierError, load_classifier
 from darc.candidates.fetch_candidate import write_for_fetch
+from darc.candidates.file_clock import FileClock, file_clock
 from darc.candidates.pool_tasks import ExtractionJob, ExtractionOutcome
 from darc.candidates.results.candidate_file import write_candidate
 from darc.candidates.results.trigger_lists import listed
@@ -43,7 +44,7 @@ classifier_of = cache(load_classifier)
 def extract_candidate(job: ExtractionJob) -> ExtractionOutcome:
     """Extract the candidate of a cluster, and write its file if it is to be kept."""
     try:
-        found, band, arrival, mask = _extract(job)
+        found, band, clock, arrival, mask = _extract(job)
     except OutsideDataError as error:
         return ExtractionOutcome(job.pulse, ClusterOutcome.NOT_IN_DATA, str(error))
     except (OSError, ValueError) as error:
@@ -58,7 +59,7 @@ def extract_candidate(job: ExtractionJob) -> ExtractionOutcome:
         return ExtractionOutcome(job.pulse, ClusterOutcome.STRONGER_AT_DM_0, reason)
     try:
         score = classifier_of(_model(job)).score(found.freq_time, found.dm_time)
-        return _keep_or_not(job, found, score, band, arrival, mask)
+        return _keep_or_not(job, found, score, band, clock, arrival, mask)
     except (OSError, ClassifierError, ValueError) as error:
         return ExtractionOutcome(job.pulse, ClusterOutcome.FAILED, str(error))
 
@@ -73,6 +74,7 @@ def _keep_or_not(
     found: Extraction,
     score: Score,
     band: Band,
+    clock: FileClock,
     arrival: ArrivalReference,
     mask: Mask | None,
 ) -> ExtractionOutcome:
@@ -91,7 +93,7 @@ def _keep_or_not(
             snr=found.snr,
             snr_best=found.snr_best,
             snr_dm0=found.snr_dm0,
-            time=found.time,
+            time=found.time + clock.late,
             downsampling=found.width,
             bin_length=found.bin_length,
             best_dm=found.best_dm,
@@ -118,7 +120,10 @@ def _keep_or_not(
         except (OSError, ValueError) as error:  # the candidate is kept without that file
             problems.append(f"no file for FETCH: {error}")
     problem = "; ".join(filter(None, problems))
-    return ExtractionOutcome(job.pulse, ClusterOutcome.KEPT, problem, path, listed(candidate))
+    # A list's widths are in samples of the observation; those of the file are in its own.
+    width = clock.width_of_observation(found.width)
+    entry = replace(listed(candidate), downsampling=width)
+    return ExtractionOutcome(job.pulse, ClusterOutcome.KEPT, problem, path, entry)
 
 
 def _reference(job: ExtractionJob, header: FilterbankHeader) -> ArrivalReference:
@@ -130,14 +135,16 @@ def _reference(job: ExtractionJob, header: FilterbankHeader) -> ArrivalReference
     return replace(of_file, start=known.start, telescope=known.telescope, source=known.source)
 
 
-def _extract(job: ExtractionJob) -> tuple[Extraction, Band, ArrivalReference, Mask | None]:
+def _extract(
+    job: ExtractionJob,
+) -> tuple[Extraction, Band, FileClock, ArrivalReference, Mask | None]:
     """Read the data and extract the candidate.
 
     :raises OutsideDataError: the pulse is outside the data
     :raises OSError: a file cannot be read
     :raises ValueError: a file or the pulse is invalid
     """
-    settings, pulse, files = extraction_settings(job.settings.extractor), job.pulse, job.files
+    settings, files = extraction_settings(job.settings.extractor), job.files
     # Only the files that the beam needs: others may be missing.
     needed, tabs = np.unique(np.array(job.tabs, dtype=np.int64), return_inverse=True)
     paths = files.paths()
@@ -145,6 +152,13 @@ def _extract(job: ExtractionJob) -> tuple[Extraction, Band, ArrivalReference, Ma
         raise DataFileError(f"{files.directory}: no TAB {needed[-1]}; there are {len(paths)}")
     with CompoundBeam([paths[tab] for tab in needed], files.ifs) as beam:
         header = beam.header
+        clock = file_clock(header, job.arrival, str(paths[needed[0]]))
+        pulse = clock.in_file(job.pulse)
+        if pulse.time < 0 <= job.pulse.time:
+            raise OutsideDataError(
+                f"a pulse at {job.pulse.time:.6g} s is before the first sample of"
+                f" {paths[needed[0]]}, {clock.late:.6g} s after the observation's start"
+            )
         plan = plan_extraction(
             beam.band,
             header.tsamp,
@@ -167,7 +181,7 @@ def _extract(job: ExtractionJob) -> tuple[Extraction, Band, ArrivalReference, Ma
             raise
         except ValueError as error:
             raise ValueError(f"{paths[needed[0]]}: {error}") from error
-        return found, beam.band, _reference(job, header), mask
+        return found, beam.band, clock, _reference(job, header), mask
 
 
 def _mask(path: Path, n_channels: int) -> Mask:

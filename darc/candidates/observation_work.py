@@ -97,12 +97,12 @@ class ObservationWork:
             patterns=config.instrument.data_files,
         )
         self._output = Path(observation.output_dir) / settings.output_subdir
-        self._on_disk = BeamAvailability(self._files)
         self._next_poll = 0.0  # monotonic
         self._sizes: tuple[int, ...] = ()
         self._grown = math.inf  # last growth, monotonic
         self._mask = mask_file(observation, settings)
         self._arrival = observation.arrival_reference(config.instrument.observatory)
+        self._on_disk = BeamAvailability(self._files, self._arrival)
         self._n_beams = observation.nsynbeams if observation.searched_in_sbs else None
         self._table: SynthesisedBeams | None = None
         #: Why extraction is impossible; empty if it is possible.

@@ -24,7 +24,7 @@ class ClusterOutcome(enum.StrEnum):
     TOO_WEAK = "too weak"  # its S/N in the data is below the threshold
     STRONGER_AT_DM_0 = "stronger at DM 0"
     UNLIKELY = "unlikely"  # interference, by the classifier
-    NOT_IN_DATA = "not in data"  # it lies beyond the end of the file
+    NOT_IN_DATA = "not in data"  # it lies beyond the file's end, or before its first sample
     FAILED = "failed"  # its data could not be read or processed
     OUT_OF_TIME = "out of time"  # not processed within the time limit
 

@@ -24,6 +24,8 @@ TSAMP, N_CHANNELS = 1e-3, 64
 HEADER = FilterbankHeader(
     nchans=N_CHANNELS, nbits=8, tsamp=TSAMP, fch1=1520.0, foff=-300 / N_CHANNELS, tstart=59000.0
 )
+#: Its start is not known: it is taken for that of any observation.
+UNDATED = replace(HEADER, tstart=None)
 
 
 def burst(time: float, dm: float = 500.0, width: int = 4, snr: float = 30.0) -> Detection:
@@ -60,7 +62,7 @@ def write_beam(
     seconds: float = 8.0,
     cb: int = 0,
     n_tabs: int = 1,
-    header: FilterbankHeader = HEADER,
+    header: FilterbankHeader = UNDATED,
     seed: int = 1,
 ) -> BeamFiles:
     """Write the filterbanks of a beam, with the same pulses in each TAB."""
