@@ -15,7 +15,7 @@ from darc.config.settings import ProcessorExtractor
 from darc.config.settings_processor import FETCH
 from darc.data_files.data_file_error import DataFileError, IncompleteFileError
 from darc.data_files.data_layout import DataLayout
-from darc.data_files.data_source import DataSource, paths_of
+from darc.data_files.data_source import DataSource, paths_of, those_begun
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.read_layout import count_samples, read_layout
 from darc.data_files.sequence_places import FilePart, places_of
@@ -73,10 +73,7 @@ class BeamAvailability:
         paths = [path for path in paths_of(source) if path in self._sizes]
         if not paths:
             return False
-        # One that has just been begun has no header yet: those before it count.
-        while len(paths) > 1 and not self._has_begun(paths[-1]):
-            paths.pop()
-        parts = [FilePart(path, self._layout(path).header, self._count(path)) for path in paths]
+        parts = those_begun(paths, self._part)
         if len(parts) > 1:
             parts.sort(key=lambda part: part.start)
         there = places_of(parts)[-1] + parts[-1].n_samples
@@ -92,12 +89,8 @@ class BeamAvailability:
             self._clocks[first.path] = clock
         return self._clocks[first.path]
 
-    def _has_begun(self, path: Path) -> bool:
-        try:
-            self._layout(path)
-        except IncompleteFileError:
-            return False
-        return True
+    def _part(self, path: Path) -> FilePart:
+        return FilePart(path, self._layout(path).header, self._count(path))
 
     def _layout(self, path: Path) -> DataLayout:
         if path not in self._layouts:

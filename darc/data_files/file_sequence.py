@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,19 @@ from darc.data_files.sequence_places import FilePart, places_of
 class FileSequence(DataFile):
     """Open files of one observation, of which the last may grow."""
 
-    def __init__(self, files: Sequence[DataFile]) -> None:
+    def __init__(self, files: Sequence[DataFile], left_out: Sequence[Path] = ()) -> None:
         """Take open files over, in any order; they are closed with this, and if this fails.
 
+        :param left_out: files without a header yet, to be reported
         :raises DataFileError: they are not of one observation, or overlap
         """
         with ExitStack() as opened:
             for file in files:
                 opened.enter_context(file)
             parts = [FilePart(file.path, file.header, file.n_samples()) for file in files]
-            order = sorted(range(len(files)), key=lambda number: parts[number].start)
+            order = list(range(len(files)))
+            if len(files) > 1:
+                order.sort(key=lambda number: parts[number].start)
             self._files = [files[number] for number in order]
             self._parts = [parts[number] for number in order]
             self._places = places_of(self._parts)
@@ -37,6 +41,7 @@ class FileSequence(DataFile):
                     )
             self.path, self.header = self._files[0].path, self._files[0].header
             self.ifs = self._files[0].ifs
+            self._left_out = tuple(left_out)
             self._opened = opened.pop_all()
 
     def close(self) -> None:
@@ -75,6 +80,7 @@ class FileSequence(DataFile):
                     f" {self._files[number - 1].path.name} and {self._files[number].path.name}:"
                     " zeros stand for them"
                 )
+        found += [f"{path.name} has no complete header: left out" for path in self._left_out]
         return found
 
     def read(

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from darc.data_files.data_file import DataFile
-from darc.data_files.data_source import DataSource, PathSequence
+from darc.data_files.data_source import DataSource, PathSequence, those_begun
 from darc.data_files.file_format import FileFormat, format_of_file
 from darc.data_files.filterbank_reader import Filterbank
 
@@ -15,6 +15,8 @@ def open_data_file(
     source: DataSource, ifs: tuple[int, ...] | None = None, *, series: bool = False
 ) -> DataFile:
     """Open a data file, or several of one observation as one.
+
+    Of several, those at the end that have no complete header yet are left out.
 
     :param ifs: IFs (polarisations or Stokes parameters) to add, from 0; None: as the file says. A
         SIGPROC file does not: both of two, the first of more
@@ -28,8 +30,12 @@ def open_data_file(
     from darc.data_files.file_sequence import FileSequence  # noqa: PLC0415 - rarely needed
 
     with ExitStack() as opened:
-        files = [opened.enter_context(_open(path, ifs, series=series)) for path in source.paths]
-        sequence = FileSequence(files)
+
+        def begin(path: Path) -> DataFile:
+            return opened.enter_context(_open(path, ifs, series=series))
+
+        files = those_begun(source.paths, begin)
+        sequence = FileSequence(files, source.paths[len(files) :])
         opened.pop_all()
         return sequence
 

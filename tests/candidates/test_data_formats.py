@@ -174,6 +174,18 @@ def test_the_next_file_is_waited_for(tmp_path: Path) -> None:
     assert beam.has(pulse, [0], rules)
 
 
+def test_at_the_boundary_of_two_files_nothing_is_lost(tmp_path: Path) -> None:
+    codes, pulse, rules = quantised(8), PULSES[0], settings().extractor
+    write_psrfits(tmp_path / "a_1.sf", codes[: 10 * PER_ROW], 8)
+    (tmp_path / "a_2.sf").touch()
+    files = in_files(tmp_path, "a_*.sf")
+    beam = BeamAvailability(files)
+    beam.poll()
+    assert beam.has(pulse, [0], rules)
+    outcome = extract_candidate(job(files, pulse))
+    assert outcome.listed is not None, outcome.reason
+
+
 def run(*words: object) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, *map(str, words)]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=110)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from psrfits_files import data_begin, write_psrfits
 
-from darc.data_files.data_file_error import DataFileError
+from darc.data_files.data_file_error import DataFileError, IncompleteFileError
 from darc.data_files.data_source import PathSequence, paths_of, source_of
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_paths import data_sources
@@ -83,6 +83,35 @@ def test_the_last_one_grows(tmp_path):
         paths[1].write_bytes(content)
         assert file.n_samples() == len(ALL)
         assert (file.read(0, len(ALL)) == ALL).all()
+
+
+@pytest.mark.parametrize("there", [0, 100, 4000])
+def test_one_that_has_just_been_begun_is_left_out(tmp_path, there):
+    paths = written(tmp_path, [range(0, 4), range(4, 8), range(8, 12)])
+    content = paths[2].read_bytes()
+    paths[2].write_bytes(content[:there])
+    with open_data_file(source_of(paths)) as file:
+        assert (file.read(0, file.n_samples()) == ALL[: 8 * PER_ROW]).all()
+        assert paths_of(file.source) == tuple(paths[:2])
+        assert file.remarks() == ["a_0003.sf has no complete header: left out"]
+    with open_data_file(source_of([paths[0], paths[2]])) as file:
+        assert file.n_samples() == 4 * PER_ROW
+    paths[1].write_bytes(b"")
+    with open_data_file(source_of(paths)) as file:
+        assert file.n_samples() == 4 * PER_ROW
+    paths[2].write_bytes(content)  # no backend leaves one out
+    with pytest.raises(IncompleteFileError, match=r"a_0002\.sf"):
+        open_data_file(source_of(paths))
+    with pytest.raises(IncompleteFileError, match=r"a_0002\.sf"):
+        open_data_file(source_of([paths[1], paths[1]]))
+
+
+def test_the_only_one_that_has_begun_may_have_no_start(tmp_path):
+    paths = [tmp_path / "a_1.sf", tmp_path / "a_2.sf"]
+    write_psrfits(paths[0], RAW, primary={"STT_IMJD": 0})
+    paths[1].touch()
+    with open_data_file(source_of(paths)) as file:
+        assert file.n_samples() == len(ALL)
 
 
 def test_one_of_which_is_scaled(tmp_path):
