@@ -20,6 +20,7 @@ from darc.science.downsample import downsample_time
 from darc.science.moments import put_rows
 from darc.science.reused_memory import ReusedMemory
 from darc.science.rfi_cleaning import replace_outliers
+from darc.science.wild_samples import forget_wild
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -124,14 +125,14 @@ def _read(
         data = file.read(at, stop - at).view()
         data.setflags(write=False)
         put_rows(data, columns, values[:, at - first : stop - first])
+    is_float = file.dtype.kind == "f"
+    if is_float:
+        forget_wild(values)
     everything = np.arange(len(channels))
     silent = silent_moments(values.T, everything)
-    is_float = file.dtype.kind == "f"
 
     def take(some: slice, unusable: Mask) -> Floats:
         part = values[some].astype(np.float32)
-        if is_float:
-            part[~np.isfinite(part)] = np.nan
         forget_stuck(part, file.highest)
         if unusable.any():
             part[:, unusable] = np.nan

@@ -188,3 +188,20 @@ def test_a_pulse_in_the_second_polarisation(tmp_path):
     found = search(tmp_path / "a.fil", eight_bits(data), replace(HEADER, nifs=2))
     assert found is not None
     assert found["snr"].max() >= FOUND * SNR / np.sqrt(2)
+
+
+@pytest.mark.parametrize("value", [1e14, -1e14, 3e38])
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_value_that_no_receiver_measures_hides_nothing(
+    tmp_path: Path, value: float, step: int
+) -> None:
+    data = made().astype(np.float32)
+    usual = replace(HEADER, nbits=32)
+    expected = search(tmp_path / "undisturbed.fil", data, usual)
+    assert expected is not None
+    data[9000, ::step] = value
+    found = search(tmp_path / "disturbed.fil", data, usual)
+    assert found is not None
+    best = found[np.argmax(found["snr"])]
+    assert abs(best["time"] - AT) < 0.01
+    assert best["snr"] == pytest.approx(expected["snr"].max(), rel=0.02)
