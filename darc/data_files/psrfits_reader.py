@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from darc.data_files.data_file import DataFile, Samples, dtype_of_sum
 from darc.data_files.psrfits_layout import read_psrfits
-from darc.data_files.psrfits_rows import SHORTER, PsrfitsRows
+from darc.data_files.psrfits_rows import SHORTER, FirstGains, PsrfitsRows
 from darc.data_files.psrfits_samples import (
     code_buffer,
     copy_samples,
@@ -66,6 +66,7 @@ class Psrfits(DataFile):
                     " polarisations is unknown; --ifs names those to add (1 is the first)"
                 )
             self.choose_ifs(ifs, table.used or (0,))
+            self._gains = FirstGains(self._by_row, self.ifs)
             self._lowest = table.shift - (1 << (table.n_bits - 1) if table.signed else 0)
             self._is_plain = table.null is None and self._by_row.are_plain(self._n_rows())
         except BaseException:
@@ -135,27 +136,9 @@ class Psrfits(DataFile):
             self._read_row(row, skipped, (first, end), ifs, out)
         return samples
 
-    def read_equalised(
-        self, start: int, count: int, *, channels: tuple[int, int] | None = None
-    ) -> Samples:
-        """Read samples, each channel divided by its DAT_SCL; see `DataFile.read_equalised`.
-
-        It is divided by that of the first row in which it has a weight, so that a change of the
-        scale from row to row stays what it is.
-        """
-        samples = self.read(start, count, channels=channels)
-        if self._is_plain:
-            return samples
-        per_row = self._layout.table.n_samples
-        gains = np.zeros(self.header.nchans)
-        for row in range(start // per_row, (start + count - 1) // per_row + 1):
-            scales = self._by_row.scaling(row).scales[list(self.ifs)]
-            gains = np.where(gains > 0, gains, np.sqrt(np.sum(scales**2, axis=0)))
-            if gains.all():
-                break
-        gains[gains == 0] = 1.0
-        samples /= gains[slice(*channels) if channels else slice(None)].astype(np.float32)
-        return samples
+    def gains(self, n_samples: int) -> npt.NDArray[np.float64]:
+        """Return the DAT_SCL of the first row in which a channel has a weight; see `DataFile`."""
+        return self._gains.until(-(-n_samples // self._layout.table.n_samples))
 
     def _rows(self, start: int, samples: Samples) -> Iterator[tuple[int, int, Samples]]:
         """Yield the rows of a stretch: number, samples to skip in it, and where the rest goes."""

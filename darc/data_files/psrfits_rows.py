@@ -130,6 +130,20 @@ class PsrfitsRows:
         kind = ">f4" if column.code == "E" else ">f8"
         return np.frombuffer(data, kind).reshape(len(rows), -1)
 
+    def gains(self, rows: range, ifs: tuple[int, ...]) -> npt.NDArray[np.float64]:
+        """Return scales of the sum of polarisations, weights included; see `scaling`.
+
+        :return: 0 without a weight, or where a value is not allowed, shape (n_rows, n_channels)
+        """
+        table = self._layout.table
+        shape = (len(rows), table.n_polarisations, table.n_channels)
+        weights = self._columns(rows, WEIGHT).astype(np.float64)
+        scales = self._columns(rows, SCALE).astype(np.float64).reshape(len(rows), -1, shape[2])
+        scales = np.broadcast_to(scales, shape)[:, list(ifs)]
+        with np.errstate(invalid="ignore", over="ignore"):
+            found = np.sqrt(np.sum(scales**2, axis=1)) * weights
+        return np.where(np.isfinite(found) & (found > 0), found, 0.0)
+
     def gaps(self, n_rows: int) -> list[str]:
         """Report rows that do not follow one another, by OFFS_SUB."""
         column = self._layout.table.columns.get("OFFS_SUB")
@@ -151,3 +165,30 @@ class PsrfitsRows:
     def error(self, text: str) -> DataFileError:
         """Return an error that names the file."""
         return DataFileError(f"{self._layout.path}: {text}")
+
+
+class FirstGains:
+    """Scale of each channel in the first row in which it has a weight; each row is read once."""
+
+    def __init__(self, rows: PsrfitsRows, ifs: tuple[int, ...]) -> None:
+        self._rows, self._ifs = rows, ifs
+        self._found: npt.NDArray[np.float64] | None = None
+        self._n_rows = 0  # that were looked at
+
+    def until(self, n_rows: int) -> npt.NDArray[np.float64]:
+        """Return the scales in the first rows, 0 for a channel without a weight in them.
+
+        A channel's scale is the same in any number of rows that include its first.
+
+        :param n_rows: at least 1, of those in the file
+        :raises DataFileError: the file has become shorter
+        """
+        found = self._found
+        while found is None or (self._n_rows < n_rows and not found.all()):
+            # In most files the first row is enough.
+            end = min(self._n_rows + (_ROWS if self._n_rows else 1), n_rows)
+            gains = self._rows.gains(range(self._n_rows, end), self._ifs)
+            first = np.take_along_axis(gains, np.argmax(gains > 0, axis=0)[np.newaxis], axis=0)[0]
+            self._found = found = first if found is None else np.where(found > 0, found, first)
+            self._n_rows = end
+        return found

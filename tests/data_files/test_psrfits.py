@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psrfits_files import data_begin, values, write_psrfits
 
+from darc.data_files import beams
+from darc.data_files.data_source import source_of
 from darc.data_files.filterbank_reader import Filterbank
 from darc.data_files.open_data_file import open_data_file
 
@@ -205,6 +207,58 @@ def test_channels_divided_by_their_scale(tmp_path):
     path = write_psrfits(tmp_path / "b.sf", raw)
     with open_data_file(path) as file:
         assert (file.read_equalised(3, 50) == file.read(3, 50)).all()
+
+
+def scaled_by_row(n_rows: int) -> dict[str, np.ndarray]:
+    """Scales of a receiver that sets them again for each row, and weights that come and go."""
+    rng = np.random.default_rng(2)
+    scales = rng.uniform(1, 1000, (n_rows, 1, N_CHANNELS))
+    weights = np.where(rng.uniform(size=(n_rows, N_CHANNELS)) < 0.6, 1.0, 0.0)
+    weights[:, 3], weights[: n_rows - 1, 4], weights[n_rows - 1, 4] = 0.0, 0.0, 0.5
+    scales[0, 0, 5], weights[0, 5] = np.nan, 0.0
+    return {"scales": scales, "weights": weights}
+
+
+def first_gains(scales: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    gains = np.ones(N_CHANNELS)
+    for channel in range(N_CHANNELS):
+        there = np.flatnonzero(weights[:, channel])
+        if len(there):
+            gains[channel] = scales[there[0], 0, channel] * weights[there[0], channel]
+    return gains
+
+
+@pytest.mark.parametrize("n_files", [1, 3])
+@pytest.mark.parametrize("length", [7, 20, 55])
+def test_divided_by_the_same_scale_whatever_is_read(tmp_path, n_files, length):
+    raw, per_row = codes(8, (6, 20, 1, N_CHANNELS)), scaled_by_row(6)
+    rows = np.array_split(np.arange(6), n_files)
+    paths = [
+        write_psrfits(
+            tmp_path / f"a_{some[0]}.sf",
+            raw[some],
+            **{name: values_of[some] for name, values_of in per_row.items()},
+            subint={"NSUBOFFS": int(some[0])},
+        )
+        for some in rows
+    ]
+    truth = np.concatenate([values(path).sum(axis=1) for path in paths]) / first_gains(**per_row)
+    for begin in (0, 20, 45, 60):
+        with open_data_file(source_of(paths)) as file:  # none has been read before
+            found = file.read_equalised(begin, length)
+            np.testing.assert_allclose(found, truth[begin : begin + length], rtol=1e-5)
+            part = file.read_equalised(5, 20, channels=(2, 7))
+            np.testing.assert_allclose(part, truth[5:25, 2:7], rtol=1e-5)
+
+
+def test_a_synthesised_beam_is_divided_alike_in_all_its_blocks(tmp_path, monkeypatch):
+    raw, per_row = codes(8, (6, 20, 1, N_CHANNELS)), scaled_by_row(6)
+    paths = [write_psrfits(tmp_path / f"{name}.sf", raw, **per_row) for name in "ab"]
+    truth = values(paths[0]).sum(axis=1) / first_gains(**per_row)
+    monkeypatch.setattr(beams, "MAPPED_BYTES", 7 * N_CHANNELS)
+    with beams.CompoundBeam(paths) as beam:
+        found = beam.read_synthesised(np.array([0, 1]), 30, 80)
+    np.testing.assert_allclose(found, truth[30:110], rtol=1e-5)
 
 
 # -- a file that grows -----------------------------------------------------------------------------
