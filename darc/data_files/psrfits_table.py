@@ -231,16 +231,9 @@ def _null(unit: FitsUnit, data: FitsColumn, n_bits: int) -> int:
 
 
 def _used(unit: FitsUnit, n_pols: int) -> tuple[int, ...] | None:
-    """Return the polarisations to add; None: POL_TYPE is missing or unknown, and there are several.
-
-    :raises DataFileError: POL_TYPE and NPOL contradict one another
-    """
+    """Return the polarisations to add; None: of several, POL_TYPE does not say, or is of others."""
     name = unit.text("POL_TYPE").strip().upper()
     needed = _FIRST_TWO.get(name)
-    if needed is not None and needed != n_pols:
-        raise unit.error(f"POL_TYPE: {name} with NPOL {n_pols}; allowed: NPOL {needed}")
-    if needed is not None:
-        return (0, 1)
     if n_pols == 1 or name in _FIRST:
         return (0,)
-    return None
+    return (0, 1) if needed == n_pols else None

@@ -66,7 +66,6 @@ def made() -> bytes:
         ("TFORM1", "1Z", "TFORM1: '1Z' is not a type of FITS"),
         ("TFORM1", "2D", r"NAXIS1: 656 bytes in a row, but its columns have 664"),
         ("TTYPE1", "OFFS_SUB", "TTYPE2: OFFS_SUB is column 1, too"),
-        ("POL_TYPE", "AABB", "POL_TYPE: AABB with NPOL 1; allowed: NPOL 2"),
         ("NAXIS1", -5, "NAXIS1: -5 is not allowed"),
         ("NAXIS2", -1, "NAXIS2: -1 is not allowed"),
     ],
@@ -113,7 +112,15 @@ def test_a_column_that_is_missing_is_named(tmp_path, column):
         open_data_file(path)
 
 
-@pytest.mark.parametrize("pol_type", ["", "ABBA"])
+@pytest.mark.parametrize("pol_type", ["AABB", "AABBCRCI", "IQUV", "ABBA", ""])
+def test_of_a_single_polarisation_that_one_is_used_whatever_it_is_called(tmp_path, pol_type):
+    path = write_psrfits(tmp_path / "a.sf", RAW, subint={"POL_TYPE": pol_type})
+    for ifs in (None, (0,)):
+        with open_data_file(path, ifs) as file:
+            assert (file.read(0, 60) == RAW.reshape(60, N_CHANNELS)).all()
+
+
+@pytest.mark.parametrize("pol_type", ["", "ABBA", "AABB"])
 def test_polarisations_that_nobody_knows_have_to_be_named(tmp_path, pol_type):
     raw = np.repeat(RAW, 4, axis=2)
     path = write_psrfits(tmp_path / "a.sf", raw, subint={"POL_TYPE": pol_type})
