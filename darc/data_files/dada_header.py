@@ -21,6 +21,7 @@ _DEFAULT_SIZE, _LEAST_SIZE, _MAX_SIZE = 4096, 64, 1 << 20
 _BITS = (8, 16, 32)
 _UNKNOWN = ("", "unset", "unknown", "none")
 _LOOKED_AT = 1 << 16
+_FRACTION = re.compile(r"[0-9]{0,30}")  # of a second
 
 #: STATE of DSPSR: polarisations that are added.
 _STATES = {"INTENSITY": (0,), "STOKES": (0,), "PPQQ": (0, 1), "COHERENCE": (0, 1)}
@@ -119,7 +120,8 @@ def _layout(keys: _Keys, path: Path, size: int) -> DadaLayout:
             f"NDIM: {n_dim}: voltages as complex numbers, which are not powers; detect them first,"
             " as digifil of DSPSR does (a filterbank)"
         )
-    n_bits = abs(keys.whole("NBIT", -32, 32))  # -32: float, as 32
+    n_bits = keys.whole("NBIT", -32, 32)
+    n_bits = 32 if n_bits == -32 else n_bits  # float
     if n_bits not in _BITS:
         raise keys.error(
             f"NBIT: {n_bits} is not allowed; allowed: 8 and 16 (unsigned), and 32 (float)"
@@ -154,6 +156,11 @@ def _layout(keys: _Keys, path: Path, size: int) -> DadaLayout:
     before = offset // header.bytes_per_sample * tsamp
     header = header.starting_at(since, before)
     state = keys.text("STATE").upper()
+    if state and state not in _STATES:
+        raise keys.error(
+            f"STATE: {shown(keys.text('STATE'))} is not allowed: samples must be powers; allowed:"
+            f" {', '.join(_STATES)}, or none"
+        )
     used = _STATES.get(state, (0, 1) if n_pols == 2 else (0,))
     if max(used) >= n_pols:
         raise keys.error(f"STATE: {state} with NPOL {n_pols}")
@@ -179,8 +186,10 @@ def _start(keys: _Keys) -> float | None:
         return None
     whole, _, part = text.partition(".")
     try:
+        if _FRACTION.fullmatch(part) is None:
+            raise ValueError(part)
         moment = datetime.strptime(whole, "%Y-%m-%d-%H:%M:%S").replace(tzinfo=UTC)
-        fraction = float(f"0.{part or 0}")
+        fraction = float(f"0.{part}0")
     except ValueError:
         raise keys.error(
             f"UTC_START: {shown(text)} is not allowed; allowed: such as 2019-03-01-07:55:14"

@@ -114,6 +114,19 @@ def test_polarisations_by_state(tmp_path, state, n_pols, used):
         assert file.ifs == used
 
 
+@pytest.mark.parametrize("state", [None, "", "unset", "unknown"])
+def test_a_state_that_is_not_told(tmp_path, state):
+    with open_data_file(write_dada(tmp_path / "a.dada", numbers(8, 10, 16), STATE=state)) as file:
+        assert file.ifs == (0,)
+
+
+@pytest.mark.parametrize(("part", "late"), [("", 0.0), (".", 0.0), (".5", 0.5), (".0250", 0.025)])
+def test_fractions_of_the_start(tmp_path, part, late):
+    keys = {"UTC_START": f"2019-03-01-07:55:43{part}", "PICOSECONDS": 0}
+    with open_data_file(write_dada(tmp_path / "a.dada", numbers(8, 10, 16), **keys)) as file:
+        assert file.header.start == pytest.approx(START - 0.25 + late, abs=1e-6)
+
+
 def test_a_file_that_grows(tmp_path):
     samples = numbers(8, 50, 16)
     path = write_dada(tmp_path / "a.dada", samples[:20])
@@ -149,6 +162,8 @@ def test_files_in_sequence(tmp_path):
     [
         ({"NDIM": 2}, "NDIM: 2: voltages as complex numbers, .*; detect them first, as digifil"),
         ({"NBIT": 4}, r"NBIT: 4 is not allowed; allowed: 8 and 16 \(unsigned\), and 32 \(float\)"),
+        ({"NBIT": -8}, "NBIT: -8 is not allowed; allowed: 8 and 16"),
+        ({"NBIT": -16}, "NBIT: -16 is not allowed; allowed: 8 and 16"),
         ({"NBIT": "eight"}, "NBIT: 'eight' is no number"),
         ({"NBIT": None}, "NBIT: missing"),
         ({"NCHAN": -16}, "NCHAN: '-16' is not allowed; allowed: a number from 1 to"),
@@ -164,6 +179,11 @@ def test_files_in_sequence(tmp_path):
         ({"OBS_OFFSET": 17}, "OBS_OFFSET: 17 is not a whole number of samples of 16 bytes"),
         ({"OBS_OFFSET": -16}, "OBS_OFFSET: '-16' is not allowed"),
         ({"UTC_START": "yesterday"}, "UTC_START: 'yesterday' is not allowed; allowed: such as"),
+        ({"UTC_START": "2019-03-01-07:55:13.1e9"}, "UTC_START: '2019-03-01-07:55:13.1e9' is not"),
+        ({"UTC_START": "2019-03-01-07:55:13.-1"}, "UTC_START: '2019-03-01-07:55:13.-1' is not a"),
+        ({"UTC_START": "2019-03-01-07:55:13.1_0"}, "UTC_START: '2019-03-01-07:55:13.1_0' is not"),
+        ({"STATE": "Nyquist"}, "STATE: 'Nyquist' is not allowed: samples must be powers; allowed"),
+        ({"STATE": "Analytic"}, "STATE: 'Analytic' is not allowed"),
         ({"STATE": "Coherence"}, "STATE: COHERENCE with NPOL 1"),
         ({"HDR_SIZE": 10}, "HDR_SIZE: '10' is not allowed; allowed: a number from 64"),
         ({"HDR_SIZE": 2**30}, "HDR_SIZE: '1073741824' is not allowed"),
