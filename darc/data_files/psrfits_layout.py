@@ -6,12 +6,13 @@ A file grows by rows: NAXIS2 may be written last, and rows may follow that it do
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from darc.config.records import Struct
+from darc.config.records import Struct, field
 from darc.config.typed import shown
 from darc.data_files.data_file_error import IncompleteFileError
 from darc.data_files.fits_header import (
@@ -33,12 +34,19 @@ _EVEN = 1e-3
 _PRECISION = {"E": 2.0**-22, "D": 2.0**-50}
 
 
+class WrittenRows(Struct):
+    """Number of rows that were written at the last look; all others are not looked at again."""
+
+    n_rows: int = 0
+
+
 class PsrfitsLayout(Struct, frozen=True):
     """Where the rows of a file are.
 
     :param begin: first byte of the first row
     :param frequencies: DAT_FREQ of the first row, MHz, shape (n_channels,)
     :param naxis2: place of its card, bytes from the file's start
+    :param written: of the last look, which speeds up the next
     """
 
     path: Path
@@ -47,10 +55,11 @@ class PsrfitsLayout(Struct, frozen=True):
     begin: int
     frequencies: npt.NDArray[np.float64]
     naxis2: int
+    written: WrittenRows = field(default_factory=WrittenRows)
 
     def n_rows(self, descriptor: int, size: int) -> int:
         """Return the number of whole rows; see `n_samples`."""
-        return _n_rows(descriptor, size, self.table, self.begin, self.naxis2)
+        return _n_rows(descriptor, size, self.table, self.begin, self.naxis2, self.written)
 
     def n_samples(self, descriptor: int, size: int) -> int:
         """Return the number of time samples in whole rows.
@@ -83,14 +92,15 @@ def read_psrfits(descriptor: int, path: Path) -> PsrfitsLayout:
         raise unit.error("NAXIS2: missing")
     unit.check_data_size()
     size = os.fstat(descriptor).st_size
-    if not _n_rows(descriptor, size, table, unit.data, naxis2):
+    written = WrittenRows()
+    if not _n_rows(descriptor, size, table, unit.data, naxis2, written):
         raise IncompleteFileError(
             f"{path}: SUBINT has no whole row: {max(0, size - unit.data)} of"
             f" {table.row_bytes} bytes are there"
         )
     frequencies = column_of_row(descriptor, unit.data, table.columns[FREQUENCY])
     header = _header(first, unit, table, frequencies)
-    return PsrfitsLayout(path, header, table, unit.data, frequencies, naxis2)
+    return PsrfitsLayout(path, header, table, unit.data, frequencies, naxis2, written)
 
 
 def column_of_row(descriptor: int, row: int, column: FitsColumn) -> npt.NDArray[np.float64]:
@@ -134,7 +144,9 @@ def _declared(descriptor: int, naxis2: int) -> int:
     return value if isinstance(value, int) and value > 0 else 0
 
 
-def _n_rows(descriptor: int, size: int, table: SubintTable, begin: int, naxis2: int) -> int:
+def _n_rows(
+    descriptor: int, size: int, table: SubintTable, begin: int, naxis2: int, written: WrittenRows
+) -> int:
     width = table.row_bytes
     on_disk = max(0, size - begin) // width
     declared = _declared(descriptor, naxis2)
@@ -144,12 +156,39 @@ def _n_rows(descriptor: int, size: int, table: SubintTable, begin: int, naxis2: 
             return declared
     # A row without frequencies is not written yet: it was allocated, or fills up the last block.
     column = table.columns[FREQUENCY]
-    while on_disk:
-        place = begin + (on_disk - 1) * width + column.begin
-        if any(read_at(descriptor, column.size // column.n_values, place)):
-            break
-        on_disk -= 1
+
+    def is_written(row: int) -> bool:
+        place = begin + row * width + column.begin
+        return any(read_at(descriptor, column.size // column.n_values, place))
+
+    if on_disk and not is_written(on_disk - 1):
+        on_disk = _first_unwritten(is_written, written.n_rows, on_disk - 1)
+    written.n_rows = on_disk
     return on_disk
+
+
+def _first_unwritten(is_written: Callable[[int], bool], known: int, end: int) -> int:
+    """Return the first row that is not written: rows are written in order.
+
+    A file may be allocated for hours: looked at are a few rows behind those that are known.
+
+    :param known: number of rows that were written at the last look
+    :param end: a row that is not
+    """
+    low = min(known, end)
+    if low and not is_written(low - 1):
+        low = 0  # it is another file by now
+    step = 1
+    while low + step <= end and is_written(low + step - 1):
+        low, step = low + step, 2 * step
+    high = min(end, low + step - 1)
+    while low < high:
+        middle = (low + high) // 2
+        if is_written(middle):
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def _header(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psrfits_files import data_begin, values, write_psrfits
 
-from darc.data_files import beams
+from darc.data_files import beams, psrfits_layout
 from darc.data_files.data_source import source_of
 from darc.data_files.filterbank_reader import Filterbank
+from darc.data_files.fits_header import read_at
 from darc.data_files.open_data_file import open_data_file
 
 N_CHANNELS = 16
@@ -325,6 +327,43 @@ def test_rows_that_are_only_allocated_are_not_there(tmp_path):
     path.write_bytes(content)
     with open_data_file(path) as file:
         assert file.n_samples() == 400
+
+
+@given(looks=st.lists(st.tuples(st.integers(1, 40), st.integers(0, 200)), min_size=1, max_size=8))
+def test_rows_in_an_allocated_file_are_counted_at_each_look(looks):
+    """Also where another file, with fewer rows, has taken its place."""
+    with TemporaryDirectory() as directory:
+        path = write_psrfits(Path(directory) / "a.sf", codes(8, (40, 8, 1, N_CHANNELS)))
+        begin, row = data_begin(path)
+        content = path.read_bytes()
+        path.write_bytes(content[: begin + row] + bytes(row))
+        with open_data_file(path) as file:
+            for n_rows, n_more in looks:
+                path.write_bytes(content[: begin + n_rows * row] + bytes(n_more * row))
+                assert file.n_samples() == 8 * n_rows
+
+
+def test_an_allocated_file_is_not_walked_through(tmp_path, monkeypatch):
+    path = write_psrfits(tmp_path / "a.sf", codes(8, (40, 8, 1, N_CHANNELS)))
+    begin, row = data_begin(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: begin + 20 * row])
+    os.truncate(path, begin + 100_000 * row)
+    looks = []
+
+    def counted(*words: int) -> bytes:
+        looks.append(words)
+        return read_at(*words)
+
+    monkeypatch.setattr(psrfits_layout, "read_at", counted)
+    with open_data_file(path) as file:
+        assert len(looks) < 100
+        for n_rows in (20, 21, 40):
+            with path.open("r+b") as more:
+                more.write(content[: begin + n_rows * row])
+            looks.clear()
+            assert file.n_samples() == 8 * n_rows
+            assert len(looks) < 16
 
 
 def test_a_row_that_is_cut_is_told(tmp_path):
