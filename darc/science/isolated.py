@@ -46,6 +46,9 @@ _PULSE_LIFTS = 0.25
 #: An impulse starts and ends faster than a pulse crosses this fraction of the band; minimum number
 #: of samples for that; maximum fraction of channels raised beside an impulse.
 _EDGE_LIGHTS, _LEAST_EDGE, _BESIDE_IMPULSE = 0.2, 2, 0.25
+#: Minimum number of channels for impulses to be distinguished: in fewer, noise alone raises half of
+#: them in a sample of 10 000 or more, and of two a pulse in one of them is half of the band.
+_LEAST_CHANNELS = 7
 #: Samples in which outliers are counted at a time.
 _STRETCH = 256
 
@@ -455,7 +458,10 @@ def sharp_edge(late: Doubles) -> int:
     """Return the number of samples within which a pulse never covers a fifth of the band.
 
     :param late: delays of the channels, samples, in order of frequency, shape (n,)
+    :return: 0 where that is not known: there are too few channels
     """
+    if len(late) < _LEAST_CHANNELS:
+        return 0
     ordered = np.sort(late)
     apart = max(1, round(_EDGE_LIGHTS * len(ordered)))
     if apart >= len(ordered):

@@ -205,3 +205,20 @@ def test_a_value_that_no_receiver_measures_hides_nothing(
     best = found[np.argmax(found["snr"])]
     assert abs(best["time"] - AT) < 0.01
     assert best["snr"] == pytest.approx(expected["snr"].max(), rel=0.02)
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 3, 4, 5, 6, 7, 8, 16])
+def test_a_pulse_in_few_channels(tmp_path: Path, n_channels: int) -> None:
+    """Of two channels, one that is raised is half of the band, and no impulse."""
+    header = replace(HEADER, nchans=n_channels, nbits=32, foff=-300.0 / n_channels)
+    dm, width = 40.0, 8
+    data = np.random.default_rng(1).normal(100.0, 10.0, (N, n_channels))
+    delays = 4.148808e3 * dm * (header.frequencies**-2 - header.frequencies[0] ** -2)
+    for channel, delay in enumerate(delays):
+        begin = round((AT + delay) / header.tsamp)
+        data[begin : begin + width, channel] += 100.0
+    found = search(tmp_path / "made.fil", data.astype(np.float32), header)
+    assert found is not None
+    best = found[np.argmax(found["snr"])]
+    assert abs(best["time"] - AT) <= 0.01
+    assert best["snr"] >= 0.6 * 10 * np.sqrt(n_channels * width)

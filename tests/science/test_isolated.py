@@ -227,3 +227,10 @@ def test_preparing_compiles_all_that_cleaning_needs():
         eight_bits = np.clip(data + level, 0, 255).astype(np.uint8)
         extract(eight_bits, plan, settings, descending=True)
     assert compiled_kinds() == before
+
+
+@pytest.mark.parametrize("n_channels", range(1, 12))
+def test_in_few_channels_noise_is_no_impulse(n_channels):
+    rows = np.random.default_rng(1).normal(0, 1, (n_channels, 100_000)).astype(np.float32)
+    forget_impulses(rows, sharp_edge(300.0 * np.arange(n_channels)[::-1]))
+    assert np.isnan(rows[0]).sum() < 1e-4 * rows.shape[1]
