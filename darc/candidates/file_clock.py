@@ -80,7 +80,9 @@ def file_clock(header: FilterbankHeader, known: ArrivalReference | None, file: s
             f" allowed: up to {_FARTHEST:g} s: is it of another one?"
         )
     since = header.observed_since if isinstance(header, TranslatedHeader) else None
-    if since is not None and abs(since - known.start) < _ROUNDED:
+    if abs(late) < header.tsamp / 2:  # also a later file that is processed alone
+        late = 0.0
+    elif since is not None and abs(since - known.start) < _ROUNDED:
         # It counts from the same start, in whole samples: the rest is rounding of that start.
         late = start - since
     elif abs(late) < _ROUNDED:

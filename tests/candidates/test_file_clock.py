@@ -140,6 +140,13 @@ def test_what_counts_from_the_same_start_is_placed_to_the_sample(offset):
     assert file_clock(header, KNOWN, "x").late == pytest.approx(offset, abs=2e-6)
 
 
+@pytest.mark.parametrize("offset", [0.0, 0.5, 12.5])
+def test_a_later_file_that_is_processed_alone_is_its_own_observation(offset):
+    header = TranslatedHeader(nchans=64, nbits=8, tsamp=TSAMP, fch1=1520.0, foff=-1.0)
+    header = header.starting_at(START, offset)
+    assert file_clock(header, header.arrival_reference, "x") == FileClock()
+
+
 def test_a_sampling_time_that_is_rounded_is_the_same():
     known = replace(KNOWN, tsamp=TSAMP * (1 + 1e-9))
     assert file_clock(HEADER, known, "x") == FileClock()
