@@ -15,6 +15,9 @@ _Beam = Annotated[int, ranges.BEAM]
 _Index = Annotated[int, Range(-(2**63), 2**63 - 1)]
 _Positive = Annotated[float, ranges.DERIVED]
 _Moment = Annotated[float, Range(0, 1e11)]  # Unix s
+#: Of these, delays are made: zero, and what is as good as that, would end whoever computes one.
+_Channel = Annotated[float, Range(1e-9, ranges.BANDWIDTH.high)]  # MHz
+_Centre = Annotated[float, Range(1e-3, 1e4)]  # GHz
 
 
 class Stages(Struct, frozen=True):
@@ -66,8 +69,8 @@ class Trigger(Struct, frozen=True):
     count: _Number  # raw candidates in the cluster
     importance: float
     dt: _Positive  # sampling time, s
-    delta_nu_MHz: _Positive  # noqa: N815 - width of a channel
-    nu_GHz: _Positive  # noqa: N815 - centre of the band
+    delta_nu_MHz: _Channel  # noqa: N815 - width of a channel
+    nu_GHz: _Centre  # noqa: N815 - centre of the band
     test: bool | None = None  # overrides the configured value where given
     stokes: Annotated[str, OneOf("IQUV", "I")] = "IQUV"  # which raw data to dump
     nchan: _Number | None = None  # None: the instrument's; likewise for gain

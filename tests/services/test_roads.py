@@ -33,9 +33,11 @@ class Receiver:
         self.disabled = False
         self.held = threading.Event()
         self.held.set()
+        self.trying = threading.Event()  # at least once
 
     def send(self, key: str, item: PendingEvent) -> None:
         assert key == item.key
+        self.trying.set()
         self.held.wait(20.0)
         if self.disabled:
             raise DeliveryError(DISABLED, permanent=True)
@@ -137,7 +139,7 @@ def test_withdrawn_are_those_of_a_road_and_what_is_behind_them(
         receiver.held.clear()
         # That one is being tried: it has an outcome of its own.
         submit(roads, notice("under way", 1), notice("under way", 2))
-        wait_for(lambda: len(list(roads.waiting())) == 2)
+        assert receiver.trying.wait(20.0)
     submit(roads, notice("a", 1), notice("a", 2), notice("a", 1, RoadName.FILE))
     if tried:
         wait_for(lambda: any(error for one, error in roads.waiting() if one.road == "kafka"))

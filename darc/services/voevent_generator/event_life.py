@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable
 
@@ -12,6 +13,8 @@ from darc.model.trigger import Trigger
 from darc.science.association import LEAST_PROBABILITY, association_probability, separation
 from darc.science.selection import CANDIDATE
 from darc.science.smearing import TOLERANCE
+
+log = logging.getLogger(__name__)
 
 #: A further measurement is published where its S/N is so many times that of the one before.
 BETTER = 1.1
@@ -49,7 +52,11 @@ def association_of(
         return Association(trigger.src_name, round(probability, 4), next(same, ""))
     best: Association | None = None
     for event in earlier:
-        probability = round(_same_source(trigger, dm_error, event), 4)
+        try:
+            probability = round(_same_source(trigger, dm_error, event), 4)
+        except (ValueError, ArithmeticError) as error:
+            log.warning("event %s is left out as a source: %s", event.id, error)
+            continue
         if probability >= max(LEAST_PROBABILITY, best.probability if best else 0.0):
             known = event.association
             if best is None or probability > best.probability:
@@ -88,7 +95,12 @@ def event_of(
             return event, "identity"
         smeared = abs(finding.dm - trigger.dm_cluster) * delay_per_dm
         widths = (finding.width + trigger.width) / 1e3
-        apart = abs(finding.arrival - at_top(trigger))
+        try:
+            apart = abs(finding.arrival - at_top(trigger))
+        except (ValueError, ArithmeticError) as error:
+            # One event, whose numbers cannot be, must not keep findings from the others.
+            log.warning("nothing can be found of event %s: %s", event.id, error)
+            continue
         agrees = smeared <= TOLERANCE + widths and apart <= TIME_TOLERANCE + widths + smeared
         if agrees and (nearest is None or apart < nearest[0]):
             nearest = apart, event

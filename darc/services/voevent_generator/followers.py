@@ -11,7 +11,8 @@ from darc.model.event import AlertType, Event, Tense
 from darc.model.finding import AlertOrder, BurstFinding, about_event
 from darc.model.notice import arrival_at_top
 from darc.node.losses import LossKind
-from darc.queues.messages import ContentKind, QueueEntry
+from darc.queues.client import QueuesGoneError
+from darc.queues.messages import ContentKind, QueueEntry, QueueError
 from darc.queues.plain_connection import unpack
 from darc.runtime.log import about
 from darc.science.dispersion import delay
@@ -90,32 +91,50 @@ class Followers:
         changed: dict[str, Event] = {}
         items: list[PendingEvent] = []
         for plain in waiting.items:
-            try:
-                one = about_event(plain)
-            except ValueError as error:
-                why = str(error).replace("\n", "; ")
-                log.error("entry %d: neither finding nor order, dropped: %s", waiting.entry, why)
-                self._service.lost(TRIGGERS_UNUSABLE, f"entry {waiting.entry}", why)
+            one = self._read(plain, waiting.entry)
+            if one is None:
                 continue
             if isinstance(one, AlertOrder) and one.action == "test":
-                self._service.announce_test(waiting.entry, one)
-                return
-            try:
-                if isinstance(one, BurstFinding):
-                    made = self._found(one, changed)
-                else:
-                    made = self._ordered(one, changed)
-            except ValueError as error:
-                log.error("not sent: %s", error)
-                made = None
-                if isinstance(one, AlertOrder):
-                    what = f"{one.action} of {one.event_id} by {one.by}"
-                    self._service.lost(ORDER_NOT_SENT, what, str(error))
-            if made:
+                # What else the entry has is completed below.
+                self._service.announce_test(0 if len(waiting.items) > 1 else waiting.entry, one)
+                if len(waiting.items) == 1:
+                    return
+                continue
+            if made := self._acted(one, changed):
                 event, sent = made
                 changed[event.id] = event
                 items += sent
         self._service.publish((waiting.entry,), list(changed.values()), items)
+
+    def _read(self, plain: dict[str, Any], entry: int) -> BurstFinding | AlertOrder | None:
+        try:
+            return about_event(plain)
+        # A defect must not end the service: it would take the same entry at each start.
+        except Exception as error:
+            why = _said(error).replace("\n", "; ")
+            log.error("entry %d: neither finding nor order, dropped: %s", entry, why)
+            self._service.lost(TRIGGERS_UNUSABLE, f"entry {entry}", why)
+        return None
+
+    def _acted(
+        self, one: BurstFinding | AlertOrder, changed: dict[str, Event]
+    ) -> tuple[Event, list[PendingEvent]] | None:
+        """Return what one item changes, and what is to be sent; None: nothing."""
+        try:
+            if isinstance(one, BurstFinding):
+                return self._found(one, changed)
+            return self._ordered(one, changed)
+        except (QueueError, QueuesGoneError):  # of a commit: it is not the item's fault
+            raise
+        except Exception as error:  # likewise
+            defect = None if isinstance(error, ValueError | ArithmeticError) else error
+            log.error("not sent: %s", _said(error), exc_info=defect)
+            if isinstance(one, AlertOrder):
+                what = f"{one.action} of {one.event_id} by {one.by}"
+                self._service.lost(ORDER_NOT_SENT, what, _said(error))
+            elif defect:
+                self._service.lost(TRIGGERS_UNUSABLE, f"finding of {one.host}", _said(error))
+        return None
 
     # -- findings ------------------------------------------------------------------------------
 
@@ -177,3 +196,9 @@ class Followers:
                 return None
             log.warning("event %s: %s by %s: %s", event.id, kind, order.by, reason)
         return made[0].event, made[1]
+
+
+def _said(error: Exception) -> str:
+    """Return an error's text; of a defect, with its type."""
+    known = isinstance(error, ValueError | ArithmeticError)
+    return str(error) if known else f"{type(error).__name__}: {error}"

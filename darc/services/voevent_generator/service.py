@@ -19,7 +19,8 @@ from darc.model.event import AlertType, Event, RoadName, Tense, event_id
 from darc.model.finding import AlertOrder
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
-from darc.queues.messages import Commit, QueueEntry
+from darc.queues.client import QueuesGoneError
+from darc.queues.messages import Commit, QueueEntry, QueueError
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.runtime.paths import write_whole
@@ -189,6 +190,18 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
         :param others: events of the same moment
         """
+        try:
+            made = self._composed_first(one, others)
+        except (QueueError, QueuesGoneError):  # of a commit: it is not the trigger's fault
+            raise
+        # A defect must not end the service: it would take the same trigger at each start.
+        except Exception as error:
+            self.cannot_be_told(one.trigger.identity, error)
+            made = None
+            self._outcomes[TriggerOutcome.CANNOT_BE_TOLD] += 1
+        return made
+
+    def _composed_first(self, one: ChosenTrigger, others: Iterable[Event]) -> ComposedNotice | None:
         trigger, tense = one.trigger, Tense.TEST if one.test else Tense.CURRENT
         error = measured_dm_error(trigger, self.config.instrument) or 0.0
         earlier = [event for event in others if event.tense is tense]
@@ -244,9 +257,8 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         )
         try:
             made = composer.compose(event, notice, earlier=earlier, json=json)
-        except (ValueError, ArithmeticError, OSError) as error:
-            log.error("no VOEvent of %s: %s", identity, error)
-            self.lost(CANNOT_BE_TOLD, identity, str(error))
+        except Exception as error:  # a defect must not end the service: see compose
+            self.cannot_be_told(identity, error)
             return None
         if made.invalid:
             log.error("no notice of %s: %s", identity, made.invalid)
@@ -254,6 +266,13 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             self.departures.count("notice", "invalid")
         self._keep(event.trigger, notice.number, made.xml)
         return made
+
+    def cannot_be_told(self, identity: str, error: Exception) -> None:
+        """Log and count that a notice cannot be composed; of a defect, with where it is."""
+        expected = isinstance(error, ValueError | ArithmeticError | OSError)
+        why = str(error) if expected else f"{type(error).__name__}: {error}"
+        log.error("no VOEvent of %s: %s", identity, why, exc_info=None if expected else error)
+        self.lost(CANNOT_BE_TOLD, identity, why)
 
     def _keep(self, trigger: Trigger, number: int, xml: bytes) -> None:
         """Write a copy of the event to a file; the event itself is sent from the journal."""
