@@ -51,6 +51,18 @@ class NotEmpty:
     """A text of at least one character."""
 
 
+class UpTo(Struct, frozen=True):
+    """A text of at most so many characters."""
+
+    most: int
+
+    def allows(self, text: str) -> bool:
+        return len(text) <= self.most
+
+    def __str__(self) -> str:
+        return f"of up to {self.most} characters"
+
+
 class FromRoot:
     """An absolute path."""
 
@@ -271,7 +283,9 @@ def describe(hint: Any) -> str:
         noun += ", a number, true or false"
     if any(isinstance(rule, NotEmpty) for rule in rules):
         noun += " that is not empty"
-    return " ".join([noun, *(str(rule) for rule in rules if isinstance(rule, Range | TimeOfDay))])
+    return " ".join(
+        [noun, *(str(rule) for rule in rules if isinstance(rule, Range | TimeOfDay | UpTo))]
+    )
 
 
 def shown(data: Any) -> str:
@@ -342,7 +356,7 @@ def _scalar(kind: Any, data: Any) -> Any:
 
 
 def _allows(rule: Any, value: Any) -> bool:
-    if isinstance(rule, Range | TimeOfDay):
+    if isinstance(rule, Range | TimeOfDay | UpTo):
         return rule.allows(value)
     if isinstance(rule, OneOf):
         return value in rule.values

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from darc.config.config import Config, Role
 from darc.master.service_control import ServiceControl
-from darc.model.finding import MAX_REASON, AlertOrder
+from darc.model.finding import MAX_NAME, MAX_REASON, AlertOrder
 from darc.model.message import Reply, Request
 from darc.model.service_state import ServiceState
 from darc.runtime.service_traits import known_traits
@@ -81,9 +81,8 @@ class AlertCommands:
         return Reply.success(f"The {what} of {event} is on its way; see: darc alerts show {event}")
 
     def _put(self, action: str, event: str, reason: str, request: Request) -> None:
-        order = AlertOrder(
-            action, event, reason, request.origin or "an unknown person", time.time()
-        )
+        by = (request.origin or "an unknown person")[:MAX_NAME]
+        order = AlertOrder(action, event, reason, by, time.time())
         self._node.services.put(self._service, [order.to_plain()])
 
     def _why_not(self) -> str:

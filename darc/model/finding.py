@@ -9,13 +9,15 @@ from typing import Annotated, Any
 
 from darc.config import ranges, typed
 from darc.config.records import Struct
-from darc.config.typed import NotEmpty, OneOf, Range
+from darc.config.typed import NotEmpty, OneOf, Range, UpTo
 
 #: Keys by which they are told from triggers.
 FINDING, ORDER = "finding", "order"
 MAX_REASON = 2000  # characters
 
-_Text = Annotated[str, NotEmpty()]
+MAX_NAME = 300  # characters: of events, hosts, people and where they are
+
+_Name = Annotated[str, UpTo(MAX_NAME)]
 
 
 class BurstFinding(Struct, frozen=True):
@@ -30,7 +32,7 @@ class BurstFinding(Struct, frozen=True):
     :param identity: of the trigger, where that is known
     """
 
-    observation: str
+    observation: _Name
     cb: Annotated[int, ranges.BEAM] | None
     sb: Annotated[int, ranges.BEAM]
     arrival: Annotated[float, ranges.ARRIVAL]
@@ -38,8 +40,8 @@ class BurstFinding(Struct, frozen=True):
     snr: Annotated[float, ranges.SNR]
     width: Annotated[float, ranges.WIDTH]
     probability: Annotated[float, Range(0, 1)] | None
-    host: str
-    identity: str = ""
+    host: _Name
+    identity: Annotated[str, UpTo(MAX_NAME + 50)] = ""
 
     def to_plain(self) -> dict[str, Any]:
         return {FINDING: typed.to_plain(self)}
@@ -54,9 +56,9 @@ class AlertOrder(Struct, frozen=True):
     """
 
     action: Annotated[str, OneOf("retract", "confirm", "test")]
-    event_id: str
-    reason: str
-    by: _Text
+    event_id: _Name
+    reason: Annotated[str, UpTo(MAX_REASON)]
+    by: Annotated[str, NotEmpty(), UpTo(MAX_NAME)]
     at: Annotated[float, Range(0, 1e11)]  # Unix s
 
     def to_plain(self) -> dict[str, Any]:
@@ -66,6 +68,11 @@ class AlertOrder(Struct, frozen=True):
 def is_about_event(plain: object) -> bool:
     """Whether an item of a queue is one of these, not a trigger."""
     return isinstance(plain, dict) and len(plain) == 1 and bool({FINDING, ORDER} & set(plain))
+
+
+def is_order(plain: object) -> bool:
+    """Whether an item of a queue is, or claims to be, an order of a person."""
+    return isinstance(plain, dict) and ORDER in plain
 
 
 def about_event(plain: dict[str, Any]) -> BurstFinding | AlertOrder:

@@ -81,14 +81,26 @@ def utc(unix: float) -> str:
 def arrival_at_top(trigger: Trigger, setup: ObservationSetup) -> tuple[float, float]:
     """Return when a burst arrived at the centre of the highest channel (Unix s), and that (MHz)."""
     centre, top = trigger.nu_GHz * 1e3, _top(trigger, setup)
-    # utc is at the centre of the band, by the trigger's DM.
-    return trigger.arrival - _delay(trigger.dm, centre, top), top
+    # utc is at the centre of the band by the DM as found: `dm` of a known source is its own.
+    return trigger.arrival - _delay(trigger.dm_cluster, centre, top), top
+
+
+def arrival_at_centre(
+    arrival: float, dm: float, trigger: Trigger, setup: ObservationSetup
+) -> float:
+    """Return when a burst arrives at the centre of a trigger's band, Unix s.
+
+    :param arrival: at the centre of the highest channel, Unix s
+    :param dm: pc cm-3
+    """
+    return arrival + _delay(dm, trigger.nu_GHz * 1e3, _top(trigger, setup))
 
 
 def _times(event: Event, setup: ObservationSetup, dm_error: float | None) -> dict[str, Any]:
     trigger, measured = event.trigger, event.measured
     arrival, top = arrival_at_top(trigger, setup)
-    width, dm = trigger.width, trigger.dm
+    # Of the search, all of them: its time was made with this DM, whose error is given.
+    width, dm = trigger.width, trigger.dm_cluster
     if measured:
         arrival, width, dm = measured.arrival, measured.width, measured.dm
         dm_error = measured.dm_error if measured.dm_error is not None else dm_error

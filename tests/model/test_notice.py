@@ -105,6 +105,14 @@ def test_times_are_at_the_top_of_the_band_and_at_infinite_frequency() -> None:
     )
 
 
+def test_times_of_a_known_source_go_by_the_dm_as_found_as_its_error_does() -> None:
+    known = replace(SPECIFIED, name="frb", src_name="R1", dm=1050.0)
+    found, candidate = said(announced(known)), said(announced(SPECIFIED))
+    for key in ("trigger_time", "trigger_time_inf_freq", "trigger_time_inf_freq_error", "dm"):
+        assert found[key] == candidate[key]
+    assert found["dm_catalogue"] == 1050.0
+
+
 def test_a_round_beam_has_one_radius_and_an_unknown_position_none() -> None:
     assert said(announced(made_trigger()))["ra_dec_error"] == 0.25
     found = said(announced(made_trigger(ra=None, dec=None)))

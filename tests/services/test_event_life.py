@@ -218,6 +218,10 @@ def test_findings_and_orders_are_told_from_triggers() -> None:
         {"order": {**order.to_plain()["order"], "action": "shout"}},
         {"order": {**order.to_plain()["order"], "by": ""}},
         {"finding": {**finding().to_plain()["finding"], "probability": 2.0}},
+        {"order": {**order.to_plain()["order"], "by": "x" * 301}},
+        {"order": {**order.to_plain()["order"], "reason": "x" * 2001}},
+        {"order": {**order.to_plain()["order"], "event_id": "x" * 301}},
+        {"finding": {**finding().to_plain()["finding"], "host": "x" * 301}},
         {"finding": None},
     ):
         with pytest.raises(ValueError, match=r"order|finding"):

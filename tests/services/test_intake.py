@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nodes import patience, wait_for
 
+from darc.model.finding import AlertOrder
 from darc.queues.client import QueueClient
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
@@ -156,6 +157,17 @@ def test_a_program_puts_what_it_likes_and_each_call_counts(site: Site) -> None:
     assert site.taken() == [[{"name": "the same"}], [{"name": "the same"}], []]
     (entry, *_) = site.journal.take(SERVICE, 0, 1, 2**20)
     assert (entry.kind, entry.observation) == (ContentKind.TRIGGERS, "")
+
+
+def test_orders_of_people_are_not_taken_here(site: Site) -> None:
+    """And they hold up no triggers."""
+    client = site.client()
+    order = AlertOrder("retract", "an id", "why", "nobody", 1.0).to_plain()
+    with pytest.raises(QueueError, match="orders of people"):
+        client.call("put", [{"name": "one"}, order])
+    mixed = pack([order, {"name": "two"}, {**order, "name": "three"}])
+    assert client.call("deliver", "host", "a", 1, "", mixed, 0.0) is True
+    assert site.taken() == [[{"name": "two"}]]
 
 
 def test_how_long_it_has_waited_is_kept(site: Site) -> None:

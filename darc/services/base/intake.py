@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from darc.config.records import Struct
+from darc.model.finding import is_order
 from darc.queues.messages import CallError, Commit, ContentKind, Put, QueueError
 from darc.queues.method_call import call_method
 from darc.queues.plain_connection import pack, unpack
@@ -27,6 +28,8 @@ EXPOSED = ("hello", "deliver", "put")
 FROM = "handed in by "
 MAX_CONTENT_BYTES = 2**20
 MAX_NAME = 300
+#: Only this node's master can say that a person gave an order.
+NO_ORDERS = "orders of people are taken by the commands of darc alerts"
 # Timeout while this node's master is away; the worker then retries (s).
 BUSY_SECONDS = 2.0
 KEPT_CLIENTS = 1000
@@ -93,11 +96,15 @@ class Intake:
         :return: False where they are duplicates
         :raises QueueError: an argument is invalid, or the master of this node is away
         """
-        _check(content)
+        plain = _check(content)
         _check_names(host, source, observation)
         # Also false for NaN.
         if not isinstance(number, int) or not isinstance(waited, float) or not 0 <= waited < 1e9:
             raise QueueError(f"not a delivery: number {number!r:.50}, waited {waited!r:.50}")
+        if any(map(is_order, plain)):
+            # Refused, it would come again for ever, and hold up the triggers behind it.
+            log.error("dropped what %s handed in: %s", host, NO_ORDERS)
+            content = pack([one for one in plain if not is_order(one)])
         if not self._lock.acquire(timeout=BUSY_SECONDS):
             raise QueueError(f"the master of {self._service}'s node is away")
         try:
@@ -111,7 +118,8 @@ class Intake:
         :raises QueueError: they are invalid, or the master of this node is away
         """
         content = pack(triggers)
-        _check(content)
+        if any(map(is_order, _check(content))):
+            raise QueueError(f"{NO_ORDERS} only")
         if not self._lock.acquire(timeout=BUSY_SECONDS):
             raise QueueError(f"the master of {self._service}'s node is away")
         try:
@@ -207,8 +215,8 @@ def _check_names(*names: str) -> None:
         raise QueueError(f"host, source and observation are texts of up to {MAX_NAME} characters")
 
 
-def _check(content: bytes) -> None:
-    """Refuse content that cannot be triggers; each trigger is checked when it is used."""
+def _check(content: bytes) -> list[Any]:
+    """Return the list; refuse what cannot be triggers. Each is checked when it is used."""
     if not isinstance(content, bytes) or len(content) > MAX_CONTENT_BYTES:
         raise QueueError(f"triggers are at most {MAX_CONTENT_BYTES} bytes")
     try:
@@ -217,3 +225,4 @@ def _check(content: bytes) -> None:
         raise QueueError(f"not triggers: {error}") from error
     if not isinstance(plain, list):
         raise QueueError(f"{type(plain).__name__} where a list of triggers is expected")
+    return plain

@@ -126,7 +126,7 @@ class Composer:
 
     def _as_measured(self, event: Event) -> Trigger:
         """Return the trigger with what was measured since."""
-        from darc.model.notice import arrival_at_top  # noqa: PLC0415 - see _json
+        from darc.model.notice import arrival_at_centre  # noqa: PLC0415 - see _json
 
         trigger, measured = event.trigger, event.measured
         if event.verdict:
@@ -135,7 +135,7 @@ class Composer:
             trigger = replace(trigger, importance=measured.probability)
         if measured is None:
             return trigger
-        at_top, _ = arrival_at_top(trigger, self.setup(trigger))
+        arrival = arrival_at_centre(measured.arrival, measured.dm, trigger, self.setup(trigger))
         known = trigger.src_name is not None
         return replace(
             trigger,
@@ -143,7 +143,7 @@ class Composer:
             dm_cluster=measured.dm,
             snr=measured.snr,
             width=measured.width,
-            utc=utc_of(trigger.arrival + measured.arrival - at_top),
+            utc=utc_of(arrival),
         )
 
     def _direction(self, trigger: Trigger) -> voevent.Direction | None:
