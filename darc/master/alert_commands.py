@@ -12,6 +12,7 @@ from typing import Protocol
 
 from darc.config.config import Config, Role
 from darc.master.service_control import ServiceControl
+from darc.model.event import OWED, AlertType
 from darc.model.finding import MAX_NAME, MAX_REASON, AlertOrder
 from darc.model.message import Reply, Request
 from darc.model.service_state import ServiceState
@@ -74,7 +75,8 @@ class AlertCommands:
         states = answer.value if isinstance(answer.value, dict) else {}
         if event not in states:
             return Reply.error(f"No such event: {event}; darc alerts lists those remembered")
-        if states[event] == "retraction":
+        again = action == "retract" and states[event] == OWED
+        if states[event] in (AlertType.RETRACTION, OWED) and not again:
             return Reply.error(f"Event {event} has been retracted: nothing follows that")
         self._put(action, event, reason, request)
         what = "retraction" if action == "retract" else "confirmation"

@@ -3,7 +3,8 @@
 ::
 
     (trigger) ──► initial ───────┐      ┌───────┐
-              └─► subsequent ────┴──► update ───┴──► retraction (nothing follows it)
+              └─► subsequent ────┴──► update ───┴──► retraction (nothing follows it; it is owed
+                                                      to each road by which the first has left)
 
 Every notice has the event's identifier and a number, which counts from 1; the same notice, however
 often it is sent, has the same bytes.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +24,8 @@ from darc.model.trigger import Trigger
 
 #: Notices of an event at most; what an automatic update brings beyond is not sent.
 MAX_NOTICES = 50
+#: State of an event that was retracted, where a road by which it has left does not know that.
+OWED = "retraction owed"
 
 
 class Tense(enum.StrEnum):
@@ -91,6 +95,8 @@ class MeasuredBurst(Struct, frozen=True):
     :param width: ms
     :param probability: that it is a burst, by the classifier; None: not classified
     :param by: who or what measured it
+    :param cb: compound beam that it was measured in; None: unknown, as of earlier versions
+    :param sb: likewise TAB or SB
     """
 
     snr: float
@@ -100,14 +106,33 @@ class MeasuredBurst(Struct, frozen=True):
     width: float
     probability: float | None
     by: str
+    cb: int | None = None
+    sb: int | None = None
 
     def to_plain(self) -> list[Any]:
         numbers = self.snr, self.arrival, self.dm, self.dm_error, self.width, self.probability
-        return [*numbers, self.by]
+        return [*numbers, self.by, self.cb, self.sb]
 
     @classmethod
     def from_plain(cls, plain: Iterable[Any]) -> MeasuredBurst:
         return cls(*plain)
+
+
+class Doubt(Struct, frozen=True):
+    """What the classifier took for interference, until other beams were heard.
+
+    :param since: Unix s
+    :param snr: of the best finding that says so, as the rest
+    :param by: who or what measured it
+    """
+
+    since: float
+    snr: float
+    probability: float
+    by: str
+
+    def to_plain(self) -> list[Any]:
+        return [self.since, self.snr, self.probability, self.by]
 
 
 class Notice(Struct, frozen=True):
@@ -158,6 +183,7 @@ class Event(Struct, frozen=True):
     :param measured: the best measurement; None: there is only the search's
     :param verdict: what a person said that it is; empty: nothing
     :param best_probability: the highest that a classifier gave it in any beam; None: none did
+    :param doubt: a retraction by the classifier that is held; None: there is none
     """
 
     id: str
@@ -169,6 +195,7 @@ class Event(Struct, frozen=True):
     verdict: str = ""
     notices: tuple[Notice, ...] = ()
     best_probability: float | None = None
+    doubt: Doubt | None = None
 
     @property
     def name(self) -> str:
@@ -195,6 +222,33 @@ class Event(Struct, frozen=True):
         return bool(self.notices) and self.latest.kind is AlertType.RETRACTION
 
     @property
+    def state(self) -> str:
+        """The kind of the latest notice; `OWED` where a retraction has not left everywhere."""
+        return OWED if self.owed_roads() else str(self.latest.kind)
+
+    @property
+    def is_measured_elsewhere(self) -> bool:
+        """Whether what was measured is of another compound beam, whose position is not known."""
+        beams = self.measured.cb if self.measured else None, self.trigger.cb
+        return None not in beams and beams[0] != beams[1]
+
+    @property
+    def brightness(self) -> tuple[float, float | None]:
+        """S/N, and peak flux density (Jy; None: unknown), in the beam whose position is given.
+
+        That of a measurement goes by the radiometer equation from that of the search.
+        """
+        trigger, measured = self.trigger, self.measured
+        if measured is None:
+            return trigger.snr, trigger.flux
+        if self.is_measured_elsewhere:
+            return trigger.snr, None  # the width is not that of the flux
+        if trigger.flux is None or not (trigger.snr > 0 and trigger.width > 0 < measured.width):
+            return measured.snr, None
+        flux = trigger.flux * (measured.snr / trigger.snr)
+        return measured.snr, round(flux * math.sqrt(trigger.width / measured.width), 6)
+
+    @property
     def is_waiting(self) -> bool:
         """Whether a notice has not left by each of its roads yet."""
         states = (state for notice in self.notices for state in notice.roads.values())
@@ -203,6 +257,17 @@ class Event(Struct, frozen=True):
     def roads_to_follow(self) -> tuple[RoadName, ...]:
         """The roads by which the first notice left, or may have: what follows takes these."""
         return tuple(road for road, state in self.first.roads.items() if state.may_have_left)
+
+    def owed_roads(self) -> tuple[RoadName, ...]:
+        """The roads by which the event has left, or may have, but not its retraction.
+
+        Where that waits, it is under way.
+        """
+        if not self.is_retracted:
+            return ()
+        done = RoadState.ACKNOWLEDGED, RoadState.WAITING
+        states = self.latest.roads
+        return tuple(road for road in self.roads_to_follow() if states.get(road) not in done)
 
     def next_notice(
         self, kind: AlertType, at: float, by: str, reason: str = "", *, supervised: bool = False
@@ -249,6 +314,7 @@ class Event(Struct, frozen=True):
             "verdict": self.verdict,
             "notices": [notice.to_plain() for notice in self.notices],
             "best_probability": self.best_probability,
+            "doubt": self.doubt.to_plain() if self.doubt else None,
         }
 
     @classmethod
@@ -258,6 +324,7 @@ class Event(Struct, frozen=True):
         :raises ValueError: a value is wrong; likewise KeyError, TypeError
         """
         association, measured = plain["association"], plain["measured"]
+        doubt = plain.get("doubt")  # versions before have none
         return cls(
             str(plain["id"]),
             Trigger.from_plain(plain["trigger"]),
@@ -268,6 +335,7 @@ class Event(Struct, frozen=True):
             str(plain["verdict"]),
             tuple(map(Notice.from_plain, plain["notices"])),
             plain["best_probability"],
+            Doubt(*doubt) if doubt else None,
         )
 
 

@@ -135,9 +135,10 @@ def _burst(event: Event, dm_error: float | None) -> dict[str, Any]:
     trigger, measured = event.trigger, event.measured
     # `dm` of a known source is the catalogue's.
     dm = trigger.dm if trigger.src_name is None else trigger.dm_cluster
-    snr, width, importance = trigger.snr, trigger.width, trigger.importance
+    width, importance = trigger.width, trigger.importance
+    snr, flux = event.brightness
     if measured:
-        dm, snr, width = measured.dm, measured.snr, measured.width
+        dm, width = measured.dm, measured.width
         dm_error = measured.dm_error if measured.dm_error is not None else dm_error
         importance = importance if measured.probability is None else measured.probability
     if event.verdict:
@@ -148,7 +149,7 @@ def _burst(event: Event, dm_error: float | None) -> dict[str, Any]:
         "dm_catalogue": trigger.dm if trigger.src_name is not None else None,
         "snr": _rounded(snr, 3),
         "event_duration": _rounded(width, 6),
-        "peak_flux_density": trigger.flux,
+        "peak_flux_density": flux,
         "importance": importance,
         "verdict": event.verdict or None,
     }

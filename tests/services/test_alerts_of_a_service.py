@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import yaml
 from msgspec.structs import replace
 from nodes import wait_for
 from triggers import made_trigger
+from voevents import read_event
 
+from darc.config.config import Role
+from darc.delivery.outbox import DeliveryError
+from darc.master.alert_commands import AlertCommands
 from darc.model.arrival import utc_of
-from darc.model.event import AlertType, Event, RoadName, RoadState, Tense, event_id
-from darc.model.finding import AlertOrder, BurstFinding
+from darc.model.event import OWED, AlertType, Event, RoadName, RoadState, Tense, event_id
+from darc.model.finding import AlertOrder, BurstFinding, about_event
+from darc.model.message import Request
 from darc.model.notice import arrival_at_top
+from darc.model.service_state import ServiceState
 from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
 from darc.node.node_config import load_config
@@ -27,6 +35,7 @@ from darc.runtime.clock import Since
 from darc.services.base.alerts import ArrivedTrigger, ChosenTrigger
 from darc.services.voevent_generator import followers
 from darc.services.voevent_generator.composer import Composer
+from darc.services.voevent_generator.pending_event import PendingEvent
 from darc.services.voevent_generator.service import VOEventGenerator
 
 
@@ -215,3 +224,270 @@ def test_a_defect_is_a_loss_of_its_item(
     one.put(one.finding(trigger))
     assert one.completed == [1]
     assert one.losses_of("triggers_unusable") == ["KeyError: 'a defect'"]
+
+
+# -- retractions ---------------------------------------------------------------------------------
+
+
+def test_a_retraction_leaves_by_a_road_that_comes_back(
+    service: Callable[..., Kept], tmp_path: Path
+) -> None:
+    one = service()
+    event = one.announced(recent())
+    one.wait_for_state(event.id, 1, RoadState.ACKNOWLEDGED)
+    one.send_file = False
+    one.put(retract(event))
+    assert one.event(event.id).state == OWED
+    assert len(notices(tmp_path, event)) == 1
+    one.put(retract(event, "once more"))  # not yet
+    (why,) = one.losses_of("order_not_sent")
+    assert "by file when it is in use again" in why
+    one.send_file = True
+    one.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED)
+    (_, sent) = notices(tmp_path, event)
+    assert (sent["alert_type"], sent["record_number"]) == ("retraction", 2)
+    assert sent["update_message"] == "a satellite"
+    assert one.event(event.id).state == "retraction"
+    one.put(retract(event, "once more"))
+    assert "nothing follows" in one.losses_of("order_not_sent")[1]
+
+
+def test_a_retraction_that_was_withdrawn_leaves_with_the_same_bytes(
+    service: Callable[..., Kept], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = service()
+    event = one.announced(recent())
+    one.wait_for_state(event.id, 1, RoadState.ACKNOWLEDGED)
+    tried: list[bytes] = []
+
+    def refuse(item: PendingEvent, may_leave: Any) -> None:
+        tried.append(item.content)
+        raise DeliveryError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(one.departures.senders, "send", refuse)
+        one.put(retract(event))
+        wait_for(lambda: tried, 20.0)
+        one.send_events = False
+        one.idle()
+    one.wait_for_state(event.id, 2, RoadState.GIVEN_UP)
+    # Likewise in the next process, which a retraction of a person reaches from the journal.
+    other = service(one.memory, send_events=False)
+    other.idle()
+    assert other.event(event.id).state == OWED
+    other.send_events = True
+    other.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED)
+    assert (tmp_path / "notices" / f"{event.id}.2.json").read_bytes() == tried[0]
+
+
+def test_a_person_can_ask_again_for_one_that_was_given_up(service: Callable[..., Kept]) -> None:
+    one = service()
+    event = one.announced(recent())
+    one.wait_for_state(event.id, 1, RoadState.ACKNOWLEDGED)
+    one.put(retract(event))
+    one.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED)
+    one.book.put(one.event(event.id).with_state(2, RoadName.FILE, RoadState.GIVEN_UP))
+    one.idle()
+    assert one.event(event.id).state == OWED  # not by itself: the road was in use all the time
+    one.put(retract(event))
+    one.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED)
+    assert len(one.event(event.id).notices) == 2
+
+
+def test_the_classifier_retracts_after_a_while_unless_a_beam_says_otherwise(
+    service: Callable[..., Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = service()
+    bad, good = recent(dm=300.0, dm_cluster=300.0), recent(window=5)
+    events = one.announced(bad), one.announced(good)
+    monkeypatch.setattr(followers, "HOLD", 1e6)
+    one.put(one.finding(bad, probability=0.02))
+    one.put(one.finding(good, probability=0.02), one.finding(good, cb=9, probability=0.7))
+    assert [one.event(event.id).latest.number for event in events] == [1, 1]
+    # It is held over a death.
+    other = service(one.memory)
+    monkeypatch.setattr(followers, "HOLD", 0.0)
+    other.idle()
+    assert [other.event(event.id).latest.number for event in events] == [2, 1]
+    latest = other.event(events[0].id).latest
+    assert (latest.kind, latest.by) == (AlertType.RETRACTION, "processor of arts001")
+
+
+class FakeServices:
+    """Services of a node as commands see them."""
+
+    names: ClassVar[tuple[str, ...]] = ("voevent_generator",)
+
+    def __init__(self, states: dict[str, str]) -> None:
+        self._told = {"send_events": True, "event_states": states}
+        self.orders: list[dict[str, Any]] = []
+
+    def states(self, names: Sequence[str]) -> dict[str, ServiceState]:
+        return dict.fromkeys(names, ServiceState.RUNNING)
+
+    def attributes(self, names: Sequence[str], attribute: str) -> dict[str, Any]:
+        return {name: SimpleNamespace(error=None, value=self._told[attribute]) for name in names}
+
+    def put(self, service: str, values: list[dict[str, Any]]) -> None:
+        self.orders += values
+
+
+def test_the_command_takes_a_retraction_again_where_it_is_owed() -> None:
+    services = FakeServices({"a": OWED, "b": "retraction", "c": "initial"})
+    master: Any = SimpleNamespace(config=SimpleNamespace(role=Role.MASTER), services=services)
+    commands = AlertCommands(master).commands
+
+    def say(command: str, words: str) -> str:
+        return str(commands[command](Request(command, attribute=words, origin="x" * 500)).message)
+
+    assert "on its way" in say("alerts_retract", "a why")
+    assert "has been retracted" in say("alerts_retract", "b why")
+    assert "has been retracted" in say("alerts_confirm", "a why")
+    assert "on its way" in say("alerts_retract", "c why")
+    orders = [about_event(order) for order in services.orders]  # a long origin is cut
+    assert [order.event_id for order in orders if isinstance(order, AlertOrder)] == ["a", "c"]
+
+
+# -- what is known stays -------------------------------------------------------------------------
+
+
+def test_what_was_said_while_nothing_could_leave_is_kept(
+    service: Callable[..., Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(followers, "HOLD", 0.0)
+    one = service()
+    seen, confirmed = recent(dm=300.0, dm_cluster=300.0), recent(window=5)
+    first, second = one.announced(seen), one.announced(confirmed)
+    for event in (first, second):
+        one.wait_for_state(event.id, 1, RoadState.ACKNOWLEDGED)
+    one.send_file = False
+    one.put(one.finding(seen, probability=0.9))
+    one.put(AlertOrder("confirm", second.id, "a real one", "me@here", 1.0))
+    assert len(one.losses_of("order_not_sent")) == 1
+    assert one.event(first.id).best_probability == 0.9
+    assert one.event(second.id).verdict == "a real one"
+    one.send_file = True
+    one.put(one.finding(seen, probability=0.02), one.finding(confirmed, probability=0.02))
+    one.idle()
+    assert not any(one.event(event.id).is_retracted for event in (first, second))
+
+
+def test_a_test_order_among_others_drops_none(service: Callable[..., Kept]) -> None:
+    one = service()
+    event = one.announced(recent())
+    one.put(retract(event), AlertOrder("test", "", "", "me@here", 1.0))
+    assert one.event(event.id).is_retracted
+    assert len(one.book) == 2
+    assert one.completed == [1]
+
+
+# -- roads and tests -----------------------------------------------------------------------------
+
+
+def test_what_waits_on_a_road_that_is_gone_is_not_sent_at_a_start(
+    service: Callable[..., Kept], tmp_path: Path
+) -> None:
+    one = service(send_events=True)
+    event = one.announced(recent())
+    memory = dict(one.memory)
+    one.wait_for_state(event.id, 1, RoadState.ACKNOWLEDGED)
+    (tmp_path / "notices" / f"{event.id}.1.json").unlink()
+    other = service({**memory, "leaving other": ["?"]}, roads=["vtp"])
+    other.idle()
+    assert other.departures.described() == []
+    assert other.event(event.id).first.roads == {RoadName.FILE: RoadState.GIVEN_UP}
+    assert [key for key in other.memory if key.startswith("leaving")] == ["leaving other"]
+    assert notices(tmp_path, event) == []
+
+
+def test_a_road_that_is_not_configured_sends_nothing_though_it_waits(
+    service: Callable[..., Kept],
+) -> None:
+    one = service()
+    assert one.departures._may_leave_by(RoadName.FILE)
+    one.settings = replace(one.settings, roads=("vtp",))
+    assert not one.departures._may_leave_by(RoadName.FILE)
+
+
+def test_a_road_is_off_until_what_waits_there_is_withdrawn(
+    service: Callable[..., Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = service()
+    one.send_file = False
+    one.send_file = True
+    seen: list[bool] = []
+
+    def withdraw(roads: Any = None) -> None:
+        seen.append(one.departures._may_leave_by(RoadName.FILE))
+        one.send_kafka = False  # by the listener's thread, meanwhile
+
+    monkeypatch.setattr(one.departures, "withdraw", withdraw)
+    one.idle()
+    assert seen == [False]
+    assert one.roads_off == {RoadName.KAFKA}
+
+
+def test_a_test_that_cannot_be_composed_is_tried_once_a_day(
+    service: Callable[..., Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = service(test_at=f"{datetime.now(UTC):%H:%M}")
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ValueError("not to be composed")
+
+    monkeypatch.setattr(Composer, "compose", broken)
+    for _ in range(3):
+        one.idle()
+    assert one.losses_of("cannot_be_told") == ["not to be composed"]
+
+
+# -- numbers -------------------------------------------------------------------------------------
+
+
+def test_an_update_by_another_beam_keeps_the_numbers_of_the_position(
+    service: Callable[..., Kept], tmp_path: Path
+) -> None:
+    one = service()
+    trigger = recent(cb=5)
+    event = one.announced(trigger)
+    one.put(one.finding(trigger, cb=17, snr=90.0, dm=1057.0, width=2.0))
+    one.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED)
+    sent = notices(tmp_path, event)[1]
+    assert (sent["dm"], sent["event_duration"], sent["beam"]) == (1057.0, 2.0, 5)
+    assert sent["snr"] == round(trigger.snr, 3)
+    assert "peak_flux_density" not in sent
+    assert "compound beam 17" in sent["update_message"]
+    assert "S/N 90.0" in sent["update_message"]
+
+
+def test_an_update_by_its_own_beam_scales_the_flux(
+    service: Callable[..., Kept], tmp_path: Path
+) -> None:
+    one = service()
+    trigger = recent(snr=30.0, flux=1.5, width=1.0)
+    event = one.announced(trigger)
+    one.put(one.finding(trigger, snr=60.0, width=4.0))
+    one.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED)
+    sent = notices(tmp_path, event)[1]
+    assert (sent["snr"], sent["peak_flux_density"]) == (60.0, 1.5)  # 2 / sqrt(4) as much
+
+
+def test_a_voevent_has_the_time_of_a_measurement_by_its_own_dm(
+    service: Callable[..., Kept], tmp_path: Path
+) -> None:
+    one = service()
+    trigger = recent(name="frb", src_name="R1", dm=1050.0)
+    event = one.announced(trigger)
+    found = one.finding(trigger, snr=60.0, dm=1058.0)
+    one.put(found)
+    xml = read_event((tmp_path / "voevents" / f"{trigger.utc}.2.xml").read_bytes())
+    stated = str(
+        xml.WhereWhen.ObsDataLocation.ObservationLocation.AstroCoords.Time.TimeInstant.ISOTime
+    )
+    centre = trigger.nu_GHz * 1e3
+    top = centre + one.config.instrument.bandwidth / 2 * (1 - 1 / one.config.instrument.nchan)
+    expected = found.arrival + 4148.808 * 1058.0 * (centre**-2 - top**-2)
+    assert datetime.fromisoformat(stated).replace(tzinfo=UTC).timestamp() == pytest.approx(
+        expected, abs=2e-6
+    )
+    assert event.trigger == trigger

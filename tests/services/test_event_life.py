@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from triggers import made_trigger
 
 from darc.model.event import (
+    OWED,
     AlertType,
     Association,
     Event,
@@ -33,7 +34,12 @@ from darc.runtime.clock import Since
 from darc.science.association import association_probability, separation
 from darc.services.base.forwarding import Forwarder
 from darc.services.voevent_generator.event_book import BOOK, KEPT_EVENTS, EventBook
-from darc.services.voevent_generator.event_life import association_of, event_of, next_step
+from darc.services.voevent_generator.event_life import (
+    association_of,
+    decided,
+    event_of,
+    next_step,
+)
 from darc.services.voevent_generator.trials import is_due, overdue
 
 #: Of ARTS, s per pc cm-3.
@@ -70,7 +76,8 @@ def at_top(trigger: Trigger) -> float:
         ({"dm": made_trigger().dm + 10}, True),  # smeared by 10 ms
         ({"dm": made_trigger().dm + 15}, False),
         ({"dm": made_trigger().dm + 10, "arrival": made_trigger().arrival + 0.03}, True),
-        ({"dm": made_trigger().dm + 100, "width": 100.0}, True),
+        ({"dm": made_trigger().dm + 100, "width": 100.0}, False),  # broad, and beside it
+        ({"arrival": made_trigger().arrival + 0.08, "width": 100.0}, False),
         ({"cb": 12}, True),  # another beam sees it, too
     ],
 )
@@ -78,6 +85,12 @@ def test_a_finding_belongs_by_time_and_dm(changes: dict[str, Any], belongs: bool
     known = event()
     found = event_of(finding(**changes), [known], at_top, DELAY)
     assert found == ((known, "time and DM") if belongs else None)
+
+
+def test_a_broad_burst_is_found_by_what_is_narrow_in_it() -> None:
+    known = event(made_trigger(width=100.0))
+    late = finding(arrival=known.trigger.arrival + 0.11)
+    assert event_of(late, [known], at_top, DELAY) == (known, "time and DM")
 
 
 def test_the_nearest_in_time_is_meant_and_an_identity_before_all() -> None:
@@ -108,18 +121,61 @@ def test_the_first_measurement_is_an_update_and_clearly_better_ones() -> None:
 
 def test_another_beam_counts_where_it_sees_more() -> None:
     assert step(event(), cb=9, snr=28.0).event.measured is None
-    assert step(event(), cb=9, snr=29.0).kind is AlertType.UPDATE
+    other = step(event(), cb=9, snr=29.0)
+    assert other.kind is AlertType.UPDATE
+    assert (other.event.measured.cb, other.event.measured.sb) == (9, 35)
+    # Its own is better, as its position is known; another's is not, once there is that.
+    own = step(other.event, snr=21.0)
+    assert (own.kind, own.event.measured.cb) == (AlertType.UPDATE, 0)
+    assert step(own.event, cb=9, snr=90.0).kind is None
+
+
+def after(known: Event, *findings: dict[str, Any], below: float | None = 0.1) -> Any:
+    """What is decided after these."""
+    for one in findings:
+        found = step(known, below=below, **one)
+        assert found.kind is not AlertType.RETRACTION
+        known = found.event
+    return decided(known, below)
+
+
+def test_a_retraction_is_held_until_other_beams_were_heard() -> None:
+    bad = {"probability": 0.05}
+    first = step(event(), **bad)
+    assert (first.kind, first.event.doubt.probability) == (None, 0.05)
+    assert first.event.measured is None
+    assert Event.from_plain(first.event.to_plain()) == first.event
+    end = after(event(), bad)
+    assert (end.kind, end.event.doubt) == (AlertType.RETRACTION, None)
+    assert "probability 0.05" in end.reason
+    # Another beam, or a better one of its own, has seen a burst meanwhile.
+    assert after(event(), bad, {"cb": 9, "snr": 20.0, "probability": 0.8}).kind is None
+    assert after(event(), bad, {"snr": 60.0, "probability": 0.8}).kind is None
+    # The best one of its own is told.
+    better = after(event(), bad, {"snr": 60.0, "probability": 0.07}, {"snr": 40.0, **bad})
+    assert "probability 0.07" in better.reason
+    assert after(replace(first.event, verdict="a burst")).kind is None
+    assert after(first.event, below=None).kind is None
+
+
+def test_what_is_much_fainter_neither_updates_nor_retracts() -> None:
+    faint = 0.69 * made_trigger().snr
+    for probability in (0.05, 0.9, None):
+        found = step(event(), snr=faint, probability=probability)
+        assert (found.kind, found.event.doubt, found.event.measured) == (None, None, None)
+        assert found.event.best_probability == probability
 
 
 def test_interference_is_retracted_where_that_is_configured() -> None:
-    assert step(event(), probability=0.05).kind is AlertType.RETRACTION
+    assert after(event(), {"probability": 0.05}).kind is AlertType.RETRACTION
     assert step(event(), probability=0.05, below=None).kind is AlertType.UPDATE
     assert step(event(), probability=None).kind is AlertType.UPDATE
     assert step(event(), probability=0.1).kind is AlertType.UPDATE
     assert step(event(), probability=0.05, cb=9, snr=20.0).kind is None  # a side lobe
     assert step(event(verdict="a burst"), probability=0.05).kind is not AlertType.RETRACTION
+    assert after(event(), {"probability": 0.05, "cb": 9, "snr": 20.0}).kind is None
     good = step(event(), cb=9, snr=20.0, probability=0.8).event
-    assert step(good, probability=0.05).kind is not AlertType.RETRACTION
+    assert after(good, {"probability": 0.05}).kind is None
 
 
 def test_notices_end_with_a_limit_but_for_people() -> None:
@@ -143,6 +199,23 @@ def test_a_known_source_is_associated_by_dm_and_cites_its_last_event() -> None:
     found = association_of(known, 0.0, [other, before])
     assert found == Association("R1", round(math.exp(-0.5), 4), before.id)
     assert association_of(replace(known, dm_cluster=1056.6), 1.0, []) == Association("R1", 1.0)
+
+
+def test_a_retracted_event_names_no_source_any_more() -> None:
+    first = event(made_trigger(window=1), 1.0)
+    of_it = Association(first.id, 1.0, first.id)
+    second = event(made_trigger(window=2), 2.0, association=of_it)
+    third = event(made_trigger(window=3), 3.0, association=of_it)
+    found = association_of(made_trigger(), 0.8, [third, second], {first.id})
+    assert found is not None
+    assert found.source == second.id  # the earliest that was not
+    known = association_of(made_trigger(), 0.8, [third, second])
+    assert known is not None
+    assert known.source == first.id  # it may have expired
+    named = replace(third, association=Association("R1", 1.0))
+    assert association_of(made_trigger(), 0.8, [named], {first.id}) == Association(
+        "R1", 1.0, named.id
+    )
 
 
 def test_another_burst_within_the_beam_at_its_dm_is_of_one_source() -> None:
@@ -193,7 +266,7 @@ def test_events_are_remembered_until_they_expire_and_have_left() -> None:
     other = EventBook()
     other.recall({**memory, "switch": True, BOOK + "broken": {"id": "broken"}})
     assert [one.id for one in other] == [old.id, waiting.id, new.id]
-    assert other.expired(50.0) == {BOOK + old.id: None}
+    assert other.expired(50.0) == {BOOK + old.id: None, BOOK + "broken": None}
     assert other.find(old.id) is None
     assert other.find(waiting.id) == waiting
     assert [one.id for one in other.of_tense(Tense.CURRENT)] == [new.id, waiting.id]
@@ -239,6 +312,42 @@ def test_a_worker_hands_findings_in_and_lets_late_ones_go() -> None:
     assert forwarder._is_expired(replace(entry, since=Since.now(ago=61.0)))
     assert forwarder._is_expired(replace(entry, content=pack([{"nothing": 1}])))
     assert forwarder.lost.empty()
+
+
+def test_what_cannot_be_read_goes_when_it_expires() -> None:
+    now = time.time()
+    old = {BOOK + "old": {"id": "old", "made": now - 100}, BOOK + "none": None}
+    new = {BOOK + "new": {"id": "new", "made": now}}
+    book = EventBook()
+    book.recall(old | new)
+    assert book.expired(50.0) == dict.fromkeys(old)
+    assert book.expired(50.0) == {}
+
+
+def test_a_retraction_is_owed_where_the_event_has_left() -> None:
+    known = event()
+    states = {
+        RoadName.VTP: RoadState.ACKNOWLEDGED,
+        RoadName.KAFKA: RoadState.GIVEN_UP,
+        RoadName.FILE: RoadState.WITHDRAWN,
+        RoadName.WEBHOOK: RoadState.WAITING,
+    }
+    for road, state in states.items():
+        known = known.with_state(1, road, state)
+    assert (known.owed_roads(), known.state) == ((), "initial")
+    gone = known.with_notice(known.next_notice(AlertType.RETRACTION, 1.0, "x"))
+    assert (set(gone.owed_roads()), gone.state) == ({*states} - {RoadName.FILE}, OWED)
+    for road in states:
+        gone = gone.with_state(2, road, RoadState.ACKNOWLEDGED)
+    assert (gone.owed_roads(), gone.state) == ((), "retraction")
+
+
+def test_events_of_before_are_read() -> None:
+    measured = MeasuredBurst(30.0, 1.0, 500.0, None, 1.0, 0.9, "processor of arts001")
+    plain = event(measured=measured).to_plain()
+    del plain["doubt"]
+    plain["measured"] = plain["measured"][:7]
+    assert Event.from_plain(plain) == event(measured=measured)
 
 
 def test_measured_numbers_are_remembered() -> None:

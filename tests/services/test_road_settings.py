@@ -40,6 +40,10 @@ def test_by_default_voevents_leave_and_nothing_else(tmp_path: Path) -> None:
             {"kafka": {"client": {"sasl.oauthbearer.client.secret": "s3cr3t"}}},
             "a line of it in the file `credentials`",
         ),
+        (
+            {"kafka": {"client": {"sasl.oauthbearer.assertion.private.key.passphrase": "s3cr3t"}}},
+            "a line of it in the file `credentials`",
+        ),
         ({"test_at": "noon"}, "test_at: 'noon' is not allowed"),
         ({"retract_below": 1.5}, "retract_below: 1.5"),
     ],

@@ -137,11 +137,13 @@ class Composer:
             return trigger
         arrival = arrival_at_centre(measured.arrival, measured.dm, trigger, self.setup(trigger))
         known = trigger.src_name is not None
+        snr, flux = event.brightness
         return replace(
             trigger,
             dm=trigger.dm if known else measured.dm,
             dm_cluster=measured.dm,
-            snr=measured.snr,
+            snr=snr,
+            flux=flux,
             width=measured.width,
             utc=utc_of(arrival),
         )

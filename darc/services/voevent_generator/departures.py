@@ -46,6 +46,9 @@ class SendingService(Protocol):
     def may_leave(self) -> bool: ...
     def commit(self, commit: Commit) -> None: ...
     def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
+    def withdrawn_from(self, road: RoadName) -> None:
+        """Note that a road has missed a notice, which may have been a retraction."""
+
     def count_outcome(self, outcome: TriggerOutcome) -> None: ...
     def note_latency(self, item: PendingEvent, sent_at: float, accepted_at: float) -> None: ...
 
@@ -107,11 +110,15 @@ class Departures:
 
     # -- what is to leave ----------------------------------------------------------------------
 
+    def in_use(self, road: RoadName) -> bool:
+        """Whether anything leaves by a road now: configured, and neither it nor all is off."""
+        service = self._service
+        on = road in service.settings.road_names and service.road_switches[road]
+        return on and service.send_events
+
     def usable(self, road: RoadName, tense: Tense) -> bool:
         """Whether notices of a tense leave by a road now."""
-        settings = self._service.settings
-        on = road in settings.road_names and self._service.road_switches[road]
-        return on and settings.leads_on(road, tense)
+        return self.in_use(road) and self._service.settings.leads_on(road, tense)
 
     def leaving(
         self, made: ComposedNotice, origin: Origin, roads: Sequence[RoadName]
@@ -144,17 +151,33 @@ class Departures:
         return replace(made, event=event), items
 
     def recover(self, memory: Mapping[str, Any]) -> None:
-        """Go on with what an earlier process has not seen acknowledged."""
+        """Go on with what an earlier process has not seen acknowledged.
+
+        What waits on roads that are not configured any more is withdrawn before any is tried.
+        """
         self.book.recall(memory)
         pending = []
         for key, plain in memory.items():
             if key.startswith((PENDING, PENDING_BEFORE)):
-                pending.append((key, PendingEvent.from_plain(plain)))
-        for key, item in sorted(pending, key=lambda one: (one[1].event_id, one[1].number)):
-            with about(item.observation):
-                log.warning("goes on being sent: %s", item.identity)
-                self._roads.submit(key, item, has_left=True)
-        self.withdraw_from_removed()
+                try:
+                    pending.append((key, PendingEvent.from_plain(plain)))
+                except (ValueError, KeyError, TypeError) as error:
+                    # It stays on the disk: a later version may have written it, for its own roads.
+                    log.error("not sent, as it cannot be read: %s: %r", key, error)
+        pending.sort(key=lambda one: (one[1].event_id, one[1].number))
+        here = self._service.settings.road_names
+        self._note(
+            [
+                RoadOutcome(key, item, RoadState.GIVEN_UP, None, DISABLED, withdrawn=True)
+                for key, item in pending
+                if item.road not in here
+            ]
+        )
+        for key, item in pending:
+            if item.road in here:
+                with about(item.observation):
+                    log.warning("goes on being sent: %s", item.identity)
+                    self._roads.submit(key, item, has_left=True)
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -166,8 +189,7 @@ class Departures:
 
     def _may_leave_by(self, road: RoadName) -> bool:
         """Whether what waits on a road may be sent: neither all nor it was disabled meanwhile."""
-        on = self._service.road_switches[road] and road not in self._service.roads_off
-        return self._service.may_leave and on
+        return self._service.may_leave and self.in_use(road) and road not in self._service.roads_off
 
     def _attempt(self, key: str, item: PendingEvent) -> None:
         """Send an item, in the thread of its road."""
@@ -219,6 +241,7 @@ class Departures:
         if state is RoadState.ACKNOWLEDGED and outcome.delivered_at is not None:
             self._acknowledged(item, sent_at, outcome.delivered_at)
         elif outcome.withdrawn:
+            self._service.withdrawn_from(item.road)
             log.warning("VOEvent of trigger %s withdrawn: %s", item.identity, outcome.error)
         else:
             self._service.lost(given_up(item.road), item.identity, outcome.error)

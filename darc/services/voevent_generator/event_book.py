@@ -26,15 +26,22 @@ class EventBook:
 
     def __init__(self) -> None:
         self._events: dict[str, Event] = {}
+        self._unreadable: dict[str, float] = {}  # when it was made (Unix s), by key
 
     def recall(self, memory: Mapping[str, Any]) -> None:
-        """Restore the events from the memory; what cannot be read is logged."""
+        """Restore the events from the memory.
+
+        What cannot be read is logged, and stays on the disk until it expires: a later version may
+        have written it.
+        """
         found = []
+        self._unreadable.clear()
         for key, plain in memory.items():
             if key.startswith(BOOK):
                 try:
                     found.append(Event.from_plain(plain))
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    self._unreadable[key] = _made(plain)
                     log.error("an event of before cannot be read: %s: %r", key, error)
         found.sort(key=lambda event: event.made)
         self._events = {event.id: event for event in found}
@@ -75,4 +82,13 @@ class EventBook:
                 gone.append(event.id)
         for one in gone:
             del self._events[one]
-        return {BOOK + one: None for one in gone}
+        keys = [key for key, made in self._unreadable.items() if not made >= oldest]
+        for key in keys:
+            del self._unreadable[key]
+        return {BOOK + one: None for one in gone} | dict.fromkeys(keys)
+
+
+def _made(plain: Any) -> float:
+    """Return when an event was made that cannot be read (Unix s); 0: unknown."""
+    made = plain.get("made") if isinstance(plain, dict) else None
+    return float(made) if isinstance(made, int | float) else 0.0

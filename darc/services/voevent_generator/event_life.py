@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
 
 from darc.config.records import Struct, replace
-from darc.model.event import AlertType, Association, Event, MeasuredBurst
+from darc.model.event import AlertType, Association, Doubt, Event, MeasuredBurst
 from darc.model.finding import BurstFinding
 from darc.model.trigger import Trigger
 from darc.science.association import LEAST_PROBABILITY, association_probability, separation
@@ -21,6 +22,12 @@ BETTER = 1.1
 #: Times of a search and of its data agree within this, beside widths and DMs (s): trigger files
 #: give six digits, 10 ms after 1000 s.
 TIME_TOLERANCE = 0.02
+#: A finding of less than this part of the trigger's S/N is of something else beside the burst, or
+#: of a part of it: it says nothing against the burst, and nothing new of it.
+LEAST_SNR = 0.7
+#: The classifier's retraction is held for so long that other beams can be heard (s): workers finish
+#: what they extract within some seconds of each other.
+HOLD = 5.0
 
 
 class NextStep(Struct, frozen=True):
@@ -36,7 +43,7 @@ class NextStep(Struct, frozen=True):
 
 
 def association_of(
-    trigger: Trigger, dm_error: float, earlier: Iterable[Event]
+    trigger: Trigger, dm_error: float, earlier: Iterable[Event], retracted: Collection[str] = ()
 ) -> Association | None:
     """Return the source of a trigger, where it was seen before.
 
@@ -45,7 +52,9 @@ def association_of(
 
     :param dm_error: of its DM as found, pc cm-3
     :param earlier: events that it may share a source with, the latest first
+    :param retracted: ids of events that were: they name no source any more
     """
+    earlier = list(earlier)
     if trigger.name != CANDIDATE and trigger.src_name:
         same = (one.id for one in earlier if one.trigger.src_name == trigger.src_name)
         probability = association_probability(0.0, 0.0, trigger.dm_cluster - trigger.dm, dm_error)
@@ -57,11 +66,21 @@ def association_of(
         except (ValueError, ArithmeticError) as error:
             log.warning("event %s is left out as a source: %s", event.id, error)
             continue
-        if probability >= max(LEAST_PROBABILITY, best.probability if best else 0.0):
-            known = event.association
-            if best is None or probability > best.probability:
-                best = Association(known.source if known else event.id, probability, event.id)
+        is_best = best is None or probability > best.probability
+        if is_best and probability >= LEAST_PROBABILITY:
+            best = Association(_source_of(event, earlier, retracted), probability, event.id)
     return best
+
+
+def _source_of(event: Event, earlier: Iterable[Event], retracted: Collection[str]) -> str:
+    """Return the source that an event names: the earliest of its events, or its own name."""
+    if event.association is None:
+        return event.id
+    source = event.association.source
+    if source not in retracted:
+        return source
+    same = [one for one in earlier if one.association and one.association.source == source]
+    return min(same, key=lambda one: one.made).id
 
 
 def _same_source(trigger: Trigger, dm_error: float, event: Event) -> float:
@@ -94,7 +113,8 @@ def event_of(
         if finding.identity and finding.identity == trigger.identity:
             return event, "identity"
         smeared = abs(finding.dm - trigger.dm_cluster) * delay_per_dm
-        widths = (finding.width + trigger.width) / 1e3
+        # A broad finding must not come near by its own width.
+        widths = (min(finding.width, trigger.width) + trigger.width) / 1e3
         try:
             apart = abs(finding.arrival - at_top(trigger))
         except (ValueError, ArithmeticError) as error:
@@ -123,13 +143,12 @@ def next_step(
         seen = event
     by = f"processor of {finding.host}"
     numbers = finding.snr, finding.arrival, finding.dm, None, finding.width, finding.probability
-    measured = MeasuredBurst(*numbers, by)
-    if _is_interference(event, finding, retract_below):
-        why = (
-            f"interference by the classifier: probability {finding.probability:.3g} of a burst,"
-            f" below {retract_below:g}"
-        )
-        return NextStep(seen, AlertType.RETRACTION, why)
+    measured = MeasuredBurst(*numbers, by, finding.cb, finding.sb)
+    if finding.snr < LEAST_SNR * event.trigger.snr:
+        return NextStep(seen)
+    own = _of_same_beam(event, finding.cb)
+    if own and finding.probability is not None and _may_retract(seen, retract_below):
+        return NextStep(replace(seen, doubt=_doubt(event, finding, finding.probability)))
     if not _is_better(event, finding):
         return NextStep(seen)
     known = replace(seen, measured=measured)
@@ -144,21 +163,49 @@ def next_step(
     return NextStep(known, AlertType.UPDATE, why)
 
 
-def _is_interference(event: Event, finding: BurstFinding, retract_below: float | None) -> bool:
-    """Whether an event is to be retracted: never what another beam or a person took for a burst."""
-    if retract_below is None or finding.probability is None or event.verdict:
-        return False
-    if event.best_probability is not None and event.best_probability >= retract_below:
-        return False
-    return _of_same_beam(event, finding) and finding.probability < retract_below
+def decided(event: Event, retract_below: float | None) -> NextStep:
+    """Return what follows from a doubt that was held, now that other beams were heard.
+
+    :param retract_below: see `next_step`
+    """
+    doubt, known = event.doubt, replace(event, doubt=None)
+    if doubt is None or not _may_retract(event, retract_below):
+        return NextStep(known)
+    why = (
+        f"interference by the classifier: probability {doubt.probability:.3g} of a burst,"
+        f" below {retract_below:g}"
+    )
+    return NextStep(known, AlertType.RETRACTION, why)
 
 
-def _of_same_beam(event: Event, finding: BurstFinding) -> bool:
-    return finding.cb is None or event.trigger.cb is None or finding.cb == event.trigger.cb
+def _may_retract(event: Event, retract_below: float | None) -> bool:
+    """Whether a classifier saw the event, and none, nor a person, took it for a burst."""
+    if retract_below is None or event.best_probability is None or event.verdict:
+        return False
+    return event.best_probability < retract_below
+
+
+def _doubt(event: Event, finding: BurstFinding, probability: float) -> Doubt:
+    """Return the doubt with another finding in the event's beam: that of the highest S/N counts."""
+    before = event.doubt
+    if before is not None and before.snr >= finding.snr:
+        return before
+    since = before.since if before else time.time()
+    return Doubt(since, finding.snr, probability, f"processor of {finding.host}")
+
+
+def _of_same_beam(event: Event, cb: int | None) -> bool:
+    return cb is None or event.trigger.cb is None or cb == event.trigger.cb
 
 
 def _is_better(event: Event, finding: BurstFinding) -> bool:
-    """Whether a finding is the first in the event's beam, or clearly of higher S/N."""
-    if event.measured is not None:
-        return finding.snr > BETTER * event.measured.snr
-    return _of_same_beam(event, finding) or finding.snr > event.trigger.snr
+    """Whether a finding is the first in the event's beam, or clearly of higher S/N.
+
+    Of another beam it is better than the search's or another's alone, as its position is not known.
+    """
+    own = _of_same_beam(event, finding.cb)
+    if event.measured is None:
+        return own or finding.snr > event.trigger.snr
+    if own is event.is_measured_elsewhere:
+        return own
+    return finding.snr > BETTER * event.measured.snr

@@ -17,6 +17,7 @@ def reported(event: Event) -> dict[str, Any]:
         "name": event.name,
         "tense": str(event.tense),
         "state": str(event.latest.kind),
+        "owed": [str(road) for road in event.owed_roads()],
         "trigger": trigger.identity,
         "arrival": trigger.arrival,
         "dm": measured.dm if measured else trigger.dm_cluster,

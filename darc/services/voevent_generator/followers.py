@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any, Protocol
 
 from darc.config.config import Config
@@ -18,9 +19,9 @@ from darc.runtime.log import about
 from darc.science.dispersion import delay
 from darc.services.base.trigger_consumer import TRIGGERS_UNUSABLE, has_findings
 from darc.services.voevent_generator.alert_losses import ORDER_NOT_SENT
-from darc.services.voevent_generator.composer import ComposedNotice, Composer
+from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.event_book import EventBook
-from darc.services.voevent_generator.event_life import event_of, next_step
+from darc.services.voevent_generator.event_life import HOLD, NextStep, decided, event_of, next_step
 from darc.services.voevent_generator.pending_event import PendingEvent
 from darc.services.voevent_generator.settings import VOEventGeneratorSettings
 
@@ -42,7 +43,7 @@ class EventPublisher(Protocol):
     def book(self) -> EventBook: ...
     def follow(
         self, event: Event, kind: AlertType, by: str, reason: str, *, supervised: bool
-    ) -> tuple[ComposedNotice, list[PendingEvent]] | None:
+    ) -> tuple[Event, list[PendingEvent]] | None:
         """Compose a further notice."""
 
     def publish(
@@ -85,6 +86,7 @@ class Followers:
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             self._follow(one)
+        self.decide()
 
     def _follow(self, waiting: _WaitingEntry) -> None:
         """Act upon an entry, in one commit."""
@@ -128,11 +130,11 @@ class Followers:
             raise
         except Exception as error:  # likewise
             defect = None if isinstance(error, ValueError | ArithmeticError) else error
-            log.error("not sent: %s", _said(error), exc_info=defect)
             if isinstance(one, AlertOrder):
-                what = f"{one.action} of {one.event_id} by {one.by}"
-                self._service.lost(ORDER_NOT_SENT, what, _said(error))
-            elif defect:
+                self._not_sent(one, error)
+                return None
+            log.error("not used: %s", _said(error), exc_info=defect)
+            if defect:
                 self._service.lost(TRIGGERS_UNUSABLE, f"finding of {one.host}", _said(error))
         return None
 
@@ -166,14 +168,40 @@ class Followers:
                 updates=service.send_updates,
                 retract_below=service.settings.retract_below,
             )
-            if step.kind is None or not service.send_events:
+            if step.kind is None:
                 return (step.event, []) if step.event != found[0] else None
-            by = f"processor of {finding.host}"
-            made = service.follow(step.event, step.kind, by, step.reason, supervised=False)
-            if made is None:
-                return None
-            log.warning("event %s: %s: %s", step.event.id, step.kind, step.reason)
-            return made[0].event, made[1]
+            return self._said_by_itself(step, f"processor of {finding.host}")
+
+    def _said_by_itself(self, step: NextStep, by: str) -> tuple[Event, list[PendingEvent]]:
+        """Return what a step sends; what is known of the event stays where nothing can leave."""
+        service, event, kind = self._service, step.event, step.kind
+        if kind is None or (kind is AlertType.UPDATE and not service.send_events):
+            return event, []
+        try:
+            made = service.follow(event, kind, by, step.reason, supervised=False)
+        except ValueError as error:
+            log.warning("event %s: no %s: %s", event.id, kind, error)
+            return event, []
+        if made is None:
+            return event, []
+        log.warning("event %s: %s: %s", event.id, kind, step.reason)
+        return made
+
+    def decide(self) -> None:
+        """Decide about the events that the classifier doubts, once other beams were heard."""
+        service, now = self._service, time.time()
+        events: list[Event] = []
+        items: list[PendingEvent] = []
+        for event in service.book:
+            # Also where the clock was set back.
+            if event.doubt and not event.is_retracted and abs(now - event.doubt.since) >= HOLD:
+                with about(event.trigger.observation):
+                    step = decided(event, service.settings.retract_below)
+                    changed, sent = self._said_by_itself(step, event.doubt.by)
+                events.append(changed)
+                items += sent
+        if events:
+            service.publish((), events, items)
 
     # -- orders --------------------------------------------------------------------------------
 
@@ -184,18 +212,30 @@ class Followers:
         event = changed.get(order.event_id) or service.book.find(order.event_id)
         if event is None:
             raise ValueError(f"{order.action} by {order.by}: no such event: {order.event_id}")
-        if not service.send_events:
-            raise ValueError(f"{order.action} of {event.id} by {order.by}: sending is disabled")
-        kind, reason = AlertType.RETRACTION, order.reason
+        kind, reason, known = AlertType.RETRACTION, order.reason, event
         if order.action == "confirm":
-            kind, event = AlertType.UPDATE, replace(event, verdict=order.reason or CONFIRMED)
-            reason = f"a person has looked at it: {event.verdict}"
+            kind, reason = (
+                AlertType.UPDATE,
+                f"a person has looked at it: {order.reason or CONFIRMED}",
+            )
+            if not event.is_retracted:
+                event = replace(event, verdict=order.reason or CONFIRMED)
         with about(event.trigger.observation):
-            made = service.follow(event, kind, order.by, reason, supervised=True)
+            try:
+                made = service.follow(event, kind, order.by, reason, supervised=True)
+            except ValueError as error:
+                # What the person said holds, though nobody can be told of it now.
+                self._not_sent(order, error)
+                made = None
             if made is None:
-                return None
+                return (event, []) if event != known else None
             log.warning("event %s: %s by %s: %s", event.id, kind, order.by, reason)
-        return made[0].event, made[1]
+        return made
+
+    def _not_sent(self, order: AlertOrder, error: Exception) -> None:
+        log.error("not sent: %s", _said(error))
+        what = f"{order.action} of {order.event_id} by {order.by}"
+        self._service.lost(ORDER_NOT_SENT, what, _said(error))
 
 
 def _said(error: Exception) -> str:

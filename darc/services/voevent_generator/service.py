@@ -40,6 +40,7 @@ from darc.services.voevent_generator.event_life import association_of
 from darc.services.voevent_generator.event_report import reported
 from darc.services.voevent_generator.followers import Followers
 from darc.services.voevent_generator.pending_event import PendingEvent
+from darc.services.voevent_generator.retractions import Retractions
 from darc.services.voevent_generator.road_senders import RoadSenders
 from darc.services.voevent_generator.settings import VOEventGeneratorSettings
 from darc.services.voevent_generator.switches import RoadSwitch
@@ -90,6 +91,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         self._book = self.departures.book
         self._followers = Followers(self)
         self._trials = RoadTrials(self)
+        self._retractions = Retractions(self)
         # The libraries take more than 1 s to import, and 100 MB: imported in a thread, as the loop
         # must not block, and before an event waits, but not while sending is disabled.
         self._warm = threading.Event()
@@ -124,8 +126,8 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
     @property
     def event_states(self) -> dict[str, str]:
-        """The latest notice of every event that is remembered, by id."""
-        return {event.id: str(event.latest.kind) for event in self._book}
+        """The state of every event that is remembered, by id: see `Event.state`."""
+        return {event.id: event.state for event in self._book}
 
     @property
     def roads(self) -> dict[str, dict[str, Any]]:
@@ -160,6 +162,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         """Use changed settings; what waits on a road that was removed is withdrawn."""
         super().reloaded()
         self.departures.withdraw_from_removed()
+        self._retractions.look_again_at(RoadName)  # there may be other addresses
         if self._warming is not None:  # another road needs other libraries, or another connection
             threading.Thread(target=self._warm_up, name="warm up", daemon=True).start()
 
@@ -206,7 +209,8 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         error = measured_dm_error(trigger, self.config.instrument) or 0.0
         earlier = [event for event in others if event.tense is tense]
         earlier += self._book.of_tense(tense)
-        association = association_of(trigger, error, earlier)
+        retracted = {event.id for event in self._book if event.is_retracted}
+        association = association_of(trigger, error, earlier, retracted)
         kind = AlertType.SUBSEQUENT if association else AlertType.INITIAL
         event = Event(event_id(trigger, tense), trigger, tense, time.time(), association)
         if self._book.find(event.id):  # of a pulse that was sent so long ago that it is forgotten
@@ -221,20 +225,31 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
     def follow(
         self, event: Event, kind: AlertType, by: str, reason: str, *, supervised: bool
-    ) -> tuple[ComposedNotice, list[PendingEvent]] | None:
+    ) -> tuple[Event, list[PendingEvent]] | None:
         """Compose a further notice about an event; None where it cannot leave.
 
+        A retraction is noted even then, and leaves by each road when it can.
+
+        :return: the event with the notice, and what is to be sent
         :raises ValueError: the event can have no such notice now; the text says why
         """
+        retracts = kind is AlertType.RETRACTION
+        if retracts and event.is_retracted:
+            return self._retractions.owed(event)
         event.next_notice(kind, 0.0, by, supervised=supervised)
         roads = event.roads_to_follow()
-        if not any(self.departures.usable(road, event.tense) for road in roads):
+        usable = any(self.departures.usable(road, event.tense) for road in roads)
+        if not roads or not (usable or retracts):
             raise ValueError(f"event {event.id} has left by no road that is in use now")
         made = self.composed(event, kind, by, reason, supervised=supervised)
-        if made is None:
-            return None
         now = time.time()
-        return self.departures.leaving(made, Origin.of(event.trigger, now, now), roads)
+        if made is None:
+            if not retracts:
+                return None
+            notice = event.next_notice(kind, now, by, reason, supervised=supervised)
+            return event.with_notice(notice), []
+        made, items = self.departures.leaving(made, Origin.of(event.trigger, now, now), roads)
+        return made.event, items
 
     def composed(
         self,
@@ -322,13 +337,16 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         """Send what is due, and note what has left and what was given up."""
         if not self._is_ready:
             return
-        if self.roads_off:
-            off, self.roads_off = self.roads_off, set()
+        # Until it is withdrawn, what waits there may not leave. The listener's thread adds others.
+        if off := frozenset(self.roads_off):
             self.departures.withdraw(off)
+            self._retractions.look_again_at(off)
+            self.roads_off -= off
         super().idle()
         self.departures.note_outcomes()
         if self._closes is None:
             self._followers.follow()
+        self._retractions.look()
         self._trials.look()
         if expired := self._book.expired(self.settings.remember_for):
             self.commit(Commit(memory=expired))
@@ -336,6 +354,11 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
     def withdraw(self) -> None:
         """Drop what was not acknowledged yet."""
         self.departures.withdraw()
+        self._retractions.look_again_at(RoadName)
+
+    def withdrawn_from(self, road: RoadName) -> None:
+        """Look again for what is owed on a road, which has missed a notice."""
+        self._retractions.look_again_at((road,))
 
     # -- for departures ------------------------------------------------------------------------
 

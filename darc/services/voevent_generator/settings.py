@@ -27,7 +27,7 @@ _GiveUpAfter = Annotated[float, Range(0, 1e9)]  # s
 _FilesKept = Annotated[int, Range(1, 10_000_000)]
 _Road = Annotated[str, OneOf(*RoadName)]
 #: Ends of names of Kafka's settings that are secret: they belong into the file of credentials.
-_SECRET = ("password", "secret", "client_secret", "key.pem", "credentials")
+_SECRET = ("password", "secret", "client_secret", "key.pem", "credentials", "passphrase")
 
 
 class KafkaRoadSettings(CrossChecked, Struct, frozen=True):

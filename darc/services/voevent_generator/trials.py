@@ -102,6 +102,7 @@ class RoadTrials:
 
     def __init__(self, service: TestingService) -> None:
         self._service = service
+        self._tried = 0.0  # Unix s; one that cannot be composed is of no event
 
     def _known(self) -> list[Event]:
         return [event for event in self._service.book if is_trial(event)]
@@ -135,7 +136,9 @@ class RoadTrials:
         """Send a test at its time of day, and report those that were not acknowledged."""
         service, now, known = self._service, time.time(), self._known()
         last = max((event.made for event in known), default=0.0)
+        last = max(last, self._tried)
         if service.send_events and is_due(service.settings.test_at, last, now):
+            self._tried = now
             self.announce(0, AlertOrder("test", "", "", CONFIGURED, now))
         for event in known:
             roads = overdue(event, service.settings.test_limit, now)

@@ -1,0 +1,118 @@
+"""Retractions that are owed: each leaves by every road by which its event has left.
+
+One that missed a road, as that was switched off, away for too long, or not configured, leaves there
+when the road is in use again: the same notice, with the same number.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+from darc.config.config import Config
+from darc.config.records import replace
+from darc.model.event import Event, RoadName
+from darc.node.losses import LossKind
+from darc.runtime.log import about
+from darc.services.voevent_generator.alert_losses import NOTICE_INVALID
+from darc.services.voevent_generator.composer import Composer
+from darc.services.voevent_generator.departures import Departures, Origin
+from darc.services.voevent_generator.event_book import EventBook
+from darc.services.voevent_generator.pending_event import PendingEvent
+from darc.services.voevent_generator.settings import VOEventGeneratorSettings
+
+log = logging.getLogger(__name__)
+
+
+class RetractingService(Protocol):
+    """The service, as far as what is owed needs it."""
+
+    config: Config
+    settings: VOEventGeneratorSettings
+
+    @property
+    def book(self) -> EventBook: ...
+    @property
+    def departures(self) -> Departures: ...
+    def publish(
+        self, entries: tuple[int, ...], events: Sequence[Event], items: Sequence[PendingEvent]
+    ) -> None:
+        """Commit and send."""
+
+    def cannot_be_told(self, identity: str, error: Exception) -> None:
+        """Count a notice that cannot be composed."""
+
+    def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
+
+
+class Retractions:
+    """Retractions of a service that some roads have missed."""
+
+    def __init__(self, service: RetractingService) -> None:
+        self._service = service
+        self._in_use: frozenset[RoadName] = frozenset()
+
+    def look_again_at(self, roads: Iterable[RoadName]) -> None:
+        """Send what is owed on these roads at the next pass where they are in use then."""
+        self._in_use -= frozenset(roads)
+
+    def look(self) -> None:
+        """Send what is owed on roads that were not in use at the last pass, but are now."""
+        departures = self._service.departures
+        now = frozenset(road for road in RoadName if departures.in_use(road))
+        new, self._in_use = now - self._in_use, now
+        if not new:
+            return
+        events, items = [], []
+        for event in self._service.book:
+            if new & {*self._usable(event)}:
+                changed, sent = self._again(event)
+                events.append(changed)
+                items += sent
+        if items:
+            self._service.publish((), events, items)
+
+    def owed(self, event: Event) -> tuple[Event, list[PendingEvent]]:
+        """Return a retracted event, and what is to be sent, as a person asks for it again.
+
+        :raises ValueError: nothing is owed, or not by a road that is in use; the text says why
+        """
+        if not self._usable(event):
+            when = datetime.fromtimestamp(event.latest.at, UTC)
+            text = f"event {event.id} was retracted {when:%Y-%m-%d %H:%M:%S} UTC"
+            text += f" by {event.latest.by}: "
+            if roads := ", ".join(event.owed_roads()):
+                raise ValueError(f"{text}that leaves by {roads} when it is in use again")
+            raise ValueError(f"{text}nothing follows a retraction")
+        return self._again(event)
+
+    def _usable(self, event: Event) -> list[RoadName]:
+        departures = self._service.departures
+        return [road for road in event.owed_roads() if departures.usable(road, event.tense)]
+
+    def _again(self, event: Event) -> tuple[Event, list[PendingEvent]]:
+        """Compose a retraction again: of what is remembered, so that it is the same."""
+        service, identity = self._service, event.trigger.identity
+        before = replace(event, notices=event.notices[:-1])
+        with about(event.trigger.observation):
+            try:
+                made = Composer(service.config, service.settings).compose(
+                    before, event.latest, json=True
+                )
+            except Exception as error:  # a defect must not end the service at each start
+                service.cannot_be_told(identity, error)
+                return event, []
+            if made.invalid:
+                service.lost(NOTICE_INVALID, identity, made.invalid)
+            now = time.time()
+            origin = Origin.of(event.trigger, now, now)
+            made, items = service.departures.leaving(made, origin, self._usable(event))
+            log.warning(
+                "event %s: its retraction leaves by %s, which had missed it",
+                event.id,
+                ", ".join(item.road for item in items) or "no road",
+            )
+        return made.event, items
