@@ -226,6 +226,23 @@ def test_a_defect_is_a_loss_of_its_item(
     assert one.losses_of("triggers_unusable") == ["KeyError: 'a defect'"]
 
 
+def test_a_defect_in_what_is_decided_later_ends_nothing(
+    service: Callable[..., Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = service()
+    trigger = recent()
+    event = one.announced(trigger)
+    monkeypatch.setattr(followers, "HOLD", 0.0)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(one, "follow", broken)
+    one.put(one.finding(trigger, probability=0.02))
+    assert one.completed == [1]
+    assert one.event(event.id).doubt is None  # it is not tried again
+
+
 # -- retractions ---------------------------------------------------------------------------------
 
 
@@ -458,6 +475,8 @@ def test_an_update_by_another_beam_keeps_the_numbers_of_the_position(
     assert "peak_flux_density" not in sent
     assert "compound beam 17" in sent["update_message"]
     assert "S/N 90.0" in sent["update_message"]
+    (told,) = one.events
+    assert (told["beam"], told["snr"]) == (5, trigger.snr)
 
 
 def test_an_update_by_its_own_beam_scales_the_flux(
@@ -466,10 +485,10 @@ def test_an_update_by_its_own_beam_scales_the_flux(
     one = service()
     trigger = recent(snr=30.0, flux=1.5, width=1.0)
     event = one.announced(trigger)
-    one.put(one.finding(trigger, snr=60.0, width=4.0))
+    one.put(one.finding(trigger, snr=120.0, width=4.0))
     one.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED)
     sent = notices(tmp_path, event)[1]
-    assert (sent["snr"], sent["peak_flux_density"]) == (60.0, 1.5)  # 2 / sqrt(4) as much
+    assert (sent["snr"], sent["peak_flux_density"]) == (120.0, 3.0)  # 4 / sqrt(4) times as much
 
 
 def test_a_voevent_has_the_time_of_a_measurement_by_its_own_dm(

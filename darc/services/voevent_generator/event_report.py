@@ -21,7 +21,7 @@ def reported(event: Event) -> dict[str, Any]:
         "trigger": trigger.identity,
         "arrival": trigger.arrival,
         "dm": measured.dm if measured else trigger.dm_cluster,
-        "snr": measured.snr if measured else trigger.snr,
+        "snr": event.brightness[0],  # in the beam that is told
         "width": measured.width if measured else trigger.width,
         "beam": trigger.cb,
         "probability": measured.probability if measured else None,

@@ -179,8 +179,11 @@ class Followers:
             return event, []
         try:
             made = service.follow(event, kind, by, step.reason, supervised=False)
-        except ValueError as error:
-            log.warning("event %s: no %s: %s", event.id, kind, error)
+        except (QueueError, QueuesGoneError):
+            raise
+        except Exception as error:  # likewise: an event that is remembered comes again
+            defect = None if isinstance(error, ValueError | ArithmeticError) else error
+            log.warning("event %s: no %s: %s", event.id, kind, _said(error), exc_info=defect)
             return event, []
         if made is None:
             return event, []
@@ -214,12 +217,10 @@ class Followers:
             raise ValueError(f"{order.action} by {order.by}: no such event: {order.event_id}")
         kind, reason, known = AlertType.RETRACTION, order.reason, event
         if order.action == "confirm":
-            kind, reason = (
-                AlertType.UPDATE,
-                f"a person has looked at it: {order.reason or CONFIRMED}",
-            )
+            verdict = order.reason or CONFIRMED
+            kind, reason = AlertType.UPDATE, f"a person has looked at it: {verdict}"
             if not event.is_retracted:
-                event = replace(event, verdict=order.reason or CONFIRMED)
+                event = replace(event, verdict=verdict)
         with about(event.trigger.observation):
             try:
                 made = service.follow(event, kind, order.by, reason, supervised=True)
