@@ -150,6 +150,8 @@ def _show(event: dict[str, Any]) -> None:
     facts.add_row("width", f"{event['width']:.4g} ms")
     if event["probability"] is not None:
         facts.add_row("probability", f"{event['probability']:.3g}")
+    if event["owed"]:
+        facts.add_row("owed", f"the retraction, by {', '.join(event['owed'])}")
     console.print(facts)
     table = Table("notice", "kind", "made (UTC)", "by", "roads", "reason")
     for one in event["notices"]:

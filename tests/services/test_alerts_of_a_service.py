@@ -17,6 +17,7 @@ from nodes import wait_for
 from triggers import made_trigger
 from voevents import read_event
 
+from darc.cli.alerts_word import _show
 from darc.config.config import Role
 from darc.delivery.outbox import DeliveryError
 from darc.master.alert_commands import AlertCommands
@@ -247,7 +248,7 @@ def test_a_defect_in_what_is_decided_later_ends_nothing(
 
 
 def test_a_retraction_leaves_by_a_road_that_comes_back(
-    service: Callable[..., Kept], tmp_path: Path
+    service: Callable[..., Kept], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = service()
     event = one.announced(recent())
@@ -256,6 +257,10 @@ def test_a_retraction_leaves_by_a_road_that_comes_back(
     one.put(retract(event))
     assert one.event(event.id).state == OWED
     assert len(notices(tmp_path, event)) == 1
+    (told,) = one.events
+    assert told["owed"] == ["file"]
+    _show(told)
+    assert "the retraction, by file" in capsys.readouterr().out
     one.put(retract(event, "once more"))  # not yet
     (why,) = one.losses_of("order_not_sent")
     assert "by file when it is in use again" in why
