@@ -13,7 +13,7 @@ from nodes import TEST_RUN, wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "candidates"))
 
-from beams import burst, write_beam
+from beams import TSAMP, burst, write_beam
 
 from darc.candidates.results.trigger_lists import read_triggers
 from darc.trigger_files.amber import format_header, format_line, trigger_name
@@ -44,7 +44,9 @@ SECTIONS = {
 def write(node: BoxNode, begins: float, beam: int = 0, beams: str = "") -> MadeObservation:
     """What the telescope gives a node, with data and candidates."""
     directory = node.home / "observation" / node.name
-    more = {"beams": beams} if beams else {}
+    more: dict[str, object] = {"tsamp": TSAMP}
+    if beams:
+        more["beams"] = beams
     made = write_observation(
         directory,
         task_id=TASK,

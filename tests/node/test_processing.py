@@ -27,7 +27,7 @@ from simulator.write_parsets import MadeObservation, write_observation
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "candidates"))
 
-from beams import burst, write_beam
+from beams import TSAMP, burst, write_beam
 
 wait_for = partial(wait_for_seconds, timeout=100.0)
 
@@ -82,6 +82,7 @@ def make(tmp_path: Path) -> Make:
         usual = {"start": time.time(), "duration": 600.0, "source": f"P{task_id}"}
         usual |= {"instances": 1, "n_tabs": 1}
         pulses = arguments.pop("pulses", PULSES)
+        arguments["more"] = {"tsamp": TSAMP, **arguments.get("more", {})}
         made = write_observation(tmp_path / task_id, task_id=task_id, **(usual | arguments))
         write_beam(tmp_path / task_id / "output", pulses, cb=arguments.get("beam", 0))
         return made
