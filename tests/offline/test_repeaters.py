@@ -71,7 +71,9 @@ def test_weak_bursts_near_the_dm_are_plotted_after_an_observation(
     # One burst, at 5 s.
     burst = PhaseModel.constant(0.1).corrected(0.0, 0.0, 0.0)
     shifted = replace(burst, base=burst.base + 0.5)
-    write_pulsar(data / "CB00.fil", shifted, dm=R3.dm, duration=duration, height=2.0, width=0.0005)
+    of_now = replace(HEADER, tstart=start / 86400 + 40587)
+    shape = {"dm": R3.dm, "duration": duration, "height": 2.0, "width": 0.0005}
+    write_pulsar(data / "CB00.fil", shifted, header=of_now, **shape)
     lines = [
         format_line(
             beam=0, batch=number, sample=0, integration_step=5, time=moment, dm_id=1, dm=dm, snr=snr
