@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
 
 from darc.candidates.file_search import plan_search, search_part
-from darc.config.records import Struct
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_reader import Filterbank
 from darc.data_files.filterbank_writer import FilterbankWriter
