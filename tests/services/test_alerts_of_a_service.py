@@ -38,6 +38,7 @@ from darc.services.voevent_generator import followers
 from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.pending_event import PendingEvent
 from darc.services.voevent_generator.service import VOEventGenerator
+from darc.services.voevent_generator.trial_trigger import trial_trigger
 
 
 class Kept(VOEventGenerator):
@@ -461,6 +462,15 @@ def test_a_test_that_cannot_be_composed_is_tried_once_a_day(
     for _ in range(3):
         one.idle()
     assert one.losses_of("cannot_be_told") == ["not to be composed"]
+
+
+def test_a_clock_that_was_ahead_keeps_no_test_from_leaving(service: Callable[..., Kept]) -> None:
+    one = service(test_at=f"{datetime.now(UTC):%H:%M}")
+    trigger = trial_trigger(one.config.instrument)
+    one.book.put(Event("ahead", trigger, Tense.TEST, time.time() + 1e6))
+    for _ in range(3):
+        one.idle()
+    assert len({event.id for event in one.book} - {"ahead"}) == 1
 
 
 # -- numbers -------------------------------------------------------------------------------------

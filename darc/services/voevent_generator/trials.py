@@ -135,8 +135,9 @@ class RoadTrials:
     def look(self) -> None:
         """Send a test at its time of day, and report those that were not acknowledged."""
         service, now, known = self._service, time.time(), self._known()
-        last = max((event.made for event in known), default=0.0)
-        last = max(last, self._tried)
+        # A clock that was ahead for a while must not keep tests from leaving until then.
+        times = [self._tried, *(event.made for event in known)]
+        last = max((one for one in times if one <= now), default=0.0)
         if service.send_events and is_due(service.settings.test_at, last, now):
             self._tried = now
             self.announce(0, AlertOrder("test", "", "", CONFIGURED, now))
