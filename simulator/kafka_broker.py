@@ -11,20 +11,20 @@ import ctypes
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import confluent_kafka
 
 from darc.config.records import Struct
+from darc.data_files.closed_on_exit import ClosedOnExit
 
 _PRODUCER = 0  # RD_KAFKA_PRODUCER
 _BROKER = 1  # the id of the only one
 _OK = 0
 
 
-class KafkaBroker:
+class KafkaBroker(ClosedOnExit):
     """A broker of its own port."""
 
     def __init__(self) -> None:
@@ -62,17 +62,6 @@ class KafkaBroker:
     def _call(self, name: str, *arguments: int) -> None:
         if error := getattr(self._library, name)(self._cluster, *arguments):
             raise RuntimeError(f"{name}: error {error}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class ConsumedMessage(Struct, frozen=True):
