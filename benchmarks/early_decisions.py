@@ -126,8 +126,8 @@ def entries(writes: Sequence[Write], settle: float) -> Iterator[tuple[float, Rec
     due: list[float] = []
     for write in (*writes, None):
         while due and (write is None or due[0] < write.time):
-            stamp = heapq.heappop(due)
-            yield stamp, None
+            watermark = heapq.heappop(due)
+            yield watermark, None
         if write is not None:
             yield write.time, write.candidates
             for after in (settle, INTERVAL):
@@ -149,9 +149,9 @@ def decide(
             for window in np.unique(np.floor(candidates["time"]).astype(int)).tolist():
                 if time - first.get(window, -np.inf) > INTERVAL:
                     first[window] = time
-        stamp = START + time
+        watermark = START + time
         key = observation.key
-        entry = QueueEntry(number, ContentKind.CANDIDATES, content, key, stamp, stamp)
+        entry = QueueEntry(number, ContentKind.CANDIDATES, content, key, watermark, watermark)
         service.process(entry, observation)
         for queue, trigger in service.puts:
             left[queue].append(Left(trigger, time, time - first[trigger.window]))

@@ -113,35 +113,35 @@ class ObservationWork:
         except (OSError, ValueError) as error:
             self.broken = f"no table of synthesised beams: {error}"
         clustering = settings.clustering
-        self._gathering = OpenWindows(settings.interval, clustering.clustering_window, {})
+        self._windows = OpenWindows(settings.interval, clustering.clustering_window, {})
         self._raw: dict[int, Counter[str]] = {}  # by entry that is not acknowledged yet
 
     # -- what comes in -------------------------------------------------------------------------
 
-    def take(self, entry: int, stamp: float, candidates: Records) -> None:
+    def take(self, entry: int, watermark: float, candidates: Records) -> None:
         """Add an entry's candidates; windows may close.
 
         :param entry: number of the entry
-        :param stamp: watermark, Unix s; see :class:`darc.candidates.time_windows.OpenWindows`
+        :param watermark: Unix s; see :class:`darc.candidates.time_windows.OpenWindows`
         :param candidates: CANDIDATE records
         """
         kept, rejected = usable(candidates, self.settings.clustering, self._n_beams)
         self._raw[entry] = Counter({Counted.CANDIDATES: len(candidates)})
         self._raw[entry].update(rejected)
         self.last_entry = time.monotonic()
-        self._gathering.add(entry, stamp, kept)
+        self._windows.add(entry, watermark, kept)
 
     def close_windows(self, *, at_once: bool) -> None:
         """Close windows if no entry has come for the interval, or at once if none will."""
         if at_once or time.monotonic() - self.last_entry >= self.settings.interval:
-            self._gathering.close_all()
+            self._windows.close_all()
 
     def closed(self) -> list[DueWindow]:
         """Return closed windows, a limited number at a time."""
         found: list[DueWindow] = []
         n_candidates = 0
         while len(found) < PORTION_WINDOWS and n_candidates < PORTION_CANDIDATES:
-            window = self._gathering.take_due()
+            window = self._windows.take_due()
             if window is None:
                 break
             found.append(window)
@@ -150,8 +150,8 @@ class ObservationWork:
 
     def completed(self) -> tuple[int, ...]:
         """Return entries that can be acknowledged, and count their candidates."""
-        numbers = self._gathering.completed()
-        self._gathering.forgotten()
+        numbers = self._windows.completed()
+        self._windows.forgotten()
         for number in numbers:
             self.counts.update(self._raw.pop(number))
         return numbers

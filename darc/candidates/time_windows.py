@@ -48,8 +48,8 @@ class DueWindow(Struct, frozen=True):
 class _Open(Struct):
     first: EntryTimes
     parts: list[Records] = field(default_factory=list)
-    first_stamp: float | None = None
-    last_stamp: float | None = None  # None: no watermark since its last line
+    first_watermark: float | None = None
+    last_watermark: float | None = None  # None: no watermark since its last line
     through: int = 0
     settled_through: int = 0  # as it was when it settled last
 
@@ -96,12 +96,12 @@ class OpenWindows:
         self._last_entry = 0
 
     def add(
-        self, entry: int, stamp: float, candidates: Records, times: EntryTimes | None = None
+        self, entry: int, watermark: float, candidates: Records, times: EntryTimes | None = None
     ) -> None:
         """Add an entry; its watermark may settle and close windows.
 
         :param entry: number of the entry
-        :param stamp: watermark, Unix s: all lines written before it are in this entry or an earlier
+        :param watermark: Unix s: all lines written before it are in this entry or an earlier
             one; 0: none
         :param candidates: CANDIDATE records
         :param times: times of the entry; None: unknown
@@ -111,11 +111,11 @@ class OpenWindows:
             opened = self._open.setdefault(window, _Open(times or EntryTimes()))
             opened.parts.append(part)
             opened.through = entry
-            opened.last_stamp = None
+            opened.last_watermark = None
         needed_by = {window for window, _ in windows}
-        if stamp:
+        if watermark:
             # The windows that it settles or closes need it, in case of a crash before they close.
-            needed_by |= self._stamp(stamp) | self._find_due(stamp)
+            needed_by |= self._note_watermark(watermark) | self._find_due(watermark)
         if needed_by:
             self._needed[entry] = needed_by
             for window in needed_by:
@@ -134,34 +134,34 @@ class OpenWindows:
         parts = zip(numbers.tolist(), np.split(candidates[order], begins[1:]), strict=True)
         return [part for part in parts if self._closed.get(part[0], 0) < entry]
 
-    def _stamp(self, stamp: float) -> set[int]:
+    def _note_watermark(self, watermark: float) -> set[int]:
         """Set the watermark of windows with lines since the last one; return these windows."""
-        fresh = {window for window, opened in self._open.items() if opened.last_stamp is None}
+        fresh = {window for window, opened in self._open.items() if opened.last_watermark is None}
         for window in fresh:
             opened = self._open[window]
-            opened.last_stamp = stamp
-            if opened.first_stamp is None:
-                opened.first_stamp = stamp
+            opened.last_watermark = watermark
+            if opened.first_watermark is None:
+                opened.first_watermark = watermark
         return fresh
 
-    def _find_due(self, stamp: float) -> set[int]:
+    def _find_due(self, watermark: float) -> set[int]:
         """Find windows that have settled or close; return them."""
         self._due = deque(
             (window, due[0], due[1])
             for window, opened in sorted(self._open.items())
-            if (due := self._is_due(window, opened, stamp))
+            if (due := self._is_due(window, opened, watermark))
         )
         return {window for window, _, _ in self._due}
 
-    def _is_due(self, window: int, opened: _Open, stamp: float) -> tuple[float, bool] | None:
+    def _is_due(self, window: int, opened: _Open, watermark: float) -> tuple[float, bool] | None:
         """Return for how long a window had to be open (s), and whether it closes; None: not due."""
-        first, last = opened.first_stamp, opened.last_stamp
+        first, last = opened.first_watermark, opened.last_watermark
         if first is None or last is None:
             return None
-        if first + self._interval <= stamp:
+        if first + self._interval <= watermark:
             return self._interval, True
         dealt_with = max(opened.settled_through, self._settled.get(window, 0))
-        if last + self._settle <= stamp and opened.through > dealt_with:
+        if last + self._settle <= watermark and opened.through > dealt_with:
             return last + self._settle - first, False
         return None
 

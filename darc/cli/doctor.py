@@ -108,8 +108,8 @@ def _everywhere(checked: CheckedNode, wanted: str) -> dict[str, list[NamedCheckR
     config = checked.config
     hosts = chosen_hosts(config, wanted)
     far = [host for host in hosts if not is_here(config, host)]
-    patience = config.cluster.connect_timeout + CHECK_SECONDS + 5.0
-    answers, reasons = gather(config, far, "doctor", ["--for-another"], patience)
+    timeout = config.cluster.connect_timeout + CHECK_SECONDS + 5.0
+    answers, reasons = gather(config, far, "doctor", ["--for-another"], timeout)
     found = {}
     for host in hosts:
         if is_here(config, host):

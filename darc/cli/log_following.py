@@ -105,8 +105,8 @@ class FollowedNodes:
 
     def _follow(self, logs: NodeLogs | None) -> int:
         poll = make_poll(logs, self._wake_out)
-        patience = self._config.cluster.connect_timeout + READ_SECONDS
-        until = time.monotonic() + patience
+        timeout = self._config.cluster.connect_timeout + READ_SECONDS
+        until = time.monotonic() + timeout
         while wait_for_change(poll, LOOK_SECONDS):
             self._take()
             if logs:
@@ -115,7 +115,7 @@ class FollowedNodes:
                 ]
             if self._silent and time.monotonic() > until:
                 for host in self._silent:
-                    print(f"{host}: no answer within {patience:g} s", file=sys.stderr)
+                    print(f"{host}: no answer within {timeout:g} s", file=sys.stderr)
                 self._silent.clear()
             if not self._silent:
                 self._show()

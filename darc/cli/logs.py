@@ -161,9 +161,9 @@ def _once(
                 lines += [(host, record) for record in logs.history(selection, False)]
         except NoSuchServiceError as error:
             without[host] = str(error)
-    patience = config.cluster.connect_timeout + READ_SECONDS
+    timeout = config.cluster.connect_timeout + READ_SECONDS
     words = arguments_for(services, selection, False, len(hosts) > 1)
-    answers, failed = gather(config, far, "logs", words, patience)
+    answers, failed = gather(config, far, "logs", words, timeout)
     for host, answer in answers.items():
         try:
             lines += [(host, from_plain(plain)) for plain in answer["records"]]

@@ -62,8 +62,8 @@ def main(arguments: Sequence[str]) -> int:
     hosts = chosen_hosts(config, options.host)
     far = [host for host in hosts if not is_here(config, host)]
     words = ["--for-another", *(["--all"] if options.all else [])]
-    patience = config.cluster.connect_timeout + READ_SECONDS
-    answers, reasons = gather(config, far, "observations", words, patience)
+    timeout = config.cluster.connect_timeout + READ_SECONDS
+    answers, reasons = gather(config, far, "observations", words, timeout)
     rows: dict[str, list[ObservationRow]] = {}
     for host in hosts:
         if is_here(config, host):

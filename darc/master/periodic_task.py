@@ -59,7 +59,7 @@ class PeriodicTask:
 
     @property
     def hangs_for(self) -> float | None:
-        """Duration of the current round (s) if it is longer than the patience, otherwise None."""
+        """Duration of the current round (s) if it is longer than `hangs_after`, otherwise None."""
         began = self._began
         age = 0.0 if began is None else began.age()
         return age if age > self._hangs_after else None

@@ -71,7 +71,7 @@ class ServiceControl:
         presence = self._exchange.presence(name)
         if presence is None or presence.pid != process.pid or not presence.works:
             return None
-        return time.monotonic() - presence.last_beat
+        return time.monotonic() - presence.last_heartbeat
 
     def states(self, names: Sequence[str]) -> dict[str, ServiceState]:
         """Return the state of each service.

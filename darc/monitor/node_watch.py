@@ -44,7 +44,7 @@ LOG_END = 2**16
 LOG_SECONDS = 2.0
 DISK_SECONDS = 2.0
 ASK_SECONDS = 5.0
-#: Patience with the round that asks all services, of which several may hang (s).
+#: Longest duration of the round that asks all services, of which several may hang (s).
 ASK_HANGS_SECONDS = 60.0
 #: Timeout of a service; the rest of its attributes are then skipped in this round (s).
 ANSWER_SECONDS = 2.0

@@ -351,10 +351,10 @@ def _wait_for_stopping(config: Config, say: Callable[[str], None]) -> None:
     """Wait until a node that is being stopped has stopped."""
     if is_stopping(config):
         say("waiting until the node that is being stopped has stopped")
-        patience = config.master.stop_timeout + STOP_SECONDS
-        if not wait_until(lambda: not is_running(config), patience):
+        timeout = config.master.stop_timeout + STOP_SECONDS
+        if not wait_until(lambda: not is_running(config), timeout):
             raise NodeError(
-                f"a node that is being stopped did not stop within {patience:.0f} s;"
+                f"a node that is being stopped did not stop within {timeout:.0f} s;"
                 " darc_kill_all kills it"
             )
 

@@ -37,8 +37,8 @@ def alone(config: Config) -> Iterator[None]:
 
     :raises NodeError: another start or stop takes too long
     """
-    patience = max(LOCK_SECONDS, config.master.stop_timeout + 2 * STOP_SECONDS)
-    with node_identity.lock(Path(config.master.run_dir) / "start.lock", patience):
+    timeout = max(LOCK_SECONDS, config.master.stop_timeout + 2 * STOP_SECONDS)
+    with node_identity.lock(Path(config.master.run_dir) / "start.lock", timeout):
         yield
 
 
@@ -49,11 +49,11 @@ def wait_for_stop(config: Config) -> None:
     """
     run_dir = Path(config.master.run_dir)
     node_id = last_node_id(run_dir)
-    patience = config.master.stop_timeout + STOP_SECONDS
-    if node_id and not wait_until(lambda: not of_node(node_id), patience):
+    timeout = config.master.stop_timeout + STOP_SECONDS
+    if node_id and not wait_until(lambda: not of_node(node_id), timeout):
         names = ", ".join(f"{process.pid}" for process in of_node(node_id))
         raise NodeError(
-            f"still running after {patience:.0f} s: processes {names}; darc_kill_all kills them\n"
+            f"still running after {timeout:.0f} s: processes {names}; darc_kill_all kills them\n"
             + log_end(config, supervisor_config.MASTER)
         )
     if node_id:

@@ -34,8 +34,8 @@ def _is_zombie(process: psutil.Process) -> bool:
         return True
 
 
-def kill_node(node_id: str, supervisord_pid: int | None, patience: float) -> tuple[int, int]:
-    """Kill every process of a node: SIGTERM, and SIGKILL after ``patience`` seconds.
+def kill_node(node_id: str, supervisord_pid: int | None, timeout: float) -> tuple[int, int]:
+    """Kill every process of a node: SIGTERM, and SIGKILL after ``timeout`` seconds.
 
     supervisord is signalled first each time, so that it restarts nothing. It is not waited for
     alone, as it takes a second to notice the exit of each process.
@@ -48,7 +48,7 @@ def kill_node(node_id: str, supervisord_pid: int | None, patience: float) -> tup
 
     asked = sorted(of_node(node_id), key=is_not_supervisord)
     _signal(asked, signal.SIGTERM)
-    wait_until(lambda: not any(map(is_not_supervisord, of_node(node_id))), patience)
+    wait_until(lambda: not any(map(is_not_supervisord, of_node(node_id))), timeout)
     killed = 0
     # A process that is started between listing and signalling is found in the next pass.
     for _ in range(10):

@@ -128,7 +128,7 @@ class Holder:
         self._sequence: int
         self.number, self._sequence = client.call("attach", service, pid, class_name, previous)
 
-    def beat(self, works: bool = True) -> None:
+    def heartbeat(self, works: bool = True) -> None:
         """Send a heartbeat.
 
         :param works: the work loop has started
@@ -161,7 +161,7 @@ class Holder:
         while page := self._client.call("recall", self._service, observation, after):
             remembered.update(page)
             after = page[-1][0]
-            self.beat(works=False)
+            self.heartbeat(works=False)
         return remembered
 
     def progress(self, observation: str) -> dict[str, int]:

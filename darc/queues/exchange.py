@@ -59,7 +59,7 @@ class AttachedService(Struct):
     holder: int
     pid: int
     session: Session
-    last_beat: float  # monotonic
+    last_heartbeat: float  # monotonic
     class_name: str
     works: bool  # its work loop has started; until then its start may still fail
 
@@ -217,7 +217,7 @@ class Exchange:
         presence = self.presence(service)
         if presence is None or presence.holder != holder:
             raise FencedError(f"{service}: holder {holder} has been replaced")
-        presence.last_beat = time.monotonic()
+        presence.last_heartbeat = time.monotonic()
         return presence
 
     def _works(self, presence: AttachedService) -> None:

@@ -317,7 +317,7 @@ def _entry(
     kind: str,
     content: bytes,
     observation: str,
-    stamp: float,
+    watermark: float,
     held_at: float,
     written: float,
     read: float,
@@ -326,5 +326,5 @@ def _entry(
     clock: float,
 ) -> QueueEntry:
     since = Since(held_at, boot, Instant(clock))
-    times = stamp, held_at, written, read, since
+    times = watermark, held_at, written, read, since
     return QueueEntry(number, ContentKind(kind), content, observation, *times, sender)

@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS body (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     observation TEXT NOT NULL,
     kind TEXT NOT NULL,
-    stamp REAL NOT NULL,
+    stamp REAL NOT NULL,  -- the watermark: as the first version named it
     held_at REAL NOT NULL,
     content BLOB NOT NULL,
     written REAL NOT NULL DEFAULT 0,

@@ -126,7 +126,7 @@ class JournalStore:
             (
                 put.observation,
                 str(put.kind),
-                put.stamp,
+                put.watermark,
                 time.time(),
                 put.content,
                 put.written,

@@ -45,7 +45,7 @@ class ContentKind(enum.StrEnum):
 class Put(Struct, frozen=True):
     """An output: one content for one or more queues.
 
-    :param stamp: watermark, Unix time: all lines written before it are in this entry or earlier
+    :param watermark: Unix s: all lines written before it are in this entry or earlier
     :param written: Unix time at which its lines were written, 0 if unknown
     :param read: Unix time at which they were read, 0 if unknown
     :param waited: time it has spent on the queue of another node (s)
@@ -55,13 +55,13 @@ class Put(Struct, frozen=True):
     kind: ContentKind
     content: bytes = b""
     observation: str = ""
-    stamp: float = 0.0
+    watermark: float = 0.0
     written: float = 0.0
     read: float = 0.0
     waited: float = 0.0
 
     def to_plain(self) -> list[Any]:
-        times = self.stamp, self.written, self.read, self.waited
+        times = self.watermark, self.written, self.read, self.waited
         return [list(self.queues), str(self.kind), self.content, self.observation, *times]
 
     @classmethod
@@ -84,7 +84,7 @@ class QueueEntry(Struct, frozen=True):
     kind: ContentKind
     content: bytes
     observation: str
-    stamp: float
+    watermark: float
     held_at: float
     written: float = 0.0
     read: float = 0.0
@@ -92,13 +92,13 @@ class QueueEntry(Struct, frozen=True):
     sender: str = ""
 
     def to_plain(self) -> list[Any]:
-        times = self.stamp, self.held_at, self.written, self.read, self.since.to_plain()
+        times = self.watermark, self.held_at, self.written, self.read, self.since.to_plain()
         return [self.id, str(self.kind), self.content, self.observation, *times, self.sender]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> QueueEntry:
-        number, kind, content, observation, stamp, held_at, written, read, since, sender = plain
-        times = stamp, held_at, written, read, Since.from_plain(since)
+        number, kind, content, observation, watermark, held_at, written, read, since, sender = plain
+        times = watermark, held_at, written, read, Since.from_plain(since)
         return cls(int(number), ContentKind(kind), bytes(content), observation, *times, sender)
 
 

@@ -46,17 +46,17 @@ class DetachedWork:
     def begin(self, name: str, work: Callable[[], None]) -> bool:
         """Start a task; False if it is running already, or too many are."""
         try:
-            self._start(name, work, at_most=1, patience=0.0)
+            self._start(name, work, at_most=1, timeout=0.0)
         except HangsError as error:
             log.error("%s: not started: %s", name, error)
             return False
         return True
 
-    def result(self, name: str, work: Callable[[], T], patience: float) -> T:
+    def result(self, name: str, work: Callable[[], T], timeout: float) -> T:
         """Run a task, and return its result.
 
         :param name: description of the task and what it works on
-        :param patience: s to wait; if a task of this name has hung for longer, none is started
+        :param timeout: s to wait; if a task of this name has hung for longer, none is started
         :raises HangsError: it takes longer; it may still finish later
         :raises Exception: any exception of the task
         """
@@ -69,8 +69,8 @@ class DetachedWork:
             except Exception as error:
                 failed.append(error)
 
-        if not self._start(name, do, at_most=self._places, patience=patience).wait(patience):
-            raise HangsError(f"{name}: not finished within {patience:g} s: it hangs")
+        if not self._start(name, do, at_most=self._places, timeout=timeout).wait(timeout):
+            raise HangsError(f"{name}: not finished within {timeout:g} s: it hangs")
         if failed:
             raise failed[0]
         return came[0]
@@ -82,12 +82,12 @@ class DetachedWork:
         return sorted(late, key=lambda one: one.began)
 
     def _start(
-        self, name: str, work: Callable[[], Any], at_most: int, patience: float
+        self, name: str, work: Callable[[], Any], at_most: int, timeout: float
     ) -> threading.Event:
         this = PendingWork(name, Instant.now())
         with self._lock:
             same = [one for one in self._under_way if one.name == name]
-            if same and (len(same) >= at_most or max(one.began.age() for one in same) > patience):
+            if same and (len(same) >= at_most or max(one.began.age() for one in same) > timeout):
                 age = max(one.began.age() for one in same)
                 raise HangsError(f"{name}: started {age:.0f} s ago and not finished: it hangs")
             if len(self._under_way) >= self._places:

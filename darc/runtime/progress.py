@@ -25,14 +25,14 @@ def waiting(what: str, left: Callable[[], str] = str) -> Iterator[None]:
     began = time.monotonic()
 
     def report() -> None:
-        patience = QUIET_SECONDS
-        while not over.wait(patience):
+        timeout = QUIET_SECONDS
+        while not over.wait(timeout):
             which = left()
             if over.is_set():
                 return
             took = time.monotonic() - began
             print(f"{what}: {took:.0f} s{which and f', not yet {which}'}", file=sys.stderr)
-            patience = AGAIN_SECONDS
+            timeout = AGAIN_SECONDS
 
     reporter = threading.Thread(target=report, name=what, daemon=True)
     reporter.start()

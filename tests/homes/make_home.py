@@ -65,7 +65,7 @@ def fill(made: Node) -> None:
     with path.open("ab") as file:
         file.write(b"".join(line(number) for number in range(N_LINES // 2, N_LINES)))
     wait_for(lambda: made.counts("amber_listener", TASK).get("candidates") == N_LINES)
-    kill_node(made.node_id, None, patience=0.0)
+    kill_node(made.node_id, None, 0.0)
 
 
 def pack(made: Node, target: Path) -> None:

@@ -62,7 +62,7 @@ def test_entries_survive_reopening(journal: Journal, path: Path) -> None:
     again = Journal(path)
     (entry,) = again.take("one", 0, 10, 1000)
     assert (entry.kind, entry.content) == (ContentKind.CANDIDATES, b"\x00\xff")
-    assert (entry.observation, entry.stamp) == ("190518009", 12.5)
+    assert (entry.observation, entry.watermark) == ("190518009", 12.5)
     again.close()
 
 

@@ -346,7 +346,7 @@ def test_work_goes_on_after_the_server_came_back(hub: Hub) -> None:
     holder.commit(commit, 1)
     hub.stop()
     with pytest.raises(QueuesGoneError):
-        holder.beat()
+        holder.heartbeat()
     with pytest.raises(QueuesGoneError):
         hub.client()
     hub.start()
@@ -367,7 +367,7 @@ def test_the_next_holder_gets_what_was_not_completed(hub: Hub) -> None:
     second = Holder(hub.client(), "one", 2, "One", None)
     assert second.take(0, 0.0) == [entry]
     for late in (
-        first.beat,
+        first.heartbeat,
         lambda: first.take(0, 0.0),
         lambda: first.commit(Commit(completed=(entry.id,)), 1),
     ):

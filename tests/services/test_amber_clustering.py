@@ -95,11 +95,13 @@ def observation(tmp_path: Path, service: Callable[..., Kept]) -> Observation:
 
 
 def entry(
-    number: int, stamp: float, *times: float, snr: float = 30.0, dm: float = 700.0
+    number: int, watermark: float, *times: float, snr: float = 30.0, dm: float = 700.0
 ) -> QueueEntry:
     found = np.zeros(len(times), CANDIDATE)
     found["time"], found["snr"], found["dm"], found["downsampling"] = times, snr, dm, 10
-    return QueueEntry(number, ContentKind.CANDIDATES, records_to_bytes(found), "clu1", stamp, stamp)
+    return QueueEntry(
+        number, ContentKind.CANDIDATES, records_to_bytes(found), "clu1", watermark, watermark
+    )
 
 
 def test_late_lines_do_not_send_a_trigger_twice_not_even_after_a_death(service, observation):
@@ -388,9 +390,9 @@ def run(
 @st.composite
 def lines_in_entries(draw: st.DrawFn) -> list[QueueEntry]:
     """Of two windows and three DM bins, weak ones and strong ones, stamped or not."""
-    entries, stamp = [], 100.0
+    entries, watermark = [], 100.0
     for number in range(1, draw(st.integers(2, 12))):
-        stamp += draw(st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.25]))
+        watermark += draw(st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.25]))
         lines = draw(
             st.lists(
                 st.tuples(
@@ -408,13 +410,13 @@ def lines_in_entries(draw: st.DrawFn) -> list[QueueEntry]:
             candidates[place]["dm"], candidates[place]["downsampling"] = dm, width
         stamped = draw(st.booleans()) or not lines
         content = records_to_bytes(candidates)
-        given_stamp = stamp if stamped else 0.0
+        given_stamp = watermark if stamped else 0.0
         entries.append(
-            QueueEntry(number, ContentKind.CANDIDATES, content, "clu1", given_stamp, stamp)
+            QueueEntry(number, ContentKind.CANDIDATES, content, "clu1", given_stamp, watermark)
         )
     nothing = ContentKind.CANDIDATES, b"", "clu1"
     last = len(entries) + 1
-    rest = [QueueEntry(last + n, *nothing, stamp + 2 * n, stamp) for n in range(3)]
+    rest = [QueueEntry(last + n, *nothing, watermark + 2 * n, watermark) for n in range(3)]
     return [*entries, *rest]
 
 

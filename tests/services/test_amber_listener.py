@@ -39,7 +39,7 @@ class Master:
         self.asked = self.beats = 0
         self.done: list[str] = []
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         self.beats += 1
 
     def orders(self, answer: object) -> list[Order]:
@@ -105,8 +105,8 @@ class Kept(AMBERListener):
         return counts
 
     @property
-    def stamps(self) -> list[float]:
-        return [put.stamp for commit in self.commits for put in commit.puts if put.stamp]
+    def watermarks(self) -> list[float]:
+        return [put.watermark for commit in self.commits for put in commit.puts if put.watermark]
 
     @property
     def ended(self) -> bool:
@@ -178,20 +178,20 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return lambda step: monkeypatch.setattr(time, "time", lambda: unix() + step)
 
 
-def test_a_clock_set_back_stops_neither_beats_nor_checks_nor_stamps(
+def test_a_clock_set_back_stops_neither_beats_nor_checks_nor_watermarks(
     listener: Kept, observation: Observation, path: Path, set_clock: Callable[[float], None]
 ) -> None:
     order(listener, observation)
     path.write_bytes(HEADER + LINE)
     listener.turn_until(lambda: listener.counts_now.get("candidates") == 1)
-    before = listener.stamps[-1]
+    before = listener.watermarks[-1]
     set_clock(-3600.0)
     beats, asked = listener.master.beats, listener.master.asked
-    listener.turn_until(lambda: listener.stamps[-1] > before)
+    listener.turn_until(lambda: listener.watermarks[-1] > before)
     listener.turn_until(lambda: listener.master.beats > beats and listener.master.asked > asked)
     append(path, LINE)
     listener.turn_until(lambda: listener.counts_now.get("candidates") == 2)
-    assert listener.stamps == sorted(listener.stamps)
+    assert listener.watermarks == sorted(listener.watermarks)
 
 
 def test_a_listener_started_after_the_clock_was_set_back_goes_on_from_the_last_stamp(
@@ -208,9 +208,9 @@ def test_a_listener_started_after_the_clock_was_set_back_goes_on_from_the_last_s
     again = make()
     again.master = again.queue_link = first.master  # type: ignore[assignment]
     order(again, observation)
-    again.turn_until(lambda: len(again.stamps) >= 2)
-    assert first.stamps[-1] <= again.stamps[0] < again.stamps[1] - 0.05
-    assert again.stamps[0] < first.stamps[-1] + 60
+    again.turn_until(lambda: len(again.watermarks) >= 2)
+    assert first.watermarks[-1] <= again.watermarks[0] < again.watermarks[1] - 0.05
+    assert again.watermarks[0] < first.watermarks[-1] + 60
 
 
 # -- the end ---------------------------------------------------------------------------------

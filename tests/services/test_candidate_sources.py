@@ -331,7 +331,7 @@ def test_every_watermark_covers_all_files_that_exist(
         before = len(service.commits)
         service._read(service._following[observation.key])
         (commit,) = [one for one in service.commits[before:] if one.progress]
-        assert commit.puts[0].stamp > 0
+        assert commit.puts[0].watermark > 0
         assert len(candidates_from_bytes(commit.puts[0].content)) == 1
 
 
@@ -572,14 +572,14 @@ def test_a_window_settles_once_though_sixty_beams_write_it() -> None:
     """A watermark of the listener covers all files: the window needs one after the last line."""
     windows = OpenWindows(1.0, 1.0, {}, settle=0.1)
     reader = ANY[0]
-    stamp, entry = 100.0, 0
+    watermark, entry = 100.0, 0
     decided: list[tuple[int, bool]] = []
     for beam in range(64):
-        entry, stamp = entry + 1, stamp + 0.01
-        windows.add(entry, stamp, parsed(reader, line(5.5, beam=beam)).candidates)
+        entry, watermark = entry + 1, watermark + 0.01
+        windows.add(entry, watermark, parsed(reader, line(5.5, beam=beam)).candidates)
         while due := windows.take_due():
             decided.append((len(due.candidates), due.closed))
-    windows.add(entry + 1, stamp + 0.1, parsed(reader, b"").candidates)
+    windows.add(entry + 1, watermark + 0.1, parsed(reader, b"").candidates)
     due = windows.take_due()
     assert due is not None
     assert decided == []

@@ -135,12 +135,14 @@ def observe(tmp_path: Path, service: Callable[..., Kept]) -> Callable[..., Obser
     return make
 
 
-def entry(number: int, *pulses: Detection, stamp: float = 1.0, task_id: str = TASK) -> QueueEntry:
+def entry(
+    number: int, *pulses: Detection, watermark: float = 1.0, task_id: str = TASK
+) -> QueueEntry:
     found = np.array(
         [(one.beam, one.downsampling, one.time, one.dm, one.snr) for one in pulses], CANDIDATE
     )
     return QueueEntry(
-        number, ContentKind.CANDIDATES, records_to_bytes(found), task_id, stamp, stamp
+        number, ContentKind.CANDIDATES, records_to_bytes(found), task_id, watermark, watermark
     )
 
 
@@ -177,7 +179,7 @@ def test_from_candidates_to_results(tmp_path, service, observe):
     one.start_observation(observation, {})
     nothing, weak = burst(6.5, dm=900.0), burst(2.0, snr=9.0)
     one.process(entry(1, *PULSES[:2], weak), observation)
-    one.process(entry(2, PULSES[2], nothing, stamp=2.0), observation)
+    one.process(entry(2, PULSES[2], nothing, watermark=2.0), observation)
     one.process(end(3), observation)
     assert one.processing.keys() == {TASK}
     run_until(one, lambda: one.finished)
@@ -224,7 +226,7 @@ def test_each_cluster_is_processed_once_whatever_dies_when(tmp_path, service, ob
     first = service(own_processes=True)
     first.start_observation(observation, {})
     first.process(entry(1, *PULSES[:2]), observation)
-    first.process(entry(2, PULSES[2], stamp=2.0), observation)
+    first.process(entry(2, PULSES[2], watermark=2.0), observation)
     # Of windows that are open, nothing was committed: they come again.
     assert not first.completed or 2 not in first.completed
     first.process(end(3), observation)
@@ -279,7 +281,7 @@ def test_a_late_line_that_is_better_takes_the_place_of_another(tmp_path, service
     data = Path(observation.output_dir) / "triggers_realtime" / "data"
     (before,) = data.glob("*.hdf5")
     assert before.with_suffix(".png").exists()
-    one.process(entry(2, pulse, stamp=5.0), observation)
+    one.process(entry(2, pulse, watermark=5.0), observation)
     one.process(end(3), observation)
     run_until(one, lambda: one.finished)
     assert not before.exists()
@@ -307,7 +309,7 @@ def test_a_candidate_that_nobody_heard_of_does_not_stay(tmp_path, service, obser
     second = service()
     second.memory = first.memory
     second.start_observation(observation, dict(first.memory[TASK]))
-    second.process(entry(2, *PULSES, stamp=5.0), observation)
+    second.process(entry(2, *PULSES, watermark=5.0), observation)
     second.process(end(3), observation)
     run_until(second, lambda: second.finished)
     assert second.fates[TASK] == {"kept": 3}
@@ -526,7 +528,7 @@ def test_what_comes_while_results_are_written_is_in_them(tmp_path, service, obse
     one.process(entry(1, PULSES[0]), observation)
     one.process(end(2), observation)
     run_until(one, lambda: one.clusters_done == 1)  # now they are
-    one.process(entry(3, PULSES[1], stamp=2.0), observation)
+    one.process(entry(3, PULSES[1], watermark=2.0), observation)
     run_until(one, lambda: one.finished)
     assert one.completed == [1, 2, 3]
     assert summary(tmp_path, observation) == ProcessingSummary(2, 2, 2, 2)

@@ -177,7 +177,7 @@ class AlarmDeliveries:
         if message.kind == OVER:
             del self._notified[message.alarm]
 
-    def stamp(self, number: int) -> None:
+    def mark_remembered_by(self, number: int) -> None:
         """Mark all messages as contained in the snapshot of this number."""
         for box in self._boxes.values():
             for letter in box.letters:

@@ -159,7 +159,7 @@ class AlarmManager:
             if plain != self._plain:
                 self._plain = plain
                 self._number += 1
-            self._deliveries.stamp(self._number)
+            self._deliveries.mark_remembered_by(self._number)
 
     def _follow_clock(self, now: float) -> None:
         """Shift the alarm times (Unix s) when the clock was set."""

@@ -70,7 +70,7 @@ class ClusteringObservation(Struct):
     """State of one observation."""
 
     settings: AmberClusteringSettings  # of the start of the observation
-    gathering: OpenWindows
+    windows: OpenWindows
     decider: Decider
     counts: Counter[str]
     passed_on: dict[int, PassedOn]  # by window
@@ -160,25 +160,25 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         for search in decider.searches:
             what = f"known {search.source.kind} {search.source.name}" if search.source else "new"
             log.info("%s: IQUV %s, LOFAR %s", what, search.iquv, search.lofar)
-        windows = {
+        saved = {
             int(key.removeprefix(WINDOW)): value
             for key, value in memory.items()
             if key.startswith(WINDOW)
         }
-        settled = {n: value for n, value in windows.items() if SETTLED_THROUGH in value}
-        gathering = OpenWindows(
+        settled = {n: value for n, value in saved.items() if SETTLED_THROUGH in value}
+        windows = OpenWindows(
             self.settings.interval,
             self.settings.clustering_window,
-            {window: value[THROUGH] for window, value in windows.items() if value[THROUGH]},
+            {window: value[THROUGH] for window, value in saved.items() if value[THROUGH]},
             settle=self.settings.settle,
             settled={window: value[SETTLED_THROUGH] for window, value in settled.items()},
         )
         self._work[observation.key] = ClusteringObservation(
             self.settings,
-            gathering,
+            windows,
             decider,
             Counter(identified(memory.get("counts", {}))),
-            {n: value[PASSED_ON_NOW] for n, value in windows.items() if value[PASSED_ON_NOW]},
+            {n: value[PASSED_ON_NOW] for n, value in saved.items() if value[PASSED_ON_NOW]},
             {n: value[PASSED_ON_BEFORE] for n, value in settled.items()},
             memory.get(LAST_DUMP),
         )
@@ -256,12 +256,12 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             self.commit(Commit(entry.observation, completed=(entry.id,)))
             return
         times = EntryTimes(entry.written, entry.read, entry.held_at)
-        work.gathering.add(entry.id, entry.stamp, candidates, times)
+        work.windows.add(entry.id, entry.watermark, candidates, times)
         self._settle(entry.observation, work)
 
     def end(self, entry: QueueEntry, observation: Observation) -> None:
         work = self._work.pop(observation.key)
-        work.gathering.close_all()
+        work.windows.close_all()
         self._settle(observation.key, work)
         last = Put(("dada_trigger",), ContentKind.END, observation=observation.key)
         self.commit(Commit(observation.key, (entry.id,), (last,), memory={ENDED: True}))
@@ -283,7 +283,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         decided = False
         began = time.monotonic()
         while time.monotonic() - began < PORTION_SECONDS and len(outputs) < PORTION_OUTPUTS:
-            window = work.gathering.take_due()
+            window = work.windows.take_due()
             if window is None:
                 break
             decided = True
@@ -292,9 +292,9 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             # Without triggers, a repetition after a crash finds none either.
             if window.closed or decision.iquv or decision.lofar:
                 memory[f"{WINDOW}{window.window}"] = _row(work, window)
-        completed = work.gathering.completed()
+        completed = work.windows.completed()
         # Only windows with triggers have to be remembered until the end.
-        over = work.gathering.forgotten()
+        over = work.windows.forgotten()
         for number in over:
             if number not in work.passed_on:
                 memory[f"{WINDOW}{number}"] = None
@@ -425,7 +425,7 @@ def _row(work: ClusteringObservation, window: DueWindow) -> dict[str, Any]:
     """Return what is remembered of a window."""
     number = window.window
     row = {
-        THROUGH: work.gathering.closed_through(number),
+        THROUGH: work.windows.closed_through(number),
         PASSED_ON_NOW: work.passed_on.get(number, {}),
     }
     if window.closed:

@@ -13,7 +13,7 @@ from darc.config.records import replace
 from darc.config.source_settings import SourceSettings
 from darc.config.typed import from_plain, to_plain
 from darc.model.counters import identified, plain_counts
-from darc.services.amber_listener.stamp_clock import StampClock
+from darc.services.amber_listener.watermark_clock import WatermarkClock
 from darc.trigger_files.candidate_source import SourceContext, make_source
 from darc.trigger_files.followed_files import FollowedFiles
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 BATCH_LENGTH = "batch length"
 GATHER_INTERVAL = "gather interval"
 SETTLE_TIME = "settle time"
-LAST_STAMP = "last stamp"
+LAST_WATERMARK = "last stamp"  # as in the journals of before
 SOURCE, SOURCE_SETTINGS = "source", "source settings"
 
 
@@ -63,11 +63,11 @@ class FollowedObservation:
         self.is_listening = False  # the source is open
         self.open_failure = ""
         self.counts: Counter[str] = Counter(identified(memory.get("counts", {})))
-        self.last_stamp: float = memory.get(LAST_STAMP, 0.0)
-        self.clock = StampClock(self.last_stamp)
-        self._stamps_due: list[float] = []  # by `clock` (s); a heap
+        self.last_watermark: float = memory.get(LAST_WATERMARK, 0.0)
+        self.clock = WatermarkClock(self.last_watermark)
+        self._watermarks_due: list[float] = []  # by `clock` (s); a heap
         # Candidates were put that no watermark has followed yet, perhaps by an earlier process.
-        self.stamp_owed = bool(progress)
+        self.watermark_due = bool(progress)
         self.missing_said = False
         self.failing: dict[Path, str] = {}  # last error of each file
         self.failing_said: set[Path] = set()
@@ -79,18 +79,18 @@ class FollowedObservation:
         return self.source.directory
 
     @property
-    def next_stamp_due(self) -> float:
+    def next_watermark_due(self) -> float:
         """When the next watermark is due by `clock`, s; infinite where none is."""
-        return self._stamps_due[0] if self._stamps_due else math.inf
+        return self._watermarks_due[0] if self._watermarks_due else math.inf
 
-    def note_stamp(self, stamp: float) -> None:
+    def note_watermark(self, watermark: float) -> None:
         """Note that a watermark was put; after candidates, others are due."""
-        while self._stamps_due and self._stamps_due[0] <= stamp:
-            heapq.heappop(self._stamps_due)
-        if self.stamp_owed:
-            self.stamp_owed = False
+        while self._watermarks_due and self._watermarks_due[0] <= watermark:
+            heapq.heappop(self._watermarks_due)
+        if self.watermark_due:
+            self.watermark_due = False
             for after in {min(self.settle, self.gather_interval), self.gather_interval}:
-                heapq.heappush(self._stamps_due, stamp + after)
+                heapq.heappush(self._watermarks_due, watermark + after)
 
     def memory(self) -> dict[str, Any]:
         """Return the state that the next process needs."""
@@ -101,7 +101,7 @@ class FollowedObservation:
             SOURCE_SETTINGS: to_plain(self.context.settings),
             SETTLE_TIME: self.settle,
             GATHER_INTERVAL: self.gather_interval,
-            LAST_STAMP: self.last_stamp,
+            LAST_WATERMARK: self.last_watermark,
             **self.files.memory(),
         }
 

@@ -44,7 +44,7 @@ RECHECK_SECONDS = 1.0
 FLUSH_SECONDS = 1.0
 # Fraction of end_delay for which an unreadable file is retried at the end; the rest is for the
 # services downstream.
-PATIENCE = 0.5
+FAILING_PART = 0.5
 KEPT_COUNTS = 10
 #: Directory in run_dir for what comes by a connection.
 SPOOL = "spool"
@@ -87,7 +87,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         self._watch_of = DirectoryWatch()
         self._notified = False
         self._next_check = 0.0  # monotonic (s), as is the next
-        self._next_beat = 0.0
+        self._next_heartbeat = 0.0
 
     @property
     def totals(self) -> dict[str, int]:
@@ -152,11 +152,11 @@ class AMBERListener(Service[AmberListenerSettings]):
     def wait(self) -> list[QueueEntry]:
         """Wait for files to change, for orders, or until a watermark is due."""
         now = time.monotonic()
-        if now >= self._next_beat:
-            self.queue_link.beat()
-            self._next_beat = now + LOOP_SECONDS
+        if now >= self._next_heartbeat:
+            self.queue_link.heartbeat()
+            self._next_heartbeat = now + LOOP_SECONDS
         due = [
-            min(following.next_stamp_due - following.clock.now(), following.source.due())
+            min(following.next_watermark_due - following.clock.now(), following.source.due())
             for following in self._following.values()
         ]
         timeout = min([LOOP_SECONDS, *due])
@@ -189,7 +189,7 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def _follow(self, following: FollowedObservation, check: bool) -> None:
         # Before the source is heard, which passes on what has waited long enough.
-        due = following.next_stamp_due <= following.clock.now() or following.source.due() <= 0
+        due = following.next_watermark_due <= following.clock.now() or following.source.due() <= 0
         self._hear(following)
         if check or due or self._notified or following.stopped_at is not None:
             self._read(following)
@@ -278,7 +278,7 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def _read(self, following: FollowedObservation) -> None:
         """Read all files to their current end, and put the candidates."""
-        stamp = following.clock.now()  # before the sizes, so that later lines have later times
+        watermark = following.clock.now()  # before the sizes, so that later lines have later times
         self._find(following)
         # To the end of the observation, whatever seems to have ended.
         files = following.files.due() if following.stopped_at is None else following.files
@@ -290,8 +290,8 @@ class AMBERListener(Service[AmberListenerSettings]):
                 if sum(chunk.progress.end - chunk.progress.start for chunk in chunks) > CHUNK_BYTES:
                     self._put(following, chunks, 0.0)
                     chunks = []
-        if chunks or following.next_stamp_due <= stamp or following.stamp_owed:
-            self._put(following, chunks, stamp)
+        if chunks or following.next_watermark_due <= watermark or following.watermark_due:
+            self._put(following, chunks, watermark)
 
     def _size(self, following: FollowedObservation, file: TriggerFile) -> int:
         try:
@@ -363,7 +363,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         self,
         following: FollowedObservation,
         chunks: list[Chunk],
-        stamp: float,
+        watermark: float,
         *,
         end: bool = False,
     ) -> None:
@@ -378,13 +378,13 @@ class AMBERListener(Service[AmberListenerSettings]):
         puts = []
         if content:
             written = min(chunk.written for chunk in chunks)
-            times = stamp, written, time.time()
+            times = watermark, written, time.time()
             puts.append(Put(readers, ContentKind.CANDIDATES, content, key, *times))
-        elif stamp and not end:  # for services that close windows only
-            puts.append(Put(readers[:1], ContentKind.CANDIDATES, b"", key, stamp))
+        elif watermark and not end:  # for services that close windows only
+            puts.append(Put(readers[:1], ContentKind.CANDIDATES, b"", key, watermark))
         if end:
-            puts.append(Put(readers, ContentKind.END, b"", key, stamp))
-        following.last_stamp = max(following.last_stamp, stamp)
+            puts.append(Put(readers, ContentKind.END, b"", key, watermark))
+        following.last_watermark = max(following.last_watermark, watermark)
         self._commit(
             Commit(
                 key,
@@ -398,9 +398,9 @@ class AMBERListener(Service[AmberListenerSettings]):
         self._drop_read_files(following)
         if chunks and not self._notified:
             self.found_by_recheck += 1
-        following.stamp_owed |= bool(content)
-        if stamp:
-            following.note_stamp(stamp)
+        following.watermark_due |= bool(content)
+        if watermark:
+            following.note_watermark(watermark)
 
     @staticmethod
     def _drop_read_files(following: FollowedObservation) -> None:
@@ -426,7 +426,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         if half and passed < FLUSH_SECONDS:
             return
         rest = [chunk for file in following.files for chunk in self._rest(following, file)]
-        if following.failing and passed < PATIENCE * self.config.master.end_delay:
+        if following.failing and passed < FAILING_PART * self.config.master.end_delay:
             if rest:
                 self._put(following, rest, 0.0)
             return

@@ -110,14 +110,14 @@ class QueueLink:
                     self._client.close()
                 holder = self.attach()
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Send a heartbeat."""
-        self._again(lambda holder: holder.beat())
+        self._again(lambda holder: holder.heartbeat())
 
-    def beat_if_due(self) -> None:
+    def heartbeat_if_due(self) -> None:
         """Send a heartbeat between parts of long work, unless there was a call just before."""
         if self._holder and time.monotonic() - self._called > BEAT_SECONDS:
-            self.beat()
+            self.heartbeat()
 
     def flush(self) -> None:
         """Wait until all commits are synced to disk."""

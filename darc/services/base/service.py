@@ -320,7 +320,7 @@ class Service(Generic[S]):
                 observation = self._observation_of(entry)
                 with about(entry.observation):
                     self.process(entry, observation)
-                self.queue_link.beat_if_due()
+                self.queue_link.heartbeat_if_due()
             self.idle()
 
     def wait(self) -> list[QueueEntry]:

@@ -96,7 +96,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     def prepare(self) -> None:
         """Start without observations."""
-        self.gatherings: dict[str, AwaitedResults] = {}
+        self.awaited: dict[str, AwaitedResults] = {}
         self._mails = Mails(lambda: self.config, self.lost, self.settings.email_settings.to)
         self._looks = ThreadPoolExecutor(1, thread_name_prefix="results")
 
@@ -105,7 +105,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         """Awaited beams by observation."""
         return {
             one.observation.task_id: list(one.beams)
-            for one in list(self.gatherings.values())
+            for one in list(self.awaited.values())
             if one.stopped is not None
         }
 
@@ -139,7 +139,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
             memory.get(STOPPED),
             set(memory.get(TOLD, ())),
         )
-        self.gatherings[observation.key] = one
+        self.awaited[observation.key] = one
         if BEGAN not in memory:
             self.commit(Commit(observation.key, memory={BEGAN: began}))
         if self.is_past(observation):
@@ -147,7 +147,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     def stop_observation(self, observation: Observation) -> None:
         """Wait no longer than `max_wait_time` from now on."""
-        self._await(self.gatherings[observation.key])
+        self._await(self.awaited[observation.key])
 
     def _await(self, one: AwaitedResults) -> None:
         if one.stopped is None:
@@ -156,7 +156,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     def abort_observation(self, observation: Observation) -> None:
         """Wait for the observation's results no longer."""
-        one = self.gatherings.pop(observation.key, None)
+        one = self.awaited.pop(observation.key, None)
         if one and one.looking:
             one.looking.cancel()
 
@@ -164,7 +164,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     def idle(self) -> None:
         """Show what has come, and forget the e-mails that were sent."""
-        for one in list(self.gatherings.values()):
+        for one in list(self.awaited.values()):
             with about(one.observation.key):
                 self._advance(one)
         if gone := self._mails.gone():
@@ -213,7 +213,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         # After a crash here, the e-mail is sent again, with the same Message-ID.
         self._send(mails)
         self.commit(Commit(one.observation.key, memory={ENDED: True}))
-        del self.gatherings[one.observation.key]
+        del self.awaited[one.observation.key]
         self.finish(one.observation)
 
     def _mail(

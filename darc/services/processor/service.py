@@ -195,7 +195,7 @@ class ProcessorManager(Service[ProcessorSettings]):
                 log.warning("entry %d and what follows dropped: not processed", entry.id)
             self.commit(Commit(entry.observation, completed=(entry.id,)))
             return
-        work.take(entry.id, entry.stamp, candidates)
+        work.take(entry.id, entry.watermark, candidates)
         if work.all_came:  # assumed so far
             work.close_windows(at_once=True)
         self._settle(work)
@@ -222,7 +222,7 @@ class ProcessorManager(Service[ProcessorSettings]):
                 self._enter(work, rows, {COUNTS: plain_counts(work.counts)}, completed)
             elif not closed:
                 return
-            self.queue_link.beat_if_due()
+            self.queue_link.heartbeat_if_due()
 
     def _enter(
         self,

@@ -1,4 +1,4 @@
-"""Gathering: which windows settle and close, and with what, follows from lines and stamps alone."""
+"""Which windows settle and close, and with what, follows from lines and watermarks alone."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Taken(NamedTuple):
 
 
 class Batch(Struct, frozen=True):
-    """Lines that were written up to a stamp, cut into entries anyhow."""
+    """Lines that were written up to a watermark, cut into entries anyhow."""
 
-    stamp: float
+    watermark: float
     entries: list[Lines]
 
     @property
@@ -42,7 +42,7 @@ class Batch(Struct, frozen=True):
 
 class Given(Struct, frozen=True):
     id: int
-    stamp: float
+    watermark: float
     candidates: Records
 
 
@@ -55,27 +55,27 @@ def records(lines: Lines) -> Records:
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[Batch]:
-    """Stamps rise by eighths, so that many are just one interval apart."""
+    """Watermarks rise by eighths, so that many are just one interval apart."""
     made = []
-    stamp, number = 1000.0, 0
+    watermark, number = 1000.0, 0
     for _ in range(draw(st.integers(1, 12))):
-        stamp += draw(st.integers(0, 12)) / 8
+        watermark += draw(st.integers(0, 12)) / 8
         entries = []
         for _ in range(draw(st.integers(1, 3))):
             times = draw(st.lists(st.integers(0, 12).map(lambda n: n / 4), max_size=4))
             entries.append([(time, number + place) for place, time in enumerate(times)])
             number += len(times)
-        made.append(Batch(stamp, entries))
+        made.append(Batch(watermark, entries))
     return made
 
 
 def entries_of(made: list[Batch]) -> list[Given]:
-    """Only the last entry of a batch carries its stamp, as with the listener."""
+    """Only the last entry of a batch carries its watermark, as with the listener."""
     found = []
     for batch in made:
         for place, lines in enumerate(batch.entries, 1):
-            stamp = batch.stamp if place == len(batch.entries) else 0.0
-            found.append(Given(len(found) + 1, stamp, records(lines)))
+            watermark = batch.watermark if place == len(batch.entries) else 0.0
+            found.append(Given(len(found) + 1, watermark, records(lines)))
     return found
 
 
@@ -85,7 +85,7 @@ def told(due: list[DueWindow]) -> list[Taken]:
 
 def add(gathering: OpenWindows, entry: Given) -> list[DueWindow]:
     """Take an entry in; returns the windows that are due then."""
-    gathering.add(entry.id, entry.stamp, entry.candidates)
+    gathering.add(entry.id, entry.watermark, entry.candidates)
     return rest(gathering)
 
 
@@ -107,11 +107,11 @@ class Slow(Struct):
     numbers: list[int] = field(default_factory=list)
     n_settled: int = 0
 
-    def due(self, stamp: float, settle: float) -> bool | None:
+    def due(self, watermark: float, settle: float) -> bool | None:
         """Whether it closes; None where it is not due."""
-        if self.first + INTERVAL <= stamp:
+        if self.first + INTERVAL <= watermark:
             return True
-        settled = self.last + settle <= stamp and len(self.numbers) > self.n_settled
+        settled = self.last + settle <= watermark and len(self.numbers) > self.n_settled
         return False if settled else None
 
 
@@ -121,11 +121,13 @@ def expected(made: list[Batch], settle: float = math.inf) -> list[Taken]:
     taken: list[Taken] = []
     for batch in made:
         for time, number in batch.lines:
-            window = opened.setdefault(math.floor(time / LENGTH), Slow(batch.stamp, batch.stamp))
+            window = opened.setdefault(
+                math.floor(time / LENGTH), Slow(batch.watermark, batch.watermark)
+            )
             window.numbers.append(number)
-            window.last = batch.stamp
+            window.last = batch.watermark
         for number, window in sorted(opened.items()):
-            closed = window.due(batch.stamp, settle)
+            closed = window.due(batch.watermark, settle)
             if closed is None:
                 continue
             taken.append(Taken(number, list(window.numbers), closed))
@@ -228,7 +230,7 @@ def test_killed_at_any_moment_the_same_windows_are_taken_and_none_twice(
     entries = entries_of(made)
     for entry in entries:
         held.waiting[entry.id] = entry
-        gathering.add(entry.id, entry.stamp, entry.candidates)
+        gathering.add(entry.id, entry.watermark, entry.candidates)
         commits_before_death = data.draw(st.sampled_from([None, None, 0, 1, 2, 9]))
         if commits_before_death is None:
             while held.commit(gathering):
@@ -238,12 +240,12 @@ def test_killed_at_any_moment_the_same_windows_are_taken_and_none_twice(
             held.commit(gathering)
         gathering = held.start()
         for again in list(held.waiting.values()):
-            gathering.add(again.id, again.stamp, again.candidates)
+            gathering.add(again.id, again.watermark, again.candidates)
             while held.commit(gathering):
                 pass
     last = Given(len(entries) + 1, 0.0, records([]))  # says that nothing more comes
     held.waiting[last.id] = last
-    gathering.add(last.id, last.stamp, last.candidates)
+    gathering.add(last.id, last.watermark, last.candidates)
     gathering.close_all()
     while held.commit(gathering):
         pass
@@ -262,7 +264,7 @@ def _remembered(one: Taken) -> bool:
 
 
 def test_a_window_of_unstamped_lines_closes_the_same_after_a_death() -> None:
-    """The stamp that came in an entry of its own is needed as long as the window is open."""
+    """The watermark that came in an entry of its own is needed as long as the window is open."""
     gathering = OpenWindows(INTERVAL, LENGTH, {})
     gathering.add(1, 0.0, records([(0.1, 0)]))
     gathering.add(2, 1000.0, records([]))

@@ -1,4 +1,4 @@
-"""Stamps go on, whatever is done to the clock."""
+"""Watermarks go on, whatever is done to the clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import pytest
 from msgspec import Struct
 
-from darc.services.amber_listener.stamp_clock import StampClock
+from darc.services.amber_listener.watermark_clock import WatermarkClock
 
 
 class Clocks(Struct):
@@ -24,12 +24,12 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 
 
 def test_it_begins_at_the_unix_time(clocks: Clocks) -> None:
-    assert StampClock().now() == clocks.unix
+    assert WatermarkClock().now() == clocks.unix
 
 
 @pytest.mark.parametrize("step", [-3600.0, 3600.0])
 def test_a_clock_that_is_set_does_not_matter(clocks: Clocks, step: float) -> None:
-    clock = StampClock()
+    clock = WatermarkClock()
     before = clock.now()
     clocks.unix += step
     assert clock.now() == before
@@ -38,11 +38,11 @@ def test_a_clock_that_is_set_does_not_matter(clocks: Clocks, step: float) -> Non
 
 
 def test_it_goes_on_from_the_last_stamp_of_before(clocks: Clocks) -> None:
-    last = StampClock().now()
+    last = WatermarkClock().now()
     clocks.unix -= 3600.0
-    clock = StampClock(last)
+    clock = WatermarkClock(last)
     assert clock.now() == last
     clocks.monotonic += 2.0
     assert clock.now() == last + 2.0
     clocks.unix += 7200.0
-    assert StampClock(last).now() == clocks.unix
+    assert WatermarkClock(last).now() == clocks.unix

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-class StampClock:
+class WatermarkClock:
     """Clock that starts at the Unix time and continues with the monotonic clock.
 
     After the time of day is set back, windows would stay open until it has caught up; after it is

@@ -69,7 +69,7 @@ def test_a_missing_worker_is_told_of_once_its_mail_is_remembered(
     service.start_observation(observation, {"began": 1.0, "stopped": 2.0})
     service.lives = 1
     with pytest.raises(DiedError):
-        service.tell_of(service.gatherings["pro1"], {0: "arts001: no answer"})
+        service.tell_of(service.awaited["pro1"], {0: "arts001: no answer"})
     assert [key.startswith(MAIL) for key in service.memory] == [True]
     assert TOLD not in service.memory
 
@@ -81,5 +81,5 @@ def test_results_that_were_there_before_it_began_count_unless_it_is_processed_ag
     """The service may have been away for the whole of the observation."""
     service.past = past
     service.start_observation(observation, {})
-    since = service.gatherings["pro1"].publication.wanted.since
+    since = service.awaited["pro1"].publication.wanted.since
     assert (since <= START) == (not past)
