@@ -301,7 +301,7 @@ class Node:
         left = []
         try:
             if self.processes():
-                kill_node(self.node_id, supervisord_pid(self.run_dir), patience=0.0)
+                kill_node(self.node_id, supervisord_pid(self.run_dir), 0.0)
                 left = self.processes()
         finally:
             shutil.rmtree(self.home, ignore_errors=True)

@@ -34,7 +34,7 @@ _LEAST_OUT = 4096
 #: Stages share a part if the delay of each is at most this fraction of the part, and their longest
 #: pulses differ by at most this factor.
 _PART_OF_VALUES, _LONGEST_ALIKE = 0.5, 1.25
-#: Trials between two looks for impulses, which are told from pulses the better, the higher the DM.
+#: Trials between two searches for impulses, which differ from pulses the more, the higher the DM.
 _TRIALS = 1024
 #: Minimum variance of the sum over a boxcar, levels^2.
 _LEAST_VARIANCE = 4.0

@@ -171,7 +171,7 @@ def examine(checked: CheckedNode, checks: Sequence[Check], limit: float) -> list
     def make(check: Check) -> list[CheckResult]:
         try:
             return list(check.run(checked))
-        # What is wrong with one must not keep the others from being told.
+        # What is wrong with one must not keep the others from being reported.
         except Exception as error:
             return [wrong(f"cannot be checked: {type(error).__name__}: {error}")]
 

@@ -31,7 +31,7 @@ from darc.cli.remote_commands import RemoteCommand, is_here
 from darc.cli.terminal_text import shown
 from darc.config.config import Config
 
-#: Records of a node, that it has none, or why it tells no more.
+#: Records of a node, that it has none, or why it sends no more.
 _News = list[LogRecord] | NoSuchServiceError | str
 
 

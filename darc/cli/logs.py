@@ -175,10 +175,12 @@ def _once(
     if selection.last is not None:
         lines = lines[max(0, len(lines) - selection.last) :]
     print_lines(lines, width_of(hosts))
-    return _tell(hosts, without, failed)
+    return _print_result(hosts, without, failed)
 
 
-def _tell(hosts: Sequence[str], without: Mapping[str, str], failed: Mapping[str, str]) -> int:
+def _print_result(
+    hosts: Sequence[str], without: Mapping[str, str], failed: Mapping[str, str]
+) -> int:
     """Say which nodes gave nothing. That a service is on some of them only is as it should be."""
     is_nowhere = len(without) == len(hosts)
     for host, reason in {**(without if is_nowhere else {}), **failed}.items():

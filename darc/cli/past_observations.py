@@ -89,7 +89,7 @@ def _counting() -> list[str]:
 
 
 def _numbers(counts: Mapping[str, Mapping[str, int] | None]) -> dict[str, Any]:
-    """Return the numbers of an observation that its services' counters tell, by field of its row.
+    """Return the numbers of an observation that its services' counters have, by field of its row.
 
     :param counts: counters by service; None or empty: it does not know the observation
     """

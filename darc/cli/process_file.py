@@ -75,7 +75,7 @@ def main() -> int:
         kept = len(list((output / "data").glob("*.hdf5")))
         print(f"interrupted: {kept} candidates are in {output / 'data'}", file=sys.stderr)
         return 130
-    _tell(done, output, time.monotonic() - began)
+    _print_result(done, output, time.monotonic() - began)
     return 1 if done.failed else 0
 
 
@@ -331,7 +331,7 @@ class _Listener:
         self._console.print(printable(text), markup=False, soft_wrap=True)
 
 
-def _tell(done: FileResult, output: Path, seconds: float) -> None:
+def _print_result(done: FileResult, output: Path, seconds: float) -> None:
     outcomes = done.fates
     passed = sum(count for outcome, count in outcomes.items() if outcome.passed_thresholds)
     rest = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from darc.runtime.untrusted_files import open_regular
 
-#: Number of first bytes that tell the format.
+#: Number of first bytes that identify the format.
 BEGINNING = 4096
 
 _SIGPROC = b"\x0c\x00\x00\x00HEADER_START"

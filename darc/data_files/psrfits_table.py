@@ -179,15 +179,15 @@ def _check_shapes(
         )
     shapes = {(n_channels, n_pols, n_samples)}
     if n_bits < 8:
-        # Which axis is shorter by the packing is told in either way; the bytes are the same.
+        # Which axis is shorter by the packing is written in either way; the bytes are the same.
         shapes.add((n_channels, n_pols, n_samples * n_bits // 8))
         shapes.add((n_channels * n_bits // 8, n_pols, n_samples))
     text = unit.text(f"TDIM{data.number}")
     given = _dimensions(text)
     # Of folded data the first axis are phase bins; search mode has one.
     if text and given not in shapes and not (given[:1] == (1,) and given[1:] in shapes):
-        told = " or ".join(str(one).replace(" ", "") for one in sorted(shapes, reverse=True))
-        raise unit.error(f"TDIM{data.number}: {text} of DATA; allowed: {told}")
+        choices = " or ".join(str(one).replace(" ", "") for one in sorted(shapes, reverse=True))
+        raise unit.error(f"TDIM{data.number}: {text} of DATA; allowed: {choices}")
 
 
 def _dimensions(text: str) -> tuple[int, ...]:

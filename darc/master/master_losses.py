@@ -53,14 +53,14 @@ class MasterLosses:
 
     def shown(self) -> dict[str, Any]:
         """Return the losses as plain values, for the command line."""
-        return self._losses.told()
+        return self._losses.summaries()
 
     @property
-    def told(self) -> tuple[LossSummary, ...]:
+    def summaries(self) -> tuple[LossSummary, ...]:
         """Losses by kind, for the overview."""
         return tuple(
             typed.from_plain(LossSummary, {"kind": kind, **of}, LOSSES)
-            for kind, of in self._losses.told().items()
+            for kind, of in self._losses.summaries().items()
         )
 
     @property

@@ -251,7 +251,7 @@ class Overviews:
             log_end=seen.log_end,
             outcomes=in_words(seen.outcomes),
             latency=seen.latency,
-            losses=self._master.losses.told if name == MASTER else seen.losses,
+            losses=self._master.losses.summaries if name == MASTER else seen.losses,
             how=seen.how,
         )
 
@@ -311,9 +311,9 @@ class Overviews:
             for one in (now.itself, *now.services)
         ]
         handovers = [(one.service, one.reached) for one in now.handovers]
-        told = (now.supervisord, now.stopping, now.journal_full, now.mode, now.role, now.master)
+        facts = (now.supervisord, now.stopping, now.journal_full, now.mode, now.role, now.master)
         threads = [(one.name, one.trouble) for one in now.threads]
-        known = (told, services, handovers, threads, now.observations)
+        known = (facts, services, handovers, threads, now.observations)
         with self._changed:
             if known != self._last:
                 self._last = known

@@ -63,7 +63,7 @@ class Observations:
         self._held = held
         self._changed = threading.Condition(threading.RLock())
         self._closed = False
-        self._untold = False
+        self._unpublished = False
         self._said: dict[str, str] = {}  # last error logged, by subject
         # What was before this process is not known: a clock that is wrong now ends nothing at once.
         self._looked = Instant.now()
@@ -72,7 +72,7 @@ class Observations:
 
     def start_thread(self) -> None:
         """Resume the saved observations, and start the thread."""
-        self._tell()
+        self._publish()
         vital("observations", self._watch, or_exit=True)
         self.starts.start_thread()
 
@@ -101,8 +101,8 @@ class Observations:
         """Return why the last change of an observation is not on disk; empty if it is."""
         return self._files.lacks(task_id)
 
-    def _tell(self) -> None:
-        self._untold = True
+    def _publish(self) -> None:
+        self._unpublished = True
         orders: dict[str, list[Order]] = {}
         for run in self._runs.values():
             for service in run.services:
@@ -110,7 +110,7 @@ class Observations:
                 if order:
                     orders.setdefault(service, []).append(order)
         self._give_orders(orders)
-        self._untold = False
+        self._unpublished = False
 
     # -- commands ------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class Observations:
             self._runs[run.observation.task_id] = run
             self._save(run)
             if run.state is not RunState.PENDING:
-                self._tell()
+                self._publish()
             self._changed.notify_all()
         return True
 
@@ -165,7 +165,7 @@ class Observations:
                 run.state = state
                 run.ended_at = Since.now()
                 self._save(run)
-            self._tell()
+            self._publish()
             self._changed.notify_all()
         return True
 
@@ -177,7 +177,7 @@ class Observations:
         else:
             run.services = tuple(name for name in run.services if name not in concerned)
         self._save(run)
-        self._tell()
+        self._publish()
         self._changed.notify_all()
         return bool(concerned)
 
@@ -196,7 +196,7 @@ class Observations:
                 return
             run.finished.add(service)
             self._save(run)
-            self._tell()  # a restarted process of the service has nothing to do
+            self._publish()  # a restarted process of the service has nothing to do
             self._changed.notify_all()
 
     def abort_all(self) -> int:
@@ -205,7 +205,7 @@ class Observations:
             runs = list(self._runs.values())
             for run in runs:
                 self._remove(run, "aborted, as all services are stopped")
-            self._tell()
+            self._publish()
         return len(runs)
 
     def close(self) -> None:
@@ -243,8 +243,8 @@ class Observations:
                 except Exception as error:
                     self._say_defect(task_id, error)
         self._looked = Instant.now()
-        if self._untold:
-            self._tell()
+        if self._unpublished:
+            self._publish()
         if self._files.retry() and not self._runs:
             return None
         return seconds
@@ -280,12 +280,12 @@ class Observations:
             log.info("observation of %s begins", run.observation.source)
             self._save(run)
             self._call(self._begin, run)
-            self._tell()
+            self._publish()
         elif run.state is RunState.RUNNING and late and not run.past:
             log.warning("no stop came %.0f s after the end: stopped", self.end_delay)
             run.state, run.ended_at = RunState.STOPPED, Since.now()
             self._save(run)
-            self._tell()
+            self._publish()
         elif run.state is not RunState.PENDING:
             self._advance_to_end(run, late)
 
@@ -297,7 +297,7 @@ class Observations:
             self._remove(run, f"over, though not finished by {', '.join(missing)}")
         else:
             return
-        self._tell()
+        self._publish()
 
     def _remove(self, run: ObservationRun, why: str) -> None:
         task_id = run.observation.task_id

@@ -245,16 +245,16 @@ class ServiceControl:
         """
         if not value:  # saved first, so that it stays off even if the service fails
             remembered = self.remember_switch(name, switch, value, origin)
-            return self._tell(name, switch, value, origin) and remembered
-        if not self._tell(name, switch, value, origin):
+            return self._pass_on(name, switch, value, origin) and remembered
+        if not self._pass_on(name, switch, value, origin):
             return False
         if self.remember_switch(name, switch, value, origin):
             return True
         # Off again, so that it is not on without a record of it.
-        self._tell(name, switch, False, "as it could not be remembered")
+        self._pass_on(name, switch, False, "as it could not be remembered")
         return False
 
-    def _tell(self, name: str, switch: str, value: bool, origin: str) -> bool:
+    def _pass_on(self, name: str, switch: str, value: bool, origin: str) -> bool:
         query = ServiceQuery(QueryKind.SWITCH, switch, value, origin)
         question = self._exchange.ask(name, query, self._control_timeout)
         return question is not None and question.found

@@ -11,7 +11,7 @@ from darc.config import ranges, typed
 from darc.config.records import Struct
 from darc.config.typed import NotEmpty, OneOf, Range, UpTo
 
-#: Keys by which they are told from triggers.
+#: Keys by which they are distinguished from triggers.
 FINDING, ORDER = "finding", "order"
 MAX_REASON = 2000  # characters
 

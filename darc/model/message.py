@@ -67,7 +67,7 @@ class Request(Struct, frozen=True):
 class Reply(Struct, frozen=True):
     """An answer; the message is text or a dict of plain values.
 
-    :param code: of an error that programs tell from others; told to those that want values
+    :param code: of an error that programs distinguish; sent to those that want values
     """
 
     status: str

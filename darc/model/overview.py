@@ -88,13 +88,13 @@ class ServiceOverview(Struct, frozen=True):
     :param cpu: share of one core (%), over the last few seconds
     :param queue: entries that wait for it
     :param oldest: when the oldest of them was put there
-    :param sending: whether it may tell the system outside; None: it tells none
+    :param sending: whether it may send to the system outside; None: it sends to none
     :param last_trigger: what it logged last about one
     :param last_error: what it logged last as ERROR or CRITICAL
     :param outcomes: how many triggers went which way
     :param losses: what it has lost for good, by kind
     :param how: how its last process ended that nobody had asked to; empty: somebody had, or it has
-        not ended; None: not told
+        not ended; None: unknown
     """
 
     name: str

@@ -191,14 +191,14 @@ class NodeWatch:
 
     def _last_error(self, name: str, seen: NodeSnapshot) -> LogLine | None:
         """Return the last error: from the process, or from its log if it cannot be asked."""
-        told = seen.said.get(name, {}).get("last_error")
+        reported = seen.said.get(name, {}).get("last_error")
         log_end = self.logs.get(name)
         logged = log_end.last_error if log_end else None
         is_running = self._changes is not None and name in self._changes.running
         process = seen.processes.get(name) if is_running else None
         if process and logged and (logged.time or 0.0) >= process.started + 1.0:
             logged = None  # it reports that itself; supervisord's times are whole seconds
-        known = [line for line in (logged, told) if line is not None]
+        known = [line for line in (logged, reported) if line is not None]
         return max(known, key=lambda line: line.time or 0.0, default=None)
 
     def _threads(self) -> Iterator[ThreadTrouble]:

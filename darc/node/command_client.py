@@ -225,7 +225,7 @@ def ask_attribute(
 
 
 def _of_older_node(text: str) -> tuple[Any, str]:
-    """A node of before values were told answers in text: ``{'CLASS.NAME': VALUE}``."""
+    """A node of before typed values answers in text: ``{'CLASS.NAME': VALUE}``."""
     import ast  # noqa: PLC0415 - for those alone
 
     try:

@@ -108,7 +108,7 @@ class Losses:
         known = {kind: one.number for kind, one in self._known.items()}
         return dict.fromkeys(self._kinds, 0) | known
 
-    def told(self) -> dict[str, Any]:
+    def summaries(self) -> dict[str, Any]:
         """Return the losses by kind, for the overview; kinds without losses are left out."""
         return {
             kind: {

@@ -40,7 +40,7 @@ def check_state(run_dir: Path) -> None:
 def claim_state(run_dir: Path) -> None:
     """Note that this version writes the state in run_dir from now on.
 
-    Where that cannot be noted, as on a full disk, the node runs all the same: the journal tells.
+    Where that cannot be noted, as on a full disk, the node runs all the same: the journal has it.
 
     :raises NodeError: see :func:`check_state`
     """
@@ -59,7 +59,7 @@ def _written(path: Path) -> tuple[int, str]:
         plain = json.loads(read_regular(path, MAX_TEXT))
         return int(plain["format"]), str(plain["version"])
     except (OSError, ValueError, TypeError, KeyError):
-        return 0, ""  # missing, or damaged: the journal tells, and the note is written again
+        return 0, ""  # missing, or damaged: the journal has it, and the note is written again
 
 
 def _journal_format(path: Path) -> int:

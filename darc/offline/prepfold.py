@@ -186,9 +186,9 @@ def _noise(values: dict[str, str], bins: Doubles) -> float:
     Old versions do not write it: then from the median absolute deviation of the bins.
     """
     match = _NUMBER.match(values.get("Profile StdDev", ""))
-    told = float(match[0]) if match else 0.0
-    if math.isfinite(told) and told > 0:
-        return told
+    given = float(match[0]) if match else 0.0
+    if math.isfinite(given) and given > 0:
+        return given
     return 1.4826 * float(np.median(np.abs(bins - np.median(bins)))) or 1.0
 
 

@@ -90,7 +90,7 @@ class QueueClient:
         """Call a method of what is served, such as :class:`darc.queues.exchange.Exchange`.
 
         :raises QueuesGoneError: the connection to the master was lost
-        :raises QueueError: the request was refused; the class tells the reason
+        :raises QueueError: the request was refused; the class says the reason
         """
         try:
             return dispatch(self.connection, self._served, method, arguments)

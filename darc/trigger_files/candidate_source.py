@@ -69,7 +69,7 @@ class FileOfSeries(Struct, frozen=True):
 
 
 class SourceEvent(Struct, frozen=True):
-    """Something that a source has to tell, beside its candidates.
+    """Event of a source, beside its candidates.
 
     :param counter: what is counted, as in :class:`darc.model.counters.Counted`; empty: nothing
     :param text: for the log; empty: nothing is logged
@@ -93,7 +93,7 @@ class CandidateSource(ABC):
 
     #: It may write to any number of files of names that are not known in advance.
     has_new_files = True
-    #: Kinds of losses that it may tell of.
+    #: Kinds of losses that it may report.
     loss_kinds: tuple[LossKind, ...] = ()
 
     def __init__(self, context: SourceContext) -> None:
@@ -176,7 +176,7 @@ class CandidateSource(ABC):
         return float("inf")
 
     def events(self) -> list[SourceEvent]:
-        """Return what there is to tell since the last call."""
+        """Return the events since the last call."""
         return []
 
     def state(self) -> dict[str, Any]:

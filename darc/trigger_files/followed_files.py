@@ -238,7 +238,7 @@ def _goes_on(path: Path, status: os.stat_result, size: int, inode: int, end: byt
     """Whether a file is that of before, and perhaps has grown.
 
     Its content says so, as a copy under the same name is the same; where that is unknown, the
-    inode. What cannot be read now is told and tried again by its reader.
+    inode. Its reader reports what cannot be read now, and retries.
     """
     if not size or status.st_size < size:
         return not size
@@ -298,7 +298,7 @@ def _is_of_other(source: CandidateSource, path: Path, latest: float) -> bool:
         return True
     try:
         written = path.stat().st_mtime
-    except OSError:  # told by who reads it
+    except OSError:  # its reader reports it
         return False
     return written < source.context.observation.start - EARLIER_SECONDS
 

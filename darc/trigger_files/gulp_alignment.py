@@ -43,8 +43,8 @@ class GulpAlignment:
     came, each when its gulp is complete or has waited long enough. A search that was missing is not
     waited for until it is back.
 
-    Searches of one host that come to one port cannot be told apart: they are counted. Each report
-    has a place of the host, `host`, `host (2)` and so on, and none of these is a search's own.
+    Searches of one host that come to one port cannot be distinguished: they are counted. Each
+    report has a place of the host, `host`, `host (2)` and so on; none is a search's own.
 
     :param names: of the searches; fewer than `n_searches`: they are named as they come
     :param wait: for the other searches (s)
@@ -62,7 +62,7 @@ class GulpAlignment:
         self.last: dict[str, int] = dict.fromkeys(names, -1)  # last gulp by search; -1: none yet
 
     def take_events(self) -> list[SourceEvent]:
-        """Return what there is to tell since the last call."""
+        """Return the events since the last call."""
         events, self._events = self._events, []
         return events
 

@@ -69,7 +69,7 @@ class GulpReceiver:
 
     :param take: gets each gulp, in this thread
     :param tick: is called ten times a second, in this thread
-    :param tell: gets what there is to tell, in this thread
+    :param report: gets each event, in this thread
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class GulpReceiver:
         settings: SourceSettings,
         take: Callable[[ReceivedGulp], None],
         tick: Callable[[], None],
-        tell: Callable[[SourceEvent], None],
+        report: Callable[[SourceEvent], None],
     ) -> None:
         self._settings = settings
         self._take = take
         self._tick = tick
-        self._tell = tell
+        self._report = report
         self._selector = selectors.DefaultSelector()
         self._listeners: list[socket.socket] = []
         self._connections: dict[int, _Connection] = {}
@@ -159,7 +159,7 @@ class GulpReceiver:
             text = f"a connection of {host} to port {port} was refused:"
             text += f" {self._settings.max_connections} are open"
             event = SourceEvent(Counted.CONNECTIONS_REFUSED, text, CONNECTION_REFUSED, host)
-            self._tell(event)
+            self._report(event)
             return
         accepted.setblocking(False)
         connection = _Connection(accepted, port, host, time.monotonic())
@@ -201,17 +201,19 @@ class GulpReceiver:
         who = f"{connection.host} to port {connection.port}"
         if not connection.data:
             text = self._once("silent", f"a connection of {who} sent nothing{why and ': '}{why}")
-            self._tell(SourceEvent(Counted.CONNECTIONS_SILENT, text))
+            self._report(SourceEvent(Counted.CONNECTIONS_SILENT, text))
             return
         gulp = split_gulp(connection.port, connection.host, bytes(connection.data))
         if why or gulp.half:
             why = why or f"it ends within a line: {gulp.half[:60]!r}"
             what = f"gulp {'?' if gulp.number is None else gulp.number} of {who}"
-            self._tell(SourceEvent(Counted.GULPS_CUT, f"{what} was cut off: {why}", GULP_CUT, what))
+            self._report(
+                SourceEvent(Counted.GULPS_CUT, f"{what} was cut off: {why}", GULP_CUT, what)
+            )
         if gulp.number is None:
             first = gulp.lines[0] if gulp.lines else gulp.half
             text = f"no gulp number of {who}: {first[:80]!r}; {len(gulp.lines)} lines are rejected"
-            self._tell(SourceEvent("", self._once("number", text)))
+            self._report(SourceEvent("", self._once("number", text)))
         self._take(gulp)
 
     def _once(self, kind: str, text: str) -> str:

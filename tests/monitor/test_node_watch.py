@@ -367,7 +367,7 @@ class FakeMaster:
         self.stopping = self.journal_full = False
         self.services = SimpleNamespace(names=())
         self.observations = SimpleNamespace(runs=lambda: ())
-        self.losses = SimpleNamespace(told=())
+        self.losses = SimpleNamespace(summaries=())
         self.monitor = SimpleNamespace(latest=NodeReport(), trouble=None)
 
 

@@ -320,7 +320,7 @@ def test_a_gulp_waits_for_the_other_search_and_no_longer_than_the_limit(tmp_path
         assert 2.9 < time.monotonic() - began < patience(5.0)
         assert stream.counted("gulps_incomplete") == 1
         assert losses(stream) == {"search_behind": 1}
-        said = stream.listener._losses.told()["search_behind"]["last"][0]
+        said = stream.listener._losses.summaries()["search_behind"]["last"][0]
         assert said["what"] == f"port {stream.ports[1]}, gulp 1"
 
 

@@ -31,12 +31,12 @@ def recalled(before: Losses) -> Losses:
 def test_each_kind_is_counted_and_the_last_ones_are_kept() -> None:
     losses = Losses((DUMP, MAIL))
     assert losses.numbers() == {"dump": 0, "mail": 0}
-    assert losses.told() == {}
+    assert losses.summaries() == {}
     with about("190518009"):
         for number in range(KEPT + 5):
             assert losses.add(DUMP, f"trigger {number}", "refused", 2)
     assert losses.numbers() == {"dump": 2 * (KEPT + 5), "mail": 0}
-    told = losses.told()["dump"]
+    told = losses.summaries()["dump"]
     assert (told["title"], told["to_do"], told["recent"]) == ("data lost", "start it", True)
     assert [one["what"] for one in told["last"]] == [f"trigger {n}" for n in range(5, KEPT + 5)]
     assert {one["observation"] for one in told["last"]} == {"190518009"}
@@ -60,9 +60,9 @@ def test_after_a_day_it_is_told_no_more(monkeypatch: pytest.MonkeyPatch) -> None
     losses = Losses((DUMP,))
     losses.add(DUMP, "trigger 1", "refused")
     monkeypatch.setattr(Since, "age", lambda self: module.TOLD_SECONDS - 1.0)
-    assert losses.told()["dump"]["recent"]
+    assert losses.summaries()["dump"]["recent"]
     monkeypatch.setattr(Since, "age", lambda self: module.TOLD_SECONDS + 1.0)
-    assert not losses.told()["dump"]["recent"]
+    assert not losses.summaries()["dump"]["recent"]
     assert losses.numbers()["dump"] == 1
 
 
@@ -79,7 +79,7 @@ def test_a_kind_of_another_version_is_not_forgotten() -> None:
     losses = Losses((DUMP,))
     losses.recall({"other": [3, [[Since.now().to_plain(), "", "it", "why"]]]})
     assert losses.numbers() == {"dump": 0, "other": 3}
-    assert losses.told()["other"]["title"] == "lost: other"
+    assert losses.summaries()["other"]["title"] == "lost: other"
 
 
 texts = st.text(st.characters(), max_size=300)  # surrogates, too
@@ -91,8 +91,8 @@ def test_the_master_reads_what_a_service_tells(lost: list[tuple[str, str, int]])
     for what, why, number in lost:
         losses.add(DUMP, what, why, number)
     pack(losses.to_plain())
-    read = read_answer("losses", recalled(losses).told())
-    assert ast.literal_eval(str(losses.told())) == losses.told()
+    read = read_answer("losses", recalled(losses).summaries())
+    assert ast.literal_eval(str(losses.summaries())) == losses.summaries()
     if not lost:
         assert read == ()
         return

@@ -146,7 +146,7 @@ class _PageHandler(http.server.BaseHTTPRequestHandler):
             self._say(HTTPStatus.BAD_REQUEST)
             return
         if name == "events":
-            self._tell(parse_qs(address.query), body=body)
+            self._send_events(parse_qs(address.query), body=body)
             return
         text = self.server.live.read(name)
         if text is not None:
@@ -177,7 +177,7 @@ class _PageHandler(http.server.BaseHTTPRequestHandler):
             if body:
                 shutil.copyfileobj(file, self.wfile)
 
-    def _tell(self, query: dict[str, list[str]], *, body: bool) -> None:
+    def _send_events(self, query: dict[str, list[str]], *, body: bool) -> None:
         """Send events until the page is closed."""
         # After a reconnection, a browser sends the last event that it has received.
         after = self.headers.get("Last-Event-ID") or query.get("after", [""])[0]

@@ -260,12 +260,12 @@ class AMBERListener(Service[AmberListenerSettings]):
             self._account(following)
 
     def _hear(self, following: FollowedObservation) -> None:
-        """Take what the source has to tell."""
+        """Take the events of the source."""
         for event in following.source.events():
-            self._tell(following, event)
+            self._note_event(following, event)
 
-    def _tell(self, following: FollowedObservation, event: SourceEvent) -> None:
-        """Count and log what a source has to tell."""
+    def _note_event(self, following: FollowedObservation, event: SourceEvent) -> None:
+        """Count and log an event of a source."""
         if event.counter:
             following.counts[event.counter] += event.number
             self._totals[event.counter] += event.number

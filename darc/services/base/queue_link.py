@@ -240,6 +240,6 @@ def _reply(
     try:
         found, value = answer(query)
     except Exception as error:
-        log.error("%s cannot be told: %s: %s", query.name, type(error).__name__, error)
+        log.error("%s: no answer: %s: %s", query.name, type(error).__name__, error)
         found, value = False, None
     client.call("answer", number, found, value)

@@ -204,7 +204,7 @@ class Service(Generic[S]):
     @property
     def losses(self) -> dict[str, Any]:
         """Losses by kind: number, the latest ones, and the remedy."""
-        return self._losses.told()
+        return self._losses.summaries()
 
     def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None:
         """Count a loss, before the step that gives the data up; it raises an alarm.

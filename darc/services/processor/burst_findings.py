@@ -1,4 +1,4 @@
-"""What is told of a classified cluster to the service that may have announced it."""
+"""Finding about a classified cluster, for the service that may have announced it."""
 
 from __future__ import annotations
 

@@ -56,14 +56,14 @@ class CollectionRound(Struct, frozen=True):
 class AwaitedResults(Struct):
     """Observation whose results are awaited. Times are Unix s.
 
-    :param told: beams reported as missing
+    :param reported: beams reported as missing
     :param absent: beams missing in the last round and not reported yet
     """
 
     publication: Publication
     began: float
     stopped: float | None
-    told: set[int]
+    reported: set[int]
     absent: set[int] = field(default_factory=set)
     next_look: float = 0.0  # monotonic
     looking: Future[CollectionRound] | None = None
@@ -195,7 +195,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
     def tell_of(self, one: AwaitedResults, news: Mapping[int, str]) -> None:
         for cb, why in sorted(news.items()):
             log.error("beam %d: no results, and nobody works on them: %s", cb, why)
-        one.told |= set(news)
+        one.reported |= set(news)
         waited = time.time() - (one.stopped or one.began)
         directory = one.publication.wanted.directory
         subject, text = missing_email(one.observation, news, directory, waited)
@@ -203,7 +203,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         mails = self._mail(f"{one.run} missing {beams}", subject, text)
         # After a crash here, the e-mail is sent again: rather twice than never.
         self._send(mails)
-        self.commit(Commit(one.observation.key, memory={TOLD: sorted(one.told)}))
+        self.commit(Commit(one.observation.key, memory={TOLD: sorted(one.reported)}))
 
     def _finish(self, one: AwaitedResults, results: ObservationResults) -> None:
         page = str(one.publication.page)
@@ -241,7 +241,9 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         missing = [beam.cb for beam in results.beams if beam.state is BeamState.WAITING]
         if not late:
             return CollectionRound(results)
-        workers = {cb: self._why_not(one.observation, cb) for cb in missing if cb not in one.told}
+        workers = {
+            cb: self._why_not(one.observation, cb) for cb in missing if cb not in one.reported
+        }
         return CollectionRound(results, {cb: why for cb, why in workers.items() if why})
 
     def _is_over(self, observation: Observation, waited: float) -> bool:

@@ -51,7 +51,7 @@ BUSY_SECONDS = 0.05
 #: Delays between attempts to write results, as the shared directory may be away (s).
 RESULT_PAUSES = (2.0, 4.0, 8.0, 16.0, 32.0)
 #: Number of clusters logged by name when all open ones are given up.
-TOLD = 20
+LISTED = 20
 #: Rows per commit.
 ROWS_AT_A_TIME = 5000
 
@@ -302,10 +302,10 @@ class ProcessorManager(Service[ProcessorSettings]):
         """Give up all open clusters."""
         rows = work.given_up(fate)
         pulses = sorted((row.pulse for row in rows.values()), key=lambda one: -one.snr)
-        for pulse in pulses[:TOLD]:
+        for pulse in pulses[:LISTED]:
             log.error("%s: %s: %s", describe(pulse), fate, reason)
-        if len(pulses) > TOLD:
-            log.error("%d weaker ones: %s: %s", len(pulses) - TOLD, fate, reason)
+        if len(pulses) > LISTED:
+            log.error("%d weaker ones: %s: %s", len(pulses) - LISTED, fate, reason)
         if pulses:
             kind = OUT_OF_TIME if fate is ClusterOutcome.OUT_OF_TIME else NOT_EXTRACTED
             self.lost(kind, f"the strongest: {describe(pulses[0])}", reason, len(pulses))
@@ -362,7 +362,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         self._account(work, 1)
 
     def _findings(self, work: ObservationWork, outcome: ExtractionOutcome) -> tuple[Put, ...]:
-        """Return what is told of a cluster that was classified to who has announced it, perhaps."""
+        """Return the finding about a classified cluster, for who may have announced it."""
         config = self.config
         if ALERTING not in config.all_services():
             return ()

@@ -137,7 +137,7 @@ class DsaLines(NumberLines):
 
 
 class BeamClaims:
-    """Which search reports which beam; two for one beam are told once."""
+    """Which search reports which beam; two for one beam are reported once."""
 
     def __init__(self) -> None:
         self._searches: dict[int, str] = {}
@@ -145,7 +145,7 @@ class BeamClaims:
         self.events: deque[SourceEvent] = deque()
 
     def note(self, beam: int, search: str) -> None:
-        """Note that a search reports a beam; those of one host on one port are not told apart."""
+        """Note that a search reports a beam; those of one host on one port count as one."""
         search = host_of(search)
         first = self._searches.setdefault(beam, search) if len(self._searches) < 100_000 else search
         if first != search and (beam, search) not in self._said and len(self._said) < 1000:

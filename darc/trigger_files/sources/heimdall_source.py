@@ -201,7 +201,7 @@ class HeimdallSource(CandidateSource):
         return lambda latest: self._claim(beam, files.note(name, latest))
 
     def _claim(self, beam: int, names: tuple[str, str] | None) -> None:
-        """Tell once of a beam that two files have at the same time: of two searches."""
+        """Report once a beam that two files have at the same time: of two searches."""
         if names is None or beam in self._said:
             return
         self._said.add(beam)
