@@ -10,8 +10,6 @@ from darc.data_files.data_file import DataFile
 from darc.science.baseline import (
     BandSeries,
     LevelWindow,
-    forget_stuck,
-    silent_moments,
     sparse_noise,
     take_levels,
     take_scales,
@@ -20,6 +18,7 @@ from darc.science.downsample import downsample_time
 from darc.science.moments import put_rows
 from darc.science.reused_memory import ReusedMemory
 from darc.science.rfi_cleaning import replace_outliers
+from darc.science.silent_data import forget_stuck, silent_moments
 from darc.science.wild_samples import forget_wild
 
 Floats = npt.NDArray[np.float32]

@@ -1,22 +1,29 @@
-"""Moving baseline of channels, and flagging of samples without information.
+"""Moving baseline of channels.
 
-A receiver's gain drifts, baselines jump, and a recorder that loses data writes zeros. Statistics
-over the whole data window ignore that, and then a strong pulse is not significant. Baselines are
-therefore local in time: a running median of block means, insensitive to a pulse that is short
-relative to the window. Jumps are found in the mean of the band, where they are significant even if
-lost in the noise of each channel, and no window extends across one.
+A receiver's gain drifts, and baselines jump. Statistics over the whole data window ignore that,
+and then a strong pulse is not significant. Baselines are therefore local in time: a running median
+of block means, insensitive to a pulse that is short relative to the window. Jumps are found in the
+mean of the band, where they are significant even if lost in the noise of each channel, and no
+window extends across one.
 
 Missing data are NaN.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
+from darc.science.block_statistics import (
+    HALF_WINDOW,
+    block_centres,
+    block_mean_squares,
+    block_means,
+    quick_noise,
+    running_mean,
+    running_median,
+)
 from darc.science.compiled import compiled
 from darc.science.moments import Columns, Moments
 
@@ -29,15 +36,7 @@ Mask = npt.NDArray[np.bool_]
 _WINDOW = 16
 #: Likewise, of the channels in a search.
 _SEARCH_WINDOW = 32
-#: Blocks in half of a window, and the minimum at the start and end of the data.
-_HALF, _LEAST_HALF = 32, 8
 _LEAST_BLOCK = 8
-#: Minimum run of samples in which all channels have the same value that is flagged.
-_FLAT = 8
-#: Minimum run of one value in a channel that is flagged; longer where values often repeat.
-_STUCK = 64
-#: Probability to flag a run in a row of noise.
-_BY_CHANCE = 1e-3
 #: Significance of a jump of the band's baseline, standard deviations of a block mean.
 _JUMP = 3.0
 #: Minimum ratio of the median of a jump over the channels to its mean.
@@ -48,8 +47,6 @@ _SIDES, _CERTAIN = 4, 3.0
 #: Minimum variance of the sum of a block for medians, levels^2: noise of few bits that is less is
 #: the same in most blocks, and its median is not its mean.
 _LEAST_VARIANCE = 4.0
-#: Clipping of these running means, standard deviations.
-_CLIP = 3.0
 _MAD = 1.4826
 
 
@@ -70,8 +67,8 @@ class LevelWindow(Struct, frozen=True):
         :param longest: samples
         :param pulses: length of the window in units of the longest pulse
         """
-        block = max(_LEAST_BLOCK, -(-pulses * longest // (2 * _HALF)))
-        return cls(block, block * (_HALF + 1))
+        block = max(_LEAST_BLOCK, -(-pulses * longest // (2 * HALF_WINDOW)))
+        return cls(block, block * (HALF_WINDOW + 1))
 
     @classmethod
     def of_search(cls, longest: int) -> LevelWindow:
@@ -80,122 +77,6 @@ class LevelWindow(Struct, frozen=True):
         :param longest: longest pulse, samples
         """
         return cls.beside(longest, _SEARCH_WINDOW)
-
-
-def silent_moments(data: Moments, columns: Columns) -> Mask:
-    """Flag runs of samples in which all channels have the same value, such as lost data.
-
-    In data of few bits, all channels may be the same by chance: runs must be longer then.
-
-    :param data: shape (n_samples, n_channels)
-    :param columns: columns of the channels, shape (n,); with fewer than 2, nothing is flagged
-    :return: shape (n_samples,)
-    """
-    same = _same_moments(data, columns)
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], same, [False])).astype(np.int8)))
-    begins, ends = edges[::2], edges[1::2]
-    lengths = ends - begins
-    silent, least = np.zeros(len(lengths), np.bool_), len(same) + 1
-    while True:
-        others = len(same) - int(lengths[silent].sum())
-        part = int(lengths[~silent].sum()) / max(1, others)
-        needed = _FLAT
-        if 0 < part < 1:
-            needed = max(_FLAT, math.ceil(math.log(_BY_CHANCE / len(same)) / math.log(part)))
-        if needed >= least:
-            break
-        least = needed
-        silent = lengths >= least
-    found = np.zeros(len(same), np.bool_)
-    for begin, end in zip(begins[silent].tolist(), ends[silent].tolist(), strict=True):
-        found[begin:end] = True
-    return found
-
-
-@compiled
-def _same_moments(data: Moments, columns: Columns) -> Mask:
-    """Flag samples in which all channels have the same value."""
-    found = np.zeros(data.shape[0], np.bool_)
-    if columns.size < 2:
-        return found
-    for sample in range(data.shape[0]):
-        first = data[sample, columns[0]]
-        same = True
-        for column in columns:
-            if data[sample, column] != first:
-                same = False
-                break
-        found[sample] = same
-    return found
-
-
-@compiled
-def _may_be_stuck(row: Floats) -> bool:
-    """Whether an aligned block of half of `_STUCK` samples is constant, as in every long run."""
-    half = _STUCK // 2
-    for begin in range(0, row.size - half + 1, half):
-        end = begin + 1
-        while end < begin + half and row[end] == row[begin]:
-            end += 1
-        if end == begin + half:
-            return True
-    return False
-
-
-@compiled
-def forget_stuck(rows: Floats, highest: float) -> bool:
-    """Replace runs of one value by NaN, in place, except of the highest: it may be a strong pulse.
-
-    :param rows: shape (n, m)
-    :param highest: highest value in the data (saturation)
-    :return: whether there were any
-    """
-    found = False
-    for number in range(rows.shape[0]):
-        row = rows[number]
-        if not _may_be_stuck(row):
-            continue
-        repeats, run, longest = 0, 0, 0
-        for place in range(1, row.size):
-            same = row[place] == row[place - 1]
-            run = run + 1 if same else 0
-            repeats += same
-            longest = max(longest, run)
-        if longest + 1 < _STUCK:
-            continue
-        part = repeats / row.size
-        least = max(float(_STUCK), np.log(_BY_CHANCE / row.size) / np.log(part))
-        run = 0
-        for place in range(1, row.size + 1):
-            if place < row.size and row[place] == row[place - 1]:
-                run += 1
-                continue
-            if run + 1 >= least and row[place - 1] < highest:
-                row[place - run - 1 : place] = np.nan
-                found = True
-            run = 0
-    return found
-
-
-@compiled
-def quick_noise(rows: Floats) -> Doubles:
-    """Return the standard deviation of each row from differences of neighbouring samples.
-
-    sqrt(mean(difference^2) / 2), which is insensitive to drifts of the baseline.
-
-    :param rows: shape (n, m); NaN is ignored
-    :return: shape (n,); 0 without data
-    """
-    noise = np.zeros(rows.shape[0])
-    for number in range(rows.shape[0]):
-        total, count = 0.0, 0
-        for place in range(1, rows.shape[1]):
-            step = np.float64(rows[number, place]) - np.float64(rows[number, place - 1])
-            there = not np.isnan(step)
-            total += step * step if there else 0.0
-            count += there
-        noise[number] = np.sqrt(total / max(count, 1) / 2)
-    return noise
 
 
 class BandSeries:
@@ -262,7 +143,7 @@ def find_jumps(
     level = blocks.levels()[0]
     change = np.zeros(len(level))
     change[1:-1] = level[2:] - level[:-2]
-    change -= _running_median(change[np.newaxis])[0]
+    change -= running_median(change[np.newaxis])[0]
     least = _JUMP * float(quick_noise(series[np.newaxis])[0]) / np.sqrt(window.block)
     cuts = _cuts(change, least, blocks.centres)
     cuts = cuts[[_is_shared(data, columns, float(cut), window.block) for cut in cuts]]
@@ -497,125 +378,8 @@ class _Blocks:
         """
         edges = np.searchsorted(self.centres, self._cuts)
         parts = np.split(self._means, edges, axis=1)
-        found = np.concatenate([_running_median(part) for part in parts], axis=1)
+        found = np.concatenate([running_median(part) for part in parts], axis=1)
         if sparse is not None and sparse.any():
             parts = np.split(self._means[sparse], edges, axis=1)
-            found[sparse] = np.concatenate([_running_mean(part) for part in parts], axis=1)
+            found[sparse] = np.concatenate([running_mean(part) for part in parts], axis=1)
         return found
-
-
-def block_centres(n_samples: int, n_blocks: int) -> Doubles:
-    """Return the centres of the blocks of `block_means`, samples, shape (n_blocks,)."""
-    edges = np.arange(n_blocks + 1) * n_samples // max(n_blocks, 1)
-    centres: Doubles = (edges[:-1] + edges[1:] - 1) / 2
-    return centres
-
-
-@compiled
-def block_means(rows: Floats, block: int) -> Doubles:
-    """Return the means of blocks of nearly equal length, without NaN.
-
-    :param rows: shape (n, m)
-    :param block: length of a block, samples; a block is up to twice as long if m is not a multiple
-    :return: shape (n, max(1, m // block)); NaN where less than half of a block has data
-    """
-    n_samples = rows.shape[1]
-    n_blocks = max(1, n_samples // block)
-    means = np.empty((rows.shape[0], n_blocks))
-    for number in range(rows.shape[0]):
-        for place in range(n_blocks):
-            begin, end = place * n_samples // n_blocks, (place + 1) * n_samples // n_blocks
-            total, count = 0.0, 0
-            for sample in range(begin, end):
-                value = rows[number, sample]
-                there = not np.isnan(value)
-                total += value if there else 0.0
-                count += there
-            means[number, place] = total / count if count and 2 * count >= end - begin else np.nan
-    return means
-
-
-@compiled
-def block_mean_squares(rows: Floats, block: int) -> Doubles:
-    """Return the means of the squares in blocks; see :func:`block_means`."""
-    n_samples = rows.shape[1]
-    n_blocks = max(1, n_samples // block)
-    means = np.empty((rows.shape[0], n_blocks))
-    for number in range(rows.shape[0]):
-        for place in range(n_blocks):
-            begin, end = place * n_samples // n_blocks, (place + 1) * n_samples // n_blocks
-            total, count = 0.0, 0
-            for sample in range(begin, end):
-                value = rows[number, sample]
-                there = not np.isnan(value)
-                total += value * value if there else 0.0
-                count += there
-            means[number, place] = total / count if count and 2 * count >= end - begin else np.nan
-    return means
-
-
-@compiled
-def _running_median(values: Doubles) -> Doubles:
-    """Return the running median, over fewer values at the start and end.
-
-    Windows stay symmetric there down to a minimum length: otherwise a slope would appear as a jump.
-
-    :param values: finite, shape (n, k)
-    """
-    count = values.shape[1]
-    medians = np.empty_like(values)
-    ordered = np.empty(2 * _HALF + 2)
-    for number in range(values.shape[0]):
-        row, first, end, size = values[number], 0, 0, 0
-        for place in range(count):
-            half = min(_HALF, max(_LEAST_HALF, min(place, count - 1 - place)))
-            # Neither end of the window ever moves backwards.
-            while first < place - half:
-                _take_out(ordered, size, row[first])
-                first, size = first + 1, size - 1
-            while end < min(count, place + half + 1):
-                _put_in(ordered, size, row[end])
-                end, size = end + 1, size + 1
-            medians[number, place] = (ordered[(size - 1) // 2] + ordered[size // 2]) / 2
-    return medians
-
-
-@compiled
-def _put_in(ordered: Doubles, size: int, value: float) -> None:
-    """Insert a value into ascending ones."""
-    place = size
-    while place and ordered[place - 1] > value:
-        ordered[place] = ordered[place - 1]
-        place -= 1
-    ordered[place] = value
-
-
-@compiled
-def _take_out(ordered: Doubles, size: int, value: float) -> None:
-    """Remove a value from ascending ones."""
-    place = 0
-    while ordered[place] != value:
-        place += 1
-    for following in range(place, size - 1):
-        ordered[following] = ordered[following + 1]
-
-
-def _running_mean(values: Doubles) -> Doubles:
-    """Return the running mean, over fewer values at the start and end, with outliers clipped.
-
-    :param values: shape (n, k)
-    """
-    count = values.shape[1]
-    if not count:
-        return values
-    places = np.arange(count)
-    first, end = np.maximum(places - _HALF, 0), np.minimum(places + _HALF + 1, count)
-    means = np.zeros_like(values)
-    off = values
-    for _ in range(3):
-        sums = np.concatenate((np.zeros((len(values), 1)), np.cumsum(off, axis=1)), axis=1)
-        means = means + (sums[:, end] - sums[:, first]) / (end - first)
-        off = values - means
-        most = _CLIP * off.std(axis=1, keepdims=True)
-        off = np.clip(off, -most, most)
-    return means

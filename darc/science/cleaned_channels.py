@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from darc.science.baseline import LevelWindow, find_jumps, silent_moments
+from darc.science.baseline import LevelWindow, find_jumps
 from darc.science.drift import without_drift
 from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings
 from darc.science.isolated import Track, can_tell_impulses
@@ -26,6 +26,7 @@ from darc.science.rfi_cleaning import (
     replace_outliers,
     replace_times,
 )
+from darc.science.silent_data import silent_moments
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 
-from darc.science.baseline import block_centres, block_means, quick_noise
+from darc.science.block_statistics import block_centres, block_means, quick_noise
 from darc.science.moments import Columns, Moments, channel_rows
 
 Floats = npt.NDArray[np.float32]

@@ -12,9 +12,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from darc.science.baseline import forget_stuck
 from darc.science.isolated import clipped_mean
 from darc.science.moments import Columns
+from darc.science.silent_data import forget_stuck
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

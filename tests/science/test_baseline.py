@@ -7,14 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.science.baseline import (
-    LevelWindow,
-    _running_median,
-    block_centres,
-    block_means,
-    silent_moments,
-    take_levels,
-)
+from darc.science.baseline import LevelWindow, take_levels
+from darc.science.block_statistics import block_centres, block_means, running_median
+from darc.science.silent_data import silent_moments
 
 
 def bits(part: float, n_channels: int, seed: int, n_samples: int = 20_000) -> np.ndarray:
@@ -50,9 +45,9 @@ def test_constant_data_are_silent():
 
 
 @given(st.integers(1, 200), st.integers(0, 5))
-def test_the_running_median_is_numpy_s(count, seed):
+def test_therunning_median_is_numpy_s(count, seed):
     values = np.random.default_rng(seed).integers(0, 9, (2, count)).astype(float)
-    found = _running_median(values)
+    found = running_median(values)
     for place in range(count):
         half = min(32, max(8, min(place, count - 1 - place)))
         part = values[:, max(0, place - half) : place + half + 1]
@@ -64,7 +59,7 @@ def test_levels_are_taken_as_numpy_interpolates(length, seed):
     rows = np.random.default_rng(seed).standard_normal((2, length)).astype(np.float32)
     window = LevelWindow.beside(32)
     means = block_means(rows, min(window.block, length))
-    levels = _running_median(means)
+    levels = running_median(means)
     centres = block_centres(length, means.shape[1])
     places = np.arange(length)
     expected = rows - [np.interp(places, centres, level) for level in levels]
