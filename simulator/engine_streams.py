@@ -46,11 +46,13 @@ class EngineSearch(Struct, frozen=True):
     :param tsamp: s
     :param start: of the data, Unix s
     :param gulp: length of the data that are searched at a time (s)
+    :param mjd_ahead: how much the clock of FREDDA's MJDs is ahead of UTC (s): 37 of TAI since 2017
     """
 
     tsamp: float
     start: float
     gulp: float = 1.0
+    mjd_ahead: float = 0.0
 
     def sample(self, candidate: EngineCandidate) -> int:
         """Return the number of a candidate's sample."""
@@ -89,7 +91,7 @@ class EngineSearch(Struct, frozen=True):
         Its MJDs have 9 decimals: 86 µs.
         """
         sample = self.sample(candidate)
-        mjd = mjd_of(self.start + sample * self.tsamp)
+        mjd = mjd_of(self.start + sample * self.tsamp + self.mjd_ahead)
         return (
             f"{candidate.snr:.2f} {sample} {sample * self.tsamp:.4f}"
             f" {2**candidate.log2_width - 1} {int(candidate.dm)} {candidate.dm:.2f}"
@@ -172,6 +174,14 @@ def write_gulp(
             file.write(lines)
 
 
+def append_fredda(directory: Path, search: EngineSearch, gulp: Sequence[EngineCandidate]) -> None:
+    """Append a gulp to FREDDA's file of all beams, which begins with a header."""
+    path = directory / f"{datetime.fromtimestamp(search.start, UTC):{_START}}.cand"
+    lines = b"".join(search.fredda_line(one) for one in gulp)
+    with path.open("ab", buffering=0) as file:
+        file.write(lines if file.tell() else FREDDA_HEADER + lines)
+
+
 def send_gulp(
     address: tuple[str, int], gulp: int, lines: Sequence[bytes], timeout: float = 10.0
 ) -> None:
@@ -216,13 +226,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=whole(0, 2**63), default=1)
     parser.add_argument("--speed", type=number(1e-3, math.inf), default=1.0)
     parser.add_argument(
+        "--mjd-ahead", type=number(-100, 100), default=0.0, help="fredda: of UTC (s); TAI: 37"
+    )
+    parser.add_argument(
         "--gulp-files", action="store_true", help="heimdall: a file per gulp, named by its UTC"
     )
     args = parser.parse_args(arguments)
     start = time.time()
     if args.start:
         start = datetime.strptime(args.start, _START).replace(tzinfo=UTC).timestamp()
-    search = EngineSearch(args.tsamp, start)
+    search = EngineSearch(args.tsamp, start, mjd_ahead=args.mjd_ahead)
     rng = np.random.default_rng(args.seed)
     beams = range(args.beams)
     found = noise_candidates(args.noise, args.duration, beams=beams, seed=args.seed)
@@ -255,14 +268,7 @@ def _writer(
         return lambda gulp, found: write_gulp(
             directory, search, found, gulp if gulp_files else None
         )
-    path = directory / f"{datetime.fromtimestamp(search.start, UTC):{_START}}.cand"
-    path.write_bytes(FREDDA_HEADER)
-
-    def append(gulp: int, found: Sequence[EngineCandidate]) -> None:
-        with path.open("ab", buffering=0) as file:
-            file.write(b"".join(search.fredda_line(one) for one in found))
-
-    return append
+    return lambda gulp, found: append_fredda(directory, search, found)
 
 
 if __name__ == "__main__":
