@@ -61,6 +61,7 @@ class AmberClusteringSettings(CrossChecked, Struct, frozen=True):
 
     log_file: PlacePath
     source_file: Text  # the name of a packaged file, or a path
+    match_files: Names  # likewise, or psrcat.db: sources that candidates are matched with
     galaxy_map: Text  # likewise
     galaxy_maps_shown: Names  # likewise: further models, whose values are shown beside
     settle: Settle

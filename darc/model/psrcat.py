@@ -27,7 +27,7 @@ def parse_psrcat(text: str, file: str) -> SourceList:
 
     :param file: its name, for messages
     :return: pulsars by their J name; their B name is an alias
-    :raises PsrcatError: a value cannot be read, or a pulsar has no name
+    :raises PsrcatError: a value cannot be read, a pulsar has no name, or there is none
     """
     sources: dict[str, Source] = {}
     aliases: dict[str, str] = {}
@@ -41,6 +41,8 @@ def parse_psrcat(text: str, file: str) -> SourceList:
         sources[name] = Source(name, "pulsar", _dm(dm, f"{file}:{line}: {name}"), position)
         if "PSRB" in found:
             aliases[found["PSRB"]] = name
+    if not sources:
+        raise PsrcatError(f"{file}: no pulsar with a DM; wanted: lines of PSRJ, RAJ, DECJ and DM")
     return SourceList(sources, aliases)
 
 

@@ -58,16 +58,25 @@ class BeamResults(Struct, frozen=True):
     dms_galaxy: Mapping[str, float] = field(default_factory=dict)
 
 
+class SourceMatch(Struct, frozen=True):
+    """A known source that a candidate may be of, by position and DM, with its probability."""
+
+    name: str
+    probability: float
+
+
 class ShownCandidate(Struct, frozen=True):
     """A candidate with its files.
 
     :param picture: PNG plot
     :param file: HDF5 file
+    :param source: the known source that it is of most probably; None: it matches none
     """
 
     listed: ListedCandidate
     picture: Path | None = None
     file: Path | None = None
+    source: SourceMatch | None = None
 
 
 class ObservationResults(Struct, frozen=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ListedCandidate, ProcessingSummary
-from darc.model.results import BeamResults, BeamState, ObservationResults
+from darc.model.results import BeamResults, BeamState, ObservationResults, SourceMatch
 
 _COUNTS = (
     ("ncand_raw", "candidates of the search"),
@@ -44,7 +44,8 @@ def results_email(results: ObservationResults, max_listed: int, page: str) -> tu
             f"   {_galactic(galaxy.get(one.cb))}"
             for one in results.coordinates
         ]
-    lines += ["", *_candidates(kept, max_listed)]
+    matched = {one.listed: one.source for one in results.candidates if one.source}
+    lines += ["", *_candidates(kept, max_listed, matched)]
     if kept and results.arrival is not None:
         lines += ["", *str(results.arrival).split("; ")]
     lines += ["", f"All of it: {page}"]
@@ -104,17 +105,25 @@ def _count(results: ObservationResults, name: str, label: str) -> str:
     return f"{sum(known) if known else 'unknown':>10} {label}"
 
 
+def _source(match: SourceMatch | None) -> str:
+    return "" if match is None else f"  {match.name} ({match.probability:.2f})"
+
+
 def _dm(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1f} pc cm-3"
 
 
-def _candidates(kept: list[ListedCandidate], max_listed: int) -> list[str]:
+def _candidates(
+    kept: list[ListedCandidate], max_listed: int, matched: Mapping[ListedCandidate, SourceMatch]
+) -> list[str]:
     if not kept or not max_listed:
         return [] if kept else ["No candidates."]
-    lines = ["cb     snr       dm       time   downsamp  sb   p"]
+    header = "cb     snr       dm       time   downsamp  sb   p"
+    lines = [f"{header}  may be of (probability)" if matched else header]
     lines += [
         f"{one.cb:02d} {one.snr:7.2f} {one.dm:8.2f} {one.time:10.4f}"
         f" {one.downsampling:10d} {one.beam:3d} {one.probability:4.2f}"
+        f"{_source(matched.get(one))}"
         for one in kept[:max_listed]
     ]
     if len(kept) > max_listed:

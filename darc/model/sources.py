@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
 from darc.config import ranges
@@ -44,6 +44,12 @@ class SourceList(Struct, frozen=True):
         """Return a source by its name or alias; None if unknown."""
         return self.sources.get(self.aliases.get(name, name))
 
+    def chosen(self, wanted: Callable[[Source], bool]) -> SourceList:
+        """Return the sources that are wanted, with their aliases."""
+        sources = {name: source for name, source in self.sources.items() if wanted(source)}
+        aliases = {alias: name for alias, name in self.aliases.items() if name in sources}
+        return SourceList(sources, aliases, self.warnings)
+
     def with_position(self) -> tuple[Source, ...]:
         """Return the sources whose position is known."""
         return tuple(source for source in self.sources.values() if source.position)
@@ -79,6 +85,32 @@ def parse_source_list(text: str, name: str) -> SourceList:
         raise SourceListError(reader.problems)
     warnings = tuple(f"{e.value.place}: {e.path}: unknown, ignored" for e in reader.unknown)
     return SourceList(sources, aliases, warnings)
+
+
+def merge_lists(lists: Iterable[SourceList]) -> SourceList:
+    """Return the sources of some lists; one of several counts once, as the first of them has it.
+
+    A later list's source is an earlier one's where its name or one of its aliases is.
+    """
+    sources: dict[str, Source] = {}
+    aliases: dict[str, str] = {}
+    warnings: list[str] = []
+    for one in lists:
+        called: dict[str, list[str]] = {}
+        for alias, name in one.aliases.items():
+            called.setdefault(name, []).append(alias)
+        for name, source in one.sources.items():
+            names = name, *called.get(name, ())
+            known = next(
+                (aliases.get(it, it) for it in names if it in aliases or it in sources), ""
+            )
+            if not known:
+                sources[name] = source
+            aliases |= {
+                it: known or name for it in names if it not in sources and it not in aliases
+            }
+        warnings += one.warnings
+    return SourceList(sources, aliases, tuple(warnings))
 
 
 def _sources(reader: Reader, tree: Value, file: _File) -> dict[str, Source]:

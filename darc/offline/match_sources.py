@@ -8,14 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from darc.config.yaml_tree import yaml_text
-from darc.model.psrcat import as_source_list, parse_psrcat
-from darc.model.sources import SourceList, parse_source_list
+from darc.model.psrcat import as_source_list
+from darc.model.sources import SourceListError, merge_lists, parse_source_list
+from darc.node.source_lists import read_source_list
 from darc.runtime.log import printable
 from darc.runtime.paths import packaged
 from darc.runtime.program import number
-from darc.science.source_match import DM_SPREAD, Measured, Unlisted, probabilities
+from darc.science.source_match import (
+    DM_SPREAD,
+    FWHM,
+    GAUSSIAN_AREA,
+    UNLISTED_DMS,
+    Measured,
+    Unlisted,
+    probabilities,
+)
 
-_FWHM = 2.3548  # standard deviations
 _LEAST = 1e-3
 
 
@@ -35,6 +43,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--convert", type=Path, metavar="PSRCAT.DB", help="print it as a source list, and end"
     )
+    parser.add_argument(
+        "--min-dec",
+        type=number(-90, 90),
+        default=-90.0,
+        metavar="DEG",
+        help="--convert: of the sources to print, which are then those with a position",
+    )
+    parser.add_argument("--max-dec", type=number(-90, 90), default=90.0, metavar="DEG")
     parser.add_argument("--ra", type=number(0, 360), metavar="DEG", help="ICRS, of the beam")
     parser.add_argument("--dec", type=number(-90, 90), metavar="DEG")
     parser.add_argument(
@@ -43,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dm", type=number(0, 100_000), metavar="DM")
     parser.add_argument("--dm-error", type=number(1e-9, 1e5), default=1.0, metavar="DM")
     parser.add_argument("--spread", type=number(0, 1e5), default=DM_SPREAD, metavar="DM")
-    parser.add_argument("--dm-range", type=number(1e-9, 1e5), default=2000.0, metavar="DM")
+    parser.add_argument("--dm-range", type=number(1e-9, 1e5), default=UNLISTED_DMS, metavar="DM")
     parser.add_argument(
         "--area", type=number(1e-9, 41_253), metavar="DEG2", help="default: the beam's"
     )
@@ -51,16 +67,28 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_sources(path: Path) -> SourceList:
-    """Read a source list or a psrcat.db.
+def _converted(options: argparse.Namespace) -> str:
+    """Return the YAML of the sources that are asked for.
 
-    :raises OSError: it cannot be read
-    :raises ValueError: it is invalid
+    :raises OSError: the file cannot be read
+    :raises ValueError: it is invalid, or too many of its sources are asked for
     """
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if path.suffix in (".yaml", ".yml"):
-        return parse_source_list(text, str(path))
-    return parse_psrcat(text, str(path))
+    found = read_source_list(options.convert)
+    low, high = options.min_dec, options.max_dec
+    if (low, high) != (-90, 90):
+        found = found.chosen(
+            lambda one: one.position is not None and low <= one.position[1] <= high
+        )
+    text = yaml_text(as_source_list(found))
+    try:
+        parse_source_list(text, str(options.convert))
+    except SourceListError as error:
+        raise ValueError(
+            f"{options.convert}: {len(found.sources)} sources make no source list"
+            f" ({error.problems[0]}): choose some by --min-dec and --max-dec, or name the file"
+            " itself as one of match_files (docs/results.md)"
+        ) from error
+    return text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,21 +97,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.convert is not None:
-            sys.stdout.write(yaml_text(as_source_list(read_sources(options.convert))))
+            sys.stdout.write(_converted(options))
             return 0
         if None in (options.ra, options.dec, options.beam, options.dm):
             parser.error("--ra, --dec, --beam and --dm are needed")
         paths = options.sources or [packaged("conf/source_list.yaml")]
-        lists = [read_sources(path) for path in paths]
+        known = merge_lists(read_source_list(path) for path in paths)
     except (OSError, ValueError) as error:
         print(printable(str(error)), file=sys.stderr)
         return 1
-    measured = Measured(options.ra, options.dec, options.beam / _FWHM, options.dm, options.dm_error)
-    area = options.area or 1.133 * options.beam**2  # of a Gaussian beam
+    measured = Measured(options.ra, options.dec, options.beam / FWHM, options.dm, options.dm_error)
+    area = options.area or GAUSSIAN_AREA * options.beam**2
     found = probabilities(
         measured,
-        # A pulsar of several lists counts once.
-        {name: one for some in lists for name, one in some.sources.items()}.values(),
+        known.with_position(),
         Unlisted(area, options.dm_range, options.ratio),
         options.spread,
     )

@@ -14,7 +14,8 @@ from darc.config.settings import (
 )
 from darc.model.observation import Observation
 from darc.model.offline_tables import TableError, parse_calibrators, parse_pulsars
-from darc.model.sources import SourceList, SourceListError, parse_source_list
+from darc.model.sources import SourceList
+from darc.node.source_lists import read_source_lists
 from darc.offline.drift_scan_names import parse_drift_name
 from darc.offline.offline_tasks import DriftTask, FoldTask, OfflineTask, RepeaterTask, TaskLocation
 from darc.runtime.paths import packaged
@@ -45,7 +46,7 @@ def plan(
     problems: list[str] = []
     try:
         sources = _source_list(config)
-    except (OSError, SourceListError) as error:
+    except (OSError, ValueError) as error:
         sources = SourceList({}, {})
         problems.append(f"no known sources: {error}")
     for part in (_fold, _drift):
@@ -57,8 +58,7 @@ def plan(
 
 
 def _source_list(config: Config) -> SourceList:
-    path = _table(config.of(AmberClusteringSettings).source_file)
-    return parse_source_list(path.read_text(encoding="utf-8"), str(path))
+    return read_source_lists((config.of(AmberClusteringSettings).source_file,))
 
 
 def _table(name: str) -> Path:

@@ -26,6 +26,11 @@ from collections.abc import Iterable
 from darc.config.records import Struct
 from darc.model.sources import Source
 
+#: Of candidates that are of no listed source: the width of the range of their DMs, pc cm-3.
+UNLISTED_DMS = 2000.0
+#: Full width of a Gaussian at half of its height, in standard deviations; and the area of one of
+#: two dimensions, in squares of that width.
+FWHM, GAUSSIAN_AREA = 2.3548, 1.133
 #: Of a repeater or pulsar from burst to burst and year to year, pc cm-3.
 DM_SPREAD = 1.0
 
@@ -94,6 +99,28 @@ def probabilities(
     total = math.fsum(likelihoods.values()) + 1 / (unlisted.area * unlisted.dm_range)
     in_order = sorted(likelihoods.items(), key=lambda one: (-one[1], one[0]))
     return {name: likelihood / total for name, likelihood in in_order}
+
+
+def match_in_beam(
+    place: tuple[float, float],
+    width: float,
+    dm: float,
+    dm_error: float,
+    sources: Iterable[Source],
+) -> tuple[str, float] | None:
+    """Return the most probable source of a candidate of a beam, and its probability.
+
+    The beam is the error of its position, and the field of candidates of no listed source.
+
+    :param place: where the beam points, ICRS, deg
+    :param width: of the beam, full at half of its power, deg
+    :param dm: pc cm-3
+    :param dm_error: standard deviation, pc cm-3
+    :return: None: no source has a position
+    """
+    measured = Measured(*place, width / FWHM, dm, dm_error)
+    unlisted = Unlisted(GAUSSIAN_AREA * width**2, UNLISTED_DMS)
+    return next(iter(probabilities(measured, sources, unlisted).items()), None)
 
 
 def _of_position(measured: Measured, position: tuple[float, float]) -> float:

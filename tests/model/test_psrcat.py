@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from darc.config.yaml_tree import yaml_text
 from darc.model.psrcat import PsrcatError, as_source_list, parse_psrcat
-from darc.model.sources import parse_source_list
+from darc.model.sources import Source, SourceList, merge_lists, parse_source_list
+from darc.node.source_lists import read_source_lists
 from darc.offline.match_sources import main
 
 END = "@-----------------------------------------------------------------\n"
@@ -46,9 +47,39 @@ def test_it_becomes_a_source_list() -> None:
     assert again.lookup("B0531+21") == again.sources["J0534+2200"]
 
 
+def test_a_pulsar_of_two_lists_counts_once_and_keeps_its_first_name() -> None:
+    ours = parse_source_list(
+        "pulsars: {B0531+21: 56.77}\naliases: {CRAB: B0531+21, R1: FRB 121102}\n"
+        "frbs: {FRB 121102: 557}\npositions: {B0531+21: [83.63, 22.01]}\n",
+        "ours.yaml",
+    )
+    both = merge_lists([ours, parse_psrcat(TEXT, "psrcat.db")])
+    assert set(both.sources) == {"B0531+21", "FRB 121102", "J0006-1834"}
+    assert both.lookup("J0534+2200") == both.lookup("CRAB") == ours.sources["B0531+21"]
+    assert both.lookup("R1") == ours.sources["FRB 121102"]
+
+
+@given(st.lists(st.lists(st.sampled_from("ABCDEF"), max_size=4, unique=True), max_size=4))
+def test_merging_loses_no_name_and_doubles_none(names: list[list[str]]) -> None:
+    """Each list has sources, of which each has another's name for an alias, perhaps."""
+    lists = [
+        SourceList(
+            {name: Source(name, "pulsar", float(n), None) for name in some[::2]},
+            dict(zip(some[1::2], some[::2], strict=False)),
+        )
+        for n, some in enumerate(names)
+    ]
+    both = merge_lists(lists)
+    for one in lists:
+        assert all(both.lookup(name) for name in (*one.sources, *one.aliases))
+    assert not both.sources.keys() & both.aliases.keys()
+    assert set(both.aliases.values()) <= both.sources.keys()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("rubbish\n", "f: no pulsar with a DM"),
         ("PSRJ A\nDM x\n@\n", "f:3: A: DM: 'x'; allowed: 0 to 100000"),
         ("PSRJ A\nDM -1\n", "f:2: A: DM: '-1'"),
         ("DM 3\n@--\n", "f:2: a pulsar without PSRJ"),
@@ -85,3 +116,32 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     (tmp_path / "psrcat.db").write_text("DM 3\n")
     assert main(["--sources", str(tmp_path / "psrcat.db"), *beam]) == 1
     assert "psrcat.db:1: a pulsar without PSRJ" in capsys.readouterr().err
+
+
+def catalogue(n: int) -> str:
+    """As many pulsars as the real catalogue has, all over the sky."""
+    return "".join(
+        f"PSRJ J{i:04d}+{i:05d}\nPSRB B{i:05d}\nRAJ {i % 24:02d}:{i % 60:02d}:12.345 3 x\n"
+        f"DECJ {i % 179 - 89:+03d}:12:13.4 2 x\nDM {i % 1500 + 3}.123 4 x\n{END}"
+        for i in range(n)
+    )
+
+
+def test_of_all_pulsars_some_are_converted_and_the_file_itself_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A source list is a text that people write: it has no room for thousands of pulsars."""
+    path = tmp_path / "psrcat.db"
+    path.write_text(catalogue(4400))
+    assert main(["--convert", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert "4400 sources make no source list" in said
+    assert "--min-dec" in said
+    assert "match_files" in said
+    assert main(["--convert", str(path), "--min-dec", "60"]) == 0
+    some = parse_source_list(capsys.readouterr().out, "some.yaml")
+    assert 500 < len(some.sources) < 1000
+    assert min(one.position[1] for one in some.with_position() if one.position) > 60
+    both = read_source_lists(["source_list.yaml", str(path)])
+    assert len(both.sources) > 4400
+    assert both.lookup("R1")

@@ -49,15 +49,21 @@ def read_info(path: Path) -> Observation:
 
 
 def coordinates(
-    observation: Observation, position: Sequence[float] | None = None
+    observation: Observation,
+    position: Sequence[float] | None = None,
+    *,
+    everything: bool = False,
 ) -> tuple[Coordinates, ...]:
     """Return the coordinates of the observed compound beams whose pointing is known.
 
     :param position: position of the telescope, ITRF, m; for pointings in hour angle, which refer to
         the middle of the observation
+    :param everything: of all beams with a pointing, observed by this node or not
     :raises ValueError: pointings are in hour angle, and the position is unknown
     """
     pointings = [entry for beam in observation.beams if (entry := observation.pointing(beam))]
+    if everything:
+        pointings = list(observation.pointings)
     if not pointings:
         return ()
     # numpy and ERFA, for those alone that have pointings

@@ -11,8 +11,10 @@ from darc.candidates.results.collect_results import ResultsRequest, gather
 from darc.candidates.results.observation_info import coordinates, write_coordinates, write_info
 from darc.candidates.results.results_site import INDEX, write_observation_page
 from darc.candidates.results.site_lists import update_lists
-from darc.config.records import Struct, field
+from darc.candidates.results.source_matches import MatchSettings, SourceMatcher
+from darc.config.records import Struct, field, replace
 from darc.model.results import Coordinates, ObservationResults
+from darc.node.source_lists import read_source_lists
 from darc.runtime.paths import packaged
 from darc.runtime.retention import remove_unfinished
 
@@ -27,6 +29,7 @@ class Publication(Struct):
     :param position: position of the telescope, ITRF, m
     :param galaxy_map: map of the Milky Way's maximum DM: a packaged file, or a path
     :param more_maps: further maps, whose values are shown as well
+    :param matching: known sources that candidates are matched with; None: they are not
     :param days_kept: number of days with observations that stay on the site; None: all
     :param in_place: see :func:`darc.candidates.results.results_site.write_observation_page`
     """
@@ -38,9 +41,11 @@ class Publication(Struct):
     days_kept: int | None = None
     in_place: bool = False
     more_maps: tuple[Path, ...] = ()
+    matching: MatchSettings | None = None
     _shown: object = None
     _coordinates: tuple[Coordinates, ...] | None = None
     _dms_galaxy: dict[int, dict[str, float]] = field(default_factory=dict)
+    _matcher: SourceMatcher | None = None
 
     @property
     def page(self) -> Path:
@@ -63,6 +68,8 @@ class Publication(Struct):
             given_up,
             time.time(),
         )
+        if self._matcher is not None:
+            results = replace(results, candidates=self._matcher.with_sources(results.candidates))
         shown = results.beams, results.candidates
         if shown != self._shown:
             write_observation_page(self.site, results, in_place=self.in_place)
@@ -86,7 +93,24 @@ class Publication(Struct):
             self._dms_galaxy = self._in_galaxy(found)
         except (OSError, ValueError) as error:
             log.error("the Milky Way's DM is not known: %s", error)
+        try:
+            self._matcher = self._make_matcher()
+        except (OSError, ValueError) as error:
+            log.error("candidates are not matched with known sources: %s", error)
         self._coordinates = found
+
+    def _make_matcher(self) -> SourceMatcher | None:
+        wanted, settings = self.wanted, self.matching
+        if settings is None or not settings.lists:
+            return None
+        places = coordinates(
+            wanted.observation, self.position, everything=settings.by_candidate_beam
+        )
+        if not places:
+            return None
+        reference = wanted.arrival or wanted.observation.arrival_reference()
+        sources = read_source_lists(settings.lists).with_position()
+        return SourceMatcher(settings, wanted.observation, sources, places, reference.tsamp)
 
     def _in_galaxy(self, found: tuple[Coordinates, ...]) -> dict[int, dict[str, float]]:
         if not found:

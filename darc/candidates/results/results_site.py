@@ -143,6 +143,7 @@ def write_observation_page(
         start=_dates(reference, 0.0),
         with_galaxy=any(row.times_galaxy is not None for row in rows),
         with_files=any(row.file for row in rows),
+        with_sources=any(row.candidate.source for row in rows),
         files=[link for file in results.files if (link := offer(file, directory, FILES))],
         states=BeamState,
     )

@@ -19,14 +19,14 @@ from darc.config.settings import AmberClusteringSettings
 from darc.model.candidate import candidates_from_bytes
 from darc.model.counters import Counted, identified, in_words, plain_counts
 from darc.model.observation import Observation, Pointing, task_id_of
-from darc.model.sources import SourceList, parse_source_list
+from darc.model.sources import SourceList
 from darc.model.trigger import Stages, Trigger
 from darc.node.losses import ENTRIES_DROPPED, LossKind
+from darc.node.source_lists import read_source_lists
 from darc.queues.messages import Commit, ContentKind, Put, QueueEntry
 from darc.queues.plain_connection import pack
 from darc.runtime.log import ABOUT_TRIGGER
 from darc.runtime.paths import packaged
-from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 from darc.science import sky
 from darc.science.galaxy import load_galaxy_map
 from darc.services.amber_clustering.decisions import BeamField, Decider, Decision
@@ -184,10 +184,9 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         )
 
     def _source_list(self) -> SourceList:
-        path = Path(self.settings.source_file)
-        path = path if path.is_absolute() else packaged(f"conf/{path}")
+        path = self.settings.source_file
         try:
-            return parse_source_list(read_regular(path, MAX_TEXT).decode(), str(path))
+            return read_source_lists((path,))
         except (OSError, ValueError) as error:
             log.error("%s: no source is known: %s", path, error)
             return SourceList({}, {})

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from darc.candidates.results.collect_results import ResultsRequest, results_directory
 from darc.candidates.results.publication import Publication
 from darc.candidates.results.site_lists import write_lists
+from darc.candidates.results.source_matches import match_settings
 from darc.config.config import Config
 from darc.config.records import Struct, field
 from darc.config.settings import (
@@ -311,6 +312,7 @@ def publication_of(
         Path(config.of(AmberClusteringSettings).galaxy_map),
         config.of(ProcessorMasterSettings).site_days_kept,
         more_maps=tuple(map(Path, config.of(AmberClusteringSettings).galaxy_maps_shown)),
+        matching=match_settings(config.of(AmberClusteringSettings).match_files, config.instrument),
     )
 
 

@@ -1,0 +1,38 @@
+"""Lists of known sources, read from their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from darc.model.psrcat import parse_psrcat
+from darc.model.sources import SourceList, merge_lists, parse_source_list
+from darc.runtime.paths import packaged
+from darc.runtime.untrusted_files import MAX_TEXT, read_regular
+
+_PSRCAT = ".db"
+
+
+def read_source_list(path: Path) -> SourceList:
+    """Read a source list (YAML), or the ATNF catalogue's psrcat.db: what ends in `.db`.
+
+    :raises OSError: it cannot be read
+    :raises ValueError: it is invalid; the text names file, line and value
+    """
+    data = read_regular(path, MAX_TEXT)
+    if path.suffix == _PSRCAT:
+        return parse_psrcat(data.decode(errors="replace"), str(path))
+    return parse_source_list(data.decode(), str(path))
+
+
+def read_source_lists(names: Iterable[str]) -> SourceList:
+    """Read some lists as one; a source of several counts once, as the first list has it.
+
+    :param names: of packaged files, or paths
+    :raises OSError: one cannot be read
+    :raises ValueError: one is invalid; the text names file, line and value
+    """
+    paths = (Path(name) for name in names)
+    return merge_lists(
+        read_source_list(path if path.is_absolute() else packaged(f"conf/{path}")) for path in paths
+    )
