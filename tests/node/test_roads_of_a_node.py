@@ -464,7 +464,8 @@ def test_a_retraction_asked_for_early_comes_after_its_initial_whoever_dies(
 def test_a_source_that_was_seen_before_is_subsequent(site: Site, reader: TopicReader) -> None:
     first, second = trigger(dm=850.0), trigger(dm=851.0, ra=83.7)
     known = trigger(dm=560.0, name="frb", src_name="FRB121102", dm_cluster=560.4)
-    for one in (first, second, known):
+    listed = trigger(dm=557.4, dm_cluster=557.4, ra=82.99, dec=33.15)  # wherever it was pointed
+    for one in (first, second, known, listed):
         site.put(one)
         site.event(one)
     earlier = site.event(first)["id"]
@@ -475,6 +476,9 @@ def test_a_source_that_was_seen_before_is_subsequent(site: Site, reader: TopicRe
     assert kept.Citations.EventIVORN.get("cite") == "followup"
     notice = json.loads(about(reader, site.event(known)["id"], 1)[0].value)
     assert (notice["alert_type"], notice["known_source"]) == ("subsequent", "FRB121102")
+    notice = json.loads(about(reader, site.event(listed)["id"], 1)[0].value)
+    assert (notice["alert_type"], notice["known_source"]) == ("subsequent", "FRB 121102")
+    assert notice["association_probability"] > 0.9
 
 
 # -- tests of the roads, and secrets -----------------------------------------------------------

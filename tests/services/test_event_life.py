@@ -27,6 +27,7 @@ from darc.model.event import (
     event_id,
 )
 from darc.model.finding import AlertOrder, BurstFinding, about_event, is_about_event
+from darc.model.sources import Source
 from darc.model.trigger import Trigger
 from darc.queues.messages import ContentKind, QueueEntry
 from darc.queues.plain_connection import pack
@@ -199,6 +200,31 @@ def test_a_known_source_is_associated_by_dm_and_cites_its_last_event() -> None:
     found = association_of(known, 0.0, [other, before])
     assert found == Association("R1", round(math.exp(-0.5), 4), before.id)
     assert association_of(replace(known, dm_cluster=1056.6), 1.0, []) == Association("R1", 1.0)
+
+
+def test_a_listed_source_is_named_wherever_the_beam_was_pointed() -> None:
+    trigger = made_trigger(dm_cluster=557.3)
+    assert trigger.ra is not None
+    assert trigger.dec is not None
+    here = Source("R1", "frb", 557.0, (trigger.ra + 0.05, trigger.dec))
+    listed = [
+        replace(here, name="nowhere", position=None),
+        replace(here, name="elsewhere", position=(trigger.ra + 20, trigger.dec)),
+        replace(here, name="another DM", dm=580.0),
+        here,
+    ]
+    found = association_of(trigger, 0.8, [], listed=listed)
+    assert found is not None
+    assert (found.source, found.event_id) == ("R1", "")
+    assert 0.95 < found.probability < 1
+    before = event(made_trigger(window=1), association=found)
+    again = association_of(trigger, 0.0, [before], listed=listed)
+    assert again is not None
+    assert (again.source, again.event_id) == ("R1", before.id)
+    assert association_of(trigger, 0.8, [], listed=listed[:-1]) is None
+    assert association_of(replace(trigger, ra=None), 0.8, [], listed=listed) is None
+    # As far off as this, it is of none more probably.
+    assert association_of(replace(trigger, dm_cluster=564.0), 0.8, [], listed=listed) is None
 
 
 def test_a_retracted_event_names_no_source_any_more() -> None:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Collection, Iterable
 from darc.config.records import Struct, replace
 from darc.model.event import AlertType, Association, Doubt, Event, MeasuredBurst
 from darc.model.finding import BurstFinding
+from darc.model.sources import Source
 from darc.model.trigger import Trigger
 from darc.science.association import LEAST_PROBABILITY, association_probability, separation
 from darc.science.selection import CANDIDATE
 from darc.science.smearing import TOLERANCE
+from darc.science.source_match import DM_SPREAD, match_in_beam
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,11 @@ LEAST_SNR = 0.7
 #: what they extract within some seconds of each other.
 HOLD = 5.0
 
+#: Of a trigger's DM (pc cm-3), where its width says nothing.
+LEAST_DM_ERROR = 0.01
+#: Listed sources whose DM is farther off, in errors, are not looked at.
+FARTHEST_DM = 8.0
+
 
 class NextStep(Struct, frozen=True):
     """What a finding means for its event.
@@ -43,22 +50,31 @@ class NextStep(Struct, frozen=True):
 
 
 def association_of(
-    trigger: Trigger, dm_error: float, earlier: Iterable[Event], retracted: Collection[str] = ()
+    trigger: Trigger,
+    dm_error: float,
+    earlier: Iterable[Event],
+    retracted: Collection[str] = (),
+    listed: Iterable[Source] = (),
 ) -> Association | None:
     """Return the source of a trigger, where it was seen before.
 
-    That is the known source in whose field it was found, by DM; else that of an event within the
-    beam, by position and DM.
+    That is the known source in whose field it was found, by DM; else a listed one, by position and
+    DM, that it is of more probably than not; else that of an event within the beam, likewise.
 
     :param dm_error: of its DM as found, pc cm-3
     :param earlier: events that it may share a source with, the latest first
     :param retracted: ids of events that were: they name no source any more
+    :param listed: sources that it may be of, wherever the observation was pointed
     """
     earlier = list(earlier)
     if trigger.name != CANDIDATE and trigger.src_name:
         same = (one.id for one in earlier if one.trigger.src_name == trigger.src_name)
         probability = association_probability(0.0, 0.0, trigger.dm_cluster - trigger.dm, dm_error)
         return Association(trigger.src_name, round(probability, 4), next(same, ""))
+    if known := _listed_source(trigger, dm_error, listed):
+        name, probability = known
+        same = (one.id for one in earlier if name in (one.trigger.src_name, _name_of(one)))
+        return Association(name, round(probability, 4), next(same, ""))
     best: Association | None = None
     for event in earlier:
         try:
@@ -70,6 +86,25 @@ def association_of(
         if is_best and probability >= LEAST_PROBABILITY:
             best = Association(_source_of(event, earlier, retracted), probability, event.id)
     return best
+
+
+def _listed_source(
+    trigger: Trigger, dm_error: float, listed: Iterable[Source]
+) -> tuple[str, float] | None:
+    """Return the listed source that a trigger is of more probably than not, and how probably."""
+    width = 2 * math.sqrt(max(0.0, trigger.semiMaj * trigger.semiMin)) / 60
+    if trigger.ra is None or trigger.dec is None or width == 0:
+        return None
+    error = max(dm_error, LEAST_DM_ERROR)
+    place, dm = (trigger.ra, trigger.dec), trigger.dm_cluster
+    # Of thousands of pulsars, few have such a DM.
+    near = [one for one in listed if abs(one.dm - dm) < FARTHEST_DM * math.hypot(error, DM_SPREAD)]
+    found = match_in_beam(place, width, dm, error, near)
+    return found if found is not None and found[1] > 0.5 else None
+
+
+def _name_of(event: Event) -> str | None:
+    return event.association.source if event.association else None
 
 
 def _source_of(event: Event, earlier: Iterable[Event], retracted: Collection[str]) -> str:

@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from darc.config.settings import AmberClusteringSettings
 from darc.model.counters import TriggerOutcome
 from darc.model.event import AlertType, Event, RoadName, Tense, event_id
 from darc.model.finding import AlertOrder
 from darc.model.observation import Observation
+from darc.model.sources import Source
 from darc.model.trigger import Trigger
+from darc.node.source_lists import read_source_lists
 from darc.queues.client import QueuesGoneError
 from darc.queues.messages import Commit, QueueEntry, QueueError
 from darc.runtime.fault_points import fault_point
@@ -86,6 +89,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         self.road_switches = dict.fromkeys(RoadName, True)
         super().prepare()
         self.send_updates = self.settings.send_updates
+        self._listed: tuple[Source, ...] = ()
         self._files = NewestFiles(r"\d{4}-\d{2}-\d{2}[^/]*\.xml")
         self.departures = Departures(self)
         self._book = self.departures.book
@@ -99,9 +103,18 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
     def _warm_up(self) -> None:
         try:
+            self._listed = self._read_sources()
             _warm_up(self.departures.senders, json=self.settings.needs_notices)
         finally:
             self._warm.set()
+
+    def _read_sources(self) -> tuple[Source, ...]:
+        try:
+            lists = self.config.of(AmberClusteringSettings).match_files
+            return read_source_lists(lists).with_position()
+        except (OSError, ValueError) as error:
+            log.error("events are not matched with known sources: %s", error)
+            return ()
 
     @property
     def _is_ready(self) -> bool:
@@ -210,7 +223,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         earlier = [event for event in others if event.tense is tense]
         earlier += self._book.of_tense(tense)
         retracted = {event.id for event in self._book if event.is_retracted}
-        association = association_of(trigger, error, earlier, retracted)
+        association = association_of(trigger, error, earlier, retracted, self._listed)
         kind = AlertType.SUBSEQUENT if association else AlertType.INITIAL
         event = Event(event_id(trigger, tense), trigger, tense, time.time(), association)
         if self._book.find(event.id):  # of a pulse that was sent so long ago that it is forgotten
