@@ -83,7 +83,7 @@ class BeamAvailability:
 
     def _clock(self, first: FilePart) -> FileClock:
         if first.path not in self._clocks:
-            clock = file_clock(first.header, self._arrival, str(first.path))
+            clock = file_clock(first.header, self._arrival, str(first.path), self._files.times)
             if clock != FileClock():
                 log.info("%s %s: candidates are looked for there", first.path, clock)
             self._clocks[first.path] = clock

@@ -49,6 +49,21 @@ def extract_candidate(job: ExtractionJob) -> ExtractionOutcome:
         return ExtractionOutcome(job.pulse, ClusterOutcome.NOT_IN_DATA, str(error))
     except (OSError, ValueError) as error:
         return ExtractionOutcome(job.pulse, ClusterOutcome.FAILED, str(error))
+    outcome = _outcome(job, found, band, clock, arrival, mask)
+    if clock.differs:
+        file = str(job.files.paths()[min(job.tabs)])
+        outcome = replace(outcome, differs=(file, clock.differs))
+    return outcome
+
+
+def _outcome(
+    job: ExtractionJob,
+    found: Extraction,
+    band: Band,
+    clock: FileClock,
+    arrival: ArrivalReference,
+    mask: Mask | None,
+) -> ExtractionOutcome:
     settings = job.settings.extractor
     if not found.snr_best >= settings.snr_min_local:
         reason = f"S/N {found.snr_best:.2f} in the data; wanted: {settings.snr_min_local}"
@@ -152,7 +167,7 @@ def _extract(
         raise DataFileError(f"{files.directory}: no TAB {needed[-1]}; there are {len(paths)}")
     with CompoundBeam([paths[tab] for tab in needed], files.ifs) as beam:
         header = beam.header
-        clock = file_clock(header, job.arrival, str(paths[needed[0]]))
+        clock = file_clock(header, job.arrival, str(paths[needed[0]]), files.times)
         pulse = clock.in_file(job.pulse)
         if pulse.time < 0 <= job.pulse.time:
             raise OutsideDataError(

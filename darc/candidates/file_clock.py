@@ -24,15 +24,28 @@ _FARTHEST = 86400.0
 _SAME_TSAMP = 1e-6
 
 
+class DataTimes(Struct, frozen=True):
+    """What an instrument says of the times of its data: `data_start` and `data_tsamp`.
+
+    :param by_header: a file begins when its header says, and not with the observation
+    :param tsamp: sampling time, s; None: that of the observation
+    """
+
+    by_header: bool = True
+    tsamp: float | None = None
+
+
 class FileClock(Struct, frozen=True):
     """Where a file's samples are in its observation.
 
     :param late: time of its first sample, s since the observation's start; negative: before
     :param samples: its samples in one of the observation
+    :param differs: how the file is sampled, and how it should be; empty: as it should
     """
 
     late: float = 0.0
     samples: float = 1.0
+    differs: str = ""
 
     def in_file(self, pulse: Detection) -> Detection:
         """Return a pulse with its time since the file's first sample, and width in its samples.
@@ -56,13 +69,22 @@ class FileClock(Struct, frozen=True):
         return " and ".join(said)
 
 
-def file_clock(header: FilterbankHeader, known: ArrivalReference | None, file: str) -> FileClock:
+_AS_THE_HEADER_SAYS = DataTimes()
+
+
+def file_clock(
+    header: FilterbankHeader,
+    known: ArrivalReference | None,
+    file: str,
+    times: DataTimes = _AS_THE_HEADER_SAYS,
+) -> FileClock:
     """Return where a file's samples are in its observation.
 
     Starts are compared where both are known and of one frame.
 
     :param known: reference of the observation's times; None: they are the file's
     :param file: its name, for messages
+    :param times: what the instrument says of its data
     :raises DataFileError: it is not of this observation
     """
     if known is None:
@@ -70,14 +92,18 @@ def file_clock(header: FilterbankHeader, known: ArrivalReference | None, file: s
     samples = known.tsamp / header.tsamp
     if abs(samples - 1) < _SAME_TSAMP:
         samples = 1.0
+    differs = _difference(header.tsamp, known.tsamp, times.tsamp)
+    if not times.by_header:
+        return FileClock(samples=samples, differs=differs)
     start = header.arrival_reference.start
     if start is None or known.start is None or header.arrival_reference.frame != known.frame:
-        return FileClock(samples=samples)
+        return FileClock(samples=samples, differs=differs)
     late = start - known.start
     if abs(late) > _FARTHEST:
         raise DataFileError(
             f"{file}: starts {abs(late):.6g} s {'after' if late > 0 else 'before'} the observation;"
-            f" allowed: up to {_FARTHEST:g} s: is it of another one?"
+            f" allowed: up to {_FARTHEST:g} s: is it of another one? Where headers have a wrong"
+            " date, instrument.data_start: observation"
         )
     since = header.observed_since if isinstance(header, TranslatedHeader) else None
     if abs(late) < header.tsamp / 2:  # also a later file that is processed alone
@@ -87,4 +113,13 @@ def file_clock(header: FilterbankHeader, known: ArrivalReference | None, file: s
         late = start - since
     elif abs(late) < _ROUNDED:
         late = 0.0
-    return FileClock(late, samples)
+    return FileClock(late, samples, differs)
+
+
+def _difference(there: float, of_observation: float, of_data: float | None) -> str:
+    """Return how a file's sampling time differs from what it should be (s); empty: it does not."""
+    wanted = of_observation if of_data is None else of_data
+    if abs(there / wanted - 1) < _SAME_TSAMP:
+        return ""
+    whose = "the observation" if of_data is None else "instrument.data_tsamp"
+    return f"samples of {there:.10g} s by its header, of {wanted:.10g} s by {whose}"

@@ -20,6 +20,7 @@ from darc.candidates.cluster_table import ClusterRow, ClusterTable
 from darc.candidates.clusters import find_clusters, usable
 from darc.candidates.data_availability import BeamAvailability
 from darc.candidates.fetch_paths import fetch_file
+from darc.candidates.file_clock import DataTimes
 from darc.candidates.pool_tasks import (
     BeamFiles,
     BeamSky,
@@ -85,6 +86,7 @@ class ObservationWork:
         self.table = ClusterTable(memory, observation.beam, self._boxes)
         self.waiting = {key for key, row in self.table.items() if row.fate is None}
         self.in_work: set[str] = set()
+        self.said_of_sampling = False  # that the data's is not the observation's
         self.writing = False  # results are being written
         self.attempts = 0  # attempts to write them
         self.not_before = 0.0  # of the next attempt, monotonic
@@ -95,6 +97,7 @@ class ObservationWork:
             observation.beam,
             observation.ntabs,
             patterns=config.instrument.data_files,
+            times=DataTimes(config.instrument.data_start == "header", config.instrument.data_tsamp),
         )
         self._output = Path(observation.output_dir) / settings.output_subdir
         self._next_poll = 0.0  # monotonic

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 from darc.candidates.cluster_boxes import ClusterBoxes
+from darc.candidates.file_clock import DataTimes
 from darc.config import typed
 from darc.config.instrument import DATA_FILES
-from darc.config.records import Struct, replace
+from darc.config.records import Struct, field, replace
 from darc.config.settings import ProcessorSettings
 from darc.config.typed import OneOf
 from darc.data_files.data_source import DataSource
@@ -58,6 +59,7 @@ class BeamFiles(Struct, frozen=True):
     :param file: single file of any name instead of those; None: not used
     :param ifs: see `open_data_file`
     :param patterns: names of the files, see :func:`darc.data_files.filterbank_paths.data_sources`
+    :param times: what is known of their times
     """
 
     directory: Path
@@ -66,6 +68,7 @@ class BeamFiles(Struct, frozen=True):
     file: DataSource | None = None
     ifs: tuple[int, ...] | None = None
     patterns: tuple[str, ...] = DATA_FILES
+    times: DataTimes = field(default_factory=DataTimes)
 
     def paths(self) -> list[DataSource]:
         """Return the data of each TAB, in their order."""
@@ -169,6 +172,7 @@ class ExtractionOutcome(Struct, frozen=True):
     :param path: the candidate's file, if it was kept
     :param listed: its entry in lists, if it was kept
     :param probability: that it is a burst, if it was classified and not kept
+    :param differs: its file and how that is sampled, where that is not as it should be
     """
 
     pulse: Detection
@@ -177,6 +181,7 @@ class ExtractionOutcome(Struct, frozen=True):
     path: Path | None = None
     listed: ListedCandidate | None = None
     probability: float | None = None
+    differs: tuple[str, str] | None = None
 
 
 class ReadingJob(Struct, frozen=True):

@@ -93,6 +93,10 @@ class Instrument(BandEdges, CrossChecked, Struct, frozen=True):
     data_directory: Annotated[str, NotEmpty()] = "filterbank"  # in an observation's output_dir
     #: Names in it: {cb}, {tab} and wildcards; the first of which there are files counts.
     data_files: tuple[Annotated[str, NotEmpty()], ...] = DATA_FILES
+    #: When they begin: as their header says, or with the observation, whatever that says.
+    data_start: Annotated[str, OneOf("header", "observation")] = "header"
+    #: Their sampling time (s), where it is on purpose not that of the search; None: it is.
+    data_tsamp: Annotated[float, ranges.TSAMP] | None = None
 
     def contradictions(self) -> Iterator[Contradiction]:
         """Yield names of data files that cannot be."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from darc.candidates import extract_cluster
 from darc.candidates.data_availability import BeamAvailability, last_sample
 from darc.candidates.extract_cluster import extract_candidate
-from darc.candidates.file_clock import FileClock, file_clock
+from darc.candidates.file_clock import DataTimes, FileClock, file_clock
 from darc.candidates.pool_tasks import BeamFiles
 from darc.candidates.results.candidate_file import read_candidate
 from darc.data_files.data_file_error import DataFileError
@@ -85,6 +85,38 @@ def test_widths_are_those_of_the_observation_whatever_the_files_sampling(tmp_pat
     assert found.measured.bin_length == pytest.approx(32 * TSAMP)  # 4 ms without
 
 
+def test_a_header_with_a_wrong_date_is_left_out_of_account_where_told_so(tmp_path):
+    """The data begin with the observation, whatever the header says; also where waited for."""
+    pulse = burst(3.0)
+    files = write_beam(tmp_path, [pulse], header=replace(HEADER, tstart=mjd_of(START - 9e5)))
+    wanted = replace(job(files, pulse), arrival=KNOWN)
+    refused = extract_candidate(wanted)
+    assert refused.fate is ClusterOutcome.FAILED
+    assert "instrument.data_start: observation" in refused.reason
+    trusted = replace(files, times=DataTimes(by_header=False))
+    outcome = extract_candidate(replace(wanted, files=trusted))
+    assert outcome.fate is ClusterOutcome.KEPT, outcome.reason
+    assert outcome.listed.time == pytest.approx(3.0, abs=0.02)
+    beam, rules = BeamAvailability(trusted, KNOWN), settings().extractor
+    beam.poll()
+    assert beam.has(pulse, [0], rules)
+    assert not beam.has(burst(9.0), [0], rules)
+
+
+@given(of_file=st.floats(1e-6, 1e-2), of_search=st.floats(1e-6, 1e-2), said=st.booleans())
+def test_another_sampling_time_is_said_unless_it_is_meant(of_file, of_search, said):
+    header, known = replace(HEADER, tsamp=of_file), replace(KNOWN, tsamp=of_search)
+    is_same = abs(of_file / of_search - 1) < 1e-6
+    clock = file_clock(header, known, "x", DataTimes(tsamp=of_file if said else None))
+    assert (clock.differs == "") == (said or is_same)
+    assert clock.samples == pytest.approx(of_search / of_file)
+    other = file_clock(header, known, "x", DataTimes(tsamp=of_file * 1.5))
+    assert f"samples of {of_file:.10g} s by its header" in other.differs
+    assert f"of {of_file * 1.5:.10g} s by instrument.data_tsamp" in other.differs
+    if not said and not is_same:
+        assert clock.differs.endswith(f"of {of_search:.10g} s by the observation")
+
+
 def test_waited_for_is_what_the_pulse_needs_of_the_file(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     pulse, rules, directory = burst(8.0), settings().extractor, tmp_path / "filterbank"
@@ -150,6 +182,6 @@ def test_a_later_file_that_is_processed_alone_is_its_own_observation(offset):
 def test_a_sampling_time_that_is_rounded_is_the_same():
     known = replace(KNOWN, tsamp=TSAMP * (1 + 1e-9))
     assert file_clock(HEADER, known, "x") == FileClock()
-    assert file_clock(HEADER, replace(KNOWN, tsamp=4 * TSAMP), "x") == FileClock(samples=4.0)
+    assert file_clock(HEADER, replace(KNOWN, tsamp=4 * TSAMP), "x").samples == 4.0
     with pytest.raises(DataFileError, match="x: starts 172800 s before the observation"):
         file_clock(replace(HEADER, tstart=58998.0), KNOWN, "x")

@@ -526,6 +526,26 @@ def test_two_files_of_one_beam_are_both_read_and_told_once_where_they_overlap(
     assert len(said) == (1 if overlap else 0)
 
 
+@pytest.mark.parametrize("early", [0.0, 7.0, 200.0])
+def test_a_search_that_was_begun_before_the_observation_is_told_as_a_loss(
+    make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture, early: float
+) -> None:
+    """Its gulps' names have their UTC, but its times count from its own start."""
+    service, observation = follow(make, directory)
+    for gulp in range(4):
+        path = directory / heimdall_name(observation.start + 4 * gulp, 7)
+        append(path, line(early + 4 * gulp + 1.0) + line(early + 4 * gulp + 3.0))
+    service.turn_until(lambda: service.counts_now.get("lines") == 8)
+    service.turn()
+    told = service._losses.told().get("search_began_earlier")
+    assert (told is not None) == (early > 0)
+    assert not [text for text in caplog.messages if "in two files" in text]
+    if told:
+        (found,) = told["last"]
+        assert found["what"] == "beam 7"
+        assert f"its first time is {early + 1 - 4:.1f} s after" in found["why"]
+
+
 def test_two_files_of_one_beam_without_a_time_are_told(
     make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

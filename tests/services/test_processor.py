@@ -199,6 +199,25 @@ def test_from_candidates_to_results(tmp_path, service, observe):
     assert len(clusters) == 5
 
 
+def test_data_that_are_sampled_otherwise_than_their_observation_says(tmp_path, service, observe):
+    """Told once for an observation, with both values; not where the instrument says so."""
+    observation, one = observe(more={"tsamp": 2e-3}), service()
+    write_beam(Path(observation.output_dir), PULSES)
+    one.start_observation(observation, {})
+    one.process(entry(1, *PULSES), observation)
+    run_until(one, lambda: one.clusters_done == 3)
+    (found,) = one.losses["data_sampled_otherwise"]["last"]
+    assert found["what"].endswith("filterbank/CB00.fil")
+    assert found["why"] == "samples of 0.001 s by its header, of 0.002 s by the observation"
+    meant = service()
+    instrument = replace(meant.config.instrument, data_tsamp=1e-3)
+    meant.config = replace(meant.config, instrument=instrument)
+    meant.start_observation(observation, {})
+    meant.process(entry(1, *PULSES), observation)
+    run_until(meant, lambda: meant.clusters_done == 3)
+    assert not meant.losses
+
+
 def test_who_announces_bursts_is_told_of_those_that_were_classified(tmp_path, service, observe):
     observation = observe()
     write_beam(Path(observation.output_dir), PULSES)

@@ -67,6 +67,12 @@ OUT_OF_TIME = LossKind(
     "candidates were not extracted: the time for processing was over",
     "Raise processor.processing_time_limit or num_workers, or process it again with darc_process.",
 )
+SAMPLED_OTHERWISE = LossKind(
+    "data_sampled_otherwise",
+    "data are sampled otherwise than their observation says: widths and times may be wrong",
+    "Correct tsamp of the observation or the instrument: that of the search. Where the data are"
+    " sampled otherwise on purpose, say so by instrument.data_tsamp.",
+)
 RESULTS_NOT_WRITTEN = LossKind(
     "results_not_written",
     "the results of an observation were not written",
@@ -93,6 +99,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         ENTRIES_DROPPED,
         NOT_EXTRACTED,
         OUT_OF_TIME,
+        SAMPLED_OTHERWISE,
         RESULTS_NOT_WRITTEN,
     )
 
@@ -357,6 +364,9 @@ class ProcessorManager(Service[ProcessorSettings]):
         log.log(level, "%s: %s: %s", describe(job.pulse), outcome.fate, what)
         if outcome.fate is ClusterOutcome.FAILED:
             self.lost(NOT_EXTRACTED, describe(job.pulse), outcome.reason)
+        if outcome.differs and not work.said_of_sampling:
+            work.said_of_sampling = True  # of one file: the others are alike
+            self.lost(SAMPLED_OTHERWISE, *outcome.differs)
         rows = {job.key: work.row_of(job, outcome)}
         self._enter(work, rows, {}, puts=self._findings(work, outcome))
         self._account(work, 1)

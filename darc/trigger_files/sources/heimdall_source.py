@@ -7,7 +7,6 @@ append all gulps to one file, whose times count from that file's start.
 from __future__ import annotations
 
 import re
-from bisect import insort
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -18,12 +17,14 @@ import numpy as np
 
 from darc.model.candidate import Records
 from darc.model.counters import Counted
+from darc.node.losses import LossKind
 from darc.trigger_files.candidate_source import (
     CandidateSource,
     FileOfSeries,
     SourceContext,
     SourceEvent,
 )
+from darc.trigger_files.files_of_beam import FilesOfBeam
 from darc.trigger_files.line_reader import LineReader, ReadLines
 from darc.trigger_files.number_lines import (
     Floats,
@@ -51,10 +52,14 @@ _UTC = re.compile(r"(\d{4})-(\d\d)-(\d\d)[-T_](\d\d):(\d\d):(\d\d)(\.\d+)?", re.
 SAME_START_SECONDS = 1.0
 #: Heimdall prints times with at least so many significant digits.
 _RELATIVE = 1e-5
-#: Two files of a beam overlap if one has a candidate so long after the other's start (s).
-OVERLAP_SECONDS = 2.0
 #: What times count from.
 OBSERVATION, FILE = "observation", "file"
+
+SEARCH_BEGAN_EARLIER = LossKind(
+    "search_began_earlier",
+    "times of a search count from before its observation: its candidates have wrong times",
+    "Start the observation when the search starts, or the search anew with each observation.",
+)
 
 
 class HeimdallLines(NumberLines):
@@ -69,7 +74,8 @@ class HeimdallLines(NumberLines):
     :param offset: start of the file since that of the observation (s)
     :param times_from: `OBSERVATION` or `FILE`, where the first line leaves that open
     :param reference: of its times
-    :param note: gets the latest time of each part that is read (s)
+    :param note: gets the first and last time of each part that is read (s), and whether they count
+        from the observation
     :param differs: is called when the first line shows that times count from the other one
     :param state: result of :meth:`state`
     """
@@ -84,7 +90,7 @@ class HeimdallLines(NumberLines):
         offset: float,
         times_from: str,
         reference: TimeReference,
-        note: Callable[[float], None],
+        note: Callable[[float, float, bool], None],
         differs: Callable[[], None],
         state: Mapping[str, Any] | None,
     ) -> None:
@@ -133,7 +139,8 @@ class HeimdallLines(NumberLines):
     def parse(self, data: bytes) -> ReadLines:
         found = super().parse(data)
         if len(found.candidates):
-            self._note(float(found.candidates["time"].max()))
+            times = found.candidates["time"]
+            self._note(float(times.min()), float(times.max()), self._found == OBSERVATION)
         return found
 
     def begin(self, first_lines: bytes) -> None:
@@ -148,6 +155,8 @@ class HeimdallLines(NumberLines):
 
 class HeimdallSource(CandidateSource):
     """Files of Heimdall in a directory, of one or of many beams."""
+
+    loss_kinds = (SEARCH_BEGAN_EARLIER,)
 
     def __init__(self, context: SourceContext) -> None:
         super().__init__(context)
@@ -191,20 +200,36 @@ class HeimdallSource(CandidateSource):
         match = _UTC.match(name)
         return FileOfSeries(name[match.end() :] if match else name, offset)
 
-    def _noting(self, beam: int | None, name: str) -> Callable[[float], None]:
-        """Note a file of a beam; return what notes its latest time."""
+    def _noting(self, beam: int | None, name: str) -> Callable[[float, float, bool], None]:
+        """Note a file of a beam; return what notes its times."""
         if beam is None or self.context.settings.beam_from != "name":
-            return lambda latest: None
+            return lambda first, last, counted: None
         files = self._files.setdefault(beam, FilesOfBeam())
         offset = file_offset(name, self.context.observation.start)
         self._claim(beam, files.add(name, offset))
-        return lambda latest: self._claim(beam, files.note(name, latest))
+
+        def note(first: float, last: float, counted: bool) -> None:
+            self._claim(beam, files.note(name, last, first if counted else None))
+
+        return note
 
     def _claim(self, beam: int, names: tuple[str, str] | None) -> None:
-        """Report once a beam that two files have at the same time: of two searches."""
+        """Report once a beam that two files have at the same time: of two searches.
+
+        One whose first time is after the next one has begun is no second search's: its times count
+        from before the observation.
+        """
         if names is None or beam in self._said:
             return
         self._said.add(beam)
+        if early := self._files[beam].counted_from(names):
+            text = (
+                f"{names[0]}: its first time is {early:.1f} s after {names[1]} begins: times count"
+            )
+            text += " from so long before the observation, or longer, and are all too late"
+            what = f"beam {beam}"
+            self._events.append(SourceEvent("", text, SEARCH_BEGAN_EARLIER, what))
+            return
         text = f"beam {beam} is in two files, which are both read: {names[0]} and {names[1]}"
         self._events.append(SourceEvent(Counted.BEAMS_CLAIMED_TWICE, text))
 
@@ -219,44 +244,6 @@ class HeimdallSource(CandidateSource):
     def events(self) -> list[SourceEvent]:
         events, self._events = self._events, []
         return events
-
-
-class FilesOfBeam:
-    """Files of one beam, in order of their starts: one after the other, or two at a time."""
-
-    def __init__(self) -> None:
-        self._names: list[str] = []  # all that came
-        self._starts: list[tuple[float, str]] = []
-        self._latest: dict[str, float] = {}
-
-    def add(self, name: str, start: float | None) -> tuple[str, str] | None:
-        """Add a file; return two that are of the same time, if there are.
-
-        :param start: since the observation's start (s); None: its name has none
-        """
-        if name in self._names:
-            return None
-        self._names.append(name)
-        if start is None or len(self._starts) + 1 < len(self._names):
-            return (self._names[0], name) if len(self._names) > 1 else None
-        place = (start, name)
-        insort(self._starts, place)
-        number = self._starts.index(place)
-        return self._overlap(number) or (self._overlap(number - 1) if number else None)
-
-    def note(self, name: str, latest: float) -> tuple[str, str] | None:
-        """Note a time of a file (s); return two files that are of the same time, if there are."""
-        self._latest[name] = max(latest, self._latest.get(name, latest))
-        found = [number for number, (_, one) in enumerate(self._starts) if one == name]
-        return self._overlap(found[0]) if found else None
-
-    def _overlap(self, number: int) -> tuple[str, str] | None:
-        """Return a file and the next one, if it has gone on while that was written."""
-        if number + 1 >= len(self._starts):
-            return None
-        name, (next_start, next_name) = self._starts[number][1], self._starts[number + 1]
-        latest = self._latest.get(name, next_start)
-        return (name, next_name) if latest > next_start + OVERLAP_SECONDS else None
 
 
 def file_offset(name: str, start: float) -> float | None:
