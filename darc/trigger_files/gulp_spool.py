@@ -93,6 +93,13 @@ class GulpSpool:
                         found[marker[1]] = marker[0]
         return found
 
+    def is_latest(self, path: Path) -> bool:
+        """Whether no later file is there.
+
+        :raises OSError: the directory cannot be read
+        """
+        return path == max(self._segments(), default=path)
+
     def _segments(self) -> list[Path]:
         if not self.directory.exists():
             return []

@@ -312,13 +312,18 @@ class Dsa110Source(CandidateSource):
             self._spool.close(remove=finished)
 
     def has_read(self, path: Path, offset: int) -> bool:
-        """Remove a file that was read to its end, and that is written to no more."""
+        """Remove a file that was read to its end, and that is written to no more.
+
+        The latest one stays: by it the next process knows each search's last gulp.
+        """
         if not self._listens:
             return False
         with self._lock:
             if path == self._spool.current or any(held == path for held, _ in self._held):
                 return False
         try:
+            if self._spool.is_latest(path):
+                return False
             if path.stat().st_size > offset:
                 return False
             path.unlink()
