@@ -32,11 +32,13 @@ class DeliveryError(Exception):
 
     :param reason: why
     :param permanent: a retry would not help
+    :param wait: for how long the other side wants to be left alone, s
     """
 
-    def __init__(self, reason: str, *, permanent: bool = False) -> None:
+    def __init__(self, reason: str, *, permanent: bool = False, wait: float = 0.0) -> None:
         super().__init__(reason)
         self.permanent = permanent
+        self.wait = wait
 
 
 class DeliveryOutcome(Struct, frozen=True):
@@ -179,6 +181,15 @@ class Outbox(Generic[T]):
                 self._under_way.withdrawn = True
         return dropped
 
+    def drop(self, key: str) -> bool:
+        """Drop a pending item; False if its attempt is in progress: see :meth:`withdraw`."""
+        with self._changed:
+            held = self._held.get(key)
+            if held is not None and held is self._under_way:
+                held.withdrawn = True
+                return False
+            return self._held.pop(key, None) is not None
+
     def outcomes(self) -> list[DeliveryOutcome]:
         """Return the outcomes since the last call."""
         with self._changed:
@@ -272,7 +283,9 @@ class Outbox(Generic[T]):
             self._give_up(held, defect)
             return
         now = self._clock.monotonic()
-        held.due, held.delay = now + held.delay, min(2 * held.delay, self._longest_delay)
+        wanted = failure.wait if isinstance(failure, DeliveryError) else 0.0
+        held.due = now + max(held.delay, wanted)
+        held.delay = min(2 * held.delay, self._longest_delay)
         if held.said is None or now - held.said >= self._longest_delay:
             held.said = now
             text = "%s: %s not delivered (attempt %d), will be retried: %s"

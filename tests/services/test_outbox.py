@@ -163,6 +163,19 @@ def test_a_delay_counts_from_the_end_of_the_attempt(boxes: Boxes, remote: Remote
     assert [passed for _, passed in remote.attempts] == [0.0, 22.0]
 
 
+def test_the_other_side_can_ask_for_a_longer_delay(boxes: Boxes, remote: Remote) -> None:
+    def asked_too_often(number: int) -> None:
+        if number < 4:
+            raise DeliveryError("too often", wait=17.0 if number == 2 else 0.5)
+
+    remote.answers["item"] = asked_too_often
+    box = boxes.make(first_delay=1.0, longest_delay=8.0)
+    box.submit("a", "item", give_up_after=100)
+    assert boxes.outcome(box).attempts == 4
+    # Its own delay goes on doubling meanwhile.
+    assert [passed for _, passed in remote.attempts] == [0.0, 1.0, 18.0, 22.0]
+
+
 def test_one_that_fails_holds_up_nobody_for_longer_than_its_attempt(
     boxes: Boxes, remote: Remote
 ) -> None:
@@ -326,6 +339,18 @@ def test_what_fails_once_it_is_withdrawn_is_not_tried_again(
 ) -> None:
     remote.answers["now"] = fails()
     under_way.withdraw()
+    remote.open.set()
+    assert boxes.outcome(under_way) == DeliveryOutcome("now", None, 1, "it is away", withdrawn=True)
+    assert remote.order() == ["now"]
+
+
+def test_one_can_be_dropped(boxes: Boxes, remote: Remote, under_way: Outbox[str]) -> None:
+    remote.answers["now"] = fails()
+    assert under_way.drop("b")
+    assert not under_way.drop("b")
+    assert [entry.key for entry in under_way.waiting] == ["now", "c"]
+    assert under_way.drop("c")
+    assert not under_way.drop("now")  # it is being tried, for the last time
     remote.open.set()
     assert boxes.outcome(under_way) == DeliveryOutcome("now", None, 1, "it is away", withdrawn=True)
     assert remote.order() == ["now"]
