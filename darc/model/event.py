@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from darc.config.records import Struct, field, replace
+from darc.model.name_report import NameReport, ReportState
 from darc.model.trigger import Trigger
 
 #: Notices of an event at most; what an automatic update brings beyond is not sent.
@@ -184,6 +185,7 @@ class Event(Struct, frozen=True):
     :param verdict: what a person said that it is; empty: nothing
     :param best_probability: the highest that a classifier gave it in any beam; None: none did
     :param doubt: a retraction by the classifier that is held; None: there is none
+    :param reports: the latest to each server of the TNS
     """
 
     id: str
@@ -196,13 +198,29 @@ class Event(Struct, frozen=True):
     notices: tuple[Notice, ...] = ()
     best_probability: float | None = None
     doubt: Doubt | None = None
+    reports: tuple[NameReport, ...] = ()
 
     @property
     def name(self) -> str:
-        """Name of the event: a pulsar's own, else of a burst, which the TNS has not named."""
+        """Name of the event: a pulsar's own, else the burst's, by the TNS once it has named it."""
         if self.trigger.name == "pulsar" and self.trigger.src_name:
             return self.trigger.src_name
-        return f"FRB {self.id.partition('-')[0]}"
+        return self.tns_name or f"FRB {self.id.partition('-')[0]}"
+
+    @property
+    def tns_name(self) -> str:
+        """Name that the TNS gave; empty: none. Those of its sandbox are of no meaning."""
+        report = self.report_to(live=True)
+        return report.name if report and report.state is ReportState.NAMED else ""
+
+    def report_to(self, *, live: bool) -> NameReport | None:
+        """Return the latest report to the live server of the TNS, or to its sandbox."""
+        return next((one for one in self.reports if one.live is live), None)
+
+    def with_report(self, report: NameReport) -> Event:
+        """Return the event with a report, in the place of the one to the same server."""
+        others = tuple(one for one in self.reports if one.live is not report.live)
+        return replace(self, reports=(*others, report))
 
     @property
     def first(self) -> Notice:
@@ -250,9 +268,9 @@ class Event(Struct, frozen=True):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a notice has not left by each of its roads yet."""
+        """Whether a notice has not left by each of its roads yet, or a report is under way."""
         states = (state for notice in self.notices for state in notice.roads.values())
-        return RoadState.WAITING in states
+        return RoadState.WAITING in states or any(one.state.is_under_way for one in self.reports)
 
     def roads_to_follow(self) -> tuple[RoadName, ...]:
         """The roads by which the first notice left, or may have: what follows takes these."""
@@ -315,6 +333,7 @@ class Event(Struct, frozen=True):
             "notices": [notice.to_plain() for notice in self.notices],
             "best_probability": self.best_probability,
             "doubt": self.doubt.to_plain() if self.doubt else None,
+            "reports": [report.to_plain() for report in self.reports],
         }
 
     @classmethod
@@ -324,7 +343,7 @@ class Event(Struct, frozen=True):
         :raises ValueError: a value is wrong; likewise KeyError, TypeError
         """
         association, measured = plain["association"], plain["measured"]
-        doubt = plain.get("doubt")  # versions before have none
+        doubt = plain.get("doubt")  # versions before have none, nor reports
         return cls(
             str(plain["id"]),
             Trigger.from_plain(plain["trigger"]),
@@ -336,6 +355,7 @@ class Event(Struct, frozen=True):
             tuple(map(Notice.from_plain, plain["notices"])),
             plain["best_probability"],
             Doubt(*doubt) if doubt else None,
+            tuple(map(NameReport.from_plain, plain.get("reports", ()))),
         )
 
 

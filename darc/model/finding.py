@@ -50,16 +50,19 @@ class BurstFinding(Struct, frozen=True):
 class AlertOrder(Struct, frozen=True):
     """What a person wants to be said of an event.
 
-    :param action: retract: it is none; confirm: it is one; test: a test notice, without an event
+    :param action: retract: it is none; confirm: it is one; test: a test notice, without an event;
+        report: to the Transient Name Server
     :param reason: as it is published; of a confirmation, what it is
     :param by: who that was, and from where
+    :param live: of a report: to the live server, not to the sandbox
     """
 
-    action: Annotated[str, OneOf("retract", "confirm", "test")]
+    action: Annotated[str, OneOf("retract", "confirm", "test", "report")]
     event_id: _Name
     reason: Annotated[str, UpTo(MAX_REASON)]
     by: Annotated[str, NotEmpty(), UpTo(MAX_NAME)]
     at: Annotated[float, Range(0, 1e11)]  # Unix s
+    live: bool = False
 
     def to_plain(self) -> dict[str, Any]:
         return {ORDER: typed.to_plain(self)}

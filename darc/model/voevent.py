@@ -130,6 +130,7 @@ def make_voevent(
     citations: Sequence[Citation] = (),
     reason: str = "",
     judged: str = "",
+    tns_name: str = "",
 ) -> bytes:
     """Return a VOEvent.
 
@@ -141,6 +142,7 @@ def make_voevent(
     :param citations: what it follows, supersedes or retracts
     :param reason: for that
     :param judged: what the importance goes by; empty: the thresholds of the search
+    :param tns_name: name that the Transient Name Server gave the burst; empty: none
     :return: XML, UTF-8, valid against the schema of VOEvent 2.0
     :raises ValueError: a number is not finite, a text cannot be in XML, or the result is not valid
     """
@@ -153,13 +155,13 @@ def make_voevent(
     for name, facts in (
         ("observatory parameters", observatory_facts(trigger, setup, direction)),
         ("event parameters", event_facts(trigger, direction, dm_error)),
-        ("advanced parameters", advanced_facts(trigger, arrival)),
+        ("advanced parameters", advanced_facts(trigger, arrival, tns_name)),
     ):
         _add_params(voevent_xml.add(what, "Group", name=name), facts)
     _add_where_when(event, trigger, arrival, setup.observatory)
     why = voevent_xml.add(event, "Why", importance=str(trigger.importance))
     voevent_xml.add(why, "Concept", trigger.name)
-    voevent_xml.add(why, "Name", _name(trigger, arrival))
+    voevent_xml.add(why, "Name", _name(trigger, arrival, tns_name))
     voevent_xml.add(why, "Description", judged or criteria(trigger))
     if citations:
         cited = voevent_xml.add(event, "Citations")
@@ -261,7 +263,7 @@ def event_facts(
     )
 
 
-def advanced_facts(trigger: Trigger, arrival: datetime) -> tuple[Fact, ...]:
+def advanced_facts(trigger: Trigger, arrival: datetime, tns_name: str = "") -> tuple[Fact, ...]:
     """What follows from what was measured, and from what is known of the source."""
     known = trigger.dm if trigger.src_name is not None else None
     centre = "Of the time of this event: the centre of the band"
@@ -298,6 +300,13 @@ def advanced_facts(trigger: Trigger, arrival: datetime) -> tuple[Fact, ...]:
         ),
         Fact("arrival_frame", TOPOCENTRIC, kind=None),
         Fact("dm_constant", DISPERSION_CONSTANT, "MHz^2 pc^-1 cm^3 s"),
+        Fact(
+            "tns_name",
+            tns_name or None,
+            ucd="meta.id",
+            kind=None,
+            description="Name of this burst by the Transient Name Server",
+        ),
     )
 
 
@@ -314,9 +323,9 @@ def _redshift(trigger: Trigger) -> float | None:
     return round(beyond / DM_PER_REDSHIFT, 6) if beyond > 0 else None
 
 
-def _name(trigger: Trigger, arrival: datetime) -> str:
-    """Return the name of the source as one word."""
-    return "".join((trigger.src_name or "").split()) or f"FRB{arrival:%y%m%d}"
+def _name(trigger: Trigger, arrival: datetime, tns_name: str) -> str:
+    """Return the name of the source, or of the burst, as one word."""
+    return "".join((trigger.src_name or tns_name).split()) or f"FRB{arrival:%y%m%d}"
 
 
 def criteria(trigger: Trigger) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json as json_format
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from darc.config.config import Config
 from darc.config.records import Struct, replace
@@ -82,6 +83,18 @@ class Composer:
             return replace(composed, invalid=str(error))
         return replace(composed, json=content)
 
+    def told(self, event: Event) -> dict[str, Any]:
+        """Return the properties of a notice that says what is known of an event now.
+
+        :raises ValueError: a value cannot be expressed, or is not valid; likewise ArithmeticError
+        """
+        from darc.services.voevent_generator.notice_schema import check_notice  # noqa: PLC0415
+
+        content = self._json(event, event.latest)
+        check_notice(content)
+        properties: dict[str, Any] = json_format.loads(content)
+        return properties
+
     # -- forms ---------------------------------------------------------------------------------
 
     def _json(self, event: Event, notice: Notice) -> bytes:
@@ -121,6 +134,7 @@ class Composer:
             citations=_citations(event, notice, earlier),
             reason=notice.reason,
             judged=_judged(event, notice),
+            tns_name=event.tns_name,
         )
         return voevent.event_ivorn(trigger, sender, created), xml
 
