@@ -14,6 +14,7 @@ from rich.text import Text
 
 from darc.cli.interactive import TerminalError
 from darc.cli.terminal_text import shown, utc
+from darc.model.name_report import LIVE
 from darc.node.command_client import ask, ask_attribute
 from darc.runtime.program import port, seconds
 from darc.runtime.service_traits import known_traits
@@ -25,6 +26,8 @@ examples:
   darc alerts show 20261122T193908-4f1a2b
   darc alerts retract 20261122T193908-4f1a2b --reason 'a satellite'
   darc alerts confirm 20261122T193908-4f1a2b --reason 'a burst of FRB 20121102A'
+  darc alerts report 20261122T193908-4f1a2b
+                                    to the Transient Name Server: its sandbox, or with --live
   darc alerts disable kafka         what waits on that road is withdrawn
   darc alerts test                  a test notice by all roads of tests
 """
@@ -52,9 +55,14 @@ def make_parser() -> argparse.ArgumentParser:
     yes = actions.add_parser("confirm", help="say that it is one")
     yes.add_argument("id")
     yes.add_argument("--reason", default="", help="what it is, as it is published")
+    tns = actions.add_parser("report", help="report it to the Transient Name Server")
+    tns.add_argument("id")
+    tns.add_argument(
+        "--live", action="store_true", help="to the server that gives names; default: its sandbox"
+    )
     for action, text in (("enable", "use a road again"), ("disable", "use it no more")):
         switch = actions.add_parser(action, help=text)
-        switch.add_argument("name", help="vtp, kafka, webhook, file; or updates")
+        switch.add_argument("name", help="vtp, kafka, webhook, file; updates; or tns")
     actions.add_parser("test", help="send a test notice")
     return parser
 
@@ -66,6 +74,9 @@ def main(arguments: Sequence[str]) -> int:
         case "retract" | "confirm":
             words = f"alerts_{options.action} {options.id} {' '.join(options.reason.split())}"
             return _order(words.strip(), options)
+        case "report":
+            live = f" {LIVE}" if options.live else ""
+            return _order(f"alerts_report {options.id}{live}", options)
         case "enable" | "disable":
             return _order(f"alerts_{options.action} {options.name}", options)
         case "test":
@@ -152,6 +163,10 @@ def _show(event: dict[str, Any]) -> None:
         facts.add_row("probability", f"{event['probability']:.3g}")
     if event["owed"]:
         facts.add_row("owed", f"the retraction, by {', '.join(event['owed'])}")
+    for one in event.get("reports", ()):  # versions before have none
+        facts.add_row(f"TNS ({one['server']})", _cell(_reported(one)))
+        if one["name"] and one["server"] == LIVE and event["state"] == "retraction":
+            facts.add_row("", "the TNS is not told of the retraction: write to it")
     console.print(facts)
     table = Table("notice", "kind", "made (UTC)", "by", "roads", "reason")
     for one in event["notices"]:
@@ -159,6 +174,15 @@ def _show(event: dict[str, Any]) -> None:
         about = utc(one["at"]), who, _states(one["roads"]), why
         table.add_row(str(one["number"]), one["kind"], *about)
     console.print(table)
+
+
+def _reported(report: dict[str, Any]) -> str:
+    """Return what became of a report to the Transient Name Server."""
+    number = f", report {report['number']}" if report["number"] else ""
+    why = f": {report['why']}" if report["why"] else ""
+    name = f" {report['name']}" if report["name"] else ""
+    asked = f"as {report['internal_name']}, {utc(report['at'])} UTC by {report['by']}"
+    return f"{report['state']}{name}{why} ({asked}{number})"
 
 
 def _cell(text: str) -> Text:

@@ -14,7 +14,7 @@ from darc.runtime.program import port, seconds
 TERMINAL = {
     "watch": "this node or the cluster, live: problems, services, observations",
     "logs": "log files of services, of this node or of others, merged and followed",
-    "alerts": "announced bursts and the roads they leave by; retract, confirm, test",
+    "alerts": "announced bursts and the roads they leave by; retract, confirm, report, test",
     "observations": "observations: running, pending, in processing and past",
     "doctor": "checks what a node needs, and says what to do",
     "completion": "a script by which the shell completes what you type",

@@ -47,6 +47,7 @@ CHECKS = (
     Check("cluster", node_checks.cluster),
     *outside_checks.outside_checks(),
     Check("e-mail", outside_checks.mail),
+    Check("credentials", outside_checks.credentials),
 )
 #: Signs and colours; the text says the same without colours.
 _SIGNS = {

@@ -7,6 +7,8 @@ import importlib.util
 import smtplib
 import socket
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from pathlib import Path
 
 from darc.cli.check_results import (
     ANSWER_SECONDS,
@@ -17,6 +19,7 @@ from darc.cli.check_results import (
     warn,
     wrong,
 )
+from darc.delivery.credentials import CredentialsError, read_credentials
 from darc.runtime.service_traits import OutsideAddress, Reach, known_traits, traits_of
 
 
@@ -78,6 +81,30 @@ def _why(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {ANSWER_SECONDS:g} s"
     return error.strerror or str(error)
+
+
+def credentials(checked: CheckedNode) -> Iterator[CheckResult]:
+    """Check the files of secrets: only their owner can read them, and what is needed is there."""
+    found = [
+        (f"{service}.{file.key}", path, file.names)
+        for service in checked.config.services()
+        for file in traits_of(service).credentials
+        if (path := attrgetter(file.key)(checked.config.section(service))) is not None
+    ]
+    if not found:
+        yield good("none are configured")
+    for key, path, names in found:
+        remedy = f"repair the file, or set {key}"
+        try:
+            there = read_credentials(Path(path)).values()
+        except CredentialsError as error:
+            yield wrong(f"{key}: {error}", remedy)
+            continue
+        missing = [f"`{name} = …`" for name in names if name not in there]
+        if missing:
+            yield wrong(f"{key}: {path}: no line {', '.join(missing)}", remedy)
+        else:
+            yield good(f"{key}: {path}, which its owner alone can read")
 
 
 def mail(checked: CheckedNode) -> Iterator[CheckResult]:

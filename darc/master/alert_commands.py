@@ -15,13 +15,15 @@ from darc.master.service_control import ServiceControl
 from darc.model.event import OWED, AlertType
 from darc.model.finding import MAX_NAME, MAX_REASON, AlertOrder
 from darc.model.message import Reply, Request
+from darc.model.name_report import LIVE, SANDBOX
 from darc.model.service_state import ServiceState
 from darc.runtime.service_traits import known_traits
 
 log = logging.getLogger(__name__)
 
-#: What has a switch of its own, beside all: the roads, and what is sent by itself after a burst.
-SWITCHES = ("vtp", "kafka", "webhook", "file", "updates")
+#: What has a switch of its own, beside all: the roads, what is sent by itself after a burst, and
+#: reports to the Transient Name Server.
+SWITCHES = ("vtp", "kafka", "webhook", "file", "updates", "tns")
 NOT_HERE = "Failed: should run on master node"
 
 
@@ -41,6 +43,7 @@ class AlertCommands:
         self.commands: dict[str, Callable[[Request], Reply]] = {
             "alerts_retract": self._retract,
             "alerts_confirm": self._confirm,
+            "alerts_report": self._report,
             "alerts_test": self._test,
             "alerts_enable": lambda request: self._switch(request, True),
             "alerts_disable": lambda request: self._switch(request, False),
@@ -58,6 +61,27 @@ class AlertCommands:
             return Reply.error("alerts_confirm needs the id of an event")
         return self._order("confirm", event, verdict.strip(), request)
 
+    def _report(self, request: Request) -> Reply:
+        event, _, server = request.attribute.partition(" ")
+        server = server.strip() or SANDBOX
+        if not event or server not in (LIVE, SANDBOX):
+            needs = f"the id of an event, and for the live server the word {LIVE}"
+            return Reply.error(f"alerts_report needs {needs}")
+        if why := self._why_not():
+            return Reply.failed(why)
+        if why := self._why_unknown(event)[1]:
+            return Reply.error(why)
+        answer = self._node.services.attributes([self._service], "not_reportable")[self._service]
+        if answer.error is not None:
+            return Reply.failed(answer.to_text())
+        refusals = answer.value.get(server, {}) if isinstance(answer.value, dict) else {}
+        if refused := refusals.get("") or refusals.get(event):
+            return Reply.error(f"Event {event} is not reported: {refused}")
+        self._put("report", event, "", request, live=server == LIVE)
+        where = "live server" if server == LIVE else "sandbox"
+        text = f"The report of {event} to the TNS ({where}) is on its way"
+        return Reply.success(f"{text}; see: darc alerts show {event}")
+
     def _test(self, request: Request) -> Reply:
         if reason := self._why_not():
             return Reply.failed(reason)
@@ -69,22 +93,31 @@ class AlertCommands:
             return Reply.failed(why)
         if len(reason) > MAX_REASON:
             return Reply.error(f"a reason has up to {MAX_REASON} characters")
-        answer = self._node.services.attributes([self._service], "event_states")[self._service]
-        if answer.error is not None:
-            return Reply.failed(answer.to_text())
-        states = answer.value if isinstance(answer.value, dict) else {}
-        if event not in states:
-            return Reply.error(f"No such event: {event}; darc alerts lists those remembered")
-        again = action == "retract" and states[event] == OWED
-        if states[event] in (AlertType.RETRACTION, OWED) and not again:
+        state, why = self._why_unknown(event)
+        if why:
+            return Reply.error(why)
+        again = action == "retract" and state == OWED
+        if state in (AlertType.RETRACTION, OWED) and not again:
             return Reply.error(f"Event {event} has been retracted: nothing follows that")
         self._put(action, event, reason, request)
         what = "retraction" if action == "retract" else "confirmation"
         return Reply.success(f"The {what} of {event} is on its way; see: darc alerts show {event}")
 
-    def _put(self, action: str, event: str, reason: str, request: Request) -> None:
+    def _why_unknown(self, event: str) -> tuple[str, str]:
+        """Return the state of an event, and why there is none; the second is empty if there is."""
+        answer = self._node.services.attributes([self._service], "event_states")[self._service]
+        if answer.error is not None:
+            return "", answer.to_text()
+        states = answer.value if isinstance(answer.value, dict) else {}
+        if event not in states:
+            return "", f"No such event: {event}; darc alerts lists those remembered"
+        return str(states[event]), ""
+
+    def _put(
+        self, action: str, event: str, reason: str, request: Request, *, live: bool = False
+    ) -> None:
         by = (request.origin or "an unknown person")[:MAX_NAME]
-        order = AlertOrder(action, event, reason, by, time.time())
+        order = AlertOrder(action, event, reason, by, time.time(), live)
         self._node.services.put(self._service, [order.to_plain()])
 
     def _why_not(self) -> str:

@@ -74,6 +74,17 @@ class OutsideAddress(Struct, frozen=True):
     needs: tuple[str, str] | None = None
 
 
+class CredentialsFile(Struct, frozen=True):
+    """A file of secrets of a service, for ``darc doctor``, which looks at nothing but names.
+
+    :param key: of its path in the service's settings: SECTION.KEY
+    :param names: that it has to hold
+    """
+
+    key: str
+    names: tuple[str, ...] = ()
+
+
 class CountedSeries(Struct, frozen=True):
     """A metric family made of what the service counts.
 
@@ -126,6 +137,7 @@ class ServiceTraits(Struct, frozen=True):
     :param directory: key of its settings: where it keeps files for people
     :param mails: section of the configuration that says who gets its e-mails; empty: it sends none
     :param outside: what it sends to
+    :param credentials: its files of secrets
     :param counted: what of its `totals` has a metric family of its own
     :param measured: its attributes with one
     :param shown: which of its counters are numbers of an observation that people are shown; where
@@ -143,6 +155,7 @@ class ServiceTraits(Struct, frozen=True):
     directory: str = ""
     mails: str = ""
     outside: tuple[OutsideAddress, ...] = ()
+    credentials: tuple[CredentialsFile, ...] = ()
     counted: tuple[CountedSeries, ...] = ()
     measured: tuple[AttributeSeries, ...] = ()
     shown: Mapping[Shown, tuple[str, ...]] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import pytest
@@ -52,6 +53,8 @@ def test_what_traits_name_is_there(
         outside = [key for one in traits.outside for key in (*one.port_keys, one.host_key)]
         for key in filter(None, (*outside, *(one.sends_key for one in traits.outside))):
             assert hasattr(settings, key), (name, key)
+        for file in traits.credentials:
+            assert attrgetter(file.key)(settings) is None, (name, file.key)  # by default
         for series in traits.measured:
             assert any(series.attribute in kind.attributes for kind in classes[name]), series
         is_switched = any("send_events" in kind.switches for kind in classes[name])

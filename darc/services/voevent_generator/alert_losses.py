@@ -36,7 +36,20 @@ ORDER_NOT_SENT = LossKind(
     "what a person said of an announced burst was not sent",
     "The reason is named. Enable the road that the burst left by, and say it again (darc alerts).",
 )
+REPORT_REFUSED = LossKind(
+    "report_refused",
+    "the Transient Name Server has refused the report of a burst",
+    "The reason is named. Repair it (voevent_generator.tns), and say `darc alerts report` again.",
+)
+REPORT_NOT_ANSWERED = LossKind(
+    "report_not_answered",
+    "a burst that was reported to the Transient Name Server has no name",
+    "`darc alerts show` has the number of the report, for the TNS. `darc alerts report` again asks"
+    " once more, before it sends anything.",
+)
 ALERT_LOSSES = (
+    REPORT_REFUSED,
+    REPORT_NOT_ANSWERED,
     ORDER_NOT_SENT,
     VOEVENT_GIVEN_UP,
     VOEVENT_NOT_KEPT,

@@ -9,8 +9,11 @@ from darc.model.event import Event, RoadName, RoadState
 from darc.services.voevent_generator.pending_event import PendingEvent
 
 
-def reported(event: Event) -> dict[str, Any]:
-    """Return an event with its notices; times are Unix s."""
+def reported(event: Event, errors: Mapping[tuple[str, bool], str]) -> dict[str, Any]:
+    """Return an event with its notices; times are Unix s.
+
+    :param errors: of reports under way, by event and whether to the live server
+    """
     trigger, measured = event.trigger, event.measured
     return {
         "id": event.id,
@@ -27,6 +30,19 @@ def reported(event: Event) -> dict[str, Any]:
         "probability": measured.probability if measured else None,
         "source": event.association.source if event.association else None,
         "verdict": event.verdict,
+        "reports": [
+            {
+                "server": one.server,
+                "state": str(one.state),
+                "at": one.at,
+                "by": one.by,
+                "internal_name": one.internal_name,
+                "number": one.number,
+                "name": one.name,
+                "why": one.why or errors.get((event.id, one.live), ""),
+            }
+            for one in event.reports
+        ],
         "notices": [
             {
                 "number": one.number,

@@ -54,6 +54,9 @@ class EventPublisher(Protocol):
     def announce_test(self, entry: int, order: AlertOrder) -> None:
         """Send a test notice by all roads."""
 
+    def report(self, order: AlertOrder, event: Event) -> Event:
+        """Return an event that is to be reported, once it is published."""
+
     def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
 
 
@@ -215,6 +218,9 @@ class Followers:
         event = changed.get(order.event_id) or service.book.find(order.event_id)
         if event is None:
             raise ValueError(f"{order.action} by {order.by}: no such event: {order.event_id}")
+        if order.action == "report":
+            with about(event.trigger.observation):
+                return service.report(order, event), []
         kind, reason, known = AlertType.RETRACTION, order.reason, event
         if order.action == "confirm":
             verdict = order.reason or CONFIRMED

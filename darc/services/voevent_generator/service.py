@@ -42,6 +42,7 @@ from darc.services.voevent_generator.event_book import EventBook
 from darc.services.voevent_generator.event_life import association_of
 from darc.services.voevent_generator.event_report import reported
 from darc.services.voevent_generator.followers import Followers
+from darc.services.voevent_generator.name_reports import DISABLED, OFF, NameReports
 from darc.services.voevent_generator.pending_event import PendingEvent
 from darc.services.voevent_generator.retractions import Retractions
 from darc.services.voevent_generator.road_senders import RoadSenders
@@ -74,8 +75,11 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         "test_acknowledged",
         *RoadSwitch.NAMES,
         "send_updates",
+        "send_tns",
+        "reports_waiting",
+        "not_reportable",
     )
-    switches = (*Alerts.switches, *RoadSwitch.NAMES, "send_updates")
+    switches = (*Alerts.switches, *RoadSwitch.NAMES, "send_updates", "send_tns")
     loss_kinds = (*Alerts.loss_kinds, *ALERT_LOSSES)
 
     send_vtp = RoadSwitch(RoadName.VTP)
@@ -87,6 +91,8 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         """Start without events, and no thread that loads libraries yet."""
         self.roads_off: set[RoadName] = set()  # what waits there is to be withdrawn
         self.road_switches = dict.fromkeys(RoadName, True)
+        self._reports_off = threading.Event()  # what is under way is to be withdrawn
+        self._send_tns = True
         super().prepare()
         self.send_updates = self.settings.send_updates
         self._listed: tuple[Source, ...] = ()
@@ -96,6 +102,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         self._followers = Followers(self)
         self._trials = RoadTrials(self)
         self._retractions = Retractions(self)
+        self._reports = NameReports(self)
         # The libraries take more than 1 s to import, and 100 MB: imported in a thread, as the loop
         # must not block, and before an event waits, but not while sending is disabled.
         self._warm = threading.Event()
@@ -132,10 +139,16 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         return self.departures.described()
 
     @property
+    def reports_waiting(self) -> list[str]:
+        """Reports to the TNS that are under way, with the reason."""
+        return self._reports.described()
+
+    @property
     def events(self) -> list[dict[str, Any]]:
         """The latest events, the latest first, with their notices and roads."""
         latest = list(self._book)[: -TOLD_EVENTS - 1 : -1]
-        return [reported(event) for event in latest]
+        errors = self._reports.errors()
+        return [reported(event, errors) for event in latest]
 
     @property
     def event_states(self) -> dict[str, str]:
@@ -151,6 +164,23 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
     def notices(self) -> dict[str, int]:
         """Number of notices by road and what became of them, since this process was started."""
         return dict(self.departures.counts)
+
+    @property
+    def send_tns(self) -> bool:
+        """Whether events may be reported to the TNS: by a person's word, each."""
+        return self._send_tns
+
+    @send_tns.setter
+    def send_tns(self, enabled: bool) -> None:
+        self._send_tns = enabled
+        # Withdrawn even if it is switched on again at once.
+        if not enabled:
+            self._reports_off.set()
+
+    @property
+    def not_reportable(self) -> dict[str, dict[str, str]]:
+        """Why events cannot be reported to the TNS, by server and event; under "": none can."""
+        return self._reports.refusals()
 
     @property
     def test_acknowledged(self) -> float:
@@ -169,7 +199,9 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         """Go on sending the events of an earlier process."""
         super().recover(memory)
         self.roads_off.clear()  # of the switches as they were restored
+        self._reports_off.clear()
         self.departures.recover(memory)
+        self._reports.recover(memory)
 
     def reloaded(self) -> None:
         """Use changed settings; what waits on a road that was removed is withdrawn."""
@@ -331,14 +363,22 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         """Send a test notice by all roads that tests leave by."""
         self._trials.announce(entry, order)
 
+    def report(self, order: AlertOrder, event: Event) -> Event:
+        """Return an event that is to be reported to the TNS, once it is published.
+
+        :raises ValueError: it cannot be; the text says why
+        """
+        return self._reports.ordered(order, event)
+
     def publish(
         self, entries: tuple[int, ...], events: Sequence[Event], items: Sequence[PendingEvent]
     ) -> None:
         """Commit what follows from entries, and send it."""
         fault_point("voevent_generator.before following")
         memory = {item.key: item.to_plain() for item in items} | self._book.put(*events)
-        self.commit(Commit(completed=entries, memory=memory))
+        self.commit(Commit(completed=entries, memory=memory | self._reports.to_commit()))
         self.departures.submit(items)
+        self._reports.begin()
 
     # -- the loop ------------------------------------------------------------------------------
 
@@ -355,8 +395,12 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             self.departures.withdraw(off)
             self._retractions.look_again_at(off)
             self.roads_off -= off
+        if self._reports_off.is_set():
+            self._reports.withdraw(DISABLED)
+            self._reports_off.clear()
         super().idle()
         self.departures.note_outcomes()
+        self._reports.look()
         if self._closes is None:
             self._followers.follow()
         self._retractions.look()
@@ -368,6 +412,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         """Drop what was not acknowledged yet."""
         self.departures.withdraw()
         self._retractions.look_again_at(RoadName)
+        self._reports.withdraw(OFF)
 
     def withdrawn_from(self, road: RoadName) -> None:
         """Look again for what is owed on a road, which has missed a notice."""

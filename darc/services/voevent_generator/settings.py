@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from darc.config.ivoid import ALLOWED, is_ivoid
 from darc.config.records import Struct
@@ -25,6 +26,7 @@ from darc.model.event import RoadName, Tense
 _Timeout = Annotated[float, Range(0.1, 600)]  # s
 _GiveUpAfter = Annotated[float, Range(0, 1e9)]  # s
 _FilesKept = Annotated[int, Range(1, 10_000_000)]
+_TnsId = Annotated[int, Range(0, 10**9)]
 _Road = Annotated[str, OneOf(*RoadName)]
 #: Ends of names of Kafka's settings that are secret: they belong into the file of credentials.
 _SECRET = ("password", "secret", "client_secret", "key.pem", "credentials", "passphrase")
@@ -71,6 +73,59 @@ class FileRoadSettings(Struct, frozen=True):
     files_kept: _FilesKept
 
 
+class TnsSettings(CrossChecked, Struct, frozen=True):
+    """Reports to the Transient Name Server."""
+
+    sandbox_url: Text
+    live_url: Text | None
+    credentials: PlacePath | None
+    bot_id: _TnsId | None
+    bot_name: Text | None
+    reporter: Text | None
+    reporting_group: _TnsId | None
+    discovery_group: _TnsId | None
+    instrument: _TnsId | None
+    filter: _TnsId | None
+    timeout: _Timeout
+    give_up_after: _GiveUpAfter
+    answer_within: _GiveUpAfter  # s, of a report that was taken
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield which addresses are none, and those that a key must not be sent to."""
+        for key, text in (("sandbox_url", self.sandbox_url), ("live_url", self.live_url)):
+            if text is not None and not is_web_address(text):
+                yield Contradiction(key, "it is not an address", WEB_ADDRESS)
+            elif text is not None and not _is_private(text):
+                what = f"{text!r}: anybody on the way could read the key"
+                yield Contradiction(key, what, "https://, or an address of this host")
+
+    @property
+    def missing(self) -> list[str]:
+        """The keys without which nothing can be reported."""
+        needed = (
+            "credentials",
+            "bot_id",
+            "bot_name",
+            "reporter",
+            "reporting_group",
+            "discovery_group",
+            "instrument",
+            "filter",
+        )
+        return [key for key in needed if getattr(self, key) is None]
+
+    def url(self, *, live: bool) -> str | None:
+        """Return the address of the live server, or of the sandbox; None: it is not to be told."""
+        return self.live_url if live else self.sandbox_url
+
+
+def _is_private(url: str) -> bool:
+    """Whether nobody can read what is sent to an address."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme == "https" or host in ("localhost", "127.0.0.1", "::1")
+
+
 class VOEventGeneratorSettings(CrossChecked, Struct, frozen=True):
     """Section `voevent_generator`."""
 
@@ -101,6 +156,7 @@ class VOEventGeneratorSettings(CrossChecked, Struct, frozen=True):
     kafka: KafkaRoadSettings
     webhook: WebhookRoadSettings
     file: FileRoadSettings
+    tns: TnsSettings
 
     def contradictions(self) -> Iterator[Contradiction]:
         """Yield which identifiers are none, and which roads lead nowhere."""

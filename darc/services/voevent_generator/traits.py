@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from darc.runtime.service_traits import (
     AttributeSeries,
+    CredentialsFile,
     ExternalSystem,
     ListeningPort,
     OutsideAddress,
@@ -30,6 +31,10 @@ TRAITS = ServiceTraits(
             sends_key="sends_by_vtp",
             needs=("comet", "vtp"),
         ),
+    ),
+    credentials=(
+        CredentialsFile("kafka.credentials"),
+        CredentialsFile("tns.credentials", ("api_key",)),
     ),
     measured=(
         AttributeSeries(
