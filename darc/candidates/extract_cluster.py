@@ -65,6 +65,9 @@ def _outcome(
     mask: Mask | None,
 ) -> ExtractionOutcome:
     settings = job.settings.extractor
+    if not (found.freq_time.any() or found.dm_time.any()):
+        reason = "no channel varies there: nothing was recorded, or all weights are 0"
+        return ExtractionOutcome(job.pulse, ClusterOutcome.NOT_IN_DATA, reason)
     if not found.snr_best >= settings.snr_min_local:
         reason = f"S/N {found.snr_best:.2f} in the data; wanted: {settings.snr_min_local}"
         return ExtractionOutcome(job.pulse, ClusterOutcome.TOO_WEAK, reason)

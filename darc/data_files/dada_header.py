@@ -15,7 +15,12 @@ from darc.config.records import Struct
 from darc.config.typed import shown
 from darc.data_files.data_file_error import DataFileError, IncompleteFileError
 from darc.data_files.fits_header import read_at
-from darc.data_files.translated_header import TranslatedHeader, packed_angle, telescope_id
+from darc.data_files.translated_header import (
+    LONGEST_OFFSET,
+    TranslatedHeader,
+    packed_angle,
+    telescope_id,
+)
 
 _DEFAULT_SIZE, _LEAST_SIZE, _MAX_SIZE = 4096, 64, 1 << 20
 _BITS = (8, 16, 32)
@@ -154,6 +159,10 @@ def _layout(keys: _Keys, path: Path, size: int) -> DadaLayout:
             f" {header.bytes_per_sample} bytes"
         )
     before = offset // header.bytes_per_sample * tsamp
+    if before > LONGEST_OFFSET:
+        raise keys.error(
+            f"OBS_OFFSET: {offset} bytes are {before:.6g} s; allowed: up to {LONGEST_OFFSET:g} s"
+        )
     header = header.starting_at(since, before)
     state = keys.text("STATE").upper()
     if state and state not in _STATES:

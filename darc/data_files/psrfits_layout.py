@@ -24,7 +24,12 @@ from darc.data_files.fits_header import (
     whole_blocks,
 )
 from darc.data_files.psrfits_table import FREQUENCY, FitsColumn, SubintTable, subint_table
-from darc.data_files.translated_header import TranslatedHeader, packed_angle, telescope_id
+from darc.data_files.translated_header import (
+    LONGEST_OFFSET,
+    TranslatedHeader,
+    packed_angle,
+    telescope_id,
+)
 
 _MJD_OF_UNIX, _DAY = 40587, 86400  # s
 
@@ -199,7 +204,12 @@ def _header(
 ) -> TranslatedHeader:
     tsamp = unit.number("TBIN", 1e-12, 1e6)
     fch1, foff = _band(unit, table, frequencies)
-    before = unit.whole("NSUBOFFS", 0, 1 << 40, 0) * table.n_samples * tsamp
+    rows_before = unit.whole("NSUBOFFS", 0, 1 << 40, 0)
+    before = rows_before * table.n_samples * tsamp
+    if before > LONGEST_OFFSET:
+        raise unit.error(
+            f"NSUBOFFS: {rows_before} rows are {before:.6g} s; allowed: up to {LONGEST_OFFSET:g} s"
+        )
     antenna = tuple(first.number(f"ANT_{axis}", -1e9, 1e9, 0.0) for axis in "XYZ")
     return TranslatedHeader(
         nchans=table.n_channels,

@@ -65,6 +65,10 @@ class TranslatedHeader(FilterbankHeader, Struct, frozen=True, kw_only=True):
         return replace(self, start=start, observed_since=since, tstart=mjd_of(start))
 
 
+#: A file that begins so long after its observation (s) says nonsense: ten years.
+LONGEST_OFFSET = 3.2e8
+
+
 def telescope_id(name: str) -> int | None:
     """Return SIGPROC's number of a telescope; None if it has none."""
     wanted = name.strip().casefold()

@@ -218,6 +218,19 @@ def test_nan_in_32_bit_data(tmp_path):
     assert "CB00.fil" in outcome.reason
 
 
+@pytest.mark.parametrize("value", [0, 7])
+def test_what_was_not_recorded_is_not_in_the_data(tmp_path, value):
+    """As zeros that fill a gap, or channels whose weights are all 0: it is no weak candidate."""
+    files = write_beam(tmp_path)
+    path = files.directory / "CB00.fil"
+    path.unlink()
+    with FilterbankWriter(path, HEADER) as file:
+        file.append(np.full((8000, N_CHANNELS), value, np.uint8))
+    outcome = extract_candidate(job(files, burst(3.0)))
+    assert outcome.fate is ClusterOutcome.NOT_IN_DATA
+    assert outcome.reason.startswith("no channel varies there")
+
+
 # -- the mask ------------------------------------------------------------------------------------
 
 

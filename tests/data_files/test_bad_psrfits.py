@@ -54,6 +54,7 @@ def made() -> bytes:
         ("SIGNINT", 2, "SIGNINT: 2 is not allowed"),
         ("ZERO_OFF", 1e30, r"ZERO_OFF: 1e\+30 is not allowed"),
         ("NSUBOFFS", -1, "NSUBOFFS: -1 is not allowed"),
+        ("NSUBOFFS", 2**39, r"NSUBOFFS: 549755813888 rows are 1\.09951e\+10 s; allowed: up to"),
         ("TDIM7", "(16,1,21)", r"TDIM7: \(16,1,21\) of DATA; allowed: \(16,1,20\)"),
         ("TDIM7", "(20,1,16)", r"TDIM7: \(20,1,16\) of DATA"),
         ("TDIM7", "nonsense", "TDIM7: nonsense of DATA"),

@@ -177,6 +177,7 @@ def test_files_in_sequence(tmp_path):
         ({"NPOL": 2, "ORDER": None}, "ORDER: missing, with NPOL 2; allowed: TFP, TPF"),
         ({"NPOL": 2}, "ORDER: 'TF' is not allowed"),
         ({"OBS_OFFSET": 17}, "OBS_OFFSET: 17 is not a whole number of samples of 16 bytes"),
+        ({"OBS_OFFSET": 2**60}, "OBS_OFFSET: 1152921504606846976 bytes are .* s; allowed: up to"),
         ({"OBS_OFFSET": -16}, "OBS_OFFSET: '-16' is not allowed"),
         ({"UTC_START": "yesterday"}, "UTC_START: 'yesterday' is not allowed; allowed: such as"),
         ({"UTC_START": "2019-03-01-07:55:13.1e9"}, "UTC_START: '2019-03-01-07:55:13.1e9' is not"),
