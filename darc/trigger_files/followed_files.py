@@ -161,6 +161,11 @@ class FollowedFiles:
             status = entry.stat()
         except FileNotFoundError:
             return
+        except OSError:
+            # It hides no other file; its reader tells why, and tries again.
+            if entry.name not in self._left_alone:
+                self._add(self._source.directory / entry.name)
+            return
         before = self._left_alone.get(entry.name)
         is_known = f"{_STATE}{entry.name}" in self._recalled or entry.name in self._progress
         if status.st_mtime < self._start - EARLIER_SECONDS and not is_known:

@@ -557,6 +557,27 @@ def test_two_files_of_one_beam_without_a_time_are_told(
     assert len([text for text in caplog.messages if "beam 7 is in two files" in text]) == 1
 
 
+def test_what_is_no_file_is_told_and_hides_no_other(
+    make: Callable[[], Kept], directory: Path
+) -> None:
+    """A directory, a pipe, a link to nothing, and a link to itself, which cannot be looked at."""
+    service, observation = follow(make, directory)
+    paths = [directory / heimdall_name(observation.start, beam) for beam in range(6)]
+    paths[0].symlink_to(paths[0].name)
+    paths[1].mkdir()
+    os.mkfifo(paths[2])
+    paths[3].symlink_to("nowhere")
+    append(paths[4], line(1.0))
+    service.turn_until(lambda: taken(service) == [1.0])
+    append(paths[5], line(2.0))
+    service.turn_until(lambda: taken(service) == [1.0, 2.0])
+    order(service, observation, OrderState.STOPPED)
+    service.turn_until(lambda: service.ended)
+    assert service.counts_now["files_given_up"] == 3
+    (told,) = [kind for kind, number in service._losses.numbers().items() if number]
+    assert told == "amber_file_given_up"
+
+
 def test_a_name_without_a_beam_is_refused_once(
     make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
