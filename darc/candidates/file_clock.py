@@ -25,14 +25,16 @@ _SAME_TSAMP = 1e-6
 
 
 class DataTimes(Struct, frozen=True):
-    """What an instrument says of the times of its data: `data_start` and `data_tsamp`.
+    """What is known of the times of data: an instrument's `data_start` and `data_tsamp`.
 
     :param by_header: a file begins when its header says, and not with the observation
     :param tsamp: sampling time, s; None: that of the observation
+    :param span: start and end of the observation, Unix s; None: all files are taken for its own
     """
 
     by_header: bool = True
     tsamp: float | None = None
+    span: tuple[float, float] | None = None
 
 
 class FileClock(Struct, frozen=True):

@@ -97,7 +97,11 @@ class ObservationWork:
             observation.beam,
             observation.ntabs,
             patterns=config.instrument.data_files,
-            times=DataTimes(config.instrument.data_start == "header", config.instrument.data_tsamp),
+            times=DataTimes(
+                config.instrument.data_start == "header",
+                config.instrument.data_tsamp,
+                (observation.start, observation.end),
+            ),
         )
         self._output = Path(observation.output_dir) / settings.output_subdir
         self._next_poll = 0.0  # monotonic

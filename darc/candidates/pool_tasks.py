@@ -16,6 +16,7 @@ from darc.config.records import Struct, field, replace
 from darc.config.settings import ProcessorSettings
 from darc.config.typed import OneOf
 from darc.data_files.data_source import DataSource
+from darc.data_files.files_of_observation import of_observation
 from darc.data_files.filterbank_paths import data_sources
 from darc.model.arrival import ArrivalReference
 from darc.model.candidate import Records
@@ -74,7 +75,10 @@ class BeamFiles(Struct, frozen=True):
         """Return the data of each TAB, in their order."""
         if self.file is not None:
             return [self.file]
-        return data_sources(self.directory, self.cb, self.n_tabs, self.patterns)
+        found = data_sources(self.directory, self.cb, self.n_tabs, self.patterns)
+        if self.times.span is None or not self.times.by_header:
+            return found
+        return [of_observation(source, *self.times.span) for source in found]
 
 
 class ExtractionJob(Struct, frozen=True):

@@ -41,6 +41,7 @@ def plan(
         telescope=config.instrument.observatory,
         data_directory=config.instrument.data_directory,
         data_files=config.instrument.data_files,
+        data_by_header=config.instrument.data_start == "header",
     )
     tasks: list[OfflineTask] = []
     problems: list[str] = []

@@ -37,6 +37,7 @@ class TaskLocation(Struct, frozen=True):
     :param position: position of the telescope, ITRF, m
     :param telescope: name; empty: unknown
     :param data_directory: see :class:`darc.config.instrument.Instrument`, as for data_files
+    :param data_by_header: files begin when their headers say (`data_start`)
     """
 
     observation: Observation
@@ -46,6 +47,7 @@ class TaskLocation(Struct, frozen=True):
     telescope: str = ""
     data_directory: str = "filterbank"
     data_files: tuple[str, ...] = DATA_FILES
+    data_by_header: bool = True
 
     @property
     def beam(self) -> int:
@@ -69,12 +71,17 @@ class TaskLocation(Struct, frozen=True):
         :raises ValueError: they still grow after a limit
         """
         from darc.data_files.data_source import paths_of  # noqa: PLC0415 - numpy
+        from darc.data_files.files_of_observation import of_observation  # noqa: PLC0415
         from darc.data_files.filterbank_paths import data_sources  # noqa: PLC0415
         from darc.offline.file_stream import wait_until_quiet  # noqa: PLC0415
 
         def found() -> list[DataSource]:
             tabs = self.observation.ntabs
-            return data_sources(self.directory, self.beam, tabs, self.data_files)[:n_tabs]
+            sources = data_sources(self.directory, self.beam, tabs, self.data_files)[:n_tabs]
+            if not self.data_by_header:
+                return sources
+            span = self.observation.start, self.observation.end
+            return [of_observation(source, *span) for source in sources]
 
         files = [path for source in found() for path in paths_of(source)]
         wait_until_quiet(files, quiet=QUIET, limit=QUIET_LIMIT)

@@ -14,12 +14,15 @@ from msgspec.structs import replace
 
 from darc.candidates.data_availability import BeamAvailability, last_sample
 from darc.candidates.extract_cluster import extract_candidate
+from darc.candidates.file_clock import DataTimes
 from darc.candidates.file_search import plan_search, search_part
 from darc.candidates.pool_tasks import BeamFiles
 from darc.candidates.results.trigger_lists import read_triggers
-from darc.data_files.data_source import DataSource, source_of
+from darc.data_files.data_source import DataSource, paths_of, source_of
 from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.data_files.open_data_file import open_data_file
+from darc.model.arrival import unix_of
+from darc.model.processing_outcome import ClusterOutcome
 
 COMMAND = [sys.executable, str(Path(__file__).resolve().parents[2] / "bin" / "darc_process")]
 PULSES = [burst(2.0, dm=300.0, snr=25.0), burst(4.5, dm=150.0, width=10, snr=18.0)]
@@ -172,6 +175,27 @@ def test_the_next_file_is_waited_for(tmp_path: Path) -> None:
     write_psrfits(tmp_path / "a_2.sf", codes[4 * PER_ROW :], 8, 4)
     beam.poll()
     assert beam.has(pulse, [0], rules)
+
+
+def test_files_of_another_day_in_the_directory_change_nothing(tmp_path: Path) -> None:
+    """As where all observations of a backend are in one directory."""
+    codes, pulse, rules = quantised(8), PULSES[0], settings().extractor
+    for number in range(2):
+        part = codes[7 * PER_ROW * number : 7 * PER_ROW * (number + 1)]
+        write_psrfits(tmp_path / f"a_{number + 4}.sf", part, 8, 7 * number)
+        old = write_psrfits(tmp_path / f"a_{number + 1}.sf", part, 8, 7 * number)
+        with fits.open(old, mode="update") as file:
+            file[0].header["STT_IMJD"] = 58999
+    files = in_files(tmp_path, "a_*.sf")
+    assert extract_candidate(job(files, pulse)).fate is ClusterOutcome.FAILED
+    start = unix_of(59000.0)
+    files = replace(files, times=DataTimes(span=(start, start + 7.0)))
+    assert [path.name for path in paths_of(files.paths()[0])] == ["a_4.sf", "a_5.sf"]
+    beam = BeamAvailability(files)
+    beam.poll()
+    assert beam.has(pulse, [0], rules)
+    outcome = extract_candidate(job(files, pulse))
+    assert outcome.listed is not None, outcome.reason
 
 
 def test_at_the_boundary_of_two_files_nothing_is_lost(tmp_path: Path) -> None:
