@@ -31,7 +31,7 @@ SEED ?= 1
 RUNS ?= 20
 SIZE ?= 1
 BENCHMARKS := status_command start_stop recovery memory clustering latency throughput parse_lines \
-    trigger_latency status_page extraction data_files
+    trigger_latency sources status_page extraction data_files
 
 # A target has an environment of its own for each Python: something may run in any other.
 MADE := .make
