@@ -128,6 +128,14 @@ class TopicReader:
                 )
         return self.received
 
+    def is_at_end(self) -> bool:
+        """Whether all that the topics hold now was received."""
+        places = self._consumer.position(self._consumer.assignment())
+        return all(
+            max(place.offset, 0) >= self._consumer.get_watermark_offsets(place, 10.0)[1]
+            for place in places
+        )
+
     def close(self) -> None:
         """Leave."""
         self._consumer.close()

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from faults.alert_record import Announced
 from faults.outside import Reached
 from faults.processing import Processed
 from msgspec import Struct, field
@@ -25,6 +26,7 @@ class Books(Struct):
     outcomes: set[str] = field(default_factory=set)  # of these
     processed: Processed = field(default_factory=Processed)
     reached: Reached = field(default_factory=Reached)
+    announced: Announced = field(default_factory=Announced)
     again: Counter[str] = field(default_factory=Counter)  # sent once more, as the node counted
 
     @property
@@ -38,7 +40,7 @@ class Books(Struct):
             found.append(f"decided {self.triggers.get('iquv')}, asked for {sorted(self.asked)}")
         if not self.outcomes <= {"sent", "sent, not confirmed"}:
             found.append(f"dumps: {self.outcomes}")
-        return found + self.processed.problems(self.candidates)
+        return found + self.processed.problems(self.candidates) + self.announced.problems()
 
     def unaccounted(self) -> list[str]:
         """Lines and candidates of which nobody knows what became."""

@@ -32,6 +32,12 @@ class Kind(enum.StrEnum):
     SECOND_MACHINE = "second machine"  # that has the same home, and runs a command
     AGAIN = "started again"  # the same observation, of which a part was there before
     CROSSING = "crossing"  # starts and stops
+    KAFKA_AWAY = "kafka away"  # the broker, which keeps its log
+    KAFKA_SLOW = "kafka slow"  # it answers late, also later than is waited for
+    KAFKA_KILLED = "kafka killed"  # SIGKILL, and another one after a while
+    SAID = "said of a burst"  # by a person: that it is one, or none; or measured by a worker
+    TEST_NOTICE = "test notice"
+    SWITCH = "switch"  # of a road or all, and back after a while
 
 
 #: In these processes die wherever they are.
@@ -78,6 +84,20 @@ PROCESSING = (
     (Kind.DIE_AT, "processor.after a result"),
     (Kind.RESULTS_AWAY, ""),
     (Kind.DATA_STOP, ""),
+)
+#: What people say, and what becomes of Kafka; one run in so many has a switch.
+MEASURE = "measure"
+SAYINGS = ("retract", "confirm", MEASURE)
+SWITCHES = ("all", "vtp", "kafka", "webhook", "file")
+SWITCHED = 3
+OF_ALERTS = (
+    *((Kind.SAID, what) for what in (*SAYINGS, "retract")),
+    (Kind.TEST_NOTICE, ""),
+    (Kind.KAFKA_AWAY, ""),
+    (Kind.KAFKA_SLOW, ""),
+    (Kind.KAFKA_KILLED, ""),
+    (Kind.KILL, "voevent_generator"),
+    *((Kind.DIE_AT, f"voevent_generator.{p}") for p in ("before following", "after sending")),
 )
 #: Results are written once an observation was stopped: some faults strike in so many s after that.
 LATE_SECONDS = 1.5
@@ -155,6 +175,7 @@ def draw(seed: int, duration: float) -> list[Fault]:
     # By numbers of their own, so that the others stay as they are when these change.
     faults += _of_processing(random.Random(f"processing {seed}"), duration)
     faults += _of_the_beginning(random.Random(f"beginning {seed}"))
+    faults += _of_alerts(random.Random(f"alerts {seed}"), duration)
     if any(fault.kind is Kind.POWER_LOSS for fault in faults):
         # What was read of a file that is there no more cannot be read again after the cut.
         faults = [fault for fault in faults if fault.kind is not Kind.FILE_REPLACED]
@@ -169,6 +190,20 @@ def _of_the_beginning(rng: random.Random) -> list[Fault]:
         target = rng.choice(BEFORE) + (f", {backlog} was away" if backlog else "")
         return [Fault(-1.0, Kind.AGAIN, target, rng.uniform(0.3, 2.0))]
     return [Fault(-1.0, Kind.CROSSING, rng.choice(CROSSINGS), rng.uniform(0.0, 0.4))]
+
+
+def _of_alerts(rng: random.Random, duration: float) -> list[Fault]:
+    faults = []
+    for kind, target in rng.sample(OF_ALERTS, rng.randint(2, 4)):
+        late = kind is not Kind.DIE_AT and rng.random() < 0.2
+        time = rng.uniform(duration, duration + LATE_SECONDS) if late else rng.uniform(0, duration)
+        lasting = kind in {Kind.KAFKA_AWAY, Kind.KAFKA_SLOW, Kind.KAFKA_KILLED}
+        faults.append(Fault(time, kind, target, rng.uniform(0.1, 2.0) if lasting else 0.0))
+    # One: of several, the times for which it is certainly off could not be told.
+    if not rng.randrange(SWITCHED):
+        time, lasts = rng.uniform(0.0, duration), rng.uniform(0.1, 2.0)
+        faults.append(Fault(time, Kind.SWITCH, rng.choice(SWITCHES), lasts))
+    return faults
 
 
 def _of_processing(rng: random.Random, duration: float) -> list[Fault]:

@@ -21,6 +21,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # for the simulator
 
+from faults.alert_orders import AlertOrders
 from faults.beginnings import Beginnings, answered
 from faults.books import Books, are_of_run, read_books
 from faults.fault_plan import DEADLY, Fault, Kind, draw
@@ -93,7 +94,8 @@ class FaultRun:
             **outside.configuration(),
         )
         self._node.configure(**self._processing.configuration())
-        self._strikes = Strikes(machine, outside, self._processing, self._points)
+        self._orders = AlertOrders(self._node, outside.roads, self._node.home / "notices")
+        self._strikes = Strikes(machine, outside, self._processing, self._orders, self._points)
         self._beginnings = Beginnings(machine, self._strikes, self._files)
 
     def start(self) -> None:
@@ -118,6 +120,9 @@ class FaultRun:
         self._strikes.files = files
         self._outside.begin(time.strftime("%Y-%m-%d-%H:%M:%S", time.gmtime(observation.start)))
         path = self._books_file(observation.parset)
+        self._orders.begin(
+            clock_is_right=all(fault.kind is not Kind.CLOCK_STEP for fault in faults)
+        )
         self._beginnings.begin(observation, beginning, path)
         playing = [
             threading.Thread(target=self._strikes.note, args=(what,))
@@ -140,11 +145,13 @@ class FaultRun:
         books.processed = self._processing.read(counts, output, path.parent.name)
         books.lines = files.lines
         wait_for(self._is_empty, RECOVERY_SECONDS * 2, "nothing left in the node")
+        wait_for(self._orders.is_done, RECOVERY_SECONDS, "no retraction owed")
         path.unlink()
         self._strikes.problems += self._beginnings.end()
         shutil.rmtree(observation.parset.parent)
         shutil.rmtree(output)
         books.reached = self._outside.reached(observation.start)
+        books.announced = self._orders.announced(self._outside.events)
         books.again["dumps"] = sum(times - 1 for times in books.asked.values())
         sent_again = self._node.value("lofar_trigger", "outcomes").get("sent again", 0)
         books.again["packets"] = sent_again - self._sent_again
@@ -272,6 +279,7 @@ def run_all(plans: dict[str, list[Fault]], *, say: Callable[[str], object] = pri
         assert not reference.problems(), reference.problems()
         say(f"undisturbed: {reference.lines} lines, triggers {reference.triggers}")
         say(f"reached: {reference.reached}")
+        say(f"announced: {reference.announced.kinds}")
         say(f"processed: {reference.processed.summary}, {reference.processed.counts}")
         for name, plan in plans.items():
             faults = [fault for fault in plan if fault.kind not in skipped]
@@ -309,6 +317,7 @@ def _one_run(faulty: FaultRun, faults: list[Fault], reference: Books) -> list[st
         problems.append(f"triggers {books.triggers}, undisturbed {reference.triggers}")
     runs = 1 + sum(fault.kind is Kind.AGAIN for fault in faults)
     problems += books.reached.differs(reference.reached, books.again, runs)
+    problems += books.announced.differs(reference.announced, runs)
     return problems + books.processed.differs(reference.processed, n_more)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from faults.alert_orders import AlertOrders
 from faults.fault_plan import OTHER_NAME, POOL, SAME_NAME, Fault, Kind
 from faults.machine import Machine
 from faults.outside import Outside
@@ -30,6 +31,8 @@ OTHER_HOST = "othernode"
 #: In a hang that lasts longer than this, the node has to answer before it is over (s).
 HANGING_SECONDS = 2.0
 ANSWER_SECONDS = 15.0
+#: A slow broker answers after this part of the time for which it is slow.
+SLOW = 0.7
 
 
 class Strikes:
@@ -39,10 +42,16 @@ class Strikes:
     """
 
     def __init__(
-        self, machine: Machine, outside: Outside, processing: Processing, points: Path
+        self,
+        machine: Machine,
+        outside: Outside,
+        processing: Processing,
+        orders: AlertOrders,
+        points: Path,
     ) -> None:
         self._machine, self._node = machine, machine.node
         self._outside, self._processing, self._points = outside, processing, points
+        self._orders = orders
         self._operator = threading.Lock()  # who does one thing after the other
         self.files: TriggerFiles | None = None  # of the observation
         self.problems: list[str] = []
@@ -71,6 +80,7 @@ class Strikes:
 
     def _actions(self, fault: Fault) -> dict[Kind, Callable[[], object]]:
         assert self.files
+        roads = self._outside.roads
         return {
             Kind.KILL: lambda: self.signal(fault.target, signal.SIGKILL),
             Kind.STOP: lambda: self._pause(self._pid(fault.target), fault.duration),
@@ -91,6 +101,12 @@ class Strikes:
             Kind.FILE_REPLACED: lambda: self._replace_file(fault.target),
             Kind.WILD_VALUES: self.files.write_wild_values,
             Kind.SECOND_MACHINE: lambda: self._command_elsewhere(fault.target),
+            Kind.KAFKA_AWAY: lambda: roads.kafka.go_away(fault.duration),
+            Kind.KAFKA_SLOW: lambda: roads.kafka.be_slow(fault.duration, SLOW * fault.duration),
+            Kind.KAFKA_KILLED: lambda: roads.kafka.kill(fault.duration),
+            Kind.SAID: lambda: self._orders.say(fault.target, f"{fault.time}"),
+            Kind.TEST_NOTICE: self._orders.test,
+            Kind.SWITCH: lambda: self._orders.switch(fault.target, fault.duration),
         }
 
     # -- processes -----------------------------------------------------------------------------
