@@ -21,6 +21,7 @@ from darc.candidates.clusters import find_clusters, usable
 from darc.candidates.data_availability import BeamAvailability
 from darc.candidates.fetch_paths import fetch_file
 from darc.candidates.file_clock import DataTimes
+from darc.candidates.injections import InjectionList
 from darc.candidates.pool_tasks import (
     BeamFiles,
     BeamSky,
@@ -35,7 +36,7 @@ from darc.config.instrument import Instrument
 from darc.config.records import replace
 from darc.config.settings import AmberClusteringSettings, ProcessorSettings
 from darc.model.candidate import Records
-from darc.model.counters import Counted, identified
+from darc.model.counters import Counted, Rejection, identified
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ClusterOutcome
 from darc.runtime.paths import packaged
@@ -82,6 +83,8 @@ class ObservationWork:
         self.stopped_at: float | None = memory.get(STOPPED)
         self.all_came = bool(memory.get(ALL_CAME))
         self.counts = Counter(identified(memory.get(COUNTS, {})))
+        name = config.of(AmberClusteringSettings).injections
+        self.injections = InjectionList.of(observation, name)
         self._boxes = boxes_of(observation, settings.clustering, config)
         self.table = ClusterTable(memory, observation.beam, self._boxes)
         self.waiting = {key for key, row in self.table.items() if row.fate is None}
@@ -132,9 +135,14 @@ class ObservationWork:
         :param watermark: Unix s; see :class:`darc.candidates.time_windows.OpenWindows`
         :param candidates: CANDIDATE records
         """
-        kept, rejected = usable(candidates, self.settings.clustering, self._n_beams)
+        for problem in self.injections.read():
+            log.error("%s", problem)
+        injected = self.injections.mask(candidates)
+        kept, rejected = usable(candidates[~injected], self.settings.clustering, self._n_beams)
         self._raw[entry] = Counter({Counted.CANDIDATES: len(candidates)})
         self._raw[entry].update(rejected)
+        if n_injected := int(injected.sum()):
+            self._raw[entry][Rejection.INJECTED] = n_injected
         self.last_entry = time.monotonic()
         self._windows.add(entry, watermark, kept)
 
@@ -314,6 +322,7 @@ class ObservationWork:
             n_beams=self._n_beams,
             boxes=self._boxes,
             source=None if self._is_of_amber else self._source_context,
+            injections=self.injections,
         )
 
     def results_job(self) -> ResultsJob:

@@ -29,6 +29,8 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
     rejected: Counter[Rejection] = Counter()
     problems: list[str] = []
     n_candidates = 0
+    if job.injections:
+        problems += job.injections.read()
     files, left_alone = _files(job)
     if left_alone:
         names = ", ".join(left_alone[:_NAMES_TOLD])
@@ -41,7 +43,12 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
                 if chunk.first_rejected and len(problems) < _PROBLEMS_TOLD:
                     why = in_words(chunk.rejected)
                     problems.append(f"{chunk.first_rejected}; rejected: {why}")
-                kept, unused = usable(chunk.candidates, job.settings.clustering, job.n_beams)
+                candidates = chunk.candidates
+                if job.injections:
+                    injected = job.injections.mask(candidates)
+                    candidates = candidates[~injected]
+                    rejected[Rejection.INJECTED] += int(injected.sum())
+                kept, unused = usable(candidates, job.settings.clustering, job.n_beams)
                 found.append(kept)
                 rejected.update(unused)
         except OSError as error:
@@ -53,7 +60,7 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
         boxes=job.boxes,
     )
     clusters = listed(clusters, beyond, job.boxes)
-    return ReadTriggers(clusters, n_candidates, dict(rejected), tuple(problems), len(left_alone))
+    return ReadTriggers(clusters, n_candidates, dict(+rejected), tuple(problems), len(left_alone))
 
 
 def _files(job: ReadingJob) -> tuple[list[TriggerFile], list[str]]:

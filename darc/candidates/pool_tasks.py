@@ -10,6 +10,7 @@ from typing import Annotated, Protocol
 
 from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.file_clock import DataTimes
+from darc.candidates.injections import InjectionList
 from darc.config import typed
 from darc.config.instrument import DATA_FILES
 from darc.config.records import Struct, field, replace
@@ -196,6 +197,7 @@ class ReadingJob(Struct, frozen=True):
     :param source: candidate source, whose files are read instead; None: AMBER's, as given
     :param tsamp: s
     :param n_beams: number of beams; candidates of other beams are rejected; None: no limit
+    :param injections: whose candidates are left out; None: there are none
     """
 
     observation: str
@@ -206,6 +208,7 @@ class ReadingJob(Struct, frozen=True):
     n_beams: int | None
     boxes: ClusterBoxes
     source: SourceContext | None = None
+    injections: InjectionList | None = None
 
     def __str__(self) -> str:
         return f"the trigger files of {task_id_of(self.observation)}"

@@ -78,6 +78,7 @@ class AmberClusteringSettings(CrossChecked, Struct, frozen=True):
     thresh_lofar: LofarThresholds
     lofar_trigger_sources: Names
     thresh_lofar_override: LofarOverride
+    injections: Text | None  # name of the file that lists them
 
     def contradictions(self) -> Iterator[Contradiction]:
         """Yield what is wrong with the synthesised beams' periods."""

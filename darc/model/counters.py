@@ -46,6 +46,7 @@ class Rejection(_Worded):
     OUTSIDE = "outside_observation", "outside the observation"
     WEAK = "below_snr_threshold", "below S/N threshold"
     FOREIGN = "no_such_beam", "no such beam"
+    INJECTED = "injected", "of an injection"
 
     @property
     def counter(self) -> str:
@@ -83,6 +84,7 @@ class Counted(_Worded):
     LOFAR_REPEATED = "lofar_triggers_repeated", "lofar triggers repeated"
     IQUV_HELD_BACK = "iquv_triggers_held_back", "IQUV triggers held back"
     LOFAR_NOT_PASSED_ON = "lofar_triggers_not_passed_on", "lofar triggers not passed on"
+    INJECTIONS = "injection_triggers", "triggers of injections"
     TOO_MANY_CLUSTERS = "too_many_clusters", "too many clusters"
 
 
@@ -119,6 +121,7 @@ class TriggerOutcome(_Worded):
     SENT_NOT_CONFIRMED = "sent_not_confirmed", "sent, not confirmed"
     ASKED_AGAIN = "asked_again", "asked again"
     TOO_LATE = "too_late", "too late"
+    INJECTION = "injection", "of an injection"
 
 
 _WORDS: Mapping[str, str] = {

@@ -76,6 +76,7 @@ class Trigger(Struct, frozen=True):
     nchan: _Number | None = None  # None: the instrument's; likewise for gain
     gain: _Positive | None = None  # of the array, K/Jy
     stages: Stages = field(default_factory=Stages)
+    injection: bool = False  # of an artificial burst put into live data
 
     def __post_init__(self) -> None:
         try:
@@ -99,6 +100,8 @@ class Trigger(Struct, frozen=True):
 
     def to_plain(self) -> dict[str, Any]:
         plain: dict[str, Any] = typed.to_plain(self)
+        if not self.injection:  # a master node of an earlier version does not know it
+            del plain["injection"]
         return plain
 
     @classmethod

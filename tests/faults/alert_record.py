@@ -74,6 +74,11 @@ class Announced(Struct):
             if event["tense"] == "current"
         }
 
+    @property
+    def injected(self) -> set[str]:
+        """Likewise the bursts that were injected."""
+        return {_burst(event) for event in self.events if event["tense"] == "injection"}
+
     def problems(self) -> list[str]:
         """What does not add up."""
         found = []
@@ -104,8 +109,9 @@ class Announced(Struct):
         :param runs: how often the observation was started
         """
         found = []
-        mine, theirs = self.kinds, reference.kinds
-        missing, more = set(theirs) - set(mine), set(mine) - set(theirs)
+        mine = {*self.kinds, *(f"injection {one}" for one in self.injected)}
+        theirs = {*reference.kinds, *(f"injection {one}" for one in reference.injected)}
+        missing, more = theirs - mine, mine - theirs
         if more or len(missing) > self.disabled:
             found.append(
                 f"bursts: missing {sorted(missing)} ({self.disabled} as sending was disabled),"

@@ -114,7 +114,7 @@ class Beginnings:
             # What was started is noted once a second; supervisord may be killed next.
             wanted = self._node.run_dir / "wanted.json"
             wait_for(lambda: f'"{away}"' in wanted.read_text(), ANSWER_SECONDS, f"{away} noted")
-        for path in observation.amber_dir.iterdir():  # AMBER begins with new ones
+        for path in observation.amber_dir.glob("*.trigger"):  # AMBER begins with new ones
             path.unlink()
 
     # -- crossing ------------------------------------------------------------------------------

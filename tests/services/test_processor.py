@@ -218,6 +218,45 @@ def test_data_that_are_sampled_otherwise_than_their_observation_says(tmp_path, s
     assert not meant.losses
 
 
+def line_of(pulse: Detection) -> bytes:
+    return format_line(
+        beam=pulse.beam,
+        batch=0,
+        sample=0,
+        integration_step=pulse.downsampling,
+        time=pulse.time,
+        dm_id=0,
+        dm=pulse.dm,
+        snr=pulse.snr,
+    )
+
+
+@pytest.mark.parametrize("past", [False, True])
+def test_of_an_injected_burst_there_is_no_result(tmp_path, service, observe, past):
+    observation, one = observe(), service()
+    write_beam(Path(observation.output_dir), PULSES)
+    injected = PULSES[0]
+    width = injected.downsampling * observation.tsamp * 1e3
+    Path(observation.amber_dir).mkdir(exist_ok=True)
+    (Path(observation.amber_dir) / "injections.txt").write_text(
+        f"{injected.time} {injected.dm} {injected.snr} {width}\n"
+    )
+    work = ObservationWork(observation, one.settings, one.config, {}, past=past)
+    if past:
+        Path(observation.trigger_files()[0]).write_bytes(
+            format_header() + b"".join(map(line_of, PULSES[:2]))
+        )
+        read = work.reading_job().run()
+        assert (read.n_candidates, read.rejected) == (2, {Rejection.INJECTED: 1})
+        assert {row["dm"] for row in read.clusters} == {PULSES[1].dm}
+        return
+    one.start_observation(observation, {})
+    one.process(entry(1, *PULSES[:2]), observation)
+    one.process(end(2), observation)
+    run_until(one, lambda: one.finished)
+    assert summary(tmp_path, observation) == ProcessingSummary(2, 1, 1, 1)
+
+
 def test_who_announces_bursts_is_told_of_those_that_were_classified(tmp_path, service, observe):
     observation = observe()
     write_beam(Path(observation.output_dir), PULSES)

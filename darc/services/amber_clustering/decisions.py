@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.instrument import Instrument
-from darc.config.records import Struct
+from darc.config.records import Struct, replace
 from darc.config.settings import AmberClusteringSettings
 from darc.model.arrival import utc_of
 from darc.model.candidate import Records
@@ -96,6 +96,7 @@ class Decision(Struct, frozen=True):
 
     :param iquv: triggers for a dump, known sources first
     :param lofar: the trigger for LOFAR and VOEvents, if any
+    :param injected: likewise of an injection, for notices of such alone
     :param clusters: number of clusters
     :param clustered: number of candidates that are in a cluster
     :param rejected: number of the other candidates, by reason
@@ -108,6 +109,16 @@ class Decision(Struct, frozen=True):
     clustered: int
     rejected: dict[Rejection, int]
     clustered_at: float
+    injected: Trigger | None = None
+
+    @property
+    def injections(self) -> tuple[Trigger, ...]:
+        return (self.injected,) if self.injected else ()
+
+    @property
+    def leads_to_triggers(self) -> bool:
+        """Whether anything is passed on."""
+        return bool(self.iquv or self.lofar or self.injected)
 
     @property
     def lofar_triggers(self) -> tuple[Trigger, ...]:
@@ -200,12 +211,27 @@ class Decider:
 
     # -- a window --------------------------------------------------------------------------------
 
-    def decide(self, candidates: Records, window: int) -> Decision:
+    def decide(
+        self, candidates: Records, window: int, injected: npt.NDArray[np.bool_] | None = None
+    ) -> Decision:
         """Cluster the candidates of one window, and decide which clusters are triggers.
 
         :param candidates: CANDIDATE records, all in the window
         :param window: number of the window
+        :param injected: which of them are of injections, which hide nothing; None: none
         """
+        if injected is None or not injected.any():
+            return self._decide(candidates, window)
+        decision = self._decide(candidates[~injected], window)
+        artificial = self._decide(candidates[injected], window)
+        found = artificial.lofar
+        return replace(
+            decision,
+            rejected={**decision.rejected, Rejection.INJECTED: int(injected.sum())},
+            injected=replace(found, injection=True, test=True) if found else None,
+        )
+
+    def _decide(self, candidates: Records, window: int) -> Decision:
         kept, rejected = self._usable(candidates)
         everything = self._by_width(kept)
         found = []

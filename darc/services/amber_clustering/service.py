@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
 
+from darc.candidates.injections import InjectionList
 from darc.candidates.time_windows import DueWindow, EntryTimes, OpenWindows
 from darc.config.config import Role
 from darc.config.records import Struct, field, replace
@@ -55,11 +56,17 @@ TOTALS = (
     Counted.LOFAR_REPEATED,
     Counted.IQUV_HELD_BACK,
     Counted.LOFAR_NOT_PASSED_ON,
+    Counted.INJECTIONS,
 )
 #: Counters by kind of trigger: new ones, and those already passed on.
-PASSED_ON = {"iquv": Counted.IQUV_TRIGGERS, "lofar": Counted.LOFAR_TRIGGERS}
+PASSED_ON = {
+    "iquv": Counted.IQUV_TRIGGERS,
+    "lofar": Counted.LOFAR_TRIGGERS,
+    "injection": Counted.INJECTIONS,
+}
 REPEATED = {"iquv": Counted.IQUV_REPEATED, "lofar": Counted.LOFAR_REPEATED}
 LOFAR_READERS = ("lofar_trigger", "voevent_generator")
+INJECTION_READERS = ("voevent_generator",)
 PassedOn = dict[str, list[int]]  # kind of trigger → DM bins
 #: In the memory of a window: the last entry when it closed, and when it had settled.
 THROUGH, SETTLED_THROUGH = "through", "settled through"
@@ -77,6 +84,7 @@ class ClusteringObservation(Struct):
     #: Of open windows that have settled: what was passed on before they opened.
     passed_on_before: dict[int, PassedOn]
     last_dump: float | None  # data time of the window (s)
+    injections: InjectionList
     #: Of open windows that have settled: the last entry of each, and the decision.
     decisions: dict[int, tuple[int, Decision]] = field(default_factory=dict)
 
@@ -93,6 +101,12 @@ NOT_PASSED_ON = LossKind(
     "Name lofar_trigger and voevent_generator among the services of this node.",
 )
 
+INJECTION_UNKNOWN = LossKind(
+    "injection_unknown",
+    "an injection cannot be told from bursts: its line cannot be read",
+    "The file and line are named. What was injected may be dumped and announced as a burst.",
+)
+
 
 class AMBERClustering(Consumer[AmberClusteringSettings]):
     """Service that clusters candidates and decides about triggers."""
@@ -101,7 +115,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     traits = TRAITS
     settings_type = AmberClusteringSettings
     attributes: ClassVar[tuple[str, ...]] = ("counts", "totals", "bad_entries", "forwarding")
-    loss_kinds = (ENTRIES_DROPPED, NOT_HANDED_IN, NOT_PASSED_ON)
+    loss_kinds = (ENTRIES_DROPPED, NOT_HANDED_IN, NOT_PASSED_ON, INJECTION_UNKNOWN)
 
     def prepare(self) -> None:
         self.counts: dict[str, dict[str, int]] = {}  # by observation, the latest ones
@@ -181,6 +195,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             {n: value[PASSED_ON_NOW] for n, value in saved.items() if value[PASSED_ON_NOW]},
             {n: value[PASSED_ON_BEFORE] for n, value in settled.items()},
             memory.get(LAST_DUMP),
+            InjectionList.of(observation, settings.injections),
         )
 
     def _source_list(self) -> SourceList:
@@ -286,10 +301,10 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             if window is None:
                 break
             decided = True
-            decision = _decide(work, window)
+            decision = self._decide(work, window)
             outputs += self._outputs(key, work, window, decision)
             # Without triggers, a repetition after a crash finds none either.
-            if window.closed or decision.iquv or decision.lofar:
+            if window.closed or decision.leads_to_triggers:
                 memory[f"{WINDOW}{window.window}"] = _row(work, window)
         completed = work.windows.completed()
         # Only windows with triggers have to be remembered until the end.
@@ -305,6 +320,22 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             self._totals.update(work.counts - before)
             self._account(key, work)
         return bool(decided or completed or over)
+
+    def _decide(self, work: ClusteringObservation, window: DueWindow) -> Decision:
+        """Decide about a window, again where lines have come since it settled last."""
+        closed_at = time.time()
+        through, decision = work.decisions.pop(window.window, (0, None))
+        if decision is None or through < window.through:
+            for problem in work.injections.read():
+                log.error("%s", problem)
+                self.lost(INJECTION_UNKNOWN, "an injection", problem)
+            injected = work.injections.mask(window.candidates)
+            decision = work.decider.decide(window.candidates, window.window, injected)
+        else:
+            decision = replace(decision, clustered_at=closed_at)
+        if not window.closed:
+            work.decisions[window.window] = window.through, decision
+        return _timed(decision, window, closed_at)
 
     def _outputs(
         self, key: str, work: ClusteringObservation, window: DueWindow, decision: Decision
@@ -325,7 +356,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         elif iquv and window.closed:
             counts[Counted.IQUV_HELD_BACK] += len(iquv)
         lofar = self._new_ones(work, "lofar", decision.lofar_triggers)
-        here = self._lofar_readers()
+        here = self._here(LOFAR_READERS)
         if lofar and here:
             outputs.append(_put(here, key, lofar))
         elif lofar:
@@ -334,6 +365,11 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             self.lost(NOT_PASSED_ON, lofar[0].identity, "no service here takes it", len(lofar))
         if lofar:
             self._note(work, "lofar", lofar)
+        injections = self._new_ones(work, "injection", decision.injections)
+        if injections:
+            if takers := self._here(INJECTION_READERS):
+                outputs.append(_put(takers, key, injections))
+            self._note(work, "injection", injections)
         return outputs
 
     @staticmethod
@@ -352,11 +388,11 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             if repeated:
                 counts[REPEATED[kind]] += repeated
 
-    def _lofar_readers(self) -> tuple[str, ...]:
+    def _here(self, readers: tuple[str, ...]) -> tuple[str, ...]:
         """Return the services that receive triggers from this node, here or on the master node."""
         if self.config.role is Role.WORKER:
-            return LOFAR_READERS
-        return tuple(name for name in LOFAR_READERS if name in self.config.services())
+            return readers
+        return tuple(name for name in readers if name in self.config.services())
 
     @staticmethod
     def _new_ones(
@@ -407,19 +443,6 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             del self.counts[next(iter(self.counts))]
 
 
-def _decide(work: ClusteringObservation, window: DueWindow) -> Decision:
-    """Decide about a window, again where lines have come since it settled last."""
-    closed_at = time.time()
-    through, decision = work.decisions.pop(window.window, (0, None))
-    if decision is None or through < window.through:
-        decision = work.decider.decide(window.candidates, window.window)
-    else:
-        decision = replace(decision, clustered_at=closed_at)
-    if not window.closed:
-        work.decisions[window.window] = window.through, decision
-    return _timed(decision, window, closed_at)
-
-
 def _row(work: ClusteringObservation, window: DueWindow) -> dict[str, Any]:
     """Return what is remembered of a window."""
     number = window.window
@@ -451,6 +474,7 @@ def _timed(decision: Decision, window: DueWindow, closed_at: float) -> Decision:
         decision,
         iquv=tuple(replace(trigger, stages=stages) for trigger in decision.iquv),
         lofar=replace(decision.lofar, stages=stages) if decision.lofar else None,
+        injected=replace(decision.injected, stages=stages) if decision.injected else None,
     )
 
 

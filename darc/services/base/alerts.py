@@ -108,7 +108,7 @@ class ArrivedTrigger(Struct, frozen=True):
 class ChosenTrigger(Struct, frozen=True):
     """Trigger chosen to represent a pulse.
 
-    :param test: whether it is a test
+    :param test: whether it is a test, or of an injection
     :param arrived: its arrival
     :param gathered_at: when the window closed (Unix s)
     """
@@ -295,11 +295,12 @@ class Alerts(TriggerConsumer[A], Generic[A]):
         gathered_at = time.time()
         arrived = {id(trigger): when for trigger, when in gathered}
         chosen = []
-        for test in (False, True):
+        for test, injection in ((False, False), (True, False), (True, True)):
             triggers = [
                 trigger
                 for trigger, _ in gathered
-                if self._is_test(trigger) is test and not self._is_late(trigger, test)
+                if (self._is_test(trigger), trigger.injection) == (test, injection)
+                and not self._is_late(trigger, test)
             ]
             for group in by_pulse(triggers, self.settings.interval):
                 best = self._best(group)
@@ -320,6 +321,8 @@ class Alerts(TriggerConsumer[A], Generic[A]):
             self.announce(chosen, commit)
 
     def _is_test(self, trigger: Trigger) -> bool:
+        if trigger.injection:
+            return True
         return self.settings.test if trigger.test is None else trigger.test
 
     def _is_late(self, trigger: Trigger, test: bool) -> bool:

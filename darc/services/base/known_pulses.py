@@ -34,6 +34,7 @@ class TriggeredPulse(Struct, frozen=True):
     :param width: s
     :param source: name of the known source; empty: none
     :param dm_found: for a known source, the DM of the cluster; otherwise as `dm` (pc cm-3)
+    :param injection: whether it is one: never the same pulse as one of the sky
     """
 
     arrival: float
@@ -44,6 +45,7 @@ class TriggeredPulse(Struct, frozen=True):
     snr: float = 0.0
     source: str = ""
     dm_found: float = math.nan
+    injection: bool = False
 
     @classmethod
     def of(cls, trigger: Trigger, *, test: bool) -> TriggeredPulse:
@@ -60,6 +62,7 @@ class TriggeredPulse(Struct, frozen=True):
             snr=trigger.snr,
             source=trigger.src_name or "",
             dm_found=trigger.dm if trigger.name == CANDIDATE else trigger.dm_cluster,
+            injection=trigger.injection,
         )
 
     def to_plain(self) -> list[Any]:
@@ -67,7 +70,8 @@ class TriggeredPulse(Struct, frozen=True):
         plain: list[Any] = [self.arrival, self.identity, self.test]
         if math.isnan(self.dm):
             return plain
-        return [*plain, self.dm, self.width, self.snr, self.source, self.dm_found]
+        numbers = self.dm, self.width, self.snr, self.source, self.dm_found
+        return [*plain, *numbers, *([True] if self.injection else [])]
 
     @classmethod
     def from_plain(cls, plain: list[Any]) -> TriggeredPulse:
@@ -76,9 +80,9 @@ class TriggeredPulse(Struct, frozen=True):
         pulse = float(arrival), str(identity), bool(test)
         if not rest:
             return cls(*pulse)
-        dm, width, snr, source, dm_found = rest
+        dm, width, snr, source, dm_found, *injection = rest
         numbers = float(dm), float(width), float(snr)
-        return cls(*pulse, *numbers, str(source), float(dm_found))
+        return cls(*pulse, *numbers, str(source), float(dm_found), bool(injection))
 
     def is_same(self, other: TriggeredPulse, interval: float, delay_per_dm: float) -> bool:
         """Whether both are the same pulse.
@@ -86,7 +90,9 @@ class TriggeredPulse(Struct, frozen=True):
         :param interval: time within which the triggers of a pulse arrive (s)
         :param delay_per_dm: dispersion delay across the band (s per pc cm-3)
         """
-        if self.test is not other.test or abs(self.arrival - other.arrival) > interval:
+        if self.test is not other.test or self.injection is not other.injection:
+            return False
+        if abs(self.arrival - other.arrival) > interval:
             return False
         if math.isnan(self.dm) or math.isnan(other.dm):
             return True

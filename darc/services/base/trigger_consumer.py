@@ -72,6 +72,8 @@ class TriggerConsumer(Consumer[S], Generic[S]):
         "latency_histograms",
     )
 
+    #: Whether it has a use for triggers of injections; others drop them.
+    takes_injections: ClassVar[bool] = False
     loss_kinds: ClassVar[tuple[LossKind, ...]] = (TRIGGERS_UNUSABLE,)
 
     def prepare(self) -> None:
@@ -97,7 +99,10 @@ class TriggerConsumer(Consumer[S], Generic[S]):
         return self._latencies.histograms()
 
     def take_triggers(self, entry: QueueEntry) -> list[Trigger]:
-        """Return the triggers of an entry, logged; invalid ones are logged and counted."""
+        """Return the triggers of an entry, logged; invalid ones are logged and counted.
+
+        Those of injections are dropped, and counted, where the service does not take them.
+        """
         triggers, problems = triggers_of(entry)
         if problems:
             self.bad_entries += 1
@@ -113,7 +118,11 @@ class TriggerConsumer(Consumer[S], Generic[S]):
         for trigger in triggers:
             with about(trigger.observation):
                 log.info("trigger %s", describe(trigger), extra=ABOUT_TRIGGER)
-        return triggers
+        if self.takes_injections:
+            return triggers
+        wanted = [trigger for trigger in triggers if not trigger.injection]
+        self._outcomes[TriggerOutcome.INJECTION] += len(triggers) - len(wanted)
+        return wanted
 
     def act(self, triggers: list[Trigger], observation: Observation | None) -> None:
         """Act on triggers; to be overridden."""
@@ -126,8 +135,9 @@ class TriggerConsumer(Consumer[S], Generic[S]):
 
 def describe(trigger: Trigger) -> str:
     """Describe a trigger in a few words, for the log."""
+    of = "injection" if trigger.injection else trigger.src_name or trigger.name
     return (
-        f"{trigger.identity}: {trigger.src_name or trigger.name}, DM {trigger.dm:.2f},"
+        f"{trigger.identity}: {of}, DM {trigger.dm:.2f},"
         f" S/N {trigger.snr:.1f}, width {trigger.width:.2f} ms, beam {trigger.sb}"
     )
 

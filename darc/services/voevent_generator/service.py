@@ -65,6 +65,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
     name = "voevent_generator"
     traits = TRAITS
     settings_type = VOEventGeneratorSettings
+    takes_injections = True
     attributes: ClassVar[tuple[str, ...]] = (
         *Alerts.attributes,
         "events_waiting",
@@ -250,7 +251,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         return made
 
     def _composed_first(self, one: ChosenTrigger, others: Iterable[Event]) -> ComposedNotice | None:
-        trigger, tense = one.trigger, Tense.TEST if one.test else Tense.CURRENT
+        trigger, tense = one.trigger, _tense(one)
         error = measured_dm_error(trigger, self.config.instrument) or 0.0
         earlier = [event for event in others if event.tense is tense]
         earlier += self._book.of_tense(tense)
@@ -324,7 +325,8 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             log.error("no notice of %s: %s", identity, made.invalid)
             self.lost(NOTICE_INVALID, identity, made.invalid)
             self.departures.count("notice", "invalid")
-        self._keep(event.trigger, notice.number, made.xml)
+        if event.tense is not Tense.INJECTION:
+            self._keep(event.trigger, notice.number, made.xml)
         return made
 
     def cannot_be_told(self, identity: str, error: Exception) -> None:
@@ -429,6 +431,12 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         times = {"taken": item.taken_at, "gathered": item.gathered_at}
         times |= {"sent": sent_at, "accepted": accepted_at}
         self._latencies.note(item.stages, **times)
+
+
+def _tense(one: ChosenTrigger) -> Tense:
+    if one.trigger.injection:
+        return Tense.INJECTION
+    return Tense.TEST if one.test else Tense.CURRENT
 
 
 def _warm_up(senders: RoadSenders, *, json: bool) -> None:

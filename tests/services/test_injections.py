@@ -1,0 +1,238 @@
+"""Injected bursts: told from others by a list, and nothing of them leaves but notices of such."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from test_alerts_of_a_service import Kept as KeptGenerator
+from test_alerts_of_a_service import recent, service
+from test_amber_clustering import Kept as KeptClustering
+from test_amber_clustering import entry, observation
+from test_amber_clustering import service as clustering
+from triggers import made_trigger
+
+from darc.candidates.injections import Injection, InjectionList, parse_injections
+from darc.model.candidate import CANDIDATE
+from darc.model.event import RoadState, Tense
+from darc.model.observation import Observation
+from darc.model.trigger import Trigger
+from darc.node.node_config import load_config
+from darc.queues.messages import ContentKind, QueueEntry
+from darc.queues.plain_connection import pack
+from darc.runtime.clock import Since
+from darc.science.same_burst import Scales
+from darc.services.base.alerts import ArrivedTrigger
+from darc.services.dada_trigger.service import DADATrigger
+from darc.services.lofar_trigger.service import LOFARTrigger
+from simulator.bursts import AmberSearch, Burst, detections
+
+__all__ = ["clustering", "observation", "service"]
+
+SEARCH = AmberSearch()
+SCALES = Scales.of_band(SEARCH.tsamp, 1219.7, 1519.5)
+
+
+def listed(directory: Path, *lines: str, name: str = "injections.txt") -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / name
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+# -- the list ------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 1e5), st.floats(0, 1e4), st.floats(1, 1e4), st.floats(0.01, 1e3)
+        ).map(lambda values: Injection(*values))
+    )
+)
+def test_what_is_listed_is_read_again(injections: list[Injection]) -> None:
+    text = "".join(
+        f"{one.time!r} {one.dm!r} {one.snr!r} {one.width!r}  # x\n" for one in injections
+    )
+    assert parse_injections(text, "file") == (injections, [])
+
+
+@given(st.text())
+def test_no_text_ends_it(text: str) -> None:
+    parse_injections(text, "file")
+
+
+def test_a_line_that_is_none_is_named_and_the_others_hold(tmp_path: Path) -> None:
+    path = listed(tmp_path, "1.5 300 20 1", "2.5 300 20", "3.5 x 20 1", "# 4.5", "4.5 1 nan 1", "")
+    found = InjectionList(path, SCALES)
+    problems = found.read()
+    assert [one.time for one in found.injections] == [1.5]
+    assert [problem.split(": ")[0] for problem in problems] == [f"{path}:{n}" for n in (2, 3, 5)]
+    assert "allowed: time (s since the start), DM (pc cm-3)" in problems[0]
+    assert found.read() == []
+    with path.open("a") as file:
+        file.write("5.5 300 20 1\n6.5 300")  # the last one is being written
+    assert found.read() == []  # said once
+    assert [one.time for one in found.injections] == [1.5, 5.5]
+    path.unlink()
+    assert found.read() == []
+    assert len(found.injections) == 2
+
+
+def test_a_pipe_in_its_place_holds_up_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "injections.txt")
+    (problem,) = InjectionList(tmp_path / "injections.txt", SCALES).read()
+    assert "a pipe" in problem
+
+
+def test_all_that_a_search_finds_of_an_injection_is_of_it_and_nothing_of_other_bursts() -> None:
+    """With the search's own model of a burst at other DMs, widths and beams as the oracle."""
+    bursts = [
+        Burst(time_s=2.0 + 2.5 * n, dm=dm, width_samples=width, snr=snr, beam=n)
+        for n, (dm, width, snr) in enumerate(
+            [(400.0, 5, 15.0), (400.0, 50, 40.0), (900.0, 10, 60.0), (2000.0, 200, 25.0)]
+        )
+    ]
+    for which in bursts:
+        found, truth = [], []
+        for one in bursts:
+            rows = [
+                (line.beam, line.step, line.time(SEARCH), line.dm, line.snr)
+                for grid in SEARCH.grids
+                for line in detections(one, grid, SEARCH, 14.0)
+            ]
+            assert len(rows) >= 3
+            found += rows
+            truth += [one is which] * len(rows)
+        records = np.array(found, CANDIDATE)
+        width = which.width_samples * SEARCH.tsamp * 1e3
+        of = InjectionList(None, SCALES, [Injection(which.time_s, which.dm, which.snr, width)])
+        assert of.mask(records).tolist() == truth
+
+
+# -- triggers ------------------------------------------------------------------------------------
+
+
+def test_an_injected_burst_leads_to_a_trigger_of_an_injection_alone(
+    clustering: Any, observation: Observation
+) -> None:
+    listed(Path(observation.amber_dir), "5.1 700 30 0.8")
+    one: KeptClustering = clustering(thresh_iquv={"interval": 0})
+    one.start_observation(observation, {})
+    one.process(entry(1, 100.0, 5.1, 9.1), observation)
+    one.process(entry(2, 101.0), observation)
+    assert [trigger.window for trigger in one.sent("dada_trigger")] == [9]
+    assert [trigger.window for trigger in one.sent("lofar_trigger")] == [9]
+    real, injected = sorted(one.sent("voevent_generator"), key=lambda trigger: -trigger.window)
+    assert (real.window, real.injection, real.test) == (9, False, None)
+    assert (injected.window, injected.injection, injected.test) == (5, True, True)
+    counts = one.memory["counts"]
+    assert (counts["injection_triggers"], counts["rejected_injected"]) == (1, 1)
+    # The window opens again in another process: it leaves once.
+    again: KeptClustering = clustering(thresh_iquv={"interval": 0})
+    again.start_observation(observation, one.memory)
+    again.process(entry(3, 102.0, 5.1005), observation)
+    again.process(entry(4, 103.0), observation)
+    assert again.sent("voevent_generator") == again.sent("dada_trigger") == []
+
+
+def test_an_injection_hides_no_burst_of_its_window(
+    clustering: Any, observation: Observation
+) -> None:
+    listed(Path(observation.amber_dir), "5.1 700 60 0.8")
+    one: KeptClustering = clustering(thresh_iquv={"interval": 0})
+    one.start_observation(observation, {})
+    one.process(entry(1, 100.0, 5.1, snr=60.0), observation)
+    one.process(entry(2, 101.0, 5.6, snr=30.0), observation)  # of the same DM bin
+    one.process(entry(3, 102.0), observation)
+    (dump,), (freeze,) = one.sent("dada_trigger"), one.sent("lofar_trigger")
+    assert (dump.tarr, freeze.tarr) == (5.6, 5.6)
+    assert [trigger.tarr for trigger in one.sent("voevent_generator") if trigger.injection] == [5.1]
+
+
+def test_a_list_that_cannot_be_read_is_a_loss_and_bursts_go_on(
+    clustering: Any, observation: Observation
+) -> None:
+    listed(Path(observation.amber_dir), "soon 700 30 0.8")
+    one: KeptClustering = clustering()
+    one.start_observation(observation, {})
+    one.process(entry(1, 100.0, 5.1), observation)
+    one.process(entry(2, 101.0), observation)
+    assert len(one.sent("lofar_trigger")) == 1
+    assert one.losses["injection_unknown"]["number"] == 1
+
+
+def test_without_the_flag_a_trigger_is_as_versions_before_know_it() -> None:
+    plain = made_trigger().to_plain()
+    assert "injection" not in plain
+    assert Trigger.from_plain(plain).injection is False
+    injected = made_trigger(injection=True)
+    assert Trigger.from_plain(injected.to_plain()) == injected
+
+
+@pytest.mark.parametrize("kind", [DADATrigger, LOFARTrigger])
+def test_neither_dump_nor_freeze_of_an_injection(tmp_path: Path, kind: type) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({kind.name: {}}))  # type: ignore[attr-defined]
+    one = kind(load_config(path))
+    both = made_trigger(injection=True), made_trigger(window=10)
+    content = pack([trigger.to_plain() for trigger in both])
+    found = one.take_triggers(QueueEntry(1, ContentKind.TRIGGERS, content, "", 0.0, 0.0))
+    assert [trigger.window for trigger in found] == [10]
+    assert one.outcomes == {"injection": 1}
+
+
+def _arrived() -> ArrivedTrigger:
+    return ArrivedTrigger(Since.now(), 0.0)
+
+
+# -- notices -------------------------------------------------------------------------------------
+
+
+def test_of_an_injection_there_is_a_notice_where_tests_go_and_nothing_else(
+    service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[str, bytes]] = []
+    one: KeptGenerator = service(
+        roads=["vtp", "file", "webhook"],
+        webhook={"url": "http://localhost/bursts", "test_url": "http://localhost/tests"},
+        test=False,
+    )
+    monkeypatch.setattr(
+        "darc.delivery.webhook.post_body", lambda url, body, timeout: sent.append((url, body))
+    )
+    trigger = recent(injection=True)
+    one._known.add(replace(trigger, injection=False), test=False)  # a burst of that moment
+    one._close([(trigger, _arrived())], ())
+    (event,) = one.book
+    assert event.tense is Tense.INJECTION
+    one.wait_for_state(event.id, 1, RoadState.ACKNOWLEDGED, "webhook")
+    assert list(event.first.roads) == ["webhook"]
+    one.put(one.finding(trigger, snr=90.0))
+    one.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED, "webhook")
+    assert {url for url, _ in sent} == {"http://localhost/tests"}
+    notices = [json.loads(body) for _, body in sent]
+    assert {notice["alert_tense"] for notice in notices} == {"injection"}
+    assert [notice["alert_type"] for notice in notices] == ["initial", "update"]
+    left = [path for name in ("voevents", "notices") for path in (tmp_path / name).glob("*")]
+    assert left == []
+
+
+def test_a_burst_at_the_moment_of_an_injection_is_announced(service: Any) -> None:
+    one: KeptGenerator = service(test=True)  # of a node whose bursts are tests
+    injected = recent(injection=True, test=True)
+    burst = replace(injected, injection=False, test=None, window=5)
+    one._close([(injected, _arrived()), (burst, _arrived())], ())
+    assert [event.tense for event in one.book] == [Tense.TEST, Tense.INJECTION]
+    again = replace(injected, window=6)
+    one._close([(again, _arrived())], ())
+    assert len(one.book) == 2
+    assert one.outcomes["announced_before"] == 1
