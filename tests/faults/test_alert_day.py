@@ -21,7 +21,7 @@ def test_each_burst_of_an_hour_has_the_end_that_it_is_to_have() -> None:
 
 @pytest.mark.skipif(
     not os.environ.get("DARC_WHOLE_DAY"),
-    reason="two minutes: DARC_WHOLE_DAY=1, or python tests/faults/alert_day.py",
+    reason="half a minute: DARC_WHOLE_DAY=1, or python tests/faults/alert_day.py",
 )
 @pytest.mark.timeout(1200)
 def test_each_burst_of_a_day_has_the_end_that_it_is_to_have() -> None:
