@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from faults.alert_record import ASKED, RETRACTION, UPDATE, Announced, Arrived, Switched
 from faults.alert_roads import AlertRoads
-from faults.fault_plan import MEASURE
+from faults.fault_plan import MEASURE, RELOADING, Fault, Kind
 from nodes import Node, patience, wait_for
 
 from darc.model.counters import TriggerOutcome
@@ -45,12 +45,17 @@ class AlertOrders:
         self._now = Announced()
         self._measured = 0
 
-    def begin(self, *, clock_is_right: bool) -> None:
+    def begin(self, faults: Sequence[Fault]) -> None:
         """Another observation."""
         self._roads.begin()
         self._known = {event["id"] for event in self._events()}
         self._disabled = self._count_disabled()
-        self._now = Announced(clock_is_right=clock_is_right)
+        self._now = Announced(
+            clock_is_right=all(fault.kind is not Kind.CLOCK_STEP for fault in faults),
+            is_reloaded=any(
+                fault.kind in RELOADING or "reload" in fault.target for fault in faults
+            ),
+        )
         self._measured = 0
 
     def is_done(self) -> bool:

@@ -56,6 +56,7 @@ class Announced(Struct):
     :param ordered: what was accepted of a person, by event
     :param disabled: triggers that were not sent for that, as the service has counted
     :param clock_is_right: no fault has set the node's
+    :param is_reloaded: the configuration may be read again, which has a say in whether all is off
     """
 
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -64,6 +65,7 @@ class Announced(Struct):
     switched: list[Switched] = field(default_factory=list)
     disabled: int = 0
     clock_is_right: bool = True
+    is_reloaded: bool = False
 
     @property
     def kinds(self) -> dict[str, list[str]]:
@@ -174,7 +176,8 @@ class Announced(Struct):
     ) -> list[str]:
         """Nothing was made for a road while it was off, but what is owed afterwards."""
         found = []
-        for off in self.switched if self.clock_is_right else ():
+        certain = [off for off in self.switched if off.road != "all" or not self.is_reloaded]
+        for off in certain if self.clock_is_right else ():
             for road, some in came.items():
                 for place, _ in some if off.road in ("all", road) else ():
                     notice = notices[place][1]

@@ -42,6 +42,8 @@ class Kind(enum.StrEnum):
 
 #: In these processes die wherever they are.
 DEADLY = (Kind.KILL, Kind.DIE_AT, Kind.KILL_SUPERVISORD, Kind.POWER_LOSS, Kind.CROSSING)
+#: With these the configuration is read again.
+RELOADING = (Kind.FULL_JOURNAL, Kind.RUBBISH_CONFIG, Kind.AGAIN)
 SENDERS = ("dada_trigger", "lofar_trigger", "voevent_generator")
 SERVICES = ("amber_listener", "amber_clustering", "processor", *SENDERS)
 POINTS = ("after taking", "before committing", "after committing", "while waiting")

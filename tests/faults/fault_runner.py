@@ -129,9 +129,7 @@ class FaultRun:
         (observation.amber_dir / "injections.txt").write_text(self._injection)
         self._outside.begin(time.strftime("%Y-%m-%d-%H:%M:%S", time.gmtime(observation.start)))
         path = self._books_file(observation.parset)
-        self._orders.begin(
-            clock_is_right=all(fault.kind is not Kind.CLOCK_STEP for fault in faults)
-        )
+        self._orders.begin(faults)
         self._beginnings.begin(observation, beginning, path)
         playing = [
             threading.Thread(target=self._strikes.note, args=(what,))
