@@ -30,7 +30,11 @@ TRAITS = ServiceTraits(
         CountedSeries(
             "triggers",
             "Triggers that were passed on, by kind.",
-            {"iquv": Counted.IQUV_TRIGGERS, "lofar": Counted.LOFAR_TRIGGERS},
+            {
+                "iquv": Counted.IQUV_TRIGGERS,
+                "lofar": Counted.LOFAR_TRIGGERS,
+                "injection": Counted.INJECTIONS,
+            },
             "kind",
         ),
         CountedSeries(
