@@ -121,7 +121,8 @@ class TriggerConsumer(Consumer[S], Generic[S]):
         if self.takes_injections:
             return triggers
         wanted = [trigger for trigger in triggers if not trigger.injection]
-        self._outcomes[TriggerOutcome.INJECTION] += len(triggers) - len(wanted)
+        if dropped := len(triggers) - len(wanted):
+            self._outcomes[TriggerOutcome.INJECTION] += dropped
         return wanted
 
     def act(self, triggers: list[Trigger], observation: Observation | None) -> None:
