@@ -46,12 +46,20 @@ def add(parent: Any, tag: str, text: str | None = None, **attributes: str | None
 
 
 def check(event: Any) -> None:
-    """Validate a VOEvent against the schema.
+    """Validate a VOEvent against the schema; to be used by one thread at a time.
 
     :raises ValueError: invalid; the message says where and why
     """
-    schema = _schema()
-    if not schema.validate(event):
+    try:
+        schema = _schema()
+        is_valid = schema.validate(event)
+    except etree.XMLSchemaError:
+        # An error of libxml2 itself, of which a schema that is broken has one for each event. It
+        # has been seen once, after two threads had made the schema at the same time.
+        _schema.cache_clear()
+        schema = _schema()
+        is_valid = schema.validate(event)
+    if not is_valid:
         raise ValueError(f"not a VOEvent: {schema.error_log.last_error}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 import yaml
+from lxml import etree
 from msgspec.structs import replace
 from nodes import wait_for
 from triggers import made_trigger
@@ -21,6 +23,7 @@ from darc.cli.alerts_word import _show
 from darc.config.config import Role
 from darc.delivery.outbox import DeliveryError
 from darc.master.alert_commands import AlertCommands
+from darc.model import voevent_xml
 from darc.model.arrival import utc_of
 from darc.model.event import OWED, AlertType, Event, RoadName, RoadState, Tense, event_id
 from darc.model.finding import AlertOrder, BurstFinding, about_event
@@ -34,7 +37,7 @@ from darc.queues.messages import Commit, ContentKind, QueueEntry
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since
 from darc.services.base.alerts import ArrivedTrigger, ChosenTrigger
-from darc.services.voevent_generator import followers
+from darc.services.voevent_generator import composer, followers
 from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.pending_event import PendingEvent
 from darc.services.voevent_generator.service import VOEventGenerator
@@ -525,3 +528,45 @@ def test_a_voevent_has_the_time_of_a_measurement_by_its_own_dm(
         expected, abs=2e-6
     )
     assert event.trigger == trigger
+
+
+def test_a_schema_that_is_broken_is_made_again(
+    service: Callable[..., Kept], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As libxml2 had it once: it then had an error of its own with each event."""
+
+    class Broken:
+        def validate(self, event: Any) -> bool:
+            raise etree.XMLSchemaValidateError("Internal error in XML Schema validation.")
+
+    good = voevent_xml._schema
+    found: list[Any] = [Broken()]
+
+    def schema() -> Any:
+        return found[0] if found else good()
+
+    schema.cache_clear = found.clear  # type: ignore[attr-defined]
+    monkeypatch.setattr(voevent_xml, "_schema", schema)
+    one = service()
+    event = one.announced(recent())
+    one.wait_for_state(event.id, 1, RoadState.ACKNOWLEDGED)
+    assert one.said == []
+    assert len(notices(tmp_path, event)) == 1
+
+
+def test_while_libraries_are_loaded_by_another_thread_nothing_is_composed(
+    service: Callable[..., Kept],
+) -> None:
+    one = service()
+    composed = threading.Event()
+
+    def compose() -> None:
+        one.announced(recent())
+        composed.set()
+
+    with composer.LIBRARIES:
+        thread = threading.Thread(target=compose)
+        thread.start()
+        assert not composed.wait(0.3)
+    assert composed.wait(30.0)
+    thread.join()

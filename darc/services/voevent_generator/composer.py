@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 #: How a VOEvent cites those before it about the same event.
 CITES = {AlertType.UPDATE: "supersedes", AlertType.RETRACTION: "retraction"}
 FOLLOWUP = "followup"
+#: Held by who loads or uses what validates VOEvents: a schema that two threads make, or use, at the
+#: same time may be broken from then on.
+LIBRARIES = threading.Lock()
 
 
 class ComposedNotice(Struct, frozen=True):
@@ -70,7 +74,8 @@ class Composer:
         """
         created = datetime.fromtimestamp(notice.at, UTC)
         trigger = self._as_measured(event)
-        ivorn, xml = self._voevent(event, notice, trigger, created, earlier)
+        with LIBRARIES:
+            ivorn, xml = self._voevent(event, notice, trigger, created, earlier)
         composed = ComposedNotice(event.with_notice(replace(notice, ivorn=ivorn)), xml)
         if not json:
             return composed

@@ -36,7 +36,7 @@ from darc.services.voevent_generator.alert_losses import (
     NOTICE_INVALID,
     VOEVENT_NOT_KEPT,
 )
-from darc.services.voevent_generator.composer import ComposedNotice, Composer
+from darc.services.voevent_generator.composer import LIBRARIES, ComposedNotice, Composer
 from darc.services.voevent_generator.departures import Departures, Origin
 from darc.services.voevent_generator.event_book import EventBook
 from darc.services.voevent_generator.event_life import association_of
@@ -442,13 +442,14 @@ def _tense(one: ChosenTrigger) -> Tense:
 def _warm_up(senders: RoadSenders, *, json: bool) -> None:
     """Import libraries, and load the tables of the Earth's rotation and the schema of lxml."""
     senders.warm_up()
-    from darc.model import voevent, voevent_xml  # noqa: F401, PLC0415
-    from darc.science import sky  # noqa: PLC0415
+    with LIBRARIES:  # a configuration that is read again meanwhile has this done by another thread
+        from darc.model import voevent, voevent_xml  # noqa: F401, PLC0415
+        from darc.science import sky  # noqa: PLC0415
 
-    sky.beam_rotation_angle(0.0, 0.0, time.time(), (6378137.0, 0.0, 0.0))
-    sky.galactic(0.0, 0.0)
-    voevent_xml.check(voevent_xml.new_event("ivo://darc/warm-up#0", "test"))
-    if json:
-        from darc.services.voevent_generator.notice_schema import warm_up  # noqa: PLC0415
+        sky.beam_rotation_angle(0.0, 0.0, time.time(), (6378137.0, 0.0, 0.0))
+        sky.galactic(0.0, 0.0)
+        voevent_xml.check(voevent_xml.new_event("ivo://darc/warm-up#0", "test"))
+        if json:
+            from darc.services.voevent_generator.notice_schema import warm_up  # noqa: PLC0415
 
-        warm_up()
+            warm_up()
