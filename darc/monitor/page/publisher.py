@@ -17,6 +17,7 @@ from darc.monitor.page.render_page import Renderer
 from darc.monitor.problems import find, find_problems
 from darc.monitor.rules import CLOCK_SECONDS, DIED_SECONDS
 from darc.monitor.service_trends import ServiceTrends
+from darc.runtime.freed_memory import give_back_freed_memory
 from darc.web.style import Colours
 
 log = logging.getLogger(__name__)
@@ -142,11 +143,15 @@ class Publisher:
 
     def _run(self) -> None:
         try:
-            while not self._stopped.is_set():
-                self.check()
+            self.check()
+            give_back_freed_memory()  # 1.8 MB: all templates are compiled
+            while True:
                 self._woken.wait(CHECK_SECONDS)
                 time.sleep(GATHER_SECONDS)
                 self._woken.clear()
+                if self._stopped.is_set():
+                    break
+                self.check()
         # Raised again in the service's loop, which ends the process.
         except Exception as error:
             self.failure = error

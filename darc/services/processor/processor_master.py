@@ -32,6 +32,7 @@ from darc.model.results import BeamState, ObservationResults
 from darc.model.results_email import missing_email, results_email
 from darc.node.command_client import ask_attribute
 from darc.queues.messages import Commit
+from darc.runtime.freed_memory import give_back_freed_memory
 from darc.runtime.log import about
 from darc.services.base.mails import MAIL_GIVEN_UP, Mail, Mails
 from darc.services.base.service import ENDED, Service
@@ -277,6 +278,7 @@ def show_lists(config: Config) -> None:
             log.error("not in the lists of results: %s", problem)
     except OSError as error:
         log.error("no lists of results: %s", error)
+    give_back_freed_memory()  # of compiled templates
 
 
 def site_of(config: Config) -> Path:
