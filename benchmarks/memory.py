@@ -1,7 +1,8 @@
 """What a node holds in memory, idle and after an observation: python -m benchmarks.memory.
 
-PSS: memory that is shared between processes counts for each in its part, so that it adds up. What
-counts is all of the default configuration: eight services, darc_master, darc_monitor, supervisord.
+PSS: memory that is shared between processes counts for each in its part, so that it adds up; other
+Python processes beside make it less. Its own is what no other process shares and nothing else
+makes smaller (private and written). What counts is all of the default configuration: eight services, darc_master, darc_monitor, supervisord.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from simulator.ports import ReservedPort
 from simulator.write_parsets import write_observation
 
 TARGET = 180.0  # MB, idle
+#: Of smaps_rollup: pages of a process alone that it has written.
+OWN = "Private_Dirty"
 #: Until what is loaded in the background after the start is there.
 SETTLED_SECONDS = 5.0
 #: Packages of some weight.
@@ -75,10 +78,10 @@ def observe(node: TemporaryNode, duration: float) -> None:
     print(f"After an observation of {duration:g} s with {read} candidates:")
 
 
-def pss(process: psutil.Process) -> float:
-    """Proportional set size (MB)."""
+def pss(process: psutil.Process, what: str = "Pss") -> float:
+    """Proportional set size, or another one of smaps_rollup (MB)."""
     text = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
-    (line,) = [line for line in text.splitlines() if line.startswith("Pss:")]
+    (line,) = [line for line in text.splitlines() if line.startswith(f"{what}:")]
     return int(line.split()[1]) * 1024 / 1e6
 
 
@@ -102,9 +105,9 @@ def wait_until_idle(node: TemporaryNode) -> None:
         time.sleep(1.0)
 
 
-def sizes(node: TemporaryNode) -> dict[str, float]:
-    """PSS of each process that is there all the time (MB)."""
-    return {name(one): pss(one) for one in node.processes() if name(one) != EXTRACTS}
+def sizes(node: TemporaryNode, what: str = "Pss") -> dict[str, float]:
+    """Sizes of each process that is there all the time (MB)."""
+    return {name(one): pss(one, what) for one in node.processes() if name(one) != EXTRACTS}
 
 
 def default_node() -> TemporaryNode:
@@ -162,21 +165,24 @@ def main() -> None:
     try:
         node.start()
         time.sleep(SETTLED_SECONDS)
-        idle = sizes(node)
+        idle, idle_own = sizes(node), sizes(node, OWN)
         observe(node, args.duration)
         working = extracting(node)
         wait_until_idle(node)
-        after = sizes(node)
+        after, after_own = sizes(node), sizes(node, OWN)
     finally:
         node.stop()
         node.remove()
     at_first, later = modules(args.duration)
-    print("| process | PSS idle | after | modules |\n|---|---:|---:|---|")
+    print("| process | PSS idle | its own | after | its own | modules |")
+    print("|---|---:|---:|---:|---:|---|")
     for what in sorted(after, key=lambda one: -after[one]):
         more = [f"*{module}*" for module in later[what] if module not in at_first[what]]
         loaded = ", ".join(at_first[what] + more)
-        print(f"| {what} | {idle[what]:.1f} | {after[what]:.1f} | {loaded} |")
-    print(f"| {len(after)} processes | {sum(idle.values()):.1f} | {sum(after.values()):.1f} | |")
+        of_all = (idle[what], idle_own[what], after[what], after_own[what])
+        print(f"| {what} | {' | '.join(f'{size:.1f}' for size in of_all)} | {loaded} |")
+    sums = " | ".join(f"{sum(of.values()):.1f}" for of in (idle, idle_own, after, after_own))
+    print(f"| {len(after)} processes | {sums} | |")
     print(f"Target: {TARGET:.0f} MB idle. Modules in italics are those of the observation.")
     more_text = ", ".join(f"{size:.1f} MB" for size in working) or "none"
     print(f"Beside them until a minute after: processes that extract: {more_text}")

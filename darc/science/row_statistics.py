@@ -15,13 +15,20 @@ _Keys = npt.NDArray[np.int32]
 _LEAST_BEFORE, _CLEARLY = 16, 6.0
 
 _ALL_BUT_SIGN = np.int32(0x7FFFFFFF)
+_LOWEST = np.int32(-0x80000000)
+
+#: Most halvings of the range of the floats, and after how many the lowest value in it is looked at;
+#: it goes on if less than half of the samples are left in it.
+_HALVINGS, _LOOK = 28, 7
 
 
 def medians(rows: Floats) -> npt.NDArray[np.float64]:
     """Return the median of each row; for even m, the mean of the two middle values.
 
     Floats are mapped to integers of the same order, in which the median is found by bisection: one
-    pass of comparing and counting per bit, which compilers vectorise.
+    pass of comparing and counting for each step, which compilers vectorise. What is halved is the
+    range of the floats, in 10 to 20 steps for noise about 0, where the integers would take 32; if
+    outliers make the range too wide for that, it is that of the integers.
 
     :param rows: finite, shape (n, m)
     :return: shape (n,)
@@ -106,12 +113,34 @@ def _of_rank(keys: _Keys, rank: int) -> np.int32:
     high: np.int32 = keys[0]
     for place in range(keys.size):
         low, high = min(low, keys[place]), max(high, keys[place])
+    bits = np.empty(1, np.int32)
+    value = bits.view(np.float32)
+    below, above = np.int32(0), np.int32(keys.size)
+    step, of_floats = 0, True
     while low < high:
-        middle = np.int32((np.int64(low) + np.int64(high)) >> 1)
-        if _not_above(keys, middle) > rank:
-            high = middle
+        step += 1
+        if of_floats:
+            bits[0] = low ^ ((low >> np.int32(31)) & _ALL_BUT_SIGN)
+            half = np.float32(0.5) * value[0]
+            bits[0] = high ^ ((high >> np.int32(31)) & _ALL_BUT_SIGN)
+            value[0] = half + np.float32(0.5) * value[0]
+            middle = np.int32(bits[0] ^ ((bits[0] >> np.int32(31)) & _ALL_BUT_SIGN))
+            middle = min(max(middle, low), np.int32(high - 1))
         else:
-            low = np.int32(middle + 1)
+            middle = np.int32((np.int64(low) + np.int64(high)) >> 1)
+        count = _not_above(keys, middle)
+        if count > rank:
+            high, above = middle, count
+        else:
+            low, below = np.int32(middle + 1), count
+        if above - below == 1 or step % _LOOK == 0:
+            # The lowest of those that are left may be that of many samples, or the only one.
+            first = _next(keys, np.int32(low - 1)) if low > _LOWEST else low
+            count = _not_above(keys, first)
+            if count > rank:
+                return first
+            low, below = np.int32(first + 1), count
+            of_floats = bool(step < _HALVINGS and 2 * (above - below) < keys.size)
     return low
 
 

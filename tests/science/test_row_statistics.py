@@ -30,6 +30,23 @@ def test_medians_of_noise(length):
     np.testing.assert_array_equal(medians(rows), np.median(rows.astype(np.float64), axis=1))
 
 
+def kinds() -> dict[str, np.ndarray]:
+    """Long rows, whose ranges are halved many times."""
+    rng = np.random.default_rng(1)
+    noise = rng.normal(0, 10, (4, 12_750)).astype(np.float32)
+    wide, skew = noise.copy(), rng.exponential(1e-6, noise.shape).astype(np.float32)
+    wide[:, 5], wide[:, 6] = 1e14, -3e38
+    half = np.where(np.arange(noise.shape[1]) % 2, np.float32(1e-30), noise)
+    return {"levels": np.rint(noise) + np.float32(0.25), "wide": wide, "skew": skew, "half": half}
+
+
+@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("length", [12_749, 12_750])
+def test_medians_of_other_noise(kind, length):
+    rows = np.ascontiguousarray(kinds()[kind][:, :length])
+    np.testing.assert_array_equal(medians(rows), np.median(rows.astype(np.float64), axis=1))
+
+
 def test_medians_of_a_part():
     rows = np.arange(40, dtype=np.float32).reshape(4, 10)[1:3, ::3]
     np.testing.assert_array_equal(medians(rows), np.median(rows, axis=1))
