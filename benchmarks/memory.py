@@ -2,7 +2,8 @@
 
 PSS: memory that is shared between processes counts for each in its part, so that it adds up; other
 Python processes beside make it less. Its own is what no other process shares and nothing else
-makes smaller (private and written). What counts is all of the default configuration: eight services, darc_master, darc_monitor, supervisord.
+makes smaller (private and written). What counts is all of the default configuration: eight
+services, darc_master, darc_monitor, supervisord.
 """
 
 from __future__ import annotations

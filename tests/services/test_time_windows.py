@@ -83,20 +83,20 @@ def told(due: list[DueWindow]) -> list[Taken]:
     return [Taken(one.window, one.candidates["beam"].tolist(), one.closed) for one in due]
 
 
-def add(gathering: OpenWindows, entry: Given) -> list[DueWindow]:
+def add(windows: OpenWindows, entry: Given) -> list[DueWindow]:
     """Take an entry in; returns the windows that are due then."""
-    gathering.add(entry.id, entry.watermark, entry.candidates)
-    return rest(gathering)
+    windows.add(entry.id, entry.watermark, entry.candidates)
+    return rest(windows)
 
 
-def rest(gathering: OpenWindows) -> list[DueWindow]:
+def rest(windows: OpenWindows) -> list[DueWindow]:
     """The windows that are due."""
-    return list(iter(gathering.take_due, None))
+    return list(iter(windows.take_due, None))
 
 
-def end(gathering: OpenWindows) -> list[DueWindow]:
-    gathering.close_all()
-    return rest(gathering)
+def end(windows: OpenWindows) -> list[DueWindow]:
+    windows.close_all()
+    return rest(windows)
 
 
 class Slow(Struct):
@@ -142,11 +142,11 @@ def expected(made: list[Batch], settle: float = math.inf) -> list[Taken]:
 def test_what_is_taken_does_not_depend_on_how_lines_are_cut_into_entries(
     made: list[Batch], settle: float
 ) -> None:
-    gathering = OpenWindows(INTERVAL, LENGTH, {}, settle=settle)
+    windows = OpenWindows(INTERVAL, LENGTH, {}, settle=settle)
     taken: list[Taken] = []
     for entry in entries_of(made):
-        taken += told(add(gathering, entry))
-    assert taken + told(end(gathering)) == expected(made, settle)
+        taken += told(add(windows, entry))
+    assert taken + told(end(windows)) == expected(made, settle)
 
 
 @given(batches(), SETTLES)
@@ -155,9 +155,9 @@ def test_windows_close_with_the_same_lines_whether_they_settle_before_or_not(
     made: list[Batch], settle: float
 ) -> None:
     """So nothing is missing that the longest wait has."""
-    gathering = OpenWindows(INTERVAL, LENGTH, {}, settle=settle)
-    taken = [one for entry in entries_of(made) for one in told(add(gathering, entry))]
-    taken += told(end(gathering))
+    windows = OpenWindows(INTERVAL, LENGTH, {}, settle=settle)
+    taken = [one for entry in entries_of(made) for one in told(add(windows, entry))]
+    taken += told(end(windows))
     assert [one for one in taken if one.closed] == expected(made)
 
 
@@ -166,7 +166,7 @@ def test_windows_close_with_the_same_lines_whether_they_settle_before_or_not(
 def test_an_entry_is_completed_once_and_not_while_an_open_window_needs_it(
     made: list[Batch], settle: float
 ) -> None:
-    gathering = OpenWindows(INTERVAL, LENGTH, {}, settle=settle)
+    windows = OpenWindows(INTERVAL, LENGTH, {}, settle=settle)
     open_lines: dict[int, set[int]] = {}  # entry → its lines in open windows
     completed: list[int] = []
     entries = entries_of(made)
@@ -175,16 +175,16 @@ def test_an_entry_is_completed_once_and_not_while_an_open_window_needs_it(
         gone = {number for one in told(due) if one.closed for number in one.numbers}
         for lines in open_lines.values():
             lines.difference_update(gone)
-        freed = gathering.completed()
+        freed = windows.completed()
         assert not any(open_lines[entry] for entry in freed)
         completed.extend(freed)
 
     for entry in entries:
         open_lines[entry.id] = set(entry.candidates["beam"].tolist())
-        complete(add(gathering, entry))
-    complete(end(gathering))
+        complete(add(windows, entry))
+    complete(end(windows))
     assert sorted(completed) == [entry.id for entry in entries]
-    assert gathering.completed() == ()
+    assert windows.completed() == ()
 
 
 class Held(Struct):
@@ -203,19 +203,19 @@ class Held(Struct):
     def start(self) -> OpenWindows:
         return OpenWindows(INTERVAL, LENGTH, self.through, settle=self.settle, settled=self.settled)
 
-    def commit(self, gathering: OpenWindows) -> bool:
+    def commit(self, windows: OpenWindows) -> bool:
         """Deal with one window that is due; False: there was none."""
-        window = gathering.take_due()
+        window = windows.take_due()
         if window:
             self.taken += told([window])
             if window.closed:
                 self.through[window.window] = window.through
             elif window.window % 2 == 0:
                 self.settled[window.window] = window.through
-        for entry in gathering.completed():
+        for entry in windows.completed():
             del self.waiting[entry]
             self.completed.append(entry)
-        for number in gathering.forgotten():
+        for number in windows.forgotten():
             del self.through[number]
         return window is not None
 
@@ -226,28 +226,28 @@ def test_killed_at_any_moment_the_same_windows_are_taken_and_none_twice(
     made: list[Batch], settle: float, data: st.DataObject
 ) -> None:
     held = Held(settle)
-    gathering = held.start()
+    windows = held.start()
     entries = entries_of(made)
     for entry in entries:
         held.waiting[entry.id] = entry
-        gathering.add(entry.id, entry.watermark, entry.candidates)
+        windows.add(entry.id, entry.watermark, entry.candidates)
         commits_before_death = data.draw(st.sampled_from([None, None, 0, 1, 2, 9]))
         if commits_before_death is None:
-            while held.commit(gathering):
+            while held.commit(windows):
                 pass
             continue
         for _ in range(commits_before_death):
-            held.commit(gathering)
-        gathering = held.start()
+            held.commit(windows)
+        windows = held.start()
         for again in list(held.waiting.values()):
-            gathering.add(again.id, again.watermark, again.candidates)
-            while held.commit(gathering):
+            windows.add(again.id, again.watermark, again.candidates)
+            while held.commit(windows):
                 pass
     last = Given(len(entries) + 1, 0.0, records([]))  # says that nothing more comes
     held.waiting[last.id] = last
-    gathering.add(last.id, last.watermark, last.candidates)
-    gathering.close_all()
-    while held.commit(gathering):
+    windows.add(last.id, last.watermark, last.candidates)
+    windows.close_all()
+    while held.commit(windows):
         pass
     whole = expected(made, settle)
     assert [one for one in held.taken if _remembered(one)] == list(filter(_remembered, whole))
@@ -265,10 +265,10 @@ def _remembered(one: Taken) -> bool:
 
 def test_a_window_of_unstamped_lines_closes_the_same_after_a_death() -> None:
     """The watermark that came in an entry of its own is needed as long as the window is open."""
-    gathering = OpenWindows(INTERVAL, LENGTH, {})
-    gathering.add(1, 0.0, records([(0.1, 0)]))
-    gathering.add(2, 1000.0, records([]))
-    assert gathering.completed() == ()
+    windows = OpenWindows(INTERVAL, LENGTH, {})
+    windows.add(1, 0.0, records([(0.1, 0)]))
+    windows.add(2, 1000.0, records([]))
+    assert windows.completed() == ()
     again = OpenWindows(INTERVAL, LENGTH, {})
     again.add(1, 0.0, records([(0.1, 0)]))
     again.add(2, 1000.0, records([]))
@@ -277,37 +277,37 @@ def test_a_window_of_unstamped_lines_closes_the_same_after_a_death() -> None:
 
 
 def test_late_lines_open_a_window_once_more() -> None:
-    gathering = OpenWindows(INTERVAL, LENGTH, {})
-    gathering.add(1, 1000.0, records([(0.1, 0)]))
-    assert told(add(gathering, Given(2, 1001.0, records([])))) == [Taken(0, [0])]
-    assert add(gathering, Given(3, 1001.5, records([(0.2, 1)]))) == []
-    assert told(add(gathering, Given(4, 1002.5, records([])))) == [Taken(0, [1])]
+    windows = OpenWindows(INTERVAL, LENGTH, {})
+    windows.add(1, 1000.0, records([(0.1, 0)]))
+    assert told(add(windows, Given(2, 1001.0, records([])))) == [Taken(0, [0])]
+    assert add(windows, Given(3, 1001.5, records([(0.2, 1)]))) == []
+    assert told(add(windows, Given(4, 1002.5, records([])))) == [Taken(0, [1])]
 
 
 def test_a_window_closes_no_earlier_than_its_interval() -> None:
-    gathering = OpenWindows(INTERVAL, LENGTH, {})
-    gathering.add(1, 1000.0, records([(0.1, 0)]))
-    assert add(gathering, Given(2, 1000.0 + INTERVAL - 1e-3, records([(0.6, 1)]))) == []
-    assert told(add(gathering, Given(3, 1000.0 + INTERVAL, records([])))) == [Taken(0, [0])]
+    windows = OpenWindows(INTERVAL, LENGTH, {})
+    windows.add(1, 1000.0, records([(0.1, 0)]))
+    assert add(windows, Given(2, 1000.0 + INTERVAL - 1e-3, records([(0.6, 1)]))) == []
+    assert told(add(windows, Given(3, 1000.0 + INTERVAL, records([])))) == [Taken(0, [0])]
 
 
 def test_a_window_that_has_settled_settles_again_with_all_its_lines() -> None:
-    gathering = OpenWindows(INTERVAL, LENGTH, {}, settle=0.125)
-    gathering.add(1, 1000.0, records([(0.1, 0)]))
-    assert told(add(gathering, Given(2, 1000.125, records([])))) == [Taken(0, [0], closed=False)]
-    assert add(gathering, Given(3, 1000.25, records([(0.6, 1)]))) == []  # of another window
-    assert add(gathering, Given(4, 1000.25, records([(0.2, 2)]))) == []
-    due = add(gathering, Given(5, 1000.5, records([])))
+    windows = OpenWindows(INTERVAL, LENGTH, {}, settle=0.125)
+    windows.add(1, 1000.0, records([(0.1, 0)]))
+    assert told(add(windows, Given(2, 1000.125, records([])))) == [Taken(0, [0], closed=False)]
+    assert add(windows, Given(3, 1000.25, records([(0.6, 1)]))) == []  # of another window
+    assert add(windows, Given(4, 1000.25, records([(0.2, 2)]))) == []
+    due = add(windows, Given(5, 1000.5, records([])))
     assert told(due) == [Taken(0, [0, 2], closed=False), Taken(1, [1], closed=False)]
     assert [one.waited for one in due] == [0.375, 0.125]
-    assert told(add(gathering, Given(6, 1001.0, records([])))) == [Taken(0, [0, 2])]
+    assert told(add(windows, Given(6, 1001.0, records([])))) == [Taken(0, [0, 2])]
 
 
 @pytest.mark.parametrize("settle", [INTERVAL, 2 * INTERVAL])
 def test_an_interval_that_is_not_longer_is_all_that_is_waited(settle: float) -> None:
     """As of a configuration that was written before windows settled."""
-    gathering = OpenWindows(INTERVAL, LENGTH, {}, settle=settle)
-    gathering.add(1, 1000.0, records([(0.1, 0)]))
-    (closed,) = add(gathering, Given(2, 1000.0 + 2 * INTERVAL, records([])))
+    windows = OpenWindows(INTERVAL, LENGTH, {}, settle=settle)
+    windows.add(1, 1000.0, records([(0.1, 0)]))
+    (closed,) = add(windows, Given(2, 1000.0 + 2 * INTERVAL, records([])))
     assert closed.closed
     assert closed.waited == INTERVAL

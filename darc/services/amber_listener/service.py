@@ -164,7 +164,9 @@ class AMBERListener(Service[AmberListenerSettings]):
         if (heard := self._watch_of.descriptor) is not None:
             poll.register(heard, select.POLLIN)
         poll.register(self.order_listener.descriptor, select.POLLIN)
-        poll.poll(max(0.0, timeout) * 1000)
+        # It waits for whole milliseconds, rounded up: a watermark would be half a one late.
+        if not poll.poll(int(max(0.0, timeout) * 1000)):
+            time.sleep(min(max(0.0, now + timeout - time.monotonic()), 0.001))
         self._notified = self._watch_of.changed()
         # At each check too, so that a missed notification costs at most a second.
         self._perhaps_orders = time.monotonic() >= self._next_check
