@@ -74,7 +74,7 @@ def main() -> None:
     try:
         node.start()
         files = observe(node, TASK, options.seconds + 5)
-        began = time.monotonic()
+        began, before = time.monotonic(), processor_times(node)
         written = 0
         for second, parts in enumerate(blocks):
             for part, contents in enumerate(parts):
@@ -93,9 +93,25 @@ def main() -> None:
             f"{lines:,} lines written in {ended - began:.1f} s ({lines / (ended - began):,.0f}/s);"
             f" all clustered {time.monotonic() - ended:.1f} s later (gather window included)"
         )
+        print("processor time for a line:")
+        for name, seconds in processor_times(node).items():
+            took = seconds - before.get(name, 0.0)
+            if took > 0.01:
+                print(f"  {name:<20} {took / lines * 1e6:6.2f} us")
     finally:
         node.stop()
         node.remove()
+
+
+def processor_times(node: TemporaryNode) -> dict[str, float]:
+    """Return the processor time of each process of a node until now (s)."""
+    found = {}
+    for process in node.processes():
+        words, times = process.cmdline(), process.cpu_times()
+        name = words[words.index("-m") + 1] if "-m" in words else words[0]
+        name = name.removeprefix("darc.services.")
+        found[name] = found.get(name, 0.0) + times.user + times.system
+    return found
 
 
 def report(node: TemporaryNode, elapsed: float, written: int) -> int:
