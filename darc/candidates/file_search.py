@@ -18,18 +18,18 @@ from darc.data_files.data_file import DataFile
 from darc.data_files.data_source import DataSource
 from darc.data_files.open_data_file import open_data_file
 from darc.model.candidate import CANDIDATE, Records
-from darc.science.baseline import LevelWindow, fill, sparse_noise, take_scales
+from darc.science.baseline import LevelWindow, sparse_noise
 from darc.science.boxcar_search import pulse_widths
 from darc.science.channel_mask import parse_channel_mask
 from darc.science.dedispersion import Band
 from darc.science.dispersion import delay
-from darc.science.downsample import downsample_in_place
 from darc.science.isolated import forget_impulses, outlier_thresholds, sharp_edge
 from darc.science.reused_memory import ReusedMemory
+from darc.science.search_levels import downsample_levels
 from darc.science.single_pulse import SearchStage, dm_stages, find_pulses
 
 #: Values in a part: target, and maximum where the dispersion delay needs more.
-_VALUES, _MOST_VALUES = 3 << 24, 1 << 28
+_VALUES, _MOST_VALUES = 5 << 24, 1 << 29
 _LEAST_OUT = 4096
 #: Stages share a part if the delay of each is at most this fraction of the part, and their longest
 #: pulses differ by at most this factor.
@@ -191,10 +191,8 @@ def search_part(job: SearchJob) -> Records | None:
     data.late = band.delays([1.0])[0, channels] / tsamp
     found = [np.zeros(0, CANDIDATE)]
     for stage in job.stages:
-        data.rows = downsample_in_place(data.rows, stage.factor // factor)
+        records = _search_stage(job, stage, data, tsamp, factor)
         factor = stage.factor
-        n_out = min(job.n_out * job.stages[0].factor // factor, data.rows.shape[1])
-        records = _search_stage(job, stage, data, tsamp, n_out)
         if records is None:
             return None
         found.append(records)
@@ -206,13 +204,13 @@ def _search_stage(
     stage: SearchStage,
     data: SearchData,
     tsamp: float,
-    n_out: int,
+    before: int,
 ) -> Records | None:
     """Search for pulses at the trial DMs of a stage.
 
-    :param data: downsampled by its factor; changed in place
+    :param data: changed in place
     :param tsamp: before downsampling, s
-    :param n_out: number of samples in which a pulse may start
+    :param before: factor by which the data are downsampled, which becomes the stage's
     :return: None: all channels are constant
     """
     factor = stage.factor
@@ -220,10 +218,11 @@ def _search_stage(
     window = LevelWindow.of_search(longest)
     if factor > 1:  # else the noise is that of the samples, of unit variance
         sparse = sparse_noise(data.levels * math.sqrt(factor), window)
-        data.varies = take_scales(data.rows, window, sparse=sparse)
+        data.rows, data.varies = downsample_levels(data.rows, factor // before, window, sparse)
     data.forget_constant()
     if not len(data.rows):
         return None
+    n_out = min(job.n_out * job.stages[0].factor // factor, data.rows.shape[1])
     late, levels = data.late / factor, data.levels
     widths = pulse_widths(longest)
     # Sums of less variance are not Gaussian: a pulse would be some of the few values that differ.
@@ -232,9 +231,8 @@ def _search_stage(
     found = [np.zeros(0, CANDIDATE)]
     for first in range(0, len(stage.dms) if len(widths) else 0, _TRIALS):
         dms = stage.dms[first : first + _TRIALS]
-        missing = job.isolated and forget_impulses(data.rows, sharp_edge(late * dms[0]))
-        if missing or not first:
-            fill(data.rows)
+        if job.isolated:
+            forget_impulses(data.rows, sharp_edge(late * dms[0]))
         pulses = find_pulses(
             data.rows,
             late,

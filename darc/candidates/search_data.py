@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,10 +20,12 @@ from darc.science.downsample import downsample_time
 from darc.science.moments import put_rows
 from darc.science.reused_memory import ReusedMemory
 from darc.science.rfi_cleaning import replace_outliers
+from darc.science.search_levels import put_levels
 from darc.science.silent_data import forget_stuck, silent_moments
 from darc.science.wild_samples import forget_wild
 
 Floats = npt.NDArray[np.float32]
+Shorts = npt.NDArray[np.int16]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -49,14 +53,14 @@ def longest_pulse(tsamp: float) -> int:
 class SearchData(Struct, eq=False):
     """Cleaned channels.
 
-    :param rows: of zero baseline and a local variance of about 1, NaN where data are missing, shape
-        (n, m)
+    :param rows: levels, of zero baseline and a local variance of about 1, with noise where data are
+        missing (:mod:`darc.science.search_levels`), shape (n, m)
     :param levels: noise of the channels before cleaning, levels; infinite for floats, shape (n,)
     :param varies: whether a channel varies, shape (n,)
     :param late: delay of each channel per DM, samples per pc cm-3, descending, shape (n,)
     """
 
-    rows: Floats
+    rows: Shorts
     levels: Doubles
     varies: Mask
     late: Doubles = field(default_factory=lambda: np.zeros(0))
@@ -87,7 +91,7 @@ def read_search_data(
         :func:`darc.science.rfi_cleaning.replace_outliers`; None: no outliers are replaced
     :param memory: for what is returned, and for what is read
     """
-    rows = memory[0].floats(len(channels), count)
+    rows = memory[0].array((len(channels), count), np.dtype(np.int16))
     levels, varies = np.full(len(channels), np.inf), np.zeros(len(channels), np.bool_)
     length = max(1, _PIECE // (len(channels) * file.dtype.itemsize * factor))
     for begin in range(0, count, length):
@@ -105,10 +109,10 @@ def _read(
     samples: tuple[int, int],
     factor: int,
     clip: tuple[float, int] | None,
-    rows: Floats,
+    rows: Shorts,
     memory: ReusedMemory,
 ) -> tuple[Doubles, Mask]:
-    """Read and clean some samples; NaN: missing data.
+    """Read and clean some samples.
 
     :return: noise of the channels, levels; infinite for floats, shape (n,); and whether they vary
     """
@@ -143,6 +147,7 @@ def _read(
         series.add(take(some, silent))
     # What all channels share may drift faster: the window of the band is shorter.
     band = series.level(LevelWindow.beside(longest), values.T, everything)
+    random = np.random.default_rng(samples)  # reproducible
     unusable, varies = silent | band.jumps, np.zeros(len(channels), np.bool_)
     for some, noise in zip(groups, series.noise, strict=True):
         part = take(some, unusable)
@@ -155,6 +160,7 @@ def _read(
             part[missing] = 0
             replace_outliers(part, *clip)
             part[missing] = np.nan
-        rows[some] = downsample_time(np.ascontiguousarray(part[:, inside]), factor)
+        means = downsample_time(np.ascontiguousarray(part[:, inside]), factor)
+        put_levels(means, rows[some], random, 1 / math.sqrt(factor))
     noises = np.concatenate(series.noise)
     return np.full(len(noises), np.inf) if is_float else noises, varies

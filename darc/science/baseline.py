@@ -304,41 +304,6 @@ def take_scales(
     return varies
 
 
-def fill(rows: Floats) -> None:
-    """Replace missing data by noise, and subtract the mean of each row, in place.
-
-    Noise avoids a lower noise of the band's sum where channels are missing. In data of few bits,
-    the median subtracted before differs from the mean, which would show where channels end.
-
-    :param rows: of a variance of about 1, shape (n, m)
-    """
-    random = np.random.default_rng(rows.shape[1])  # reproducible
-    for number in np.flatnonzero(_subtract_means(rows)).tolist():
-        row = rows[number]
-        missing = np.isnan(row)
-        if missing.all():
-            row[:] = 0
-        else:
-            row[missing] = random.standard_normal(int(missing.sum()), dtype=np.float32)
-
-
-@compiled
-def _subtract_means(rows: Floats) -> npt.NDArray[np.int64]:
-    """Subtract the mean of each row without NaN, in place; return how many NaN there are."""
-    missing = np.zeros(rows.shape[0], np.int64)
-    for number in range(rows.shape[0]):
-        row, total, count = rows[number], 0.0, 0
-        for place in range(row.size):
-            there = not np.isnan(row[place])
-            total += row[place] if there else 0.0
-            count += there
-        mean = np.float32(total / count)
-        for place in range(row.size):
-            row[place] -= mean
-        missing[number] = row.size - count
-    return missing
-
-
 class _Blocks:
     """Means of blocks with data.
 

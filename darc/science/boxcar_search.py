@@ -1,4 +1,8 @@
-"""Boxcars of many widths over dedispersed series: their noise, and the pulses above it."""
+"""Boxcars of many widths over dedispersed series: their noise, and the pulses above it.
+
+Series are integers. Where the running sum of a block stays within 16 bits, so do all boxcars, and
+twice as many are compared at a time (SIMD) as of 32 bits.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ import numpy.typing as npt
 
 from darc.science.compiled import compiled
 
-Floats = npt.NDArray[np.float32]
+#: Of 16 or 32 bits.
+Series = npt.NDArray[np.int16] | npt.NDArray[np.int32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -21,14 +26,18 @@ _FEW = 64
 #: Number of blocks on either side that the noise of a block is measured in; maximum of boxcars
 #: measured in a block.
 _BLOCKS_BESIDE, _MOST_SAMPLES = 6, 1024
+#: Boxcars of a block whose median and MAD are where clipping begins.
+_TO_BEGIN = 256
 #: Ratio of sigma after and before clipping at 3 sigma.
 _CLIPPED = 0.98
 _MAD = 1.4826
 #: Boxcars begin this many times per width, if they are long, and at least so often (samples).
 _PER_WIDTH, _MOST_APART = 32, 16
-#: Samples that are searched at a time, so that they stay in the processor's cache, and of which the
-#: highest boxcar is compared with the limit: multiples of `CELL` and `_MOST_APART`.
+#: Samples that are searched at a time, so that they stay in the processor's cache: a multiple of
+#: `CELL` and `_MOST_APART`. Boxcars of which the highest is compared with the limit.
 _BLOCK, _PIECE = 8192, 1024
+#: Range of 16 bits.
+_SHORT = 32767
 
 
 def pulse_widths(longest: int) -> Ints:
@@ -50,7 +59,7 @@ def boxcar_steps(widths: Ints) -> Ints:
 
 
 @compiled
-def local_noise(series: Floats, valid: int, widths: Ints, block: int) -> tuple[Doubles, Doubles]:
+def local_noise(series: Series, valid: int, widths: Ints, block: int) -> tuple[Doubles, Doubles]:
     """Measure the noise of each boxcar width, local in time, without pulses.
 
     The mean is that of a block, since a baseline that was subtracted leaves a shallow and long dip
@@ -83,19 +92,21 @@ def local_noise(series: Floats, valid: int, widths: Ints, block: int) -> tuple[D
             end = (which + 1) * count // n_blocks
             places = np.arange(first, end, apart)
             values = sums[places + width] - sums[places]
-            mean = np.median(values)
-            sigma = _MAD * np.median(np.abs(values - mean))
+            some = values[:: max(1, values.size // _TO_BEGIN)]
+            mean = np.median(some)
+            sigma = _MAD * np.median(np.abs(some - mean))
             if sigma == 0:  # few values that differ
                 sigma = values.std()
             variance = 0.0
             for _ in range(2):
                 total, square, inside = 0.0, 0.0, 0
-                for value in values:
-                    off = value - mean
-                    if abs(off) <= 3 * sigma:
-                        total += off
-                        square += off * off
-                        inside += 1
+                for place in range(values.size):
+                    off = values[place] - mean
+                    kept = abs(off) <= 3 * sigma
+                    off = off if kept else 0.0
+                    total += off
+                    square += off * off
+                    inside += kept
                 mean += total / max(inside, 1)
                 shifted = total / max(inside, 1)
                 variance = max(square / max(inside, 1) - shifted * shifted, 0.0)
@@ -116,7 +127,7 @@ def local_noise(series: Floats, valid: int, widths: Ints, block: int) -> tuple[D
 
 @compiled
 def find_strongest(
-    series: Floats,
+    series: Series,
     valid: Ints,
     widths: Ints,
     steps: Ints,
@@ -127,7 +138,7 @@ def find_strongest(
 ) -> tuple[Ints, Ints, Ints, Doubles]:
     """Find the strongest pulse of each trial and cell.
 
-    :param series: finite, shape (n_dms, n)
+    :param series: shape (n_dms, n)
     :param valid: number of samples to use of each trial, shape (n_dms,)
     :param widths: ascending, samples, shape (n_widths,)
     :param steps: see :func:`boxcar_steps`
@@ -141,7 +152,8 @@ def find_strongest(
     found_trial, found_start = np.empty(0, np.int64), np.empty(0, np.int64)
     found_width, found_snr = np.empty(0, np.int64), np.empty(0)
     cells = np.zeros((3, n_cells))  # of each cell: S/N, start and width
-    sums, room = np.empty(_BLOCK + widths[-1] + 1, np.float32), np.empty(_PIECE, np.float32)
+    sums = np.empty(_BLOCK + widths[-1] + 1, np.int32)
+    short_sums = np.empty(sums.size, np.int16)
     for trial in range(n_dms):
         length = min(n, valid[trial])
         cells[:] = 0
@@ -149,27 +161,16 @@ def find_strongest(
         for begin in range(0, min(n_out, length), _BLOCK):
             size = min(length - begin, _BLOCK + widths[-1])
             _add_up(series[trial, begin : begin + size], sums)
-            apart = 1
-            for number in range(widths.size):
-                count = length - widths[number] + 1
-                if count < _LEAST_SAMPLES:
-                    break
-                while apart < steps[number]:  # keep the sums at every second sample
-                    apart *= 2
-                    for place in range((size + apart) // apart):
-                        sums[place] = sums[2 * place]
-                width, end = widths[number], min(begin + _BLOCK, count, n_out)
-                for first in range(begin, end, _PIECE):
-                    stop = min(first + _PIECE, end)
-                    limit = _limit(means, sigmas, number, first, stop, count, snr_min)
-                    at, n_boxes = (first - begin) // apart, (stop - first + apart - 1) // apart
-                    if _highest(sums, at, n_boxes, width // apart, room) >= limit:
-                        boxes, noise = (
-                            (sums, begin, apart, width, room),
-                            (means[number], sigmas[number]),
-                        )
-                        _search_cells(boxes, first, stop, noise, count, snr_min, cells)
-                        any_found = True
+            end = min(begin + _BLOCK, n_out)
+            ladder, noise = (widths, steps), (means, sigmas)
+            if _shorten(sums[: size + 1], short_sums):
+                any_found |= _search_block(
+                    short_sums[: size + 1], begin, end, length, ladder, noise, snr_min, cells
+                )
+            else:
+                any_found |= _search_block(
+                    sums[: size + 1], begin, end, length, ladder, noise, snr_min, cells
+                )
         if any_found:
             some = np.flatnonzero(cells[0])
             found_trial = np.concatenate((found_trial, np.full(some.size, trial)))
@@ -177,6 +178,53 @@ def find_strongest(
             found_start = np.concatenate((found_start, cells[1, some].astype(np.int64)))
             found_width = np.concatenate((found_width, cells[2, some].astype(np.int64)))
     return found_trial, found_start, found_width, found_snr
+
+
+@compiled
+def _search_block(
+    sums: Series,
+    begin: int,
+    last: int,
+    length: int,
+    ladder: tuple[Ints, Ints],
+    noise: tuple[Doubles, Doubles],
+    snr_min: float,
+    cells: Doubles,
+) -> bool:
+    """Look for pulses in a block.
+
+    :param sums: of all samples of the block before each; changed in place
+    :param begin: first sample
+    :param last: end of the samples in which a pulse may start
+    :param length: number of samples of the series
+    :param ladder: widths and steps
+    :param noise: mean and deviation, see :func:`local_noise`
+    :param cells: see `_search_cells`
+    :return: whether there is any
+    """
+    (widths, steps), (means, sigmas) = ladder, noise
+    apart, kept, found = 1, sums.size, False
+    for number in range(widths.size):
+        width = widths[number]
+        count = length - width + 1
+        if count < _LEAST_SAMPLES:
+            break
+        while apart < steps[number]:  # keep the sums at every second sample
+            apart *= 2
+            kept = (kept + 1) // 2
+            for place in range(kept):
+                sums[place] = sums[2 * place]
+        end = min(last, count)
+        for first in range(begin, end, _PIECE * apart):
+            stop = min(first + _PIECE * apart, end)
+            limit = _limit(means, sigmas, number, first, stop, count, snr_min)
+            at, n_boxes = (first - begin) // apart, (stop - first + apart - 1) // apart
+            if _highest(sums, at, n_boxes, width // apart) >= limit:
+                boxes = sums, begin, apart, width
+                here = means[number], sigmas[number]
+                _search_cells(boxes, first, stop, here, count, snr_min, cells)
+                found = True
+    return found
 
 
 @compiled
@@ -200,7 +248,7 @@ def _limit(
 
 @compiled
 def _search_cells(
-    boxes: tuple[Floats, int, int, int, Floats],
+    boxes: tuple[Series, int, int, int],
     first: int,
     end: int,
     noise: tuple[Doubles, Doubles],
@@ -210,15 +258,14 @@ def _search_cells(
 ) -> None:
     """Look for boxcars that are strong enough in the cells of a piece.
 
-    :param boxes: sums, the sample of the first, samples between two, and width of the boxcars;
-        and room for half of a piece
+    :param boxes: sums, the sample of the first, samples between two, and width of the boxcars
     :param first: first start of a boxcar in the piece, and its end
     :param noise: mean and deviation in blocks
     :param count: number of boxcars in all blocks of the noise
     :param cells: S/N, start and width of the strongest pulse of each cell, shape (3, n_cells);
         changed in place
     """
-    sums, begin, apart, width, room = boxes
+    sums, begin, apart, width = boxes
     means, sigmas = noise
     n_blocks = means.size
     for cell in range(first // CELL, (end + CELL - 1) // CELL):
@@ -227,7 +274,7 @@ def _search_cells(
             continue
         off = (cell * CELL - begin) // apart
         n_boxes = (min((cell + 1) * CELL, end) - cell * CELL + apart - 1) // apart
-        highest = _highest(sums, off, n_boxes, width // apart, room)
+        highest = _highest(sums, off, n_boxes, width // apart)
         snr = (highest - means[which]) / sigmas[which]
         if snr >= snr_min and snr > cells[0, cell]:
             place = off
@@ -237,60 +284,65 @@ def _search_cells(
 
 
 @compiled
-def _highest(sums: Floats, first: int, count: int, width: int, room: Floats) -> np.float32:
+def _highest(sums: Series, first: int, count: int, width: int) -> int:
     """Return the highest of several boxcars.
-
-    The higher one of each two is kept until one is left, since that is done by SIMD.
 
     :param sums: sums of all samples before each
     :param first: first sample of the first boxcar
-    :param count: number of boxcars
-    :param room: overwritten, shape (n,), n at least half of `count`, rounded up
+    :param count: number of boxcars, at least 1
     """
-    half = (count + 1) // 2
-    early, late = sums[first : first + half], sums[first + width : first + width + half]
-    other_early = sums[first + count - half : first + count]
-    other_late = sums[first + count - half + width : first + count + width]
-    kept = room[:half]
-    for place in range(half):
-        one, other = late[place] - early[place], other_late[place] - other_early[place]
-        kept[place] = one if one > other else other
-    while half > 1:
-        count = half
-        half = (count + 1) // 2
-        kept, others = room[:half], room[half:count]
-        for place in range(count - half):
-            kept[place] = kept[place] if kept[place] > others[place] else others[place]
-    return np.float32(room[0])
+    early, late = sums[first : first + count], sums[first + width : first + width + count]
+    highest = sums.dtype.type(late[0] - early[0])
+    for place in range(1, count):
+        # Of the sums' type, else wider ones would be compared.
+        value = sums.dtype.type(late[place] - early[place])
+        highest = value if value > highest else highest
+    return int(highest)
 
 
 @compiled
-def _add_up(values: Floats, sums: Floats) -> None:
+def _shorten(sums: npt.NDArray[np.int32], short: npt.NDArray[np.int16]) -> bool:
+    """Write sums as 16 bits, less the same for all; return whether they fit.
+
+    :param sums: shape (n,)
+    :param short: overwritten, shape (n,) or longer
+    """
+    low, high = np.int32(0), np.int32(0)
+    for place in range(sums.size):
+        low, high = min(low, sums[place]), max(high, sums[place])
+    if np.int64(high) - np.int64(low) > _SHORT:
+        return False
+    for place in range(sums.size):
+        short[place] = np.int16(sums[place] - low)
+    return True
+
+
+@compiled
+def _add_up(values: Series, sums: npt.NDArray[np.int32]) -> None:
     """Write the sums of all values before each, shape (n + 1,) or longer.
 
     Four parts are added up at once: one addition need not wait for another.
     """
     part = values.size // 4
-    a = b = c = d = np.float32(0)
+    a = b = c = d = np.int32(0)
     sums[0] = 0
     for place in range(part):
-        a += values[place]
-        b += values[part + place]
-        c += values[2 * part + place]
-        d += values[3 * part + place]
+        a = np.int32(a + values[place])
+        b = np.int32(b + values[part + place])
+        c = np.int32(c + values[2 * part + place])
+        d = np.int32(d + values[3 * part + place])
         sums[place + 1] = a
         sums[part + place + 1] = b
         sums[2 * part + place + 1] = c
         sums[3 * part + place + 1] = d
+    b, c = np.int32(a + b), np.int32(a + b + c)
     for place in range(part):
         sums[part + place + 1] += a
-    b += a
     for place in range(part):
         sums[2 * part + place + 1] += b
-    c += b
     for place in range(part):
         sums[3 * part + place + 1] += c
-    d += c
+    d = np.int32(d + c)
     for place in range(4 * part, values.size):
-        d += values[place]
+        d = np.int32(d + values[place])
         sums[place + 1] = d

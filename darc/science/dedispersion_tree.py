@@ -6,11 +6,16 @@ the fast DM transform (Zackay and Ofek 2017, ApJ 835, 11), but with three levels
 each factor of two: sums of eight to sixteen rows are made while they are in the processor's cache,
 and delays are rounded three times instead of ten, one of which is to a third of a sample.
 
-Rows are channels, the lowest frequency first, each with its samples in time.
+Rows are channels, the lowest frequency first, each with its samples in time, as integers of 16
+bits (:mod:`darc.science.search_levels`). Sums of subbands are divided by a power of two that keeps
+their noise at about 8 levels, which adds 0.1 % to its variance; then those of the whole band have
+16 bits, too, or 32 where a pulse is so bright that they might overflow.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,13 +25,20 @@ from darc.config.records import Struct
 from darc.science.compiled import compiled
 from darc.science.downsample import channel_groups
 from darc.science.reused_memory import ReusedMemory
+from darc.science.search_levels import HIGHEST, LEVELS
 
-Floats = npt.NDArray[np.float32]
+Shorts = npt.NDArray[np.int16]
+#: Of 16 or 32 bits.
+Series = npt.NDArray[np.int16] | npt.NDArray[np.int32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 #: Maximum number of subbands, and of parts of the band.
 _SUBBANDS, _PARTS = 64, 8
+#: Maximum number of channels of a subband: more subbands are made for it.
+_CHANNELS = 64
+#: Standard deviation of the noise of a subband, levels.
+_NOISE = 8
 #: Maximum difference of the delays within a subband, or a part, of trials that share its sums:
 #: this fraction of the difference of neighbouring trials across the band, and limits (samples).
 _OF_STEP, _APART, _MOST_APART = 0.5, 1.0, 2.0
@@ -61,6 +73,8 @@ class Tree(Struct, frozen=True, eq=False):
             inside = np.arange(1, n_subbands) / n_subbands
             first = np.searchsorted((late[0] - late) / across, inside)
             edges = np.unique(np.concatenate(([0], first, [len(late)])))
+        parts = [np.arange(*pair, _CHANNELS) for pair in itertools.pairwise(edges.tolist())]
+        edges = np.concatenate((*parts, edges[-1:]))
         n_subbands = len(edges) - 1
         return cls(late, edges, channel_groups(n_subbands, min(n_subbands, _PARTS)))
 
@@ -73,6 +87,17 @@ class Tree(Struct, frozen=True, eq=False):
     def part_tops(self) -> Doubles:
         """Delay per DM of the highest channel of each part, shape (n_parts,)."""
         return np.asarray(self.late[self.edges[self.part_edges[1:]] - 1])
+
+    @property
+    def highest(self) -> int:
+        """Highest level of a channel, of which the sum of a subband has 16 bits."""
+        return HIGHEST // int(np.diff(self.edges).max())
+
+    @property
+    def shift(self) -> int:
+        """Power of two that sums of subbands are divided by."""
+        noise = LEVELS * math.sqrt(len(self.late) / len(self.tops))
+        return max(0, round(math.log2(noise / _NOISE)))
 
     @property
     def within(self) -> float:
@@ -106,18 +131,19 @@ def shared(dms: Doubles, within: float, across: float) -> list[tuple[int, int]]:
 class SubbandSums:
     """Sums over subbands for some trial DMs.
 
-    :param rows: channels, shape (n, m)
+    :param rows: channels, levels, at most `Tree.highest`, shape (n, m)
     :param tree: of these channels
     :param dms: trial DMs, ascending, pc cm-3, shape (n_dms,)
     :param reach: length of the dedispersed series, samples
     :param memory: for the sums, and for the series: of earlier ones that are no longer used
     :ivar groups: first trial and end of each group that shares sums
-    :ivar sums: sums of each group, shape (n_groups, n_subbands, k)
+    :ivar sums: sums of each group, divided by 2 to the power of `Tree.shift`, shape (n_groups,
+        n_subbands, k)
     """
 
     def __init__(
         self,
-        rows: Floats,
+        rows: Shorts,
         tree: Tree,
         dms: Doubles,
         reach: int,
@@ -133,38 +159,47 @@ class SubbandSums:
         self._middles = [float(dms[first:end].mean()) for first, end in self.groups]
         inner = np.stack([self._inner(dm) for dm in self._middles])
         shape = len(self.groups), len(tree.tops), reach + int(longest.max())
-        self.sums = memory[0].floats(*shape)
-        _sum_subbands(rows, tree.edges, self._bases, inner, self.sums)
+        self.sums = memory[0].array(shape, np.dtype(np.int16))
+        _sum_subbands(rows, tree.edges, self._bases, inner, tree.shift, self.sums)
 
     def _inner(self, dm: float) -> Ints:
         return _rounded(dm * (self._tree.late - self._top_of))
 
-    def track(self, group: int) -> Ints:
-        """Return the shifts of the channels at the DM of a group, samples, shape (n,)."""
-        return _rounded(self._middles[group] * self._tree.late)
+    def tracks(self) -> Ints:
+        """Return the shifts of the channels at the DM of each group, shape (n_groups, n)."""
+        return _rounded(np.outer(self._middles, self._tree.late))
 
-    def places(self, group: int) -> tuple[Ints, Ints]:
-        """Return the subband of each channel, and which of its samples is the sums' first one."""
+    def places(self) -> tuple[Ints, Ints]:
+        """Return the subband of each channel, and which of its samples is the sums' first one.
+
+        :return: shape (n,); and of each group, shape (n_groups, n)
+        """
         sizes = np.diff(self._tree.edges)
         subband = np.repeat(np.arange(len(sizes)), sizes)
-        return subband, self._inner(self._middles[group]) + np.repeat(self._bases, sizes)
+        inner = np.stack([self._inner(dm) for dm in self._middles])
+        return subband, inner + np.repeat(self._bases, sizes)
 
-    def middle_series(self, group: int) -> tuple[int, Floats]:
+    def _dtype(self, group: int) -> np.dtype[np.int16] | np.dtype[np.int32]:
+        """Return the type in which no sum over the band overflows."""
+        fits = _highest_sum(self.sums[group]) <= HIGHEST
+        return np.dtype(np.int16) if fits else np.dtype(np.int32)
+
+    def middle_series(self, group: int) -> tuple[int, Series]:
         """Return the middle trial of a group, and its series, shape (reach,)."""
         trial = sum(self.groups[group]) // 2
         shifts = _rounded(self._dms[trial] * self._tree.tops) - self._bases
-        series = np.empty((1, self._reach), np.float32)
+        series = np.empty((1, self._reach), self._dtype(group))
         _sum_shifted(self.sums[group], shifts[np.newaxis], series)
         return trial, series[0]
 
-    def series(self, group: int) -> Iterator[tuple[int, Floats]]:
+    def series(self, group: int) -> Iterator[tuple[int, Series]]:
         """Yield the dedispersed series of a group, a few at a time.
 
         :return: first trial, and the series of it and the next ones, shape (n, reach):
             overwritten by the next
         """
         first, end = self.groups[group]
-        tree, dms = self._tree, self._dms[first:end]
+        tree, dms, dtype = self._tree, self._dms[first:end], self._dtype(group)
         tops = np.repeat(tree.part_tops, np.diff(tree.part_edges))
         parts = shared(dms, tree.within_part, float(tree.late[0]))
         for begin, stop in parts:
@@ -174,7 +209,7 @@ class SubbandSums:
             lowest = np.repeat(shifts.min(axis=0), np.diff(tree.part_edges)) - self._bases
             within = middle * (tree.tops - tops)
             inner = np.stack([_rounded(within + k / _PHASES) + lowest for k in range(_PHASES)])
-            series = self._for_series.floats(stop - begin, self._reach)
+            series = self._for_series.array((stop - begin, self._reach), dtype)
             shifts -= shifts.min(axis=0)
             _sum_parts(self.sums[group], tree.part_edges, inner, shifts, phases, series)
             yield first + begin, series
@@ -186,7 +221,7 @@ def _rounded(shifts: Doubles) -> Ints:
 
 
 @compiled
-def _add_rows(rows: Floats, first: int, end: int, starts: Ints, offset: int, out: Floats) -> None:
+def _add_rows(rows: Series, first: int, end: int, starts: Ints, offset: int, out: Series) -> None:
     """Sum rows, each from a sample on; samples outside the data are left out.
 
     :param rows: shape (n, m)
@@ -219,7 +254,7 @@ def _add_rows(rows: Floats, first: int, end: int, starts: Ints, offset: int, out
 
 @compiled
 def _add_four(
-    rows: Floats, row: int, starts: Ints, offset: int, out: Floats, overwritten: bool
+    rows: Series, row: int, starts: Ints, offset: int, out: Series, overwritten: bool
 ) -> None:
     """Sum four rows, all of whose samples are there; see `_add_rows`."""
     n = out.size
@@ -236,31 +271,51 @@ def _add_four(
 
 
 @compiled
-def _sum_subbands(rows: Floats, edges: Ints, bases: Ints, inner: Ints, sums: Floats) -> None:
+def _sum_subbands(
+    rows: Shorts, edges: Ints, bases: Ints, inner: Ints, shift: int, sums: Shorts
+) -> None:
     """Sum the channels of each subband for several groups of trials.
 
     :param rows: shape (n, m)
     :param edges: see :class:`Tree`
     :param bases: first sample of the highest channel of each subband, shape (n_subbands,)
     :param inner: shift of each channel within its subband, samples, shape (n_groups, n)
+    :param shift: the sums are divided by 2 to this power
     :param sums: overwritten, shape (n_groups, n_subbands, k)
     """
     for begin in range(0, sums.shape[2], _BLOCK):
         end = min(begin + _BLOCK, sums.shape[2])
         for subband in range(sums.shape[1]):
+            # A half is rounded up in one subband and down in the next: the sum has no bias.
+            half = ((1 << shift) - subband % 2) >> 1
             for group in range(sums.shape[0]):
+                out = sums[group, subband, begin:end]
                 _add_rows(
                     rows,
                     edges[subband],
                     edges[subband + 1],
                     inner[group],
                     bases[subband] + begin,
-                    sums[group, subband, begin:end],
+                    out,
                 )
+                for place in range(out.size if shift else 0):
+                    out[place] = (out[place] + half) >> shift
 
 
 @compiled
-def _sum_shifted(rows: Floats, shifts: Ints, series: Floats) -> None:
+def _highest_sum(rows: Shorts) -> int:
+    """Return the sum of the rows' highest absolute values, which no sum over them exceeds."""
+    total = 0
+    for number in range(rows.shape[0]):
+        row, low, high = rows[number], np.int16(0), np.int16(0)
+        for place in range(row.size):
+            low, high = min(low, row[place]), max(high, row[place])
+        total += max(int(high), -int(low))
+    return total
+
+
+@compiled
+def _sum_shifted(rows: Shorts, shifts: Ints, series: Series) -> None:
     """Sum all rows for several trials.
 
     :param rows: shape (n, m)
@@ -275,7 +330,7 @@ def _sum_shifted(rows: Floats, shifts: Ints, series: Floats) -> None:
 
 @compiled
 def _sum_parts(
-    sums: Floats, edges: Ints, inner: Ints, shifts: Ints, phases: Ints, series: Floats
+    sums: Shorts, edges: Ints, inner: Ints, shifts: Ints, phases: Ints, series: Series
 ) -> None:
     """Sum subbands to parts of the band, and these to the series of several trials.
 
@@ -295,7 +350,7 @@ def _sum_parts(
             used[part, phases[trial, part]] = True
     # Sums of a part at one phase after the other.
     room = _BLOCK + more
-    parts = np.empty((n_parts, n_phases * room), np.float32)
+    parts = np.empty((n_parts, n_phases * room), series.dtype)
     starts = phases * room + shifts
     for begin in range(0, length, _BLOCK):
         end = min(begin + _BLOCK, length)

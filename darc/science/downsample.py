@@ -23,33 +23,6 @@ def downsample_time(rows: Floats, factor: int) -> Floats:
     return rows if factor == 1 else _downsample(rows, factor)
 
 
-def downsample_in_place(rows: Floats, factor: int) -> Floats:
-    """Average neighbouring samples, as :func:`downsample_time`; `rows` is overwritten.
-
-    :param rows: shape (n, m)
-    :param factor: number of samples to average, a power of two
-    :raises ValueError: the factor is not a power of two
-    :return: view of the first m // factor samples of `rows`, shape (n, m // factor)
-    """
-    remaining = factor
-    while remaining % 2 == 0:
-        rows = _halve(rows)
-        remaining //= 2
-    if remaining > 1:
-        raise ValueError(f"downsampling by {factor} in place, which is no power of two")
-    return rows
-
-
-@compiled
-def _halve(rows: Floats) -> Floats:
-    length = rows.shape[1] // 2
-    for number in range(rows.shape[0]):
-        row = rows[number]
-        for place in range(length):
-            row[place] = np.float32(0.5) * (row[2 * place] + row[2 * place + 1])
-    return rows[:, :length]
-
-
 @compiled
 def _downsample(rows: Floats, factor: int) -> Floats:
     n, length = rows.shape[0], rows.shape[1] // factor

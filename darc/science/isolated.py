@@ -21,8 +21,10 @@ import numpy.typing as npt
 from darc.config.records import Struct
 from darc.science.compiled import compiled
 from darc.science.moments import Moments
+from darc.science.search_levels import HIGHEST, LEVELS, put_noise
 
 Floats = npt.NDArray[np.float32]
+Shorts = npt.NDArray[np.int16]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -51,6 +53,10 @@ _EDGE_LIGHTS, _LEAST_EDGE, _BESIDE_IMPULSE = 0.2, 2, 0.25
 _LEAST_CHANNELS = 7
 #: Samples in which outliers are counted at a time.
 _STRETCH = 256
+#: Samples of which the raised channels are counted at a time.
+_COUNTED = 8192
+#: Lowest level of sums.
+_LOWEST = -32767
 
 
 @compiled
@@ -381,29 +387,35 @@ def outlier_thresholds(noise: Doubles, factor: int, threshold: float) -> Doubles
     return np.asarray(threshold + (threshold * threshold - 1) / 6 * skewness)
 
 
-def find_outliers(rows: Floats, thresholds: Doubles) -> Outliers:
-    """Find high outliers; low ones are set to 0, in place.
+def find_outliers(rows: Shorts, thresholds: Doubles, highest: int = HIGHEST) -> Outliers:
+    """Find high outliers; low ones are set to 0, and very high ones to the highest, in place.
 
-    :param rows: mean 0 and variance 1, shape (n, m)
+    :param rows: levels of mean 0 (:mod:`darc.science.search_levels`), shape (n, m)
     :param thresholds: of the channels, standard deviations, shape (n,)
+    :param highest: level
     """
-    return Outliers(*_take_low(rows, thresholds))
+    limits = np.minimum(np.ceil(LEVELS * thresholds), HIGHEST).astype(np.int16)
+    return Outliers(*_take_low(rows, limits, np.int16(highest)))
 
 
 @compiled
-def _take_low(rows: Floats, thresholds: Doubles) -> tuple[Ints, Ints]:
+def _take_low(rows: Shorts, limits: Shorts, highest: np.int16) -> tuple[Ints, Ints]:
     """Set low outliers to 0, in place; return channels and places of high ones."""
     counts = np.zeros((rows.shape[0], (rows.shape[1] + _STRETCH - 1) // _STRETCH), np.int64)
     for number in range(rows.shape[0]):
-        high = np.float32(thresholds[number])
+        high = limits[number]
+        low = np.int16(-high)
         for stretch in range(counts.shape[1]):
             some = rows[number, stretch * _STRETCH : (stretch + 1) * _STRETCH]
-            count = np.int32(0)
+            least, most = np.int16(0), np.int16(0)
             for place in range(some.size):
-                value = some[place]
-                count += np.int32(value > high)
-                some[place] = np.float32(0) if value < -high else value
-            counts[number, stretch] = count
+                least, most = min(least, some[place]), max(most, some[place])
+            if least > low and most < high:
+                continue
+            for place in range(some.size):
+                counts[number, stretch] += some[place] >= high
+                value = min(some[place], highest)
+                some[place] = value if value > low else np.int16(0)
     channels, places = np.empty(counts.sum(), np.int64), np.empty(counts.sum(), np.int64)
     which = 0
     for number in range(rows.shape[0]):
@@ -411,7 +423,7 @@ def _take_low(rows: Floats, thresholds: Doubles) -> tuple[Ints, Ints]:
             begin = stretch * _STRETCH
             end = min(begin + _STRETCH, rows.shape[1]) if counts[number, stretch] else begin
             for place in range(begin, end):
-                if rows[number, place] > np.float32(thresholds[number]):
+                if rows[number, place] >= limits[number]:
                     channels[which], places[which] = number, place
                     which += 1
     return channels, places
@@ -419,39 +431,49 @@ def _take_low(rows: Floats, thresholds: Doubles) -> tuple[Ints, Ints]:
 
 @compiled
 def take_isolated(
-    rows: Floats,
+    rows: Shorts,
     channels: Ints,
     places: Ints,
-    shifts: Ints,
+    tracks: Ints,
     thresholds: Doubles,
-    sums: Floats,
-    group: Ints,
+    sums: Shorts,
+    subbands: Ints,
     inner: Ints,
+    levels: float,
+    scale: float,
 ) -> None:
     """Subtract outliers that are not part of a pulse from sums of channels, in place.
 
-    :param rows: mean 0 and variance 1, shape (n, m)
+    :param rows: levels of mean 0, shape (n, m)
     :param channels: see :class:`Outliers`
     :param places: see :class:`Outliers`
-    :param shifts: shifts of the channels along the track, samples, shape (n,)
+    :param tracks: shifts of the channels along several tracks, samples, shape (n_tracks, n)
     :param thresholds: maximum of the value that replaces an outlier of a channel, standard
         deviations, shape (n,)
-    :param sums: sums of groups of channels, shape (n_groups, k)
-    :param group: group of each channel, shape (n,)
-    :param inner: shift of each channel within its group, samples, shape (n,)
+    :param sums: sums of subbands for each track, shape (n_tracks, n_subbands, k)
+    :param subbands: subband of each channel, shape (n,)
+    :param inner: shift of each channel within its subband, samples, shape (n_tracks, n)
+    :param levels: of a standard deviation in the rows
+    :param scale: likewise in the sums
     """
     n = rows.shape[0]
     distances, numbers = neighbours(n), np.arange(n)
-    means, scales = np.zeros(n), np.ones(n)
+    means, scales = np.zeros(n), np.full(n, 1 / levels)
     for which in range(channels.size):
         channel, place = channels[which], places[which]
-        moved = place - inner[channel]
-        if moved < 0 or moved >= sums.shape[1]:
-            continue
-        x = np.float64(rows[channel, place])
-        level = agreeing_level(rows.T, place, channel, x, numbers, means, scales, shifts, distances)
-        if np.isfinite(level):
-            sums[group[channel], moved] -= np.float32(x - min(level, thresholds[channel]))
+        x = np.float64(rows[channel, place]) / levels
+        # One track after the other, as the samples beside are in the processor's cache then.
+        for track in range(tracks.shape[0]):
+            moved = place - inner[track, channel]
+            if moved < 0 or moved >= sums.shape[2]:
+                continue
+            level = agreeing_level(
+                rows.T, place, channel, x, numbers, means, scales, tracks[track], distances
+            )
+            if np.isfinite(level):
+                off = int(np.rint(scale * (x - min(level, thresholds[channel]))))
+                left = int(sums[track, subbands[channel], moved]) - off
+                sums[track, subbands[channel], moved] = max(left, _LOWEST)
 
 
 def sharp_edge(late: Doubles) -> int:
@@ -469,34 +491,40 @@ def sharp_edge(late: Doubles) -> int:
     return int(np.min(ordered[apart:] - ordered[:-apart]))
 
 
-def forget_impulses(rows: Floats, edge: int) -> bool:
-    """Replace impulses by NaN, in place; return whether there were any.
+def forget_impulses(rows: Shorts, edge: int) -> bool:
+    """Replace impulses by noise, in place; return whether there were any.
 
     An impulse raises half of the band, which was not raised just before or after.
 
-    :param rows: mean 0 and variance 1, NaN where data are missing, shape (n, m)
+    :param rows: levels of mean 0 (:mod:`darc.science.search_levels`), shape (n, m)
     :param edge: see :func:`sharp_edge`; if less than 2, nothing is replaced
     """
     if edge < _LEAST_EDGE:
         return False
-    found = False
-    lifted = _part_lifted(rows)
+    limit = np.int16(_IMPULSE * LEVELS)
+    lifted, missing = _part_lifted(rows, limit), np.zeros(rows.shape[1], np.bool_)
     high = np.concatenate(([False], lifted >= _PART_LIFTED, [False]))
     begins, ends = np.flatnonzero(np.diff(high.astype(np.int8))).reshape(-1, 2).T
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
         before, after = lifted[max(0, begin - edge)], lifted[min(len(lifted), end + edge) - 1]
         if max(before, after) <= _BESIDE_IMPULSE:
-            rows[:, max(0, begin - 1) : end + 1] = np.nan
-            found = True
-    return found
+            missing[max(0, begin - 1) : end + 1] = True
+    if not missing.any():
+        return False
+    random = np.random.default_rng(rows.shape[1])  # reproducible
+    for row in rows:
+        put_noise(row, missing, random)
+    return True
 
 
 @compiled
-def _part_lifted(rows: Floats) -> Doubles:
-    counts = np.zeros(rows.shape[1], np.int32)
-    for number in range(rows.shape[0]):
-        row = rows[number]
-        for place in range(row.size):
-            counts[place] += np.int32(row[place] > np.float32(_IMPULSE))
+def _part_lifted(rows: Shorts, limit: np.int16) -> Doubles:
+    counts = np.zeros(rows.shape[1], np.uint16)
+    for begin in range(0, rows.shape[1], _COUNTED):
+        some = counts[begin : begin + _COUNTED]
+        for number in range(rows.shape[0]):
+            row = rows[number, begin : begin + some.size]
+            for place in range(row.size):
+                some[place] += np.uint16(row[place] > limit)
     parts: Doubles = counts / max(1, rows.shape[0])
     return parts

@@ -39,7 +39,7 @@ def mend(
     Rows with neither are not changed.
 
     :param rows: finite, shape (n, m)
-    :param highest: see :func:`darc.science.baseline.forget_stuck`
+    :param highest: see :func:`darc.science.silent_data.forget_stuck`
     :param unusable: samples to replace, shape (m,)
     :param cuts: see :func:`darc.science.baseline.find_jumps`
     :param reach: see :func:`darc.science.moments.never_outlying`

@@ -22,8 +22,9 @@ from darc.science.dedispersion_tree import SubbandSums, Tree
 from darc.science.dispersion import DISPERSION_CONSTANT
 from darc.science.isolated import find_outliers, take_isolated
 from darc.science.reused_memory import ReusedMemory
+from darc.science.search_levels import LEVELS
 
-Floats = npt.NDArray[np.float32]
+Shorts = npt.NDArray[np.int16]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -92,7 +93,7 @@ class FoundPulses(Struct, frozen=True, eq=False):
 
 
 def find_pulses(
-    rows: Floats,
+    rows: Shorts,
     late: Doubles,
     dms: Doubles,
     n_out: int,
@@ -103,8 +104,9 @@ def find_pulses(
 ) -> FoundPulses:
     """Search for pulses at several trial DMs.
 
-    :param rows: channels of unit variance and zero baseline (:mod:`darc.science.baseline`), shape
-        (n, m); m may exceed n_out by the largest delay. Low outliers are set to 0 in place
+    :param rows: levels of channels of unit variance and zero baseline
+        (:mod:`darc.science.search_levels`), shape (n, m); m may exceed n_out by the largest delay.
+        Low outliers are set to 0 in place
     :param late: delay of each channel per DM, samples per pc cm-3, descending, shape (n,)
     :param dms: ascending, pc cm-3, shape (n_dms,)
     :param n_out: number of samples in which a pulse may start
@@ -123,24 +125,29 @@ def find_pulses(
     # Samples with less than half of the channels are not searched.
     half = np.rint(dms * np.median(late)).astype(np.int64)
     valid = np.clip(length - half, 0, reach)
-    outliers = None if thresholds is None else find_outliers(rows, thresholds)
+    if thresholds is None:
+        np.clip(rows, -tree.highest, tree.highest, out=rows)
+    else:
+        outliers = find_outliers(rows, thresholds, tree.highest)
     found: list[FoundPulses] = []
     memory = memory or (ReusedMemory(), ReusedMemory())
     for begin in range(0, len(dms), _TRIALS):
         noise_until = 0
         chunk = slice(begin, begin + _TRIALS)
         subbands = SubbandSums(rows, tree, dms[chunk], reach, memory)
+        if thresholds is not None:
+            take_isolated(
+                rows,
+                outliers.channels,
+                outliers.places,
+                subbands.tracks(),
+                thresholds,
+                subbands.sums,
+                *subbands.places(),
+                LEVELS,
+                LEVELS / (1 << tree.shift),
+            )
         for group in range(len(subbands.groups)):
-            if outliers is not None and thresholds is not None:
-                take_isolated(
-                    rows,
-                    outliers.channels,
-                    outliers.places,
-                    subbands.track(group),
-                    thresholds,
-                    subbands.sums[group],
-                    *subbands.places(group),
-                )
             if subbands.groups[group][0] >= noise_until:
                 middle, series = subbands.middle_series(group)
                 means, sigmas = local_noise(series, int(valid[chunk][middle]), widths, block)

@@ -7,13 +7,12 @@ python tests/numbers/run_injected.py --compare before.json injected.json
 DM 20 to 3000 and widths of 1 to 250 samples, log-uniform; S/N 7 to 30, uniform: of the matched
 filter of the band, before quantisation. The search looks at trial DMs around each burst, without
 clustering and extraction. The same seeds give the same files: two versions of DARC are compared
-burst by burst.
+burst by burst. The output is written after each file, and a run that was ended goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import multiprocessing
 import tempfile
@@ -21,10 +20,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
+import msgspec
 import numpy as np
 from darc_side import found_by_search
 from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 from oracle import Component, Instrument, write_many
 
 #: Files of each instrument in a thousand bursts, bursts in each, and time between them (s).
@@ -47,8 +47,10 @@ class Injected(Struct, frozen=True):
     :param best_boxcar: S/N of the best boxcar over that of the matched filter, without noise
     :param width: samples; likewise true_width, of the best boxcar, and found_width
     :param snr: 0 where nothing is found
+    :param file: index of the instrument, and of the file
     """
 
+    file: tuple[int, int]
     instrument: str
     dm: float
     width: int
@@ -82,7 +84,7 @@ def injected(which: tuple[int, int]) -> list[Injected]:
         best = max(mine, key=lambda one: one.snr, default=None)
         found.append(
             Injected(
-                *(instrument.name, dm, width, truth.seen, truth.boxcar / truth.matched),
+                *(which, instrument.name, dm, width, truth.seen, truth.boxcar / truth.matched),
                 truth.width,
                 best.snr if best else 0.0,
                 best.width if best else 0,
@@ -91,16 +93,33 @@ def injected(which: tuple[int, int]) -> list[Injected]:
     return found
 
 
-def run(size: float, jobs: int) -> Iterator[Injected]:
-    """Search this part of the thousand."""
+def run(size: float, jobs: int, done: set[tuple[int, int]]) -> Iterator[list[Injected]]:
+    """Search this part of the thousand, but for the files that are done."""
     which = [
         (kind, number)
         for kind, (_, files, _, _) in enumerate(FILES)
         for number in range(max(1, round(size * files)))
     ]
+    # Both instruments from the beginning: a run that is ended early has some of each.
+    which = sorted(set(which) - done, key=lambda one: one[1] / FILES[one[0]][1])
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for found in pool.imap(injected, which):
-            yield from found
+        yield from pool.imap(injected, which)
+
+
+def read(path: Path) -> list[Injected]:
+    """Read an output; none where there is no file."""
+    if not path.exists():
+        return []
+    return msgspec.json.decode(path.read_bytes(), type=list[Injected])
+
+
+def in_both(columns: dict[str, list[Injected]]) -> dict[str, list[Injected]]:
+    """Leave out the files that a version has not searched, and sort."""
+    done = set.intersection(*({one.file for one in some} for some in columns.values()))
+    return {
+        name: sorted((one for one in some if one.file in done), key=lambda one: one.file)
+        for name, some in columns.items()
+    }
 
 
 def table(columns: dict[str, list[Injected]]) -> str:
@@ -154,17 +173,14 @@ def main() -> None:
     parser.add_argument("--compare", nargs="+", type=Path, help="earlier outputs: only the table")
     options = parser.parse_args()
     if not options.compare:
-        found = list(run(options.size, options.jobs))
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps([asdict(one) for one in found]))
-    print(
-        table(
-            {
-                path.stem: [Injected(**one) for one in json.loads(path.read_text())]
-                for path in options.compare or [options.output]
-            }
-        )
-    )
+        found = read(options.output)
+        for more in run(options.size, options.jobs, {one.file for one in found}):
+            found += more
+            new = options.output.with_suffix(".new")
+            new.write_bytes(msgspec.json.encode(found))
+            new.replace(options.output)
+    print(table(in_both({path.stem: read(path) for path in options.compare or [options.output]})))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from darc.science.isolated import (
     outlier_thresholds,
     sharp_edge,
 )
+from darc.science.search_levels import LEVELS
 from darc.science.single_pulse import find_pulses
 
 N, LENGTH, AT, N_OUT = 64, 4000, 1000, 640
@@ -110,19 +111,25 @@ def test_impulses_are_told_from_strong_pulses():
     rows = noise()
     pulse = with_pulse(rows, np.full(N, 50.0), 200)
     assert sharp_edge(SHIFTS.astype(np.float64)) == pytest.approx(300, abs=30)
-    forget_impulses(pulse, sharp_edge(SHIFTS.astype(np.float64)))
-    assert np.isfinite(pulse).all()
+    assert not forget_impulses(levels(pulse), sharp_edge(SHIFTS.astype(np.float64)))
     rows[:, 2000:2030] += 5
-    forget_impulses(rows, sharp_edge(SHIFTS.astype(np.float64)))
-    assert np.isnan(rows[:, 2000:2030]).all()
-    assert np.isfinite(rows[:, :1990]).all()
+    found = levels(rows)
+    assert forget_impulses(found, sharp_edge(SHIFTS.astype(np.float64)))
+    assert abs(found[:, 2000:2030].mean()) < 1
+    assert found[:, 2000:2030].std() == pytest.approx(LEVELS, rel=0.1)
+    assert (found[:, :1990] == levels(rows)[:, :1990]).all()
+
+
+def levels(rows: np.ndarray) -> np.ndarray:
+    """As the search has them."""
+    return np.clip(np.rint(LEVELS * rows), -32767, 32767).astype(np.int16)
 
 
 def search(rows: np.ndarray, threshold: float | None) -> tuple[float, int]:
     """The highest S/N, and where."""
     late, dms = SHIFTS / 100.0, np.arange(80.0, 121.0)
     thresholds = None if threshold is None else np.full(N, threshold)
-    found = find_pulses(rows.copy(), late, dms, 2000, pulse_widths(32), 6.0, thresholds)
+    found = find_pulses(levels(rows), late, dms, 2000, pulse_widths(32), 6.0, thresholds)
     if not len(found.snr):
         return 0.0, -1
     best = int(np.argmax(found.snr))
@@ -145,11 +152,13 @@ def test_the_search_does_not_find_few_channels():
 
 
 def test_what_stands_out_below_goes_at_once():
-    rows = np.zeros((2, 10), np.float32)
-    rows[0, 3], rows[1, 4] = -9, 9
-    found = find_outliers(rows, np.full(2, 3.25))
+    rows = np.zeros((2, 10), np.int16)
+    rows[0, 3], rows[1, 4], rows[1, 5], rows[0, 4] = -9 * LEVELS, 9 * LEVELS, 52, -52
+    rows[0, 5] = -51
+    found = find_outliers(rows, np.full(2, 3.26), 100)
     assert (found.channels.tolist(), found.places.tolist()) == ([1], [4])
-    assert rows[0, 3] == 0
+    assert rows[0].tolist() == [0, 0, 0, 0, -52, -51, 0, 0, 0, 0]
+    assert rows[1].tolist() == [0, 0, 0, 0, 100, 52, 0, 0, 0, 0]
 
 
 @given(st.floats(1e-3, 0.5), st.sampled_from([1, 2, 4, 8, 16, 64]))
@@ -231,6 +240,7 @@ def test_preparing_compiles_all_that_cleaning_needs():
 
 @pytest.mark.parametrize("n_channels", range(1, 12))
 def test_in_few_channels_noise_is_no_impulse(n_channels):
-    rows = np.random.default_rng(1).normal(0, 1, (n_channels, 100_000)).astype(np.float32)
+    rows = levels(np.random.default_rng(1).normal(0, 1, (n_channels, 100_000)))
+    before = rows.copy()
     forget_impulses(rows, sharp_edge(300.0 * np.arange(n_channels)[::-1]))
-    assert np.isnan(rows[0]).sum() < 1e-4 * rows.shape[1]
+    assert (rows[0] != before[0]).sum() < 1e-4 * rows.shape[1]

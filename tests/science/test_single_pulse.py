@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 
 from darc.science.boxcar_search import pulse_widths
+from darc.science.search_levels import LEVELS
 from darc.science.single_pulse import find_pulses
 
 CHANNELS, LENGTH, WIDTH = 32, 40_000, 8
 NO_DELAY = np.zeros(CHANNELS)
 
 
+def levels(rows: np.ndarray) -> np.ndarray:
+    """As the search has them."""
+    return np.rint(LEVELS * rows).astype(np.int16)
+
+
 def found_at(rows: np.ndarray, place: int, longest: int = 32) -> tuple[float, int]:
     """S/N and width of the strongest pulse near a sample, without dispersion."""
-    rows = rows.astype(np.float32)
-    found = find_pulses(rows, NO_DELAY, np.zeros(1), LENGTH, pulse_widths(longest), 5.0)
+    found = find_pulses(levels(rows), NO_DELAY, np.zeros(1), LENGTH, pulse_widths(longest), 5.0)
     near = np.abs(found.start - place) < 64
     if not near.any():
         return 0.0, 0
@@ -59,7 +64,5 @@ def test_a_dip_around_a_pulse_costs_it_nothing(depth: float) -> None:
 @pytest.mark.parametrize("longest", [32, 300])
 def test_noise_is_not_found(longest: int) -> None:
     rows = noise(2)
-    found = find_pulses(
-        rows.astype(np.float32), NO_DELAY, np.zeros(1), LENGTH, pulse_widths(longest), 5.5
-    )
+    found = find_pulses(levels(rows), NO_DELAY, np.zeros(1), LENGTH, pulse_widths(longest), 5.5)
     assert not len(found.snr)
