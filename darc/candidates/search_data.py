@@ -100,6 +100,8 @@ def read_search_data(
         noise, varying = _read(file, channels, samples, factor, clip, rows[:, begin:end], memory[1])
         levels = np.minimum(levels, noise)
         varies |= varying
+    # While this part is searched, the data of later ones are read.
+    file.read_ahead(start + count * factor, count * factor)
     return SearchData(rows, levels, varies)
 
 
@@ -122,6 +124,7 @@ def _read(
     first, last = max(0, begin - window.reach), min(file.n_samples(), end + window.reach)
     inside = slice(begin - first, end - first)
     columns = file.header.nchans - 1 - channels if file.header.descending else channels
+    file.read_ahead(first, last - first)
     values = memory.array((len(channels), last - first), file.dtype)
     for at in range(first, last, _READ):
         stop = min(at + _READ, last)

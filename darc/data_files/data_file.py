@@ -99,6 +99,13 @@ class DataFile(ClosedOnExit):
         :raises OSError: they cannot be read
         """
 
+    def read_ahead(self, start: int, count: int) -> None:
+        """Have samples that are read soon be in memory then, if that is possible; does not wait.
+
+        :param start: index of the first sample in time
+        :param count: number of samples; as many of them as there are
+        """
+
     def read_equalised(
         self, start: int, count: int, *, channels: tuple[int, int] | None = None
     ) -> Samples:

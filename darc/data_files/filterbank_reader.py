@@ -137,6 +137,12 @@ class Filterbank(DataFile):
         skipped = first % per_byte
         return samples[:, skipped : skipped + end - first]
 
+    def read_ahead(self, start: int, count: int) -> None:
+        """Ask the system to read samples; see `DataFile.read_ahead`."""
+        size = self.header.bytes_per_sample
+        begin, length = self._begin + start * size, count * size
+        os.posix_fadvise(self._file.fileno(), begin, length, os.POSIX_FADV_WILLNEED)
+
     def error(self, text: str) -> FilterbankError:
         """Return an error that names the file."""
         return FilterbankError(f"{self.path}: {text}")

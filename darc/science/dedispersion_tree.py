@@ -138,7 +138,7 @@ class SubbandSums:
     :param memory: for the sums, and for the series: of earlier ones that are no longer used
     :ivar groups: first trial and end of each group that shares sums
     :ivar sums: sums of each group, divided by 2 to the power of `Tree.shift`, shape (n_groups,
-        n_subbands, k)
+        n_subbands, k); not changed any more once a series was asked for
     """
 
     def __init__(
@@ -151,6 +151,7 @@ class SubbandSums:
     ) -> None:
         self._tree, self._dms, self._reach = tree, dms, reach
         self._for_series = memory[1]
+        self._fits: dict[int, bool] = {}
         self.groups = shared(dms, tree.within, float(tree.late[0]))
         # Sums of a subband begin just before they are needed first.
         self._bases = np.maximum(np.floor(dms[0] * tree.tops).astype(np.int64) - 2, 0)
@@ -181,8 +182,9 @@ class SubbandSums:
 
     def _dtype(self, group: int) -> np.dtype[np.int16] | np.dtype[np.int32]:
         """Return the type in which no sum over the band overflows."""
-        fits = _highest_sum(self.sums[group]) <= HIGHEST
-        return np.dtype(np.int16) if fits else np.dtype(np.int32)
+        if group not in self._fits:
+            self._fits[group] = _highest_sum(self.sums[group]) <= HIGHEST
+        return np.dtype(np.int16) if self._fits[group] else np.dtype(np.int32)
 
     def middle_series(self, group: int) -> tuple[int, Series]:
         """Return the middle trial of a group, and its series, shape (reach,)."""
