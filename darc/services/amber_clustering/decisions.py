@@ -101,6 +101,7 @@ class Decision(Struct, frozen=True):
     :param clustered: number of candidates that are in a cluster
     :param rejected: number of the other candidates, by reason
     :param clustered_at: Unix s
+    :param deeper: DM bins of triggers for a dump that only a lowered threshold has let through
     """
 
     iquv: tuple[Trigger, ...]
@@ -109,6 +110,7 @@ class Decision(Struct, frozen=True):
     clustered: int
     rejected: dict[Rejection, int]
     clustered_at: float
+    deeper: frozenset[int] = frozenset()
     injected: Trigger | None = None
 
     @property

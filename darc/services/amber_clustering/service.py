@@ -17,20 +17,23 @@ from darc.candidates.time_windows import DueWindow, EntryTimes, OpenWindows
 from darc.config.config import Role
 from darc.config.records import Struct, field, replace
 from darc.config.settings import AmberClusteringSettings
+from darc.model.arrival import utc_of
 from darc.model.candidate import candidates_from_bytes
 from darc.model.counters import Counted, identified, in_words, plain_counts
+from darc.model.lowered_threshold import LoweredThreshold, is_lowered_threshold
 from darc.model.observation import Observation, Pointing, task_id_of
 from darc.model.sources import SourceList
 from darc.model.trigger import Stages, Trigger
 from darc.node.losses import ENTRIES_DROPPED, LossKind
 from darc.node.source_lists import read_source_lists
 from darc.queues.messages import Commit, ContentKind, Put, QueueEntry
-from darc.queues.plain_connection import pack
+from darc.queues.plain_connection import pack, unpack
 from darc.runtime.log import ABOUT_TRIGGER
 from darc.runtime.paths import packaged
 from darc.science import sky
 from darc.science.galaxy import load_galaxy_map
 from darc.services.amber_clustering.decisions import BeamField, Decider, Decision
+from darc.services.amber_clustering.deeper_search import DeeperSearch
 from darc.services.amber_clustering.traits import TRAITS
 from darc.services.base.forwarding import Forwarder
 from darc.services.base.service import ENDED, Consumer
@@ -38,6 +41,7 @@ from darc.services.base.service import ENDED, Consumer
 log = logging.getLogger(__name__)
 
 LAST_DUMP = "last IQUV request"
+LAST_DEEPER_DUMP = "last IQUV request below the usual threshold"
 #: Prefix of a window's number in the memory of an observation.
 WINDOW = "window "
 #: Duration and outputs of one commit: far less than the timeout of the heartbeat (s).
@@ -85,6 +89,8 @@ class ClusteringObservation(Struct):
     passed_on_before: dict[int, PassedOn]
     last_dump: float | None  # data time of the window (s)
     injections: InjectionList
+    last_deeper_dump: float | None  # likewise, of what only a lowered threshold has let through
+    deeper: DeeperSearch
     #: Of open windows that have settled: the last entry of each, and the decision.
     decisions: dict[int, tuple[int, Decision]] = field(default_factory=dict)
 
@@ -170,7 +176,11 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             self.settings, lofar_trigger_sources=tuple(known.name for known in names if known)
         )
         fields = self.fields_of(observation)
-        decider = Decider(settings, observation, self.config.instrument, field, source, fields)
+
+        def decider_of(settings: AmberClusteringSettings) -> Decider:
+            return Decider(settings, observation, self.config.instrument, field, source, fields)
+
+        decider = decider_of(settings)
         for search in decider.searches:
             what = f"known {search.source.kind} {search.source.name}" if search.source else "new"
             log.info("%s: IQUV %s, LOFAR %s", what, search.iquv, search.lofar)
@@ -196,6 +206,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             {n: value[PASSED_ON_BEFORE] for n, value in settled.items()},
             memory.get(LAST_DUMP),
             InjectionList.of(observation, settings.injections),
+            memory.get(LAST_DEEPER_DUMP),
+            DeeperSearch(decider_of, settings, observation.start, memory),
         )
 
     def _source_list(self) -> SourceList:
@@ -260,6 +272,9 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             self.commit(Commit(entry.observation, completed=(entry.id,)))
             return
         try:
+            if entry.kind is ContentKind.PLAIN:
+                self._lower(entry, work)
+                return
             if entry.kind is not ContentKind.CANDIDATES:
                 raise ValueError(f"{entry.kind} where candidates are expected")
             candidates = candidates_from_bytes(entry.content)
@@ -272,6 +287,22 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         times = EntryTimes(entry.written, entry.read, entry.held_at)
         work.windows.add(entry.id, entry.watermark, candidates, times)
         self._settle(entry.observation, work)
+
+    def _lower(self, entry: QueueEntry, work: ClusteringObservation) -> None:
+        """Lower a threshold, as an entry orders it.
+
+        :raises ValueError: it orders nothing of the kind
+        """
+        plain = unpack(entry.content)
+        if not is_lowered_threshold(plain):
+            raise ValueError(f"{entry.kind} where candidates are expected")
+        order = LoweredThreshold.from_plain(plain)
+        # Open windows are decided about again when they close.
+        work.decisions.clear()
+        memory = work.deeper.add(order)
+        self.commit(Commit(entry.observation, completed=(entry.id,), memory=memory))
+        span = f"{utc_of(order.start)} to {utc_of(order.end)}"
+        log.warning("S/N of %g triggers in data of %s: %s", order.snr_min, span, order.why)
 
     def end(self, entry: QueueEntry, observation: Observation) -> None:
         work = self._work.pop(observation.key)
@@ -314,6 +345,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                 memory[f"{WINDOW}{number}"] = None
         if decided and memory:
             memory |= {"counts": plain_counts(work.counts), LAST_DUMP: work.last_dump}
+            if work.last_deeper_dump is not None:
+                memory[LAST_DEEPER_DUMP] = work.last_deeper_dump
         if completed or memory:
             self.commit(Commit(key, completed, tuple(outputs), memory=memory))
         if decided:
@@ -331,6 +364,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                 self.lost(INJECTION_UNKNOWN, "an injection", problem)
             injected = work.injections.mask(window.candidates)
             decision = work.decider.decide(window.candidates, window.window, injected)
+            real = window.candidates[~injected]
+            decision = work.deeper.deepened(decision, real, window.window)
         else:
             decision = replace(decision, clustered_at=closed_at)
         if not window.closed:
@@ -350,9 +385,14 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         counts = work.counts
         outputs = []
         iquv = self._new_ones(work, "iquv", decision.iquv)
-        if iquv and self._dump_allowed(work, window.window):
+        # What is below the usual threshold keeps nothing from leaving that is above it.
+        only_deeper = all(trigger.dm_bin in decision.deeper for trigger in iquv)
+        if iquv and self._dump_allowed(work, window.window, deeper=only_deeper):
             outputs.append(_put(("dada_trigger",), key, iquv))
             self._note(work, "iquv", iquv)
+            if found := [one.identity for one in iquv if one.dm_bin in decision.deeper]:
+                why = "; ".join(order.why for order in work.deeper.holding(window.window))
+                log.warning("below the usual threshold: %s: %s", ", ".join(found), why)
         elif iquv and window.closed:
             counts[Counted.IQUV_HELD_BACK] += len(iquv)
         lofar = self._new_ones(work, "lofar", decision.lofar_triggers)
@@ -423,16 +463,24 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                 extra=ABOUT_TRIGGER,
             )
 
-    def _dump_allowed(self, work: ClusteringObservation, window: int) -> bool:
+    def _dump_allowed(
+        self, work: ClusteringObservation, window: int, *, deeper: bool = False
+    ) -> bool:
         """Whether a request is due: one window per interval of data time, however lines arrive.
 
         What that window has found since its request is requested, too.
+
+        :param deeper: nothing in it is above the usual threshold
         """
         data_time = window * work.settings.clustering_window
         interval = work.settings.thresh_iquv.interval
-        if work.last_dump is not None and 0 < abs(data_time - work.last_dump) < interval:
+        last = (work.last_dump, work.last_deeper_dump) if deeper else (work.last_dump,)
+        if any(one is not None and 0 < abs(data_time - one) < interval for one in last):
             return False
-        work.last_dump = data_time
+        if deeper:
+            work.last_deeper_dump = data_time
+        else:
+            work.last_dump = data_time
         return True
 
     def _account(self, key: str, work: ClusteringObservation) -> None:
