@@ -20,16 +20,28 @@ from darc.cli.check_results import (
     wrong,
 )
 from darc.delivery.credentials import CredentialsError, read_credentials
-from darc.runtime.service_traits import OutsideAddress, Reach, known_traits, traits_of
+from darc.runtime.service_traits import (
+    OutsideAddress,
+    Reach,
+    SettingsCheck,
+    known_traits,
+    traits_of,
+)
 
 
 def outside_checks() -> tuple[Check, ...]:
-    """Return a check for each system outside that the services of this package send to."""
-    return tuple(
+    """Return the checks of systems outside that the services of this package talk to."""
+    sent_to = tuple(
         Check(address.title, functools.partial(_outside, service, address))
         for service, traits in known_traits().items()
         for address in traits.outside
     )
+    of_settings = tuple(
+        Check(one.title, functools.partial(_settings, service, one))
+        for service, traits in known_traits().items()
+        for one in traits.checks
+    )
+    return sent_to + of_settings
 
 
 def _outside(service: str, address: OutsideAddress, checked: CheckedNode) -> Iterator[CheckResult]:
@@ -63,6 +75,29 @@ def _outside(service: str, address: OutsideAddress, checked: CheckedNode) -> Ite
         yield say(f"{host}:{_listed(ports)}: {_why(error)}{off}", remedy)
     else:
         yield good(text)
+
+
+def _settings(service: str, check: SettingsCheck, checked: CheckedNode) -> Iterator[CheckResult]:
+    if service not in checked.config.services():
+        return
+    settings = checked.config.section(service)
+    found = list(check.problems(settings))
+    for problem, remedy in found:
+        yield wrong(problem, remedy)
+    reached: list[str] = []
+    missed: list[str] = []
+    for host, port in check.addresses(settings):
+        try:
+            socket.create_connection((host, port), ANSWER_SECONDS).close()
+        except OSError as error:
+            missed.append(f"{host}:{port}: {_why(error)}")
+        else:
+            reached.append(f"{host}:{port}")
+    if missed:
+        say = warn if reached else wrong
+        yield say("; ".join(missed), check.remedy)
+    elif reached and not found:
+        yield good(f"{' and '.join(reached)} takes connections")
 
 
 def _listening(ports: Sequence[int], remedy: str, checked: CheckedNode) -> CheckResult:

@@ -149,7 +149,7 @@ class KafkaSender:
                     "message.timeout.ms": str(max(1, round(self.client.timeout * 1e3))),
                     "domain": self.client.domain,
                     "error_cb": self._note_error,
-                    "logger": _HidingLog(self._credentials),
+                    "logger": HidingLog(self._credentials),
                 }
             )
         except (_kafka().KafkaException, ValueError, TypeError) as error:
@@ -187,7 +187,7 @@ class KafkaSender:
         return self._credentials.hide(text) if self._credentials else text
 
 
-class _HidingLog:
+class HidingLog:
     """Logger of the client, whose lines are without credentials, should it name any."""
 
     def __init__(self, credentials: Credentials | None) -> None:

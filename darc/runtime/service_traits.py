@@ -9,8 +9,9 @@ from __future__ import annotations
 import enum
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from darc.config.records import Struct, field
 
@@ -85,6 +86,21 @@ class CredentialsFile(Struct, frozen=True):
     names: tuple[str, ...] = ()
 
 
+class SettingsCheck(Struct, frozen=True):
+    """A check of a service's settings, for ``darc doctor``.
+
+    :param title: of the check
+    :param problems: yields what is wrong with settings, and what to do
+    :param addresses: yields host and port of each system that is reached by TCP; one has to be
+    :param remedy: what to do where none is
+    """
+
+    title: str
+    problems: Callable[[Any], Iterable[tuple[str, str]]]
+    addresses: Callable[[Any], Iterable[tuple[str, int]]]
+    remedy: str
+
+
 class CountedSeries(Struct, frozen=True):
     """A metric family made of what the service counts.
 
@@ -138,6 +154,7 @@ class ServiceTraits(Struct, frozen=True):
     :param mails: section of the configuration that says who gets its e-mails; empty: it sends none
     :param outside: what it sends to
     :param credentials: its files of secrets
+    :param checks: further checks of its settings
     :param counted: what of its `totals` has a metric family of its own
     :param measured: its attributes with one
     :param shown: which of its counters are numbers of an observation that people are shown; where
@@ -156,6 +173,7 @@ class ServiceTraits(Struct, frozen=True):
     mails: str = ""
     outside: tuple[OutsideAddress, ...] = ()
     credentials: tuple[CredentialsFile, ...] = ()
+    checks: tuple[SettingsCheck, ...] = ()
     counted: tuple[CountedSeries, ...] = ()
     measured: tuple[AttributeSeries, ...] = ()
     shown: Mapping[Shown, tuple[str, ...]] = field(default_factory=dict)

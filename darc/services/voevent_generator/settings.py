@@ -7,6 +7,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from darc.config.ivoid import ALLOWED, is_ivoid
+from darc.config.kafka_secrets import secrets_in_client
 from darc.config.records import Struct
 from darc.config.settings_node import PlacePath, Port, Text
 from darc.config.settings_pipeline import Interval, Settle
@@ -28,8 +29,6 @@ _GiveUpAfter = Annotated[float, Range(0, 1e9)]  # s
 _FilesKept = Annotated[int, Range(1, 10_000_000)]
 _TnsId = Annotated[int, Range(0, 10**9)]
 _Road = Annotated[str, OneOf(*RoadName)]
-#: Ends of names of Kafka's settings that are secret: they belong into the file of credentials.
-_SECRET = ("password", "secret", "client_secret", "key.pem", "credentials", "passphrase")
 
 
 class KafkaRoadSettings(CrossChecked, Struct, frozen=True):
@@ -45,10 +44,7 @@ class KafkaRoadSettings(CrossChecked, Struct, frozen=True):
 
     def contradictions(self) -> Iterator[Contradiction]:
         """Yield secrets, which others could read here."""
-        for name in self.client:
-            if name.endswith(_SECRET):
-                what = f"{name} is secret"
-                yield Contradiction("client", what, "a line of it in the file `credentials`")
+        yield from secrets_in_client(self.client)
 
 
 class WebhookRoadSettings(CrossChecked, Struct, frozen=True):

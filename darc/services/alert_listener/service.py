@@ -1,0 +1,232 @@
+"""Listens to notices of others, and acts by the rules of the configuration (docs/alerts_in.md).
+
+What follows from a batch of notices is one commit, with the note that it was used; only then is the
+broker told how far this node has read. So after a death notices come again, and are known.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from pathlib import Path
+from typing import Any, ClassVar
+
+from darc.delivery.kafka_reader import KafkaReader, ReadLimits, ReadMessage
+from darc.delivery.kafka_sender import KafkaClient
+from darc.model.counters import plain_counts
+from darc.model.observation import Observation
+from darc.model.outside_notice import NoticeError, read_notice
+from darc.node.losses import LossKind
+from darc.queues.messages import QueryKind, ServiceQuery
+from darc.runtime.fault_points import fault_point
+from darc.runtime.log import ABOUT_TRIGGER
+from darc.services.alert_listener.actor import NoticeActor, NoticeStep
+from darc.services.alert_listener.settings import AlertListenerSettings
+from darc.services.alert_listener.traits import TRAITS
+from darc.services.base.mails import MAIL_GIVEN_UP, Mails
+from darc.services.base.service import Service
+
+log = logging.getLogger(__name__)
+
+#: Of the latest notices and uses, how many are told.
+TOLD = 20
+#: Batches between two heartbeats.
+BATCHES = 2
+#: Between two log lines about notices that cannot be read (s).
+SAY_SECONDS = 1.0
+
+USE_REFUSED = LossKind(
+    "notice_use_refused",
+    "notices of others were not acted upon: more than alert_listener.max_uses_per_hour",
+    "See `get_attr notices`; make the rules narrower, or raise the limit.",
+)
+
+
+class AlertListener(Service[AlertListenerSettings]):
+    """Service that acts upon notices of others."""
+
+    name = "alert_listener"
+    traits = TRAITS
+    settings_type = AlertListenerSettings
+    outward = True
+    attributes: ClassVar[tuple[str, ...]] = (
+        "stream",
+        "connected",
+        "outcomes",
+        "notices",
+        "uses",
+        "used",
+        "lowered",
+        "dumps_due",
+        "mails_waiting",
+    )
+    loss_kinds = (USE_REFUSED, MAIL_GIVEN_UP)
+
+    def prepare(self) -> None:
+        """Start without notices; nothing is connected yet."""
+        self.used = 0
+        self._outcomes: Counter[str] = Counter()
+        self._latest: deque[dict[str, Any]] = deque(maxlen=TOLD)
+        self._heard: float | None = None  # Unix s
+        self._may_say = 0.0
+        self._reader: KafkaReader | None = None
+        self._read_by: tuple[Any, ...] | None = None
+        self._mails = Mails(lambda: self.config, self.lost, self.settings.email_settings.to)
+        self._actor = NoticeActor(self.config, self.settings)
+
+    # -- attributes ----------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> int:
+        """Whether a broker is connected: 1 or 0."""
+        return int(self._reader is not None and self._reader.connected)
+
+    @property
+    def stream(self) -> dict[str, Any]:
+        """State of the connection, and when the last notice came (Unix s)."""
+        error = self._reader.error if self._reader else "off: no topics, or no rules"
+        return {"connected": bool(self.connected), "error": error, "last_notice": self._heard}
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Number of notices by what became of them, since this process was started."""
+        # Copied as a whole, as other threads count.
+        counts = self._outcomes.copy()
+        counts.update(self._reader.dropped.copy() if self._reader else {})
+        return plain_counts(counts)
+
+    @property
+    def notices(self) -> list[dict[str, Any]]:
+        """The latest notices, and what each rule made of them."""
+        return list(self._latest)
+
+    @property
+    def uses(self) -> list[dict[str, Any]]:
+        """The latest uses of notices."""
+        return self._actor.book.latest(TOLD)
+
+    @property
+    def lowered(self) -> list[dict[str, Any]]:
+        """The thresholds that are lowered, or will be where their place is observed."""
+        return self._actor.lowerings()
+
+    @property
+    def dumps_due(self) -> int:
+        """Number of dumps of bursts that are still to arrive at our frequencies."""
+        return self._actor.dumps_due
+
+    @property
+    def mails_waiting(self) -> list[str]:
+        """E-mails that the server has not accepted yet, with the reason."""
+        return self._mails.waiting
+
+    # -- hooks ---------------------------------------------------------------------------------
+
+    def recover(self, memory: dict[str, Any]) -> None:
+        """Go on with what earlier notices have started."""
+        self._actor.recover(memory)
+        if hopeless := self._mails.send(memory):
+            self._commit(NoticeStep(memory=hopeless))
+
+    def reloaded(self) -> None:
+        """Use the rules of the new configuration."""
+        self._actor.use(self.config, self.settings)
+
+    def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
+        """Lower thresholds that are lowered now, where this observes what they are lowered for."""
+        self._actor.use(self.config, self.settings)
+        step = NoticeStep()
+        self._actor.begin(observation, step, time.time())
+        self._commit(step)
+
+    def stop_observation(self, observation: Observation) -> None:
+        """Nothing has to be waited for."""
+        self._actor.end(observation)
+        self.finish(observation)
+
+    def abort_observation(self, observation: Observation) -> None:
+        """Drop what waits for it."""
+        self._actor.end(observation)
+
+    def idle(self) -> None:
+        """Act upon the notices that have come, and do what is due."""
+        self._follow_settings()
+        for _ in range(BATCHES):
+            batch = self._reader.take() if self._reader else None
+            if batch is None or self._reader is None:
+                break
+            step = NoticeStep()
+            for message in batch.messages:
+                self._act(message, step)
+            self._commit(step)
+            fault_point("alert_listener.before telling the broker")
+            self._reader.done(batch)
+            self.queue_link.beat_if_due()
+        step = NoticeStep()
+        self._actor.look(step, time.time())
+        step.memory |= self._mails.gone()
+        self._commit(step)
+
+    def _answer(self, query: ServiceQuery) -> tuple[bool, Any]:
+        answer = super()._answer(query)
+        if query.kind is QueryKind.RELOAD and not self._running:
+            self._reload_due = True
+        return answer
+
+    # -- notices -------------------------------------------------------------------------------
+
+    def _follow_settings(self) -> None:
+        """Read what the settings say, which may have changed."""
+        settings = self.settings
+        client = KafkaClient(
+            settings.domain,
+            0.0,
+            settings.client,
+            Path(settings.credentials) if settings.credentials else None,
+        )
+        limits = ReadLimits(settings.max_bytes, settings.max_per_second)
+        wanted = (client, settings.topics, settings.group, limits) if settings.is_on else None
+        if wanted == self._read_by:
+            return
+        if self._reader:
+            self._reader.close()
+            self._outcomes.update(self._reader.dropped)
+        self._read_by = wanted
+        self._reader = (
+            KafkaReader(client, settings.topics, settings.group, limits) if wanted else None
+        )
+
+    def _act(self, message: ReadMessage, step: NoticeStep) -> None:
+        """Act upon a message; what follows is in the step."""
+        now = self._heard = time.time()
+        row: dict[str, Any] = {"topic": message.topic, "at": now}
+        try:
+            notice = read_notice(message.content, message.topic)
+        except NoticeError as error:
+            self._outcomes["unusable"] += 1
+            row["error"] = str(error)
+            if time.monotonic() >= self._may_say:
+                self._may_say = time.monotonic() + SAY_SECONDS
+                log.warning("a notice of %s is unusable: %s", message.topic, error)
+        else:
+            verdicts = self._actor.act(notice, step, now)
+            row |= {"id": notice.id, "alert_type": str(notice.kind), "rules": verdicts}
+            self._outcomes[self._actor.outcome] += 1
+            log.debug("notice %s of %s: %s", notice.id, notice.source, verdicts)
+        self._latest.append(row)
+
+    def _commit(self, step: NoticeStep) -> None:
+        """Commit a step, if there is anything in it, and send its e-mails."""
+        for what, why in step.refused:
+            self.lost(USE_REFUSED, what, why)
+        if step.commit.memory or step.commit.puts:
+            self.commit(step.commit)
+        for use in step.uses:
+            self.used += 1
+            words = use.source, use.id, use.rule, use.what
+            log.warning("notice of %s, id %s: rule %s: %s", *words, extra=ABOUT_TRIGGER)
+        for line in step.lines:
+            log.warning("%s", line, extra=ABOUT_TRIGGER)
+        if hopeless := self._mails.send(step.memory):
+            self._commit(NoticeStep(memory=hopeless))

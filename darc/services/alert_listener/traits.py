@@ -1,0 +1,33 @@
+"""Traits of alert_listener."""
+
+from __future__ import annotations
+
+from darc.runtime.service_traits import AttributeSeries, ServiceTraits, SettingsCheck
+from darc.services.alert_listener import settings_check
+from darc.services.alert_listener.settings import AlertListenerSettings
+
+TRAITS = ServiceTraits(
+    sections={"alert_listener": AlertListenerSettings},
+    mails="alert_listener",
+    checks=(
+        SettingsCheck(
+            "notices of others",
+            settings_check.problems,
+            settings_check.addresses,
+            "see alert_listener.domain and client, and the network to there",
+        ),
+    ),
+    measured=(
+        AttributeSeries(
+            "notice_stream_connected",
+            "Whether a broker of notices of others is connected: 1 or 0.",
+            "connected",
+            is_level=True,
+        ),
+        AttributeSeries(
+            "notices_used",
+            "Notices of others that a rule acted upon.",
+            "used",
+        ),
+    ),
+)

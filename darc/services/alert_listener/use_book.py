@@ -1,0 +1,89 @@
+"""Uses of notices: which rule acted upon which event, once each, and at most so many an hour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from darc.config.records import Struct
+from darc.config.typed import from_plain, to_plain
+from darc.services.alert_listener.settings import DUMP
+
+#: Prefix of their keys in the service's memory.
+USE = "use "
+HOUR = 3600.0
+#: For longer than any `within` of a rule, so that what comes again is known (s).
+REMEMBERED_SECONDS = 8 * 86400.0
+MOST = 20_000
+
+
+class NoticeUse(Struct, frozen=True):
+    """That a rule acted upon a notice.
+
+    :param key: identity of the notice's event
+    :param at: Unix s
+    :param what: was done
+    """
+
+    rule: str
+    action: str
+    key: str
+    source: str
+    id: str
+    at: float
+    what: str
+
+    @property
+    def memory_key(self) -> str:
+        return f"{USE}{self.key} {self.rule}"
+
+
+class UseBook:
+    """The uses that are remembered, the oldest first."""
+
+    def __init__(self) -> None:
+        self._uses: dict[tuple[str, str], NoticeUse] = {}
+        self._dumped: set[str] = set()
+
+    def recover(self, memory: Mapping[str, Any]) -> None:
+        """Restore what `add` has returned."""
+        uses = [
+            from_plain(NoticeUse, plain, "use")
+            for key, plain in memory.items()
+            if key.startswith(USE) and plain is not None
+        ]
+        for use in sorted(uses, key=lambda one: one.at):
+            self._put(use)
+
+    def has(self, rule: str, key: str) -> bool:
+        """Whether a rule has acted upon an event."""
+        return (key, rule) in self._uses
+
+    def dumped(self, key: str) -> bool:
+        """Whether a dump was asked for because of an event, by whichever rule."""
+        return key in self._dumped
+
+    def in_last_hour(self, now: float) -> int:
+        """Return the number of uses in the last hour; one that the clock puts later counts, too."""
+        return sum(use.at > now - HOUR for use in self._uses.values())
+
+    def add(self, use: NoticeUse) -> dict[str, Any]:
+        """Note a use; return the memory to commit, without what is too old to come again."""
+        memory: dict[str, Any] = {}
+        for place, old in list(self._uses.items()):
+            if old.at > use.at - REMEMBERED_SECONDS and len(self._uses) < MOST:
+                break
+            del self._uses[place]
+            self._dumped.discard(old.key)
+            memory[old.memory_key] = None
+        self._put(use)
+        return memory | {use.memory_key: to_plain(use)}
+
+    def latest(self, number: int) -> list[dict[str, Any]]:
+        """Return the latest uses, as plain values."""
+        return [to_plain(use) for use in list(self._uses.values())[-number:]]
+
+    def _put(self, use: NoticeUse) -> None:
+        self._uses[use.key, use.rule] = use
+        if use.action == DUMP:
+            self._dumped.add(use.key)
