@@ -28,7 +28,9 @@ BATCH, BATCHES = 200, 4
 #: After a batch of which some was dropped, so that a flood is read at a bounded rate (s).
 PAUSE_SECONDS = 0.1
 POLL_SECONDS = 0.25
-ASK_SECONDS = 10.0
+#: Why a message is dropped.
+TOO_MANY, TOO_LARGE = "too many", "too large"
+ASK_SECONDS = 5.0
 #: Between two looks for topics and partitions, and where some are missing (s).
 LOOK_SECONDS, SOON_SECONDS = 60.0, 5.0
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 1.0, 60.0
@@ -93,7 +95,7 @@ class KafkaReader:
         self._awaited: set[str] = set()
         self._is_well = False
         #: Messages that were dropped unread, by reason.
-        self.dropped: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter({TOO_MANY: 0, TOO_LARGE: 0})
         self.connected = False
         self.error = "not connected yet"
         self._thread = vital("notices", self._run, or_exit=True, stoppable=True)
@@ -178,7 +180,7 @@ class KafkaReader:
             except _kafka().KafkaException as error:
                 raise _ReaderError(self._told(error.args[0].str())) from None
             if found:
-                self._hand_over(self._batch(found))
+                self._hand_over(self._batch(consumer, found))
 
     def _assign(self, consumer: Any, assigned: set[tuple[str, int]]) -> bool:
         """Read further partitions, if there are any, each from where we had got to.
@@ -238,28 +240,48 @@ class KafkaReader:
             ]
             consumer.commit(offsets=offsets, asynchronous=True)
 
-    def _batch(self, found: list[Any]) -> ReadBatch:
+    def _batch(self, consumer: Any, found: list[Any]) -> ReadBatch:
         """Return what is taken of the messages; what is not is counted."""
         messages: list[ReadMessage] = []
         positions: dict[tuple[str, int], int] = {}
-        flooded = False
+        flooded: set[tuple[str, int]] = set()
         for one in found:
             if error := one.error():
                 self._failed(self._told(error.str()))
                 continue
             topic, content = one.topic(), one.value() or b""
-            positions[topic, one.partition()] = one.offset() + 1
+            place = topic, one.partition()
+            positions[place] = one.offset() + 1
             budget = self._budgets.setdefault(topic, _Budget(self._limits.max_per_second))
             if not budget.take():
-                self.dropped["too many"] += 1
-                flooded = True
+                self.dropped[TOO_MANY] += 1
+                flooded.add(place)
             elif len(content) > self._limits.max_bytes:
-                self.dropped["too large"] += 1
+                self.dropped[TOO_LARGE] += 1
             else:
                 messages.append(ReadMessage(topic, content))
+        for place in flooded:
+            positions[place] = self._skip(consumer, place, positions[place])
         if flooded:
             self._ended.wait(PAUSE_SECONDS)
         return ReadBatch(tuple(messages), positions)
+
+    def _skip(self, consumer: Any, place: tuple[str, int], offset: int) -> int:
+        """Skip to the end of a partition that floods, as other topics wait behind it.
+
+        :param offset: of the next message; returned is that of the next one then
+        """
+        kafka = _kafka()
+        end = consumer.get_watermark_offsets(kafka.TopicPartition(*place), cached=True)[1]
+        if end <= offset:
+            return offset
+        try:
+            consumer.seek(kafka.TopicPartition(*place, end))
+        except kafka.KafkaException as error:  # it is read on, and dropped one by one
+            self._failed(self._told(error.args[0].str()))
+            return offset
+        self.dropped[TOO_MANY] += end - offset
+        return int(end)
 
     def _hand_over(self, batch: ReadBatch) -> None:
         while batch.positions and not self._ended.is_set():

@@ -333,6 +333,14 @@ def test_people_are_told_once_and_told_of_a_retraction(service) -> None:
     assert len(one.uses) == 2
 
 
+def test_an_e_mail_that_can_never_be_sent_is_a_loss_and_ends_nothing(service) -> None:
+    one = service(TELL, email_settings={"to": ["nobody at all"]})
+    assert one.hear(notice()) == [{"people": "used"}]
+    assert [kind for kind, _, _ in one.said] == ["mail_given_up"]
+    assert one.mails() == []
+    assert one.hear(notice(id="2")) == [{"people": "used"}]
+
+
 def test_people_are_told_by_rules_about_gravitational_waves(service) -> None:
     wave = {
         "superevent_id": "S1",

@@ -18,7 +18,7 @@ from darc.model.counters import plain_counts
 from darc.model.observation import Observation
 from darc.model.outside_notice import NoticeError, read_notice
 from darc.node.losses import LossKind
-from darc.queues.messages import QueryKind, ServiceQuery
+from darc.queues.messages import Commit, QueryKind, ServiceQuery
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import ABOUT_TRIGGER
 from darc.services.alert_listener.actor import NoticeActor, NoticeStep
@@ -127,7 +127,7 @@ class AlertListener(Service[AlertListenerSettings]):
         """Go on with what earlier notices have started."""
         self._actor.recover(memory)
         if hopeless := self._mails.send(memory):
-            self._commit(NoticeStep(memory=hopeless))
+            self.commit(Commit(memory=hopeless))
 
     def reloaded(self) -> None:
         """Use the rules of the new configuration."""
@@ -165,8 +165,9 @@ class AlertListener(Service[AlertListenerSettings]):
             self.queue_link.beat_if_due()
         step = NoticeStep()
         self._actor.look(step, time.time())
-        step.memory |= self._mails.gone()
         self._commit(step)
+        if gone := self._mails.gone():
+            self.commit(Commit(memory=gone))
 
     def _answer(self, query: ServiceQuery) -> tuple[bool, Any]:
         answer = super()._answer(query)
@@ -228,5 +229,6 @@ class AlertListener(Service[AlertListenerSettings]):
             log.warning("notice of %s, id %s: rule %s: %s", *words, extra=ABOUT_TRIGGER)
         for line in step.lines:
             log.warning("%s", line, extra=ABOUT_TRIGGER)
-        if hopeless := self._mails.send(step.memory):
-            self._commit(NoticeStep(memory=hopeless))
+        written = {key: value for key, value in step.memory.items() if value is not None}
+        if hopeless := self._mails.send(written):
+            self.commit(Commit(memory=hopeless))

@@ -1,0 +1,231 @@
+"""Notices read from a real broker, which goes away, comes back, and floods."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import confluent_kafka
+import pytest
+from msgspec.structs import replace
+from nodes import free_port, patience, wait_for
+
+from darc.delivery.kafka_reader import BATCH, BATCHES, KafkaReader, ReadLimits
+from darc.delivery.kafka_sender import KafkaClient, KafkaSender
+from simulator.kafka_broker import KafkaBroker
+
+_numbers = itertools.count()
+LIMITS = ReadLimits(max_bytes=10_000, max_per_second=1000.0)
+SECRET = "s3cr3t-of-the-client-0123456789"
+
+
+@pytest.fixture(scope="module")
+def module_broker() -> Iterator[KafkaBroker]:
+    with KafkaBroker() as made:
+        yield made
+
+
+@pytest.fixture
+def broker(module_broker: KafkaBroker) -> Iterator[KafkaBroker]:
+    yield module_broker
+    module_broker.start()
+
+
+@pytest.fixture
+def topic(broker: KafkaBroker) -> str:
+    """One of the test's own, with a message of before."""
+    name = f"gcn.notices.{next(_numbers)}.read"
+    send(broker, name, b"before")
+    return name
+
+
+def client(broker: KafkaBroker) -> KafkaClient:
+    settings = {"bootstrap.servers": broker.address, "security.protocol": "plaintext"}
+    return KafkaClient("gcn.nasa.gov", patience(10.0), settings)
+
+
+def send(broker: KafkaBroker, topic: str, *contents: bytes) -> None:
+    """Send messages of one key, so that they keep their order."""
+    sender = KafkaSender(client(broker))
+    for content in contents:
+        sender.send(topic, "key", content)
+    sender.close()
+
+
+@pytest.fixture
+def reader(broker: KafkaBroker) -> Iterator[Callable[..., KafkaReader]]:
+    made: list[KafkaReader] = []
+
+    def make(*topics: str, limits: ReadLimits = LIMITS) -> KafkaReader:
+        made.append(KafkaReader(client(broker), topics, "darc.test", limits))
+        wait_for(lambda: made[-1].connected and not made[-1].error, 20.0)
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close(patience(5.0))
+        assert not one._thread.is_alive()
+
+
+def came(one: KafkaReader, count: int, *, done: bool = True) -> list[bytes]:
+    """What came, once it is so much."""
+    found: list[bytes] = []
+
+    def enough() -> bool:
+        while batch := one.take():
+            found.extend(message.content for message in batch.messages)
+            if done:
+                one.done(batch)
+        return len(found) >= count
+
+    wait_for(enough, 20.0)
+    return found
+
+
+def test_from_now_on_and_after_a_death_from_where_it_had_got_to(broker, topic, reader) -> None:
+    first = reader(topic)
+    send(broker, topic, b"1", b"2")
+    assert came(first, 2) == [b"1", b"2"]  # not the one of before
+    time.sleep(1.0)  # until the broker is told
+    send(broker, topic, b"3")
+    assert came(first, 1, done=False) == [b"3"]
+    first.close(patience(5.0))
+    send(broker, topic, b"4")
+    second = reader(topic)
+    assert came(second, 2) == [b"3", b"4"]
+
+
+def test_nothing_is_missed_where_it_dies_before_the_first_message(broker, topic, reader) -> None:
+    reader(topic).close(patience(5.0))
+    send(broker, topic, b"meanwhile")
+    assert came(reader(topic), 1) == [b"meanwhile"]
+
+
+def test_a_broker_that_goes_away_and_comes_back(broker, topic, reader, caplog) -> None:
+    one = reader(topic)
+    with caplog.at_level(logging.ERROR):
+        broker.stop()
+        wait_for(lambda: not one.connected, 20.0)
+        time.sleep(2.0)
+    assert broker.address in one.error
+    assert len(caplog.records) == 1  # not one for each attempt
+    broker.start()
+    send(broker, topic, b"back")
+    assert came(one, 1) == [b"back"]
+    wait_for(lambda: one.connected and not one.error, 20.0)
+
+
+def test_a_topic_that_is_not_there_holds_up_no_other(broker, topic, reader, monkeypatch) -> None:
+    monkeypatch.setattr("darc.delivery.kafka_reader.SOON_SECONDS", 0.5)
+    missing = f"{topic}.missing"
+    one = KafkaReader(client(broker), (missing, topic), "darc.test", LIMITS)
+    wait_for(lambda: missing in one.error, 20.0)
+    send(broker, topic, b"1")
+    assert came(one, 1) == [b"1"]
+    send(broker, missing, b"the first of it")
+    assert came(one, 1) == [b"the first of it"]
+    wait_for(lambda: not one.error, 20.0)
+    one.close(patience(5.0))
+
+
+def test_what_is_too_large_is_dropped_and_counted(broker, topic, reader) -> None:
+    one = reader(topic)
+    send(broker, topic, b"x" * 10_001, b"x" * 900_000, b"small")
+    assert came(one, 1) == [b"small"]
+    assert one.dropped["too large"] == 2
+
+
+def test_a_flood_is_bounded_and_holds_up_no_other_topic(broker, topic, reader) -> None:
+    other = f"{topic}.other"
+    send(broker, other, b"before")
+    one = reader(topic, other, limits=replace(LIMITS, max_per_second=20.0))
+    producer = confluent_kafka.Producer(
+        {
+            "bootstrap.servers": broker.address,
+            "linger.ms": 5,
+            "queue.buffering.max.messages": 50_000,
+        }
+    )
+    for number in range(30_000):
+        producer.produce(topic, b"flood %d" % number)
+        producer.poll(0)
+    producer.flush(patience(20.0))
+    began, cpu = time.monotonic(), time.process_time()
+    send(broker, other, b"true")
+    found: list[bytes] = []
+
+    def read() -> bool:
+        while batch := one.take():
+            found.extend(message.content for message in batch.messages)
+            one.done(batch)
+        return b"true" in found and one.dropped["too many"] > 25_000
+
+    wait_for(read, 5.0)
+    floods = len(found) - found.count(b"true")
+    assert 20 <= floods <= 20 * (time.monotonic() - began + 5.0)
+    assert floods + one.dropped["too many"] <= 30_000
+    assert time.process_time() - cpu < 3.0
+    send(broker, topic, b"after")
+    wait_for(lambda: read() and b"after" in found, 5.0)
+
+
+def test_what_is_read_ahead_is_bounded(broker, topic, reader) -> None:
+    """Where the service does not take it: the rest waits at the broker, and none is lost."""
+    one = reader(topic, limits=replace(LIMITS, max_per_second=10_000.0))
+    producer = confluent_kafka.Producer({"bootstrap.servers": broker.address})
+    total = BATCH * (BATCHES + 3)
+    for number in range(total):
+        producer.produce(topic, b"%d" % number, key="key")
+    producer.flush(patience(20.0))
+    wait_for(lambda: one._batches.qsize() == BATCHES, 20.0)
+    time.sleep(1.0)
+    assert one._batches.qsize() == BATCHES
+    assert came(one, total) == [b"%d" % number for number in range(total)]
+    assert not one.dropped.total()
+
+
+def test_a_reader_without_client_or_credentials_says_so_and_tries_again(
+    broker, topic, tmp_path: Path, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr("darc.delivery.kafka_reader.FIRST_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("darc.delivery.kafka_reader.LONGEST_RETRY_SECONDS", 0.2)
+    path = tmp_path / "gcn"
+    path.write_text(f"client_secret = {SECRET}\n")
+    path.chmod(0o644)
+    of = replace(client(broker), credentials=path)
+    one = KafkaReader(of, (topic,), "darc.test", LIMITS)
+    wait_for(lambda: "others can read it (mode 0644)" in one.error, 20.0)
+    path.chmod(0o600)
+    wait_for(lambda: one.connected and not one.error, 20.0)
+    one.close(patience(5.0))
+    wrong = replace(of, settings={**of.settings, "no.such.setting": "1"})
+    one = KafkaReader(wrong, (topic,), "darc.test", LIMITS)
+    wait_for(lambda: "a setting of the client" in one.error, 20.0)
+    assert "no.such.setting" in one.error
+    one.close(patience(5.0))
+    assert SECRET not in caplog.text
+
+
+def test_a_secret_is_in_no_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the log-in server and the broker are away."""
+    monkeypatch.setattr("darc.delivery.kafka_reader.ASK_SECONDS", 1.0)
+    path = tmp_path / "kafka"
+    path.write_text(f"client_id = me\nclient_secret = {SECRET}\n")
+    path.chmod(0o600)
+    settings = {
+        "bootstrap.servers": f"127.0.0.1:{free_port()}",
+        "security.protocol": "sasl_plaintext",
+        "sasl.oauthbearer.token.endpoint.url": f"http://127.0.0.1:{free_port()}/token",
+        "debug": "security",
+    }
+    caplog.set_level(logging.DEBUG)
+    one = KafkaReader(KafkaClient("x", 1.0, settings, path), ("t",), "g", LIMITS)
+    wait_for(lambda: "OAUTHBEARER" in caplog.text or one.error != "not connected yet", 20.0)
+    time.sleep(1.0)
+    one.close(patience(12.0))
+    assert SECRET not in caplog.text + one.error + repr(vars(one))
