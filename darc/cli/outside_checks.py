@@ -30,18 +30,19 @@ from darc.runtime.service_traits import (
 
 
 def outside_checks() -> tuple[Check, ...]:
-    """Return the checks of systems outside that the services of this package talk to."""
-    sent_to = tuple(
+    """Return a check for each system outside that the services of this package send to."""
+    return tuple(
         Check(address.title, functools.partial(_outside, service, address))
         for service, traits in known_traits().items()
         for address in traits.outside
     )
-    of_settings = tuple(
-        Check(one.title, functools.partial(_settings, service, one))
-        for service, traits in known_traits().items()
-        for one in traits.checks
-    )
-    return sent_to + of_settings
+
+
+def of_settings(checked: CheckedNode) -> Iterator[CheckResult]:
+    """Check what services of this host say of their own settings."""
+    for service in checked.config.services():
+        for one in traits_of(service).checks:
+            yield from _settings(service, one, checked)
 
 
 def _outside(service: str, address: OutsideAddress, checked: CheckedNode) -> Iterator[CheckResult]:
@@ -78,12 +79,10 @@ def _outside(service: str, address: OutsideAddress, checked: CheckedNode) -> Ite
 
 
 def _settings(service: str, check: SettingsCheck, checked: CheckedNode) -> Iterator[CheckResult]:
-    if service not in checked.config.services():
-        return
     settings = checked.config.section(service)
     found = list(check.problems(settings))
     for problem, remedy in found:
-        yield wrong(problem, remedy)
+        yield wrong(f"{check.title}: {problem}", remedy)
     reached: list[str] = []
     missed: list[str] = []
     for host, port in check.addresses(settings):
@@ -95,9 +94,9 @@ def _settings(service: str, check: SettingsCheck, checked: CheckedNode) -> Itera
             reached.append(f"{host}:{port}")
     if missed:
         say = warn if reached else wrong
-        yield say("; ".join(missed), check.remedy)
+        yield say(f"{check.title}: {'; '.join(missed)}", check.remedy)
     elif reached and not found:
-        yield good(f"{' and '.join(reached)} takes connections")
+        yield good(f"{check.title}: {' and '.join(reached)} takes connections")
 
 
 def _listening(ports: Sequence[int], remedy: str, checked: CheckedNode) -> CheckResult:

@@ -89,7 +89,7 @@ class CredentialsFile(Struct, frozen=True):
 class SettingsCheck(Struct, frozen=True):
     """A check of a service's settings, for ``darc doctor``.
 
-    :param title: of the check
+    :param title: what it is about, in its results
     :param problems: yields what is wrong with settings, and what to do
     :param addresses: yields host and port of each system that is reached by TCP; one has to be
     :param remedy: what to do where none is
