@@ -89,6 +89,18 @@ def test_a_faint_dump_keeps_no_bright_one_from_leaving(service, observation):  #
     assert run(again, observation, entry(10, 108.0, 81.1), entry(11, 109.0)) == [(81, 30.0)]
 
 
+def test_faint_candidates_hide_no_bright_burst_from_lofar(service, observation):  # noqa: F811
+    """They would count against `max_cands_per_cluster`."""
+    one = service()
+    one.start_observation(observation, {})
+    order = order_entry(1, replace(ORDER, lofar=True))
+    faint = entry(2, 100.0, *np.linspace(12.0, 12.9, 150), snr=8.0)
+    for each in (order, faint, entry(3, 100.0, 12.5), entry(4, 101.0)):
+        one.process(each, observation)
+    assert [(found.window, found.snr) for found in one.sent("lofar_trigger")] == [(12, 30.0)]
+    assert [found.count for found in one.sent("lofar_trigger")] == [1]
+
+
 def test_another_plain_value_is_no_order_and_is_counted(service, observation):  # noqa: F811
     one = service()
     one.start_observation(observation, {})
