@@ -221,7 +221,7 @@ class KafkaReader:
         if missing:
             told = ", ".join(f"{topic}: {why}" for topic, why in missing.items())
             self._failed(self._told(told))
-        elif not self._is_well:
+        elif not self._is_well or self.error:
             log.info("notices are read from %s", self._where)
             self._said = self.error = ""
         self._is_well = not missing

@@ -468,6 +468,33 @@ def test_a_death_between_the_commit_and_the_broker_does_nothing_twice(
     assert len(again.uses) == 3
 
 
+def test_a_stream_that_is_away_for_long_is_a_loss_once(service, monkeypatch) -> None:
+    monkeypatch.setattr("darc.services.alert_listener.service.AWAY_SECONDS", 0.05)
+    one = service(TELL)
+
+    def losses(*, connected: bool, error: str) -> int:
+        one.fake.connected, one.fake.error = connected, error
+        one.idle()
+        time.sleep(0.1)
+        one.idle()
+        one.idle()
+        return len(one.said)
+
+    assert losses(connected=True, error="") == 0
+    assert losses(connected=False, error="no broker") == 1
+    assert one.said == [("notices_not_read", "notices of others", "no broker")]
+    assert losses(connected=True, error="") == 1
+    assert losses(connected=True, error="no such topic") == 2
+
+
+def test_an_observation_of_the_past_is_none_of_now(service, observation) -> None:
+    one = service(DUMP, LOWER)
+    one._past.add(observation.key)
+    one.observe(observation)
+    assert one.hear(notice())[0]["raw data"] == "nothing is observed"
+    assert (one.orders(), one.dumps()) == ([], [])
+
+
 # -- settings ------------------------------------------------------------------------------------
 
 

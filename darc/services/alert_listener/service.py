@@ -19,6 +19,7 @@ from darc.model.observation import Observation
 from darc.model.outside_notice import NoticeError, read_notice
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit, QueryKind, ServiceQuery
+from darc.runtime.clock import Instant
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import ABOUT_TRIGGER
 from darc.services.alert_listener.actor import NoticeActor, NoticeStep
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 TOLD = 20
 #: Batches between two heartbeats.
 BATCHES = 2
+#: A stream that is away for so long is a loss (s): what comes later may be too old to act.
+AWAY_SECONDS = 600.0
 #: Between two log lines about notices that cannot be read (s).
 SAY_SECONDS = 1.0
 
@@ -40,6 +43,11 @@ USE_REFUSED = LossKind(
     "notice_use_refused",
     "notices of others were not acted upon: more than alert_listener.max_uses_per_hour",
     "See `get_attr notices`; make the rules narrower, or raise the limit.",
+)
+NOT_READ = LossKind(
+    "notices_not_read",
+    "notices of others were not read for a while, and may be too old to act upon",
+    "See `get_attr stream` of alert_listener, and `darc doctor` on this node.",
 )
 
 
@@ -61,7 +69,7 @@ class AlertListener(Service[AlertListenerSettings]):
         "dumps_due",
         "mails_waiting",
     )
-    loss_kinds = (USE_REFUSED, MAIL_GIVEN_UP)
+    loss_kinds = (USE_REFUSED, NOT_READ, MAIL_GIVEN_UP)
 
     def prepare(self) -> None:
         """Start without notices; nothing is connected yet."""
@@ -70,6 +78,8 @@ class AlertListener(Service[AlertListenerSettings]):
         self._latest: deque[dict[str, Any]] = deque(maxlen=TOLD)
         self._heard: float | None = None  # Unix s
         self._may_say = 0.0
+        self._well = Instant.now()
+        self._away_said = False
         self._reader: KafkaReader | None = None
         self._read_by: tuple[Any, ...] | None = None
         self._mails = Mails(lambda: self.config, self.lost, self.settings.email_settings.to)
@@ -136,6 +146,8 @@ class AlertListener(Service[AlertListenerSettings]):
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
         """Lower thresholds that are lowered now, where this observes what they are lowered for."""
         self._actor.use(self.config, self.settings)
+        if self.is_past(observation):
+            return  # nothing of it is in the time of a notice
         step = NoticeStep()
         self._actor.begin(observation, step, time.time())
         self._commit(step)
@@ -163,6 +175,7 @@ class AlertListener(Service[AlertListenerSettings]):
             fault_point("alert_listener.before telling the broker")
             self._reader.done(batch)
             self.queue_link.beat_if_due()
+        self._watch_stream()
         step = NoticeStep()
         self._actor.look(step, time.time())
         self._commit(step)
@@ -197,6 +210,14 @@ class AlertListener(Service[AlertListenerSettings]):
         self._reader = (
             KafkaReader(client, settings.topics, settings.group, limits) if wanted else None
         )
+
+    def _watch_stream(self) -> None:
+        """Count it as a loss where notices are not read for long."""
+        if self._reader is None or (self._reader.connected and not self._reader.error):
+            self._well, self._away_said = Instant.now(), False
+        elif self._well.age() > AWAY_SECONDS and not self._away_said:
+            self._away_said = True
+            self.lost(NOT_READ, "notices of others", self._reader.error or "not connected")
 
     def _act(self, message: ReadMessage, step: NoticeStep) -> None:
         """Act upon a message; what follows is in the step."""
