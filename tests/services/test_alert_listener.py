@@ -31,7 +31,8 @@ from darc.queues.messages import Commit, ContentKind
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since
 from darc.science.dispersion import delay
-from darc.services.alert_listener.actor import NoticeActor, NoticeStep
+from darc.services.alert_listener.actor import NoticeActor
+from darc.services.alert_listener.notice_step import NoticeStep
 from darc.services.alert_listener.service import AlertListener
 from darc.services.alert_listener.settings import AlertListenerSettings, NoticeRule
 from darc.services.alert_listener.settings_check import addresses, problems

@@ -22,7 +22,8 @@ from darc.queues.messages import Commit, QueryKind, ServiceQuery
 from darc.runtime.clock import Instant
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import ABOUT_TRIGGER
-from darc.services.alert_listener.actor import NoticeActor, NoticeStep
+from darc.services.alert_listener.actor import NoticeActor
+from darc.services.alert_listener.notice_step import NoticeStep
 from darc.services.alert_listener.settings import AlertListenerSettings
 from darc.services.alert_listener.traits import TRAITS
 from darc.services.base.mails import MAIL_GIVEN_UP, Mails
@@ -171,10 +172,10 @@ class AlertListener(Service[AlertListenerSettings]):
             step = NoticeStep()
             for message in batch.messages:
                 self._act(message, step)
+                self.queue_link.beat_if_due()
             self._commit(step)
             fault_point("alert_listener.before telling the broker")
             self._reader.done(batch)
-            self.queue_link.beat_if_due()
         self._watch_stream()
         step = NoticeStep()
         self._actor.look(step, time.time())

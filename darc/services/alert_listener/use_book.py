@@ -7,10 +7,14 @@ from typing import Any
 
 from darc.config.records import Struct
 from darc.config.typed import from_plain, to_plain
-from darc.services.alert_listener.settings import DUMP
+from darc.model.outside_notice import OutsideNotice
+from darc.services.alert_listener.notice_step import NoticeStep
+from darc.services.alert_listener.settings import DUMP, NoticeRule
 
 #: Prefix of their keys in the service's memory.
 USE = "use "
+#: Why a rule does not act upon an event again.
+USED_BEFORE = "used before"
 HOUR = 3600.0
 #: For longer than any `within` of a rule, so that what comes again is known (s).
 REMEMBERED_SECONDS = 8 * 86400.0
@@ -78,6 +82,27 @@ class UseBook:
             memory[old.memory_key] = None
         self._put(use)
         return memory | {use.memory_key: to_plain(use)}
+
+    def may_use(
+        self, rule: NoticeRule, notice: OutsideNotice, limit: int, step: NoticeStep, now: float
+    ) -> bool:
+        """Whether another use is allowed; one that is not is in the step.
+
+        :param limit: uses in an hour
+        """
+        if self.in_last_hour(now) < limit:
+            return True
+        what = f"notice of {notice.source}, id {notice.id}, rule {rule.name}"
+        step.refused.append((what, f"{limit} uses in an hour"))
+        return False
+
+    def note(
+        self, rule: NoticeRule, notice: OutsideNotice, what: str, step: NoticeStep, now: float
+    ) -> None:
+        """Note that a rule has acted upon a notice; what to commit is in the step."""
+        use = NoticeUse(rule.name, rule.action, notice.key, notice.source, notice.id, now, what)
+        step.memory |= self.add(use)
+        step.uses.append(use)
 
     def latest(self, number: int) -> list[dict[str, Any]]:
         """Return the latest uses, as plain values."""

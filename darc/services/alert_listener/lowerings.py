@@ -1,0 +1,174 @@
+"""Thresholds that notices lower: of what is observed, and of what will be until they end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from darc.config.records import Struct
+from darc.model.lowered_threshold import LoweredThreshold
+from darc.model.observation import Observation
+from darc.model.outside_notice import OutsideNotice
+from darc.queues.messages import ContentKind, Put
+from darc.queues.plain_connection import pack
+from darc.services.alert_listener.node_view import CLUSTERING, NodeView
+from darc.services.alert_listener.notice_rules import unplaced
+from darc.services.alert_listener.notice_step import NoticeStep
+from darc.services.alert_listener.settings import IN_BEAM, IQUV, KNOWN_SOURCE, LOFAR, NoticeRule
+from darc.services.alert_listener.use_book import UseBook
+
+LOWERED = "lowered "
+#: Lowerings that wait for their place to be observed; the oldest give way.
+MOST_LOWERINGS = 200
+
+
+class ActiveLowering(Struct, frozen=True):
+    """A rule that lowers a threshold wherever its notice's place is observed, until it ends.
+
+    :param start: of the data, Unix s, as is `end`
+    """
+
+    rule: str
+    notice: OutsideNotice
+    start: float
+    end: float
+
+    @property
+    def memory_key(self) -> str:
+        return f"{LOWERED}{self.notice.key} {self.rule}"
+
+    def to_plain(self) -> list[Any]:
+        return [self.rule, self.notice.to_plain(), self.start, self.end]
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> ActiveLowering:
+        """
+        :raises ValueError: it is something else
+        """
+        rule, notice, start, end = plain
+        return cls(str(rule), OutsideNotice.from_plain(notice), float(start), float(end))
+
+
+class Lowerings:
+    """The lowered thresholds of this node."""
+
+    def __init__(self, view: NodeView, book: UseBook) -> None:
+        self._view = view
+        self._book = book
+        self._lowerings: dict[str, ActiveLowering] = {}  # by memory key
+
+    def recover(self, memory: Mapping[str, Any]) -> None:
+        """Restore what is not over.
+
+        :raises ValueError: the memory holds something else
+        """
+        for key, plain in memory.items():
+            if key.startswith(LOWERED) and plain is not None:
+                self._lowerings[key] = ActiveLowering.from_plain(plain)
+
+    def told(self) -> list[dict[str, Any]]:
+        """Return those that are, or wait for their place to be observed, as plain values."""
+        return [
+            {
+                "rule": one.rule,
+                "topic": one.notice.source,
+                "id": one.notice.id,
+                "until": one.end,
+                "applied": self._book.has(one.rule, one.notice.key),
+            }
+            for one in list(self._lowerings.values())
+        ]
+
+    def begin(self, observation: Observation, step: NoticeStep, now: float) -> None:
+        """Lower an observation's thresholds where a notice asks for it."""
+        self.expire(step, now)
+        for one in list(self._lowerings.values()):
+            rule = self._view.rule(one.rule)
+            if rule and not self._view.off(rule, one.notice, observation, now):
+                self._lower(rule, one, observation, step, now)
+
+    def start(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep, now: float) -> str:
+        """Lower the threshold of what is observed, and of what will be while the rule lasts."""
+        if rule.where == IN_BEAM and (why := unplaced(rule, notice)):
+            return why
+        if rule.where == KNOWN_SOURCE and (why := self._view.off(rule, notice, None, now)):
+            return why
+        start = min(now, notice.trigger_time or now)
+        one = ActiveLowering(rule.name, notice, start, now + rule.duration)
+        if known := self._lowerings.get(one.memory_key):
+            # An update with a better position; the time does not begin anew.
+            one = ActiveLowering(rule.name, notice, known.start, known.end)
+        self._lowerings[one.memory_key] = one
+        step.memory[one.memory_key] = one.to_plain()
+        self.expire(step, now)
+        why = "waits for an observation of its place"
+        for observation in list(self._view.observed.values()):
+            off = self._view.off(rule, notice, observation, now)
+            if not off:
+                why = self._lower(rule, one, observation, step, now)
+            elif why:
+                why = f"waits: {off}"
+        return why
+
+    def _lower(
+        self,
+        rule: NoticeRule,
+        one: ActiveLowering,
+        observation: Observation,
+        step: NoticeStep,
+        now: float,
+    ) -> str:
+        """Order a lower threshold for an observation; return why not."""
+        notice = one.notice
+        if rule.snr_min is None or not self._view.carries_out(rule):
+            return "other nodes do that"
+        order = LoweredThreshold(
+            key=f"{notice.key} {rule.name}",
+            why=f"notice of {notice.source}, id {notice.id}, rule {rule.name}",
+            snr_min=rule.snr_min,
+            start=one.start,
+            end=one.end,
+            iquv=IQUV in rule.searches,
+            lofar=LOFAR in rule.searches,
+        )
+        if not self._book.has(rule.name, notice.key):
+            if not self._book.may_use(
+                rule, notice, self._view.settings.max_uses_per_hour, step, now
+            ):
+                return "too many uses"
+            what = (
+                f"S/N of at least {rule.snr_min:g} triggers {' and '.join(rule.searches)}"
+                f" for {one.end - now:.0f} s, in {observation.task_id}"
+            )
+            self._book.note(rule, notice, what, step, now)
+        else:
+            step.lines.append(f"{order.why}: applies to {observation.task_id}, too")
+        step.puts.append(_order(order, observation.key))
+        return ""
+
+    def expire(self, step: NoticeStep, now: float) -> None:
+        """Forget what is over, and what is too much."""
+        too_many = len(self._lowerings) - MOST_LOWERINGS
+        for number, (key, one) in enumerate(list(self._lowerings.items())):
+            if one.end <= now or number < too_many:
+                del self._lowerings[key]
+                step.memory[key] = None
+
+    def retract(self, notice: OutsideNotice, step: NoticeStep, now: float) -> None:
+        """End what an event has lowered."""
+        for one in [one for one in self._lowerings.values() if one.notice.key == notice.key]:
+            rule = self._view.rule(one.rule)
+            applied = self._book.has(one.rule, notice.key)
+            del self._lowerings[one.memory_key]
+            step.memory[one.memory_key] = None
+            step.lines.append(f"retracted: notice of {notice.source}, id {notice.id}")
+            if rule is None or not applied:
+                continue
+            order = LoweredThreshold(
+                f"{notice.key} {rule.name}", "retracted", rule.snr_min or 0.0, one.start, now
+            )
+            step.puts += [_order(order, key) for key in self._view.observed]
+
+
+def _order(order: LoweredThreshold, observation: str) -> Put:
+    return Put((CLUSTERING,), ContentKind.PLAIN, pack(order.to_plain()), observation)

@@ -1,0 +1,98 @@
+"""What a node observes, and what its configuration says of that."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from darc.config.config import Config, Role
+from darc.model.observation import Observation
+from darc.model.outside_notice import OutsideNotice
+from darc.model.sources import SourceList, parse_source_list
+from darc.runtime.paths import packaged
+from darc.runtime.untrusted_files import MAX_TEXT, read_regular
+from darc.services.alert_listener.node_field import field_of
+from darc.services.alert_listener.notice_rules import Field, OwnNotices, elsewhere
+from darc.services.alert_listener.settings import (
+    DUMP,
+    IN_BEAM,
+    KNOWN_SOURCE,
+    TELL,
+    THRESHOLD,
+    AlertListenerSettings,
+    NoticeRule,
+)
+
+log = logging.getLogger(__name__)
+
+CLUSTERING, DUMPS = "amber_clustering", "dada_trigger"
+#: Who carries out an action on the node.
+CARRIED_OUT_BY = {THRESHOLD: CLUSTERING, DUMP: DUMPS}
+
+
+class NodeView:
+    """Observations that run, and the configuration."""
+
+    def __init__(self, config: Config, settings: AlertListenerSettings) -> None:
+        self.observed: dict[str, Observation] = {}  # by key
+        self.use(config, settings)
+
+    def use(self, config: Config, settings: AlertListenerSettings) -> None:
+        """Use a configuration from now on."""
+        self.config, self.settings = config, settings
+        road = config.section("voevent_generator")
+        instrument = config.instrument
+        self.own = OwnNotices(
+            frozenset(filter(None, (road.kafka.topic, road.kafka.test_topic))),
+            (instrument.observatory, instrument.backend),
+            road.notice_schema,
+        )
+        places = {rule.where for rule in settings.rules}
+        self._sources = self._read_sources() if KNOWN_SOURCE in places else SourceList({}, {})
+
+    def _read_sources(self) -> SourceList:
+        path = Path(self.config.section(CLUSTERING).source_file)
+        path = path if path.is_absolute() else packaged(f"conf/{path}")
+        try:
+            return parse_source_list(read_regular(path, MAX_TEXT).decode(), str(path))
+        except (OSError, ValueError) as error:
+            log.error("%s: no source is known: %s", path, error)
+            return SourceList({}, {})
+
+    @property
+    def buffer_length(self) -> float:
+        """What the ring buffer of raw data holds (s)."""
+        return float(self.config.section(DUMPS).buffer_length)
+
+    @property
+    def window_length(self) -> float:
+        """Length of the windows that triggers are counted in (s)."""
+        return float(self.config.section(CLUSTERING).clustering_window)
+
+    def carries_out(self, rule: NoticeRule) -> bool:
+        """Whether this node does what a rule asks for; people are told by one node of a cluster."""
+        if rule.action == TELL:
+            return self.config.role is not Role.WORKER
+        return CARRIED_OUT_BY[rule.action] in self.config.services()
+
+    def rule(self, name: str) -> NoticeRule | None:
+        """Return a rule by its name."""
+        return next((rule for rule in self.settings.rules if rule.name == name), None)
+
+    def field(self, observation: Observation, moment: float) -> Field:
+        """Return where an observation looks at a moment (Unix s)."""
+        return field_of(observation, self.config.instrument, moment)
+
+    def off(
+        self,
+        rule: NoticeRule,
+        notice: OutsideNotice,
+        observation: Observation | None,
+        moment: float,
+    ) -> str:
+        """Return why an observation is not of a notice's place, as far as a rule asks for that."""
+        seen = None
+        if observation and rule.where == IN_BEAM:
+            seen = self.field(observation, moment)
+        dm_range = self.config.section(CLUSTERING).dm_range
+        return elsewhere(rule, notice, seen, self._sources, dm_range)
