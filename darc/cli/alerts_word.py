@@ -62,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     for action, text in (("enable", "use a road again"), ("disable", "use it no more")):
         switch = actions.add_parser(action, help=text)
-        switch.add_argument("name", help="vtp, kafka, webhook, file; updates; or tns")
+        switch.add_argument("name", help="vtp, kafka, webhook, file, chat; updates; or tns")
     actions.add_parser("test", help="send a test notice")
     return parser
 

@@ -57,6 +57,7 @@ class Config(Struct, frozen=True):
     cluster: settings.ClusterSettings
     instrument: Instrument
     mail: settings.MailSettings
+    chat: settings.ChatSettings
     metrics: settings.MetricsSettings
     alarms: settings.AlarmSettings
     of_services: Mapping[str, Any]  # settings of the built-in services, by section
@@ -193,6 +194,7 @@ NODE_SECTIONS: Mapping[str, Any] = {
     "cluster": settings.ClusterSettings,
     "instrument": Instrument,
     "mail": settings.MailSettings,
+    "chat": settings.ChatSettings,
     "metrics": settings.MetricsSettings,
     "alarms": settings.AlarmSettings,
 }

@@ -42,12 +42,15 @@ def _check_addresses(reader: Reader, tree: Value, control: settings.ControlSetti
 def _check_alarms(reader: Reader, tree: Value, alarms: settings.AlarmSettings) -> None:
     hosts = value_at(tree, "alarms", "ignore")
     _check_hosts(reader, hosts, "alarms.ignore", *alarms.ignore)
-    urls = value_at(tree, "alarms", "webhooks")
-    for number, url in enumerate(alarms.webhooks, start=1):
-        if not is_web_address(url):
-            # The address is not shown: it may contain a secret.
-            what = f"number {number} is not a webhook address"
-            reader.complain(urls, "alarms.webhooks", what, WEB_ADDRESS)
+    # The addresses are not shown: they may contain a secret.
+    for key, kind, urls in (
+        ("webhooks", "a webhook address", alarms.webhooks),
+        ("alertmanagers", "a web address", alarms.alertmanagers),
+    ):
+        for number, url in enumerate(urls, start=1):
+            if not is_web_address(url):
+                what = f"number {number} is not {kind}"
+                reader.complain(value_at(tree, "alarms", key), f"alarms.{key}", what, WEB_ADDRESS)
 
 
 def _check_cluster(reader: Reader, tree: Value, cluster: settings.ClusterSettings) -> None:

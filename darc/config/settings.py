@@ -7,6 +7,7 @@ that a name does not say are noted at the field, and for operators in that file.
 
 from darc.config.settings_node import (
     AlarmSettings,
+    ChatSettings,
     ClusterSettings,
     ControlSettings,
     EmailSettings,
@@ -36,6 +37,7 @@ from darc.config.settings_processor import (
 __all__ = [
     "AlarmSettings",
     "AmberClusteringSettings",
+    "ChatSettings",
     "ClusterSettings",
     "ControlSettings",
     "EmailSettings",

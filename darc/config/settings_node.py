@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from darc.config.css_colour import OneColour
 from darc.config.records import Struct
-from darc.config.typed import FromRoot, NotEmpty, OneOf, OneOrMore, Range
+from darc.config.typed import (
+    Contradiction,
+    CrossChecked,
+    FromRoot,
+    NotEmpty,
+    OneOf,
+    OneOrMore,
+    Range,
+)
+from darc.config.web_address import ALLOWED as WEB_ADDRESS
+from darc.config.web_address import is_web_address
 
 Text = Annotated[str, NotEmpty()]
 PlacePath = Annotated[str, FromRoot()]
@@ -87,6 +97,19 @@ class MailSettings(Struct, frozen=True):
     sender: Text | None  # None: <user>@<host name>
 
 
+class ChatSettings(CrossChecked, Struct, frozen=True):
+    """Section `chat`: the targets of messages to people, through apprise."""
+
+    targets: PlacePath | None  # file of mode 0600: name = address, which is secret
+    timeout: Annotated[float, Range(0.1, 600)]  # s for one delivery attempt
+    results_url: Text | None  # of the results site, for links
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Yield which address is none."""
+        if self.results_url is not None and not is_web_address(self.results_url):
+            yield Contradiction("results_url", "it is not an address", WEB_ADDRESS)
+
+
 class MetricsSettings(Struct, frozen=True):
     """Section `metrics`: the Prometheus endpoint of every node."""
 
@@ -117,6 +140,8 @@ class AlarmSettings(Struct, frozen=True):
     page_url: Text | None  # None: the address of the status page
     email_settings: EmailSettings
     webhooks: Annotated[Names, OneOrMore()]  # may contain secrets: never log them
+    chat: Annotated[Names, OneOrMore()]  # names of targets in chat.targets
+    alertmanagers: Annotated[Names, OneOrMore()]  # web addresses
 
 
 class StatusWebsiteSettings(Struct, frozen=True):

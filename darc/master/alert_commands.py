@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 #: What has a switch of its own, beside all: the roads, what is sent by itself after a burst, and
 #: reports to the Transient Name Server.
-SWITCHES = ("vtp", "kafka", "webhook", "file", "updates", "tns")
+SWITCHES = ("vtp", "kafka", "webhook", "file", "chat", "updates", "tns")
 NOT_HERE = "Failed: should run on master node"
 
 

@@ -58,6 +58,12 @@ class RoadName(enum.StrEnum):
     KAFKA = "kafka"
     WEBHOOK = "webhook"
     FILE = "file"
+    CHAT = "chat"  # messages to people, which say by which others it leaves
+
+    @property
+    def carries_notices(self) -> bool:
+        """Whether it carries GCN notices."""
+        return self not in (RoadName.VTP, RoadName.CHAT)
 
 
 class RoadState(enum.StrEnum):
@@ -98,6 +104,7 @@ class MeasuredBurst(Struct, frozen=True):
     :param by: who or what measured it
     :param cb: compound beam that it was measured in; None: unknown, as of earlier versions
     :param sb: likewise TAB or SB
+    :param picture: path of its picture, where it was measured; empty: there is none
     """
 
     snr: float
@@ -109,10 +116,12 @@ class MeasuredBurst(Struct, frozen=True):
     by: str
     cb: int | None = None
     sb: int | None = None
+    picture: str = ""
 
     def to_plain(self) -> list[Any]:
         numbers = self.snr, self.arrival, self.dm, self.dm_error, self.width, self.probability
-        return [*numbers, self.by, self.cb, self.sb]
+        picture = [self.picture] if self.picture else []
+        return [*numbers, self.by, self.cb, self.sb, *picture]
 
     @classmethod
     def from_plain(cls, plain: Iterable[Any]) -> MeasuredBurst:

@@ -16,6 +16,7 @@ FINDING, ORDER = "finding", "order"
 MAX_REASON = 2000  # characters
 
 MAX_NAME = 300  # characters: of events, hosts, people and where they are
+MAX_PATH = 4096  # characters
 
 _Name = Annotated[str, UpTo(MAX_NAME)]
 
@@ -30,6 +31,7 @@ class BurstFinding(Struct, frozen=True):
     :param probability: that it is a burst, by the classifier; None: not classified
     :param host: where it was measured
     :param identity: of the trigger, where that is known
+    :param picture: path of the candidate's picture on that host; empty: there is none
     """
 
     observation: _Name
@@ -42,6 +44,7 @@ class BurstFinding(Struct, frozen=True):
     probability: Annotated[float, Range(0, 1)] | None
     host: _Name
     identity: Annotated[str, UpTo(MAX_NAME + 50)] = ""
+    picture: Annotated[str, UpTo(MAX_PATH)] = ""
 
     def to_plain(self) -> dict[str, Any]:
         return {FINDING: typed.to_plain(self)}

@@ -276,7 +276,12 @@ def test_a_withdrawn_notice_has_no_followers() -> None:
         event = event.with_state(1, road, RoadState.WAITING)
     event = event.with_state(1, RoadName.VTP, RoadState.WITHDRAWN)
     event = event.with_state(1, RoadName.FILE, RoadState.GIVEN_UP)
-    assert event.roads_to_follow() == (RoadName.KAFKA, RoadName.WEBHOOK, RoadName.FILE)
+    assert event.roads_to_follow() == (
+        RoadName.KAFKA,
+        RoadName.WEBHOOK,
+        RoadName.FILE,
+        RoadName.CHAT,
+    )
 
 
 @settings(max_examples=200, deadline=None)

@@ -33,6 +33,7 @@ def test_by_default_voevents_leave_and_nothing_else(tmp_path: Path) -> None:
     [
         ({"roads": ["kafka"]}, "roads: kafka leads nowhere: kafka.topic and kafka.test_topic"),
         ({"roads": "webhook"}, "roads: webhook leads nowhere"),
+        ({"roads": "chat"}, "chat leads nowhere: chat.targets and chat.test_targets are empty"),
         ({"roads": ["pigeon"]}, "'pigeon' is not allowed; allowed: one of vtp, kafka"),
         ({"webhook": {"url": "ftp://s3cr3t"}}, "webhook.url: it is not an address"),
         ({"kafka": {"client": {"sasl.password": "s3cr3t"}}}, "client: sasl.password is secret"),
@@ -58,12 +59,16 @@ def test_what_cannot_be_is_named_without_secrets(
 
 
 def test_neither_tests_nor_injections_go_where_bursts_do(tmp_path: Path) -> None:
-    own = {"kafka": {"topic": "frb"}, "webhook": {"url": "https://a.example/x"}}
+    own = {
+        "kafka": {"topic": "frb"},
+        "webhook": {"url": "https://a.example/x"},
+        "chat": {"targets": "team"},
+    }
     found = read(tmp_path, roads=[str(road) for road in RoadName], **own)
     leads = {
         tense: {str(road) for road in RoadName if found.leads_on(road, tense)} for tense in Tense
     }
-    assert leads[Tense.CURRENT] == {"vtp", "kafka", "webhook", "file"}
+    assert leads[Tense.CURRENT] == {"vtp", "kafka", "webhook", "file", "chat"}
     assert leads[Tense.TEST] == {"vtp", "file"}
     assert leads[Tense.INJECTION] == set()
     own["kafka"]["test_topic"] = "frb.test"

@@ -21,6 +21,7 @@ def finding_of(
     if start is None or not outcome.fate.passed_thresholds:
         return None
     listed, pulse = outcome.listed, outcome.pulse
+    picture = outcome.path.with_suffix(".png") if outcome.path else None
     snr, dm, time, downsampling = pulse.snr, pulse.dm, pulse.time, pulse.downsampling
     probability = outcome.probability
     if listed:
@@ -36,4 +37,5 @@ def finding_of(
         width=float(downsampling * observation.tsamp * 1e3),
         probability=None if probability is None else float(probability),
         host=host,
+        picture=str(picture) if picture and picture.exists() else "",
     )

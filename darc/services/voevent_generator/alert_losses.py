@@ -21,6 +21,11 @@ NOTICE_GIVEN_UP = LossKind(
     "a notice about a burst was not published: the other side did not acknowledge it",
     "`darc alerts` shows by which road and why. See voevent_generator.kafka, webhook or file.",
 )
+PEOPLE_NOT_TOLD = LossKind(
+    "people_not_told",
+    "a message about a burst did not reach all of the people it was for",
+    "`darc alerts` shows why. See section chat, voevent_generator.chat, and `darc doctor`.",
+)
 NOTICE_INVALID = LossKind(
     "notice_invalid",
     "a notice about a burst was not sent: it is not valid by its schema",
@@ -54,6 +59,7 @@ ALERT_LOSSES = (
     VOEVENT_GIVEN_UP,
     VOEVENT_NOT_KEPT,
     NOTICE_GIVEN_UP,
+    PEOPLE_NOT_TOLD,
     NOTICE_INVALID,
     TEST_NOT_ACKNOWLEDGED,
 )
@@ -61,4 +67,6 @@ ALERT_LOSSES = (
 
 def given_up(road: RoadName) -> LossKind:
     """Return the kind of a loss on a road."""
+    if road is RoadName.CHAT:
+        return PEOPLE_NOT_TOLD
     return VOEVENT_GIVEN_UP if road is RoadName.VTP else NOTICE_GIVEN_UP

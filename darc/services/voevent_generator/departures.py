@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from darc.config.config import Config
 from darc.config.records import Struct, replace
 from darc.delivery.outbox import DeliveryError
 from darc.model.counters import TriggerOutcome
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 class SendingService(Protocol):
     """The service, as far as what leaves needs it."""
 
+    config: Config
     settings: VOEventGeneratorSettings
     road_switches: dict[RoadName, bool]
     roads_off: set[RoadName]
@@ -48,6 +50,9 @@ class SendingService(Protocol):
     def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
     def withdrawn_from(self, road: RoadName) -> None:
         """Note that a road has missed a notice, which may have been a retraction."""
+
+    def cannot_be_told(self, identity: str, error: Exception) -> None:
+        """Count a notice that cannot be composed."""
 
     def count_outcome(self, outcome: TriggerOutcome) -> None: ...
     def note_latency(self, item: PendingEvent, sent_at: float, accepted_at: float) -> None: ...
@@ -77,7 +82,7 @@ class Departures:
     def __init__(self, service: SendingService) -> None:
         self._service = service
         self.book = EventBook()
-        self.senders = RoadSenders(lambda: service.settings)
+        self.senders = RoadSenders(lambda: service.settings, lambda: service.config.chat)
         #: Notices by road and what became of them, since this process was started.
         self.counts: Mapping[str, int] = {}
         self._roads = Roads(self._attempt)
@@ -125,13 +130,17 @@ class Departures:
     ) -> tuple[ComposedNotice, list[PendingEvent]]:
         """Return the notice with the roads that it leaves by, and what is to be sent."""
         event, items = made.event, []
-        for road in roads:
-            if self.usable(road, event.tense) and made.content(road):
+        # People are told which other roads it leaves by.
+        for road in sorted(roads, key=lambda road: road is RoadName.CHAT):
+            if not self.usable(road, event.tense):
+                continue
+            content = self._for_people(event) if road is RoadName.CHAT else made.content(road)
+            if content:
                 items.append(
                     PendingEvent(
                         origin.identity,
                         origin.observation,
-                        made.content(road),
+                        content,
                         origin.stages,
                         origin.taken_at,
                         origin.gathered_at,
@@ -149,6 +158,17 @@ class Departures:
                 self._service.count_outcome(TriggerOutcome.NO_ROAD)
             log.warning("trigger %s leaves by no road: %s", origin.identity, event.tense)
         return replace(made, event=event), items
+
+    def _for_people(self, event: Event) -> bytes:
+        """Return the message about the latest notice; empty where it cannot be told."""
+        from darc.services.voevent_generator.people_text import people_message  # noqa: PLC0415
+
+        service = self._service
+        try:
+            return people_message(event, service.config)
+        except Exception as error:  # a defect must not end the service, nor keep other roads
+            service.cannot_be_told(event.trigger.identity, error)
+            return b""
 
     def recover(self, memory: Mapping[str, Any]) -> None:
         """Go on with what an earlier process has not seen acknowledged.
@@ -214,7 +234,18 @@ class Departures:
 
     def note_outcomes(self) -> None:
         """Count and remember what has become of notices since the last call."""
+        self._note_people()
         self._note(self._roads.outcomes())
+
+    def _note_people(self) -> None:
+        """Remember which people have had a message that others have not, over a restart."""
+        memory = {}
+        items = {item.key: item for item, _ in self._roads.waiting()}
+        for key, names in self.senders.people.progress().items():
+            if key in items:
+                memory[key] = replace(items[key], taken=names).to_plain()
+        if memory:
+            self._service.commit(Commit(memory=memory))
 
     def _note(self, outcomes: Sequence[RoadOutcome]) -> None:
         """Count and remember what became of notices."""
@@ -232,6 +263,7 @@ class Departures:
     def _note_one(self, outcome: RoadOutcome) -> None:
         item, state = outcome.item, outcome.state
         sent_at = self._sent_at.pop(outcome.key, 0.0)
+        self.senders.people.forget(outcome.key)
         before = self.book.find(item.event_id)
         event = before and before.with_state(item.number, item.road, state)
         if event:
@@ -249,7 +281,7 @@ class Departures:
             self._outcomes_of_first(before, event, what)
 
     def _acknowledged(self, item: PendingEvent, sent_at: float, accepted_at: float) -> None:
-        if item.number == 1:
+        if item.number == 1 and item.road is not RoadName.CHAT:
             self._service.note_latency(item, sent_at, accepted_at)
         who = "the broker" if item.road is RoadName.VTP else item.road
         log.warning("VOEvent of trigger %s taken by %s", item.identity, who)

@@ -178,7 +178,7 @@ def next_step(
         seen = event
     by = f"processor of {finding.host}"
     numbers = finding.snr, finding.arrival, finding.dm, None, finding.width, finding.probability
-    measured = MeasuredBurst(*numbers, by, finding.cb, finding.sb)
+    measured = MeasuredBurst(*numbers, by, finding.cb, finding.sb, finding.picture)
     if finding.snr < LEAST_SNR * event.trigger.snr:
         return NextStep(seen)
     own = _of_same_beam(event, finding.cb)

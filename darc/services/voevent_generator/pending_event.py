@@ -23,6 +23,7 @@ class PendingEvent(Struct, frozen=True):
     :param made: when it was created; it expires a limit after that (s)
     :param event_id: of the event; empty: of a version before, which kept none
     :param number: of the notice among those of the event
+    :param taken: names of the targets of its road that have taken it, where there are several
     """
 
     identity: str
@@ -37,6 +38,7 @@ class PendingEvent(Struct, frozen=True):
     event_id: str = ""
     number: int = 1
     tense: Tense = Tense.TEST
+    taken: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -52,7 +54,7 @@ class PendingEvent(Struct, frozen=True):
         """Return the event as a list, for the memory; `from_plain` reads it."""
         times = self.taken_at, self.gathered_at, self.made.to_plain(), self.give_up_after
         stages = [getattr(self.stages, name) for name in Stages.__struct_fields__]
-        road = [str(self.road), self.event_id, self.number, str(self.tense)]
+        road = [str(self.road), self.event_id, self.number, str(self.tense), *self.taken]
         return [self.identity, self.observation, self.content, stages, *times, road]
 
     @classmethod
@@ -68,5 +70,6 @@ class PendingEvent(Struct, frozen=True):
         times = Since.from_plain(made), float(give_up_after)
         if road is None:
             return cls(*about, *times)
-        name, event_id, number, tense = road
-        return cls(*about, *times, RoadName(name), event_id, int(number), Tense(tense))
+        name, event_id, number, tense, *taken = road
+        whom = tuple(map(str, taken))
+        return cls(*about, *times, RoadName(name), event_id, int(number), Tense(tense), whom)

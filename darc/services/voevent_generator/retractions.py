@@ -99,8 +99,9 @@ class Retractions:
         before = replace(event, notices=event.notices[:-1])
         with about(event.trigger.observation):
             try:
+                json = any(road.carries_notices for road in self._usable(event))
                 made = Composer(service.config, service.settings).compose(
-                    before, event.latest, json=True
+                    before, event.latest, json=json
                 )
             except Exception as error:  # a defect must not end the service at each start
                 service.cannot_be_told(identity, error)

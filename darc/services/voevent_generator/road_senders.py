@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from darc.config.settings import ChatSettings
 from darc.delivery import voevent_sender
 from darc.delivery.kafka_sender import KafkaClient, KafkaSender
 from darc.delivery.outbox import DeliveryError
@@ -14,6 +15,7 @@ from darc.model.event import RoadName, Tense
 from darc.runtime.paths import write_whole
 from darc.runtime.retention import NewestFiles
 from darc.services.voevent_generator.pending_event import PendingEvent
+from darc.services.voevent_generator.people_sender import PeopleSender
 from darc.services.voevent_generator.settings import VOEventGeneratorSettings
 
 log = logging.getLogger(__name__)
@@ -23,10 +25,16 @@ class RoadSenders:
     """Senders of the roads, by the settings of the moment.
 
     :param settings: returns them
+    :param chat: likewise those of section `chat`
     """
 
-    def __init__(self, settings: Callable[[], VOEventGeneratorSettings]) -> None:
+    def __init__(
+        self,
+        settings: Callable[[], VOEventGeneratorSettings],
+        chat: Callable[[], ChatSettings],
+    ) -> None:
         self._settings = settings
+        self.people = PeopleSender(chat)
         self._kafka: KafkaSender | None = None
         self._lock = threading.Lock()
         self._files = NewestFiles(r"\d{8}T\d{6}-[^/]*\.json")
@@ -35,6 +43,7 @@ class RoadSenders:
             RoadName.KAFKA: self._by_kafka,
             RoadName.WEBHOOK: self._by_webhook,
             RoadName.FILE: self._as_file,
+            RoadName.CHAT: self._to_people,
         }
 
     def send(self, item: PendingEvent, may_leave: Callable[[], bool]) -> None:
@@ -86,6 +95,10 @@ class RoadSenders:
         except OSError as error:
             raise DeliveryError(f"{path}: {error.strerror or error}") from error
         self._files.added(path.parent, settings.files_kept)
+
+    def _to_people(self, item: PendingEvent, may_leave: Callable[[], bool]) -> None:
+        self._target(item)
+        self.people.send(item, self._settings().people(item.tense))
 
     def _target(self, item: PendingEvent) -> str:
         """Return where an item goes: that of its kind, which the settings may not have any more."""

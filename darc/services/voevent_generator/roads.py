@@ -23,10 +23,14 @@ TITLES = {
     RoadName.KAFKA: "notice by kafka",
     RoadName.WEBHOOK: "notice by webhook",
     RoadName.FILE: "notice as a file",
+    RoadName.CHAT: "message to people",
 }
 #: Longest delay between attempts (s); an attempt at Kafka itself goes on trying for its timeout.
 LONGEST_DELAY = {RoadName.KAFKA: 10.0}
 USUAL_LONGEST_DELAY = 60.0
+#: Roads on which a notice does not wait for those before it: one of several targets that is away
+#: must not keep the others from a retraction. Who has the later one does not get the one before.
+UNORDERED = frozenset({RoadName.CHAT})
 
 
 class RoadOutcome(Struct, frozen=True):
@@ -78,12 +82,16 @@ class Road:
 
         :param has_left: it, or one before it, may have left: in an earlier process
         """
-        waiting = self._events.setdefault(item.event_id or key, _RoadQueue())
+        waiting = self._events.setdefault(self._line(key, item), _RoadQueue())
         waiting.has_left = waiting.has_left or has_left
         waiting.items.append((key, item))
         self._items[key] = item
         if len(waiting.items) == 1:
             self._try(key, item)
+
+    def _line(self, key: str, item: PendingEvent) -> str:
+        """Return what shares its order."""
+        return key if self.name in UNORDERED else item.event_id or key
 
     def _try(self, key: str, item: PendingEvent) -> None:
         self._outbox.submit(key, (key, item), give_up_after=item.time_left)
@@ -99,7 +107,7 @@ class Road:
         found = []
         for one in self._outbox.outcomes():
             item = self._items.pop(one.key)
-            before = self._events[item.event_id or one.key].has_left
+            before = self._events[self._line(one.key, item)].has_left
             outcome = _outcome(item, one, left_before=before)
             found.append(outcome)
             self._go_on(one.key, item, left=outcome.state.may_have_left and one.attempts > 0)
@@ -127,7 +135,7 @@ class Road:
 
     def _go_on(self, key: str, item: PendingEvent, *, left: bool) -> None:
         """Try the item behind one that has an outcome."""
-        event = item.event_id or key
+        event = self._line(key, item)
         waiting = self._events[event]
         waiting.items.popleft()
         waiting.has_left = waiting.has_left or left

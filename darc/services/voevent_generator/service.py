@@ -87,6 +87,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
     send_kafka = RoadSwitch(RoadName.KAFKA)
     send_webhook = RoadSwitch(RoadName.WEBHOOK)
     send_file = RoadSwitch(RoadName.FILE)
+    send_chat = RoadSwitch(RoadName.CHAT)
 
     def prepare(self) -> None:
         """Start without events, and no thread that loads libraries yet."""
@@ -312,9 +313,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         notice = event.next_notice(kind, time.time(), by, reason, supervised=supervised)
         composer = Composer(self.config, self.settings)
         json = any(
-            self.departures.usable(road, event.tense)
-            for road in RoadName
-            if road is not RoadName.VTP
+            self.departures.usable(road, event.tense) for road in RoadName if road.carries_notices
         )
         try:
             made = composer.compose(event, notice, earlier=earlier, json=json)

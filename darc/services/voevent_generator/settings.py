@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from darc.config.ivoid import ALLOWED, is_ivoid
 from darc.config.kafka_secrets import secrets_in_client
 from darc.config.records import Struct
-from darc.config.settings_node import PlacePath, Port, Text
+from darc.config.settings_node import Names, PlacePath, Port, Text
 from darc.config.settings_pipeline import Interval, Settle
 from darc.config.typed import (
     AsText,
@@ -29,6 +29,8 @@ _GiveUpAfter = Annotated[float, Range(0, 1e9)]  # s
 _FilesKept = Annotated[int, Range(1, 10_000_000)]
 _TnsId = Annotated[int, Range(0, 10**9)]
 _Road = Annotated[str, OneOf(*RoadName)]
+#: Where a road leads, where it can lead nowhere; that of tests begins with test_.
+_ADDRESS_KEYS = {RoadName.KAFKA: "topic", RoadName.WEBHOOK: "url", RoadName.CHAT: "targets"}
 
 
 class KafkaRoadSettings(CrossChecked, Struct, frozen=True):
@@ -67,6 +69,14 @@ class FileRoadSettings(Struct, frozen=True):
 
     directory: PlacePath
     files_kept: _FilesKept
+
+
+class ChatRoadSettings(Struct, frozen=True):
+    """Messages to people, about bursts: names of targets in the file of section `chat`."""
+
+    targets: Annotated[Names, OneOrMore()]
+    test_targets: Annotated[Names, OneOrMore()]  # of tests and injections
+    give_up_after: _GiveUpAfter
 
 
 class TnsSettings(CrossChecked, Struct, frozen=True):
@@ -152,6 +162,7 @@ class VOEventGeneratorSettings(CrossChecked, Struct, frozen=True):
     kafka: KafkaRoadSettings
     webhook: WebhookRoadSettings
     file: FileRoadSettings
+    chat: ChatRoadSettings
     tns: TnsSettings
 
     def contradictions(self) -> Iterator[Contradiction]:
@@ -161,8 +172,9 @@ class VOEventGeneratorSettings(CrossChecked, Struct, frozen=True):
                 yield Contradiction(key, f"{text!r} is not an IVOA identifier", ALLOWED)
         for road in self.road_names:
             if not any(self.leads_on(road, tense) for tense in Tense):
-                key = "topic" if road is RoadName.KAFKA else "url"
-                what = f"{road} leads nowhere: {road}.{key} and {road}.test_{key} are null"
+                key = _ADDRESS_KEYS[road]
+                nothing = "empty" if road is RoadName.CHAT else "null"
+                what = f"{road} leads nowhere: {road}.{key} and {road}.test_{key} are {nothing}"
                 yield Contradiction("roads", what, f"{road} with one of these")
 
     @property
@@ -178,7 +190,7 @@ class VOEventGeneratorSettings(CrossChecked, Struct, frozen=True):
     @property
     def needs_notices(self) -> bool:
         """Whether a road carries notices."""
-        return bool({*self.roads} - {RoadName.VTP})
+        return any(road.carries_notices for road in self.road_names)
 
     def leads_on(self, road: RoadName, tense: Tense) -> bool:
         """Whether notices of a tense leave by a road.
@@ -197,10 +209,18 @@ class VOEventGeneratorSettings(CrossChecked, Struct, frozen=True):
             return self.kafka.topic if burst else self.kafka.test_topic
         if road is RoadName.WEBHOOK:
             return self.webhook.url if burst else self.webhook.test_url
+        if road is RoadName.CHAT:
+            return ", ".join(self.people(tense)) or None
         return None
+
+    def people(self, tense: Tense) -> tuple[str, ...]:
+        """Return the names of the targets of messages of a tense."""
+        return self.chat.targets if tense is Tense.CURRENT else self.chat.test_targets
 
     def give_up_after_on(self, road: RoadName) -> float:
         """Return how long a notice is tried on a road (s)."""
         if road is RoadName.KAFKA:
             return self.kafka.give_up_after
+        if road is RoadName.CHAT:
+            return self.chat.give_up_after
         return self.webhook.give_up_after if road is RoadName.WEBHOOK else self.give_up_after

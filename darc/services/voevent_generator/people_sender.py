@@ -1,0 +1,125 @@
+"""Messages about events to people: to each target once, where the others are away, too."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from darc.config.settings import ChatSettings
+from darc.delivery.outbox import DeliveryError
+from darc.runtime.untrusted_files import read_regular
+from darc.services.voevent_generator.pending_event import PendingEvent
+
+log = logging.getLogger(__name__)
+
+#: A target that did not take a message is not asked for another for so long (s): one that is away
+#: takes the whole time limit, and must not take it for each message that waits.
+PAUSE = 5.0
+#: Latest messages of targets and events that are known; the oldest is forgotten.
+_KNOWN = 5000
+MAX_PICTURE = 5 * 2**20  # bytes
+#: As candidates are named: no other file is sent, whatever path comes with a finding.
+_PICTURE = re.compile(r"TOA[-0-9.]+_DM[-0-9.]+_DS[0-9]+_SNR[-0-9a-z]+\.png")
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class PeopleSender:
+    """What targets have taken. Sends in one thread; another asks what was taken.
+
+    :param settings: returns those of section `chat`
+    """
+
+    def __init__(self, settings: Callable[[], ChatSettings]) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._taken: dict[str, set[str]] = {}  # names of targets, by key
+        self._places: dict[str, tuple[str, int]] = {}  # event and number, by key
+        self._news: set[str] = set()  # keys
+        self._latest: dict[tuple[str, str], int] = {}  # number taken, by event and target
+        self._paused: dict[str, tuple[float, str]] = {}  # until when (monotonic s), and why
+        self._without_picture: set[str] = set()  # keys
+
+    def send(self, item: PendingEvent, names: Sequence[str]) -> None:
+        """Send a message to those targets that have not had it, nor a later one of its event.
+
+        :raises DeliveryError: a target has not taken it
+        """
+        with self._lock:
+            self._taken.setdefault(item.key, set(item.taken))
+            self._places[item.key] = item.event_id, item.number
+        wanted = [name for name in names if not self._has(item, name)]
+        errors = {name: why for name in wanted if (why := self._pause_of(name))}
+        now = [name for name in wanted if name not in errors]
+        if now:
+            errors |= self._sent(item, now)
+        if errors:
+            raise DeliveryError("; ".join(f"{name}: {why}" for name, why in errors.items()))
+
+    def progress(self) -> dict[str, tuple[str, ...]]:
+        """Return who has taken messages since the last call, by key."""
+        with self._lock:
+            news, self._news = self._news, set()
+            return {key: tuple(sorted(self._taken.get(key, ()))) for key in news}
+
+    def forget(self, key: str) -> None:
+        """Forget who has taken a message that is done."""
+        with self._lock:
+            self._taken.pop(key, None)
+            self._places.pop(key, None)
+            self._news.discard(key)
+            self._without_picture.discard(key)
+
+    def _has(self, item: PendingEvent, name: str) -> bool:
+        with self._lock:
+            taken = name in self._taken.get(item.key, ())
+            return taken or self._latest.get((item.event_id, name), 0) > item.number
+
+    def _pause_of(self, name: str) -> str:
+        until, why = self._paused.get(name, (0.0, ""))
+        return why if time.monotonic() < until else ""
+
+    def _sent(self, item: PendingEvent, names: Sequence[str]) -> dict[str, str]:
+        """Send; return why targets have not taken it, by name."""
+        from darc.delivery import chat  # noqa: PLC0415 - subprocess; where people are told, alone
+        from darc.services.voevent_generator.people_text import read_message  # noqa: PLC0415
+
+        kept = read_message(item.content)
+        # A picture that a target does not take must not keep the text from it.
+        with_picture = kept.picture and item.key not in self._without_picture
+        picture = _picture(kept.picture) if with_picture else b""
+        message = chat.ChatMessage(kept.title, kept.text, picture)
+        answers = chat.send(message, names, self._settings())
+        taken = [name for name, why in answers.items() if not why]
+        errors = {name: why for name, why in answers.items() if why}
+        until = time.monotonic() + PAUSE
+        self._paused |= {name: (until, why) for name, why in errors.items()}
+        with self._lock:
+            for key, (event, number) in self._places.items():
+                # Who has the later message does not get the one before, after a restart either.
+                if taken and event == item.event_id and number <= item.number:
+                    self._taken[key].update(taken)
+                    self._news.add(key)
+            if errors and picture:
+                self._without_picture.add(item.key)
+            for name in taken:
+                self._latest[item.event_id, name] = item.number
+            while len(self._latest) > _KNOWN:
+                del self._latest[next(iter(self._latest))]
+        return errors
+
+
+def _picture(path: str) -> bytes:
+    """Return a candidate's picture; empty where it is not at hand: it may be a worker's alone."""
+    file = Path(path)
+    if not file.is_absolute() or not _PICTURE.fullmatch(file.name):
+        return b""
+    try:
+        content = read_regular(file, MAX_PICTURE, file.parent)
+    except (OSError, ValueError) as error:
+        log.info("no picture: %s: %s", path, error)
+        return b""
+    return content if content.startswith(_PNG) else b""
