@@ -24,6 +24,10 @@ def check(reader: Reader, tree: Value, found: Mapping[str, Any]) -> None:
         _check_addresses(reader, tree, found["control"])
     if found["alarms"]:
         _check_alarms(reader, tree, found["alarms"])
+        if found["chat"] and found["alarms"].chat and found["chat"].targets is None:
+            what = "targets are named, but chat.targets is null"
+            allowed = "chat.targets: the file with their addresses"
+            reader.complain(value_at(tree, "alarms", "chat"), "alarms.chat", what, allowed)
     if found["cluster"]:
         _check_cluster(reader, tree, found["cluster"])
 

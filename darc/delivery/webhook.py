@@ -32,8 +32,11 @@ def post(url: str, content: Mapping[str, Any], timeout: float) -> None:
     post_body(url, json.dumps(content).encode(), timeout)
 
 
-def post_body(url: str, body: bytes, timeout: float) -> None:
-    """Post bytes that are JSON, unchanged; otherwise as :func:`post`."""
+def post_body(url: str, body: bytes, timeout: float, what: str = "webhook") -> None:
+    """Post bytes that are JSON, unchanged; otherwise as :func:`post`.
+
+    :param what: is at the URL, in errors
+    """
     parts = web_address.split(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout)
@@ -53,13 +56,13 @@ def post_body(url: str, body: bytes, timeout: float) -> None:
         except (OSError, http.client.HTTPException) as error:
             late = was_cut.is_set() or isinstance(error, TimeoutError)
             why = f"not sent within {timeout:g} s" if late else _reason(error)
-            raise DeliveryError(f"webhook at {parts.netloc}: {why}") from None
+            raise DeliveryError(f"{what} at {parts.netloc}: {why}") from None
         finally:
             connection.close()
     if 300 <= status < 400:
-        raise DeliveryError(f"webhook at {parts.netloc}: redirects (HTTP {status}), not followed")
+        raise DeliveryError(f"{what} at {parts.netloc}: redirects (HTTP {status}), not followed")
     if not 200 <= status < 300:
-        raise DeliveryError(f"webhook at {parts.netloc}: HTTP {status}")
+        raise DeliveryError(f"{what} at {parts.netloc}: HTTP {status}")
 
 
 def _reason(error: Exception) -> str:

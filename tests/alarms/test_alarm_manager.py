@@ -20,7 +20,8 @@ from receivers import Webhook, hangs
 
 from darc.config.config import Config, ConfigError
 from darc.monitor.alarms.alarm_manager import AlarmManager
-from darc.monitor.alarms.alarm_states import AlarmStates
+from darc.monitor.alarms.alarm_messages import MessageOrigin, for_chat
+from darc.monitor.alarms.alarm_states import AlarmItem, AlarmMessage, AlarmStates
 from darc.monitor.cluster_watch import ClusterStatus
 from darc.monitor.findings import Finding
 from darc.monitor.problems import find
@@ -54,7 +55,8 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
 
     def make(**settings: Any) -> Config:
         alarms = {"gather": 0, "timeout": 1, **settings}
-        (tmp_path / "config.yaml").write_text(yaml.safe_dump({"alarms": alarms}))
+        tree = {"alarms": alarms, "chat": {"targets": str(tmp_path / "targets")}}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
         return load_config()
 
     return make
@@ -198,3 +200,59 @@ def test_a_clock_that_is_set_is_noticed(
     assert by == pytest.approx(3600.0, abs=10.0)
     desk.check()
     assert len(set_by) == 1
+
+
+def test_alarms_come_to_the_targets_of_a_chat(
+    configure: Configure,
+    desks: list[AlarmManager],
+    webhook: Webhook,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pytest.importorskip("apprise", reason="the extra `chat` is not installed")
+    file = tmp_path / "targets"
+    file.touch(0o600)
+    file.write_text(f"night = mmost://127.0.0.1:{webhook.port}/c4n4ryt0k3n\n")
+    cluster = Cluster()
+    desk = AlarmManager(configure(chat=["night", "nobody"], clear=1), lambda: cluster)
+    desks.append(desk)
+    desk.start({})
+    wait_for(lambda: webhook.received, 30.0)
+    text = webhook.received[0]["text"]
+    assert text.startswith("[DARC ")
+    assert "ALARM: processor on arts003 failed" in text
+    assert "darc --host arts003 --service processor start" in text
+    assert "Apprise" not in str(webhook.received[0])
+
+    def named() -> bool:
+        waiting = [line for line in desk.shown()["waiting"] if line.startswith("chat target")]
+        return any(f"{file} has no line for it" in line for line in waiting)
+
+    wait_for(named, 30.0)
+    cluster.is_ill = False
+    wait_for(lambda: len(webhook.received) > 1 and "OVER" in webhook.received[1]["text"], 30.0)
+    assert "c4n4ryt0k3n" not in caplog.text + str(desk.shown())
+
+
+@pytest.mark.parametrize(
+    ("alarms", "why"),
+    [
+        ({"chat": "night"}, "alarms.chat: targets are named, but chat.targets is null"),
+        ({"alertmanagers": "ftp://s3cr3t"}, "alarms.alertmanagers: number 1 is not a web address"),
+    ],
+)
+def test_where_alarms_cannot_go(tmp_path: Path, alarms: dict[str, str], why: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"alarms": alarms}))
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert why in str(error.value)
+    assert "s3cr3t" not in str(error.value)
+
+
+def test_a_log_acts_in_no_chat() -> None:
+    item = AlarmItem("processor on arts003 failed", ("arts003",), 0.0, "<!here> @all *x*", "a `b`")
+    one = AlarmMessage("1", "1", "alarm", 0.0, "t", ("arts003",), "", True, 0.0, (item,), (item,))
+    title, words = for_chat(one, MessageOrigin("arts041", None))
+    assert not set("<>@*`") & set(title + words)
+    assert "arts003" in words

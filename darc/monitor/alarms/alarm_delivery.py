@@ -14,6 +14,7 @@ from darc.delivery.outbox import DeliveryError, Outbox
 from darc.monitor.alarms import alarm_messages as text
 from darc.monitor.alarms.alarm_messages import MessageOrigin
 from darc.monitor.alarms.alarm_states import OVER, AlarmMessage
+from darc.monitor.alarms.alertmanager import Alertmanagers
 from darc.runtime.clock import Since
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def receivers(config: Config, origin: Callable[[], MessageOrigin]) -> list[Alarm
     settings = config.alarms
     found = [_by_mail(address, config, origin) for address in settings.email_settings.to]
     found += [_by_webhook(url, settings.timeout, origin) for url in settings.webhooks]
+    found += [_by_chat(name, config, origin) for name in settings.chat]
     return list({one.key: one for one in found}.values())
 
 
@@ -76,6 +78,17 @@ def _by_webhook(url: str, timeout: float, origin: Callable[[], MessageOrigin]) -
 
     digest = hashlib.sha256(url.encode()).hexdigest()[:16]
     return AlarmReceiver(f"webhook {digest}", f"webhook at {webhook.host_of(url)}", send)
+
+
+def _by_chat(name: str, config: Config, origin: Callable[[], MessageOrigin]) -> AlarmReceiver:
+    from darc.delivery import chat  # noqa: PLC0415
+
+    def send(message: AlarmMessage) -> None:
+        made = chat.ChatMessage(*text.for_chat(message, origin()))
+        if why := chat.send(made, [name], config.chat)[name]:
+            raise DeliveryError(f"{name}: {why}")
+
+    return AlarmReceiver(f"chat {name}", f"chat target {name}", send)
 
 
 class _QueuedMessage(Struct):
@@ -143,6 +156,8 @@ class AlarmDeliveries:
 
     def __init__(self, on_outcome: Callable[[], None]) -> None:
         self._on_outcome = on_outcome
+        #: They are told what is open, not the messages about it.
+        self.alertmanagers = Alertmanagers(on_outcome)
         self._boxes: dict[str, _ReceiverQueue] = {}
         self._notified: dict[str, list[str]] = {}  # alarm: keys of notified receivers
 
@@ -167,6 +182,7 @@ class AlarmDeliveries:
 
     def add(self, message: AlarmMessage, give_up_after: float) -> None:
         """Queue a message; the end of an alarm goes only to receivers notified of its start."""
+        self.alertmanagers.add(message)
         notified = self._notified.setdefault(message.alarm, [])
         for key, box in self._boxes.items():
             if message.kind == OVER and key not in notified:
@@ -183,17 +199,20 @@ class AlarmDeliveries:
             for letter in box.letters:
                 letter.number = number if letter.number is None else letter.number
 
-    def pump(self, remembered: int) -> list[tuple[str, str]]:
+    def pump(self, remembered: int, give_up_after: float) -> list[tuple[str, str]]:
         """Take the outcomes and start deliveries; return what was given up, and why.
 
         :param remembered: number of the last committed snapshot
+        :param give_up_after: of Alertmanagers, s; of a message its own
         """
-        return [one for box in self._boxes.values() for one in box.pump(remembered)]
+        given_up = [one for box in self._boxes.values() for one in box.pump(remembered)]
+        return given_up + self.alertmanagers.pump(give_up_after)
 
     def close(self) -> None:
         """Stop sending; what was not sent is kept in the memory."""
         for box in self._boxes.values():
             box.outbox.close()
+        self.alertmanagers.close()
 
     def waiting(self) -> list[str]:
         """Return the queued messages as text, with the receiver and the reason."""
@@ -206,7 +225,7 @@ class AlarmDeliveries:
                     why = "waits for what is before it"
                 kind, title = letter.message.kind, letter.message.title
                 lines.append(f"{box.receiver.name}: {kind}: {title}: {why}")
-        return lines
+        return lines + self.alertmanagers.waiting()
 
     # -- memory across restarts --------------------------------------------------------------------
 
@@ -220,11 +239,13 @@ class AlarmDeliveries:
             for key, box in self._boxes.items()
             if box.letters
         }
-        return {"letters": letters, "told": {key: list(who) for key, who in self._notified.items()}}
+        told = {key: list(who) for key, who in self._notified.items()}
+        return {"letters": letters, "told": told, "alerts": self.alertmanagers.to_plain()}
 
     def recall(self, plain: Mapping[str, Any]) -> None:
         """Restore a saved state."""
         self._notified = {alarm: list(who) for alarm, who in plain["told"].items()}
+        self.alertmanagers.recall(plain.get("alerts", []))  # versions before have none
         for key, letters in plain["letters"].items():
             box = self._boxes.get(key)
             for content, *times in letters:

@@ -154,7 +154,7 @@ class AlarmManager:
                 log.warning("%s: %s", message.kind, message.title)
                 self._deliveries.add(message, self._give_up_after)
             # Once for the outcomes since the last round, and once for what may be sent now.
-            self._given_up += self._deliveries.pump(self._remembered)
+            self._given_up += self._deliveries.pump(self._remembered, self._give_up_after)
             plain = self._to_plain()
             if plain != self._plain:
                 self._plain = plain
@@ -181,9 +181,12 @@ class AlarmManager:
         self._holds = HoldTimes(settings.hold, settings.hold_minor)
         self._ignored = frozenset(expand_hosts(settings.ignore))
         self._states.pace = _pace(config)
-        self._deliveries.configure(
-            receivers(config, lambda: MessageOrigin(cluster, page_url or self._source().url))
-        )
+
+        def origin() -> MessageOrigin:
+            return MessageOrigin(cluster, page_url or self._source().url)
+
+        self._deliveries.configure(receivers(config, origin))
+        self._deliveries.alertmanagers.configure(settings.alertmanagers, settings.timeout, origin)
 
     def _to_plain(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from darc.config import typed
-from darc.config.records import Struct
+from darc.config.records import Struct, replace
+from darc.delivery.harmless_text import harmless
 from darc.monitor.alarms.alarm_states import ALARM, OVER, UPDATE, AlarmItem, AlarmMessage
 
 #: Version of the JSON: increased when a key is removed or changes its meaning.
@@ -50,6 +51,21 @@ def payload(message: AlarmMessage, origin: MessageOrigin) -> dict[str, Any]:
         "page": origin.page,
         **typed.to_plain(message),
     }
+
+
+def plain(words: str) -> str:
+    """Return text of our own so that chats show it as it is."""
+    return words.translate(_HARMLESS)
+
+
+def for_chat(message: AlarmMessage, origin: MessageOrigin) -> tuple[str, str]:
+    """Return title and text for people's chats, in which nothing of a log acts."""
+    message = replace(
+        message,
+        items=tuple(replace(one, text=harmless(one.text, MAX_TEXT)) for one in message.items),
+        over=tuple(replace(one, text=harmless(one.text, MAX_TEXT)) for one in message.over),
+    )
+    return plain(subject(message, origin)), plain(text(message, origin))
 
 
 def _lines(message: AlarmMessage, origin: MessageOrigin) -> Iterator[str]:
