@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -16,43 +15,26 @@ from darc.monitor.cluster_watch import ClusterStatus, NodeTarget, collect
 from darc.node.node_identity import supervisord_pid
 from darc.node.node_probe import last_node_id
 from darc.node.processes import NODE_ID, of_node
+from darc.runtime.check_result import CheckResult, Verdict, good, warn, wrong
 from darc.runtime.fan_out import fan_out
+
+__all__ = [
+    "Check",
+    "CheckResult",
+    "CheckedNode",
+    "NamedCheckResult",
+    "PortOwner",
+    "Verdict",
+    "examine",
+    "good",
+    "warn",
+    "wrong",
+]
 
 #: Time for a connection, or the reply of a node (s).
 ANSWER_SECONDS = 3.0
 #: Time for a check; one that hangs, in a name lookup or a file system, is reported (s).
 CHECK_SECONDS = 15.0
-
-
-class Verdict(enum.StrEnum):
-    """Verdict of a check."""
-
-    OK = "OK"
-    WARNING = "warning"
-    WRONG = "wrong"
-
-
-class CheckResult(Struct, frozen=True):
-    """Result of a check.
-
-    :param remedy: what to do, or a command
-    """
-
-    verdict: Verdict
-    text: str
-    remedy: str = ""
-
-
-def good(text: str) -> CheckResult:
-    return CheckResult(Verdict.OK, text)
-
-
-def warn(text: str, remedy: str = "") -> CheckResult:
-    return CheckResult(Verdict.WARNING, text, remedy)
-
-
-def wrong(text: str, remedy: str = "") -> CheckResult:
-    return CheckResult(Verdict.WRONG, text, remedy)
 
 
 class PortOwner(Struct, frozen=True):

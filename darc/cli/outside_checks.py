@@ -19,29 +19,44 @@ from darc.cli.check_results import (
     warn,
     wrong,
 )
+from darc.config.config import Role
+from darc.config.web_address import split
 from darc.delivery.credentials import CredentialsError, read_credentials
 from darc.runtime.service_traits import (
     OutsideAddress,
+    OwnCheck,
     Reach,
     SettingsCheck,
     known_traits,
+    own_check,
     traits_of,
 )
 
 
 def outside_checks() -> tuple[Check, ...]:
     """Return a check for each system outside that the services of this package send to."""
-    return tuple(
+    addresses = (
         Check(address.title, functools.partial(_outside, service, address))
         for service, traits in known_traits().items()
         for address in traits.outside
     )
+    own = (
+        Check(check.title, functools.partial(_own, service, check))
+        for service, traits in known_traits().items()
+        for check in traits.checks
+    )
+    return (*addresses, *own)
+
+
+def _own(service: str, check: OwnCheck, checked: CheckedNode) -> Iterator[CheckResult]:
+    if service in checked.config.services():
+        yield from own_check(service, check)(checked.config)
 
 
 def of_settings(checked: CheckedNode) -> Iterator[CheckResult]:
     """Check what services of this host say of their own settings."""
     for service in checked.config.services():
-        for one in traits_of(service).checks:
+        for one in traits_of(service).settings_checks:
             yield from _settings(service, one, checked)
 
 
@@ -139,6 +154,33 @@ def credentials(checked: CheckedNode) -> Iterator[CheckResult]:
             yield wrong(f"{key}: {path}: no line {', '.join(missing)}", remedy)
         else:
             yield good(f"{key}: {path}, which its owner alone can read")
+
+
+def alarms(checked: CheckedNode) -> Iterator[CheckResult]:
+    """Check where alarms are sent: targets of chats, and Alertmanagers."""
+    config = checked.config
+    if config.role is Role.WORKER:
+        return
+    settings = config.alarms
+    if not settings.chat and not settings.alertmanagers:
+        yield good("no chats and no Alertmanagers are configured")
+        return
+    if settings.chat:
+        from darc.delivery import chat  # noqa: PLC0415 - where it is used, alone
+
+        for name, why in chat.troubles(settings.chat, config.chat).items():
+            remedy = chat.remedy(why, config.chat)
+            yield wrong(f"{name}: {why}", remedy) if why else good(f"{name}: usable")
+    for url in settings.alertmanagers:
+        parts = split(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            socket.create_connection((parts.hostname or "", port), ANSWER_SECONDS).close()
+        except OSError as error:
+            remedy = "start the Alertmanager, or set alarms.alertmanagers"
+            yield wrong(f"Alertmanager at {parts.netloc}: {_why(error)}", remedy)
+        else:
+            yield good(f"Alertmanager at {parts.netloc} takes connections")
 
 
 def mail(checked: CheckedNode) -> Iterator[CheckResult]:

@@ -27,6 +27,8 @@ from darc.delivery.outbox import DeliveryError
 
 #: For the process to start and apprise to load, beside the time for sending (s).
 START_SECONDS = 15.0
+NOT_INSTALLED = "apprise is not installed (pip install 'darc[chat]'), or cannot be loaded"
+NO_ADDRESS = "not an address of apprise (see its list of services), or one that lacks a part"
 #: Without a file, nothing can be sent.
 NO_FILE = "chat.targets is null: a file with their addresses (docs/people.md)"
 
@@ -63,6 +65,23 @@ def examine(names: Sequence[str], settings: ChatSettings) -> Mapping[str, str]:
     :raises DeliveryError: see `send`
     """
     return _run(ChatMessage("", ""), names, settings, send=False)
+
+
+def troubles(names: Sequence[str], settings: ChatSettings) -> Mapping[str, str]:
+    """Return what `examine` does, with what is wrong with all of them at each."""
+    try:
+        return examine(names, settings)
+    except DeliveryError as error:
+        return dict.fromkeys(names, str(error))
+
+
+def remedy(why: str, settings: ChatSettings) -> str:
+    """Return what to do about an answer of `examine`."""
+    if why == NOT_INSTALLED:
+        return "pip install 'darc[chat]'"
+    if settings.targets is None:
+        return "set chat.targets"
+    return f"see {settings.targets}: mode 0600, lines of `name = address of apprise`"
 
 
 def _run(

@@ -19,10 +19,8 @@ import time
 from contextvars import ContextVar
 from typing import Any
 
+from darc.delivery.chat import NO_ADDRESS, NOT_INSTALLED
 from darc.runtime.end_with_parent import end_with
-
-NOT_INSTALLED = "apprise is not installed (pip install 'darc[chat]'), or cannot be loaded"
-NO_ADDRESS = "not an address of apprise (see its list of services), or one that lacks a part"
 
 #: Why the target of this context has not taken the message; apprise's threads have its context.
 _reason: ContextVar[list[str]] = ContextVar("reason")

@@ -113,6 +113,20 @@ class KafkaSender:
         if answers[0] is not None:
             raise self._failure(answers[0])
 
+    def topics(self) -> frozenset[str]:
+        """Return the topics that the broker knows, and that this client may see; none is made.
+
+        :raises DeliveryError: the broker did not answer in time
+        """
+        producer = self._connected()
+        try:
+            return frozenset(producer.list_topics(timeout=self.client.timeout).topics)
+        except _kafka().KafkaException as error:
+            producer.poll(0)  # for the last error, which says more
+            why = error.args[0].str() if error.args else str(error)
+            more = f" ({self._last_error})" if self._last_error else ""
+            raise DeliveryError(self._told(f"{why}{more}")) from None
+
     def close(self) -> None:
         """Give up the connection, and what waits in it."""
         self._drop()

@@ -9,11 +9,12 @@ from __future__ import annotations
 import enum
 import functools
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from darc.config.records import Struct, field
+from darc.runtime.check_result import CheckResult
 
 _SERVICES = "darc.services"
 
@@ -101,6 +102,18 @@ class SettingsCheck(Struct, frozen=True):
     remedy: str
 
 
+class OwnCheck(Struct, frozen=True):
+    """A check of ``darc doctor`` that needs to know the service.
+
+    :param title: of the check
+    :param function: in ``checks.py`` of the service's folder: takes the configuration, and yields
+        results (:mod:`darc.runtime.check_result`)
+    """
+
+    title: str
+    function: str
+
+
 class CountedSeries(Struct, frozen=True):
     """A metric family made of what the service counts.
 
@@ -154,7 +167,8 @@ class ServiceTraits(Struct, frozen=True):
     :param mails: section of the configuration that says who gets its e-mails; empty: it sends none
     :param outside: what it sends to
     :param credentials: its files of secrets
-    :param checks: further checks of its settings
+    :param settings_checks: further checks of its settings
+    :param checks: what ``darc doctor`` checks beside that
     :param counted: what of its `totals` has a metric family of its own
     :param measured: its attributes with one
     :param shown: which of its counters are numbers of an observation that people are shown; where
@@ -173,7 +187,8 @@ class ServiceTraits(Struct, frozen=True):
     mails: str = ""
     outside: tuple[OutsideAddress, ...] = ()
     credentials: tuple[CredentialsFile, ...] = ()
-    checks: tuple[SettingsCheck, ...] = ()
+    settings_checks: tuple[SettingsCheck, ...] = ()
+    checks: tuple[OwnCheck, ...] = ()
     counted: tuple[CountedSeries, ...] = ()
     measured: tuple[AttributeSeries, ...] = ()
     shown: Mapping[Shown, tuple[str, ...]] = field(default_factory=dict)
@@ -192,6 +207,14 @@ def known_traits() -> Mapping[str, ServiceTraits]:
     files = [file for root in package.__path__ for file in Path(root).glob("*/traits.py")]
     names = sorted(file.parent.name for file in files)
     return {name: importlib.import_module(f"{_SERVICES}.{name}.traits").TRAITS for name in names}
+
+
+def own_check(service: str, check: OwnCheck) -> Callable[[Any], Iterator[CheckResult]]:
+    """Load a check of a service of this package."""
+    found: Callable[[Any], Iterator[CheckResult]] = getattr(
+        importlib.import_module(f"{_SERVICES}.{service}.checks"), check.function
+    )
+    return found
 
 
 def built_in_sections() -> dict[str, type]:

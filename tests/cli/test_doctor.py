@@ -91,6 +91,9 @@ def test_a_node_that_does_not_run_is_examined_and_left_alone(fresh_node: Node) -
         "e-mail",
         "credentials",
         "LOFAR",
+        "Kafka",
+        "people",
+        "alarms",
     ):
         assert {one["verdict"] for one in found[check]} == {"OK"}, found[check]
     assert set(found) | {"node", "cluster"} == {check.name for check in CHECKS}

@@ -21,8 +21,7 @@ from receivers import Answer, Webhook, closes, drips, hangs
 
 from darc.config.settings import ChatSettings
 from darc.delivery import chat
-from darc.delivery.chat import ChatMessage
-from darc.delivery.chat_process import NO_ADDRESS, NOT_INSTALLED
+from darc.delivery.chat import NO_ADDRESS, NOT_INSTALLED, ChatMessage
 from darc.delivery.outbox import DeliveryError
 from simulator.mailbox import Mailbox
 

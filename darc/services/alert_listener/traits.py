@@ -9,7 +9,7 @@ from darc.services.alert_listener.settings import AlertListenerSettings
 TRAITS = ServiceTraits(
     sections={"alert_listener": AlertListenerSettings},
     mails="alert_listener",
-    checks=(
+    settings_checks=(
         SettingsCheck(
             "notices of others",
             settings_check.problems,

@@ -8,6 +8,7 @@ from darc.runtime.service_traits import (
     ExternalSystem,
     ListeningPort,
     OutsideAddress,
+    OwnCheck,
     Reach,
     ServiceTraits,
 )
@@ -36,6 +37,7 @@ TRAITS = ServiceTraits(
         CredentialsFile("kafka.credentials"),
         CredentialsFile("tns.credentials", ("api_key",)),
     ),
+    checks=(OwnCheck("Kafka", "kafka"), OwnCheck("people", "people")),
     measured=(
         AttributeSeries(
             "voevents_waiting",

@@ -1,0 +1,96 @@
+"""Checks of the roads for ``darc doctor``. Nothing is sent, and no topic made."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from darc.config.config import Config
+from darc.delivery import chat
+from darc.delivery.credentials import CredentialsError, read_credentials
+from darc.delivery.kafka_sender import KafkaClient, KafkaSender
+from darc.delivery.outbox import DeliveryError
+from darc.model.event import RoadName
+from darc.runtime.check_result import CheckResult, good, warn, wrong
+from darc.services.voevent_generator.settings import KafkaRoadSettings, VOEventGeneratorSettings
+
+#: For the broker to answer (s).
+ANSWER_SECONDS = 5.0
+_SERVICE = "voevent_generator"
+
+
+def kafka(config: Config) -> Iterator[CheckResult]:
+    """Check the library, the credentials, the broker and its topics."""
+    settings: VOEventGeneratorSettings = config.section(_SERVICE)
+    if RoadName.KAFKA not in settings.road_names:
+        yield good("kafka is no road of notices here")
+        return
+    say = wrong if settings.send_events else _off
+    missing = [
+        name for name in ("confluent_kafka", "gcn_kafka") if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        what = f"{' and '.join(missing)} not installed: nothing can be sent"
+        yield say(what, "pip install 'darc[kafka]'")
+        return
+    yield from _kafka_credentials(settings.kafka, say)
+    yield from _topics(settings.kafka, say)
+
+
+def _off(text: str, remedy: str = "") -> CheckResult:
+    return warn(f"{text} ({_SERVICE}.send_events is false: nothing is sent)", remedy)
+
+
+def _kafka_credentials(
+    road: KafkaRoadSettings, say: Callable[[str, str], CheckResult]
+) -> Iterator[CheckResult]:
+    key = f"{_SERVICE}.kafka.credentials"
+    if road.credentials is None:
+        if "bootstrap.servers" not in road.client:
+            yield say(f"no credentials, without which {road.domain} takes nothing", f"set {key}")
+        return
+    try:
+        read_credentials(Path(road.credentials))
+    except CredentialsError as error:
+        yield say(str(error), f"chmod 600 {road.credentials}, or set {key}")
+    else:
+        yield good(f"{road.credentials} is readable by its owner alone")
+
+
+def _topics(
+    road: KafkaRoadSettings, say: Callable[[str, str], CheckResult]
+) -> Iterator[CheckResult]:
+    where = road.client.get("bootstrap.servers") or f"kafka.{road.domain}"
+    path = Path(road.credentials) if road.credentials else None
+    sender = KafkaSender(KafkaClient(road.domain, ANSWER_SECONDS, road.client, path))
+    try:
+        known = sender.topics()
+    except DeliveryError as error:
+        remedy = f"start the broker, or see {_SERVICE}.kafka: client, domain, credentials"
+        yield say(str(error), remedy)
+        return
+    finally:
+        sender.close()
+    for key, topic in (("topic", road.topic), ("test_topic", road.test_topic)):
+        if topic is None:
+            continue
+        if topic in known:
+            yield good(f"{where} knows topic {topic}")
+        else:
+            what = f"{where} knows no topic {topic}, or these credentials may not see it"
+            yield say(what, f"have it created, or set {_SERVICE}.kafka.{key}")
+
+
+def people(config: Config) -> Iterator[CheckResult]:
+    """Check the targets of messages about bursts."""
+    settings: VOEventGeneratorSettings = config.section(_SERVICE)
+    if RoadName.CHAT not in settings.road_names:
+        yield good("nobody is told of bursts by chat")
+        return
+    names = tuple(dict.fromkeys((*settings.chat.targets, *settings.chat.test_targets)))
+    say = wrong if settings.send_events else _off
+    for name, why in chat.troubles(names, config.chat).items():
+        yield (
+            say(f"{name}: {why}", chat.remedy(why, config.chat)) if why else good(f"{name}: usable")
+        )
