@@ -13,6 +13,7 @@ its plugins remember and what hangs in them ends there, and no process of a node
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import os
 import subprocess
@@ -65,6 +66,11 @@ def examine(names: Sequence[str], settings: ChatSettings) -> Mapping[str, str]:
     :raises DeliveryError: see `send`
     """
     return _run(ChatMessage("", ""), names, settings, send=False)
+
+
+def is_installed() -> bool:
+    """Whether apprise is there; it is not loaded."""
+    return importlib.util.find_spec("apprise") is not None
 
 
 def troubles(names: Sequence[str], settings: ChatSettings) -> Mapping[str, str]:

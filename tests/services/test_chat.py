@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from nodes import free_port
+from nodes import free_port, patience
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "alarms"))
 
@@ -38,7 +38,7 @@ def server() -> Iterator[Webhook]:
         yield webhook
 
 
-def settings(tmp_path: Path, timeout: float = 10.0, **targets: str) -> ChatSettings:
+def settings(tmp_path: Path, timeout: float = 30.0, **targets: str) -> ChatSettings:
     path = tmp_path / "targets"
     path.touch(0o600)
     path.write_text("".join(f"{name} = {url}\n" for name, url in targets.items()))
@@ -91,8 +91,8 @@ def test_a_picture_goes_with_it(tmp_path: Path, server: Webhook) -> None:
         (302, "it redirects, which is not followed"),
         (307, "it redirects, which is not followed"),
         (closes, "ConnectionError"),
-        (hangs, "not taken within 1.5 s"),
-        (drips, "not taken within 1.5 s"),
+        (hangs, "not taken within LIMIT s"),
+        (drips, "not taken within LIMIT s"),
     ],
 )
 def test_what_is_not_taken_is_said_without_a_secret(
@@ -106,13 +106,15 @@ def test_what_is_not_taken_is_said_without_a_secret(
     """And one target that is away keeps no other from its message."""
     caplog.set_level(logging.DEBUG)
     server.answers = [answer]
+    # The process shares its two cores with others.
+    limit = patience(3.0)
     with Webhook() as other:
-        given = settings(tmp_path, 1.5, bad=json_url(server), good=json_url(other))
+        given = settings(tmp_path, limit, bad=json_url(server), good=json_url(other))
         began = time.monotonic()
         answers = chat.send(MESSAGE, ["bad", "good"], given)
         assert other.received
-    assert answers == {"bad": why, "good": ""}
-    assert time.monotonic() - began < 1.5 + chat.START_SECONDS
+    assert answers == {"bad": why.replace("LIMIT", f"{limit:g}"), "good": ""}
+    assert time.monotonic() - began < limit + chat.START_SECONDS
     assert len(server.asked) == 1
     assert CANARY not in caplog.text + "".join(capfd.readouterr())
 
@@ -205,7 +207,7 @@ sys.modules["apprise"] = apprise
     (tmp_path / "apprise.py").write_text(stub)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     url = f"json://{CANARY}@127.0.0.1:{free_port()}/"
-    (answer,) = chat.send(MESSAGE, ["a"], settings(tmp_path, 2.0, a=url)).values()
+    (answer,) = chat.send(MESSAGE, ["a"], settings(tmp_path, patience(2.0), a=url)).values()
     assert answer
     assert CANARY not in answer + "".join(capfd.readouterr())
 

@@ -256,6 +256,14 @@ def test_tests_and_injections_reach_nobody_unless_configured(
     assert targets.sent[0][1].title.startswith("TEST: no burst")
 
 
+def test_it_is_logged_where_apprise_is_missing(
+    service: Callable[..., Kept], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(chat, "is_installed", lambda: False)
+    service().departures.senders.warm_up()
+    assert "people cannot be told of bursts: apprise is not installed (pip install" in caplog.text
+
+
 def test_a_road_that_was_disabled(service: Callable[..., Kept], targets: Targets) -> None:
     one = service(roads=["file", "chat"])
     one.send_chat = False

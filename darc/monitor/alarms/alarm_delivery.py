@@ -83,6 +83,9 @@ def _by_webhook(url: str, timeout: float, origin: Callable[[], MessageOrigin]) -
 def _by_chat(name: str, config: Config, origin: Callable[[], MessageOrigin]) -> AlarmReceiver:
     from darc.delivery import chat  # noqa: PLC0415
 
+    if not chat.is_installed():
+        log.error("alarms cannot be sent to chat target %s: %s", name, chat.NOT_INSTALLED)
+
     def send(message: AlarmMessage) -> None:
         made = chat.ChatMessage(*text.for_chat(message, origin()))
         if why := chat.send(made, [name], config.chat)[name]:

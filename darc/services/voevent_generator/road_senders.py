@@ -69,6 +69,12 @@ class RoadSenders:
         if RoadName.WEBHOOK in settings.road_names:
             from darc.delivery import webhook  # noqa: F401, PLC0415 - http, ssl, email
 
+        if RoadName.CHAT in settings.road_names:
+            from darc.delivery import chat  # noqa: PLC0415 - subprocess
+
+            if not chat.is_installed():
+                log.error("people cannot be told of bursts: %s", chat.NOT_INSTALLED)
+
     def _by_vtp(self, item: PendingEvent, may_leave: Callable[[], bool]) -> None:
         settings = self._settings()
         where = settings.broker_host, settings.broker_port, settings.broker_timeout
