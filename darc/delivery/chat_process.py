@@ -85,6 +85,8 @@ def _one(apprise: Any, asset: Any, name: str, url: str, order: dict[str, Any]) -
         if not order["send"]:
             _answer(name, "")
             return
+        # One limit, ours, and not 4 s for each packet.
+        plugin.socket_connect_timeout = plugin.socket_read_timeout = order["timeout"]
         sender = apprise.Apprise(asset=asset)
         sender.add(plugin)
         taken = sender.notify(

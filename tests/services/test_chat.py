@@ -107,7 +107,7 @@ def test_what_is_not_taken_is_said_without_a_secret(
     caplog.set_level(logging.DEBUG)
     server.answers = [answer]
     # The process shares its two cores with others.
-    limit = patience(3.0)
+    limit = patience(1.5)
     with Webhook() as other:
         given = settings(tmp_path, limit, bad=json_url(server), good=json_url(other))
         began = time.monotonic()
