@@ -13,7 +13,6 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
-from markdown_it import MarkdownIt
 from nodes import wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "alarms"))
@@ -307,10 +306,11 @@ NASTY = (
 @example("a_b_c _d_ e_ _f")
 @example("http://a.b https://x.org/y www.evil.com evil.com")
 def test_text_of_others_is_text_and_nothing_else(text: str) -> None:
+    markdown_it = pytest.importorskip("markdown_it", reason="the extra `docs` is not installed")
     line = f"Source: {harmless(text)} (probability 1)"
     (block,) = [
         token
-        for token in MarkdownIt("gfm-like", {"linkify": False}).parse(line)
+        for token in markdown_it.MarkdownIt("gfm-like", {"linkify": False}).parse(line)
         if token.type == "inline"
     ]
     assert {child.type for child in block.children or ()} <= {"text", "text_special"}

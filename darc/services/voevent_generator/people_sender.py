@@ -19,8 +19,6 @@ log = logging.getLogger(__name__)
 #: A target that did not take a message is not asked for another for so long (s): one that is away
 #: takes the whole time limit, and must not take it for each message that waits.
 PAUSE = 5.0
-#: Latest messages of targets and events that are known; the oldest is forgotten.
-_KNOWN = 5000
 MAX_PICTURE = 5 * 2**20  # bytes
 #: As candidates are named: no other file is sent, whatever path comes with a finding.
 _PICTURE = re.compile(r"TOA[-0-9.]+_DM[-0-9.]+_DS[0-9]+_SNR[-0-9a-z]+\.png")
@@ -39,7 +37,6 @@ class PeopleSender:
         self._taken: dict[str, set[str]] = {}  # names of targets, by key
         self._places: dict[str, tuple[str, int]] = {}  # event and number, by key
         self._news: set[str] = set()  # keys
-        self._latest: dict[tuple[str, str], int] = {}  # number taken, by event and target
         self._paused: dict[str, tuple[float, str]] = {}  # until when (monotonic s), and why
         self._without_picture: set[str] = set()  # keys
 
@@ -75,8 +72,7 @@ class PeopleSender:
 
     def _has(self, item: PendingEvent, name: str) -> bool:
         with self._lock:
-            taken = name in self._taken.get(item.key, ())
-            return taken or self._latest.get((item.event_id, name), 0) > item.number
+            return name in self._taken.get(item.key, ())
 
     def _pause_of(self, name: str) -> str:
         until, why = self._paused.get(name, (0.0, ""))
@@ -105,10 +101,6 @@ class PeopleSender:
                     self._news.add(key)
             if errors and picture:
                 self._without_picture.add(item.key)
-            for name in taken:
-                self._latest[item.event_id, name] = item.number
-            while len(self._latest) > _KNOWN:
-                del self._latest[next(iter(self._latest))]
         return errors
 
 
