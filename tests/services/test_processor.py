@@ -36,6 +36,7 @@ from darc.queues.messages import Commit, ContentKind, QueueEntry
 from darc.queues.plain_connection import pack, unpack
 from darc.services.processor import service as processor
 from darc.services.processor.service import ProcessorManager
+from darc.services.voevent_generator.people_sender import _picture
 from darc.trigger_files.amber import format_header, format_line
 from simulator.write_parsets import write_observation
 
@@ -275,6 +276,9 @@ def test_who_announces_bursts_is_told_of_those_that_were_classified(tmp_path, se
         assert found.arrival == pytest.approx(START + 1.0, abs=0.01)
         assert (found.dm, 0 <= found.probability <= 1) == (500.0, True)
         assert found.snr >= 10
+        # People are sent it, where it is at hand.
+        assert bool(found.picture) is (fate == "kept")
+        assert bool(found.picture and _picture(found.picture)) is (fate == "kept")
 
 
 def test_each_cluster_is_processed_once_whatever_dies_when(tmp_path, service, observe):
