@@ -172,7 +172,7 @@ class AlertListener(Service[AlertListenerSettings]):
             step = NoticeStep()
             for message in batch.messages:
                 self._act(message, step)
-                self.queue_link.beat_if_due()
+                self.queue_link.heartbeat_if_due()
             self._commit(step)
             fault_point("alert_listener.before telling the broker")
             self._reader.done(batch)
