@@ -570,3 +570,26 @@ def test_while_libraries_are_loaded_by_another_thread_nothing_is_composed(
         assert not composed.wait(0.3)
     assert composed.wait(30.0)
     thread.join()
+
+
+def test_without_a_voevent_the_notice_leaves_all_the_same(
+    service: Callable[..., Kept], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = service(roads=["file", "vtp"])
+
+    def broken(event: Any) -> None:
+        raise KeyError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(voevent_xml, "check", broken)
+        event = one.announced(recent())
+    one.wait_for_state(event.id, 1, RoadState.ACKNOWLEDGED)
+    assert list(event.first.roads) == [RoadName.FILE]
+    assert one.losses_of("voevent_invalid") == ["KeyError: 'a defect'"]
+    assert not list((tmp_path / "voevents").glob("*"))
+    # What follows takes the road that the first took, and has nothing to cite.
+    one.put(retract(event))
+    one.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED)
+    assert [notice["alert_type"] for notice in notices(tmp_path, event)][1:] == ["retraction"]
+    (kept,) = (tmp_path / "voevents").glob("*.xml")
+    assert read_event(kept.read_bytes()).find("Citations/EventIVORN") is None

@@ -31,6 +31,11 @@ NOTICE_INVALID = LossKind(
     "a notice about a burst was not sent: it is not valid by its schema",
     "An error of DARC, or a value of the trigger that cannot be: it is named. Please report it.",
 )
+VOEVENT_INVALID = LossKind(
+    "voevent_invalid",
+    "a VOEvent was not made; the notice about the burst was, for the other roads",
+    "An error of DARC, or a value that XML cannot hold: it is named. Please report it.",
+)
 TEST_NOT_ACKNOWLEDGED = LossKind(
     "test_not_acknowledged",
     "a test notice was not acknowledged: bursts would not leave by that road either",
@@ -61,6 +66,7 @@ ALERT_LOSSES = (
     NOTICE_GIVEN_UP,
     PEOPLE_NOT_TOLD,
     NOTICE_INVALID,
+    VOEVENT_INVALID,
     TEST_NOT_ACKNOWLEDGED,
 )
 

@@ -31,7 +31,7 @@ class ComposedNotice(Struct, frozen=True):
     """A notice in the forms that roads carry.
 
     :param event: the event with the notice
-    :param xml: VOEvent
+    :param xml: VOEvent; empty: there is none, for the `problem`
     :param json: GCN notice; empty: no road carries it
     :param invalid: why there is no GCN notice, though a road carries it; empty: there is
     """
@@ -40,6 +40,7 @@ class ComposedNotice(Struct, frozen=True):
     xml: bytes
     json: bytes = b""
     invalid: str = ""
+    problem: Exception | None = None
 
     @property
     def notice(self) -> Notice:
@@ -69,13 +70,19 @@ class Composer:
         :param event: without the notice
         :param earlier: identifier of the VOEvent about an earlier burst of the source; empty: none
         :param json: whether a road carries GCN notices
-        :raises ValueError: a value of the trigger or the configuration cannot be expressed;
-            likewise ArithmeticError
+        :raises ValueError: a value of the trigger or the configuration cannot be expressed, in
+            neither form; likewise ArithmeticError
         """
         created = datetime.fromtimestamp(notice.at, UTC)
         trigger = self._as_measured(event)
-        with LIBRARIES:
-            ivorn, xml = self._voevent(event, notice, trigger, created, earlier)
+        problem: Exception | None = None
+        try:
+            with LIBRARIES:
+                ivorn, xml = self._voevent(event, notice, trigger, created, earlier)
+        except Exception as error:  # a defect here must not keep the other form from leaving
+            if not json:
+                raise
+            problem, ivorn, xml = error, "", b""
         composed = ComposedNotice(event.with_notice(replace(notice, ivorn=ivorn)), xml)
         if not json:
             return composed
@@ -85,8 +92,10 @@ class Composer:
             content = self._json(event, notice)
             check_notice(content)
         except (ValueError, ArithmeticError, OSError) as error:
+            if problem:
+                raise problem from None
             return replace(composed, invalid=str(error))
-        return replace(composed, json=content)
+        return replace(composed, json=content, problem=problem)
 
     def told(self, event: Event) -> dict[str, Any]:
         """Return the properties of a notice that says what is known of an event now.

@@ -21,6 +21,7 @@ from darc.model.finding import AlertOrder
 from darc.model.observation import Observation
 from darc.model.sources import Source
 from darc.model.trigger import Trigger
+from darc.node.losses import LossKind
 from darc.node.source_lists import read_source_lists
 from darc.queues.client import QueuesGoneError
 from darc.queues.messages import Commit, QueueEntry, QueueError
@@ -34,6 +35,7 @@ from darc.services.base.measured_dm import measured_dm_error
 from darc.services.voevent_generator.alert_losses import (
     ALERT_LOSSES,
     NOTICE_INVALID,
+    VOEVENT_INVALID,
     VOEVENT_NOT_KEPT,
 )
 from darc.services.voevent_generator.composer import LIBRARIES, ComposedNotice, Composer
@@ -324,16 +326,20 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             log.error("no notice of %s: %s", identity, made.invalid)
             self.lost(NOTICE_INVALID, identity, made.invalid)
             self.departures.count("notice", "invalid")
-        if event.tense is not Tense.INJECTION:
+        if made.problem:
+            self.cannot_be_told(identity, made.problem, VOEVENT_INVALID)
+        elif event.tense is not Tense.INJECTION:
             self._keep(event.trigger, notice.number, made.xml)
         return made
 
-    def cannot_be_told(self, identity: str, error: Exception) -> None:
+    def cannot_be_told(
+        self, identity: str, error: Exception, kind: LossKind = CANNOT_BE_TOLD
+    ) -> None:
         """Log and count that a notice cannot be composed; of a defect, with where it is."""
         expected = isinstance(error, ValueError | ArithmeticError | OSError)
         why = str(error) if expected else f"{type(error).__name__}: {error}"
         log.error("no VOEvent of %s: %s", identity, why, exc_info=None if expected else error)
-        self.lost(CANNOT_BE_TOLD, identity, why)
+        self.lost(kind, identity, why)
 
     def _keep(self, trigger: Trigger, number: int, xml: bytes) -> None:
         """Write a copy of the event to a file; the event itself is sent from the journal."""
