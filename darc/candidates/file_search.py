@@ -28,12 +28,15 @@ from darc.science.reused_memory import ReusedMemory
 from darc.science.search_levels import downsample_levels
 from darc.science.single_pulse import SearchStage, dm_stages, find_pulses
 
-#: Values in a part: target, and maximum where the dispersion delay needs more.
-_VALUES, _MOST_VALUES = 5 << 24, 1 << 29
+#: Values of a part and its sums: target; and maximum of a part where the dispersion delay needs
+#: more.
+_VALUES, _MOST_VALUES = 9 << 24, 1 << 29
+#: Rows of sums of subbands, at most: 64 for each group of trials that are summed together.
+_SUMS = 13 * 64
 _LEAST_OUT = 4096
 #: Stages share a part if the delay of each is at most this fraction of the part, and their longest
 #: pulses differ by at most this factor.
-_PART_OF_VALUES, _LONGEST_ALIKE = 0.5, 1.25
+_PART_OF_SAMPLES, _LONGEST_ALIKE = 0.5, 1.25
 #: Trials between two searches for impulses, which differ from pulses the more, the higher the DM.
 _TRIALS = 1024
 #: Minimum variance of the sum over a boxcar, levels^2.
@@ -116,7 +119,7 @@ def plan_search(
         first, last = stages[0].factor, stages[-1].factor
         total = n_samples // first
         more = min(max(_more(stage, file) * stage.factor // first for stage in stages), total)
-        wanted = max(_VALUES // band.n_channels - more, more, _LEAST_OUT)
+        wanted = max(_samples(file) - more, more, _LEAST_OUT)
         # Parts of equal length: the noise of a short one at the end would be uncertain.
         n_out = math.ceil(total / max(1, total // wanted)) if total else 0
         n_out = -(-n_out // (last // first)) * (last // first)
@@ -144,6 +147,11 @@ def plan_search(
     return jobs
 
 
+def _samples(file: DataFile) -> int:
+    """Return the number of samples of a part, the delay included."""
+    return _VALUES // (file.band.n_channels + _SUMS)
+
+
 def _more(stage: SearchStage, file: DataFile) -> int:
     """Return the number of samples that a stage needs after the last start of a pulse."""
     tsamp = file.header.tsamp * stage.factor
@@ -153,7 +161,7 @@ def _more(stage: SearchStage, file: DataFile) -> int:
 
 def _together(stages: list[SearchStage], file: DataFile) -> list[list[SearchStage]]:
     """Group stages that share parts, in which the data are read and cleaned once."""
-    most = _PART_OF_VALUES * _VALUES / file.band.n_channels
+    most = _PART_OF_SAMPLES * _samples(file)
     groups: list[list[SearchStage]] = []
     for stage in stages:
         longest = longest_pulse(file.header.tsamp * stage.factor) * stage.factor
