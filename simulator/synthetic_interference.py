@@ -19,7 +19,7 @@ Random = np.random.Generator
 Interference = Callable[[Floats, float, Random], None]
 
 #: What a sample without data is set to, units of noise: 8-bit data end there.
-_NO_DATA = -100.0
+NO_DATA = -100.0
 
 
 def log_uniform(rng: Random, low: float, high: float) -> float:
@@ -27,7 +27,7 @@ def log_uniform(rng: Random, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _some_channels(rows: Floats, rng: Random, low: float, high: float) -> slice:
+def some_channels(rows: Floats, rng: Random, low: float, high: float) -> slice:
     """Return neighbouring channels: a fraction of the band from `low` to `high`, at least one."""
     n_channels = len(rows)
     count = min(n_channels, max(1, round(n_channels * log_uniform(rng, low, high))))
@@ -35,7 +35,7 @@ def _some_channels(rows: Floats, rng: Random, low: float, high: float) -> slice:
     return slice(first, first + count)
 
 
-def _spectrum(n_channels: int, rng: Random) -> Floats:
+def spectrum_of(n_channels: int, rng: Random) -> Floats:
     """Return strength by channel, 0 to 1: flat, sloping, part of the band, or uneven."""
     place = np.linspace(-1, 1, n_channels)
     match rng.integers(4):
@@ -65,7 +65,7 @@ def _shape(length: int, rng: Random) -> Floats:
     return np.asarray(shape / shape.max(), dtype=np.float32)
 
 
-def _add_impulse(rows: Floats, begin: int, shape: Floats, spectrum: Floats) -> None:
+def add_impulse(rows: Floats, begin: int, shape: Floats, spectrum: Floats) -> None:
     """Add an undispersed signal; the part outside of the data is cut off."""
     first, end = max(0, begin), min(rows.shape[1], begin + len(shape))
     if first < end:
@@ -76,7 +76,7 @@ def narrow_band_steady(rows: Floats, tsamp: float, rng: Random) -> None:
     """Carriers: some channels are noisier than others all the time, and wander together."""
     n_samples = rows.shape[1]
     for _ in range(rng.integers(1, 6)):
-        some = _some_channels(rows, rng, 0.003, 0.2)
+        some = some_channels(rows, rng, 0.003, 0.2)
         rows[some] *= np.float32(log_uniform(rng, 1, 3))
         knots = max(3, int(n_samples * tsamp / log_uniform(rng, 3e-3, 0.1)))
         wander = np.interp(
@@ -89,7 +89,7 @@ def narrow_band_periodic(rows: Floats, tsamp: float, rng: Random) -> None:
     """Some channels are switched on and off regularly."""
     time = np.arange(rows.shape[1])
     for _ in range(rng.integers(1, 4)):
-        some = _some_channels(rows, rng, 0.003, 0.15)
+        some = some_channels(rows, rng, 0.003, 0.15)
         period = log_uniform(rng, 1e-3, 0.3) / tsamp
         on = (time / period + rng.random()) % 1 < rng.uniform(0.05, 0.6)
         rows[some] += np.float32(log_uniform(rng, 0.5, 10)) * on.astype(np.float32)
@@ -98,12 +98,12 @@ def narrow_band_periodic(rows: Floats, tsamp: float, rng: Random) -> None:
 def narrow_band_bursts(rows: Floats, tsamp: float, rng: Random) -> None:
     """Some channels transmit now and then."""
     for _ in range(rng.integers(1, 20)):
-        some = _some_channels(rows, rng, 0.003, 0.15)
+        some = some_channels(rows, rng, 0.003, 0.15)
         length = max(1, round(log_uniform(rng, 3e-4, 0.05) / tsamp))
         begin = int(rng.integers(-length, rows.shape[1]))
         count = len(rows[some])
         strength = np.full(count, log_uniform(rng, 1, 20), dtype=np.float32)
-        _add_impulse(rows[some], begin, _shape(length, rng), strength)
+        add_impulse(rows[some], begin, _shape(length, rng), strength)
 
 
 def impulses(rows: Floats, tsamp: float, rng: Random) -> None:
@@ -112,7 +112,7 @@ def impulses(rows: Floats, tsamp: float, rng: Random) -> None:
         length = max(1, round(log_uniform(rng, 1e-4, 0.05) / tsamp))
         strength = np.float32(log_uniform(rng, 0.2, 8))
         begin = int(rng.integers(-length, rows.shape[1]))
-        _add_impulse(rows, begin, _shape(length, rng), strength * _spectrum(len(rows), rng))
+        add_impulse(rows, begin, _shape(length, rng), strength * spectrum_of(len(rows), rng))
 
 
 def radar(rows: Floats, tsamp: float, rng: Random) -> None:
@@ -120,9 +120,9 @@ def radar(rows: Floats, tsamp: float, rng: Random) -> None:
     length = max(1, round(log_uniform(rng, 3e-4, 0.02) / tsamp))
     period = max(2.0 * length, log_uniform(rng, 2e-3, 0.5) / tsamp)
     shape, strength = _shape(length, rng), log_uniform(rng, 0.2, 4)
-    spectrum = np.float32(strength) * _spectrum(len(rows), rng)
+    spectrum = np.float32(strength) * spectrum_of(len(rows), rng)
     for begin in np.arange(-period * rng.random(), rows.shape[1], period):
-        _add_impulse(rows, int(begin), shape, spectrum)
+        add_impulse(rows, int(begin), shape, spectrum)
 
 
 def sweeps(rows: Floats, tsamp: float, rng: Random) -> None:
@@ -133,7 +133,7 @@ def sweeps(rows: Floats, tsamp: float, rng: Random) -> None:
     """
     n_channels, n_samples = rows.shape
     for _ in range(rng.integers(1, 4)):
-        some = _some_channels(rows, rng, 0.2, 1.0)
+        some = some_channels(rows, rng, 0.2, 1.0)
         shape = _shape(max(1, round(log_uniform(rng, 3e-4, 0.02) / tsamp)), rng)
         crossing = log_uniform(rng, 0.03, 2.0) / tsamp  # samples to cross the band
         place = np.linspace(0, 1, n_channels) ** rng.choice([1.0, 1.0, 0.5, 2.0])
@@ -143,15 +143,15 @@ def sweeps(rows: Floats, tsamp: float, rng: Random) -> None:
         strength = np.full(1, log_uniform(rng, 0.3, 5), dtype=np.float32)
         for channel in range(some.start, some.stop):
             at = int(begin + late[channel])
-            _add_impulse(rows[channel : channel + 1], at, shape, strength)
+            add_impulse(rows[channel : channel + 1], at, shape, strength)
 
 
 def baseline(rows: Floats, tsamp: float, rng: Random) -> None:
     """The level jumps, or swings, in all channels or many."""
     n_samples = rows.shape[1]
     time = np.arange(n_samples)
-    some = _some_channels(rows, rng, 0.3, 1.0)
-    spectrum = np.float32(log_uniform(rng, 0.1, 2)) * _spectrum(len(rows[some]), rng)
+    some = some_channels(rows, rng, 0.3, 1.0)
+    spectrum = np.float32(log_uniform(rng, 0.1, 2)) * spectrum_of(len(rows[some]), rng)
     change = np.zeros(n_samples)
     if rng.random() < 0.6:
         for _ in range(rng.integers(1, 4)):
@@ -168,7 +168,7 @@ def baseline(rows: Floats, tsamp: float, rng: Random) -> None:
 def dropouts(rows: Floats, tsamp: float, rng: Random) -> None:
     """Packets are lost: nothing for a while in all channels, or some; the level then settles."""
     for _ in range(rng.integers(1, 12)):
-        some = slice(None) if rng.random() < 0.5 else _some_channels(rows, rng, 0.05, 0.6)
+        some = slice(None) if rng.random() < 0.5 else some_channels(rows, rng, 0.05, 0.6)
         length = max(1, round(log_uniform(rng, 3e-4, 0.1) / tsamp))
         begin = int(rng.integers(0, rows.shape[1]))
         if rng.random() < 0.7:
@@ -176,8 +176,8 @@ def dropouts(rows: Floats, tsamp: float, rng: Random) -> None:
             after = np.exp(-np.arange(4 * settling) / settling).astype(np.float32)
             strength = rng.choice([-1.0, 1.0, 1.0]) * log_uniform(rng, 0.3, 4)
             level = np.full(len(rows[some]), strength, dtype=np.float32)
-            _add_impulse(rows[some], begin + length, after, level)
-        rows[some, begin : begin + length] = _NO_DATA
+            add_impulse(rows[some], begin + length, after, level)
+        rows[some, begin : begin + length] = NO_DATA
 
 
 def saturation(rows: Floats, tsamp: float, rng: Random) -> None:
@@ -185,12 +185,12 @@ def saturation(rows: Floats, tsamp: float, rng: Random) -> None:
     for _ in range(rng.integers(1, 4)):
         length = max(1, round(log_uniform(rng, 3e-4, 0.03) / tsamp))
         begin = int(rng.integers(-length, rows.shape[1]))
-        spectrum = _spectrum(len(rows), rng)
+        spectrum = spectrum_of(len(rows), rng)
         recovery = max(1, round(log_uniform(rng, 1e-3, 0.2) / tsamp))
         after = np.exp(-np.arange(4 * recovery) / recovery).astype(np.float32)
-        _add_impulse(rows, begin, _shape(length, rng), np.float32(100) * spectrum)
+        add_impulse(rows, begin, _shape(length, rng), np.float32(100) * spectrum)
         level = rng.choice([-1.0, 1.0]) * log_uniform(rng, 0.2, 2)
-        _add_impulse(rows, begin + length, after, np.float32(level) * np.sqrt(spectrum))
+        add_impulse(rows, begin + length, after, np.float32(level) * np.sqrt(spectrum))
 
 
 def noise(rows: Floats, tsamp: float, rng: Random) -> None:

@@ -1,29 +1,28 @@
-"""Synthetic bursts and interference, made into candidates by the regular extraction.
+"""Examples: synthetic bursts and interference, made into candidates by the regular extraction.
 
-Data are quantised, with a bandpass and dead channels, and cleaned with the default settings. Half
-of the examples are of a small instrument, ARTS with a quarter of its channels and of its samples;
-some have its full size, if their data window is not too large; the others are of random
-instruments.
+Data are quantised, with a bandpass and dead channels, and cleaned with the default settings. What
+instruments they are of: `training.population`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
-from darc.science.boxcar import best_boxcar
-from darc.science.dedispersion import Band, add_dedispersed
-from darc.science.dispersion import dm_error
+from darc.science.dedispersion import add_dedispersed
 from darc.science.extraction import Extraction, extract
 from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings, plan_extraction
 from darc.science.rfi_cleaning import replace_outliers
 from darc.science.row_statistics import medians
-from simulator.synthetic_interference import KINDS, log_uniform
-from simulator.synthetic_pulse import synthetic_pulse
+from simulator.observed_interference import OBSERVED_KINDS
+from simulator.synthetic_interference import KINDS, Interference, log_uniform
+from training.drawn_bursts import BURSTS, best_sum, drawn_burst
+from training.drawn_instruments import FULL_SIZE, LEAST_DELAY, SMALL, DrawnInstrument
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -44,85 +43,18 @@ SETTINGS = ExtractionSettings(
 )
 _SNR_MIN, _SNR_DM0_MORE = 5.0, 3.0
 
-#: Types of bursts; each may be scattered.
-BURSTS = ("whole_band", "part_of_band", "scintillating", "two_components", "with_interference")
+ALL_KINDS: Mapping[str, Interference] = MappingProxyType({**KINDS, **OBSERVED_KINDS})
 
 #: Types of interference: synthetic ones, and impulses found at a low DM.
-INTERFERENCE = (*KINDS, "low_dm")
-
-
-class DrawnInstrument(Struct, frozen=True):
-    """Instrument of the data.
-
-    :param band: frequency band
-    :param tsamp: s
-    :param widest: largest width of a burst, samples
-    :param largest: maximum number of samples of an example, over all channels
-    :param bits: bits per sample
-    """
-
-    band: Band
-    tsamp: float
-    widest: int
-    largest: float
-    bits: int = 8
-
-    def smeared(self, width: int, dm: float) -> int:
-        """Return the width of a burst after intra-channel smearing at the band's centre, samples.
-
-        :param width: before smearing, samples
-        :param dm: pc cm-3
-        """
-        return round(float(np.hypot(width, self.band.smearing(dm) / self.tsamp)))
-
-    def dm_error(self, width: int) -> float:
-        """Return the DM whose delay across the band is the width plus 0.2 ms, pc cm-3.
-
-        :param width: samples
-        """
-        low, high = self.band.frequencies[[0, -1]]
-        return float(dm_error(width * self.tsamp + 2e-4, float(low), float(high)))
-
-
-SMALL = DrawnInstrument(
-    Band(f_lowest=1219.70092773 + 300 / 1536 * 1.5, channel_width=300 / 384, n_channels=384),
-    tsamp=4 * 81.92e-6,
-    widest=62,
-    largest=6e6,
-)
-FULL_SIZE = DrawnInstrument(
-    Band(f_lowest=1219.70092773, channel_width=300 / 1536, n_channels=1536),
-    tsamp=81.92e-6,
-    widest=250,
-    largest=3e7,
-)
+INTERFERENCE = (*ALL_KINDS, "low_dm")
 
 #: Bits → ranges of the noise of a sample and of the band's baseline, quantisation steps.
 _STEPS = {
     8: ((4, 20), (80, 140)),
     4: ((1.5, 3), (6, 8)),
     2: ((0.7, 1.2), (1.2, 1.7)),
+    1: ((0.7, 1.2), (0.3, 0.7)),
 }
-
-
-def any_instrument(rng: Random) -> DrawnInstrument:
-    """Return a random instrument: 16 to 1024 channels, 0.15 to 8 GHz, 0.05 to 2 ms, 2 to 8 bits.
-
-    Excluded are those in which a burst of DM 50 is smeared too much within a channel, or is too
-    long for an example.
-    """
-    while True:
-        n_channels = 2 ** int(rng.integers(4, 11))
-        centre = log_uniform(rng, 150, 7500)
-        channel_width = centre * log_uniform(rng, 0.1, 0.65) / n_channels
-        band = Band(centre - channel_width * (n_channels - 1) / 2, channel_width, n_channels)
-        tsamp = log_uniform(rng, 5e-5, 2e-3)
-        widest = int(np.clip(round(0.03 / tsamp), 8, 250))
-        bits = int(rng.choice([8, 8, 8, 4, 2]))
-        found = DrawnInstrument(band, tsamp, widest, SMALL.largest, bits)
-        samples = float(band.delays([50.0]).max()) / tsamp * n_channels
-        if found.smeared(1, 50) <= widest / 2 and samples <= 0.04 * found.largest:
-            return found
 
 
 class Example(Struct, frozen=True, eq=False):
@@ -136,6 +68,7 @@ class Example(Struct, frozen=True, eq=False):
         for interference
     :param dm: DM of the trigger, pc cm-3
     :param width: length of a bin, samples of the data
+    :param delay: across the band at that DM, in units of the width that the search found
     """
 
     is_burst: bool
@@ -146,30 +79,46 @@ class Example(Struct, frozen=True, eq=False):
     true_snr: float
     dm: float
     width: int
+    delay: float
 
 
-def burst(rng: Random, kind: str, instrument: DrawnInstrument = SMALL) -> Example:
+def burst(
+    rng: Random,
+    kind: str,
+    instrument: DrawnInstrument = SMALL,
+    *,
+    largest_snr: float = 1000.0,
+    largest_delay: float = np.inf,
+) -> Example:
     """Generate bursts until one is extracted.
 
-    DM 50 to 3000 pc cm-3, width from 1 sample to the instrument's largest, S/N 7 to 50, in a fifth
-    of the cases 50 to 1000.
+    DM in the instrument's range, from 50 pc cm-3 for ARTS; width from 1 sample to the instrument's
+    largest, at most twice the delay across the band; S/N 7 to 100, in a tenth of the cases 100 to
+    1000.
+
+    :param largest_snr: largest S/N, if less
+    :param largest_delay: largest delay across the band, in units of the width
     """
+    lowest = max(50.0, instrument.dm_min) if instrument in (SMALL, FULL_SIZE) else instrument.dm_min
     while True:
-        dm = log_uniform(rng, 50, 3000)
+        dm = log_uniform(rng, lowest, instrument.dm_max)
         width = max(1, round(log_uniform(rng, 1, instrument.widest)))
         seen_width = instrument.smeared(width, dm)
         if seen_width > instrument.widest:
             continue
-        plan = _found_near(rng, dm, seen_width, instrument)
+        if not LEAST_DELAY <= instrument.delay_in_widths(dm, seen_width) <= largest_delay:
+            continue
+        found_width = min(instrument.widest, max(1, round(seen_width * log_uniform(rng, 0.6, 1.7))))
+        plan = _found_near(rng, dm, seen_width, found_width, instrument)
         if plan.count * plan.band.n_channels > instrument.largest:
             continue
-        signal = _burst(rng, kind, dm, width, plan)
-        series = np.zeros((1, plan.ntime * plan.bin_samples), dtype=np.float32)
-        add_dedispersed(signal, plan.band.shifts([dm], plan.tsamp), series)
-        widths = np.unique(np.geomspace(1, 6 * seen_width + 8, 24).astype(np.int64))
-        sums = np.concatenate(([0.0], np.cumsum(series[0], dtype=np.float64)))
-        height = max(float((sums[w:] - sums[:-w]).max()) / np.sqrt(w) for w in widths.tolist())
-        true_snr = log_uniform(rng, 7, 50) if rng.random() < 0.8 else log_uniform(rng, 50, 1000)
+        signal = drawn_burst(rng, kind, dm, width, plan)
+        height = best_sum(signal, dm, seen_width, plan)
+        if not height > 0:
+            continue
+        true_snr = log_uniform(rng, 7, 100) if rng.random() < 0.9 else log_uniform(rng, 100, 1000)
+        if largest_snr < 1000:
+            true_snr = log_uniform(rng, 7, largest_snr)
         signal *= np.float32(true_snr * np.sqrt(plan.band.n_channels) / height)
         rows = rng.standard_normal(signal.shape, dtype=np.float32)
         if kind == "with_interference":
@@ -178,7 +127,8 @@ def burst(rng: Random, kind: str, instrument: DrawnInstrument = SMALL) -> Exampl
         rows += signal
         found = _extracted(quantised(rows, rng, instrument.bits), plan)
         if found is not None:
-            return _example(kind, found, plan, true_snr)
+            delay = instrument.delay_in_widths(plan.dm, found_width)
+            return _example(kind, found, plan, true_snr, delay)
 
 
 def interference(rng: Random, kind: str, instrument: DrawnInstrument = SMALL) -> list[Example]:
@@ -189,59 +139,65 @@ def interference(rng: Random, kind: str, instrument: DrawnInstrument = SMALL) ->
     :return: one to four candidates of the same data, at different DMs
     """
     band, tsamp = instrument.band, instrument.tsamp
-    largest = instrument.largest / band.n_channels
+    largest = instrument.largest_search / band.n_channels
     wanted = log_uniform(rng, _SNR_MIN, 15) if kind != "noise" else _SNR_MIN
+    noise = rng.standard_normal((band.n_channels, round(largest / 2)), dtype=np.float32)
     while True:
-        n_samples = round(log_uniform(rng, largest / 16, largest / 3))
-        rows = rng.standard_normal((band.n_channels, n_samples), dtype=np.float32)
-        KINDS["impulses" if kind == "low_dm" else kind](rows, tsamp, rng)
+        n_samples = round(log_uniform(rng, largest / 8, largest / 2))
+        # The same noise with its channels in another order is as good as other noise, and quicker.
+        rows = noise[rng.permutation(band.n_channels), -n_samples:]
+        ALL_KINDS["impulses" if kind == "low_dm" else kind](rows, tsamp, rng)
         data = quantised(rows, rng, instrument.bits)
-        highest = min(3000.0, 0.7 * n_samples * tsamp / float(band.delays([1.0]).max()))
-        dms = np.exp(rng.uniform(np.log(20), np.log(highest), 12))
+        highest = min(instrument.dm_max, 0.7 * n_samples * tsamp / instrument.delay)
+        lowest = min(instrument.dm_min, 0.5 * highest)
+        dms = np.exp(rng.uniform(np.log(lowest), np.log(highest), 12))
         if kind == "low_dm":
-            dms = rng.uniform(20, min(100.0, highest), 4)
+            dms = rng.uniform(lowest, min(5 * lowest, highest), 4)
         made = []
         for dm, width, time in _search(data, dms, instrument, cleaned=rng.random() < 0.5)[:4]:
             plan = plan_extraction(band, tsamp, dm=dm, width=width, time=time, settings=SETTINGS)
             plan = plan.within(n_samples)
             found = _extracted(data[plan.start : plan.end], plan)
             if found is not None:
-                made.append(_example(kind, found, plan, 0.0))
+                delay = instrument.delay_in_widths(dm, width)
+                made.append(_example(kind, found, plan, 0.0, delay))
         if max((example.snr for example in made), default=0.0) >= wanted:
             return made
-        wanted = max(_SNR_MIN, 0.8 * wanted)
+        wanted = max(_SNR_MIN, 0.7 * wanted)
 
 
-def examples(
-    seed: int, numbers: range, full_size: float = 0.03, others: float = 0.5
-) -> Iterator[Example]:
-    """Yield examples of a reproducible series: bursts at even numbers, interference at odd ones.
+def examples(seed: int, numbers: range, full_size: float = 0.03) -> Iterator[Example]:
+    """Yield examples of ARTS, a reproducible series: bursts at even numbers, interference at odd
+    ones.
 
     An odd number gives up to four.
 
     :param seed: seed of the series
     :param numbers: numbers in the series
-    :param full_size: fraction that has the full size of ARTS
-    :param others: fraction that is of random instruments
+    :param full_size: fraction that has the full size of ARTS; the others are a sixteenth of it
     """
     for number in numbers:
         rng = np.random.default_rng([seed, number])
-        which = rng.random()
-        instrument = FULL_SIZE if which < full_size else SMALL
-        if which >= 1 - others:
-            instrument = any_instrument(rng)
-        if number % 2 == 0:
-            yield burst(rng, BURSTS[number // 2 % len(BURSTS)], instrument)
-        else:
-            kind = INTERFERENCE[number // 2 % len(INTERFERENCE)]
-            yield from interference(rng, kind, instrument)
+        instrument = FULL_SIZE if rng.random() < full_size else SMALL
+        yield from piece(rng, number, instrument)
+
+
+def piece(rng: Random, number: int, instrument: DrawnInstrument) -> Iterator[Example]:
+    """Yield the example of a burst, or those of a piece of interference.
+
+    :param number: the type is the next one of its list for every second number, bursts at even ones
+    """
+    if number % 2 == 0:
+        yield burst(rng, BURSTS[number // 2 % len(BURSTS)], instrument)
+    else:
+        yield from interference(rng, INTERFERENCE[number // 2 % len(INTERFERENCE)], instrument)
 
 
 def quantised(rows: Floats, rng: Random, bits: int = 8) -> Bytes:
     """Quantise data like a backend.
 
     :param rows: in units of noise, shape (n_channels, n_samples); changed in place
-    :param bits: bits per sample: 8, 4 or 2
+    :param bits: bits per sample: 8, 4, 2 or 1
     :return: shape (n_samples, n_channels)
     """
     n_channels = len(rows)
@@ -257,75 +213,23 @@ def quantised(rows: Floats, rng: Random, bits: int = 8) -> Bytes:
     return np.ascontiguousarray(rows.astype(np.uint8).T)
 
 
-def _found_near(rng: Random, dm: float, width: int, instrument: DrawnInstrument) -> ExtractionPlan:
-    """Plan the extraction of a burst as found by a search, with errors of DM and width."""
-    found_dm = max(20.0, dm + rng.uniform(-0.5, 0.5) * instrument.dm_error(width))
-    found_width = min(instrument.widest, max(1, round(width * log_uniform(rng, 0.6, 1.7))))
+def _found_near(
+    rng: Random, dm: float, width: int, found_width: int, instrument: DrawnInstrument
+) -> ExtractionPlan:
+    """Plan the extraction of a burst as found by a search, with an error of its DM.
+
+    :param width: smeared width of the burst, samples
+    :param found_width: that the search found, samples
+    """
+    found_dm = dm + rng.uniform(-0.5, 0.5) * instrument.dm_error(width)
     return plan_extraction(
         instrument.band,
         instrument.tsamp,
-        dm=found_dm,
+        dm=max(instrument.dm_min, found_dm),
         width=found_width,
         time=1000.0,
         settings=SETTINGS,
     )
-
-
-def _burst(rng: Random, kind: str, dm: float, width: int, plan: ExtractionPlan) -> Floats:
-    """Return a random burst without noise, not normalised, shape (n_channels, n_samples)."""
-    arrival = plan.arrival - plan.start + rng.uniform(-2, 2) * plan.bin_samples
-    parts = [(arrival, _burst_spectrum(rng, kind, plan.band))]
-    if kind == "two_components":
-        later = arrival + width * rng.uniform(0.8, 2.5)
-        drift = round(plan.band.n_channels * rng.uniform(0, 0.3))
-        parts.append((later, rng.uniform(0.3, 1) * _moved_down(parts[0][1], drift)))
-    signal = np.zeros((plan.band.n_channels, plan.count), dtype=np.float32)
-    for front, spectrum in parts:
-        pulse = synthetic_pulse(
-            plan.band, plan.tsamp, dm=dm, width=width, arrival=front, n_samples=plan.count
-        )
-        signal += pulse * spectrum.astype(np.float32)[:, np.newaxis]
-    if rng.random() < 0.35:
-        _scatter(signal, plan.band, width * log_uniform(rng, 0.1, 2))
-    return signal
-
-
-def _moved_down(spectrum: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.float64]:
-    return np.concatenate([spectrum[n:], np.full(n, spectrum[-1])])
-
-
-def _burst_spectrum(rng: Random, kind: str, band: Band) -> npt.NDArray[np.float64]:
-    spectrum = (band.frequencies / band.f_centre) ** rng.uniform(-4, 4)
-    if kind in ("part_of_band", "two_components") or rng.random() < 0.1:
-        away = np.abs(np.linspace(0, 1, band.n_channels) - rng.uniform(0.1, 0.9))
-        if rng.random() < 0.6:
-            spectrum *= np.exp(-0.5 * (away / log_uniform(rng, 0.07, 0.5)) ** 2)
-        else:
-            spectrum *= away <= max(log_uniform(rng, 0.06, 0.35), 1.5 / band.n_channels)
-    if kind == "scintillating" or rng.random() < 0.1:
-        size = max(1, round(log_uniform(rng, 1, 40) / band.channel_width))
-        wave = rng.normal(size=(2, band.n_channels + 3 * size))
-        kernel = np.hanning(3 * size + 2)[1:-1]
-        smooth = [np.convolve(part, kernel, mode="valid")[: band.n_channels] for part in wave]
-        scintillation = np.square(smooth[0]) + np.square(smooth[1])
-        spectrum *= scintillation / scintillation.mean()
-    return np.asarray(spectrum)
-
-
-def _scatter(signal: Floats, band: Band, tau: float) -> None:
-    """Convolve with exponential scattering tails, in place.
-
-    :param tau: scattering time at the centre of the band, samples
-    """
-    for channel, row in enumerate(signal):
-        late = tau * (band.frequencies[channel] / band.f_centre) ** -4.0
-        there = np.flatnonzero(row)
-        if not len(there):
-            continue
-        tail = np.exp(-np.arange(int(6 * late) + 1) / late)
-        first, end = there[0], there[-1] + 1
-        smeared = np.convolve(row[first:end], tail / tail.sum())[: len(row) - first]
-        row[first : first + len(smeared)] = smeared
 
 
 def _search(
@@ -341,12 +245,30 @@ def _search(
     for dm, shift in zip(dms.tolist(), shifts, strict=True):
         series = np.zeros((1, len(data) - int(shift.max())), dtype=np.float32)
         add_dedispersed(rows, shift[np.newaxis], series)
-        widths = np.array([w for w in (1, 2, 5, 10, 25, 50, 100, 250) if w <= instrument.widest])
-        boxcar = best_boxcar(series[0], widths)
-        if _SNR_MIN <= boxcar.snr < np.inf:
-            time = boxcar.start * instrument.tsamp
-            found.append((boxcar.snr, (dm, boxcar.width, time)))
+        snr, start, width = _best_boxcar(series[0], instrument.widest)
+        if _SNR_MIN <= snr < np.inf:
+            found.append((snr, (dm, width, start * instrument.tsamp)))
     return [pulse for _, pulse in sorted(found, reverse=True)]
+
+
+def _best_boxcar(series: Floats, widest: int) -> tuple[float, int, int]:
+    """Return S/N, start and width of the strongest boxcar, each in units of its own width's noise.
+
+    `darc.science.boxcar` does it with more care for the noise, and takes ten times as long.
+    """
+    sums = np.concatenate(([0.0], np.cumsum(series, dtype=np.float64)))
+    best = (0.0, 0, 1)
+    for width in (1, 2, 5, 10, 25, 50, 100, 250):
+        if width > min(widest, len(series) // 8):
+            break
+        values = sums[width:] - sums[:-width]
+        some = values[::width] if len(values) < 4000 * width else values[:: len(values) // 4000]
+        middle = float(np.median(some))
+        noise = 1.4826 * float(np.median(np.abs(some - middle)))
+        start = int(np.argmax(values))
+        if noise > 0 and (snr := (float(values[start]) - middle) / noise) > best[0]:
+            best = (snr, start, width)
+    return best
 
 
 def _extracted(data: Bytes, plan: ExtractionPlan) -> Extraction | None:
@@ -359,7 +281,9 @@ def _extracted(data: Bytes, plan: ExtractionPlan) -> Extraction | None:
     return found if found.snr_dm0 - found.snr < _SNR_DM0_MORE else None
 
 
-def _example(kind: str, found: Extraction, plan: ExtractionPlan, true_snr: float) -> Example:
+def _example(
+    kind: str, found: Extraction, plan: ExtractionPlan, true_snr: float, delay: float
+) -> Example:
     return Example(
         is_burst=true_snr > 0,
         kind=kind,
@@ -369,4 +293,5 @@ def _example(kind: str, found: Extraction, plan: ExtractionPlan, true_snr: float
         true_snr=true_snr,
         dm=plan.dm,
         width=plan.bin_samples,
+        delay=delay,
     )

@@ -1,16 +1,14 @@
-"""Train the shipped classifier on synthetic bursts and interference.
+"""Train the shipped classifier on a population of instruments, and test it on others.
 
-``nice python -m training.train_classifier`` (needs the extra ``train``; takes about 15 minutes on
-two cores). The output is reproducible for a given seed.
+``nice python -m training.train_classifier`` (needs the extra ``train``). The output is reproducible
+for a given seed: docs/classifier.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,132 +17,68 @@ import numpy.typing as npt
 from darc.candidates.classifier.feature_classifier import (
     BOTH_NAMES,
     FeatureClassifier,
+    load_features,
     save_features,
 )
 from darc.candidates.classifier.trees import Trees
-from darc.config.records import Struct, replace
-from darc.science.candidate_features import (
-    DM_TIME_NAMES,
-    dm_time_features,
-    freq_time_features,
-)
-from training.examples import BURSTS, INTERFERENCE, examples
+from darc.config.records import replace
+from darc.science.dm_time_features import DM_TIME_NAMES
+from training.calibration import logistic, platt_scaling
+from training.classifier_plot import plot_roc
+from training.classifier_report import Scored, report, write_report
+from training.feature_tables import FeatureTable, joined, make_tables
+from training.population import N_FOLDS, TEST_FOLD, class_of, fold_of, instrument_of
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-#: Fraction of the interference (the strongest candidate of each data set) with a probability above
-#: 0.5 in cross-validation; for other data it may be slightly higher.
-_KEPT = 0.03
+_N_TREES, _DEPTH, _RATE, _PER_LEAF = 300, 5, 0.06, 6
 
-_N_TREES, _DEPTH, _RATE, _PER_LEAF = 200, 5, 0.07, 6
-_N_FOLDS = 5
-
-#: Length of a series that contains every type of burst and of interference.
-_ALL_KINDS = 2 * len(BURSTS) * len(INTERFERENCE)
-
-#: Number of examples that a process generates at a time.
-_AT_A_TIME = 20
+#: Fraction of the weight of training that is of ARTS.
+_ARTS_WEIGHT = 0.4
 
 
-class FeatureTable(Struct, frozen=True, eq=False):
-    """Features of examples, one row each.
+def train(table: FeatureTable, seed: int, test_fold: int = TEST_FOLD) -> FeatureClassifier:
+    """Train and calibrate on all folds but one.
 
-    :param number: number of the data set of an example, shape (n,)
-    :param is_burst: shape (n,)
-    :param kind: type of burst or interference, shape (n,)
-    :param snr: as extracted, shape (n,)
-    :param freq_time: shape (n, number of features)
-    :param dm_time: shape (n, number of features)
+    Trees are of all of these; they are calibrated by the log odds that each instrument has from
+    trees of the other folds: they are those of instruments that were not trained on.
     """
-
-    number: npt.NDArray[np.int64]
-    is_burst: Mask
-    kind: npt.NDArray[np.str_]
-    snr: Doubles
-    freq_time: Floats
-    dm_time: Floats
-
-    def __len__(self) -> int:
-        return len(self.number)
-
-    @property
-    def both(self) -> Floats:
-        """Features of both arrays, in the order of BOTH_NAMES."""
-        return np.hstack([self.freq_time, self.dm_time])
-
-    def __getitem__(self, some: Mask | npt.NDArray[np.intp]) -> FeatureTable:
-        return FeatureTable(*(getattr(self, name)[some] for name in self.__struct_fields__))
-
-
-def make_table(seed: int, numbers: range, *parts: float) -> FeatureTable:
-    """Generate examples and measure their features: see `training.examples.examples`.
-
-    :param parts: fractions that have ARTS's full size, and that are of random instruments
-    """
-    rows = [
-        (
-            number,
-            example.is_burst,
-            example.kind,
-            example.snr,
-            list(freq_time_features(example.freq_time).values()),
-            list(dm_time_features(example.dm_time).values()),
-        )
-        for number in numbers
-        for example in examples(seed, range(number, number + 1), *parts)
-    ]
-    number, is_burst, kind, snr, freq_time, dm_time = zip(*rows, strict=True)
-    return FeatureTable(
-        number=np.array(number),
-        is_burst=np.array(is_burst),
-        kind=np.array(kind),
-        snr=np.array(snr),
-        freq_time=np.array(freq_time, dtype=np.float32),
-        dm_time=np.array(dm_time, dtype=np.float32),
-    )
-
-
-def make_tables(seed: int, count: int, processes: int, *parts: float) -> FeatureTable:
-    """Generate examples in several processes; see `make_table`."""
-    calls = [
-        (seed, range(first, min(first + _AT_A_TIME, count)), *parts)
-        for first in range(0, count, _AT_A_TIME)
-    ]
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        return joined(pool.starmap(make_table, calls, chunksize=1))
-
-
-def joined(tables: Iterable[FeatureTable]) -> FeatureTable:
-    """Concatenate tables."""
-    parts = list(tables)
-    columns = [
-        np.concatenate([getattr(t, n) for t in parts]) for n in FeatureTable.__struct_fields__
-    ]
-    return FeatureTable(*columns)
-
-
-def train(table: FeatureTable, seed: int) -> FeatureClassifier:
-    """Train on a table, with the threshold of 0.5 set by cross-validation."""
+    seen = table[_folds(table) != test_fold]
     return FeatureClassifier(
-        freq_time=_calibrated(table, table.both, BOTH_NAMES, seed),
-        dm_time=_calibrated(table, table.dm_time, DM_TIME_NAMES, seed),
+        freq_time=_calibrated(seen, seen.both, BOTH_NAMES, seed),
+        dm_time=_calibrated(seen, seen.dm_time, DM_TIME_NAMES, seed),
     )
+
+
+def held_out(table: FeatureTable) -> FeatureTable:
+    """Return the examples of the instruments that the shipped classifier has not seen."""
+    return table[_folds(table) == TEST_FOLD]
+
+
+def _folds(table: FeatureTable) -> Ints:
+    return np.array([fold_of(one) for one in table.instrument.tolist()])
 
 
 def _calibrated(table: FeatureTable, features: Floats, names: Sequence[str], seed: int) -> Trees:
-    """Return trees whose probability of 0.5 passes a given fraction of the interference."""
-    log_odds = np.empty(len(table))
-    # Examples of the same data set are in the same fold.
-    fold = table.number // _ALL_KINDS % _N_FOLDS
-    for held_out in range(_N_FOLDS):
-        model = fitted(table[fold != held_out], features[fold != held_out], seed)
-        log_odds[fold == held_out] = model.decision_function(features[fold == held_out])
-    wrong = _strongest(table) & ~table.is_burst
-    threshold = np.quantile(log_odds[wrong], 1 - _KEPT)
+    """Return trees whose log odds are calibrated: slope and offset are in their numbers."""
+    folds, of_others = _folds(table), np.empty(len(table))
+    for fold in np.unique(folds):
+        others, own = folds != fold, folds == fold
+        trees = as_trees(fitted(table[others], features[others], seed), names)
+        of_others[own] = log_odds(trees, features[own])
+    first = table.strongest
+    slope, offset = platt_scaling(of_others[first], table.is_burst[first])
+    if slope <= 0:
+        raise ValueError(f"slope {slope:.3g}: the trees tell nothing of other instruments")
     trees = as_trees(fitted(table, features, seed), names)
-    return replace(trees, start=trees.start - float(threshold))
+    return replace(
+        trees,
+        start=slope * trees.start + offset,
+        value=(slope * trees.value).astype(np.float32),
+    )
 
 
 def fitted(table: FeatureTable, features: Floats, seed: int):  # type: ignore[no-untyped-def]
@@ -160,8 +94,21 @@ def fitted(table: FeatureTable, features: Floats, seed: int):  # type: ignore[no
         max_features="sqrt",
         random_state=seed,
     )
-    weights = np.where(table.is_burst, 0.5 / table.is_burst.sum(), 0.5 / (~table.is_burst).sum())
-    return model.fit(features, table.is_burst, sample_weight=weights * len(table))
+    return model.fit(features, table.is_burst, sample_weight=_weights(table))
+
+
+def _weights(table: FeatureTable) -> Doubles:
+    """Bursts and interference have equal weight, and all pieces of data of either, of any number of
+    candidates; ARTS has its part.
+    """
+    _, piece, count = np.unique(table.number, return_inverse=True, return_counts=True)
+    weights = 1 / count[piece]
+    for of_arts, part in ((True, _ARTS_WEIGHT), (False, 1 - _ARTS_WEIGHT)):
+        for of_bursts in (True, False):
+            some = (table.arts == of_arts) & (table.is_burst == of_bursts)
+            if some.any():
+                weights[some] *= 0.5 * part * len(table) / weights[some].sum()
+    return np.asarray(weights)
 
 
 def as_trees(model, names: Sequence[str]) -> Trees:  # type: ignore[no-untyped-def]
@@ -195,64 +142,71 @@ def as_trees(model, names: Sequence[str]) -> Trees:  # type: ignore[no-untyped-d
     )
 
 
-def probabilities(classifier: FeatureClassifier, table: FeatureTable) -> tuple[Doubles, Doubles]:
-    """Return the probabilities from both arrays and from DM-time, for each row of a table."""
-    found = []
-    for trees, features in (
-        (classifier.freq_time, table.both),
-        (classifier.dm_time, table.dm_time),
-    ):
-        rows = [dict(zip(trees.names, row.tolist(), strict=True)) for row in features]
-        found.append(np.array([trees.probability(row) for row in rows]))
-    return found[0], found[1]
+def log_odds(trees: Trees, features: Floats) -> Doubles:
+    """Return the log odds of each row of a table, shape (n,)."""
+    rows = (dict(zip(trees.names, row.tolist(), strict=True)) for row in features)
+    return np.array([trees.log_odds(row) for row in rows])
 
 
-def one_each(table: FeatureTable) -> FeatureTable:
-    """Return one example of each data set."""
-    return table[_strongest(table)]
+def scored(classifier: FeatureClassifier, table: FeatureTable) -> Scored:
+    """Return the strongest examples of each piece of data with their probabilities."""
+    some = table[table.strongest]
+    return Scored(
+        some,
+        freq_time=logistic(log_odds(classifier.freq_time, some.both)),
+        dm_time=logistic(log_odds(classifier.dm_time, some.dm_time)),
+    )
 
 
-def _strongest(table: FeatureTable) -> Mask:
-    """Return a mask of the first example of each data set, which is the strongest."""
-    first = np.zeros(len(table), dtype=np.bool_)
-    first[np.unique(table.number, return_index=True)[1]] = True
-    return first
-
-
-def roc_lines(table: FeatureTable, probability: Doubles) -> list[str]:
-    """Format a table of the fractions of bursts and interference above several thresholds.
-
-    :param probability: of each row of the table, shape (n,)
-    """
-    strong = table.is_burst & (table.snr >= 10)
-    lines = ["threshold  bursts kept  of S/N >= 10  interference kept"]
-    for threshold in (0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95):
-        kept = probability > threshold
-        shares = [kept[some].mean() for some in (table.is_burst, strong, ~table.is_burst)]
-        lines.append(f"{threshold:9.2f}  {shares[0]:11.1%}  {shares[1]:12.1%}  {shares[2]:17.1%}")
-    return lines
+def cross_tested(table: FeatureTable, seed: int) -> Scored:
+    """Test each instrument once, by a classifier that was trained and calibrated without it."""
+    folds = _folds(table)
+    parts = [scored(train(table, seed, fold), table[folds == fold]) for fold in range(N_FOLDS)]
+    return Scored(
+        joined(part.table for part in parts),
+        freq_time=np.concatenate([part.freq_time for part in parts]),
+        dm_time=np.concatenate([part.dm_time for part in parts]),
+    )
 
 
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description="Train the shipped classifier")
-    parser.add_argument("--seed", type=int, default=1, help="held-out data have the next one")
-    parser.add_argument("--count", type=int, default=2600, help="pieces of data to train on")
-    parser.add_argument("--held-out", type=int, default=300, help="pieces of data to test on")
+    parser.add_argument("--seed", type=int, default=1, help="of the population of instruments")
+    parser.add_argument("--instruments", type=int, default=150, help="to train, calibrate, test")
     parser.add_argument("--output", type=Path, default=Path("conf/classifier.npz"))
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--page", type=Path, help="write the tables of docs/classifier.md anew")
+    parser.add_argument("--plot", type=Path, help="draw docs/classifier_roc.png anew")
+    parser.add_argument("--tables", type=Path, help="directory of features, to go on with later")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument(
+        "--compare", type=Path, nargs="*", default=[], help="others, such as the last"
+    )
     arguments = parser.parse_args()
     begin = time.monotonic()
-    table = make_tables(arguments.seed, arguments.count, arguments.processes)
-    print(f"{table.is_burst.sum()} bursts, {(~table.is_burst).sum()} pieces of interference")
+    if arguments.tables:
+        arguments.tables.mkdir(parents=True, exist_ok=True)
+    made = (arguments.seed, arguments.instruments, arguments.processes, arguments.tables)
+    table = make_tables(*made)
+    print(f"features of {len(table)} examples after {time.monotonic() - begin:.0f} s")
     classifier = train(table, arguments.seed)
     save_features(classifier, arguments.output)
     print(f"{arguments.output} after {time.monotonic() - begin:.0f} s")
-    held_out = one_each(make_tables(arguments.seed + 1, arguments.held_out, arguments.processes))
-    for name, probability in zip(
-        ("both arrays", "DM-time"), probabilities(classifier, held_out), strict=True
-    ):
-        print(f"\nheld out, by {name}:", *roc_lines(held_out, probability), sep="\n")
+    shipped = scored(classifier, held_out(table))
+    crossed = cross_tested(table, arguments.seed)
+    tested = {"shipped, test instruments": shipped, "trained likewise, all": crossed}
+    for path in arguments.compare:
+        tested[f"{path.stem}, all"] = scored(load_features(path), table)
+    classes = {
+        number: class_of(instrument_of(arguments.seed, number))
+        for number in range(arguments.instruments)
+    }
+    text = report(tested, shipped, crossed, classes)
+    print(text)
+    if arguments.plot:
+        plot_roc(tested, arguments.plot)
+    if arguments.page:
+        write_report(arguments.page, text)
 
 
 if __name__ == "__main__":

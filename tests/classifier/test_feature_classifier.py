@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from darc.candidates.classifier import Classifier, ClassifierError, load_classifier
 from darc.candidates.classifier.feature_classifier import load_features, save_features
 from darc.model.processing_outcome import Score
+from darc.science.dm_time_features import dm_time_features
+from darc.science.freq_time_features import freq_time_features
 from training.examples import BURSTS, Example, burst, examples, interference
 
 #: Of generated data that neither training nor the benchmark uses.
@@ -25,6 +29,89 @@ KINDS = ("narrow_band_periodic", "narrow_band_bursts", "sweeps", "baseline", "dr
 N_PIECES = 3
 
 SHIPPED = load_classifier(None)
+
+#: Names of features in files of version 0.1.0.
+OF_FREQ_TIME = [
+    "snr",
+    "snr_raw",
+    "log_width",
+    "offset",
+    "used",
+    "positive",
+    "above_1",
+    "above_half_mean",
+    "largest",
+    "smallest",
+    "largest_share",
+    "top_tenth_share",
+    "snr_without_tenth",
+    "snr_without_quarter",
+    "participation",
+    "median_channel",
+    "skewness",
+    "kurtosis",
+    "smoothness_1",
+    "smoothness_2",
+    "excess_variance",
+    "quarter_min",
+    "quarter_second",
+    "quarter_max_share",
+    "half_min_share",
+    "off_noise",
+    "off_std",
+    "off_correlation",
+    "second_peak",
+    "second_peak_share",
+    "lowest_share",
+    "lowest",
+    "step",
+    "step_near",
+    "shoulder",
+    "half_peak",
+    "slope_gain",
+    "slope_ratio",
+    "slope",
+    "slope_sign",
+    "slope_up",
+    "slope_down",
+    "slope_side",
+    "slope_far",
+    "noise_spread",
+    "off_kurtosis",
+    "off_largest",
+    "channel_correlation",
+    "drift",
+]
+OF_DM_TIME = [
+    "peak",
+    "peak_row",
+    "middle_share",
+    "share_2",
+    "share_4",
+    "share_8",
+    "share_12",
+    "share_16",
+    "share_24",
+    "ends_max",
+    "ends_first",
+    "ends_last",
+    "above_half",
+    "centre",
+    "spread",
+    "elsewhere",
+    "elsewhere_share",
+    "lowest_share",
+    "off_std",
+    "off_correlation",
+    "off_time_correlation",
+    "arrival_slope",
+    "roughness",
+    "column_correlation",
+    "bow_tie",
+    "width",
+    "sides",
+]
+OF_BOTH = [*OF_FREQ_TIME, *(f"dm_time.{name}" for name in OF_DM_TIME)]
 
 
 def sizes(values: st.SearchStrategy[float]) -> st.SearchStrategy[np.ndarray]:
@@ -131,6 +218,41 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path, bursts: list[Example])
     again = load_classifier(path)
     for example in bursts[:6]:
         assert score(example, again) == score(example)
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """Features have kept their names: a classifier that somebody trained works on."""
+    path = tmp_path / "theirs.npz"
+    columns: dict[str, np.ndarray] = {}
+    for kind, names in (("freq_time", OF_BOTH), ("dm_time", OF_DM_TIME)):
+        # A tree of one branch for each feature.
+        count = len(names)
+        columns[f"{kind}.names"] = np.array(names)
+        columns[f"{kind}.start"] = np.float64(-1.0)
+        columns[f"{kind}.feature"] = np.repeat(np.arange(count)[:, None], 3, axis=1).astype("i2")
+        columns[f"{kind}.threshold"] = np.zeros((count, 3), dtype=np.float32)
+        columns[f"{kind}.left"] = np.tile(np.array([1, 1, 2], dtype=np.int16), (count, 1))
+        columns[f"{kind}.right"] = np.tile(np.array([2, 1, 2], dtype=np.int16), (count, 1))
+        columns[f"{kind}.value"] = np.tile(np.array([0, -0.01, 0.02], dtype="f4"), (count, 1))
+    np.savez_compressed(path, **columns)
+    array = np.random.default_rng(2).normal(size=(64, 64)).astype(np.float32)
+    found = load_classifier(path).score(array, array)
+    of_dm = list(dm_time_features(array).values())
+    both = [*freq_time_features(array).values(), *of_dm]
+    for probability, values in ((found.freq_time, both), (found.dm_time, of_dm)):
+        odds = -1 + sum(0.02 if value > 0 else -0.01 for value in values)
+        assert probability == pytest.approx(1 / (1 + math.exp(-odds)), abs=1e-6)
+
+
+def test_scikit_learn_is_not_needed() -> None:
+    code = (
+        "import sys; sys.modules['sklearn'] = None\n"
+        "from darc.candidates.classifier import load_classifier\n"
+        "import numpy as np\n"
+        "print(load_classifier(None).score(np.eye(64), np.eye(64)).freq_time)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 0 <= float(done.stdout) <= 1
 
 
 def test_the_shipped_file_is_small(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from darc.candidates.classifier.trees import Trees
-from training.train_classifier import FeatureTable, as_trees, fitted
+from training.feature_tables import FeatureTable
+from training.train_classifier import as_trees, fitted, log_odds
 
 NAMES = ("a", "b", "c")
 
@@ -17,9 +18,13 @@ def table(seed: int, n: int = 300) -> FeatureTable:
     features = rng.normal(size=(n, 3)).astype(np.float32).round(1)
     return FeatureTable(
         number=np.arange(n),
+        instrument=np.arange(n) // 4,
+        arts=np.arange(n) % 2 == 0,
         is_burst=features[:, 0] * features[:, 1] + rng.normal(0, 0.3, n) > 0.2,
         kind=np.full(n, "any"),
         snr=np.full(n, 10.0),
+        true_snr=np.full(n, 10.0),
+        delay=np.full(n, 10.0),
         freq_time=features,
         dm_time=features,
     )
@@ -46,6 +51,8 @@ def test_they_say_what_scikit_learn_says(sklearn_model, trees: Trees) -> None:
         found = [trees.probability(dict(zip(NAMES, row, strict=True))) for row in rows]
         assert found == pytest.approx(expected, abs=1e-5)
     assert np.ptp(expected) > 0.5
+    odds = log_odds(trees, features)
+    assert odds == pytest.approx(sklearn_model.decision_function(features), abs=1e-4)
 
 
 @pytest.mark.parametrize(

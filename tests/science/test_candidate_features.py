@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from darc.science.candidate_features import (
-    DM_TIME_NAMES,
-    FREQ_TIME_NAMES,
-    dm_time_features,
-    freq_time_features,
-    normalised,
-    resampled,
-)
+from darc.science.candidate_arrays import normalised, resampled
+from darc.science.dm_time_features import DM_TIME_GROUPS, DM_TIME_NAMES, dm_time_features
+from darc.science.freq_time_features import FREQ_TIME_GROUPS, FREQ_TIME_NAMES, freq_time_features
 
 ANY = arrays(
     np.float32,
@@ -126,3 +122,16 @@ def test_what_is_no_candidate(shape: tuple[int, ...]) -> None:
     for measure in (freq_time_features, dm_time_features):
         with pytest.raises(ValueError, match="no candidate: an array of shape"):
             measure(np.zeros(shape))
+
+
+def test_each_feature_is_in_one_group() -> None:
+    for groups, names in ((FREQ_TIME_GROUPS, FREQ_TIME_NAMES), (DM_TIME_GROUPS, DM_TIME_NAMES)):
+        assert [name for group in groups.values() for name in group] == list(names)
+        assert len(set(names)) == len(names)
+
+
+def test_groups_and_numbers_of_features_are_as_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "classifier.md").read_text()
+    for array, groups in (("frequency-time", FREQ_TIME_GROUPS), ("DM-time", DM_TIME_GROUPS)):
+        for group, names in groups.items():
+            assert f"| {array} | {group} | {len(names)} |" in page

@@ -20,12 +20,8 @@ from darc.candidates.classifier.trees import Trees
 from darc.config.records import Struct
 from darc.model.processing_outcome import Score
 from darc.runtime.paths import packaged
-from darc.science.candidate_features import (
-    DM_TIME_NAMES,
-    FREQ_TIME_NAMES,
-    dm_time_features,
-    freq_time_features,
-)
+from darc.science.dm_time_features import DM_TIME_NAMES, dm_time_features
+from darc.science.freq_time_features import FREQ_TIME_NAMES, freq_time_features
 
 Floats = npt.NDArray[np.float32]
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from darc.candidates.classifier import ClassifierError
 from darc.model.processing_outcome import Score
-from darc.science.candidate_features import normalised, resampled
+from darc.science.candidate_arrays import normalised, resampled
 
 Floats = npt.NDArray[np.float32]
 
