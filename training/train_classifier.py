@@ -67,8 +67,9 @@ def _calibrated(table: FeatureTable, features: Floats, names: Sequence[str], see
     folds, of_others = _folds(table), np.empty(len(table))
     for fold in np.unique(folds):
         others, own = folds != fold, folds == fold
-        trees = as_trees(fitted(table[others], features[others], seed), names)
-        of_others[own] = log_odds(trees, features[own])
+        of_others[own] = fitted(table[others], features[others], seed).decision_function(
+            features[own]
+        )
     first = table.strongest
     slope, offset = platt_scaling(of_others[first], table.is_burst[first])
     if slope <= 0:
