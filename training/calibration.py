@@ -17,7 +17,7 @@ Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 #: Fraction of bursts among the candidates for which probabilities hold.
-PRIOR = 0.25
+PRIOR = 1 / 3
 
 #: Edges of the bins of `reliability`.
 _EDGES = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.0)

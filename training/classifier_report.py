@@ -84,9 +84,11 @@ def report(
                 "classifier, instruments",
                 "threshold",
                 "ARTS: bursts",
-                "ARTS: interference",
+                "S/N ≥ 10",
+                "interference",
                 "drawn: bursts",
-                "drawn: interference",
+                "S/N ≥ 10",
+                "interference",
             ),
             "All instruments, each by a classifier that has been neither trained nor calibrated "
             f"with it, at the threshold of {THRESHOLD_FREQ_TIME:g}:",
@@ -109,7 +111,7 @@ def report(
                 "mean probability",
                 "are bursts",
             ),
-            f"Brier score (of the constant {PRIOR:g}: {PRIOR * (1 - PRIOR):.2f}) and expected "
+            f"Brier score (of the constant {PRIOR:.2f}: {PRIOR * (1 - PRIOR):.2f}) and expected "
             "calibration error:",
             _table(
                 _calibration({"shipped, test instruments": shipped, "all instruments": crossed}),
@@ -145,12 +147,13 @@ def _by_threshold(tested: Mapping[str, Scored]) -> Iterator[tuple[str, ...]]:
     for name, one in tested.items():
         for threshold in _THRESHOLDS:
             kept = one.freq_time > threshold
-            parts = [
-                (one.table.arts == arts) & (one.table.is_burst == bursts)
-                for arts in (True, False)
-                for bursts in (True, False)
-            ]
-            yield name, f"{threshold:g}", *(share(kept[part]) for part in parts)
+            row = [name, f"{threshold:g}"]
+            for arts in (True, False):
+                some = one.table.arts == arts
+                bursts = some & one.table.is_burst
+                strong = bursts & (one.table.snr >= 10)
+                row += [share(kept[part]) for part in (bursts, strong, some & ~one.table.is_burst)]
+            yield tuple(row)
 
 
 def _by_class(scored: Scored, classes: Mapping[int, InstrumentClass]) -> Iterator[tuple[str, ...]]:

@@ -30,6 +30,8 @@ N_OF_ARTS = 4
 #: pulses of pulsars; and more that are faint, of drawn instruments and of ARTS, as most are.
 N_LOW_DELAY, _LOW_DELAY = 4, 4.0
 N_FAINT, _FAINT = 4, 14.0
+#: More bursts of any S/N, which are quick to make: of a drawn instrument, and of the ARTS with it.
+N_MORE, N_MORE_OF_ARTS = 4, 6
 
 #: Instruments and their data are drawn independently.
 _OF_INSTRUMENT, _OF_PIECE, _OF_ARTS = 2, 3, 4
@@ -112,13 +114,15 @@ def examples_of_instrument(seed: int, number: int) -> Iterator[tuple[int, Exampl
 
 
 def _more_bursts(seed: int, number: int) -> Iterator[tuple[int, Example]]:
-    """Yield bursts of little delay, and faint ones, of an instrument."""
+    """Yield bursts of little delay, faint ones, and others, of an instrument."""
     instrument = instrument_of(seed, number)
-    for extra in range(N_LOW_DELAY + N_FAINT):
+    for extra in range(N_LOW_DELAY + N_FAINT + N_MORE):
         piece = N_BURSTS + N_INTERFERENCE + extra
         rng = np.random.default_rng([seed, _OF_PIECE, number, piece])
         kind = BURSTS[(3 * number + extra) % len(BURSTS)]
-        if extra >= N_LOW_DELAY:
+        if extra >= N_LOW_DELAY + N_FAINT:
+            yield piece, burst(rng, kind, instrument)
+        elif extra >= N_LOW_DELAY:
             yield piece, burst(rng, kind, instrument, largest_snr=_FAINT)
         # Of some, even the lowest DM is many widths of delay.
         elif instrument.delay_in_widths(instrument.dm_min, instrument.widest) < _LOW_DELAY / 2:
@@ -139,9 +143,10 @@ def examples_of_arts(seed: int, number: int) -> Iterator[tuple[int, Example]]:
 
 
 def _more_of_arts(seed: int, number: int) -> Iterator[tuple[int, Example]]:
-    """Yield faint bursts of ARTS."""
-    for extra in range(N_FAINT):
+    """Yield faint bursts of ARTS, and others."""
+    for extra in range(N_FAINT + N_MORE_OF_ARTS):
         piece = N_OF_ARTS + extra
         rng = np.random.default_rng([seed, _OF_ARTS, number, piece])
         kind = BURSTS[(3 * number + extra) % len(BURSTS)]
-        yield piece, burst(rng, kind, SMALL, largest_snr=_FAINT)
+        largest_snr = _FAINT if extra < N_FAINT else 1000.0
+        yield piece, burst(rng, kind, SMALL, largest_snr=largest_snr)
