@@ -29,7 +29,9 @@ USUAL_WAIT, LONGEST_WAIT = 60.0, 3600.0
 _DEEPEST = 20
 #: As the TNS names bursts: the day (UTC), and letters.
 _NAME = re.compile(r"(?:FRB ?)?([0-9]{8}[A-Za-z]{1,6})")
-_KNOWN = re.compile(r"identical\b.*\breport\b.*\balready exists", re.IGNORECASE)
+#: Of a refusal since it has the report, in this order. One expression of all would take hours for a
+#: message that repeats them, and meanwhile no other thread of the process would run.
+_KNOWN = [re.compile(part, re.I) for part in (r"identical\b", r"\breport\b", r"\balready exists")]
 #: Codes of feedback: an object was made, or was there.
 _TAKEN = {"100", "101"}
 _RESETS = "x-rate-limit-reset", "retry-after"
@@ -196,7 +198,7 @@ class TNSClient:
 
     def _raise_if_known(self, told: object) -> None:
         for _, message in _messages(told):
-            if _KNOWN.search(message):
+            if _says_known(message):
                 raise ReportKnownError(self._said(message))
 
     def _reasons(self, told: object) -> str:
@@ -266,6 +268,17 @@ def _wait(headers: http.client.HTTPMessage) -> float:
     texts = [headers.get(name, "") for name in _RESETS]
     seconds = [float(text) for text in texts if re.fullmatch("[0-9]{1,9}", text)]
     return min(max(seconds, default=USUAL_WAIT), LONGEST_WAIT)
+
+
+def _says_known(message: str) -> bool:
+    """Whether a message refuses a report since the server has it."""
+    at = 0
+    for part in _KNOWN:
+        found = part.search(message, at)
+        if found is None:
+            return False
+        at = found.end()
+    return True
 
 
 def _is_refusal(told: Mapping[str, Any]) -> bool:

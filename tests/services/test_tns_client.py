@@ -86,6 +86,16 @@ def test_the_same_report_again_is_known(server: NameServer) -> None:
         ours.name_given(ours.submit(data()))
 
 
+def test_a_message_that_repeats_itself_holds_nothing_up(server: NameServer) -> None:
+    """What looks through it lets no other thread run: alerts would wait, too."""
+    told = {"id_code": 400, "data": {"message": "identical report " * 60_000}}
+    server.troubles = [says(400, json.dumps(told).encode())]
+    began = time.monotonic()
+    with pytest.raises(ReportRefusedError, match="identical report"):
+        client(server).submit(data())
+    assert time.monotonic() - began < 3.0
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
