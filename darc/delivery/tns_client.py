@@ -118,8 +118,6 @@ class TNSClient:
         number = _of(told, "data").get("report_id")
         if isinstance(number, int | str) and re.fullmatch("[0-9]{1,20}", str(number)):
             return str(number)
-        if _is_refusal(told):
-            self._refuse(answer)
         raise ReportUnsureError(self._said("an answer without the number of the report"))
 
     def name_given(self, number: str) -> str:
@@ -133,14 +131,13 @@ class TNSClient:
         answer = self._asked("get/bulk-report-reply", {"report_id": number})
         if answer.status == HTTPStatus.NOT_FOUND:
             raise DeliveryError(self._said(f"report {number} is not processed yet"))
-        if answer.status == HTTPStatus.BAD_REQUEST:
-            self._refuse(answer)
-        told = self._told(answer)
+        refused = answer.status == HTTPStatus.BAD_REQUEST
+        told = self._read(answer) if refused else self._told(answer)
         feedback = _of(told, "data").get("feedback")
         names = {*_names(feedback)}
         if names:
             return self._one(names)
-        if _is_refusal(told):
+        if refused:
             self._refuse(answer)
         self._raise_if_known(feedback)
         said = self._reasons(feedback)
@@ -156,7 +153,11 @@ class TNSClient:
         answer = self._asked("get/search", {"data": json.dumps(question)})
         if answer.status == HTTPStatus.NOT_FOUND:
             return ""
-        names = {*_names(self._told(answer).get("data"), everywhere=True)}
+        told = self._told(answer)
+        if "data" not in told:
+            # "None" would let the same report be sent twice.
+            raise DeliveryError(self._said("an answer without what was found"))
+        names = {*_names(told["data"], everywhere=True)}
         return self._one(names) if names else ""
 
     # -- reading -------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ class TNSClient:
                 raise failure(self._said(why)) from None
             finally:
                 connection.close()
-        answer = _Answer(reply.status, content, _wait(reply.headers))
+        answer = _Answer(_status(reply.status, content), content, _wait(reply.headers))
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             why = f"asked too often (HTTP 429): again in {answer.wait:g} s"
             raise DeliveryError(self._said(why), wait=answer.wait)
@@ -281,9 +282,16 @@ def _says_known(message: str) -> bool:
     return True
 
 
-def _is_refusal(told: Mapping[str, Any]) -> bool:
-    """Whether an answer that came with HTTP 200 refuses all the same."""
-    return str(told.get("id_code", "")).startswith("4")
+def _status(status: int, content: bytes) -> int:
+    """Return the status of an answer: its own, where HTTP says that all is well and it does not."""
+    if status != HTTPStatus.OK:
+        return status
+    try:
+        told = json.loads(content)
+    except (ValueError, RecursionError):
+        return status
+    own = str(told.get("id_code")) if isinstance(told, dict) else ""
+    return int(own) if re.fullmatch("[45][0-9]{2}", own) else status
 
 
 def _of(told: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -245,6 +245,60 @@ def test_both_forms_of_the_answers_are_read(server: NameServer) -> None:
         ours.name_given("1")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"id_code":500,"id_message":"Internal error","data":[]}',
+        b'{"id_code":401,"id_message":"Unauthorized"}',
+        b'{"id_code":"429","data":{}}',
+        b'{"id_message":"Maintenance"}',
+        b"{}",
+    ],
+)
+def test_only_an_answer_says_that_nothing_is_known(server: NameServer, body: bytes) -> None:
+    """What was not found would be sent again."""
+    server.troubles = [says(200, body)]
+    with pytest.raises(DeliveryError):
+        client(server).find("x")
+
+
+def test_an_answer_whose_own_status_is_another_goes_by_that(server: NameServer) -> None:
+    ours = client(server)
+
+    def told(code: int) -> name_server.Trouble:
+        return says(200, json.dumps({"id_code": code, "id_message": "no", "data": {}}).encode())
+
+    for code in (401, 404, 429, 503):  # none of them is about the report: it stays there
+        server.troubles = [told(code)]
+        with pytest.raises(DeliveryError) as error:
+            ours.name_given("1")
+        assert type(error.value) is DeliveryError
+    server.troubles = [told(429)]
+    with pytest.raises(DeliveryError, match="asked too often") as error:
+        ours.submit(data())
+    assert type(error.value) is DeliveryError
+    server.troubles = [told(408)]
+    with pytest.raises(ReportUnsureError):
+        ours.submit(data())
+    server.troubles = [told(404)]
+    assert ours.find("x") == ""
+
+
+def test_what_is_refused_by_another_than_the_tns_is_asked_for_again(server: NameServer) -> None:
+    server.troubles = [says(400, b"<html>Bad request</html>")]
+    with pytest.raises(DeliveryError) as error:
+        client(server).name_given("1")
+    assert not error.value.permanent
+
+
+def test_a_name_that_comes_with_a_refusal_is_one(server: NameServer) -> None:
+    feedback = {"frb_report": [{"101": {"message": "Object exists.", "objname": "20261122C"}}]}
+    told = {"id_code": 400, "id_message": "Bad request", "data": {"feedback": feedback}}
+    for status in (200, 400):
+        server.troubles = [says(status, json.dumps(told).encode())]
+        assert client(server).name_given("1") == "FRB 20261122C"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: (
