@@ -401,6 +401,22 @@ def test_a_refusal_is_a_loss_with_its_reason_and_can_be_said_again(site: Site) -
     assert wait_for_state(one, event, ReportState.NAMED).why == ""
 
 
+def test_what_was_refused_after_a_lost_answer_is_asked_for_when_it_is_said_again(
+    site: Site,
+) -> None:
+    """The TNS may have the first, whatever it has said of the second."""
+    one = site.service()
+    event = one.announced(recent())
+    nothing = says(200, b'{"id_code":200,"data":{"reply":[]}}')
+    site.sandbox.troubles = [name_server.loses_answer, nothing, says(403)]
+    one.put(report(event))
+    wait_for_state(one, event, ReportState.REFUSED)
+    site.sandbox.process()
+    one.put(report(event))
+    wait_for_state(one, event, ReportState.NAMED)
+    assert len(site.sandbox.reports) == 1
+
+
 def test_a_wrong_key_is_a_refusal(site: Site) -> None:
     one = site.service()
     event = one.announced(recent())

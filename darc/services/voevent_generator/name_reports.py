@@ -121,7 +121,8 @@ class NameReports:
             raise ValueError(f"event {event.id} is not reported to the TNS: {why}")
         item = self._composed(order, event)
         before = event.report_to(live=live)
-        if before is not None and before.state is ReportState.UNANSWERED:
+        # What was refused may have been sent before, without an answer.
+        if before is not None and before.state is not ReportState.WITHDRAWN:
             self._reporter.doubt(item)
         self._new.append(item)
         report = NameReport(live, ReportState.WAITING, order.at, order.by, item.internal_name)
