@@ -385,6 +385,22 @@ def test_a_server_that_is_asked_too_often_is_left_alone(site: Site) -> None:
     assert not site.sandbox.asked("get/search")  # nothing was taken
 
 
+def test_no_other_report_bothers_a_server_that_wants_to_be_left_alone(site: Site) -> None:
+    one = site.service()
+    first, second = (one.announced(recent(window=number)) for number in (20, 21))
+    site.sandbox.troubles = [throttles(2)]
+    began = time.monotonic()
+    one.put(report(first), report(second))
+    wait_for(lambda: str(one.reports_waiting).count("(HTTP 429)") == 2, WAIT)
+    one.put(report(first, live=True))  # another server
+    wait_for_state(one, first, ReportState.NAMED, live=True)
+    if time.monotonic() - began < 1.9:
+        assert len(site.sandbox.received) == 1
+    for event in (first, second):
+        wait_for_state(one, event, ReportState.NAMED)
+    assert time.monotonic() - began >= 2.0
+
+
 def test_a_refusal_is_a_loss_with_its_reason_and_can_be_said_again(site: Site) -> None:
     one = site.service()
     event = one.announced(recent())

@@ -24,6 +24,7 @@ from darc.delivery.tns_client import (
     TNSClient,
 )
 from darc.model.name_report import ReportState
+from darc.runtime.clock import Instant
 from darc.services.voevent_generator.pending_report import PendingReport
 from darc.services.voevent_generator.settings import TnsSettings
 
@@ -67,6 +68,7 @@ class Reporter:
         self._lock = threading.Lock()
         self._steps: dict[str, ReportStep] = {}  # by part
         self._unsure: set[str] = set()  # likewise: the TNS may have it
+        self._left_alone: dict[str, Instant] = {}  # until when, by address; in the outbox's thread
 
     def doubt(self, item: PendingReport) -> None:
         """Note that the TNS may have a report, for all that is known: of an earlier process."""
@@ -89,6 +91,10 @@ class Reporter:
         """
         if why := self._why_not(item):
             raise DeliveryError(why, permanent=True)
+        wait = self._left_alone[item.url].left() if item.url in self._left_alone else 0.0
+        if wait > 0:
+            why = f"{item.url} was asked too often (HTTP 429): again in {wait:.0f} s"
+            raise DeliveryError(why, wait=wait)
         settings = self._settings()
         if settings.missing:
             raise DeliveryError(not_configured(settings))
@@ -102,6 +108,10 @@ class Reporter:
             found = self._asked(client, item) if item.number else self._handed_in(client, item)
         except ReportRefusedError as error:
             found = ReportStep(ReportState.REFUSED, str(error))
+        except DeliveryError as error:
+            if error.wait > 0:
+                self._left_alone[item.url] = Instant.now().after(error.wait)
+            raise
         with self._lock:
             self._steps[item.part] = found
 
