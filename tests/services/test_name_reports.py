@@ -578,6 +578,22 @@ def test_disabled_while_it_waits_it_never_leaves(site: Site, switch: str) -> Non
         assert "darc alerts enable tns" in refused(one, event)
 
 
+def test_disabled_and_enabled_it_does_not_leave_before_it_is_withdrawn(site: Site) -> None:
+    """The service may be at something else meanwhile."""
+    one = site.service()
+    event = one.announced(recent())
+    site.sandbox.troubles = [throttles(1)]
+    one.put(report(event))
+    wait_for(lambda: "asked too often" in str(one.reports_waiting), WAIT)
+    one.send_tns = False
+    one.send_tns = True
+    wait_for(lambda: not one._reports._outbox.waiting, WAIT)  # type: ignore[union-attr]
+    assert not site.sandbox.reports
+    assert wait_for_state(one, event, ReportState.WITHDRAWN).why
+    one.put(report(event))
+    wait_for_state(one, event, ReportState.NAMED)
+
+
 def test_retracted_while_it_waits_it_never_leaves(site: Site) -> None:
     one = site.service(sandbox_url="http://127.0.0.1:9/api")
     event = one.announced(recent())

@@ -50,6 +50,8 @@ class ReportingService(Protocol):
     @property
     def may_leave(self) -> bool: ...
     @property
+    def may_report(self) -> bool: ...
+    @property
     def book(self) -> EventBook: ...
     def commit(self, commit: Commit) -> None: ...
     def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
@@ -99,8 +101,8 @@ class NameReports:
     def _why_not(self, item: PendingReport) -> str:
         """Return why a report may not go on; empty: it may."""
         service = self._service
-        if not (service.may_leave and service.send_tns):
-            return OFF if service.send_tns else DISABLED
+        if not (service.may_leave and service.may_report):
+            return OFF if service.may_report else DISABLED
         if service.settings.tns.url(live=item.live) != item.url:
             return "voevent_generator.tns names another server now"
         event = service.book.find(item.event_id)

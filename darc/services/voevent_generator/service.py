@@ -182,6 +182,11 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             self._reports_off.set()
 
     @property
+    def may_report(self) -> bool:
+        """Whether reports under way may go on: they were not disabled meanwhile."""
+        return self._send_tns and not self._reports_off.is_set()
+
+    @property
     def not_reportable(self) -> dict[str, dict[str, str]]:
         """Why events cannot be reported to the TNS, by server and event; under "": none can."""
         return self._reports.refusals()
