@@ -540,6 +540,44 @@ def test_what_cannot_be_read_stays_and_harms_nothing(site: Site) -> None:
     assert under_way(one) == [f"{REPORTING}live x"]
 
 
+def test_a_report_that_cannot_be_read_is_not_under_way_for_ever(site: Site) -> None:
+    one = site.service()
+    event = one.announced(recent())
+    site.sandbox.holds = True
+    one.put(report(event))
+    wait_for_state(one, event, ReportState.SUBMITTED)
+    memory = site.end(one)
+    (key,) = under_way(one)
+    other = site.service({**memory, key: ["?"]})
+    got = of(other, event)
+    assert (got.state, got.number) == (ReportState.UNANSWERED, "1001")
+    assert other.losses_of("report_not_answered") == [got.why]
+    assert Event.from_plain(other.memory[f"announced {event.id}"]).reports == (got,)
+    # It can be said again, and is asked for first.
+    site.sandbox.holds = False
+    site.sandbox.process()
+    other.put(report(event))
+    wait_for_state(other, event, ReportState.NAMED)
+    assert len(site.sandbox.reports) == 1
+
+
+def test_a_name_is_kept_with_an_event_that_knows_of_no_report(site: Site) -> None:
+    """As a version before has written it."""
+    one = site.service()
+    event = one.announced(recent())
+    site.live.holds = True
+    one.put(report(event, live=True))
+    wait_for_state(one, event, ReportState.SUBMITTED, live=True)
+    memory = site.end(one)
+    del memory[f"announced {event.id}"]["reports"]
+    other = site.service(memory)
+    assert other.not_reportable["live"][event.id].endswith("and that is under way")
+    site.live.holds = False
+    got = wait_for_state(other, event, ReportState.NAMED, live=True)
+    assert got.number == "1001"
+    assert other.event(event.id).name == got.name
+
+
 def test_an_event_is_remembered_while_its_report_is_under_way(site: Site) -> None:
     one = site.service()
     event = one.announced(recent())

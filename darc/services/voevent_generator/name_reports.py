@@ -27,7 +27,12 @@ from darc.runtime.log import about
 from darc.services.voevent_generator.alert_losses import REPORT_NOT_ANSWERED, REPORT_REFUSED
 from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.event_book import EventBook
-from darc.services.voevent_generator.pending_report import REPORTING, PendingReport
+from darc.services.voevent_generator.pending_report import (
+    UNREADABLE,
+    PendingReport,
+    agreed,
+    read_reports,
+)
 from darc.services.voevent_generator.reportable import why_not_reported
 from darc.services.voevent_generator.reporting import Reporter, ReportStep, api_key, not_configured
 from darc.services.voevent_generator.settings import VOEventGeneratorSettings
@@ -183,19 +188,19 @@ class NameReports:
 
     def recover(self, memory: Mapping[str, Any]) -> None:
         """Go on with the reports of an earlier process, which may have left."""
-        for key, plain in memory.items():
-            if not key.startswith(REPORTING):
-                continue
-            try:
-                item = PendingReport.from_plain(plain)
-            except (ValueError, TypeError) as error:
-                # It stays on the disk: a later version may have written it.
-                log.error("not reported, as it cannot be read: %s: %r", key, error)
-                continue
+        for item in read_reports(memory):
             self._reporter.doubt(item)
             with about(item.observation):
                 log.warning("goes on being reported to the TNS: %s", item.event_id)
             self._try(item)
+        for event in self._service.book:
+            changed = agreed(event, self._pending.values())
+            for report in changed.reports:
+                if report.why == UNREADABLE and report not in event.reports:
+                    what = f"{event.id} ({report.server})"
+                    self._service.lost(REPORT_NOT_ANSWERED, what, report.why)
+            if changed != event:
+                self._service.commit(Commit(memory=self._service.book.put(changed)))
 
     # -- what became of them -------------------------------------------------------------------
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from darc.config.records import Struct
-from darc.model.name_report import LIVE, SANDBOX
+from darc.config.records import Struct, replace
+from darc.model.event import Event
+from darc.model.name_report import LIVE, SANDBOX, NameReport, ReportState
 from darc.runtime.clock import Since
+
+log = logging.getLogger(__name__)
 
 #: Prefix of their keys in the memory of the service.
 REPORTING = "reporting "
+UNREADABLE = "the report that was under way cannot be read, as the log says"
 
 
 class PendingReport(Struct, frozen=True):
@@ -36,7 +42,7 @@ class PendingReport(Struct, frozen=True):
     @property
     def key(self) -> str:
         """Key in the memory: one for each event and server."""
-        return f"{REPORTING}{LIVE if self.live else SANDBOX} {self.event_id}"
+        return _key(self.event_id, live=self.live)
 
     @property
     def part(self) -> str:
@@ -57,3 +63,39 @@ class PendingReport(Struct, frozen=True):
         texts = str(event_id), str(observation), bool(live), str(url), str(internal_name)
         times = float(at), Since.from_plain(since)
         return cls(*texts, bytes(content), *times, str(number))
+
+
+def _key(event_id: str, *, live: bool) -> str:
+    return f"{REPORTING}{LIVE if live else SANDBOX} {event_id}"
+
+
+def read_reports(memory: Mapping[str, Any]) -> Iterator[PendingReport]:
+    """Yield the reports in a memory.
+
+    What cannot be read is logged, and stays on the disk: a later version may have written it.
+    """
+    for key, plain in memory.items():
+        if key.startswith(REPORTING):
+            try:
+                yield PendingReport.from_plain(plain)
+            except (ValueError, TypeError) as error:
+                log.error("not reported, as it cannot be read: %s: %r", key, error)
+
+
+def agreed(event: Event, pending: Collection[PendingReport]) -> Event:
+    """Return an event whose reports are under way where they are, and nowhere else.
+
+    Both may differ where another version has written one of them.
+    """
+    ours = [one for one in pending if one.event_id == event.id]
+    for one in ours:
+        if event.report_to(live=one.live) is None:
+            state = ReportState.SUBMITTED if one.number else ReportState.WAITING
+            origin = one.at, "somebody", one.internal_name, one.number
+            event = event.with_report(NameReport(one.live, state, *origin))
+    keys = {one.key for one in ours}
+    for report in event.reports:
+        if report.state.is_under_way and _key(event.id, live=report.live) not in keys:
+            ended = replace(report, state=ReportState.UNANSWERED, why=UNREADABLE)
+            event = event.with_report(ended)
+    return event
