@@ -227,8 +227,7 @@ def test_neither_what_was_retracted_nor_what_was_reported(site: Site) -> None:
     one.said.clear()
     site.live.holds = True
     one.put(report(event, live=True))
-    assert refused(one, event, live=True).endswith("and that is under way")
-    one.said.clear()
+    assert one.not_reportable["live"][event.id].endswith("and that is under way")
     other = one.announced(recent(window=5))
     one.put(AlertOrder("retract", other.id, "a satellite", "me@here", 1.0))
     assert refused(one, other) == "it was retracted"
@@ -685,6 +684,21 @@ def test_the_key_is_in_no_text(
     texts = caplog.text, str(one.events), str(one.said), str(one.reports_waiting), str(one.memory)
     assert "Traceback" in caplog.text
     assert not [text for text in texts if KEY in text]
+
+
+def test_said_twice_at_once_it_is_one_report_and_no_loss(site: Site) -> None:
+    """Both commands may have looked before the service has acted upon one."""
+    one = site.service()
+    event = one.announced(recent())
+    site.sandbox.holds = True
+    one.put(report(event), report(event))
+    one.put(report(event))
+    wait_for_state(one, event, ReportState.SUBMITTED)
+    one.put(report(event))
+    assert len(under_way(one)) == 1
+    assert len(site.sandbox.reports) == 1
+    assert of(one, event).number == "1001"
+    assert not one.said
 
 
 def test_several_reports_go_side_by_side(site: Site) -> None:

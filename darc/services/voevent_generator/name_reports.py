@@ -123,11 +123,16 @@ class NameReports:
         :raises ValueError: it cannot be reported; the text says why
         """
         live = order.live
+        before = event.report_to(live=live)
+        if before is not None and before.state.is_under_way:
+            # Said twice, before either was acted upon: what is wanted is done.
+            text = "event %s: is being reported to the TNS (%s) already; said again by %s"
+            log.warning(text, event.id, before.server, order.by)
+            return event
         why = self._why_none(live=live) or why_not_reported(event, live=live)
         if why:
             raise ValueError(f"event {event.id} is not reported to the TNS: {why}")
         item = self._composed(order, event)
-        before = event.report_to(live=live)
         # What was refused may have been sent before, without an answer.
         if before is not None and before.state is not ReportState.WITHDRAWN:
             self._reporter.doubt(item)
