@@ -14,7 +14,8 @@ from rich.text import Text
 
 from darc.cli.interactive import TerminalError
 from darc.cli.terminal_text import shown, utc
-from darc.model.name_report import LIVE
+from darc.model.event import AlertType
+from darc.model.name_report import LIVE, ReportState
 from darc.node.command_client import ask, ask_attribute
 from darc.runtime.program import port, seconds
 from darc.runtime.service_traits import known_traits
@@ -165,7 +166,8 @@ def _show(event: dict[str, Any]) -> None:
         facts.add_row("owed", f"the retraction, by {', '.join(event['owed'])}")
     for one in event.get("reports", ()):  # versions before have none
         facts.add_row(f"TNS ({one['server']})", _cell(_reported(one)))
-        if one["name"] and one["server"] == LIVE and event["state"] == "retraction":
+        left = one["name"] or one["number"] or one["state"] == ReportState.UNANSWERED
+        if left and one["server"] == LIVE and event["state"] == AlertType.RETRACTION:
             facts.add_row("", "the TNS is not told of the retraction: write to it")
     console.print(facts)
     table = Table("notice", "kind", "made (UTC)", "by", "roads", "reason")

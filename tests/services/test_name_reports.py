@@ -663,6 +663,20 @@ def test_a_retraction_of_what_has_a_name_says_whom_to_write_to(
     assert "the TNS is not told of the retraction: write to it" in capsys.readouterr().out
 
 
+def test_a_retraction_of_what_may_have_left_says_so_too(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = site.service(give_up_after=0.5)
+    event = one.announced(recent())
+    site.live.troubles = [name_server.loses_answer, *[says(503)] * 100]
+    one.put(report(event, live=True))
+    wait_for(lambda: site.live.reports, WAIT)
+    one.put(AlertOrder("retract", event.id, "a satellite", "me@here", 1.0))
+    wait_for_state(one, event, ReportState.UNANSWERED, live=True)
+    _show(one.events[0])
+    assert "the TNS is not told of the retraction: write to it" in capsys.readouterr().out
+
+
 def test_the_key_is_in_no_text(
     site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
