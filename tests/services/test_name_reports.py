@@ -272,6 +272,10 @@ def test_the_live_server_has_to_be_named(site: Site) -> None:
     [
         ({"live_url": "http://www.wis-tns.org/api"}, "anybody on the way could read the key"),
         ({"sandbox_url": "ftp://x"}, "sandbox_url: it is not an address"),
+        (
+            {"sandbox_url": "https://TNS.example/api", "live_url": "https://tns.example/api/"},
+            "it is that of the sandbox",
+        ),
         ({"bot_id": -1}, "bot_id"),
     ],
 )

@@ -104,6 +104,9 @@ class TnsSettings(CrossChecked, Struct, frozen=True):
             elif text is not None and not _is_private(text):
                 what = f"{text!r}: anybody on the way could read the key"
                 yield Contradiction(key, what, "https://, or an address of this host")
+        if self.live_url and _same(self.live_url, self.sandbox_url):
+            what = f"{self.live_url!r}: it is that of the sandbox, whose names mean nothing"
+            yield Contradiction("live_url", what, "the address of another server, or null")
 
     @property
     def missing(self) -> list[str]:
@@ -123,6 +126,10 @@ class TnsSettings(CrossChecked, Struct, frozen=True):
     def url(self, *, live: bool) -> str | None:
         """Return the address of the live server, or of the sandbox; None: it is not to be told."""
         return self.live_url if live else self.sandbox_url
+
+
+def _same(url: str, other: str) -> bool:
+    return url.rstrip("/").lower() == other.rstrip("/").lower()
 
 
 def _is_private(url: str) -> bool:
