@@ -351,6 +351,20 @@ def test_what_the_tns_has_already_counts_as_taken(site: Site) -> None:
     assert not one.said
 
 
+def test_what_the_tns_has_already_is_asked_for_and_not_sent_each_time(site: Site) -> None:
+    one = site.service()
+    event = one.announced(recent())
+    known = {"id_code": 400, "data": {"message": name_server.IDENTICAL}}
+    nothing = says(200, b'{"id_code":200,"data":{"reply":[]}}')
+    refuses = says(400, json.dumps(known).encode())
+    site.sandbox.troubles = [name_server.loses_answer, nothing, refuses, *[nothing] * 4]
+    one.put(report(event))
+    wait_for(lambda: not site.sandbox.troubles, WAIT)
+    site.sandbox.process()
+    wait_for_state(one, event, ReportState.NAMED)
+    assert len(site.sandbox.asked("set/bulk-report")) == 2
+
+
 @pytest.mark.parametrize(
     "trouble",
     [

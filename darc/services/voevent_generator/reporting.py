@@ -68,6 +68,7 @@ class Reporter:
         self._lock = threading.Lock()
         self._steps: dict[str, ReportStep] = {}  # by part
         self._unsure: set[str] = set()  # likewise: the TNS may have it
+        self._known: dict[str, ReportKnownError] = {}  # likewise: it has said that it has it
         self._left_alone: dict[str, Instant] = {}  # until when, by address; in the outbox's thread
 
     def doubt(self, item: PendingReport) -> None:
@@ -82,6 +83,7 @@ class Reporter:
         """Take what a part has brought; None: nothing, it was given up."""
         with self._lock:
             self._unsure.discard(part)
+            self._known.pop(part, None)
             return self._steps.pop(part, None)
 
     def attempt(self, item: PendingReport) -> None:
@@ -116,6 +118,8 @@ class Reporter:
             self._steps[item.part] = found
 
     def _handed_in(self, client: TNSClient, item: PendingReport) -> ReportStep:
+        if known := self._known.get(item.part):
+            return _found(client, item, known)
         if item.part in self._unsure and (name := client.find(item.internal_name)):
             return _named(name, item)
         if why := self._why_not(item):  # meanwhile
@@ -125,6 +129,7 @@ class Reporter:
         try:
             return ReportStep(ReportState.SUBMITTED, client.submit(item.content))
         except ReportKnownError as error:
+            self._known[item.part] = error
             return _found(client, item, error)
         except ReportUnsureError:
             raise
