@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -549,8 +550,26 @@ def test_killed_while_it_waits_for_the_answer_it_goes_on_asking(site: Site) -> N
     assert not under_way(other)
 
 
-def test_what_cannot_be_read_stays_and_harms_nothing(site: Site) -> None:
-    one = site.service({f"{REPORTING}live x": ["?"]})
+AS_WRITTEN = ["x", "", True, "https://tns.example/api", "arts_x", b"{}", 1.0, [1.0, "b", 1.0], ""]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {5: 3},  # which would be three bytes
+        {5: [1, 2]},
+        {5: "{}"},
+        {6: math.nan},
+        {7: math.inf},
+        {7: [-math.inf, "b", 0.0]},
+        {8: None},
+        {2: "yes"},
+    ],
+)
+def test_what_cannot_be_read_stays_and_harms_nothing(site: Site, changes: dict[int, Any]) -> None:
+    plain = [changes.get(index, value) for index, value in enumerate(AS_WRITTEN)]
+    one = site.service({f"{REPORTING}live x": plain})
+    assert one.reports_waiting == []
     event = one.announced(recent())
     one.put(report(event))
     wait_for_state(one, event, ReportState.NAMED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -60,9 +61,16 @@ class PendingReport(Struct, frozen=True):
         :raises ValueError: a value is wrong; likewise TypeError
         """
         event_id, observation, live, url, internal_name, content, at, since, number = plain
-        texts = str(event_id), str(observation), bool(live), str(url), str(internal_name)
-        times = float(at), Since.from_plain(since)
-        return cls(*texts, bytes(content), *times, str(number))
+        texts = event_id, observation, url, internal_name, number
+        if not (isinstance(content, bytes) and isinstance(live, bool)):
+            raise TypeError("it has no content, or not for which server")
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("a text is none")
+        began = Since.from_plain(since)
+        if not all(map(math.isfinite, (at, began.unix, began.instant.seconds))):
+            raise ValueError("a time is not finite")
+        origin = event_id, observation, live, url, internal_name
+        return cls(*origin, content, float(at), began, number)
 
 
 def _key(event_id: str, *, live: bool) -> str:
