@@ -26,6 +26,7 @@ from darc.model.finding import AlertOrder
 from darc.model.message import Request
 from darc.model.name_report import NameReport, ReportState
 from darc.node.node_config import load_config
+from darc.runtime.clock import Since
 from darc.services.voevent_generator import name_reports
 from darc.services.voevent_generator.pending_report import REPORTING
 from simulator import name_server
@@ -548,6 +549,22 @@ def test_killed_while_it_waits_for_the_answer_it_goes_on_asking(site: Site) -> N
     wait_for_state(other, event, ReportState.NAMED)
     assert len(site.sandbox.reports) == 1
     assert not under_way(other)
+
+
+def test_stopped_for_longer_than_an_answer_takes_it_is_asked_all_the_same(site: Site) -> None:
+    """As over a weekend: the TNS has named it long ago."""
+    one = site.service()
+    event = one.announced(recent())
+    site.sandbox.holds = True
+    one.put(report(event))
+    wait_for_state(one, event, ReportState.SUBMITTED)
+    memory = site.end(one)
+    (key,) = under_way(one)
+    memory[key] = [*memory[key][:7], Since.now(3e5).to_plain(), *memory[key][8:]]
+    site.sandbox.holds = False
+    other = site.service(memory)
+    wait_for_state(other, event, ReportState.NAMED)
+    assert not other.said
 
 
 AS_WRITTEN = ["x", "", True, "https://tns.example/api", "arts_x", b"{}", 1.0, [1.0, "b", 1.0], ""]

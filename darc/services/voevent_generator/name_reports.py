@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 #: Between attempts (s), also between two questions for the answer.
 FIRST_DELAY, LONGEST_DELAY = 2.0, 300.0
+#: How long the answer to a report is asked for after a start, however late that is (s).
+ASK_AT_LEAST = 300.0
 DISABLED = "reports are disabled; darc alerts enable tns"
 OFF = "sending is disabled"
 
@@ -173,9 +175,11 @@ class NameReports:
         for item in new:
             self._try(item)
 
-    def _try(self, item: PendingReport) -> None:
+    def _try(self, item: PendingReport, at_least: float = 0.0) -> None:
+        """Go on with a report, for as long as it has left, and at least for some time (s)."""
         settings = self._service.settings.tns
         limit = settings.answer_within if item.number else settings.give_up_after
+        left = max(limit - item.since.age(), at_least)
         self._pending = {**self._pending, item.key: item}
         if self._outbox is None:
             self._outbox = Outbox(
@@ -185,7 +189,7 @@ class NameReports:
                 longest_delay=LONGEST_DELAY,
             )
         with about(item.observation):
-            self._outbox.submit(item.part, item, give_up_after=limit - item.since.age())
+            self._outbox.submit(item.part, item, give_up_after=left)
 
     def _attempt(self, item: PendingReport) -> None:
         self._reporter.attempt(item)
@@ -197,7 +201,8 @@ class NameReports:
             self._reporter.doubt(item)
             with about(item.observation):
                 log.warning("goes on being reported to the TNS: %s", item.event_id)
-            self._try(item)
+            # The answer may be there since the service was stopped.
+            self._try(item, at_least=ASK_AT_LEAST if item.number else 0.0)
         for event in self._service.book:
             changed = agreed(event, self._pending.values())
             for report in changed.reports:
