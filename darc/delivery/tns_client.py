@@ -79,7 +79,7 @@ class Bot(Struct, frozen=True):
     __str__ = __repr__
 
 
-class _Answer(Struct, frozen=True):
+class _Reply(Struct, frozen=True):
     status: int
     body: bytes
     wait: float  # s
@@ -173,12 +173,12 @@ class TNSClient:
             raise DeliveryError(self._said(f"not the name of a burst: {listed}"))
         return f"FRB {found.pop()}"
 
-    def _told(self, answer: _Answer) -> Mapping[str, Any]:
+    def _told(self, answer: _Reply) -> Mapping[str, Any]:
         if answer.status != HTTPStatus.OK:
             raise DeliveryError(self._said(f"HTTP {answer.status}"))
         return self._read(answer)
 
-    def _read(self, answer: _Answer) -> Mapping[str, Any]:
+    def _read(self, answer: _Reply) -> Mapping[str, Any]:
         try:
             told = json.loads(answer.body)
         except (ValueError, RecursionError):
@@ -187,7 +187,7 @@ class TNSClient:
             raise ReportUnsureError(self._said("an answer that is not an object of JSON"))
         return told
 
-    def _refuse(self, answer: _Answer) -> None:
+    def _refuse(self, answer: _Reply) -> None:
         """Raise what a refusal means."""
         try:
             told = self._read(answer)
@@ -213,7 +213,7 @@ class TNSClient:
 
     # -- the connection ------------------------------------------------------------------------
 
-    def _asked(self, path: str, fields: Mapping[str, str]) -> _Answer:
+    def _asked(self, path: str, fields: Mapping[str, str]) -> _Reply:
         """Post a form; return what came.
 
         :raises DeliveryError: not connected, or asked too often; ReportUnsureError: connected, but
@@ -248,7 +248,7 @@ class TNSClient:
                 raise failure(self._said(why)) from None
             finally:
                 connection.close()
-        answer = _Answer(_status(reply.status, content), content, _wait(reply.headers))
+        answer = _Reply(_status(reply.status, content), content, _wait(reply.headers))
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             why = f"asked too often (HTTP 429): again in {answer.wait:g} s"
             raise DeliveryError(self._said(why), wait=answer.wait)

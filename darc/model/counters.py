@@ -46,7 +46,7 @@ class Rejection(_Worded):
     OUTSIDE = "outside_observation", "outside the observation"
     WEAK = "below_snr_threshold", "below S/N threshold"
     FOREIGN = "no_such_beam", "no such beam"
-    INJECTED = "injected", "of an injection"
+    INJECTED = "injected"
 
     @property
     def counter(self) -> str:

@@ -537,7 +537,7 @@ def test_a_search_that_was_begun_before_the_observation_is_told_as_a_loss(
         append(path, line(early + 4 * gulp + 1.0) + line(early + 4 * gulp + 3.0))
     service.turn_until(lambda: service.counts_now.get("lines") == 8)
     service.turn()
-    told = service._losses.told().get("search_began_earlier")
+    told = service._losses.summaries().get("search_began_earlier")
     assert (told is not None) == (early > 0)
     assert not [text for text in caplog.messages if "in two files" in text]
     if told:

@@ -71,7 +71,7 @@ def test_an_attribute_that_raises_is_not_found_and_the_next_one_is_told(
     OrderListener(StubLink(lambda _: client), "a_service", answer)  # type: ignore[arg-type]
     assert client.answered.wait(patience(10))
     assert client.answers == [(0, False, None), (1, True, 7)]
-    assert caplog.messages == ["broken cannot be told: ZeroDivisionError: no lines yet"]
+    assert caplog.messages == ["broken: no answer: ZeroDivisionError: no lines yet"]
 
 
 @pytest.mark.parametrize("error", [SecretError("open to others"), OSError("EMFILE"), KeyError(3)])
