@@ -71,6 +71,10 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Show events, or send an order; return the exit status."""
     options = make_parser().parse_args(arguments)
+    id = getattr(options, "id", None)
+    if id is not None and id.split() != [id]:
+        # The master would take what follows for something else.
+        raise TerminalError(f"{id!r} is no id of an event; darc alerts lists the latest ones")
     match options.action:
         case "retract" | "confirm":
             words = f"alerts_{options.action} {options.id} {' '.join(options.reason.split())}"

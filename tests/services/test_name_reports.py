@@ -17,7 +17,9 @@ from msgspec.structs import replace
 from nodes import wait_for
 from test_alerts_of_a_service import FakeServices, Kept, recent
 
+from darc.cli import alerts_word
 from darc.cli.alerts_word import _show
+from darc.cli.interactive import TerminalError
 from darc.config.config import ConfigError, Role
 from darc.delivery.tns_client import TNSClient
 from darc.master.alert_commands import AlertCommands
@@ -752,6 +754,19 @@ def test_the_key_is_in_no_text(
     texts = caplog.text, str(one.events), str(one.said), str(one.reports_waiting), str(one.memory)
     assert "Traceback" in caplog.text
     assert not [text for text in texts if KEY in text]
+
+
+@pytest.mark.parametrize("id", ["20261122T193908-4f1a2b live", "", " ", "x\nlive"])
+def test_only_the_option_means_the_live_server(id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quoted variable with more than an id in it must not."""
+
+    def asked(*_: Any) -> None:
+        raise AssertionError("it was sent")
+
+    monkeypatch.setattr(alerts_word, "ask", asked)
+    for words in (["report", id], ["retract", id, "--reason", "x"], ["confirm", id]):
+        with pytest.raises(TerminalError, match="is no id of an event"):
+            alerts_word.main(words)
 
 
 def test_said_twice_at_once_it_is_one_report_and_no_loss(site: Site) -> None:
