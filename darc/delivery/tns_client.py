@@ -316,7 +316,8 @@ def _names(value: object, *, everywhere: bool = False) -> Iterator[str]:
     """Yield names of objects: those that a report made or found, or all."""
     for path, one in _nodes(value):
         found = one.get("objname")
-        codes = {*path[-1:], str(one.get("message_id"))}
+        under = next((part for part in reversed(path) if part), "")  # also as one of a list
+        codes = {under, str(one.get("message_id"))}
         if isinstance(found, str) and found.strip() and (everywhere or codes & _TAKEN):
             yield found
 

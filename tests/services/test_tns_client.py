@@ -233,7 +233,8 @@ def test_both_forms_of_the_answers_are_read(server: NameServer) -> None:
     ours = client(server)
     entry = {"101": {"message": "Object exists.", "objname": "20261122C"}}
     numbered = {"message": "Object exists.", "message_id": 101, "objname": "20261122C"}
-    for feedback in ([entry], {"0": entry}, [numbered], {"0": {"frb_rep": [numbered]}}):
+    listed = {"101": [{"message": "Object exists.", "objname": "20261122C"}]}
+    for feedback in ([entry], {"0": entry}, [numbered], {"0": {"frb_rep": [numbered]}}, listed):
         told = {"id_code": 200, "data": {"feedback": {"frb_report": feedback}}}
         server.troubles = [says(200, json.dumps(told).encode())]
         assert ours.name_given("1") == "FRB 20261122C"
