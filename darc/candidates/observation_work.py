@@ -84,7 +84,7 @@ class ObservationWork:
         self.all_came = bool(memory.get(ALL_CAME))
         self.counts = Counter(identified(memory.get(COUNTS, {})))
         name = config.of(AmberClusteringSettings).injections
-        self.injections = InjectionList.of(observation, name)
+        self.injections = InjectionList.of(observation, config.instrument, name)
         self._boxes = boxes_of(observation, settings.clustering, config)
         self.table = ClusterTable(memory, observation.beam, self._boxes)
         self.waiting = {key for key, row in self.table.items() if row.fate is None}

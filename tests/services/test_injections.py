@@ -21,6 +21,7 @@ from test_amber_clustering import service as clustering
 from triggers import made_trigger
 
 from darc.candidates.injections import Injection, InjectionList, parse_injections
+from darc.config.source_settings import SourceSettings
 from darc.model.candidate import CANDIDATE
 from darc.model.event import RoadState, Tense
 from darc.model.observation import Observation
@@ -70,7 +71,10 @@ def test_no_text_ends_it(text: str) -> None:
     parse_injections(text, "file")
 
 
-def test_a_line_that_is_none_is_named_and_the_others_hold(tmp_path: Path) -> None:
+def test_a_line_that_is_none_is_named_and_the_others_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darc.candidates.injections.STILL_SECONDS", 3600.0)
     path = listed(tmp_path, "1.5 300 20 1", "2.5 300 20", "3.5 x 20 1", "# 4.5", "4.5 1 nan 1", "")
     found = InjectionList(path, SCALES)
     problems = found.read()
@@ -85,6 +89,50 @@ def test_a_line_that_is_none_is_named_and_the_others_hold(tmp_path: Path) -> Non
     path.unlink()
     assert found.read() == []
     assert len(found.injections) == 2
+
+
+def test_a_last_line_without_an_end_is_read_once_nobody_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "injections.txt"
+    path.write_text("1.5 300 20 1\n2.5 300 20 1")
+    found = InjectionList(path, SCALES)
+    monkeypatch.setattr("darc.candidates.injections.STILL_SECONDS", 3600.0)
+    for _ in range(2):
+        assert found.read() == []
+        assert [one.time for one in found.injections] == [1.5]
+    monkeypatch.setattr("darc.candidates.injections.STILL_SECONDS", 0.0)
+    assert found.read() == []
+    assert [one.time for one in found.injections] == [1.5, 2.5]
+
+
+@pytest.mark.parametrize("width", [1e3, 1e9, 1e10])
+def test_a_width_in_another_unit_ends_no_service(width: float) -> None:
+    found = InjectionList(None, SCALES, [Injection(1.5, 300.0, 20.0, width)])
+    records = np.array([(0, 12, 1.5, 300.0, 20.0)], CANDIDATE)
+    assert found.mask(records).tolist() == [False]
+
+
+def test_the_list_is_beside_the_trigger_files_of_any_source(
+    tmp_path: Path, observation: Observation
+) -> None:
+    """Also where the configuration, and not the parset, says where they are."""
+    instrument = load_config(None).instrument
+    heimdall = replace(instrument, candidate_source="heimdall")
+    elsewhere = replace(heimdall, source=SourceSettings(directory=f"{tmp_path}/{{date}}"))
+    both = replace(observation, candidate_dir="/candidates")
+    neither = replace(observation, amber_dir="", candidate_dir="")
+    for one, at, directory in [
+        (observation, instrument, observation.amber_dir),
+        (both, instrument, observation.amber_dir),
+        (both, heimdall, "/candidates"),
+        (both, elsewhere, f"{tmp_path}/{observation.date}"),
+    ]:
+        assert InjectionList.of(one, at, "list.txt").path == Path(directory, "list.txt")
+    assert InjectionList.of(neither, elsewhere, "list.txt").path is not None
+    for at in (instrument, heimdall):
+        assert InjectionList.of(neither, at, "list.txt").path is None
+    assert InjectionList.of(both, elsewhere, None).path is None
 
 
 def test_a_pipe_in_its_place_holds_up_nobody(tmp_path: Path) -> None:
@@ -122,7 +170,7 @@ def test_all_that_a_search_finds_of_an_injection_is_of_it_and_nothing_of_other_b
 
 
 def test_an_injected_burst_leads_to_a_trigger_of_an_injection_alone(
-    clustering: Any, observation: Observation
+    clustering: Any, observation: Observation, caplog: pytest.LogCaptureFixture
 ) -> None:
     listed(Path(observation.amber_dir), "5.1 700 30 0.8")
     one: KeptClustering = clustering(thresh_iquv={"interval": 0})
@@ -136,6 +184,12 @@ def test_an_injected_burst_leads_to_a_trigger_of_an_injection_alone(
     assert (injected.window, injected.injection, injected.test) == (5, True, True)
     counts = one.memory["counts"]
     assert (counts["injection_triggers"], counts["rejected_injected"]) == (1, 1)
+    # Were it another burst, a person could see it.
+    told = [line for line in caplog.messages if line.startswith("of an injection: ")]
+    assert told == [
+        "of an injection: 1 candidates; the brightest: S/N 30.0, DM 700.00, 5.100000 s,"
+        " width 10 samples, beam 0"
+    ]
     # The window opens again in another process: it leaves once.
     again: KeptClustering = clustering(thresh_iquv={"interval": 0})
     again.start_observation(observation, one.memory)

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
 
-from darc.candidates.injections import InjectionList
+from darc.candidates.injections import InjectionList, brightest
 from darc.candidates.time_windows import DueWindow, EntryTimes, OpenWindows
 from darc.config.config import Role
 from darc.config.records import Struct, field, replace
@@ -205,7 +205,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             {n: value[PASSED_ON_NOW] for n, value in saved.items() if value[PASSED_ON_NOW]},
             {n: value[PASSED_ON_BEFORE] for n, value in settled.items()},
             memory.get(LAST_DUMP),
-            InjectionList.of(observation, settings.injections),
+            InjectionList.of(observation, self.config.instrument, settings.injections),
             memory.get(LAST_DEEPER_DUMP),
             DeeperSearch(decider_of, settings, observation.start, memory),
         )
@@ -363,6 +363,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                 log.error("%s", problem)
                 self.lost(INJECTION_UNKNOWN, "an injection", problem)
             injected = work.injections.mask(window.candidates)
+            if injected.any():
+                log.warning("of an injection: %s", brightest(window.candidates[injected]))
             decision = work.decider.decide(window.candidates, window.window, injected)
             real = window.candidates[~injected]
             decision = work.deeper.deepened(decision, real, window.window)
