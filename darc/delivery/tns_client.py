@@ -18,6 +18,12 @@ from darc.config import web_address
 from darc.config.records import Struct
 from darc.delivery.credentials import HIDDEN
 from darc.delivery.outbox import DeliveryError
+from darc.delivery.tns_errors import (
+    Bot,
+    ReportKnownError,
+    ReportRefusedError,
+    ReportUnsureError,
+)
 from darc.delivery.total_timeout import HeldConnection, cut_after
 
 #: An answer is some hundred bytes.
@@ -41,42 +47,6 @@ _REFUSALS = {
     403: "it refuses the bot",
     404: "it has no such interface: see the address",
 }
-
-
-class ReportUnsureError(DeliveryError):
-    """No answer that can be read: the other side may have what was sent."""
-
-
-class ReportRefusedError(DeliveryError):
-    """It was refused, with a reason: the same again would be, too."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason, permanent=True)
-
-
-class ReportKnownError(DeliveryError):
-    """The server has the same report already, and so will not take it again."""
-
-
-class Bot(Struct, frozen=True):
-    """Who asks; neither its text nor its representation has the key.
-
-    :param id: its number at the TNS
-    """
-
-    id: int
-    name: str
-    key: str
-
-    @property
-    def marker(self) -> str:
-        """The user agent by which the TNS tells bots."""
-        return "tns_marker" + json.dumps({"tns_id": self.id, "type": "bot", "name": self.name})
-
-    def __repr__(self) -> str:
-        return f"<bot {self.id}>"
-
-    __str__ = __repr__
 
 
 class _Reply(Struct, frozen=True):

@@ -320,8 +320,8 @@ JSON = st.recursive(
 @given(body=JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=50))
 def test_whatever_it_answers_ends_in_a_name_or_an_error(body: bytes) -> None:
     class Told(TNSClient):
-        def _asked(self, path: str, fields: Any) -> tns_client._Answer:
-            return tns_client._Answer(200, body, 0.0)
+        def _asked(self, path: str, fields: Any) -> tns_client._Reply:
+            return tns_client._Reply(200, body, 0.0)
 
     ours = Told("http://localhost/api", Bot(1, "x", KEY), 1.0)
     for ask in (lambda: ours.submit(data()), lambda: ours.name_given("1"), lambda: ours.find("x")):

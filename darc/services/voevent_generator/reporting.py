@@ -12,21 +12,24 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from darc.config.records import Struct
 from darc.delivery.credentials import CredentialsError, read_credentials
 from darc.delivery.outbox import DeliveryError
-from darc.delivery.tns_client import (
+from darc.delivery.tns_errors import (
     Bot,
     ReportKnownError,
     ReportRefusedError,
     ReportUnsureError,
-    TNSClient,
 )
 from darc.model.name_report import ReportState
 from darc.runtime.clock import Instant
 from darc.services.voevent_generator.pending_report import PendingReport
 from darc.services.voevent_generator.settings import TnsSettings
+
+if TYPE_CHECKING:
+    from darc.delivery.tns_client import TNSClient
 
 #: Name of the key in the file of credentials.
 API_KEY = "api_key"
@@ -104,6 +107,8 @@ class Reporter:
             key = api_key(str(settings.credentials))
         except CredentialsError as error:
             raise DeliveryError(str(error)) from None
+        from darc.delivery.tns_client import TNSClient  # noqa: PLC0415 - http, ssl, email
+
         bot = Bot(settings.bot_id or 0, settings.bot_name or "", key)
         client = TNSClient(item.url, bot, settings.timeout)
         try:
