@@ -113,13 +113,13 @@ def _run(
         "picture": base64.b64encode(message.picture).decode(),
         "picture_name": "candidate.png",
     }
-    output = _output(json.dumps(order).encode(), settings.timeout + START_SECONDS)
-    lost = f"not taken within {settings.timeout:g} s"
+    output, ended = _output(json.dumps(order).encode(), settings.timeout + START_SECONDS)
+    lost = ended or f"not taken within {settings.timeout:g} s"
     return answers | dict.fromkeys(wanted, lost) | _answers(output, wanted)
 
 
-def _output(order: bytes, limit: float) -> bytes:
-    """Return what the process has said in time.
+def _output(order: bytes, limit: float) -> tuple[bytes, str]:
+    """Return what the process has said in time, and how it ended where that was too early.
 
     :param limit: s
     """
@@ -136,13 +136,21 @@ def _output(order: bytes, limit: float) -> bytes:
         raise DeliveryError(f"apprise's process cannot be started: {error.strerror}") from None
     with process:
         try:
-            return process.communicate(order, limit)[0]
+            output = process.communicate(order, limit)[0]
         except subprocess.TimeoutExpired:
             process.kill()
-            return process.communicate()[0]
+            return process.communicate()[0], ""
         except BaseException:
             process.kill()
             raise
+    return output, _end(process.returncode)
+
+
+def _end(status: int) -> str:
+    """Return how a process ended; empty: as it is to."""
+    if status < 0:
+        return f"apprise's process was ended by signal {-status}"
+    return f"apprise's process ended with status {status}" if status else ""
 
 
 def _environment() -> dict[str, str]:

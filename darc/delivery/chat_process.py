@@ -39,7 +39,7 @@ def main(parent: int) -> None:
     threading.excepthook = lambda arguments: None
     try:
         import apprise  # noqa: PLC0415 - the extra `chat`
-    except ImportError:
+    except Exception:  # one that is broken, too, or too old for its libraries
         for name in order["targets"]:
             _answer(name, NOT_INSTALLED)
         return
@@ -87,6 +87,10 @@ def _one(apprise: Any, asset: Any, name: str, url: str, order: dict[str, Any]) -
             return
         # One limit, ours, and not 4 s for each packet.
         plugin.socket_connect_timeout = plugin.socket_read_timeout = order["timeout"]
+        # A service refuses a text that is longer than its limit, again and again. Where the
+        # address does not say what to do, it goes in parts.
+        if "overflow_mode" not in vars(plugin):
+            plugin.overflow_mode = apprise.OverflowMode.SPLIT
         sender = apprise.Apprise(asset=asset)
         sender.add(plugin)
         taken = sender.notify(

@@ -10,6 +10,7 @@ The values are in no text that leaves this module but by :meth:`Credentials.valu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,11 +50,12 @@ class Credentials:
 def read_credentials(path: Path) -> Credentials:
     """Read a file of credentials.
 
-    :raises CredentialsError: it is missing, others can read it, or a line is not a name and value
+    :raises CredentialsError: it is missing, others can read it, a line is not a name and value,
+        or a name is there twice
     """
     try:
         with open_regular(path) as file:
-            mode = path.stat().st_mode
+            mode = os.fstat(file.fileno()).st_mode
             content = file.read(_LONGEST + 1)
     except OSError as error:
         raise CredentialsError(f"{path}: {error.strerror or error}") from None
@@ -65,6 +67,7 @@ def read_credentials(path: Path) -> Credentials:
     if len(content) > _LONGEST:
         raise CredentialsError(f"{path}: more than {_LONGEST} bytes: not a file of credentials")
     values: dict[str, str] = {}
+    lines: dict[str, int] = {}
     for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
         text = line.strip()
         if not text or text.startswith("#"):
@@ -73,7 +76,10 @@ def read_credentials(path: Path) -> Credentials:
         if not (name and equals and value):
             # Without the line, which may be a secret.
             raise CredentialsError(f"{path}:{number}: not a line of `name = value`")
-        values[name] = value
+        # Which of both is meant, nobody can say. The name may be a part of an address.
+        if name in lines:
+            raise CredentialsError(f"{path}:{number}: line {lines[name]} has this name, too")
+        values[name], lines[name] = value, number
     if not values:
         raise CredentialsError(f"{path}: no line of `name = value`")
     return Credentials(path, values)

@@ -165,6 +165,10 @@ def test_what_is_wrong_with_the_file(tmp_path: Path) -> None:
     given = settings(tmp_path, a=f"json://{CANARY}@127.0.0.1/")
     path = Path(given.targets or "")
     assert chat.send(MESSAGE, ["b"], given) == {"b": f"{path} has no line for it"}
+    with path.open("a") as file:
+        file.write(f"a = json://{CANARY}@127.0.0.2/")
+    with pytest.raises(DeliveryError, match="targets:2: line 1 has this name, too"):
+        chat.send(MESSAGE, ["a"], given)
     path.chmod(0o640)
     with pytest.raises(DeliveryError, match=r"others can read it \(mode 0640\)"):
         chat.send(MESSAGE, ["a"], given)
@@ -173,6 +177,37 @@ def test_what_is_wrong_with_the_file(tmp_path: Path) -> None:
         chat.send(MESSAGE, ["a"], given)
     with pytest.raises(DeliveryError, match=r"chat\.targets is null"):
         chat.send(MESSAGE, ["a"], ChatSettings(None, 10.0, None))
+
+
+def test_a_text_longer_than_a_service_takes_comes_in_parts(tmp_path: Path, server: Webhook) -> None:
+    """Mattermost takes 4000 characters: an alarm about many hosts may have more."""
+    lines = [f"line {number:03d} \u0436\u6f22 of many" for number in range(400)]
+    url = f"mmost://127.0.0.1:{server.port}/{CANARY}"
+    given = settings(tmp_path, team=url, short=f"{url}?overflow=truncate")
+    assert chat.send(ChatMessage("ALARM", "\n".join(lines)), ["team"], given) == {"team": ""}
+    texts = [posted["text"] for posted in server.received]
+    assert len(texts) > 1
+    assert max(map(len, texts)) <= 4000
+    told = "".join(texts)
+    assert [line for line in lines if line not in told] == []
+    assert chat.send(ChatMessage("ALARM", "\n".join(lines)), ["short"], given) == {"short": ""}
+    assert len(server.received) == len(texts) + 1
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "apprise's process was ended by signal 9"),
+        ("import os; os._exit(3)", "apprise's process ended with status 3"),
+        ("raise ValueError", NOT_INSTALLED),
+    ],
+)
+def test_a_process_that_dies_is_no_target_that_is_away(
+    tmp_path: Path, server: Webhook, monkeypatch: pytest.MonkeyPatch, code: str, why: str
+) -> None:
+    (tmp_path / "apprise.py").write_text(f"{code}\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert chat.send(MESSAGE, ["a"], settings(tmp_path, a=json_url(server))) == {"a": why}
 
 
 def test_without_apprise_it_is_said(
