@@ -195,6 +195,7 @@ class Event(Struct, frozen=True):
     :param best_probability: the highest that a classifier gave it in any beam; None: none did
     :param doubt: a retraction by the classifier that is held; None: there is none
     :param reports: the latest to each server of the TNS
+    :param told: names of the people who have its retraction, where others have missed it
     """
 
     id: str
@@ -208,6 +209,7 @@ class Event(Struct, frozen=True):
     best_probability: float | None = None
     doubt: Doubt | None = None
     reports: tuple[NameReport, ...] = ()
+    told: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -343,6 +345,7 @@ class Event(Struct, frozen=True):
             "best_probability": self.best_probability,
             "doubt": self.doubt.to_plain() if self.doubt else None,
             "reports": [report.to_plain() for report in self.reports],
+            "told": list(self.told),
         }
 
     @classmethod
@@ -365,6 +368,7 @@ class Event(Struct, frozen=True):
             plain["best_probability"],
             Doubt(*doubt) if doubt else None,
             tuple(map(NameReport.from_plain, plain.get("reports", ()))),
+            tuple(map(str, plain.get("told", ()))),
         )
 
 

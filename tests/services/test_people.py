@@ -185,6 +185,29 @@ def test_who_has_a_message_does_not_get_it_again_after_a_restart(
     assert (targets.titles("team"), targets.titles("night")) == (["Burst"], ["Burst"])
 
 
+def test_a_retraction_that_some_have_missed_is_told_to_these_alone(
+    service: Callable[..., Kept], targets: Targets
+) -> None:
+    """However often the configuration is read again, and over a restart."""
+    targets.away = {"night": "HTTP 404"}
+    rules = {"chat": {"targets": ["team", "night"], "give_up_after": 2.0}}
+    one = service(**rules)
+    event = one.announced(recent())
+    wait_for(lambda: targets.titles("team") == ["Burst"])
+    one.put(retract(event))
+    one.wait_for_state(event.id, 2, RoadState.GIVEN_UP, "chat")
+    one.reloaded()
+    one.idle()
+    assert leaving(one)
+    one.wait_for_state(event.id, 2, RoadState.GIVEN_UP, "chat")
+    targets.away = {}
+    other = service(dict(one.memory), **rules)
+    other.idle()
+    told(other, event.id, 2)
+    assert targets.titles("team") == ["Burst", "RETRACTED burst"]
+    assert targets.titles("night") == ["RETRACTED burst"]
+
+
 def test_what_is_not_told_in_time_is_a_loss(service: Callable[..., Kept], targets: Targets) -> None:
     targets.away = {"team": "HTTP 404", "night": "HTTP 404"}
     one = service(chat={"targets": ["team", "night"], "give_up_after": 0.5})

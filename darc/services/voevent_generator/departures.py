@@ -150,6 +150,7 @@ class Departures:
                         event.id,
                         event.latest.number,
                         event.tense,
+                        event.told if road is RoadName.CHAT else (),
                     )
                 )
                 event = event.with_state(event.latest.number, road, RoadState.WAITING)
@@ -263,9 +264,12 @@ class Departures:
     def _note_one(self, outcome: RoadOutcome) -> None:
         item, state = outcome.item, outcome.state
         sent_at = self._sent_at.pop(outcome.key, 0.0)
-        self.senders.people.forget(outcome.key)
         before = self.book.find(item.event_id)
         event = before and before.with_state(item.number, item.road, state)
+        if event and item.road is RoadName.CHAT and _is_retraction(item, event):
+            # Who has it does not get it again when it is sent to the others.
+            event = replace(event, told=self.senders.people.taken(item))
+        self.senders.people.forget(outcome.key)
         if event:
             self.book.put(event)
         what = RoadState.WITHDRAWN if outcome.withdrawn else state
@@ -297,3 +301,7 @@ class Departures:
             withdrawn = what is RoadState.WITHDRAWN
             name = TriggerOutcome.WITHDRAWN if withdrawn else TriggerOutcome.GIVEN_UP
             self._service.count_outcome(name)
+
+
+def _is_retraction(item: PendingEvent, event: Event) -> bool:
+    return event.is_retracted and item.number == event.latest.number

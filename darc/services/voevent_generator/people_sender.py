@@ -62,6 +62,11 @@ class PeopleSender:
             news, self._news = self._news, set()
             return {key: tuple(sorted(self._taken.get(key, ()))) for key in news}
 
+    def taken(self, item: PendingEvent) -> tuple[str, ...]:
+        """Return who has taken a message, or a later one of its event."""
+        with self._lock:
+            return tuple(sorted({*item.taken, *self._taken.get(item.key, ())}))
+
     def forget(self, key: str) -> None:
         """Forget who has taken a message that is done."""
         with self._lock:
