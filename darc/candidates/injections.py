@@ -9,7 +9,6 @@ Who injects lists them in a file beside the trigger files, before they are in th
 from __future__ import annotations
 
 import logging
-import math
 import time
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +23,7 @@ from darc.model.candidate import CANDIDATE, Records
 from darc.model.observation import Observation
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 from darc.science.same_burst import Scales, of_brighter
+from darc.science.smearing import TOLERANCE
 from darc.trigger_files.candidate_source import SourceContext
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,18 @@ class InjectionList(Struct):
         there["downsampling"] = widths
         # Noise adds to what a search finds, so that it may be the brighter one of both.
         there["snr"] = [MARGIN * one.snr for one in self.injections]
-        return of_brighter(candidates, there, self.scales, math.inf)
+        return of_brighter(candidates, there, self.scales, self._reach(candidates, there))
+
+    def _reach(self, candidates: Records, there: Records) -> float:
+        """Return the farthest in time that any of both may be of one burst (s).
+
+        Of a list for a whole night, few injections are compared then.
+        """
+        dms = [edge(one["dm"]) for one in (candidates, there) for edge in (np.min, np.max)]
+        longest = int(candidates["downsampling"].max()) + int(there["downsampling"].max())
+        delays = self.scales.delay_per_dm * float(max(dms) - min(dms))
+        # Twice the tolerance: rounding leaves nothing out.
+        return 2 * TOLERANCE + longest * self.scales.tsamp + delays
 
 
 def brightest(candidates: Records) -> str:

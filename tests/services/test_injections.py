@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from darc.node.node_config import load_config
 from darc.queues.messages import ContentKind, QueueEntry
 from darc.queues.plain_connection import pack
 from darc.runtime.clock import Since
+from darc.science import same_burst
 from darc.science.same_burst import Scales
 from darc.services.base.alerts import ArrivedTrigger
 from darc.services.dada_trigger.service import DADATrigger
@@ -164,6 +166,56 @@ def test_all_that_a_search_finds_of_an_injection_is_of_it_and_nothing_of_other_b
         width = which.width_samples * SEARCH.tsamp * 1e3
         of = InjectionList(None, SCALES, [Injection(which.time_s, which.dm, which.snr, width)])
         assert of.mask(records).tolist() == truth
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 60), st.floats(0, 3000), st.floats(10, 1e5), st.floats(0.1, 1e4)),
+        min_size=1,
+        max_size=20,
+    ),
+    st.lists(
+        st.tuples(
+            st.just(0),
+            st.integers(1, 10000),
+            st.floats(0, 60),
+            st.floats(0, 3000),
+            st.floats(1, 99),
+        ),
+        min_size=1,
+        max_size=20,
+    ),
+)
+def test_an_injection_far_away_in_time_is_left_out_of_nothing(
+    injections: list[tuple[float, ...]], candidates: list[tuple[Any, ...]]
+) -> None:
+    """What is compared is limited in time, by what the comparison itself may find."""
+    found = InjectionList(None, SCALES, [Injection(*one) for one in injections])
+    records = np.array(candidates, CANDIDATE)
+    unlimited = InjectionList(None, SCALES, found.injections)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(InjectionList, "_reach", lambda *records: math.inf)
+        expected = unlimited.mask(records)
+    assert found.mask(records).tolist() == expected.tolist()
+
+
+def test_a_list_of_a_night_does_not_hold_up_a_window() -> None:
+    compared: list[int] = []
+    same = same_burst._same
+
+    def counting(faint: Any, bright: Any, reach: float) -> Any:
+        compared.append(len(faint.time) * len(bright.time))
+        return same(faint, bright, reach)
+
+    night = [Injection(10.0 * number, 1000.0, 20.0, 1.0) for number in range(3600)]
+    records = np.zeros(2000, CANDIDATE)
+    records["time"] = np.linspace(18000, 18001, len(records))
+    records["dm"], records["snr"], records["downsampling"] = 1000.0, 20.0, 10
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(same_burst, "_same", counting)
+        found = InjectionList(None, SCALES, night).mask(records)
+    assert 0 < found.sum() < 100
+    assert sum(compared) <= len(records)
 
 
 # -- triggers ------------------------------------------------------------------------------------
