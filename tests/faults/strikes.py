@@ -33,6 +33,9 @@ HANGING_SECONDS = 2.0
 ANSWER_SECONDS = 15.0
 #: A slow broker answers after this part of the time for which it is slow.
 SLOW = 0.7
+#: A machine that has power again starts its node by systemd: again after so long (s) where a start
+#: fails, as while its share does not answer; here at most so many times.
+RESTART_SECONDS, STARTS_AGAIN = 2.0, 3
 
 
 class Strikes:
@@ -198,6 +201,11 @@ class Strikes:
             self._machine.lose_power()
             self._processing.bring_results_back()
             started = self._node.run("darc_start_master")
+            for _ in range(STARTS_AGAIN):
+                if not started.returncode:
+                    break
+                time.sleep(RESTART_SECONDS)
+                started = self._node.run("darc_start_master")
         if started.returncode:
             said = started.stdout + started.stderr
             self.problems.append(f"not started after the loss of power: {said}")
