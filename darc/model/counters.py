@@ -121,7 +121,7 @@ class TriggerOutcome(_Worded):
     SENT_NOT_CONFIRMED = "sent_not_confirmed", "sent, not confirmed"
     ASKED_AGAIN = "asked_again", "asked again"
     TOO_LATE = "too_late", "too late"
-    INJECTION = "injection", "of an injection"
+    INJECTION = "injection", "of an injected burst"
 
 
 _WORDS: Mapping[str, str] = {
