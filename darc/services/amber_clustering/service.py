@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from darc.candidates.injections import InjectionList, brightest
-from darc.candidates.time_windows import DueWindow, EntryTimes, OpenWindows
+from darc.candidates.time_windows import DueWindow, EntryTimes
 from darc.config.config import Role
-from darc.config.records import Struct, field, replace
+from darc.config.records import replace
 from darc.config.settings import AmberClusteringSettings
 from darc.model.arrival import utc_of
 from darc.model.candidate import candidates_from_bytes
-from darc.model.counters import Counted, identified, in_words, plain_counts
+from darc.model.counters import Counted, in_words, plain_counts
 from darc.model.lowered_threshold import LoweredThreshold, is_lowered_threshold
 from darc.model.observation import Observation, Pointing, task_id_of
 from darc.model.sources import SourceList
@@ -32,6 +32,7 @@ from darc.runtime.log import ABOUT_TRIGGER
 from darc.runtime.paths import packaged
 from darc.science import sky
 from darc.science.galaxy import load_galaxy_map
+from darc.services.amber_clustering.clustering_observation import WINDOW, ClusteringObservation
 from darc.services.amber_clustering.decisions import BeamField, Decider, Decision
 from darc.services.amber_clustering.deeper_search import DeeperSearch
 from darc.services.amber_clustering.traits import TRAITS
@@ -40,10 +41,6 @@ from darc.services.base.service import ENDED, Consumer
 
 log = logging.getLogger(__name__)
 
-LAST_DUMP = "last IQUV request"
-LAST_DEEPER_DUMP = "last IQUV request below the usual threshold"
-#: Prefix of a window's number in the memory of an observation.
-WINDOW = "window "
 #: Duration and outputs of one commit: far less than the timeout of the heartbeat (s).
 PORTION_SECONDS = 0.25
 PORTION_OUTPUTS = 200
@@ -62,37 +59,14 @@ TOTALS = (
     Counted.LOFAR_NOT_PASSED_ON,
     Counted.INJECTIONS,
 )
-#: Counters by kind of trigger: new ones, and those already passed on.
+#: Counters of triggers that are passed on, by kind.
 PASSED_ON = {
     "iquv": Counted.IQUV_TRIGGERS,
     "lofar": Counted.LOFAR_TRIGGERS,
     "injection": Counted.INJECTIONS,
 }
-REPEATED = {"iquv": Counted.IQUV_REPEATED, "lofar": Counted.LOFAR_REPEATED}
 LOFAR_READERS = ("lofar_trigger", "voevent_generator")
 INJECTION_READERS = ("voevent_generator",)
-PassedOn = dict[str, list[int]]  # kind of trigger → DM bins
-#: In the memory of a window: the last entry when it closed, and when it had settled.
-THROUGH, SETTLED_THROUGH = "through", "settled through"
-PASSED_ON_NOW, PASSED_ON_BEFORE = "passed on", "passed on before"
-
-
-class ClusteringObservation(Struct):
-    """State of one observation."""
-
-    settings: AmberClusteringSettings  # of the start of the observation
-    windows: OpenWindows
-    decider: Decider
-    counts: Counter[str]
-    passed_on: dict[int, PassedOn]  # by window
-    #: Of open windows that have settled: what was passed on before they opened.
-    passed_on_before: dict[int, PassedOn]
-    last_dump: float | None  # data time of the window (s)
-    injections: InjectionList
-    last_deeper_dump: float | None  # likewise, of what only a lowered threshold has let through
-    deeper: DeeperSearch
-    #: Of open windows that have settled: the last entry of each, and the decision.
-    decisions: dict[int, tuple[int, Decision]] = field(default_factory=dict)
 
 
 NOT_HANDED_IN = LossKind(
@@ -184,29 +158,11 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         for search in decider.searches:
             what = f"known {search.source.kind} {search.source.name}" if search.source else "new"
             log.info("%s: IQUV %s, LOFAR %s", what, search.iquv, search.lofar)
-        saved = {
-            int(key.removeprefix(WINDOW)): value
-            for key, value in memory.items()
-            if key.startswith(WINDOW)
-        }
-        settled = {n: value for n, value in saved.items() if SETTLED_THROUGH in value}
-        windows = OpenWindows(
-            self.settings.interval,
-            self.settings.clustering_window,
-            {window: value[THROUGH] for window, value in saved.items() if value[THROUGH]},
-            settle=self.settings.settle,
-            settled={window: value[SETTLED_THROUGH] for window, value in settled.items()},
-        )
-        self._work[observation.key] = ClusteringObservation(
+        self._work[observation.key] = ClusteringObservation.recalled(
+            memory,
             self.settings,
-            windows,
             decider,
-            Counter(identified(memory.get("counts", {}))),
-            {n: value[PASSED_ON_NOW] for n, value in saved.items() if value[PASSED_ON_NOW]},
-            {n: value[PASSED_ON_BEFORE] for n, value in settled.items()},
-            memory.get(LAST_DUMP),
             InjectionList.of(observation, self.config.instrument, settings.injections),
-            memory.get(LAST_DEEPER_DUMP),
             DeeperSearch(decider_of, settings, observation.start, memory),
         )
 
@@ -336,7 +292,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             outputs += self._outputs(key, work, window, decision)
             # Without triggers, a repetition after a crash finds none either.
             if window.closed or decision.leads_to_triggers:
-                memory[f"{WINDOW}{window.window}"] = _row(work, window)
+                memory |= work.row(window)
         completed = work.windows.completed()
         # Only windows with triggers have to be remembered until the end.
         over = work.windows.forgotten()
@@ -344,9 +300,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             if number not in work.passed_on:
                 memory[f"{WINDOW}{number}"] = None
         if decided and memory:
-            memory |= {"counts": plain_counts(work.counts), LAST_DUMP: work.last_dump}
-            if work.last_deeper_dump is not None:
-                memory[LAST_DEEPER_DUMP] = work.last_deeper_dump
+            memory |= work.totals()
         if completed or memory:
             self.commit(Commit(key, completed, tuple(outputs), memory=memory))
         if decided:
@@ -383,13 +337,13 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                 kind: list(bins) for kind, bins in passed_on.items()
             }
         if window.closed:
-            self._count(work, window, decision)
+            work.count(window, decision)
         counts = work.counts
         outputs = []
-        iquv = self._new_ones(work, "iquv", decision.iquv)
+        iquv = work.new_ones("iquv", decision.iquv)
         # What is below the usual threshold keeps nothing from leaving that is above it.
         only_deeper = all(trigger.dm_bin in decision.deeper for trigger in iquv)
-        if iquv and self._dump_allowed(work, window.window, deeper=only_deeper):
+        if iquv and work.allows_dump(window.window, deeper=only_deeper):
             outputs.append(_put(("dada_trigger",), key, iquv))
             self._note(work, "iquv", iquv)
             if found := [one.identity for one in iquv if one.dm_bin in decision.deeper]:
@@ -397,7 +351,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                 log.warning("below the usual threshold: %s: %s", ", ".join(found), why)
         elif iquv and window.closed:
             counts[Counted.IQUV_HELD_BACK] += len(iquv)
-        lofar = self._new_ones(work, "lofar", decision.lofar_triggers)
+        lofar = work.new_ones("lofar", decision.lofar_triggers)
         here = self._here(LOFAR_READERS)
         if lofar and here:
             outputs.append(_put(here, key, lofar))
@@ -407,45 +361,18 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             self.lost(NOT_PASSED_ON, lofar[0].identity, "no service here takes it", len(lofar))
         if lofar:
             self._note(work, "lofar", lofar)
-        injections = self._new_ones(work, "injection", decision.injections)
+        injections = work.new_ones("injection", decision.injections)
         if injections:
             if takers := self._here(INJECTION_READERS):
                 outputs.append(_put(takers, key, injections))
             self._note(work, "injection", injections)
         return outputs
 
-    @staticmethod
-    def _count(work: ClusteringObservation, window: DueWindow, decision: Decision) -> None:
-        """Count what a window came to when it closes."""
-        counts = work.counts
-        counts[Counted.WINDOWS] += 1
-        counts[Counted.CANDIDATES] += len(window.candidates)
-        counts[Counted.CLUSTERS] += decision.clusters
-        counts[Counted.CLUSTERED] += decision.clustered
-        for reason, number in decision.rejected.items():
-            counts[reason.counter] += number
-        before = work.passed_on_before.pop(window.window)
-        for kind, triggers in (("iquv", decision.iquv), ("lofar", decision.lofar_triggers)):
-            repeated = sum(trigger.dm_bin in before.get(kind, ()) for trigger in triggers)
-            if repeated:
-                counts[REPEATED[kind]] += repeated
-
     def _here(self, readers: tuple[str, ...]) -> tuple[str, ...]:
         """Return the services that receive triggers from this node, here or on the master node."""
         if self.config.role is Role.WORKER:
             return readers
         return tuple(name for name in readers if name in self.config.services())
-
-    @staticmethod
-    def _new_ones(
-        work: ClusteringObservation, kind: str, triggers: tuple[Trigger, ...]
-    ) -> list[Trigger]:
-        """Return triggers not passed on before: a window may settle and open more than once."""
-        return [
-            trigger
-            for trigger in triggers
-            if trigger.dm_bin not in work.passed_on.get(trigger.window, {}).get(kind, [])
-        ]
 
     def _note(self, work: ClusteringObservation, kind: str, triggers: list[Trigger]) -> None:
         work.counts[PASSED_ON[kind]] += len(triggers)
@@ -465,45 +392,12 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                 extra=ABOUT_TRIGGER,
             )
 
-    def _dump_allowed(
-        self, work: ClusteringObservation, window: int, *, deeper: bool = False
-    ) -> bool:
-        """Whether a request is due: one window per interval of data time, however lines arrive.
-
-        What that window has found since its request is requested, too.
-
-        :param deeper: nothing in it is above the usual threshold
-        """
-        data_time = window * work.settings.clustering_window
-        interval = work.settings.thresh_iquv.interval
-        last = (work.last_dump, work.last_deeper_dump) if deeper else (work.last_dump,)
-        if any(one is not None and 0 < abs(data_time - one) < interval for one in last):
-            return False
-        if deeper:
-            work.last_deeper_dump = data_time
-        else:
-            work.last_dump = data_time
-        return True
-
     def _account(self, key: str, work: ClusteringObservation) -> None:
         task_id = task_id_of(key)
         self.counts.pop(task_id, None)
         self.counts[task_id] = plain_counts(work.counts)
         while len(self.counts) > KEPT_COUNTS:
             del self.counts[next(iter(self.counts))]
-
-
-def _row(work: ClusteringObservation, window: DueWindow) -> dict[str, Any]:
-    """Return what is remembered of a window."""
-    number = window.window
-    row = {
-        THROUGH: work.windows.closed_through(number),
-        PASSED_ON_NOW: work.passed_on.get(number, {}),
-    }
-    if window.closed:
-        return row
-    before = work.passed_on_before[number]
-    return row | {SETTLED_THROUGH: window.through, PASSED_ON_BEFORE: before}
 
 
 def _timed(decision: Decision, window: DueWindow, closed_at: float) -> Decision:
