@@ -43,17 +43,17 @@ classifier_of = cache(load_classifier)
 
 def extract_candidate(job: ExtractionJob) -> ExtractionOutcome:
     """Extract the candidate of a cluster, and write its file if it is to be kept."""
+    differing: list[tuple[str, str]] = []
     try:
-        found, band, clock, arrival, mask = _extract(job)
+        found, band, clock, arrival, mask = _extract(job, differing)
     except OutsideDataError as error:
-        return ExtractionOutcome(job.pulse, ClusterOutcome.NOT_IN_DATA, str(error))
+        outcome = ExtractionOutcome(job.pulse, ClusterOutcome.NOT_IN_DATA, str(error))
     except (OSError, ValueError) as error:
-        return ExtractionOutcome(job.pulse, ClusterOutcome.FAILED, str(error))
-    outcome = _outcome(job, found, band, clock, arrival, mask)
-    if clock.differs:
-        file = str(job.files.paths()[min(job.tabs)])
-        outcome = replace(outcome, differs=(file, clock.differs))
-    return outcome
+        outcome = ExtractionOutcome(job.pulse, ClusterOutcome.FAILED, str(error))
+    else:
+        outcome = _outcome(job, found, band, clock, arrival, mask)
+    # Also of what was not found: a wrong sampling time may be why.
+    return replace(outcome, differs=differing[0]) if differing else outcome
 
 
 def _outcome(
@@ -154,10 +154,11 @@ def _reference(job: ExtractionJob, header: FilterbankHeader) -> ArrivalReference
 
 
 def _extract(
-    job: ExtractionJob,
+    job: ExtractionJob, differing: list[tuple[str, str]]
 ) -> tuple[Extraction, Band, FileClock, ArrivalReference, Mask | None]:
     """Read the data and extract the candidate.
 
+    :param differing: gets a file that is sampled otherwise than it should be, and how
     :raises OutsideDataError: the pulse is outside the data
     :raises OSError: a file cannot be read
     :raises ValueError: a file or the pulse is invalid
@@ -171,6 +172,8 @@ def _extract(
     with CompoundBeam([paths[tab] for tab in needed], files.ifs) as beam:
         header = beam.header
         clock = file_clock(header, job.arrival, str(paths[needed[0]]), files.times)
+        if clock.differs:
+            differing.append((str(paths[needed[0]]), clock.differs))
         pulse = clock.in_file(job.pulse)
         if pulse.time < 0 <= job.pulse.time:
             raise OutsideDataError(

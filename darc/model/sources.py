@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
 from darc.config import ranges
-from darc.config.records import Struct
+from darc.config.records import Struct, replace
 from darc.config.typed import Reader, Value
 from darc.config.yaml_tree import YAMLTextError, parse_yaml
 
@@ -90,7 +90,8 @@ def parse_source_list(text: str, name: str) -> SourceList:
 def merge_lists(lists: Iterable[SourceList]) -> SourceList:
     """Return the sources of some lists; one of several counts once, as the first of them has it.
 
-    A later list's source is an earlier one's where its name or one of its aliases is.
+    A later list's source is an earlier one's where its name or one of its aliases is. A source
+    without a position gets that of a later list, if there is one.
     """
     sources: dict[str, Source] = {}
     aliases: dict[str, str] = {}
@@ -106,6 +107,8 @@ def merge_lists(lists: Iterable[SourceList]) -> SourceList:
             )
             if not known:
                 sources[name] = source
+            elif sources[known].position is None:
+                sources[known] = replace(sources[known], position=source.position)
             aliases |= {
                 it: known or name for it in names if it not in sources and it not in aliases
             }

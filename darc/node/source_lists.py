@@ -22,7 +22,12 @@ def read_source_list(path: Path) -> SourceList:
     data = read_regular(path, MAX_TEXT)
     if path.suffix == _PSRCAT:
         return parse_psrcat(data.decode(errors="replace"), str(path))
-    return parse_source_list(data.decode(), str(path))
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}:{line}: not UTF-8; save the list as UTF-8") from error
+    return parse_source_list(text, str(path))
 
 
 def read_source_lists(names: Iterable[str]) -> SourceList:

@@ -185,3 +185,19 @@ def test_a_sampling_time_that_is_rounded_is_the_same():
     assert file_clock(HEADER, replace(KNOWN, tsamp=4 * TSAMP), "x").samples == 4.0
     with pytest.raises(DataFileError, match="x: starts 172800 s before the observation"):
         file_clock(replace(HEADER, tstart=58998.0), KNOWN, "x")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fate"),
+    [(burst(100.0), ClusterOutcome.NOT_IN_DATA), (burst(3.0, dm=-1.0), ClusterOutcome.FAILED)],
+    ids=["behind the end", "invalid"],
+)
+def test_another_sampling_is_told_also_of_what_was_not_found(tmp_path, wanted, fate):
+    """A header's sampling time that is too short has a file end early: the only hint at it."""
+    files = write_beam(tmp_path, [burst(3.0)])
+    known = replace(KNOWN, tsamp=20 * TSAMP)
+    outcome = extract_candidate(replace(job(files, wanted), arrival=known))
+    assert outcome.fate is fate, outcome.reason
+    file, differs = outcome.differs
+    assert file.endswith("CB00.fil")
+    assert differs == "samples of 0.001 s by its header, of 0.02 s by the observation"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.model.sources import Source, SourceListError, parse_source_list
+from darc.model.sources import Source, SourceListError, merge_lists, parse_source_list
+from darc.node.source_lists import read_source_lists
 from darc.runtime.paths import packaged
 
 
@@ -67,3 +70,24 @@ def _outcome(text: str) -> tuple[str, ...]:
 def test_any_text_is_taken_or_refused(text: str) -> None:
     for message in _outcome(text):
         assert message.startswith("x:")
+
+
+def test_a_source_without_a_position_has_that_of_a_later_list() -> None:
+    """Else it could match nothing, though the catalogue beside it knows where it is."""
+    ours = parse_source_list("pulsars: {B0531+21: 56.8, B1: 3}\naliases: {CRAB: B0531+21}", "x")
+    others = parse_source_list(
+        "pulsars: {J0534+2200: 56.77}\naliases: {B0531+21: J0534+2200}\n"
+        "positions: {J0534+2200: [83.6, 22.0]}",
+        "y",
+    )
+    last = parse_source_list("pulsars: {B0531+21: 9}\npositions: {B0531+21: [1, 2]}", "z")
+    both = merge_lists([ours, others, last])
+    assert both.with_position() == (Source("B0531+21", "pulsar", 56.8, (83.6, 22.0)),)
+    assert both.lookup("J0534+2200") == both.lookup("CRAB") == both.with_position()[0]
+
+
+def test_a_list_in_another_encoding_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "ours.yaml"
+    path.write_bytes(b"pulsars:\n  A: 3  # \xe9\n")
+    with pytest.raises(ValueError, match=r"ours\.yaml:2: not UTF-8; save"):
+        read_source_lists(["source_list.yaml", str(path)])
