@@ -17,6 +17,7 @@ from darc.science.baseline import (
     take_scales,
 )
 from darc.science.downsample import downsample_time
+from darc.science.float_units import exponent_to_usual
 from darc.science.moments import put_rows
 from darc.science.reused_memory import ReusedMemory
 from darc.science.rfi_cleaning import replace_outliers
@@ -134,6 +135,8 @@ def _read(
     is_float = file.dtype.kind == "f"
     if is_float:
         forget_wild(values)
+        if exponent := exponent_to_usual(values):
+            np.ldexp(values, exponent, out=values)
     everything = np.arange(len(channels))
     silent = silent_moments(values.T, everything)
 

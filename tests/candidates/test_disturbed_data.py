@@ -207,6 +207,18 @@ def test_a_value_that_no_receiver_measures_hides_nothing(
     assert best["snr"] == pytest.approx(expected["snr"].max(), rel=0.02)
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e-20, 1e20, 1e30])
+def test_floats_in_any_unit_are_searched(tmp_path: Path, unit: float) -> None:
+    """As a power of 1e-20 W, whose square is no float of 32 bits."""
+    usual = replace(HEADER, nbits=32)
+    expected = search(tmp_path / "usual.fil", made().astype(np.float32), usual)
+    found = search(tmp_path / "other.fil", (made() * unit).astype(np.float32), usual)
+    assert expected is not None
+    assert found is not None
+    assert found["snr"].max() == pytest.approx(expected["snr"].max(), rel=0.02)
+    assert abs(found[np.argmax(found["snr"])]["time"] - AT) < 0.01
+
+
 @pytest.mark.parametrize("n_channels", [1, 2, 3, 4, 5, 6, 7, 8, 16])
 def test_a_pulse_in_few_channels(tmp_path: Path, n_channels: int) -> None:
     """Of two channels, one that is raised is half of the band, and no impulse."""

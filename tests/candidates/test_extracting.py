@@ -47,6 +47,19 @@ def test_a_burst_is_kept_in_a_file_that_says_what_was_found(tmp_path):
     assert outcome.listed.snr == pytest.approx(found.measured.snr)
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e-20, 1e20, 1e30])
+def test_floats_in_any_unit_give_the_same(tmp_path, unit):
+    pulse = burst(3.0)
+    usual = extract_candidate(job(write_beam(tmp_path / "usual", [pulse]), pulse))
+    files = write_beam(tmp_path / "other", [pulse])
+    header = replace(HEADER, nbits=32)
+    data = (samples([pulse], 8000).astype(np.float64) * unit).astype(np.float32)
+    (files.directory / "CB00.fil").write_bytes(format_header(header) + data.tobytes())
+    outcome = extract_candidate(job(files, pulse))
+    assert outcome.fate is ClusterOutcome.KEPT, outcome.reason
+    assert outcome.listed.snr == pytest.approx(usual.listed.snr, rel=0.05)
+
+
 def test_again_it_is_the_same_file(tmp_path):
     pulse = burst(3.0)
     files = write_beam(tmp_path, [pulse])
