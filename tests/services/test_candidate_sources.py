@@ -546,6 +546,28 @@ def test_a_search_that_was_begun_before_the_observation_is_told_as_a_loss(
         assert f"its first time is {early + 1 - 4:.1f} s after" in found["why"]
 
 
+@pytest.mark.parametrize("early", [0.0, 3.0])
+def test_after_a_restart_what_is_first_is_that_of_the_file(
+    make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture, early: float
+) -> None:
+    """Two searches of a beam, one of which is half read, are no search that began earlier."""
+    service, observation = follow(make, directory)
+    one, other = (heimdall_name(observation.start + shift, 7) for shift in (0, 10))
+    append(directory / one, line(1.0 + 4 * early))
+    service.turn_until(lambda: len(taken(service)) == 1)
+    again = make()
+    again.master = again.queue_link = service.master  # type: ignore[assignment]
+    order(again, observation)
+    append(directory / one, line(19.0))
+    append(directory / other, line(20.0))
+    again.turn_until(lambda: len(taken(again)) == 2)
+    again.turn()
+    told = again._losses.summaries().get("search_began_earlier")
+    assert (told is not None) == (early > 0)
+    said = [text for text in caplog.messages if "beam 7 is in two files" in text]
+    assert len(said) == (0 if early else 1)
+
+
 def test_two_files_of_one_beam_without_a_time_are_told(
     make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -74,8 +74,8 @@ class HeimdallLines(NumberLines):
     :param offset: start of the file since that of the observation (s)
     :param times_from: `OBSERVATION` or `FILE`, where the first line leaves that open
     :param reference: of its times
-    :param note: gets the first and last time of each part that is read (s), and whether they count
-        from the observation
+    :param note: gets the last time of each part that is read, and the first of the file (s); None:
+        it does not count from the observation, or is not known
     :param differs: is called when the first line shows that times count from the other one
     :param state: result of :meth:`state`
     """
@@ -90,7 +90,7 @@ class HeimdallLines(NumberLines):
         offset: float,
         times_from: str,
         reference: TimeReference,
-        note: Callable[[float, float, bool], None],
+        note: Callable[[float, float | None], None],
         differs: Callable[[], None],
         state: Mapping[str, Any] | None,
     ) -> None:
@@ -100,6 +100,8 @@ class HeimdallLines(NumberLines):
         self._differs = differs
         # Empty: no line has come. An earlier version read all files so, and has said nothing.
         self._found: str = "" if state is None else state.get("times from", FILE)
+        # Of the file, also where an earlier process has read its beginning; None: not known.
+        self._first: float | None = None if state is None else state.get("first time")
         self._beam = beam
         self._first_beam = first_beam
         self._offset = offset
@@ -137,20 +139,26 @@ class HeimdallLines(NumberLines):
         return self._times_from
 
     def parse(self, data: bytes) -> ReadLines:
+        is_begun = bool(self._found)
         found = super().parse(data)
         if len(found.candidates):
             times = found.candidates["time"]
-            self._note(float(times.min()), float(times.max()), self._found == OBSERVATION)
+            if not is_begun:
+                self._first = float(times.min())
+            first = self._first if self._found == OBSERVATION else None
+            self._note(float(times.max()), first)
         return found
 
     def begin(self, first_lines: bytes) -> None:
-        super().parse(first_lines[: first_lines.rfind(b"\n") + 1])  # for the first line
+        found = super().parse(first_lines[: first_lines.rfind(b"\n") + 1])  # for the first line
+        if len(found.candidates):
+            self._first = float(found.candidates["time"].min())
 
     def reset(self) -> None:
-        self._found = ""
+        self._found, self._first = "", None
 
     def state(self) -> dict[str, Any]:
-        return {"times from": self._found}
+        return {"times from": self._found, "first time": self._first}
 
 
 class HeimdallSource(CandidateSource):
@@ -200,16 +208,16 @@ class HeimdallSource(CandidateSource):
         match = _UTC.match(name)
         return FileOfSeries(name[match.end() :] if match else name, offset)
 
-    def _noting(self, beam: int | None, name: str) -> Callable[[float, float, bool], None]:
+    def _noting(self, beam: int | None, name: str) -> Callable[[float, float | None], None]:
         """Note a file of a beam; return what notes its times."""
         if beam is None or self.context.settings.beam_from != "name":
-            return lambda first, last, counted: None
+            return lambda last, first: None
         files = self._files.setdefault(beam, FilesOfBeam())
         offset = file_offset(name, self.context.observation.start)
         self._claim(beam, files.add(name, offset))
 
-        def note(first: float, last: float, counted: bool) -> None:
-            self._claim(beam, files.note(name, last, first if counted else None))
+        def note(last: float, first: float | None) -> None:
+            self._claim(beam, files.note(name, last, first))
 
         return note
 
