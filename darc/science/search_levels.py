@@ -1,7 +1,7 @@
 """Normalised channels as 16-bit integers, for a search.
 
 They take half the memory of floats, and twice as many are summed at a time (SIMD). A standard
-deviation is 16 levels: rounding adds 0.03 % to the variance of noise.
+deviation is 16 levels: rounding with dither adds 0.07 % to the variance of noise.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ Mask = npt.NDArray[np.bool_]
 LEVELS, HIGHEST = 16, 32767
 #: Channels downsampled at a time, so that they stay in the processor's cache, times the factor.
 _CHANNELS = 4
+#: Added before rounding, from another place in each channel: data of few values would all be
+#: rounded to the same side for a while, and the error would add up over channels and samples.
+_PERIOD, _APART = 1024, 397
+_EVEN = ((np.arange(_PERIOD) + 0.5) / _PERIOD - 0.5).astype(np.float32)
+_DITHER = np.tile(np.random.default_rng(0).permutation(_EVEN), 2)
 
 
 def put_levels(
@@ -68,10 +73,14 @@ def _put(rows: Floats, scale: np.float32, out: Shorts) -> npt.NDArray[np.int64]:
             continue
         mean = np.float32(total / count)
         low, high = np.float32(-HIGHEST), np.float32(HIGHEST)
-        for place in range(row.size):
-            value = np.rint((row[place] - mean) * scale)
-            value = min(max(value, low), high)
-            levels[place] = np.int16(np.int32(np.float32(0) if np.isnan(value) else value))
+        first = number * _APART % _PERIOD
+        for begin in range(0, row.size, _PERIOD):
+            some, into = row[begin : begin + _PERIOD], levels[begin : begin + _PERIOD]
+            dither = _DITHER[first : first + some.size]
+            for place in range(some.size):
+                value = np.rint((some[place] - mean) * scale + dither[place])
+                value = min(max(value, low), high)
+                into[place] = np.int16(np.int32(np.float32(0) if np.isnan(value) else value))
     return missing
 
 

@@ -301,7 +301,7 @@ def run_day(hours: int, seed: int) -> DayResult:
         for hour in range(hours):
             day.observe(hour)
         _wait_for(service.is_done)
-        events = [reported(event) for event in service.book]
+        events = [reported(event, {}) for event in service.book]
         acknowledged = {
             notice["ivorn"]
             for event in events

@@ -41,7 +41,7 @@ def complete(one: Event) -> Announced:
     came = [
         arrived(one, str(road), number, public=public) for road in ROADS for number in (1, 1, 2)
     ]
-    return Announced([reported(one)], came, {one.id: {"retraction"}})
+    return Announced([reported(one, {})], came, {one.id: {"retraction"}})
 
 
 def test_what_came_twice_in_order_adds_up() -> None:
