@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,49 @@ def test_an_order_is_replaced_by_one_of_its_key_that_ends_earlier(service, obser
     faint = entry(3, 100.0, 12.1, 13.1, 14.1, snr=8.0)
     found = run(one, observation, order_entry(1), ended, faint, entry(4, 101.0))
     assert [window for window, _ in found] == [12, 13]
+
+
+def test_usual_dumps_of_a_window_stay_beside_further_ones(service, observation):  # noqa: F811
+    """Unchanged, also where faint candidates are in the same DM bin, and before the further."""
+    bright, faint = entry(2, 100.0, 12.1), entry(4, 100.0, 12.3, snr=8.0, dm=3000.0)
+    same_bin = entry(3, 100.0, 12.6, snr=8.0)
+
+    def dumps(*entries: QueueEntry) -> list[Any]:
+        one = service()
+        one.start_observation(observation, {})
+        for each in (*entries, entry(5, 101.0)):
+            one.process(each, observation)
+        # Of one request: a dump of a window keeps the next from leaving.
+        return [
+            replace(trigger, stages=type(trigger.stages)()) for trigger in one.sent("dada_trigger")
+        ]
+
+    (usual,) = dumps(bright, same_bin, faint)
+    assert usual.snr == 30.0
+    found = dumps(order_entry(1), bright, same_bin, faint)
+    assert found[:1] == [usual]
+    assert [(one.snr, one.dm) for one in found[1:]] == [(8.0, 3000.0)]
+
+
+def test_an_injection_below_the_usual_threshold_triggers_nothing(service, observation):  # noqa: F811
+    """Not even a notice of an injection: nobody looked for it at that threshold."""
+    path = Path(observation.amber_dir) / "injections.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weak, real = entry(2, 100.0, 12.1, snr=8.0), entry(3, 100.0, 12.3, snr=8.0, dm=3000.0)
+    order = order_entry(1, replace(ORDER, lofar=True))
+
+    def sent(text: str) -> list[tuple[str, float]]:
+        path.write_text(text)
+        one = service(injections=path.name)
+        one.start_observation(observation, {})
+        for each in (order, weak, real, entry(4, 101.0)):
+            one.process(each, observation)
+        queues = "dada_trigger", "lofar_trigger", "voevent_generator"
+        return [(queue, trigger.dm) for queue in queues for trigger in one.sent(queue)]
+
+    listed = sent("12.1 700 8 1\n")
+    assert {dm for _, dm in listed} == {3000.0}  # what is real is found beside it
+    assert {queue for queue, dm in sent("") if dm == 700.0} >= {"dada_trigger"}
 
 
 def test_a_window_that_has_settled_is_decided_about_again_when_it_closes(service, observation):  # noqa: F811
