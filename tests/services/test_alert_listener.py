@@ -230,6 +230,27 @@ def test_a_lowered_threshold_ends_with_time_or_with_a_retraction(service, observ
     assert not [key for key in short.memory if key.startswith("lowered")]
 
 
+def test_a_retraction_that_comes_before_its_notice_holds(service, observation, monkeypatch) -> None:
+    """Partitions are read beside each other, and a notice may come again."""
+    monkeypatch.setattr("darc.services.alert_listener.retracted_events.MOST_RETRACTED", 3)
+    one = service(LOWER, DUMP, TELL)
+    one.observe(observation)
+    one.hear(notice(alert_type="retraction"), notice(alert_type="retraction"))
+    why = dict.fromkeys(("deeper", "raw data", "people"), "retracted before")
+    assert one.hear(notice(), notice(alert_type="update")) == [why, why]
+    again = one.again()
+    again.observe(observation)
+    assert again.hear(notice()) == [why]
+    for each in (one, again):
+        assert (each.orders(), each.dumps(), each.mails(), each.lowered) == ([], [], [], [])
+    assert again.outcomes == {"retracted before": 1}
+    assert set(again.hear(notice(id="2"))[0].values()) == {"used"}
+    # What is remembered is bounded, the oldest first.
+    again.hear(*(notice(id=f"r{number}", alert_type="retraction") for number in range(9)))
+    assert len([key for key in again.memory if key.startswith("retracted ")]) == 3
+    assert again.hear(notice(id="r8")) == [why]
+
+
 # -- dumps ---------------------------------------------------------------------------------------
 
 

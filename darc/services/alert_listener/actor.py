@@ -15,6 +15,7 @@ from darc.services.alert_listener.notice_dumps import NoticeDumps
 from darc.services.alert_listener.notice_mail import subject_of, text_of
 from darc.services.alert_listener.notice_rules import beam_of, unfit
 from darc.services.alert_listener.notice_step import NoticeStep
+from darc.services.alert_listener.retracted_events import RetractedEvents
 from darc.services.alert_listener.settings import (
     DUMP,
     TELL,
@@ -26,6 +27,8 @@ from darc.services.alert_listener.use_book import USED_BEFORE, NoticeUse, UseBoo
 from darc.services.base.mails import Mail, Mails
 
 USED, NO_RULE, OWN = "used", "no rule", "our own"
+#: Why no rule acts upon what comes after an event's retraction.
+RETRACTED_BEFORE = "retracted before"
 
 
 class NoticeActor:
@@ -33,6 +36,7 @@ class NoticeActor:
 
     def __init__(self, config: Config, settings: AlertListenerSettings) -> None:
         self.book = UseBook()
+        self._retracted = RetractedEvents()
         #: What became of the notice of the last `act`.
         self.outcome = NO_RULE
         self._view = NodeView(config, settings)
@@ -46,6 +50,7 @@ class NoticeActor:
     def recover(self, memory: Mapping[str, Any]) -> None:
         """Restore what was done, and what is not over."""
         self.book.recover(memory)
+        self._retracted.recover(memory)
         self._lowerings.recover(memory)
         self._dumps.recover(memory)
 
@@ -88,6 +93,7 @@ class NoticeActor:
             self._lowerings.retract(notice, step, now)
             self._dumps.retract(notice, step)
             self._tell_retraction(notice, step, now)
+            step.memory |= self._retracted.add(notice.key, now)
         verdicts = {
             rule.name: self._by(rule, notice, step, now) or USED
             for rule in self._view.settings.rules
@@ -95,7 +101,8 @@ class NoticeActor:
         if len(step.uses) > before:
             self.outcome = USED
         else:
-            self.outcome = USED_BEFORE if USED_BEFORE in verdicts.values() else NO_RULE
+            known = (USED_BEFORE, RETRACTED_BEFORE)
+            self.outcome = next((why for why in known if why in verdicts.values()), NO_RULE)
         return verdicts
 
     def _by(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep, now: float) -> str:
@@ -104,6 +111,8 @@ class NoticeActor:
             return "other nodes do that"
         if self.book.has(rule.name, notice.key):
             return USED_BEFORE
+        if notice.kind is not AlertType.RETRACTION and notice.key in self._retracted:
+            return RETRACTED_BEFORE
         if why := unfit(rule, notice, now):
             return why
         acts = {THRESHOLD: self._lowerings.start, DUMP: self._dumps.start, TELL: self._tell}
