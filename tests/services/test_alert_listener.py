@@ -230,6 +230,31 @@ def test_a_lowered_threshold_ends_with_time_or_with_a_retraction(service, observ
     assert not [key for key in short.memory if key.startswith("lowered")]
 
 
+def test_a_retraction_ends_what_a_rule_lowered_that_is_gone(service, observation) -> None:
+    one = service(LOWER)
+    one.observe(observation)
+    one.hear(notice())
+    one._actor.use(one.config, replace(one.settings, rules=()))
+    one.hear(notice(alert_type="retraction"))
+    first, second = one.orders()
+    assert (second.key, second.snr_min) == (first.key, 100_000)  # raises no limit, lowers none
+    assert second.end == pytest.approx(time.time(), abs=5.0)
+
+
+def test_a_lowered_threshold_that_is_refused_does_not_come_later(service, observation) -> None:
+    one = service(LOWER, max_uses_per_hour=1)
+    one.observe(observation)
+    assert [row["deeper"] for row in one.hear(notice(), notice(id="2"))] == [
+        "used",
+        "too many uses",
+    ]
+    assert [row["id"] for row in one.lowered] == ["1"]
+    again = one.again()
+    again.observe(replace(observation, run="later"))
+    assert again.said == []  # no further alarm
+    assert [row["id"] for row in again.lowered] == ["1"]
+
+
 def test_a_retraction_that_comes_before_its_notice_holds(service, observation, monkeypatch) -> None:
     """Partitions are read beside each other, and a notice may come again."""
     monkeypatch.setattr("darc.services.alert_listener.retracted_events.MOST_RETRACTED", 3)

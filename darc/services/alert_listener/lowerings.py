@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from darc.config import ranges
 from darc.config.records import Struct
 from darc.model.lowered_threshold import LoweredThreshold
 from darc.model.observation import Observation
@@ -135,6 +136,8 @@ class Lowerings:
             if not self._book.may_use(
                 rule, notice, self._view.settings.max_uses_per_hour, step, now
             ):
+                # Refused is refused: it does not wait for the next observation.
+                self._forget(one, step)
                 return "too many uses"
             what = (
                 f"S/N of at least {rule.snr_min:g} triggers {' and '.join(rule.searches)}"
@@ -149,24 +152,27 @@ class Lowerings:
     def expire(self, step: NoticeStep, now: float) -> None:
         """Forget what is over, and what is too much."""
         too_many = len(self._lowerings) - MOST_LOWERINGS
-        for number, (key, one) in enumerate(list(self._lowerings.items())):
+        for number, one in enumerate(list(self._lowerings.values())):
             if one.end <= now or number < too_many:
-                del self._lowerings[key]
-                step.memory[key] = None
+                self._forget(one, step)
+
+    def _forget(self, one: ActiveLowering, step: NoticeStep) -> None:
+        self._lowerings.pop(one.memory_key, None)
+        step.memory[one.memory_key] = None
 
     def retract(self, notice: OutsideNotice, step: NoticeStep, now: float) -> None:
         """End what an event has lowered."""
         for one in [one for one in self._lowerings.values() if one.notice.key == notice.key]:
             rule = self._view.rule(one.rule)
             applied = self._book.has(one.rule, notice.key)
-            del self._lowerings[one.memory_key]
-            step.memory[one.memory_key] = None
+            self._forget(one, step)
             step.lines.append(f"retracted: notice of {notice.source}, id {notice.id}")
-            if rule is None or not applied:
+            if not applied:
                 continue
-            order = LoweredThreshold(
-                f"{notice.key} {rule.name}", "retracted", rule.snr_min or 0.0, one.start, now
-            )
+            # Also where the rule is gone meanwhile, as amber_clustering has its order; no limit is
+            # raised by so high a one.
+            least = rule.snr_min if rule and rule.snr_min is not None else float(ranges.SNR.high)
+            order = LoweredThreshold(f"{notice.key} {one.rule}", "retracted", least, one.start, now)
             step.puts += [_order(order, key) for key in self._view.observed]
 
 
