@@ -151,7 +151,8 @@ class KafkaReader:
         ours = {
             "group.id": self._group,  # of the positions
             "enable.auto.commit": "false",
-            "auto.offset.reset": "latest",
+            # Where our position is gone, by retention or as a topic was made anew: what there is.
+            "auto.offset.reset": "earliest",
             "domain": client.domain,
             "error_cb": self._note_error,
             "stats_cb": self._note_state,

@@ -104,6 +104,16 @@ def test_nothing_is_missed_where_it_dies_before_the_first_message(broker, topic,
     assert came(reader(topic), 1) == [b"meanwhile"]
 
 
+def test_a_position_that_is_gone_skips_nothing_that_is_there(broker, topic, reader) -> None:
+    """A topic that was made anew, or old messages that the broker has deleted."""
+    other = confluent_kafka.Consumer({"bootstrap.servers": broker.address, "group.id": "darc.test"})
+    numbers = other.list_topics(topic, patience(10.0)).topics[topic].partitions
+    gone = [confluent_kafka.TopicPartition(topic, number, 1000) for number in numbers]
+    other.commit(offsets=gone, asynchronous=False)
+    other.close()
+    assert came(reader(topic), 1) == [b"before"]
+
+
 def test_a_broker_that_goes_away_and_comes_back(broker, topic, reader, caplog) -> None:
     one = reader(topic)
     with caplog.at_level(logging.ERROR):
