@@ -47,7 +47,6 @@ CHECKS = (
     Check("cluster", node_checks.cluster),
     *outside_checks.outside_checks(),
     Check("e-mail", outside_checks.mail),
-    Check("credentials", outside_checks.credentials),
     Check("alarms", outside_checks.alarms),
 )
 #: Signs and colours; the text says the same without colours.

@@ -16,7 +16,6 @@ from pathlib import Path
 from inotify_simple import INotify
 
 from darc import __version__
-from darc.cli import outside_checks
 from darc.cli.check_results import CheckedNode, CheckResult, good, warn, wrong
 from darc.cli.terminal_text import size
 from darc.config.config import Role
@@ -81,7 +80,6 @@ def configuration(checked: CheckedNode) -> Iterator[CheckResult]:
     if not checked.config.warnings:
         path = config_file()
         yield good(str(path) if path.exists() else f"the default alone, as there is no {path}")
-    yield from outside_checks.of_settings(checked)
 
 
 def place(checked: CheckedNode) -> Iterator[CheckResult]:

@@ -7,8 +7,6 @@ import importlib.util
 import smtplib
 import socket
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
-from pathlib import Path
 
 from darc.cli.check_results import (
     ANSWER_SECONDS,
@@ -21,12 +19,10 @@ from darc.cli.check_results import (
 )
 from darc.config.config import Role
 from darc.config.web_address import split
-from darc.delivery.credentials import CredentialsError, read_credentials
 from darc.runtime.service_traits import (
     OutsideAddress,
     OwnCheck,
     Reach,
-    SettingsCheck,
     known_traits,
     own_check,
     traits_of,
@@ -51,13 +47,6 @@ def outside_checks() -> tuple[Check, ...]:
 def _own(service: str, check: OwnCheck, checked: CheckedNode) -> Iterator[CheckResult]:
     if service in checked.config.services():
         yield from own_check(service, check)(checked.config)
-
-
-def of_settings(checked: CheckedNode) -> Iterator[CheckResult]:
-    """Check what services of this host say of their own settings."""
-    for service in checked.config.services():
-        for one in traits_of(service).settings_checks:
-            yield from _settings(service, one, checked)
 
 
 def _outside(service: str, address: OutsideAddress, checked: CheckedNode) -> Iterator[CheckResult]:
@@ -93,27 +82,6 @@ def _outside(service: str, address: OutsideAddress, checked: CheckedNode) -> Ite
         yield good(text)
 
 
-def _settings(service: str, check: SettingsCheck, checked: CheckedNode) -> Iterator[CheckResult]:
-    settings = checked.config.section(service)
-    found = list(check.problems(settings))
-    for problem, remedy in found:
-        yield wrong(f"{check.title}: {problem}", remedy)
-    reached: list[str] = []
-    missed: list[str] = []
-    for host, port in check.addresses(settings):
-        try:
-            socket.create_connection((host, port), ANSWER_SECONDS).close()
-        except OSError as error:
-            missed.append(f"{host}:{port}: {_why(error)}")
-        else:
-            reached.append(f"{host}:{port}")
-    if missed:
-        say = warn if reached else wrong
-        yield say(f"{check.title}: {'; '.join(missed)}", check.remedy)
-    elif reached and not found:
-        yield good(f"{check.title}: {' and '.join(reached)} takes connections")
-
-
 def _listening(ports: Sequence[int], remedy: str, checked: CheckedNode) -> CheckResult:
     """Whether a process of this machine listens on each of the ports."""
     listen = {one.port for one in checked.listeners()}
@@ -130,30 +98,6 @@ def _why(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {ANSWER_SECONDS:g} s"
     return error.strerror or str(error)
-
-
-def credentials(checked: CheckedNode) -> Iterator[CheckResult]:
-    """Check the files of secrets: only their owner can read them, and what is needed is there."""
-    found = [
-        (f"{service}.{file.key}", path, file.names)
-        for service in checked.config.services()
-        for file in traits_of(service).credentials
-        if (path := attrgetter(file.key)(checked.config.section(service))) is not None
-    ]
-    if not found:
-        yield good("none are configured")
-    for key, path, names in found:
-        remedy = f"repair the file, or set {key}"
-        try:
-            there = read_credentials(Path(path)).values()
-        except CredentialsError as error:
-            yield wrong(f"{key}: {error}", remedy)
-            continue
-        missing = [f"`{name} = …`" for name in names if name not in there]
-        if missing:
-            yield wrong(f"{key}: {path}: no line {', '.join(missing)}", remedy)
-        else:
-            yield good(f"{key}: {path}, which its owner alone can read")
 
 
 def alarms(checked: CheckedNode) -> Iterator[CheckResult]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import functools
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,32 +76,6 @@ class OutsideAddress(Struct, frozen=True):
     needs: tuple[str, str] | None = None
 
 
-class CredentialsFile(Struct, frozen=True):
-    """A file of secrets of a service, for ``darc doctor``, which looks at nothing but names.
-
-    :param key: of its path in the service's settings: SECTION.KEY
-    :param names: that it has to hold
-    """
-
-    key: str
-    names: tuple[str, ...] = ()
-
-
-class SettingsCheck(Struct, frozen=True):
-    """A check of a service's settings, for ``darc doctor``.
-
-    :param title: what it is about, in its results
-    :param problems: yields what is wrong with settings, and what to do
-    :param addresses: yields host and port of each system that is reached by TCP; one has to be
-    :param remedy: what to do where none is
-    """
-
-    title: str
-    problems: Callable[[Any], Iterable[tuple[str, str]]]
-    addresses: Callable[[Any], Iterable[tuple[str, int]]]
-    remedy: str
-
-
 class OwnCheck(Struct, frozen=True):
     """A check of ``darc doctor`` that needs to know the service.
 
@@ -166,8 +140,6 @@ class ServiceTraits(Struct, frozen=True):
     :param directory: key of its settings: where it keeps files for people
     :param mails: section of the configuration that says who gets its e-mails; empty: it sends none
     :param outside: what it sends to
-    :param credentials: its files of secrets
-    :param settings_checks: further checks of its settings
     :param checks: what ``darc doctor`` checks beside that
     :param counted: what of its `totals` has a metric family of its own
     :param measured: its attributes with one
@@ -186,8 +158,6 @@ class ServiceTraits(Struct, frozen=True):
     directory: str = ""
     mails: str = ""
     outside: tuple[OutsideAddress, ...] = ()
-    credentials: tuple[CredentialsFile, ...] = ()
-    settings_checks: tuple[SettingsCheck, ...] = ()
     checks: tuple[OwnCheck, ...] = ()
     counted: tuple[CountedSeries, ...] = ()
     measured: tuple[AttributeSeries, ...] = ()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +18,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from nodes import free_port
 
 from darc.config.config import Config, ConfigError
 from darc.config.typed import from_plain
@@ -31,11 +34,11 @@ from darc.queues.messages import Commit, ContentKind
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since
 from darc.science.dispersion import delay
+from darc.services.alert_listener import checks
 from darc.services.alert_listener.actor import NoticeActor
 from darc.services.alert_listener.notice_step import NoticeStep
 from darc.services.alert_listener.service import AlertListener
-from darc.services.alert_listener.settings import AlertListenerSettings, NoticeRule
-from darc.services.alert_listener.settings_check import addresses, problems
+from darc.services.alert_listener.settings import NoticeRule
 from darc.services.dada_trigger.dump_jobs import TriggerGroup, make_jobs
 from darc.services.dada_trigger.settings import DadaTriggerSettings
 from simulator.write_parsets import write_observation
@@ -565,24 +568,73 @@ def test_a_setting_that_cannot_be_is_named(service, changes, why) -> None:
         service(**changes)
 
 
-def test_what_doctor_says(service, tmp_path: Path) -> None:
-    def said(one: Kept) -> list[str]:
-        return [problem for problem, _ in problems(one.settings)]
+def said(config: Config, verdict: str = "wrong") -> list[str]:
+    return [one.text for one in checks.notices(config) if one.verdict == verdict]
 
-    assert said(service(topics=[])) == ["nothing is read: alert_listener.topics is empty"]
-    assert said(service()) == ["nothing is read: alert_listener.rules is empty"]
-    assert list(addresses(service().settings)) == []
-    on: AlertListenerSettings = service(TELL).settings
-    assert said(service(TELL)) == []
-    assert list(addresses(on)) == [("kafka.gcn.nasa.gov", 9092)]
-    several = {"bootstrap.servers": "a:1, ssl://b:2,[::1]:3,c"}
-    found = addresses(service(TELL, client=several).settings)
-    assert list(found) == [("a", 1), ("b", 2), ("::1", 3), ("c", 9092)]
-    open_to_all = tmp_path / "gcn"
-    open_to_all.write_text("client_id = a\n")
-    open_to_all.chmod(0o644)
-    (problem,) = said(service(TELL, credentials=str(open_to_all)))
+
+def test_doctor_says_what_is_off(service) -> None:
+    assert said(service(topics=[]).config) == ["nothing is read: alert_listener.topics is empty"]
+    assert said(service().config) == ["nothing is read: alert_listener.rules is empty"]
+
+
+def test_doctor_looks_at_credentials(
+    service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "_reached", lambda addresses: iter(()))
+    (problem,) = said(service(TELL, credentials=None).config)
+    assert problem == "no credentials, without which gcn.nasa.gov takes nothing"
+    assert said(service(TELL, client={"bootstrap.servers": "a"}).config) == []
+    file = tmp_path / "gcn"
+    file.write_text("client_id = a\n")
+    file.chmod(0o644)
+    (problem,) = said(service(TELL, credentials=str(file)).config)
     assert "others can read it (mode 0644)" in problem
+    file.chmod(0o600)
+    assert said(service(TELL, credentials=str(file)).config) == []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    (problem,) = said(service(TELL, credentials=str(file)).config)
+    assert problem == "gcn_kafka is not installed: nothing can be read"
+
+
+def test_doctor_looks_for_a_broker(service) -> None:
+    def among(*addresses: str) -> Config:
+        config: Config = service(TELL, client={"bootstrap.servers": ",".join(addresses)}).config
+        return config
+
+    away = f"127.0.0.1:{free_port()}"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as two,
+    ):
+        first, second = f"127.0.0.1:{one.getsockname()[1]}", f"::1:{two.getsockname()[1]}"
+        bracketed = f"plaintext://[::1]:{two.getsockname()[1]}"
+        config = among(first, bracketed)
+        assert said(config, "OK") == [f"{first} and {second} take connections"]
+        assert said(config) == said(config, "warning") == []
+        config = among(first, away, "here:port")
+        assert said(config, "OK") == [f"{first} takes connections"]
+        assert said(config, "warning") == [f"{away}: Connection refused"]
+        assert said(config) == ["bootstrap.servers: 'here:port': 'port' is not a port, 1 to 65535"]
+    assert said(among(away)) == [f"{away}: Connection refused"]
+    assert said(among(".:1")) in (
+        [".:1: not the name of a host"],
+        [".:1: Name or service not known"],
+    )
+
+
+def test_addresses_of_brokers(service) -> None:
+    assert checks.stated(service(TELL).settings) == ["kafka.gcn.nasa.gov"]
+    several = {"bootstrap.servers": "a:1, ssl://b:2,,[::1]:3,c,[::1]"}
+    found = [checks.address(one) for one in checks.stated(service(TELL, client=several).settings)]
+    assert found == [("a", 1), ("b", 2), ("::1", 3), ("c", 9092), ("::1", 9092)]
+
+
+@pytest.mark.parametrize(
+    "text", ["a:b", "a:", "a:0", "a:65536", "a:-1", "a:\u0663", ":1", "ssl://"]
+)
+def test_an_address_of_a_broker_that_is_none(text: str) -> None:
+    with pytest.raises(checks.AddressError, match=r"is not a port|has no host"):
+        checks.address(text)
 
 
 def test_off_by_default(config: Config) -> None:

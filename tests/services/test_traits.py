@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from operator import attrgetter
 from typing import Any, ClassVar
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from darc.cli import attribute_names
 from darc.config.config import Config
 from darc.node.node_config import load_config
-from darc.runtime.service_traits import ServiceTraits, known_traits, traits_of
+from darc.runtime.service_traits import ServiceTraits, known_traits, own_check, traits_of
 from darc.services.base.service import Service
 
 
@@ -53,8 +52,8 @@ def test_what_traits_name_is_there(
         outside = [key for one in traits.outside for key in (*one.port_keys, one.host_key)]
         for key in filter(None, (*outside, *(one.sends_key for one in traits.outside))):
             assert hasattr(settings, key), (name, key)
-        for file in traits.credentials:
-            assert attrgetter(file.key)(settings) is None, (name, file.key)  # by default
+        for check in traits.checks:
+            assert callable(own_check(name, check)), (name, check)
         for series in traits.measured:
             assert any(series.attribute in kind.attributes for kind in classes[name]), series
         is_switched = any("send_events" in kind.switches for kind in classes[name])
@@ -88,6 +87,7 @@ def test_traits_load_no_service() -> None:
         "import sys; from darc.runtime.service_traits import known_traits;"
         " assert known_traits()['processor'].unhurried;"
         " heavy = {'numpy', 'astropy', 'twisted', 'yaml', 'darc.services.base.service'};"
+        " heavy |= {one for one in sys.modules if one.endswith('.checks')};"
         " sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     ended = subprocess.run(

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from darc.runtime.service_traits import AttributeSeries, ServiceTraits, SettingsCheck
-from darc.services.alert_listener import settings_check
+from darc.runtime.service_traits import AttributeSeries, OwnCheck, ServiceTraits
 from darc.services.alert_listener.settings import AlertListenerSettings
 
 TRAITS = ServiceTraits(
     sections={"alert_listener": AlertListenerSettings},
     mails="alert_listener",
-    settings_checks=(
-        SettingsCheck(
-            "notices of others",
-            settings_check.problems,
-            settings_check.addresses,
-            "see alert_listener.domain and client, and the network to there",
-        ),
-    ),
+    checks=(OwnCheck("notices", "notices"),),
     measured=(
         AttributeSeries(
             "notice_stream_connected",

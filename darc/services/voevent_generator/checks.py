@@ -1,4 +1,4 @@
-"""Checks of the roads for ``darc doctor``. Nothing is sent, and no topic made."""
+"""Checks of the roads and reports for ``darc doctor``. Nothing is sent, and no topic made."""
 
 from __future__ import annotations
 
@@ -94,3 +94,22 @@ def people(config: Config) -> Iterator[CheckResult]:
         yield (
             say(f"{name}: {why}", chat.remedy(why, config.chat)) if why else good(f"{name}: usable")
         )
+
+
+def tns(config: Config) -> Iterator[CheckResult]:
+    """Check the credentials of reports: only their owner can read them, and the key is there."""
+    settings: VOEventGeneratorSettings = config.section(_SERVICE)
+    path = settings.tns.credentials
+    if path is None:
+        yield good("no credentials are configured")
+        return
+    key = f"{_SERVICE}.tns.credentials"
+    try:
+        there = read_credentials(Path(path)).values()
+    except CredentialsError as error:
+        yield wrong(str(error), f"chmod 600 {path}, or set {key}")
+        return
+    if "api_key" in there:
+        yield good(f"{path} is readable by its owner alone")
+    else:
+        yield wrong(f"{path}: no line `api_key = …`", f"add it, or set {key}")

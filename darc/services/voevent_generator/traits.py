@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from darc.runtime.service_traits import (
     AttributeSeries,
-    CredentialsFile,
     ExternalSystem,
     ListeningPort,
     OutsideAddress,
@@ -33,11 +32,7 @@ TRAITS = ServiceTraits(
             needs=("comet", "vtp"),
         ),
     ),
-    credentials=(
-        CredentialsFile("kafka.credentials"),
-        CredentialsFile("tns.credentials", ("api_key",)),
-    ),
-    checks=(OwnCheck("Kafka", "kafka"), OwnCheck("people", "people")),
+    checks=(OwnCheck("Kafka", "kafka"), OwnCheck("people", "people"), OwnCheck("TNS", "tns")),
     measured=(
         AttributeSeries(
             "voevents_waiting",
