@@ -604,11 +604,10 @@ def test_doctor_looks_for_a_broker(service) -> None:
     away = f"127.0.0.1:{free_port()}"
     with (
         socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("::1", 0), family=socket.AF_INET6) as two,
+        socket.create_server(("127.0.0.1", 0)) as two,
     ):
-        first, second = f"127.0.0.1:{one.getsockname()[1]}", f"::1:{two.getsockname()[1]}"
-        bracketed = f"plaintext://[::1]:{two.getsockname()[1]}"
-        config = among(first, bracketed)
+        first, second = f"127.0.0.1:{one.getsockname()[1]}", f"127.0.0.1:{two.getsockname()[1]}"
+        config = among(first, f"plaintext://{second}")
         assert said(config, "OK") == [f"{first} and {second} take connections"]
         assert said(config) == said(config, "warning") == []
         config = among(first, away, "here:port")
@@ -616,10 +615,9 @@ def test_doctor_looks_for_a_broker(service) -> None:
         assert said(config, "warning") == [f"{away}: Connection refused"]
         assert said(config) == ["bootstrap.servers: 'here:port': 'port' is not a port, 1 to 65535"]
     assert said(among(away)) == [f"{away}: Connection refused"]
-    assert said(among(".:1")) in (
-        [".:1: not the name of a host"],
-        [".:1: Name or service not known"],
-    )
+    assert said(among("a..b:1")) == ["a..b:1: not the name of a host"]
+    (problem,) = said(among("[::1]:1"))  # refused, or there is no IPv6
+    assert problem.startswith("[::1]:1: ")
 
 
 def test_addresses_of_brokers(service) -> None:

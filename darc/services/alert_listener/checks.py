@@ -87,16 +87,17 @@ def _reached(addresses: Sequence[tuple[str, int]]) -> Iterator[CheckResult]:
     reached: list[str] = []
     missed: list[str] = []
     for host, port in addresses:
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             socket.create_connection((host, port), ANSWER_SECONDS).close()
         except TimeoutError:
-            missed.append(f"{host}:{port}: no answer within {ANSWER_SECONDS:g} s")
+            missed.append(f"{where}: no answer within {ANSWER_SECONDS:g} s")
         except OSError as error:
-            missed.append(f"{host}:{port}: {error.strerror or error}")
+            missed.append(f"{where}: {error.strerror or error}")
         except UnicodeError:  # a label that is empty, or longer than names of hosts have
-            missed.append(f"{host}:{port}: not the name of a host")
+            missed.append(f"{where}: not the name of a host")
         else:
-            reached.append(f"{host}:{port}")
+            reached.append(where)
     if reached:
         takes = "takes" if len(reached) == 1 else "take"
         yield good(f"{' and '.join(reached)} {takes} connections")
