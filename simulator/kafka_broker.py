@@ -21,6 +21,7 @@ from darc.data_files.closed_on_exit import ClosedOnExit
 
 _PRODUCER = 0  # RD_KAFKA_PRODUCER
 _BROKER = 1  # the id of the only one
+_NONE = -1
 _OK = 0
 
 
@@ -49,6 +50,11 @@ class KafkaBroker(ClosedOnExit):
         """Take connections again; what was acknowledged before is still there."""
         self._call("rd_kafka_mock_broker_set_up", _BROKER)
 
+    def lead(self, topic: str, partition: int, *, leads: bool) -> None:
+        """Lead a partition of a topic, or leave it without a leader, so that none can read it."""
+        broker = _BROKER if leads else _NONE
+        self._call("rd_kafka_mock_partition_set_leader", topic.encode(), partition, broker)
+
     def answer_after(self, seconds: float) -> None:
         """Answer each request so late."""
         self._call("rd_kafka_mock_broker_set_rtt", _BROKER, int(seconds * 1e3))
@@ -59,7 +65,7 @@ class KafkaBroker(ClosedOnExit):
         if handle:
             self._library.rd_kafka_destroy(handle)
 
-    def _call(self, name: str, *arguments: int) -> None:
+    def _call(self, name: str, *arguments: int | bytes) -> None:
         if error := getattr(self._library, name)(self._cluster, *arguments):
             raise RuntimeError(f"{name}: error {error}")
 
@@ -167,6 +173,10 @@ def _library() -> Any:
         "rd_kafka_mock_broker_set_down": (ctypes.c_int, [pointer, ctypes.c_int32]),
         "rd_kafka_mock_broker_set_up": (ctypes.c_int, [pointer, ctypes.c_int32]),
         "rd_kafka_mock_broker_set_rtt": (ctypes.c_int, [pointer, ctypes.c_int32, ctypes.c_int]),
+        "rd_kafka_mock_partition_set_leader": (
+            ctypes.c_int,
+            [pointer, text, ctypes.c_int32, ctypes.c_int32],
+        ),
         "rd_kafka_destroy": (None, [pointer]),
     }
     for name, (result, arguments) in functions.items():

@@ -127,6 +127,7 @@ class KafkaReader:
                 delay = FIRST_RETRY_SECONDS
                 self._read(consumer)
             except _ReaderError as error:
+                self.connected = False
                 self._failed(str(error))
             finally:
                 if consumer is not None:
@@ -201,11 +202,11 @@ class KafkaReader:
             if found is None or found.error or not found.partitions:
                 missing[topic] = found.error.str() if found and found.error else "no such topic"
                 continue
-            new += [
-                kafka.TopicPartition(topic, number)
-                for number in sorted(found.partitions)
-                if (topic, number) not in assigned
-            ]
+            partitions = sorted(found.partitions.values(), key=lambda one: one.id)
+            unread = [one for one in partitions if (topic, one.id) not in assigned]
+            if away := [str(one.id) for one in unread if one.leader < 0]:
+                missing[topic] = f"no broker has partition {', '.join(away)}"
+            new += [kafka.TopicPartition(topic, one.id) for one in unread if one.leader >= 0]
         if new:
             known = consumer.committed(new, ASK_SECONDS)
             begun = [one for one in known if one.offset < 0]

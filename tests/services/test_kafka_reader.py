@@ -141,6 +141,30 @@ def test_a_topic_that_is_not_there_holds_up_no_other(broker, topic, reader, monk
     one.close(patience(5.0))
 
 
+def test_a_partition_without_a_leader_holds_up_no_other(broker, topic, monkeypatch) -> None:
+    monkeypatch.setattr("darc.delivery.kafka_reader.SOON_SECONDS", 0.5)
+    other = f"{topic}.other"
+    send(broker, other, b"before")
+    numbers = sorted(
+        confluent_kafka.Consumer({"bootstrap.servers": broker.address, "group.id": "none"})
+        .list_topics(other, patience(10.0))
+        .topics[other]
+        .partitions
+    )
+    for number in numbers:
+        broker.lead(other, number, leads=False)
+    one = KafkaReader(client(broker), (other, topic), "darc.test", LIMITS)
+    wait_for(lambda: one.connected and "no broker has partition 0, 1" in one.error, 20.0)
+    assert other in one.error
+    send(broker, topic, b"1")
+    assert came(one, 1) == [b"1"]
+    for number in numbers:
+        broker.lead(other, number, leads=True)
+    assert came(one, 1) == [b"before"]
+    wait_for(lambda: not one.error, 20.0)
+    one.close(patience(5.0))
+
+
 def test_what_is_too_large_is_dropped_and_counted(broker, topic, reader) -> None:
     one = reader(topic)
     send(broker, topic, b"x" * 10_001, b"x" * 900_000, b"small")
