@@ -258,6 +258,19 @@ def test_a_lowered_threshold_that_is_refused_does_not_come_later(service, observ
     assert [row["id"] for row in again.lowered] == ["1"]
 
 
+@pytest.mark.parametrize("start", [-7200.0, 7200.0])
+def test_an_observation_of_another_time_is_not_searched_more_deeply(
+    service, observation, start
+) -> None:
+    """One that is over, but not stopped yet, or begins later than the lowering ends."""
+    one = service(LOWER)
+    one.observe(replace(observation, start=time.time() + start))
+    assert one.hear(notice()) == [{"deeper": "waits: not in the time of the observation"}]
+    assert (one.orders(), one.uses) == ([], [])
+    one.observe(replace(observation, run="now"))
+    assert len(one.orders()) == len(one.uses) == 1
+
+
 def test_a_retraction_that_comes_before_its_notice_holds(service, observation, monkeypatch) -> None:
     """Partitions are read beside each other, and a notice may come again."""
     monkeypatch.setattr("darc.services.alert_listener.retracted_events.MOST_RETRACTED", 3)

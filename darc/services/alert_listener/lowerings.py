@@ -85,7 +85,7 @@ class Lowerings:
         self.expire(step, now)
         for one in list(self._lowerings.values()):
             rule = self._view.rule(one.rule)
-            if rule and not self._view.off(rule, one.notice, observation, now):
+            if rule and not self._off(rule, one, observation, now):
                 self._lower(rule, one, observation, step, now)
 
     def start(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep, now: float) -> str:
@@ -104,12 +104,20 @@ class Lowerings:
         self.expire(step, now)
         why = "waits for an observation of its place"
         for observation in list(self._view.observed.values()):
-            off = self._view.off(rule, notice, observation, now)
+            off = self._off(rule, one, observation, now)
             if not off:
                 why = self._lower(rule, one, observation, step, now)
             elif why:
                 why = f"waits: {off}"
         return why
+
+    def _off(
+        self, rule: NoticeRule, one: ActiveLowering, observation: Observation, now: float
+    ) -> str:
+        """Return why an observation is none of those that a threshold is lowered for."""
+        if not (observation.start < one.end and one.start < observation.end):
+            return "not in the time of the observation"
+        return self._view.off(rule, one.notice, observation, now)
 
     def _lower(
         self,
