@@ -123,7 +123,7 @@ def test_a_disk_that_hangs_costs_the_master_nothing(on_a_share: tuple[Node, Shar
     wait_for(lambda: seen(of, "lofar_trigger").deaths)
     assert seen(of, "lofar_trigger").how == "terminated by SIGKILL"
     # and the thread that hangs is the monitor's.
-    assert len(list(threads.iterdir())) <= before + 2
+    wait_for(lambda: len(list(threads.iterdir())) <= before + 2)
     share.go_on()
     wait_for(lambda: "disk of home" not in troubles(of))
 
