@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from darc.config import web_address
 from darc.config.records import Struct
 from darc.delivery.credentials import HIDDEN
+from darc.delivery.http_connection import connection_to, reason_of
 from darc.delivery.outbox import DeliveryError
 from darc.delivery.tns_errors import (
     Bot,
@@ -190,8 +191,7 @@ class TNSClient:
             no whole answer
         """
         url = self._url
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        connection = kind(url.hostname or "", url.port, timeout=self._timeout)
+        connection = connection_to(url, self._timeout)
         body = urlencode({"api_key": self._bot.key, **fields}).encode()
         headers = {
             "User-Agent": self._bot.marker,
@@ -214,7 +214,7 @@ class TNSClient:
                     raise TimeoutError
             except (OSError, http.client.HTTPException) as error:
                 late = was_cut.is_set() or isinstance(error, TimeoutError)
-                why = f"no answer within {self._timeout:g} s" if late else _why(error)
+                why = f"no answer within {self._timeout:g} s" if late else reason_of(error)
                 raise failure(self._said(why)) from None
             finally:
                 connection.close()
@@ -225,13 +225,6 @@ class TNSClient:
         if len(content) > MAX_BYTES:
             raise ReportUnsureError(self._said(f"an answer of more than {MAX_BYTES} bytes"))
         return answer
-
-
-def _why(error: Exception) -> str:
-    """Return an error without text of the server."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return type(error).__name__
 
 
 def _wait(headers: http.client.HTTPMessage) -> float:

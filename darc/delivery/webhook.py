@@ -9,6 +9,7 @@ from typing import Any
 
 from darc import __version__
 from darc.config import web_address
+from darc.delivery.http_connection import connection_to, reason_of
 from darc.delivery.outbox import DeliveryError
 from darc.delivery.total_timeout import cut_after
 
@@ -38,8 +39,7 @@ def post_body(url: str, body: bytes, timeout: float, what: str = "webhook") -> N
     :param what: is at the URL, in errors
     """
     parts = web_address.split(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+    connection = connection_to(parts, timeout)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     headers = {
         "Content-Type": "application/json",
@@ -55,7 +55,7 @@ def post_body(url: str, body: bytes, timeout: float, what: str = "webhook") -> N
                 raise TimeoutError
         except (OSError, http.client.HTTPException) as error:
             late = was_cut.is_set() or isinstance(error, TimeoutError)
-            why = f"not sent within {timeout:g} s" if late else _reason(error)
+            why = f"not sent within {timeout:g} s" if late else reason_of(error)
             raise DeliveryError(f"{what} at {parts.netloc}: {why}") from None
         finally:
             connection.close()
@@ -63,10 +63,3 @@ def post_body(url: str, body: bytes, timeout: float, what: str = "webhook") -> N
         raise DeliveryError(f"{what} at {parts.netloc}: redirects (HTTP {status}), not followed")
     if not 200 <= status < 300:
         raise DeliveryError(f"{what} at {parts.netloc}: HTTP {status}")
-
-
-def _reason(error: Exception) -> str:
-    """Return the error without text from the server, or the URL."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return type(error).__name__

@@ -278,7 +278,7 @@ class Departures:
             self._acknowledged(item, sent_at, outcome.delivered_at)
         elif outcome.withdrawn:
             self._service.withdrawn_from(item.road)
-            log.warning("VOEvent of trigger %s withdrawn: %s", item.identity, outcome.error)
+            log.warning("notice of trigger %s withdrawn: %s", item.identity, outcome.error)
         else:
             self._service.lost(given_up(item.road), item.identity, outcome.error)
         if item.number == 1:
@@ -288,7 +288,7 @@ class Departures:
         if item.number == 1 and item.road is not RoadName.CHAT:
             self._service.note_latency(item, sent_at, accepted_at)
         who = "the broker" if item.road is RoadName.VTP else item.road
-        log.warning("VOEvent of trigger %s taken by %s", item.identity, who)
+        log.warning("notice of trigger %s taken by %s", item.identity, who)
 
     def _outcomes_of_first(self, before: Event | None, now: Event | None, what: RoadState) -> None:
         """Count what became of a trigger: once, whatever the number of roads."""
