@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -32,6 +32,7 @@ from darc.node.state_format import JOURNAL
 
 #: Fraction of the journal's limit above which a warning is given.
 NEARLY = 0.8
+_IPV4 = Path("/proc/sys/net/ipv4")
 
 
 def _ports(checked: CheckedNode) -> Iterator[tuple[str, str, int]]:
@@ -62,6 +63,24 @@ def ports(checked: CheckedNode) -> Iterator[CheckResult]:
             break
     if not bad:
         yield good(f"{', '.join(map(str, known))}: {held} held by this node, the others free")
+    yield from _ephemeral(sorted(known))
+
+
+def _ephemeral(ports: Sequence[int]) -> Iterator[CheckResult]:
+    """Warn of ports that Linux may give to an outgoing connection before the node has them."""
+    low, high = map(int, (_IPV4 / "ip_local_port_range").read_text().split())
+    reserved = (_IPV4 / "ip_local_reserved_ports").read_text().strip()
+    kept = set[int]()
+    for part in filter(None, reserved.split(",")):
+        first, _, last = part.partition("-")
+        kept.update(range(int(first), int(last or first) + 1))
+    if exposed := [str(port) for port in ports if low <= port <= high and port not in kept]:
+        value = ",".join([*filter(None, [reserved]), *exposed])
+        yield warn(
+            f"any outgoing connection may take {', '.join(exposed)} while the node is down"
+            f" (ephemeral ports are {low} to {high}); set it in /etc/sysctl.d, too",
+            f"sysctl -w net.ipv4.ip_local_reserved_ports={value}",
+        )
 
 
 def processes(checked: CheckedNode) -> Iterator[CheckResult]:

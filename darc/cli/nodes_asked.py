@@ -8,6 +8,7 @@ from darc.config.settings import StatusWebsiteSettings
 from darc.monitor.cluster_watch import NodeTarget
 from darc.monitor.findings import RuleContext
 from darc.monitor.shell_commands import ShellCommands
+from darc.node.endpoint import endpoint_file
 
 
 def targets(config: Config, wanted: str | None) -> tuple[NodeTarget, ...]:
@@ -23,7 +24,9 @@ def targets(config: Config, wanted: str | None) -> tuple[NodeTarget, ...]:
 
 def _target(config: Config, host: str) -> NodeTarget:
     if is_here(config, host):
-        return NodeTarget(host, HERE[0], None)
+        # Without an endpoint the default port would be asked, which may be another node's.
+        port = None if endpoint_file().exists() else config.master.port
+        return NodeTarget(host, HERE[0], port)
     return NodeTarget(host, host, config.master.port)
 
 

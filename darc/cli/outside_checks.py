@@ -27,6 +27,7 @@ from darc.runtime.service_traits import (
     own_check,
     traits_of,
 )
+from darc.runtime.tcp_client import connect_tcp
 
 
 def outside_checks() -> tuple[Check, ...]:
@@ -69,7 +70,7 @@ def _outside(service: str, address: OutsideAddress, checked: CheckedNode) -> Ite
     try:
         if address.reach is Reach.CONNECTS:
             for port in ports:
-                socket.create_connection((host, port), ANSWER_SECONDS).close()
+                connect_tcp((host, port), ANSWER_SECONDS).close()
             text = f"{host}:{_listed(ports)} takes connections"
         else:
             found = socket.getaddrinfo(host, ports[0], type=socket.SOCK_DGRAM)
@@ -119,7 +120,7 @@ def alarms(checked: CheckedNode) -> Iterator[CheckResult]:
         parts = split(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
-            socket.create_connection((parts.hostname or "", port), ANSWER_SECONDS).close()
+            connect_tcp((parts.hostname or "", port), ANSWER_SECONDS).close()
         except OSError as error:
             remedy = "start the Alertmanager, or set alarms.alertmanagers"
             yield wrong(f"Alertmanager at {parts.netloc}: {_why(error)}", remedy)

@@ -26,6 +26,7 @@ from darc.delivery.tns_errors import (
     ReportUnsureError,
 )
 from darc.delivery.total_timeout import HeldConnection, cut_after
+from darc.runtime.tcp_client import refuse_self
 
 #: An answer is some hundred bytes.
 MAX_BYTES = 1 << 20
@@ -205,6 +206,7 @@ class TNSClient:
         with cut_after(self._timeout, held) as was_cut:
             try:
                 connection.connect()
+                refuse_self(connection.sock)
                 held.hold()
                 failure = ReportUnsureError
                 connection.request("POST", f"{url.path}/{path}", body, headers)

@@ -12,6 +12,7 @@ from darc.config import web_address
 from darc.delivery.http_connection import connection_to, reason_of
 from darc.delivery.outbox import DeliveryError
 from darc.delivery.total_timeout import cut_after
+from darc.runtime.tcp_client import refuse_self
 
 
 def host_of(url: str) -> str:
@@ -49,6 +50,7 @@ def post_body(url: str, body: bytes, timeout: float, what: str = "webhook") -> N
     with cut_after(timeout, connection) as was_cut:
         try:
             connection.connect()
+            refuse_self(connection.sock)
             connection.request("POST", path, body, headers)
             status = connection.getresponse().status
             if was_cut.is_set():  # during its headers

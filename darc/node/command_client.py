@@ -16,6 +16,7 @@ from pathlib import Path
 
 from darc.model.vocabulary import VALUES
 from darc.node.endpoint import DEFAULT_PORT, CopiedError, Endpoint, endpoint_file, read_endpoint
+from darc.runtime.tcp_client import connect_tcp
 
 # Not typing's, which would cost every command a tenth of its time.
 TYPE_CHECKING = False
@@ -67,7 +68,7 @@ def exchange_messages(
     line = json.dumps({"protocol": 1, **request}).encode() + b"\n"
     # Text would be encoded by idna, an import that most commands need not have.
     name: Any = host.encode() if host.isascii() else host
-    with socket.create_connection((name, port), timeout=timeout) as connection:
+    with connect_tcp((name, port), timeout) as connection:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(line)  # the master may refuse it half-way, and reply why
         answer = _read_line(connection, deadline)

@@ -17,6 +17,8 @@ from typing import Any
 
 import msgpack
 
+from darc.runtime.tcp_client import connect_tcp
+
 SERIALIZER = "darc"
 MAX_MESSAGE_BYTES = 16 * 2**20
 #: Nested tuples. Each level takes some 40 KB of the C stack: 200 of them crash the process.
@@ -228,7 +230,7 @@ def plain_client(
     """
     if not isinstance(address, tuple):
         return PlainConnection(connection.Client(str(address), authkey=authkey))
-    joined = socket.create_connection(address, timeout)
+    joined = connect_tcp(address, timeout)
     try:
         joined.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         joined.setblocking(True)

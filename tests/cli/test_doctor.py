@@ -242,6 +242,24 @@ def test_ports_that_others_hold(fresh_node: Node) -> None:
     )
 
 
+def test_ports_that_a_connection_may_take(fresh_node: Node) -> None:
+    require_namespaces()
+    own_network = (*UNSHARE, "--net", "bash", "-c")
+    settings = "cd /proc/sys/net/ipv4; echo 50000 51100 > ip_local_port_range;"
+    reserve = 'echo {} > ip_local_reserved_ports; exec "$@"'
+    fresh_node.configure(darc_master={"port": 51000}, metrics={"port": 51090})
+
+    def advice(reserved: str) -> str:
+        script = settings + reserve.format(reserved)
+        return said(findings(fresh_node, *own_network, script, "bash"), "ports", "warning")
+
+    command = "sysctl -w net.ipv4.ip_local_reserved_ports="
+    assert "connection may take 51000, 51090 while" in advice("")
+    assert advice("").endswith(f"-> {command}51000,51090")
+    assert advice("8080,51050-51099").endswith(f"-> {command}8080,51050-51099,51000")
+    assert advice("51000-51099") == ""
+
+
 def test_directories_that_cannot_be_used(fresh_node: Node) -> None:
     file = fresh_node.home / "file"
     file.touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from terminals import ENTER, LEAVE, Terminal
 from darc.cli.watch_view import WatchSnapshot, page
 from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.problems import find_problems
+from darc.node import command_client
 from darc.node.command_client import Unreached
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
@@ -104,6 +106,18 @@ def test_a_node_that_does_not_run_is_shown_with_what_to_type(fresh_node: Node) -
     assert "✗ testnode: cannot be reached" in result.stdout
     assert "type: darc_start_all_services" in result.stdout
     assert "? testnode  no answer" in result.stdout
+
+
+def test_a_node_that_was_never_started_is_not_taken_for_another_on_the_default_port(
+    fresh_node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as another:
+        another.setblocking(False)
+        monkeypatch.setattr(command_client, "DEFAULT_PORT", another.getsockname()[1])
+        result = fresh_node.call("darc", "watch", "--once")
+        assert "✗ testnode: cannot be reached" in result.stdout
+        with pytest.raises(BlockingIOError):
+            another.accept()
 
 
 # -- what was made up ------------------------------------------------------------------------------

@@ -7,14 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nodes import patience
+from nodes import free_port, patience
 
 #: Runs a command, and prints what that imported beside what it cannot do without.
 IMPORTED = """
 import argparse, json, socket, sys
 before = set(sys.modules)
 from darc.control import main
-assert main(["lofar_status"]) == 1
+assert main(sys.argv[1:]) == 1
 print("imported:", *sorted(name for name in set(sys.modules) - before if name[:4] != "darc"))
 """
 
@@ -30,7 +30,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 def test_a_command_imports_argparse_json_and_socket(tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-P", "-c", IMPORTED],
+        [sys.executable, "-P", "-c", IMPORTED, "--port", str(free_port()), "lofar_status"],
         env=environment(tmp_path),
         capture_output=True,
         text=True,
@@ -54,7 +54,7 @@ def run(home: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str
 
 
 def test_its_quick_end_keeps_status_and_output(tmp_path: Path) -> None:
-    result = run(tmp_path, "lofar_status")
+    result = run(tmp_path, "--port", str(free_port()), "lofar_status")
     assert result.returncode == 1
     assert result.stdout.startswith("Failed to connect to DARC master")
     assert result.stderr == ""

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
 
 import pytest
 from nodes import free_port, patience
@@ -105,15 +104,15 @@ def test_one_that_closes_before_there_is_anything_to_read(
         connection.close()
         closed.set()
 
-    connect = socket.create_connection
+    connect = dump_port.connect_tcp
 
-    def connect_and_wait(*arguments: Any, **options: Any) -> socket.socket:
-        connection = connect(*arguments, **options)
+    def connect_and_wait(address: tuple[str, int], timeout: float) -> socket.socket:
+        connection = connect(address, timeout)
         assert closed.wait(TIMEOUT)
         closed.clear()
         return connection
 
-    monkeypatch.setattr(dump_port.socket, "create_connection", connect_and_wait)
+    monkeypatch.setattr(dump_port, "connect_tcp", connect_and_wait)
     port = peer(close)
     for _ in range(20):
         with pytest.raises(OSError, match=NOT_TAKEN):

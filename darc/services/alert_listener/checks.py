@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from darc.config.config import Config
 from darc.delivery.credentials import CredentialsError, read_credentials
 from darc.runtime.check_result import CheckResult, good, warn, wrong
+from darc.runtime.tcp_client import connect_tcp
 from darc.services.alert_listener.settings import AlertListenerSettings
 
 #: For a broker to take a connection (s).
@@ -89,7 +89,7 @@ def _reached(addresses: Sequence[tuple[str, int]]) -> Iterator[CheckResult]:
     for host, port in addresses:
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            socket.create_connection((host, port), ANSWER_SECONDS).close()
+            connect_tcp((host, port), ANSWER_SECONDS).close()
         except TimeoutError:
             missed.append(f"{where}: no answer within {ANSWER_SECONDS:g} s")
         except OSError as error:

@@ -7,6 +7,7 @@ import socket
 import time
 
 from darc.config.records import Struct
+from darc.runtime.tcp_client import connect_tcp
 
 HOST = "127.0.0.1"
 # Wait for a request to be read; short, as the next request must not be delayed (s).
@@ -35,7 +36,7 @@ def request_dump(port: int, text: str) -> SentRequest:
     :param text: see :mod:`darc.services.dada_trigger.dump_request`
     :raises OSError: the request was not accepted
     """
-    connection = socket.create_connection((HOST, port), timeout=READ_SECONDS)
+    connection = connect_tcp((HOST, port), READ_SECONDS)
     try:
         connection.sendall(text.encode("ascii"))
         connection.shutdown(socket.SHUT_WR)
