@@ -18,7 +18,6 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from comet.protocol import messages  # type: ignore[import-untyped]
@@ -84,12 +83,7 @@ class CometBroker:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
@@ -212,12 +206,7 @@ class Subscriber:
             raise ConnectionError(f"port {self._port}: no greeting by a broker: {self._ended}")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with contextlib.suppress(OSError):  # the broker has hung up
             self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()

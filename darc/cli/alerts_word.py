@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from darc.cli.interactive import TerminalError
+from darc.cli.interactive import TerminalError, word_parser
 from darc.cli.terminal_text import shown, utc
 from darc.model.event import AlertType
 from darc.model.name_report import LIVE, ReportState
@@ -35,12 +35,11 @@ examples:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="darc alerts",
-        description="Announced bursts, and the roads by which they leave. What changes something is"
+    parser = word_parser(
+        "alerts",
+        "Announced bursts, and the roads by which they leave. What changes something is"
         " signed, and logged with who sent it.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     parser.add_argument("--host", default="localhost", metavar="H", help="the master node")
     parser.add_argument("--port", type=port, metavar="P", help="default: as configured")

@@ -15,21 +15,8 @@ from darc.monitor.cluster_watch import ClusterStatus, NodeTarget, collect
 from darc.node.node_identity import supervisord_pid
 from darc.node.node_probe import last_node_id
 from darc.node.processes import NODE_ID, of_node
-from darc.runtime.check_result import CheckResult, Verdict, good, warn, wrong
+from darc.runtime.check_result import CheckResult, Verdict, wrong
 from darc.runtime.fan_out import fan_out
-
-__all__ = [
-    "Check",
-    "CheckResult",
-    "CheckedNode",
-    "NamedCheckResult",
-    "PortOwner",
-    "Verdict",
-    "examine",
-    "good",
-    "warn",
-    "wrong",
-]
 
 #: Time for a connection, or the reply of a node (s).
 ANSWER_SECONDS = 3.0

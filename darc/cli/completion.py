@@ -10,12 +10,12 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from darc.cli.attribute_names import OF_MASTER, attributes, attributes_of_others
 from darc.cli.darc_parser import TERMINAL
 from darc.cli.darc_parser import make_parser as make_plain_parser
-from darc.cli.interactive import load, module_of
+from darc.cli.interactive import load, module_of, word_parser
 from darc.cli.log_sources import SUPERVISORD
 from darc.config.config import Config, ConfigError
 from darc.config.records import Struct
@@ -37,12 +37,10 @@ examples:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="darc completion",
-        description="Print a script by which your shell completes commands, options, services and"
-        " hosts.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = word_parser(
+        "completion",
+        "Print a script by which your shell completes commands, options, services and hosts.",
+        EXAMPLES,
     )
     parser.add_argument("shell", choices=SHELLS)
     return parser
@@ -160,11 +158,6 @@ def _joined(words: Iterable[str]) -> str:
     return shlex.quote(" ".join(words))
 
 
-def _case(word: str) -> str:
-    """Return a word as pattern of the shell's ``case``."""
-    return word or "''"
-
-
 def bash(words: Completions) -> str:
     """Return the script for bash 4 and newer."""
     cases = []
@@ -172,20 +165,50 @@ def bash(words: Completions) -> str:
         known = [*words.arguments.get(command, ()), *words.options.get(command, words.options[""])]
         cases.append(f"        {command}) words={_joined(known)} ;;")
     cases.append(f"        '') words={_joined([*words.commands, *words.options['']])} ;;")
-    return _BASH.format(
+    return _filled(_BASH, words, cases, _joined(words.options[""]), _compgen, _set_words)
+
+
+def _compgen(known: Iterable[str]) -> str:
+    return f'COMPREPLY=($(compgen -W {_joined(known)} -- "$current"))'
+
+
+def _set_words(known: Iterable[str]) -> str:
+    return f"words={_joined(known)}"
+
+
+def _compadd(known: Iterable[str]) -> str:
+    return f"compadd -- {shlex.join(known)}"
+
+
+def _filled(
+    script: str,
+    words: Completions,
+    cases: Sequence[str],
+    plain: str,
+    offer: Callable[[Iterable[str]], str],
+    offer_attributes: Callable[[Iterable[str]], str],
+) -> str:
+    """Fill a script in.
+
+    :param cases: lines of its ``case`` of commands
+    :param plain: options of plain commands
+    :param offer: returns the shell's command that completes an option's value
+    :param offer_attributes: likewise for attributes
+    """
+    empty = "''"  # a pattern of the shell
+    return script.format(
         values="\n".join(
-            f'        {option}) COMPREPLY=($(compgen -W {_joined(known)} -- "$current")); return ;;'
-            for option, known in words.values.items()
+            f"        {option}) {offer(known)}; return ;;" for option, known in words.values.items()
         ),
         files="|".join(FILES),
         free="|".join(FREE),
         with_value="|".join((*words.values, *FILES, *FREE)),
         cases="\n".join(cases),
         attributes="\n".join(
-            f"            {_case(service)}) words={_joined(known)} ;;"
+            f"            {service or empty}) {offer_attributes(known)} ;;"
             for service, known in words.attributes.items()
         ),
-        plain=_joined(words.options[""]),
+        plain=plain,
     )
 
 
@@ -229,7 +252,7 @@ def zsh(words: Completions) -> str:
     for command in sorted({*words.options, *words.arguments} - {""}):
         cases.append(f"        {command})")
         if arguments := words.arguments.get(command):
-            cases.append(f"            compadd -- {shlex.join(arguments)}")
+            cases.append(f"            {_compadd(arguments)}")
         options = shlex.join(words.options.get(command, words.options[""]))
         cases.append(f"            if [[ $PREFIX == -* ]]; then compadd -- {options}; fi ;;")
     plain = shlex.join(words.options[""])
@@ -240,21 +263,7 @@ def zsh(words: Completions) -> str:
         "            _describe command commands",
         f"            if [[ $PREFIX == -* ]]; then compadd -- {plain}; fi ;;",
     ]
-    return _ZSH.format(
-        values="\n".join(
-            f"        {option}) compadd -- {shlex.join(known)}; return ;;"
-            for option, known in words.values.items()
-        ),
-        files="|".join(FILES),
-        free="|".join(FREE),
-        with_value="|".join((*words.values, *FILES, *FREE)),
-        cases="\n".join(cases),
-        attributes="\n".join(
-            f"            {_case(service)}) compadd -- {shlex.join(known)} ;;"
-            for service, known in words.attributes.items()
-        ),
-        plain=plain,
-    )
+    return _filled(_ZSH, words, cases, plain, _compadd, _compadd)
 
 
 def fish(words: Completions) -> str:

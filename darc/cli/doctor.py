@@ -17,10 +17,9 @@ from darc.cli.check_results import (
     Check,
     CheckedNode,
     NamedCheckResult,
-    Verdict,
     examine,
 )
-from darc.cli.interactive import TerminalError, guarded
+from darc.cli.interactive import TerminalError, guarded, word_parser
 from darc.cli.remote_commands import HERE, chosen_hosts, gather, is_here, to_line
 from darc.cli.terminal_text import shown
 from darc.cluster.node_orders import role_of
@@ -28,6 +27,7 @@ from darc.config.config import Config, ConfigError
 from darc.config.typed import to_plain
 from darc.node.node_config import load_config
 from darc.node.node_probe import with_running_run_dir
+from darc.runtime.check_result import Verdict
 from darc.runtime.paths import hostname
 
 CHECKS = (
@@ -66,12 +66,11 @@ The exit status is 0 if no check is wrong; warnings do not count.
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="darc doctor",
-        description="Check what a node needs, running or not, and say what to do. Nothing is"
+    parser = word_parser(
+        "doctor",
+        "Check what a node needs, running or not, and say what to do. Nothing is"
         " changed, and neither triggers nor e-mails are sent.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     parser.add_argument("--host", default=HERE[0], metavar="H", help="a node, or all")
     parser.add_argument("--json", action="store_true", help="print what is found as JSON")

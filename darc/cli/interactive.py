@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +24,16 @@ class TerminalError(Exception):
 def module_of(word: str) -> ModuleType:
     """Return the module of an interactive command."""
     return importlib.import_module(f"darc.cli.{MODULES.get(word, word)}")
+
+
+def word_parser(word: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """Return the parser of an interactive command, without its arguments."""
+    return argparse.ArgumentParser(
+        prog=f"darc {word}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def run_word(word: str, arguments: Sequence[str]) -> int:

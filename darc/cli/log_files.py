@@ -34,7 +34,7 @@ def open_files(path: Path) -> list[BinaryIO]:
         with suppress(FileNotFoundError):
             for name in names:
                 files.append(name.open("rb"))
-            if _names(path) == names and [_inode(file) for file in files] == _inodes(names):
+            if _names(path) == names and list(map(_inode, files)) == list(map(_inode, names)):
                 return files
         for file in files:
             file.close()
@@ -53,8 +53,8 @@ def _names(path: Path) -> list[Path]:
     return [path, *older] if path.name in found else older
 
 
-def _inode(file: BinaryIO) -> tuple[int, int]:
-    status = os.fstat(file.fileno())
+def _inode(file: BinaryIO | Path) -> tuple[int, int]:
+    status = file.stat() if isinstance(file, Path) else os.fstat(file.fileno())
     return status.st_dev, status.st_ino
 
 
@@ -66,10 +66,6 @@ def _signature(file: BinaryIO) -> tuple[int, int, int]:
     """Return the identity of a closed file; its inode alone may be reused."""
     status = os.fstat(file.fileno())
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _inodes(names: Sequence[Path]) -> list[tuple[int, int]]:
-    return [(status.st_dev, status.st_ino) for status in map(os.stat, names)]
 
 
 def lines_forwards(files: Sequence[BinaryIO], size: int) -> Iterator[bytes]:
@@ -161,10 +157,9 @@ class FollowedLog:
 
     def _is_current(self) -> bool:
         try:
-            status = self.path.stat()
+            return self._file is not None and _inode(self.path) == _inode(self._file)
         except FileNotFoundError:
             return False
-        return self._file is not None and (status.st_dev, status.st_ino) == _inode(self._file)
 
     def _go_on(self) -> Iterator[bytes]:
         """Yield the data written after a file was renamed, file by file."""

@@ -80,12 +80,8 @@ def print_lines(lines: Iterable[Line], width: int) -> None:
     sys.stdout.flush()
 
 
-def to_plain(record: LogRecord) -> dict[str, Any]:
-    return {"time": record.time, "service": record.service, "text": record.text}
-
-
 def from_plain(plain: Any) -> LogRecord:
-    """Return an entry from the output of `to_plain`.
+    """Return an entry that another node has sent.
 
     :raises TypeError: not an entry
     """

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 from inotify_simple import INotify, flags
@@ -86,7 +87,8 @@ class NodeLogs(Struct):
             self._watch()
         # Read from the end, as far as needed.
         backwards = selection.last is not None or selection.since is not None
-        streams = []
+        since = -math.inf if selection.since is None else selection.since
+        streams: list[Iterator[LogRecord]] = []
         for service, path in self.paths.items():
             files = open_files(path)
             for file in files:
@@ -98,7 +100,7 @@ class NodeLogs(Struct):
                 self._followed[service] = FollowedLog(path, files, size)
             if backwards:
                 stream = records_backwards(lines_backwards(files, size), service)
-                streams.append(_until(stream, selection.since))
+                streams.append(takewhile(lambda record: record.key >= since, stream))
             else:
                 lines = lines_forwards(files, size)
                 streams.append(records(lines, service))
@@ -144,10 +146,3 @@ class NodeLogs(Struct):
                 self._was_shown[service] = selection.takes(record)
             if self._was_shown.get(service, not selection.text):
                 yield record
-
-
-def _until(stream: Iterable[LogRecord], since: float | None) -> Iterator[LogRecord]:
-    for record in stream:
-        if since is not None and record.key < since:
-            return
-        yield record

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 
-from darc.cli.interactive import guarded, load
+from darc.cli.interactive import guarded, load, word_parser
 from darc.cli.log_following import FollowedNodes
 from darc.cli.log_lines import (
     LOOK_SECONDS,
@@ -23,7 +23,6 @@ from darc.cli.log_lines import (
     from_plain,
     make_poll,
     print_lines,
-    to_plain,
     wait_for_change,
     width_of,
 )
@@ -32,6 +31,7 @@ from darc.cli.log_sources import LogFilter, NodeLogs
 from darc.cli.remote_commands import chosen_hosts, gather, is_here, to_line
 from darc.cli.terminal_text import shown
 from darc.config.config import Config
+from darc.config.records import asdict
 
 LAST = 50
 EXAMPLES = """\
@@ -47,11 +47,8 @@ examples:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="darc logs",
-        description="Show entries of log files, rotated ones too, in the order of time (UTC).",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = word_parser(
+        "logs", "Show entries of log files, rotated ones too, in the order of time (UTC).", EXAMPLES
     )
     parser.add_argument("services", nargs="+", metavar="SERVICE", help="see below")
     parser.add_argument("-f", "--follow", action="store_true", help="continue with new entries")
@@ -131,7 +128,7 @@ def _here(config: Config, services: Sequence[str], selection: LogFilter, follow:
 
 
 def _for_another(logs: NodeLogs, selection: LogFilter, follow: bool) -> int:
-    history = [to_plain(record) for record in logs.history(selection, follow)]
+    history = [asdict(record) for record in logs.history(selection, follow)]
     print(to_line({"records": history}), flush=True)
     if not follow:
         return 0
@@ -141,7 +138,7 @@ def _for_another(logs: NodeLogs, selection: LogFilter, follow: bool) -> int:
         for descriptor, _ in poll.poll(LOOK_SECONDS * 1e3):
             if descriptor == sys.stdout.fileno() or (descriptor == 0 and not os.read(0, 65536)):
                 return 0
-        new_records = [to_plain(record) for record in logs.new_records(selection)]
+        new_records = [asdict(record) for record in logs.new_records(selection)]
         if new_records:
             print(to_line({"records": new_records}), flush=True)
 

@@ -16,12 +16,13 @@ from pathlib import Path
 from inotify_simple import INotify
 
 from darc import __version__
-from darc.cli.check_results import CheckedNode, CheckResult, good, warn, wrong
+from darc.cli.check_results import CheckedNode
 from darc.cli.terminal_text import size
 from darc.config.config import Role
 from darc.monitor.rules import DISK_LEAST, DISK_LITTLE, DISK_SHARE
 from darc.node.node_config import config_file
 from darc.node.secret import SecretError, read_secret
+from darc.runtime.check_result import CheckResult, good, warn, wrong
 from darc.runtime.paths import broken_link
 from darc.runtime.service_traits import traits_of
 
@@ -30,7 +31,6 @@ _NUMBERS = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
 #: The kernel's state of an unsynchronised clock, and the fields of `struct timex` with its errors.
 _TIME_ERROR = 5
 _TIMEX_BYTES = 512
-_WORKING_MODE = 0o700
 
 
 def python(checked: CheckedNode) -> Iterator[CheckResult]:

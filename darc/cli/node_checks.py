@@ -7,14 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from darc.cli.check_results import (
-    ANSWER_SECONDS,
-    CheckedNode,
-    CheckResult,
-    good,
-    warn,
-    wrong,
-)
+from darc.cli.check_results import ANSWER_SECONDS, CheckedNode
 from darc.cli.nodes_asked import context, targets
 from darc.cli.terminal_text import size
 from darc.config.config import Role
@@ -29,22 +22,18 @@ from darc.node.node_owner import ElsewhereError
 from darc.node.node_ports import listeners
 from darc.node.processes import NODE_ID
 from darc.node.state_format import JOURNAL
+from darc.runtime.check_result import CheckResult, good, warn, wrong
 
 #: Fraction of the journal's limit above which a warning is given.
 NEARLY = 0.8
 _IPV4 = Path("/proc/sys/net/ipv4")
 
 
-def _ports(checked: CheckedNode) -> Iterator[tuple[str, str, int]]:
-    """Section and key of each TCP port that this node listens on, and the port."""
-    for one in listeners(checked.config):
-        yield one.what, one.key, one.address[1]
-
-
 def ports(checked: CheckedNode) -> Iterator[CheckResult]:
     bad, held = False, 0
     known: dict[int, str] = {}
-    for what, key, port in _ports(checked):
+    for own in listeners(checked.config):
+        key, port = own.key, own.address[1]
         if port in known:
             bad = True
             yield wrong(f"{port} is both {known[port]} and {key}", f"darc edit: another {key}")
@@ -57,7 +46,7 @@ def ports(checked: CheckedNode) -> Iterator[CheckResult]:
                 continue
             bad = True
             yield wrong(
-                f"{port}, for {what}, is held by {who_listens(port)}",
+                f"{port}, for {own.what}, is held by {who_listens(port)}",
                 f"end that process, or darc edit: another {key}",
             )
             break
@@ -110,22 +99,14 @@ def processes(checked: CheckedNode) -> Iterator[CheckResult]:
     if not (left or others):
         if checked.is_running:
             yield good(f"supervisord and {len(checked.processes) - 1} others")
-        elif (
-            node_identity.is_locked(checked.run_dir / "lock")
-            if _has_lock(checked.run_dir)
-            else False
-        ):
+        # A missing lock file must not be created.
+        elif (lock := checked.run_dir / "lock").exists() and node_identity.is_locked(lock):
             yield wrong(
                 f"{checked.run_dir} is in use by a node on another machine",
                 "stop that one, or set DARC_HOSTNAME",
             )
         else:
             yield warn("the node does not run", "darc_start_all_services")
-
-
-def _has_lock(run_dir: Path) -> bool:
-    # A missing lock file must not be created.
-    return (run_dir / "lock").exists()
 
 
 def _of_former_nodes(checked: CheckedNode, node_id: str | None) -> list[int]:

@@ -39,10 +39,7 @@ def stop_master() -> int:
 def start_all_services() -> int:
     """Start every service, and the master if it is not running."""
 
-    def action(config: Config) -> None:
-        start_node(config)
-
-    return _run(start_all_services, action, load_config)
+    return _run(start_all_services, start_node, load_config)
 
 
 @as_program
@@ -97,7 +94,7 @@ def _parser(script: Callable[[], int]) -> argparse.ArgumentParser:
 
 
 def _run(
-    script: Callable[[], int], action: Callable[[Config], None], load: Callable[[], Config]
+    script: Callable[[], int], action: Callable[[Config], object], load: Callable[[], Config]
 ) -> int:
     """Run a script; one that stops a node may use its last good configuration."""
     _parser(script).parse_args()

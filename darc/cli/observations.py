@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from darc.cli.interactive import guarded, load
+from darc.cli.interactive import guarded, load, word_parser
 from darc.cli.past_observations import ObservationRow, past, present
 from darc.cli.remote_commands import chosen_hosts, gather, is_here, to_line
 from darc.cli.terminal_text import count, shown, span, utc
@@ -38,12 +38,10 @@ _SIGNS = {
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="darc observations",
-        description="Show the observations of a node: unfinished ones, and the latest"
-        f" {LATEST} past ones.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = word_parser(
+        "observations",
+        f"Show the observations of a node: unfinished ones, and the latest {LATEST} past ones.",
+        EXAMPLES,
     )
     parser.add_argument("--host", default="localhost", metavar="H", help="a node, or all")
     parser.add_argument("--all", action="store_true", help="all that are kept")

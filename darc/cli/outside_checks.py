@@ -8,17 +8,10 @@ import smtplib
 import socket
 from collections.abc import Iterator, Sequence
 
-from darc.cli.check_results import (
-    ANSWER_SECONDS,
-    Check,
-    CheckedNode,
-    CheckResult,
-    good,
-    warn,
-    wrong,
-)
+from darc.cli.check_results import ANSWER_SECONDS, Check, CheckedNode
 from darc.config.config import Role
 from darc.config.web_address import split
+from darc.runtime.check_result import CheckResult, good, warn, wrong
 from darc.runtime.service_traits import (
     OutsideAddress,
     OwnCheck,

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from darc.cli.interactive import TerminalError
+from darc.cli.interactive import TerminalError, word_parser
 from darc.runtime.paths import packaged
 
 EXAMPLES = """\
@@ -21,12 +21,10 @@ examples:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="darc samples",
-        description="Copy a small sample filterbank, its trigger file and a parset into a"
-        " directory.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = word_parser(
+        "samples",
+        "Copy a small sample filterbank, its trigger file and a parset into a directory.",
+        EXAMPLES,
     )
     parser.add_argument(
         "directory", type=Path, nargs="?", default=Path(), metavar="DIR", help="default: here"

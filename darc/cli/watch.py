@@ -17,7 +17,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from darc.cli.interactive import TerminalError, load
+from darc.cli.interactive import TerminalError, load, word_parser
 from darc.cli.nodes_asked import context, targets
 from darc.cli.watch_view import WatchSnapshot, page
 from darc.config.config import Config
@@ -39,11 +39,8 @@ examples:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="darc watch",
-        description="Show this node live; on a cluster's master node all nodes. q ends it.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = word_parser(
+        "watch", "Show this node live; on a cluster's master node all nodes. q ends it.", EXAMPLES
     )
     parser.add_argument("--host", metavar="H", help="a node, or all; default: see above")
     parser.add_argument("--once", action="store_true", help="show all of it once, and end")

@@ -15,7 +15,6 @@ from functools import partial
 from multiprocessing import ProcessError
 from multiprocessing.managers import BaseManager, BaseProxy, RemoteError
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NoReturn, Self
 
 from darc.node.endpoint import read_endpoint
@@ -182,10 +181,5 @@ class QueueManager(BaseManager):
             self.connect()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Do nothing: connections are closed with their proxies."""

@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 from nodes import PYTHON, SCRIPTS, Node, free_port, patience, wait_for
 
-from darc.cli.check_results import Check, CheckedNode, Verdict, examine
+from darc.cli.check_results import Check, CheckedNode, examine
 from darc.cli.doctor import CHECKS
 from darc.model.overview import to_text
 from darc.node.command_client import exchange_messages
+from darc.runtime.check_result import Verdict
 from simulator.mailbox import Mailbox
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
