@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from darc.config.records import Struct
-from darc.delivery.credentials import Credentials, CredentialsError, read_credentials
-from darc.delivery.kafka_sender import NOT_INSTALLED, HidingLog, KafkaClient
+from darc.delivery.credentials import Credentials
+from darc.delivery.kafka_sender import KafkaClient, KafkaClientError, kafka, make_client
 from darc.runtime.vital_threads import vital
 
 log = logging.getLogger(__name__)
@@ -140,30 +140,19 @@ class KafkaReader:
 
         :raises _ReaderError: it cannot be made
         """
-        client = self._client
-        try:
-            self._credentials = read_credentials(client.credentials) if client.credentials else None
-            import gcn_kafka  # noqa: PLC0415 - 0.1 s and 15 MB
-        except CredentialsError as error:
-            raise _ReaderError(str(error)) from None
-        except ImportError as error:
-            raise _ReaderError(f"{NOT_INSTALLED}: {error}") from None
-        secret = self._credentials.values() if self._credentials else {}
         ours = {
             "group.id": self._group,  # of the positions
             "enable.auto.commit": "false",
             # Where our position is gone, by retention or as a topic was made anew: what there is.
             "auto.offset.reset": "earliest",
-            "domain": client.domain,
             "error_cb": self._note_error,
             "stats_cb": self._note_state,
-            "logger": HidingLog(self._credentials),
         }
         try:
-            return gcn_kafka.Consumer({**DEFAULTS, **client.settings, **secret, **ours})
-        except (_kafka().KafkaException, ValueError, TypeError) as error:
-            why = error.args[0] if error.args else error
-            raise _ReaderError(self._told(f"a setting of the client: {why}")) from None
+            consumer, self._credentials = make_client("Consumer", self._client, DEFAULTS, ours)
+        except KafkaClientError as error:
+            raise _ReaderError(str(error)) from None
+        return consumer
 
     def _read(self, consumer: Any) -> None:
         """Read until the end.
@@ -179,7 +168,7 @@ class KafkaReader:
                     next_look = time.monotonic() + (LOOK_SECONDS if is_whole else SOON_SECONDS)
                 found = consumer.consume(BATCH, POLL_SECONDS)
                 self._tell(consumer)
-            except _kafka().KafkaException as error:
+            except kafka().KafkaException as error:
                 raise _ReaderError(self._told(error.args[0].str())) from None
             if found:
                 self._hand_over(self._batch(consumer, found))
@@ -194,7 +183,7 @@ class KafkaReader:
         :param assigned: topics and partitions that are read
         :return: whether all topics are there
         """
-        kafka = _kafka()
+        library = kafka()
         missing: dict[str, str] = {}
         new = []
         for topic in self._topics:
@@ -206,7 +195,7 @@ class KafkaReader:
             unread = [one for one in partitions if (topic, one.id) not in assigned]
             if away := [str(one.id) for one in unread if one.leader < 0]:
                 missing[topic] = f"no broker has partition {', '.join(away)}"
-            new += [kafka.TopicPartition(topic, one.id) for one in unread if one.leader >= 0]
+            new += [library.TopicPartition(topic, one.id) for one in unread if one.leader >= 0]
         if new:
             known = consumer.committed(new, ASK_SECONDS)
             begun = [one for one in known if one.offset < 0]
@@ -224,20 +213,20 @@ class KafkaReader:
             told = ", ".join(f"{topic}: {why}" for topic, why in missing.items())
             self._failed(self._told(told))
         elif not self._is_well or self.error:
-            log.info("notices are read from %s", self._where)
+            log.info("notices are read from %s", self._client.where)
             self._said = self.error = ""
         self._is_well = not missing
         return not missing
 
     def _tell(self, consumer: Any) -> None:
         """Tell the broker where we have got to."""
-        kafka = _kafka()
+        library = kafka()
         positions: dict[tuple[str, int], int] = {}
         while not self._done.empty():
             positions |= self._done.get()
         if positions:
             offsets = [
-                kafka.TopicPartition(topic, partition, offset)
+                library.TopicPartition(topic, partition, offset)
                 for (topic, partition), offset in positions.items()
             ]
             consumer.commit(offsets=offsets, asynchronous=True)
@@ -273,13 +262,13 @@ class KafkaReader:
 
         :param offset: of the next message; returned is that of the next one then
         """
-        kafka = _kafka()
-        end = consumer.get_watermark_offsets(kafka.TopicPartition(*place), cached=True)[1]
+        library = kafka()
+        end = consumer.get_watermark_offsets(library.TopicPartition(*place), cached=True)[1]
         if end <= offset:
             return offset
         try:
-            consumer.seek(kafka.TopicPartition(*place, end))
-        except kafka.KafkaException as error:  # it is read on, and dropped one by one
+            consumer.seek(library.TopicPartition(*place, end))
+        except library.KafkaException as error:  # it is read on, and dropped one by one
             self._failed(self._told(error.args[0].str()))
             return offset
         self.dropped[TOO_MANY] += end - offset
@@ -303,7 +292,7 @@ class KafkaReader:
         brokers = json.loads(text).get("brokers", {}).values()
         up = any(one.get("state") == "UP" and one.get("nodeid", -1) >= 0 for one in brokers)
         if up and not self.connected and self._is_well:
-            log.info("notices are read from %s again", self._where)
+            log.info("notices are read from %s again", self._client.where)
             self.error = self._said = ""
         self.connected = up
 
@@ -314,13 +303,8 @@ class KafkaReader:
             log.error("notices cannot be read: %s", text)
         self._said = text
 
-    @property
-    def _where(self) -> str:
-        return self._client.settings.get("bootstrap.servers") or f"kafka.{self._client.domain}"
-
     def _told(self, text: str) -> str:
-        text = f"Kafka at {self._where}: {' '.join(text.split())}"
-        return self._credentials.hide(text) if self._credentials else text
+        return self._client.told(text, self._credentials)
 
 
 class _ReaderError(Exception):
@@ -344,9 +328,3 @@ class _Budget:
             return False
         self._left -= 1.0
         return True
-
-
-def _kafka() -> Any:
-    import confluent_kafka  # noqa: PLC0415 - see the top
-
-    return confluent_kafka

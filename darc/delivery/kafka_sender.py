@@ -54,6 +54,56 @@ class KafkaClient(Struct, frozen=True):
     settings: Mapping[str, str] = field(default_factory=dict)
     credentials: Path | None = None
 
+    @property
+    def where(self) -> str:
+        """Address of the broker, for people."""
+        return self.settings.get("bootstrap.servers") or f"kafka.{self.domain}"
+
+    def told(self, text: str, credentials: Credentials | None) -> str:
+        """Return a text about the broker on one line, without the credentials."""
+        text = f"Kafka at {self.where}: {' '.join(text.split())}"
+        return credentials.hide(text) if credentials else text
+
+
+class KafkaClientError(Exception):
+    """No client can be made; the message says why."""
+
+
+def kafka() -> Any:
+    import confluent_kafka  # noqa: PLC0415 - see the top
+
+    return confluent_kafka
+
+
+def make_client(
+    kind: str, client: KafkaClient, defaults: Mapping[str, str], ours: Mapping[str, Any]
+) -> tuple[Any, Credentials | None]:
+    """Make a client of gcn_kafka.
+
+    :param kind: Producer or Consumer
+    :param defaults: settings that those of `client` replace
+    :param ours: settings that replace all others
+    :return: the client, and its credentials
+    :raises KafkaClientError: it cannot be made
+    """
+    try:
+        credentials = read_credentials(client.credentials) if client.credentials else None
+        import gcn_kafka  # noqa: PLC0415 - see the top
+    except CredentialsError as error:
+        raise KafkaClientError(str(error)) from None
+    except ImportError as error:
+        raise KafkaClientError(f"{NOT_INSTALLED}: {error}") from None
+    secret = credentials.values() if credentials else {}
+    own = {**ours, "domain": client.domain, "logger": _HidingLog(credentials)}
+    try:
+        made = getattr(gcn_kafka, kind)({**defaults, **client.settings, **secret, **own})
+    except (kafka().KafkaException, ValueError, TypeError) as error:
+        why = error.args[0] if error.args else error
+        raise KafkaClientError(
+            client.told(f"a setting of the client: {why}", credentials)
+        ) from None
+    return made, credentials
+
 
 class KafkaSender:
     """Connection to a broker, made when it is needed. To be used by one thread, but `warm_up`."""
@@ -71,7 +121,7 @@ class KafkaSender:
             self._connected().list_topics(topic, self.client.timeout)
         except DeliveryError as error:
             log.error("notices cannot be sent: %s", error)
-        except _kafka().KafkaException as error:
+        except kafka().KafkaException as error:
             log.warning("%s", self._told(f"not connected yet: {error.args[0].str()}"))
 
     def send(
@@ -89,7 +139,7 @@ class KafkaSender:
         :raises DeliveryError: it was not acknowledged; permanent where a repetition would not help
         """
         producer = self._connected()
-        kafka = _kafka()
+        library = kafka()
         answers: list[Any] = []
         deadline = time.monotonic() + self.client.timeout
         try:
@@ -99,7 +149,7 @@ class KafkaSender:
                 key=key.encode(),
                 on_delivery=lambda error, message: answers.append(error),
             )
-        except (BufferError, kafka.KafkaException) as error:
+        except (BufferError, library.KafkaException) as error:
             raise self._failure(error.args[0] if error.args else error) from None
         purged = False
         while not answers and time.monotonic() < deadline + GRACE_SECONDS:
@@ -121,7 +171,7 @@ class KafkaSender:
         producer = self._connected()
         try:
             return frozenset(producer.list_topics(timeout=self.client.timeout).topics)
-        except _kafka().KafkaException as error:
+        except kafka().KafkaException as error:
             producer.poll(0)  # for the last error, which says more
             why = error.args[0].str() if error.args else str(error)
             more = f" ({self._last_error})" if self._last_error else ""
@@ -144,31 +194,15 @@ class KafkaSender:
             return self._producer
 
     def _made(self) -> Any:
+        ours = {
+            "message.timeout.ms": str(max(1, round(self.client.timeout * 1e3))),
+            "error_cb": self._note_error,
+        }
         try:
-            self._credentials = (
-                read_credentials(self.client.credentials) if self.client.credentials else None
-            )
-            import gcn_kafka  # noqa: PLC0415 - see the top
-        except CredentialsError as error:
+            producer, self._credentials = make_client("Producer", self.client, DEFAULTS, ours)
+        except KafkaClientError as error:
             raise DeliveryError(str(error)) from None
-        except ImportError as error:
-            raise DeliveryError(f"{NOT_INSTALLED}: {error}") from None
-        secret = self._credentials.values() if self._credentials else {}
-        try:
-            return gcn_kafka.Producer(
-                {
-                    **DEFAULTS,
-                    **self.client.settings,
-                    **secret,
-                    "message.timeout.ms": str(max(1, round(self.client.timeout * 1e3))),
-                    "domain": self.client.domain,
-                    "error_cb": self._note_error,
-                    "logger": HidingLog(self._credentials),
-                }
-            )
-        except (_kafka().KafkaException, ValueError, TypeError) as error:
-            why = error.args[0] if error.args else error
-            raise DeliveryError(self._told(f"a setting of the client: {why}")) from None
+        return producer
 
     def _drop(self) -> None:
         with self._lock:
@@ -182,26 +216,23 @@ class KafkaSender:
 
     def _failure(self, error: Any) -> DeliveryError:
         """Return what an error of the client means for a message."""
-        kafka = _kafka()
-        if not isinstance(error, kafka.KafkaError):
+        library = kafka()
+        if not isinstance(error, library.KafkaError):
             return DeliveryError(self._told(str(error)))
         if error.fatal():
             self._drop()
         code = error.code()
         why = error.str()
-        if code in (kafka.KafkaError._MSG_TIMED_OUT, kafka.KafkaError._TRANSPORT):
+        if code in (library.KafkaError._MSG_TIMED_OUT, library.KafkaError._TRANSPORT):
             why = f"{why} ({self._last_error})" if self._last_error else why
-        permanent = code in (kafka.KafkaError.MSG_SIZE_TOO_LARGE, kafka.KafkaError.INVALID_MSG)
+        permanent = code in (library.KafkaError.MSG_SIZE_TOO_LARGE, library.KafkaError.INVALID_MSG)
         return DeliveryError(self._told(why), permanent=permanent)
 
     def _told(self, text: str) -> str:
-        text = " ".join(text.split())
-        where = self.client.settings.get("bootstrap.servers") or f"kafka.{self.client.domain}"
-        text = f"Kafka at {where}: {text}"
-        return self._credentials.hide(text) if self._credentials else text
+        return self.client.told(text, self._credentials)
 
 
-class HidingLog:
+class _HidingLog:
     """Logger of the client, whose lines are without credentials, should it name any."""
 
     def __init__(self, credentials: Credentials | None) -> None:
@@ -212,9 +243,3 @@ class HidingLog:
         # It logs each failed connection, which the road does, too, once in a while.
         hidden = self._credentials.hide(line) if self._credentials else line
         _client_log.log(min(level, logging.DEBUG), "%s", hidden)
-
-
-def _kafka() -> Any:
-    import confluent_kafka  # noqa: PLC0415 - see the top
-
-    return confluent_kafka
