@@ -15,7 +15,7 @@ from darc.config import ranges
 from darc.config.instrument import Instrument
 from darc.config.records import Struct
 from darc.model.observation import ObservationError, ObservationProblem
-from darc.model.observation_build import build_observation
+from darc.model.observation_build import ParsetKeys, build_observation
 from darc.model.parset import Parset, ParsetValue, parse_parset
 from darc.model.parset_values import (
     number_in,
@@ -110,32 +110,15 @@ def make_node_parsets(
     )
 
 
-class _TelescopeKeys:
-    """Values of the telescope's parset by key; collects problems."""
+class _TelescopeKeys(ParsetKeys):
+    """Values of the telescope's parset by key, converted from text."""
 
     def __init__(self, parset: Parset) -> None:
+        super().__init__([parset], [])
         self.parset = parset
-        self.problems: list[ObservationProblem] = []
-
-    def has(self, key: str) -> bool:
-        # In a parset an empty value, `dada_dir=`, means: not set.
-        return self.parset.values.get(key, "") != ""
 
     def get(self, key: str, convert: Callable[[str], T], allowed: str, default: D) -> T | D:
-        """Return the converted value of a key; the default if it is missing or invalid."""
-        if not self.has(key):
-            return default
-        try:
-            return convert(_text(self.parset.values[key]))
-        except ValueError:
-            self.problems.append(self.parset.problem(key, allowed))
-            return default
-
-    def need(self, key: str, convert: Callable[[str], T], allowed: str) -> T | None:
-        """Return the value of a required key; None if there is a problem."""
-        if not self.has(key):
-            self.problems.append(ObservationProblem(self.parset.name, 0, key, None, allowed))
-        return self.get(key, convert, allowed, None)
+        return super().get(key, lambda value: convert(_text(value)), allowed, default)
 
 
 def _common(keys: _TelescopeKeys, instrument: Instrument, home: str) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def build_observation(
     :raises ObservationError: keys are missing or values invalid; lists all problems
     """
     problems: list[ObservationProblem] = []
-    keys = _ParsetKeys(_chain(parset, master_parset, problems), problems)
+    keys = ParsetKeys(_chain(parset, master_parset, problems), problems)
     is_worker = "beam" in parset.values
     last_beam = instrument.n_compound_beams - 1
     beams = f"a compound beam of this instrument, 0 to {last_beam}"
@@ -73,7 +73,7 @@ def build_observation(
         return within(to_integer(value), 0, last_beam)
 
     # Only from the node's own parset: the master's covers all beams.
-    beam = _ParsetKeys([parset], problems).get("beam", beam_number, beams, None)
+    beam = ParsetKeys([parset], problems).get("beam", beam_number, beams, None)
     time_unit = keys.get("time_unit", to_count, _COUNT, instrument.time_unit)
     directory = _datetimesource(keys)
     dishes = keys.get("task.telescopes", to_names, "a list of names", None) or ()
@@ -147,7 +147,7 @@ def build_observation(
     return observation
 
 
-class _ParsetKeys:
+class ParsetKeys:
     """Values by key from the first parset that has the key; collects problems."""
 
     def __init__(self, chain: Sequence[Parset], problems: list[ObservationProblem]) -> None:
@@ -216,14 +216,14 @@ def _chain(
     return chain
 
 
-def _beams(keys: _ParsetKeys, beam: int | None, last: int) -> tuple[int, ...]:
+def _beams(keys: ParsetKeys, beam: int | None, last: int) -> tuple[int, ...]:
     everything = (beam,) if beam is not None else tuple(range(last + 1))
     allowed = f"a list of compound beams, each 0 to {last}"
     of_telescope = keys.get("task.beamSet.0.compoundBeams", _integers(last), allowed, everything)
     return keys.get("beams", _integers(last), allowed, of_telescope)
 
 
-def _pointings(keys: _ParsetKeys, last: int) -> tuple[Pointing, ...]:
+def _pointings(keys: ParsetKeys, last: int) -> tuple[Pointing, ...]:
     """Return the pointings in the first parset that has any."""
     for parset in keys.chain:
         found = []
@@ -245,7 +245,7 @@ def _pointings(keys: _ParsetKeys, last: int) -> tuple[Pointing, ...]:
     return ()
 
 
-def _instances(keys: _ParsetKeys, config: str, text: str | None, is_worker: bool) -> int:
+def _instances(keys: ParsetKeys, config: str, text: str | None, is_worker: bool) -> int:
     """Return the number of AMBER instances: the length of the list `opencl_device`."""
     if text is None:
         if config and is_worker:
@@ -271,7 +271,7 @@ def _instances(keys: _ParsetKeys, config: str, text: str | None, is_worker: bool
         return 0
 
 
-def _start_of(keys: _ParsetKeys, time_unit: int) -> float | None:
+def _start_of(keys: ParsetKeys, time_unit: int) -> float | None:
     """Return the start (Unix s): `startpacket`, or `start` as a time or Unix s."""
     if keys.has("start") and not keys.has("startpacket"):
         return keys.get("start", _moment, f"{_UTC}, or Unix time", None)
@@ -295,7 +295,7 @@ def _moment(value: Any) -> float:
     return allowed(round(moment.replace(tzinfo=UTC).timestamp(), 6), ranges.START)
 
 
-def _datetimesource(keys: _ParsetKeys) -> str:
+def _datetimesource(keys: ParsetKeys) -> str:
     """Return `datetimesource`; without one it is made of the start and the source."""
     if not keys.has("datetimesource") and keys.has("start") and keys.has("task.source.name"):
         source = keys.get("task.source.name", to_name, "a name without /", None)
@@ -322,7 +322,7 @@ def _dated(start: float, source: str) -> str:
     return f"{datetime.fromtimestamp(int(start), UTC):%Y-%m-%d-%H:%M:%S}.{source}"
 
 
-def _check_candidate_dir(keys: _ParsetKeys, found: dict[str, Any], instrument: Instrument) -> None:
+def _check_candidate_dir(keys: ParsetKeys, found: dict[str, Any], instrument: Instrument) -> None:
     """Report a missing directory of candidate files."""
     listens = instrument.candidate_source == "dsa110" and instrument.source.ports
     if listens or instrument.source.directory or found["candidate_dir"] or found["amber_dir"]:
