@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-
-def this_machine() -> str:
-    """Return the kernel's boot id, which differs between machines and after a reboot."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+from darc.runtime.paths import this_boot
 
 
 def place_of(directory: Path) -> str:
     """Return machine, device, inode and path of a directory."""
     status = directory.stat()
     path = os.path.realpath(directory)
-    return "/".join([this_machine(), str(status.st_dev), str(status.st_ino) + path])
+    return "/".join([this_boot(), str(status.st_dev), str(status.st_ino) + path])
 
 
 def is_same_place(place: str, directory: Path) -> bool:

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from darc.config.records import Struct, asdict, replace
-from darc.node.directory_identity import place_of, this_machine
+from darc.node.directory_identity import place_of
 from darc.runtime.clock import wait_until
-from darc.runtime.paths import write_whole
+from darc.runtime.paths import this_boot, write_whole
 
 
 class NodeError(Exception):
@@ -46,7 +46,7 @@ class NodeIdentity(Struct, frozen=True):
         return cls(
             uuid.uuid4().hex,
             hostname,
-            this_machine(),
+            this_boot(),
             time.time(),
             this_computer(),
             socket.gethostname(),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from darc.node.directory_identity import is_same_place, this_machine
+from darc.node.directory_identity import is_same_place
 from darc.node.endpoint import endpoint_file
 from darc.node.node_identity import (
     LOCK,
@@ -30,7 +30,7 @@ from darc.node.node_identity import (
     this_namespace,
 )
 from darc.node.processes import of_node
-from darc.runtime.paths import darc_home
+from darc.runtime.paths import darc_home, this_boot
 
 # Network file systems: their locks may hold on one machine only. FUSE types have a prefix.
 _SHARED = {
@@ -89,7 +89,7 @@ def find_owner_unlocked(directory: Path) -> tuple[NodeOwner, NodeIdentity | None
 def _find_owner(directory: Path, node: NodeIdentity) -> NodeOwner:
     if _is_copy(directory, node):
         return NodeOwner.COPIED
-    same_kernel = node.machine == this_machine()
+    same_kernel = node.machine == this_boot()
     if same_kernel and node.namespace in {0, this_namespace()}:
         return NodeOwner.HERE
     lockless = False
@@ -179,7 +179,7 @@ def places(run_dir: Path) -> list[Path]:
 
 
 def _refusal(directory: Path, node: NodeIdentity) -> str:
-    container = node.machine == this_machine()
+    container = node.machine == this_boot()
     where = "in another container of this machine" if container else "on another machine"
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(node.started))
     gone = "" if container else "; if that machine is gone for good: darc_kill_all --forget"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from darc.config.config import Config
 from darc.node import node_identity, supervisor_config
-from darc.node.directory_identity import this_machine
 from darc.node.endpoint import remove_endpoint
 from darc.node.node_identity import NodeError
 from darc.node.node_owner import (
@@ -22,6 +21,7 @@ from darc.node.node_owner import (
 from darc.node.node_probe import last_node_id, log_end, supervisor_of
 from darc.node.processes import kill_node, of_node
 from darc.runtime.clock import wait_until
+from darc.runtime.paths import this_boot
 
 LOCK_SECONDS = 30.0
 # Time that a stop may take beyond stop_timeout.
@@ -122,7 +122,7 @@ def forget(run_dir: Path) -> str:
         owner, node = find_owner(directory)
         if node is None or owner is not NodeOwner.ELSEWHERE:
             continue
-        if node.machine == this_machine():  # which knows all of its locks
+        if node.machine == this_boot():  # which knows all of its locks
             refuse_elsewhere(run_dir)
         for name in ("node.json", node_identity.LOCK, node_identity.MASTER_LOCK):
             (directory / name).unlink(missing_ok=True)  # and with it the locks held on it

@@ -7,13 +7,12 @@ so that the two cannot be mixed.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from darc.config.records import Struct
+from darc.runtime.paths import this_boot
 
 #: Interval at which waiting for a time of day is checked, as the clock may be set meanwhile (s).
 LOOK_AGAIN_SECONDS = 1.0
@@ -76,12 +75,6 @@ class Since(Struct, frozen=True):
             return cls(float(plain), "", Instant(0.0))
         unix, boot, seconds = plain
         return cls(float(unix), str(boot), Instant(float(seconds)))
-
-
-@functools.cache
-def this_boot() -> str:
-    """Return the boot id, which differs after each boot."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def wait_until(condition: Callable[[], bool], timeout: float) -> bool:

@@ -1,8 +1,9 @@
-"""Paths and names: packaged files, the node's home, the host name; and atomic writing of files."""
+"""Paths and names: packaged files, the node's home, host and boot; and atomic writing of files."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 from pathlib import Path
@@ -91,6 +92,12 @@ def hostname() -> str:
             " set DARC_HOSTNAME to such a name"
         )
     return name
+
+
+@functools.cache
+def this_boot() -> str:
+    """Return the kernel's boot id, which differs between machines and after each boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def write_whole(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from darc.config.yaml_tree import yaml_text
-from darc.node.directory_identity import this_machine
+from darc.runtime.paths import this_boot
 from simulator.box.check import unavailable
 from simulator.box.hosts import configuration, hosts_file, make_hosts, worker_names
 from simulator.box.namespaces import BoxError
@@ -181,7 +181,7 @@ class Box:
         # Of a directory that was given the keys alone go.
         self._record = Record(
             name=f"box-{os.getpid()}-{os.urandom(4).hex()}",
-            machine=this_machine(),
+            machine=this_boot(),
             program=Process.of(os.getpid()),
             keepers=(),
             remove=(str(directory / "ssh" if self._given else directory),),

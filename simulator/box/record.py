@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from darc.config.records import Struct, to_builtins
-from darc.node.directory_identity import this_machine
+from darc.runtime.paths import this_boot
 from simulator.box.namespaces import BoxError
 
 #: Here is one file per box, named after it; systems have it in memory.
@@ -102,7 +102,7 @@ def clean(say: Callable[[str], None]) -> bool:
     for path in sorted(RECORDS.glob("darc-box-*.json")):
         try:
             record = read_record(path)
-            here = record.machine == this_machine()
+            here = record.machine == this_boot()
             if here and record.program.lives():
                 say(f"{record.name}: in use by process {record.program.pid}; left alone")
                 continue

@@ -15,7 +15,7 @@ import pytest
 from boxes import STUBBORN, machine, require_box, watched
 from nodes import ROOT, TEST_RUN, patience, wait_for
 
-from darc.node.directory_identity import this_machine
+from darc.runtime.paths import this_boot
 from simulator.box import Box, record
 from simulator.box.command import main
 
@@ -188,7 +188,7 @@ def test_a_pid_that_was_given_anew_is_left_alone(records: Path, tmp_path: Path) 
     directory.mkdir()
     with subprocess.Popen(["sleep", "1000"]) as other:
         program, keepers = dead(os.getpid()), (dead(other.pid),)
-        record.Record("box-1", this_machine(), program, keepers, (str(directory),)).write()
+        record.Record("box-1", this_boot(), program, keepers, (str(directory),)).write()
         assert record.clean(print)
         assert other.poll() is None
         other.kill()
