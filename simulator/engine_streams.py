@@ -58,7 +58,7 @@ class EngineSearch(Struct, frozen=True):
         """Return the number of a candidate's sample."""
         return round(candidate.time / self.tsamp)
 
-    def heimdall_line(self, candidate: EngineCandidate, *, with_beam: bool = False) -> bytes:
+    def heimdall_line(self, candidate: EngineCandidate) -> bytes:
         """Return a line of Heimdall's."""
         sample, width = self.sample(candidate), 2**candidate.log2_width
         members = max(1, int(candidate.snr))
@@ -73,7 +73,6 @@ class EngineSearch(Struct, frozen=True):
             f"{max(0, sample - width)}",
             f"{sample + width}",
         ]
-        words += [f"{candidate.beam}"] if with_beam else []
         return "\t".join(words).encode() + b"\n"
 
     def dsa_line(self, candidate: EngineCandidate) -> bytes:
@@ -182,14 +181,12 @@ def append_fredda(directory: Path, search: EngineSearch, gulp: Sequence[EngineCa
         file.write(lines if file.tell() else FREDDA_HEADER + lines)
 
 
-def send_gulp(
-    address: tuple[str, int], gulp: int, lines: Sequence[bytes], timeout: float = 10.0
-) -> None:
+def send_gulp(address: tuple[str, int], gulp: int, lines: Sequence[bytes]) -> None:
     """Send a gulp as one of DSA-110's searches does: a connection, closed after it.
 
     :raises OSError: nobody listens
     """
-    with socket.create_connection(address, timeout=timeout) as connection:
+    with socket.create_connection(address, timeout=10.0) as connection:
         connection.sendall(f"{gulp}\n".encode() + b"".join(lines))
 
 

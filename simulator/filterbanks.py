@@ -115,29 +115,13 @@ class FilterbankPlayer:
         return True
 
 
-def write_filterbanks(
-    directory: Path,
-    filterbanks: Filterbanks,
-    *,
-    duration: float,
-    cb: int = 0,
-    block_samples: int = CHUNK,
-    threads: int = 1,
-) -> list[Path]:
+def write_filterbanks(directory: Path, filterbanks: Filterbanks, *, duration: float) -> list[Path]:
     """Write the files of all TABs at once; see `FilterbankPlayer`.
 
     :return: the files, in order of TABs
     """
-    FilterbankPlayer(
-        directory,
-        filterbanks,
-        duration=duration,
-        cb=cb,
-        speed=math.inf,
-        block_samples=block_samples,
-        threads=threads,
-    ).play()
-    return filterbank_paths(directory, cb, filterbanks.instrument.n_tabs)
+    FilterbankPlayer(directory, filterbanks, duration=duration, speed=math.inf).play()
+    return filterbank_paths(directory, 0, filterbanks.instrument.n_tabs)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -81,13 +81,6 @@ class Config(Struct, frozen=True):
         return Role.STANDALONE
 
     @property
-    def compound_beam(self) -> int | None:
-        """Compound beam of this worker: its index among the workers; None on other hosts."""
-        if self.role is not Role.WORKER:
-            return None
-        return [self.is_here(worker) for worker in self.cluster.workers].index(True)
-
-    @property
     def master_host(self) -> str:
         """Host name of the node that runs the master's services."""
         cluster_master = self.cluster.master

@@ -17,11 +17,7 @@ from pathlib import Path
 from darc.config.config import Config
 from darc.config.records import replace
 from darc.node import node_identity, supervisor_config
-from darc.node.endpoint import (
-    Endpoint,
-    reached_at,
-    write_endpoint,
-)
+from darc.node.endpoint import Endpoint, reached_at, write_endpoint
 from darc.node.listening_process import who_listens
 from darc.node.node_config import share_parsed_config
 from darc.node.node_identity import NodeError

@@ -56,14 +56,8 @@ class Fault(enum.IntEnum):
     """Faults of supervisord that callers distinguish."""
 
     SHUTDOWN_STATE = 6
-    BAD_NAME = 10
-    ABNORMAL_TERMINATION = 40
-    SPAWN_ERROR = 50
     ALREADY_STARTED = 60
     NOT_RUNNING = 70
-    ALREADY_ADDED = 90
-    STILL_RUNNING = 91
-    CANT_REREAD = 92
 
 
 class ProcessInfo(Struct, frozen=True):

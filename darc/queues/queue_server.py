@@ -97,12 +97,6 @@ class HangupWatcher:
         with self._lock:
             return list(self._sessions.values())
 
-    def shut_down_all(self) -> None:
-        """End all connections, as the end of this process does."""
-        with self._lock:
-            for number in self._sessions:
-                shut_down(number)
-
     def _watch(self) -> None:
         while True:
             try:

@@ -34,9 +34,9 @@ def refuse(what: str, advice: str = "") -> NotPlainError:
 class SizeBudget:
     """Remaining budget of values and bytes of a message."""
 
-    def __init__(self, values: int = MAX_VALUES, size: int = MAX_MESSAGE_BYTES) -> None:
+    def __init__(self, values: int = MAX_VALUES) -> None:
         self._values = values
-        self._bytes = size
+        self._bytes = MAX_MESSAGE_BYTES
         self._pause = values - _PAUSE_VALUES
 
     def spend(self, values: int, size: int = 0) -> None:

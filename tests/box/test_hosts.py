@@ -73,8 +73,8 @@ def test_the_configuration_is_one_that_nodes_accept() -> None:
             hostname=name,
             instruments=instrument,
         )
-        roles.append((config.role, config.compound_beam))
-    assert roles == [(Role.MASTER, None), (Role.WORKER, 6), (Role.STANDALONE, None)]
+        roles.append(config.role)
+    assert roles == [Role.MASTER, Role.WORKER, Role.STANDALONE]
     assert len(config.cluster.workers) == 40
     assert (config.cluster.user, config.cluster.ssh_port) == ("root", 22)
     assert config.cluster.python == "/usr/bin/python3"

@@ -11,7 +11,7 @@ from darc.queues.client import QueueClient, Queues
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
 from darc.queues.named_queues import NamedQueues
-from darc.queues.queue_server import QueueServer
+from darc.queues.queue_server import QueueServer, shut_down
 
 KEY = b"k" * 64
 NAMES = ("amber_clustering", "processor")
@@ -41,7 +41,8 @@ class Hub:
 
     def stop(self) -> None:
         self.server.stop()
-        self.server.watcher.shut_down_all()
+        for session in self.server.watcher.sessions():  # as the end of the process does
+            shut_down(session.connection.fileno())
         wait_for(lambda: not self.sessions(), what="connections closed")
         self.journal.close()
 
