@@ -11,7 +11,7 @@ from typing import Any
 
 from darc.config.config import Config
 from darc.config.records import Struct
-from darc.master.observation_run import ObservationRun, RunState
+from darc.master.observation_run import ObservationRun
 from darc.master.observation_summaries import books_file
 from darc.model.counters import identified
 from darc.model.observation import ObservationError
@@ -61,15 +61,13 @@ def present(config: Config) -> Iterator[ObservationRow]:
         except (OSError, ValueError, TypeError, KeyError) as error:
             yield ObservationRow(path.stem, "?", 0.0, None, "?", problem=f"{path}: {error}")
             continue
-        observation, state = run.observation, str(run.state)
-        if run.state is RunState.STOPPED or (run.state is RunState.RUNNING and run.past):
-            state = "in processing"
+        observation = run.observation
         yield ObservationRow(
             observation.task_id,
             observation.source,
             observation.start,
             observation.duration,
-            state,
+            run.shown_state,
             **_numbers({name: of.get(observation.task_id) for name, of in counts.items()}),
         )
 

@@ -120,7 +120,7 @@ def _run(
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        ssh.hang_up()
+        ssh.clients.hang_up()
         print("interrupted; orders that have started on a node continue there", file=sys.stderr)
         return INTERRUPTED
     outcome = [ended[host] for host in config.nodes() if host in ended]

@@ -84,6 +84,10 @@ class SshClients:
             self._open.discard(client)
 
     def hang_up(self) -> None:
+        """Close all connections and open no more, before this program exits.
+
+        Orders that have started on a node continue there; other nodes receive nothing.
+        """
         with self._lock:
             self._hung_up = True
             for client in self._open:
@@ -91,14 +95,6 @@ class SshClients:
 
 
 clients = SshClients()
-
-
-def hang_up() -> None:
-    """Close all connections and open no more, before this program exits.
-
-    Orders that have started on a node continue there; other nodes receive nothing.
-    """
-    clients.hang_up()
 
 
 def carry_out(config: Config, host: str, order: RemoteOrder, timeout: float) -> RemoteResult:

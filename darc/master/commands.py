@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: Commands that start something; refused while the node is stopping.
 STARTING = ("start", "restart", "start_observation", "reload")
+#: Commands that need a service.
+OF_SERVICES = ("status", "start", "stop", "restart")
 
 
 class CommandedNode(Protocol):
@@ -111,6 +113,8 @@ class CommandVocabulary:
             return Reply.error(reason)
         if request.command in STARTING and self._node.stopping:
             return Reply.error(f"the node is being stopped: {request.command} is refused")
+        if request.command in OF_SERVICES and not request.service:
+            return Reply.error("No service specified")
         return self._do(command, request)
 
     def _do(self, command: Callable[[Request], Reply], request: Request) -> Reply:
@@ -145,27 +149,19 @@ class CommandVocabulary:
     # -- services ------------------------------------------------------------------------------
 
     def _status(self, request: Request) -> Reply:
-        if not request.service:
-            return Reply.error("No service specified")
         states = self._node.services.states(self._names(request))
         return Reply.success({name: str(state) for name, state in states.items()})
 
     def _start(self, request: Request) -> Reply:
-        if not request.service:
-            return Reply.error("No service specified")
         replies = self._node.services.start(self._names(request))
         return _unless_failed(_plain(replies), replies.values())
 
     def _stop(self, request: Request) -> Reply:
-        if not request.service:
-            return Reply.error("No service specified")
         self._node.observations.starts.leave_stopped(self._names(request))
         replies = self._node.services.stop(self._names(request))
         return _unless_failed(_plain(replies), replies.values())
 
     def _restart(self, request: Request) -> Reply:
-        if not request.service:
-            return Reply.error("No service specified")
         stopped = self._node.services.stop(self._names(request))
         started = self._node.services.start(self._names(request))
         replies = {

@@ -75,17 +75,11 @@ class KeptSocket:
             os.link(self._path, self._kept)
 
 
-class KeptDirectory:
-    """Directory that is created when missing: supervisord needs one for a service's log."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    def check(self) -> None:
-        """Make the directory again if it was removed."""
-        if not self._directory.is_dir():
-            self._directory.mkdir(parents=True, exist_ok=True)
-            log.warning("%s was removed: it is back, empty", self._directory)
+def keep_directory(directory: Path) -> None:
+    """Create a directory if it is missing: supervisord needs one for a service's log."""
+    if not directory.is_dir():
+        directory.mkdir(parents=True, exist_ok=True)
+        log.warning("%s was removed: it is back, empty", directory)
 
 
 class WantedServices:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import os
@@ -22,11 +21,11 @@ from darc.master.commands import CommandVocabulary
 from darc.master.endpoint_file import EndpointFile
 from darc.master.housekeeping import (
     Housekeeping,
-    KeptDirectory,
     KeptSocket,
     SupervisorWaker,
     UnresponsiveServices,
     WantedServices,
+    keep_directory,
 )
 from darc.master.master_attributes import MasterAttributes
 from darc.master.master_losses import MasterLosses
@@ -44,24 +43,20 @@ from darc.model import overview
 from darc.model.observation import task_id_of
 from darc.node import node_identity, supervisor_config
 from darc.node.endpoint import Endpoint, reached_at
-from darc.node.node_config import (
-    load_node_config,
-    read_sources,
-    with_run_dir,
-)
+from darc.node.node_config import load_node_config, read_sources, with_run_dir
 from darc.node.node_identity import NodeError
 from darc.node.secret import SecretError, read_secret
 from darc.node.state_format import JOURNAL, claim_state
 from darc.node.supervisor import SupervisorError
 from darc.queues.exchange import EXPOSED, Exchange
 from darc.queues.journal import Journal
-from darc.queues.messages import Order
 from darc.queues.named_queues import NamedQueues
 from darc.queues.names import OF_MONITOR
 from darc.queues.queue_server import QueueServer
 from darc.runtime.detached_work import DetachedWork
 from darc.runtime.log import lines_dropped, set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
+from darc.runtime.program import use_config_option
 from darc.runtime.retention import remove_unfinished
 from darc.runtime.service_traits import known_traits, traits_of
 
@@ -96,7 +91,7 @@ class DarcMaster:
             run_dir / "observations",
             config.master.setup_time,
             config.master.end_delay,
-            self._give_orders,
+            self._exchange.give_orders,
             self._observation_begins,
             self._observation_over,
             lambda: self._journal.full,
@@ -215,9 +210,6 @@ class DarcMaster:
     def _start_services(self, names: Collection[str]) -> StartResult:
         return self.services.start_without_waiting(names)
 
-    def _give_orders(self, orders: dict[str, list[Order]]) -> None:
-        self._exchange.give_orders(orders)
-
     def _observation_begins(self, begun: ObservationRun) -> None:
         if not begun.partial:
             threading.Thread(target=self._clear_ended, name="clear", daemon=True).start()
@@ -256,7 +248,7 @@ class DarcMaster:
         )
         return Housekeeping(
             {
-                **{str(path): KeptDirectory(path).check for path in sorted(directories)},
+                **{str(path): partial(keep_directory, path) for path in sorted(directories)},
                 **{
                     name: KeptSocket(self._run_dir / name).check
                     for name in ("queues.sock", "supervisord.sock")
@@ -392,15 +384,10 @@ def _fixed(config: Config) -> dict[str, object]:
 
 def main() -> None:
     """Run the master; supervisord starts this program."""
-    parser = argparse.ArgumentParser(
-        prog="darc_service",
-        description="The master service itself, which supervisord runs; people use"
-        " darc_start_master.",
+    use_config_option(
+        "darc_service",
+        "The master service itself, which supervisord runs; people use darc_start_master.",
     )
-    parser.add_argument("--config", metavar="FILE", help="the node's configuration file")
-    path = parser.parse_args().config
-    if path:
-        os.environ["DARC_CONFIG"] = str(Path(path).absolute())
     set_up_logging("darc_master")
     with end_on_sigterm():
         _run()

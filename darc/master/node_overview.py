@@ -19,7 +19,7 @@ from darc.config.records import Struct, field
 from darc.master.master_losses import MasterLosses
 from darc.master.monitor_link import MonitorLink
 from darc.master.observation_life import Observations
-from darc.master.observation_run import ObservationRun, RunState
+from darc.master.observation_run import ObservationRun
 from darc.master.periodic_task import HANGS_SECONDS, PeriodicTask
 from darc.master.service_control import ServiceControl
 from darc.model import overview
@@ -333,10 +333,7 @@ def _own_last_error(seen: ServiceReport) -> LogLine | None:
 
 
 def _observation(run: ObservationRun) -> ObservationOverview:
-    state = str(run.state)
-    if run.state is RunState.STOPPED or (run.state is RunState.RUNNING and run.past):
-        state = "in processing"
-    known = run.observation
+    known, state = run.observation, run.shown_state
     waits_for = tuple(name for name in run.services if name not in run.finished)
     return ObservationOverview(
         known.task_id,

@@ -63,6 +63,12 @@ class ObservationRun(Struct):
         """Identifier of this run, which differs from other runs of the same observation."""
         return self.observation.key
 
+    @property
+    def shown_state(self) -> str:
+        """State for people: beside those of `RunState`, `in processing`."""
+        is_past = self.state is RunState.RUNNING and self.past
+        return "in processing" if is_past or self.state is RunState.STOPPED else str(self.state)
+
     def order(self, service: str) -> Order | None:
         """Return the order for a service; None where there is nothing to do."""
         if (

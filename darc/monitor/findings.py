@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Self
 
 from darc.config.records import Struct
@@ -89,6 +89,18 @@ class Finding(Struct, frozen=True):
     urgency: int = 0
     state: str = ""
     number: int = 0
+
+
+def one_text(texts: Iterable[tuple[str, str]]) -> str:
+    """Return what several hosts have in common.
+
+    :param texts: of each host; empty: there is none
+    :return: the first text; with its host where others have another; empty: there is none
+    """
+    known = [(host, text) for host, text in texts if text]
+    if len({text for _, text in known}) > 1:
+        return "{}: {}".format(*known[0])
+    return known[0][1] if known else ""
 
 
 class RuleContext(Struct, frozen=True):

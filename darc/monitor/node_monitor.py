@@ -6,7 +6,6 @@ report.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
@@ -27,6 +26,7 @@ from darc.node.supervisor import Supervisor
 from darc.node.supervisor_config import MASTER, MONITOR
 from darc.runtime.log import set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
+from darc.runtime.program import use_config_option
 
 log = logging.getLogger(__name__)
 
@@ -93,13 +93,7 @@ def _metrics_address(config: Config) -> Address | None:
 
 def main() -> None:
     """Run the monitor; supervisord starts this program."""
-    parser = argparse.ArgumentParser(
-        prog=MONITOR, description="The monitor of a node, which supervisord runs."
-    )
-    parser.add_argument("--config", metavar="FILE", help="the node's configuration file")
-    path = parser.parse_args().config
-    if path:
-        os.environ["DARC_CONFIG"] = str(Path(path).absolute())
+    use_config_option(MONITOR, "The monitor of a node, which supervisord runs.")
     set_up_logging(MONITOR)
     with end_on_sigterm():
         _run()

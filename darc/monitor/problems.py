@@ -7,7 +7,7 @@ from itertools import groupby
 
 from darc.config.records import Struct
 from darc.monitor.cluster_watch import ClusterStatus
-from darc.monitor.findings import Finding, RuleContext
+from darc.monitor.findings import Finding, RuleContext, one_text
 from darc.monitor.rules import findings_of
 from darc.monitor.service_trends import ServiceTrends
 from darc.monitor.shell_commands import ranges
@@ -79,14 +79,7 @@ def _problem(group: list[Finding]) -> Problem:
     first = group[0]
     hosts = tuple(dict.fromkeys(one.host for one in group))
     since = min((one.since for one in group if one.since is not None), default=None)
-    texts = list(dict.fromkeys(_texts(group)))
-    text = texts[0] if texts else ""
-    if len(texts) > 1:
-        text = f"{next(one.host for one in group if one.text)}: {text}"
+    text = one_text((one.host, one.text) for one in group)
     command = first.remedy(hosts)
     title, about = first.title.named(ranges(hosts)), first.title.about
     return Problem(first.grave, title, hosts, first.service, text, since, command, about)
-
-
-def _texts(group: list[Finding]) -> Iterator[str]:
-    return (one.text for one in group if one.text)

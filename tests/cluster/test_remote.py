@@ -472,7 +472,7 @@ def test_who_hangs_up_starts_nobody_any_more(
     thread = threading.Thread(target=carry_out_on, args=arguments, daemon=True)
     thread.start()
     wait_for(lambda: fake_ssh.calls and fake_ssh.order)
-    ssh.hang_up()
+    ssh.clients.hang_up()
     thread.join(patience(30))
     assert not thread.is_alive()
     assert len(fake_ssh.calls) == 1

@@ -8,7 +8,7 @@ from typing import Any
 from darc.config import typed
 from darc.config.records import Struct, field
 from darc.monitor.alarms.alarm_rules import HostProblem, ProblemSnapshot
-from darc.monitor.findings import FAILED
+from darc.monitor.findings import FAILED, one_text
 from darc.monitor.shell_commands import ranges
 
 ALARM, UPDATE, OVER = "alarm", "update", "over"
@@ -275,15 +275,11 @@ class AlarmStates:
         for (title, aside), hosts in groups.items():
             places = [episode.places[host] for host in hosts]
             remedy = self._remedies.get((subject, hosts[0]))
-            texts = list(dict.fromkeys(place.text for place in places if place.text))
-            text = texts[0] if texts else ""
-            if len(texts) > 1:
-                text = f"{next(host for host in hosts if episode.places[host].text)}: {text}"
             yield AlarmItem(
                 title=title.replace("{host}", ranges(hosts)),
                 hosts=tuple(hosts),
                 since=min((one.since for one in places if one.since is not None), default=None),
-                text=aside or text,
+                text=aside or one_text((host, episode.places[host].text) for host in hosts),
                 command=remedy(hosts) if remedy else "",
             )
 

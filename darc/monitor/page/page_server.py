@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -196,25 +196,28 @@ class _PageHandler(http.server.BaseHTTPRequestHandler):
         if body:
             self.wfile.write(data)
 
-    def _begin(self, status: HTTPStatus, length: int | None, kind: str, policy: str) -> None:
+    def _begin(
+        self,
+        status: HTTPStatus,
+        length: int | None,
+        kind: str,
+        policy: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.send_response(status)
-        for name, value in self._headers.items():
+        for name, value in {**self._headers, **(headers or {})}.items():
             self.send_header(name, value)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Security-Policy", policy)
+        if policy:
+            self.send_header("Content-Security-Policy", policy)
         if length is not None:
             self.send_header("Content-Length", str(length))
         self.end_headers()
 
-    def _say(self, status: HTTPStatus, headers: dict[str, str] | None = None) -> None:
+    def _say(self, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> None:
         text = f"{status.value} {status.phrase}\n".encode()
         self.close_connection = True
-        self.send_response(status)
-        for name, value in {**self._headers, **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", _TYPES[".txt"])
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
+        self._begin(status, len(text), _TYPES[".txt"], headers=headers)
         if self.command != "HEAD":
             self.wfile.write(text)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from darc.config.records import Struct
@@ -201,20 +202,14 @@ class Publisher:
         found = find(cluster, self._settings.context, self.history)
         return cluster, [*self._own_findings(), *found]
 
-    def _own_findings(self) -> list[Finding]:
-        return [self._finding()] if self._write_error else []
-
-    def _finding(self) -> Finding:
-        own, shell = self._settings.own, self._settings.context.shell
-        command = shell.on(own, "df", "-h", str(self._settings.web_dir))
-        return Finding(
-            Priority.DISK,
-            own,
-            FindingTitle(_UNWRITTEN, _UNWRITTEN),
-            lambda hosts: command,
-            self._write_error,
-            grave=False,
-        )
+    def _own_findings(self) -> Iterator[Finding]:
+        if self._write_error:
+            own, shell = self._settings.own, self._settings.context.shell
+            command = shell.on(own, "df", "-h", str(self._settings.web_dir))
+            title = FindingTitle(_UNWRITTEN, _UNWRITTEN)
+            yield Finding(
+                Priority.DISK, own, title, lambda hosts: command, self._write_error, grave=False
+            )
 
     def _write(self) -> None:
         try:
