@@ -29,6 +29,16 @@ def reference_frequency(f_lowest: float, channel_width: float, n_channels: int) 
     return f_lowest + channel_width * (n_channels - 1)
 
 
+def dispersion_delay(dm: float, f_low: float, f_high: float) -> float:
+    """Return the delay (s) of `f_low` relative to `f_high` (MHz), without numpy.
+
+    It is that of :func:`darc.science.dispersion.delay`, which stands above this room.
+
+    :param dm: pc cm-3
+    """
+    return dm * DISPERSION_CONSTANT * (f_low**-2 - f_high**-2)
+
+
 def mjd_of(unix: float) -> float:
     """Return the modified Julian date of a Unix time, both UTC; accurate to 1 µs."""
     return _MJD_OF_UNIX + unix / _DAY

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from darc.model.arrival import DISPERSION_CONSTANT, reference_frequency
+from darc.model.arrival import (
+    DISPERSION_CONSTANT,
+    dispersion_delay,
+    reference_frequency,
+    utc_of,
+)
 from darc.model.event import AlertType, Event, Notice
 from darc.model.trigger import Trigger
 
@@ -74,15 +78,14 @@ def make_notice(
 
 def utc(unix: float) -> str:
     """Return a Unix time as GCN wants it: ISO 8601 with Z, to the microsecond."""
-    moment = datetime.fromtimestamp(unix, UTC).replace(tzinfo=None)
-    return f"{moment.isoformat(timespec='microseconds')}Z"
+    return f"{utc_of(unix)}Z"
 
 
 def arrival_at_top(trigger: Trigger, setup: ObservationSetup) -> tuple[float, float]:
     """Return when a burst arrived at the centre of the highest channel (Unix s), and that (MHz)."""
     centre, top = trigger.nu_GHz * 1e3, _top(trigger, setup)
     # utc is at the centre of the band by the DM as found: `dm` of a known source is its own.
-    return trigger.arrival - _delay(trigger.dm_cluster, centre, top), top
+    return trigger.arrival - dispersion_delay(trigger.dm_cluster, centre, top), top
 
 
 def arrival_at_centre(
@@ -93,7 +96,7 @@ def arrival_at_centre(
     :param arrival: at the centre of the highest channel, Unix s
     :param dm: pc cm-3
     """
-    return arrival + _delay(dm, trigger.nu_GHz * 1e3, _top(trigger, setup))
+    return arrival + dispersion_delay(dm, trigger.nu_GHz * 1e3, _top(trigger, setup))
 
 
 def _times(event: Event, setup: ObservationSetup, dm_error: float | None) -> dict[str, Any]:
@@ -106,12 +109,12 @@ def _times(event: Event, setup: ObservationSetup, dm_error: float | None) -> dic
         dm_error = measured.dm_error if measured.dm_error is not None else dm_error
     # The search's bins are as wide as the burst.
     error = width / 2e3
-    extrapolated = math.hypot(error, _delay(dm_error or 0.0, top, math.inf))
+    extrapolated = math.hypot(error, dispersion_delay(dm_error or 0.0, top, math.inf))
     return {
         "trigger_time": utc(arrival),
         "trigger_time_error": _rounded(error, 9),
         "trigger_time_frequency": _rounded(top, 6),
-        "trigger_time_inf_freq": utc(arrival - _delay(dm, top, math.inf)),
+        "trigger_time_inf_freq": utc(arrival - dispersion_delay(dm, top, math.inf)),
         "trigger_time_inf_freq_error": _rounded(extrapolated, 9),
         "dispersion_constant": DISPERSION_CONSTANT,
     }
@@ -133,9 +136,7 @@ def _position(trigger: Trigger, rotation: float | None) -> dict[str, Any]:
 
 def _burst(event: Event, dm_error: float | None) -> dict[str, Any]:
     trigger, measured = event.trigger, event.measured
-    # `dm` of a known source is the catalogue's.
-    dm = trigger.dm if trigger.src_name is None else trigger.dm_cluster
-    width, importance = trigger.width, trigger.importance
+    dm, width, importance = trigger.measured_dm, trigger.width, trigger.importance
     snr, flux = event.brightness
     if measured:
         dm, width = measured.dm, measured.width
@@ -191,11 +192,6 @@ def _top(trigger: Trigger, setup: ObservationSetup) -> float:
     channel = setup.bandwidth / max(setup.nchan, 1)
     lowest = trigger.nu_GHz * 1e3 - (setup.bandwidth - channel) / 2
     return reference_frequency(lowest, channel, setup.nchan)
-
-
-def _delay(dm: float, f_low: float, f_high: float) -> float:
-    """Return the dispersion delay, s; as darc.science.dispersion, which stands above this room."""
-    return dm * DISPERSION_CONSTANT * (f_low**-2 - f_high**-2)
 
 
 def _rounded(value: float, digits: int) -> float:

@@ -22,7 +22,7 @@ from msgspec.json import Decoder
 
 from darc.config import ranges
 from darc.config.records import Struct, field
-from darc.model.arrival import DISPERSION_CONSTANT
+from darc.model.arrival import dispersion_delay
 from darc.model.event import AlertType
 from darc.model.notice_words import CURRENT, TENSES
 
@@ -117,11 +117,11 @@ class OutsideNotice(Struct, frozen=True):
         if self.dm is None:
             return self.trigger_time
         if self.time_inf_freq is not None:
-            return self.time_inf_freq + _delay(self.dm, frequency, math.inf)
+            return self.time_inf_freq + dispersion_delay(self.dm, frequency, math.inf)
         reference = self.trigger_frequency or reference
         if self.trigger_time is None or reference is None:
             return None
-        return self.trigger_time + _delay(self.dm, frequency, reference)
+        return self.trigger_time + dispersion_delay(self.dm, frequency, reference)
 
 
 class _GravitationalWave(Struct, frozen=True):
@@ -292,8 +292,3 @@ def _within(name: str, value: float | None, low: float, high: float) -> float | 
     if not low <= value <= high:
         raise NoticeError(f"{name} is {value!r:.40}; allowed: {low:g} to {high:g}")
     return value + 0.0
-
-
-def _delay(dm: float, f_low: float, f_high: float) -> float:
-    """Return the dispersion delay, s; as darc.science.dispersion, which stands above this room."""
-    return dm * DISPERSION_CONSTANT * (f_low**-2 - f_high**-2)

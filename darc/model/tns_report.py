@@ -10,10 +10,11 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from darc.config.records import Struct
+from darc.model.arrival import utc_of
 
 #: Id of fast radio bursts among what is reported.
 FRB = "5"
@@ -148,8 +149,7 @@ def _moment(iso: str) -> str:
 
 
 def _date_time(unix: float) -> str:
-    moment = datetime.fromtimestamp(unix, UTC).replace(tzinfo=None)
-    return moment.isoformat(sep=" ", timespec="microseconds")
+    return utc_of(unix).replace("T", " ")
 
 
 def _text(value: float | None) -> str:

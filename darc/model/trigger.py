@@ -98,6 +98,11 @@ class Trigger(Struct, frozen=True):
         utc = datetime.fromisoformat(self.utc)
         return (utc if utc.tzinfo else utc.replace(tzinfo=UTC)).timestamp()
 
+    @property
+    def measured_dm(self) -> float:
+        """DM as measured, pc cm-3: `dm` of a known source is the catalogue's."""
+        return self.dm if self.src_name is None else self.dm_cluster
+
     def to_plain(self) -> dict[str, Any]:
         plain: dict[str, Any] = typed.to_plain(self)
         if not self.injection:  # a master node of an earlier version does not know it

@@ -253,7 +253,7 @@ def event_facts(
     if dm_error is None and trigger.dm_err > 0:
         dm_error = trigger.dm_err
     return (
-        Fact("dm", _measured_dm(trigger), "pc/cm^3", "phys.dispMeasure"),
+        Fact("dm", trigger.measured_dm, "pc/cm^3", "phys.dispMeasure"),
         Fact("dm_error", dm_error, "pc/cm^3", "stat.error;phys.dispMeasure", description=by_width),
         Fact("width", trigger.width, "ms", "time.duration;src.var.pulse"),
         Fact("snr", trigger.snr, ucd="stat.snr"),
@@ -310,16 +310,11 @@ def advanced_facts(trigger: Trigger, arrival: datetime, tns_name: str = "") -> t
     )
 
 
-def _measured_dm(trigger: Trigger) -> float:
-    """Return the measured DM: `dm` of a known source is the catalogue's."""
-    return trigger.dm if trigger.src_name is None else trigger.dm_cluster
-
-
 def _redshift(trigger: Trigger) -> float | None:
     """Return the redshift of the DM beyond the Milky Way; None if none or unknown."""
     if trigger.ymw16 is None or trigger.name == "pulsar":
         return None
-    beyond = _measured_dm(trigger) - trigger.ymw16
+    beyond = trigger.measured_dm - trigger.ymw16
     return round(beyond / DM_PER_REDSHIFT, 6) if beyond > 0 else None
 
 
@@ -330,9 +325,9 @@ def _name(trigger: Trigger, arrival: datetime, tns_name: str) -> str:
 
 def criteria(trigger: Trigger) -> str:
     """What the importance goes by, and the numbers it went by."""
-    dm = f"DM {_measured_dm(trigger):.2f} pc/cm^3"
+    dm = f"DM {trigger.measured_dm:.2f} pc/cm^3"
     if trigger.ymw16:
-        ratio = _measured_dm(trigger) / trigger.ymw16
+        ratio = trigger.measured_dm / trigger.ymw16
         dm += f" ({ratio:.2f} times the Milky Way's maximum)"
     return (
         "Importance from 0 (interference) to 1 (astrophysical). 0.1: it has passed the real-time"
