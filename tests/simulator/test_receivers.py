@@ -44,26 +44,27 @@ class Clock:
         return self.now
 
 
-def own_descriptors() -> set[str]:
-    """Sockets and what asyncio needs beside them."""
-    targets = set()
-    for descriptor in Path("/proc/self/fd").iterdir():
-        try:
-            target = str(descriptor.readlink())
-        except FileNotFoundError:  # the one of this listing
-            continue
-        if target.startswith(("socket:", "anon_inode:", "pipe:")):
-            targets.add(target)
-    return targets
-
-
 @pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    threads, descriptors = set(threading.enumerate()), own_descriptors()
+def _nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No thread and no socket of the test and its receivers; others of this process may stay."""
+    threads, sockets = {threading.current_thread()}, []
+    start, init = threading.Thread.start, socket.socket.__init__
+
+    def note_thread(thread: threading.Thread) -> None:
+        if threading.current_thread() in threads:
+            threads.add(thread)
+        start(thread)
+
+    def note_socket(made: socket.socket, *words: int, **named: int | None) -> None:
+        init(made, *words, **named)
+        if threading.current_thread() in threads:
+            sockets.append(made)
+
+    monkeypatch.setattr(threading.Thread, "start", note_thread)
+    monkeypatch.setattr(socket.socket, "__init__", note_socket)
     yield
-    # What other tests of this process have left may try to send something meanwhile, for a moment.
-    wait_for(lambda: set(threading.enumerate()) <= threads)
-    wait_for(lambda: own_descriptors() <= descriptors)
+    assert [thread for thread in threads if thread.is_alive()] == [threading.current_thread()]
+    assert [made for made in sockets if made.fileno() >= 0] == []
 
 
 # -- dada_dbevent ---------------------------------------------------------------------------------
