@@ -20,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from nodes import Node, left_of_run, node, only, patience, send_signal
 
+from darc.delivery.outbox import Outbox
+
 #: s, of one test with all that it starts, before it is taken for hung
 _TEST_SECONDS = 120.0
 _IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
@@ -131,6 +133,22 @@ def no_more_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         monkeypatch.setattr(threading.Thread, "start", begin)
 
     return refuse
+
+
+@pytest.fixture(autouse=True)
+def _outboxes_are_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """None that a test leaves, with the service that made it, goes on trying in this process."""
+    made: list[Outbox[Any]] = []
+    init = Outbox.__init__
+
+    def note(outbox: Outbox[Any], *words: Any, **named: Any) -> None:
+        init(outbox, *words, **named)
+        made.append(outbox)
+
+    monkeypatch.setattr(Outbox, "__init__", note)
+    yield
+    for outbox in made:
+        outbox.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import yaml
@@ -73,11 +73,8 @@ class FakeReader:
 class Kept(AlertListener):
     """Its commits are kept here, as the journal would; it may die at one."""
 
-    made: ClassVar[list[Kept]] = []
-
     def prepare(self) -> None:
         super().prepare()
-        self.made.append(self)
         self.commits: list[Commit] = []
         self.memory: dict[str, Any] = {}
         self.said: list[tuple[str, str, str]] = []
@@ -150,14 +147,6 @@ def notice(ago: float = 5.0, **changes: Any) -> dict[str, Any]:
         "dec": DEC,
         "ra_dec_error": 0.1,
     } | changes
-
-
-@pytest.fixture(autouse=True)
-def _no_mail_is_left() -> Iterator[None]:
-    """No e-mail is tried any more; there is no server for it."""
-    yield
-    while Kept.made:
-        Kept.made.pop()._mails._outbox.close(10.0)
 
 
 @pytest.fixture

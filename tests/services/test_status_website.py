@@ -11,15 +11,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from nodes import free_port, patience, wait_for
 
 from darc.config.config import ConfigError
+from darc.monitor.alarms.alarm_manager import AlarmManager
 from darc.monitor.page.page_files import WebDirectory
 from darc.node.node_config import load_config
 from darc.services.base.service import Service
+from darc.services.status_website import service
 from darc.services.status_website.service import StatusWebsite
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
@@ -35,6 +38,13 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setenv("DARC_HOME", str(tmp_path))
     monkeypatch.setenv("DARC_HOSTNAME", made_up.MASTER)
     made: list[StatusWebsite] = []
+    managers: list[AlarmManager] = []
+
+    def manager(*of: Any) -> AlarmManager:
+        managers.append(AlarmManager(*of))
+        return managers[-1]
+
+    monkeypatch.setattr(service, "AlarmManager", manager)
 
     def make(cluster: dict[str, object] | None = None, **settings: object) -> StatusWebsite:
         section = {"web_dir": str(tmp_path / "web"), "interval": 0.1, "timeout": 1.0, "port": None}
@@ -47,6 +57,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     yield make
     for website in made:
         website.publisher.stop()
+    for one in managers:
+        one.stop()
 
 
 def page(website: StatusWebsite) -> str:
