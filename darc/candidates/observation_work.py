@@ -21,7 +21,7 @@ from darc.candidates.clusters import find_clusters, usable
 from darc.candidates.data_availability import BeamAvailability
 from darc.candidates.fetch_paths import fetch_file
 from darc.candidates.file_clock import DataTimes
-from darc.candidates.injections import InjectionList
+from darc.candidates.injections import InjectionFile, Injections
 from darc.candidates.pool_tasks import (
     BeamFiles,
     BeamSky,
@@ -57,6 +57,7 @@ PORTION_WINDOWS = 500
 PORTION_CANDIDATES = 100_000
 #: Keys in the service's memory of an observation.
 COUNTS, ALL_CAME, BEGAN, STOPPED = "counts", "all came", "began", "stopped"
+MASK = "channel mask"
 
 
 class ObservationWork:
@@ -83,8 +84,7 @@ class ObservationWork:
         self.stopped_at: float | None = memory.get(STOPPED)
         self.all_came = bool(memory.get(ALL_CAME))
         self.counts = Counter(identified(memory.get(COUNTS, {})))
-        name = config.of(AmberClusteringSettings).injections
-        self.injections = InjectionList.of(observation, config.instrument, name)
+        self.injections = Injections.of(observation, memory)
         self._boxes = boxes_of(observation, settings.clustering, config)
         self.table = ClusterTable(memory, observation.beam, self._boxes)
         self.waiting = {key for key, row in self.table.items() if row.fate is None}
@@ -110,7 +110,10 @@ class ObservationWork:
         self._next_poll = 0.0  # monotonic
         self._sizes: tuple[int, ...] = ()
         self._grown = math.inf  # last growth, monotonic
-        self._mask = mask_file(observation, settings)
+        # That of the start: where it is gone meanwhile, its reader says so.
+        found = mask_file(observation, settings)
+        mask = memory.get(MASK, str(found) if found else None)
+        self._mask = Path(mask) if mask else None
         self._arrival = observation.arrival_reference(config.instrument.observatory)
         self._on_disk = BeamAvailability(self._files, self._arrival)
         self._n_beams = observation.nsynbeams if observation.searched_in_sbs else None
@@ -135,8 +138,6 @@ class ObservationWork:
         :param watermark: Unix s; see :class:`darc.candidates.time_windows.OpenWindows`
         :param candidates: CANDIDATE records
         """
-        for problem in self.injections.read():
-            log.error("%s", problem)
         injected = self.injections.mask(candidates)
         kept, rejected = usable(candidates[~injected], self.settings.clustering, self._n_beams)
         self._raw[entry] = Counter({Counted.CANDIDATES: len(candidates)})
@@ -145,6 +146,16 @@ class ObservationWork:
             self._raw[entry][Rejection.INJECTED] = n_injected
         self.last_entry = time.monotonic()
         self._windows.add(entry, watermark, kept)
+
+    def beginning(self) -> dict[str, Any]:
+        """Return what is remembered of the beginning."""
+        return {BEGAN: self.began, MASK: str(self._mask) if self._mask else ""}
+
+    def read_injections(self) -> tuple[dict[str, Any], list[str]]:
+        """Read the list of a past observation; return the memory to commit, and what is wrong."""
+        name = self._config.of(AmberClusteringSettings).injections
+        found, problems = InjectionFile.of(self._source_context, name).read()
+        return self.injections.add(found), problems
 
     def close_windows(self, *, at_once: bool) -> None:
         """Close windows if no entry has come for the interval, or at once if none will."""

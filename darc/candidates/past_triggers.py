@@ -29,8 +29,6 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
     rejected: Counter[Rejection] = Counter()
     problems: list[str] = []
     n_candidates = 0
-    if job.injections:
-        problems += job.injections.read()
     files, left_alone = _files(job)
     if left_alone:
         names = ", ".join(left_alone[:_NAMES_TOLD])

@@ -10,7 +10,7 @@ from typing import Annotated, Protocol
 
 from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.file_clock import DataTimes
-from darc.candidates.injections import InjectionList
+from darc.candidates.injections import Injections
 from darc.config import typed
 from darc.config.instrument import DATA_FILES
 from darc.config.records import Struct, field, replace
@@ -208,7 +208,7 @@ class ReadingJob(Struct, frozen=True):
     n_beams: int | None
     boxes: ClusterBoxes
     source: SourceContext | None = None
-    injections: InjectionList | None = None
+    injections: Injections | None = None
 
     def __str__(self) -> str:
         return f"the trigger files of {task_id_of(self.observation)}"

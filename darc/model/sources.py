@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from darc.config import ranges
 from darc.config.records import Struct, replace
-from darc.config.typed import Reader, Value
+from darc.config.typed import OneOf, Reader, Value
 from darc.config.yaml_tree import YAMLTextError, parse_yaml
 
-Kind = Literal["pulsar", "frb"]
+Kind = Annotated[str, OneOf("pulsar", "frb")]
 
 _SOURCE = "a pulsar or FRB of this list"
 _DM = Annotated[float, ranges.DM]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit, ContentKind, Order, OrderState, QueueEntry
 from darc.queues.plain_connection import pack, unpack
+from darc.runtime.paths import packaged
 from darc.services.amber_clustering.service import AMBERClustering
 from simulator.write_parsets import write_observation
 
@@ -138,13 +140,14 @@ def test_one_dump_a_minute_of_data_time_not_even_after_a_death(service, observat
 def test_outputs_and_the_entries_they_come_from_are_one_commit(service, observation):
     one = service()
     one.start_observation(observation, {})
+    begun = len(one.commits)
     one.process(entry(1, 100.0, 5.1), observation)
-    assert one.commits == []
+    assert len(one.commits) == begun
     one.process(entry(2, 101.0), observation)
-    assert len(one.commits) == 1
-    assert sorted(one.commits[0].completed) == [1, 2]
-    assert len(one.commits[0].puts) == 2
-    assert "window 5" in one.commits[0].memory
+    (commit,) = one.commits[begun:]
+    assert sorted(commit.completed) == [1, 2]
+    assert len(commit.puts) == 2
+    assert "window 5" in commit.memory
 
 
 def test_an_entry_that_is_none_is_completed_and_counted(service, observation):
@@ -448,3 +451,35 @@ def test_the_same_lines_give_the_same_triggers_whoever_dies_and_none_twice(
     for queue, identities in disturbed.sent.items():
         assert len(set(identities)) == len(identities)
         assert set(longest.sent[queue]) <= set(identities)
+
+
+def test_the_lists_of_the_start_hold_though_they_are_gone(service, observation, tmp_path):
+    path, map_file = tmp_path / "sources.yaml", tmp_path / "map.npz"
+    path.write_text("frbs: {R1: 702.0}\naliases: {an alias: R1}\n")
+    shutil.copy(packaged("conf/galaxy_ymw16.npz"), map_file)
+    rules = {
+        "source_file": str(path),
+        "galaxy_map": str(map_file),
+        "lofar_trigger_sources": ["an alias"],
+        "thresh_iquv": {"interval": 0},
+    }
+    first = service(**rules)
+    first.start_observation(observation, {})
+    path.unlink()
+    map_file.unlink()
+    again = service(**rules)
+    again.start_observation(observation, first.memory)
+    for one in (entry(1, 100.0, 5.1), entry(2, 101.0)):
+        again.process(one, observation)
+    (trigger,) = again.sent("lofar_trigger")
+    assert (trigger.src_name, trigger.dm) == ("R1", 702.0)
+    assert again.losses == {}
+
+
+def test_lists_that_cannot_be_read_are_problems(service, observation, tmp_path):
+    one = service(source_file=str(tmp_path / "none.yaml"), galaxy_map=str(tmp_path / "none.npz"))
+    one.start_observation(observation, {})
+    assert {kind: loss["number"] for kind, loss in one.losses.items()} == {
+        "sources_unknown": 1,
+        "galactic_dm_unknown": 1,
+    }

@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 from nodes import patience
 
+from darc.candidates.injections import LISTED
+from darc.config.settings import AmberClusteringSettings
 from darc.model.observation import Observation
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit, ContentKind, Order, OrderState, OutOfStepError
+from darc.queues.plain_connection import unpack
 from darc.services.amber_listener import service as service_module
 from darc.services.amber_listener.service import AMBERListener
 from darc.trigger_files.amber import format_header, format_line, trigger_name
@@ -322,3 +326,77 @@ def test_a_listener_out_of_step_in_an_observation_ends(
         listener.idle()
     assert ended.value.code == 1
     assert any(f"{path.name} bytes 0 to" in text for text in caplog.messages)
+
+
+# -- injections ------------------------------------------------------------------------------
+
+
+def listed(service: Kept) -> list[list[float]]:
+    return [
+        row
+        for commit in service.commits
+        for put in commit.puts
+        if put.kind is ContentKind.PLAIN
+        for row in unpack(put.content)[LISTED]
+    ]
+
+
+def test_injections_are_put_before_the_lines_that_follow_them(
+    listener: Kept, observation: Observation, path: Path
+) -> None:
+    order(listener, observation)
+    path.write_bytes(HEADER)
+    listener.turn()
+    # Both have come since the last look.
+    (path.parent / "injections.txt").write_text("1.03 100 12.5 1\n")
+    append(path, LINE)
+    listener.turn_until(lambda: listener.counts_now.get("candidates") == 1)
+    puts = [put for commit in listener.commits for put in commit.puts if put.content]
+    assert [put.kind for put in puts] == [ContentKind.PLAIN, ContentKind.CANDIDATES]
+    assert {put.queues for put in puts} == {("amber_clustering", "processor")}
+    assert {put.observation for put in puts} == {observation.key}
+    assert listed(listener) == [[1.03, 100.0, 12.5, 1.0]]
+
+
+def test_injections_are_put_while_there_are_no_lines_and_each_once(
+    listener: Kept, observation: Observation, path: Path
+) -> None:
+    order(listener, observation)
+    file = path.parent / "injections.txt"
+    file.write_text("1.5 100 12.5 1\n")
+    listener.turn_until(lambda: listed(listener))
+    file.write_text("1.5 100 12.5 1\n2.5 100 12.5 1\n")
+    listener.turn_until(lambda: len(listed(listener)) > 1)
+    file.unlink()
+    path.write_bytes(HEADER + LINE)
+    listener.turn_until(lambda: listener.counts_now.get("candidates") == 1)
+    assert [row[0] for row in listed(listener)] == [1.5, 2.5]
+
+
+def test_a_list_of_injections_that_cannot_be_read_is_a_loss_and_lines_go_on(
+    listener: Kept, observation: Observation, path: Path
+) -> None:
+    order(listener, observation)
+    (path.parent / "injections.txt").mkdir()
+    path.write_bytes(HEADER + LINE)
+    listener.turn_until(lambda: listener.counts_now.get("candidates") == 1)
+    loss = listener.losses["injection_unknown"]
+    assert loss["number"] == 1
+    assert "a directory" in loss["last"][0]["why"]
+
+
+def test_the_list_of_injections_is_that_of_the_start(
+    make: Callable[[], Kept], observation: Observation, path: Path
+) -> None:
+    first = make()
+    order(first, observation)
+    path.write_bytes(HEADER + LINE)
+    first.turn_until(lambda: first.counts_now.get("candidates") == 1)
+    again = make()
+    none = replace(again.config.of(AmberClusteringSettings), injections=None)
+    of_services = {**again.config.of_services, "amber_clustering": none}
+    again.config = replace(again.config, of_services=of_services)
+    again.master.memory, again.master.held = first.master.memory, first.master.held
+    order(again, observation)
+    (path.parent / "injections.txt").write_text("1.5 100 12.5 1\n")
+    again.turn_until(lambda: listed(again))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from test_amber_clustering import START, Kept, entry, observation, service  # noqa: F401
 
+from darc.candidates.injections import LISTED
 from darc.model.candidate import CANDIDATE, records_to_bytes
 from darc.model.lowered_threshold import LoweredThreshold
 from darc.model.observation import Observation
@@ -89,23 +89,22 @@ def test_usual_dumps_of_a_window_stay_beside_further_ones(service, observation):
 
 def test_an_injection_below_the_usual_threshold_triggers_nothing(service, observation):  # noqa: F811
     """Not even a notice of an injection: nobody looked for it at that threshold."""
-    path = Path(observation.amber_dir) / "injections.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
     weak, real = entry(2, 100.0, 12.1, snr=8.0), entry(3, 100.0, 12.3, snr=8.0, dm=3000.0)
     order = order_entry(1, replace(ORDER, lofar=True))
 
-    def sent(text: str) -> list[tuple[str, float]]:
-        path.write_text(text)
-        one = service(injections=path.name)
+    def sent(*injections: list[float]) -> list[tuple[str, float]]:
+        one = service()
         one.start_observation(observation, {})
-        for each in (order, weak, real, entry(4, 101.0)):
+        content = pack({LISTED: list(injections)})
+        list_entry = QueueEntry(5, ContentKind.PLAIN, content, "clu1", 0.0, 0.0)
+        for each in (list_entry, order, weak, real, entry(4, 101.0)):
             one.process(each, observation)
         queues = "dada_trigger", "lofar_trigger", "voevent_generator"
         return [(queue, trigger.dm) for queue in queues for trigger in one.sent(queue)]
 
-    listed = sent("12.1 700 8 1\n")
+    listed = sent([12.1, 700.0, 8.0, 1.0])
     assert {dm for _, dm in listed} == {3000.0}  # what is real is found beside it
-    assert {queue for queue, dm in sent("") if dm == 700.0} >= {"dada_trigger"}
+    assert {queue for queue, dm in sent() if dm == 700.0} >= {"dada_trigger"}
 
 
 def test_a_window_that_has_settled_is_decided_about_again_when_it_closes(service, observation):  # noqa: F811

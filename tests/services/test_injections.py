@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -16,12 +17,21 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from test_alerts_of_a_service import Kept as KeptGenerator
 from test_alerts_of_a_service import recent, service
+from test_amber_clustering import DiedError, entry, observation
 from test_amber_clustering import Kept as KeptClustering
-from test_amber_clustering import entry, observation
 from test_amber_clustering import service as clustering
 from triggers import made_trigger
 
-from darc.candidates.injections import Injection, InjectionList, parse_injections
+from darc.candidates.injections import (
+    LISTED,
+    Injection,
+    InjectionFile,
+    Injections,
+    injections_of,
+    packages_of,
+    parse_injections,
+)
+from darc.config.instrument import Instrument
 from darc.config.source_settings import SourceSettings
 from darc.model.candidate import CANDIDATE
 from darc.model.event import RoadState, Tense
@@ -29,13 +39,14 @@ from darc.model.observation import Observation
 from darc.model.trigger import Trigger
 from darc.node.node_config import load_config
 from darc.queues.messages import ContentKind, QueueEntry
-from darc.queues.plain_connection import pack
+from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since
 from darc.science import same_burst
 from darc.science.same_burst import Scales
 from darc.services.base.alerts import ArrivedTrigger
 from darc.services.dada_trigger.service import DADATrigger
 from darc.services.lofar_trigger.service import LOFARTrigger
+from darc.trigger_files.candidate_source import SourceContext
 from simulator.bursts import AmberSearch, Burst, detections
 
 __all__ = ["clustering", "observation", "service"]
@@ -78,19 +89,37 @@ def test_a_line_that_is_none_is_named_and_the_others_hold(
 ) -> None:
     monkeypatch.setattr("darc.candidates.injections.STILL_SECONDS", 3600.0)
     path = listed(tmp_path, "1.5 300 20 1", "2.5 300 20", "3.5 x 20 1", "# 4.5", "4.5 1 nan 1", "")
-    found = InjectionList(path, SCALES)
-    problems = found.read()
-    assert [one.time for one in found.injections] == [1.5]
+    file = InjectionFile(path)
+    found, problems = file.read()
+    assert [one.time for one in found] == [1.5]
     assert [problem.split(": ")[0] for problem in problems] == [f"{path}:{n}" for n in (2, 3, 5)]
     assert "allowed: time (s since the start), DM (pc cm-3)" in problems[0]
-    assert found.read() == []
-    with path.open("a") as file:
-        file.write("5.5 300 20 1\n6.5 300")  # the last one is being written
-    assert found.read() == []  # said once
-    assert [one.time for one in found.injections] == [1.5, 5.5]
+    assert file.read() == ([], [])
+    with path.open("a") as more:
+        more.write("5.5 300 20 1\n6.5 300")  # the last one is being written
+    found, problems = file.read()
+    assert [one.time for one in found] == [5.5]
+    assert problems == []  # said once
+
+
+def test_what_was_listed_stays_whatever_becomes_of_the_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = listed(tmp_path, "1.5 300 20 1", "2.5 300 20 1")
+    file = InjectionFile(path)
+    assert len(file.read()[0]) == 2
+    listed(tmp_path, "2.5 300 20 1")
+    assert file.read() == ([], [])
     path.unlink()
-    assert found.read() == []
-    assert len(found.injections) == 2
+    for _ in range(2):
+        assert file.read() == ([], [])
+    assert [one.time for one in file.known] == [1.5, 2.5]
+    assert [message.split("/")[-1] for message in caplog.messages] == [
+        "injections.txt does not list 1 injections any more: they remain injections",
+        "injections.txt is gone: the 2 injections that it listed remain injections",
+    ]
+    listed(tmp_path, "2.5 300 20 1", "3.5 300 20 1")
+    assert [one.time for one in file.read()[0]] == [3.5]
 
 
 def test_a_last_line_without_an_end_is_read_once_nobody_writes(
@@ -98,21 +127,45 @@ def test_a_last_line_without_an_end_is_read_once_nobody_writes(
 ) -> None:
     path = tmp_path / "injections.txt"
     path.write_text("1.5 300 20 1\n2.5 300 20 1")
-    found = InjectionList(path, SCALES)
+    file = InjectionFile(path)
     monkeypatch.setattr("darc.candidates.injections.STILL_SECONDS", 3600.0)
-    for _ in range(2):
-        assert found.read() == []
-        assert [one.time for one in found.injections] == [1.5]
+    assert [one.time for one in file.read()[0]] == [1.5]
+    assert file.read() == ([], [])
     monkeypatch.setattr("darc.candidates.injections.STILL_SECONDS", 0.0)
-    assert found.read() == []
-    assert [one.time for one in found.injections] == [1.5, 2.5]
+    assert [one.time for one in file.read()[0]] == [2.5]
+
+
+def test_a_long_list_comes_in_packages_and_is_remembered_by_them(observation: Observation) -> None:
+    night = [Injection(float(number), 1000.0, 20.0, 1.0) for number in range(25_000)]
+    packages = [unpack(pack(plain)) for plain in packages_of(night)]
+    assert len(packages) == 3
+    first = Injections.of(observation, {})
+    memory: dict[str, Any] = {}
+    for plain in (packages[0], *packages):  # one of them twice
+        memory |= first.add(injections_of(plain))
+    assert len(memory) == 3
+    again = Injections.of(observation, unpack(pack(memory)))
+    assert list(again.listed) == night
+    assert again.add(night) == {}
+
+
+@pytest.mark.parametrize(
+    "plain", [None, {}, {LISTED: 3}, {LISTED: [3]}, {LISTED: [[1.0]]}, {LISTED: [["a", 1, 1, 1]]}]
+)
+def test_what_lists_no_injections_is_refused(plain: Any) -> None:
+    with pytest.raises(ValueError, match="injection"):
+        injections_of(plain)
 
 
 @pytest.mark.parametrize("width", [1e3, 1e9, 1e10])
 def test_a_width_in_another_unit_ends_no_service(width: float) -> None:
-    found = InjectionList(None, SCALES, [Injection(1.5, 300.0, 20.0, width)])
+    found = Injections(SCALES, {Injection(1.5, 300.0, 20.0, width): None})
     records = np.array([(0, 12, 1.5, 300.0, 20.0)], CANDIDATE)
     assert found.mask(records).tolist() == [False]
+
+
+def file_of(observation: Observation, instrument: Instrument, name: str | None) -> InjectionFile:
+    return InjectionFile.of(SourceContext.of(observation, instrument), name)
 
 
 def test_the_list_is_beside_the_trigger_files_of_any_source(
@@ -130,16 +183,17 @@ def test_the_list_is_beside_the_trigger_files_of_any_source(
         (both, heimdall, "/candidates"),
         (both, elsewhere, f"{tmp_path}/{observation.date}"),
     ]:
-        assert InjectionList.of(one, at, "list.txt").path == Path(directory, "list.txt")
-    assert InjectionList.of(neither, elsewhere, "list.txt").path is not None
+        assert file_of(one, at, "list.txt").path == Path(directory, "list.txt")
+    assert file_of(neither, elsewhere, "list.txt").path is not None
     for at in (instrument, heimdall):
-        assert InjectionList.of(neither, at, "list.txt").path is None
-    assert InjectionList.of(both, elsewhere, None).path is None
+        assert file_of(neither, at, "list.txt").path is None
+    assert file_of(both, elsewhere, None).path is None
 
 
 def test_a_pipe_in_its_place_holds_up_nobody(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "injections.txt")
-    (problem,) = InjectionList(tmp_path / "injections.txt", SCALES).read()
+    found, (problem,) = InjectionFile(tmp_path / "injections.txt").read()
+    assert found == []
     assert "a pipe" in problem
 
 
@@ -164,7 +218,7 @@ def test_all_that_a_search_finds_of_an_injection_is_of_it_and_nothing_of_other_b
             truth += [one is which] * len(rows)
         records = np.array(found, CANDIDATE)
         width = which.width_samples * SEARCH.tsamp * 1e3
-        of = InjectionList(None, SCALES, [Injection(which.time_s, which.dm, which.snr, width)])
+        of = Injections(SCALES, {Injection(which.time_s, which.dm, which.snr, width): None})
         assert of.mask(records).tolist() == truth
 
 
@@ -190,11 +244,11 @@ def test_an_injection_far_away_in_time_is_left_out_of_nothing(
     injections: list[tuple[float, ...]], candidates: list[tuple[Any, ...]]
 ) -> None:
     """What is compared is limited in time, by what the comparison itself may find."""
-    found = InjectionList(None, SCALES, [Injection(*one) for one in injections])
+    found = Injections(SCALES, dict.fromkeys(Injection(*one) for one in injections))
     records = np.array(candidates, CANDIDATE)
-    unlimited = InjectionList(None, SCALES, found.injections)
+    unlimited = Injections(SCALES, found.listed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(InjectionList, "_reach", lambda *records: math.inf)
+        patch.setattr(Injections, "_reach", lambda *records: math.inf)
         expected = unlimited.mask(records)
     assert found.mask(records).tolist() == expected.tolist()
 
@@ -213,9 +267,15 @@ def test_a_list_of_a_night_does_not_hold_up_a_window() -> None:
     records["dm"], records["snr"], records["downsampling"] = 1000.0, 20.0, 10
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(same_burst, "_same", counting)
-        found = InjectionList(None, SCALES, night).mask(records)
+        found = Injections(SCALES, dict.fromkeys(night)).mask(records)
     assert 0 < found.sum() < 100
     assert sum(compared) <= len(records)
+
+
+def listing(number: int, *lines: str) -> QueueEntry:
+    """An entry in which amber_listener hands on what a list says."""
+    (plain,) = packages_of(parse_injections("\n".join(lines), "list")[0])
+    return QueueEntry(number, ContentKind.PLAIN, pack(plain), "clu1", 0.0, 0.0)
 
 
 # -- triggers ------------------------------------------------------------------------------------
@@ -224,9 +284,9 @@ def test_a_list_of_a_night_does_not_hold_up_a_window() -> None:
 def test_an_injected_burst_leads_to_a_trigger_of_an_injection_alone(
     clustering: Any, observation: Observation, caplog: pytest.LogCaptureFixture
 ) -> None:
-    listed(Path(observation.amber_dir), "5.1 700 30 0.8")
     one: KeptClustering = clustering(thresh_iquv={"interval": 0})
     one.start_observation(observation, {})
+    one.process(listing(10, "5.1 700 30 0.8"), observation)
     one.process(entry(1, 100.0, 5.1, 9.1), observation)
     one.process(entry(2, 101.0), observation)
     assert [trigger.window for trigger in one.sent("dada_trigger")] == [9]
@@ -253,9 +313,9 @@ def test_an_injected_burst_leads_to_a_trigger_of_an_injection_alone(
 def test_an_injection_hides_no_burst_of_its_window(
     clustering: Any, observation: Observation
 ) -> None:
-    listed(Path(observation.amber_dir), "5.1 700 60 0.8")
     one: KeptClustering = clustering(thresh_iquv={"interval": 0})
     one.start_observation(observation, {})
+    one.process(listing(10, "5.1 700 60 0.8"), observation)
     one.process(entry(1, 100.0, 5.1, snr=60.0), observation)
     one.process(entry(2, 101.0, 5.6, snr=30.0), observation)  # of the same DM bin
     one.process(entry(3, 102.0), observation)
@@ -264,16 +324,28 @@ def test_an_injection_hides_no_burst_of_its_window(
     assert [trigger.tarr for trigger in one.sent("voevent_generator") if trigger.injection] == [5.1]
 
 
-def test_a_list_that_cannot_be_read_is_a_loss_and_bursts_go_on(
-    clustering: Any, observation: Observation
+@pytest.mark.parametrize("dies_after", range(1, 5))
+def test_an_injection_is_one_whoever_dies_and_whatever_becomes_of_its_file(
+    clustering: Any, observation: Observation, dies_after: int
 ) -> None:
-    listed(Path(observation.amber_dir), "soon 700 30 0.8")
-    one: KeptClustering = clustering()
-    one.start_observation(observation, {})
-    one.process(entry(1, 100.0, 5.1), observation)
-    one.process(entry(2, 101.0), observation)
-    assert len(one.sent("lofar_trigger")) == 1
-    assert one.losses["injection_unknown"]["number"] == 1
+    """Between the list and the decision, too: nothing reads the file again."""
+    entries = [listing(1, "5.1 700 30 0.8"), entry(2, 100.0, 5.1, 5.1005), entry(3, 101.0)]
+    assert not Path(observation.amber_dir, "injections.txt").exists()
+    dying: KeptClustering = clustering(thresh_iquv={"interval": 0})
+    dying.dies_after = dies_after
+    with contextlib.suppress(DiedError):
+        dying.start_observation(observation, {})
+        for each in entries:
+            dying.process(each, observation)
+    again: KeptClustering = clustering(thresh_iquv={"interval": 0})
+    again.start_observation(observation, dying.memory)
+    for each in entries:
+        if each.id not in dying.completed:
+            again.process(each, observation)
+    both = dying, again
+    assert [trigger for one in both for trigger in one.sent("dada_trigger")] == []
+    left = [trigger for one in both for trigger in one.sent("voevent_generator")]
+    assert [trigger.injection for trigger in left] == [True]
 
 
 def test_without_the_flag_a_trigger_is_as_versions_before_know_it() -> None:

@@ -16,11 +16,12 @@ import yaml
 from msgspec.structs import replace
 from nodes import patience, wait_for
 
+from darc.candidates.injections import LISTED
 from darc.candidates.observation_work import ObservationWork, mask_file
 from darc.candidates.results.candidate_file import read_stored, write_candidate
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
 from darc.candidates.task_queue import TaskQueue
-from darc.model.candidate import CANDIDATE, records_to_bytes
+from darc.model.candidate import CANDIDATE, candidates_from_bytes, records_to_bytes
 from darc.model.counters import Rejection
 from darc.model.finding import AlertOrder, BurstFinding, about_event
 from darc.model.observation import Observation
@@ -234,27 +235,40 @@ def line_of(pulse: Detection) -> bytes:
 
 @pytest.mark.parametrize("past", [False, True])
 def test_of_an_injected_burst_there_is_no_result(tmp_path, service, observe, past):
+    """The list is gone at the next start; what it said is remembered."""
     observation, one = observe(), service()
     write_beam(Path(observation.output_dir), PULSES)
     injected = PULSES[0]
     width = injected.downsampling * observation.tsamp * 1e3
-    Path(observation.amber_dir).mkdir(exist_ok=True)
-    (Path(observation.amber_dir) / "injections.txt").write_text(
-        f"{injected.time} {injected.dm} {injected.snr} {width}\n"
-    )
-    work = ObservationWork(observation, one.settings, one.config, {}, past=past)
+    values = [injected.time, injected.dm, injected.snr, width]
     if past:
+        one.past.add(observation.task_id)
+        Path(observation.amber_dir).mkdir(exist_ok=True)
+        path = Path(observation.amber_dir) / "injections.txt"
+        path.write_text(" ".join(map(str, values)) + "\nsoon 700 30 0.8\n")
         Path(observation.trigger_files()[0]).write_bytes(
             format_header() + b"".join(map(line_of, PULSES[:2]))
         )
+        one.start_observation(observation, {})
+        assert one.losses["injection_unknown"]["number"] == 1
+        path.unlink()
+        memory = one.memory[observation.key]
+        work = ObservationWork(observation, one.settings, one.config, memory, past=past)
         read = work.reading_job().run()
         assert (read.n_candidates, read.rejected) == (2, {Rejection.INJECTED: 1})
         assert {row["dm"] for row in read.clusters} == {PULSES[1].dm}
+        one.abort_observation(observation)
         return
     one.start_observation(observation, {})
-    one.process(entry(1, *PULSES[:2]), observation)
-    one.process(end(2), observation)
-    run_until(one, lambda: one.finished)
+    content = pack({LISTED: [values]})
+    one.process(QueueEntry(9, ContentKind.PLAIN, content, TASK, 0.0, 0.0), observation)
+    again = service()
+    again.memory |= one.memory
+    again.start_observation(observation, one.memory[observation.key])
+    one.abort_observation(observation)
+    again.process(entry(1, *PULSES[:2]), observation)
+    again.process(end(2), observation)
+    run_until(again, lambda: again.finished)
     assert summary(tmp_path, observation) == ProcessingSummary(2, 1, 1, 1)
 
 
@@ -698,6 +712,24 @@ def test_the_mask_is_ambers_own_if_none_is_configured(tmp_path, service, observe
     assert mask_file(observation, configured) == Path("/a/mask")
     without = service(extractor={"rfi_apply_mask": False}).settings
     assert mask_file(observation, without) is None
+
+
+def test_a_mask_that_is_gone_at_the_next_start_is_missed_and_not_forgotten(
+    tmp_path, service, observe
+):
+    observation, one = observe(more={"amber_conf_dir": tmp_path}), service()
+    mask = tmp_path / "zapped_channels_1370.conf"
+    mask.touch()
+    one.start_observation(observation, {})
+    memory = one.memory[observation.key]
+    one.abort_observation(observation)
+    mask.unlink()
+    again = ObservationWork(observation, one.settings, one.config, memory, past=False)
+    again.take(1, 100.0, candidates_from_bytes(entry(1, *PULSES[:1]).content))
+    again.close_windows(at_once=True)
+    again.enter(again.clusters(again.closed()))
+    again.stopped_at = again._grown = 0.0  # the data are as they are
+    assert [job.mask for job in again.ready()] == [mask]
 
 
 def test_the_service_itself_imports_nothing_large():

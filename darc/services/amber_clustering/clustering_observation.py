@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from darc.candidates.injections import InjectionList
+from darc.candidates.injections import Injections
 from darc.candidates.time_windows import DueWindow, OpenWindows
 from darc.config.records import Struct, field
 from darc.config.settings import AmberClusteringSettings
@@ -38,7 +38,7 @@ class ClusteringObservation(Struct):
     #: Of open windows that have settled: what was passed on before they opened.
     passed_on_before: dict[int, PassedOn]
     last_dump: float | None  # data time of the window (s)
-    injections: InjectionList
+    injections: Injections
     last_deeper_dump: float | None  # likewise, of what only a lowered threshold has let through
     deeper: DeeperSearch
     #: Of open windows that have settled: the last entry of each, and the decision.
@@ -50,7 +50,7 @@ class ClusteringObservation(Struct):
         memory: Mapping[str, Any],
         settings: AmberClusteringSettings,
         decider: Decider,
-        injections: InjectionList,
+        injections: Injections,
         deeper: DeeperSearch,
     ) -> ClusteringObservation:
         """Return the state that was committed; that of a new observation, if nothing was.

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
 
-from darc.candidates.injections import InjectionList, brightest
+from darc.candidates.injections import Injections, are_injections, brightest, injections_of
 from darc.candidates.time_windows import DueWindow, EntryTimes
 from darc.config.config import Role
 from darc.config.records import replace
@@ -35,6 +35,7 @@ from darc.science.galaxy import load_galaxy_map
 from darc.services.amber_clustering.clustering_observation import WINDOW, ClusteringObservation
 from darc.services.amber_clustering.decisions import BeamField, Decider, Decision
 from darc.services.amber_clustering.deeper_search import DeeperSearch
+from darc.services.amber_clustering.search_basis import SearchBasis
 from darc.services.amber_clustering.traits import TRAITS
 from darc.services.base.forwarding import Forwarder
 from darc.services.base.service import ENDED, Consumer
@@ -81,10 +82,16 @@ NOT_PASSED_ON = LossKind(
     "Name lofar_trigger and voevent_generator among the services of this node.",
 )
 
-INJECTION_UNKNOWN = LossKind(
-    "injection_unknown",
-    "an injection cannot be told from bursts: its line cannot be read",
-    "The file and line are named. What was injected may be dumped and announced as a burst.",
+
+SOURCES_UNKNOWN = LossKind(
+    "sources_unknown",
+    "the list of known sources could not be read: an observation is searched for new ones alone",
+    "Mend amber_clustering.source_file, and start the observation again.",
+)
+FIELD_UNKNOWN = LossKind(
+    "galactic_dm_unknown",
+    "the Milky Way's DM could not be read: new sources trigger neither LOFAR nor VOEvents",
+    "Mend amber_clustering.galaxy_map, and start the observation again.",
 )
 
 
@@ -95,7 +102,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     traits = TRAITS
     settings_type = AmberClusteringSettings
     attributes: ClassVar[tuple[str, ...]] = ("counts", "totals", "bad_entries", "forwarding")
-    loss_kinds = (ENTRIES_DROPPED, NOT_HANDED_IN, NOT_PASSED_ON, INJECTION_UNKNOWN)
+    loss_kinds = (ENTRIES_DROPPED, NOT_HANDED_IN, NOT_PASSED_ON, SOURCES_UNKNOWN, FIELD_UNKNOWN)
 
     def prepare(self) -> None:
         self.counts: dict[str, dict[str, int]] = {}  # by observation, the latest ones
@@ -141,18 +148,15 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     # -- observations --------------------------------------------------------------------------
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
-        sources = self._source_list()
-        source = sources.lookup(observation.source)
-        field = self.field_of(observation)
+        basis = self._basis(observation, memory)
         # An operator may use an alias; from here on a source has one name.
-        names = [sources.lookup(name) for name in self.settings.lofar_trigger_sources]
-        settings = replace(
-            self.settings, lofar_trigger_sources=tuple(known.name for known in names if known)
-        )
-        fields = self.fields_of(observation)
+        settings = replace(self.settings, lofar_trigger_sources=basis.lofar_sources)
 
         def decider_of(settings: AmberClusteringSettings) -> Decider:
-            return Decider(settings, observation, self.config.instrument, field, source, fields)
+            instrument = self.config.instrument
+            return Decider(
+                settings, observation, instrument, basis.field, basis.source, basis.fields
+            )
 
         decider = decider_of(settings)
         for search in decider.searches:
@@ -162,17 +166,33 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             memory,
             self.settings,
             decider,
-            InjectionList.of(observation, self.config.instrument, settings.injections),
+            Injections.of(observation, memory),
             DeeperSearch(decider_of, settings, observation.start, memory),
         )
 
-    def _source_list(self) -> SourceList:
+    def _basis(self, observation: Observation, memory: dict[str, Any]) -> SearchBasis:
+        """Return what the decisions go by, as it was when the observation began."""
+        try:
+            if (known := SearchBasis.recalled(memory)) is not None:
+                return known
+        except ValueError as error:  # saved by another version
+            log.warning("searched by the lists and maps of now, not of the start: %s", error)
         path = self.settings.source_file
         try:
-            return read_source_lists((path,))
+            sources = read_source_lists((path,))
         except (OSError, ValueError) as error:
             log.error("%s: no source is known: %s", path, error)
-            return SourceList({}, {})
+            self.lost(SOURCES_UNKNOWN, observation.source, f"{path}: {error}")
+            sources = SourceList({}, {})
+        names = [sources.lookup(name) for name in self.settings.lofar_trigger_sources]
+        basis = SearchBasis(
+            sources.lookup(observation.source),
+            tuple(known.name for known in names if known),
+            self.field_of(observation),
+            self.fields_of(observation),
+        )
+        self.commit(Commit(observation.key, memory=basis.to_memory()))
+        return basis
 
     def field_of(self, observation: Observation) -> BeamField | None:
         pointing = None if observation.beam is None else observation.pointing(observation.beam)
@@ -213,6 +233,9 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                 path,
                 error,
             )
+            self.lost(
+                FIELD_UNKNOWN, f"{observation.source}, beam {pointing.beam}", f"{path}: {error}"
+            )
             return None
         return BeamField(ra, dec, galaxy.dm_max(*sky.galactic(ra, dec)), galaxy.model)
 
@@ -229,7 +252,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             return
         try:
             if entry.kind is ContentKind.PLAIN:
-                self._lower(entry, work)
+                self._obey_entry(entry, work)
                 return
             if entry.kind is not ContentKind.CANDIDATES:
                 raise ValueError(f"{entry.kind} where candidates are expected")
@@ -244,12 +267,16 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         work.windows.add(entry.id, entry.watermark, candidates, times)
         self._settle(entry.observation, work)
 
-    def _lower(self, entry: QueueEntry, work: ClusteringObservation) -> None:
-        """Lower a threshold, as an entry orders it.
+    def _obey_entry(self, entry: QueueEntry, work: ClusteringObservation) -> None:
+        """Note injections, or lower a threshold, as an entry says.
 
-        :raises ValueError: it orders nothing of the kind
+        :raises ValueError: it says nothing of the kind
         """
         plain = unpack(entry.content)
+        if are_injections(plain):
+            memory = work.injections.add(injections_of(plain))
+            self.commit(Commit(entry.observation, completed=(entry.id,), memory=memory))
+            return
         if not is_lowered_threshold(plain):
             raise ValueError(f"{entry.kind} where candidates are expected")
         order = LoweredThreshold.from_plain(plain)
@@ -313,9 +340,6 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         closed_at = time.time()
         through, decision = work.decisions.pop(window.window, (0, None))
         if decision is None or through < window.through:
-            for problem in work.injections.read():
-                log.error("%s", problem)
-                self.lost(INJECTION_UNKNOWN, "an injection", problem)
             injected = work.injections.mask(window.candidates)
             if injected.any():
                 log.warning("of an injection: %s", brightest(window.candidates[injected]))

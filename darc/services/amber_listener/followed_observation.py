@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from darc.candidates.injections import InjectionFile
 from darc.config.records import replace
 from darc.config.source_settings import SourceSettings
 from darc.config.typed import from_plain, to_plain
@@ -25,6 +26,7 @@ GATHER_INTERVAL = "gather interval"
 SETTLE_TIME = "settle time"
 LAST_WATERMARK = "last stamp"  # as in the journals of before
 SOURCE, SOURCE_SETTINGS = "source", "source settings"
+INJECTIONS_NAME = "name of the list of injections"
 
 
 class FollowedObservation:
@@ -36,6 +38,7 @@ class FollowedObservation:
     :param latest: latest arrival time of a candidate, since the start (s)
     :param progress: by file, how far it was read (bytes)
     :param memory: what an earlier process committed; it takes precedence
+    :param injections: name of the file that lists injections; None: nobody injects
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class FollowedObservation:
         latest: float,
         progress: dict[str, int],
         memory: dict[str, Any],
+        injections: str | None = None,
     ) -> None:
         observation = context.observation
         self.observation = observation
@@ -53,6 +57,8 @@ class FollowedObservation:
         self.gather_interval: float = memory.get(GATHER_INTERVAL, gather_interval)
         self.context = _recalled(context, memory)
         self.source = make_source(self.context)
+        self._injections_name: str | None = memory.get(INJECTIONS_NAME, injections)
+        self.injections = InjectionFile.of(self.context, self._injections_name)
         self.files = FollowedFiles(
             self.source,
             start=observation.start,
@@ -99,6 +105,7 @@ class FollowedObservation:
             BATCH_LENGTH: self.context.batch_length_s,
             SOURCE: self.context.name,
             SOURCE_SETTINGS: to_plain(self.context.settings),
+            INJECTIONS_NAME: self._injections_name,
             SETTLE_TIME: self.settle,
             GATHER_INTERVAL: self.gather_interval,
             LAST_WATERMARK: self.last_watermark,

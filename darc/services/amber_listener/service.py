@@ -18,12 +18,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from darc.candidates.injections import INJECTION_UNKNOWN, packages_of
 from darc.config.settings import AmberClusteringSettings
 from darc.model.candidate import records_to_bytes
 from darc.model.counters import Counted, in_words, plain_counts
 from darc.model.observation import Observation
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit, ContentKind, OutOfStepError, Put, QueueEntry
+from darc.queues.plain_connection import pack
 from darc.runtime.log import about
 from darc.services.amber_listener.followed_observation import FollowedObservation
 from darc.services.amber_listener.settings import AmberListenerSettings
@@ -76,7 +78,7 @@ class AMBERListener(Service[AmberListenerSettings]):
     traits = TRAITS
     settings_type = AmberListenerSettings
     attributes: ClassVar[tuple[str, ...]] = ("counts", "totals", "found_by_recheck", "sources")
-    loss_kinds = (FILE_GIVEN_UP, FILE_WRITTEN_ANEW, *all_loss_kinds())
+    loss_kinds = (FILE_GIVEN_UP, FILE_WRITTEN_ANEW, INJECTION_UNKNOWN, *all_loss_kinds())
 
     def prepare(self) -> None:
         """Set the counters to 0, and watch no directory yet."""
@@ -119,7 +121,9 @@ class AMBERListener(Service[AmberListenerSettings]):
         progress = self.progress(observation)
         # Data may arrive for as long as the observation may last without a stop.
         latest = observation.duration + self.config.master.end_delay
-        following = FollowedObservation(context, *after, latest, progress, memory)
+        following = FollowedObservation(
+            context, *after, latest, progress, memory, clustering.injections
+        )
         self._following[observation.key] = following
         if observation.beam is None:
             log.error("no candidates to read: %s names no beam", observation.config_file)
@@ -292,6 +296,8 @@ class AMBERListener(Service[AmberListenerSettings]):
                 if sum(chunk.progress.end - chunk.progress.start for chunk in chunks) > CHUNK_BYTES:
                     self._put(following, chunks, 0.0)
                     chunks = []
+        if not chunks:
+            self._note_injections(following)
         if chunks or following.next_watermark_due <= watermark or following.watermark_due:
             self._put(following, chunks, watermark)
 
@@ -369,13 +375,15 @@ class AMBERListener(Service[AmberListenerSettings]):
         *,
         end: bool = False,
     ) -> None:
+        # After the lines were read: their injections had been listed before.
+        self._note_injections(following)
         count_chunks(chunks, following.counts)
         candidates = [chunk.candidates for chunk in chunks if len(chunk.candidates)]
         for chunk in chunks:
             if chunk.first_rejected:
                 log.warning("%s; rejected: %s", chunk.first_rejected, in_words(chunk.rejected))
         key = following.observation.key
-        readers = tuple(name for name in READERS if name in self.config.services())
+        readers = self._readers
         content = records_to_bytes(np.concatenate(candidates)) if candidates else b""
         puts = []
         if content:
@@ -403,6 +411,24 @@ class AMBERListener(Service[AmberListenerSettings]):
         following.watermark_due |= bool(content)
         if watermark:
             following.note_watermark(watermark)
+
+    def _note_injections(self, following: FollowedObservation) -> None:
+        """Put what is new in the list of injections, which may be gone at the next look."""
+        found, problems = following.injections.read()
+        for problem in problems:
+            log.error("%s", problem)
+            self.lost(INJECTION_UNKNOWN, "an injection", problem)
+        key = following.observation.key
+        for plain in packages_of(found):
+            put = Put(self._readers, ContentKind.PLAIN, pack(plain), key)
+            if self._readers:
+                self._commit(Commit(key, puts=(put,), memory=following.memory(), durable=True))
+        if found:
+            log.info("injections: %d listed, %d new", len(following.injections.known), len(found))
+
+    @property
+    def _readers(self) -> tuple[str, ...]:
+        return tuple(name for name in READERS if name in self.config.services())
 
     @staticmethod
     def _drop_read_files(following: FollowedObservation) -> None:

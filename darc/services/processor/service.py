@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from darc.candidates.cluster_table import ClusterRow, ClusterTable
+from darc.candidates.injections import INJECTION_UNKNOWN, injections_of
 from darc.candidates.observation_work import ALL_CAME, BEGAN, COUNTS, STOPPED, ObservationWork
 from darc.candidates.pool import DoneTask
 from darc.candidates.pool_tasks import (
@@ -34,7 +35,7 @@ from darc.model.observation import Observation
 from darc.model.processing_outcome import ClusterOutcome
 from darc.node.losses import ENTRIES_DROPPED, LossKind
 from darc.queues.messages import Commit, ContentKind, Put, QueueEntry
-from darc.queues.plain_connection import pack
+from darc.queues.plain_connection import pack, unpack
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
 from darc.services.base.service import ENDED, LOOP_SECONDS, Service
@@ -97,6 +98,7 @@ class ProcessorManager(Service[ProcessorSettings]):
     )
     loss_kinds: ClassVar[tuple[LossKind, ...]] = (
         ENTRIES_DROPPED,
+        INJECTION_UNKNOWN,
         NOT_EXTRACTED,
         OUT_OF_TIME,
         SAMPLED_OTHERWISE,
@@ -145,15 +147,25 @@ class ProcessorManager(Service[ProcessorSettings]):
         self.task_queue.make_pools(self.settings, is_idle=not self._work)
         self._work[observation.key] = work
         if BEGAN not in memory:
-            self.commit(Commit(observation.key, memory={BEGAN: work.began}))
+            self.commit(Commit(observation.key, memory=work.beginning()))
         if work.broken:
             log.error("nothing can be extracted: %s", work.broken)
         if work.past and not work.all_came:
+            self._read_injections(work)
             self.task_queue.add_chore(work.reading_job())
         if len(work.table):
             log.info(
                 "goes on with %d clusters, %d of them open", len(work.table), work.table.n_open
             )
+
+    def _read_injections(self, work: ObservationWork) -> None:
+        """Commit the injections of a past observation: their list may be gone at the next start."""
+        memory, problems = work.read_injections()
+        for problem in problems:
+            log.error("%s", problem)
+            self.lost(INJECTION_UNKNOWN, "an injection", problem)
+        if memory:
+            self.commit(Commit(work.observation.key, memory=memory))
 
     def stop_observation(self, observation: Observation) -> None:
         """Note when the observation was stopped."""
@@ -185,6 +197,11 @@ class ProcessorManager(Service[ProcessorSettings]):
             self._all_came(work, (entry.id,))
             return
         try:
+            if entry.kind is ContentKind.PLAIN:
+                injections = injections_of(unpack(entry.content))
+                memory = work.injections.add(injections) if work else {}
+                self.commit(Commit(entry.observation, completed=(entry.id,), memory=memory))
+                return
             if entry.kind is not ContentKind.CANDIDATES:
                 raise ValueError(f"{entry.kind} where candidates are expected")
             candidates = candidates_from_bytes(entry.content)
