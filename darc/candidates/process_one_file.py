@@ -36,6 +36,7 @@ from darc.candidates.pool_tasks import (
 )
 from darc.candidates.results.collect_results import ResultsRequest
 from darc.candidates.results.publication import Publication
+from darc.candidates.results.source_matches import MatchSettings, match_settings
 from darc.config.config import Config
 from darc.config.records import Struct, replace
 from darc.config.settings import AmberClusteringSettings, ProcessorSettings
@@ -351,6 +352,18 @@ class _Work:
         self._listener.begin("drawing", len(job.kept))
         self._failed += write_results(job, self._listener.advance).problems
 
+    def _matching(self) -> MatchSettings:
+        """Return what candidates are matched with, as in real time, in the file's only beam."""
+        config = self._request.config
+        lists = config.of(AmberClusteringSettings).match_files
+        found = replace(match_settings(lists, config.instrument), by_candidate_beam=False)
+        if self._sky.pointing is not None and lists:
+            self._listener.say(
+                f"matched with known sources in a beam of {found.beam_width:.2f} deg:"
+                " the instrument's of the configuration"
+            )
+        return found
+
     def _publish(self, began: float) -> Path:
         publication = Publication(
             wanted=ResultsRequest(
@@ -366,9 +379,10 @@ class _Work:
             galaxy_map=self._sky.galaxy_map,
             more_maps=self._sky.more_maps,
             in_place=True,
+            matching=self._matching(),
         )
         self._listener.begin("writing the page", 1)
-        publication.update()
+        self._failed += publication.update().problems
         self._listener.advance()
         return publication.page
 

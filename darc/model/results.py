@@ -88,6 +88,7 @@ class ObservationResults(Struct, frozen=True):
     :param files: files to link, besides those of the beams
     :param made: time of this state, Unix s
     :param arrival: reference of times and widths; None: unknown
+    :param problems: what they lack, and why
     """
 
     observation: Observation
@@ -98,3 +99,4 @@ class ObservationResults(Struct, frozen=True):
     made: float
     files: tuple[Path, ...] = ()
     arrival: ArrivalReference | None = None
+    problems: tuple[str, ...] = ()

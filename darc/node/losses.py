@@ -47,6 +47,14 @@ ENTRIES_DROPPED = LossKind(
     "Their sender is faulty, or of another version: see the log of the service.",
 )
 
+#: For every service that goes by a list of known sources.
+SOURCES_UNKNOWN = LossKind(
+    "sources_unknown",
+    "a list of known sources could not be read: without them, bursts are taken for new ones",
+    "Mend the file that is named (amber_clustering.source_file, match_files). It is read when an"
+    " observation is started, and at `darc reload`.",
+)
+
 
 class _LossEntry(Struct, frozen=True):
     since: Since

@@ -30,6 +30,21 @@ def read_source_list(path: Path) -> SourceList:
     return parse_source_list(text, str(path))
 
 
+def read_lists_apart(names: Iterable[str]) -> tuple[SourceList, tuple[str, ...]]:
+    """Read some lists as one, without those that are broken; return what is wrong with these.
+
+    :param names: see `read_source_lists`
+    """
+    lists, problems = [], []
+    for name in names:
+        try:
+            lists.append(read_source_lists((name,)))
+        except (OSError, ValueError) as error:
+            text = str(error)
+            problems.append(text if name in text else f"{name}: {text}")
+    return merge_lists(lists), tuple(problems)
+
+
 def read_source_lists(names: Iterable[str]) -> SourceList:
     """Read some lists as one; a source of several counts once, as the first list has it.
 

@@ -189,6 +189,25 @@ def test_several_trigger_files_are_one_search(tmp_path, kind, run_here):
     assert "one kind at a time" in done.stderr
 
 
+def test_candidates_are_matched_with_known_sources(tmp_path, run_here):
+    path = write(tmp_path / "a.fil", replace(HEADER, src_raj=123456.0, src_dej=220052.0))
+    sources, broken = tmp_path / "ours.yaml", tmp_path / "broken.yaml"
+    sources.write_text("frbs: {R9: 300.3}\npositions: {R9: [188.7, 22.1]}\n")
+    broken.write_text("frbs: 3\n")
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        yaml.safe_dump({"amber_clustering": {"match_files": [str(broken), str(sources)]}})
+    )
+    words = path, triggers(tmp_path, DARC), "--output", tmp_path / "out", "--config", config
+    ended = run_here(*words)
+    (page,) = (tmp_path / "out" / "site").glob("*/*/index.html")
+    assert "R9" in page.read_text()
+    assert "in a beam of 0.50 deg" in ended.stdout + ended.stderr
+    # What is broken is said, as else that fails though the rest is done.
+    assert f"not matched with all known sources: {broken}:1: frbs" in ended.stderr
+    assert ended.returncode == 1
+
+
 def test_on_a_terminal_it_shows_how_far_the_drawing_is(tmp_path, fil):
     rows = "".join(f"30.00 {dm} {t} 4 3\n" for dm, t in ((300, 3.0), (310, 3.1), (250, 2.0)))
     path = triggers(tmp_path, DARC.splitlines()[0] + "\n" + rows)

@@ -93,7 +93,33 @@ def test_a_list_that_cannot_be_read_is_named_and_the_page_made(
         settings = MatchSettings((str(bad),), 0.5)
         page, _ = published(tmp_path, pointed(Pointing(0, *CRAB)), [listed(CRAB_DM)], settings)
     assert "57" in page
-    assert f"not matched with known sources: {bad}:2: A: DM: 'x'" in caplog.text
+    assert f"not matched with all known sources: {bad}:2: A: DM: 'x'" in caplog.text
+
+
+def test_a_broken_list_leaves_the_others_and_is_a_problem_of_the_results(tmp_path: Path) -> None:
+    bad, gone = tmp_path / "psrcat.db", tmp_path / "gone.yaml"
+    bad.write_text("PSRJ A\nDM x\n")
+    made = pointed(Pointing(0, *CRAB))
+    directory = results_directory(tmp_path / "results", made)
+    directory.mkdir(parents=True)
+    write_triggers(directory / "CB00_triggers.txt", [listed(CRAB_DM)])
+    write_summary(directory / "CB00_summary.yaml", ProcessingSummary(1, 1, 1, 1), None)
+    publication = Publication(
+        ResultsRequest(made, directory, (0,), 0.0),
+        tmp_path / "site",
+        load_config(packaged("conf/default.yaml")).instrument.position,
+        tmp_path / "none.npz",
+        matching=MatchSettings((str(bad), str(gone), *LISTS), 0.5),
+    )
+    for _ in range(2):
+        found = publication.update()
+        (candidate,) = found.candidates
+        assert candidate.source is not None
+        assert candidate.source.name == "B0531+21"
+        galaxy, first, second = found.problems
+        assert str(tmp_path / "none.npz") in galaxy
+        assert f"{bad}:2: A: DM: 'x'" in first
+        assert str(gone) in second
 
 
 def test_a_beam_with_a_pointing_of_its_own_counts(tmp_path: Path) -> None:

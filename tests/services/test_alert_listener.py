@@ -658,3 +658,27 @@ def test_off_by_default(config: Config) -> None:
         "error": "off: no topics, or no rules",
         "last_notice": None,
     }
+
+
+# -- known sources -------------------------------------------------------------------------------
+
+
+def test_known_sources_that_cannot_be_read_are_a_problem_and_those_of_before_hold(
+    service, observation, tmp_path
+) -> None:
+    path = tmp_path / "sources.yaml"
+    path.write_text("frbs: {R1: 560.0}\n")
+    one = service(TELL | {"where": "known_source"})
+    lists = replace(one.config.section("amber_clustering"), source_file=str(path))
+    of_services = {**one.config.of_services, "amber_clustering": lists}
+    one.config = replace(one.config, of_services=of_services)
+    one.observe(observation)
+    one.idle()
+    path.unlink()
+    one.reloaded()
+    for _ in range(2):
+        one.idle()
+    ((kind, _, why),) = one.said
+    assert kind == "sources_unknown"
+    assert str(path) in why
+    assert one.hear(notice(known_source="R1")) == [{"people": "used"}]

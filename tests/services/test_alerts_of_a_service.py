@@ -21,6 +21,7 @@ from voevents import read_event
 
 from darc.cli.alerts_word import _show
 from darc.config.config import Role
+from darc.config.settings import AmberClusteringSettings
 from darc.delivery.outbox import DeliveryError
 from darc.master.alert_commands import AlertCommands
 from darc.model import voevent_xml
@@ -593,3 +594,27 @@ def test_without_a_voevent_the_notice_leaves_all_the_same(
     assert [notice["alert_type"] for notice in notices(tmp_path, event)][1:] == ["retraction"]
     (kept,) = (tmp_path / "voevents").glob("*.xml")
     assert read_event(kept.read_bytes()).find("Citations/EventIVORN") is None
+
+
+# -- known sources -------------------------------------------------------------------------------
+
+
+def test_a_broken_list_of_sources_leaves_the_others_and_is_a_loss(
+    service: Callable[..., Kept], tmp_path: Path
+) -> None:
+    one = service()
+    listed, gone = tmp_path / "ours.yaml", tmp_path / "gone.yaml"
+    trigger = recent()
+    listed.write_text(
+        f"frbs: {{R9: {trigger.dm_cluster}}}\npositions: {{R9: [{trigger.ra}, {trigger.dec}]}}\n"
+    )
+    lists = replace(one.config.of(AmberClusteringSettings), match_files=(str(gone), str(listed)))
+    of_services = {**one.config.of_services, "amber_clustering": lists}
+    one.config = replace(one.config, of_services=of_services)
+    one._warm_up()
+    one.idle()
+    (why,) = one.losses_of("sources_unknown")
+    assert str(gone) in why
+    association = one.announced(trigger).association
+    assert association is not None
+    assert association.source == "R9"

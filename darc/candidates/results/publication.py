@@ -14,7 +14,7 @@ from darc.candidates.results.site_lists import update_lists
 from darc.candidates.results.source_matches import MatchSettings, SourceMatcher
 from darc.config.records import Struct, field, replace
 from darc.model.results import Coordinates, ObservationResults
-from darc.node.source_lists import read_source_lists
+from darc.node.source_lists import read_lists_apart
 from darc.runtime.paths import packaged
 from darc.runtime.retention import remove_unfinished
 
@@ -46,6 +46,7 @@ class Publication(Struct):
     _coordinates: tuple[Coordinates, ...] | None = None
     _dms_galaxy: dict[int, dict[str, float]] = field(default_factory=dict)
     _matcher: SourceMatcher | None = None
+    _problems: tuple[str, ...] = ()
 
     @property
     def page(self) -> Path:
@@ -70,6 +71,7 @@ class Publication(Struct):
         )
         if self._matcher is not None:
             results = replace(results, candidates=self._matcher.with_sources(results.candidates))
+        results = replace(results, problems=self._problems)
         shown = results.beams, results.candidates
         if shown != self._shown:
             write_observation_page(self.site, results, in_place=self.in_place)
@@ -92,12 +94,13 @@ class Publication(Struct):
         try:
             self._dms_galaxy = self._in_galaxy(found)
         except (OSError, ValueError) as error:
-            log.error("the Milky Way's DM is not known: %s", error)
-        try:
-            self._matcher = self._make_matcher()
-        except (OSError, ValueError) as error:
-            log.error("candidates are not matched with known sources: %s", error)
+            self._note(f"the Milky Way's DM is not known: {error}")
+        self._matcher = self._make_matcher()
         self._coordinates = found
+
+    def _note(self, problem: str) -> None:
+        log.error("%s", problem)
+        self._problems += (problem,)
 
     def _make_matcher(self) -> SourceMatcher | None:
         wanted, settings = self.wanted, self.matching
@@ -109,8 +112,11 @@ class Publication(Struct):
         if not places:
             return None
         reference = wanted.arrival or wanted.observation.arrival_reference()
-        sources = read_source_lists(settings.lists).with_position()
-        return SourceMatcher(settings, wanted.observation, sources, places, reference.tsamp)
+        sources, problems = read_lists_apart(settings.lists)
+        for problem in problems:
+            self._note(f"candidates are not matched with all known sources: {problem}")
+        near = sources.with_position()
+        return SourceMatcher(settings, wanted.observation, near, places, reference.tsamp)
 
     def _in_galaxy(self, found: tuple[Coordinates, ...]) -> dict[int, dict[str, float]]:
         if not found:

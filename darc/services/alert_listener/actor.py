@@ -55,6 +55,11 @@ class NoticeActor:
         self._dumps.recover(memory)
 
     @property
+    def sources_problem(self) -> str:
+        """Why rules do not go by the known sources as they are listed; empty: they do."""
+        return self._view.sources_problem
+
+    @property
     def dumps_due(self) -> int:
         """Number of dumps whose time is to come."""
         return self._dumps.due

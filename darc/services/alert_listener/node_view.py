@@ -8,9 +8,9 @@ from pathlib import Path
 from darc.config.config import Config, Role
 from darc.model.observation import Observation
 from darc.model.outside_notice import OutsideNotice
-from darc.model.sources import SourceList, parse_source_list
+from darc.model.sources import SourceList
+from darc.node.source_lists import read_source_list
 from darc.runtime.paths import packaged
-from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 from darc.services.alert_listener.node_field import field_of
 from darc.services.alert_listener.notice_rules import Field, OwnNotices, elsewhere
 from darc.services.alert_listener.settings import (
@@ -35,6 +35,9 @@ class NodeView:
 
     def __init__(self, config: Config, settings: AlertListenerSettings) -> None:
         self.observed: dict[str, Observation] = {}  # by key
+        #: Why the sources are none, or those of before; empty: they are as listed.
+        self.sources_problem = ""
+        self._sources = SourceList({}, {})
         self.use(config, settings)
 
     def use(self, config: Config, settings: AlertListenerSettings) -> None:
@@ -48,16 +51,17 @@ class NodeView:
             road.notice_schema,
         )
         places = {rule.where for rule in settings.rules}
-        self._sources = self._read_sources() if KNOWN_SOURCE in places else SourceList({}, {})
+        if KNOWN_SOURCE in places:
+            self._read_sources()
 
-    def _read_sources(self) -> SourceList:
+    def _read_sources(self) -> None:
         path = Path(self.config.section(CLUSTERING).source_file)
         path = path if path.is_absolute() else packaged(f"conf/{path}")
         try:
-            return parse_source_list(read_regular(path, MAX_TEXT).decode(), str(path))
+            self._sources, self.sources_problem = read_source_list(path), ""
         except (OSError, ValueError) as error:
-            log.error("%s: no source is known: %s", path, error)
-            return SourceList({}, {})
+            self.sources_problem = f"{path}: {error}"
+            log.error("rules go by the known sources of before: %s", self.sources_problem)
 
     @property
     def buffer_length(self) -> float:

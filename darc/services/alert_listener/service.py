@@ -17,7 +17,7 @@ from darc.delivery.kafka_sender import KafkaClient
 from darc.model.counters import plain_counts
 from darc.model.observation import Observation
 from darc.model.outside_notice import NoticeError, read_notice
-from darc.node.losses import LossKind
+from darc.node.losses import SOURCES_UNKNOWN, LossKind
 from darc.queues.messages import Commit, QueryKind, ServiceQuery
 from darc.runtime.clock import Instant
 from darc.runtime.fault_points import fault_point
@@ -70,7 +70,7 @@ class AlertListener(Service[AlertListenerSettings]):
         "dumps_due",
         "mails_waiting",
     )
-    loss_kinds = (USE_REFUSED, NOT_READ, MAIL_GIVEN_UP)
+    loss_kinds = (USE_REFUSED, NOT_READ, MAIL_GIVEN_UP, SOURCES_UNKNOWN)
 
     def prepare(self) -> None:
         """Start without notices; nothing is connected yet."""
@@ -81,6 +81,7 @@ class AlertListener(Service[AlertListenerSettings]):
         self._may_say = 0.0
         self._well = Instant.now()
         self._away_said = False
+        self._sources_said = ""
         self._reader: KafkaReader | None = None
         self._read_by: tuple[Any, ...] | None = None
         self._mails = Mails(lambda: self.config, self.lost, self.settings.email_settings.to)
@@ -177,6 +178,7 @@ class AlertListener(Service[AlertListenerSettings]):
             fault_point("alert_listener.before telling the broker")
             self._reader.done(batch)
         self._watch_stream()
+        self._watch_sources()
         step = NoticeStep()
         self._actor.look(step, time.time())
         self._commit(step)
@@ -219,6 +221,13 @@ class AlertListener(Service[AlertListenerSettings]):
         elif self._well.age() > AWAY_SECONDS and not self._away_said:
             self._away_said = True
             self.lost(NOT_READ, "notices of others", self._reader.error or "not connected")
+
+    def _watch_sources(self) -> None:
+        """Count it as a loss where rules cannot go by the known sources."""
+        problem = self._actor.sources_problem
+        if problem and problem != self._sources_said:
+            self.lost(SOURCES_UNKNOWN, "known sources of rules", problem)
+        self._sources_said = problem
 
     def _act(self, message: ReadMessage, step: NoticeStep) -> None:
         """Act upon a message; what follows is in the step."""

@@ -24,7 +24,7 @@ from darc.model.lowered_threshold import LoweredThreshold, is_lowered_threshold
 from darc.model.observation import Observation, Pointing, task_id_of
 from darc.model.sources import SourceList
 from darc.model.trigger import Stages, Trigger
-from darc.node.losses import ENTRIES_DROPPED, LossKind
+from darc.node.losses import ENTRIES_DROPPED, SOURCES_UNKNOWN, LossKind
 from darc.node.source_lists import read_source_lists
 from darc.queues.messages import Commit, ContentKind, Put, QueueEntry
 from darc.queues.plain_connection import pack, unpack
@@ -83,11 +83,6 @@ NOT_PASSED_ON = LossKind(
 )
 
 
-SOURCES_UNKNOWN = LossKind(
-    "sources_unknown",
-    "the list of known sources could not be read: an observation is searched for new ones alone",
-    "Mend amber_clustering.source_file, and start the observation again.",
-)
 FIELD_UNKNOWN = LossKind(
     "galactic_dm_unknown",
     "the Milky Way's DM could not be read: new sources trigger neither LOFAR nor VOEvents",

@@ -14,7 +14,12 @@ from darc.model.results import ObservationResults
 from darc.model.results_email import results_email
 from darc.queues.messages import Commit
 from darc.services.base.mails import MAIL_GIVEN_UP, Mail, Mails
-from darc.services.processor.processor_master import pdfs_of, publication_of, show_lists
+from darc.services.processor.processor_master import (
+    RESULTS_INCOMPLETE,
+    pdfs_of,
+    publication_of,
+    show_lists,
+)
 from darc.services.processor.service import ProcessorManager
 
 
@@ -33,7 +38,7 @@ class ProcessorAlone(ProcessorManager):
     """The worker's and the master's part of the processing in one service."""
 
     attributes: ClassVar[tuple[str, ...]] = (*ProcessorManager.attributes, "mails_waiting")
-    loss_kinds = (*ProcessorManager.loss_kinds, MAIL_GIVEN_UP)
+    loss_kinds = (*ProcessorManager.loss_kinds, MAIL_GIVEN_UP, RESULTS_INCOMPLETE)
 
     @classmethod
     def class_name(cls) -> str:
@@ -83,6 +88,8 @@ class ProcessorAlone(ProcessorManager):
             self.try_again(work, "results not shown", done.error)
             return
         assert isinstance(done.task, PublishingJob)
+        for problem in done.result.problems:
+            self.lost(RESULTS_INCOMPLETE, work.observation.task_id, problem)
         page = str(done.task.publication.page)
         settings = self.config.of(ProcessorMasterSettings)
         subject, text = results_email(done.result, settings.ntrig_email_max, page)

@@ -31,6 +31,7 @@ from darc.model.observation import Observation
 from darc.model.results import BeamState, ObservationResults
 from darc.model.results_email import missing_email, results_email
 from darc.node.command_client import ask_attribute
+from darc.node.losses import LossKind
 from darc.queues.messages import Commit
 from darc.runtime.freed_memory import give_back_freed_memory
 from darc.runtime.log import about
@@ -42,6 +43,12 @@ log = logging.getLogger(__name__)
 
 BEGAN, STOPPED, TOLD = "began", "stopped", "told of"
 SERVICE = "processor"
+
+RESULTS_INCOMPLETE = LossKind(
+    "results_incomplete",
+    "results of an observation lack something",
+    "Mend the file that is named, and start the observation again: its results are written anew.",
+)
 
 
 class CollectionRound(Struct, frozen=True):
@@ -94,7 +101,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
     section = "processor_master"
     settings_type = ProcessorMasterSettings
     attributes: ClassVar[tuple[str, ...]] = ("processing", "mails_waiting")
-    loss_kinds = (MAIL_GIVEN_UP,)
+    loss_kinds = (MAIL_GIVEN_UP, RESULTS_INCOMPLETE)
 
     def prepare(self) -> None:
         """Start without observations."""
@@ -208,6 +215,8 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         self.commit(Commit(one.observation.key, memory={TOLD: sorted(one.reported)}))
 
     def _finish(self, one: AwaitedResults, results: ObservationResults) -> None:
+        for problem in results.problems:
+            self.lost(RESULTS_INCOMPLETE, one.observation.task_id, problem)
         page = str(one.publication.page)
         subject, text = results_email(results, self.settings.ntrig_email_max, page)
         mails = self._mail(f"{one.run} results", subject, text, pdfs_of(results))

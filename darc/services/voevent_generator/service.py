@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, ClassVar
 
 from darc.config.settings import AmberClusteringSettings
@@ -21,8 +22,8 @@ from darc.model.finding import AlertOrder
 from darc.model.observation import Observation
 from darc.model.sources import Source
 from darc.model.trigger import Trigger
-from darc.node.losses import LossKind
-from darc.node.source_lists import read_source_lists
+from darc.node.losses import SOURCES_UNKNOWN, LossKind
+from darc.node.source_lists import read_lists_apart
 from darc.queues.client import QueuesGoneError
 from darc.queues.messages import Commit, QueueEntry, QueueError
 from darc.runtime.fault_points import fault_point
@@ -83,7 +84,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         "not_reportable",
     )
     switches = (*Alerts.switches, *RoadSwitch.NAMES, "send_updates", "send_tns")
-    loss_kinds = (*Alerts.loss_kinds, *ALERT_LOSSES)
+    loss_kinds = (*Alerts.loss_kinds, *ALERT_LOSSES, SOURCES_UNKNOWN)
 
     send_vtp = RoadSwitch(RoadName.VTP)
     send_kafka = RoadSwitch(RoadName.KAFKA)
@@ -100,6 +101,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         super().prepare()
         self.send_updates = self.settings.send_updates
         self._listed: tuple[Source, ...] = ()
+        self._list_problems: SimpleQueue[tuple[str, ...]] = SimpleQueue()  # as a thread found them
         self._files = NewestFiles(r"\d{4}-\d{2}-\d{2}[^/]*\.xml")
         self.departures = Departures(self)
         self._book = self.departures.book
@@ -114,18 +116,19 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
     def _warm_up(self) -> None:
         try:
-            self._listed = self._read_sources()
+            lists = self.config.of(AmberClusteringSettings).match_files
+            sources, problems = read_lists_apart(lists)
+            self._listed = sources.with_position()
+            self._list_problems.put(problems)
             _warm_up(self.departures.senders, json=self.settings.needs_notices)
         finally:
             self._warm.set()
 
-    def _read_sources(self) -> tuple[Source, ...]:
-        try:
-            lists = self.config.of(AmberClusteringSettings).match_files
-            return read_source_lists(lists).with_position()
-        except (OSError, ValueError) as error:
-            log.error("events are not matched with known sources: %s", error)
-            return ()
+    def _note_list_problems(self) -> None:
+        while not self._list_problems.empty():
+            for problem in self._list_problems.get():
+                log.error("events are not matched with all known sources: %s", problem)
+                self.lost(SOURCES_UNKNOWN, "sources of notices", problem)
 
     @property
     def _is_ready(self) -> bool:
@@ -402,6 +405,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         """Send what is due, and note what has left and what was given up."""
         if not self._is_ready:
             return
+        self._note_list_problems()
         # Until it is withdrawn, what waits there may not leave. The listener's thread adds others.
         if off := frozenset(self.roads_off):
             self.departures.withdraw(off)
