@@ -13,12 +13,14 @@ its plugins remember and what hangs in them ends there, and no process of a node
 from __future__ import annotations
 
 import base64
+import contextlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from darc.config.records import Struct
@@ -47,15 +49,21 @@ class ChatMessage(Struct, frozen=True):
     picture: bytes = b""
 
 
-def send(message: ChatMessage, names: Sequence[str], settings: ChatSettings) -> Mapping[str, str]:
+def send(
+    message: ChatMessage,
+    names: Sequence[str],
+    settings: ChatSettings,
+    heard: Callable[[str, str], None] = lambda name, why: None,
+) -> Mapping[str, str]:
     """Send a message to targets, side by side.
 
     :param names: of targets
     :param settings: their file, and the time for one delivery
+    :param heard: called with name and answer of each target that answers, at once
     :return: why a target has not taken it, by name; empty: it has
     :raises DeliveryError: the file cannot be used, or the process cannot be started
     """
-    return _run(message, names, settings, send=True)
+    return _run(message, names, settings, heard, send=True)
 
 
 def examine(names: Sequence[str], settings: ChatSettings) -> Mapping[str, str]:
@@ -65,7 +73,7 @@ def examine(names: Sequence[str], settings: ChatSettings) -> Mapping[str, str]:
 
     :raises DeliveryError: see `send`
     """
-    return _run(ChatMessage("", ""), names, settings, send=False)
+    return _run(ChatMessage("", ""), names, settings, lambda name, why: None, send=False)
 
 
 def is_installed() -> bool:
@@ -91,7 +99,12 @@ def remedy(why: str, settings: ChatSettings) -> str:
 
 
 def _run(
-    message: ChatMessage, names: Sequence[str], settings: ChatSettings, *, send: bool
+    message: ChatMessage,
+    names: Sequence[str],
+    settings: ChatSettings,
+    heard: Callable[[str, str], None],
+    *,
+    send: bool,
 ) -> dict[str, str]:
     if settings.targets is None:
         raise DeliveryError(NO_FILE)
@@ -113,15 +126,24 @@ def _run(
         "picture": base64.b64encode(message.picture).decode(),
         "picture_name": "candidate.png",
     }
-    output, ended = _output(json.dumps(order).encode(), settings.timeout + START_SECONDS)
+    found: dict[str, str] = {}
+
+    def hear(line: bytes) -> None:
+        for name, why in _answer(line, wanted).items():
+            if name not in found:
+                found[name] = why
+                heard(name, why)
+
+    ended = _follow(json.dumps(order).encode(), settings.timeout + START_SECONDS, hear)
     lost = ended or f"not taken within {settings.timeout:g} s"
-    return answers | dict.fromkeys(wanted, lost) | _answers(output, wanted)
+    return answers | dict.fromkeys(wanted, lost) | found
 
 
-def _output(order: bytes, limit: float) -> tuple[bytes, str]:
-    """Return what the process has said in time, and how it ended where that was too early.
+def _follow(order: bytes, limit: float, hear: Callable[[bytes], None]) -> str:
+    """Let the process work, and return how it ended where that was too early.
 
     :param limit: s
+    :param hear: called with each line that it writes
     """
     words = [sys.executable, "-P", "-m", "darc.delivery.chat_process", str(os.getpid())]
     try:
@@ -134,16 +156,30 @@ def _output(order: bytes, limit: float) -> tuple[bytes, str]:
         )
     except OSError as error:
         raise DeliveryError(f"apprise's process cannot be started: {error.strerror}") from None
+    assert process.stdin
+    assert process.stdout
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(limit, end)
+    timer.daemon = True
+    timer.start()
     with process:
         try:
-            output = process.communicate(order, limit)[0]
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.communicate()[0], ""
+            with contextlib.suppress(BrokenPipeError):  # it has ended, which is told below
+                process.stdin.write(order)
+                process.stdin.close()
+            for line in process.stdout:
+                hear(line)
         except BaseException:
             process.kill()
             raise
-    return output, _end(process.returncode)
+        finally:
+            timer.cancel()
+    return "" if late.is_set() else _end(process.returncode)
 
 
 def _end(status: int) -> str:
@@ -159,14 +195,12 @@ def _environment() -> dict[str, str]:
     return {**kept, "NETRC": os.devnull}
 
 
-def _answers(output: bytes, wanted: Mapping[str, str]) -> dict[str, str]:
-    """Return the answers of the process, of which the last line may be cut short."""
-    found: dict[str, str] = {}
-    for line in output.splitlines():
-        try:
-            plain = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(plain, dict) and plain.get("name") in wanted:
-            found.setdefault(plain["name"], str(plain["error"]))
-    return found
+def _answer(line: bytes, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return the answer in a line of the process, which may be cut short."""
+    try:
+        plain = json.loads(line)
+    except ValueError:
+        return {}
+    if isinstance(plain, dict) and plain.get("name") in wanted:
+        return {plain["name"]: str(plain["error"])}
+    return {}

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -18,10 +19,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from nodes import free_port
+from nodes import free_port, wait_for
 
 from darc.config.config import Config, ConfigError
 from darc.config.typed import from_plain
+from darc.delivery import chat
 from darc.delivery.kafka_reader import ReadBatch, ReadMessage
 from darc.model.lowered_threshold import LoweredThreshold
 from darc.model.observation import Observation
@@ -39,6 +41,7 @@ from darc.services.alert_listener.actor import NoticeActor
 from darc.services.alert_listener.notice_step import NoticeStep
 from darc.services.alert_listener.service import AlertListener
 from darc.services.alert_listener.settings import NoticeRule
+from darc.services.base import chats
 from darc.services.dada_trigger.dump_jobs import TriggerGroup, make_jobs
 from darc.services.dada_trigger.settings import DadaTriggerSettings
 from simulator.write_parsets import write_observation
@@ -568,7 +571,10 @@ def test_an_observation_of_the_past_is_none_of_now(service, observation) -> None
         ({"rules": [TELL | {"where": "here"}]}, "one of in_beam, known_source, anywhere"),
         ({"rules": [TELL, TELL]}, "two are called 'people'"),
         ({"rules": [TELL | {"topics": ["x"]}]}, "'people' waits for 'x', which is not read"),
-        ({"rules": [TELL], "email_settings": {"to": []}}, "'people' tells nobody"),
+        (
+            {"rules": [TELL], "email_settings": {"to": []}},
+            "email_settings.to and chat are empty",
+        ),
         ({"rules": [{"name": "a", "action": "threshold", "where": "in_beam"}]}, "snr_min: missing"),
         ({"rules": [DUMP | {"types": ["retraction"]}]}, "a retraction is no reason for a dump"),
         ({"rules": [DUMP | {"tenses": ["now"]}]}, "is not allowed"),
@@ -658,6 +664,67 @@ def test_off_by_default(config: Config) -> None:
         "error": "off: no topics, or no rules",
         "last_notice": None,
     }
+
+
+# -- chats ---------------------------------------------------------------------------------------
+
+
+def chatted(one: Kept) -> list[str]:
+    """What waits, in the memory, for targets of chats."""
+    return sorted(key.split()[1] for key in one.memory if key.startswith("chat "))
+
+
+def test_people_are_told_by_chats_each_target_once_and_nothing_in_it_acts(
+    service, tmp_path, monkeypatch
+) -> None:
+    sent: list[tuple[str, chat.ChatMessage]] = []
+    away = {"night": "HTTP 500"}
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def send(message: chat.ChatMessage, names: list[str], settings: object) -> dict[str, str]:
+        (name,) = names
+        if name == "slow":
+            hangs.set()
+            assert go_on.wait(60.0)
+        if name not in away:
+            sent.append((name, message))
+        return {name: away.get(name, "")}
+
+    monkeypatch.setattr(chat, "send", send)
+    one = service(TELL, email_settings={"to": []}, chat=["slow", "team", "night"])
+    assert one.hear(notice(id="@here <!channel>")) == [{"people": "used"}]
+    assert one.uses[0]["what"] == "told 3"
+
+    def left(*names: str) -> bool:
+        one.idle()
+        return chatted(one) == sorted(names)
+
+    # Neither one that hangs nor one that is away keeps anything from the others.
+    assert hangs.wait(60.0)
+    wait_for(lambda: left("slow", "night"))
+    (message,) = [message for name, message in sent if name == "team"]
+    assert message.title.startswith("DARC: people: initial ")
+    assert "@" not in message.title + message.text
+    assert "<" not in message.title + message.text
+    wait_for(lambda: any("HTTP 500" in text for text in one.messages_waiting))
+    # Its successor sends to those alone who have not had it.
+    away.clear()
+    again = one.again()
+    go_on.set()
+    wait_for(lambda: {name for name, _ in sent} == {"slow", "team", "night"})
+    assert [name for name, _ in sent].count("team") == 1
+    wait_for(lambda: again.idle() is None and not chatted(again))
+    assert again.said == []
+
+
+def test_a_message_that_no_target_takes_is_a_loss(service, monkeypatch) -> None:
+    monkeypatch.setattr(chats, "AGE_LIMIT", 0.2)
+    monkeypatch.setattr(chat, "send", lambda *_: {"team": "HTTP 404"})
+    one = service(TELL, chat="team")
+    one.hear(notice())
+    wait_for(lambda: one.idle() is None and one.said)
+    assert ("people_not_told", "HTTP 404") in [(kind, why) for kind, _, why in one.said]
+    assert not chatted(one)
 
 
 # -- known sources -------------------------------------------------------------------------------

@@ -451,7 +451,7 @@ def test_a_road_is_off_until_what_waits_there_is_withdrawn(
     monkeypatch.setattr(one.departures, "withdraw", withdraw)
     one.idle()
     assert seen == [False]
-    assert one.roads_off == {RoadName.KAFKA}
+    assert one.ways.to_withdraw() == {RoadName.KAFKA}
 
 
 def test_a_test_that_cannot_be_composed_is_tried_once_a_day(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,12 +43,26 @@ class Targets:
         self.away: dict[str, str] = {}
         self.sent: list[tuple[str, ChatMessage]] = []
         self.tried: list[str] = []
+        self.hanging: set[str] = set()
+        self.released = threading.Event()
 
     def send(
-        self, message: ChatMessage, names: Sequence[str], settings: ChatSettings
+        self,
+        message: ChatMessage,
+        names: Sequence[str],
+        settings: ChatSettings,
+        heard: Callable[[str, str], None],
     ) -> dict[str, str]:
         self.tried += names
-        self.sent += [(name, message) for name in names if name not in self.away]
+        hanging = [name for name in names if name in self.hanging]
+        for name in names:
+            if name in hanging:
+                continue
+            if name not in self.away:
+                self.sent.append((name, message))
+            heard(name, self.away.get(name, ""))
+        if hanging:
+            assert self.released.wait(60.0)
         return {name: self.away.get(name, "") for name in names}
 
     def titles(self, name: str) -> list[str]:
@@ -226,6 +241,29 @@ def test_a_target_that_is_away_is_not_waited_for_by_each_message(
         one.announced(recent(window=window, ra=10.0 + window, dm_cluster=100.0 * (1 + window)))
     wait_for(lambda: len(targets.titles("team")) == 5)
     assert targets.tried.count("night") == 1
+
+
+def test_a_target_that_hangs_keeps_nothing_from_others(
+    service: Callable[..., Kept], targets: Targets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for the first message alone as long as it has not answered."""
+    monkeypatch.setattr(people_sender, "GRACE", 0.2)
+    targets.hanging = {"night"}
+    one = service()
+    event = one.announced(recent())
+    wait_for(lambda: targets.titles("team") == ["Burst"])
+    one.put(retract(event))
+    wait_for(lambda: targets.titles("team") == ["Burst", "RETRACTED burst"])
+    one.idle()
+    assert targets.tried.count("night") == 1
+    assert f"{event.trigger.identity} (chat): night: not answered yet" in one.events_waiting
+    targets.away, targets.hanging = {"night": "not taken within 15 s"}, set()
+    targets.released.set()
+    wait_for(lambda: targets.tried.count("night") > 1)
+    targets.away = {}
+    told(one, event.id, 2)
+    assert targets.titles("team") == ["Burst", "RETRACTED burst"]
+    assert targets.titles("night")[-1] == "RETRACTED burst"
 
 
 def test_a_picture_that_is_not_taken_keeps_no_text(

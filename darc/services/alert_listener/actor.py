@@ -24,6 +24,7 @@ from darc.services.alert_listener.settings import (
     NoticeRule,
 )
 from darc.services.alert_listener.use_book import USED_BEFORE, NoticeUse, UseBook
+from darc.services.base.chats import Chats
 from darc.services.base.mails import Mail, Mails
 
 USED, NO_RULE, OWN = "used", "no rule", "our own"
@@ -126,30 +127,32 @@ class NoticeActor:
     # -- people --------------------------------------------------------------------------------
 
     def _tell(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep, now: float) -> str:
-        """Write an e-mail; return why not."""
+        """Write to people; return why not."""
         observed: list[Observation | None] = [*self._view.observed.values()]
         places = [self._view.off(rule, notice, one, now) for one in observed or [None]]
         if all(places):
             return places[0]
         if not self.book.may_use(rule, notice, self._view.settings.max_uses_per_hour, step, now):
             return "too many uses"
-        self._mail(rule, notice, step, now)
-        self.book.note(
-            rule, notice, f"told {len(self._view.settings.email_settings.to)}", step, now
-        )
+        self._write(rule, notice, step, now)
+        self.book.note(rule, notice, f"told {len(self._whom)}", step, now)
         return ""
 
-    def _mail(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep, now: float) -> None:
+    def _write(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep, now: float) -> None:
         beams = (
             beam_of(notice, self._view.field(one, now)) for one in self._view.observed.values()
         )
         beam = next((beam for beam in beams if beam is not None), None)
-        mail = Mail(
-            subject_of(notice, rule.name),
-            text_of(notice, rule.name, self._view.config.hostname, beam),
-            self._view.settings.email_settings.to,
-        )
-        step.memory |= Mails.memory(f"{notice.kind} {notice.key} {rule.name}", mail)
+        subject = subject_of(notice, rule.name)
+        text = text_of(notice, rule.name, self._view.config.hostname, beam)
+        identity = f"{notice.kind} {notice.key} {rule.name}"
+        settings = self._view.settings
+        step.memory |= Mails.memory(identity, Mail(subject, text, settings.email_settings.to))
+        step.memory |= Chats.memory(identity, subject, text, settings.chat)
+
+    @property
+    def _whom(self) -> tuple[str, ...]:
+        return *self._view.settings.email_settings.to, *self._view.settings.chat
 
     def _tell_retraction(self, notice: OutsideNotice, step: NoticeStep, now: float) -> None:
         """Tell those who were told of an event, once."""
@@ -157,7 +160,7 @@ class NoticeActor:
             told = rule.action == TELL and self.book.has(rule.name, notice.key)
             again = f"{rule.name} (retracted)"
             if told and not self.book.has(again, notice.key):
-                self._mail(rule, notice, step, now)
+                self._write(rule, notice, step, now)
                 use = NoticeUse(
                     again, TELL, notice.key, notice.source, notice.id, now, "told the retraction"
                 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from darc.config.config import Config
+from darc.delivery import chat
 from darc.delivery.credentials import CredentialsError, read_credentials
 from darc.runtime.check_result import CheckResult, good, warn, wrong
 from darc.runtime.tcp_client import connect_tcp
@@ -34,6 +35,9 @@ def notices(config: Config) -> Iterator[CheckResult]:
     if importlib.util.find_spec("gcn_kafka") is None:
         yield wrong("gcn_kafka is not installed: nothing can be read", "pip install 'darc[kafka]'")
     yield from _credentials(settings)
+    for name, why in chat.troubles(settings.chat, config.chat).items() if settings.chat else ():
+        usable = good(f"{name}: usable")
+        yield wrong(f"{name}: {why}", chat.remedy(why, config.chat)) if why else usable
     found: list[tuple[str, int]] = []
     for text in stated(settings):
         try:

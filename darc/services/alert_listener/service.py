@@ -26,6 +26,7 @@ from darc.services.alert_listener.actor import NoticeActor
 from darc.services.alert_listener.notice_step import NoticeStep
 from darc.services.alert_listener.settings import AlertListenerSettings
 from darc.services.alert_listener.traits import TRAITS
+from darc.services.base.chats import PEOPLE_NOT_TOLD, Chats
 from darc.services.base.mails import MAIL_GIVEN_UP, Mails
 from darc.services.base.service import Service
 
@@ -69,8 +70,9 @@ class AlertListener(Service[AlertListenerSettings]):
         "lowered",
         "dumps_due",
         "mails_waiting",
+        "messages_waiting",
     )
-    loss_kinds = (USE_REFUSED, NOT_READ, MAIL_GIVEN_UP, SOURCES_UNKNOWN)
+    loss_kinds = (USE_REFUSED, NOT_READ, MAIL_GIVEN_UP, PEOPLE_NOT_TOLD, SOURCES_UNKNOWN)
 
     def prepare(self) -> None:
         """Start without notices; nothing is connected yet."""
@@ -85,6 +87,7 @@ class AlertListener(Service[AlertListenerSettings]):
         self._reader: KafkaReader | None = None
         self._read_by: tuple[Any, ...] | None = None
         self._mails = Mails(lambda: self.config, self.lost, self.settings.email_settings.to)
+        self._chats = Chats(lambda: self.config, self.lost)
         self._actor = NoticeActor(self.config, self.settings)
 
     # -- attributes ----------------------------------------------------------------------------
@@ -133,6 +136,11 @@ class AlertListener(Service[AlertListenerSettings]):
         """E-mails that the server has not accepted yet, with the reason."""
         return self._mails.waiting
 
+    @property
+    def messages_waiting(self) -> list[str]:
+        """Messages that targets of chats have not taken yet, with the reason."""
+        return self._chats.waiting
+
     # -- hooks ---------------------------------------------------------------------------------
 
     def recover(self, memory: dict[str, Any]) -> None:
@@ -140,6 +148,7 @@ class AlertListener(Service[AlertListenerSettings]):
         self._actor.recover(memory)
         if hopeless := self._mails.send(memory):
             self.commit(Commit(memory=hopeless))
+        self._chats.send(memory)
 
     def reloaded(self) -> None:
         """Use the rules of the new configuration."""
@@ -182,7 +191,7 @@ class AlertListener(Service[AlertListenerSettings]):
         step = NoticeStep()
         self._actor.look(step, time.time())
         self._commit(step)
-        if gone := self._mails.gone():
+        if gone := self._mails.gone() | self._chats.gone():
             self.commit(Commit(memory=gone))
 
     def _answer(self, query: ServiceQuery) -> tuple[bool, Any]:
@@ -263,3 +272,4 @@ class AlertListener(Service[AlertListenerSettings]):
         written = {key: value for key, value in step.memory.items() if value is not None}
         if hopeless := self._mails.send(written):
             self.commit(Commit(memory=hopeless))
+        self._chats.send(written)

@@ -79,6 +79,7 @@ class AlertListenerSettings(CrossChecked, Struct, frozen=True):
     max_uses_per_hour: Annotated[int, Range(1, 10_000)]
     rules: tuple[NoticeRule, ...]
     email_settings: EmailSettings
+    chat: Annotated[Names, OneOrMore()]  # names of targets in chat.targets
 
     def contradictions(self) -> Iterator[Contradiction]:
         """Yield secrets that others could read, and rules that can never act."""
@@ -90,9 +91,9 @@ class AlertListenerSettings(CrossChecked, Struct, frozen=True):
             for topic in sorted({*rule.topics} - {*self.topics}):
                 what = f"{rule.name!r} waits for {topic!r}, which is not read"
                 yield Contradiction("rules", what, "topics of alert_listener.topics")
-            if rule.action == TELL and not self.email_settings.to:
-                what = f"{rule.name!r} tells nobody: email_settings.to is empty"
-                yield Contradiction("rules", what, "rules of other actions, or addresses")
+            if rule.action == TELL and not (self.email_settings.to or self.chat):
+                what = f"{rule.name!r} tells nobody: email_settings.to and chat are empty"
+                yield Contradiction("rules", what, "rules of other actions, addresses or targets")
 
     @property
     def is_on(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from darc.model.event import RoadName
 from darc.node.losses import LossKind
+from darc.services.base.chats import PEOPLE_NOT_TOLD
 
 VOEVENT_GIVEN_UP = LossKind(
     "voevent_given_up",
@@ -20,11 +21,6 @@ NOTICE_GIVEN_UP = LossKind(
     "notice_given_up",
     "a notice about a burst was not published: the other side did not acknowledge it",
     "`darc alerts` shows by which road and why. See voevent_generator.kafka, webhook or file.",
-)
-PEOPLE_NOT_TOLD = LossKind(
-    "people_not_told",
-    "a message about a burst did not reach all of the people it was for",
-    "`darc alerts` shows why. See section chat, voevent_generator.chat, and `darc doctor`.",
 )
 NOTICE_INVALID = LossKind(
     "notice_invalid",

@@ -29,6 +29,7 @@ from darc.services.voevent_generator.pending_event import PENDING, PENDING_BEFOR
 from darc.services.voevent_generator.road_senders import RoadSenders
 from darc.services.voevent_generator.roads import DISABLED, RoadOutcome, Roads
 from darc.services.voevent_generator.settings import VOEventGeneratorSettings
+from darc.services.voevent_generator.switches import WaySwitches
 from darc.services.voevent_generator.trial_trigger import is_trial
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,7 @@ class SendingService(Protocol):
 
     config: Config
     settings: VOEventGeneratorSettings
-    road_switches: dict[RoadName, bool]
-    roads_off: set[RoadName]
+    ways: WaySwitches
 
     @property
     def send_events(self) -> bool: ...
@@ -103,7 +103,7 @@ class Departures:
         service, waiting = self._service, list(self._roads.waiting())
         return {
             str(road): road_report(
-                road, service.road_switches[road], waiting, self.counts, service.send_events
+                road, service.ways.is_on(road), waiting, self.counts, service.send_events
             )
             for road in dict.fromkeys((*service.settings.road_names, *self._roads))
         }
@@ -118,7 +118,7 @@ class Departures:
     def in_use(self, road: RoadName) -> bool:
         """Whether anything leaves by a road now: configured, and neither it nor all is off."""
         service = self._service
-        on = road in service.settings.road_names and service.road_switches[road]
+        on = road in service.settings.road_names and service.ways.is_on(road)
         return on and service.send_events
 
     def usable(self, road: RoadName, tense: Tense) -> bool:
@@ -210,7 +210,9 @@ class Departures:
 
     def _may_leave_by(self, road: RoadName) -> bool:
         """Whether what waits on a road may be sent: neither all nor it was disabled meanwhile."""
-        return self._service.may_leave and self.in_use(road) and road not in self._service.roads_off
+        return (
+            self._service.may_leave and self.in_use(road) and self._service.ways.may_leave_by(road)
+        )
 
     def _attempt(self, key: str, item: PendingEvent) -> None:
         """Send an item, in the thread of its road."""

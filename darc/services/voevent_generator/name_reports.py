@@ -36,6 +36,7 @@ from darc.services.voevent_generator.pending_report import (
 from darc.services.voevent_generator.reportable import why_not_reported
 from darc.services.voevent_generator.reporting import Reporter, ReportStep, api_key, not_configured
 from darc.services.voevent_generator.settings import VOEventGeneratorSettings
+from darc.services.voevent_generator.switches import TNS, WaySwitches
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +53,10 @@ class ReportingService(Protocol):
 
     config: Config
     settings: VOEventGeneratorSettings
-    send_tns: bool
+    ways: WaySwitches
 
     @property
     def may_leave(self) -> bool: ...
-    @property
-    def may_report(self) -> bool: ...
     @property
     def book(self) -> EventBook: ...
     def commit(self, commit: Commit) -> None: ...
@@ -92,7 +91,7 @@ class NameReports:
     def _why_none(self, *, live: bool) -> str:
         """Return why no event can be reported to a server; empty: nothing is against it."""
         settings = self._service.settings.tns
-        if not self._service.send_tns:
+        if not self._service.ways.is_on(TNS):
             return DISABLED
         if settings.missing:
             return not_configured(settings)
@@ -108,8 +107,10 @@ class NameReports:
     def _why_not(self, item: PendingReport) -> str:
         """Return why a report may not go on; empty: it may."""
         service = self._service
-        if not (service.may_leave and service.may_report):
-            return OFF if service.may_report else DISABLED
+        if not service.ways.may_leave_by(TNS):
+            return DISABLED
+        if not service.may_leave:
+            return OFF
         if service.settings.tns.url(live=item.live) != item.url:
             return "voevent_generator.tns names another server now"
         event = service.book.find(item.event_id)

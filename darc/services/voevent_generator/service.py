@@ -50,7 +50,7 @@ from darc.services.voevent_generator.pending_event import PendingEvent
 from darc.services.voevent_generator.retractions import Retractions
 from darc.services.voevent_generator.road_senders import RoadSenders
 from darc.services.voevent_generator.settings import VOEventGeneratorSettings
-from darc.services.voevent_generator.switches import RoadSwitch
+from darc.services.voevent_generator.switches import TNS, LeavingSwitch, WaySwitches
 from darc.services.voevent_generator.traits import TRAITS
 from darc.services.voevent_generator.trials import RoadTrials
 
@@ -77,27 +77,24 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         "roads",
         "notices",
         "test_acknowledged",
-        *RoadSwitch.NAMES,
+        *LeavingSwitch.NAMES,
         "send_updates",
-        "send_tns",
         "reports_waiting",
         "not_reportable",
     )
-    switches = (*Alerts.switches, *RoadSwitch.NAMES, "send_updates", "send_tns")
+    switches = (*Alerts.switches, *LeavingSwitch.NAMES, "send_updates")
     loss_kinds = (*Alerts.loss_kinds, *ALERT_LOSSES, SOURCES_UNKNOWN)
 
-    send_vtp = RoadSwitch(RoadName.VTP)
-    send_kafka = RoadSwitch(RoadName.KAFKA)
-    send_webhook = RoadSwitch(RoadName.WEBHOOK)
-    send_file = RoadSwitch(RoadName.FILE)
-    send_chat = RoadSwitch(RoadName.CHAT)
+    send_vtp = LeavingSwitch(RoadName.VTP)
+    send_kafka = LeavingSwitch(RoadName.KAFKA)
+    send_webhook = LeavingSwitch(RoadName.WEBHOOK)
+    send_file = LeavingSwitch(RoadName.FILE)
+    send_chat = LeavingSwitch(RoadName.CHAT)
+    send_tns = LeavingSwitch(TNS)
 
     def prepare(self) -> None:
         """Start without events, and no thread that loads libraries yet."""
-        self.roads_off: set[RoadName] = set()  # what waits there is to be withdrawn
-        self.road_switches = dict.fromkeys(RoadName, True)
-        self._reports_off = threading.Event()  # what is under way is to be withdrawn
-        self._send_tns = True
+        self.ways = WaySwitches()
         super().prepare()
         self.send_updates = self.settings.send_updates
         self._listed: tuple[Source, ...] = ()
@@ -173,23 +170,6 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         return dict(self.departures.counts)
 
     @property
-    def send_tns(self) -> bool:
-        """Whether events may be reported to the TNS: by a person's word, each."""
-        return self._send_tns
-
-    @send_tns.setter
-    def send_tns(self, enabled: bool) -> None:
-        self._send_tns = enabled
-        # Withdrawn even if it is switched on again at once.
-        if not enabled:
-            self._reports_off.set()
-
-    @property
-    def may_report(self) -> bool:
-        """Whether reports under way may go on: they were not disabled meanwhile."""
-        return self._send_tns and not self._reports_off.is_set()
-
-    @property
     def not_reportable(self) -> dict[str, dict[str, str]]:
         """Why events cannot be reported to the TNS, by server and event; under "": none can."""
         return self._reports.refusals()
@@ -210,8 +190,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
     def recover(self, memory: dict[str, Any]) -> None:
         """Go on sending the events of an earlier process."""
         super().recover(memory)
-        self.roads_off.clear()  # of the switches as they were restored
-        self._reports_off.clear()
+        self.ways.withdrawn(self.ways.to_withdraw())  # of the switches as they were restored
         self.departures.recover(memory)
         self._reports.recover(memory)
 
@@ -407,13 +386,13 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             return
         self._note_list_problems()
         # Until it is withdrawn, what waits there may not leave. The listener's thread adds others.
-        if off := frozenset(self.roads_off):
-            self.departures.withdraw(off)
-            self._retractions.look_again_at(off)
-            self.roads_off -= off
-        if self._reports_off.is_set():
-            self._reports.withdraw(DISABLED)
-            self._reports_off.clear()
+        if off := self.ways.to_withdraw():
+            roads = [road for road in RoadName if road in off]
+            self.departures.withdraw(roads)
+            self._retractions.look_again_at(roads)
+            if TNS in off:
+                self._reports.withdraw(DISABLED)
+            self.ways.withdrawn(off)
         super().idle()
         self.departures.note_outcomes()
         self._reports.look()
