@@ -58,6 +58,8 @@ PORTION_CANDIDATES = 100_000
 #: Keys in the service's memory of an observation.
 COUNTS, ALL_CAME, BEGAN, STOPPED = "counts", "all came", "began", "stopped"
 MASK = "channel mask"
+#: It was said that the data's sampling is not the observation's.
+SAMPLING_SAID = "said of sampling"
 
 
 class ObservationWork:
@@ -89,7 +91,7 @@ class ObservationWork:
         self.table = ClusterTable(memory, observation.beam, self._boxes)
         self.waiting = {key for key, row in self.table.items() if row.fate is None}
         self.in_work: set[str] = set()
-        self.said_of_sampling = False  # that the data's is not the observation's
+        self.said_of_sampling = bool(memory.get(SAMPLING_SAID))
         self.writing = False  # results are being written
         self.attempts = 0  # attempts to write them
         self.not_before = 0.0  # of the next attempt, monotonic

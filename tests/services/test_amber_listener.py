@@ -374,7 +374,7 @@ def test_injections_are_put_while_there_are_no_lines_and_each_once(
 
 
 def test_a_list_of_injections_that_cannot_be_read_is_a_loss_and_lines_go_on(
-    listener: Kept, observation: Observation, path: Path
+    make: Callable[[], Kept], listener: Kept, observation: Observation, path: Path
 ) -> None:
     order(listener, observation)
     (path.parent / "injections.txt").mkdir()
@@ -383,6 +383,12 @@ def test_a_list_of_injections_that_cannot_be_read_is_a_loss_and_lines_go_on(
     loss = listener.losses["injection_unknown"]
     assert loss["number"] == 1
     assert "a directory" in loss["last"][0]["why"]
+    again = make()
+    again.master.memory, again.master.held = listener.master.memory, listener.master.held
+    order(again, observation)
+    append(path, LINE)
+    again.turn_until(lambda: again.counts_now.get("candidates") == 2)
+    assert again.losses == {}  # said once for an observation
 
 
 def test_the_list_of_injections_is_that_of_the_start(

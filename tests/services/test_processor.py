@@ -211,6 +211,15 @@ def test_data_that_are_sampled_otherwise_than_their_observation_says(tmp_path, s
     (found,) = one.losses["data_sampled_otherwise"]["last"]
     assert found["what"].endswith("filterbank/CB00.fil")
     assert found["why"] == "samples of 0.001 s by its header, of 0.002 s by the observation"
+    # A process that goes on with the observation, however much later, does not say it again.
+    again = service()
+    again.memory |= one.memory
+    again.start_observation(observation, one.memory[observation.key])
+    one.abort_observation(observation)
+    again.process(entry(2, PULSES[0], replace(PULSES[0], time=4.0, snr=99.0)), observation)
+    run_until(again, lambda: again.clusters_done)
+    assert again.losses == {}
+    again.abort_observation(observation)
     meant = service()
     instrument = replace(meant.config.instrument, data_tsamp=1e-3)
     meant.config = replace(meant.config, instrument=instrument)

@@ -27,6 +27,7 @@ SETTLE_TIME = "settle time"
 LAST_WATERMARK = "last stamp"  # as in the journals of before
 SOURCE, SOURCE_SETTINGS = "source", "source settings"
 INJECTIONS_NAME = "name of the list of injections"
+INJECTIONS_PROBLEMS = "problems of the list of injections"
 
 
 class FollowedObservation:
@@ -59,6 +60,7 @@ class FollowedObservation:
         self.source = make_source(self.context)
         self._injections_name: str | None = memory.get(INJECTIONS_NAME, injections)
         self.injections = InjectionFile.of(self.context, self._injections_name)
+        self.injections.problems = list(memory.get(INJECTIONS_PROBLEMS, ()))
         self.files = FollowedFiles(
             self.source,
             start=observation.start,
@@ -106,6 +108,7 @@ class FollowedObservation:
             SOURCE: self.context.name,
             SOURCE_SETTINGS: to_plain(self.context.settings),
             INJECTIONS_NAME: self._injections_name,
+            INJECTIONS_PROBLEMS: self.injections.problems,
             SETTLE_TIME: self.settle,
             GATHER_INTERVAL: self.gather_interval,
             LAST_WATERMARK: self.last_watermark,

@@ -15,7 +15,14 @@ from typing import Any, ClassVar
 
 from darc.candidates.cluster_table import ClusterRow, ClusterTable
 from darc.candidates.injections import INJECTION_UNKNOWN, injections_of
-from darc.candidates.observation_work import ALL_CAME, BEGAN, COUNTS, STOPPED, ObservationWork
+from darc.candidates.observation_work import (
+    ALL_CAME,
+    BEGAN,
+    COUNTS,
+    SAMPLING_SAID,
+    STOPPED,
+    ObservationWork,
+)
 from darc.candidates.pool import DoneTask
 from darc.candidates.pool_tasks import (
     ExtractionJob,
@@ -385,7 +392,8 @@ class ProcessorManager(Service[ProcessorSettings]):
             work.said_of_sampling = True  # of one file: the others are alike
             self.lost(SAMPLED_OTHERWISE, *outcome.differs)
         rows = {job.key: work.row_of(job, outcome)}
-        self._enter(work, rows, {}, puts=self._findings(work, outcome))
+        said = {SAMPLING_SAID: True} if work.said_of_sampling else {}
+        self._enter(work, rows, said, puts=self._findings(work, outcome))
         self._account(work, 1)
 
     def _findings(self, work: ObservationWork, outcome: ExtractionOutcome) -> tuple[Put, ...]:
