@@ -88,6 +88,9 @@ def main(arguments: Sequence[str]) -> int:
         case "show":
             found = [one for one in _asked("events", options) if one["id"] == options.id]
             if not found:
+                if state := _asked("event_states", options).get(options.id):
+                    what = f"{options.id}: {state}; the details are told of the latest events alone"
+                    raise TerminalError(what)
                 raise TerminalError(f"no event {options.id!r}; darc alerts lists the latest ones")
             print(json.dumps(found[0])) if options.json else _show(found[0])
             return 0

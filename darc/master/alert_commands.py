@@ -6,17 +6,20 @@ A retraction is in the journal before its command is answered: it is sent whatev
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from collections.abc import Callable
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from darc.config.config import Config, Role
 from darc.master.service_control import ServiceControl
-from darc.model.event import OWED, AlertType
+from darc.model.event import OWED, AlertType, RoadName
 from darc.model.finding import MAX_NAME, MAX_REASON, AlertOrder
 from darc.model.message import Reply, Request
 from darc.model.name_report import LIVE, SANDBOX
 from darc.model.service_state import ServiceState
+from darc.queues.messages import QueueError
 from darc.runtime.service_traits import known_traits
 
 log = logging.getLogger(__name__)
@@ -24,6 +27,10 @@ log = logging.getLogger(__name__)
 #: What has a switch of its own, beside all: the roads, what is sent by itself after a burst, and
 #: reports to the Transient Name Server.
 SWITCHES = ("vtp", "kafka", "webhook", "file", "chat", "updates", "tns")
+DISABLED = "sending is disabled; voevent_enable enables it"
+NO_TEST_ROAD = (
+    "no test notice leaves: no road that is enabled has an address for tests (docs/alerts.md)"
+)
 NOT_HERE = "Failed: should run on master node"
 
 
@@ -34,13 +41,21 @@ class AlertingNode(Protocol):
     services: ServiceControl
 
 
+class _RefusedError(Exception):
+    """A command is refused; the reply says why."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+
 class AlertCommands:
     """Commands about events."""
 
     def __init__(self, node: AlertingNode) -> None:
         self._node = node
         self._service = next(name for name, one in known_traits().items() if one.announces)
-        self.commands: dict[str, Callable[[Request], Reply]] = {
+        commands: dict[str, Callable[[Request], str]] = {
             "alerts_retract": self._retract,
             "alerts_confirm": self._confirm,
             "alerts_report": self._report,
@@ -48,89 +63,138 @@ class AlertCommands:
             "alerts_enable": lambda request: self._switch(request, True),
             "alerts_disable": lambda request: self._switch(request, False),
         }
+        self.commands = {name: partial(_replied, command) for name, command in commands.items()}
 
-    def _retract(self, request: Request) -> Reply:
+    def _retract(self, request: Request) -> str:
         event, _, reason = request.attribute.partition(" ")
         if not event or not reason.strip():
-            return Reply.error("alerts_retract needs the id of an event, and the reason")
-        return self._order("retract", event, reason.strip(), request)
+            raise _error("alerts_retract needs the id of an event, and the reason")
+        return self._order("retract", event, reason, request)
 
-    def _confirm(self, request: Request) -> Reply:
+    def _confirm(self, request: Request) -> str:
         event, _, verdict = request.attribute.partition(" ")
         if not event:
-            return Reply.error("alerts_confirm needs the id of an event")
-        return self._order("confirm", event, verdict.strip(), request)
+            raise _error("alerts_confirm needs the id of an event")
+        return self._order("confirm", event, verdict, request)
 
-    def _report(self, request: Request) -> Reply:
+    def _report(self, request: Request) -> str:
         event, _, server = request.attribute.partition(" ")
         server = server.strip() or SANDBOX
         if not event or server not in (LIVE, SANDBOX):
             needs = f"the id of an event, and for the live server the word {LIVE}"
-            return Reply.error(f"alerts_report needs {needs}")
-        if why := self._why_not():
-            return Reply.failed(why)
-        if why := self._why_unknown(event)[1]:
-            return Reply.error(why)
-        answer = self._node.services.attributes([self._service], "not_reportable")[self._service]
-        if answer.error is not None:
-            return Reply.failed(answer.to_text())
-        refusals = answer.value.get(server, {}) if isinstance(answer.value, dict) else {}
-        if refused := refusals.get("") or refusals.get(event):
-            return Reply.error(f"Event {event} is not reported: {refused}")
+            raise _error(f"alerts_report needs {needs}")
+        self._refuse_where_nothing_leaves()
+        self._state_of(event)
+        refusals = self._asked("not_reportable")
+        here = refusals.get(server, {}) if isinstance(refusals, dict) else {}
+        if refused := here.get("") or here.get(event):
+            raise _error(f"Event {event} is not reported: {refused}")
         self._put("report", event, "", request, live=server == LIVE)
         where = "live server" if server == LIVE else "sandbox"
         text = f"The report of {event} to the TNS ({where}) is on its way"
-        return Reply.success(f"{text}; see: darc alerts show {event}")
+        return f"{text}; see: darc alerts show {event}"
 
-    def _test(self, request: Request) -> Reply:
-        if reason := self._why_not():
-            return Reply.failed(reason)
+    def _test(self, request: Request) -> str:
+        self._refuse_where_nothing_leaves()
+        if not self._asked("test_roads"):
+            raise _failed(NO_TEST_ROAD)
         self._put("test", "", "", request)
-        return Reply.success("A test notice leaves by all roads of tests; see: darc alerts")
+        return "A test notice leaves by all roads of tests; see: darc alerts"
 
-    def _order(self, action: str, event: str, reason: str, request: Request) -> Reply:
-        if why := self._why_not():
-            return Reply.failed(why)
+    def _order(self, action: str, event: str, reason: str, request: Request) -> str:
+        """Hand on what a person says of an event."""
+        reason = " ".join(reason.split())
         if len(reason) > MAX_REASON:
-            return Reply.error(f"a reason has up to {MAX_REASON} characters")
-        state, why = self._why_unknown(event)
-        if why:
-            return Reply.error(why)
+            raise _error(f"a reason has up to {MAX_REASON} characters")
+        if not reason.isprintable():  # as it is published
+            raise _error("a reason has characters that can be printed, and no others")
+        what = "retraction" if action == "retract" else "confirmation"
+        if self._is_away():
+            self._put(action, event, reason, request)
+            return (
+                f"{self._service} is not running: the {what} of {event} is kept for its start."
+                " Whether there is such an event is seen then"
+            )
+        if action != "retract":
+            self._refuse_where_nothing_leaves()
+        self._refuse_elsewhere()
+        state = self._state_of(event)
         again = action == "retract" and state == OWED
         if state in (AlertType.RETRACTION, OWED) and not again:
-            return Reply.error(f"Event {event} has been retracted: nothing follows that")
+            raise _error(f"Event {event} has been retracted: nothing follows that")
         self._put(action, event, reason, request)
-        what = "retraction" if action == "retract" else "confirmation"
-        return Reply.success(f"The {what} of {event} is on its way; see: darc alerts show {event}")
+        # What has left is to be taken back; what cannot be now is owed.
+        if self._asked("send_events") is not True:
+            return f"The retraction of {event} is noted, and waits: {DISABLED}"
+        return f"The {what} of {event} is on its way; see: darc alerts show {event}"
 
-    def _why_unknown(self, event: str) -> tuple[str, str]:
-        """Return the state of an event, and why there is none; the second is empty if there is."""
-        answer = self._node.services.attributes([self._service], "event_states")[self._service]
+    def _switch(self, request: Request, wanted: bool) -> str:
+        name, able = request.attribute, "enabled" if wanted else "disabled"
+        if name not in SWITCHES:
+            raise _error(f"No such switch: {name}; there are {', '.join(SWITCHES)}")
+        origin = f"by {request.command} from {request.origin}"
+        services, switch = self._node.services, f"send_{name}"
+        if not wanted and self._is_away():
+            done = services.remember_switch(self._service, switch, wanted, origin)
+            when = f" from the next start of {self._service} on"
+        else:
+            self._refuse_elsewhere()
+            done, when = services.switch(self._service, switch, wanted, origin), ""
+        if not done:
+            raise _failed(f"Failed: {name} could not be {able} for good")
+        if wanted and name in list(RoadName) and name not in self._roads():
+            return f"Alerts: {name} {able}, but it is not one of voevent_generator.roads"
+        return f"Alerts: {name} {able}{when}"
+
+    def _roads(self) -> tuple[str, ...]:
+        """Return the roads that are configured."""
+        return tuple(map(str, self._node.config.section(self._service).road_names))
+
+    # -- the service ---------------------------------------------------------------------------
+
+    def _asked(self, attribute: str) -> Any:
+        """Return an attribute of the service."""
+        answer = self._node.services.attributes([self._service], attribute)[self._service]
         if answer.error is not None:
-            return "", answer.to_text()
-        states = answer.value if isinstance(answer.value, dict) else {}
-        if event not in states:
-            return "", f"No such event: {event}; darc alerts lists those remembered"
-        return str(states[event]), ""
+            raise _failed(answer.to_text())
+        return answer.value
+
+    def _state_of(self, event: str) -> str:
+        """Return the state of an event."""
+        states = self._asked("event_states")
+        if not isinstance(states, dict) or event not in states:
+            raise _error(f"No such event: {event}; darc alerts lists those remembered")
+        return str(states[event])
 
     def _put(
         self, action: str, event: str, reason: str, request: Request, *, live: bool = False
     ) -> None:
         by = (request.origin or "an unknown person")[:MAX_NAME]
-        order = AlertOrder(action, event, reason, by, time.time(), live)
-        self._node.services.put(self._service, [order.to_plain()])
+        order = AlertOrder(action, event[:MAX_NAME], reason, by, time.time(), live)
+        try:
+            self._node.services.put(self._service, [order.to_plain()])
+        except (QueueError, sqlite3.Error) as error:
+            log.error("%s by %s: not on the disk: %s", request.command, by, error)
+            text = f"not done, say it again when this is mended: {error}"
+            raise _failed(text) from error
 
-    def _why_not(self) -> str:
-        """Return why nothing can be sent; empty if it can."""
-        services = self._node.services
+    def _refuse_elsewhere(self) -> None:
+        """Refuse where the service does not run."""
         if self._node.config.role is Role.WORKER:
-            return NOT_HERE
+            raise _failed(NOT_HERE)
         if not self._runs():
-            return f"{self._service} is not running"
-        answer = services.attributes([self._service], "send_events")[self._service]
-        if answer.error is not None:
-            return answer.to_text()
-        return "" if answer.value is True else "sending is disabled; voevent_enable enables it"
+            raise _failed(f"{self._service} is not running")
+
+    def _refuse_where_nothing_leaves(self) -> None:
+        """Refuse where nothing can be sent."""
+        self._refuse_elsewhere()
+        if self._asked("send_events") is not True:
+            raise _failed(DISABLED)
+
+    def _is_away(self) -> bool:
+        """Whether the service is one of this node, and does not run now."""
+        is_here = self._service in self._node.services.names
+        return is_here and self._node.config.role is not Role.WORKER and not self._runs()
 
     def _runs(self) -> bool:
         services = self._node.services
@@ -139,15 +203,17 @@ class AlertCommands:
             and services.states([self._service])[self._service] is ServiceState.RUNNING
         )
 
-    def _switch(self, request: Request, wanted: bool) -> Reply:
-        name, able = request.attribute, "enabled" if wanted else "disabled"
-        if name not in SWITCHES:
-            return Reply.error(f"No such switch: {name}; there are {', '.join(SWITCHES)}")
-        if self._node.config.role is Role.WORKER:
-            return Reply.failed(NOT_HERE)
-        if not self._runs():
-            return Reply.failed(f"{self._service} is not running")
-        origin = f"by {request.command} from {request.origin}"
-        if not self._node.services.switch(self._service, f"send_{name}", wanted, origin):
-            return Reply.failed(f"Failed: {name} could not be {able} for good")
-        return Reply.success(f"Alerts: {name} {able}")
+
+def _error(text: str) -> _RefusedError:
+    return _RefusedError(Reply.error(text))
+
+
+def _failed(text: str) -> _RefusedError:
+    return _RefusedError(Reply.failed(text))
+
+
+def _replied(command: Callable[[Request], str], request: Request) -> Reply:
+    try:
+        return Reply.success(command(request))
+    except _RefusedError as refused:
+        return refused.reply

@@ -53,7 +53,14 @@ REPORT_NOT_ANSWERED = LossKind(
     "`darc alerts show` has the number of the report, for the TNS. `darc alerts report` again asks"
     " once more, before it sends anything.",
 )
+RETRACTION_OWED = LossKind(
+    "retraction_owed",
+    "a retraction has not left by every road by which its burst has: there it is believed still",
+    "`darc alerts show` names the roads. It leaves by itself when sending and the road are enabled"
+    " and configured; where the road gave it up, say `darc alerts retract` again.",
+)
 ALERT_LOSSES = (
+    RETRACTION_OWED,
     REPORT_REFUSED,
     REPORT_NOT_ANSWERED,
     ORDER_NOT_SENT,

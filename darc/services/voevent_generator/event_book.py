@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from darc.model.event import Event, Tense
+from darc.runtime.clock import Since
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,9 @@ class EventBook:
 
     def __init__(self) -> None:
         self._events: dict[str, Event] = {}
-        self._unreadable: dict[str, float] = {}  # when it was made (Unix s), by key
+        #: Since when they are, by id: a clock that is set makes no event older.
+        self._since: dict[str, Since] = {}
+        self._unreadable: dict[str, Since] = {}  # since when it is, by key
 
     def recall(self, memory: Mapping[str, Any]) -> None:
         """Restore the events from the memory.
@@ -41,10 +45,11 @@ class EventBook:
                 try:
                     found.append(Event.from_plain(plain))
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    self._unreadable[key] = _made(plain)
+                    self._unreadable[key] = _since(_made(plain))
                     log.error("an event of before cannot be read: %s: %r", key, error)
         found.sort(key=lambda event: event.made)
         self._events = {event.id: event for event in found}
+        self._since = {event.id: _since(event.made) for event in found}
 
     def find(self, event_id: str) -> Event | None:
         """Return an event; None: there is none, or it has expired."""
@@ -65,6 +70,8 @@ class EventBook:
     def put(self, *events: Event) -> dict[str, Any]:
         """Enter events, or what they are now; return the memory."""
         self._events |= {event.id: event for event in events}
+        for event in events:
+            self._since.setdefault(event.id, _since(event.made))
         return {BOOK + event.id: event.to_plain() for event in events}
 
     def expired(self, remember_for: float) -> dict[str, Any]:
@@ -74,18 +81,27 @@ class EventBook:
 
         :param remember_for: s
         """
-        oldest = time.time() - remember_for
         beyond = len(self._events) - KEPT_EVENTS
         gone = []
         for number, event in enumerate(self._events.values()):
-            if (number < beyond or event.made < oldest) and not event.is_waiting:
+            old = self._since[event.id].age() > remember_for
+            if (number < beyond or old) and not event.is_waiting:
                 gone.append(event.id)
         for one in gone:
-            del self._events[one]
-        keys = [key for key, made in self._unreadable.items() if not made >= oldest]
+            del self._events[one], self._since[one]
+        keys = [key for key, since in self._unreadable.items() if since.age() > remember_for]
         for key in keys:
             del self._unreadable[key]
         return {BOOK + one: None for one in gone} | dict.fromkeys(keys)
+
+
+def _since(made: float) -> Since:
+    """Return since when an event is, by the monotonic clock from now on.
+
+    :param made: Unix s
+    """
+    ago = time.time() - made
+    return Since.now(ago if math.isfinite(ago) else math.inf)
 
 
 def _made(plain: Any) -> float:

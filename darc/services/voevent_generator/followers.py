@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from darc.config.config import Config
@@ -13,8 +14,9 @@ from darc.model.finding import AlertOrder, BurstFinding, about_event
 from darc.model.notice import arrival_at_top
 from darc.node.losses import LossKind
 from darc.queues.client import QueuesGoneError
-from darc.queues.messages import ContentKind, QueueEntry, QueueError
+from darc.queues.messages import Commit, ContentKind, QueueEntry, QueueError
 from darc.queues.plain_connection import unpack
+from darc.runtime.clock import Since
 from darc.runtime.log import about
 from darc.science.dispersion import delay
 from darc.services.base.trigger_consumer import TRIGGERS_UNUSABLE, has_findings
@@ -28,6 +30,13 @@ from darc.services.voevent_generator.settings import VOEventGeneratorSettings
 log = logging.getLogger(__name__)
 
 CONFIRMED = "a burst"
+#: A finding that is of no event is kept for so long (s): its trigger may come after it, as where
+#: amber_clustering was started again.
+LATE_SECONDS = 60.0
+#: Such findings at most; the oldest go.
+MOST_LATE = 1000
+#: Prefix of their keys in the memory of the service.
+LATE = "finding before its event "
 
 
 class EventPublisher(Protocol):
@@ -47,7 +56,11 @@ class EventPublisher(Protocol):
         """Compose a further notice."""
 
     def publish(
-        self, entries: tuple[int, ...], events: list[Event], items: list[PendingEvent]
+        self,
+        entries: tuple[int, ...],
+        events: list[Event],
+        items: list[PendingEvent],
+        memory: Mapping[str, Any] | None = None,
     ) -> None:
         """Commit and send."""
 
@@ -57,12 +70,33 @@ class EventPublisher(Protocol):
     def report(self, order: AlertOrder, event: Event) -> Event:
         """Return an event that is to be reported, once it is published."""
 
+    def commit(self, commit: Commit) -> None: ...
     def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
+
+
+class _NoEventError(Exception):
+    """A finding is of no event that is known."""
 
 
 class _WaitingEntry(Struct, frozen=True):
     entry: int
     items: tuple[dict[str, Any], ...]
+
+
+class _LateFinding(Struct, frozen=True):
+    since: Since
+    finding: BurstFinding
+
+    def to_plain(self) -> list[Any]:
+        return [self.since.to_plain(), self.finding.to_plain()]
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> _LateFinding:
+        since, finding = plain
+        found = about_event(finding)
+        if not isinstance(found, BurstFinding):
+            raise ValueError("not a finding")
+        return cls(Since.from_plain(since), found)
 
 
 class Followers:
@@ -74,6 +108,22 @@ class Followers:
     def __init__(self, service: EventPublisher) -> None:
         self._service = service
         self._waiting: list[_WaitingEntry] = []
+        self._late: dict[str, _LateFinding] = {}  # by key in the memory, the oldest first
+        self._seen: frozenset[str] = frozenset()  # ids of events that late findings are not of
+
+    def recover(self, memory: Mapping[str, Any]) -> None:
+        """Restore the findings whose events may still come."""
+        found, unreadable = [], []
+        for key, plain in memory.items():
+            if key.startswith(LATE):
+                try:
+                    found.append((key, _LateFinding.from_plain(plain)))
+                except (ValueError, KeyError, TypeError) as error:
+                    unreadable.append(key)
+                    log.error("a finding cannot be read, dropped: %r", error)
+        if unreadable:
+            self._service.commit(Commit(memory=dict.fromkeys(unreadable)))
+        self._late = dict(sorted(found, key=lambda one: one[1].since.unix))
 
     def take(self, entry: QueueEntry) -> bool:
         """Take an entry that is about events; False where it is not, but has triggers."""
@@ -89,13 +139,15 @@ class Followers:
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             self._follow(one)
+        self._look_at_late()
         self.decide()
 
     def _follow(self, waiting: _WaitingEntry) -> None:
         """Act upon an entry, in one commit."""
         changed: dict[str, Event] = {}
         items: list[PendingEvent] = []
-        for plain in waiting.items:
+        late: dict[str, _LateFinding] = {}
+        for number, plain in enumerate(waiting.items):
             one = self._read(plain, waiting.entry)
             if one is None:
                 continue
@@ -105,11 +157,46 @@ class Followers:
                 if len(waiting.items) == 1:
                     return
                 continue
-            if made := self._acted(one, changed):
+            try:
+                made = self._acted(one, changed)
+            except _NoEventError:
+                assert isinstance(one, BurstFinding)
+                late[f"{LATE}{waiting.entry} {number}"] = _LateFinding(Since.now(), one)
+                continue
+            if made:
                 event, sent = made
                 changed[event.id] = event
                 items += sent
-        self._service.publish((waiting.entry,), list(changed.values()), items)
+        memory = {key: found.to_plain() for key, found in late.items()}
+        self._service.publish((waiting.entry,), list(changed.values()), items, memory)
+        self._late |= late
+
+    def _look_at_late(self) -> None:
+        """Look whether findings are of events that came after them, and let old ones go."""
+        known = frozenset(event.id for event in self._service.book)
+        new, self._seen = known - self._seen, known
+        if not self._late:
+            return
+        beyond = len(self._late) - MOST_LATE
+        changed: dict[str, Event] = {}
+        items: list[PendingEvent] = []
+        gone = []
+        for number, (key, one) in enumerate(self._late.items()):
+            try:
+                made = self._acted(one.finding, changed, new) if new else None
+                is_of_one = bool(new)
+            except _NoEventError:
+                made, is_of_one = None, False
+            if made:
+                event, sent = made
+                changed[event.id] = event
+                items += sent
+            if is_of_one or number < beyond or one.since.age() >= LATE_SECONDS:
+                gone.append(key)
+        if gone:
+            self._service.publish((), list(changed.values()), items, dict.fromkeys(gone))
+            for key in gone:
+                del self._late[key]
 
     def _read(self, plain: dict[str, Any], entry: int) -> BurstFinding | AlertOrder | None:
         try:
@@ -122,14 +209,25 @@ class Followers:
         return None
 
     def _acted(
-        self, one: BurstFinding | AlertOrder, changed: dict[str, Event]
+        self,
+        one: BurstFinding | AlertOrder,
+        changed: dict[str, Event],
+        among: Collection[str] | None = None,
     ) -> tuple[Event, list[PendingEvent]] | None:
-        """Return what one item changes, and what is to be sent; None: nothing."""
+        """Return what one item changes, and what is to be sent; None: nothing.
+
+        :param among: ids of the events that a finding may be of; None: of all
+        :raises _NoEventError: a finding is of none
+        """
         try:
             if isinstance(one, BurstFinding):
-                return self._found(one, changed)
+                return self._found(one, changed, among)
             return self._ordered(one, changed)
-        except (QueueError, QueuesGoneError):  # of a commit: it is not the item's fault
+        except (
+            QueueError,
+            QueuesGoneError,
+            _NoEventError,
+        ):  # of a commit: it is not the item's fault
             raise
         except Exception as error:  # likewise
             defect = None if isinstance(error, ValueError | ArithmeticError) else error
@@ -144,7 +242,7 @@ class Followers:
     # -- findings ------------------------------------------------------------------------------
 
     def _found(
-        self, finding: BurstFinding, changed: dict[str, Event]
+        self, finding: BurstFinding, changed: dict[str, Event], among: Collection[str] | None
     ) -> tuple[Event, list[PendingEvent]] | None:
         service = self._service
         with about(finding.observation):
@@ -152,6 +250,7 @@ class Followers:
                 changed.get(event.id, event)
                 for tense in Tense
                 for event in service.book.of_tense(tense)
+                if among is None or event.id in among
             ]
             composer = Composer(service.config, service.settings)
             instrument = service.config.instrument
@@ -163,7 +262,7 @@ class Followers:
             )
             if found is None:
                 log.debug("a finding of %s is of no event", finding.host)
-                return None
+                raise _NoEventError
             step = next_step(
                 found[0],
                 finding,
@@ -221,9 +320,15 @@ class Followers:
         if order.action == "report":
             with about(event.trigger.observation):
                 return service.report(order, event), []
-        kind, reason, known = AlertType.RETRACTION, order.reason, event
+        if order.action == "retract" and event.is_retracted and not event.owed_roads():
+            # Said twice, before either was acted upon: what is wanted is done.
+            log.warning("event %s: retracted already; said again by %s", event.id, order.by)
+            return None
+        # A command refuses what cannot be printed; a version before did not.
+        said = "".join(one if one.isprintable() else "?" for one in order.reason)
+        kind, reason, known = AlertType.RETRACTION, said, event
         if order.action == "confirm":
-            verdict = order.reason or CONFIRMED
+            verdict = said or CONFIRMED
             kind, reason = AlertType.UPDATE, f"a person has looked at it: {verdict}"
             if not event.is_retracted:
                 event = replace(event, verdict=verdict)
@@ -231,6 +336,10 @@ class Followers:
             try:
                 made = service.follow(event, kind, order.by, reason, supervised=True)
             except ValueError as error:
+                if event.is_retracted and order.action == "retract":
+                    # Likewise: it is owed, and leaves by itself.
+                    log.warning("said again by %s: %s", order.by, error)
+                    return None
                 # What the person said holds, though nobody can be told of it now.
                 self._not_sent(order, error)
                 made = None

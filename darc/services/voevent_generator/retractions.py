@@ -14,10 +14,10 @@ from typing import Protocol
 
 from darc.config.config import Config
 from darc.config.records import replace
-from darc.model.event import Event, RoadName
+from darc.model.event import Event, RoadName, Tense
 from darc.node.losses import LossKind
 from darc.runtime.log import about
-from darc.services.voevent_generator.alert_losses import NOTICE_INVALID
+from darc.services.voevent_generator.alert_losses import NOTICE_INVALID, RETRACTION_OWED
 from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.departures import Departures, Origin
 from darc.services.voevent_generator.event_book import EventBook
@@ -54,6 +54,7 @@ class Retractions:
     def __init__(self, service: RetractingService) -> None:
         self._service = service
         self._in_use: frozenset[RoadName] = frozenset()
+        self._owed: frozenset[str] = frozenset()  # ids of events, as far as that was said
 
     def look_again_at(self, roads: Iterable[RoadName]) -> None:
         """Send what is owed on these roads at the next pass where they are in use then."""
@@ -61,6 +62,7 @@ class Retractions:
 
     def look(self) -> None:
         """Send what is owed on roads that were not in use at the last pass, but are now."""
+        self._note_owed()
         departures = self._service.departures
         now = frozenset(road for road in RoadName if departures.in_use(road))
         new, self._in_use = now - self._in_use, now
@@ -74,6 +76,17 @@ class Retractions:
                 items += sent
         if items:
             self._service.publish((), events, items)
+
+    def _note_owed(self) -> None:
+        """Count it as a loss, once, where a burst is believed somewhere though it was retracted."""
+        owed = {
+            event.id: ", ".join(roads)
+            for event in self._service.book
+            if event.tense is Tense.CURRENT and (roads := event.owed_roads())
+        }
+        for name in owed.keys() - self._owed:
+            self._service.lost(RETRACTION_OWED, name, f"not by {owed[name]}")
+        self._owed = frozenset(owed)
 
     def owed(self, event: Event) -> tuple[Event, list[PendingEvent]]:
         """Return a retracted event, and what is to be sent, as a person asks for it again.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ClassVar
@@ -81,6 +81,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         "send_updates",
         "reports_waiting",
         "not_reportable",
+        "test_roads",
     )
     switches = (*Alerts.switches, *LeavingSwitch.NAMES, "send_updates")
     loss_kinds = (*Alerts.loss_kinds, *ALERT_LOSSES, SOURCES_UNKNOWN)
@@ -175,6 +176,12 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         return self._reports.refusals()
 
     @property
+    def test_roads(self) -> list[str]:
+        """The roads by which a test notice would leave now."""
+        departures = self.departures
+        return [str(road) for road in RoadName if departures.usable(road, Tense.TEST)]
+
+    @property
     def test_acknowledged(self) -> float:
         """When the last test notice was made that all its roads have acknowledged (Unix s)."""
         return self._trials.acknowledged
@@ -192,6 +199,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         super().recover(memory)
         self.ways.withdrawn(self.ways.to_withdraw())  # of the switches as they were restored
         self.departures.recover(memory)
+        self._followers.recover(memory)
         self._reports.recover(memory)
 
     def reloaded(self) -> None:
@@ -365,12 +373,20 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         return self._reports.ordered(order, event)
 
     def publish(
-        self, entries: tuple[int, ...], events: Sequence[Event], items: Sequence[PendingEvent]
+        self,
+        entries: tuple[int, ...],
+        events: Sequence[Event],
+        items: Sequence[PendingEvent],
+        memory: Mapping[str, Any] | None = None,
     ) -> None:
-        """Commit what follows from entries, and send it."""
+        """Commit what follows from entries, and send it.
+
+        :param memory: what is remembered beside that
+        """
         fault_point("voevent_generator.before following")
-        memory = {item.key: item.to_plain() for item in items} | self._book.put(*events)
-        self.commit(Commit(completed=entries, memory=memory | self._reports.to_commit()))
+        kept = {item.key: item.to_plain() for item in items} | self._book.put(*events)
+        kept |= {**(memory or {}), **self._reports.to_commit()}
+        self.commit(Commit(completed=entries, memory=kept))
         self.departures.submit(items)
         self._reports.begin()
 

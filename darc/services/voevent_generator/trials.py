@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 DUE_SECONDS = 3600.0
 DAY = 86400.0
 CONFIGURED = "the configured time of day"
+NO_ROAD = "it leaves by no road: none that is enabled has an address for tests"
 #: As it is published: without who asked for it.
 REASON = "a test of the roads by which bursts are announced"
 
@@ -130,6 +131,8 @@ class RoadTrials:
             return
         origin = Origin.of(trigger, now, now)
         made, items = service.departures.leaving(made, origin, tuple(RoadName))
+        if not items:
+            service.lost(TEST_NOT_ACKNOWLEDGED, event.id, NO_ROAD)
         service.publish(entries, [made.event], items)
 
     def look(self) -> None:
