@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
-from darc.data_files.beams import CompoundBeam, filterbank_paths
+from darc.data_files.beams import CompoundBeam
 from darc.data_files.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_paths import filterbank_paths
 from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.science.dedispersion import Band
 from darc.science.extraction import Extraction, extract, prepare

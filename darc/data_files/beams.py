@@ -16,12 +16,9 @@ from darc.data_files.closed_on_exit import ClosedOnExit
 from darc.data_files.data_file import DataFile, Samples
 from darc.data_files.data_source import DataSource
 from darc.data_files.filterbank_header import FilterbankHeader
-from darc.data_files.filterbank_paths import filterbank_paths
 from darc.data_files.open_data_file import open_data_file
 from darc.science.dedispersion import Band
 from darc.science.synthesised_beam import runs
-
-__all__ = ["CompoundBeam", "filterbank_paths"]
 
 #: Keys in which the TABs of a CB must agree.
 _SAME = ("nchans", "nbits", "nifs", "signed", "tsamp", "fch1", "foff")
@@ -99,16 +96,14 @@ class CompoundBeam(ClosedOnExit):
         beam = np.empty((count, n_channels), dtype=self._tabs[0].dtype)
         at_a_time = max(1, MAPPED_BYTES // self.header.bytes_per_sample)
         for tab, first, end in parts:
-            channels = (n_channels - end, n_channels - first) if self._descending else (first, end)
+            channels = (first, end)
+            if self.header.descending:
+                channels = (n_channels - end, n_channels - first)
             for begin in range(0, count, at_a_time):
                 block = beam[begin : begin + at_a_time, channels[0] : channels[1]]
                 file = self._tab(tab)
                 block[:] = file.read_equalised(start + begin, len(block), channels=channels)
         return beam
-
-    @property
-    def _descending(self) -> bool:
-        return self.header.descending
 
     def _tab(self, tab: int) -> DataFile:
         if not 0 <= tab < len(self._tabs):

@@ -66,11 +66,6 @@ class DataFile(ClosedOnExit):
     def highest(self) -> float:
         """Largest value of a sample, at which values are clipped; infinite for floats."""
 
-    @property
-    def sample_bytes(self) -> int:
-        """Bytes of memory that reading one time sample needs, at least."""
-        return max(self.header.bytes_per_sample, self.header.nchans * self.dtype.itemsize)
-
     @abstractmethod
     def n_samples(self) -> int:
         """Return the number of whole time samples that are on disk now."""
@@ -79,25 +74,27 @@ class DataFile(ClosedOnExit):
         """Return what a user should know of the file, such as a truncated end."""
         return []
 
-    @abstractmethod
-    def read(
-        self,
-        start: int,
-        count: int,
-        *,
-        channels: tuple[int, int] | None = None,
-        if_number: int | None = None,
-    ) -> Samples:
-        """Read samples.
+    def read(self, start: int, count: int, *, channels: tuple[int, int] | None = None) -> Samples:
+        """Read samples, the sum of `ifs`.
 
         :param start: index of the first sample in time
         :param count: number of samples, at least 1
         :param channels: first channel and one past the last, in the file's order; None: all
-        :param if_number: polarisation or Stokes parameter, from 0; None: the sum of `ifs`
         :return: shape (count, channels), in the file's order
         :raises DataFileError: the samples are not in the file (yet), or are invalid
         :raises OSError: they cannot be read
         """
+        first, end = channels if channels is not None else (0, self.header.nchans)
+        if not 0 <= first < end <= self.header.nchans:
+            raise self.error(f"no channels {first} to {end - 1}; there are {self.header.nchans}")
+        there = self.n_samples()
+        if not (start >= 0 and count >= 1 and start + count <= there):
+            raise self.error(f"no {count} samples from sample {start}; there are {there}")
+        return self.read_channels(start, count, (first, end))
+
+    @abstractmethod
+    def read_channels(self, start: int, count: int, channels: tuple[int, int]) -> Samples:
+        """Read samples of which `read` has checked that they are there."""
 
     def read_ahead(self, start: int, count: int) -> None:
         """Have samples that are read soon be in memory then, if that is possible; does not wait.
@@ -134,22 +131,6 @@ class DataFile(ClosedOnExit):
         """
         del n_samples
         return np.ones(self.header.nchans)
-
-    def check_stretch(
-        self, start: int, count: int, channels: tuple[int, int], if_number: int | None
-    ) -> None:
-        """Check that what `read` is asked for is in the file.
-
-        :raises DataFileError: it is not (yet)
-        """
-        first, end = channels
-        if not 0 <= first < end <= self.header.nchans:
-            raise self.error(f"no channels {first} to {end - 1}; there are {self.header.nchans}")
-        if if_number is not None and not 0 <= if_number < self.header.nifs:
-            raise self.error(f"no IF {if_number}; there are {self.header.nifs}")
-        there = self.n_samples()
-        if not (start >= 0 and count >= 1 and start + count <= there):
-            raise self.error(f"no {count} samples from sample {start}; there are {there}")
 
     def choose_ifs(self, ifs: tuple[int, ...] | None, default: tuple[int, ...]) -> None:
         """Set the IFs to add, of an open file; it is closed if it does not have them.

@@ -18,7 +18,7 @@ from darc.data_files.sequence_places import FilePart, places_of
 class FileSequence(DataFile):
     """Open files of one observation, of which the last may grow."""
 
-    def __init__(self, files: Sequence[DataFile], left_out: Sequence[Path] = ()) -> None:
+    def __init__(self, files: Sequence[DataFile], left_out: Sequence[Path]) -> None:
         """Take open files over, in any order; they are closed with this, and if this fails.
 
         :param left_out: files without a header yet, to be reported
@@ -93,17 +93,8 @@ class FileSequence(DataFile):
                 found = np.where(found > 0, found, file.gains(inside))
         return found
 
-    def read(
-        self,
-        start: int,
-        count: int,
-        *,
-        channels: tuple[int, int] | None = None,
-        if_number: int | None = None,
-    ) -> Samples:
-        """Read samples; see `DataFile.read`. What is missing between files is 0."""
-        first, end = channels if channels is not None else (0, self.header.nchans)
-        self.check_stretch(start, count, (first, end), if_number)
+    def read_channels(self, start: int, count: int, channels: tuple[int, int]) -> Samples:
+        """Read samples; what is missing between files is 0."""
         pieces = []
         for number, file in enumerate(self._files):
             begin = max(start, self._places[number])
@@ -111,11 +102,11 @@ class FileSequence(DataFile):
             if length <= 0:
                 continue
             inside = begin - self._places[number]
-            piece = file.read(inside, length, channels=channels, if_number=if_number)
+            piece = file.read(inside, length, channels=channels)
             if length == count:
                 return piece if piece.dtype == self.dtype else piece.astype(self.dtype)
             pieces.append((begin - start, piece))
-        samples = np.zeros((count, end - first), self.dtype)
+        samples = np.zeros((count, channels[1] - channels[0]), self.dtype)
         for begin, piece in pieces:
             samples[begin : begin + len(piece)] = piece
         return samples

@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 BITS = (1, 2, 4, 8, 16, 32)
+_DTYPES: dict[int, np.dtype[Any]] = {8: np.dtype("u1"), 16: np.dtype("<u2"), 32: np.dtype("<f4")}
 
 #: data_type of a time series.
 _SERIES = 2
@@ -92,6 +93,11 @@ class FilterbankHeader(Struct, frozen=True, kw_only=True):
     def bytes_per_sample(self) -> int:
         """Bytes of one time sample: all channels of all IFs."""
         return self.nchans * self.nifs * self.nbits // 8
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a sample as SIGPROC stores it; unpacked, if it has less than 8 bits."""
+        return np.dtype("i1") if self.signed else _DTYPES[max(self.nbits, 8)]
 
     @property
     def is_series(self) -> bool:

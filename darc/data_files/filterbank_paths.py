@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from darc.config.instrument import DATA_FILES
 from darc.data_files.data_source import DataSource, source_of
 
 _DIGITS = re.compile(r"([0-9]+)")
@@ -24,7 +23,7 @@ def filterbank_paths(directory: Path, cb: int, n_tabs: int) -> list[Path]:
 
 
 def data_sources(
-    directory: Path, cb: int, n_tabs: int, patterns: Sequence[str] = DATA_FILES
+    directory: Path, cb: int, n_tabs: int, patterns: Sequence[str]
 ) -> list[DataSource]:
     """Return the data of each TAB of a CB: those of the first pattern of which there are files.
 

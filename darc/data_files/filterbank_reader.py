@@ -12,7 +12,6 @@ are appended to and removed, which is harmless, but never truncated.
 
 from __future__ import annotations
 
-import math
 import mmap
 import os
 from pathlib import Path
@@ -21,18 +20,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from darc.data_files.data_file import DataFile, Samples, dtype_of_sum
+from darc.data_files.data_file import Samples
 from darc.data_files.filterbank_header import MAX_HEADER, FilterbankError, parse_header
+from darc.data_files.fits_header import read_at
+from darc.data_files.header_and_samples import HeaderAndSamples
 
-_DTYPES: dict[int, np.dtype[Any]] = {8: np.dtype("u1"), 16: np.dtype("<u2"), 32: np.dtype("<f4")}
 
-
-class Filterbank(DataFile):
-    """An open filterbank file.
-
-    :ivar header: its header
-    :ivar ifs: IFs (polarisations or Stokes parameters) that `read` adds
-    """
+class Filterbank(HeaderAndSamples):
+    """An open filterbank file."""
 
     def __init__(
         self, path: Path, ifs: tuple[int, ...] | None = None, *, series: bool = False
@@ -48,7 +43,7 @@ class Filterbank(DataFile):
         self.path = path
         self._file = path.open("rb", buffering=0)
         try:
-            parsed = parse_header(_first_bytes(self._file.fileno()), str(path))
+            parsed = parse_header(read_at(self._file.fileno(), MAX_HEADER, 0), str(path))
         except BaseException:
             self._file.close()
             raise
@@ -63,74 +58,30 @@ class Filterbank(DataFile):
         self._begin = parsed.size
         self.choose_ifs(ifs, (0, 1) if self.header.nifs == 2 else (0,))
 
-    def close(self) -> None:
-        """Close the file; arrays read from it stay valid."""
-        self._file.close()
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the samples that `read` returns."""
-        return dtype_of_sum(self._dtype, len(self.ifs))
-
-    @property
-    def highest(self) -> float:
-        """Largest value of a sample, at which values are clipped."""
-        if self._dtype.kind == "f":
-            return math.inf
-        return float(2 ** (self.header.nbits - self.header.signed) - 1) * len(self.ifs)
-
-    @property
-    def _dtype(self) -> np.dtype[Any]:
-        if self.header.signed:
-            return np.dtype("i1")
-        return _DTYPES[max(self.header.nbits, 8)]
-
-    def n_samples(self) -> int:
-        """Return the number of whole time samples that are on disk now."""
-        return self._size() // self.header.bytes_per_sample
-
-    def half_sample(self) -> int:
-        """Return the number of bytes after the last whole sample; nonzero while one is written."""
-        return self._size() % self.header.bytes_per_sample
-
-    def remarks(self) -> list[str]:
-        """Report a truncated file: its header may not give its length."""
-        left, whole = self.half_sample(), self.header.bytes_per_sample
-        return [f"ends with {left} of a sample's {whole} bytes: it is cut short"] if left else []
-
-    def _size(self) -> int:
-        return max(0, os.fstat(self._file.fileno()).st_size - self._begin)
-
-    def read(
-        self,
-        start: int,
-        count: int,
-        *,
-        channels: tuple[int, int] | None = None,
-        if_number: int | None = None,
-    ) -> Samples:
-        """Read samples; see `DataFile.read`.
+    def read_channels(self, start: int, count: int, channels: tuple[int, int]) -> Samples:
+        """Read samples; see `DataFile.read_channels`.
 
         8-bit samples are not copied: the array is a read-only view of the file's pages, which count
         as memory of the process as long as the array exists.
         """
-        header = self.header
-        first, end = channels if channels is not None else (0, header.nchans)
-        if if_number is None and len(self.ifs) > 1:
-            total = np.zeros((count, end - first), self.dtype)
-            for number in self.ifs:
-                total += self.read(start, count, channels=channels, if_number=number)
-            return total
-        if_number = self.ifs[0] if if_number is None else if_number
-        self.check_stretch(start, count, (first, end), if_number)
-        raw = self._map(start, count)
+        if len(self.ifs) == 1:
+            return self._read_if(self.ifs[0], start, count, channels)
+        total = np.zeros((count, channels[1] - channels[0]), self.dtype)
+        for number in self.ifs:
+            total += self._read_if(number, start, count, channels)
+        return total
+
+    def _read_if(
+        self, if_number: int, start: int, count: int, channels: tuple[int, int]
+    ) -> Samples:
+        header, raw = self.header, self._map(start, count)
         if header.nbits >= 8:
-            moments = raw.view(self._dtype).reshape(count, header.nifs, header.nchans)
-            part = moments[:, if_number, first:end]
+            moments = raw.view(header.dtype).reshape(count, header.nifs, header.nchans)
+            part = moments[:, if_number, slice(*channels)]
             # Larger samples may be unaligned, as headers have any length.
             return part if header.nbits == 8 else np.require(part, requirements=["C", "A"])
         # Channels of the selected IF, counted over all IFs of a time sample.
-        first, end = (if_number * header.nchans + channel for channel in (first, end))
+        first, end = (if_number * header.nchans + channel for channel in channels)
         per_byte = 8 // header.nbits
         whole_bytes = slice(first // per_byte, -(-end // per_byte))
         samples = _unpack(raw.reshape(count, -1)[:, whole_bytes], header.nbits)
@@ -156,16 +107,6 @@ class Filterbank(DataFile):
             self._file.fileno(), size + ahead, access=mmap.ACCESS_READ, offset=begin - ahead
         )
         return np.frombuffer(mapped, np.uint8, size, ahead)
-
-
-def _first_bytes(descriptor: int) -> bytes:
-    """Return the first bytes of a file, as many as a header can have."""
-    parts = []
-    wanted = MAX_HEADER
-    while wanted and (part := os.pread(descriptor, wanted, MAX_HEADER - wanted)):
-        parts.append(part)
-        wanted -= len(part)
-    return b"".join(parts)
 
 
 def _unpack(packed: npt.NDArray[np.uint8], nbits: int) -> npt.NDArray[np.uint8]:

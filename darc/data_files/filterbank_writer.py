@@ -19,12 +19,6 @@ from darc.config.records import replace
 from darc.data_files.closed_on_exit import ClosedOnExit
 from darc.data_files.filterbank_header import FilterbankError, FilterbankHeader, format_header
 
-_DTYPES: dict[int, np.dtype[Any]] = {
-    8: np.dtype("u1"),
-    16: np.dtype("<u2"),
-    32: np.dtype("<f4"),
-}
-
 #: Values of keys that other programs need and that are not known, as SIGPROC and they write them.
 _NOT_KNOWN: dict[str, int | float] = {
     "telescope_id": 0,
@@ -100,9 +94,8 @@ class FilterbankWriter(ClosedOnExit):
 
 
 def _packed(array: npt.NDArray[Any], header: FilterbankHeader, path: Path) -> bytes:
-    dtype = np.dtype("i1") if header.signed else _DTYPES[max(header.nbits, 8)]
     with np.errstate(invalid="ignore"):
-        samples = array.astype(dtype)
+        samples = array.astype(header.dtype)
     if header.nbits < 32:
         highest = (1 << (header.nbits - header.signed)) - 1
         # Clipped or wrapped values differ; so does NaN.

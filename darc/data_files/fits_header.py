@@ -111,13 +111,6 @@ class FitsUnit(Struct, frozen=True):
             raise self.error(f"data of {size} bytes at byte {self.data}; allowed: {_MAX_DATA}")
         return size
 
-    def check_data_size(self) -> None:
-        """Check what the size of the data is made of.
-
-        :raises DataFileError: a value is missing or not allowed
-        """
-        _ = self.data_size
-
     @property
     def end(self) -> int:
         """First byte of the next unit."""

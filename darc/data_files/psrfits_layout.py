@@ -95,7 +95,7 @@ def read_psrfits(descriptor: int, path: Path) -> PsrfitsLayout:
     naxis2 = unit.places.get("NAXIS2")
     if naxis2 is None:
         raise unit.error("NAXIS2: missing")
-    unit.check_data_size()
+    _ = unit.data_size  # checks what it is made of
     size = os.fstat(descriptor).st_size
     written = WrittenRows()
     if not _n_rows(descriptor, size, table, unit.data, naxis2, written):

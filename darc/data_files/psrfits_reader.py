@@ -44,7 +44,7 @@ class Psrfits(DataFile):
 
     header: TranslatedHeader
 
-    def __init__(self, path: Path, ifs: tuple[int, ...] | None = None) -> None:
+    def __init__(self, path: Path, ifs: tuple[int, ...] | None) -> None:
         """Open a file.
 
         :param ifs: polarisations to add, from 0; None: as POL_TYPE says, both of AABB and the first
@@ -119,21 +119,11 @@ class Psrfits(DataFile):
             )
         return [*found, *self._by_row.gaps(self._n_rows())]
 
-    def read(
-        self,
-        start: int,
-        count: int,
-        *,
-        channels: tuple[int, int] | None = None,
-        if_number: int | None = None,
-    ) -> Samples:
-        """Read samples; see `DataFile.read`."""
-        first, end = channels if channels is not None else (0, self.header.nchans)
-        self.check_stretch(start, count, (first, end), if_number)
-        ifs = self.ifs if if_number is None else (if_number,)
-        samples = np.empty((count, end - first), dtype_of_sum(self._dtype, len(ifs)))
+    def read_channels(self, start: int, count: int, channels: tuple[int, int]) -> Samples:
+        """Read samples; see `DataFile.read_channels`."""
+        samples = np.empty((count, channels[1] - channels[0]), self.dtype)
         for row, skipped, out in self._rows(start, samples):
-            self._read_row(row, skipped, (first, end), ifs, out)
+            self._read_row(row, skipped, channels, out)
         return samples
 
     def gains(self, n_samples: int) -> npt.NDArray[np.float64]:
@@ -150,14 +140,7 @@ class Psrfits(DataFile):
             yield row, skipped, samples[done : done + length]
             done += length
 
-    def _read_row(
-        self,
-        row: int,
-        skipped: int,
-        channels: tuple[int, int],
-        ifs: tuple[int, ...],
-        out: Samples,
-    ) -> None:
+    def _read_row(self, row: int, skipped: int, channels: tuple[int, int], out: Samples) -> None:
         table = self._layout.table
         scaling = self._by_row.scaling(row)
         if self._is_plain and not scaling.is_plain:
@@ -165,10 +148,10 @@ class Psrfits(DataFile):
                 f"row {row + 1}: DAT_SCL, DAT_OFFS or DAT_WTS scale the data, and did not in the"
                 " rows that were there when the file was opened; open it again"
             )
-        part = slice(*channels)
+        part, ifs = slice(*channels), list(self.ifs)
         firsts = np.array([number * table.n_channels + channels[0] for number in ifs], np.int64)
-        scales = scaling.scales[list(ifs), part].astype(np.float32)
-        offsets = scaling.offsets[list(ifs), part].astype(np.float32)
+        scales = scaling.scales[ifs, part].astype(np.float32)
+        offsets = scaling.offsets[ifs, part].astype(np.float32)
         codes = code_buffer(table.n_bits, out.shape[1])
         zero, lowest = table.zero_off - self._lowest, np.array([self._lowest], out.dtype)
         used = scaling.used[part].astype(out.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from darc.config.records import Struct, replace
 from darc.data_files.filterbank_header import FilterbankHeader
-from darc.model.arrival import TOPOCENTRIC, ArrivalReference, mjd_of, reference_frequency
+from darc.model.arrival import ArrivalReference, mjd_of
 from darc.model.telescopes import NAMES
 
 #: Distance of a telescope from the Earth's centre, m; another is no position.
@@ -31,13 +31,7 @@ class TranslatedHeader(FilterbankHeader, Struct, frozen=True, kw_only=True):
     @property
     def arrival_reference(self) -> ArrivalReference:
         """Reference of arrival times and widths; times count from the first sample."""
-        return ArrivalReference(
-            frequency=reference_frequency(self.f_lowest, self.channel_width, self.nchans),
-            start=self.start,
-            tsamp=self.tsamp,
-            frame=TOPOCENTRIC,
-            telescope=self.telescope,
-        )
+        return replace(super().arrival_reference, start=self.start, telescope=self.telescope)
 
     @property
     def telescope(self) -> str:
@@ -51,7 +45,7 @@ class TranslatedHeader(FilterbankHeader, Struct, frozen=True, kw_only=True):
             radius = sum(value**2 for value in self.antenna) ** 0.5
             if _RADII[0] < radius < _RADII[1]:
                 return self.antenna
-        return FilterbankHeader.position.fget(self)  # type: ignore[attr-defined,no-any-return]
+        return super().position
 
     def starting_at(self, since: float | None, before: float) -> TranslatedHeader:
         """Return the header of data that start at another time.

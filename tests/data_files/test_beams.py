@@ -9,12 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from darc.data_files import beams
-from darc.data_files.beams import CompoundBeam, filterbank_paths
+from darc.data_files.beams import CompoundBeam
 from darc.data_files.filterbank_header import (
     FilterbankError,
     FilterbankHeader,
     IncompleteHeaderError,
 )
+from darc.data_files.filterbank_paths import filterbank_paths
 from darc.data_files.filterbank_writer import FilterbankWriter, for_others
 from darc.science.synthesised_beam import synthesised_beams
 

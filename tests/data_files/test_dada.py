@@ -77,8 +77,9 @@ def test_samples_are_those_that_were_written(tmp_path_factory, n_bits, n_pols, o
         assert found.dtype == file.dtype
         part = samples[start : start + count, :, first:end].astype(np.float64)
         assert (found == part[:, list(used)].sum(axis=1)).all()
-        number = data.draw(st.integers(0, n_pols - 1))
-        one = file.read(start, count, channels=(first, end), if_number=number)
+    number = data.draw(st.integers(0, n_pols - 1))
+    with open_data_file(path, (number,)) as file:
+        one = file.read(start, count, channels=(first, end))
         assert (one == part[:, number]).all()
 
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from nodes import patience
 
-from darc.data_files.beams import CompoundBeam, filterbank_paths
+from darc.data_files.beams import CompoundBeam
 from darc.data_files.filterbank_header import FilterbankHeader
+from darc.data_files.filterbank_paths import filterbank_paths
 from darc.data_files.filterbank_reader import Filterbank
 from darc.science.extraction import Extraction, extract
 from darc.science.extraction_plan import plan_extraction
