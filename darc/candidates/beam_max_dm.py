@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 from darc.candidates.pool_tasks import BeamSky
-from darc.runtime.paths import packaged
+from darc.runtime.paths import configured_file
 from darc.science import sky
 from darc.science.galaxy import load_galaxy_map
 
@@ -34,9 +33,5 @@ def dms_galaxy(beam: BeamSky) -> dict[str, float]:
     ra, dec = beam.pointing.longitude_deg, beam.pointing.latitude_deg
     if beam.hour_angle_at is not None:
         ra, dec = sky.icrs_from_hadec(ra, dec, beam.hour_angle_at, beam.position)
-    maps = [load_galaxy_map(_file(path)) for path in (beam.galaxy_map, *beam.more_maps)]
+    maps = [load_galaxy_map(configured_file(path)) for path in (beam.galaxy_map, *beam.more_maps)]
     return {by.model: by.dm_max(*sky.galactic(ra, dec)) for by in maps}
-
-
-def _file(path: Path) -> Path:
-    return path if path.is_absolute() else packaged(f"conf/{path}")

@@ -39,7 +39,7 @@ from darc.model.candidate import Records
 from darc.model.counters import Counted, Rejection, identified
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ClusterOutcome
-from darc.runtime.paths import packaged
+from darc.runtime.paths import configured_file
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 from darc.science.synthesised_beam import (
     SynthesisedBeams,
@@ -124,7 +124,7 @@ class ObservationWork:
         self.broken = ""
         try:
             if self._n_beams:
-                self._table = _table(observation, config.instrument)
+                self._table = beam_table(observation, config.instrument)
         except (OSError, ValueError) as error:
             self.broken = f"no table of synthesised beams: {error}"
         clustering = settings.clustering
@@ -413,15 +413,19 @@ def mask_file(observation: Observation, settings: ProcessorSettings) -> Path | N
     return found[0] if len(found) == 1 else None
 
 
-def _table(observation: Observation, instrument: Instrument) -> SynthesisedBeams:
+def beam_table(observation: Observation, instrument: Instrument) -> SynthesisedBeams:
+    """Return the TABs of all synthesised beams, from a file or by the formula.
+
+    :raises OSError: the file cannot be read
+    :raises ValueError: the file is invalid
+    """
     shape = {
         "n_sbs": observation.nsynbeams,
         "n_subbands": instrument.n_subbands,
         "n_tabs": observation.ntabs,
     }
     if instrument.sb_table is not None:
-        path = Path(instrument.sb_table)
-        path = path if path.is_absolute() else packaged(f"conf/{path}")
+        path = configured_file(instrument.sb_table)
         return parse_synthesised_beams(read_regular(path, MAX_TEXT).decode(), str(path), **shape)
     return synthesised_beams(
         **shape,

@@ -56,6 +56,11 @@ class DataFile(ClosedOnExit):
         header = self.header
         return Band(header.f_lowest, header.channel_width, header.nchans)
 
+    def delays(self, dm: float) -> npt.NDArray[np.float64]:
+        """Return the delays of the channels at a DM (pc cm-3), in the file's order, s."""
+        delays = self.band.delays([dm])[0]
+        return np.ascontiguousarray(delays[::-1] if self.header.descending else delays)
+
     @property
     @abstractmethod
     def dtype(self) -> np.dtype[Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from darc.model.psrcat import parse_psrcat
 from darc.model.sources import SourceList, merge_lists, parse_source_list
-from darc.runtime.paths import packaged
+from darc.runtime.paths import configured_file
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 
 _PSRCAT = ".db"
@@ -52,7 +52,4 @@ def read_source_lists(names: Iterable[str]) -> SourceList:
     :raises OSError: one cannot be read
     :raises ValueError: one is invalid; the text names file, line and value
     """
-    paths = (Path(name) for name in names)
-    return merge_lists(
-        read_source_list(path if path.is_absolute() else packaged(f"conf/{path}")) for path in paths
-    )
+    return merge_lists(read_source_list(configured_file(name)) for name in names)

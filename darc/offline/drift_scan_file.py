@@ -22,7 +22,7 @@ from darc.model.arrival import ArrivalReference
 from darc.model.arrival_texts import arrival_text, sampling
 from darc.model.offline_tables import Calibrator
 from darc.offline.drift_scan_names import DriftName
-from darc.offline.figures import STYLE, write_figure
+from darc.offline.figures import band_edges, write_figure
 from darc.offline.file_stream import blocks, n_samples
 from darc.runtime.paths import write_whole
 from darc.science.downsample import channel_groups
@@ -130,9 +130,7 @@ def read_powers(path: DataSource, time_bin: float) -> tuple[Doubles, Doubles, Do
         n_times = n_samples(file) // per_bin
         n_groups = min(header.nchans, _MAX_CHANNELS, max(1, _MAX_NUMBERS // max(n_times, 1)))
         starts = channel_groups(header.nchans, n_groups)[:-1]
-        columns = np.arange(header.nchans)
-        if header.descending:
-            columns = columns[::-1].copy()
+        columns = np.argsort(header.frequencies)
         sizes = np.diff(np.append(starts, header.nchans))
         powers = np.empty((n_times, n_groups))
         for number in range(n_times):
@@ -153,13 +151,13 @@ def write_drift(
     calibrator: Calibrator,
     beams: Sequence[BeamDrift],
     cb: int,
-    reference: ArrivalReference | None = None,
+    reference: ArrivalReference,
 ) -> list[Path]:
     """Write power against time of each TAB, a plot of all, and the numbers.
 
     :param base: path without its suffix
     :param cb: compound beam
-    :param reference: reference of times and widths; None: unknown
+    :param reference: reference of times and widths
     :return: the files
     :raises OSError: a file cannot be written
     """
@@ -170,7 +168,7 @@ def write_drift(
         np.save(memory, np.stack([beam.times, beam.series], axis=1))
         write_whole(path, memory.getvalue())
         written.append(path)
-    with own_style(STYLE):
+    with own_style():
         written += write_figure(_figure(drift, beams, cb, reference), base)
     path = base.with_name(f"{base.name}.yaml")
     values = {
@@ -200,17 +198,16 @@ def _numbers(beam: BeamDrift) -> dict[str, Any]:
 
 
 def _figure(
-    drift: DriftName, beams: Sequence[BeamDrift], cb: int, reference: ArrivalReference | None
+    drift: DriftName, beams: Sequence[BeamDrift], cb: int, reference: ArrivalReference
 ) -> Figure:
     n_rows = max(1, len(beams))
     figure = Figure(figsize=(11, max(4.0, 1.6 * n_rows + 0.8)), layout="constrained")
     title = f"{printed(drift.calibrator)} through CB{cb:02d}"
     if beams and beams[0].flux_density:
         title += f", {beams[0].flux_density:.4g} Jy at the centre of the band"
-    if reference is not None:
-        when = arrival_text(reference, 0.0)
-        said = (source_text(reference), f"sampling {sampling(reference.tsamp)}", when)
-        title += "\n" + "   ".join(filter(None, said))
+    when = arrival_text(reference, 0.0)
+    said = (source_text(reference), f"sampling {sampling(reference.tsamp)}", when)
+    title += "\n" + "   ".join(filter(None, said))
     figure.suptitle(title, fontsize=10)
     axes = figure.subplots(n_rows, 2, squeeze=False)
     for (left, right), beam in zip(axes, beams, strict=False):
@@ -230,7 +227,7 @@ def _figure(
             right.set_ylim(max(0.0, low - (high - low)), high + (high - low) + 1e-9)
         else:
             right.set_yticks([])
-        right.set_xlim(_edges(beam.frequencies))
+        right.set_xlim(band_edges(beam.frequencies))
         right.set_ylabel("SEFD (Jy)", fontsize=9)
         # Frequencies without an offset.
         right.ticklabel_format(axis="x", style="plain", useOffset=False)
@@ -239,9 +236,3 @@ def _figure(
     axes[-1][0].set_xlabel("Time since the start (s)")
     axes[-1][1].set_xlabel("Frequency (MHz)")
     return figure
-
-
-def _edges(frequencies: Doubles) -> tuple[float, float]:
-    """Return the limits of channels with these centres, ascending (MHz)."""
-    half = (frequencies[-1] - frequencies[0]) / max(len(frequencies) - 1, 1) / 2 or 0.5
-    return float(frequencies[0] - half), float(frequencies[-1] + half)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import io
 import logging
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
-from darc.candidates.results.plot_style import RC
 from darc.runtime.paths import write_whole
+from darc.science.folding import Doubles
 
 # It logs many lines for each embedded font.
 logging.getLogger("fontTools").setLevel(logging.WARNING)
 
-#: Style of all figures, for own_style.
-STYLE: Any = RC
+
+def band_edges(frequencies: Doubles) -> tuple[float, float]:
+    """Return the limits of channels with these centres, ascending (MHz)."""
+    half = (frequencies[-1] - frequencies[0]) / max(len(frequencies) - 1, 1) / 2 or 0.5
+    return float(frequencies[0] - half), float(frequencies[-1] + half)
 
 
 def write_figure(figure: Figure, base: Path) -> list[Path]:

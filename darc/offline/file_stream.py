@@ -11,6 +11,8 @@ from darc.data_files.data_file import DataFile, Samples
 #: Size of an unpacked block (bytes).
 BLOCK_BYTES = 8 * 2**20
 _LOOK_EVERY = 1.0  # s
+#: Time without growth before a file is read, and time limit for waiting (s).
+QUIET, QUIET_LIMIT = 5.0, 300.0
 
 
 class GrowingFileError(ValueError):
@@ -41,11 +43,9 @@ def n_samples(file: DataFile) -> int:
     return found
 
 
-def wait_until_quiet(paths: Iterable[Path], *, quiet: float, limit: float) -> None:
+def wait_until_quiet(paths: Iterable[Path]) -> None:
     """Wait until files have stopped growing; missing files are ignored.
 
-    :param quiet: time without growth, s
-    :param limit: time limit, s
     :raises GrowingFileError: a file still grows at the time limit
     """
     watched = tuple(paths)
@@ -54,14 +54,14 @@ def wait_until_quiet(paths: Iterable[Path], *, quiet: float, limit: float) -> No
     sizes = _sizes(watched)
     newest = max((path.stat().st_mtime for path in watched if path.exists()), default=0.0)
     # No waiting if the files have not changed for long.
-    if now - newest >= quiet and newest <= now:
+    if now - newest >= QUIET and newest <= now:
         return
-    while time.monotonic() - since < quiet:
-        time.sleep(min(_LOOK_EVERY, quiet))
+    while time.monotonic() - since < QUIET:
+        time.sleep(min(_LOOK_EVERY, QUIET))
         if (found := _sizes(watched)) != sizes:
             sizes, since = found, time.monotonic()
-        if since - began > limit:
-            raise GrowingFileError(f"{watched[0]} and others still grow after {limit:.0f} s")
+        if since - began > QUIET_LIMIT:
+            raise GrowingFileError(f"{watched[0]} and others still grow after {QUIET_LIMIT:.0f} s")
 
 
 def _sizes(paths: tuple[Path, ...]) -> list[int]:

@@ -305,10 +305,7 @@ def _fold(
     """
     header = file.header
     end = n_samples(file) if end is None else end
-    frequencies = header.frequencies
-    order = 1 if frequencies[0] <= frequencies[-1] else -1
-    delays = np.ascontiguousarray(file.band.delays([dm])[0][::order])
-    folder = Folder(model, delays, frequencies, n_bins, n_subbands)
+    folder = Folder(model, file.delays(dm), header.frequencies, n_bins, n_subbands)
     edges = np.unique(np.linspace(0, end, min(n_subints, end) + 1).astype(np.int64))
     for first, last in itertools.pairwise(edges):
         for begin, data in blocks(file, int(first), int(last)):

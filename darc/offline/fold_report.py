@@ -13,7 +13,7 @@ from darc.candidates.results.plot_style import GREY, INK, intensity_map, own_sty
 from darc.config.yaml_tree import yaml_text
 from darc.data_files.open_data_file import open_data_file
 from darc.model.arrival_texts import date_text, sampling
-from darc.offline.figures import STYLE, write_figure
+from darc.offline.figures import band_edges, write_figure
 from darc.offline.fold_file import FoldedPulsar
 from darc.offline.prepfold import Prepfold
 from darc.runtime.paths import write_whole
@@ -66,7 +66,7 @@ def write_report(found: FoldedPulsar, base: Path, telescope: str = "") -> list[P
     :raises OSError: a file cannot be read or written
     """
     recorded = recorded_text(found.path, telescope)
-    with own_style(STYLE):
+    with own_style():
         written = write_figure(_figure(found, recorded), base)
     return [*written, _write_numbers(numbers(found), base)]
 
@@ -103,7 +103,7 @@ def write_prepfold_report(
         target = base.with_name(f"{base.name}_{_kind(file)}")
         write_whole(target, file.read_bytes())
         written.append(target)
-    with own_style(STYLE):
+    with own_style():
         figure = Figure(figsize=(8, 4), layout="constrained")
         axes = figure.subplots()
         _profile(axes, found.profile)
@@ -149,13 +149,11 @@ def _figure(found: FoldedPulsar, recorded: str) -> Figure:
     )
     sums, counts = folded.sums.sum(axis=0), folded.counts.sum(axis=0)
     by_frequency = _without_data(normalised(sums, counts), counts)
-    half = (folded.frequencies[-1] - folded.frequencies[0]) / max(len(by_frequency) - 1, 1) / 2
-    half = half or 0.5
     _image(
         figure,
         figure.add_subplot(grid[1, 1]),
         by_frequency,
-        (folded.frequencies[0] - half, folded.frequencies[-1] + half),
+        band_edges(folded.frequencies),
         "Frequency (MHz)",
     )
     curve = figure.add_subplot(grid[2, :])
@@ -197,7 +195,7 @@ def _image(figure: Figure, axes: Any, rows: Any, limits: tuple[float, float], la
     figure.colorbar(image, ax=axes, label="S/N per bin", pad=0.01, aspect=30)
 
 
-def recorded_text(path: Path, telescope: str = "") -> str:
+def recorded_text(path: Path, telescope: str) -> str:
     """Return telescope, sampling time and band of a filterbank file.
 
     :param telescope: name; empty: from the header

@@ -44,8 +44,7 @@ def at_period(
     :param n_bins: bins per turn
     :return: None if there is no complete turn
     """
-    delays = file.band.delays([dm])[0]
-    delays = np.ascontiguousarray(delays[:: -1 if file.header.descending else 1])
+    delays = file.delays(dm)
     profile, white = np.zeros(n_bins), 0.0
     found: Harmonics | None = None
     plain: Harmonics | None = None

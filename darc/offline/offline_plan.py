@@ -18,7 +18,7 @@ from darc.model.sources import SourceList
 from darc.node.source_lists import read_source_lists
 from darc.offline.drift_scan_names import parse_drift_name
 from darc.offline.offline_tasks import DriftTask, FoldTask, OfflineTask, RepeaterTask, TaskLocation
-from darc.runtime.paths import packaged
+from darc.runtime.paths import configured_file
 
 if TYPE_CHECKING:
     from darc.candidates.cluster_boxes import ClusterBoxes
@@ -46,7 +46,7 @@ def plan(
     tasks: list[OfflineTask] = []
     problems: list[str] = []
     try:
-        sources = _source_list(config)
+        sources = read_source_lists((config.of(AmberClusteringSettings).source_file,))
     except (OSError, ValueError) as error:
         sources = SourceList({}, {})
         problems.append(f"no known sources: {error}")
@@ -58,15 +58,6 @@ def plan(
     return tasks + _repeaters(place, settings, sources, config), problems
 
 
-def _source_list(config: Config) -> SourceList:
-    return read_source_lists((config.of(AmberClusteringSettings).source_file,))
-
-
-def _table(name: str) -> Path:
-    path = Path(name)
-    return path if path.is_absolute() else packaged(f"conf/{path}")
-
-
 def _fold(
     place: TaskLocation, settings: OfflineProcessingSettings, sources: SourceList
 ) -> list[OfflineTask]:
@@ -76,7 +67,7 @@ def _fold(
     name = source.name if source else observation.source
     if name not in settings.test_pulsars or observation.source_beam != observation.beam:
         return []
-    path = _table(settings.pulsar_file)
+    path = configured_file(settings.pulsar_file)
     known = parse_pulsars(path.read_text(encoding="utf-8"), str(path))
     if name not in known:
         raise TableError(f"{path}: {name} is not in it: not folded")
@@ -90,7 +81,7 @@ def _drift(
     drift = parse_drift_name(place.observation.source, settings.calibrators)
     if drift is None or not drift.holds(place.beam):
         return []
-    path = _table(settings.calibrator_file)
+    path = configured_file(settings.calibrator_file)
     known = parse_calibrators(path.read_text(encoding="utf-8"), str(path))
     if drift.calibrator not in known:
         raise TableError(f"{path}: {drift.calibrator} is not in it: not measured")
@@ -123,16 +114,7 @@ def _repeaters(
             RepeaterTask(
                 place=place,
                 source=source,
-                radius=radius,
-                batch_length=instrument.batch_length_samples * observation.tsamp,
-                n_subbands=instrument.n_subbands,
-                sb_formula=(
-                    instrument.sb_table,
-                    instrument.sb_band_low,
-                    instrument.bandwidth,
-                    instrument.sb_reference_freq,
-                ),
-                mask=_mask(observation, config),
+                instrument=instrument,
                 settings=settings,
                 processing=config.of(ProcessorSettings),
                 boxes=_boxes(observation, config),
@@ -145,9 +127,3 @@ def _boxes(observation: Observation, config: Config) -> ClusterBoxes:
     from darc.candidates.cluster_boxes import boxes_of  # noqa: PLC0415 - numpy, for repeaters alone
 
     return boxes_of(observation, config.of(ProcessorSettings).clustering, config)
-
-
-def _mask(observation: Observation, config: Config) -> Path | None:
-    from darc.candidates.observation_work import mask_file  # noqa: PLC0415 - numba, for repeaters alone
-
-    return mask_file(observation, config.of(ProcessorSettings))

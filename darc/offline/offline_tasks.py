@@ -7,10 +7,11 @@ service stays small. Each returns its partial failures.
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from darc.config.instrument import DATA_FILES
+from darc.config.instrument import DATA_FILES, Instrument
 from darc.config.records import Struct
 from darc.config.settings import OfflineProcessingSettings, ProcessorSettings
 from darc.model.arrival import ArrivalReference
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Time without growth before a file is read, and time limit for waiting (s).
-QUIET, QUIET_LIMIT = 5.0, 300.0
 #: Files shorter than this fraction of the observation are reported.
 _SHORT = 0.95
 
@@ -84,7 +83,7 @@ class TaskLocation(Struct, frozen=True):
             return [of_observation(source, *span) for source in sources]
 
         files = [path for source in found() for path in paths_of(source)]
-        wait_until_quiet(files, quiet=QUIET, limit=QUIET_LIMIT)
+        wait_until_quiet(files)
         # A file may have been begun meanwhile.
         return found()
 
@@ -145,14 +144,11 @@ class FoldTask(Struct, frozen=True):
         base = self.place.base(self.pulsar)
         written, failed = self._with_prepfold(path, base)
         if not written:
-            written = self._here(path, base)
+            from darc.offline.fold_report import write_report  # noqa: PLC0415 - matplotlib
+
+            written = write_report(self._folded(path), base, self.place.telescope)
         log.info("%s: %s", self.key, ", ".join(file.name for file in written))
         return problems + failed
-
-    def _here(self, path: DataSource, base: Path) -> list[Path]:
-        from darc.offline.fold_report import write_report  # noqa: PLC0415 - matplotlib
-
-        return write_report(self._folded(path), base, self.place.telescope)
 
     def _folded(self, path: DataSource) -> FoldedPulsar:
         from darc.offline.fold_file import fold_filterbank  # noqa: PLC0415 - numba
@@ -167,9 +163,10 @@ class FoldTask(Struct, frozen=True):
         )
 
     def _with_prepfold(self, path: DataSource, base: Path) -> tuple[list[Path], list[str]]:
-        from darc.offline.prepfold import PrepfoldError, find_prepfold  # noqa: PLC0415
+        from darc.offline.prepfold import PrepfoldError  # noqa: PLC0415
 
-        program = find_prepfold(self.settings.prepfold)
+        name = self.settings.prepfold
+        program = shutil.which(name) if name else None
         if program is None:
             return [], []
         if not isinstance(path, Path):
@@ -181,12 +178,7 @@ class FoldTask(Struct, frozen=True):
 
     def _run_prepfold(self, program: str, path: Path, base: Path) -> list[Path]:
         from darc.data_files.open_data_file import open_data_file  # noqa: PLC0415
-        from darc.offline.fold_file import (  # noqa: PLC0415
-            N_SUBBANDS,
-            N_SUBINTS,
-            FoldingError,
-            predicted_model,
-        )
+        from darc.offline.fold_file import FoldingError, predicted_model  # noqa: PLC0415
         from darc.offline.fold_report import write_prepfold_report  # noqa: PLC0415
         from darc.offline.prepfold import run_prepfold  # noqa: PLC0415
 
@@ -208,8 +200,6 @@ class FoldTask(Struct, frozen=True):
             period_derivative=-model.frequency_derivative(0.0) / frequency**2,
             dm=self.ephemeris.dm,
             n_bins=self.settings.fold_bins,
-            n_subints=N_SUBINTS,
-            n_subbands=N_SUBBANDS,
             time_limit=self.settings.prepfold_time_limit,
         )
         try:
@@ -265,18 +255,12 @@ class RepeaterTask(Struct, frozen=True):
     """Search for bursts of a known repeater.
 
     :param source: possibly in the beam
-    :param radius: maximum distance of the source from the beam's centre, deg
-    :param batch_length: length of AMBER's batches, s
-    :param sb_formula: table, and lower edge, bandwidth and reference frequency of the formula, MHz
+    :param instrument: as at the observation's start
     """
 
     place: TaskLocation
     source: Source
-    radius: float
-    batch_length: float
-    n_subbands: int
-    sb_formula: tuple[str | None, float, float, float]
-    mask: Path | None
+    instrument: Instrument
     settings: OfflineProcessingSettings
     processing: ProcessorSettings
     boxes: ClusterBoxes
@@ -286,24 +270,24 @@ class RepeaterTask(Struct, frozen=True):
         return f"repeater {self.source.name}"
 
     def run(self) -> list[str]:
+        from darc.candidates.observation_work import beam_table, mask_file  # noqa: PLC0415
         from darc.candidates.pool_tasks import BeamFiles  # noqa: PLC0415
         from darc.offline import repeaters  # noqa: PLC0415 - numba, matplotlib
         from darc.offline.file_stream import wait_until_quiet  # noqa: PLC0415
 
         place, observation = self.place, self.place.observation
         pointing = place.pointing()
-        if pointing is None or not repeaters.repeaters_in_field(
-            [self.source], pointing, self.radius
-        ):
+        radius = self.instrument.beam_semimajor / 60  # deg
+        if pointing is None or not repeaters.is_in_field(self.source, pointing, radius):
             return []
         files = [Path(name) for name in observation.trigger_files()]
-        wait_until_quiet(files, quiet=QUIET, limit=QUIET_LIMIT)
+        wait_until_quiet(files)
         candidates, problems = repeaters.read_candidates(
             files,
             dm=self.source.dm,
             dm_range=self.settings.repeater_dm_range,
             snr_min=self.settings.repeater_snr_min,
-            batch_length=self.batch_length,
+            batch_length=self.instrument.batch_length_samples * observation.tsamp,
             tsamp=observation.tsamp,
         )
         pulses = repeaters.clusters_near(
@@ -317,18 +301,8 @@ class RepeaterTask(Struct, frozen=True):
         log.info("%s: %d clusters near DM %.1f", self.key, len(pulses), self.source.dm)
         if not pulses:
             return problems
-        tabs = None
-        if observation.searched_in_sbs:
-            table, low, bandwidth, reference = self.sb_formula
-            tabs = repeaters.subband_tabs(
-                n_sbs=observation.nsynbeams,
-                n_subbands=self.n_subbands,
-                n_tabs=observation.ntabs,
-                table=table,
-                band_low=low,
-                bandwidth=bandwidth,
-                reference_freq=reference,
-            )
+        searched_in_sbs = observation.searched_in_sbs
+        tabs = beam_table(observation, self.instrument) if searched_in_sbs else None
         place.quiet_sources()
         return problems + repeaters.plot_clusters(
             observation.task_id,
@@ -339,7 +313,7 @@ class RepeaterTask(Struct, frozen=True):
             ),
             tabs=tabs,
             settings=self.processing,
-            mask=self.mask,
+            mask=mask_file(observation, self.processing),
             output=place.output / "data",
             base=base,
             arrival=arrival,

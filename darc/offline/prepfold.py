@@ -10,7 +10,6 @@ import ctypes
 import math
 import os
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from darc.config.records import Struct
+from darc.offline.fold_file import N_SUBBANDS, N_SUBINTS
 from darc.science.folding import Doubles
 from darc.science.profile import Peak, profile_peak
 
@@ -53,11 +53,6 @@ class Prepfold(Struct, frozen=True, eq=False):
     files: tuple[Path, ...]
 
 
-def find_prepfold(program: str | None) -> str | None:
-    """Return the path of the program, if it is configured and installed."""
-    return shutil.which(program) if program else None
-
-
 def run_prepfold(
     program: str,
     path: Path,
@@ -67,8 +62,6 @@ def run_prepfold(
     period_derivative: float,
     dm: float,
     n_bins: int,
-    n_subints: int,
-    n_subbands: int,
     time_limit: float,
 ) -> Prepfold:
     """Fold a file with prepfold.
@@ -89,8 +82,8 @@ def run_prepfold(
         "-pd": repr(period_derivative),
         "-dm": repr(dm),
         "-n": str(n_bins),
-        "-npart": str(n_subints),
-        "-nsub": str(n_subbands),
+        "-npart": str(N_SUBINTS),
+        "-nsub": str(N_SUBBANDS),
         "-o": "folded",
     }
     command = [program, "-topo", "-noxwin", "-nodmsearch"]

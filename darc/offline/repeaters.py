@@ -21,12 +21,10 @@ from darc.model.arrival import ArrivalReference
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.processing_outcome import ClusterOutcome, Detection
 from darc.model.sources import Source
-from darc.runtime.paths import packaged
+from darc.science.association import separation
 from darc.science.clustering import cluster
 from darc.science.synthesised_beam import (
     SynthesisedBeams,
-    parse_synthesised_beams,
-    synthesised_beams,
 )
 from darc.trigger_files.amber import AmberLines
 from darc.trigger_files.trigger_file import TriggerFile
@@ -37,34 +35,13 @@ log = logging.getLogger(__name__)
 MAX_PLOTTED = 500
 
 
-def separation(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """Return the angle between two directions.
-
-    :param one: right ascension and declination, deg
-    :param other: right ascension and declination, deg
-    :return: deg
-    """
-    (a1, d1), (a2, d2) = (map(math.radians, position) for position in (one, other))
-    half = math.sin((d2 - d1) / 2) ** 2
-    half += math.cos(d1) * math.cos(d2) * math.sin((a2 - a1) / 2) ** 2
-    return math.degrees(2 * math.asin(min(1.0, math.sqrt(half))))
-
-
-def repeaters_in_field(
-    sources: Sequence[Source], pointing: tuple[float, float], radius: float
-) -> list[Source]:
-    """Return the FRBs within a beam.
+def is_in_field(source: Source, pointing: tuple[float, float], radius: float) -> bool:
+    """Whether a source is within a beam; not, if its position is unknown.
 
     :param pointing: right ascension and declination (ICRS), deg
     :param radius: radius of the beam, deg
     """
-    return [
-        source
-        for source in sources
-        if source.kind == "frb"
-        and source.position is not None
-        and separation(source.position, pointing) <= radius
-    ]
+    return source.position is not None and separation(*source.position, *pointing) <= radius
 
 
 def read_candidates(
@@ -130,36 +107,6 @@ def clusters_near(candidates: Records, *, boxes: ClusterBoxes, snr_min: float) -
     found = np.concatenate(parts)
     found = found[~boxes.doubles(found, found)]
     return sorted(map(pulse_of, found), key=lambda pulse: pulse.time)
-
-
-def subband_tabs(
-    *,
-    n_sbs: int,
-    n_subbands: int,
-    n_tabs: int,
-    table: str | None,
-    band_low: float,
-    bandwidth: float,
-    reference_freq: float,
-) -> SynthesisedBeams:
-    """Return the TABs of all SBs, from a file or by the formula.
-
-    :param table: path of the file; None: the formula is used
-    :param band_low: lower edge of the lowest subband, MHz
-    :param bandwidth: MHz
-    :param reference_freq: MHz
-    :return: shape (n_sbs, n_subbands)
-    :raises OSError: the file cannot be read
-    :raises ValueError: the file is invalid
-    """
-    shape = {"n_sbs": n_sbs, "n_subbands": n_subbands, "n_tabs": n_tabs}
-    if table is None:
-        return synthesised_beams(
-            **shape, band_low=band_low, bandwidth=bandwidth, reference_freq=reference_freq
-        )
-    path = Path(table)
-    path = path if path.is_absolute() else packaged(f"conf/{path}")
-    return parse_synthesised_beams(path.read_text(encoding="utf-8"), str(path), **shape)
 
 
 def plot_clusters(

@@ -33,6 +33,15 @@ def packaged(name: str) -> Path:
     raise FileNotFoundError(f"{name} is not part of this DARC installation; looked for {looked}")
 
 
+def configured_file(name: str | Path) -> Path:
+    """Return the path of a file that the configuration names; a relative one is packaged in conf.
+
+    :raises FileNotFoundError: there is none of this name in conf
+    """
+    path = Path(name)
+    return path if path.is_absolute() else packaged(f"conf/{path}")
+
+
 def darc_home() -> Path:
     """Return the node's home: $DARC_HOME, by default `darc` in the user's home.
 

@@ -25,6 +25,7 @@ from collections.abc import Iterable
 
 from darc.config.records import Struct
 from darc.model.sources import Source
+from darc.science.association import separation
 
 #: Of candidates that are of no listed source: the width of the range of their DMs, pc cm-3.
 UNLISTED_DMS = 2000.0
@@ -125,15 +126,5 @@ def match_in_beam(
 
 def _of_position(measured: Measured, position: tuple[float, float]) -> float:
     """Return the density of measured positions of a source, per square deg."""
-    apart = separation((measured.ra, measured.dec), position) / measured.position_error
+    apart = separation(measured.ra, measured.dec, *position) / measured.position_error
     return math.exp(-(apart**2) / 2) / (2 * math.pi * measured.position_error**2)
-
-
-def separation(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """Return the angle between two positions (longitude and latitude), deg."""
-    (ra, dec), (other_ra, other_dec) = (tuple(map(math.radians, place)) for place in (one, other))
-    half = (
-        math.sin((other_dec - dec) / 2) ** 2
-        + math.cos(dec) * math.cos(other_dec) * math.sin((other_ra - ra) / 2) ** 2
-    )
-    return math.degrees(2 * math.asin(min(1.0, math.sqrt(half))))

@@ -12,6 +12,7 @@ from offline_files import HEADER, UNIX_START, write_drift
 
 from darc.data_files.data_file_error import DataFileError
 from darc.data_files.filterbank_writer import FilterbankWriter
+from darc.model.arrival import ArrivalReference
 from darc.model.offline_tables import parse_calibrators
 from darc.offline.drift_scan_file import measure_beam, read_powers
 from darc.offline.drift_scan_file import write_drift as write_results
@@ -57,9 +58,9 @@ def test_the_sefd_is_found_also_with_interference(
     # By channel, too, though the flux density changes over the band.
     assert np.nanmedian(beam.spectrum) == pytest.approx(beam.sefd, rel=0.05)
     assert np.isnan(beam.spectrum[32 - 1 - 3])
-    written = write_results(
-        tmp_path / "CB00_3C286_drift", DriftName("3C286", 0, 0), C286, [beam], 0
-    )
+    reference = ArrivalReference(frequency=1500.0, start=UNIX_START, tsamp=HEADER.tsamp)
+    base = tmp_path / "CB00_3C286_drift"
+    written = write_results(base, DriftName("3C286", 0, 0), C286, [beam], 0, reference)
     assert [file.name.removeprefix("CB00_3C286_drift") for file in written] == [
         *("_00.npy", ".pdf", ".png", ".yaml")
     ]

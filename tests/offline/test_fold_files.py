@@ -150,7 +150,7 @@ def stand_in(directory: Path, script: str) -> str:
 def run(program: str, directory: Path, time_limit: float = 30.0):  # type: ignore[no-untyped-def]
     return run_prepfold(
         program, Path("CB00.fil"), directory / "work", period=0.7145, period_derivative=1e-15,
-        dm=26.76, n_bins=64, n_subints=64, n_subbands=32, time_limit=time_limit,
+        dm=26.76, n_bins=64, time_limit=time_limit,
     )  # fmt: skip
 
 

@@ -6,12 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from astropy.coordinates import SkyCoord
 from hypothesis import given
 from hypothesis import strategies as st
 
 from darc.model.sources import Source
-from darc.science.source_match import Measured, Unlisted, probabilities, separation
+from darc.science.source_match import Measured, Unlisted, probabilities
 
 longitudes, latitudes = st.floats(0, 359.9), st.floats(-89, 89)
 FIELD = Unlisted(area=1.0, dm_range=1000.0)
@@ -19,12 +18,6 @@ FIELD = Unlisted(area=1.0, dm_range=1000.0)
 
 def source(name: str, dm: float, ra: float = 30.0, dec: float = 40.0) -> Source:
     return Source(name, "frb", dm, (ra, dec))
-
-
-@given(longitudes, latitudes, longitudes, latitudes)
-def test_separation_is_that_of_astropy(ra: float, dec: float, to_ra: float, to_dec: float) -> None:
-    theirs = SkyCoord(ra, dec, unit="deg").separation(SkyCoord(to_ra, to_dec, unit="deg")).deg
-    assert separation((ra, dec), (to_ra, to_dec)) == pytest.approx(theirs, abs=1e-6)
 
 
 def test_by_hand() -> None:

@@ -15,7 +15,7 @@ from darc.candidates.results.source_matches import MatchSettings, SourceMatcher
 from darc.config.records import Struct, field, replace
 from darc.model.results import Coordinates, ObservationResults
 from darc.node.source_lists import read_lists_apart
-from darc.runtime.paths import packaged
+from darc.runtime.paths import configured_file
 from darc.runtime.retention import remove_unfinished
 
 log = logging.getLogger(__name__)
@@ -123,8 +123,6 @@ class Publication(Struct):
             return {}
         from darc.science.galaxy import load_galaxy_map  # noqa: PLC0415 - costs tens of MB
 
-        maps = [
-            load_galaxy_map(path if path.is_absolute() else packaged(f"conf/{path}"))
-            for path in (self.galaxy_map, *self.more_maps)
-        ]
+        paths = (self.galaxy_map, *self.more_maps)
+        maps = [load_galaxy_map(configured_file(path)) for path in paths]
         return {one.cb: {by.model: by.dm_max(one.gl, one.gb) for by in maps} for one in found}

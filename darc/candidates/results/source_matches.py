@@ -11,7 +11,8 @@ from darc.model.processing_outcome import ListedCandidate
 from darc.model.results import Coordinates, ShownCandidate, SourceMatch
 from darc.model.sources import Source
 from darc.science import dispersion
-from darc.science.source_match import match_in_beam, separation
+from darc.science.association import separation
+from darc.science.source_match import match_in_beam
 
 #: Matches of a lower probability are not shown.
 LEAST_PROBABILITY = 0.1
@@ -63,7 +64,7 @@ class SourceMatcher:
                 source
                 for source in sources
                 if source.position is not None
-                and separation(source.position, place) <= _FARTHEST * settings.beam_width
+                and separation(*source.position, *place) <= _FARTHEST * settings.beam_width
             ]
             for beam, place in self._places.items()
         }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from darc.config.config import Config, Role
 from darc.model.observation import Observation
 from darc.model.outside_notice import OutsideNotice
 from darc.model.sources import SourceList
 from darc.node.source_lists import read_source_list
-from darc.runtime.paths import packaged
+from darc.runtime.paths import configured_file
 from darc.services.alert_listener.node_field import field_of
 from darc.services.alert_listener.notice_rules import Field, OwnNotices, elsewhere
 from darc.services.alert_listener.settings import (
@@ -55,8 +54,7 @@ class NodeView:
             self._read_sources()
 
     def _read_sources(self) -> None:
-        path = Path(self.config.section(CLUSTERING).source_file)
-        path = path if path.is_absolute() else packaged(f"conf/{path}")
+        path = configured_file(self.config.section(CLUSTERING).source_file)
         try:
             self._sources, self.sources_problem = read_source_list(path), ""
         except (OSError, ValueError) as error:

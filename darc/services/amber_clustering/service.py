@@ -29,7 +29,7 @@ from darc.node.source_lists import read_source_lists
 from darc.queues.messages import Commit, ContentKind, Put, QueueEntry
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.log import ABOUT_TRIGGER
-from darc.runtime.paths import packaged
+from darc.runtime.paths import configured_file
 from darc.science import sky
 from darc.science.galaxy import load_galaxy_map
 from darc.services.amber_clustering.clustering_observation import WINDOW, ClusteringObservation
@@ -219,9 +219,9 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         if observation.reference_frame == "HADEC":
             middle = observation.start + observation.duration / 2
             ra, dec = sky.icrs_from_hadec(ra, dec, middle, self.config.instrument.position)
-        path = Path(self.settings.galaxy_map)
+        path = self.settings.galaxy_map
         try:
-            galaxy = load_galaxy_map(path if path.is_absolute() else packaged(f"conf/{path}"))
+            galaxy = load_galaxy_map(configured_file(path))
         except (OSError, ValueError) as error:
             log.error(
                 "%s: no Milky Way DM: new sources trigger neither LOFAR nor VOEvents: %s",
