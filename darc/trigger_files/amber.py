@@ -45,10 +45,10 @@ _IS_ODD[list(_PLAIN)] = False
 _POWERS = 10.0 ** np.arange(_MAX_DIGITS + 1)
 _DECADES = 10.0 ** np.arange(-9, 9)
 
-_CONTROL = re.compile(rb"[^\t -~]")
-_NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+CONTROL = re.compile(rb"[^\t -~]")
+NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INTEGER = re.compile(rb"[+-]?[0-9]+")
-_INFINITE = re.compile(rb"[+-]?(?:nan(?:\([0-9a-z]*\))?|inf|infinity)", re.IGNORECASE)
+INFINITE = re.compile(rb"[+-]?(?:nan(?:\([0-9a-z]*\))?|inf|infinity)", re.IGNORECASE)
 
 
 class BadLineError(ValueError):
@@ -283,9 +283,8 @@ def _read(run: bytes, columns: Columns) -> tuple[_Floats, dict[int, Rejection]]:
     """All numbers of the lines (lines, columns), and the reasons of those that are not valid."""
     text = np.frombuffer(run + bytes(_MAX_DIGITS), np.uint8)
     blanks = np.flatnonzero(text[: len(run)] <= ord(" "))
-    last = np.flatnonzero(
-        text[blanks] == ord("\n")
-    )  # per line, the index of its newline among the blanks
+    # Of each line, the index of its newline among the blanks.
+    last = np.flatnonzero(text[blanks] == ord("\n"))
     ends = blanks[last]
     begins = np.concatenate(([0], ends[:-1] + 1))
     plain = np.diff(last, prepend=-1) == columns.count
@@ -327,17 +326,12 @@ def _read_few(
         except BadLineError as error:
             bad[row] = error.reason
             continue
-        if _in_range(numbers, columns):
+        fields = FIELDS.items()
+        if all(valid.allows(numbers[getattr(columns, field)]) for field, (_, valid) in fields):
             few.append(numbers)
         else:
             bad[row] = Rejection.OUT_OF_RANGE
     return len(lines), bad
-
-
-def _in_range(numbers: list[float], columns: Columns) -> bool:
-    return all(
-        valid.allows(numbers[getattr(columns, field)]) for field, (_, valid) in FIELDS.items()
-    )
 
 
 def _decimals(
@@ -363,7 +357,7 @@ def read_line(line: bytes, columns: Columns) -> list[float]:
 
     :raises BadLineError: it is no candidate
     """
-    if _CONTROL.search(line):
+    if CONTROL.search(line):
         raise BadLineError(Rejection.NOT_TEXT)
     words = line.split()
     if not words:
@@ -371,9 +365,9 @@ def read_line(line: bytes, columns: Columns) -> list[float]:
     if len(words) != columns.count:
         raise BadLineError(Rejection.WRONG_COUNT)
     for column, word in enumerate(words):
-        if _INFINITE.fullmatch(word) or (_NUMBER.fullmatch(word) and math.isinf(float(word))):
+        if INFINITE.fullmatch(word) or (NUMBER.fullmatch(word) and math.isinf(float(word))):
             raise BadLineError(Rejection.NOT_FINITE)
-        if not _NUMBER.fullmatch(word):
+        if not NUMBER.fullmatch(word):
             raise BadLineError(Rejection.NOT_NUMBER)
         if column in (columns.beam, columns.downsampling) and not _INTEGER.fullmatch(word):
             raise BadLineError(Rejection.NOT_INTEGER)
@@ -403,9 +397,8 @@ def _records(
     if columns.batch is not None and columns.sample is not None:
         batch, sample = numbers[good, columns.batch], numbers[good, columns.sample]
         printed = records["time"]
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # overflowing numbers count as disagreement
+        # Overflowing numbers count as disagreement.
+        with np.errstate(over="ignore", invalid="ignore"):
             exact = batch * batch_length_s + sample * records["downsampling"] * tsamp
             agrees = np.abs(exact - printed) <= _last_digit(printed)
             agrees &= (exact >= ranges.TIME.low) & (exact <= ranges.TIME.high)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,8 @@ class CandidateSource(ABC):
 
     def __init__(self, context: SourceContext) -> None:
         self.context = context
+        #: Events since the last call of `events`; a thread may append to it.
+        self.happened: deque[SourceEvent] = deque()
 
     @property
     def directory(self) -> Path:
@@ -123,9 +127,9 @@ class CandidateSource(ABC):
         """Return the files that are known in advance."""
         return ()
 
-    @abstractmethod
     def accepts(self, name: str) -> bool:
         """Whether a file of this name in the directory is one of its files."""
+        return fnmatchcase(name, self.context.settings.pattern)
 
     @abstractmethod
     def line_reader(self, path: Path, state: Mapping[str, Any] | None) -> LineReader:
@@ -177,7 +181,7 @@ class CandidateSource(ABC):
 
     def events(self) -> list[SourceEvent]:
         """Return the events since the last call."""
-        return []
+        return [self.happened.popleft() for _ in range(len(self.happened))]
 
     def state(self) -> dict[str, Any]:
         """Return attributes for ``get_attr``."""
@@ -191,7 +195,8 @@ def make_source(context: SourceContext) -> CandidateSource:
 
 def source_class(name: str) -> type[CandidateSource]:
     """Return the class of a source."""
-    found: type[CandidateSource] = _module(name).SOURCE
+    module = importlib.import_module(f"darc.trigger_files.sources.{name}_source")
+    found: type[CandidateSource] = module.SOURCE
     return found
 
 
@@ -199,7 +204,3 @@ def all_loss_kinds() -> tuple[LossKind, ...]:
     """Return the kinds of losses of all sources, each once."""
     kinds = (kind for name in SOURCES for kind in source_class(name).loss_kinds)
     return tuple(dict.fromkeys(kinds))
-
-
-def _module(name: str) -> Any:
-    return importlib.import_module(f"darc.trigger_files.sources.{name}_source")

@@ -117,7 +117,9 @@ class FollowedFiles:
 
     def missing(self) -> list[str]:
         """Return the expected files that do not exist, or the directory where none is found."""
-        expected = [str(path) for path in self._source.expected() if not exists(path)]
+        names = map(str, self._source.expected())
+        # One that cannot be looked at is missing, too.
+        expected = [name for name in names if not os.path.exists(name)]  # noqa: PTH110
         if self._source.has_new_files and not self._files:
             expected.append(self._source.awaited)
         return expected
@@ -306,12 +308,3 @@ def _is_of_other(source: CandidateSource, path: Path, latest: float) -> bool:
     except OSError:  # its reader reports it
         return False
     return written < source.context.observation.start - EARLIER_SECONDS
-
-
-def exists(path: Path) -> bool:
-    """Whether a path exists and can be looked at."""
-    try:
-        path.stat()
-    except (OSError, ValueError):
-        return False
-    return True

@@ -151,15 +151,15 @@ class GulpReceiver:
         try:
             accepted, address = listener.accept()
         except OSError as error:  # it is gone again, or no descriptor is left
-            self._say("accept", f"a connection could not be accepted: {error}")
+            if text := self._once("accept", f"a connection could not be accepted: {error}"):
+                log.error("%s", text)
             return
         host, port = str(address[0]), int(listener.getsockname()[1])
         if len(self._connections) >= self._settings.max_connections:
             accepted.close()
             text = f"a connection of {host} to port {port} was refused:"
             text += f" {self._settings.max_connections} are open"
-            event = SourceEvent(Counted.CONNECTIONS_REFUSED, text, CONNECTION_REFUSED, host)
-            self._report(event)
+            self._report(SourceEvent(Counted.CONNECTIONS_REFUSED, text, CONNECTION_REFUSED, host))
             return
         accepted.setblocking(False)
         connection = _Connection(accepted, port, host, time.monotonic())
@@ -223,10 +223,6 @@ class GulpReceiver:
             return ""
         self._said[kind] = now
         return text
-
-    def _say(self, kind: str, text: str) -> None:
-        if self._once(kind, text):
-            log.error("%s", text)
 
 
 def split_gulp(port: int, host: str, data: bytes) -> ReceivedGulp:

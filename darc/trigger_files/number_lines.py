@@ -16,17 +16,16 @@ from darc.config.records import Struct
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Rejection
 from darc.science.dispersion import delay
-from darc.trigger_files.amber import FIELDS, BadLineError
+from darc.trigger_files.amber import CONTROL, FIELDS, INFINITE, NUMBER, BadLineError
 from darc.trigger_files.candidate_source import SourceContext
 from darc.trigger_files.line_reader import LineReader, ReadLines
 
 Floats = npt.NDArray[np.float64]
 
 _PLAIN = re.compile(rb"[0-9eE.+\- \t]*")
-_CONTROL = re.compile(rb"[^\t -~]")
-_NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_INFINITE = re.compile(rb"[+-]?(?:nan(?:\([0-9a-z]*\))?|inf|infinity)", re.IGNORECASE)
 _WHOLE = re.compile(rb"[0-9]{1,18}")
+#: Times are printed with at least so many significant digits.
+_PRINTED = 1e-5
 #: Larger boxcars are out of range in samples.
 MOST_LOG2_WIDTH = math.log2(ranges.DOWNSAMPLING.high)
 
@@ -123,9 +122,7 @@ class NumberLines(LineReader):
                 places.append(number)
             except BadLineError as error:
                 rejected[number] = error.reason
-        found = np.empty(0, CANDIDATE)
-        if rows:
-            found = self._usable(rows, places, rejected)
+        found = self._usable(rows, places, rejected) if rows else np.empty(0, CANDIDATE)
         first = min(rejected, default=None)
         return ReadLines(
             found,
@@ -161,10 +158,10 @@ class NumberLines(LineReader):
     def _has_plain(self, line: bytes, words: list[bytes]) -> bool:
         """Whether a line is text, and the columns that are used are plain."""
         used = (words[column.index] for column in self._columns)
-        return not _CONTROL.search(line) and all(map(_PLAIN.fullmatch, used))
+        return not CONTROL.search(line) and all(map(_PLAIN.fullmatch, used))
 
     def _reason(self, line: bytes, words: list[bytes]) -> Rejection:
-        if _CONTROL.search(line):
+        if CONTROL.search(line):
             return Rejection.NOT_TEXT
         if not words:
             return Rejection.EMPTY
@@ -176,9 +173,9 @@ class NumberLines(LineReader):
 
     @staticmethod
     def _reason_of_word(word: bytes, otherwise: Rejection) -> Rejection:
-        if _INFINITE.fullmatch(word):
+        if INFINITE.fullmatch(word):
             return Rejection.NOT_FINITE
-        return otherwise if _NUMBER.fullmatch(word) else Rejection.NOT_NUMBER
+        return otherwise if NUMBER.fullmatch(word) else Rejection.NOT_NUMBER
 
     def _usable(
         self, rows: list[list[float]], places: list[int], rejected: dict[int, Rejection]
@@ -212,14 +209,13 @@ def make_records(
     return records
 
 
-def sample_times(sample: Floats, printed: Floats, tsamp: float, relative: float) -> Floats:
-    """Return times of samples (s), if the printed ones agree with them; else those.
+def sample_times(sample: Floats, printed: Floats, tsamp: float) -> Floats:
+    """Return times of samples (s), if the printed ones agree with them to five digits; else those.
 
     :param tsamp: sampling time (s)
-    :param relative: precision of the printed times
     """
     exact = sample * tsamp
-    agrees = np.abs(exact - printed) <= np.maximum(tsamp, relative * np.abs(printed))
+    agrees = np.abs(exact - printed) <= np.maximum(tsamp, _PRINTED * np.abs(printed))
     return np.asarray(np.where(agrees, exact, printed), np.float64)
 
 

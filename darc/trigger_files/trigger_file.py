@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import stat
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from darc.config.records import Struct
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Counted, Rejection
 from darc.queues.messages import ReadProgress
+from darc.runtime.untrusted_files import open_regular
 from darc.trigger_files.line_reader import LineReader, ReadLines
 
 CHUNK_BYTES = 2**20
@@ -83,9 +83,8 @@ class TriggerFile:
         self._reader = reader
         state = state or {}
         self._version = int(state.get("version", 1))
-        self._begin = int(
-            state.get("begin", 0)
-        )  # of this version, bytes read in the format of earlier states
+        # Of this version, bytes read in the format of earlier states.
+        self._begin = int(state.get("begin", 0))
         self._held = (progress or {}).get(self.source, 0)
         self.offset = self._held or self._begin
         self._in_long_line = bool(state.get("in long line"))
@@ -154,7 +153,7 @@ class TriggerFile:
 
     def _skip_earlier_data(self, size: int) -> None:
         """Skip data of an earlier observation, unless they are only headers."""
-        with self._open() as file:
+        with open_regular(self.path) as file:
             data = file.read(CHUNK_BYTES)
             if not _has_candidates(data):
                 return
@@ -166,7 +165,7 @@ class TriggerFile:
 
     def _compare(self, size: int) -> None:
         """Check that the file still has the content that was read."""
-        with self._open() as file:
+        with open_regular(self.path) as file:
             first = file.read(min(len(self._first), size))
             known = not self._first or (first and self._first.startswith(first))
             if size >= self.offset:
@@ -181,9 +180,8 @@ class TriggerFile:
     def _start_version(self, offset: int) -> None:
         """Start another version, which has been read up to ``offset``."""
         unread = max(0, self._seen_size - self.offset)
-        if (
-            self._held or self._version > 1 or not self._begin
-        ):  # else the count is an earlier version's
+        # Else the count is an earlier version's.
+        if self._held or self._version > 1 or not self._begin:
             self.replaced = Replaced(self.offset, unread)
         self._version += 1
         self._held, self._begin = 0, offset
@@ -193,23 +191,9 @@ class TriggerFile:
         if not offset:
             self._reader.reset()
 
-    def _open(self) -> BinaryIO:
-        """Open the file, without blocking on a pipe or device.
-
-        :raises OSError: it cannot be read
-        """
-        number = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            if not stat.S_ISREG(os.fstat(number).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")
-            return open(number, "rb")  # noqa: PTH123 - a descriptor
-        except BaseException:
-            os.close(number)
-            raise
-
     def _read_at_offset(self, length: int) -> bytes:
         """Return the next bytes; none if there is a new version, which `size` will detect."""
-        with self._open() as file:
+        with open_regular(self.path) as file:
             file.seek(self.offset - len(self._last))
             data = file.read(len(self._last) + length)
         if not data.startswith(self._last):

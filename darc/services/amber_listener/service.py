@@ -9,6 +9,7 @@ has come, an entry without candidates carries the watermark.
 from __future__ import annotations
 
 import logging
+import os
 import select
 import sys
 import time
@@ -33,7 +34,6 @@ from darc.services.amber_listener.traits import TRAITS
 from darc.services.base.service import ENDED, LOOP_SECONDS, Service
 from darc.trigger_files.candidate_source import SourceContext, SourceEvent, all_loss_kinds
 from darc.trigger_files.directory_watch import DirectoryWatch
-from darc.trigger_files.followed_files import exists
 from darc.trigger_files.gulp_spool import remove_old_spools
 from darc.trigger_files.trigger_file import CHUNK_BYTES, Chunk, Replaced, TriggerFile, count_chunks
 
@@ -214,7 +214,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         directory = following.directory
         if not following.is_listening and following.stopped_at is None:
             self._open(following)
-        self._watch_of.watch(directory, exists=exists(directory))
+        self._watch_of.watch(directory, exists=os.path.exists(directory))  # noqa: PTH110
         self._find(following, check=True)
         missing = following.files.missing()
         late = time.time() > following.observation.start + self.settings.start_timeout

@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -137,12 +136,15 @@ class DsaLines(NumberLines):
 
 
 class BeamClaims:
-    """Which search reports which beam; two for one beam are reported once."""
+    """Which search reports which beam; two for one beam are reported once.
 
-    def __init__(self) -> None:
+    :param happened: gets the events
+    """
+
+    def __init__(self, happened: deque[SourceEvent]) -> None:
+        self._happened = happened
         self._searches: dict[int, str] = {}
         self._said: set[tuple[int, str]] = set()
-        self.events: deque[SourceEvent] = deque()
 
     def note(self, beam: int, search: str) -> None:
         """Note that a search reports a beam; those of one host on one port count as one."""
@@ -151,25 +153,19 @@ class BeamClaims:
         if first != search and (beam, search) not in self._said and len(self._said) < 1000:
             self._said.add((beam, search))
             text = f"beam {beam} is claimed by two searches: {first} and {search}"
-            self.events.append(SourceEvent(Counted.BEAMS_CLAIMED_TWICE, text))
+            self._happened.append(SourceEvent(Counted.BEAMS_CLAIMED_TWICE, text))
 
 
 class Dsa110Source(CandidateSource):
     """Gulps of DSA-110's searches, or files of their lines where no ports are configured."""
 
-    loss_kinds = (
-        SEARCH_BEHIND,
-        GULPS_MISSED,
-        GULP_CUT,
-        CONNECTION_REFUSED,
-        GULP_NOT_SPOOLED,
-    )
+    loss_kinds = (SEARCH_BEHIND, GULPS_MISSED, GULP_CUT, CONNECTION_REFUSED, GULP_NOT_SPOOLED)
 
     def __init__(self, context: SourceContext) -> None:
         super().__init__(context)
         settings = context.settings
         self._listens = bool(settings.ports) and context.spool is not None
-        self._claims = BeamClaims()
+        self._claims = BeamClaims(self.happened)
         one_each = settings.n_searches == len(settings.ports)
         self._names = {port: f"port {port}" for port in settings.ports} if one_each else {}
         names = list(self._names.values())
@@ -179,7 +175,6 @@ class Dsa110Source(CandidateSource):
         self._lock = threading.Lock()  # of what follows, and of alignment and spool
         self._held: deque[tuple[Path, int]] = deque()  # parts not passed on: file, begin
         self._unwritten: deque[tuple[ReceivedGulp, str, bytes]] = deque()
-        self._events: deque[SourceEvent] = deque()
         self._heard = 0.0  # last gulp, monotonic (s)
         self._stopped: float | None = None  # monotonic (s)
 
@@ -203,9 +198,7 @@ class Dsa110Source(CandidateSource):
         return not self.context.settings.ports
 
     def accepts(self, name: str) -> bool:
-        return (
-            is_segment(name) if self._listens else fnmatchcase(name, self.context.settings.pattern)
-        )
+        return is_segment(name) if self._listens else super().accepts(name)
 
     def line_reader(self, path: Path, state: Mapping[str, Any] | None) -> LineReader:
         context = self.context
@@ -220,7 +213,7 @@ class Dsa110Source(CandidateSource):
             return
         # Before the first gulp, so that changes are notified from the beginning.
         self._spool.directory.mkdir(parents=True, mode=0o700, exist_ok=True)
-        receiver = GulpReceiver(self.context.settings, self._take, self._tick, self._events.append)
+        receiver = GulpReceiver(self.context.settings, self._take, self._tick, self.happened.append)
         receiver.open()
         with self._lock:
             self._alignment.last |= self._spool.last_gulps()
@@ -261,7 +254,7 @@ class Dsa110Source(CandidateSource):
             gulp, search, _ = self._unwritten.popleft()
             what = f"gulp {gulp.number} of {search}"
             text = f"{what} is lost, as it cannot be spooled: {why}"
-            self._events.append(SourceEvent("", text, GULP_NOT_SPOOLED, what))
+            self.happened.append(SourceEvent("", text, GULP_NOT_SPOOLED, what))
 
     def _pass_on(self) -> None:
         everything = self._receiver is None
@@ -322,9 +315,7 @@ class Dsa110Source(CandidateSource):
             if path == self._spool.current or any(held == path for held, _ in self._held):
                 return False
         try:
-            if self._spool.is_latest(path):
-                return False
-            if path.stat().st_size > offset:
+            if self._spool.is_latest(path) or path.stat().st_size > offset:
                 return False
             path.unlink()
         except OSError:
@@ -335,10 +326,7 @@ class Dsa110Source(CandidateSource):
         with self._lock:
             self._pass_on()
             found = self._alignment.take_events()
-        for queue in (self._events, self._claims.events):
-            while queue:
-                found.append(queue.popleft())
-        return found
+        return found + super().events()
 
     def state(self) -> dict[str, Any]:
         with self._lock:

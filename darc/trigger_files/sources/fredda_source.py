@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,6 @@ _DAY = 86400.0
 NO_TIME_SECONDS = 86400.0
 #: MJD and seconds since the file's start agree if they differ by less (s).
 AGREE_SECONDS = 1.0
-#: FREDDA prints seconds with at least so many significant digits.
-_RELATIVE = 1e-5
 
 
 class FreddaLines(NumberLines):
@@ -90,7 +87,7 @@ class FreddaLines(NumberLines):
 
     def _times(self, values: dict[str, Floats]) -> Floats:
         """Return times since the start (s), before they are referred to the highest channel."""
-        since_file = sample_times(values["sample"], values["seconds"], self._tsamp, _RELATIVE)
+        since_file = sample_times(values["sample"], values["seconds"], self._tsamp)
         by_mjd = np.round((values["mjd"] - self._start_mjd) * _DAY - self._ahead, 6)
         is_time = np.abs(by_mjd) < NO_TIME_SECONDS
         if not is_time.all():
@@ -117,16 +114,12 @@ class FreddaSource(CandidateSource):
 
             self._ahead = tai_minus_utc(context.observation.start)
         self._said: set[str] = set()
-        self._events: list[SourceEvent] = []
-
-    def accepts(self, name: str) -> bool:
-        return fnmatchcase(name, self.context.settings.pattern)
 
     def line_reader(self, path: Path, state: Mapping[str, Any] | None) -> LineReader:
         def warn(kind: str, text: str) -> None:
             if kind not in self._said:
                 self._said.add(kind)
-                self._events.append(SourceEvent(text=f"{path}: {text}"))
+                self.happened.append(SourceEvent(text=f"{path}: {text}"))
 
         return FreddaLines(
             start=self.context.observation.start,
@@ -136,10 +129,6 @@ class FreddaSource(CandidateSource):
             reference=time_reference(self.context),
             warn=warn,
         )
-
-    def events(self) -> list[SourceEvent]:
-        events, self._events = self._events, []
-        return events
 
 
 SOURCE = FreddaSource

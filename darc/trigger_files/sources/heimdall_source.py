@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +49,6 @@ _NAME = re.compile(r"(?:(.*)_)?(\d{1,7})\.\w+", re.ASCII)
 _UTC = re.compile(r"(\d{4})-(\d\d)-(\d\d)[-T_](\d\d):(\d\d):(\d\d)(\.\d+)?", re.ASCII)
 #: A whole second in a file's name is the observation's start if it is so close (s).
 SAME_START_SECONDS = 1.0
-#: Heimdall prints times with at least so many significant digits.
-_RELATIVE = 1e-5
 #: What times count from.
 OBSERVATION, FILE = "observation", "file"
 
@@ -110,7 +107,7 @@ class HeimdallLines(NumberLines):
         super().__init__((*COLUMNS, *of_beam), N_COLUMNS)
 
     def candidates(self, values: dict[str, Floats]) -> Records:
-        time = sample_times(values["sample"], values["time"], self._tsamp, _RELATIVE)
+        time = sample_times(values["sample"], values["time"], self._tsamp)
         if not self._found and len(time):
             self._found = self._decided(float(time[0]))
         if self._found == FILE:
@@ -171,10 +168,6 @@ class HeimdallSource(CandidateSource):
         self._files: dict[int, FilesOfBeam] = {}  # by beam
         self._differs_said = False
         self._said: set[int] = set()
-        self._events: list[SourceEvent] = []
-
-    def accepts(self, name: str) -> bool:
-        return fnmatchcase(name, self.context.settings.pattern)
 
     def line_reader(self, path: Path, state: Mapping[str, Any] | None) -> LineReader:
         settings = self.context.settings
@@ -236,10 +229,10 @@ class HeimdallSource(CandidateSource):
             )
             text += " from so long before the observation, or longer, and are all too late"
             what = f"beam {beam}"
-            self._events.append(SourceEvent("", text, SEARCH_BEGAN_EARLIER, what))
+            self.happened.append(SourceEvent("", text, SEARCH_BEGAN_EARLIER, what))
             return
         text = f"beam {beam} is in two files, which are both read: {names[0]} and {names[1]}"
-        self._events.append(SourceEvent(Counted.BEAMS_CLAIMED_TWICE, text))
+        self.happened.append(SourceEvent(Counted.BEAMS_CLAIMED_TWICE, text))
 
     def _tell_of_times(self, name: str) -> None:
         if self._differs_said:
@@ -247,11 +240,7 @@ class HeimdallSource(CandidateSource):
         self._differs_said = True
         text = f"{name}: its first time is before the UTC in its name, so times count from there;"
         text += " instrument.source.times_from: file says so for every file"
-        self._events.append(SourceEvent(text=text))
-
-    def events(self) -> list[SourceEvent]:
-        events, self._events = self._events, []
-        return events
+        self.happened.append(SourceEvent(text=text))
 
 
 def file_offset(name: str, start: float) -> float | None:
