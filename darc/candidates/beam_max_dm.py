@@ -30,8 +30,6 @@ def dms_galaxy(beam: BeamSky) -> dict[str, float]:
     """
     if beam.pointing is None:
         return {}
-    ra, dec = beam.pointing.longitude_deg, beam.pointing.latitude_deg
-    if beam.hour_angle_at is not None:
-        ra, dec = sky.icrs_from_hadec(ra, dec, beam.hour_angle_at, beam.position)
+    ra, dec = sky.icrs_of(beam.pointing, beam.hour_angle_at, beam.position)
     maps = [load_galaxy_map(configured_file(path)) for path in (beam.galaxy_map, *beam.more_maps)]
     return {by.model: by.dm_max(*sky.galactic(ra, dec)) for by in maps}

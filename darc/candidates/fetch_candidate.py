@@ -78,7 +78,4 @@ def _position(beam: BeamSky | None, header: FilterbankHeader) -> tuple[float, fl
     if beam is None or beam.pointing is None:
         pointing = header_pointing(header)
         return None if pointing is None else (pointing.longitude_deg, pointing.latitude_deg)
-    ra, dec = beam.pointing.longitude_deg, beam.pointing.latitude_deg
-    if beam.hour_angle_at is None:
-        return ra, dec
-    return sky.icrs_from_hadec(ra, dec, beam.hour_angle_at, beam.position)
+    return sky.icrs_of(beam.pointing, beam.hour_angle_at, beam.position)

@@ -382,10 +382,9 @@ class ObservationWork:
     def _beam_sky(self) -> BeamSky:
         observation = self.observation
         assert observation.beam is not None
-        middle = observation.start + observation.duration / 2
         return BeamSky(
             pointing=observation.pointing(observation.beam),
-            hour_angle_at=middle if observation.reference_frame == "HADEC" else None,
+            hour_angle_at=observation.hour_angle_at,
             position=self._config.instrument.position,
             galaxy_map=Path(self._config.of(AmberClusteringSettings).galaxy_map),
             more_maps=tuple(map(Path, self._config.of(AmberClusteringSettings).galaxy_maps_shown)),

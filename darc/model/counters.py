@@ -13,6 +13,9 @@ from typing import Self, TypeVar
 K = TypeVar("K", bound=str)
 N = TypeVar("N", int, float)
 
+#: Observations whose counts a service tells.
+KEPT_OBSERVATIONS = 10
+
 
 class _Worded(enum.StrEnum):
     """Identifiers, each with its words."""
@@ -140,6 +143,14 @@ def in_words(counts: Mapping[K, N]) -> dict[str, N]:
 def identified(counts: Mapping[str, int]) -> dict[str, int]:
     """Counts as they are kept, from those of an earlier version, which kept words."""
     return {_IDENTIFIERS.get(what, str(what)): number for what, number in counts.items()}
+
+
+def note_latest(latest: dict[str, dict[str, int]], task_id: str, counts: Mapping[str, int]) -> None:
+    """Note the counts of an observation as the latest; the first of too many are forgotten."""
+    latest.pop(task_id, None)
+    latest[task_id] = plain_counts(counts)
+    while len(latest) > KEPT_OBSERVATIONS:
+        del latest[next(iter(latest))]
 
 
 def plain_counts(counts: Mapping[str, int]) -> dict[str, int]:

@@ -113,6 +113,11 @@ class Observation(BandEdges, Struct, frozen=True):
         return self.start + self.duration
 
     @property
+    def hour_angle_at(self) -> float | None:
+        """When pointings in hour angle hold: in the middle (Unix s); None: they are ICRS."""
+        return self.start + self.duration / 2 if self.reference_frame == "HADEC" else None
+
+    @property
     def f_reference(self) -> float:
         """Centre of the highest channel, to which times of arrival refer (MHz)."""
         return reference_frequency(self.min_freq, self.channel_width, self.nchan)

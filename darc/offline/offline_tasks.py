@@ -98,13 +98,9 @@ class TaskLocation(Struct, frozen=True):
         pointing = observation.pointing(self.beam)
         if pointing is None:
             return None
-        ra, dec = pointing.longitude_deg, pointing.latitude_deg
-        if observation.reference_frame == "HADEC":
-            from darc.science import sky  # noqa: PLC0415 - numpy
+        from darc.science import sky  # noqa: PLC0415 - numpy
 
-            middle = observation.start + observation.duration / 2
-            ra, dec = sky.icrs_from_hadec(ra, dec, middle, self.position)
-        return ra, dec
+        return sky.icrs_of(pointing, observation.hour_angle_at, self.position)
 
 
 class OfflineTask(Protocol):

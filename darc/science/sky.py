@@ -18,6 +18,7 @@ from typing import Any
 
 import erfa
 
+from darc.model.observation import Pointing
 from darc.science.earth_orientation import earth_orientation
 
 #: Julian Date of 1970-01-01, and ERFA's number of the reference ellipsoid WGS 84.
@@ -68,6 +69,19 @@ def icrs_from_hadec(
     site = _at_site(unix_time, itrf_xyz_m)
     ra, dec = _transformed(erfa.atoc13, "H", *apparent, *site)
     return math.degrees(ra) % 360, math.degrees(dec)
+
+
+def icrs_of(
+    pointing: Pointing, hour_angle_at: float | None, itrf_xyz_m: Sequence[float]
+) -> tuple[float, float]:
+    """Return right ascension and declination (ICRS, deg) of a pointing.
+
+    :param hour_angle_at: when its longitude is an hour angle, Unix s; None: it is a right ascension
+    :param itrf_xyz_m: position of the telescope, ITRF x, y, z in m
+    :raises ValueError: the declination is beyond a pole
+    """
+    stated = pointing.longitude_deg, pointing.latitude_deg
+    return stated if hour_angle_at is None else icrs_from_hadec(*stated, hour_angle_at, itrf_xyz_m)
 
 
 def hadec_from_icrs(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import yaml
 from msgspec.structs import replace
 
 from darc.candidates.results.candidate_file import write_candidate
@@ -193,3 +194,8 @@ def results(directory: Path, count: int = 24) -> ObservationResults:
     return ObservationResults(
         made, False, tuple(beams), places, tuple(candidates), made.end + 600, (info,)
     )
+
+
+def read_observation(path: Path) -> Observation:
+    """The observation in an info.yaml."""
+    return Observation.from_plain(yaml.safe_load(path.read_text()))

@@ -21,7 +21,7 @@ from PIL import Image
 from results_made_up import BAND, SETTINGS, candidate, several
 
 from darc.candidates.results.candidate_file import StoredCandidate, write_candidate
-from darc.candidates.results.pictures import HEIGHT, WIDTH, Pictures, write_picture
+from darc.candidates.results.pictures import HEIGHT, WIDTH, Pictures
 from darc.candidates.results.plot_arrays import PlotSizes, bins, drawn, rebinned
 from darc.candidates.results.plot_axes import common_part, ticks
 from darc.candidates.results.plot_page import PlotPage
@@ -84,14 +84,14 @@ def test_a_setting_that_is_wrong(tmp_path: Path, key: str, value: str) -> None:
     with pytest.raises(ValueError, match=f"visualizer.{key}: '{value}' is no colour"):
         write_plots(tmp_path / "CB12.pdf", [], wrong, None)
     with pytest.raises(ValueError, match=f"visualizer.{key}"):
-        write_picture(tmp_path / "one.png", candidate(), wrong)
+        Pictures(wrong, None)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("dm_galaxy", [None, 133.0, 1000.0])
 def test_a_picture(tmp_path: Path, dm_galaxy: float | None) -> None:
     path = tmp_path / "one.png"
-    write_picture(path, candidate(), SETTINGS, dm_galaxy, BAND)
+    Pictures(SETTINGS, dm_galaxy).write(path, candidate(), BAND)
     assert path.stat().st_size < 60_000
     with Image.open(path) as image:
         assert image.size == (WIDTH, HEIGHT)
@@ -105,7 +105,7 @@ def test_numbers_that_are_none_are_drawn_as_nothing(tmp_path: Path) -> None:
     made = candidate()
     made.freq_time[:] = np.nan
     made.dm_time[3] = np.inf
-    write_picture(tmp_path / "one.png", made, SETTINGS)
+    Pictures(SETTINGS, None).write(tmp_path / "one.png", made)
     assert (tmp_path / "one.png").is_file()
 
 
@@ -269,7 +269,7 @@ def test_channels_without_data_are_grey_and_no_part_of_means(tmp_path: Path) -> 
     assert np.isnan(shown[5:10]).all()
     assert np.isfinite(np.delete(shown, range(5, 10), axis=0)).all()
     assert shown[10] == pytest.approx(made.freq_time[21])
-    write_picture(tmp_path / "one.png", made, SETTINGS, None, BAND)
+    Pictures(SETTINGS, None).write(tmp_path / "one.png", made, BAND)
     with Image.open(tmp_path / "one.png") as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
     grey = np.abs(pixels - [0xB4, 0xB8, 0xBE]).max(axis=2) < 12
@@ -330,7 +330,7 @@ def test_pictures_in_a_row_are_as_if_each_were_alone(tmp_path: Path) -> None:
     for number in (0, 5, 8, 7):
         stored = several_kinds[number]
         alone = tmp_path / "alone.png"
-        write_picture(alone, stored.candidate, SETTINGS, 133.0, stored.band, LONG)
+        Pictures(SETTINGS, 133.0, LONG).write(alone, stored.candidate, stored.band)
         assert alone.read_bytes() == (tmp_path / f"{number}.png").read_bytes()
 
 

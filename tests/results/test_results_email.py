@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from msgspec.structs import replace
-from results_made_up import ARRIVAL, candidate, observation
+from results_made_up import ARRIVAL, candidate, observation, read_observation
 
-from darc.candidates.results.observation_info import read_info, write_info
+from darc.candidates.results.observation_info import write_info
 from darc.candidates.results.trigger_lists import listed
 from darc.model.processing_outcome import ProcessingSummary
 from darc.model.results import (
@@ -42,7 +42,7 @@ def test_the_observation_has_it_as_a_remark(tmp_path: Path) -> None:
     made = observation()
     write_info(tmp_path / "info.yaml", made, ARRIVAL)
     assert (tmp_path / "info.yaml").read_text().splitlines()[-1] == f"# {ARRIVAL}"
-    assert read_info(tmp_path / "info.yaml") == made
+    assert read_observation(tmp_path / "info.yaml") == made
 
 
 def test_the_milky_way_by_two_models_is_named() -> None:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from nodes import wait_for
 
 from darc.delivery.outbox import DeliveryError
+from darc.node.losses import LossKind
 from darc.node.node_config import load_config
+from darc.queues.messages import Commit
 from darc.runtime.clock import Since
 from darc.runtime.paths import packaged
 from darc.runtime.untrusted_files import read_regular
@@ -22,6 +24,22 @@ from darc.services.base.mails import AGE_LIMIT, Mail, Mails, attach
 
 TO = "somebody@example.org"
 texts = st.text(max_size=20)
+
+
+class Mailing:
+    """What e-mails need of a service."""
+
+    config = load_config(packaged("conf/default.yaml"))
+
+    def __init__(self) -> None:
+        self.losses: list[tuple[str, str, str]] = []
+        self.memory: dict[str, object] = {}
+
+    def lost(self, kind: LossKind, what: str, why: str) -> None:
+        self.losses.append((kind.id, what, why))
+
+    def commit(self, commit: Commit) -> None:
+        self.memory |= commit.memory
 
 
 @given(texts, texts, st.lists(texts), st.floats(0, 1e9), st.lists(texts))
@@ -37,13 +55,18 @@ def test_a_mail_that_an_earlier_version_remembered() -> None:
 
 
 def test_a_mail_that_is_too_old_is_lost_and_counted() -> None:
-    lost: list[tuple[str, str, str]] = []
-    config = load_config(packaged("conf/default.yaml"))
-    mails = Mails(lambda: config, lambda kind, what, why: lost.append((kind.id, what, why)))
+    service = Mailing()
+    mails = Mails(service, ())
     old = Mail("subject", "text", (TO,), since=Since.now(AGE_LIMIT + 1.0))
-    assert mails.send(mails.memory("190518009 results", old)) == {}
-    wait_for(lambda: mails.gone() == {"mail 190518009 results": None})
-    ((kind, what, why),) = lost
+    mails.send(mails.memory("190518009 results", old))
+    assert service.memory == {}
+
+    def is_deleted() -> bool:
+        mails.delete_sent()
+        return service.memory == {"mail 190518009 results": None}
+
+    wait_for(is_deleted)
+    ((kind, what, why),) = service.losses
     assert (kind, what) == ("mail_given_up", "190518009 results")
     assert "expired before the first attempt" in why
     assert not mails.waiting

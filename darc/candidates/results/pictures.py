@@ -56,25 +56,6 @@ _OWN_LINES = 3
 _TEXT, _TEXT_POINTS = 0.512, 242.0
 
 
-def write_picture(
-    path: Path,
-    candidate: ProcessedCandidate,
-    settings: ProcessorVisualizer,
-    dm_galaxy: float | None = None,
-    band: FrequencyRange | None = None,
-    reference: ArrivalReference | None = None,
-) -> None:
-    """Write the picture of one candidate; for many, `Pictures` is faster.
-
-    :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: unknown
-    :param band: frequency range; None: unknown
-    :param reference: reference of times and widths; None: unknown
-    :raises ValueError: the settings name an unknown colour or colour map
-    :raises OSError: the file cannot be written
-    """
-    Pictures(settings, dm_galaxy, reference).write(path, candidate, band)
-
-
 class Pictures:
     """Drawing of pictures one by one; not thread-safe.
 

@@ -21,9 +21,7 @@ def field_of(observation: Observation, instrument: Instrument, moment: float) ->
     beams = []
     for one in observation.pointings:
         if every or one.beam == observation.beam:
-            ra, dec = one.longitude_deg, one.latitude_deg
-            if observation.reference_frame == "HADEC":
-                ra, dec = sky.icrs_from_hadec(ra, dec, moment, instrument.position)
-            beams.append((one.beam, ra, dec))
+            at = None if observation.hour_angle_at is None else moment
+            beams.append((one.beam, *sky.icrs_of(one, at, instrument.position)))
     radius = max(instrument.beam_semimajor, instrument.beam_semiminor) / 60
     return Field(tuple(beams), radius)

@@ -18,7 +18,7 @@ from darc.model.counters import plain_counts
 from darc.model.observation import Observation
 from darc.model.outside_notice import NoticeError, read_notice
 from darc.node.losses import SOURCES_UNKNOWN, LossKind
-from darc.queues.messages import Commit, QueryKind, ServiceQuery
+from darc.queues.messages import QueryKind, ServiceQuery
 from darc.runtime.clock import Instant
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import ABOUT_TRIGGER
@@ -86,8 +86,8 @@ class AlertListener(Service[AlertListenerSettings]):
         self._sources_said = ""
         self._reader: KafkaReader | None = None
         self._read_by: tuple[Any, ...] | None = None
-        self._mails = Mails(lambda: self.config, self.lost, self.settings.email_settings.to)
-        self._chats = Chats(lambda: self.config, self.lost)
+        self._mails = Mails(self, self.settings.email_settings.to)
+        self._chats = Chats(self)
         self._actor = NoticeActor(self.config, self.settings)
 
     # -- attributes ----------------------------------------------------------------------------
@@ -146,8 +146,7 @@ class AlertListener(Service[AlertListenerSettings]):
     def recover(self, memory: dict[str, Any]) -> None:
         """Go on with what earlier notices have started."""
         self._actor.recover(memory)
-        if hopeless := self._mails.send(memory):
-            self.commit(Commit(memory=hopeless))
+        self._mails.send(memory)
         self._chats.send(memory)
 
     def reloaded(self) -> None:
@@ -191,8 +190,8 @@ class AlertListener(Service[AlertListenerSettings]):
         step = NoticeStep()
         self._actor.look(step, time.time())
         self._commit(step)
-        if gone := self._mails.gone() | self._chats.gone():
-            self.commit(Commit(memory=gone))
+        self._mails.delete_sent()
+        self._chats.delete_sent()
 
     def _answer(self, query: ServiceQuery) -> tuple[bool, Any]:
         answer = super()._answer(query)
@@ -270,6 +269,5 @@ class AlertListener(Service[AlertListenerSettings]):
         for line in step.lines:
             log.warning("%s", line, extra=ABOUT_TRIGGER)
         written = {key: value for key, value in step.memory.items() if value is not None}
-        if hopeless := self._mails.send(written):
-            self.commit(Commit(memory=hopeless))
+        self._mails.send(written)
         self._chats.send(written)

@@ -19,7 +19,7 @@ from darc.config.records import replace
 from darc.config.settings import AmberClusteringSettings
 from darc.model.arrival import utc_of
 from darc.model.candidate import candidates_from_bytes
-from darc.model.counters import Counted, in_words, plain_counts
+from darc.model.counters import Counted, in_words, note_latest, plain_counts
 from darc.model.lowered_threshold import LoweredThreshold, is_lowered_threshold
 from darc.model.observation import Observation, Pointing, task_id_of
 from darc.model.sources import SourceList
@@ -45,7 +45,6 @@ log = logging.getLogger(__name__)
 #: Duration and outputs of one commit: far less than the timeout of the heartbeat (s).
 PORTION_SECONDS = 0.25
 PORTION_OUTPUTS = 200
-KEPT_COUNTS = 10
 #: Counters that are present from the start, so that monitoring sees them increase from 0.
 TOTALS = (
     Counted.WINDOWS,
@@ -215,10 +214,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         return fields
 
     def _field_at(self, observation: Observation, pointing: Pointing) -> BeamField | None:
-        ra, dec = pointing.longitude_deg, pointing.latitude_deg
-        if observation.reference_frame == "HADEC":
-            middle = observation.start + observation.duration / 2
-            ra, dec = sky.icrs_from_hadec(ra, dec, middle, self.config.instrument.position)
+        position = self.config.instrument.position
+        ra, dec = sky.icrs_of(pointing, observation.hour_angle_at, position)
         path = self.settings.galaxy_map
         try:
             galaxy = load_galaxy_map(configured_file(path))
@@ -412,11 +409,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             )
 
     def _account(self, key: str, work: ClusteringObservation) -> None:
-        task_id = task_id_of(key)
-        self.counts.pop(task_id, None)
-        self.counts[task_id] = plain_counts(work.counts)
-        while len(self.counts) > KEPT_COUNTS:
-            del self.counts[next(iter(self.counts))]
+        note_latest(self.counts, task_id_of(key), work.counts)
 
 
 def _timed(decision: Decision, window: DueWindow, closed_at: float) -> Decision:

@@ -22,7 +22,7 @@ import numpy as np
 from darc.candidates.injections import INJECTION_UNKNOWN, packages_of
 from darc.config.settings import AmberClusteringSettings
 from darc.model.candidate import records_to_bytes
-from darc.model.counters import Counted, in_words, plain_counts
+from darc.model.counters import Counted, in_words, note_latest, plain_counts
 from darc.model.observation import Observation
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit, ContentKind, OutOfStepError, Put, QueueEntry
@@ -32,7 +32,7 @@ from darc.services.amber_listener.followed_observation import FollowedObservatio
 from darc.services.amber_listener.settings import AmberListenerSettings
 from darc.services.amber_listener.traits import TRAITS
 from darc.services.base.service import ENDED, LOOP_SECONDS, Service
-from darc.trigger_files.candidate_source import SourceContext, SourceEvent, all_loss_kinds
+from darc.trigger_files.candidate_source import SourceContext, all_loss_kinds
 from darc.trigger_files.directory_watch import DirectoryWatch
 from darc.trigger_files.gulp_spool import remove_old_spools
 from darc.trigger_files.trigger_file import CHUNK_BYTES, Chunk, Replaced, TriggerFile, count_chunks
@@ -47,7 +47,6 @@ FLUSH_SECONDS = 1.0
 # Fraction of end_delay for which an unreadable file is retried at the end; the rest is for the
 # services downstream.
 FAILING_PART = 0.5
-KEPT_COUNTS = 10
 #: Directory in run_dir for what comes by a connection.
 SPOOL = "spool"
 #: Counters that are present from the start, so that monitoring sees them increase from 0.
@@ -248,39 +247,31 @@ class AMBERListener(Service[AmberListenerSettings]):
                 log.error("%s cannot be read, trying again: %s", following.directory, error)
         for name, why in files.refused.items():
             log.error("%s/%s is not read: %s", following.directory, name, why)
-            following.counts[Counted.FILES_REFUSED] += 1
-            self._totals[Counted.FILES_REFUSED] += 1
+            self._count(following, Counted.FILES_REFUSED)
         files.refused.clear()
         for path in files.written_anew:
-            following.counts[Counted.FILES_WRITTEN_ANEW] += 1
-            self._totals[Counted.FILES_WRITTEN_ANEW] += 1
+            self._count(following, Counted.FILES_WRITTEN_ANEW)
             self._account(following)
             log.warning("%s, of an earlier observation, was written anew: it is read whole", path)
         files.written_anew.clear()
         if number := files.newly_left_alone:
             files.newly_left_alone = 0
             log.info("%d files of earlier observations are left alone", number)
-            following.counts[Counted.EARLIER_FILES] += number
-            self._totals[Counted.EARLIER_FILES] += number
+            self._count(following, Counted.EARLIER_FILES, number)
             self.commit(Commit(following.observation.key, memory=following.memory()))
             self._account(following)
 
     def _hear(self, following: FollowedObservation) -> None:
-        """Take the events of the source."""
+        """Count and log the events of the source."""
         for event in following.source.events():
-            self._note_event(following, event)
-
-    def _note_event(self, following: FollowedObservation, event: SourceEvent) -> None:
-        """Count and log an event of a source."""
-        if event.counter:
-            following.counts[event.counter] += event.number
-            self._totals[event.counter] += event.number
-            self._account(following)
-        if event.loss:
-            log.error("%s", event.text)
-            self.lost(event.loss, event.what, event.text, event.number)
-        elif event.text:
-            log.warning("%s", event.text)
+            if event.counter:
+                self._count(following, event.counter, event.number)
+                self._account(following)
+            if event.loss:
+                log.error("%s", event.text)
+                self.lost(event.loss, event.what, event.text, event.number)
+            elif event.text:
+                log.warning("%s", event.text)
 
     def _read(self, following: FollowedObservation) -> None:
         """Read all files to their current end, and put the candidates."""
@@ -322,9 +313,8 @@ class AMBERListener(Service[AmberListenerSettings]):
     ) -> None:
         """Count the loss in a file that was replaced; data appended unseen cannot be counted."""
         file.replaced = None
-        for name, number in ((Counted.FILES_WRITTEN_ANEW, 1), (Counted.BYTES_LOST, before.unread)):
-            following.counts[name] += number
-            self._totals[name] += number
+        self._count(following, Counted.FILES_WRITTEN_ANEW)
+        self._count(following, Counted.BYTES_LOST, before.unread)
         log.error(
             "%s was written anew after %d bytes of it were read, and is read from byte %d;"
             " %d bytes are lost, and what it may have got since the last look",
@@ -338,8 +328,7 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def _left_by_earlier(self, following: FollowedObservation, file: TriggerFile) -> None:
         """Count data older than the observation, which are not read."""
-        for counts in (following.counts, self._totals):
-            counts[Counted.EARLIER_BYTES] += file.earlier
+        self._count(following, Counted.EARLIER_BYTES, file.earlier)
         log.warning(
             "%s was written last before this observation began: its %d bytes are an earlier one's,"
             " and are not read",
@@ -405,7 +394,9 @@ class AMBERListener(Service[AmberListenerSettings]):
         )
         count_chunks(chunks, self._totals)
         self._account(following)
-        self._drop_read_files(following)
+        for file in following.files:
+            if following.source.has_read(file.path, file.offset):
+                following.files.forget(file)
         if chunks and not self._notified:
             self.found_by_recheck += 1
         following.watermark_due |= bool(content)
@@ -430,12 +421,6 @@ class AMBERListener(Service[AmberListenerSettings]):
     def _readers(self) -> tuple[str, ...]:
         return tuple(name for name in READERS if name in self.config.services())
 
-    @staticmethod
-    def _drop_read_files(following: FollowedObservation) -> None:
-        for file in following.files:
-            if following.source.has_read(file.path, file.offset):
-                following.files.forget(file)
-
     def _commit(self, commit: Commit) -> None:
         try:
             self.commit(commit)
@@ -459,8 +444,7 @@ class AMBERListener(Service[AmberListenerSettings]):
                 self._put(following, rest, 0.0)
             return
         for path, why in following.failing.items():
-            following.counts[Counted.FILES_GIVEN_UP] += 1
-            self._totals[Counted.FILES_GIVEN_UP] += 1
+            self._count(following, Counted.FILES_GIVEN_UP)
             log.error("%s given up, what was not read of it is lost: %s", path, why)
             self.lost(FILE_GIVEN_UP, str(path), why)
         self._hear(following)
@@ -482,9 +466,9 @@ class AMBERListener(Service[AmberListenerSettings]):
             return chunks
         return [*chunks, half] if half else chunks
 
+    def _count(self, following: FollowedObservation, what: str, number: int = 1) -> None:
+        following.counts[what] += number
+        self._totals[what] += number
+
     def _account(self, following: FollowedObservation) -> None:
-        task_id = following.observation.task_id
-        self.counts.pop(task_id, None)
-        self.counts[task_id] = plain_counts(following.counts)
-        while len(self.counts) > KEPT_COUNTS:
-            del self.counts[next(iter(self.counts))]
+        note_latest(self.counts, following.observation.task_id, following.counts)

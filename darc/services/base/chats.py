@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from darc.config.config import Config
 from darc.config.records import Struct, field
 from darc.delivery.harmless_text import harmless
 from darc.delivery.outbox import DeliveryError, Outbox
 from darc.node.losses import LossKind
+from darc.queues.messages import Commit
 from darc.runtime.clock import Since
+from darc.services.base.mails import MailingService
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +57,11 @@ class Chats:
     As e-mails (:class:`darc.services.base.mails.Mails`), a message is first committed to the
     service's memory, and then sent: at least once.
 
-    :param config: returns the current configuration
-    :param lost: called with each message that is given up
+    :param service: whose messages they are
     """
 
-    def __init__(
-        self, config: Callable[[], Config], lost: Callable[[LossKind, str, str], None]
-    ) -> None:
-        self._config = config
-        self._lost = lost
+    def __init__(self, service: MailingService) -> None:
+        self._service = service
         self._outboxes: dict[str, Outbox[ChatNote]] = {}  # by target
 
     @staticmethod
@@ -89,13 +86,15 @@ class Chats:
                     outbox = self._outboxes[note.name] = Outbox(f"chat {note.name}", self._send)
                 outbox.submit(key, note, give_up_after=AGE_LIMIT - note.since.age())
 
-    def gone(self) -> dict[str, Any]:
-        """Return the memory that deletes messages taken or given up since the last call."""
+    def delete_sent(self) -> None:
+        """Delete messages taken or given up since the last call."""
         outcomes = [one for outbox in self._outboxes.values() for one in outbox.outcomes()]
         for outcome in outcomes:
             if outcome.delivered_at is None:
-                self._lost(PEOPLE_NOT_TOLD, outcome.key.removeprefix(CHAT), outcome.error)
-        return dict.fromkeys(outcome.key for outcome in outcomes)
+                self._service.lost(PEOPLE_NOT_TOLD, outcome.key.removeprefix(CHAT), outcome.error)
+        if outcomes:
+            memory = dict.fromkeys(outcome.key for outcome in outcomes)
+            self._service.commit(Commit(memory=memory))
 
     @property
     def waiting(self) -> list[str]:
@@ -118,5 +117,5 @@ class Chats:
         from darc.delivery import chat  # noqa: PLC0415 - subprocess; where people are told, alone
 
         message = chat.ChatMessage(note.title, note.text)
-        if why := chat.send(message, [note.name], self._config().chat)[note.name]:
+        if why := chat.send(message, [note.name], self._service.config.chat)[note.name]:
             raise DeliveryError(why)

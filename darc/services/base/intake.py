@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +106,8 @@ class Intake:
             # Refused, it would come again for ever, and hold up the triggers behind it.
             log.error("dropped what %s handed in: %s", host, NO_ORDERS)
             content = pack([one for one in plain if not is_order(one)])
-        if not self._lock.acquire(timeout=BUSY_SECONDS):
-            raise QueueError(f"the master of {self._service}'s node is away")
-        try:
+        with self._locked():
             return self._hold(host, source, number, observation, content, waited)
-        finally:
-            self._lock.release()
 
     def put(self, session: Session, triggers: list[dict[str, object]]) -> None:
         """Put triggers of a program that does not number them on the queue.
@@ -120,11 +117,16 @@ class Intake:
         content = pack(triggers)
         if any(map(is_order, _check(content))):
             raise QueueError(f"{NO_ORDERS} only")
+        put = Put((self._service,), ContentKind.TRIGGERS, content)
+        with self._locked():
+            self._link.commit(Commit(puts=(put,), durable=True))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
         if not self._lock.acquire(timeout=BUSY_SECONDS):
             raise QueueError(f"the master of {self._service}'s node is away")
         try:
-            put = Put((self._service,), ContentKind.TRIGGERS, content)
-            self._link.commit(Commit(puts=(put,), durable=True))
+            yield
         finally:
             self._lock.release()
 

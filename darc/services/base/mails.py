@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import logging
 import mimetypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from darc.config.config import Config
 from darc.config.records import Struct, field
 from darc.delivery.outbox import DeliveryError, Outbox
 from darc.node.losses import LossKind
+from darc.queues.messages import Commit
 from darc.runtime.clock import Since
 from darc.runtime.untrusted_files import NotRegularError, read_regular
 
@@ -63,28 +64,30 @@ class Mail(Struct, frozen=True):
         return cls(subject, text, tuple(to), tuple(map(Path, files)), Since.from_plain(since))
 
 
+class MailingService(Protocol):
+    """The service, as far as its e-mails need it."""
+
+    config: Config
+
+    def lost(self, kind: LossKind, what: str, why: str) -> None: ...
+    def commit(self, commit: Commit) -> None: ...
+
+
 class Mails:
     """Queue of e-mails, which are retried until the server accepts them.
 
-    See :class:`darc.delivery.outbox.Outbox`. An e-mail is first committed to the service's memory,
-    and then sent, so that it survives a crash. After a crash between sending and the commit of
+    See :class:`darc.delivery.outbox.Outbox`. The service commits an e-mail to its memory before it
+    is sent, so that it survives a crash. After a crash between sending and the commit of
     that, it is sent again, with the same Message-ID.
 
-    :param config: returns the current configuration
-    :param lost: called with each e-mail that is given up
+    :param service: whose e-mails they are
     :param to: receivers; where there are any, what sending needs is loaded now
     """
 
-    def __init__(
-        self,
-        config: Callable[[], Config],
-        lost: Callable[[LossKind, str, str], None],
-        to: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, service: MailingService, to: Sequence[str]) -> None:
         if to:
             _mail()
-        self._config = config
-        self._lost = lost
+        self._service = service
         self._outbox: Outbox[tuple[EmailMessage, Mail]] = Outbox("e-mail", self._send)
         self._keys: dict[str, None] = {}  # in order, those not known to be sent
 
@@ -102,25 +105,29 @@ class Mails:
         """Return the memory to commit before an e-mail is sent; empty where it has no receivers."""
         return {MAIL + identity: one.to_plain()} if one.to else {}
 
-    def send(self, memory: Mapping[str, Any]) -> dict[str, Any]:
-        """Send committed e-mails; return the memory that deletes those that can never be sent."""
-        hopeless: dict[str, Any] = {}
-        for key, plain in memory.items():
-            if key.startswith(MAIL) and not self._submit(key, Mail.from_plain(plain)):
-                hopeless[key] = None
-        return hopeless
+    def send(self, memory: Mapping[str, Any]) -> None:
+        """Send committed e-mails; those that can never be sent are deleted."""
+        self._delete(
+            key
+            for key, plain in memory.items()
+            if key.startswith(MAIL) and not self._submit(key, Mail.from_plain(plain))
+        )
 
-    def gone(self) -> dict[str, Any]:
-        """Return the memory that deletes e-mails sent or given up since the last call."""
+    def delete_sent(self) -> None:
+        """Delete e-mails sent or given up since the last call."""
         outcomes = self._outbox.outcomes()
         for outcome in outcomes:
             if outcome.delivered_at is None:
-                self._lost(MAIL_GIVEN_UP, outcome.key.removeprefix(MAIL), outcome.error)
+                self._service.lost(MAIL_GIVEN_UP, outcome.key.removeprefix(MAIL), outcome.error)
             del self._keys[outcome.key]
-        return dict.fromkeys(outcome.key for outcome in outcomes)
+        self._delete(outcome.key for outcome in outcomes)
+
+    def _delete(self, keys: Iterable[str]) -> None:
+        if memory := dict.fromkeys(keys):
+            self._service.commit(Commit(memory=memory))
 
     def _submit(self, key: str, one: Mail) -> bool:
-        config = self._config()
+        config = self._service.config
         try:
             message = _mail().make_message(
                 one.subject,
@@ -132,7 +139,7 @@ class Mails:
             )
         except ValueError as error:
             log.error("no e-mail: %s", error)
-            self._lost(MAIL_GIVEN_UP, key.removeprefix(MAIL), str(error))
+            self._service.lost(MAIL_GIVEN_UP, key.removeprefix(MAIL), str(error))
             return False
         self._keys[key] = None
         self._outbox.submit(key, (message, one), give_up_after=AGE_LIMIT - one.since.age())
@@ -142,7 +149,7 @@ class Mails:
         message, one = item
         if one.files and not list(message.iter_attachments()):
             attach(message, one.files)
-        _mail().send(message, self._config().mail, SEND_SECONDS)
+        _mail().send(message, self._service.config.mail, SEND_SECONDS)
 
 
 def _mail() -> ModuleType:

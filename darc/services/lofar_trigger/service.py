@@ -112,7 +112,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         self.lofar = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
         self._unsent: list[PendingPacket] = []
         self._next_try = Instant.now()
-        self._mails = Mails(lambda: self.config, self.lost, self.settings.email_settings.to)
+        self._mails = Mails(self, self.settings.email_settings.to)
 
     @property
     def packets_waiting(self) -> int:
@@ -159,9 +159,9 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
                 if not self._is_expired(packet):
                     log.warning("sent again, as it may not have left: %s", packet.trigger.identity)
                     self._outcomes[TriggerOutcome.SENT_AGAIN] += 1
-        hopeless = self._mails.send(memory)
-        if had_packets or hopeless:
-            self.commit(Commit(memory=self._sending() | hopeless))
+        if had_packets:
+            self.commit(Commit(memory=self._sending()))
+        self._mails.send(memory)
 
     def reloaded(self) -> None:
         """Send to the address of the new configuration."""
@@ -185,11 +185,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         """Send the packets, and e-mails about them."""
         self._unsent += [
             PendingPacket(
-                one.trigger,
-                one.test,
-                one.arrived,
-                one.gathered_at,
-                self.freeze_at(one.trigger),
+                one.trigger, one.test, one.arrived, one.gathered_at, self.freeze_at(one.trigger)
             )
             for one in chosen
         ]
@@ -198,7 +194,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         self.commit(Commit(memory=self._sending() | self.note_pulses(chosen)))
         mails = self._send_packets()
         commit(self._sending() | mails)
-        self._mail(mails)
+        self._mails.send(mails)
 
     def _sending(self) -> dict[str, Any]:
         return {SENDING: [packet.to_plain() for packet in self._unsent] or None}
@@ -211,9 +207,8 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
             mails = self._send_packets()
             if len(self._unsent) < waiting:
                 self.commit(Commit(memory=self._sending() | mails))
-                self._mail(mails)
-        if gone := self._mails.gone():
-            self.commit(Commit(memory=gone))
+                self._mails.send(mails)
+        self._mails.delete_sent()
 
     def patience(self) -> float:
         """Return how long to wait for entries until the next attempt is due (s)."""
@@ -286,10 +281,6 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         self._outcomes[outcome] += 1
 
     # -- e-mail --------------------------------------------------------------------------------
-
-    def _mail(self, mails: dict[str, Any]) -> None:
-        if hopeless := self._mails.send(mails):
-            self.commit(Commit(memory=hopeless))
 
     def _mail_of(self, packet: PendingPacket, sent_at: float) -> dict[str, Any]:
         if not self.settings.email_settings.to:

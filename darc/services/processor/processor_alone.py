@@ -48,11 +48,7 @@ class ProcessorAlone(ProcessorManager):
     def prepare(self) -> None:
         """Start as on a worker, with e-mails."""
         super().prepare()
-        self._mails = Mails(
-            lambda: self.config,
-            self.lost,
-            self.config.of(ProcessorMasterSettings).email_settings.to,
-        )
+        self._mails = Mails(self, self.config.of(ProcessorMasterSettings).email_settings.to)
 
     @property
     def mails_waiting(self) -> list[str]:
@@ -62,8 +58,7 @@ class ProcessorAlone(ProcessorManager):
     def recover(self, memory: dict[str, Any]) -> None:
         """Send the e-mails that an earlier process had not sent."""
         super().recover(memory)
-        if hopeless := self._mails.send(memory):
-            self.commit(Commit(memory=hopeless))
+        self._mails.send(memory)
         threading.Thread(
             target=show_lists, args=(self.config,), name="results", daemon=True
         ).start()
@@ -71,8 +66,7 @@ class ProcessorAlone(ProcessorManager):
     def idle(self) -> None:
         """Work as on a worker, and forget the e-mails that were sent."""
         super().idle()
-        if gone := self._mails.gone():
-            self.commit(Commit(memory=gone))
+        self._mails.delete_sent()
 
     def brought(self, work: ObservationWork) -> None:
         """Show the results once they are written."""
@@ -98,6 +92,5 @@ class ProcessorAlone(ProcessorManager):
         mails = self._mails.memory(identity, Mail(subject, text, to, pdfs_of(done.result)))
         if mails:
             self.commit(Commit(memory=mails))
-        if hopeless := self._mails.send(mails):
-            self.commit(Commit(memory=hopeless))
+        self._mails.send(mails)
         self.end(work)

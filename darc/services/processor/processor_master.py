@@ -106,7 +106,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
     def prepare(self) -> None:
         """Start without observations."""
         self.awaited: dict[str, AwaitedResults] = {}
-        self._mails = Mails(lambda: self.config, self.lost, self.settings.email_settings.to)
+        self._mails = Mails(self, self.settings.email_settings.to)
         self._looks = ThreadPoolExecutor(1, thread_name_prefix="results")
 
     @property
@@ -127,13 +127,13 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     def recover(self, memory: dict[str, Any]) -> None:
         """Send the e-mails that an earlier process had not sent; write the lists."""
-        if hopeless := self._mails.send(memory):
-            self.commit(Commit(memory=hopeless))
+        self._mails.send(memory)
         self._looks.submit(show_lists, self.config)
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
         """Wait for the workers' results, and show them as they come."""
-        beams = beams_of(observation, self.config)
+        n_workers = len(self.config.cluster.workers)
+        beams = tuple(beam for beam in observation.beams if beam < n_workers)
         if not observation.proctrigger or not beams:
             why = "no worker has a beam of it" if observation.proctrigger else "not processed"
             log.info("no results are gathered: %s", why)
@@ -176,8 +176,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         for one in list(self.awaited.values()):
             with about(one.observation.key):
                 self._advance(one)
-        if gone := self._mails.gone():
-            self.commit(Commit(memory=gone))
+        self._mails.delete_sent()
 
     def _advance(self, one: AwaitedResults) -> None:
         if one.looking is not None:
@@ -231,13 +230,11 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         self, identity: str, subject: str, text: str, files: tuple[Path, ...] = ()
     ) -> dict[str, Any]:
         to = self.settings.email_settings.to
-        one = Mail(subject, text, to, files)
-        return self._mails.memory(identity, one)
+        return self._mails.memory(identity, Mail(subject, text, to, files))
 
     def _send(self, mails: Mapping[str, Any]) -> None:
         self.commit(Commit(memory=dict(mails)))
-        if hopeless := self._mails.send(mails):
-            self.commit(Commit(memory=hopeless))
+        self._mails.send(mails)
 
     # -- in the thread -------------------------------------------------------------------------
 
@@ -281,9 +278,8 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 def show_lists(config: Config) -> None:
     """Write the lists of results, which other pages link to."""
     try:
-        for problem in write_lists(
-            site_of(config), config.of(ProcessorMasterSettings).site_days_kept
-        ):
+        days = config.of(ProcessorMasterSettings).site_days_kept
+        for problem in write_lists(site_of(config), days):
             log.error("not in the lists of results: %s", problem)
     except OSError as error:
         log.error("no lists of results: %s", error)
@@ -295,11 +291,6 @@ def site_of(config: Config) -> Path:
     return (
         Path(config.of(StatusWebsiteSettings).web_dir) / config.of(ProcessorMasterSettings).webdir
     )
-
-
-def beams_of(observation: Observation, config: Config) -> tuple[int, ...]:
-    """Return the compound beams that have a worker."""
-    return tuple(beam for beam in observation.beams if beam < len(config.cluster.workers))
 
 
 def pdfs_of(results: ObservationResults) -> tuple[Path, ...]:

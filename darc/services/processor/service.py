@@ -37,7 +37,7 @@ from darc.candidates.pool_tasks import (
 from darc.candidates.task_queue import TaskQueue
 from darc.config.settings import ProcessorSettings
 from darc.model.candidate import candidates_from_bytes
-from darc.model.counters import Counted, in_words, plain_counts
+from darc.model.counters import Counted, in_words, note_latest, plain_counts
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ClusterOutcome
 from darc.node.losses import ENTRIES_DROPPED, LossKind
@@ -53,7 +53,6 @@ log = logging.getLogger(__name__)
 
 #: The service that announces bursts, on the master node.
 ALERTING = "voevent_generator"
-KEPT_FATES = 10
 #: Longest delay of entries and orders during an extraction (s).
 BUSY_SECONDS = 0.05
 #: Delays between attempts to write results, as the shared directory may be away (s).
@@ -474,11 +473,7 @@ class ProcessorManager(Service[ProcessorSettings]):
 
     def _account(self, work: ObservationWork, n_done: int) -> None:
         self.clusters_done += n_done
-        task_id = work.observation.task_id
-        self.fates.pop(task_id, None)
-        self.fates[task_id] = _text(work.table.fates)
-        while len(self.fates) > KEPT_FATES:
-            del self.fates[next(iter(self.fates))]
+        note_latest(self.fates, work.observation.task_id, _text(work.table.fates))
 
 
 def _text(fates: Mapping[ClusterOutcome, int]) -> dict[str, int]:
