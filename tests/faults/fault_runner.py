@@ -126,14 +126,19 @@ class FaultRun:
             observation.amber_dir, self._files, lambda: self._lines_read(observation.task_id)
         )
         self._strikes.files = files
-        (observation.amber_dir / "injections.txt").write_text(self._injection)
+        injections = observation.amber_dir / "injections.txt"
+        injections.write_text(self._injection)
         self._outside.begin(time.strftime("%Y-%m-%d-%H:%M:%S", time.gmtime(observation.start)))
         path = self._books_file(observation.parset)
         self._orders.begin(faults)
         self._beginnings.begin(observation, beginning, path)
         playing = [
             threading.Thread(target=self._strikes.note, args=(what,))
-            for what in (files.play, lambda: self._processing.play(data))
+            for what in (
+                files.play,
+                lambda: self._processing.play(data),
+                lambda: self._remove_list(injections, observation.task_id),
+            )
         ]
         for thread in playing:
             thread.start()
@@ -191,6 +196,11 @@ class FaultRun:
         (output / "filterbank").symlink_to(directory / "filterbank")
         self._machine.flush()
         return observation, output, data
+
+    def _remove_list(self, injections: Path, task_id: str) -> None:
+        """Remove the list of injections once the lines that follow it are read: nobody needs it."""
+        wait_for(lambda: self._lines_read(task_id) > 0, RECOVERY_SECONDS * 2, "lines read")
+        injections.unlink()
 
     def _lines_read(self, task_id: str) -> int:
         try:

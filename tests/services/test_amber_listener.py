@@ -14,13 +14,14 @@ import yaml
 from msgspec.structs import replace
 from nodes import patience
 
-from darc.candidates.injections import LISTED
+from darc.candidates.injections import LISTED, Injection
 from darc.config.settings import AmberClusteringSettings
 from darc.model.observation import Observation
 from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit, ContentKind, Order, OrderState, OutOfStepError
-from darc.queues.plain_connection import unpack
+from darc.queues.plain_connection import pack, unpack
+from darc.services.amber_listener import known_injections
 from darc.services.amber_listener import service as service_module
 from darc.services.amber_listener.service import AMBERListener
 from darc.trigger_files.amber import format_header, format_line, trigger_name
@@ -406,3 +407,44 @@ def test_the_list_of_injections_is_that_of_the_start(
     order(again, observation)
     (path.parent / "injections.txt").write_text("1.5 100 12.5 1\n")
     again.turn_until(lambda: listed(again))
+
+
+def test_another_run_of_an_observation_knows_its_injections_though_the_list_is_gone(
+    make: Callable[[], Kept], observation: Observation, path: Path
+) -> None:
+    first = make()
+    order(first, observation)
+    file = path.parent / "injections.txt"
+    file.write_text("1.5 100 12.5 1\n")
+    first.turn_until(lambda: listed(first))
+    file.unlink()
+    kept = {
+        key: value
+        for one in first.commits
+        if not one.observation
+        for key, value in one.memory.items()
+    }
+    another = make()
+    another.recover(unpack(pack(kept)))
+    order(another, replace(observation, run="another"))
+    assert listed(another) == [[1.5, 100.0, 12.5, 1.0]]
+    # Of the same name at another time nothing is known.
+    later = make()
+    later.recover(unpack(pack(kept)))
+    order(later, replace(observation, run="later", start=observation.start + 60))
+    assert listed(later) == []
+
+
+def test_injections_are_remembered_of_a_number_of_observations(
+    observation: Observation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_injections, "MOST_OBSERVATIONS", 2)
+    known, memory = known_injections.KnownInjections(), {}
+    some = [replace(observation, task_id=f"t{n}") for n in range(3)]
+    for n, one in enumerate(some):
+        memory |= known.add(one, [Injection(float(n), 1.0, 10.0, 1.0)])
+        memory |= known.add(one, [Injection(float(n), 2.0, 10.0, 1.0)])
+    again = known_injections.KnownInjections()
+    again.recover({key: value for key, value in memory.items() if value is not None})
+    for each in (known, again):
+        assert [len(each.of(one)) for one in some] == [0, 2, 2]

@@ -14,12 +14,13 @@ import select
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from darc.candidates.injections import INJECTION_UNKNOWN, packages_of
+from darc.candidates.injections import INJECTION_UNKNOWN, Injection, packages_of
 from darc.config.settings import AmberClusteringSettings
 from darc.model.candidate import records_to_bytes
 from darc.model.counters import Counted, in_words, note_latest, plain_counts
@@ -28,7 +29,8 @@ from darc.node.losses import LossKind
 from darc.queues.messages import Commit, ContentKind, OutOfStepError, Put, QueueEntry
 from darc.queues.plain_connection import pack
 from darc.runtime.log import about
-from darc.services.amber_listener.followed_observation import FollowedObservation
+from darc.services.amber_listener.followed_observation import INJECTIONS_NAME, FollowedObservation
+from darc.services.amber_listener.known_injections import KnownInjections
 from darc.services.amber_listener.settings import AmberListenerSettings
 from darc.services.amber_listener.traits import TRAITS
 from darc.services.base.service import ENDED, LOOP_SECONDS, Service
@@ -85,6 +87,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         self._totals: Counter[str] = Counter(dict.fromkeys(TOTALS, 0))
         self.found_by_recheck = 0
         self._following: dict[str, FollowedObservation] = {}
+        self._injected = KnownInjections()
         self._watch_of = DirectoryWatch()
         self._notified = False
         self._next_check = 0.0  # monotonic (s), as is the next
@@ -107,6 +110,10 @@ class AMBERListener(Service[AmberListenerSettings]):
             for following in list(self._following.values())
         }
 
+    def recover(self, memory: dict[str, Any]) -> None:
+        """Restore the injections of observations that may be started again."""
+        self._injected.recover(memory)
+
     # -- observations --------------------------------------------------------------------------
 
     def start_observation(self, observation: Observation, memory: dict[str, Any]) -> None:
@@ -124,6 +131,10 @@ class AMBERListener(Service[AmberListenerSettings]):
             context, *after, latest, progress, memory, clustering.injections
         )
         self._following[observation.key] = following
+        known = self._injected.of(observation)
+        following.injections.known.update(dict.fromkeys(known))
+        if INJECTIONS_NAME not in memory:  # another run of it, which knows nothing yet
+            self._hand_on(following, known)
         if observation.beam is None:
             log.error("no candidates to read: %s names no beam", observation.config_file)
         elif following.source.has_new_files:
@@ -409,13 +420,18 @@ class AMBERListener(Service[AmberListenerSettings]):
         for problem in problems:
             log.error("%s", problem)
             self.lost(INJECTION_UNKNOWN, "an injection", problem)
-        key = following.observation.key
-        for plain in packages_of(found):
-            put = Put(self._readers, ContentKind.PLAIN, pack(plain), key)
-            if self._readers:
-                self._commit(Commit(key, puts=(put,), memory=following.memory(), durable=True))
+        self._hand_on(following, found)
         if found:
             log.info("injections: %d listed, %d new", len(following.injections.known), len(found))
+            # After the readers have it: it is not handed on again to this run.
+            self.commit(Commit(memory=self._injected.add(following.observation, found)))
+
+    def _hand_on(self, following: FollowedObservation, found: Sequence[Injection]) -> None:
+        """Put injections onto the queues of the readers."""
+        key, readers = following.observation.key, self._readers
+        for plain in packages_of(found) if readers else ():
+            put = Put(readers, ContentKind.PLAIN, pack(plain), key)
+            self._commit(Commit(key, puts=(put,), memory=following.memory(), durable=True))
 
     @property
     def _readers(self) -> tuple[str, ...]:
