@@ -28,8 +28,7 @@ NAMING_A_SERVICE = {
     "cli/logs.py": "examples of use",
     "config/settings_processor.py": "keys of the configuration, in messages",
     "candidates/dask_pool.py": "a key of the configuration, in messages",
-    "candidates/pool_process.py": "its processes log as the service that they work for",
-    "offline/process.py": "likewise",
+    "candidates/pool.py": "its processes log as the service that they work for",
     "services/base/alerts.py": "a key of the configuration, in a remedy",
     "services/base/forwarding.py": "the names of fault points",
 }

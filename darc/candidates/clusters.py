@@ -27,14 +27,15 @@ HEADER = "#snr dm time downsamp sb"
 
 
 def usable(
-    candidates: Records, settings: ProcessorClustering, n_beams: int | None
+    candidates: Records, snr_min: float, n_beams: int | None
 ) -> tuple[Records, dict[Rejection, int]]:
     """Return the candidates to be clustered, and the number of rejected ones by reason.
 
     :param candidates: CANDIDATE records
+    :param snr_min: lowest S/N, inclusive
     :param n_beams: number of beams; candidates of other beams are rejected; None: no limit
     """
-    weak = candidates["snr"] < settings.snr_min_clustering
+    weak = candidates["snr"] < snr_min
     foreign = ~weak & (candidates["beam"] >= (n_beams or math.inf))
     counts = {Rejection.WEAK: int(weak.sum()), Rejection.FOREIGN: int(foreign.sum())}
     return candidates[~weak & ~foreign], {why: count for why, count in counts.items() if count}

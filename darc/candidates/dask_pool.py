@@ -13,12 +13,10 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, cast
 
 from darc.candidates.dask_task import DaskTask, answer_of, run_packed
-from darc.candidates.pool import TASK_SECONDS, TRIES, DoneTask
-from darc.candidates.pool_tasks import Task
+from darc.candidates.pool import TASK_SECONDS, TRIES, DoneTask, Task
 from darc.config.records import Struct
 from darc.config.settings import SchedulerTLS
 from darc.runtime.vital_threads import vital
@@ -43,7 +41,7 @@ class _Begun(Struct, eq=False):
     since: float  # monotonic
 
 
-def connect(address: str, tls: SchedulerTLS | None = None) -> Any:
+def connect(address: str, tls: SchedulerTLS | None) -> Any:
     """Connect to a scheduler.
 
     :param address: such as tls://arts041:8786
@@ -87,18 +85,15 @@ class DaskPool:
 
     :param address: address of the scheduler, such as tls://arts041:8786
     :param tls: certificates of both sides; None: no TLS
-    :param connect: function that connects to the scheduler
     """
 
     def __init__(
         self,
         address: str,
         tls: SchedulerTLS | None = None,
-        connect: Callable[[str, SchedulerTLS | None], Any] = connect,
     ) -> None:
         self._address = address
         self._tls = tls
-        self._connect = connect
         self._client: Any = None
         #: Number of tasks that the workers can run at a time.
         self.capacity = 0
@@ -231,7 +226,7 @@ class DaskPool:
         delay, said = FIRST_RETRY_SECONDS, ""
         while not self._closed.is_set():
             try:
-                client = self._connect(self._address, self._tls)
+                client = connect(self._address, self._tls)
             except SchedulerError as error:
                 if str(error) != said:
                     log.error("candidates wait, trying again: %s", error)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from darc.candidates.pool import Task
 from darc.candidates.pool_process import run_task
-from darc.candidates.pool_tasks import Task
 from darc.queues.plain_connection import pack, unpack
 
 #: Maximum size of an answer (bytes): an error text, or a candidate's numbers.

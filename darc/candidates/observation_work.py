@@ -141,7 +141,8 @@ class ObservationWork:
         :param candidates: CANDIDATE records
         """
         injected = self.injections.mask(candidates)
-        kept, rejected = usable(candidates[~injected], self.settings.clustering, self._n_beams)
+        snr_min = self.settings.clustering.snr_min_clustering
+        kept, rejected = usable(candidates[~injected], snr_min, self._n_beams)
         self._raw[entry] = Counter({Counted.CANDIDATES: len(candidates)})
         self._raw[entry].update(rejected)
         if n_injected := int(injected.sum()):
@@ -364,8 +365,7 @@ class ObservationWork:
     @property
     def results(self) -> Path:
         """Directory of the results."""
-        observation = self.observation
-        return Path(self.settings.result_dir) / observation.date / observation.datetimesource
+        return self.observation.directory_in(self.settings.result_dir)
 
     @property
     def _source_context(self) -> SourceContext:

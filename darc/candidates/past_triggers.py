@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from darc.model.counters import Rejection, in_words
 from darc.runtime.untrusted_files import open_regular
 from darc.trigger_files.amber import AmberLines, Columns
 from darc.trigger_files.followed_files import finished_files
-from darc.trigger_files.trigger_file import Chunk, TriggerFile
+from darc.trigger_files.trigger_file import TriggerFile
 
 #: Bytes within which the header is, if there is one.
 _HEADER_WITHIN = 2**20
@@ -28,14 +28,14 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
     found: list[Records] = []
     rejected: Counter[Rejection] = Counter()
     problems: list[str] = []
-    n_candidates = 0
+    n_candidates, snr_min = 0, job.settings.clustering.snr_min_clustering
     files, left_alone = _files(job)
     if left_alone:
         names = ", ".join(left_alone[:_NAMES_TOLD])
         problems.append(f"files of other observations, left alone: {len(left_alone)} ({names})")
     for file in files:
         try:
-            for chunk in _chunks(file):
+            for chunk in file.read_all(finished=True):
                 n_candidates += len(chunk.candidates)
                 rejected.update(chunk.rejected)
                 if chunk.first_rejected and len(problems) < _PROBLEMS_TOLD:
@@ -46,7 +46,7 @@ def read_and_cluster(job: ReadingJob) -> ReadTriggers:
                     injected = job.injections.mask(candidates)
                     candidates = candidates[~injected]
                     rejected[Rejection.INJECTED] += int(injected.sum())
-                kept, unused = usable(candidates, job.settings.clustering, job.n_beams)
+                kept, unused = usable(candidates, snr_min, job.n_beams)
                 found.append(kept)
                 rejected.update(unused)
         except OSError as error:
@@ -75,19 +75,6 @@ def _files(job: ReadingJob) -> tuple[list[TriggerFile], list[str]]:
     return files, []
 
 
-def _chunks(file: TriggerFile) -> Iterator[Chunk]:
-    """Yield the whole file, including an incomplete last line.
-
-    :raises OSError: the file is missing or cannot be read
-    """
-    limit = file.path.stat().st_size
-    file.size()
-    while chunk := file.read(limit):
-        yield chunk
-    if rest := file.read_rest(limit, finished=True):
-        yield rest
-
-
 def has_header(path: Path) -> bool:
     """Whether a trigger file has a header: AMBER has started its search."""
     try:
@@ -95,12 +82,9 @@ def has_header(path: Path) -> bool:
             begin = file.read(_HEADER_WITHIN)
     except OSError:
         return False
-    return any(_is_header(line) for line in begin.splitlines() if line.startswith(b"#"))
-
-
-def _is_header(line: bytes) -> bool:
-    try:
-        Columns.from_header(line)
-    except ValueError:
-        return False
-    return True
+    for line in begin.splitlines():
+        if line.startswith(b"#"):
+            with contextlib.suppress(ValueError):  # a remark
+                Columns.from_header(line)
+                return True
+    return False

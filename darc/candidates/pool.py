@@ -17,7 +17,6 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
 from typing import Protocol
 
-from darc.candidates.pool_tasks import Task
 from darc.config.records import Struct
 from darc.runtime.thread_limits import ONE_THREAD
 
@@ -29,6 +28,20 @@ TRIES = 2
 TASK_SECONDS = 900.0
 #: A process that is idle for this long is stopped (s).
 IDLE_SECONDS = 60.0
+
+
+class Task(Protocol):
+    """Task of a pool.
+
+    Tasks are idempotent: a task is repeated if its process crashes before it has answered.
+    """
+
+    @property
+    def observation(self) -> str:
+        """Key of the observation's run, as used by `abort`."""
+
+    def run(self) -> object:
+        """Run the task; the return value can be pickled."""
 
 
 class DoneTask(Struct, frozen=True):
@@ -70,19 +83,25 @@ class Pool(Protocol):
 
 
 class _Process:
-    """One process, and its current task."""
+    """One process, and its current task.
 
-    def __init__(self) -> None:
+    :param service: name under which it logs
+    :param nice: by which its priority is lower
+    """
+
+    def __init__(self, service: str, nice: int) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
             words = ["-P", "-m", "darc.candidates.pool_process"]
+            words += map(str, (theirs.fileno(), os.getpid(), service, nice))
             self._popen = subprocess.Popen(
-                [sys.executable, *words, str(theirs.fileno()), str(os.getpid())],
+                [sys.executable, *words],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env={**ONE_THREAD, **os.environ},
             )
-        self._connection = Connection(ours.detach())
+        #: Readable when the task is finished or the process has exited.
+        self.connection = Connection(ours.detach())
         self.task: Task | None = None
         self.tries = 0
         self.since = time.monotonic()
@@ -93,12 +112,7 @@ class _Process:
         :raises OSError: the process has exited
         """
         self.task, self.tries, self.since = task, tries, time.monotonic()
-        self._connection.send_bytes(pickle.dumps(task))
-
-    @property
-    def connection(self) -> Connection:
-        """Connection, readable when the task is finished or the process has exited."""
-        return self._connection
+        self.connection.send_bytes(pickle.dumps(task))
 
     def result(self) -> DoneTask | None:
         """Return the outcome of the task; None while it runs.
@@ -106,9 +120,9 @@ class _Process:
         :raises EOFError: the process has exited
         :raises OSError: the process has exited
         """
-        if self.task is None or not self._connection.poll():
+        if self.task is None or not self.connection.poll():
             return None
-        error, result = pickle.loads(self._connection.recv_bytes())
+        error, result = pickle.loads(self.connection.recv_bytes())
         done = DoneTask(self.task, result, error)
         self.task, self.since = None, time.monotonic()
         return done
@@ -118,7 +132,7 @@ class _Process:
         code = self._popen.poll()
         self._popen.kill()
         self._popen.wait()
-        self._connection.close()
+        self.connection.close()
         code = self._popen.returncode if code is None else code
         return f"signal {-code}" if code < 0 else f"exit status {code}"
 
@@ -127,10 +141,22 @@ class LocalPool:
     """Pool of processes on this host.
 
     :param size: number of processes
+    :param service: name under which they log
+    :param nice: by which their priority is lower
+    :param time_limit: of a task, s; None: `TASK_SECONDS`
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(
+        self,
+        size: int,
+        service: str = "processor",
+        *,
+        nice: int = 0,
+        time_limit: float | None = None,
+    ) -> None:
         self._size = size
+        self._service, self._nice = service, nice
+        self._time_limit = time_limit
         self._processes: list[_Process] = []
         self._failed: list[DoneTask] = []
 
@@ -145,7 +171,7 @@ class LocalPool:
     def _begin(self, task: Task, tries: int) -> None:
         idle = next((process for process in self._processes if process.task is None), None)
         if idle is None:
-            idle = _Process()
+            idle = _Process(self._service, self._nice)
             self._processes.append(idle)
         try:
             idle.begin(task, tries)
@@ -156,6 +182,7 @@ class LocalPool:
         """Return the tasks that have ended since the last call; never waits."""
         done: list[DoneTask] = []
         now = time.monotonic()
+        limit = TASK_SECONDS if self._time_limit is None else self._time_limit
         for process in list(self._processes):
             try:
                 result = process.result()
@@ -164,9 +191,9 @@ class LocalPool:
                 continue
             if result:
                 done.append(result)
-            elif process.task and now - process.since > TASK_SECONDS:
+            elif process.task and now - process.since > limit:
                 self._remove(process)
-                error = f"no answer within {TASK_SECONDS:.0f} s, ended"
+                error = f"no answer within {limit:.0f} s, ended"
                 done.append(DoneTask(process.task, error=error))
             elif process.task is None and now - process.since > IDLE_SECONDS:
                 self._remove(process)

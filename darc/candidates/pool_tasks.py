@@ -6,7 +6,7 @@ A task imports its dependencies when it runs, in the process that runs it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.file_clock import DataTimes
@@ -28,20 +28,6 @@ from darc.model.processing_outcome import ClusterOutcome, Detection, ListedCandi
 from darc.trigger_files.candidate_source import SourceContext
 
 MAX_REASON = 10_000  # characters
-
-
-class Task(Protocol):
-    """Task of a pool.
-
-    Tasks are idempotent: a task is repeated if its process crashes before it has answered.
-    """
-
-    @property
-    def observation(self) -> str:
-        """Task ID of the observation, as used by `abort`."""
-
-    def run(self) -> object:
-        """Run the task; the return value can be pickled."""
 
 
 def describe(pulse: Detection) -> str:

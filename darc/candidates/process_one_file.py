@@ -22,7 +22,7 @@ import numpy as np
 from darc.candidates.cluster_boxes import boxes_of
 from darc.candidates.clusters import find_clusters, listed, pulse_of, usable
 from darc.candidates.file_observation import CB, describe_file
-from darc.candidates.pool import DoneTask, LocalPool
+from darc.candidates.pool import DoneTask, LocalPool, Task
 from darc.candidates.pool_tasks import (
     BeamFiles,
     BeamSky,
@@ -31,7 +31,6 @@ from darc.candidates.pool_tasks import (
     ReadingJob,
     ReadTriggers,
     ResultsJob,
-    Task,
     describe,
 )
 from darc.candidates.results.collect_results import ResultsRequest
@@ -282,7 +281,7 @@ class _Work:
         self, candidates: Records, rejected: dict[Rejection, int], problems: tuple[str, ...]
     ) -> ReadTriggers:
         request = self._request
-        kept, why = usable(candidates, request.settings.clustering, None)
+        kept, why = usable(candidates, request.settings.clustering.snr_min_clustering, None)
         clusters, beyond = find_clusters(
             kept, request.settings.clustering, n_beams=None, boxes=self._boxes
         )

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable
 
 from darc.candidates.dask_pool import DaskPool
-from darc.candidates.pool import DoneTask, LocalPool, Pool
-from darc.candidates.pool_tasks import ExtractionJob, Task
+from darc.candidates.pool import DoneTask, LocalPool, Pool, Task
+from darc.candidates.pool_tasks import ExtractionJob
 from darc.config.settings import ProcessorSettings
 
 

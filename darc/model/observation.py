@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from darc.config import ranges, typed
@@ -147,6 +148,10 @@ class Observation(BandEdges, Struct, frozen=True):
     def pointing(self, beam: int) -> Pointing | None:
         """Return the pointing of a compound beam; None if unknown."""
         return next((entry for entry in self.pointings if entry.beam == beam), None)
+
+    def directory_in(self, directory: str | Path) -> Path:
+        """Return its directory of results below one, the same for all nodes."""
+        return Path(directory) / self.date / self.datetimesource
 
     def trigger_files(self) -> list[str]:
         """Return AMBER's trigger files on this worker, one per instance; none on a master."""

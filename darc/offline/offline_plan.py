@@ -35,7 +35,7 @@ def plan(
         return [], []
     place = TaskLocation(
         observation=observation,
-        results=Path(settings.result_dir) / observation.date / observation.datetimesource,
+        results=observation.directory_in(settings.result_dir),
         output=Path(observation.output_dir) / settings.output_subdir,
         position=config.instrument.position,
         telescope=config.instrument.observatory,

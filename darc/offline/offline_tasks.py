@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from darc.config.instrument import DATA_FILES, Instrument
 from darc.config.records import Struct
@@ -103,29 +103,54 @@ class TaskLocation(Struct, frozen=True):
         return sky.icrs_of(pointing, observation.hour_angle_at, self.position)
 
 
-class OfflineTask(Protocol):
-    """Offline task."""
+class TaskOutcome(Struct, frozen=True):
+    """Outcome of a task.
+
+    :param error: why it failed; empty on success
+    :param problems: partial failures of a successful task
+    """
+
+    error: str
+    problems: tuple[str, ...] = ()
+
+
+class OfflineTask(Struct, frozen=True):
+    """Offline task, for a pool (:class:`darc.candidates.pool.Task`)."""
+
+    place: TaskLocation
 
     @property
     def key(self) -> str:
         """Key of the task in its observation."""
+        raise NotImplementedError
 
     @property
-    def place(self) -> TaskLocation:
-        """Observation of the task."""
+    def observation(self) -> str:
+        """Key of the observation's run."""
+        return self.place.observation.key
 
-    def run(self) -> list[str]:
-        """Run the task; return its partial failures.
+    def __str__(self) -> str:
+        return self.key
+
+    def run(self) -> TaskOutcome:
+        """Run the task."""
+        try:
+            return TaskOutcome("", tuple(self.work()))
+        except (OSError, ValueError) as error:
+            return TaskOutcome(str(error))
+
+    def work(self) -> list[str]:
+        """Do the work; return its partial failures.
 
         :raises OSError: a file cannot be read or written
         :raises ValueError: a file is invalid
         """
+        raise NotImplementedError
 
 
-class FoldTask(Struct, frozen=True):
+class FoldTask(OfflineTask, Struct, frozen=True):
     """Folding of a test pulsar, in the central TAB."""
 
-    place: TaskLocation
     pulsar: str
     ephemeris: Ephemeris
     settings: OfflineProcessingSettings
@@ -134,7 +159,7 @@ class FoldTask(Struct, frozen=True):
     def key(self) -> str:
         return f"fold {self.pulsar}"
 
-    def run(self) -> list[str]:
+    def work(self) -> list[str]:
         (path,) = self.place.quiet_sources(1)
         problems = _check_length(path, self.place.observation.duration)
         base = self.place.base(self.pulsar)
@@ -206,10 +231,9 @@ class FoldTask(Struct, frozen=True):
         return write_prepfold_report(self.pulsar, path, found, here, base)
 
 
-class DriftTask(Struct, frozen=True):
+class DriftTask(OfflineTask, Struct, frozen=True):
     """Measurement of a drift scan, in all TABs."""
 
-    place: TaskLocation
     calibrator: str
     table_entry: Calibrator
     beams: tuple[int, int]
@@ -219,7 +243,7 @@ class DriftTask(Struct, frozen=True):
     def key(self) -> str:
         return f"drift {self.calibrator}"
 
-    def run(self) -> list[str]:
+    def work(self) -> list[str]:
         from darc.offline.drift_scan_file import measure_beam, write_drift  # noqa: PLC0415
         from darc.offline.drift_scan_names import DriftName  # noqa: PLC0415
 
@@ -247,14 +271,13 @@ class DriftTask(Struct, frozen=True):
         return problems
 
 
-class RepeaterTask(Struct, frozen=True):
+class RepeaterTask(OfflineTask, Struct, frozen=True):
     """Search for bursts of a known repeater.
 
     :param source: possibly in the beam
     :param instrument: as at the observation's start
     """
 
-    place: TaskLocation
     source: Source
     instrument: Instrument
     settings: OfflineProcessingSettings
@@ -265,7 +288,7 @@ class RepeaterTask(Struct, frozen=True):
     def key(self) -> str:
         return f"repeater {self.source.name}"
 
-    def run(self) -> list[str]:
+    def work(self) -> list[str]:
         from darc.candidates.observation_work import beam_table, mask_file  # noqa: PLC0415
         from darc.candidates.pool_tasks import BeamFiles  # noqa: PLC0415
         from darc.offline import repeaters  # noqa: PLC0415 - numba, matplotlib

@@ -68,13 +68,7 @@ def read_candidates(
     for path in files:
         file = TriggerFile(path, AmberLines(batch_length, tsamp))
         try:
-            limit = path.stat().st_size
-            file.size()
-            chunks = []
-            while chunk := file.read(limit):
-                chunks.append(chunk)
-            if rest := file.read_rest(limit):
-                chunks.append(rest)
+            chunks = list(file.read_all())
         except OSError as error:
             problems.append(f"{path} cannot be read: {error}")
             continue

@@ -6,7 +6,7 @@ import errno
 import math
 import stat
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +232,19 @@ class TriggerFile:
         if data and finished and not self._in_long_line:
             return self._parse(data, lacks_end=True)
         return self._reject(data, {Rejection.HALF_LINE: 1}, data) if data else None
+
+    def read_all(self, *, finished: bool = False) -> Iterator[Chunk]:
+        """Yield the file as it is now, including an incomplete last line.
+
+        :param finished: see :meth:`read_rest`
+        :raises OSError: the file is missing or cannot be read
+        """
+        limit = self.path.stat().st_size
+        self.size()
+        while chunk := self.read(limit):
+            yield chunk
+        if rest := self.read_rest(limit, finished=finished):
+            yield rest
 
     def _skip(self, data: bytes) -> Chunk:
         """Skip the rest of a long line that has been counted already."""

@@ -40,7 +40,7 @@ def records(lines: list[Line]) -> Records:
 
 
 def news(book: ClusterTable, lines: list[Line], rules: Any = RULES) -> dict[str, ClusterRow]:
-    kept, _ = usable(records(lines), rules, None)
+    kept, _ = usable(records(lines), rules.snr_min_clustering, None)
     return book.changes(*find_clusters(kept, rules, n_beams=None, boxes=BOXES))[0]
 
 
@@ -53,7 +53,7 @@ def in_book(lines: list[Line], rules: Any = RULES) -> set[Line]:
 
 def of_file(lines: list[Line], rules: Any = RULES) -> set[Line]:
     """What is listed of a whole file."""
-    kept, _ = usable(records(lines), rules, None)
+    kept, _ = usable(records(lines), rules.snr_min_clustering, None)
     found = listed(*find_clusters(kept, rules, n_beams=None, boxes=BOXES), BOXES)
     return {line_of(Detection(*one.item()[:5])) for one in found}
 

@@ -41,14 +41,14 @@ def candidates(*rows: tuple[Any, ...]) -> Records:
 
 def clusters(found: Records, n_beams: int | None = None, **keys: Any) -> Records:
     rules = settings(**keys).clustering
-    kept, _ = usable(found, rules, n_beams)
+    kept, _ = usable(found, rules.snr_min_clustering, n_beams)
     return find_clusters(kept, rules, n_beams=n_beams, boxes=boxes(rules))[0]
 
 
 def test_snr_is_asked_for_twice():
     found = candidates((0, 1, 1.0, 100, 7.9), (0, 1, 2.0, 100, 9.0), (0, 1, 3.0, 100, 10.0))
     assert clusters(found)["time"].tolist() == [3.0]
-    assert usable(found, settings().clustering, None)[1] == {Rejection.WEAK: 1}
+    assert usable(found, settings().clustering.snr_min_clustering, None)[1] == {Rejection.WEAK: 1}
     assert clusters(found, snr_min=8)["time"].tolist() == [2.0, 3.0]
 
 
@@ -71,7 +71,7 @@ def test_limits_and_none(keys, dms):
 def test_beams_that_do_not_exist_are_counted():
     found = candidates((70, 1, 1, 100, 20), (71, 1, 2, 100, 20))
     assert clusters(found, n_beams=71)["beam"].tolist() == [70]
-    assert usable(found, settings().clustering, 71)[1] == {Rejection.FOREIGN: 1}
+    assert usable(found, settings().clustering.snr_min_clustering, 71)[1] == {Rejection.FOREIGN: 1}
 
 
 def test_the_filter_on_synthesised_beams():
@@ -99,7 +99,7 @@ def test_clusters_do_not_depend_on_how_candidates_come(rows, parts, order):
     rules = settings(width_max=100).clustering
 
     def news(book: ClusterTable, some: list[tuple[Any, ...]]) -> dict[str, ClusterRow]:
-        kept, _ = usable(candidates(*some), rules, None)
+        kept, _ = usable(candidates(*some), rules.snr_min_clustering, None)
         return book.changes(*find_clusters(kept, rules, n_beams=None, boxes=boxes(rules)))[0]
 
     whole = ClusterTable({}, 0, BOXES)

@@ -49,7 +49,7 @@ def results(node: Node) -> dict[str, Any]:
 
 def children(node: Node) -> list[psutil.Process]:
     service = psutil.Process(node.pid("offline_processing"))
-    return [one for one in service.children() if "darc.offline.process" in one.cmdline()]
+    return [one for one in service.children() if "darc.candidates.pool_process" in one.cmdline()]
 
 
 def test_a_service_killed_at_work_does_it_once(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from results_made_up import observation
 
-from darc.candidates.results.collect_results import ResultsRequest, results_directory
+from darc.candidates.results.collect_results import ResultsRequest
 from darc.candidates.results.publication import Publication
 from darc.candidates.results.source_matches import MatchSettings, SourceMatcher, match_settings
 from darc.candidates.results.trigger_lists import write_summary, write_triggers
@@ -43,7 +43,7 @@ def published(
     directory: Path, made: Observation, rows: list[ListedCandidate], settings: MatchSettings | None
 ) -> tuple[str, str]:
     """Publish a beam's candidates; return the page's text and the e-mail's."""
-    results = results_directory(directory / "results", made)
+    results = made.directory_in(directory / "results")
     results.mkdir(parents=True)
     write_triggers(results / "CB00_triggers.txt", rows)
     summary = ProcessingSummary(1, 1, 1, len(rows))
@@ -100,7 +100,7 @@ def test_a_broken_list_leaves_the_others_and_is_a_problem_of_the_results(tmp_pat
     bad, gone = tmp_path / "psrcat.db", tmp_path / "gone.yaml"
     bad.write_text("PSRJ A\nDM x\n")
     made = pointed(Pointing(0, *CRAB))
-    directory = results_directory(tmp_path / "results", made)
+    directory = made.directory_in(tmp_path / "results")
     directory.mkdir(parents=True)
     write_triggers(directory / "CB00_triggers.txt", [listed(CRAB_DM)])
     write_summary(directory / "CB00_summary.yaml", ProcessingSummary(1, 1, 1, 1), None)

@@ -29,7 +29,6 @@ Differences for a reader of `your` files:
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +36,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from darc.candidates.results.hdf5_file import write_hdf5
 from darc.config.records import Struct
 from darc.model.arrival import ArrivalReference
 from darc.model.processing_outcome import Detection, Measurement, ProcessedCandidate, Score
 from darc.model.results import FrequencyRange
-from darc.runtime.paths import write_whole
 
 _NOT_KNOWN = -1
 #: Labels of the dimensions of each dataset, and the attributes with their sizes.
@@ -103,27 +102,17 @@ def write_candidate(
     """
     _check(candidate)
     path = directory / candidate_name(candidate)
-    memory = io.BytesIO()
-    # Attributes above 64 kB, such as thousands of DMs, are impossible in the oldest format.
-    with h5py.File(memory, "w", libver=("v108", "v110")) as file:
-        for (name, (labels, _)), data in zip(
-            _DATASETS.items(), (candidate.freq_time, candidate.dm_time), strict=True
-        ):
-            # With a checksum, which detects data that a disk has damaged.
-            dataset = file.create_dataset(
-                name, data=data, dtype="<f4", chunks=data.shape, fletcher32=True
-            )
-            for axis, label in enumerate(labels):
-                dataset.dims[axis].label = label
-        attributes = _attributes(candidate, path.stem)
-        if band is not None:
-            step = (band.high - band.low) / len(candidate.freq_time)
-            attributes |= {"fch1": band.low + step / 2, "foff": step}
-            attributes["nchans"] = len(candidate.freq_time)
-        for name, value in attributes.items():
-            file.attrs[name] = value
-    directory.mkdir(parents=True, exist_ok=True)
-    write_whole(path, memory.getvalue())
+    arrays = candidate.freq_time, candidate.dm_time
+    datasets = [
+        (name, data, labels)
+        for (name, (labels, _)), data in zip(_DATASETS.items(), arrays, strict=True)
+    ]
+    attributes = _attributes(candidate, path.stem)
+    if band is not None:
+        step = (band.high - band.low) / len(candidate.freq_time)
+        attributes |= {"fch1": band.low + step / 2, "foff": step}
+        attributes["nchans"] = len(candidate.freq_time)
+    write_hdf5(path, datasets, attributes)
     return path
 
 

@@ -48,11 +48,6 @@ class ResultsRequest(Struct, frozen=True):
     arrival: ArrivalReference | None = None
 
 
-def results_directory(result_dir: Path, observation: Observation) -> Path:
-    """Return the directory of an observation's results, the same for all nodes."""
-    return result_dir / observation.date / observation.datetimesource
-
-
 def candidates_directory(results: Path, cb: int) -> Path:
     """Return the directory of the pictures and files of a compound beam's candidates."""
     return results / f"CB{cb:02d}"

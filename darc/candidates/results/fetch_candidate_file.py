@@ -8,20 +8,18 @@ frequency) = (256, 256), the highest frequency first, and `data_dm_time`, shape 
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
+from darc.candidates.results.hdf5_file import write_hdf5
 from darc.config.records import Struct
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.model.processing_outcome import ProcessedCandidate
-from darc.runtime.paths import write_whole
 from darc.science.fetch_arrays import FetchArrays, FetchPlan
 from darc.science.sky import galactic
 
@@ -53,21 +51,11 @@ def write_fetch_candidate(path: Path, written: FetchCandidate) -> None:
 
     :raises OSError: the file cannot be written
     """
-    memory = io.BytesIO()
-    with h5py.File(memory, "w", libver=("v108", "v110")) as file:
-        for name, data, labels in (
-            ("data_freq_time", written.arrays.freq_time.T, ("time", "frequency")),
-            ("data_dm_time", written.arrays.dm_time, ("dm", "time")),
-        ):
-            dataset = file.create_dataset(
-                name, data=data, dtype="<f4", chunks=data.shape, fletcher32=True
-            )
-            for axis, label in enumerate(labels):
-                dataset.dims[axis].label = label
-        for name, value in _attributes(path.stem, written).items():
-            file.attrs[name] = value
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, memory.getvalue())
+    datasets = (
+        ("data_freq_time", written.arrays.freq_time.T, ("time", "frequency")),
+        ("data_dm_time", written.arrays.dm_time, ("dm", "time")),
+    )
+    write_hdf5(path, datasets, _attributes(path.stem, written))
 
 
 def _attributes(name: str, written: FetchCandidate) -> dict[str, Any]:

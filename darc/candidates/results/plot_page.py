@@ -76,55 +76,53 @@ class PlotPage:
         title: str,
         reference: ArrivalReference | None = None,
     ) -> None:
-        self._kind = kind
-        self._reference = reference
-        self._settings = settings
-        self._dm_galaxy = dm_galaxy
+        self.kind = kind
+        self.reference = reference
+        self.settings = settings
+        self.dm_galaxy = dm_galaxy
         n, size = settings.nplot_per_side, settings.figsize
         self.figure = Figure(figsize=(size, size))
-        # Size of a plot in inches: font sizes do not depend on the number of plots.
-        self._scale = min(1.25, max(0.3, size / n / 3))
+        #: Size of text and lines, by that of a plot in inches: it does not depend on their number.
+        self.scale = min(1.25, max(0.3, size / n / 3))
         self._head(title)
         # Made when they are first needed: most observations have less than a page of candidates.
         self._cells: list[_Cell] = []
 
     def _place(self, number: int) -> tuple[float, float, float, float]:
         """Return left, bottom, width and height of a plot, relative to the page."""
-        row, column = divmod(number, self._settings.nplot_per_side)
+        row, column = divmod(number, self.settings.nplot_per_side)
         page = self.points
-        left, right, above, below = (size * self._scale / page for size in _AROUND)
-        across, up = self.pitch / page, (_TOP - _BOTTOM) / self._settings.nplot_per_side
+        left, right, above, below = (size * self.scale / page for size in _AROUND)
+        across, up = self.pitch / page, (_TOP - _BOTTOM) / self.settings.nplot_per_side
         bottom = _TOP - (row + 1) * up + below
         return _LEFT + column * across + left, bottom, across - left - right, up - above - below
 
     @property
     def points(self) -> float:
         """Width of the page, points."""
-        return 72 * self._settings.figsize
+        return 72 * self.settings.figsize
 
     @property
     def pitch(self) -> float:
         """Distance between neighbouring plots, points."""
-        return (_RIGHT - _LEFT) / self._settings.nplot_per_side * self.points
+        return (_RIGHT - _LEFT) / self.settings.nplot_per_side * self.points
 
     def _head(self, title: str) -> None:
-        text, page, width = self.figure.text, self._settings.figsize / 15, self.points
+        text, page, width = self.figure.text, self.settings.figsize / 15, self.points
         heading = text(0.012, 0.985, "", weight="bold", va="top", color=INK)
         fit(heading, printed(title), 20 * page, 0.45 * width)
-        text(0.012, 0.963, _TITLES[self._kind], size=13 * page, va="top", color=GREY)
+        text(0.012, 0.963, _TITLES[self.kind], size=13 * page, va="top", color=GREY)
         self._counter = text(0.988, 0.963, "", size=13 * page, va="top", ha="right", color=GREY)
         self._recorded = text(0.012, 0.948, "", va="top", color=GREY)
         self._x_label = text(0.52, 0.008, "", ha="center", va="bottom", color=INK)
-        text(
-            0.008, 0.48, _Y_LABELS[self._kind], size=12 * page, va="center", rotation=90, color=INK
-        )
+        text(0.008, 0.48, _Y_LABELS[self.kind], size=12 * page, va="center", rotation=90, color=INK)
         self._masked = text(0.012, 0.008, "", size=10 * page, va="bottom", color=GREY)
         colours = text(0.988, 0.008, "", va="bottom", ha="right", color=GREY)
-        fit(colours, _COLOURS[self._kind], 10 * page, 0.3 * width)
+        fit(colours, _COLOURS[self.kind], 10 * page, 0.3 * width)
         self._legend(page)
 
     def _legend(self, page: float) -> None:
-        settings, galaxy = self._settings, self._dm_galaxy
+        settings, galaxy = self.settings, self.dm_galaxy
         if galaxy is None:
             known = [(settings.colour_gal, _WITHIN, "the Milky Way's maximum DM is not known here")]
         else:
@@ -144,31 +142,6 @@ class PlotPage:
             handlelength=1.6,
         )
 
-    @property
-    def scale(self) -> float:
-        """Size of text and lines, as a multiple of the usual one."""
-        return self._scale
-
-    @property
-    def kind(self) -> str:
-        """Kind of plot, one of `plot_types` in the settings."""
-        return self._kind
-
-    @property
-    def settings(self) -> ProcessorVisualizer:
-        """Settings of the plots."""
-        return self._settings
-
-    @property
-    def dm_galaxy(self) -> float | None:
-        """Maximum DM of the Milky Way in this direction (pc cm-3); None: unknown."""
-        return self._dm_galaxy
-
-    @property
-    def reference(self) -> ArrivalReference | None:
-        """Reference of times of arrival; None: unknown."""
-        return self._reference
-
     def fill(self, entries: Sequence[Entry], before: int, total: int) -> None:
         """Show some of all candidates.
 
@@ -177,15 +150,15 @@ class PlotPage:
         :param total: number of all candidates
         """
         self._counter.set_text(f"{before + 1}\N{EN DASH}{before + len(entries)} of {total}")
-        page = self._settings.figsize / 15
+        page = self.settings.figsize / 15
         # All are of one beam.
         band = entries[0][0].band if entries else None
-        reference = self._reference
+        reference = self.reference
         said = "   ".join(filter(None, (source_text(reference), band_text(reference, band))))
         fit(self._recorded, said, 11 * page, 0.97 * self.points)
         when = f"Time (ms) from arrival at {reference_text(reference)}"
         fit(self._x_label, when, 12 * page, 0.4 * self.points)
-        grey = [masked_text(arrays) for _, arrays in entries if self._kind == "freq_time"]
+        grey = [masked_text(arrays) for _, arrays in entries if self.kind == "freq_time"]
         self._masked.set_text(max(grey, default=""))
         for number in range(len(self._cells), len(entries)):
             self._cells.append(_Cell(self.figure, self._place(number), self))

@@ -51,8 +51,7 @@ class Publication(Struct):
     @property
     def page(self) -> Path:
         """Page of the observation."""
-        observation = self.wanted.observation
-        return self.site / observation.date / observation.datetimesource / INDEX
+        return self.wanted.observation.directory_in(self.site) / INDEX
 
     def update(self, given_up: Collection[int] = ()) -> ObservationResults:
         """Collect the results, and update the page if they have changed.

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from darc.candidates.clusters import MIN_SBS, usable
 from darc.config.instrument import Instrument
-from darc.config.records import Struct, replace
+from darc.config.records import Struct, asdict, replace
 from darc.config.settings import AmberClusteringSettings
 from darc.model.arrival import utc_of
 from darc.model.candidate import Records
@@ -24,8 +25,6 @@ from darc.science.smearing import TOLERANCE
 from darc.science.thresholds import passing, strongest
 
 IMPORTANCE = 0.1
-#: With fewer synthesised beams no period can be found.
-MIN_SBS = 3
 
 
 class BeamField(Struct, frozen=True):
@@ -58,14 +57,7 @@ class SearchLimits(Struct, frozen=True):
     count_max: float = math.inf
 
     def passed_by(self, clusters: Records) -> npt.NDArray[np.bool_]:
-        return passing(
-            clusters,
-            dm_min=self.dm_min,
-            dm_max=self.dm_max,
-            snr_min=self.snr_min,
-            width_max=self.width_max,
-            count_max=self.count_max,
-        )
+        return passing(clusters, **asdict(self))
 
 
 class ClusterSearch(Struct, frozen=True):
@@ -234,7 +226,9 @@ class Decider:
         )
 
     def _decide(self, candidates: Records, window: int) -> Decision:
-        kept, rejected = self._usable(candidates)
+        observation = self._observation
+        n_beams = observation.nsynbeams if observation.searched_in_sbs else None
+        kept, rejected = usable(candidates, self._settings.snr_min_global, n_beams)
         everything = self._by_width(kept)
         found = []
         for search in self.searches:
@@ -259,15 +253,6 @@ class Decider:
             rejected,
             clustered_at,
         )
-
-    def _usable(self, candidates: Records) -> tuple[Records, dict[Rejection, int]]:
-        observation = self._observation
-        n_beams = observation.nsynbeams if observation.searched_in_sbs else None
-        weak = candidates["snr"] < self._settings.snr_min_global
-        foreign = ~weak & (candidates["beam"] >= (n_beams or math.inf))
-        counts = {Rejection.WEAK: int(weak.sum()), Rejection.FOREIGN: int(foreign.sum())}
-        rejected = {reason: count for reason, count in counts.items() if count}
-        return candidates[~weak & ~foreign], rejected
 
     @staticmethod
     def _near(candidates: Records, search: ClusterSearch) -> Records:

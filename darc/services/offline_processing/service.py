@@ -11,12 +11,12 @@ import time
 from collections import deque
 from typing import Any, ClassVar
 
+from darc.candidates.pool import DoneTask, LocalPool
 from darc.config.settings import OfflineProcessingSettings
 from darc.model.observation import Observation
 from darc.node.losses import LossKind
-from darc.offline.child_process import ChildProcess, WorkResult
 from darc.offline.offline_plan import plan
-from darc.offline.offline_tasks import OfflineTask
+from darc.offline.offline_tasks import OfflineTask, TaskOutcome
 from darc.queues.messages import Commit
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 #: Prefix of a task's key in the service's memory of an observation, for its outcome.
 WORK = "work "
 DONE, FAILED = "done", "failed"
-#: Most starts of a task whose process crashes.
-TRIES = 2
+#: By which the priority of a task is lower than that of real-time processing.
+NICE = 10
 #: Longest wait for entries while a task runs (s).
 _BUSY_SECONDS = 0.1
 
@@ -59,8 +59,7 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
         self._remembered: dict[str, dict[str, Any]] = {}
         self._current: Observation | None = None
         self._tasks: deque[OfflineTask] = deque()
-        self._tries = 0
-        self._child: ChildProcess | None = None
+        self._pool: LocalPool | None = None  # of the current observation
 
     @property
     def waiting(self) -> int:
@@ -83,11 +82,10 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
         self._waiting.pop(observation.key, None)
         self._forget(observation.key)
         if self._current and self._current.key == observation.key:
-            if self._child:
-                self._child.end()
-                log.info("%s: aborted", self._child.task.key)
-            self._child, self._current = None, None
+            if self._tasks:
+                log.info("%s: aborted", self._tasks[0])
             self._tasks.clear()
+            self._end()
 
     def _forget(self, key: str) -> None:
         self._kept_settings.pop(key, None)
@@ -95,7 +93,7 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
 
     def patience(self) -> float:
         """Return how long to wait for entries while a task is in progress or none is (s)."""
-        return _BUSY_SECONDS if self._child else LOOP_SECONDS
+        return _BUSY_SECONDS if self._pool else LOOP_SECONDS
 
     def idle(self) -> None:
         """Start the next task, or take the result of the one in progress."""
@@ -123,44 +121,41 @@ class OfflineProcessing(Service[OfflineProcessingSettings]):
             what = ", ".join(task.key for task in self._tasks)
             log.info("offline work: %s", what or "nothing to do")
         self._waiting.pop(key)
-        self._current, self._tries = observation, 0
+        self._current = observation
+        limit = self._kept_settings[key].time_limit
+        self._pool = LocalPool(1, self.name, nice=NICE, time_limit=limit)
 
     def _advance(self, observation: Observation) -> None:
-        if self._child:
-            self._look_at(self._child, observation)
-        if self._child is None and self._tasks:
-            self._tries += 1
-            self._child = ChildProcess(self._tasks[0])
-        elif self._child is None:
-            self._current = None
-            self._forget(observation.key)
-            self.commit(Commit(observation.key, memory={ENDED: True}))
-            self.finish(observation)
+        for done in self._pool.outcomes() if self._pool else ():
+            self._finished(done, observation)
+        if self._pool and self._tasks:
+            if self._pool.free():
+                self._pool.submit(self._tasks[0])
+            return
+        self._end()
+        self._forget(observation.key)
+        self.commit(Commit(observation.key, memory={ENDED: True}))
+        self.finish(observation)
 
-    def _look_at(self, child: ChildProcess, observation: Observation) -> None:
-        limit = self._kept_settings[observation.key].time_limit
-        answer = child.answer()
-        if answer is None and time.monotonic() - child.began > limit:
-            answer = WorkResult(f"took more than {limit:.0f} s, ended")
-        if answer is None:
-            return
-        child.end()
-        self._child = None
-        key = child.task.key
-        if answer.died and self._tries < TRIES:
-            log.warning("%s: %s; once more", key, answer.error)
-            return
-        for problem in answer.problems:
+    def _end(self) -> None:
+        """Leave the current observation."""
+        if self._pool:
+            self._pool.close()
+        self._pool = self._current = None
+
+    def _finished(self, done: DoneTask, observation: Observation) -> None:
+        found = done.result if isinstance(done.result, TaskOutcome) else TaskOutcome(done.error)
+        key = self._tasks[0].key
+        for problem in found.problems:
             log.warning("%s: %s", key, problem)
-        if answer.error:
-            log.error("%s: not done: %s", key, answer.error)
-            self.lost(WORK_FAILED, key, answer.error)
+        if found.error:
+            log.error("%s: not done: %s", key, found.error)
+            self.lost(WORK_FAILED, key, found.error)
         else:
             log.info("%s: done", key)
         fault_point("offline_processing.after working")
-        fate = FAILED if answer.error else DONE
+        fate = FAILED if found.error else DONE
         self.commit(Commit(observation.key, memory={WORK + key: fate}))
         self._tasks.popleft()
-        self._tries = 0
-        self.done += not answer.error
-        self.failed += bool(answer.error)
+        self.done += not found.error
+        self.failed += bool(found.error)

@@ -15,7 +15,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any, ClassVar
 
-from darc.candidates.results.collect_results import ResultsRequest, results_directory
+from darc.candidates.results.collect_results import ResultsRequest
 from darc.candidates.results.publication import Publication
 from darc.candidates.results.site_lists import write_lists
 from darc.candidates.results.source_matches import match_settings
@@ -305,7 +305,7 @@ def publication_of(
 
     :param since: older results are ignored (Unix s)
     """
-    directory = results_directory(Path(config.of(ProcessorSettings).result_dir), observation)
+    directory = observation.directory_in(config.of(ProcessorSettings).result_dir)
     arrival = observation.arrival_reference(config.instrument.observatory)
     return Publication(
         ResultsRequest(observation, directory, beams, since, arrival=arrival),

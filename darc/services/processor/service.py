@@ -23,14 +23,13 @@ from darc.candidates.observation_work import (
     STOPPED,
     ObservationWork,
 )
-from darc.candidates.pool import DoneTask
+from darc.candidates.pool import DoneTask, Task
 from darc.candidates.pool_tasks import (
     ExtractionJob,
     ExtractionOutcome,
     ReadingJob,
     ReadTriggers,
     ResultsJob,
-    Task,
     WrittenResults,
     describe,
 )
