@@ -20,7 +20,7 @@ from darc.cli.log_sources import SUPERVISORD
 from darc.config.config import Config, ConfigError
 from darc.config.records import Struct
 from darc.model.vocabulary import COMMANDS
-from darc.node.supervisor_config import MASTER, MONITOR
+from darc.node.process_names import MASTER, MONITOR
 
 SHELLS = ("bash", "zsh", "fish")
 #: Valid host names; other text from a configuration must not reach the shell.

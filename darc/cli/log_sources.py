@@ -23,7 +23,7 @@ from darc.cli.log_files import (
 from darc.cli.log_records import LogRecord, records, records_backwards
 from darc.config.config import Config
 from darc.config.records import Struct, field
-from darc.node.supervisor_config import MASTER, MONITOR
+from darc.node.process_names import MASTER, MONITOR
 
 SUPERVISORD = "supervisord"
 _WATCHED = flags.MODIFY | flags.CREATE | flags.MOVED_TO

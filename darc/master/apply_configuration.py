@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from darc.master.service_control import ServiceControl
-from darc.node import supervisor_config
+from darc.node.process_names import MASTER
 from darc.node.supervisor import Supervisor
 
 
@@ -18,9 +18,9 @@ def apply_sections(supervisor: Supervisor, services: ServiceControl) -> list[str
     changes = supervisor.reread()
     notes = []
     states = supervisor.processes()
-    if supervisor_config.MASTER in changes.changed:
+    if MASTER in changes.changed:
         notes.append("the master's section changes with a restart of the node")
-    changed = [name for name in changes.changed if name != supervisor_config.MASTER]
+    changed = [name for name in changes.changed if name != MASTER]
     ending = [*changes.removed, *changed]
     running = {name for name, process in states.items() if not process.state.ended}
     restarted = [name for name in changed if name in running]

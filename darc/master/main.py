@@ -43,8 +43,14 @@ from darc.model import overview
 from darc.model.observation import task_id_of
 from darc.node import node_identity, supervisor_config
 from darc.node.endpoint import Endpoint, reached_at
-from darc.node.node_config import load_node_config, read_sources, with_run_dir
+from darc.node.node_config import (
+    load_node_config,
+    read_sources,
+    use_config_option,
+    with_run_dir,
+)
 from darc.node.node_identity import NodeError
+from darc.node.process_names import MASTER
 from darc.node.secret import SecretError, read_secret
 from darc.node.state_format import JOURNAL, claim_state
 from darc.node.supervisor import SupervisorError
@@ -56,7 +62,6 @@ from darc.queues.queue_server import QueueServer
 from darc.runtime.detached_work import DetachedWork
 from darc.runtime.log import lines_dropped, set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
-from darc.runtime.program import use_config_option
 from darc.runtime.retention import remove_unfinished
 from darc.runtime.service_traits import known_traits, traits_of
 
@@ -355,9 +360,7 @@ class DarcMaster:
         self._wanted.forget()
         try:
             # All processes that supervisord knows, including services that an operator added.
-            names = [
-                name for name in self._supervisor.processes() if name != supervisor_config.MASTER
-            ]
+            names = [name for name in self._supervisor.processes() if name != MASTER]
             self.services.stop(names)
             # supervisord stops one group per second: leave only the master's to it.
             for name in names:

@@ -9,7 +9,7 @@ from typing import Any
 from darc.config import typed
 from darc.model.overview import LossSummary
 from darc.node.losses import LOSSES, Losses, LossKind
-from darc.node.supervisor_config import MASTER
+from darc.node.process_names import MASTER
 from darc.queues.journal import Journal
 from darc.queues.messages import FullError
 

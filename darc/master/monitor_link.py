@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from darc.config.records import Struct, replace
 from darc.model.node_report import NodeReport
 from darc.model.overview import ThreadTrouble
-from darc.node.supervisor_config import MONITOR
+from darc.node.process_names import MONITOR
 from darc.queues.exchange import Exchange
 from darc.queues.messages import Depth, QueryKind, QueueError, ServiceQuery
 from darc.queues.plain_connection import pack

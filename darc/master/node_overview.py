@@ -34,8 +34,8 @@ from darc.model.overview import (
     shortened,
 )
 from darc.model.service_state import ServiceState
+from darc.node.process_names import MASTER
 from darc.node.supervisor import ProcessInfo, SupervisorError
-from darc.node.supervisor_config import MASTER
 from darc.queues.journal import Journal
 from darc.queues.messages import Depth
 from darc.runtime.detached_work import DetachedWork

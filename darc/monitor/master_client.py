@@ -10,8 +10,8 @@ from typing import Any
 from darc.config.records import Struct, replace
 from darc.model.node_report import NodeReport
 from darc.model.overview import NodeOverview, from_text
+from darc.node.process_names import MASTER, MONITOR
 from darc.node.secret import SecretError, read_secret
-from darc.node.supervisor_config import MASTER, MONITOR
 from darc.queues.client import QueueClient, QueuesGoneError
 from darc.queues.messages import Depth
 from darc.queues.names import OF_MONITOR

@@ -20,13 +20,12 @@ from darc.monitor.metrics.node_measurements import NodeMeasurements, ServiceMeas
 from darc.monitor.node_watch import NodeWatch
 from darc.monitor.process_history import ProcessHistory
 from darc.node.losses import LOSSES
-from darc.node.node_config import load_node_config
+from darc.node.node_config import load_node_config, use_config_option
 from darc.node.node_identity import NodeError, read_identity
+from darc.node.process_names import MASTER, MONITOR
 from darc.node.supervisor import Supervisor
-from darc.node.supervisor_config import MASTER, MONITOR
 from darc.runtime.log import set_up_logging
 from darc.runtime.process_end import end_on_sigterm, end_with_supervisord
-from darc.runtime.program import use_config_option
 
 log = logging.getLogger(__name__)
 

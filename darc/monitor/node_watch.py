@@ -27,8 +27,8 @@ from darc.monitor.log_tail import LogTail
 from darc.monitor.master_client import AskedFor, MasterClient, ServiceChanges
 from darc.monitor.process_history import ProcessHistory
 from darc.monitor.service_answers import READERS, read_answer
+from darc.node.process_names import MASTER
 from darc.node.supervisor import ProcessInfo, ProcessState, Supervisor, SupervisorError
-from darc.node.supervisor_config import MASTER
 from darc.queues.client import QueuesGoneError
 from darc.runtime.vital_threads import ended_threads
 

@@ -26,7 +26,7 @@ from darc.monitor.findings import (
 )
 from darc.monitor.service_trends import OFTEN_SECONDS, ServiceTrends
 from darc.node.command_client import Unreached
-from darc.node.supervisor_config import MONITOR
+from darc.node.process_names import MONITOR
 from darc.runtime.service_traits import traits_of
 
 #: A service that has exited is shown as such for so long (s), even where it runs again at once.

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -127,6 +128,22 @@ def read_sources(path: Path | None = None) -> ConfigSources:
     path = path or config_file()
     # A dangling link (to an unmounted disk, say) is an error, not a reason to use defaults.
     return ConfigSources(_layer(path) if named or os.path.lexists(path) else None)
+
+
+def use_config_option(program: str, description: str) -> None:
+    """Use the file of the option ``--config``, where a person starts a process of a node.
+
+    supervisord starts it without, and a process that stays does without argparse: 0.4 MB.
+    """
+    if not sys.argv[1:]:
+        return
+    import argparse  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("--config", metavar="FILE", help="the node's configuration file")
+    path = parser.parse_args().config
+    if path:
+        os.environ["DARC_CONFIG"] = str(Path(path).absolute())
 
 
 def load_node_config(keep: bool = False) -> Config:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from darc.config.config import Config
 from darc.model.vocabulary import VALUES
-from darc.node import node_identity, supervisor_config
+from darc.node import node_identity
 from darc.node.command_client import exchange_messages, master_value
 from darc.node.endpoint import Endpoint, EndpointError, reached_at, read_endpoint
 from darc.node.node_config import with_run_dir
 from darc.node.node_identity import NodeError
 from darc.node.node_owner import ElsewhereError, NodeOwner, find_owner, refuse_elsewhere
+from darc.node.process_names import MASTER
 from darc.node.processes import of_node
 from darc.node.supervisor import ProcessState, Supervisor, SupervisorError
 
@@ -117,7 +118,7 @@ def failure_reason(config: Config, service: str) -> str:
         process = supervisor_of(config).processes().get(service)
     if process and process.state is ProcessState.STOPPED:
         # supervisord refused the start; the reason is in the master's log
-        return f"{service}: {log_end(config, supervisor_config.MASTER)}"
+        return f"{service}: {log_end(config, MASTER)}"
     said = f"{process.spawn_error}\n" if process and process.spawn_error else ""
     if process and process.state.alive:
         said = (

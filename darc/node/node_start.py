@@ -36,6 +36,7 @@ from darc.node.node_probe import (
 )
 from darc.node.node_stop import EXIT_SECONDS, STOP_SECONDS, alone, clean, forget_wanted
 from darc.node.parent_directories import check_above
+from darc.node.process_names import MASTER, MONITOR
 from darc.node.processes import NODE_ID, kill_node, of_node
 from darc.node.secret import make_secret, read_secret
 from darc.node.start_warnings import set_aside, warnings_after_start
@@ -104,10 +105,10 @@ def start_master(config: Config, say: Callable[[str], None]) -> None:
         else:
             if state is None:
                 supervisor.reread()
-                supervisor.add(supervisor_config.MASTER)
+                supervisor.add(MASTER)
             elif state is ProcessState.BACKOFF:  # retry now, not after the back-off
-                supervisor.stop(supervisor_config.MASTER)
-            supervisor.start(supervisor_config.MASTER)
+                supervisor.stop(MASTER)
+            supervisor.start(MASTER)
             _wait_for_master(config)
         for note in warnings_after_start(config, damaged_before):
             say(f"warning: {note}")
@@ -155,16 +156,16 @@ def _start_monitor(config: Config, say: Callable[[str], None]) -> None:
     """Start darc_monitor where it was stopped, or supervisord gave it up."""
     supervisor = supervisor_of(config)
     try:
-        process = supervisor.processes().get(supervisor_config.MONITOR)
+        process = supervisor.processes().get(MONITOR)
         if process is None or not (process.state.ended or process.state is ProcessState.BACKOFF):
             return  # it runs; or of a node of before, which has none until it is started anew
         if process.state is ProcessState.BACKOFF:  # try now, not when it is its time
-            supervisor.stop(supervisor_config.MONITOR)
-        supervisor.start(supervisor_config.MONITOR)
+            supervisor.stop(MONITOR)
+        supervisor.start(MONITOR)
     except SupervisorError as error:
-        say(f"warning: {supervisor_config.MONITOR} is not started: {error}")
+        say(f"warning: {MONITOR} is not started: {error}")
     else:
-        say(f"{supervisor_config.MONITOR} started")
+        say(f"{MONITOR} started")
 
 
 def _close_to_others(run_dir: Path) -> None:
@@ -182,7 +183,7 @@ def _directories(config: Config) -> list[Path]:
     return [
         Path(config.darc_home),
         Path(config.master.log_dir),
-        Path(config.log_file(supervisor_config.MASTER)).parent,
+        Path(config.log_file(MASTER)).parent,
         *sorted(logs),
         Path(config.master.parset_dir),
     ]
@@ -357,7 +358,7 @@ def _wait_for_stopping(config: Config, say: Callable[[str], None]) -> None:
 
 def _master_state(config: Config) -> ProcessState | None:
     """Return the state of the master's process; None if supervisord does not know it."""
-    process = supervisor_of(config).processes().get(supervisor_config.MASTER)
+    process = supervisor_of(config).processes().get(MASTER)
     return process.state if process else None
 
 
@@ -373,6 +374,4 @@ def _wait_for_master(config: Config) -> None:
         wait_until(settled, START_SECONDS)
     if is_up(config):
         return
-    raise NodeError(
-        f"DARC master did not start\n{failure_reason(config, supervisor_config.MASTER)}"
-    )
+    raise NodeError(f"DARC master did not start\n{failure_reason(config, MASTER)}")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from darc.config.config import Config
-from darc.node import node_identity, supervisor_config
+from darc.node import node_identity
 from darc.node.endpoint import remove_endpoint
 from darc.node.node_identity import NodeError
 from darc.node.node_owner import (
@@ -19,6 +19,7 @@ from darc.node.node_owner import (
     refuse_elsewhere,
 )
 from darc.node.node_probe import last_node_id, log_end, supervisor_of
+from darc.node.process_names import MASTER
 from darc.node.processes import kill_node, of_node
 from darc.runtime.clock import wait_until
 from darc.runtime.paths import this_boot
@@ -54,7 +55,7 @@ def wait_for_stop(config: Config) -> None:
         names = ", ".join(f"{process.pid}" for process in of_node(node_id))
         raise NodeError(
             f"still running after {timeout:.0f} s: processes {names}; darc_kill_all kills them\n"
-            + log_end(config, supervisor_config.MASTER)
+            + log_end(config, MASTER)
         )
     if node_id:
         clean(run_dir, node_id)

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from darc.config.config import Config, ConfigError
+from darc.node.process_names import MASTER, MONITOR
 from darc.node.supervisor import MAX_SOCKET_PATH
 from darc.runtime.paths import packaged, write_whole
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 
-MASTER, MONITOR = "darc_master", "darc_monitor"
 #: In supervisord's environment: a blank, for where it would be taken for another thing.
 BLANK = "DARC_BLANK"
 

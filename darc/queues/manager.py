@@ -12,7 +12,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Mapping
 from functools import partial
-from multiprocessing import ProcessError
+from multiprocessing import ProcessError, managers
 from multiprocessing.managers import BaseManager, BaseProxy, RemoteError
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -21,7 +21,10 @@ from darc.node.endpoint import read_endpoint
 from darc.node.secret import read_secret
 from darc.queues.client import QueuesGoneError
 from darc.queues.messages import CallError, QueueError
-from darc.queues.plain_connection import SERIALIZER
+from darc.queues.plain_connection import SERIALIZER, PlainListener, plain_client
+
+# The documented extension point does not exist; this table is what BaseManager(serializer=…) reads.
+managers.listener_client[SERIALIZER] = (PlainListener, plain_client)  # type: ignore[attr-defined]
 
 _ERRORS: dict[str, type[Exception]] = {
     "Empty": queue.Empty,

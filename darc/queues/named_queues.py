@@ -8,7 +8,6 @@ on `scratch`, the queue for tests, always takes.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import queue
 import struct
@@ -94,6 +93,8 @@ class NamedQueues:
             )
         known = {*self._names(), *self._exchange.names(), SCRATCH}
         if name not in known:
+            import difflib  # noqa: PLC0415 - for who has mistyped it
+
             near = difflib.get_close_matches(str(name), known, 1)
             near += sorted(entry for entry in known if entry.startswith(str(name)))
             meant = f", did you mean {near[0]!r}?" if near else "."

@@ -1,7 +1,7 @@
 """Serialiser of the queues: plain types only, so that received data cannot run code.
 
-Registered with :mod:`multiprocessing.managers` as ``serializer="darc"``. It supports None,
-booleans, integers of 64 bits, floats, text, bytes, lists, tuples and dicts.
+What :mod:`multiprocessing.managers` knows as ``serializer="darc"`` (:mod:`darc.queues.manager`). It
+supports None, booleans, integers of 64 bits, floats, text, bytes, lists, tuples and dicts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import AuthenticationError, connection, managers
+from multiprocessing import AuthenticationError, connection
 from typing import Any
 
 import msgpack
@@ -252,7 +252,3 @@ def plain_client(
             raise AuthenticationError(str(error) or "no challenge") from error
         raise
     return PlainConnection(raw)
-
-
-# The documented extension point does not exist; this table is what BaseManager(serializer=…) reads.
-managers.listener_client[SERIALIZER] = (PlainListener, plain_client)  # type: ignore[attr-defined]

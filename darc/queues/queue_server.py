@@ -18,6 +18,7 @@ from multiprocessing import AuthenticationError, managers
 from queue import Empty, Full
 from typing import Any, Protocol
 
+import darc.queues.manager  # noqa: F401 - makes the serializer known
 from darc.queues.dialects import ServedConnection
 from darc.queues.messages import CallError, QueueError
 from darc.queues.names import OBJECT

@@ -65,14 +65,6 @@ def is_output_error(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _NOT_TAKEN and error.filename is None
 
 
-def use_config_option(program: str, description: str) -> None:
-    """Parse the arguments of a process that supervisord runs: ``--config`` is its $DARC_CONFIG."""
-    parser = argparse.ArgumentParser(prog=program, description=description)
-    parser.add_argument("--config", metavar="FILE", help="the node's configuration file")
-    if path := parser.parse_args().config:
-        os.environ["DARC_CONFIG"] = os.path.abspath(path)  # noqa: PTH100 - as `_name`
-
-
 def _name() -> str:
     return os.path.basename(sys.argv[0])  # noqa: PTH119 - pathlib is not worth its import here
 

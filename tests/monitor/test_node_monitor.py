@@ -21,8 +21,8 @@ from shares import Share
 from darc.master.monitor_link import MAX_REPORT_BYTES
 from darc.model.node_report import NodeReport
 from darc.model.overview import NodeOverview, ServiceOverview, from_text
+from darc.node.process_names import MONITOR
 from darc.node.secret import read_secret
-from darc.node.supervisor_config import MONITOR
 from darc.queues.client import QueueClient
 from darc.queues.messages import QueueError
 from darc.queues.names import OF_MONITOR

@@ -34,8 +34,8 @@ from darc.monitor.log_tail import MAX_BYTES, LogTail
 from darc.monitor.node_watch import NodeWatch
 from darc.monitor.process_history import ProcessHistory
 from darc.monitor.service_answers import read_answer
+from darc.node.process_names import MONITOR
 from darc.node.supervisor import ProcessInfo, ProcessState
-from darc.node.supervisor_config import MONITOR
 from darc.runtime import vital_threads as vital_module
 from darc.runtime.detached_work import DetachedWork
 from darc.runtime.log import JsonFormatter, LineFormatter, about

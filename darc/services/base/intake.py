@@ -12,16 +12,18 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darc.config.records import Struct
 from darc.model.finding import is_order
 from darc.queues.messages import CallError, Commit, ContentKind, Put, QueueError
 from darc.queues.method_call import call_method
 from darc.queues.plain_connection import pack, unpack
-from darc.queues.queue_server import Session
 from darc.runtime.fault_points import fault_point
 from darc.services.base.queue_link import QueueLink
+
+if TYPE_CHECKING:  # amber_clustering, which serves nobody, needs a limit of this module
+    from darc.queues.queue_server import Session
 
 log = logging.getLogger(__name__)
 
