@@ -263,7 +263,8 @@ class Exchange:
         commit = Commit.from_plain(plain)
         fault_point(f"darc_master.before committing {service}")
         done = self._journal.commit(service, holder, sequence, commit)
-        for queue in {queue for put in commit.puts for queue in put.queues}:
+        # In the order of the outputs, of which the most urgent one is first.
+        for queue in dict.fromkeys(queue for put in commit.puts for queue in put.queues):
             self._work[queue].notify()
         if commit.durable:
             self._journal.flush()

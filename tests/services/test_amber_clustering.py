@@ -308,6 +308,17 @@ def test_a_trigger_leaves_when_its_window_has_settled(service, observation):
     assert "iquv_triggers_repeated" not in counts
 
 
+def test_a_trigger_does_not_wait_for_the_decision_about_another_window(service, observation):
+    clustering = service(thresh_iquv={"interval": 0})
+    clustering.start_observation(observation, {})
+    clustering.work(entry(1, 100.0, 5.1, 7.3), observation)
+    before = len(clustering.commits)
+    clustering.work(entry(2, 101.0), observation)
+    first, second = clustering.commits[before : before + 2]
+    assert [len(commit.puts) > 0 for commit in (first, second)] == [True, True]
+    assert len(clustering.sent("dada_trigger")) == 2
+
+
 def test_a_line_after_it_has_settled_is_decided_about_with_those_of_before(service, observation):
     """Alone, neither has the 10 beams that a signal of the sky is seen in."""
     one = service(**SETTLES_SOON, thresh_lofar={"snr_min": 40})

@@ -448,3 +448,28 @@ def test_injections_are_remembered_of_a_number_of_observations(
     again.recover({key: value for key, value in memory.items() if value is not None})
     for each in (known, again):
         assert [len(each.of(one)) for one in some] == [0, 2, 2]
+
+
+# -- the time that a trigger takes -----------------------------------------------------------
+
+
+def test_lines_written_while_others_are_read_are_in_the_same_commit(
+    listener: Kept, observation: Observation, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order(listener, observation)
+    path.write_bytes(HEADER + LINE)
+    read, written_at = TriggerFile.read, []
+
+    def read_and_write(file: TriggerFile, limit: int) -> Any:
+        chunk = read(file, limit)
+        if not written_at:
+            written_at.append(time.time())
+            append(path, LINE)
+        return chunk
+
+    monkeypatch.setattr(TriggerFile, "read", read_and_write)
+    listener.idle()
+    (commit,) = [commit for commit in listener.commits if commit.progress]
+    assert commit.progress[-1].end == path.stat().st_size
+    assert listener.watermarks == [pytest.approx(written_at[0], abs=patience(1.0))]
+    assert listener.watermarks[0] > written_at[0]

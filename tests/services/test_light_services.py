@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from nodes import patience
+
+from simulator.write_parsets import write_observation
 
 #: What a process that computes nothing does without, and for most of it any process of a node.
 COMPUTING = {"numpy", "numba", "h5py", "astropy", "erfa", "matplotlib", "scipy"}
@@ -50,3 +53,60 @@ def test_a_process_loads_only_what_it_needs(module: str) -> None:
     loaded = set(result.stdout.split())
     assert module in loaded
     assert not UNWANTED[module] & loaded
+
+
+#: Decides about a window with a trigger, and asks for its dump; prints what that imported.
+FIRST_TRIGGER = """
+import socket, sys
+from pathlib import Path
+import numpy as np
+from darc.model.candidate import CANDIDATE, records_to_bytes
+from darc.node.node_config import load_config
+from darc.node.observation_files import read_observation
+from darc.queues.messages import ContentKind, QueueEntry
+from darc.services.amber_clustering.service import AMBERClustering
+from darc.services.dada_trigger.dump_port import request_dump
+
+commits = []
+
+class Kept(AMBERClustering):
+    def commit(self, commit):
+        commits.append(commit)
+
+service = Kept(load_config(Path(sys.argv[1])))
+observation = read_observation(Path(sys.argv[2]), service.config.instrument)
+service.start_observation(observation, {})
+line = np.zeros(1, CANDIDATE)
+line["time"], line["snr"], line["dm"], line["downsampling"] = 5.1, 30.0, 700.0, 10
+entries = [(1, 100.0, records_to_bytes(line)), (2, 101.0, b"")]
+before = set(sys.modules)
+for number, watermark, content in entries:
+    service.work(
+        QueueEntry(number, ContentKind.CANDIDATES, content, observation.key, watermark, watermark),
+        observation,
+    )
+assert any(commit.puts for commit in commits)
+with socket.socket() as unserved:
+    unserved.bind((b"127.0.0.1", 0))
+    try:
+        request_dump(unserved.getsockname()[1], "")
+    except ConnectionRefusedError:
+        pass
+print("imported:", *sorted(set(sys.modules) - before))
+"""
+
+
+def test_the_first_trigger_imports_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("amber_clustering:\n  thresh_iquv:\n    interval: 0\n")
+    observation = write_observation(
+        tmp_path / "observation", task_id="imports", source="R1", start=1.7e9, duration=600.0
+    )
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", FIRST_TRIGGER, str(config), str(observation.parset)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=patience(30.0),
+    )
+    assert result.stdout == "imported:\n"

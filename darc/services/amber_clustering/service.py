@@ -42,9 +42,8 @@ from darc.services.base.service import ENDED, Consumer
 
 log = logging.getLogger(__name__)
 
-#: Duration and outputs of one commit: far less than the timeout of the heartbeat (s).
+#: Longest work for one commit: far less than the timeout of the heartbeat (s).
 PORTION_SECONDS = 0.25
-PORTION_OUTPUTS = 200
 #: Counters that are present from the start, so that monitoring sees them increase from 0.
 TOTALS = (
     Counted.WINDOWS,
@@ -290,7 +289,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
     def _settle(self, key: str, work: ClusteringObservation) -> None:
         """Decide about windows that are due, and commit the results in portions.
 
-        However many are due at once, no commit is too large, and each counts as a heartbeat.
+        However many are due at once, no commit is too large, each counts as a heartbeat, and a
+        trigger does not wait for what is decided about other windows.
         """
         while self._settle_some(key, work):
             pass
@@ -302,7 +302,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         before = work.counts.copy()
         decided = False
         began = time.monotonic()
-        while time.monotonic() - began < PORTION_SECONDS and len(outputs) < PORTION_OUTPUTS:
+        while time.monotonic() - began < PORTION_SECONDS and not outputs:
             window = work.windows.take_due()
             if window is None:
                 break

@@ -49,6 +49,9 @@ FLUSH_SECONDS = 1.0
 # Fraction of end_delay for which an unreadable file is retried at the end; the rest is for the
 # services downstream.
 FAILING_PART = 0.5
+#: While lines are parsed, other instances write theirs: so many looks before a commit, which would
+#: let the windows settle a millisecond later.
+LOOKS = 2
 #: Directory in run_dir for what comes by a connection.
 SPOOL = "spool"
 #: Counters that are present from the start, so that monitoring sees them increase from 0.
@@ -286,22 +289,35 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def _read(self, following: FollowedObservation) -> None:
         """Read all files to their current end, and put the candidates."""
-        watermark = following.clock.now()  # before the sizes, so that later lines have later times
-        self._find(following)
-        # To the end of the observation, whatever seems to have ended.
-        files = following.files.due() if following.stopped_at is None else following.files
-        limits = [(file, self._size(following, file)) for file in files]
         chunks: list[Chunk] = []
-        for file, limit in limits:
-            while chunk := self._read_chunk(following, file, limit):
-                chunks.append(chunk)
-                if sum(chunk.progress.end - chunk.progress.start for chunk in chunks) > CHUNK_BYTES:
-                    self._put(following, chunks, 0.0)
-                    chunks = []
+        watermark = 0.0
+        for _ in range(LOOKS):
+            looked_at = following.clock.now()  # before the sizes: later lines have later times
+            found = self._read_new(following, chunks)
+            if found or not watermark:
+                watermark = looked_at
+            if not found:
+                break
         if not chunks:
             self._note_injections(following)
         if chunks or following.next_watermark_due <= watermark or following.watermark_due:
             self._put(following, chunks, watermark)
+
+    def _read_new(self, following: FollowedObservation, chunks: list[Chunk]) -> bool:
+        """Read what is there now, and put it where it is much; return whether there was any."""
+        self._find(following)
+        # To the end of the observation, whatever seems to have ended.
+        files = following.files.due() if following.stopped_at is None else following.files
+        limits = [(file, self._size(following, file)) for file in files]
+        found = False
+        for file, limit in limits:
+            while chunk := self._read_chunk(following, file, limit):
+                found = True
+                chunks.append(chunk)
+                if sum(chunk.progress.end - chunk.progress.start for chunk in chunks) > CHUNK_BYTES:
+                    self._put(following, chunks, 0.0)
+                    chunks.clear()
+        return found
 
     def _size(self, following: FollowedObservation, file: TriggerFile) -> int:
         try:
