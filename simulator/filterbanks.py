@@ -19,11 +19,11 @@ from darc.config.yaml_tree import yaml_text
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_paths import filterbank_paths
 from darc.data_files.filterbank_writer import FilterbankWriter
-from darc.runtime.program import LONGEST, number, whole
+from darc.runtime.program import number, whole
 from darc.science.synthesised_beam import synthesised_beams
 from simulator.bursts import random_bursts
 from simulator.filterbank_data import CHUNK, Filterbanks, SimulatedInstrument
-from simulator.generator import make_observation_candidates, timed_files
+from simulator.generator import make_observation_candidates, observation_parser, timed_files
 from simulator.interference import random_interference
 from simulator.player import Player
 
@@ -124,17 +124,26 @@ def write_filterbanks(directory: Path, filterbanks: Filterbanks, *, duration: fl
     return filterbank_paths(directory, 0, filterbanks.instrument.n_tabs)
 
 
+def play_both(triggers: Player, data: FilterbankPlayer, start: float) -> None:
+    """Write trigger files beside the data; an error of one ends the other.
+
+    :param start: the observation's start, monotonic s
+    """
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as beside:
+        written = beside.submit(triggers.play, stop, start=start)
+        try:
+            data.play(start=start)
+        except BaseException:
+            stop.set()
+            raise
+        written.result()
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description="Make the filterbank files of an observation with known bursts, the trigger "
-        "files that AMBER would write of them, and truth.yaml beside them."
-    )
-    parser.add_argument("outdir", type=Path)
-    parser.add_argument("--bursts", type=whole(0, 100_000), default=5)
-    parser.add_argument("--duration", type=number(0.001, LONGEST), default=30.0, help="s")
-    parser.add_argument("--seed", type=whole(0, 2**63), default=1)
-    parser.add_argument(
-        "--dm", type=number(0, 1e5), nargs=2, default=(100.0, 2000.0), help="pc cm-3"
+    parser = observation_parser(
+        "Make the filterbank files of an observation with known bursts, the trigger files that"
+        " AMBER would write of them, and truth.yaml beside them."
     )
     parser.add_argument("--snr", type=number(0, 1e6), nargs=2, default=(20.0, 50.0))
     parser.add_argument(
@@ -214,7 +223,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         generated = make_observation_candidates(
             made.searched, duration=args.duration, seed=args.seed, search=search
         )
-        start, stop = time.monotonic(), threading.Event()
         triggers = Player(args.outdir, timed_files(generated, args.cb), speed=args.speed)
         data = FilterbankPlayer(
             args.outdir,
@@ -224,14 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             speed=args.speed,
             threads=args.threads,
         )
-        with ThreadPoolExecutor(1) as beside:
-            written = beside.submit(triggers.play, stop, start=start)
-            try:
-                data.play(start=start)
-            except BaseException:
-                stop.set()
-                raise
-            written.result()
+        play_both(triggers, data, time.monotonic())
     except (OSError, ValueError) as error:
         parser.exit(1, f"{error}\n")
     truth = {

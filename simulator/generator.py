@@ -143,9 +143,9 @@ def timed_files(generated: Generated, beam: int) -> list[TimedFile]:
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write trigger files at once, and truth.yaml beside them."""
-    parser = argparse.ArgumentParser(description="Make AMBER trigger files with known bursts.")
+def observation_parser(description: str) -> argparse.ArgumentParser:
+    """Return the parser of a command that makes an observation, with what all of them ask."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("outdir", type=Path)
     parser.add_argument("--bursts", type=whole(0, 100_000), default=5)
     parser.add_argument("--duration", type=number(0.001, LONGEST), default=30.0, help="s")
@@ -153,6 +153,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--dm", type=number(0, 1e5), nargs=2, default=(100.0, 2000.0), help="pc cm-3"
     )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write trigger files at once, and truth.yaml beside them."""
+    parser = observation_parser("Make AMBER trigger files with known bursts.")
     parser.add_argument("--interference", type=number(0, 1e6), default=2.0, help="lines per second")
     parser.add_argument(
         "--beam", type=whole(0, 999), default=0, help="compound beam, names the files"

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.runtime.program import number, whole
 from simulator.bursts import Burst, random_bursts
 from simulator.filterbank_data import Filterbanks, SimulatedInstrument
-from simulator.filterbanks import FilterbankPlayer
+from simulator.filterbanks import FilterbankPlayer, play_both
 from simulator.generator import make_observation_candidates, timed_files
 from simulator.player import Player
 from simulator.write_parsets import MadeObservation, write_observation
@@ -86,20 +84,12 @@ def play(
     generated = make_observation_candidates(
         data.searched, duration=duration, seed=seed, search=search
     )
-    stop = threading.Event()
     start = time.monotonic() + observation.start - time.time()
     triggers = Player(observation.amber_dir, timed_files(generated, beam=0))
     filterbank = FilterbankPlayer(
         observation.parset.parent / "output" / "filterbank", data, duration=duration
     )
-    with ThreadPoolExecutor(1) as beside:
-        written = beside.submit(triggers.play, stop, start=start)
-        try:
-            filterbank.play(start=start)
-        except BaseException:
-            stop.set()
-            raise
-        written.result()
+    play_both(triggers, filterbank, start)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
