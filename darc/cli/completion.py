@@ -85,10 +85,7 @@ class Completions(Struct, frozen=True):
         return cls(
             {**COMMANDS, **TERMINAL},
             options,
-            {
-                "logs": (*services, MASTER, MONITOR, SUPERVISORD, "all"),
-                "completion": SHELLS,
-            },
+            {"logs": (*services, MASTER, MONITOR, SUPERVISORD, "all"), "completion": SHELLS},
             {
                 "--service": (*services, "all"),
                 "--host": ("localhost", "all", *nodes),

@@ -12,13 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from darc.cli import machine_checks, node_checks, outside_checks
-from darc.cli.check_results import (
-    CHECK_SECONDS,
-    Check,
-    CheckedNode,
-    NamedCheckResult,
-    examine,
-)
+from darc.cli.check_results import CHECK_SECONDS, Check, CheckedNode, NamedCheckResult, examine
 from darc.cli.interactive import TerminalError, guarded, word_parser
 from darc.cli.remote_commands import HERE, chosen_hosts, gather, is_here, to_line
 from darc.cli.terminal_text import shown

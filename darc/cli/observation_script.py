@@ -12,14 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from darc.cluster.survey import (
-    ACTIONS,
-    TIMEOUT,
-    SurveyPlan,
-    SurveyResult,
-    plan_observation,
-    tell,
-)
+from darc.cluster.survey import ACTIONS, TIMEOUT, SurveyPlan, SurveyResult, plan_observation, tell
 from darc.config.config import ConfigError
 from darc.model.observation import ObservationError
 from darc.node.node_config import load_node_config

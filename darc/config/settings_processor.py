@@ -9,14 +9,7 @@ from typing import Annotated
 
 from darc.config.records import Struct
 from darc.config.settings_node import Delay, EmailSettings, Names, PlacePath, Seconds, Text
-from darc.config.settings_pipeline import (
-    DM,
-    SNR,
-    Interval,
-    Period,
-    Window,
-    period_contradictions,
-)
+from darc.config.settings_pipeline import DM, SNR, Interval, Period, Window, period_contradictions
 from darc.config.typed import Contradiction, CrossChecked, OneOf, Range, shown
 
 Bins = Annotated[int, Range(1, 65536)]

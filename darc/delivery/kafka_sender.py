@@ -125,11 +125,7 @@ class KafkaSender:
             log.warning("%s", self._told(f"not connected yet: {error.args[0].str()}"))
 
     def send(
-        self,
-        topic: str,
-        key: str,
-        content: bytes,
-        may_leave: Callable[[], bool] = lambda: True,
+        self, topic: str, key: str, content: bytes, may_leave: Callable[[], bool] = lambda: True
     ) -> None:
         """Send a message, and return once the broker has acknowledged it.
 

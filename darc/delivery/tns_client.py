@@ -19,12 +19,7 @@ from darc.config.records import Struct
 from darc.delivery.credentials import HIDDEN
 from darc.delivery.http_connection import connection_to, reason_of
 from darc.delivery.outbox import DeliveryError
-from darc.delivery.tns_errors import (
-    Bot,
-    ReportKnownError,
-    ReportRefusedError,
-    ReportUnsureError,
-)
+from darc.delivery.tns_errors import Bot, ReportKnownError, ReportRefusedError, ReportUnsureError
 from darc.delivery.total_timeout import HeldConnection, cut_after
 from darc.runtime.tcp_client import refuse_self
 

@@ -119,11 +119,7 @@ class MonitorLink:
             services that can be asked
         """
         self._exchange.wait_for_change(known, min(timeout, MAX_WAIT_SECONDS))
-        return [
-            self._exchange.changes,
-            self._master.configured,
-            self._master.running_services(),
-        ]
+        return [self._exchange.changes, self._master.configured, self._master.running_services()]
 
     def asked_for(self, session: Session) -> list[dict[str, Any]]:
         """Return the stops and starts that the master requested on purpose.

@@ -109,10 +109,7 @@ class Overviews:
         self._next_processes = self._next_depths = self._lively_until = 0.0  # monotonic
         self._processes = PeriodicTask("processes", PROCESS_SECONDS, self._poll_processes)
         self._notices = PeriodicTask("changes", NOTICE_SECONDS, self._notice)
-        self._tasks = (
-            self._processes,
-            PeriodicTask("queues", DEPTHS_SECONDS, self._poll_queues),
-        )
+        self._tasks = (self._processes, PeriodicTask("queues", DEPTHS_SECONDS, self._poll_queues))
 
     def start(self) -> None:
         """Start the periodic tasks."""

@@ -28,11 +28,7 @@ class PeriodicTask:
     """
 
     def __init__(
-        self,
-        name: str,
-        seconds: float,
-        run: Callable[[], None],
-        hangs_after: float = HANGS_SECONDS,
+        self, name: str, seconds: float, run: Callable[[], None], hangs_after: float = HANGS_SECONDS
     ) -> None:
         self.name = name
         self._seconds = seconds

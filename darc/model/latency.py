@@ -26,23 +26,7 @@ RESPONSE = "line to sent"
 ACCEPTANCE = "line to accepted"
 _ORDER = (*STAGES, RESPONSE, ACCEPTANCE)
 #: Upper edges of the histograms' buckets, inclusive (s); the last one has no edge.
-EDGES = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-)
+EDGES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Histogram:

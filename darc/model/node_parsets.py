@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bz2
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from math import floor
@@ -68,13 +68,7 @@ def worker_name(beam: int) -> str:
     return f"darc_CB{beam:02d}.parset"
 
 
-def make_node_parsets(
-    telescope: Parset,
-    instrument: Instrument,
-    *,
-    home: str,
-    beams: Collection[int] | None = None,
-) -> NodeParsets:
+def make_node_parsets(telescope: Parset, instrument: Instrument, *, home: str) -> NodeParsets:
     """Return the parsets of the master and the workers.
 
     Values of band, sampling and beams that the telescope's parset lacks come from the instrument.
@@ -84,7 +78,6 @@ def make_node_parsets(
     :param telescope: the telescope's parset
     :param instrument: defaults of band, sampling and beams
     :param home: value of the placeholder {home} in paths
-    :param beams: the compound beams that have a worker; None: all
     :raises ObservationError: keys are missing or values invalid; lists all problems
     """
     keys = _TelescopeKeys(telescope)
@@ -105,7 +98,6 @@ def make_node_parsets(
         {
             beam: _lines({**common, **of_workers, "beam": beam, "parset": embedded})
             for beam in observed
-            if beams is None or beam in beams
         },
     )
 

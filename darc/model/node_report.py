@@ -11,14 +11,7 @@ from typing import Annotated, Any
 from darc.config import typed
 from darc.config.records import Struct, field
 from darc.config.typed import Range
-from darc.model.overview import (
-    Disk,
-    Handover,
-    LogLine,
-    LossSummary,
-    StageLatency,
-    ThreadTrouble,
-)
+from darc.model.overview import Disk, Handover, LogLine, LossSummary, StageLatency, ThreadTrouble
 
 _Count = Annotated[int, Range(0)]
 

@@ -10,12 +10,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from darc.model.arrival import (
-    DISPERSION_CONSTANT,
-    dispersion_delay,
-    reference_frequency,
-    utc_of,
-)
+from darc.model.arrival import DISPERSION_CONSTANT, dispersion_delay, reference_frequency, utc_of
 from darc.model.event import AlertType, Event, Notice
 from darc.model.trigger import Trigger
 

@@ -107,10 +107,7 @@ def build_observation(
         "dishes": dishes,
         "n_dishes": len(dishes) or instrument.n_dishes,
         "min_freq": keys.get(
-            "min_freq",
-            number_in(ranges.FREQUENCY),
-            f"MHz, {ranges.FREQUENCY}",
-            instrument.min_freq,
+            "min_freq", number_in(ranges.FREQUENCY), f"MHz, {ranges.FREQUENCY}", instrument.min_freq
         ),
         "bandwidth": keys.get(
             "bw", number_in(ranges.BANDWIDTH), f"MHz, {ranges.BANDWIDTH}", instrument.bandwidth

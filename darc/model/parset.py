@@ -168,8 +168,4 @@ def _typed(
 
 
 #: What reads the configuration of an observation, by the end of its file's name.
-PARSERS = {
-    ".parset": parse_parset,
-    ".yaml": parse_yaml_observation,
-    ".yml": parse_yaml_observation,
-}
+PARSERS = {".parset": parse_parset, ".yaml": parse_yaml_observation, ".yml": parse_yaml_observation}

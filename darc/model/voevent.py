@@ -285,11 +285,7 @@ def advanced_facts(trigger: Trigger, arrival: datetime, tns_name: str = "") -> t
             description="Of the known source, by the catalogue; dm is as measured",
         ),
         Fact(
-            "arrival_frequency",
-            _thousandfold(trigger.nu_GHz),
-            "MHz",
-            "em.freq",
-            description=centre,
+            "arrival_frequency", _thousandfold(trigger.nu_GHz), "MHz", "em.freq", description=centre
         ),
         Fact(
             "arrival_mjd",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from darc.config.records import Struct, field, replace
@@ -185,7 +185,11 @@ class ClusterWatch:
             self._changed.wait_for(lambda: all(one.asked for one in self._known.values()), timeout)
         status = self.status()
         late = f"no answer within {self._timeout:g} s"
-        return replace(status, nodes=tuple(_unless_asked(status.nodes, late)))
+        nodes = (
+            node if node.asked else replace(node, asked=True, reason=late, since=time.time())
+            for node in status.nodes
+        )
+        return replace(status, nodes=tuple(nodes))
 
     def _unless_late(self, node: NodeStatus) -> NodeStatus:
         """Return the status of a node; one whose thread hangs does not answer."""
@@ -242,11 +246,3 @@ class ClusterWatch:
             self._changed.notify_all()
         self.on_change()
         return node
-
-
-def _unless_asked(nodes: Iterable[NodeStatus], reason: str) -> Iterable[NodeStatus]:
-    for node in nodes:
-        if node.asked:
-            yield node
-        else:
-            yield replace(node, asked=True, reason=reason, since=time.time())

@@ -312,7 +312,9 @@ class NodeWatch:
         path = DISKS[name](self.config)
         usage = shutil.disk_usage(path)
         if name == "run_dir":
-            self.seen.journal_bytes = _size_of_journal(Path(path))
+            # With the further files of SQLite.
+            journal = Path(path).glob("journal.sqlite*")
+            self.seen.journal_bytes = sum(file.stat().st_size for file in journal)
         with self._replacing:  # another disk's value may arrive at the same time
             self.seen.disks = {**self.seen.disks, name: Disk(name, path, usage.total, usage.free)}
             self.seen.reads = {**self.seen.reads, name: time.time()}
@@ -355,8 +357,3 @@ class NodeWatch:
         if answers.get("last_trigger") is None:  # none yet; an earlier process may have one
             answers["last_trigger"] = self.seen.said.get(name, {}).get("last_trigger")
         return answers
-
-
-def _size_of_journal(run_dir: Path) -> int:
-    """Return the size of the journal with the further files of SQLite (bytes)."""
-    return sum(path.stat().st_size for path in run_dir.glob("journal.sqlite*"))

@@ -200,7 +200,7 @@ class _NodeRules:
                     grave=False,
                 )
         since_start = overview.time - overview.master_started
-        if self._is_unwatched():
+        if any(one.name == MONITOR for one in overview.threads):
             return  # reported by _threads
         if min(overview.time - overview.read, since_start) > READ_SECONDS:
             home = next((disk.path for disk in overview.disks if disk.name == "home"), "/")
@@ -235,9 +235,6 @@ class _NodeRules:
             service.name,
             number=losses.number,
         )
-
-    def _is_unwatched(self) -> bool:
-        return any(one.name == MONITOR for one in self._overview.threads)
 
     def _threads(self) -> Iterator[Finding]:
         """Yield the threads of darc_master or darc_monitor that have ended or hang."""
@@ -400,9 +397,10 @@ class _NodeRules:
     def _clock_and_version(self) -> Iterator[Finding]:
         clock, version = self._node.clock, self._overview.version
         if abs(clock) > CLOCK_SECONDS:
+            off = "ahead" if clock > 0 else "behind"
             yield self._found(
                 Priority.CLOCK,
-                _of_clock("ahead" if clock > 0 else "behind"),
+                FindingTitle(f"The clock is {off}", f"The clock of {{host}} is {off}"),
                 self._there("timedatectl"),
                 f"By {abs(clock):.1f} s against this host's.",
                 grave=False,
@@ -415,10 +413,6 @@ class _NodeRules:
                 "Between two observations:",
                 grave=False,
             )
-
-
-def _of_clock(where: str) -> FindingTitle:
-    return FindingTitle(f"The clock is {where}", f"The clock of {{host}} is {where}")
 
 
 def _always(command: str) -> Callable[[Sequence[str]], str]:

@@ -23,14 +23,17 @@ def read_answer(attribute: str, value: Any) -> Any:
 
 
 def _read_handovers(plain: Mapping[str, Any]) -> tuple[Handover, ...]:
-    return tuple(_handover(str(service), state) for service, state in plain.items())
-
-
-def _handover(service: str, plain: Any) -> Handover:
-    state = HandoverState.from_plain(plain)
-    reached = state.gone_since is None
-    text = "" if reached else state.error
-    return Handover(service, reached, state.gone_since, state.waiting, text)
+    states = {str(service): HandoverState.from_plain(state) for service, state in plain.items()}
+    return tuple(
+        Handover(
+            service,
+            reached=state.gone_since is None,
+            since=state.gone_since,
+            waiting=state.waiting,
+            text="" if state.gone_since is None else state.error,
+        )
+        for service, state in states.items()
+    )
 
 
 def _read_outcomes(plain: Mapping[str, int]) -> dict[str, int]:

@@ -206,11 +206,7 @@ def master_value(message: object) -> object | None:
 
 
 def ask_attribute(
-    timeout: float,
-    service: str,
-    attribute: str,
-    host: str = "localhost",
-    port: int | None = None,
+    timeout: float, service: str, attribute: str, host: str = "localhost", port: int | None = None
 ) -> tuple[Any, str]:
     """Ask a service for an attribute: its value, or None and the reason."""
     reply, reason = ask(timeout, service, f"get_attr {attribute}", None, host, port, values=True)

@@ -365,10 +365,7 @@ def _master_state(config: Config) -> ProcessState | None:
 def _wait_for_master(config: Config) -> None:
 
     def settled() -> bool:
-        return is_up(config) or _master_state(config) in {
-            ProcessState.BACKOFF,
-            ProcessState.FATAL,
-        }
+        return is_up(config) or _master_state(config) in {ProcessState.BACKOFF, ProcessState.FATAL}
 
     with contextlib.suppress(SupervisorError):
         wait_until(settled, START_SECONDS)

@@ -58,10 +58,6 @@ def error_text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _read_packed(data: bytes) -> Any:
-    return unpack(data, MAX_VALUES)
-
-
 def _read_pickle(data: bytes) -> Any:
     with decoding_in_turn(data):
         return read_pickle(data)
@@ -79,10 +75,6 @@ def _write_xml(value: object) -> bytes:
     from darc.queues.xml_values import write_xml  # noqa: PLC0415
 
     return write_xml(value)
-
-
-def _packed_error(error: Exception) -> bytes:
-    return pack(("#TRACEBACK", error_text(error)))
 
 
 def _pickled_error(error: Exception) -> bytes:
@@ -103,7 +95,12 @@ def _xml_error(error: Exception) -> bytes:
     return _write_xml(("#TRACEBACK", f"{text_sent}\n"))
 
 
-PACKED = Dialect(pack, _read_packed, _packed_error, explains=False)
+PACKED = Dialect(
+    pack,
+    lambda data: unpack(data, MAX_VALUES),
+    lambda error: pack(("#TRACEBACK", error_text(error))),
+    explains=False,
+)
 PICKLE = Dialect(write_pickle, _read_pickle, _pickled_error, explains=True)
 XML = Dialect(_write_xml, _read_xml, _xml_error, explains=True)
 

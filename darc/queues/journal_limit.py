@@ -94,7 +94,8 @@ class JournalLimit:
         if not self.full and self._reserve.there:
             return
         self._return_space()
-        if self._used_bytes() < ENOUGH * self._max_bytes:
+        used = self._pragma("page_count") * self._page_bytes - self._free_bytes()
+        if used < ENOUGH * self._max_bytes:
             if not self._reserve.there and self._disk_has_room():
                 self._reserve.take()
             if self.full and (self._reserve.there or self._file_has_room()):
@@ -149,9 +150,6 @@ class JournalLimit:
         elif not self._reserve.there:
             pages = min(pages, self._pragma("page_count"))
         self._database.execute(f"PRAGMA max_page_count={pages}")
-
-    def _used_bytes(self) -> int:
-        return self._pragma("page_count") * self._page_bytes - self._free_bytes()
 
     def _free_bytes(self) -> int:
         return self._pragma("freelist_count") * self._page_bytes

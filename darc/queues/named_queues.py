@@ -23,17 +23,7 @@ from darc.queues.names import SCRATCH
 from darc.queues.plain_connection import unpack
 from darc.queues.queue_server import Session
 
-METHODS = (
-    "qsize",
-    "empty",
-    "full",
-    "put",
-    "put_nowait",
-    "get",
-    "get_nowait",
-    "depths",
-    "ages",
-)
+METHODS = ("qsize", "empty", "full", "put", "put_nowait", "get", "get_nowait", "depths", "ages")
 #: Most read positions of a connection; the least recently used one is reset.
 MAX_CURSORS = 1000
 #: darc.model.candidate.CANDIDATE, without numpy, which the master does not load.

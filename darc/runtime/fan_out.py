@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
@@ -29,15 +30,12 @@ def fan_out(
     """
     results: dict[_Item, _Result] = {}
     errors: list[Exception] = []
-    slots = threading.BoundedSemaphore(parallel) if parallel is not None else None
+    slots = nullcontext() if parallel is None else threading.BoundedSemaphore(parallel)
 
     def run(item: _Item) -> None:
         try:
-            if slots is None:
+            with slots:
                 results[item] = work(item)
-            else:
-                with slots:
-                    results[item] = work(item)
         except Exception as error:  # raised again below, in the caller's thread
             errors.append(error)
 

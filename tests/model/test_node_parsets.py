@@ -199,13 +199,6 @@ def test_of_another_telescope_the_instrument_gives_the_rest() -> None:
     assert observation.proctrigger is observation.enable_iquv is True
 
 
-def test_beams_without_a_worker_get_no_parset() -> None:
-    parset = telescope(TELESCOPE)
-    made = make_node_parsets(parset, ARTS, home="/h", beams=range(3))
-    assert list(made.workers) == [0, 2]
-    assert made.beams == worker_of(made, 2).beams == (0, 2, 3, 7)
-
-
 def test_which_beams() -> None:
     assert make(without=("ARTSSurveyControl.missing_beams",)).beams == (0, 1, 2, 3, 7)
     assert make({"task.beamSet.0.compoundBeams": "[5]"}).beams == (0, 2, 3, 7)

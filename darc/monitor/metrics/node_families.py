@@ -19,9 +19,8 @@ from darc.monitor.metrics.family_builders import (
     rows_of,
 )
 from darc.monitor.metrics.node_measurements import NodeMeasurements
+from darc.queues.names import SCRATCH
 
-#: The only queue without a service that has a label value of its own.
-SCRATCH = "scratch"
 OBSERVATION_STATES = ("pending", "running", "in processing", "aborted")
 
 
