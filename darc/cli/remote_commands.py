@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -65,16 +64,7 @@ class RemoteCommand:
         self.host = host
         self._on_object = on_object
         self._on_end = on_end
-        # A session of its own: Ctrl-C is for this program, which then closes its input.
-        self._process = subprocess.Popen(
-            ssh.command(config, host, (f"darc.cli.{module}", *arguments)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        self._process = ssh.popen(ssh.command(config, host, (f"darc.cli.{module}", *arguments)))
         self._errors: list[str] = []
         self._threads = [
             threading.Thread(target=self._read_errors, name=f"errors {host}", daemon=True),

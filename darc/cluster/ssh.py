@@ -53,6 +53,23 @@ def command(config: Config, host: str, module: Sequence[str] = _ORDERS) -> list[
     ]
 
 
+def popen(words: Sequence[str]) -> subprocess.Popen[str]:
+    """Start a client with pipes, in a session of its own: Ctrl-C is for this program alone.
+
+    :param words: as from :func:`command`
+    :raises OSError: it cannot be started
+    """
+    return subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+
 class SshClients:
     """The ssh clients of this process."""
 
@@ -65,15 +82,7 @@ class SshClients:
         with self._lock:
             if self._hung_up:
                 raise UnreachedError("interrupted")
-            client = subprocess.Popen(
-                words,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
+            client = popen(words)
             # An interrupt must not end what runs on this host, as on the others.
             if words[0] == SSH:
                 self._open.add(client)

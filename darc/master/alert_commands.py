@@ -18,7 +18,6 @@ from darc.model.event import OWED, AlertType, RoadName
 from darc.model.finding import MAX_NAME, MAX_REASON, AlertOrder
 from darc.model.message import Reply, Request
 from darc.model.name_report import LIVE, SANDBOX
-from darc.model.service_state import ServiceState
 from darc.queues.messages import QueueError
 from darc.runtime.service_traits import known_traits
 
@@ -154,7 +153,7 @@ class AlertCommands:
 
     def _asked(self, attribute: str) -> Any:
         """Return an attribute of the service."""
-        answer = self._node.services.attributes([self._service], attribute)[self._service]
+        answer = self._node.services.attribute(self._service, attribute)
         if answer.error is not None:
             raise _failed(answer.to_text())
         return answer.value
@@ -182,7 +181,7 @@ class AlertCommands:
         """Refuse where the service does not run."""
         if self._node.config.role is Role.WORKER:
             raise _failed(NOT_HERE)
-        if not self._runs():
+        if not self._node.services.runs(self._service):
             raise _failed(f"{self._service} is not running")
 
     def _refuse_where_nothing_leaves(self) -> None:
@@ -193,15 +192,9 @@ class AlertCommands:
 
     def _is_away(self) -> bool:
         """Whether the service is one of this node, and does not run now."""
-        is_here = self._service in self._node.services.names
-        return is_here and self._node.config.role is not Role.WORKER and not self._runs()
-
-    def _runs(self) -> bool:
-        services = self._node.services
-        return (
-            self._service in services.names
-            and services.states([self._service])[self._service] is ServiceState.RUNNING
-        )
+        services, role = self._node.services, self._node.config.role
+        is_here = self._service in services.names
+        return is_here and role is not Role.WORKER and not services.runs(self._service)
 
 
 def _error(text: str) -> _RefusedError:

@@ -16,7 +16,7 @@ from darc.master.observation_commands import ObservationCommands
 from darc.master.observation_life import Observations
 from darc.master.service_control import ServiceControl
 from darc.model.message import Reply, Request
-from darc.model.service_state import FAILURES, ServiceOutcome, ServiceState
+from darc.model.service_state import FAILURES, ServiceOutcome
 from darc.model.vocabulary import not_of_a_service
 from darc.node.supervisor import SupervisorError
 from darc.runtime.detached_work import DetachedWork
@@ -193,12 +193,9 @@ class CommandVocabulary:
         service, system, action = SWITCHING[request.command]
         if self._node.config.role is Role.WORKER:
             return Reply.failed("Failed: should run on master node")
-        if (
-            service not in self._node.services.names
-            or self._node.services.states([service])[service] is not ServiceState.RUNNING
-        ):
+        if not self._node.services.runs(service):
             return Reply.failed(f"{system.title} service is not running")
-        answer = self._node.services.attributes([service], "send_events")[service]
+        answer = self._node.services.attribute(service, "send_events")
         if answer.error is not None:
             return Reply.failed(answer.to_text())
         enabled = answer.value is True

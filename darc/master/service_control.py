@@ -81,6 +81,13 @@ class ServiceControl:
         processes = self.recent_processes()
         return {name: self.state(name, processes) for name in names}
 
+    def runs(self, name: str) -> bool:
+        """Whether this node has a service, and it is running.
+
+        :raises SupervisorError: supervisord cannot be asked
+        """
+        return name in self.names and self.states([name])[name] is ServiceState.RUNNING
+
     def changed(self) -> None:
         """Discard the last answer of supervisord, as a service has changed."""
         self._asked_at = -math.inf
@@ -212,6 +219,10 @@ class ServiceControl:
         """Ask services for an attribute in parallel."""
         states = self.states(names)
         return fan_out(lambda name: self._ask(name, states[name], attribute), names)
+
+    def attribute(self, name: str, attribute: str) -> AttributeAnswer:
+        """Ask a service for an attribute."""
+        return self.attributes([name], attribute)[name]
 
     def _ask(self, name: str, state: ServiceState, attribute: str) -> AttributeAnswer:
         presence = self._exchange.presence(name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import yaml
@@ -30,7 +30,6 @@ from darc.model.event import OWED, AlertType, Event, RoadName, RoadState, Tense,
 from darc.model.finding import AlertOrder, BurstFinding, about_event
 from darc.model.message import Request
 from darc.model.notice import arrival_at_top
-from darc.model.service_state import ServiceState
 from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
 from darc.node.node_config import load_config
@@ -344,20 +343,20 @@ def test_the_classifier_retracts_after_a_while_unless_a_beam_says_otherwise(
 class FakeServices:
     """Services of a node as commands see them."""
 
-    names: ClassVar[tuple[str, ...]] = ("voevent_generator",)
+    names = ("voevent_generator",)
 
     def __init__(self, states: dict[str, str]) -> None:
         self._told = {"send_events": True, "event_states": states, "test_roads": ["file"]}
         self.orders: list[dict[str, Any]] = []
-        self.state = ServiceState.RUNNING
+        self.running = True
         self.full = False
         self.switched: list[tuple[str, bool]] = []
 
-    def states(self, names: Sequence[str]) -> dict[str, ServiceState]:
-        return dict.fromkeys(names, self.state)
+    def runs(self, name: str) -> bool:
+        return self.running
 
-    def attributes(self, names: Sequence[str], attribute: str) -> dict[str, Any]:
-        return {name: SimpleNamespace(error=None, value=self._told[attribute]) for name in names}
+    def attribute(self, name: str, attribute: str) -> Any:
+        return SimpleNamespace(error=None, value=self._told[attribute])
 
     def put(self, service: str, values: list[dict[str, Any]]) -> None:
         if self.full:
@@ -372,7 +371,7 @@ class FakeServices:
         return True
 
     def switch(self, name: str, switch: str, value: bool, origin: str) -> bool:
-        assert self.state is ServiceState.RUNNING
+        assert self.running
         return self.remember_switch(name, switch, value, origin)
 
 
@@ -414,7 +413,7 @@ def test_a_reason_is_one_line() -> None:
 @pytest.mark.parametrize("action", ["retract", "confirm"])
 def test_what_a_person_says_while_the_service_is_away_is_kept(action: str) -> None:
     one = Commands({})
-    one.services.state = ServiceState.FAILED
+    one.services.running = False
     status, text = one.say(action, "a why")
     assert "is kept for its start" in text
     assert (status, one.orders[0].event_id) == ("Success", "a")
@@ -422,7 +421,7 @@ def test_what_a_person_says_while_the_service_is_away_is_kept(action: str) -> No
 
 def test_a_road_is_disabled_while_the_service_is_away_and_not_enabled() -> None:
     one = Commands({})
-    one.services.state = ServiceState.FAILED
+    one.services.running = False
     assert "from the next start of voevent_generator on" in one.say("disable", "kafka")[1]
     assert one.services.switched == [("send_kafka", False)]
     assert "is not running" in one.say("enable", "kafka")[1]
