@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,15 @@ from darc.candidates.pool import DoneTask
 from darc.config.settings import SchedulerTLS
 from darc.queues.plain_connection import pack
 
-distributed = pytest.importorskip("distributed")
-pytestmark = pytest.mark.usefixtures("_tasks_can_be_imported")
+pytestmark = [
+    pytest.mark.usefixtures("_tasks_can_be_imported"),
+    pytest.mark.skipif(not find_spec("distributed"), reason="distributed is not installed"),
+]
 
 
 def cluster(**more: Any) -> Any:
+    import distributed  # noqa: PLC0415 - each test process collects all files
+
     return distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", **more
     )
@@ -206,6 +211,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Schedule
 
 @pytest.fixture(scope="module")
 def secured(certificates: dict[str, SchedulerTLS], _tasks_can_be_imported: None) -> Iterator[Any]:
+    import distributed  # noqa: PLC0415
+
     own = certificates["cluster"]
     proofs = distributed.Security(
         require_encryption=True,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from astropy.table import Table
-from astropy.time import Time, TimeDelta
 from beams import burst, settings
 from msgspec.structs import replace
 
 from darc.candidates.pool_tasks import BeamSky, ResultsJob
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
-from darc.candidates.write_results import write_results
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Pointing
 from darc.model.processing_outcome import ListedCandidate, ProcessingSummary
@@ -20,6 +18,18 @@ from darc.model.processing_outcome import ListedCandidate, ProcessingSummary
 ARRIVAL = ArrivalReference(
     frequency=1519.505615, start=1558182896.25, tsamp=8.192e-5, telescope="WSRT"
 )
+
+
+def write_results(job: ResultsJob) -> Any:
+    from darc.candidates.write_results import write_results as write  # noqa: PLC0415 (matplotlib)
+
+    return write(job)
+
+
+def read_table(path: Path) -> Any:
+    from astropy.table import Table  # noqa: PLC0415
+
+    return Table.read(path)
 
 
 @pytest.fixture
@@ -60,9 +70,11 @@ def test_lists_have_their_references_beside_them(job):
     assert "#" not in job.clusters.read_text()[1:]
     remark = (job.directory / "CB07_summary.yaml").read_text().splitlines()[-1]
     assert remark == f"# {ARRIVAL}"
-    found = Table.read(job.directory / "CB07_triggers.ecsv")
+    found = read_table(job.directory / "CB07_triggers.ecsv")
     assert found["cb"].tolist() == [7, 7, 7]
     assert found["p"].tolist() == [0.7, 0.6, 0.5]
+    from astropy.time import Time, TimeDelta  # noqa: PLC0415
+
     start = Time(ARRIVAL.start, format="unix", scale="utc", precision=6)
     arrived = start + TimeDelta(found["time"].data, format="sec")
     assert found["utc"].tolist() == arrived.isot.tolist()
@@ -72,14 +84,14 @@ def test_lists_have_their_references_beside_them(job):
     assert found.meta["reference_frequency_MHz"] == 1519.505615
     assert found.meta["dm_constant_MHz2_cm3_s_per_pc"] == 4148.808
     assert (found.meta["frame"], found.meta["telescope"]) == ("topocentric", "WSRT")
-    clusters = Table.read(job.clusters.with_suffix(".ecsv"))
+    clusters = read_table(job.clusters.with_suffix(".ecsv"))
     assert clusters["time"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert "1519.505615 MHz, topocentric" in clusters["time"].description
 
 
 def test_tables_of_undated_data_are_read_too(job):
     write_results(replace(job, arrival=replace(ARRIVAL, start=None, frame="barycentric")))
-    found = Table.read(job.directory / "CB07_triggers.ecsv")
+    found = read_table(job.directory / "CB07_triggers.ecsv")
     assert "TDB" in found["mjd"].description
     assert found["mjd"].mask.all()
     assert "start_mjd" not in found.meta

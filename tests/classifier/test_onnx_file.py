@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 
 from darc.candidates.classifier import ClassifierError, load_classifier
 
-onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-
-from onnx import TensorProto, helper  # noqa: E402 (only where there is onnx)
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("onnx", "onnxruntime"))),
+    reason="onnx and onnxruntime are not installed (extra test)",
+)
+FLOAT, DOUBLE = 1, 11  # of onnx.TensorProto: each test process collects all files
 
 Shape = tuple[int | str, ...]
 
@@ -24,9 +26,11 @@ def write_model(
     *,
     joined: bool = False,
     operation: str = "Sigmoid",
-    element: int = TensorProto.FLOAT,
+    element: int = FLOAT,
 ) -> Path:
     """Each probability is the sigmoid of an array's largest value, less 5."""
+    from onnx import helper  # noqa: PLC0415
+
     nodes, outputs = [], []
     less = helper.make_tensor("less", element, [1, 1], [-5.0])
     for number, (name, shape) in enumerate(inputs.items()):
@@ -102,7 +106,7 @@ def test_arrays_of_one_value(tmp_path: Path, value: float) -> None:
         ({"image": (2, 32, 64)}, {}, "wanted: float of shape"),
         ({"image": (1, 32, 64, 3)}, {}, "wanted: float of shape"),
         ({"image": (32, 64)}, {}, "wanted: float of shape"),
-        ({"image": (1, 32, 64)}, {"element": TensorProto.DOUBLE}, r"tensor\(double\)"),
+        ({"image": (1, 32, 64)}, {"element": DOUBLE}, r"tensor\(double\)"),
         ({"image": (1, 32, 64)}, {"operation": "Identity"}, "not from 0 to 1"),
     ],
 )
@@ -114,8 +118,10 @@ def test_other_models(tmp_path: Path, inputs, options, message: str) -> None:
 
 def test_a_model_of_more_outputs(tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.onnx", {"image": (1, 32, 64)})
+    import onnx  # noqa: PLC0415
+
     model = onnx.load(path)
-    model.graph.output.append(helper.make_tensor_value_info("sum0", TensorProto.FLOAT, None))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("sum0", FLOAT, None))
     path.write_bytes(model.SerializeToString())
     with pytest.raises(ClassifierError, match="2 values as output; wanted: 1"):
         load_classifier(path)

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from default_config import CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -16,10 +17,8 @@ from darc.model.node_parsets import NodeParsets, make_node_parsets, worker_name
 from darc.model.observation import Observation, ObservationError, Pointing
 from darc.model.observation_build import build_observation
 from darc.model.parset import Parset, embedded_parset, parse_parset
-from darc.node.node_config import load_config
-from darc.runtime.paths import packaged
 
-ARTS = load_config(packaged("conf/default.yaml")).instrument
+ARTS = CONFIG.instrument
 AMBER = "opencl_device=[1, 2, 3]\n"
 PAGE = Fraction(12500) * Fraction("81.92E-6")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from default_config import CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -18,9 +19,7 @@ from darc.config.instrument import Instrument
 from darc.model.observation import Observation, ObservationError, Pointing
 from darc.model.observation_build import build_observation
 from darc.model.parset import parse_parset
-from darc.node.node_config import load_config
 from darc.node.observation_files import UnknownConfigType, read_observation
-from darc.runtime.paths import packaged
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "observation"
 needs_data = pytest.mark.skipif(not DATA.exists(), reason=f"{DATA} is not here")
@@ -46,7 +45,7 @@ task.beamSet.0.compoundBeam.2.phaseCenter = [293.9deg, 16.3deg]
 """
 AMBER = "opencl_device=[1, 2, 3]\n"
 
-ARTS = load_config(packaged("conf/default.yaml")).instrument
+ARTS = CONFIG.instrument
 
 
 def text_of(entries: dict[str, str]) -> str:

@@ -10,26 +10,23 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import Angle, EarthLocation, SkyCoord, solar_system_ephemeris
 from astropy.time import Time
+from default_config import CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from triggers import SPECIFIED, made_trigger
 from voevents import params, read_event
 
-from darc.config.config import Config
 from darc.model.event import AlertType, Event, Tense, event_id
 from darc.model.name_report import NameReport, ReportState
 from darc.model.notice import make_notice
 from darc.model.tns_report import TnsIds, errors_of, internal_name, make_report
 from darc.model.trigger import Trigger
-from darc.node.node_config import load_config
-from darc.runtime.paths import packaged
 from darc.science import barycentre  # noqa: F401 - astropy without network
 from darc.science.barycentric_arrival import tdb_at_barycentre
 from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.notice_schema import check_notice
 
-CONFIG: Config = load_config(packaged("conf/default.yaml"))
 IDS = TnsIds("A. Person, for the team", 86, 87, 222, 1)
 AT = 1_558_223_500.0
 

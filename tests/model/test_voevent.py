@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from astropy.time import Time
+from default_config import CONFIG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -16,10 +17,8 @@ from voevents import params, read_event
 
 from darc.model.trigger import Trigger
 from darc.model.voevent import Direction, ObservationSetup, Sender, make_voevent
-from darc.node.node_config import load_config
-from darc.runtime.paths import packaged
 
-ARTS = load_config(packaged("conf/default.yaml")).instrument
+ARTS = CONFIG.instrument
 GAIN = 0.8530220
 SETUP = ObservationSetup.of(ARTS, ARTS, GAIN)
 DIRECTION = Direction(gl=184.557, gb=-5.784, beam_rotation_angle=-12.25)

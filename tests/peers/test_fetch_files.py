@@ -18,7 +18,6 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 from nodes import patience
-from scipy.signal import detrend
 
 from darc.candidates.fetch_paths import fetch_file
 from darc.candidates.pool_tasks import BeamFiles, ExtractionJob
@@ -145,6 +144,8 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def as_fetch(freq_time: np.ndarray, dm_time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What FETCH's `data_sequence.py` gives to its models: (frequency, time), and (DM, time)."""
+    from scipy.signal import detrend  # noqa: PLC0415 - each test process collects all files
+
     ft = detrend(np.nan_to_num(freq_time.astype(np.float32).T))
     dt = np.nan_to_num(dm_time.astype(np.float32))
     ft, dt = ft / ft.std(), dt / dt.std()

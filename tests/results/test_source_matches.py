@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from default_config import CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -20,8 +21,6 @@ from darc.model.processing_outcome import ListedCandidate, ProcessingSummary
 from darc.model.results import Coordinates, SourceMatch
 from darc.model.results_email import results_email
 from darc.model.sources import Source
-from darc.node.node_config import load_config
-from darc.runtime.paths import packaged
 from darc.science.source_match import Measured, Unlisted, probabilities
 
 CRAB, CRAB_DM = (83.6332, 22.0145), 56.77
@@ -51,7 +50,7 @@ def published(
     publication = Publication(
         ResultsRequest(made, results, (0,), 0.0),
         directory / "site",
-        load_config(packaged("conf/default.yaml")).instrument.position,
+        CONFIG.instrument.position,
         Path("galaxy_ymw16.npz"),
         matching=settings,
     )
@@ -131,7 +130,7 @@ def test_a_beam_with_a_pointing_of_its_own_counts(tmp_path: Path) -> None:
 
 
 def test_the_width_of_a_beam_is_twice_its_half_axes() -> None:
-    instrument = load_config(packaged("conf/default.yaml")).instrument
+    instrument = CONFIG.instrument
     oval = replace(instrument, beam_semimajor=40.0, beam_semiminor=10.0)
     assert match_settings(LISTS, oval) == MatchSettings(LISTS, 2 * 20 / 60)
 

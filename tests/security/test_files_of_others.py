@@ -12,6 +12,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from default_config import CONFIG
 from msgspec.structs import replace
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "results"))
@@ -25,15 +26,13 @@ from darc.candidates.results.trigger_lists import HEADER, write_summary
 from darc.model.observation import ObservationError
 from darc.model.processing_outcome import ProcessingSummary
 from darc.model.results import BeamState, ObservationResults
-from darc.node.node_config import load_config
 from darc.node.observation_files import MAX_FILE, read_observation
-from darc.runtime.paths import packaged
 from darc.runtime.untrusted_files import NotRegularError, open_regular, read_regular
 from darc.services.base.mails import attach
 from simulator.write_parsets import write_observation
 
 RUNNING_SERVICES = ("amber_listener",)
-INSTRUMENT = load_config(packaged("conf/default.yaml")).instrument
+INSTRUMENT = CONFIG.instrument
 SECRET = b"nobody else may read this"
 
 

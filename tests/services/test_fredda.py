@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from default_config import CONFIG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -14,8 +15,6 @@ from test_candidate_sources import observation_of
 
 from darc.config.source_settings import SourceSettings
 from darc.model.counters import Rejection
-from darc.node.node_config import load_config
-from darc.runtime.paths import packaged
 from darc.science.leap_seconds import tai_minus_utc
 from darc.trigger_files.candidate_source import CandidateSource, SourceContext, make_source
 from darc.trigger_files.line_reader import LineReader
@@ -26,9 +25,8 @@ SEARCH = EngineSearch(1.265625e-3, START)
 
 
 def source(**settings_of_source: object) -> CandidateSource:
-    config = load_config(packaged("conf/default.yaml"))
-    instrument = replace(config.instrument, candidate_source="fredda")
-    config = replace(config, instrument=instrument)
+    instrument = replace(CONFIG.instrument, candidate_source="fredda")
+    config = replace(CONFIG, instrument=instrument)
     observation = observation_of(config, Path("/nowhere"), START)
     made = SourceSettings(**settings_of_source)  # type: ignore[arg-type]
     return make_source(SourceContext(observation, "fredda", made, 1.0))

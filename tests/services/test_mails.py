@@ -8,16 +8,15 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from default_config import CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
 from nodes import wait_for
 
 from darc.delivery.outbox import DeliveryError
 from darc.node.losses import LossKind
-from darc.node.node_config import load_config
 from darc.queues.messages import Commit
 from darc.runtime.clock import Since
-from darc.runtime.paths import packaged
 from darc.runtime.untrusted_files import read_regular
 from darc.services.base import mails
 from darc.services.base.mails import AGE_LIMIT, Mail, Mails, attach
@@ -29,7 +28,7 @@ texts = st.text(max_size=20)
 class Mailing:
     """What e-mails need of a service."""
 
-    config = load_config(packaged("conf/default.yaml"))
+    config = CONFIG
 
     def __init__(self) -> None:
         self.losses: list[tuple[str, str, str]] = []

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from default_config import CONFIG
 from msgspec.structs import replace
 from triggers import TRIGGER
 
-from darc.node.node_config import load_config
-from darc.runtime.paths import packaged
 from darc.services.base.measured_dm import measured_dm_error
 
-ARTS = load_config(packaged("conf/default.yaml")).instrument
+ARTS = CONFIG.instrument
 KNOWN = replace(TRIGGER, name="frb", src_name="FRB 121102", dm=557.0, dm_err=0.0, width=2.0)
 
 
