@@ -196,6 +196,8 @@ class Event(Struct, frozen=True):
     :param doubt: a retraction by the classifier that is held; None: there is none
     :param reports: the latest to each server of the TNS
     :param told: names of the people who have its retraction, where others have missed it
+    :param topic: of Kafka, by which its first notice has left; empty: by none, or of a version
+        before
     """
 
     id: str
@@ -210,6 +212,7 @@ class Event(Struct, frozen=True):
     doubt: Doubt | None = None
     reports: tuple[NameReport, ...] = ()
     told: tuple[str, ...] = ()
+    topic: str = ""
 
     @property
     def name(self) -> str:
@@ -346,6 +349,7 @@ class Event(Struct, frozen=True):
             "doubt": self.doubt.to_plain() if self.doubt else None,
             "reports": [report.to_plain() for report in self.reports],
             "told": list(self.told),
+            "topic": self.topic,
         }
 
     @classmethod
@@ -369,6 +373,7 @@ class Event(Struct, frozen=True):
             Doubt(*doubt) if doubt else None,
             tuple(map(NameReport.from_plain, plain.get("reports", ()))),
             tuple(map(str, plain.get("told", ()))),
+            str(plain.get("topic", "")),
         )
 
 

@@ -40,6 +40,7 @@ from darc.services.base.alerts import ArrivedTrigger, ChosenTrigger
 from darc.services.voevent_generator import composer, followers
 from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.pending_event import PendingEvent
+from darc.services.voevent_generator.road_senders import RoadSenders
 from darc.services.voevent_generator.service import VOEventGenerator
 from darc.services.voevent_generator.trial_trigger import trial_trigger
 
@@ -475,6 +476,36 @@ def test_the_command_takes_a_retraction_again_where_it_is_owed() -> None:
     assert "on its way" in say("alerts_retract", "c why")
     orders = [about_event(order) for order in services.orders]  # a long origin is cut
     assert [order.event_id for order in orders if isinstance(order, AlertOrder)] == ["a", "c"]
+
+
+def test_what_follows_goes_to_the_topic_by_which_the_first_has_left(
+    service: Callable[..., Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when another is configured, and in another process."""
+    sent: list[tuple[str, int]] = []
+    broken = {"typo"}
+
+    class Sender:
+        def send(self, topic: str, key: str, content: bytes, may_leave: Any) -> None:
+            if topic in broken:
+                raise DeliveryError("no such topic")
+            sent.append((topic, json.loads(content)["record_number"]))
+
+    monkeypatch.setattr(RoadSenders, "_kafka_sender", lambda _: Sender())
+    rules: dict[str, Any] = {"roads": ["kafka"], "kafka": {"topic": "typo"}}
+    one = service(**rules)
+    event = one.announced(recent())
+    wait_for(lambda: "no such topic" in str(one.events_waiting))
+    # What has not left yet leaves by the one that is configured.
+    right = replace(one.settings, kafka=replace(one.settings.kafka, topic="bursts"))
+    one.settings = right
+    one.wait_for_state(event.id, 1, RoadState.ACKNOWLEDGED, "kafka")
+    other = service(one.memory, roads=["kafka"], kafka={"topic": "others"})
+    other.put(retract(event))
+    other.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED, "kafka")
+    another = other.announced(recent(window=77))
+    other.wait_for_state(another.id, 1, RoadState.ACKNOWLEDGED, "kafka")
+    assert sent == [("bursts", 1), ("bursts", 2), ("others", 1)]
 
 
 def test_said_twice_at_once_it_is_one_retraction_and_no_loss(service: Callable[..., Kept]) -> None:

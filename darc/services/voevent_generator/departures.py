@@ -82,7 +82,9 @@ class Departures:
     def __init__(self, service: SendingService) -> None:
         self._service = service
         self.book = EventBook()
-        self.senders = RoadSenders(lambda: service.settings, lambda: service.config.chat)
+        self.senders = RoadSenders(
+            lambda: service.settings, lambda: service.config.chat, self._topic_of
+        )
         #: Notices by road and what became of them, since this process was started.
         self.counts: Mapping[str, int] = {}
         self._roads = Roads(self._attempt)
@@ -107,6 +109,10 @@ class Departures:
             )
             for road in dict.fromkeys((*service.settings.road_names, *self._roads))
         }
+
+    def _topic_of(self, event_id: str) -> str:
+        event = self.book.find(event_id)
+        return event.topic if event else ""
 
     def count(self, road: str, what: str) -> None:
         """Count what became of a notice."""
@@ -268,6 +274,9 @@ class Departures:
         sent_at = self._sent_at.pop(outcome.key, 0.0)
         before = self.book.find(item.event_id)
         event = before and before.with_state(item.number, item.road, state)
+        topic = self.senders.topics.pop(outcome.key, "")
+        if event and topic and not event.topic and state is RoadState.ACKNOWLEDGED:
+            event = replace(event, topic=topic)
         if event and item.road is RoadName.CHAT and _is_retraction(item, event):
             # Who has it does not get it again when it is sent to the others.
             event = replace(event, told=self.senders.people.taken(item))

@@ -26,14 +26,19 @@ class RoadSenders:
 
     :param settings: returns them
     :param chat: likewise those of section `chat`
+    :param topic_of: returns the topic by which an event has left; empty: by none yet
     """
 
     def __init__(
         self,
         settings: Callable[[], VOEventGeneratorSettings],
         chat: Callable[[], ChatSettings],
+        topic_of: Callable[[str], str],
     ) -> None:
         self._settings = settings
+        self._topic_of = topic_of
+        #: The topic of the latest attempt, by key of the item.
+        self.topics: dict[str, str] = {}
         self.people = PeopleSender(chat)
         self._kafka: KafkaSender | None = None
         self._lock = threading.Lock()
@@ -84,7 +89,10 @@ class RoadSenders:
             raise DeliveryError(str(error)) from error
 
     def _by_kafka(self, item: PendingEvent, may_leave: Callable[[], bool]) -> None:
+        # Who has heard of it hears what follows, whatever the topic is now.
         topic = self._target(item)
+        topic = self._topic_of(item.event_id) or topic
+        self.topics[item.key] = topic
         self._kafka_sender().send(topic, item.event_id, item.content, may_leave)
 
     def _by_webhook(self, item: PendingEvent, may_leave: Callable[[], bool]) -> None:
