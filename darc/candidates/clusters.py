@@ -20,6 +20,7 @@ from darc.model.counters import Rejection
 from darc.model.processing_outcome import Detection
 from darc.runtime.paths import write_whole
 from darc.science.clustering import synthesised_beam_filter
+from darc.science.thresholds import passing
 
 #: Minimum number of synthesised beams for the filter on their period.
 MIN_SBS = 3
@@ -59,10 +60,11 @@ def find_clusters(
     candidates = candidates[np.lexsort(tuple(keys))]
     found = boxes.best(candidates, settings.snr_min_clustering)
     found = found[found["snr"] >= settings.snr_min]
-    inside = (
-        (found["dm"] >= _low(settings.dm_min))
-        & (found["dm"] <= _high(settings.dm_max))
-        & (found["downsampling"] <= _high(settings.width_max))
+    inside = passing(
+        found,
+        dm_min=settings.dm_min,
+        dm_max=_high(settings.dm_max),
+        width_max=_high(settings.width_max),
     )
     found, beyond = found[inside], found[~inside]
     if not settings.sb_filter or n_beams is None or n_beams < MIN_SBS or not len(found):
@@ -86,11 +88,8 @@ def listed(clusters: Records, beyond: Records, boxes: ClusterBoxes) -> Records:
     return clusters[~boxes.doubles(clusters, np.concatenate((clusters, beyond)))]
 
 
-def _low(limit: float) -> float:
-    return limit if limit >= 0 else -math.inf
-
-
 def _high(limit: float) -> float:
+    """Upper limit that a setting stands for: a negative one, none."""
     return limit if limit >= 0 else math.inf
 
 

@@ -18,7 +18,6 @@ from darc.config.records import Struct
 from darc.science.block_statistics import (
     HALF_WINDOW,
     block_centres,
-    block_mean_squares,
     block_means,
     quick_noise,
     running_mean,
@@ -321,8 +320,7 @@ class _Blocks:
         *,
         squared: bool = False,
     ) -> None:
-        make_means = block_mean_squares if squared else block_means
-        means = make_means(rows, min(window.block, max(1, rows.shape[1])))
+        means = block_means(rows, min(window.block, max(1, rows.shape[1])), squared)
         centres = block_centres(rows.shape[1], means.shape[1])
         there = np.isfinite(means)
         self.usable: Mask = np.asarray(there.any(axis=1))

@@ -45,11 +45,12 @@ def block_centres(n_samples: int, n_blocks: int) -> Doubles:
 
 
 @compiled
-def block_means(rows: Floats, block: int) -> Doubles:
-    """Return the means of blocks of nearly equal length, without NaN.
+def block_means(rows: Floats, block: int, squared: bool) -> Doubles:
+    """Return the means of the values, or of their squares, in blocks of nearly equal length.
 
-    :param rows: shape (n, m)
+    :param rows: shape (n, m); NaN is ignored
     :param block: length of a block, samples; a block is up to twice as long if m is not a multiple
+    :param squared: means of the squares
     :return: shape (n, max(1, m // block)); NaN where less than half of a block has data
     """
     n_samples = rows.shape[1]
@@ -62,26 +63,7 @@ def block_means(rows: Floats, block: int) -> Doubles:
             for sample in range(begin, end):
                 value = rows[number, sample]
                 there = not np.isnan(value)
-                total += value if there else 0.0
-                count += there
-            means[number, place] = total / count if count and 2 * count >= end - begin else np.nan
-    return means
-
-
-@compiled
-def block_mean_squares(rows: Floats, block: int) -> Doubles:
-    """Return the means of the squares in blocks; see :func:`block_means`."""
-    n_samples = rows.shape[1]
-    n_blocks = max(1, n_samples // block)
-    means = np.empty((rows.shape[0], n_blocks))
-    for number in range(rows.shape[0]):
-        for place in range(n_blocks):
-            begin, end = place * n_samples // n_blocks, (place + 1) * n_samples // n_blocks
-            total, count = 0.0, 0
-            for sample in range(begin, end):
-                value = rows[number, sample]
-                there = not np.isnan(value)
-                total += value * value if there else 0.0
+                total += (value * value if squared else value) if there else 0.0
                 count += there
             means[number, place] = total / count if count and 2 * count >= end - begin else np.nan
     return means

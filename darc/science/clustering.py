@@ -24,40 +24,21 @@ _MAX_WINDOW = 2.0**52
 #: sums differ by more, and rounding errors (over 100 terms) are smaller.
 _ROUNDING = 1e-13
 
+#: Distance of candidates of the same signal from its cluster, inclusive, pc cm-3.
+_DM_RANGE = 20.0
+
 #: Number of boxes up to which their numbers fit 16 bits.
 _FEW_BOXES = 2**16
 
 
 def _lower_edge(upper: float) -> int:
-    """Return the lower edge of the DM bin below an upper edge, pc cm-3."""
+    """Lower edge of the DM bin below an upper edge, pc cm-3."""
     # Multiplication first: 2/3 and 3/7 are not exact, which truncation would expose.
     if upper >= 100:
         return math.trunc(2 * upper / 3)
     if upper >= 50:
         return math.trunc(3 * upper / 7)
     return 0
-
-
-def _edges_down(first: float, untruncated: float, lowest: float) -> Floats:
-    """Return the edges from ``first`` down to the bin of ``lowest``, in ascending order."""
-    edges = [first, _lower_edge(untruncated)]
-    while edges[-1] > 0.9 * lowest:
-        edges.append(_lower_edge(edges[-1]))
-    return np.array(edges[::-1], dtype=np.float64)
-
-
-def dm_edges(highest: float, lowest: float) -> Floats:
-    """Return the edges of the DM bins for given data (the project's specification, candidates.md).
-
-    :param highest: highest DM of the data, pc cm-3
-    :param lowest: lowest DM of the data, pc cm-3, at least 0
-    :return: ascending, shape (bins + 1,), pc cm-3
-    :raises ValueError: not 0 <= lowest <= highest, or 1.1 * highest is not finite
-    """
-    top = 1.1 * highest
-    if not (0 <= lowest <= highest and top < math.inf):
-        raise ValueError(f"no DM bins from {lowest} to {highest} pc cm-3")
-    return _edges_down(max(math.trunc(top), math.trunc(highest) + 1), top, lowest)
 
 
 def fixed_dm_edges(top: float) -> Floats:
@@ -69,7 +50,10 @@ def fixed_dm_edges(top: float) -> Floats:
     """
     if not 0 < top < math.inf:
         raise ValueError(f"no DM bins below {top} pc cm-3")
-    return np.append(_edges_down(top, top, 0.0), np.inf)
+    edges = [math.inf, top]
+    while edges[-1] > 0:
+        edges.append(_lower_edge(edges[-1]))
+    return np.array(edges[::-1], dtype=np.float64)
 
 
 def cluster(
@@ -142,51 +126,18 @@ def _group(window: Ints, dm_bin: Ints) -> tuple[Ints, Ints]:
     return order, np.concatenate(([0], np.flatnonzero(changes) + 1))
 
 
-def cluster_whole_file(candidates: Records, *, snr_min: float, time_window: float) -> Records:
-    """Cluster the candidates of complete trigger files (steps 1 to 4).
-
-    :param candidates: shape (n,), finite values
-    :param snr_min: lowest S/N used, inclusive
-    :param time_window: length of a window, s; the first starts half a window before the earliest
-        candidate
-    :return: CLUSTER records, sorted by window, then DM bin
-    :raises ValueError: a DM is negative, or as for :func:`cluster`
-    """
-    kept = candidates[candidates["snr"] >= snr_min]
-    if not len(kept):
-        return np.empty(0, dtype=CLUSTER)
-    return cluster(
-        kept,
-        snr_min=snr_min,
-        dm_edges=dm_edges(float(kept["dm"].max()), float(kept["dm"].min())),
-        time_window=time_window,
-        time_origin=float(kept["time"].min()) - time_window / 2,
-    )
-
-
-def within(clusters: Records, *, dm_min: float, dm_max: float) -> Records:
-    """Return the clusters in a range of DM (step 5).
-
-    :param clusters: CLUSTER records
-    :param dm_min: inclusive, pc cm-3
-    :param dm_max: inclusive, pc cm-3
-    """
-    return clusters[(clusters["dm"] >= dm_min) & (clusters["dm"] <= dm_max)]
-
-
 def synthesised_beam_filter(
     candidates: Records,
     clusters: Records,
     *,
     period_min: float,
     period_max: float,
-    n_beams: int = 71,
-    dm_range: float = 20.0,
+    n_beams: int,
 ) -> Mask:
     """Return a mask of clusters that recur over the synthesised beams (SBs), as a signal does.
 
     Step 6: the highest S/N in each SB, among candidates at exactly the cluster's time and within
-    ``dm_range`` of its DM, is autocorrelated over the SBs, without wrapping. The period is the lag,
+    20 pc cm-3 of its DM, is autocorrelated over the SBs, without wrapping. The period is the lag,
     at least 2, of the highest autocorrelation; of equal ones, the smallest.
 
     :param candidates: all candidates above the S/N threshold, shape (n,)
@@ -194,7 +145,6 @@ def synthesised_beam_filter(
     :param period_min: lower limit of the period, exclusive, SBs
     :param period_max: upper limit of the period, exclusive, SBs
     :param n_beams: number of SBs, at least 3
-    :param dm_range: inclusive, pc cm-3
     :return: shape (m,), True to keep
     :raises ValueError: a candidate's beam is not among the SBs, or there are fewer than 3
     """
@@ -203,12 +153,12 @@ def synthesised_beam_filter(
     beam = candidates["beam"]
     if len(beam) and (beam.min() < 0 or beam.max() >= n_beams):
         raise ValueError(f"a candidate's beam is not one of {n_beams} synthesised beams")
-    snr = _snr_per_beam(candidates, clusters, n_beams, dm_range)
+    snr = _snr_per_beam(candidates, clusters, n_beams)
     period = _periods(snr)
     return (period > period_min) & (period < period_max)
 
 
-def _snr_per_beam(candidates: Records, clusters: Records, n_beams: int, dm_range: float) -> Floats:
+def _snr_per_beam(candidates: Records, clusters: Records, n_beams: int) -> Floats:
     """Return the highest S/N per SB around each cluster, 0 if none, shape (m, n_beams)."""
     order = np.argsort(candidates["time"], kind="stable")
     time = candidates["time"][order]
@@ -218,7 +168,7 @@ def _snr_per_beam(candidates: Records, clusters: Records, n_beams: int, dm_range
     row = np.repeat(np.arange(len(clusters)), n_near)
     position = np.arange(len(row)) + np.repeat(first - (np.cumsum(n_near) - n_near), n_near)
     near = order[position]
-    close = np.abs(candidates["dm"][near] - clusters["dm"][row]) <= dm_range
+    close = np.abs(candidates["dm"][near] - clusters["dm"][row]) <= _DM_RANGE
     row, near = row[close], near[close]
     snr = np.zeros((len(clusters), n_beams))
     np.maximum.at(snr, (row, candidates["beam"][near]), candidates["snr"][near])

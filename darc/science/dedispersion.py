@@ -173,16 +173,3 @@ def coverage(shifts: Shifts, weights: Doubles, length: int, n_out: int) -> Doubl
     # A small remainder is a rounding error, not a weight.
     total = np.cumsum(changes, axis=1)[:, :n_out]
     return np.where(total > _ROUNDING * weights.sum(), total, 0.0)
-
-
-def dedisperse(rows: Floats, shifts: Shifts, n_out: int) -> tuple[Floats, Doubles]:
-    """Sum shifted channels for several trial DMs.
-
-    :param rows: channels, shape (n, m); missing samples are 0
-    :param shifts: samples, shape (n_dms, n)
-    :param n_out: number of dedispersed samples
-    :return: the sums, and the number of channels in each, shape (n_dms, n_out) each
-    """
-    series = np.zeros((len(shifts), n_out), dtype=np.float32)
-    add_dedispersed(np.ascontiguousarray(rows, dtype=np.float32), shifts, series)
-    return series, coverage(shifts, np.ones(len(rows)), rows.shape[1], n_out)

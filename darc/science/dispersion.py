@@ -17,7 +17,6 @@ __all__ = [
     "DISPERSION_CONSTANT",
     "arrival_at",
     "arrival_at_centre",
-    "band_delay",
     "delay",
     "dm_error",
     "dm_halfrange",
@@ -60,17 +59,6 @@ def dm_halfrange(fixed: float, width: float, dm: float, f_low: float, f_high: fl
     # Rounded, so that it is 1 for ARTS despite rounding errors of a header.
     scale = float(f"{_DELAY_OF_ARTS / across:.3g}") if across > 0 else 1.0
     return scale * (fixed + 5e3 * width + dm / 100)
-
-
-def band_delay(dm: FloatOrArray, f_centre: float, bandwidth: float) -> FloatOrArray:
-    """Return the dispersion delay across a band, from its upper to its lower edge.
-
-    :param dm: pc cm-3
-    :param f_centre: MHz
-    :param bandwidth: from edge to edge, MHz
-    :return: s
-    """
-    return delay(dm, f_centre - bandwidth / 2, f_centre + bandwidth / 2)
 
 
 def dm_error(width: FloatOrArray, f_low: float, f_high: float) -> FloatOrArray:

@@ -9,6 +9,9 @@ from darc.science.compiled import compiled
 
 Floats = npt.NDArray[np.float32]
 
+#: Least number of steps in a bin.
+_STEPS_PER_BIN = 16
+
 
 def downsample_time(rows: Floats, factor: int) -> Floats:
     """Average neighbouring samples.
@@ -21,6 +24,15 @@ def downsample_time(rows: Floats, factor: int) -> Floats:
     if factor < 1:
         raise ValueError(f"downsampling by {factor}")
     return rows if factor == 1 else _downsample(rows, factor)
+
+
+def samples_in_step(bin_samples: int) -> int:
+    """Return the samples that are averaged before trial DMs are summed: a divisor of a bin's.
+
+    A bin has 16 steps or more, if it has as many samples: shifts are rounded to steps.
+    """
+    fitting = range(bin_samples // _STEPS_PER_BIN, 1, -1)
+    return next((step for step in fitting if bin_samples % step == 0), 1)
 
 
 @compiled

@@ -42,7 +42,7 @@ def without_drift(
     :return: `data` itself if there is no significant drift
     """
     block = max(_LEAST_BLOCK, -(-len(series) // _DRIFT_BLOCKS))
-    means = block_means(series[np.newaxis], block)[0]
+    means = block_means(series[np.newaxis], block, False)[0]
     means = means[np.isfinite(means)]
     noise = float(quick_noise(series[np.newaxis])[0]) / np.sqrt(block)
     if len(means) < _LEAST_BLOCKS or not float(means.std()) > _DRIFTING * noise:
@@ -52,7 +52,7 @@ def without_drift(
         row = channel_rows(data, columns[number : number + 1])
         row[:, unusable] = np.nan
         row[:, max(0, begin) : max(0, begin + length)] = np.nan
-        blocks.append(block_means(row, block)[0])
+        blocks.append(block_means(row, block, False)[0])
     channels = np.array(blocks)
     there = np.isfinite(channels)
     seen = there.any(axis=0)

@@ -37,7 +37,7 @@ from darc.science.cleaning_loss import snr_before_cleaning
 from darc.science.dedispersion import Band, add_binned, add_dedispersed, coverage
 from darc.science.dispersion import DISPERSION_CONSTANT
 from darc.science.dm_search import best_dm, trial_snrs
-from darc.science.downsample import downsample_time, group_means
+from darc.science.downsample import downsample_time, group_means, samples_in_step
 from darc.science.extraction_plan import (
     ExtractionPlan,
     ExtractionSettings,
@@ -61,8 +61,6 @@ _WIDEST = 250
 #: iterations).
 _COARSE, _CLIP, _N_CLIP = 2.0, 3.0, 3
 
-#: Minimum number of steps per bin in which trials are summed, if a bin has as many samples.
-_STEPS_PER_BIN = 16
 
 #: DMs around the pulse's at which S/N is measured: range in steps of the trials, maximum number per
 #: step, and difference of the delay across the band from one to the next, in bins.
@@ -175,7 +173,7 @@ class _Sums:
         self.length = plan.count // plan.pre
         n_out = plan.ntime * plan.post
         tsamp = plan.tsamp * plan.pre
-        self.step = _step(plan.post)
+        self.step = samples_in_step(plan.post)
         # The pulse's DM, DM 0, and the DMs around the pulse's.
         self.shifts = plan.band.shifts([plan.dm, 0.0, *_around(plan)], tsamp)
         self.series = np.zeros((len(self.shifts), n_out), dtype=np.float32)
@@ -232,12 +230,6 @@ class _Sums:
         usable = valid & (variance > 0)
         scale = np.where(usable, 1 / np.sqrt(np.where(usable, variance, 1.0)), 0.0)
         return (series * scale).astype(np.float32), valid
-
-
-def _step(post: int) -> int:
-    """Return the samples in a step of the trials: a divisor of `post`."""
-    fitting = (step for step in range(post // _STEPS_PER_BIN, 1, -1) if post % step == 0)
-    return next(fitting, 1)
 
 
 def _around(plan: ExtractionPlan) -> list[float]:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from darc.config.records import Struct
 from darc.science.dedispersion import Band, add_binned, add_dedispersed
-from darc.science.downsample import downsample_time, group_means
+from darc.science.downsample import downsample_time, group_means, samples_in_step
 from darc.science.moments import Moments
 from darc.science.row_statistics import medians
 
@@ -32,8 +32,6 @@ SIZE = 256
 
 #: Channels that are held as floats at a time.
 _AT_A_TIME = 32
-#: Least number of steps in a bin to which the shifts of trial DMs are rounded.
-_STEPS_PER_BIN = 16
 
 
 class FetchPlan(Struct, frozen=True):
@@ -118,7 +116,7 @@ def fetch_arrays(
             f"samples {begin} to {begin + len(data)}; wanted: of {plan.start} to"
             f" {plan.start + plan.count}"
         )
-    step = _step(plan.bin_samples)
+    step = samples_in_step(plan.bin_samples)
     shifts = plan.band.shifts([plan.dm], plan.tsamp)[0]
     trial_shifts = plan.band.shifts(plan.dms, plan.tsamp * step)
     trials = np.zeros((SIZE, SIZE * plan.bin_samples // step), dtype=np.float32)
@@ -143,9 +141,3 @@ def fetch_arrays(
     freq_time, _ = group_means(sums, counts, SIZE)
     dm_time = trials.reshape(SIZE, SIZE, -1).mean(axis=2)
     return FetchArrays(np.ascontiguousarray(freq_time[::-1]), dm_time.astype(np.float32))
-
-
-def _step(bin_samples: int) -> int:
-    """Return the samples in a step of the trials: a divisor of a bin."""
-    fitting = range(bin_samples // _STEPS_PER_BIN, 1, -1)
-    return next((step for step in fitting if bin_samples % step == 0), 1)

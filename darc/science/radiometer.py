@@ -22,26 +22,16 @@ JANSKY = 1e-26
 FloatOrArray = TypeVar("FloatOrArray", float, "npt.NDArray[np.float64]")
 
 
-def dish_gain(diameter: float, efficiency: float) -> float:
-    """Return the gain of one dish: effective area / (2 k).
-
-    :param diameter: m
-    :param efficiency: aperture efficiency, 0 to 1
-    :return: K/Jy
-    """
-    effective_area = efficiency * math.pi * (diameter / 2) ** 2
-    return effective_area * JANSKY / (2 * BOLTZMANN)
-
-
 def array_gain(diameter: float, efficiency: float, n_dishes: int) -> float:
-    """Return the gain of coherently added dishes.
+    """Return the gain of coherently added dishes: of each, effective area / (2 k).
 
     :param diameter: diameter of a dish, m
     :param efficiency: aperture efficiency, 0 to 1
     :param n_dishes: number of dishes in use
     :return: K/Jy
     """
-    return n_dishes * dish_gain(diameter, efficiency)
+    effective_area = efficiency * math.pi * (diameter / 2) ** 2
+    return n_dishes * effective_area * JANSKY / (2 * BOLTZMANN)
 
 
 def sefd(system_temperature: float, gain: float) -> float:

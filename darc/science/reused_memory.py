@@ -26,7 +26,3 @@ class ReusedMemory:
             self._held = np.empty(0, np.uint8)  # never both
             self._held = np.empty(size, np.uint8)
         return self._held[:size].view(dtype).reshape(shape)
-
-    def floats(self, *shape: int) -> npt.NDArray[np.float32]:
-        """Return an array of 32-bit floats; see :meth:`array`."""
-        return self.array(shape, np.dtype(np.float32))

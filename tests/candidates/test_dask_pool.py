@@ -153,7 +153,7 @@ def test_a_scheduler_that_comes_late_and_goes_and_comes_back(tmp_path, monkeypat
 def test_without_dask_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with pytest.raises(SchedulerError, match=r"pip install darc\[dask\]"):
-        dask_pool.connect("tcp://localhost:1")
+        dask_pool.connect("tcp://localhost:1", None)
 
 
 # -- TLS -------------------------------------------------------------------------------------------

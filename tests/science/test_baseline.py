@@ -58,7 +58,7 @@ def test_therunning_median_is_numpy_s(count, seed):
 def test_levels_are_taken_as_numpy_interpolates(length, seed):
     rows = np.random.default_rng(seed).standard_normal((2, length)).astype(np.float32)
     window = LevelWindow.beside(32)
-    means = block_means(rows, min(window.block, length))
+    means = block_means(rows, min(window.block, length), False)
     levels = running_median(means)
     centres = block_centres(length, means.shape[1])
     places = np.arange(length)

@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 from darc.model.candidate import CANDIDATE, CLUSTER, Records
 from darc.science.clustering import (
     cluster,
-    cluster_whole_file,
-    dm_edges,
     fixed_dm_edges,
     synthesised_beam_filter,
-    within,
 )
 
 AMBER_SAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "amber"
@@ -75,56 +72,15 @@ def as_boxes(candidates: Records, boxes: dict[tuple[int, int], tuple[int, int]])
 
 
 class TestDmEdges:
-    def test_example_of_the_specification(self):
-        assert dm_edges(1000, 0).tolist() == [0, 41, 96, 144, 216, 325, 488, 733, 1100]
-
-    @pytest.mark.parametrize(
-        ("highest", "lowest", "edges"),
-        [
-            (0, 0, [0, 1]),
-            (5, 3, [0, 6]),  # trunc(5.5) = 5 would lose DM 5
-            (9.5, 9.5, [0, 10]),
-            (45.4, 0, [0, 49]),
-            (46, 1, [0, 21, 50]),
-            (90, 80, [42, 99]),  # 0.9 x 80 is above 42
-            (91, 0, [0, 28, 66, 100]),
-            (150, 150, [110, 165]),  # exactly two thirds
-            (135, 95, [42, 99, 148]),  # 99 is above 0.9 x 95: one bin more
-            (135, 110, [99, 148]),  # 99 is not above 0.9 x 110
-            (1000, 240, [216, 325, 488, 733, 1100]),  # 216 is not above 0.9 x 240
-            (1000, 239, [144, 216, 325, 488, 733, 1100]),
-        ],
-    )
-    def test_worked_by_hand(self, highest, lowest, edges):
-        assert dm_edges(highest, lowest).tolist() == edges
-
-    @given(st.integers(0, 100_000), st.integers(0, 100_000))
-    def test_the_rule_in_fractions(self, a, b):
-        lowest, highest = sorted([Fraction(a, 10), Fraction(b, 10)])
-        top = Fraction(11, 10) * highest
-        expected = [max(math.trunc(top), math.trunc(highest) + 1)]
-        d = top
-        while not expected[1:] or expected[-1] > Fraction(9, 10) * lowest:
+    @given(st.integers(1, 100_000))
+    def test_the_rule_in_fractions(self, tenths):
+        d = Fraction(tenths, 10)
+        expected = [math.inf, float(d)]
+        while d > 0:
             k = Fraction(2, 3) if d >= 100 else Fraction(3, 7) if d >= 50 else 0
-            expected.append(math.trunc(k * d))
-            d = expected[-1]
-        assert dm_edges(float(highest), float(lowest)).tolist() == expected[::-1]
-
-    @given(st.floats(0, 1e6), st.floats(0, 1e6))
-    def test_hold_all_of_the_data(self, a, b):
-        lowest, highest = sorted([a, b])
-        edges = dm_edges(highest, lowest)
-        assert edges[0] <= lowest
-        assert edges[-1] > highest
-        assert np.all(np.diff(edges) > 0)
-
-    @pytest.mark.parametrize(
-        ("highest", "lowest"),
-        [(1, 2), (5, -1), (math.nan, 0), (5, math.nan), (math.inf, 0), (1.7e308, 0)],
-    )
-    def test_refuses_what_has_no_bins(self, highest, lowest):
-        with pytest.raises(ValueError, match="no DM bins"):
-            dm_edges(highest, lowest)
+            d = math.trunc(k * d)
+            expected.append(d)
+        assert fixed_dm_edges(tenths / 10).tolist() == expected[::-1]
 
     def test_fixed(self):
         edges = fixed_dm_edges(1100)
@@ -159,6 +115,14 @@ class TestCluster:
         assert found.dtype == CLUSTER
         assert found.tolist() == as_boxes(candidates, boxes)
 
+    def test_crab_sample(self):
+        candidates = np.concatenate([read_sample(1), read_sample(3)])
+        edges = fixed_dm_edges(1100)
+        found = cluster(candidates, snr_min=10, dm_edges=edges, time_window=1.0, time_origin=0.0)
+        boxes = slow_clusters(candidates, 10, edges.tolist(), 1.0, 0.0)
+        assert found.tolist() == as_boxes(candidates, boxes)
+        assert found["count"].sum() == (candidates["snr"] >= 10).sum()
+
     def test_a_box_has_its_lower_but_not_its_upper_edges(self):
         candidates = records([(0, 1, 1.0, 41.0, 10), (0, 1, 2.0, 41.0, 11), (0, 1, 1.0, 96.0, 12)])
         found = cluster(
@@ -175,7 +139,7 @@ class TestCluster:
             [(3, 10, 0.2, 50, 11), (1, 5, 0.9, 50, 12), (2, 1, 0.1, 50, 12), (4, 1, 0.1, 50, 12)]
         )
         found = cluster(
-            candidates, snr_min=10, dm_edges=dm_edges(50, 50), time_window=1.0, time_origin=0.0
+            candidates, snr_min=10, dm_edges=np.array([0.0, 55]), time_window=1.0, time_origin=0.0
         )
         assert found.tolist() == [(1, 5, 0.9, 50, 12, 4, 0, 0)]
 
@@ -227,45 +191,6 @@ class TestCluster:
             )
 
 
-class TestWholeFile:
-    def test_crab_sample(self):
-        candidates = np.concatenate([read_sample(1), read_sample(3)])
-        found = cluster_whole_file(candidates, snr_min=10, time_window=1.0)
-        assert len(found) == 125  # 122 if those on an edge were lost
-        assert found["count"].sum() == (candidates["snr"] >= 10).sum()
-
-    def test_one_step_without_candidates(self):
-        assert len(cluster_whole_file(read_sample(2), snr_min=10, time_window=1.0)) == 0
-
-    def test_nothing_above_the_threshold(self):
-        found = cluster_whole_file(records([(0, 1, 0, 50, 9)]), snr_min=10, time_window=1.0)
-        assert found.dtype == CLUSTER
-        assert len(found) == 0
-
-    def test_first_window_starts_half_a_window_before_the_earliest(self):
-        candidates = records([(0, 1, 10.0, 50, 12), (0, 1, 10.4, 50, 11), (0, 1, 10.5, 50, 11)])
-        found = cluster_whole_file(candidates, snr_min=10, time_window=1.0)
-        assert found[["window", "count"]].tolist() == [(0, 2), (1, 1)]
-
-    @given(rows)
-    def test_as_the_slow_version(self, rows):
-        candidates = records(rows)
-        kept = candidates[candidates["snr"] >= 10]
-        boxes = {}
-        if len(kept):
-            edges = dm_edges(kept["dm"].max(), kept["dm"].min()).tolist()
-            boxes = slow_clusters(kept, 10, edges, 1.0, kept["time"].min() - 0.5)
-        found = cluster_whole_file(candidates, snr_min=10, time_window=1.0)
-        assert found.tolist() == as_boxes(kept, boxes)
-        assert found["count"].sum() == len(kept)
-
-
-def test_within_has_both_ends():
-    clusters = np.zeros(4, dtype=CLUSTER)
-    clusters["dm"] = [46.7, 46.8, 66.8, 66.9]
-    assert within(clusters, dm_min=46.8, dm_max=66.8)["dm"].tolist() == [46.8, 66.8]
-
-
 def slow_period(candidates: Records, at: np.void, n_beams: int) -> int:
     """The period of step 6, in whole numbers: S/N have up to four decimals here."""
     best = [0] * n_beams
@@ -315,7 +240,9 @@ class TestSynthesisedBeamFilter:
             candidates, snr_min=10, dm_edges=fixed_dm_edges(1100), time_window=1.0, time_origin=0.0
         )
         for low, high in ((10, 15), (1, 12), (2, 40)):
-            found = synthesised_beam_filter(candidates, clusters, period_min=low, period_max=high)
+            found = synthesised_beam_filter(
+                candidates, clusters, period_min=low, period_max=high, n_beams=71
+            )
             expected = [low < slow_period(candidates, at, 71) < high for at in clusters]
             assert found.tolist() == expected
 
@@ -326,7 +253,7 @@ class TestSynthesisedBeamFilter:
         clusters["time"], clusters["dm"] = 1.0, 56.6
         period = slow_period(candidates, clusters[0], 71)
         found = synthesised_beam_filter(
-            candidates, clusters, period_min=period - 1, period_max=period + 1
+            candidates, clusters, period_min=period - 1, period_max=period + 1, n_beams=71
         )
         assert found.tolist() == [True]
 
@@ -347,7 +274,7 @@ class TestSynthesisedBeamFilter:
         clusters["time"], clusters["dm"] = 1.0, 56.6
         assert slow_period(candidates, clusters[0], 71) == period
         found = synthesised_beam_filter(
-            candidates, clusters, period_min=period - 1, period_max=period + 1
+            candidates, clusters, period_min=period - 1, period_max=period + 1, n_beams=71
         )
         assert found.tolist() == [True]
 
@@ -379,7 +306,9 @@ class TestSynthesisedBeamFilter:
         )
         clusters = np.zeros(1, dtype=CLUSTER)
         clusters["time"], clusters["dm"] = 1.0, 56.0
-        found = synthesised_beam_filter(candidates, clusters, period_min=10, period_max=15)
+        found = synthesised_beam_filter(
+            candidates, clusters, period_min=10, period_max=15, n_beams=71
+        )
         assert found.tolist() == [kept]
 
     def test_takes_no_other_time(self):

@@ -7,17 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darc.science.dedispersion import (
-    Band,
-    add_binned,
-    add_dedispersed,
-    coverage,
-    dedisperse,
-)
+from darc.science.dedispersion import Band, add_binned, add_dedispersed, coverage
 from darc.science.dispersion import delay
 
 ARTS = Band(f_lowest=1219.70092773, channel_width=300 / 1536, n_channels=1536)
 TSAMP = 81.92e-6
+
+
+def dedisperse(rows, shifts, n_out):
+    """The sums, and the number of channels in each."""
+    series = np.zeros((len(shifts), n_out), dtype=np.float32)
+    add_dedispersed(np.ascontiguousarray(rows, dtype=np.float32), shifts, series)
+    return series, coverage(shifts, np.ones(len(rows)), rows.shape[1], n_out)
 
 
 @st.composite

@@ -165,8 +165,8 @@ def test_sums_of_noise_have_no_bias_and_the_noise_of_its_channels() -> None:
 
 def test_memory_is_used_again_and_grows() -> None:
     memory = ReusedMemory()
-    first = memory.floats(3, 4)
+    first = memory.array((3, 4), np.dtype(np.float32))
     assert first.shape == (3, 4)
     first[:] = 1
     assert np.shares_memory(first, memory.array((5,), np.dtype(np.uint8)))
-    assert memory.floats(100, 100).shape == (100, 100)
+    assert memory.array((100, 100), np.dtype(np.float32)).shape == (100, 100)
