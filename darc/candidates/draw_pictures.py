@@ -25,14 +25,14 @@ def draw(
     band: FrequencyRange,
     settings: ProcessorVisualizer,
     beam: BeamSky,
-    reference: ArrivalReference | None = None,
+    reference: ArrivalReference,
 ) -> str:
     """Draw the picture of a candidate beside its file; return the error text, empty on success.
 
     :param file: the candidate's file
     :param band: of the candidate's rows
     :param beam: for the maximum DM of the Milky Way
-    :param reference: reference of times and widths; None: unknown
+    :param reference: reference of times and widths
     """
     try:
         try:

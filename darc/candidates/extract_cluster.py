@@ -14,7 +14,7 @@ from darc.candidates.file_clock import FileClock, file_clock
 from darc.candidates.pool_tasks import ExtractionJob, ExtractionOutcome
 from darc.candidates.results.candidate_file import write_candidate
 from darc.candidates.results.trigger_lists import listed
-from darc.config.records import replace
+from darc.config.records import Struct, replace
 from darc.config.settings import ProcessorExtractor
 from darc.config.settings_processor import FETCH
 from darc.data_files.beams import CompoundBeam
@@ -41,30 +41,31 @@ MAX_STRETCH = 4 * 2**30
 classifier_of = cache(load_classifier)
 
 
+class _Extracted(Struct, frozen=True, eq=False):
+    """What was extracted of a cluster, and of what: see :func:`darc.science.extraction.extract`."""
+
+    found: Extraction
+    band: Band
+    clock: FileClock
+    arrival: ArrivalReference
+    mask: Mask | None
+
+
 def extract_candidate(job: ExtractionJob) -> ExtractionOutcome:
     """Extract the candidate of a cluster, and write its file if it is to be kept."""
     differing: list[tuple[str, str]] = []
     try:
-        found, band, clock, arrival, mask = _extract(job, differing)
+        outcome = _outcome(job, _extract(job, differing))
     except OutsideDataError as error:
         outcome = ExtractionOutcome(job.pulse, ClusterOutcome.NOT_IN_DATA, str(error))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ClassifierError) as error:
         outcome = ExtractionOutcome(job.pulse, ClusterOutcome.FAILED, str(error))
-    else:
-        outcome = _outcome(job, found, band, clock, arrival, mask)
     # Also of what was not found: a wrong sampling time may be why.
     return replace(outcome, differs=differing[0]) if differing else outcome
 
 
-def _outcome(
-    job: ExtractionJob,
-    found: Extraction,
-    band: Band,
-    clock: FileClock,
-    arrival: ArrivalReference,
-    mask: Mask | None,
-) -> ExtractionOutcome:
-    settings = job.settings.extractor
+def _outcome(job: ExtractionJob, extracted: _Extracted) -> ExtractionOutcome:
+    found, settings, limits = extracted.found, job.settings.extractor, job.settings.classifier
     if not (found.freq_time.any() or found.dm_time.any()):
         reason = "no channel varies there: nothing was recorded, or all weights are 0"
         return ExtractionOutcome(job.pulse, ClusterOutcome.NOT_IN_DATA, reason)
@@ -75,28 +76,8 @@ def _outcome(
     if settings.snr_dm0_filter and found.snr_dm0 >= at_least:
         reason = f"S/N {found.snr:.2f}, but {found.snr_dm0:.2f} at DM 0"
         return ExtractionOutcome(job.pulse, ClusterOutcome.STRONGER_AT_DM_0, reason)
-    try:
-        score = classifier_of(_model(job)).score(found.freq_time, found.dm_time)
-        return _keep_or_not(job, found, score, band, clock, arrival, mask)
-    except (OSError, ClassifierError, ValueError) as error:
-        return ExtractionOutcome(job.pulse, ClusterOutcome.FAILED, str(error))
-
-
-def _model(job: ExtractionJob) -> Path | None:
-    model = job.settings.classifier.model
-    return Path(model) if model else None
-
-
-def _keep_or_not(
-    job: ExtractionJob,
-    found: Extraction,
-    score: Score,
-    band: Band,
-    clock: FileClock,
-    arrival: ArrivalReference,
-    mask: Mask | None,
-) -> ExtractionOutcome:
-    limits = job.settings.classifier
+    classifier = classifier_of(Path(limits.model) if limits.model else None)
+    score = classifier.score(found.freq_time, found.dm_time)
     # Written so that NaN fails.
     if not (score.freq_time > limits.thresh_freqtime and score.dm_time > limits.thresh_dmtime):
         reason = f"probabilities {score.freq_time:.3f} and {score.dm_time:.3f}"
@@ -104,6 +85,12 @@ def _keep_or_not(
         return ExtractionOutcome(
             job.pulse, ClusterOutcome.UNLIKELY, reason, probability=probability
         )
+    return _kept(job, extracted, score)
+
+
+def _kept(job: ExtractionJob, extracted: _Extracted, score: Score) -> ExtractionOutcome:
+    """Write the candidate's file, and what else is wanted of it."""
+    found, band, clock = extracted.found, extracted.band, extracted.clock
     candidate = ProcessedCandidate(
         cb=job.files.cb,
         pulse=job.pulse,
@@ -120,7 +107,7 @@ def _keep_or_not(
         freq_time=found.freq_time,
         dm_time=found.dm_time,
         dms=found.dms,
-        arrival=arrival,
+        arrival=extracted.arrival,
     )
     edges = FrequencyRange(band.f_low, band.f_high)
     try:
@@ -131,10 +118,11 @@ def _keep_or_not(
     if job.beam is not None:
         from darc.candidates.draw_pictures import draw  # noqa: PLC0415 - matplotlib
 
-        problems.append(draw(path, candidate, edges, job.settings.visualizer, job.beam, arrival))
+        how = job.settings.visualizer
+        problems.append(draw(path, candidate, edges, how, job.beam, extracted.arrival))
     if FETCH in job.settings.extractor.files_for:
         try:
-            write_for_fetch(job, candidate, found.centre, mask, MAX_STRETCH)
+            write_for_fetch(job, candidate, found.centre, extracted.mask, MAX_STRETCH)
         except (OSError, ValueError) as error:  # the candidate is kept without that file
             problems.append(f"no file for FETCH: {error}")
     problem = "; ".join(filter(None, problems))
@@ -153,9 +141,7 @@ def _reference(job: ExtractionJob, header: FilterbankHeader) -> ArrivalReference
     return replace(of_file, start=known.start, telescope=known.telescope, source=known.source)
 
 
-def _extract(
-    job: ExtractionJob, differing: list[tuple[str, str]]
-) -> tuple[Extraction, Band, FileClock, ArrivalReference, Mask | None]:
+def _extract(job: ExtractionJob, differing: list[tuple[str, str]]) -> _Extracted:
     """Read the data and extract the candidate.
 
     :param differing: gets a file that is sampled otherwise than it should be, and how
@@ -202,7 +188,7 @@ def _extract(
             raise
         except ValueError as error:
             raise ValueError(f"{paths[needed[0]]}: {error}") from error
-        return found, beam.band, clock, _reference(job, header), mask
+        return _Extracted(found, beam.band, clock, _reference(job, header), mask)
 
 
 def _mask(path: Path, n_channels: int) -> Mask:

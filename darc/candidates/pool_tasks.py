@@ -251,9 +251,9 @@ class ResultsJob(Struct, frozen=True):
     :param n_passed: number of classified clusters
     :param n_raw: number of candidates of the search
     :param trigger_files: checked for a header if there are no candidates
+    :param arrival: reference of times and widths
     :param searched: there was a search, whatever these files contain
     :param offered: candidates are copied to the results
-    :param arrival: reference of times and widths; None: unknown
     """
 
     observation: str
@@ -267,9 +267,9 @@ class ResultsJob(Struct, frozen=True):
     trigger_files: tuple[Path, ...]
     settings: ProcessorSettings
     beam: BeamSky
+    arrival: ArrivalReference
     searched: bool = False
     offered: bool = True
-    arrival: ArrivalReference | None = None
 
     def __str__(self) -> str:
         return f"the results of {task_id_of(self.observation)}"

@@ -28,7 +28,7 @@ def write_results(job: ResultsJob, advance: Callable[[], None] = lambda: None) -
     problems: list[str] = []
     try:
         write_clusters(job.clusters, job.pulses)
-        if job.arrival is not None and job.clusters.suffix != SUFFIX:
+        if job.clusters.suffix != SUFFIX:
             write_cluster_table(job.clusters.with_suffix(SUFFIX), job.pulses, job.arrival)
         for directory in (job.clusters.parent, job.clusters.parent / "data"):
             _remove_unfinished(directory, "")
@@ -46,8 +46,7 @@ def write_results(job: ResultsJob, advance: Callable[[], None] = lambda: None) -
     rows = [line for _, line in kept]
     triggers = job.directory / f"CB{job.cb:02d}_triggers.txt"
     write_triggers(triggers, rows)
-    if job.arrival is not None:
-        write_candidate_table(triggers.with_suffix(SUFFIX), rows, job.arrival, _galaxy(job))
+    write_candidate_table(triggers.with_suffix(SUFFIX), rows, job.arrival, _galaxy(job))
     write_summary(job.directory / f"CB{job.cb:02d}_summary.yaml", _summary(job, rows), job.arrival)
     return WrittenResults(tuple(problems))
 
@@ -107,7 +106,7 @@ def _plot(job: ResultsJob, files: Sequence[Path], advance: Callable[[], None]) -
         galaxy = None
     path = job.directory / f"CB{job.cb:02d}.pdf"
     try:
-        left_out = write_plots(path, files, job.settings.visualizer, galaxy, advance, job.arrival)
+        left_out = write_plots(path, files, job.settings.visualizer, galaxy, job.arrival, advance)
         problems += [f"not plotted: {what}" for what in left_out]
     except OSError:
         raise

@@ -164,7 +164,7 @@ def plot_clusters(
             kept.append(outcome)
     paths = list(dict.fromkeys(one.path for one in kept if one.path))
     pdf = base.with_name(f"{base.name}.pdf")
-    problems += write_plots(pdf, paths, settings.visualizer, None, reference=arrival)
+    problems += write_plots(pdf, paths, settings.visualizer, None, arrival)
     rows = [one.listed for one in kept if one.listed]
     write_triggers(base.with_name(f"{base.name}_triggers.txt"), rows)
     write_candidate_table(base.with_name(f"{base.name}_triggers{SUFFIX}"), rows, arrival)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 from nodes import Node, patience, wait_for
+from results_made_up import ARRIVAL
 
 from darc.candidates.results.trigger_lists import write_summary, write_triggers
 from darc.model.processing_outcome import ListedCandidate, ProcessingSummary
@@ -54,7 +55,7 @@ class Site(Struct):
         (self.results / f"CB{cb:02d}.pdf").write_bytes(b"%PDF-1.4 of a beam\n")
         write_triggers(self.results / f"CB{cb:02d}_triggers.txt", rows)
         summary = ProcessingSummary(1000, 40, 7, len(rows))
-        write_summary(self.results / f"CB{cb:02d}_summary.yaml", summary)
+        write_summary(self.results / f"CB{cb:02d}_summary.yaml", summary, ARRIVAL)
 
     def mails(self, number: int) -> list[ReceivedMail]:
         return self.mailbox.wait_for(number, patience(WAIT))

@@ -163,7 +163,7 @@ def results(directory: Path, count: int = 24) -> ObservationResults:
     """What there is of an observation with a failed beam, and some that are not done."""
     made = observation()
     directory.mkdir(parents=True, exist_ok=True)
-    pictures = Pictures(SETTINGS, 133.0)
+    pictures = Pictures(SETTINGS, 133.0, ARRIVAL)
     candidates = []
     for number, made_up in enumerate(several(count)):
         one = replace(made_up, cb=(7 * number) % 40)

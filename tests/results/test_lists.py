@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import astuple, replace
-from results_made_up import candidate, in_hour_angle, observation, read_observation
+from results_made_up import ARRIVAL, candidate, in_hour_angle, observation, read_observation
 
 from darc.candidates.results.observation_info import (
     coordinates,
@@ -129,16 +129,16 @@ def test_summaries_there_and_back(
     tmp_path_factory: pytest.TempPathFactory, made: ProcessingSummary
 ) -> None:
     path = tmp_path_factory.mktemp("summaries") / "CB01_summary.yaml"
-    write_summary(path, made)
+    write_summary(path, made, ARRIVAL)
     assert read_summary(path) == made
 
 
 def test_a_summary_to_the_byte(tmp_path: Path) -> None:
     path = tmp_path / "CB12_summary.yaml"
-    write_summary(path, NOTHING_SEARCHED)
-    assert path.read_bytes() == (
-        b"ncand_raw: -1\nncand_post_clustering: -1\n"
-        b"ncand_post_thresholds: -1\nncand_post_classifier: -1\n"
+    write_summary(path, NOTHING_SEARCHED, ARRIVAL)
+    assert path.read_text() == (
+        "ncand_raw: -1\nncand_post_clustering: -1\n"
+        f"ncand_post_thresholds: -1\nncand_post_classifier: -1\n# {ARRIVAL}\n"
     )
 
 
@@ -175,7 +175,7 @@ def test_a_summary_that_is_wrong(tmp_path: Path, text: str, what: str) -> None:
 @pytest.mark.parametrize("value", ["-2", "1.5", "many", "true", "null", "'3'"])
 def test_a_count_that_is_none(tmp_path: Path, value: str) -> None:
     path = tmp_path / "summary.yaml"
-    write_summary(path, ProcessingSummary(1, 2, 3, 4))
+    write_summary(path, ProcessingSummary(1, 2, 3, 4), ARRIVAL)
     path.write_text(path.read_text().replace("thresholds: 3", f"thresholds: {value}"))
     with pytest.raises(ResultFileError, match=r"summary.yaml:3: ncand_post_thresholds: "):
         read_summary(path)
@@ -183,7 +183,7 @@ def test_a_count_that_is_none(tmp_path: Path, value: str) -> None:
 
 def test_an_observation_there_and_back(tmp_path: Path) -> None:
     for made in (observation(), observation("<script>: 'ä' #\n", 0), in_hour_angle(observation())):
-        write_info(tmp_path / "info.yaml", made)
+        write_info(tmp_path / "info.yaml", made, ARRIVAL)
         assert read_observation(tmp_path / "info.yaml") == made
 
 
@@ -195,7 +195,7 @@ def test_any_source_there_and_back(
 ) -> None:
     path = tmp_path_factory.mktemp("info") / "info.yaml"
     made = replace(observation(beams=1), source=source, duration=duration)
-    write_info(path, made)
+    write_info(path, made, ARRIVAL)
     assert read_observation(path) == made
 
 

@@ -18,7 +18,7 @@ from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from msgspec.structs import replace
 from PIL import Image
-from results_made_up import BAND, SETTINGS, candidate, several
+from results_made_up import ARRIVAL, BAND, SETTINGS, candidate, several
 
 from darc.candidates.results.candidate_file import StoredCandidate, write_candidate
 from darc.candidates.results.pictures import HEIGHT, WIDTH, Pictures
@@ -40,9 +40,9 @@ def pages(path: Path) -> int:
 def test_a_page_for_each_group_and_type(tmp_path: Path) -> None:
     files = [write_candidate(tmp_path / "data", one, BAND) for one in several(5)]
     path = tmp_path / "CB12.pdf"
-    assert write_plots(path, files, SMALL, 133.0) == []
+    assert write_plots(path, files, SMALL, 133.0, ARRIVAL) == []
     assert pages(path) == 6
-    assert write_plots(path, files, replace(SMALL, plot_types=("dm_time",)), None) == []
+    assert write_plots(path, files, replace(SMALL, plot_types=("dm_time",)), None, ARRIVAL) == []
     assert pages(path) == 2
     assert {one.name for one in tmp_path.iterdir()} == {"data", "CB12.pdf"}
 
@@ -50,7 +50,7 @@ def test_a_page_for_each_group_and_type(tmp_path: Path) -> None:
 def test_its_text_is_text(tmp_path: Path) -> None:
     """Fonts are embedded as TrueType, and images at their own resolution."""
     files = [write_candidate(tmp_path, candidate(), BAND)]
-    write_plots(tmp_path / "CB12.pdf", files, SMALL, 133.0)
+    write_plots(tmp_path / "CB12.pdf", files, SMALL, 133.0, ARRIVAL)
     data = (tmp_path / "CB12.pdf").read_bytes()
     assert b"/FontFile2" in data
     assert b"/Type3" not in data
@@ -65,14 +65,14 @@ def test_what_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
     good = write_candidate(tmp_path, candidate(), BAND)
     half, none = tmp_path / "half.hdf5", tmp_path / "none.hdf5"
     half.write_bytes(good.read_bytes()[:1000])
-    left_out = write_plots(tmp_path / "CB12.pdf", [half, good, none], SMALL, 133.0)
+    left_out = write_plots(tmp_path / "CB12.pdf", [half, good, none], SMALL, 133.0, ARRIVAL)
     assert len(left_out) == 2
     assert str(half) in left_out[0]
     assert str(none) in left_out[1]
     assert pages(tmp_path / "CB12.pdf") == 3
-    write_plots(tmp_path / "CB13.pdf", [half], SMALL, 133.0)
+    write_plots(tmp_path / "CB13.pdf", [half], SMALL, 133.0, ARRIVAL)
     assert pages(tmp_path / "CB13.pdf") == 1
-    assert write_plots(tmp_path / "CB14.pdf", [], SMALL, None) == []
+    assert write_plots(tmp_path / "CB14.pdf", [], SMALL, None, ARRIVAL) == []
     assert pages(tmp_path / "CB14.pdf") == 1
 
 
@@ -82,16 +82,16 @@ def test_what_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
 def test_a_setting_that_is_wrong(tmp_path: Path, key: str, value: str) -> None:
     wrong = replace(SMALL, **{key: value})
     with pytest.raises(ValueError, match=f"visualizer.{key}: '{value}' is no colour"):
-        write_plots(tmp_path / "CB12.pdf", [], wrong, None)
+        write_plots(tmp_path / "CB12.pdf", [], wrong, None, ARRIVAL)
     with pytest.raises(ValueError, match=f"visualizer.{key}"):
-        Pictures(wrong, None)
+        Pictures(wrong, None, ARRIVAL)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("dm_galaxy", [None, 133.0, 1000.0])
 def test_a_picture(tmp_path: Path, dm_galaxy: float | None) -> None:
     path = tmp_path / "one.png"
-    Pictures(SETTINGS, dm_galaxy).write(path, candidate(), BAND)
+    Pictures(SETTINGS, dm_galaxy, ARRIVAL).write(path, candidate(), BAND)
     assert path.stat().st_size < 60_000
     with Image.open(path) as image:
         assert image.size == (WIDTH, HEIGHT)
@@ -105,7 +105,7 @@ def test_numbers_that_are_none_are_drawn_as_nothing(tmp_path: Path) -> None:
     made = candidate()
     made.freq_time[:] = np.nan
     made.dm_time[3] = np.inf
-    Pictures(SETTINGS, None).write(tmp_path / "one.png", made)
+    Pictures(SETTINGS, None, ARRIVAL).write(tmp_path / "one.png", made)
     assert (tmp_path / "one.png").is_file()
 
 
@@ -269,7 +269,7 @@ def test_channels_without_data_are_grey_and_no_part_of_means(tmp_path: Path) -> 
     assert np.isnan(shown[5:10]).all()
     assert np.isfinite(np.delete(shown, range(5, 10), axis=0)).all()
     assert shown[10] == pytest.approx(made.freq_time[21])
-    Pictures(SETTINGS, None).write(tmp_path / "one.png", made, BAND)
+    Pictures(SETTINGS, None, ARRIVAL).write(tmp_path / "one.png", made, BAND)
     with Image.open(tmp_path / "one.png") as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
     grey = np.abs(pixels - [0xB4, 0xB8, 0xBE]).max(axis=2) < 12
@@ -284,7 +284,7 @@ def pictures_pixels() -> float:
 def test_the_scale_of_colours_is_that_of_the_image() -> None:
     made = candidate(snr=40.0)
     with own_style():
-        sheet = PlotPage("dm_time", SETTINGS, None, "CB12")
+        sheet = PlotPage("dm_time", SETTINGS, None, "CB12", ARRIVAL)
         arrays = drawn(made, PlotSizes(32, 64, 64))
         sheet.fill([(StoredCandidate(made, BAND), arrays)], 0, 1)
     axes = sheet.figure.axes[0]

@@ -387,7 +387,7 @@ def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
         other.append(directory / ".c.new")
     for path in left + other:
         os.utime(path, 2 * (time.time() - 2 * retention.UNFINISHED_SECONDS,))
-    wanted = ResultsRequest(made, results, (0,), 0.0)
+    wanted = ResultsRequest(made, results, (0,), 0.0, made.arrival_reference())
     publication = Publication(wanted, site, (3828445.7, 445223.6, 5064921.6), tmp_path / "none")
     publication.update()
     assert not [path for path in left if path.exists()]

@@ -46,9 +46,9 @@ def published(
     results.mkdir(parents=True)
     write_triggers(results / "CB00_triggers.txt", rows)
     summary = ProcessingSummary(1, 1, 1, len(rows))
-    write_summary(results / "CB00_summary.yaml", summary, None)
+    write_summary(results / "CB00_summary.yaml", summary, made.arrival_reference())
     publication = Publication(
-        ResultsRequest(made, results, (0,), 0.0),
+        ResultsRequest(made, results, (0,), 0.0, made.arrival_reference()),
         directory / "site",
         CONFIG.instrument.position,
         Path("galaxy_ymw16.npz"),

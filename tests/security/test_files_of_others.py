@@ -18,7 +18,7 @@ from msgspec.structs import replace
 sys.path.insert(0, str(Path(__file__).parents[1] / "results"))
 
 from nodes import Node
-from results_made_up import results
+from results_made_up import ARRIVAL, results
 
 from darc.candidates.results.collect_results import ResultsRequest, gather
 from darc.candidates.results.results_site import write_observation_page
@@ -255,7 +255,7 @@ def test_what_a_beam_has_brought_is_read_without_links(
     shared = tmp_path / "shared"
     shared.mkdir()
     for cb in range(6):
-        write_summary(shared / f"CB{cb:02d}_summary.yaml", ProcessingSummary(1, 1, 1, 1))
+        write_summary(shared / f"CB{cb:02d}_summary.yaml", ProcessingSummary(1, 1, 1, 1), ARRIVAL)
         (shared / f"CB{cb:02d}_triggers.txt").write_text(HEADER + "\n")
     (shared / "CB05_triggers.txt").write_text(HEADER + "\n05 9.00 1.00 1.0000 1 1 0.50\n")
     for name, make in (
@@ -271,7 +271,7 @@ def test_what_a_beam_has_brought_is_read_without_links(
     elsewhere.mkdir()
     (elsewhere / "TOA1.0000_DM1.00_DS1_SNR9.png").write_bytes(SECRET)
     (shared / "CB05").symlink_to(elsewhere)
-    wanted = ResultsRequest(made_results.observation, shared, tuple(range(6)), 0.0)
+    wanted = ResultsRequest(made_results.observation, shared, tuple(range(6)), 0.0, ARRIVAL)
     gathered = gather(wanted, (), {}, (), 0.0)
     states = [beam.state for beam in gathered.beams]
     assert states == [BeamState.FAILED] * 5 + [BeamState.DONE]

@@ -36,16 +36,16 @@ class ResultsRequest(Struct, frozen=True):
     :param directory: directory of the observation's results
     :param beams: compound beams whose workers process it
     :param since: Unix s; older files are of an earlier processing
+    :param arrival: reference of times and widths
     :param candidates: directory of the candidates of a single beam; None: in `directory`
-    :param arrival: reference of times and widths; None: unknown
     """
 
     observation: Observation
     directory: Path
     beams: tuple[int, ...]
     since: float
+    arrival: ArrivalReference
     candidates: Path | None = None
-    arrival: ArrivalReference | None = None
 
 
 def candidates_directory(results: Path, cb: int) -> Path:

@@ -14,19 +14,14 @@ from darc.runtime.paths import write_whole
 HEADER = "#CB RA Dec Gl Gb"
 
 
-def write_info(
-    path: Path, observation: Observation, arrival: ArrivalReference | None = None
-) -> None:
+def write_info(path: Path, observation: Observation, arrival: ArrivalReference) -> None:
     """Write the description of an observation, as YAML.
 
-    :param arrival: reference of times and widths of candidates, for a comment; None: unknown
+    :param arrival: reference of times and widths of candidates, for a comment
     :raises OSError: the file cannot be written
     """
     # Escaped: PyYAML cannot read all characters that it writes unescaped.
-    text = yaml_text(observation.to_plain(), width=100)
-    if arrival is not None:
-        text += f"# {arrival}\n"
-    write_whole(path, text)
+    write_whole(path, f"{yaml_text(observation.to_plain(), width=100)}# {arrival}\n")
 
 
 def coordinates(

@@ -29,7 +29,6 @@ from darc.candidates.results.plot_style import (
     INK,
     band_text,
     check_style,
-    date_text,
     frequency_limits,
     intensity_map,
     is_extragalactic,
@@ -40,6 +39,7 @@ from darc.candidates.results.plot_style import (
 )
 from darc.config.settings_processor import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
+from darc.model.arrival_texts import arrival_text
 from darc.model.processing_outcome import ProcessedCandidate
 from darc.model.results import FrequencyRange
 from darc.runtime.paths import write_whole
@@ -62,15 +62,15 @@ class Pictures:
     Common parts, such as most text, are drawn once.
 
     :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: unknown
-    :param reference: reference of times and widths; None: unknown
+    :param reference: reference of times and widths
     :raises ValueError: the settings name an unknown colour or colour map
     """
 
     def __init__(
         self,
         settings: ProcessorVisualizer,
-        dm_galaxy: float | None = None,
-        reference: ArrivalReference | None = None,
+        dm_galaxy: float | None,
+        reference: ArrivalReference,
     ) -> None:
         check_style(settings)
         self._reference = reference
@@ -224,7 +224,7 @@ class Pictures:
         lines = (
             f"P {score.freq_time:.2f} by frequency, {score.dm_time:.2f} by DM",
             where_text(candidate, reference),
-            date_text(candidate, reference),
+            arrival_text(reference, candidate.measured.time),
             f"Milky Way's maximum DM: {galaxy}",
             f"arrival at {reference_text(reference)}",
             source_text(reference),

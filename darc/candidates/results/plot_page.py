@@ -15,7 +15,6 @@ from darc.candidates.results.plot_style import (
     GREY,
     INK,
     band_text,
-    date_text,
     frequency_limits,
     intensity_map,
     is_extragalactic,
@@ -26,6 +25,7 @@ from darc.candidates.results.plot_style import (
 )
 from darc.config.settings_processor import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
+from darc.model.arrival_texts import arrival_text
 
 Entry = tuple[StoredCandidate, PlotArrays]
 
@@ -65,7 +65,7 @@ class PlotPage:
     :param kind: freq_time, dm_time or 1d_time
     :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: unknown
     :param title: title of the page
-    :param reference: reference of times and widths; None: unknown
+    :param reference: reference of times and widths
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class PlotPage:
         settings: ProcessorVisualizer,
         dm_galaxy: float | None,
         title: str,
-        reference: ArrivalReference | None = None,
+        reference: ArrivalReference,
     ) -> None:
         self.kind = kind
         self.reference = reference
@@ -222,7 +222,7 @@ class _Cell:
         words = (
             f"{number}   {score}   DM {candidate.pulse.dm:.2f}{times}",
             where_text(candidate, sheet.reference),
-            date_text(candidate, sheet.reference),
+            arrival_text(sheet.reference, candidate.measured.time),
         )
         scale, width = sheet.scale, sheet.pitch - 16 * sheet.scale
         for text, line, size in zip(self._lines, words, (8.4, 7.0, 7.0), strict=True):

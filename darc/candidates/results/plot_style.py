@@ -12,7 +12,7 @@ from matplotlib.colors import Colormap, is_color_like
 from darc.candidates.results.candidate_file import StoredCandidate
 from darc.config.settings_processor import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference
-from darc.model.arrival_texts import arrival_text, milliseconds, sampling
+from darc.model.arrival_texts import milliseconds, sampling
 from darc.model.processing_outcome import ProcessedCandidate
 from darc.model.results import FrequencyRange
 
@@ -69,29 +69,22 @@ def is_extragalactic(candidate: ProcessedCandidate, dm_galaxy: float | None) -> 
     return dm_galaxy is not None and candidate.pulse.dm > dm_galaxy
 
 
-def where_text(candidate: ProcessedCandidate, reference: ArrivalReference | None) -> str:
+def where_text(candidate: ProcessedCandidate, reference: ArrivalReference) -> str:
     """Return beams, arrival time since the start, and width."""
     beams = f"CB{candidate.cb:02d} SB{candidate.pulse.beam:02d}"
     return f"{beams}   {candidate.measured.time:.4f} s   {width_text(candidate, reference)}"
 
 
-def width_text(candidate: ProcessedCandidate, reference: ArrivalReference | None) -> str:
+def width_text(candidate: ProcessedCandidate, reference: ArrivalReference) -> str:
     """Return the width in ms and in samples."""
     width = candidate.measured.downsampling
     samples = f"{width} sample" if width == 1 else f"{width} samples"
-    if reference is None:
-        return samples
     return f"{milliseconds(reference.width_ms(width))} ms ({samples})"
 
 
-def date_text(candidate: ProcessedCandidate, reference: ArrivalReference | None) -> str:
-    """Return the arrival time as UTC and as MJD; empty if unknown."""
-    return arrival_text(reference, candidate.measured.time) if reference else ""
-
-
-def source_text(reference: ArrivalReference | None) -> str:
+def source_text(reference: ArrivalReference) -> str:
     """Return source and telescope, as far as known."""
-    names = (reference.source, reference.telescope) if reference else ()
+    names = reference.source, reference.telescope
     return "   ".join(printed(_shortened(name)) for name in names if name)
 
 
@@ -99,12 +92,10 @@ def _shortened(name: str) -> str:
     return name if len(name) <= _NAME else f"{name[: _NAME - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def band_text(reference: ArrivalReference | None, band: FrequencyRange | None) -> str:
-    """Return sampling time and band, as far as known."""
-    found = [f"sampling {sampling(reference.tsamp)}"] if reference else []
-    if band is not None:
-        found.append(f"{band.low:.7g}\N{EN DASH}{band.high:.7g} MHz")
-    return "   ".join(found)
+def band_text(reference: ArrivalReference, band: FrequencyRange | None) -> str:
+    """Return sampling time and, if it is known, the band."""
+    found = f"sampling {sampling(reference.tsamp)}"
+    return f"{found}   {band.low:.7g}\N{EN DASH}{band.high:.7g} MHz" if band else found
 
 
 def printed(text: str) -> str:
@@ -113,11 +104,9 @@ def printed(text: str) -> str:
     return "".join(letters).replace("$", r"\$")
 
 
-def reference_text(reference: ArrivalReference | None) -> str:
+def reference_text(reference: ArrivalReference) -> str:
     """Return the reference frequency and frame of arrival times."""
-    return (
-        f"{reference.frequency:.7g} MHz, {reference.frame}" if reference else "the highest channel"
-    )
+    return f"{reference.frequency:.7g} MHz, {reference.frame}"
 
 
 def frequency_limits(stored: StoredCandidate) -> tuple[float, float]:

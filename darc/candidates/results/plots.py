@@ -32,8 +32,8 @@ def write_plots(
     candidates: Sequence[Path],
     settings: ProcessorVisualizer,
     dm_galaxy: float | None,
+    reference: ArrivalReference,
     advance: Callable[[], None] = lambda: None,
-    reference: ArrivalReference | None = None,
 ) -> list[str]:
     """Write plots of candidates, the most probable first, then by S/N.
 
@@ -43,8 +43,8 @@ def write_plots(
     :param path: the PDF
     :param candidates: HDF5 files
     :param dm_galaxy: maximum DM of the Milky Way, pc cm-3; None: unknown
+    :param reference: reference of times and widths
     :param advance: called for each candidate that is plotted
-    :param reference: reference of times and widths; None: unknown
     :return: files that cannot be read, and why
     :raises ValueError: the settings name an unknown colour or colour map
     :raises OSError: the PDF cannot be written

@@ -110,12 +110,11 @@ class Publication(Struct):
         )
         if not places:
             return None
-        reference = wanted.arrival or wanted.observation.arrival_reference()
         sources, problems = read_lists_apart(settings.lists)
         for problem in problems:
             self._note(f"candidates are not matched with all known sources: {problem}")
         near = sources.with_position()
-        return SourceMatcher(settings, wanted.observation, near, places, reference.tsamp)
+        return SourceMatcher(settings, wanted.observation, near, places, wanted.arrival.tsamp)
 
     def _in_galaxy(self, found: tuple[Coordinates, ...]) -> dict[int, dict[str, float]]:
         if not found:

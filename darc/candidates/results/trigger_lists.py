@@ -91,18 +91,14 @@ def _row(words: Mapping[str, str], place: str) -> ListedCandidate:
     )
 
 
-def write_summary(
-    path: Path, summary: ProcessingSummary, arrival: ArrivalReference | None = None
-) -> None:
+def write_summary(path: Path, summary: ProcessingSummary, arrival: ArrivalReference) -> None:
     """Write a summary, the last of a beam's files: it marks the beam as finished.
 
-    :param arrival: reference of times and widths in the lists, for a comment; None: unknown
+    :param arrival: reference of times and widths in the lists, for a comment
     :raises OSError: the file cannot be written
     """
     text = "".join(f"{name}: {count}\n" for name, count in asdict(summary).items())
-    if arrival is not None:
-        text += f"# {arrival}\n"
-    write_whole(path, text)  # an empty file means that the beam failed
+    write_whole(path, f"{text}# {arrival}\n")  # an empty file means that the beam failed
 
 
 def read_summary(path: Path) -> ProcessingSummary | None:

@@ -308,7 +308,7 @@ def publication_of(
     directory = observation.directory_in(config.of(ProcessorSettings).result_dir)
     arrival = observation.arrival_reference(config.instrument.observatory)
     return Publication(
-        ResultsRequest(observation, directory, beams, since, arrival=arrival),
+        ResultsRequest(observation, directory, beams, since, arrival),
         site_of(config),
         config.instrument.position,
         Path(config.of(AmberClusteringSettings).galaxy_map),
