@@ -255,18 +255,13 @@ def predicted_model(
         centre
     :raises FoldingError: the time of the observation is unknown
     """
-    from darc.science.barycentre import topocentric_model  # noqa: PLC0415 - astropy
+    from darc.science.barycentre import taylor, topocentric_model  # noqa: PLC0415 - astropy
 
     if start is None:
         raise FoldingError("the header does not say when this was observed (tstart)")
     if header.barycentric:
         past = start / _DAY + _MJD_OF_UNIX - ephemeris.epoch
-        spin = ephemeris.spin
-        frequency = sum(
-            value * (past * _DAY) ** number / math.factorial(number)
-            for number, value in enumerate(spin)
-        )
-        return PhaseModel.constant(frequency)
+        return PhaseModel.constant(taylor(ephemeris.spin, past * _DAY))
     return topocentric_model(
         start,
         length,

@@ -7,6 +7,8 @@ change slowly, and folding searches for the period around the prediction anyway.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 from astropy import units as u
@@ -15,6 +17,7 @@ from astropy.time import Time
 from astropy.utils import data, iers
 from numpy.polynomial import Chebyshev
 
+from darc.science.dispersion import FloatOrArray
 from darc.science.folding import Doubles, PhaseModel
 
 # No network: tables are those installed with astropy, and an outdated one is not an error.
@@ -88,27 +91,19 @@ def topocentric_model(
     times = np.concatenate([[0.0], domain[0] + nodes * (domain[1] - domain[0])])
     # Turns since the first sample, by a Taylor series about it, to keep precision.
     first, since = barycentric_seconds(start_unix + times, ra_deg, dec_deg, itrf_xyz_m, epoch_mjd)
-    at_first = [_derivative(spin, number, first) for number in range(len(spin))]
-    turns = np.zeros(len(times))
-    factor = since.copy()
-    for number, value in enumerate(at_first):
-        turns += value * factor
-        factor = factor * since / (number + 2)
-    start = _turns(spin, first) % 1.0
+    at_first = [taylor(spin[number:], first) for number in range(len(spin))]
+    turns = taylor((0.0, *at_first), since)
+    start = taylor((0.0, *spin), first) % 1.0
     return PhaseModel(Chebyshev.fit(times, turns + start, degree, domain=domain))
 
 
-def _turns(spin: tuple[float, ...], past: float) -> float:
-    total, factor = 0.0, past
-    for number, value in enumerate(spin):
-        total += value * factor
-        factor *= past / (number + 2)
-    return total
+def taylor(derivatives: Iterable[float], past: FloatOrArray) -> FloatOrArray:
+    """Return a value some time after an epoch.
 
-
-def _derivative(spin: tuple[float, ...], number: int, past: float) -> float:
-    total, factor = 0.0, 1.0
-    for place, value in enumerate(spin[number:]):
-        total += value * factor
-        factor *= past / (place + 1)
+    :param derivatives: the value at the epoch, and its derivatives with respect to time
+    :param past: time since the epoch
+    """
+    total, factor = 0.0 * past, 1.0 + 0.0 * past
+    for number, value in enumerate(derivatives, 1):
+        total, factor = total + value * factor, factor * past / number
     return total

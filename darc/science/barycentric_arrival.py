@@ -14,11 +14,9 @@ from collections.abc import Sequence
 
 import erfa
 
-from darc.science.earth_orientation import earth_orientation
 from darc.science.leap_seconds import tai_minus_utc
+from darc.science.sky import UNIX_EPOCH, at_site, unit_vector
 
-#: Julian Date of 1970-01-01, and ERFA's number of the reference ellipsoid WGS 84.
-_UNIX_EPOCH, _WGS84 = 2440587.5, 1
 _DAY = 86400.0  # s
 _TT_MINUS_TAI = 32.184  # s
 _AU_SECONDS = 499.00478383615643  # light time for an astronomical unit of 149597870700 m
@@ -35,28 +33,18 @@ def tdb_at_barycentre(
     :param itrf_xyz_m: position of the telescope, ITRF x, y, z in m
     :return: TDB since 1970-01-01 00:00 TDB, s
     """
-    earth = earth_orientation(unix_time)
-    x, y, z = (float(part) for part in itrf_xyz_m)
-    site = (float(part) for part in erfa.gc2gd(_WGS84, (x, y, z)))  # rad, rad, m
-    longitude, latitude, height = site
-    day = unix_time / _DAY
+    site = at_site(unix_time, itrf_xyz_m)
+    _, day, ut1_utc, longitude, *_ = site
+    x, y, z = (float(part) / 1e3 for part in itrf_xyz_m)  # km
     with warnings.catch_warnings():
         # Of years for which no leap seconds are known yet.
         warnings.simplefilter("ignore", erfa.ErfaWarning)
-        astrometry, _ = erfa.apco13(
-            _UNIX_EPOCH, day, earth.ut1_utc, longitude, latitude, height, earth.x, earth.y,
-            0.0, 0.0, 0.0, 0.0,
-        )  # fmt: skip
+        astrometry, _ = erfa.apco13(*site)
         terrestrial = unix_time + tai_minus_utc(unix_time) + _TT_MINUS_TAI
-        universal = (day + earth.ut1_utc / _DAY) % 1.0
-        from_axis, from_equator = math.hypot(x, y) / 1e3, z / 1e3  # km
+        universal = (day + ut1_utc / _DAY) % 1.0
         relativistic = float(
-            erfa.dtdb(
-                _UNIX_EPOCH, terrestrial / _DAY, universal, longitude, from_axis, from_equator
-            )
+            erfa.dtdb(UNIX_EPOCH, terrestrial / _DAY, universal, longitude, math.hypot(x, y), z)
         )
-    ra, dec = math.radians(ra_deg), math.radians(dec_deg)
-    towards = math.cos(dec) * math.cos(ra), math.cos(dec) * math.sin(ra), math.sin(dec)
     observer = (float(part) for part in astrometry["eb"])  # au, from the barycentre
-    ahead: float = sum(map(operator.mul, observer, towards)) * _AU_SECONDS
+    ahead: float = sum(map(operator.mul, observer, unit_vector(ra_deg, dec_deg))) * _AU_SECONDS
     return terrestrial + relativistic + ahead

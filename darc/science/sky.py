@@ -22,7 +22,7 @@ from darc.model.observation import Pointing
 from darc.science.earth_orientation import earth_orientation
 
 #: Julian Date of 1970-01-01, and ERFA's number of the reference ellipsoid WGS 84.
-_UNIX_EPOCH, _WGS84 = 2440587.5, 1
+UNIX_EPOCH, _WGS84 = 2440587.5, 1
 #: Rotation from ICRS to Galactic coordinates by way of FK5, as astropy has it; that of the
 #: Hipparcos catalogue, which ERFA has, is up to 0.025 arcsec beside it.
 _TO_GALACTIC = (
@@ -32,11 +32,17 @@ _TO_GALACTIC = (
 )
 
 
-def _at_site(unix_time: float, itrf_xyz_m: Sequence[float]) -> tuple[float, ...]:
-    """Time and site as ERFA takes them; for radio waves without an atmosphere."""
+def at_site(unix_time: float, itrf_xyz_m: Sequence[float]) -> tuple[float, ...]:
+    """Return time and site as ERFA takes them, for radio waves without an atmosphere.
+
+    :param unix_time: s
+    :param itrf_xyz_m: position of the site, ITRF x, y, z in m
+    :return: Julian Date (two parts), UT1-UTC (s), longitude and latitude (rad), height (m), polar
+        motion (rad), and zeros
+    """
     earth = earth_orientation(unix_time)
     site = (float(part) for part in erfa.gc2gd(_WGS84, itrf_xyz_m))  # rad, rad, m
-    time = _UNIX_EPOCH, unix_time / 86400, earth.ut1_utc
+    time = UNIX_EPOCH, unix_time / 86400, earth.ut1_utc
     return (*time, *site, earth.x, earth.y, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -66,7 +72,7 @@ def icrs_from_hadec(
     """
     _check(dec_deg)
     apparent = math.radians(ha_deg), math.radians(dec_deg)
-    site = _at_site(unix_time, itrf_xyz_m)
+    site = at_site(unix_time, itrf_xyz_m)
     ra, dec = _transformed(erfa.atoc13, "H", *apparent, *site)
     return math.degrees(ra) % 360, math.degrees(dec)
 
@@ -99,8 +105,14 @@ def hadec_from_icrs(
     _check(dec_deg)
     # At rest, and infinitely far away.
     catalogue = math.radians(ra_deg), math.radians(dec_deg), 0.0, 0.0, 0.0, 0.0
-    _, _, ha, dec, *_ = _transformed(erfa.atco13, *catalogue, *_at_site(unix_time, itrf_xyz_m))
+    _, _, ha, dec, *_ = _transformed(erfa.atco13, *catalogue, *at_site(unix_time, itrf_xyz_m))
     return (math.degrees(ha) + 180) % 360 - 180, math.degrees(dec)
+
+
+def unit_vector(ra_deg: float, dec_deg: float) -> tuple[float, float, float]:
+    """Return the vector of length 1 to a direction: x, y, z."""
+    ra, dec = math.radians(ra_deg), math.radians(dec_deg)
+    return math.cos(dec) * math.cos(ra), math.cos(dec) * math.sin(ra), math.sin(dec)
 
 
 def galactic(ra_deg: float, dec_deg: float) -> tuple[float, float]:
@@ -111,8 +123,7 @@ def galactic(ra_deg: float, dec_deg: float) -> tuple[float, float]:
     :raises ValueError: the declination is beyond a pole
     """
     _check(dec_deg)
-    ra, dec = math.radians(ra_deg), math.radians(dec_deg)
-    towards = math.cos(dec) * math.cos(ra), math.cos(dec) * math.sin(ra), math.sin(dec)
+    towards = unit_vector(ra_deg, dec_deg)
     x, y, z = (sum(map(operator.mul, row, towards)) for row in _TO_GALACTIC)
     return math.degrees(math.atan2(y, x)) % 360, math.degrees(math.atan2(z, math.hypot(x, y)))
 
