@@ -1,4 +1,4 @@
-"""Whether a position with an error may lie in a beam."""
+"""The beam nearest to a position."""
 
 from __future__ import annotations
 
@@ -20,11 +20,3 @@ def nearest_beam(
         return None
     distance, number = min(apart)
     return number, distance
-
-
-def may_be_inside(distance: float, beam_radius: float, position_error: float) -> bool:
-    """Whether the region of a position overlaps a beam: its radius, and that of the region.
-
-    :param distance: between position and the beam's centre, deg, as are the others
-    """
-    return distance <= beam_radius + position_error

@@ -5,13 +5,14 @@ Each function returns why not, in words; an empty text where it does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
 
 from darc.config.records import Struct
 from darc.model.outside_notice import OutsideNotice
 from darc.model.sources import Source, SourceList
 from darc.science.association import separation
-from darc.science.in_beam import may_be_inside, nearest_beam
+from darc.science.in_beam import nearest_beam
 from darc.services.alert_listener.settings import ANYWHERE, KNOWN_SOURCE, NoticeRule
 
 #: A trigger time this far ahead of our clock is an error of somebody's (s).
@@ -67,26 +68,20 @@ def unfit(rule: NoticeRule, notice: OutsideNotice, now: float) -> str:
     if not -AHEAD_SECONDS <= age <= rule.within:
         return f"{age:.1f} s after its trigger_time"
     return (
-        _too_low("importance", notice.importance, rule.importance_min)
-        or _too_low("snr", notice.snr, rule.notice_snr_min)
-        or _too_high("far", notice.far, rule.far_max)
+        _beyond("importance", notice.importance, rule.importance_min, operator.lt)
+        or _beyond("snr", notice.snr, rule.notice_snr_min, operator.lt)
+        or _beyond("far", notice.far, rule.far_max, operator.gt)
     )
 
 
-def _too_low(name: str, value: float | None, least: float | None) -> str:
-    if least is None:
+def _beyond(
+    name: str, value: float | None, limit: float | None, is_beyond: Callable[[float, float], bool]
+) -> str:
+    if limit is None:
         return ""
     if value is None:
         return f"no {name}"
-    return f"{name} {value:g}" if value < least else ""
-
-
-def _too_high(name: str, value: float | None, most: float | None) -> str:
-    if most is None:
-        return ""
-    if value is None:
-        return f"no {name}"
-    return f"{name} {value:g}" if value > most else ""
+    return f"{name} {value:g}" if is_beyond(value, limit) else ""
 
 
 def elsewhere(
@@ -129,8 +124,7 @@ def beam_of(notice: OutsideNotice, field: Field) -> int | None:
     if found is None:
         return None
     number, distance = found
-    inside = may_be_inside(distance, field.radius, notice.position_error or 0.0)
-    return number if inside else None
+    return number if distance <= field.radius + (notice.position_error or 0.0) else None
 
 
 def known_source(

@@ -7,7 +7,7 @@ was given up. The event keeps what became of it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -34,7 +34,7 @@ from darc.services.voevent_generator.pending_report import (
     read_reports,
 )
 from darc.services.voevent_generator.reportable import why_not_reported
-from darc.services.voevent_generator.reporting import Reporter, ReportStep, api_key, not_configured
+from darc.services.voevent_generator.reporting import Reporter, api_key, not_configured
 from darc.services.voevent_generator.settings import VOEventGeneratorSettings
 from darc.services.voevent_generator.switches import TNS, WaySwitches
 
@@ -263,7 +263,8 @@ class NameReports:
         elif step.state is ReportState.SUBMITTED:
             log.warning("event %s: its report has number %s at the TNS", item.event_id, step.text)
             submitted = replace(item, number=step.text, since=Since.now())
-            self._note(item, {submitted.key: submitted.to_plain()}, _submitted(step.text))
+            memory = {submitted.key: submitted.to_plain()}
+            self._note(item, memory, state=ReportState.SUBMITTED, number=step.text)
             self._try(submitted)
         else:
             self._end(item, step.state, step.text)
@@ -287,31 +288,17 @@ class NameReports:
             refused = state is ReportState.REFUSED
             kind = REPORT_REFUSED if refused else REPORT_NOT_ANSWERED
             self._service.lost(kind, f"{item.event_id} ({server})", text)
-        self._note(item, {item.key: None}, _changed(ReportStep(state, text)))
+        said = {"name": text, "why": ""} if state is ReportState.NAMED else {"why": text}
+        self._note(item, {item.key: None}, state=state, **said)
 
-    def _note(
-        self,
-        item: PendingReport,
-        memory: dict[str, Any],
-        changed: Callable[[NameReport], NameReport],
-    ) -> None:
+    def _note(self, item: PendingReport, memory: dict[str, Any], **changes: Any) -> None:
         """Commit what became of a report, with its event, which may have been forgotten."""
         event = self._service.book.find(item.event_id)
         report = event.report_to(live=item.live) if event else None
         if event is not None and report is not None:
-            memory = memory | self._service.book.put(event.with_report(changed(report)))
+            memory = memory | self._service.book.put(event.with_report(replace(report, **changes)))
         self._service.commit(Commit(memory=memory))
 
 
 def _ended(*, left: bool) -> ReportState:
     return ReportState.UNANSWERED if left else ReportState.WITHDRAWN
-
-
-def _submitted(number: str) -> Callable[[NameReport], NameReport]:
-    return lambda report: replace(report, state=ReportState.SUBMITTED, number=number)
-
-
-def _changed(step: ReportStep) -> Callable[[NameReport], NameReport]:
-    if step.state is ReportState.NAMED:
-        return lambda report: replace(report, state=step.state, name=step.text, why="")
-    return lambda report: replace(report, state=step.state, why=step.text)

@@ -126,14 +126,11 @@ class RoadSenders:
     def _kafka_sender(self) -> KafkaSender:
         """Return the connection, which is another one where its settings have changed."""
         with self._lock:
-            return self._kafka_by_settings()
-
-    def _kafka_by_settings(self) -> KafkaSender:
-        settings = self._settings().kafka
-        path = Path(settings.credentials) if settings.credentials else None
-        client = KafkaClient(settings.domain, settings.timeout, settings.client, path)
-        if self._kafka is None or self._kafka.client != client:
-            if self._kafka is not None:
-                self._kafka.close()
-            self._kafka = KafkaSender(client)
-        return self._kafka
+            settings = self._settings().kafka
+            path = Path(settings.credentials) if settings.credentials else None
+            client = KafkaClient(settings.domain, settings.timeout, settings.client, path)
+            if self._kafka is None or self._kafka.client != client:
+                if self._kafka is not None:
+                    self._kafka.close()
+                self._kafka = KafkaSender(client)
+            return self._kafka

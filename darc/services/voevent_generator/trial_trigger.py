@@ -16,6 +16,7 @@ OBSERVATION = "test notice"
 def trial_trigger(instrument: Instrument) -> Trigger:
     """Return a trigger of no burst: of now, without a position, and marked as a test."""
     now = time.time()
+    channel = instrument.bandwidth / instrument.nchan
     return Trigger(
         observation=OBSERVATION,
         window=int(now),
@@ -43,16 +44,12 @@ def trial_trigger(instrument: Instrument) -> Trigger:
         count=0,
         importance=0.0,
         dt=instrument.tsamp,
-        delta_nu_MHz=instrument.bandwidth / instrument.nchan,
-        nu_GHz=(instrument.min_freq + (instrument.bandwidth - _channel(instrument)) / 2) / 1e3,
+        delta_nu_MHz=channel,
+        nu_GHz=(instrument.min_freq + (instrument.bandwidth - channel) / 2) / 1e3,
         test=True,
         nchan=instrument.nchan,
         stages=Stages(),
     )
-
-
-def _channel(instrument: Instrument) -> float:
-    return instrument.bandwidth / instrument.nchan
 
 
 def is_trial(event: Event) -> bool:
