@@ -197,6 +197,7 @@ def search_part(job: SearchJob) -> Records | None:
         data = read_search_data(file, channels, job.start, job.count, factor, clip, memory)
         band, tsamp = file.band, file.header.tsamp
     data.late = band.delays([1.0])[0, channels] / tsamp
+    data.smearing = band.channel_smearing(1.0)[channels] / tsamp
     found = [np.zeros(0, CANDIDATE)]
     for stage in job.stages:
         records = _search_stage(job, stage, data, tsamp, factor)
@@ -249,12 +250,13 @@ def _search_stage(
             widths,
             job.snr_min,
             thresholds if job.isolated else None,
+            data.smearing / factor,
             (_for_sums, _for_series),
         )
         records = np.zeros(len(pulses.snr), CANDIDATE)
         records["downsampling"] = pulses.width * factor
         records["time"] = (job.start + pulses.start * factor) * tsamp
-        records["dm"] = dms[pulses.trial]
+        records["dm"] = pulses.dm
         records["snr"] = pulses.snr
         found.append(records)
     return np.concatenate(found)

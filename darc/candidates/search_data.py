@@ -59,18 +59,21 @@ class SearchData(Struct, eq=False):
     :param levels: noise of the channels before cleaning, levels; infinite for floats, shape (n,)
     :param varies: whether a channel varies, shape (n,)
     :param late: delay of each channel per DM, samples per pc cm-3, descending, shape (n,)
+    :param smearing: intra-channel smearing per DM, samples per pc cm-3, shape (n,)
     """
 
     rows: Shorts
     levels: Doubles
     varies: Mask
     late: Doubles = field(default_factory=lambda: np.zeros(0))
+    smearing: Doubles = field(default_factory=lambda: np.zeros(0))
 
     def forget_constant(self) -> None:
         """Forget channels that do not vary."""
         some = self.varies
         if not some.all():
-            self.rows, self.levels, self.late = self.rows[some], self.levels[some], self.late[some]
+            self.rows, self.levels = self.rows[some], self.levels[some]
+            self.late, self.smearing = self.late[some], self.smearing[some]
             self.varies = some[some]
 
 

@@ -96,6 +96,14 @@ class Band(Struct, frozen=True):
         """
         return 2 * DISPERSION_CONSTANT * dm * self.channel_width / self.f_centre**3
 
+    def channel_smearing(self, dm: float) -> Doubles:
+        """Return the intra-channel dispersion smearing of each channel, s, shape (n_channels,).
+
+        :param dm: pc cm-3
+        """
+        per_dm = 2 * DISPERSION_CONSTANT * self.channel_width / self.frequencies**3
+        return np.asarray(dm * per_dm)
+
 
 @compiled
 def add_dedispersed(rows: Floats, shifts: Shifts, series: Floats) -> None:

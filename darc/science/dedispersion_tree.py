@@ -191,7 +191,7 @@ class SubbandSums:
         trial = sum(self.groups[group]) // 2
         shifts = _rounded(self._dms[trial] * self._tree.tops) - self._bases
         series = np.empty((1, self._reach), self._dtype(group))
-        _sum_shifted(self.sums[group], shifts[np.newaxis], series)
+        sum_shifted(self.sums[group], shifts[np.newaxis], series)
         return trial, series[0]
 
     def series(self, group: int) -> Iterator[tuple[int, Series]]:
@@ -317,7 +317,7 @@ def _highest_sum(rows: Shorts) -> int:
 
 
 @compiled
-def _sum_shifted(rows: Shorts, shifts: Ints, series: Series) -> None:
+def sum_shifted(rows: Shorts, shifts: Ints, series: Series) -> None:
     """Sum all rows for several trials.
 
     :param rows: shape (n, m)

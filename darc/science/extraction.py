@@ -35,7 +35,6 @@ from darc.science.boxcar import (
 from darc.science.cleaned_channels import CleanedChannels
 from darc.science.cleaning_loss import snr_before_cleaning
 from darc.science.dedispersion import Band, add_binned, add_dedispersed, coverage
-from darc.science.dispersion import DISPERSION_CONSTANT
 from darc.science.dm_search import best_dm, trial_snrs
 from darc.science.downsample import downsample_time, group_means, samples_in_step
 from darc.science.extraction_plan import (
@@ -345,8 +344,7 @@ def _smearing(sums: _Sums, samples: int) -> Doubles:
     :param samples: samples of the data per sample of the kernel
     """
     plan = sums.plan
-    frequencies = plan.band.frequencies[sums.used]
-    smearing = 2 * DISPERSION_CONSTANT * plan.dm * plan.band.channel_width / frequencies**3
+    smearing = plan.band.channel_smearing(plan.dm)[sums.used]
     return smearing_kernel(smearing / (plan.tsamp * samples))
 
 

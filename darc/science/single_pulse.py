@@ -11,6 +11,8 @@ are downsampled.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,7 @@ from darc.science.dedispersion import Band
 from darc.science.dedispersion_tree import SubbandSums, Tree
 from darc.science.dispersion import DISPERSION_CONSTANT
 from darc.science.isolated import find_outliers, take_isolated
+from darc.science.pulse_measurement import Pulse, PulseNoise, SearchedChannels
 from darc.science.reused_memory import ReusedMemory
 from darc.science.search_levels import LEVELS
 
@@ -37,6 +40,9 @@ _TRIALS = 256
 _NOISE_TRIALS = 40
 #: Length of a block of the noise in units of the longest pulse, and minimum (samples).
 _NOISE_BLOCK, _LEAST_BLOCK = 16, 1024
+#: Pulses that miss the lowest S/N by this part of it in the shared sums are measured, too. Maximum
+#: number that are measured of the trials whose subbands are summed together: the strongest.
+_LOSS, _MOST_MEASURED = 0.15, 64
 
 
 class SearchStage(Struct, frozen=True, eq=False):
@@ -80,13 +86,13 @@ def dm_stages(band: Band, tsamp: float, low: float, high: float) -> list[SearchS
 class FoundPulses(Struct, frozen=True, eq=False):
     """Pulses, shape (n,) each.
 
-    :param trial: index of the DM
+    :param dm: pc cm-3
     :param start: first sample of the boxcar
     :param width: samples
     :param snr: S/N
     """
 
-    trial: Ints
+    dm: Doubles
     start: Ints
     width: Ints
     snr: Doubles
@@ -100,9 +106,12 @@ def find_pulses(
     widths: Ints,
     snr_min: float,
     thresholds: Doubles | None = None,
+    smearing: Doubles | None = None,
     memory: tuple[ReusedMemory, ReusedMemory] | None = None,
 ) -> FoundPulses:
     """Search for pulses at several trial DMs.
+
+    The strongest of each neighbourhood is measured anew (:mod:`darc.science.pulse_measurement`).
 
     :param rows: levels of channels of unit variance and zero baseline
         (:mod:`darc.science.search_levels`), shape (n, m); m may exceed n_out by the largest delay.
@@ -115,6 +124,8 @@ def find_pulses(
     :param thresholds: outliers of a channel above this are replaced unless they belong to a pulse
         (:mod:`darc.science.isolated`), standard deviations, shape (n,); None: no outliers are
         replaced
+    :param smearing: intra-channel smearing per DM, samples per pc cm-3, shape (n,); None: there is
+        none
     :param memory: of an earlier call, to be used again
     :return: the strongest pulse of each trial and cell
     """
@@ -125,17 +136,22 @@ def find_pulses(
     # Samples with less than half of the channels are not searched.
     half = np.rint(dms * np.median(late)).astype(np.int64)
     valid = np.clip(length - half, 0, reach)
+    outliers = None
     if thresholds is None:
         np.clip(rows, -tree.highest, tree.highest, out=rows)
     else:
         outliers = find_outliers(rows, thresholds, tree.highest)
+    smearing = np.zeros(len(late)) if smearing is None else smearing
+    limits = np.zeros(len(late)) if thresholds is None else thresholds
+    channels = SearchedChannels(rows, late, smearing, outliers, limits)
+    scale = 1 << tree.shift
     found: list[FoundPulses] = []
     memory = memory or (ReusedMemory(), ReusedMemory())
     for begin in range(0, len(dms), _TRIALS):
         noise_until = 0
         chunk = slice(begin, begin + _TRIALS)
         subbands = SubbandSums(rows, tree, dms[chunk], reach, memory)
-        if thresholds is not None:
+        if thresholds is not None and outliers is not None:
             take_isolated(
                 rows,
                 outliers.channels,
@@ -145,22 +161,109 @@ def find_pulses(
                 subbands.sums,
                 *subbands.places(),
                 LEVELS,
-                LEVELS / (1 << tree.shift),
+                LEVELS / scale,
             )
+        noises: list[tuple[Doubles, Doubles]] = []
+        several: list[_Strongest] = []
         for group in range(len(subbands.groups)):
             if subbands.groups[group][0] >= noise_until:
                 middle, series = subbands.middle_series(group)
                 means, sigmas = local_noise(series, int(valid[chunk][middle]), widths, block)
+                noises.append((scale * means, scale * sigmas))
                 noise_until = subbands.groups[group][0] + _NOISE_TRIALS
-            for first, several in subbands.series(group):
-                here = valid[begin + first : begin + first + len(several)]
-                trial, start, width, snr = find_strongest(
-                    several, here, widths, steps, n_out, means, sigmas, snr_min
-                )
-                found.append(FoundPulses(trial + begin + first, start, width, snr))
-    return FoundPulses(
-        *(
-            np.concatenate([getattr(one, name) for one in found])
-            for name in ("trial", "start", "width", "snr")
+            for first, sums in subbands.series(group):
+                here = valid[begin + first : begin + first + len(sums)]
+                limit = (1 - _LOSS) * snr_min
+                strongest = find_strongest(sums, here, widths, steps, n_out, means, sigmas, limit)
+                trial = strongest[0] + begin + first
+                noise = np.full(len(trial), len(noises) - 1)
+                several.append(_Strongest(noise, trial, *strongest[1:]))
+        joined = _Strongest(*_joined(several))
+        found.append(_measured(joined, channels, noises, dms, valid, widths, snr_min))
+    return FoundPulses(*_joined(found))
+
+
+def _joined(several: Sequence[Struct]) -> list[npt.NDArray[Any]]:
+    """Concatenate each field of some structs of arrays."""
+    names = several[0].__struct_fields__
+    return [np.concatenate([getattr(one, name) for one in several]) for name in names]
+
+
+class _Strongest(Struct, frozen=True, eq=False):
+    """What the shared sums have, shape (n,) each.
+
+    :param noise: index of the noise
+    :param trial: index of the DM
+    :param start: first sample of the boxcar
+    :param width: samples
+    :param snr: S/N
+    """
+
+    noise: Ints
+    trial: Ints
+    start: Ints
+    width: Ints
+    snr: Doubles
+
+
+def _measured(
+    found: _Strongest,
+    channels: SearchedChannels,
+    noises: list[tuple[Doubles, Doubles]],
+    dms: Doubles,
+    valid: Ints,
+    widths: Ints,
+    snr_min: float,
+) -> FoundPulses:
+    """Measure the strongest of each neighbourhood, and return all that are strong enough.
+
+    :param noises: mean and deviation of boxcars, see :func:`local_noise`
+    :param valid: number of samples to use of each trial, shape (n_dms,)
+    """
+    dm, start = dms[found.trial], found.start.copy()
+    width, snr = found.width.copy(), found.snr.copy()
+    for number in _peaks(dm, start, width, snr, float(channels.late[0])):
+        length = int(valid[found.trial[number]])
+        before = Pulse(
+            float(dm[number]), int(start[number]), int(width[number]), float(snr[number])
         )
-    )
+        noise = _noise_there(noises[found.noise[number]], widths, before, length)
+        pulse = channels.measure(before, noise, dms, length)
+        if pulse.snr > before.snr:
+            dm[number], start[number] = pulse.dm, pulse.start
+            width[number], snr[number] = pulse.width, pulse.snr
+    some = snr >= snr_min
+    return FoundPulses(dm[some], start[some], width[some], snr[some])
+
+
+def _peaks(dm: Doubles, start: Ints, width: Ints, snr: Doubles, across: float) -> list[int]:
+    """Return the strongest pulse of each neighbourhood.
+
+    A pulse is found at DMs beside its own, too, earlier or later by up to the change of the delay.
+
+    :param across: delay across the band per DM, samples per pc cm-3
+    """
+    peaks: list[int] = []
+    left = np.argsort(-snr, kind="stable")
+    while len(left) and len(peaks) < _MOST_MEASURED:
+        peak = int(left[0])
+        peaks.append(peak)
+        near = width[left] + width[peak] + across * np.abs(dm[left] - dm[peak])
+        left = left[np.abs(start[left] - start[peak]) > near]
+    return peaks
+
+
+def _noise_there(
+    noise: tuple[Doubles, Doubles], widths: Ints, pulse: Pulse, valid: int
+) -> PulseNoise:
+    """Return the noise of the block of a pulse.
+
+    :param noise: mean and deviation of boxcars, see :func:`local_noise`
+    :param valid: number of samples of the series
+    """
+    means, sigmas = noise
+    n_blocks = means.shape[1]
+    block = min(pulse.start * n_blocks // (valid - pulse.width + 1), n_blocks - 1)
+    some = sigmas[:, block] > 0
+    mean = float(means[widths == pulse.width, block][0]) / pulse.width
+    return PulseNoise(mean, widths[some], sigmas[some, block] / np.sqrt(widths[some]))

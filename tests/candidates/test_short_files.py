@@ -49,8 +49,9 @@ def test_noise_of_a_twentieth_of_a_second_is_noise(length: float, tmp_path: Path
 def test_a_pulse_in_a_tenth_of_a_second_has_its_sn(tmp_path: Path) -> None:
     what = NoiseFile(1, "white", 1600, 16, TSAMP, 1250.0, 1550.0, 8)
     path = tmp_path / "pulse.fil"
-    # One turn is the whole file. A boxcar has 0.94 of the matched filter, cleaning takes some more.
+    # One turn is the whole file. A boxcar has 0.94 of the matched filter, cleaning takes some more,
+    # and noise changes it by 1.
     write(what, path, Pulsar(what.length, 20.0, 0.004, 20.0))
     snr, width = strongest(path)
-    assert 0.75 * 20 < snr < 1.05 * 20
+    assert 0.75 * 20 < snr < 1.05 * 20 + 1
     assert width == pytest.approx(2.8 * 0.004 * 1600, rel=0.5)

@@ -13,6 +13,14 @@ from oracle import Component, Instrument, write_many
 
 #: As long as the search looks for: 50 ms.
 LONG = Instrument("long", 1200.0, 1500.0, 256, 5e-4, 8, 250.0)
+#: Coarse and fine in time, smeared within channels by less than a sample and by eight.
+MEASURED = (
+    Instrument("fine", 1200.0, 1500.0, 512, 1.28e-4, 8, 37.0),
+    Instrument("smeared", 1220.0, 1520.0, 256, 2.56e-4, 8, 430.0),
+    Instrument("high", 4000.0, 8000.0, 256, 6.4e-5, 8, 700.0),
+)
+#: S/N of the search, as a part of the matched filter's: within these, each, and the median.
+WITHIN, MEDIAN_WITHIN = 0.1, 0.03
 #: Levels in sigma above the usual one, at which few bits are nearly all ones, or nearly all zeros.
 LEVELS_OF_BITS = [(bits, level) for bits in (1, 2, 4) for level in (-2.0, 0.0, 2.0)]
 
@@ -51,6 +59,17 @@ def test_the_longest_pulses_are_found_as_strong_as_they_are(tmp_path: Path) -> N
     assert min(found.bursts) >= tables.LEAST
     assert abs(median(found.bursts) - 1) <= tables.NEAR
     assert not found.others
+
+
+@pytest.mark.parametrize("instrument", MEASURED, ids=lambda one: one.name)
+def test_bursts_of_any_width_have_the_matched_filter_s_snr(
+    tmp_path: Path, instrument: Instrument
+) -> None:
+    bursts = [(25.0, width) for width in (1, 2, 3, 5, 9, 17, 40, 90, 250)]
+    found = searched(tmp_path / "any.fil", instrument, bursts, 1.0)
+    assert len(found.bursts) == len(bursts)
+    assert max(abs(ratio - 1) for ratio in found.bursts) <= WITHIN
+    assert abs(median(found.bursts) - 1) <= MEDIAN_WITHIN
 
 
 @pytest.mark.parametrize(("bits", "level"), LEVELS_OF_BITS)

@@ -66,3 +66,39 @@ def test_noise_is_not_found(longest: int) -> None:
     rows = noise(2)
     found = find_pulses(levels(rows), NO_DELAY, np.zeros(1), LENGTH, pulse_widths(longest), 5.5)
     assert not len(found.snr)
+
+
+#: Delay across the band of 512 samples in the middle of the trials, which are a sample apart.
+LATE = np.linspace(1.0, 0.0, CHANNELS) ** 2 * 5.12
+DMS = (512 + np.arange(-20, 20)) / 5.12
+
+
+def found_with(rows: np.ndarray, snr_min: float) -> tuple[np.ndarray, np.ndarray]:
+    """S/N and DM."""
+    found = find_pulses(levels(rows), LATE, DMS, LENGTH - 1_000, pulse_widths(32), snr_min)
+    return found.snr, found.dm
+
+
+def test_a_pulse_too_weak_in_the_shared_sums_is_found_by_its_own() -> None:
+    """Of one sample, between two trials."""
+    dm = (DMS[20] + DMS[21]) / 2
+    rows = noise(5)
+    for row, late in zip(rows, np.rint(dm * LATE).astype(int).tolist(), strict=True):
+        row[20_000 + late] += 15 / np.sqrt(CHANNELS)
+    snrs, dms = found_with(rows, 5.5)
+    ordered = np.sort(snrs)
+    assert ordered[-1] > 1.03 * ordered[-2]
+    assert abs(dms[snrs.argmax()] - dm) * LATE[0] < 0.6
+    snrs, _ = found_with(rows, 0.999 * ordered[-1])
+    assert snrs.tolist() == pytest.approx([ordered[-1]])
+
+
+def test_what_is_found_does_not_depend_on_how_many_are_measured() -> None:
+    rows, places = noise(6), np.arange(200, LENGTH - 2_000, 300)
+    for row, late in zip(rows, np.rint(DMS[20] * LATE).astype(int).tolist(), strict=True):
+        for place in places.tolist():
+            row[place + late : place + late + 4] += 14 / np.sqrt(4 * CHANNELS)
+    assert len(places) > 100
+    found = find_pulses(levels(rows), LATE, DMS, LENGTH - 1_000, pulse_widths(32), 8.0)
+    for place in places.tolist():
+        assert np.abs(found.start - place).min() <= 8
