@@ -102,11 +102,13 @@ def test_a_broken_list_leaves_the_others_and_is_a_problem_of_the_results(tmp_pat
     directory = made.directory_in(tmp_path / "results")
     directory.mkdir(parents=True)
     write_triggers(directory / "CB00_triggers.txt", [listed(CRAB_DM)])
-    write_summary(directory / "CB00_summary.yaml", ProcessingSummary(1, 1, 1, 1), None)
+    write_summary(
+        directory / "CB00_summary.yaml", ProcessingSummary(1, 1, 1, 1), made.arrival_reference()
+    )
     publication = Publication(
-        ResultsRequest(made, directory, (0,), 0.0),
+        ResultsRequest(made, directory, (0,), 0.0, made.arrival_reference()),
         tmp_path / "site",
-        load_config(packaged("conf/default.yaml")).instrument.position,
+        CONFIG.instrument.position,
         tmp_path / "none.npz",
         matching=MatchSettings((str(bad), str(gone), *LISTS), 0.5),
     )
