@@ -621,7 +621,7 @@ def test_a_hung_service_is_told_and_keeps_no_question_waiting(here: Node) -> Non
             slowest = max(slowest, time.monotonic() - start)
             assert start - began < patience(4.0), "unresponsive after 1.5 s"
         assert time.monotonic() - began > 0.9
-        assert slowest < 1.0
+        assert slowest < patience(1.0)
         start = time.monotonic()
         answers = message("get_attr log_file", "all")
         assert time.monotonic() - start < patience(1.0)
