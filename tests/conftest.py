@@ -182,6 +182,8 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+        # What is old is looked at when it has grown by a quarter: of little, that is all the time.
+        gc.set_threshold(*gc.get_threshold()[:2], 50)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -29,7 +29,7 @@ from darc.queues.dialects import dialect_of
 from darc.queues.plain_connection import MAX_MESSAGE_BYTES, MAX_VALUES, pack, plain_client, unpack
 from darc.queues.xml_values import MAX_XML_BYTES, write_xml
 
-SECONDS = 2.5 * float(os.environ.get("DARC_FUZZ_SCALE", "1"))
+SECONDS = 1.5 * float(os.environ.get("DARC_FUZZ_SCALE", "1"))
 SLOW = 32  # connections
 #: Of what a large message stands for, while it is refused.
 MOST_BYTES = 256 * 2**20

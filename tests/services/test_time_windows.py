@@ -138,7 +138,7 @@ def expected(made: list[Batch], settle: float = math.inf) -> list[Taken]:
 
 
 @given(batches(), SETTLES)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 def test_what_is_taken_does_not_depend_on_how_lines_are_cut_into_entries(
     made: list[Batch], settle: float
 ) -> None:
@@ -150,7 +150,7 @@ def test_what_is_taken_does_not_depend_on_how_lines_are_cut_into_entries(
 
 
 @given(batches(), SETTLES)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 def test_windows_close_with_the_same_lines_whether_they_settle_before_or_not(
     made: list[Batch], settle: float
 ) -> None:
@@ -162,7 +162,7 @@ def test_windows_close_with_the_same_lines_whether_they_settle_before_or_not(
 
 
 @given(batches(), SETTLES)
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 def test_an_entry_is_completed_once_and_not_while_an_open_window_needs_it(
     made: list[Batch], settle: float
 ) -> None:
@@ -221,7 +221,7 @@ class Held(Struct):
 
 
 @given(batches(), SETTLES, st.data())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None)
 def test_killed_at_any_moment_the_same_windows_are_taken_and_none_twice(
     made: list[Batch], settle: float, data: st.DataObject
 ) -> None:
