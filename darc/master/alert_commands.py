@@ -142,7 +142,7 @@ class AlertCommands:
         if not done:
             raise _failed(f"Failed: {name} could not be {able} for good")
         if wanted and name in list(RoadName) and name not in self._roads():
-            return f"Alerts: {name} {able}, but it is not one of voevent_generator.roads"
+            return f"Alerts: {name} {able}, but it is not one of {self._service}.roads"
         return f"Alerts: {name} {able}{when}"
 
     def _roads(self) -> tuple[str, ...]:

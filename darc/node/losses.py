@@ -51,7 +51,7 @@ ENTRIES_DROPPED = LossKind(
 SOURCES_UNKNOWN = LossKind(
     "sources_unknown",
     "a list of known sources could not be read: without them, bursts are taken for new ones",
-    "Mend the file that is named (amber_clustering.source_file, match_files). It is read when an"
+    "Mend the file that is named (source_file, match_files). It is read when an"
     " observation is started, and at `darc reload`.",
 )
 
