@@ -105,6 +105,12 @@ class Mails:
         """Return the memory to commit before an e-mail is sent; empty where it has no receivers."""
         return {MAIL + identity: one.to_plain()} if one.to else {}
 
+    def post(self, identity: str, one: Mail) -> None:
+        """Commit an e-mail, and send it; nothing where it has no receivers."""
+        if memory := self.memory(identity, one):
+            self._service.commit(Commit(memory=memory))
+            self.send(memory)
+
     def send(self, memory: Mapping[str, Any]) -> None:
         """Send committed e-mails; those that can never be sent are deleted."""
         self._delete(

@@ -12,7 +12,6 @@ from darc.config.records import Struct
 from darc.config.settings import ProcessorMasterSettings
 from darc.model.results import ObservationResults
 from darc.model.results_email import results_email
-from darc.queues.messages import Commit
 from darc.services.base.mails import MAIL_GIVEN_UP, Mail, Mails
 from darc.services.processor.processor_master import (
     RESULTS_INCOMPLETE,
@@ -89,8 +88,5 @@ class ProcessorAlone(ProcessorManager):
         subject, text = results_email(done.result, settings.ntrig_email_max, page)
         identity = f"{work.observation.task_id} {work.began:.0f} results"
         to = settings.email_settings.to
-        mails = self._mails.memory(identity, Mail(subject, text, to, pdfs_of(done.result)))
-        if mails:
-            self.commit(Commit(memory=mails))
-        self._mails.send(mails)
+        self._mails.post(identity, Mail(subject, text, to, pdfs_of(done.result)))
         self.end(work)

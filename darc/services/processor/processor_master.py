@@ -208,9 +208,8 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         directory = one.publication.wanted.directory
         subject, text = missing_email(one.observation, news, directory, waited)
         beams = " ".join(map(str, sorted(news)))
-        mails = self._mail(f"{one.run} missing {beams}", subject, text)
+        self._post(f"{one.run} missing {beams}", subject, text)
         # After a crash here, the e-mail is sent again: rather twice than never.
-        self._send(mails)
         self.commit(Commit(one.observation.key, memory={TOLD: sorted(one.reported)}))
 
     def _finish(self, one: AwaitedResults, results: ObservationResults) -> None:
@@ -218,23 +217,16 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
             self.lost(RESULTS_INCOMPLETE, one.observation.task_id, problem)
         page = str(one.publication.page)
         subject, text = results_email(results, self.settings.ntrig_email_max, page)
-        mails = self._mail(f"{one.run} results", subject, text, pdfs_of(results))
         log.info("%s; see %s", subject, page)
+        self._post(f"{one.run} results", subject, text, pdfs_of(results))
         # After a crash here, the e-mail is sent again, with the same Message-ID.
-        self._send(mails)
         self.commit(Commit(one.observation.key, memory={ENDED: True}))
         del self.awaited[one.observation.key]
         self.finish(one.observation)
 
-    def _mail(
-        self, identity: str, subject: str, text: str, files: tuple[Path, ...] = ()
-    ) -> dict[str, Any]:
+    def _post(self, identity: str, subject: str, text: str, files: tuple[Path, ...] = ()) -> None:
         to = self.settings.email_settings.to
-        return self._mails.memory(identity, Mail(subject, text, to, files))
-
-    def _send(self, mails: Mapping[str, Any]) -> None:
-        self.commit(Commit(memory=dict(mails)))
-        self._mails.send(mails)
+        self._mails.post(identity, Mail(subject, text, to, files))
 
     # -- in the thread -------------------------------------------------------------------------
 
