@@ -97,12 +97,6 @@ def test_tables_of_undated_data_are_read_too(job):
     assert "start_mjd" not in found.meta
 
 
-def test_without_a_reference_there_are_the_lists_alone(job):
-    write_results(replace(job, arrival=None))
-    assert not list(job.directory.glob("*.ecsv"))
-    assert "#" not in (job.directory / "CB07_summary.yaml").read_text()
-
-
 def test_plots_that_cannot_be_made_keep_nothing_from_being_written(job):
     visualizer = replace(job.settings.visualizer, colour_gal="no colour")
     written = write_results(replace(job, settings=replace(job.settings, visualizer=visualizer)))
