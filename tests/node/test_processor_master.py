@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 from nodes import Node, patience, wait_for
-from results_made_up import ARRIVAL
 
 from darc.candidates.results.trigger_lists import write_summary, write_triggers
+from darc.model.arrival import ArrivalReference
 from darc.model.processing_outcome import ListedCandidate, ProcessingSummary
 from simulator.mailbox import Mailbox, ReceivedMail
 from simulator.write_parsets import MadeObservation, write_observation
@@ -55,7 +55,8 @@ class Site(Struct):
         (self.results / f"CB{cb:02d}.pdf").write_bytes(b"%PDF-1.4 of a beam\n")
         write_triggers(self.results / f"CB{cb:02d}_triggers.txt", rows)
         summary = ProcessingSummary(1000, 40, 7, len(rows))
-        write_summary(self.results / f"CB{cb:02d}_summary.yaml", summary, ARRIVAL)
+        reference = ArrivalReference(1519.505615, None, 8.192e-5)
+        write_summary(self.results / f"CB{cb:02d}_summary.yaml", summary, reference)
 
     def mails(self, number: int) -> list[ReceivedMail]:
         return self.mailbox.wait_for(number, patience(WAIT))
