@@ -41,11 +41,11 @@ def left_out(table: FeatureTable, seed: int) -> None:
 
 def time_per_score(n: int = 300) -> None:
     classifier = load_classifier(None)
-    arrays = [(e.freq_time, e.dm_time) for e in examples(21_000, range(4))]
+    candidates = [(e.freq_time, e.dm_time, e.measured) for e in examples(21_000, range(4))]
     seconds = []
     for number in range(n):
         begin = time.perf_counter()
-        classifier.score(*arrays[number % len(arrays)])
+        classifier.score(*candidates[number % len(candidates)])
         seconds.append(time.perf_counter() - begin)
     median, longest = statistics.median(seconds), sorted(seconds)[int(0.99 * n)]
     print(f"\ntime per score: {1e3 * median:.2f} ms (median), {1e3 * longest:.2f} ms (99 %)")

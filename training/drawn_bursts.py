@@ -25,7 +25,12 @@ BURSTS = (
     "with_interference",
     "drifting",
     "scattered",
+    "pulsar",
+    "at_edge",
 )
+
+#: Period of a pulsar's pulses, in units of their width.
+_PERIODS = (3.0, 60.0)
 
 
 def drawn_burst(rng: Random, kind: str, dm: float, width: int, plan: ExtractionPlan) -> Floats:
@@ -43,6 +48,8 @@ def drawn_burst(rng: Random, kind: str, dm: float, width: int, plan: ExtractionP
             plan.band, plan.tsamp, dm=dm, width=width, arrival=front, n_samples=plan.count
         )
         signal += pulse * spectrum.astype(np.float32)[:, np.newaxis]
+    if kind == "pulsar":
+        _repeat(rng, signal, float(np.hypot(width, plan.band.smearing(dm) / plan.tsamp)))
     if kind == "scattered":
         _scatter(signal, plan.band, width * log_uniform(rng, 1, 6))
     elif rng.random() < 0.35:
@@ -88,6 +95,20 @@ def _components(
         later = arrival + width * rng.uniform(0.8, 2.5)
         drift = round(band.n_channels * rng.uniform(0, 0.3))
         yield later, rng.uniform(0.3, 1) * _moved_down(first, drift)
+
+
+def _repeat(rng: Random, signal: Floats, width: float) -> None:
+    """Add a pulsar's other pulses, in place; the strongest of all is the one that is found.
+
+    :param width: of a pulse, smeared, samples
+    """
+    pulse, n_samples = signal.copy(), signal.shape[1]
+    period = width * log_uniform(rng, *_PERIODS)
+    for number in range(1, min(40, int(n_samples / period)) + 1):
+        away = round(number * period)
+        earlier, later = rng.lognormal(-0.4, 0.5, 2).astype(np.float32)
+        signal[:, : n_samples - away] += earlier * pulse[:, away:]
+        signal[:, away:] += later * pulse[:, : n_samples - away]
 
 
 def _moved_down(spectrum: Doubles, n: int) -> Doubles:

@@ -13,9 +13,10 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from darc.config.records import Struct
+from darc.config.records import Struct, replace
 from darc.science.dedispersion import add_dedispersed
 from darc.science.extraction import Extraction, extract
+from darc.science.extraction_features import extraction_features
 from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings, plan_extraction
 from darc.science.rfi_cleaning import replace_outliers
 from darc.science.row_statistics import medians
@@ -43,6 +44,13 @@ SETTINGS = ExtractionSettings(
 )
 _SNR_MIN, _SNR_DM0_MORE = 5.0, 3.0
 
+#: Fraction of the pieces of interference whose candidates may be at an edge of the data, and
+#: attempts after which any may: how near the edge is says nothing.
+_AT_EDGE, _ATTEMPTS = 0.15, 3
+
+#: Maximum delay across the band at which impulses of DM 0 are searched for, in largest widths.
+_LOW_DELAY = 2.0
+
 ALL_KINDS: Mapping[str, Interference] = MappingProxyType({**KINDS, **OBSERVED_KINDS})
 
 #: Types of interference: synthetic ones, and impulses found at a low DM.
@@ -63,6 +71,7 @@ class Example(Struct, frozen=True, eq=False):
     :param kind: one of BURSTS or INTERFERENCE
     :param freq_time: shape (nfreq, ntime)
     :param dm_time: shape (ndm, ntime)
+    :param measured: `darc.science.extraction_features`
     :param snr: as extracted (`snr_best`)
     :param true_snr: S/N of a burst by the best boxcar in data without quantisation or cleaning; 0
         for interference
@@ -75,6 +84,7 @@ class Example(Struct, frozen=True, eq=False):
     kind: str
     freq_time: Floats
     dm_time: Floats
+    measured: Mapping[str, float]
     snr: float
     true_snr: float
     dm: float
@@ -110,6 +120,8 @@ def burst(
             continue
         found_width = min(instrument.widest, max(1, round(seen_width * log_uniform(rng, 0.6, 1.7))))
         plan = _found_near(rng, dm, seen_width, found_width, instrument)
+        if kind == "at_edge":
+            plan = _at_edge(rng, plan)
         if plan.count * plan.band.n_channels > instrument.largest:
             continue
         signal = drawn_burst(rng, kind, dm, width, plan)
@@ -121,7 +133,7 @@ def burst(
             true_snr = log_uniform(rng, 7, largest_snr)
         signal *= np.float32(true_snr * np.sqrt(plan.band.n_channels) / height)
         rows = rng.standard_normal(signal.shape, dtype=np.float32)
-        if kind == "with_interference":
+        if kind == "with_interference" or (kind == "at_edge" and rng.random() < 0.5):
             name = rng.choice(["narrow_band_steady", "narrow_band_periodic", "narrow_band_bursts"])
             KINDS[str(name)](rows, plan.tsamp, rng)
         rows += signal
@@ -142,21 +154,31 @@ def interference(rng: Random, kind: str, instrument: DrawnInstrument = SMALL) ->
     largest = instrument.largest_search / band.n_channels
     wanted = log_uniform(rng, _SNR_MIN, 15) if kind != "noise" else _SNR_MIN
     noise = rng.standard_normal((band.n_channels, round(largest / 2)), dtype=np.float32)
+    at_edge = rng.random() < _AT_EDGE
+    attempt = 0
     while True:
+        attempt += 1
         n_samples = round(log_uniform(rng, largest / 8, largest / 2))
         # The same noise with its channels in another order is as good as other noise, and quicker.
         rows = noise[rng.permutation(band.n_channels), -n_samples:]
-        ALL_KINDS["impulses" if kind == "low_dm" else kind](rows, tsamp, rng)
+        added = str(rng.choice(["impulses", "radar"])) if kind == "low_dm" else kind
+        ALL_KINDS[added](rows, tsamp, rng)
         data = quantised(rows, rng, instrument.bits)
         highest = min(instrument.dm_max, 0.7 * n_samples * tsamp / instrument.delay)
         lowest = min(instrument.dm_min, 0.5 * highest)
         dms = np.exp(rng.uniform(np.log(lowest), np.log(highest), 12))
         if kind == "low_dm":
-            dms = rng.uniform(lowest, min(5 * lowest, highest), 4)
+            low = _LOW_DELAY * instrument.widest * tsamp / instrument.delay
+            dms = np.exp(rng.uniform(np.log(lowest), np.log(np.clip(low, lowest, highest)), 6))
         made = []
-        for dm, width, time in _search(data, dms, instrument, cleaned=rng.random() < 0.5)[:4]:
-            plan = plan_extraction(band, tsamp, dm=dm, width=width, time=time, settings=SETTINGS)
-            plan = plan.within(n_samples)
+        for dm, found_width, time in _search(data, dms, instrument, cleaned=rng.random() < 0.5)[:4]:
+            # Searches have other widths than this one.
+            width = max(1, round(found_width * log_uniform(rng, 0.7, 1.4)))
+            whole = plan_extraction(band, tsamp, dm=dm, width=width, time=time, settings=SETTINGS)
+            plan = whole.within(n_samples)
+            complete = 0 < plan.start == whole.start and plan.count == whole.count
+            if not (complete or at_edge or attempt > _ATTEMPTS):
+                continue
             found = _extracted(data[plan.start : plan.end], plan)
             if found is not None:
                 delay = instrument.delay_in_widths(dm, width)
@@ -232,6 +254,15 @@ def _found_near(
     )
 
 
+def _at_edge(rng: Random, plan: ExtractionPlan) -> ExtractionPlan:
+    """Return the plan for data that begin shortly before the burst, or end while it arrives."""
+    half = plan.ntime // 2 * plan.bin_samples
+    if rng.random() < 0.3:
+        earlier = round(rng.uniform(0.05, 1) * half)
+        return replace(plan, start=plan.arrival - earlier)
+    return plan.within(plan.arrival + max(1, round(rng.uniform(0.05, 0.95) * (plan.count - half))))
+
+
 def _search(
     data: Bytes, dms: npt.NDArray[np.float64], instrument: DrawnInstrument, *, cleaned: bool
 ) -> list[tuple[float, int, float]]:
@@ -289,6 +320,7 @@ def _example(
         kind=kind,
         freq_time=found.freq_time,
         dm_time=found.dm_time,
+        measured=extraction_features(found, plan),
         snr=found.snr_best,
         true_snr=true_snr,
         dm=plan.dm,

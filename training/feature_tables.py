@@ -38,6 +38,7 @@ class FeatureTable(Struct, frozen=True, eq=False):
     :param delay: across the band, in units of the width, shape (n,)
     :param freq_time: shape (n, number of features)
     :param dm_time: shape (n, number of features)
+    :param measured: by the extraction, shape (n, number of features)
     """
 
     number: Ints
@@ -50,6 +51,7 @@ class FeatureTable(Struct, frozen=True, eq=False):
     delay: Doubles
     freq_time: Floats
     dm_time: Floats
+    measured: Floats
 
     def __len__(self) -> int:
         return len(self.number)
@@ -58,6 +60,11 @@ class FeatureTable(Struct, frozen=True, eq=False):
     def both(self) -> Floats:
         """Features of both arrays, in the order of BOTH_NAMES."""
         return np.hstack([self.freq_time, self.dm_time])
+
+    @property
+    def all(self) -> Floats:
+        """Features of both arrays and of the extraction, in the order of ALL_NAMES."""
+        return np.hstack([self.freq_time, self.dm_time, self.measured])
 
     @property
     def strongest(self) -> Mask:
@@ -128,6 +135,7 @@ def _measured(instrument: int, examples: Iterable[tuple[bool, int, Example]]) ->
             example.delay,
             list(freq_time_features(example.freq_time).values()),
             list(dm_time_features(example.dm_time).values()),
+            list(example.measured.values()),
         )
         for arts, piece, example in examples
     ]
@@ -137,4 +145,5 @@ def _measured(instrument: int, examples: Iterable[tuple[bool, int, Example]]) ->
         table,
         freq_time=table.freq_time.astype(np.float32),
         dm_time=table.dm_time.astype(np.float32),
+        measured=table.measured.astype(np.float32),
     )

@@ -22,16 +22,22 @@ N_FOLDS = 5
 TEST_FOLD = 4
 
 #: Pieces of data of a drawn instrument: bursts, and interference.
-N_BURSTS, N_INTERFERENCE = 6, 5
+N_BURSTS, N_INTERFERENCE = 6, 7
 #: Pieces of data of ARTS per drawn instrument, half of them bursts.
 N_OF_ARTS = 4
 
 #: More bursts of a drawn instrument, whose delay across the band is few widths, as that of wide
 #: pulses of pulsars; and more that are faint, of drawn instruments and of ARTS, as most are.
 N_LOW_DELAY, _LOW_DELAY = 4, 4.0
+#: More impulses of DM 0 that are found at as little delay; more faint pulses of pulsars, of as
+#: little delay where that can be; and more bursts at an edge of the data.
+N_LOW_DM, N_PULSAR, N_AT_EDGE = 2, 2, 2
 N_FAINT, _FAINT = 4, 14.0
 #: More bursts of any S/N, which are quick to make: of a drawn instrument, and of the ARTS with it.
 N_MORE, N_MORE_OF_ARTS = 4, 6
+
+#: Number of the first piece of those.
+_FIRST_SPECIAL = N_BURSTS + N_INTERFERENCE + N_LOW_DELAY + N_FAINT + N_MORE
 
 #: Instruments and their data are drawn independently.
 _OF_INSTRUMENT, _OF_PIECE, _OF_ARTS = 2, 3, 4
@@ -111,6 +117,7 @@ def examples_of_instrument(seed: int, number: int) -> Iterator[tuple[int, Exampl
         for example in interference(rng, kind, instrument):
             yield piece, example
     yield from _more_bursts(seed, number)
+    yield from _special(seed, number)
 
 
 def _more_bursts(seed: int, number: int) -> Iterator[tuple[int, Example]]:
@@ -119,14 +126,35 @@ def _more_bursts(seed: int, number: int) -> Iterator[tuple[int, Example]]:
     for extra in range(N_LOW_DELAY + N_FAINT + N_MORE):
         piece = N_BURSTS + N_INTERFERENCE + extra
         rng = np.random.default_rng([seed, _OF_PIECE, number, piece])
-        kind = BURSTS[(3 * number + extra) % len(BURSTS)]
+        kind = BURSTS[(4 * number + extra) % len(BURSTS)]
         if extra >= N_LOW_DELAY + N_FAINT:
             yield piece, burst(rng, kind, instrument)
         elif extra >= N_LOW_DELAY:
             yield piece, burst(rng, kind, instrument, largest_snr=_FAINT)
-        # Of some, even the lowest DM is many widths of delay.
-        elif instrument.delay_in_widths(instrument.dm_min, instrument.widest) < _LOW_DELAY / 2:
+        elif _has_low_delay(instrument):
             yield piece, burst(rng, kind, instrument, largest_delay=_LOW_DELAY)
+
+
+def _special(seed: int, number: int) -> Iterator[tuple[int, Example]]:
+    """Yield impulses at low DMs, pulses of pulsars, and bursts at edges, of an instrument."""
+    instrument = instrument_of(seed, number)
+    for extra in range(N_LOW_DM + N_PULSAR + N_AT_EDGE):
+        piece = _FIRST_SPECIAL + extra
+        rng = np.random.default_rng([seed, _OF_PIECE, number, piece])
+        if extra < N_LOW_DM:
+            for example in interference(rng, "low_dm", instrument):
+                yield piece, example
+        elif extra < N_LOW_DM + N_PULSAR:
+            delay = _LOW_DELAY if _has_low_delay(instrument) else np.inf
+            made = burst(rng, "pulsar", instrument, largest_snr=_FAINT, largest_delay=delay)
+            yield piece, made
+        else:
+            yield piece, burst(rng, "at_edge", instrument)
+
+
+def _has_low_delay(instrument: DrawnInstrument) -> bool:
+    """Whether the delay can be few widths: of some, it is many even at the lowest DM."""
+    return instrument.delay_in_widths(instrument.dm_min, instrument.widest) < _LOW_DELAY / 2
 
 
 def examples_of_arts(seed: int, number: int) -> Iterator[tuple[int, Example]]:
@@ -147,6 +175,6 @@ def _more_of_arts(seed: int, number: int) -> Iterator[tuple[int, Example]]:
     for extra in range(N_FAINT + N_MORE_OF_ARTS):
         piece = N_OF_ARTS + extra
         rng = np.random.default_rng([seed, _OF_ARTS, number, piece])
-        kind = BURSTS[(3 * number + extra) % len(BURSTS)]
+        kind = BURSTS[(4 * number + extra) % len(BURSTS)]
         largest_snr = _FAINT if extra < N_FAINT else 1000.0
         yield piece, burst(rng, kind, SMALL, largest_snr=largest_snr)

@@ -7,14 +7,17 @@ for a given seed: docs/classifier.md.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from darc.candidates.classifier.feature_classifier import (
+    ALL_NAMES,
     BOTH_NAMES,
     FeatureClassifier,
     load_features,
@@ -50,6 +53,7 @@ def train(table: FeatureTable, seed: int, test_fold: int = TEST_FOLD) -> Feature
     return FeatureClassifier(
         freq_time=_calibrated(seen, seen.both, BOTH_NAMES, seed),
         dm_time=_calibrated(seen, seen.dm_time, DM_TIME_NAMES, seed),
+        all=_calibrated(seen, seen.all, ALL_NAMES, seed),
     )
 
 
@@ -149,20 +153,37 @@ def log_odds(trees: Trees, features: Floats) -> Doubles:
     return np.array([trees.log_odds(row) for row in rows])
 
 
-def scored(classifier: FeatureClassifier, table: FeatureTable) -> Scored:
-    """Return the strongest examples of each piece of data with their probabilities."""
+def scored(
+    classifier: FeatureClassifier, table: FeatureTable, *, arrays_alone: bool = False
+) -> Scored:
+    """Return the strongest examples of each piece of data with their probabilities.
+
+    :param arrays_alone: without features of the extraction
+    """
     some = table[table.strongest]
+    if arrays_alone or classifier.all is None:
+        odds = log_odds(classifier.freq_time, some.both)
+    else:
+        odds = log_odds(classifier.all, some.all)
     return Scored(
         some,
-        freq_time=logistic(log_odds(classifier.freq_time, some.both)),
+        freq_time=logistic(odds),
         dm_time=logistic(log_odds(classifier.dm_time, some.dm_time)),
     )
 
 
-def cross_tested(table: FeatureTable, seed: int) -> Scored:
-    """Test each instrument once, by a classifier that was trained and calibrated without it."""
+def cross_tested(
+    classifiers: Sequence[FeatureClassifier], table: FeatureTable, *, arrays_alone: bool = False
+) -> Scored:
+    """Test each instrument once, by a classifier that was trained and calibrated without it.
+
+    :param classifiers: each was trained without the fold of its index
+    """
     folds = _folds(table)
-    parts = [scored(train(table, seed, fold), table[folds == fold]) for fold in range(N_FOLDS)]
+    parts = [
+        scored(one, table[folds == fold], arrays_alone=arrays_alone)
+        for fold, one in enumerate(classifiers)
+    ]
     return Scored(
         joined(part.table for part in parts),
         freq_time=np.concatenate([part.freq_time for part in parts]),
@@ -190,12 +211,19 @@ def main() -> None:
     made = (arguments.seed, arguments.instruments, arguments.processes, arguments.tables)
     table = make_tables(*made)
     print(f"features of {len(table)} examples after {time.monotonic() - begin:.0f} s")
-    classifier = train(table, arguments.seed)
+    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
+        train_without = partial(train, table, arguments.seed)
+        classifiers = pool.map(train_without, range(N_FOLDS), chunksize=1)
+    classifier = classifiers[TEST_FOLD]
     save_features(classifier, arguments.output)
     print(f"{arguments.output} after {time.monotonic() - begin:.0f} s")
     shipped = scored(classifier, held_out(table))
-    crossed = cross_tested(table, arguments.seed)
-    tested = {"shipped, test instruments": shipped, "trained likewise, all": crossed}
+    crossed = cross_tested(classifiers, table)
+    tested = {
+        "shipped, test instruments": shipped,
+        "trained likewise, all": crossed,
+        "by the arrays alone, all": cross_tested(classifiers, table, arrays_alone=True),
+    }
     for path in arguments.compare:
         tested[f"{path.stem}, all"] = scored(load_features(path), table)
     classes = {

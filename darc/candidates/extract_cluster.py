@@ -25,9 +25,10 @@ from darc.model.processing_outcome import ClusterOutcome, Measurement, Processed
 from darc.model.results import FrequencyRange
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 from darc.science.channel_mask import parse_channel_mask
-from darc.science.dedispersion import Band
 from darc.science.extraction import Extraction, extract
+from darc.science.extraction_features import extraction_features
 from darc.science.extraction_plan import (
+    ExtractionPlan,
     ExtractionSettings,
     OutsideDataError,
     plan_extraction,
@@ -45,7 +46,7 @@ class _Extracted(Struct, frozen=True, eq=False):
     """What was extracted of a cluster, and of what: see :func:`darc.science.extraction.extract`."""
 
     found: Extraction
-    band: Band
+    plan: ExtractionPlan
     clock: FileClock
     arrival: ArrivalReference
     mask: Mask | None
@@ -77,7 +78,8 @@ def _outcome(job: ExtractionJob, extracted: _Extracted) -> ExtractionOutcome:
         reason = f"S/N {found.snr:.2f}, but {found.snr_dm0:.2f} at DM 0"
         return ExtractionOutcome(job.pulse, ClusterOutcome.STRONGER_AT_DM_0, reason)
     classifier = classifier_of(Path(limits.model) if limits.model else None)
-    score = classifier.score(found.freq_time, found.dm_time)
+    features = extraction_features(found, extracted.plan)
+    score = classifier.score(found.freq_time, found.dm_time, features)
     # Written so that NaN fails.
     if not (score.freq_time > limits.thresh_freqtime and score.dm_time > limits.thresh_dmtime):
         reason = f"probabilities {score.freq_time:.3f} and {score.dm_time:.3f}"
@@ -90,7 +92,7 @@ def _outcome(job: ExtractionJob, extracted: _Extracted) -> ExtractionOutcome:
 
 def _kept(job: ExtractionJob, extracted: _Extracted, score: Score) -> ExtractionOutcome:
     """Write the candidate's file, and what else is wanted of it."""
-    found, band, clock = extracted.found, extracted.band, extracted.clock
+    found, band, clock = extracted.found, extracted.plan.band, extracted.clock
     candidate = ProcessedCandidate(
         cb=job.files.cb,
         pulse=job.pulse,
@@ -188,7 +190,7 @@ def _extract(job: ExtractionJob, differing: list[tuple[str, str]]) -> _Extracted
             raise
         except ValueError as error:
             raise ValueError(f"{paths[needed[0]]}: {error}") from error
-        return _Extracted(found, beam.band, clock, _reference(job, header), mask)
+        return _Extracted(found, plan, clock, _reference(job, header), mask)
 
 
 def _mask(path: Path, n_channels: int) -> Mask:

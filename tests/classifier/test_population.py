@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from darc.candidates.classifier.feature_classifier import ALL_NAMES
 from darc.science.candidate_arrays import normalised
 from training.classifier_report import BEGIN, END, Scored, report, share, write_report
 from training.drawn_instruments import DrawnInstrument
@@ -80,6 +81,7 @@ def test_a_table_is_kept_and_read_again(
 ) -> None:
     """Without interference, which takes long."""
     monkeypatch.setattr("training.population.N_INTERFERENCE", 0)
+    monkeypatch.setattr("training.population.N_LOW_DM", 0)
     monkeypatch.setattr("training.population.N_OF_ARTS", 0)
     made = make_table(SEED, quickest, tmp_path)
     (path,) = tmp_path.iterdir()
@@ -97,7 +99,7 @@ def made_table(n: int = 2000) -> FeatureTable:
     """Of numbers that tell bursts from interference, but not on their own."""
     rng = np.random.default_rng(5)
     is_burst = np.arange(n) % 2 == 0
-    features = rng.normal(size=(n, 76)).astype(np.float32)
+    features = rng.normal(size=(n, len(ALL_NAMES))).astype(np.float32)
     features[:, :60] += np.where(is_burst, 0.25, -0.25)[:, np.newaxis]
     return FeatureTable(
         number=np.arange(n),
@@ -109,7 +111,8 @@ def made_table(n: int = 2000) -> FeatureTable:
         true_snr=np.where(is_burst, 20.0, 0.0),
         delay=rng.uniform(1, 50, n),
         freq_time=features[:, :49],
-        dm_time=features[:, 49:],
+        dm_time=features[:, 49:76],
+        measured=features[:, 76:],
     )
 
 
@@ -127,9 +130,11 @@ def test_no_instrument_is_tested_on_that_was_trained_or_calibrated_with() -> Non
         *(other if n == "freq_time" else getattr(table, n) for n in FeatureTable.__struct_fields__)
     )
     once, again = train(table, 1), train(changed, 1)
-    for name in ("feature", "threshold", "value"):
-        np.testing.assert_array_equal(getattr(once.freq_time, name), getattr(again.freq_time, name))
-    assert once.freq_time.start == again.freq_time.start
+    for kind in ("freq_time", "all"):
+        trees, same = getattr(once, kind), getattr(again, kind)
+        for name in ("feature", "threshold", "value"):
+            np.testing.assert_array_equal(getattr(trees, name), getattr(same, name))
+        assert trees.start == same.start
 
 
 @pytest.mark.parametrize(

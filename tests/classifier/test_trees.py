@@ -27,6 +27,7 @@ def table(seed: int, n: int = 300) -> FeatureTable:
         delay=np.full(n, 10.0),
         freq_time=features,
         dm_time=features,
+        measured=features,
     )
 
 

@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from darc.science.candidate_arrays import normalised, resampled
 from darc.science.dm_time_features import DM_TIME_GROUPS, DM_TIME_NAMES, dm_time_features
+from darc.science.extraction_features import EXTRACTION_GROUPS, EXTRACTION_NAMES
 from darc.science.freq_time_features import FREQ_TIME_GROUPS, FREQ_TIME_NAMES, freq_time_features
 
 ANY = arrays(
@@ -125,13 +126,21 @@ def test_what_is_no_candidate(shape: tuple[int, ...]) -> None:
 
 
 def test_each_feature_is_in_one_group() -> None:
-    for groups, names in ((FREQ_TIME_GROUPS, FREQ_TIME_NAMES), (DM_TIME_GROUPS, DM_TIME_NAMES)):
+    for groups, names in (
+        (FREQ_TIME_GROUPS, FREQ_TIME_NAMES),
+        (DM_TIME_GROUPS, DM_TIME_NAMES),
+        (EXTRACTION_GROUPS, EXTRACTION_NAMES),
+    ):
         assert [name for group in groups.values() for name in group] == list(names)
         assert len(set(names)) == len(names)
 
 
 def test_groups_and_numbers_of_features_are_as_documented() -> None:
     page = (Path(__file__).parents[2] / "docs" / "classifier.md").read_text()
-    for array, groups in (("frequency-time", FREQ_TIME_GROUPS), ("DM-time", DM_TIME_GROUPS)):
+    for array, groups in (
+        ("frequency-time", FREQ_TIME_GROUPS),
+        ("DM-time", DM_TIME_GROUPS),
+        ("extraction", EXTRACTION_GROUPS),
+    ):
         for group, names in groups.items():
             assert f"| {array} | {group} | {len(names)} |" in page

@@ -6,6 +6,7 @@ a neural network is read from an ONNX file (`darc.candidates.classifier.onnx_fil
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +25,9 @@ class ClassifierError(ValueError):
 class Classifier(Protocol):
     """Classifier of candidates; thread-safe."""
 
-    def score(self, freq_time: Floats, dm_time: Floats) -> Score:
+    def score(
+        self, freq_time: Floats, dm_time: Floats, measured: Mapping[str, float] | None = None
+    ) -> Score:
         """Return the probabilities that a candidate is a burst, one from each array.
 
         Units and size of the arrays do not matter; values that are not finite count as missing.
@@ -32,6 +35,8 @@ class Classifier(Protocol):
         :param freq_time: the lowest frequency first, shape (nfreq, ntime), the pulse in bin ntime
             // 2
         :param dm_time: shape (ndm, ntime), the pulse in bin ntime // 2
+        :param measured: `darc.science.extraction_features`, which not all classifiers use; None:
+            unknown
         :raises ValueError: an array is not two-dimensional, or empty
         """
 

@@ -1,7 +1,7 @@
-"""Shipped classifier: features of both arrays, and boosted trees for each of its probabilities.
+"""Shipped classifier: features of a candidate, and boosted trees for each of its probabilities.
 
-The first probability is from the features of both arrays, as they complement each other; the second
-is from those of the DM-time array alone.
+The first probability is from the features of both arrays, as they complement each other, and, where
+they are known, of the extraction; the second is from those of the DM-time array alone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from darc.config.records import Struct
 from darc.model.processing_outcome import Score
 from darc.runtime.paths import packaged
 from darc.science.dm_time_features import DM_TIME_NAMES, dm_time_features
+from darc.science.extraction_features import EXTRACTION_NAMES
 from darc.science.freq_time_features import FREQ_TIME_NAMES, freq_time_features
 
 Floats = npt.NDArray[np.float32]
@@ -39,9 +40,10 @@ _UNREADABLE = (
     zlib.error,
 )
 
-#: Prefix of the DM-time features: some names occur in both arrays.
-_OF_DM = "dm_time."
+#: Prefixes of features, as some names occur in several groups.
+_OF_DM, _OF_EXTRACTION = "dm_time.", "extraction."
 BOTH_NAMES = (*FREQ_TIME_NAMES, *(f"{_OF_DM}{name}" for name in DM_TIME_NAMES))
+ALL_NAMES = (*BOTH_NAMES, *(f"{_OF_EXTRACTION}{name}" for name in EXTRACTION_NAMES))
 
 _ARRAYS = {
     "feature": np.int16,
@@ -57,18 +59,25 @@ class FeatureClassifier(Struct, frozen=True):
 
     :param freq_time: trees with the features of both arrays
     :param dm_time: trees with the features of the DM-time array
+    :param all: trees with those of both arrays and of the extraction; None in files of earlier
+        versions
     """
 
     freq_time: Trees
     dm_time: Trees
+    all: Trees | None = None
 
-    def score(self, freq_time: Floats, dm_time: Floats) -> Score:
+    def score(
+        self, freq_time: Floats, dm_time: Floats, measured: Mapping[str, float] | None = None
+    ) -> Score:
         """Score a candidate: see `darc.candidates.classifier.Classifier`."""
         of_dm = dm_time_features(dm_time)
-        both = freq_time_features(freq_time) | {f"{_OF_DM}{k}": v for k, v in of_dm.items()}
-        return Score(
-            freq_time=self.freq_time.probability(both), dm_time=self.dm_time.probability(of_dm)
-        )
+        features = freq_time_features(freq_time) | {f"{_OF_DM}{k}": v for k, v in of_dm.items()}
+        trees = self.freq_time
+        if self.all is not None and measured is not None:
+            features |= {f"{_OF_EXTRACTION}{k}": v for k, v in measured.items()}
+            trees = self.all
+        return Score(freq_time=trees.probability(features), dm_time=self.dm_time.probability(of_dm))
 
 
 def load_features(path: Path | None) -> FeatureClassifier:
@@ -84,6 +93,7 @@ def load_features(path: Path | None) -> FeatureClassifier:
             return FeatureClassifier(
                 freq_time=_trees(arrays, "freq_time", BOTH_NAMES),
                 dm_time=_trees(arrays, "dm_time", DM_TIME_NAMES),
+                all=_trees(arrays, "all", ALL_NAMES) if "all.names" in arrays else None,
             )
     except _UNREADABLE as error:
         raise ClassifierError(f"{path or shipped}: no classifier: {error}") from error
@@ -92,7 +102,10 @@ def load_features(path: Path | None) -> FeatureClassifier:
 def save_features(classifier: FeatureClassifier, path: Path) -> None:
     """Write a classifier as ``.npz``, replacing an existing file."""
     arrays: dict[str, Any] = {}
-    for kind, trees in (("freq_time", classifier.freq_time), ("dm_time", classifier.dm_time)):
+    for kind in ("freq_time", "dm_time", "all"):
+        trees = getattr(classifier, kind)
+        if trees is None:
+            continue
         arrays[f"{kind}.names"] = np.array(trees.names)
         arrays[f"{kind}.start"] = np.float64(trees.start)
         for name in _ARRAYS:

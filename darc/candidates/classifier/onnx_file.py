@@ -14,6 +14,7 @@ array; it has one output of one value, and the other probability is 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,12 @@ class OnnxClassifier:
         empty = np.zeros((1, 1), dtype=np.float32)
         self.score(empty, empty)
 
-    def score(self, freq_time: Floats, dm_time: Floats) -> Score:
+    def score(
+        self, freq_time: Floats, dm_time: Floats, measured: Mapping[str, float] | None = None
+    ) -> Score:
         """Score a candidate: see `darc.candidates.classifier.Classifier`.
 
+        :param measured: not used: models have the arrays as inputs
         :raises ClassifierError: the outputs of the model are not probabilities
         """
         given = {self._freq_time: _as_wanted(freq_time, self._shapes[self._freq_time])}
