@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 from astropy.io import fits
 from beams import HEADER, N_CHANNELS, TSAMP, burst, job, samples, settings
 from msgspec.structs import replace
+from process_here import RunHere
 
 from darc.candidates.data_availability import BeamAvailability, last_sample
 from darc.candidates.extract_cluster import extract_candidate
@@ -24,7 +23,6 @@ from darc.data_files.open_data_file import open_data_file
 from darc.model.arrival import unix_of
 from darc.model.processing_outcome import ClusterOutcome
 
-COMMAND = [sys.executable, str(Path(__file__).resolve().parents[2] / "bin" / "darc_process")]
 PULSES = [burst(2.0, dm=300.0, snr=25.0), burst(4.5, dm=150.0, width=10, snr=18.0)]
 PER_ROW, N_ROWS = 500, 14
 LEVELS = HEADER.frequencies
@@ -210,12 +208,9 @@ def test_at_the_boundary_of_two_files_nothing_is_lost(tmp_path: Path) -> None:
     assert outcome.listed is not None, outcome.reason
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *map(str, words)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=110)
-
-
-def test_the_command_takes_several_files_and_tells_of_others(tmp_path: Path) -> None:
+def test_the_command_takes_several_files_and_tells_of_others(
+    tmp_path: Path, run_here: RunHere
+) -> None:
     codes, out = quantised(4), tmp_path / "out"
     first, second = (
         write_psrfits(tmp_path / f"a_{number}.sf", codes[begin:end], 4, begin // PER_ROW)
@@ -223,10 +218,10 @@ def test_the_command_takes_several_files_and_tells_of_others(tmp_path: Path) -> 
     )
     table = tmp_path / "t.txt"
     table.write_text("#snr dm time downsamp sb\n25.00 300.00 2.000 4 0\n18.00 150.00 4.500 10 0\n")
-    alone = run(first, table, "--output", out)
+    alone = run_here(first, table, "--output", out)
     assert f"{second} continues {first}: --sequence processes it, too" in alone.stderr
     for words in ((first, table, "--sequence"), (first, second, table)):
-        done = run(*words, "--output", out)
+        done = run_here(*words, "--output", out)
         assert done.returncode == 0, done.stderr
         assert "continues" not in done.stderr
         rows = read_triggers(out / "CB00_triggers.txt")
@@ -242,8 +237,8 @@ def test_the_command_takes_several_files_and_tells_of_others(tmp_path: Path) -> 
     ],
 )
 def test_files_of_telescopes(
-    shared_data: Path, tmp_path: Path, name: str, status: int, words: str
+    shared_data: Path, tmp_path: Path, run_here: RunHere, name: str, status: int, words: str
 ) -> None:
-    done = run(shared_data / "psrfits" / name, "--output", tmp_path / "out")
+    done = run_here(shared_data / "psrfits" / name, "--output", tmp_path / "out")
     assert done.returncode == status, done.stderr
     assert words in done.stderr
