@@ -18,7 +18,7 @@ OFTEN_DEATHS, OFTEN_SECONDS = 3, 600.0
 #: oldest entry is that old.
 GROWTH_SECONDS, GROWTH_ENTRIES = 600.0, 1000
 SAMPLE_SECONDS = 15.0
-GIVEN_UP = (str(ServiceState.FAILED), str(ServiceState.STOPPED))
+FAILED, STOPPED = str(ServiceState.FAILED), str(ServiceState.STOPPED)
 
 
 class Trend(Struct, frozen=True):
@@ -77,7 +77,9 @@ class ServiceTrends:
         record.times += [died] * (service.deaths - record.counted)
         record.counted = service.deaths
         record.times = [time for time in record.times if now - time < OFTEN_SECONDS]
-        if service.state in GIVEN_UP:  # after a manual start the count starts at 0
+        # One that has just died is stopped, too, until supervisord has started it again.
+        by_hand = service.state == STOPPED and not service.ended_by_itself
+        if by_hand or service.state == FAILED:  # after a manual start the count starts at 0
             record.times = []
         if not record.times:
             record.dies_often = None

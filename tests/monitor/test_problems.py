@@ -367,6 +367,14 @@ def test_one_that_gave_up_begins_anew() -> None:
     assert titles == ("processor on arts003 died",)
 
 
+def test_a_death_that_is_seen_before_the_restart_counts() -> None:
+    """The process has exited, and supervisord has not started another yet."""
+    exited = {"deaths": 3, "died": 1.0, "state": "stopped", "how": "terminated by SIGKILL"}
+    assert OFTEN in look_back(ServiceTrends(), *deaths(1, 2), exited, *deaths(3))
+    by_hand = {"deaths": 3, "died": 1.0, "state": "stopped", "how": ""}
+    assert OFTEN not in look_back(ServiceTrends(), *deaths(1, 2, 3), by_hand, *deaths(3))
+
+
 def queue(*depths: int) -> list[dict[str, Any]]:
     return [{"queue": depth, "oldest": 700.0} for depth in depths]
 
