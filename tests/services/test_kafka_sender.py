@@ -145,9 +145,11 @@ def test_a_second_process_sends_the_same_bytes_again(
     broker: KafkaBroker, sender: KafkaSender, reader: TopicReader, topic: str
 ) -> None:
     """As one does that was killed before it had noted the acknowledgement."""
-    for made in (sender, KafkaSender(client(broker.address))):
+    second = KafkaSender(client(broker.address))
+    for made in (sender, second):
         made.send(topic, "key", b"same")
     came = reader.wait_for(2, patience(20.0))
+    second.close()
     assert len({(one.key, one.value) for one in came}) == 1
 
 
