@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import struct
 from pathlib import Path
@@ -27,8 +28,11 @@ def _scores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def give(monkeypatch: pytest.MonkeyPatch, score: Score) -> None:
     class Fixed:
-        def score(self, freq_time: np.ndarray, dm_time: np.ndarray) -> Score:
+        def score(
+            self, freq_time: np.ndarray, dm_time: np.ndarray, extraction: dict[str, float]
+        ) -> Score:
             assert freq_time.ndim == dm_time.ndim == 2
+            assert all(map(math.isfinite, extraction.values()))
             return score
 
     monkeypatch.setattr(extract_cluster, "classifier_of", lambda path: Fixed())

@@ -13,7 +13,7 @@ from beams import settings
 from msgspec.structs import replace
 
 from darc.candidates.cluster_boxes import ClusterBoxes
-from darc.candidates.injections import InjectionList
+from darc.candidates.injections import Injection, Injections
 from darc.candidates.past_triggers import has_header, read_and_cluster
 from darc.candidates.pool_tasks import ReadingJob
 from darc.model.counters import Rejection
@@ -104,9 +104,8 @@ def test_files_of_another_search_engine_are_read_in_a_process_of_the_pool(
     assert sorted(read.clusters["time"].tolist()) == [2.5, 5.5]
     assert sorted(read.clusters["beam"].tolist()) == [4, 5]
     # What was injected is left out of a past observation, too.
-    (tmp_path / "injections.txt").write_text("2.5 300 30 4")
-    os.utime(tmp_path / "injections.txt", (search.start, search.start))
-    injections = InjectionList.of(observation, instrument, "injections.txt")
+    injections = Injections.of(observation, {})
+    injections.add([Injection(2.5, 300.0, 30.0, 4.0)])
     read = pickle.loads(pickle.dumps(replace(made, injections=injections))).run()
     assert read.clusters["time"].tolist() == [5.5]
     assert (read.n_candidates, read.rejected) == (2, {Rejection.INJECTED: 1})
