@@ -485,7 +485,8 @@ SERVICES = ("amber_listener", "amber_clustering", "dada_trigger", "lofar_trigger
 @pytest.fixture(scope="module")
 def strict_node(test_run: str) -> Iterator[Node]:
     """A node that takes a service for hung after 1.5 s, and waits 3 s for a message."""
-    made_with = {"health": {"unresponsive_after": 1.5}, "socket_timeout": 3.0}
+    limits = {"socket_timeout": 3.0, "control_timeout": patience(2.0)}
+    made_with = {"health": {"unresponsive_after": 1.5}, **limits}
     with node(test_run, darc_master=only(*SERVICES) | made_with) as made:
         made.call("darc_start_all_services")
         # On a busy machine some need longer than the command waits.
