@@ -6,6 +6,7 @@ import io
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from darc.candidates.classifier import Classifier, ClassifierError, load_classif
 from darc.candidates.classifier.feature_classifier import load_features, save_features
 from darc.model.processing_outcome import Score
 from darc.science.dm_time_features import dm_time_features
+from darc.science.extraction_features import EXTRACTION_NAMES
 from darc.science.freq_time_features import freq_time_features
 from training.examples import BURSTS, Example, burst, examples, interference
 
@@ -26,7 +28,7 @@ SEED = 40_000
 N_BURSTS = 45
 #: What is generated quickly, so often.
 KINDS = ("narrow_band_periodic", "narrow_band_bursts", "sweeps", "baseline", "dropouts", "low_dm")
-N_PIECES = 3
+N_PIECES = 6
 
 SHIPPED = load_classifier(None)
 
@@ -130,16 +132,19 @@ def bursts() -> list[Example]:
 
 @pytest.fixture(scope="session")
 def pieces() -> list[Example]:
-    """Of interference."""
+    """Of interference, the strongest candidate of each."""
     return [
-        example
+        interference(np.random.default_rng([SEED, number]), kind)[0]
         for number in range(N_PIECES)
         for kind in KINDS
-        for example in interference(np.random.default_rng([SEED, number]), kind)
     ]
 
 
 def score(example: Example, classifier: Classifier = SHIPPED) -> Score:
+    return classifier.score(example.freq_time, example.dm_time, example.measured)
+
+
+def score_of_arrays(example: Example, classifier: Classifier = SHIPPED) -> Score:
     return classifier.score(example.freq_time, example.dm_time)
 
 
@@ -165,7 +170,7 @@ def test_units_do_not_matter(power: int, number: int, bursts: list[Example]) -> 
     example = bursts[number]
     factor = np.float32(2.0**power)
     found = SHIPPED.score(example.freq_time * factor, example.dm_time * factor)
-    expected = score(example)
+    expected = score_of_arrays(example)
     assert found.freq_time == pytest.approx(expected.freq_time, abs=1e-9)
     assert found.dm_time == pytest.approx(expected.dm_time, abs=1e-9)
 
@@ -178,18 +183,42 @@ def test_arrays_are_left_as_they_were(bursts: list[Example]) -> None:
     np.testing.assert_array_equal(example.dm_time, before[1])
 
 
+@pytest.mark.parametrize(("told", "most_wrong"), [(score, 0.1), (score_of_arrays, 0.2)])
 def test_bursts_and_interference_are_told_apart(
-    bursts: list[Example], pieces: list[Example]
+    bursts: list[Example],
+    pieces: list[Example],
+    told: Callable[[Example], Score],
+    most_wrong: float,
 ) -> None:
-    found = [score(example) for example in bursts if example.snr >= 10]
-    wrong = [score(example) for example in pieces]
+    found = [told(example) for example in bursts if example.snr >= 10]
+    wrong = [told(example) for example in pieces]
     assert len(found) >= 30
     assert len(wrong) >= 30
-    # At the default thresholds; of so few, one more or less is two per cent.
+    # At the default thresholds; of so few, one more or less is three per cent. All are sweeps, but
+    # for two by the arrays alone.
     assert np.mean([s.freq_time > 0.5 and s.dm_time > 0 for s in found]) >= 0.9
-    assert np.mean([s.freq_time > 0.5 and s.dm_time > 0 for s in wrong]) <= 0.1
+    assert np.mean([s.freq_time > 0.5 and s.dm_time > 0 for s in wrong]) <= most_wrong
     assert np.mean([s.dm_time > 0.5 for s in found]) >= 0.85
     assert np.mean([s.dm_time > 0.5 for s in wrong]) <= 0.15
+
+
+def test_what_the_extraction_knows_counts(bursts: list[Example]) -> None:
+    """A burst that is as strong at DM 0 as it can be is less likely one."""
+    likely = [example for example in bursts if score(example).freq_time > 0.5]
+    assert len(likely) > 30
+    for example in likely:
+        snr = example.measured["snr"]
+        at_dm0 = {
+            "dm0_share": snr / (snr + 1),
+            "dm0_less": 0.0,
+            "dm0_likelihood": 0.0,
+            "dm0_too_much": 0.9 * snr,
+            "dm0_less_than_impulse": 0.0,
+        }
+        impulse = example.measured | at_dm0
+        found = SHIPPED.score(example.freq_time, example.dm_time, impulse)
+        assert found.freq_time < score(example).freq_time
+        assert found.dm_time == score(example).dm_time
 
 
 def test_the_first_probability_is_by_both_arrays(
@@ -200,7 +229,8 @@ def test_the_first_probability_is_by_both_arrays(
         SHIPPED.score(one.freq_time, other.dm_time).freq_time
         for one, other in zip(strong, pieces, strict=False)
     ]
-    assert np.median(mixed) < 0.9 * np.median([score(example).freq_time for example in strong])
+    own = [score_of_arrays(example).freq_time for example in strong]
+    assert np.median(mixed) < 0.9 * np.median(own)
 
 
 def test_examples_are_reproducible() -> None:
@@ -218,6 +248,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path, bursts: list[Example])
     again = load_classifier(path)
     for example in bursts[:6]:
         assert score(example, again) == score(example)
+        assert score_of_arrays(example, again) == score_of_arrays(example)
 
 
 def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
@@ -236,7 +267,9 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
         columns[f"{kind}.value"] = np.tile(np.array([0, -0.01, 0.02], dtype="f4"), (count, 1))
     np.savez_compressed(path, **columns)
     array = np.random.default_rng(2).normal(size=(64, 64)).astype(np.float32)
-    found = load_classifier(path).score(array, array)
+    theirs = load_classifier(path)
+    found = theirs.score(array, array)
+    assert theirs.score(array, array, dict.fromkeys(EXTRACTION_NAMES, 1.0)) == found
     of_dm = list(dm_time_features(array).values())
     both = [*freq_time_features(array).values(), *of_dm]
     for probability, values in ((found.freq_time, both), (found.dm_time, of_dm)):
@@ -257,7 +290,7 @@ def test_scikit_learn_is_not_needed() -> None:
 
 def test_the_shipped_file_is_small(tmp_path: Path) -> None:
     save_features(load_features(None), tmp_path / "shipped.npz")
-    assert (tmp_path / "shipped.npz").stat().st_size < 300_000
+    assert (tmp_path / "shipped.npz").stat().st_size < 400_000
 
 
 def shipped_bytes() -> bytes:

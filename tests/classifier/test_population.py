@@ -9,9 +9,10 @@ import pytest
 
 from darc.candidates.classifier.feature_classifier import ALL_NAMES
 from darc.science.candidate_arrays import normalised
+from darc.science.freq_time_features import freq_time_features
 from training.classifier_report import BEGIN, END, Scored, report, share, write_report
 from training.drawn_instruments import DrawnInstrument
-from training.examples import INTERFERENCE, quantised
+from training.examples import INTERFERENCE, Example, burst, quantised
 from training.feature_tables import FeatureTable, joined, make_table
 from training.population import (
     N_BURSTS,
@@ -74,6 +75,25 @@ def test_samples_have_the_instruments_bits(bits: int) -> None:
     assert found.shape == (400, 50)
     assert found.max() <= 2**bits - 1
     assert len(np.unique(found)) >= min(2**bits, 8)
+
+
+def test_bursts_have_what_was_in_interference_alone() -> None:
+    """Other pulses in the window, and data that begin or end while they arrive."""
+
+    def made(kind: str) -> list[Example]:
+        return [burst(np.random.default_rng([SEED, n]), kind) for n in range(10)]
+
+    def beside(examples: list[Example]) -> float:
+        shares = [freq_time_features(one.freq_time)["second_peak_share"] for one in examples]
+        return float(np.median(shares))
+
+    def at_edge(one: Example) -> bool:
+        return one.measured["there"] < 1 or one.measured["seam"] < 0.3
+
+    whole, pulsars, cut = (made(kind) for kind in ("whole_band", "pulsar", "at_edge"))
+    assert beside(pulsars) > 2 * beside(whole)
+    assert sum(map(at_edge, cut)) >= 7
+    assert not any(map(at_edge, whole))
 
 
 def test_a_table_is_kept_and_read_again(

@@ -73,6 +73,8 @@ class FeatureClassifier(Struct, frozen=True):
         """Score a candidate: see `darc.candidates.classifier.Classifier`."""
         of_dm = dm_time_features(dm_time)
         features = freq_time_features(freq_time) | {f"{_OF_DM}{k}": v for k, v in of_dm.items()}
+        if not any(features.values()):  # nothing varies: trees do not know that
+            return Score(freq_time=0.0, dm_time=0.0)
         trees = self.freq_time
         if self.all is not None and measured is not None:
             features |= {f"{_OF_EXTRACTION}{k}": v for k, v in measured.items()}
