@@ -25,8 +25,8 @@ from darc.delivery.tns_client import Bot, TNSClient
 from darc.delivery.webhook import post_body
 from darc.node.command_client import exchange_messages
 from darc.queues.plain_connection import plain_client
-from darc.services.dada_trigger.dump_port import HOST, request_dump
-here, url = (HOST, {PORT}), "http://127.0.0.1:{PORT}/"
+from darc.services.dada_trigger.dump_port import request_dump
+here, url = ("127.0.0.1", {PORT}), "http://127.0.0.1:{PORT}/"
 try:
     eval(sys.argv[1])
 except Exception as error:

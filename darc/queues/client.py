@@ -39,7 +39,7 @@ class QueuesGoneError(ConnectionError):
     """The master is unreachable, or the connection to it was lost."""
 
 
-class _RefusedError(Exception):
+class _CallRefusedError(Exception):
     """The request was refused; the text says why."""
 
 
@@ -76,7 +76,7 @@ class QueueClient:
         except (OSError, EOFError) as error:
             self.connection.close()
             raise QueuesGoneError(f"{self._place}: {self._reason(error)}") from error
-        except _RefusedError as error:
+        except _CallRefusedError as error:
             self.connection.close()
             raise QueueError(f"{self._place}: {error.args[0]}") from error
 
@@ -95,7 +95,7 @@ class QueueClient:
         kind, result = self.connection.recv()
         if kind == "#RETURN":
             return result
-        raise _RefusedError(str(result))
+        raise _CallRefusedError(str(result))
 
     def call(self, method: str, *arguments: object) -> Any:
         """Call a method of what is served, such as :class:`darc.queues.exchange.Exchange`.
@@ -107,7 +107,7 @@ class QueueClient:
             return self._ask(self._served, method, arguments)
         except (OSError, EOFError) as error:
             raise QueuesGoneError(f"{self._place}: {self._reason(error)}") from error
-        except _RefusedError as error:
+        except _CallRefusedError as error:
             name, _, text = str(error.args[0]).partition(": ")
             raise _ERRORS.get(name, QueueError)(text or name) from error
 
