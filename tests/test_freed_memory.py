@@ -43,7 +43,7 @@ def test_what_was_freed_in_between_goes_back() -> None:
 def test_another_program_has_the_serializer_by_one_import() -> None:
     """As documented: `import darc.queues` is enough for `BaseManager(serializer="darc")`."""
     program = "import darc.queues, multiprocessing.managers as m; print(*m.listener_client)"
-    environment = {name: text for name, text in os.environ.items() if name != "SUPERVISOR_ENABLED"}
+    environment = {name: text for name, text in os.environ.items() if name != "DARC_NODE_ID"}
     said = subprocess.run(
         [sys.executable, "-P", "-c", program],
         env=environment,
@@ -54,4 +54,4 @@ def test_another_program_has_the_serializer_by_one_import() -> None:
     ).stdout
     assert "darc" in said.split()
     name = "from darc.queues import QueueManager; print(QueueManager.__module__)"
-    assert run(name, SUPERVISOR_ENABLED="1").strip() == "darc.queues.manager"
+    assert run(name, DARC_NODE_ID="1").strip() == "darc.queues.manager"

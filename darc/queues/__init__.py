@@ -8,7 +8,7 @@ node do without, as with pools and shared memory that is 0.6 MB in each, and
 import os
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING or "SUPERVISOR_ENABLED" not in os.environ:
+if TYPE_CHECKING or "DARC_NODE_ID" not in os.environ:
     from darc.queues.manager import QueueManager
 
 __all__ = ["QueueManager"]

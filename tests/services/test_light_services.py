@@ -44,7 +44,7 @@ def test_a_process_loads_only_what_it_needs(module: str) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-P", "-c", code],
-        env=os.environ | {"SUPERVISOR_ENABLED": "1"},
+        env=os.environ | {"SUPERVISOR_ENABLED": "1", "DARC_NODE_ID": "1"},
         capture_output=True,
         text=True,
         check=True,
