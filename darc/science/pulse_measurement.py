@@ -109,7 +109,8 @@ class SearchedChannels(Struct, frozen=True, eq=False):
             which, _, _, ratio = _best(_convolved(series, one), widths, norms)
             if ratio > snr:
                 best, snr = which, ratio
-        widths = boxcar_widths(low, high)
+        # What it is said to be is what can be searched: limits of widths are those of a search.
+        widths = boxcar_widths(low, min(high, int(noise.widths[-1])))
         norms = [math.sqrt(width) * noise.sigma(width) for width in widths.tolist()]
         _, start, width, plain = _best(series[best : best + 1], widths, norms)
         return Pulse(float(dms[best]), first + start, width, max(snr, plain))
