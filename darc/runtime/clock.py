@@ -65,6 +65,10 @@ class Since(Struct, frozen=True):
         age = self.instant.age() if self.boot == this_boot() else time.time() - self.unix
         return max(0.0, age)
 
+    def time_of_day(self) -> float:
+        """Return the present time of day (Unix s) by the clock as it was then."""
+        return self.unix + self.age()
+
     def to_plain(self) -> list[Any]:
         return [self.unix, self.boot, self.instant.seconds]
 
@@ -75,6 +79,19 @@ class Since(Struct, frozen=True):
             return cls(float(plain), "", Instant(0.0))
         unix, boot, seconds = plain
         return cls(float(unix), str(boot), Instant(float(seconds)))
+
+
+def least_age(unix: float, *clocks: Since) -> float:
+    """Return how long ago something was that has happened (s), if at least one clock is right.
+
+    A clock by which it is still to come is behind. Of the others the one that makes it youngest
+    counts, so that a clock that is ahead makes nothing too late.
+
+    :param unix: its time of day (Unix s)
+    :param clocks: times at which the clock was read
+    """
+    ages = (clock.time_of_day() - unix for clock in clocks)
+    return min((age for age in ages if age >= 0), default=0.0)
 
 
 def wait_until(condition: Callable[[], bool], timeout: float) -> bool:

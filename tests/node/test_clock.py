@@ -7,9 +7,10 @@ import time
 import pytest
 
 from darc.runtime import clock
-from darc.runtime.clock import Instant, Since
+from darc.runtime.clock import Instant, Since, least_age
 
 HOUR = 3600.0
+AGE = 5.0
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR, 10 * 365 * 24 * HOUR])
@@ -38,3 +39,24 @@ def test_an_instant_is_before_and_behind() -> None:
     assert instant.after(100.0).left() > 99.0 - instant.age()
     assert instant.age() >= 0.0
     assert instant < instant.after(1.0)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "expected"),
+    [
+        ((0.0, 0.0), AGE),
+        ((0.0, HOUR), AGE),
+        ((HOUR, 0.0), AGE),
+        ((0.0, 2.0), AGE),
+        ((-HOUR, 0.0), AGE),  # by the first it is still to come
+        ((0.0, -HOUR), AGE),
+        ((HOUR, HOUR), AGE + HOUR),
+        ((-HOUR, -HOUR), 0.0),
+    ],
+)
+def test_one_right_clock_of_two_tells_how_long_ago_something_was(
+    ahead: tuple[float, float], expected: float
+) -> None:
+    now = Since.now(ago=1.0)
+    clocks = [Since(now.unix + seconds, now.boot, now.instant) for seconds in ahead]
+    assert least_age(now.time_of_day() - AGE, *clocks) == pytest.approx(expected, abs=1.0)

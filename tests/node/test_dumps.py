@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clocks import SetClock
 from dump_requests import parse_request
 from msgspec.structs import replace
 from nodes import Node, node, patience
@@ -62,12 +63,27 @@ def ports() -> Iterator[dict[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def dump_node(test_run: str, points: Path, ports: dict[str, int]) -> Iterator[Node]:
+def clock_of_node(tmp_path_factory: pytest.TempPathFactory) -> SetClock:
+    return SetClock(tmp_path_factory.mktemp("clock"))
+
+
+@pytest.fixture
+def clock(clock_of_node: SetClock) -> Iterator[SetClock]:
+    """The node's clock, which is right before and afterwards."""
+    yield clock_of_node
+    clock_of_node.set(0)
+
+
+@pytest.fixture(scope="module")
+def dump_node(
+    test_run: str, points: Path, ports: dict[str, int], clock_of_node: SetClock
+) -> Iterator[Node]:
     """A node that runs only dada_trigger."""
     services = {"services_master_mix": [], "services_worker_mix": ["dada_trigger"]}
     master = {**services, "setup_time": 1.0, "control_timeout": 30}
     with node(test_run, darc_master=master, dada_trigger={**ports, **USUAL}) as made:
         made.environment["DARC_FAULT_POINTS"] = str(points)
+        made.environment |= clock_of_node.environment
         made.start()
         yield made
 
@@ -479,6 +495,39 @@ def test_what_has_left_the_buffer_is_given_up(
     # It is said once, not at each attempt.
     lines = telescope.node.log("dada_trigger").splitlines()
     assert sum(observation.task_id in line and "takes no request" in line for line in lines) == 1
+
+
+def test_a_clock_that_is_ahead_gives_up_no_dump(
+    telescope: Telescope, iquv: DadaDbevent, clock: SetClock
+) -> None:
+    """Also where dada_trigger is started anew while it is."""
+    observation = telescope.observe(duration=86400.0)
+    before = outcomes(telescope.node)
+    iquv.refuse()
+    clock.set(3600)
+    trigger = made_trigger(observation=observation.task_id)
+    telescope.trigger([trigger])
+    wait_for(lambda: logged(telescope.node, observation, "takes no request"))
+    pid = telescope.node.pid("dada_trigger")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: telescope.node.pid("dada_trigger") not in (0, pid))
+    wait_for(lambda: logged(telescope.node, observation, "asked again"))
+    assert told(telescope.node, "waiting") == 1
+    iquv.accept()
+    assert texts(iquv, 1) == [request(observation, (*WINDOW, REST))]
+    wait_outcomes(telescope.node, before, {"sent": 1, "asked again": 1})
+
+
+def test_a_clock_that_is_behind_asks_for_nothing_that_is_long_gone(
+    telescope: Telescope, iquv: DadaDbevent, clock: SetClock
+) -> None:
+    observation = telescope.observe(age=BUFFER_SECONDS + 60.0, duration=86400.0)
+    before = outcomes(telescope.node)
+    iquv.refuse()
+    clock.set(-3600)
+    telescope.trigger([made_trigger(observation=observation.task_id)])
+    wait_outcomes(telescope.node, before, {"too late": 1})
+    assert logged(telescope.node, observation, "given up after 1 attempts")
 
 
 def test_an_aborted_observation_waits_for_nobody(telescope: Telescope, iquv: DadaDbevent) -> None:

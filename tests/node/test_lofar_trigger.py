@@ -270,7 +270,7 @@ def test_whatever_a_trigger_holds_there_is_a_packet_or_a_reason(
         arrived = ArrivedTrigger(Since.now(), 0.0)
         packet = PendingPacket(one, True, arrived, 0.0, service.freeze_at(one))
         assert PendingPacket.from_plain(packet.to_plain()) == packet
-        assert isinstance(packet.why_useless(60.0, 5.0), str)
+        assert isinstance(packet.why_useless(60.0, 5.0, Since.now()), str)
         assert parse(packet.datagram).dm_tenths == round(Fraction(one.dm) * 10)
         assert lofar_email.compose(one, packet.freeze_at, test=True, sent_at=0.0)
 
@@ -461,15 +461,15 @@ def test_how_long_a_packet_is_of_use(
     freezes_in: float, ago: float, waited: float, why: str, test: bool
 ) -> None:
     one = packet(freezes_in, ago, waited, test=test)
-    said = one.why_useless(LIMIT, BUFFER)
+    said = one.why_useless(LIMIT, BUFFER, Since.now())
     assert why in said
     assert bool(why) is bool(said)
-    assert PendingPacket.from_plain(one.to_plain()).why_useless(LIMIT, BUFFER) == said
+    assert PendingPacket.from_plain(one.to_plain()).why_useless(LIMIT, BUFFER, Since.now()) == said
 
 
 def test_a_test_of_an_old_pulse_tries_the_way_all_the_same() -> None:
-    assert not packet(-1e6, test=True).why_useless(LIMIT, BUFFER)
-    assert packet(-1e6, test=False).why_useless(LIMIT, BUFFER)
+    assert not packet(-1e6, test=True).why_useless(LIMIT, BUFFER, Since.now())
+    assert packet(-1e6, test=False).why_useless(LIMIT, BUFFER, Since.now())
 
 
 @pytest.mark.parametrize("set_by", [-3600.0, 3600.0])
@@ -477,10 +477,21 @@ def test_a_clock_that_is_set_makes_no_packet_older(
     monkeypatch: pytest.MonkeyPatch, set_by: float
 ) -> None:
     young, old = packet(20.0, test=False), packet(20.0, 25.0, test=False)
-    now = time.time()
+    now, begun = time.time(), Since.now()
     monkeypatch.setattr("darc.runtime.clock.time.time", lambda: now + set_by)
-    assert not young.why_useless(LIMIT, BUFFER)
-    assert old.why_useless(LIMIT, BUFFER)
+    assert not young.why_useless(LIMIT, BUFFER, begun)
+    assert old.why_useless(LIMIT, BUFFER, begun)
+
+
+@pytest.mark.parametrize("ahead", [10.0, 3600.0])
+def test_a_clock_that_is_ahead_when_a_trigger_comes_loses_no_packet(ahead: float) -> None:
+    """Before, it was right; or it was ahead before, and is right since."""
+    right = Since.now()
+    wrong = Since(right.unix + ahead, right.boot, right.instant)
+    for begun, taken in ((right, wrong), (wrong, right)):
+        one = packet(0.0, test=False)
+        one.arrived = ArrivedTrigger(taken, 0.0)
+        assert not one.why_useless(LIMIT, BUFFER, begun)
 
 
 def test_a_packet_that_an_earlier_version_remembered() -> None:
@@ -488,10 +499,10 @@ def test_a_packet_that_an_earlier_version_remembered() -> None:
     one = trigger()
     now = time.time()
     old = PendingPacket.from_plain([one.to_plain(), False, now - 37.0, now - 36.0, now - 33.0])
-    assert "has left LOFAR's buffers" in old.why_useless(LIMIT, BUFFER)
+    assert "has left LOFAR's buffers" in old.why_useless(LIMIT, BUFFER, Since.now())
     assert not PendingPacket.from_plain(
         [one.to_plain(), False, now - 5.0, now - 4.0, now + 30.0]
-    ).why_useless(LIMIT, BUFFER)
+    ).why_useless(LIMIT, BUFFER, Since.now())
 
 
 def losses(site: Site, kind: str) -> dict[str, Any]:

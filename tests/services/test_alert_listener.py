@@ -311,7 +311,7 @@ def test_a_dump_is_asked_for_once_for_an_event(service, observation, config) -> 
     expected = stated + delay(300.0, observation.f_reference, 1400.0) - observation.start
     assert trigger.tarr == pytest.approx(expected, abs=1e-5)
     # dada_trigger makes a request of it, that begins two pages before.
-    group = TriggerGroup(observation, Since.now(), triggers=[trigger])
+    group = TriggerGroup(observation, Since.now(), Since.now(), triggers=[trigger])
     rules = config.block("dada_trigger", DadaTriggerSettings)
     page = config.instrument.batch_length_samples
     (job,), left_out = make_jobs(group, rules, page)

@@ -97,7 +97,8 @@ def test_a_line_that_is_taken_makes_a_trigger_that_arrives_everywhere(
     request = DumpRequest(observation.utc_start, (event,))
     assert parse_request(format_request(request)) == request
     taken = Since.from_plain(start)
-    gathered = TriggerGroup(replace(observation, duration=8.64e6), taken, triggers=[trigger])
+    long = replace(observation, duration=8.64e6)
+    gathered = TriggerGroup(long, taken, taken, triggers=[trigger])
     jobs, _ = make_jobs(gathered, config.dada_trigger, 12500)
     for job in jobs:
         format_request(job.request)

@@ -59,7 +59,8 @@ def text_of(job: DumpJob) -> str:
 
 
 def gathered(observation: Observation, *triggers: Trigger) -> TriggerGroup:
-    return TriggerGroup(observation, taken(NOW), entries=[1], triggers=list(triggers))
+    now = taken(NOW)
+    return TriggerGroup(observation, now, now, entries=[1], triggers=list(triggers))
 
 
 def taken(unix: float) -> Since:
@@ -174,11 +175,10 @@ def test_what_comes_before_its_time_is_not_asked_for_longer(
     observation: Observation, rules: DadaTriggerSettings
 ) -> None:
     group = gathered(observation, made_trigger(tarr=250.0))
-    group.taken = taken(START + 200.0)
+    group.taken = group.begun = taken(START + 200.0)
     (job,), _ = make_jobs(group, rules, SAMPLES)
-    length = event_of(job).end - event_of(job).start
-    expected = START + 200.0 + length + rules.buffer_length - LAST
-    assert job.useful_until == pytest.approx(expected, abs=1e-3)
+    expected = event_of(job).end - 250.0 + rules.buffer_length - LAST
+    assert job.useful_until - job.now() == pytest.approx(expected, abs=1.0)
 
 
 # -- several -------------------------------------------------------------------------------------
@@ -247,7 +247,8 @@ def test_every_gathering(
 
 def test_the_oldest_of_each_port_is_next() -> None:
     jobs = [
-        DumpJob("190518009", port, "", (str(n),), 0.0) for n, port in enumerate([7, 8, 7, 8, 9])
+        DumpJob("190518009", port, "", (str(n),), 0.0, 0.0, taken(NOW))
+        for n, port in enumerate([7, 8, 7, 8, 9])
     ]
     assert [job.what for job in next_in_line(jobs)] == [("0",), ("1",), ("4",)]
     assert next_in_line([]) == []
@@ -307,3 +308,20 @@ def test_a_clock_that_is_set_makes_no_data_older(
     real = Instant.now().seconds
     monkeypatch.setattr("darc.runtime.clock.time.time", lambda: NOW + set_by)
     assert job.now() == pytest.approx(NOW + Instant.now().seconds - real, abs=5.0)
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, -5.0, 2.0, 3600.0])
+@pytest.mark.parametrize("when", ["at the start", "at the trigger"])
+def test_a_clock_that_is_wrong_for_a_while_makes_no_data_older_or_younger(
+    rules: DadaTriggerSettings, observation: Observation, ahead: float, when: str
+) -> None:
+    """A trigger comes 3 s after its pulse, of which all is in the ring buffer."""
+    right, wrong = taken(START + 203.0), taken(START + 203.0 + ahead)
+    begun, came = (wrong, right) if when == "at the start" else (right, wrong)
+    group = TriggerGroup(observation, begun, came, triggers=[made_trigger(tarr=200.0)])
+    (job,), _ = make_jobs(group, rules, SAMPLES)
+    expected = event_of(job).end - 203.0 + rules.buffer_length - LAST
+    assert job.useful_until - job.now() == pytest.approx(expected, abs=1.0)
+    # What is left of it then, and no more, is asked for.
+    late = parse_request(job.text(job.now() + rules.buffer_length - 3.0, rules.buffer_length))
+    assert late.events[0].start == pytest.approx(200.0 + BUFFER_MARGIN, abs=1.0)

@@ -9,7 +9,7 @@ from darc.config.records import Struct, field, replace
 from darc.model.counters import NotRequested
 from darc.model.observation import Observation
 from darc.model.trigger import Trigger
-from darc.runtime.clock import Since
+from darc.runtime.clock import Since, least_age
 from darc.science.dispersion import delay
 from darc.science.dump_window import dump_window
 from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest, format_request
@@ -34,10 +34,12 @@ class TriggerGroup(Struct):
     """Triggers of one observation that arrived within a window.
 
     :param entries: ids of their entries
+    :param begun: when the service learned of the observation
     :param taken: when the first of them arrived
     """
 
     observation: Observation
+    begun: Since
     taken: Since
     entries: list[int] = field(default_factory=list)
     triggers: list[Trigger] = field(default_factory=list)
@@ -49,6 +51,7 @@ class DumpJob(Struct):
 
     :param what: names in summaries: the triggers' identities, or the calibrator's dump
     :param useful_until: when all its data have left the ring buffer (Unix s)
+    :param arrival: the time of day at `taken`, as far as it is known (:func:`arrival_time`; Unix s)
     :param taken: when its triggers arrived
     :param gathered: its triggers; None for a calibrator
     :param next_try: monotonic, s
@@ -59,7 +62,8 @@ class DumpJob(Struct):
     request: DumpRequest
     what: tuple[str, ...]
     useful_until: float
-    taken: Since = field(default_factory=Since.now)
+    arrival: float
+    taken: Since
     gathered: TriggerGroup | None = None
     triggers: tuple[Trigger, ...] = ()
     attempts: int = 0
@@ -76,7 +80,7 @@ class DumpJob(Struct):
         It is the time when the triggers arrived plus the time elapsed since, so that a change of
         the clock does not change the age of the data.
         """
-        return self.taken.unix + self.taken.age()
+        return self.arrival + self.taken.age()
 
     def text(self, now: float, buffer_length: float) -> str:
         """Return the request's text, without data that have left the ring buffer, if any are left.
@@ -93,6 +97,14 @@ class DumpJob(Struct):
             if event.end > oldest + SHORTEST
         )
         return format_request(replace(self.request, events=events or self.request.events))
+
+
+def arrival_time(first: float, begun: Since, taken: Since) -> float:
+    """Return the time of day at `taken`, though the clock may be wrong then or at `begun` (Unix s).
+
+    :param first: time of data that are written by then (Unix s)
+    """
+    return first + least_age(first + taken.age(), begun, taken)
 
 
 def make_jobs(
@@ -123,10 +135,12 @@ def make_jobs(
         if not wanted:
             continue
         triggers, events = zip(*wanted, strict=True)
-        # A replay may be ahead of time: the deadline is then at most that of data that begin now.
+        first = observation.start + min(trigger.tarr for trigger in triggers)
+        arrival = arrival_time(first, gathered.begun, taken)
+        # One of them may be ahead of time: the deadline is then that of data that begin now.
         last = min(
             observation.start + max(event.end for event in events),
-            taken.unix + max(event.end - event.start for event in events),
+            arrival + max(event.end - event.start for event in events),
         )
         jobs.append(
             DumpJob(
@@ -135,6 +149,7 @@ def make_jobs(
                 DumpRequest(observation.utc_start, events),
                 tuple(map(dump_name, triggers)),
                 last + settings.buffer_length - BUFFER_MARGIN - SHORTEST,
+                arrival,
                 taken,
                 gathered,
                 triggers,

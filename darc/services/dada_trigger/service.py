@@ -4,6 +4,8 @@ A request that dada_dbevent refuses is retried as long as any of its data are in
 Each attempt is committed before it is made: if the process crashes before the outcome is committed,
 the request is sent again, and the repetition is counted. dada_dbevent skips data that it has
 already read. A request committed as sent or given up is not sent again.
+
+How old data are does not follow a clock that is set: see `arrival_time` of dump_jobs.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from darc.services.dada_trigger import polcal
 from darc.services.dada_trigger.dump_jobs import (
     DumpJob,
     TriggerGroup,
+    arrival_time,
     dump_name,
     make_jobs,
     next_in_line,
@@ -41,6 +44,7 @@ from darc.services.dada_trigger.unread_dumps import UnreadDumps, UnreadRequest
 log = logging.getLogger(__name__)
 
 DUMP = "dump "
+BEGUN = "begun"
 ASKED = "asked"
 RETRY_SECONDS = 0.05
 
@@ -65,6 +69,7 @@ DUMPS_TOO_MANY = LossKind(
 class DumpObservation(Struct):
     """State of an observation.
 
+    :param begun: when the service learned of it
     :param page: length of a page of its raw data (samples)
     :param asked: number of attempts, by dump
     :param settled: dumps whose outcome is committed
@@ -75,6 +80,7 @@ class DumpObservation(Struct):
 
     observation: Observation
     settings: DadaTriggerSettings
+    begun: Since
     page: int
     asked: dict[str, int]
     settled: set[str]
@@ -118,6 +124,9 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         dumps = {key: value for key, value in memory.items() if key.startswith(DUMP)}
         asked = {key: int(row["asked"]) for key, row in dumps.items()}
         settled = {key for key, row in dumps.items() if row.get("outcome") != ASKED}
+        begun = Since.from_plain(memory[BEGUN]) if BEGUN in memory else Since.now()
+        if BEGUN not in memory:
+            self.commit(Commit(observation.key, memory={BEGUN: begun.to_plain()}))
         page = self.config.instrument.batch_length_samples
         by_clock: list[tuple[str, DumpWindow]] = []
         if polcal.is_polcal(observation):
@@ -131,7 +140,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
                 "polarisation calibrator: %d dumps by the clock, none by triggers", len(windows)
             )
         self._work[observation.key] = DumpObservation(
-            observation, self.settings, page, asked, settled, by_clock
+            observation, self.settings, begun, page, asked, settled, by_clock
         )
 
     def stop_observation(self, observation: Observation) -> None:
@@ -180,7 +189,9 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             elif DUMP + dump_name(trigger) in work.settled:
                 log.info("asked for before: %s", dump_name(trigger))
             else:
-                work.gathered = work.gathered or TriggerGroup(work.observation, Since.now())
+                work.gathered = work.gathered or TriggerGroup(
+                    work.observation, work.begun, Since.now()
+                )
                 if entry.id not in work.gathered.entries[-1:]:
                     work.gathered.entries.append(entry.id)
                     self._needed[entry.id] += 1
@@ -262,7 +273,9 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             request = polcal.request(observation, window)
             until = observation.start + window.end + work.settings.buffer_length
             port = work.settings.port_iquv
-            self._jobs.append(DumpJob(observation, port, request, (name,), until))
+            taken = Since.now()
+            arrival = arrival_time(observation.start + window.start, work.begun, taken)
+            self._jobs.append(DumpJob(observation, port, request, (name,), until, arrival, taken))
 
     def _ask(self, job: DumpJob) -> None:
         """Send a request, and commit the outcome."""

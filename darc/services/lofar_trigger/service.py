@@ -6,7 +6,9 @@ the first, and without the first the burst would be lost.
 
 A packet that could not be sent is retried until `age_limit`, and until the pulse has left LOFAR's
 buffers, half a buffer length after the freeze time. Both are measured from the arrival of the
-trigger by the time elapsed, not by the time of day.
+trigger by the time elapsed, not by the time of day. The time of day at its arrival is by the clock
+as it is set then or was set at the start of the service, whichever is earlier: one that is ahead
+for a while loses no packet.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from darc.model.counters import TriggerOutcome
 from darc.model.trigger import Trigger
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit
-from darc.runtime.clock import Instant
+from darc.runtime.clock import Instant, Since
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import ABOUT_TRIGGER, about
 from darc.science.freeze_time import freeze_time
@@ -67,19 +69,22 @@ class PendingPacket(Struct):
         """Return the bytes to send."""
         return lofar_packet.compose(self.freeze_at, self.trigger.dm, test=self.test)
 
-    def why_useless(self, age_limit: float, buffer_length: float) -> str:
+    def why_useless(self, age_limit: float, buffer_length: float, begun: Since) -> str:
         """Return why the packet has expired; empty: it has not.
 
         :param age_limit: s
         :param buffer_length: of LOFAR (s); a packet after the freeze time freezes at once
+        :param begun: the start of the service
         """
         age = self.arrived.age()
         if age > age_limit:
             return f"it has waited for {age:.0f} s"
-        useful = self.freeze_at + buffer_length / 2 - self.arrived.taken.unix
-        if useful < 0 and self.test:
+        taken = self.arrived.taken
+        now = min(taken.time_of_day(), begun.time_of_day())
+        useful = self.freeze_at + buffer_length / 2 - now
+        if useful + taken.age() < 0 and self.test:
             return ""  # it tests the connection, whatever it freezes
-        if self.arrived.taken.age() > useful:
+        if useful < 0:
             return f"the pulse has left LOFAR's buffers: the freeze time is {_utc(self.freeze_at)}"
         return ""
 
@@ -110,6 +115,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
         """Start without packets."""
         super().prepare()
         self.lofar = LofarPort(self.settings.lofar_host, self.settings.lofar_port)
+        self._begun = Since.now()
         self._unsent: list[PendingPacket] = []
         self._next_try = Instant.now()
         self._mails = Mails(self, self.settings.email_settings.to)
@@ -261,7 +267,7 @@ class LOFARTrigger(Alerts[LofarTriggerSettings]):
     def _is_expired(self, packet: PendingPacket) -> bool:
         """Whether a packet has expired; it is then dropped."""
         settings = self.settings
-        why = packet.why_useless(settings.age_limit, settings.lofar_tbb_buffer_size)
+        why = packet.why_useless(settings.age_limit, settings.lofar_tbb_buffer_size, self._begun)
         if not why or not self.send_events:
             return False
         if packet.attempts:
