@@ -121,9 +121,11 @@ class AlertCommands:
         again = action == "retract" and state == OWED
         if state in (AlertType.RETRACTION, OWED) and not again:
             raise _error(f"Event {event} has been retracted: nothing follows that")
+        # Asked before: once the order is in the journal, the answer is that it is.
+        is_sending = self._asked("send_events") is True
         self._put(action, event, reason, request)
         # What has left is to be taken back; what cannot be now is owed.
-        if self._asked("send_events") is not True:
+        if not is_sending:
             return f"The retraction of {event} is noted, and waits: {DISABLED}"
         return f"The {what} of {event} is on its way; see: darc alerts show {event}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from nodes import wait_for
@@ -42,7 +43,8 @@ class Hub:
     def stop(self) -> None:
         self.server.stop()
         for session in self.server.watcher.sessions():  # as the end of the process does
-            shut_down(session.connection.fileno())
+            with suppress(OSError):  # its thread has just closed it
+                shut_down(session.connection.fileno())
         wait_for(lambda: not self.sessions(), what="connections closed")
         self.journal.close()
 
