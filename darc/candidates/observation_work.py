@@ -39,6 +39,7 @@ from darc.model.candidate import Records
 from darc.model.counters import Counted, Rejection, identified
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ClusterOutcome
+from darc.runtime.clock import Since
 from darc.runtime.paths import configured_file
 from darc.runtime.untrusted_files import MAX_TEXT, read_regular
 from darc.science.synthesised_beam import (
@@ -57,6 +58,8 @@ PORTION_WINDOWS = 500
 PORTION_CANDIDATES = 100_000
 #: Keys in the service's memory of an observation.
 COUNTS, ALL_CAME, BEGAN, STOPPED = "counts", "all came", "began", "stopped"
+#: The times of BEGAN and STOPPED, which earlier versions read as times of day, by all clocks.
+KNOWN, STOPPED_SINCE = "known since", "stopped since"
 MASK = "channel mask"
 #: It was said that the data's sampling is not the observation's.
 SAMPLING_SAID = "said of sampling"
@@ -82,8 +85,9 @@ class ObservationWork:
         if observation.beam is None:
             raise ValueError("an observation without a beam")
         self.observation, self.settings, self.past = observation, settings, past
-        self.began: float = memory.get(BEGAN, time.time())
-        self.stopped_at: float | None = memory.get(STOPPED)
+        self._known = _remembered(memory, KNOWN, BEGAN) or Since.now()
+        self.began = self._known.unix
+        self.stopped = _remembered(memory, STOPPED_SINCE, STOPPED)
         self.all_came = bool(memory.get(ALL_CAME))
         self.counts = Counter(identified(memory.get(COUNTS, {})))
         self.injections = Injections.of(observation, memory)
@@ -152,7 +156,13 @@ class ObservationWork:
 
     def beginning(self) -> dict[str, Any]:
         """Return what is remembered of the beginning."""
-        return {BEGAN: self.began, MASK: str(self._mask) if self._mask else ""}
+        mask = str(self._mask) if self._mask else ""
+        return {BEGAN: self.began, KNOWN: self._known.to_plain(), MASK: mask}
+
+    def stop(self) -> dict[str, Any]:
+        """Note that the observation was stopped; return the memory to commit."""
+        self.stopped = Since.now()
+        return {STOPPED: self.stopped.unix, STOPPED_SINCE: self.stopped.to_plain()}
 
     def read_injections(self) -> tuple[dict[str, Any], list[str]]:
         """Read the list of a past observation; return the memory to commit, and what is wrong."""
@@ -288,13 +298,19 @@ class ObservationWork:
         now, sizes = time.monotonic(), self._on_disk.poll()
         if sizes != self._sizes or self._grown == math.inf:
             self._sizes, self._grown = sizes, now
-        late = time.time() >= self._data_end + self.settings.extractor.delay
+        late = self._since_end() >= self.settings.extractor.delay
         return late and now - self._grown >= self.settings.stop_delay
 
-    @property
-    def _data_end(self) -> float:
-        stopped = math.inf if self.stopped_at is None else self.stopped_at
-        return min(self.observation.end, stopped)
+    def _since_end(self) -> float:
+        """Return how long ago the data have ended, s; negative until the observation is stopped.
+
+        By the time of day, but no longer than since the stop: a clock that is ahead for a while
+        gives up nothing.
+        """
+        if self.stopped is None:
+            return -math.inf
+        ended = min(self.observation.end, self.stopped.unix)
+        return min(time.time() - ended, self.stopped.age())
 
     def is_current(self, job: ExtractionJob) -> bool:
         """Whether a job's cluster is unchanged and has no outcome."""
@@ -311,8 +327,7 @@ class ObservationWork:
     def is_out_of_time(self) -> bool:
         """Whether the time limit of processing has expired."""
         limit = self.settings.processing_time_limit
-        since = self.began if self.past else self._data_end
-        return limit > 0 and time.time() > since + limit
+        return 0 < limit < (self._known.age() if self.past else self._since_end())
 
     def given_up(self, fate: ClusterOutcome) -> dict[str, ClusterRow]:
         """Return rows with this outcome for all clusters that have none."""
@@ -432,3 +447,8 @@ def beam_table(observation: Observation, instrument: Instrument) -> SynthesisedB
         bandwidth=instrument.bandwidth,
         reference_freq=instrument.sb_reference_freq,
     )
+
+
+def _remembered(memory: Mapping[str, Any], *keys: str) -> Since | None:
+    """Return the time of the first key that is there."""
+    return next((Since.from_plain(memory[key]) for key in keys if key in memory), None)

@@ -35,6 +35,7 @@ from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.messages import Commit, ContentKind, QueueEntry
 from darc.queues.plain_connection import pack, unpack
+from darc.runtime.clock import Instant, Since
 from darc.services.processor import service as processor
 from darc.services.processor.service import ProcessorManager
 from darc.services.voevent_generator.people_sender import _picture
@@ -335,6 +336,7 @@ def test_the_brightest_come_first(tmp_path, service, observe):
     bright = [burst(float(time), snr=snr) for time, snr in ((1, 20), (2, 50), (3, 11), (4, 30))]
     one.process(entry(1, *bright), observation)
     one.process(end(2), observation)
+    one.stop_observation(observation)
     run_until(one, lambda: one.finished)
     assert one.outcomes == [50, 30, 20, 11]
     assert one.fates[TASK] == {"failed": 4}
@@ -467,9 +469,32 @@ def test_the_time_limit(tmp_path, service, observe):
     write_beam(Path(observation.output_dir), PULSES)
     one.start_observation(observation, {})
     one.process(entry(1, *PULSES), observation)
+    one.stop_observation(observation)
     run_until(one, lambda: one.finished)
     assert one.fates[TASK] == {"out of time": 3}
     assert summary(tmp_path, observation) == ProcessingSummary(3, 3, 0, 0)
+
+
+def test_a_clock_that_is_ahead_for_a_while_gives_up_nothing(service, observe, monkeypatch):
+    observation, one = observe(start=time.time()), service(processing_time_limit=3600.0)
+    one.start_observation(observation, {})
+    one.process(entry(1, *PULSES), observation)
+    one.process(end(2), observation)
+    running = one._work[observation.key]
+    day_later = time.time() + 86400.0
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: day_later)
+        assert not list(running.ready()), "data may still come"
+        assert not running.is_out_of_time()
+        one.stop_observation(observation)
+        memory = one.memory[observation.key]
+        again = ObservationWork(observation, one.settings, one.config, memory, past=False)
+        assert not running.is_out_of_time()
+        assert not again.is_out_of_time()
+    monkeypatch.setattr(Instant, "now", lambda: Instant(time.monotonic() + 86400.0))
+    assert not again.is_out_of_time(), "the end is a time of day"
+    monkeypatch.setattr(time, "time", lambda: day_later)
+    assert again.is_out_of_time()
 
 
 def test_data_that_do_not_come_any_more(tmp_path, service, observe):
@@ -586,6 +611,7 @@ def test_a_dask_cluster_that_is_not_there(tmp_path, service, observe):
     one.start_observation(observation, {})
     one.process(entry(1, *PULSES), observation)
     one.process(end(2), observation)
+    one.stop_observation(observation)
     run_until(one, lambda: one.finished)
     assert one.fates[TASK] == {"out of time": 3}
     assert summary(tmp_path, observation) == ProcessingSummary(3, 3, 0, 0)
@@ -737,7 +763,7 @@ def test_a_mask_that_is_gone_at_the_next_start_is_missed_and_not_forgotten(
     again.take(1, 100.0, candidates_from_bytes(entry(1, *PULSES[:1]).content))
     again.close_windows(at_once=True)
     again.enter(again.clusters(again.closed()))
-    again.stopped_at = again._grown = 0.0  # the data are as they are
+    again.stopped, again._grown = Since.now(1e6), 0.0  # the data are as they are
     assert [job.mask for job in again.ready()] == [mask]
 
 

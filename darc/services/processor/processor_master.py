@@ -33,6 +33,7 @@ from darc.model.results_email import missing_email, results_email
 from darc.node.command_client import ask_attribute
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit
+from darc.runtime.clock import Since
 from darc.runtime.freed_memory import give_back_freed_memory
 from darc.runtime.log import about
 from darc.services.base.mails import MAIL_GIVEN_UP, Mail, Mails
@@ -42,6 +43,8 @@ from darc.services.processor.traits import TRAITS
 log = logging.getLogger(__name__)
 
 BEGAN, STOPPED, TOLD = "began", "stopped", "told of"
+#: The time of STOPPED, which earlier versions read as a time of day, by all clocks.
+STOPPED_SINCE = "stopped since"
 SERVICE = "processor"
 
 RESULTS_INCOMPLETE = LossKind(
@@ -63,15 +66,16 @@ class CollectionRound(Struct, frozen=True):
 
 
 class AwaitedResults(Struct):
-    """Observation whose results are awaited. Times are Unix s.
+    """Observation whose results are awaited.
 
+    :param began: Unix s
     :param reported: beams reported as missing
     :param absent: beams missing in the last round and not reported yet
     """
 
     publication: Publication
     began: float
-    stopped: float | None
+    stopped: Since | None
     reported: set[int]
     absent: set[int] = field(default_factory=set)
     next_look: float = 0.0  # monotonic
@@ -142,10 +146,11 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         began = float(memory.get(BEGAN, time.time()))
         # Only one that is processed again may have older results; workers may be far ahead of this.
         since = began if self.is_past(observation) else min(began, observation.start)
+        stopped = memory.get(STOPPED_SINCE, memory.get(STOPPED))
         one = AwaitedResults(
             publication_of(observation, beams, since, self.config),
             began,
-            memory.get(STOPPED),
+            None if stopped is None else Since.from_plain(stopped),
             set(memory.get(TOLD, ())),
         )
         self.awaited[observation.key] = one
@@ -160,8 +165,9 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
 
     def _await(self, one: AwaitedResults) -> None:
         if one.stopped is None:
-            one.stopped = time.time()
-            self.commit(Commit(one.observation.key, memory={STOPPED: one.stopped}))
+            one.stopped = Since.now()
+            memory = {STOPPED: one.stopped.unix, STOPPED_SINCE: one.stopped.to_plain()}
+            self.commit(Commit(one.observation.key, memory=memory))
 
     def abort_observation(self, observation: Observation) -> None:
         """Wait for the observation's results no longer."""
@@ -187,7 +193,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         if one.stopped is None or time.monotonic() < one.next_look:
             return
         one.next_look = time.monotonic() + self.settings.check_interval
-        waited = time.time() - one.stopped
+        waited = one.stopped.age()
         context = copy_context()  # the observation in log lines
         one.looking = self._looks.submit(context.run, self._look, one, waited)
 
@@ -204,7 +210,7 @@ class ProcessorMasterManager(Service[ProcessorMasterSettings]):
         for cb, why in sorted(news.items()):
             log.error("beam %d: no results, and nobody works on them: %s", cb, why)
         one.reported |= set(news)
-        waited = time.time() - (one.stopped or one.began)
+        waited = one.stopped.age() if one.stopped else time.time() - one.began
         directory = one.publication.wanted.directory
         subject, text = missing_email(one.observation, news, directory, waited)
         beams = " ".join(map(str, sorted(news)))

@@ -20,7 +20,6 @@ from darc.candidates.observation_work import (
     BEGAN,
     COUNTS,
     SAMPLING_SAID,
-    STOPPED,
     ObservationWork,
 )
 from darc.candidates.pool import DoneTask, Task
@@ -175,9 +174,8 @@ class ProcessorManager(Service[ProcessorSettings]):
     def stop_observation(self, observation: Observation) -> None:
         """Note when the observation was stopped."""
         work = self._work[observation.key]
-        if work.stopped_at is None:
-            work.stopped_at = time.time()
-            self.commit(Commit(observation.key, memory={STOPPED: work.stopped_at}))
+        if work.stopped is None:
+            self.commit(Commit(observation.key, memory=work.stop()))
 
     def abort_observation(self, observation: Observation) -> None:
         """Drop the observation's clusters; its tasks are ended."""
@@ -316,7 +314,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         """Whether amber_listener has not sent the end entry, and will not."""
         delay = self.config.master.end_delay
         quiet = time.monotonic() - work.last_entry > delay
-        return quiet and work.stopped_at is not None and work.stopped_at < time.time() - delay
+        return quiet and work.stopped is not None and work.stopped.age() > delay
 
     def _run_out_of_time(self, work: ObservationWork) -> None:
         log.warning("the time limit of processing is over: %d are left", work.table.n_open)
