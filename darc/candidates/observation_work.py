@@ -302,15 +302,12 @@ class ObservationWork:
         return late and now - self._grown >= self.settings.stop_delay
 
     def _since_end(self) -> float:
-        """Return how long ago the data have ended, s; negative until the observation is stopped.
+        """Return how long ago the observation was stopped, s; negative: it was not yet.
 
-        By the time of day, but no longer than since the stop: a clock that is ahead for a while
-        gives up nothing.
+        The master stops each. By the time of day its end would pass early or late while that clock
+        is wrong, and what is given up then is lost.
         """
-        if self.stopped is None:
-            return -math.inf
-        ended = min(self.observation.end, self.stopped.unix)
-        return min(time.time() - ended, self.stopped.age())
+        return -1.0 if self.stopped is None else self.stopped.age()
 
     def is_current(self, job: ExtractionJob) -> bool:
         """Whether a job's cluster is unchanged and has no outcome."""
