@@ -14,23 +14,21 @@ import select
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from darc.candidates.injections import INJECTION_UNKNOWN, Injection, packages_of
+from darc.candidates.injections import INJECTION_UNKNOWN
 from darc.config.settings import AmberClusteringSettings
 from darc.model.candidate import records_to_bytes
 from darc.model.counters import Counted, in_words, note_latest, plain_counts
 from darc.model.observation import Observation
 from darc.node.losses import LossKind
 from darc.queues.messages import Commit, ContentKind, OutOfStepError, Put, QueueEntry
-from darc.queues.plain_connection import pack
 from darc.runtime.log import about
-from darc.services.amber_listener.followed_observation import INJECTIONS_NAME, FollowedObservation
-from darc.services.amber_listener.known_injections import KnownInjections
+from darc.services.amber_listener.followed_observation import FollowedObservation
+from darc.services.amber_listener.injection_relay import InjectionRelay
 from darc.services.amber_listener.settings import AmberListenerSettings
 from darc.services.amber_listener.traits import TRAITS
 from darc.services.base.service import ENDED, LOOP_SECONDS, Service
@@ -90,7 +88,7 @@ class AMBERListener(Service[AmberListenerSettings]):
         self._totals: Counter[str] = Counter(dict.fromkeys(TOTALS, 0))
         self.found_by_recheck = 0
         self._following: dict[str, FollowedObservation] = {}
-        self._injected = KnownInjections()
+        self._injections = InjectionRelay(self)
         self._watch_of = DirectoryWatch()
         self._notified = False
         self._next_check = 0.0  # monotonic (s), as is the next
@@ -115,7 +113,7 @@ class AMBERListener(Service[AmberListenerSettings]):
 
     def recover(self, memory: dict[str, Any]) -> None:
         """Restore the injections of observations that may be started again."""
-        self._injected.recover(memory)
+        self._injections.recover(memory)
 
     # -- observations --------------------------------------------------------------------------
 
@@ -134,10 +132,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             context, *after, latest, progress, memory, clustering.injections
         )
         self._following[observation.key] = following
-        known = self._injected.of(observation)
-        following.injections.known.update(dict.fromkeys(known))
-        if INJECTIONS_NAME not in memory:  # another run of it, which knows nothing yet
-            self._hand_on(following, known)
+        self._injections.start(following, memory)
         if observation.beam is None:
             log.error("no candidates to read: %s names no beam", observation.config_file)
         elif following.source.has_new_files:
@@ -299,7 +294,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             if not found:
                 break
         if not chunks:
-            self._note_injections(following)
+            self._injections.look(following)
         if chunks or following.next_watermark_due <= watermark or following.watermark_due:
             self._put(following, chunks, watermark)
 
@@ -392,14 +387,14 @@ class AMBERListener(Service[AmberListenerSettings]):
         end: bool = False,
     ) -> None:
         # After the lines were read: their injections had been listed before.
-        self._note_injections(following)
+        self._injections.look(following)
         count_chunks(chunks, following.counts)
         candidates = [chunk.candidates for chunk in chunks if len(chunk.candidates)]
         for chunk in chunks:
             if chunk.first_rejected:
                 log.warning("%s; rejected: %s", chunk.first_rejected, in_words(chunk.rejected))
         key = following.observation.key
-        readers = self._readers
+        readers = self.readers
         content = records_to_bytes(np.concatenate(candidates)) if candidates else b""
         puts = []
         if content:
@@ -430,27 +425,9 @@ class AMBERListener(Service[AmberListenerSettings]):
         if watermark:
             following.note_watermark(watermark)
 
-    def _note_injections(self, following: FollowedObservation) -> None:
-        """Put what is new in the list of injections, which may be gone at the next look."""
-        found, problems = following.injections.read()
-        for problem in problems:
-            log.error("%s", problem)
-            self.lost(INJECTION_UNKNOWN, "an injection", problem)
-        self._hand_on(following, found)
-        if found:
-            log.info("injections: %d listed, %d new", len(following.injections.known), len(found))
-            # After the readers have it: it is not handed on again to this run.
-            self.commit(Commit(memory=self._injected.add(following.observation, found)))
-
-    def _hand_on(self, following: FollowedObservation, found: Sequence[Injection]) -> None:
-        """Put injections onto the queues of the readers."""
-        key, readers = following.observation.key, self._readers
-        for plain in packages_of(found) if readers else ():
-            put = Put(readers, ContentKind.PLAIN, pack(plain), key)
-            self._commit(Commit(key, puts=(put,), memory=following.memory(), durable=True))
-
     @property
-    def _readers(self) -> tuple[str, ...]:
+    def readers(self) -> tuple[str, ...]:
+        """Services of this node that read the candidates."""
         return tuple(name for name in READERS if name in self.config.services())
 
     def _commit(self, commit: Commit) -> None:
