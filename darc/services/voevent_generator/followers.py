@@ -223,11 +223,8 @@ class Followers:
             if isinstance(one, BurstFinding):
                 return self._found(one, changed, among)
             return self._ordered(one, changed)
-        except (
-            QueueError,
-            QueuesGoneError,
-            _NoEventError,
-        ):  # of a commit: it is not the item's fault
+        # Of a commit, or as its event is still to come: it is not the item's fault.
+        except (QueueError, QueuesGoneError, _NoEventError):
             raise
         except Exception as error:  # likewise
             defect = None if isinstance(error, ValueError | ArithmeticError) else error
