@@ -235,11 +235,11 @@ def test_a_port_that_is_taken_is_said_and_tried_again(
 
 def test_latency_is_told_since_the_start(observed: Node) -> None:
     """Of triggers that left now: less than since they were written."""
+    count = "darc_trigger_latency_seconds_count"
+    # darc_monitor may have asked dada_trigger before the first one left.
+    wait_for(lambda: scrape(observed).find(count, service="dada_trigger"))
     told = scrape(observed)
-    stages = {
-        dict(labels)["stage"]
-        for labels in told.find("darc_trigger_latency_seconds_count", service="dada_trigger")
-    }
+    stages = {dict(labels)["stage"] for labels in told.find(count, service="dada_trigger")}
     assert {"read", "queued", "closed", "clustered", "decided", "taken", "sent"} <= stages
     assert not math.isnan(
         told("darc_trigger_latency_seconds_sum", service="dada_trigger", stage="line to sent")
