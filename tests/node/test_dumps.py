@@ -410,12 +410,6 @@ def test_a_burst_is_dumped(pipeline: Node, iquv: DadaDbevent, tmp_path: Path) ->
     for figures in latency.values():
         assert figures["n"] == told(pipeline, "outcomes")["sent"]
         assert 0 <= figures["median"] <= figures["p90"] <= figures["p99"] <= figures["max"]
-    # What was waited for as configured is not counted.
-    assert latency["closed"]["max"] >= 300.0
-    assert (
-        latency["line to sent"]["max"] < sum(latency[stage]["max"] for stage in stages[:-1]) - 290
-    )
-
     assert pipeline.ask("stop_observation", "--parset", parset) == "Stopped observation"
     pipeline.wait_until_over("replay", TIMEOUT)
     name = f"{said(observation, 0.0)[:19]}.BLANK"
@@ -427,8 +421,9 @@ def test_a_burst_is_dumped(pipeline: Node, iquv: DadaDbevent, tmp_path: Path) ->
     times = [dump[stage] for stage in ("written", *stages[:-1])]
     assert times == sorted(times)
     assert began - 1.0 < times[0] < times[-1] < time.time()
-    # What was waited for as configured does not count.
+    # What was waited for as configured is in its stage, and in no response.
     waited = min(GATHER_SECONDS, dump["closed"] - dump["queued"])
+    assert 0.0 < 1e3 * waited <= latency["closed"]["max"] + 0.01
     response = 1e3 * (times[-1] - times[0] - waited)
     assert latency["line to sent"]["max"] == pytest.approx(response, abs=0.01)
 
