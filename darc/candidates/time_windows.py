@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -52,6 +52,12 @@ class _Open(Struct):
     last_watermark: float | None = None  # None: no watermark since its last line
     through: int = 0
     settled_through: int = 0  # as it was when it settled last
+
+    def joined(self) -> Records:
+        """Return all candidates; what was joined before is not joined again."""
+        if len(self.parts) > 1:
+            self.parts = [np.concatenate(self.parts)]
+        return self.parts[0]
 
 
 class OpenWindows:
@@ -160,10 +166,22 @@ class OpenWindows:
             return None
         if first + self._interval <= watermark:
             return self._interval, True
-        dealt_with = max(opened.settled_through, self._settled.get(window, 0))
-        if last + self._settle <= watermark and opened.through > dealt_with:
+        if last + self._settle <= watermark and opened.through > self._dealt_with(window, opened):
             return last + self._settle - first, False
         return None
+
+    def unsettled(self) -> Iterator[tuple[int, int, Records]]:
+        """Return open windows with lines since they settled last.
+
+        :return: number of each, the last entry with candidates in it, and all its candidates
+        """
+        for window, opened in self._open.items():
+            if opened.through > self._dealt_with(window, opened):
+                yield window, opened.through, opened.joined()
+
+    def _dealt_with(self, window: int, opened: _Open) -> int:
+        """Return the last entry of a window as it was when it settled last; 0: it has not."""
+        return max(opened.settled_through, self._settled.get(window, 0))
 
     def close_all(self) -> None:
         """Close all windows: no more lines will come."""
@@ -175,13 +193,12 @@ class OpenWindows:
             return None
         window, waited, closed = self._due.popleft()
         opened = self._open[window]
-        # Joined once, however often the window settles.
-        opened.parts = [np.concatenate(opened.parts)]
+        candidates = opened.joined()
         if closed:
             self._close(window)
         else:
             opened.settled_through = opened.through
-        return DueWindow(window, opened.parts[0], opened.through, opened.first, waited, closed)
+        return DueWindow(window, candidates, opened.through, opened.first, waited, closed)
 
     def _close(self, window: int) -> None:
         self._closed[window] = self._open.pop(window).through

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from darc.queues.messages import Commit, ContentKind, Order, OrderState, QueueEn
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.paths import packaged
 from darc.services.amber_clustering.service import AMBERClustering
+from darc.services.base.service import LOOP_SECONDS
 from simulator.write_parsets import write_observation
 
 START = 1_700_000_000.0
@@ -308,6 +310,38 @@ def test_a_trigger_leaves_when_its_window_has_settled(service, observation):
     assert "iquv_triggers_repeated" not in counts
 
 
+def decide_while_nothing_comes(one: Kept) -> None:
+    """As the loop of a service does that gets no entry."""
+    while (wait := one.patience()) < LOOP_SECONDS:
+        time.sleep(max(0.0, wait))
+        one.idle()
+
+
+def test_it_is_decided_before_a_window_has_settled(service, observation):
+    one = service(**SETTLES_SOON)
+    one.start_observation(observation, {})
+    one.process(entry(1, 100.0, 5.1), observation)
+    assert 0.0 < one.patience() <= 0.125
+    decide_while_nothing_comes(one)
+    assert one.commits[-1].puts == () == one.commits[-1].completed
+    one.process(entry(2, 100.25), observation)
+    (trigger,) = one.sent("dada_trigger")
+    assert trigger.stages.clustered == trigger.stages.closed
+    assert one.patience() == LOOP_SECONDS
+
+
+def test_what_comes_after_that_is_decided_about_too(service, observation):
+    one = service(**SETTLES_SOON)
+    one.start_observation(observation, {})
+    one.process(entry(1, 100.0, 5.1, snr=30.0), observation)
+    decide_while_nothing_comes(one)
+    one.process(entry(2, 100.2, 5.1, snr=50.0), observation)
+    one.process(entry(3, 100.45), observation)
+    (trigger,) = one.sent("dada_trigger")
+    assert (trigger.snr, trigger.count) == (50.0, 2)
+    assert trigger.stages.clustered > trigger.stages.closed
+
+
 def test_a_trigger_does_not_wait_for_the_decision_about_another_window(service, observation):
     clustering = service(thresh_iquv={"interval": 0})
     clustering.start_observation(observation, {})
@@ -419,8 +453,8 @@ def lines_in_entries(draw: st.DrawFn) -> list[QueueEntry]:
             )
         )
         candidates = np.zeros(len(lines), CANDIDATE)
-        for place, (time, snr, dm, width) in enumerate(lines):
-            candidates[place]["time"], candidates[place]["snr"] = time, snr
+        for place, (at, snr, dm, width) in enumerate(lines):
+            candidates[place]["time"], candidates[place]["snr"] = at, snr
             candidates[place]["dm"], candidates[place]["downsampling"] = dm, width
         stamped = draw(st.booleans()) or not lines
         content = records_to_bytes(candidates)

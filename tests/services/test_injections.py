@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from test_alerts_of_a_service import Kept as KeptGenerator
 from test_alerts_of_a_service import recent, service
-from test_amber_clustering import DiedError, entry, observation
+from test_amber_clustering import DiedError, decide_while_nothing_comes, entry, observation
 from test_amber_clustering import Kept as KeptClustering
 from test_amber_clustering import service as clustering
 from triggers import made_trigger
@@ -308,6 +308,19 @@ def test_an_injected_burst_leads_to_a_trigger_of_an_injection_alone(
     again.process(entry(3, 102.0, 5.1005), observation)
     again.process(entry(4, 103.0), observation)
     assert again.sent("voevent_generator") == again.sent("dada_trigger") == []
+
+
+def test_a_list_that_comes_after_it_was_decided_and_before_it_leaves_is_heeded(
+    clustering: Any, observation: Observation
+) -> None:
+    one: KeptClustering = clustering(settle=0.01, interval=1.0)
+    one.start_observation(observation, {})
+    one.process(entry(1, 100.0, 5.1), observation)
+    decide_while_nothing_comes(one)
+    one.process(listing(10, "5.1 700 30 0.8"), observation)
+    one.process(entry(2, 100.1), observation)
+    assert one.sent("dada_trigger") == one.sent("lofar_trigger") == []
+    assert [trigger.injection for trigger in one.sent("voevent_generator")] == [True]
 
 
 def test_an_injection_hides_no_burst_of_its_window(

@@ -303,6 +303,22 @@ def test_a_window_that_has_settled_settles_again_with_all_its_lines() -> None:
     assert told(add(windows, Given(6, 1001.0, records([])))) == [Taken(0, [0, 2])]
 
 
+def test_windows_with_lines_since_they_settled_are_the_unsettled_ones() -> None:
+    windows = OpenWindows(INTERVAL, LENGTH, {}, settle=0.125)
+
+    def unsettled() -> list[tuple[int, int, int]]:
+        return [(window, through, len(found)) for window, through, found in windows.unsettled()]
+
+    add(windows, Given(1, 1000.0, records([(0.1, 0)])))
+    assert unsettled() == [(0, 1, 1)]
+    add(windows, Given(2, 1000.125, records([(0.6, 1)])))
+    assert unsettled() == [(1, 2, 1)]
+    add(windows, Given(3, 1000.125, records([(0.2, 2)])))
+    assert unsettled() == [(0, 3, 2), (1, 2, 1)]
+    add(windows, Given(4, 1001.125, records([])))
+    assert unsettled() == []
+
+
 @pytest.mark.parametrize("settle", [INTERVAL, 2 * INTERVAL])
 def test_an_interval_that_is_not_longer_is_all_that_is_waited(settle: float) -> None:
     """As of a configuration that was written before windows settled."""

@@ -41,8 +41,11 @@ class ClusteringObservation(Struct):
     injections: Injections
     last_deeper_dump: float | None  # likewise, of what only a lowered threshold has let through
     deeper: DeeperSearch
-    #: Of open windows that have settled: the last entry of each, and the decision.
+    #: Of open windows: the last entry of each, and the decision.
     decisions: dict[int, tuple[int, Decision]] = field(default_factory=dict)
+    #: When to decide about windows that have not settled yet (monotonic clock, s); None: no lines
+    #: have come since.
+    decide_at: float | None = None
 
     @classmethod
     def recalled(

@@ -18,7 +18,7 @@ from darc.config.config import Role
 from darc.config.records import replace
 from darc.config.settings import AmberClusteringSettings
 from darc.model.arrival import utc_of
-from darc.model.candidate import candidates_from_bytes
+from darc.model.candidate import Records, candidates_from_bytes
 from darc.model.counters import Counted, in_words, note_latest, plain_counts
 from darc.model.lowered_threshold import LoweredThreshold, is_lowered_threshold
 from darc.model.observation import Observation, Pointing, task_id_of
@@ -28,7 +28,7 @@ from darc.node.losses import ENTRIES_DROPPED, SOURCES_UNKNOWN, LossKind
 from darc.node.source_lists import read_source_lists
 from darc.queues.messages import Commit, ContentKind, Put, QueueEntry
 from darc.queues.plain_connection import pack, unpack
-from darc.runtime.log import ABOUT_TRIGGER
+from darc.runtime.log import ABOUT_TRIGGER, about
 from darc.runtime.paths import configured_file
 from darc.science import sky
 from darc.science.galaxy import load_galaxy_map
@@ -38,12 +38,15 @@ from darc.services.amber_clustering.deeper_search import DeeperSearch
 from darc.services.amber_clustering.search_basis import SearchBasis
 from darc.services.amber_clustering.traits import TRAITS
 from darc.services.base.forwarding import Forwarder
-from darc.services.base.service import ENDED, Consumer
+from darc.services.base.service import ENDED, LOOP_SECONDS, Consumer
 
 log = logging.getLogger(__name__)
 
 #: Longest work for one commit: far less than the timeout of the heartbeat (s).
 PORTION_SECONDS = 0.25
+#: Share of the time in which a window settles after which it is decided about: lines of one batch
+#: come within less, and the decision takes less than what is left.
+SHARE_OF_SETTLE = 0.5
 #: Counters that are present from the start, so that monitoring sees them increase from 0.
 TOTALS = (
     Counted.WINDOWS,
@@ -131,7 +134,17 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
                 )
             )
 
+    def patience(self) -> float:
+        """Return how long to wait for entries until windows are to be decided about (s)."""
+        due = [work.decide_at for work in self._work.values() if work.decide_at is not None]
+        return min([LOOP_SECONDS, *(at - time.monotonic() for at in due)])
+
     def idle(self) -> None:
+        """Decide about open windows while nothing comes, and say what the forwarders lost."""
+        for key, work in self._work.items():
+            if work.decide_at is not None and work.decide_at <= time.monotonic():
+                with about(key):
+                    self._decide_early(work)
         for forwarder in self._forwarders:
             if forwarder.failure:
                 raise forwarder.failure
@@ -256,6 +269,8 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             return
         times = EntryTimes(entry.written, entry.read, entry.held_at)
         work.windows.add(entry.id, entry.watermark, candidates, times)
+        if len(candidates):
+            work.decide_at = time.monotonic() + SHARE_OF_SETTLE * work.settings.settle
         self._settle(entry.observation, work)
 
     def _obey_entry(self, entry: QueueEntry, work: ClusteringObservation) -> None:
@@ -264,14 +279,15 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         :raises ValueError: it says nothing of the kind
         """
         plain = unpack(entry.content)
+        # Either way, open windows are decided about again when they settle or close.
         if are_injections(plain):
+            work.decisions.clear()
             memory = work.injections.add(injections_of(plain))
             self.commit(Commit(entry.observation, completed=(entry.id,), memory=memory))
             return
         if not is_lowered_threshold(plain):
             raise ValueError(f"{entry.kind} where candidates are expected")
         order = LoweredThreshold.from_plain(plain)
-        # Open windows are decided about again when they close.
         work.decisions.clear()
         memory = work.deeper.add(order)
         self.commit(Commit(entry.observation, completed=(entry.id,), memory=memory))
@@ -332,17 +348,30 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         closed_at = time.time()
         through, decision = work.decisions.pop(window.window, (0, None))
         if decision is None or through < window.through:
-            injected = work.injections.mask(window.candidates)
-            if injected.any():
-                log.warning("of an injection: %s", brightest(window.candidates[injected]))
-            decision = work.decider.decide(window.candidates, window.window, injected)
-            real = window.candidates[~injected]
-            decision = work.deeper.deepened(decision, real, window.window)
+            decision = self._decision(work, window.window, window.candidates)
         else:
             decision = replace(decision, clustered_at=closed_at)
         if not window.closed:
             work.decisions[window.window] = window.through, decision
         return _timed(decision, window, closed_at)
+
+    def _decide_early(self, work: ClusteringObservation) -> None:
+        """Decide about windows whose lines have probably all come, so that it need not be later.
+
+        What is decided is used when the window settles, if nothing has come since.
+        """
+        work.decide_at = None
+        for window, through, candidates in work.windows.unsettled():
+            if work.decisions.get(window, (0, None))[0] < through:
+                work.decisions[window] = through, self._decision(work, window, candidates)
+
+    @staticmethod
+    def _decision(work: ClusteringObservation, window: int, candidates: Records) -> Decision:
+        injected = work.injections.mask(candidates)
+        if injected.any():
+            log.warning("of an injection: %s", brightest(candidates[injected]))
+        decision = work.decider.decide(candidates, window, injected)
+        return work.deeper.deepened(decision, candidates[~injected], window)
 
     def _outputs(
         self, key: str, work: ClusteringObservation, window: DueWindow, decision: Decision
