@@ -46,6 +46,8 @@ class ClusteringObservation(Struct):
     #: When to decide about windows that have not settled yet (monotonic clock, s); None: no lines
     #: have come since.
     decide_at: float | None = None
+    #: Triggers that leave with the next commit and are logged after it, each with its kind.
+    unsaid: list[tuple[str, Trigger]] = field(default_factory=list)
 
     @classmethod
     def recalled(

@@ -338,6 +338,7 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
             memory |= work.totals()
         if completed or memory:
             self.commit(Commit(key, completed, tuple(outputs), memory=memory))
+            _say_passed_on(work)
         if decided:
             self._totals.update(work.counts - before)
             self._account(key, work)
@@ -424,21 +425,28 @@ class AMBERClustering(Consumer[AmberClusteringSettings]):
         for trigger in triggers:
             bins = work.passed_on.setdefault(trigger.window, {}).setdefault(kind, [])
             bins.append(trigger.dm_bin)
-            log.info(
-                "%s trigger %s: %s, DM %.2f, S/N %.1f, width %d, beam %d, %d candidates",
-                kind,
-                trigger.identity,
-                trigger.src_name or trigger.name,
-                trigger.dm,
-                trigger.snr,
-                trigger.downsampling,
-                trigger.sb,
-                trigger.count,
-                extra=ABOUT_TRIGGER,
-            )
+            work.unsaid.append((kind, trigger))
 
     def _account(self, key: str, work: ClusteringObservation) -> None:
         note_latest(self.counts, task_id_of(key), work.counts)
+
+
+def _say_passed_on(work: ClusteringObservation) -> None:
+    """Log triggers, once they have left: none waits for a line of the log."""
+    for kind, trigger in work.unsaid:
+        log.info(
+            "%s trigger %s: %s, DM %.2f, S/N %.1f, width %d, beam %d, %d candidates",
+            kind,
+            trigger.identity,
+            trigger.src_name or trigger.name,
+            trigger.dm,
+            trigger.snr,
+            trigger.downsampling,
+            trigger.sb,
+            trigger.count,
+            extra=ABOUT_TRIGGER,
+        )
+    work.unsaid.clear()
 
 
 def _timed(decision: Decision, window: DueWindow, closed_at: float) -> Decision:
