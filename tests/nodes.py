@@ -14,7 +14,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,7 +28,7 @@ from darc.cli.darc_parser import make_parser
 from darc.node.command_client import exchange_messages
 from darc.node.node_identity import supervisord_pid
 from darc.node.processes import kill_node, of_node
-from darc.node.supervisor import Supervisor
+from darc.node.supervisor import Supervisor, SupervisorError
 
 # The checkout has the simulator, which is not installed; last, as darc is what is installed.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
@@ -275,6 +275,12 @@ class Node:
         return self.supervisor.processes()[service].pid
 
     def log(self, service: str) -> str:
+        """Its log with all that it has said by now: supervisord writes that, in turns of its own.
+
+        What it answers now comes after a look at what all services have said until now.
+        """
+        with suppress(SupervisorError):  # it is gone, or ends
+            self.supervisor.poke()
         path = self.home / "log" / f"{service}.{self.hostname}.log"
         return path.read_text() if path.exists() else ""
 

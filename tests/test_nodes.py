@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
@@ -14,7 +15,7 @@ from unittest.mock import Mock
 import nodes
 import psutil
 import pytest
-from nodes import Node, free_port, patience, wait_for
+from nodes import Node, free_port, only, patience, wait_for
 
 from simulator import ports
 from simulator.ports import ReservedPort
@@ -155,8 +156,7 @@ def test_a_run_that_is_ended_leaves_nothing_running(
         said, _ = run.communicate(timeout=patience(60))
     assert run.returncode == pytest.ExitCode.INTERRUPTED, said
     assert f"left running by the tests: {child} " in said
-    wait_for(lambda: not psutil.pid_exists(child))
-    assert not psutil.pid_exists(worker)
+    wait_for(lambda: not psutil.pid_exists(child) and not psutil.pid_exists(worker))
 
 
 def test_no_signal_goes_to_the_tests_themselves() -> None:
@@ -185,3 +185,21 @@ def test_a_script_that_is_called_leaves_this_process_as_it_was(
     run.assert_not_called()
     monkeypatch.setitem(fresh_node.environment, "PYTHONPATH", "/nowhere")
     assert fresh_node.call("darc_stop_master") is run.return_value
+
+
+def test_a_log_has_all_that_a_service_has_said_by_now(make_node: Callable[..., Node]) -> None:
+    """Though supervisord, which writes it, has not come to that yet."""
+    node = make_node(darc_master=only())
+    assert node.call("darc_start_master").returncode == 0
+    supervisord = int((node.run_dir / "supervisord.pid").read_text())
+    later = threading.Timer(1.0, os.kill, (supervisord, signal.SIGCONT))
+    os.kill(supervisord, signal.SIGSTOP)
+    later.start()
+    with socket.create_connection((HERE, node.port), timeout=patience(10.0)) as client:
+        client.sendall(b"rubbish")
+        assert b"Cannot parse" in client.recv(1024)
+    assert "Cannot parse" in node.log("darc_master")
+    later.join()
+    # Of what has ended it is read as it is.
+    assert node.call("darc_stop_master").returncode == 0
+    assert "Cannot parse" in node.log("darc_master")
