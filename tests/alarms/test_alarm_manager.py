@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from nodes import wait_for
+from nodes import patience, wait_for
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "monitor"))
@@ -92,7 +92,7 @@ def test_what_cannot_be_remembered_waits_only_a_little(
         desk.check()
     assert webhook.asked == []
     monkeypatch.setattr("darc.monitor.alarms.alarm_delivery.UNREMEMBERED_SECONDS", 0.0)
-    webhook.wait_for(1, 20.0)
+    webhook.wait_for(1, patience(20.0))
 
 
 def test_what_was_remembered_is_sent_once(
@@ -109,7 +109,7 @@ def test_what_was_remembered_is_sent_once(
     other = AlarmManager(config, Cluster)
     desks.append(other)
     other.start(news.memory)
-    (message,) = webhook.wait_for(1, 20.0)
+    (message,) = webhook.wait_for(1, patience(20.0))
     assert message["title"] == "processor on arts003 failed"
     wait_for(lambda: not other.shown()["waiting"])
     last = other.unsaved()
@@ -128,7 +128,7 @@ def test_a_receiver_that_hangs_holds_up_nobody_and_can_be_removed(
         desk.start({})
         news = wait_for(desk.unsaved)
         desk.remembered(news)
-        webhook.wait_for(1, 20.0)
+        webhook.wait_for(1, patience(20.0))
         wait_for(lambda: len(desk.shown()["waiting"]) == 1)
         desk.reconfigure(configure(webhooks=webhook.url))
         assert desk.shown()["waiting"] == []

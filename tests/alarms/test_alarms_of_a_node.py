@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nodes import PYTHON, Node, free_port
+from nodes import PYTHON, Node, free_port, patience
 from nodes import wait_for as wait_for_seconds
 
 from darc.model.overview import from_text
@@ -216,7 +216,7 @@ def test_receivers_that_are_down_get_each_once_later(make_site: Callable[..., Si
         site.kill_website()
         assert len(site.alarms()["waiting"]) == 2
     with Webhook(port) as late:
-        late.wait_for(2, 120.0)
+        late.wait_for(2, patience(120.0))
         wait_for(lambda: not site.alarms()["waiting"])
         assert [one["kind"] for one in late.received] == ["alarm", "over"]
     assert len(site.subjects(FAILED)) == 2
