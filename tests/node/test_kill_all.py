@@ -116,6 +116,7 @@ def test_a_start_replaces_what_a_dead_supervisord_left(small: Node) -> None:
     start_stubborn_service(small)
     node_id = small.node_id
     os.kill(supervisord(small), signal.SIGKILL)
+    wait_for(lambda: len(of_node(node_id)) == 2, what="end of all but the stubborn")
     (small.home / "supervisor" / "lofar_trigger.conf").unlink()
     result = small.call("darc_start_all_services")
     assert result.returncode == 0, result.stderr
