@@ -403,12 +403,16 @@ def test_a_burst_is_dumped(pipeline: Node, iquv: DadaDbevent, tmp_path: Path) ->
     assert window.dm == pytest.approx(truth.dm)
     assert (window.width, window.beam) == (truth.downsampling, truth.burst.beam)
 
-    wait_for(lambda: told(pipeline, "outcomes").get("sent"))
-    latency = told(pipeline, "latency")
+    def all_noted() -> Any:
+        """The latency, with all that were sent."""
+        latency = told(pipeline, "latency")
+        sent = told(pipeline, "outcomes").get("sent")
+        return latency if {figures["n"] for figures in latency.values()} == {sent} else None
+
+    latency = wait_for(all_noted)
     stages = ["read", "queued", "closed", "clustered", "decided", "taken", "sent", "line to sent"]
     assert list(latency) == stages
     for figures in latency.values():
-        assert figures["n"] == told(pipeline, "outcomes")["sent"]
         assert 0 <= figures["median"] <= figures["p90"] <= figures["p99"] <= figures["max"]
     assert pipeline.ask("stop_observation", "--parset", parset) == "Stopped observation"
     pipeline.wait_until_over("replay", TIMEOUT)
@@ -453,7 +457,7 @@ def test_what_is_refused_is_tried_until_it_is_taken(
     assert texts(stokes_i, 1) == [request(other, (*WINDOW, REST))]
     wait_outcomes(telescope.node, before, {"sent": 1})
     assert told(telescope.node, "waiting") == 1
-    assert telescope.waiting_entries() == 2  # the trigger's, and the end
+    wait_for(lambda: telescope.waiting_entries() == 2, what="the trigger's, and the end")
     assert observation.task_id in telescope.node.ask("get_attr", "observations")
     assert not logged(telescope.node, observation, ": done")
     iquv.accept()
@@ -588,7 +592,7 @@ def test_one_that_never_reads_holds_up_nobody(
     wait_for(lambda: logged(telescope.node, observation, "takes no request: timed out"))
     telescope.trigger([replace(trigger, stokes="I")])
     assert texts(stokes_i, 1) == [request(observation, (*WINDOW, REST))]
-    assert told(telescope.node, "waiting") == 1
+    wait_for(lambda: told(telescope.node, "waiting") == 1)
     assert telescope.node.states() == {"dada_trigger": "running"}
     iquv.never_read = False
     assert len(texts(iquv, 4)) == 4

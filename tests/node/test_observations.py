@@ -38,7 +38,8 @@ wait_for = partial(wait_for_seconds, timeout=40.0)
 HEADER = format_header()
 REAL_TIME = ("amber_listener", "amber_clustering", "dada_trigger")
 TAKING_PART = ("offline_processing", "processor", *REAL_TIME)
-SETUP_TIME = 1.0
+#: s, in which all services hear of it on a busy machine, too
+SETUP_TIME = patience(1.0)
 _numbers = itertools.count(1)
 
 
@@ -141,7 +142,7 @@ def test_a_start_is_answered_at_once_and_starts_what_does_not_run(clean: Node, m
 
 
 def test_services_get_it_their_setup_time_before_the_start(clean: Node, make: Make) -> None:
-    observation = make(start=time.time() + 3.0)
+    observation = make(start=time.time() + SETUP_TIME + patience(2.0))
     command(clean, "start", observation.parset)
     wait_known(clean, observation, TAKING_PART)
     assert time.time() < observation.start
@@ -149,7 +150,7 @@ def test_services_get_it_their_setup_time_before_the_start(clean: Node, make: Ma
     lines = about(clean, "darc_master", observation)
     begins = next(text for text in lines if "begins" in text)
     logged = datetime.strptime(begins[:23], "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
-    assert -0.01 <= logged.timestamp() - (observation.start - SETUP_TIME) < 0.5
+    assert -0.01 <= logged.timestamp() - (observation.start - SETUP_TIME) < patience(0.5)
 
 
 def test_those_that_take_no_part_hear_nothing(clean: Node, make: Make) -> None:
@@ -198,7 +199,7 @@ def test_an_abort_drops_what_is_there_everywhere(clean: Node, make: Make) -> Non
 
 @pytest.mark.parametrize("verb", ["stop", "abort"])
 def test_what_is_pending_is_cancelled(clean: Node, make: Make, verb: str) -> None:
-    observation = make(start=time.time() + 3.0)
+    observation = make(start=time.time() + SETUP_TIME + patience(2.0))
     command(clean, "start", observation.parset)
     assert reply(clean, verb, observation.parset)["status"] == "Success"
     assert observations(clean) == {}
@@ -210,10 +211,11 @@ def test_what_is_pending_is_cancelled(clean: Node, make: Make, verb: str) -> Non
 def test_without_a_stop_it_is_ended_after_its_end(clean: Node, make: Make) -> None:
     clean.configure(darc_master={"end_delay": 0.3})
     clean.ask("reload")
-    observation = make(duration=5.0)  # the file has to come in time on a busy machine, too
+    observation = make(duration=5.0)
     command(clean, "start", observation.parset)
-    wait_known(clean, observation, TAKING_PART)
+    # In time on a busy machine, too.
     file_of(observation).write_bytes(HEADER + line(0))
+    wait_known(clean, observation, TAKING_PART)
     wait_for(lambda: knows(clean, "darc_master", observation, "no stop came"))
     clean.wait_until_over(observation.task_id)
     assert clean.counts("amber_clustering", observation.task_id)["clustered"] == 1
@@ -487,10 +489,12 @@ class Told:
 
     def __init__(self) -> None:
         self.orders: dict[str, list[Order]] = {}
+        self.ever: set[str] = set()  # services that had orders
         self.over: list[str] = []
 
     def give(self, orders: dict[str, list[Order]]) -> None:
         self.orders = orders
+        self.ever |= orders.keys()
 
     def begin(self, run: ObservationRun) -> None:
         raise RuntimeError("the journal is full")
@@ -513,8 +517,9 @@ def test_a_failing_disk_or_journal_stops_no_observation(
     instrument = load_config(empty_config(tmp_path)).instrument
     for number in (1, 2):
         observation = read_observation(make(duration=0.1).parset, instrument)
+        told.ever.clear()
         assert observations.add(ObservationRun(observation, ("amber_listener",)))
-        wait_for(lambda: "amber_listener" in told.orders)
+        wait_for(lambda: "amber_listener" in told.ever)
         wait_for(lambda many=number: len(told.over) == many)
         wait_for(lambda: observations.runs() == [])
 

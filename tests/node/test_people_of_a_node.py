@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from alerts import put, told, trigger
-from nodes import node, only, wait_for
+from nodes import node, only, patience, wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "alarms"))
 
@@ -42,7 +42,7 @@ def test_a_burst_is_told_and_retracted_by_the_command_in_its_message(
         with node(test_run, darc_master=only(SERVICE), voevent_generator=ours, chat=chat) as site:
             site.start()
             put(site, SERVICE, trigger(dm=612.0))
-            (first,) = team.wait_for(1, WAIT)
+            (first,) = team.wait_for(1, patience(WAIT))
             assert first["text"].startswith("Burst: S/N 20.0, DM 612.0")
             wait_for(lambda: len(away.asked) >= 2, WAIT)  # it is asked again, team is not
             assert len(team.received) == 1

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
-from nodes import Node, node
+from nodes import Node, node, patience
 from nodes import wait_for as wait_for_seconds
 
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
@@ -178,7 +178,7 @@ def test_an_observation_from_start_to_summary(processing_node, mailbox, make):
     name = results(of, observation).relative_to(of.home / "results")
     page = of.home / "status" / "triggers_realtime" / name / "index.html"
     assert page.read_text().count(".png") >= 4
-    (told,) = mailbox.wait_for(1, 30.0)
+    (told,) = mailbox.wait_for(1, patience(30.0))
     assert told.message["Subject"].startswith("DARC results: 4 candidates: ")
     attached = [part.get_filename() for part in told.message.iter_attachments()]
     assert attached == ["CB00.pdf"]

@@ -46,7 +46,7 @@ class Site(Struct):
         return self.node.home / "status" / "triggers_realtime" / found / "index.html"
 
     def command(self, command: str) -> None:
-        reply = self.node.darc("--parset", str(self.made.parset), command)
+        reply = self.node.call("darc", "--parset", str(self.made.parset), command)
         assert reply.returncode == 0, reply.stdout
 
     def bring(self, cb: int, *rows: ListedCandidate) -> None:
@@ -87,7 +87,7 @@ def site(make_node: Callable[..., Node], tmp_path: Path) -> Iterator[Site]:
             darc_master={"services_master_mix": ["processor"], "setup_time": 0.1},
             processor_master={
                 "check_interval": 0.2,
-                "max_wait_time": 1.0,
+                "max_wait_time": patience(1.0),
                 "node_timeout": 5,
                 "email_settings": {"to": TO},
             },

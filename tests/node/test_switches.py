@@ -124,7 +124,7 @@ def test_switched_off_between_gathering_and_sending(site: Site) -> None:
     before = len(site.lofar.received)
     site.switch("enable")
     # Longer than that takes.
-    slow = {"settle": 2.0, "interval": 2.0}
+    slow = {"settle": patience(2.0), "interval": patience(2.0)}
     site.node.configure(
         lofar_trigger={"send_events": True}, voevent_generator={"send_events": True}
     )
@@ -152,7 +152,6 @@ def test_each_switch_is_logged_with_time_and_origin(site: Site) -> None:
         for action, value in (("enable", "True"), ("disable", "False")):
             reply = site.node.darc(f"{prefix}_{action}")
             assert reply.returncode == 0, reply.stdout
-            # supervisord writes the logs a moment later.
             wait_for_line(
                 site.node,
                 service,
@@ -193,7 +192,8 @@ def test_a_reload_brings_settings_into_running_services(site: Site) -> None:
     assert told(site.node, LOFAR, "test") is False
     two_beams(401.0)
     outcomes.expect({"sent": 3, "of a pulse with a better trigger": 1})
-    kinds = [received.datagram[-1:] for received in site.lofar.received[before:]]
+    packets = site.lofar.wait_for(before + 3, patience(WAIT))[before:]
+    kinds = [received.datagram[-1:] for received in packets]
     assert kinds == [b"T", b"S", b"S"]
     assert site.node.pid(LOFAR) == pid
     mark = len(site.node.log(LOFAR))

@@ -338,7 +338,7 @@ def test_a_death_does_not_double_an_event(site: Site, subscriber: Subscriber) ->
     alerts.wait_for_successor(site.node, SERVICE, pid)
     wait_until_done(site.node, SERVICE)
     outcomes.expect({"accepted": 1})
-    assert [came.event for came in subscriber.received] == [site.file(one)]
+    assert events(subscriber, 1) == [site.file(one)]
 
 
 def test_a_broker_that_is_not_there_yet(site: Site) -> None:
@@ -465,7 +465,7 @@ def test_a_broker_that_does_not_take_it(
 
 def test_a_broker_that_never_takes_it(site: Site) -> None:
     outcomes, mark = site.outcomes(), site.mark
-    site.reload(broker_port=free_port(), give_up_after=0.5)
+    site.reload(broker_port=free_port(), give_up_after=patience(0.5))
     site.put(trigger())
     outcomes.expect({"given up": 1})
     assert re.search(
