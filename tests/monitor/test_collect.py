@@ -105,10 +105,11 @@ def test_all_are_asked_at_the_same_time() -> None:
 def test_one_that_does_not_answer_does_not_hold_up_the_others() -> None:
     nowhere = NodeTarget("nowhere", "127.0.0.1", free_port())
     with master("silent", lambda command: None) as silent, master("a", now_told("a")) as good:
-        status = collect([silent, nowhere, good], 1.0)
+        limit = patience(1.0)
+        status = collect([silent, nowhere, good], limit)
     states = {node.name: (node.reached, node.reason, node.cause) for node in status.nodes}
     assert states == {
-        "silent": (False, "no answer within 1 s", Unreached.NO_ANSWER),
+        "silent": (False, f"no answer within {limit:g} s", Unreached.NO_ANSWER),
         "nowhere": (False, "Connection refused", Unreached.REFUSED),
         "a": (True, "", None),
     }
@@ -154,8 +155,11 @@ def test_a_resolver_that_comes_to_hang_is_noticed(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("darc.monitor.cluster_watch.request_reply", ask)
     watch = ClusterWatch([NodeTarget("a", "127.0.0.1", 1)], interval=0.1, timeout=0.1)
+    reached: list[bool] = []
+    watch.on_change = lambda: reached.append(watch.status().nodes[0].reached)
     watch.start()
-    wait_for(lambda: watch.status().nodes[0].reached)
+    wait_for(lambda: reached)
+    assert reached == [True]
     wait_for(lambda: not watch.status().nodes[0].reached)
     (node,) = watch.status().nodes
     assert node.reason == "no answer within 0.1 s"
@@ -244,7 +248,7 @@ def test_it_waits_at_the_node_for_a_change() -> None:
 def test_a_node_that_goes_is_remembered_and_asked_until_it_returns() -> None:
     port = free_port()
     target = NodeTarget("a", "127.0.0.1", port)
-    watch = ClusterWatch([target], interval=0.2, timeout=1.0)
+    watch = ClusterWatch([target], interval=0.2, timeout=patience(1.0))
     watch.start()
     wait_for(lambda: watch.status().nodes[0].asked)
     (gone,) = watch.status().nodes

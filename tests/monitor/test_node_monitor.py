@@ -136,8 +136,14 @@ def test_a_monitor_that_hangs_costs_the_master_nothing(watched: Node) -> None:
         wait_for(lambda: troubles(watched) == {MONITOR: "hangs"})
         assert_quick(watched)
         # What the master knows itself is as fresh as ever.
-        os.kill(watched.pid("lofar_trigger"), signal.SIGKILL)
-        wait_for(lambda: seen(watched, "lofar_trigger").state != "running", timeout=1.5)
+        killed = watched.pid("lofar_trigger")
+        os.kill(killed, signal.SIGKILL)
+
+        def is_known() -> bool:
+            now = seen(watched, "lofar_trigger")
+            return now.state != "running" or now.pid != killed
+
+        wait_for(is_known, timeout=1.5)
         wait_for(lambda: seen(watched, "lofar_trigger").state == "running")
     finally:
         os.kill(monitor, signal.SIGCONT)

@@ -424,8 +424,7 @@ def test_an_open_page_hears_of_the_end_and_of_the_return(
     site.server.stop()
     wait_for(lambda: "The status website was stopped." in banner(browser))
     make_site(made_up.troubled(now), port=site.port)
-    wait_for(lambda: "problems" in browser.text(".headline"))
-    assert not banner(browser)
+    wait_for(lambda: "problems" in browser.text(".headline") and not banner(browser))
 
 
 def test_a_server_that_is_gone_without_a_word_is_noticed(
