@@ -310,8 +310,8 @@ def test_gulps_of_two_searches(stream: Stream) -> None:
 
 def test_a_gulp_waits_for_the_other_search_and_no_longer_than_the_limit(tmp_path: Path) -> None:
     with closing(Stream(tmp_path, gulp_wait=3.0)) as stream:
-        stream.send(0, 1, 0.5)
         began = time.monotonic()
+        stream.send(0, 1, 0.5)
         while time.monotonic() < began + 1.0:
             stream.listener.turn()
         assert stream.taken() == []

@@ -78,8 +78,8 @@ def test_a_broker_that_is_away_and_comes_back_during_an_attempt(
 ) -> None:
     broker.stop()
     timer = threading.Timer(1.0, broker.start)
-    timer.start()
     began = time.monotonic()
+    timer.start()
     sender.send(topic, "key", b"back")
     assert time.monotonic() - began > 0.9
     timer.join()
@@ -89,7 +89,7 @@ def test_a_broker_that_is_away_and_comes_back_during_an_attempt(
 def test_a_broker_that_stays_away_is_named_and_the_message_does_not_leave_later(
     broker: KafkaBroker, reader: TopicReader, topic: str
 ) -> None:
-    made = KafkaSender(replace(client(broker.address), timeout=1.0))
+    made = KafkaSender(replace(client(broker.address), timeout=patience(1.0)))
     made.warm_up(topic)
     broker.stop()
     with pytest.raises(DeliveryError, match=rf"Kafka at {broker.address}: .*[Tt]imed out") as error:

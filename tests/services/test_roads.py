@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from msgspec.structs import replace
-from nodes import wait_for
+from nodes import patience, wait_for
 
 from darc.delivery.outbox import DeliveryError
 from darc.model.event import RoadName, RoadState, Tense
@@ -101,7 +101,7 @@ def test_a_retraction_waits_until_its_first_notice_is_acknowledged(
 def test_after_one_that_was_given_up_the_next_is_tried(roads: Roads, receiver: Receiver) -> None:
     """It may have come, and nobody has said so."""
     receiver.refuse = {RoadName.KAFKA}
-    submit(roads, notice("a", 1, give_up_after=0.5), notice("a", 2))
+    submit(roads, notice("a", 1, give_up_after=patience(0.5)), notice("a", 2))
     (first,) = gathered(roads, 1)
     assert (first.state, first.error) == (RoadState.GIVEN_UP, "refused")
     receiver.refuse = set()
