@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from nodes import wait_for
+from nodes import patience, wait_for
 
 from darc.master.commands import CommandVocabulary
 from darc.master.housekeeping import Housekeeping, KeptSocket
@@ -165,7 +165,7 @@ def test_fan_out_gives_results_in_the_order_of_the_items() -> None:
 def test_fan_out_leaves_out_what_takes_too_long() -> None:
     ended = threading.Event()
     try:
-        found = fan_out(lambda wait: wait and ended.wait(60), [False, True], timeout=0.5)
+        found = fan_out(lambda wait: wait and ended.wait(60), [False, True], timeout=patience(0.5))
         assert found == {False: False}
     finally:
         ended.set()

@@ -171,7 +171,7 @@ def test_what_could_not_be_sent_is_told_once(
 ) -> None:
     """So that the service counts it as lost."""
     webhook.answers = [500] * 100
-    desk = AlarmManager(configure(webhooks=webhook.url, give_up_after=1), Cluster)
+    desk = AlarmManager(configure(webhooks=webhook.url, give_up_after=patience(1.0)), Cluster)
     desks.append(desk)
     desk.start({})
     desk.remembered(wait_for(desk.unsaved))

@@ -227,7 +227,7 @@ def test_an_answer_that_is_too_large_is_an_error_and_not_the_end(hub: Hub) -> No
 def test_silent_connections_are_refused_and_do_not_stay(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "HANDSHAKE_SECONDS", 1.5)
+    monkeypatch.setattr(server_module, "HANDSHAKE_SECONDS", patience(1.5))
     before = hub.queues()
     with ExitStack() as silent:
         connections = [silent.enter_context(raw(hub)) for _ in range(200)]

@@ -19,7 +19,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from nodes import free_port, wait_for
+from nodes import free_port, patience, wait_for
 
 from darc.config.config import Config, ConfigError
 from darc.config.typed import from_plain
@@ -347,7 +347,8 @@ def test_a_dump_of_a_burst_that_is_yet_to_arrive_waits_for_it(service, observati
     """At lower frequencies than others saw it at; over a death, and not if retracted."""
     later = delay(1000.0, observation.f_reference, 8000.0)
     assert later > 1.5
-    seen = notice(ago=later - 0.4, dm=1000.0, trigger_time_frequency=8000.0)
+    ahead = min(patience(0.4), later)  # s
+    seen = notice(ago=later - ahead, dm=1000.0, trigger_time_frequency=8000.0)
     one = service(DUMP)
     one.observe(observation)
     assert one.hear(seen) == [{"raw data": "used"}]
@@ -357,7 +358,7 @@ def test_a_dump_of_a_burst_that_is_yet_to_arrive_waits_for_it(service, observati
     retracted.observe(observation)
     retracted.hear(notice(alert_type="retraction"))
     assert again.dumps() == []
-    time.sleep(0.5)
+    time.sleep(ahead + 0.1)
     again.idle()
     again.idle()
     retracted.idle()

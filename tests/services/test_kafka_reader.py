@@ -201,7 +201,7 @@ def test_a_flood_is_bounded_and_holds_up_no_other_topic(broker, topic, reader) -
     floods = len(found) - found.count(b"true")
     assert 20 <= floods <= 20 * (time.monotonic() - began + 5.0)
     assert floods + one.dropped["too many"] <= 30_000
-    assert time.process_time() - cpu < 3.0
+    assert time.process_time() - cpu < patience(3.0)
     send(broker, topic, b"after")
     wait_for(lambda: read() and b"after" in found, 5.0)
 

@@ -502,7 +502,7 @@ def test_no_answer_has_an_end_which_is_a_loss(site: Site) -> None:
 
 
 def test_a_server_that_is_away_for_too_long_is_a_loss(site: Site) -> None:
-    one = site.service(give_up_after=1.0)
+    one = site.service(give_up_after=patience(1.0))
     event = one.announced(recent())
     site.sandbox.close()
     one.put(report(event))
@@ -726,7 +726,7 @@ def test_a_retraction_of_what_has_a_name_says_whom_to_write_to(
 def test_a_retraction_of_what_may_have_left_says_so_too(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = site.service(give_up_after=0.5)
+    one = site.service(give_up_after=patience(0.5))
     event = one.announced(recent())
     site.live.troubles = [name_server.loses_answer, *[says(503)] * 100]
     one.put(report(event, live=True))
