@@ -120,7 +120,7 @@ def test_run_is_as_subprocess_has_it(make_box: MakeBox) -> None:
         node.run("no-such-command")
     with pytest.raises(subprocess.TimeoutExpired):
         node.run("sleep", "1000", timeout=0.1)
-    assert [process.name() for process in node.processes()] == ["sshd"]
+    wait_for(lambda: [process.name() for process in node.processes()] == ["sshd"])
 
 
 def test_commands_can_be_run_from_many_threads(make_box: MakeBox) -> None:

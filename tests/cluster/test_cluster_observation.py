@@ -10,7 +10,7 @@ import pytest
 from boxes import require_box
 from clusters import log, start
 from msgspec.structs import replace
-from nodes import TEST_RUN, wait_for
+from nodes import TEST_RUN, patience, wait_for
 from observing import (
     SECTIONS,
     Bursts,
@@ -41,7 +41,11 @@ def box(test_run: str) -> Iterator[Box]:
         "cluster": {"start_timeout": START_SECONDS},
     }
     for service in ALERTS:
-        sections[service] = {**SECTIONS[service], "settle": 2.0, "interval": 2.0}
+        sections[service] = {
+            **SECTIONS[service],
+            "settle": patience(2.0),
+            "interval": patience(2.0),
+        }
     with Box(NODES, config=sections, environment={TEST_RUN: test_run}) as made:
         yield made
 
@@ -76,7 +80,8 @@ def test_one_burst_seen_by_every_worker(box: Box) -> None:
             assert outcomes.pop(done) == 1
             assert set(outcomes) <= set(OF_THE_SAME)
         for worker in box.workers:
-            assert "reached; 1 handed in, 0 waiting, 0 expired" in forwarding(worker)
+            said = "reached; 1 handed in, 0 waiting, 0 expired"
+            wait_for(lambda: said in forwarding(worker))  # noqa: B023
         for one in observing:
             one.command("stop_observation")
         for node in box.nodes:

@@ -227,7 +227,8 @@ def test_a_full_disk(cluster: Cluster) -> None:
     attribute = ("darc", "get_attr", "journal_full")
     wait_for(lambda: full.run(*attribute).stdout.endswith("= True\n"), 30.0, "it is told")
     log = full.home / "log" / f"darc_master.{full.name}.log"
-    assert "the journal is full and refuses new entries until there is room" in log.read_text()
+    said = "the journal is full and refuses new entries until there is room"
+    wait_for(lambda: said in log.read_text())
     page_says(cluster.master, FULL)
     (heard,) = cluster.see(cluster.first)
     cluster.lofar.wait_for(heard)
