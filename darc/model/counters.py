@@ -18,14 +18,14 @@ KEPT_OBSERVATIONS = 10
 
 
 class _Worded(enum.StrEnum):
-    """Identifiers, each with its words."""
+    """Identifiers, each with its words where these are not those of the identifier."""
 
     words: str
 
     def __new__(cls, identifier: str, words: str = "") -> Self:
         made = str.__new__(cls, identifier)
         made._value_ = identifier
-        made.words = words or identifier
+        made.words = words or identifier.replace("_", " ")
         return made
 
 
@@ -33,22 +33,22 @@ class Rejection(_Worded):
     """Why a line or a candidate is not used."""
 
     EMPTY = "empty"
-    NOT_TEXT = "not_text", "not text"
-    WRONG_COUNT = "wrong_number_of_columns", "wrong number of columns"
-    NOT_NUMBER = "not_a_number", "not a number"
-    NOT_INTEGER = "not_an_integer", "not an integer"
-    NOT_WHOLE = "not_a_whole_number", "not a whole number"
-    NOT_FINITE = "not_finite", "not finite"
-    OUT_OF_RANGE = "out_of_range", "out of range"
-    BAD_HEADER = "bad_header", "bad header"
-    UNUSABLE_HEADER = "header_not_usable", "header not usable"
+    NOT_TEXT = "not_text"
+    WRONG_COUNT = "wrong_number_of_columns"
+    NOT_NUMBER = "not_a_number"
+    NOT_INTEGER = "not_an_integer"
+    NOT_WHOLE = "not_a_whole_number"
+    NOT_FINITE = "not_finite"
+    OUT_OF_RANGE = "out_of_range"
+    BAD_HEADER = "bad_header"
+    UNUSABLE_HEADER = "header_not_usable"
     NO_HEADER = "no_header", "no header before it"
     HALF_LINE = "half_line", "half a line at the end"
     LONG_LINE = "long_line", "line of over 1048576 bytes"
     LONG_GULP_LINE = "long_gulp_line", "line of over 4096 bytes in a gulp"
     OUTSIDE = "outside_observation", "outside the observation"
     WEAK = "below_snr_threshold", "below S/N threshold"
-    FOREIGN = "no_such_beam", "no such beam"
+    FOREIGN = "no_such_beam"
     INJECTED = "injected"
 
     @property
@@ -63,9 +63,9 @@ class Counted(_Worded):
     LINES = "lines"
     HEADERS = "headers"
     CANDIDATES = "candidates"
-    FILES_GIVEN_UP = "files_given_up", "files given up"
-    FILES_WRITTEN_ANEW = "files_written_anew", "files written anew"
-    BYTES_LOST = "bytes_lost", "bytes lost"
+    FILES_GIVEN_UP = "files_given_up"
+    FILES_WRITTEN_ANEW = "files_written_anew"
+    BYTES_LOST = "bytes_lost"
     EARLIER_BYTES = "earlier_bytes", "bytes of an earlier observation"
     EARLIER_FILES = "earlier_files", "files of an earlier observation"
     FILES_REFUSED = "files_refused", "files that cannot be read"
@@ -76,26 +76,26 @@ class Counted(_Worded):
     GULPS_CUT = "gulps_cut", "gulps that were cut off"
     GULP_BACK = "gulp_numbers_back", "gulp numbers that went back"
     BEAMS_CLAIMED_TWICE = "beams_claimed_twice", "beams claimed by two searches"
-    CONNECTIONS_REFUSED = "connections_refused", "connections refused"
+    CONNECTIONS_REFUSED = "connections_refused"
     CONNECTIONS_SILENT = "connections_silent", "connections that sent nothing in time"
     WINDOWS = "windows"
     CLUSTERS = "clusters"
     CLUSTERED = "clustered"
-    IQUV_TRIGGERS = "iquv_triggers", "iquv triggers"
-    LOFAR_TRIGGERS = "lofar_triggers", "lofar triggers"
-    IQUV_REPEATED = "iquv_triggers_repeated", "iquv triggers repeated"
-    LOFAR_REPEATED = "lofar_triggers_repeated", "lofar triggers repeated"
+    IQUV_TRIGGERS = "iquv_triggers"
+    LOFAR_TRIGGERS = "lofar_triggers"
+    IQUV_REPEATED = "iquv_triggers_repeated"
+    LOFAR_REPEATED = "lofar_triggers_repeated"
     IQUV_HELD_BACK = "iquv_triggers_held_back", "IQUV triggers held back"
-    LOFAR_NOT_PASSED_ON = "lofar_triggers_not_passed_on", "lofar triggers not passed on"
+    LOFAR_NOT_PASSED_ON = "lofar_triggers_not_passed_on"
     INJECTIONS = "injection_triggers", "triggers of injections"
-    TOO_MANY_CLUSTERS = "too_many_clusters", "too many clusters"
+    TOO_MANY_CLUSTERS = "too_many_clusters"
 
 
 class NotRequested(_Worded):
     """Why a dump is not requested."""
 
-    NO_OBSERVATION = "no_such_observation", "no such observation"
-    POLCAL = "polarisation_calibration", "polarisation calibration"
+    NO_OBSERVATION = "no_such_observation"
+    POLCAL = "polarisation_calibration"
     OUTSIDE = "outside_observation", "outside the observation"
     TOO_MANY = "too_many", "more than fit a request"
 
@@ -110,20 +110,20 @@ class TriggerOutcome(_Worded):
 
     UNUSABLE = "unusable"
     EXPIRED = "expired"
-    CANNOT_BE_TOLD = "cannot_be_told", "cannot be told"
+    CANNOT_BE_TOLD = "cannot_be_told"
     DISABLED = "not_sent_disabled", "not sent: disabled"
     ANNOUNCED_BEFORE = "announced_before", "of a pulse announced before"
     NOT_THE_BEST = "not_the_best", "of a pulse with a better trigger"
-    TOO_MANY = "too_many_at_once", "too many at once"
+    TOO_MANY = "too_many_at_once"
     SENT = "sent"
-    SENT_AGAIN = "sent_again", "sent again"
-    GIVEN_UP = "given_up", "given up"
+    SENT_AGAIN = "sent_again"
+    GIVEN_UP = "given_up"
     ACCEPTED = "accepted"
     WITHDRAWN = "withdrawn"
     NO_ROAD = "no_road", "no road for it"
     SENT_NOT_CONFIRMED = "sent_not_confirmed", "sent, not confirmed"
-    ASKED_AGAIN = "asked_again", "asked again"
-    TOO_LATE = "too_late", "too late"
+    ASKED_AGAIN = "asked_again"
+    TOO_LATE = "too_late"
     INJECTION = "injection", "of an injected burst"
 
 
