@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from markupsafe import Markup
-
 from darc.model.arrival_texts import milliseconds, sampling
 
 #: Placeholder for unknown values.
 NOT_KNOWN = "\N{EN DASH}"
-
-
-def shown(value: object) -> object:
-    """Remove control characters, including those for the direction of text, from a string."""
-    if isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable():
-        return "".join(
-            letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value
-        )
-    return value
 
 
 def _count(number: int) -> str:

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from darc.candidates.results.page_texts import SITE_FILTERS, shown
+from darc.candidates.results.page_texts import SITE_FILTERS
 from darc.config import typed
 from darc.config.records import Struct
 from darc.model.arrival import ArrivalReference
@@ -31,6 +31,7 @@ from darc.model.results import BeamState, ObservationResults, ShownCandidate
 from darc.runtime.paths import link_whole, write_whole
 from darc.runtime.retention import remove_unfinished
 from darc.runtime.untrusted_files import NotRegularError, open_regular, read_regular
+from darc.web.page_text import shown
 from darc.web.style import Colours, properties
 
 log = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ from darc.monitor.cluster_watch import ClusterStatus, NodeStatus
 from darc.monitor.findings import FAILED, RUNNING, STOPPED, RuleContext
 from darc.monitor.page import page_view as view
 from darc.monitor.problems import Problem, numbers
+from darc.web.page_text import shown
 from darc.web.style import Colours, properties
 
 #: Page names, relative to web_dir.
@@ -92,7 +93,7 @@ class Renderer:
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=False,
-            finalize=_shown,
+            finalize=shown,
         )
         self._environment.filters |= {
             "service": context.name,
@@ -303,16 +304,7 @@ def node_page(name: str) -> str:
 
 def _breaking(name: str) -> Markup:
     """Return a service's name with a possible line break after each of its words."""
-    return Markup("_<wbr>").join(escape(_shown(word)) for word in name.split("_"))
-
-
-def _shown(value: object) -> object:
-    """Replace control characters, and those that change the direction of text."""
-    if isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable():
-        return "".join(
-            letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in value
-        )
-    return value
+    return Markup("_<wbr>").join(escape(shown(word)) for word in name.split("_"))
 
 
 def _iso(unix: float) -> str:
