@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from darc.config.config import Config, Role
 from darc.config.config_layers import expand_hosts
@@ -15,27 +15,16 @@ from darc.monitor.alarms.alarm_delivery import AlarmDeliveries, receivers
 from darc.monitor.alarms.alarm_messages import MessageOrigin
 from darc.monitor.alarms.alarm_rules import HoldTimes, select_alarms, stopped_on_purpose
 from darc.monitor.alarms.alarm_states import AlarmStates, AlarmTimes
-from darc.monitor.cluster_watch import ClusterStatus
-from darc.monitor.findings import Finding
-from darc.monitor.service_trends import ServiceTrends
 from darc.runtime.clock import Since
+
+if TYPE_CHECKING:
+    from darc.monitor.page.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 1.0
 #: A larger difference between the time of day and the time elapsed means that it was set (s).
 SET_SECONDS = 2.0
-
-
-class ProblemSource(Protocol):
-    """Source of the current problems: a :class:`darc.monitor.page.publisher.Publisher`."""
-
-    history: ServiceTrends
-
-    def findings(self) -> tuple[ClusterStatus, list[Finding]]: ...
-
-    @property
-    def url(self) -> str | None: ...
 
 
 class AlarmSnapshot(Struct, frozen=True):
@@ -51,7 +40,7 @@ class AlarmManager:
     :param source: called in each round, as a reload replaces the source
     """
 
-    def __init__(self, config: Config, source: Callable[[], ProblemSource]) -> None:
+    def __init__(self, config: Config, source: Callable[[], Publisher]) -> None:
         self._lock = threading.Lock()
         self._woken = threading.Event()
         self._stopped = threading.Event()
