@@ -6,7 +6,7 @@ import logging
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from darc.master.attribute_answer import AnswerError, AttributeAnswer
@@ -138,7 +138,7 @@ class ServiceControl:
                 log.error("%s: %s", name, error)
                 replies[name] = ServiceOutcome.FAILED
         waiting = [name for name in waiting if name not in replies]
-        self._wait(lambda: self._settled(waiting), START_SECONDS)
+        self._exchange.wait_until(lambda: self._settled(waiting), START_SECONDS)
         self.changed()
         processes = self._supervisor.processes()
         for name in waiting:
@@ -202,7 +202,7 @@ class ServiceControl:
             processes = self._supervisor.processes()
             return all(name not in processes or processes[name].state.ended for name in names)
 
-        self._wait(ended, self._stop_timeout + KILL_SECONDS)
+        self._exchange.wait_until(ended, self._stop_timeout + KILL_SECONDS)
         self.changed()
         after = self._supervisor.processes()
         return {
@@ -211,9 +211,6 @@ class ServiceControl:
             else ServiceOutcome.FAILED
             for name in names
         }
-
-    def _wait(self, condition: Callable[[], bool], timeout: float) -> None:
-        self._exchange.wait_until(condition, timeout)
 
     def attributes(self, names: Sequence[str], attribute: str) -> dict[str, AttributeAnswer]:
         """Ask services for an attribute in parallel."""

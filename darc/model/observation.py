@@ -10,7 +10,7 @@ from darc.config import ranges, typed
 from darc.config.instrument import BandEdges
 from darc.config.records import Struct
 from darc.config.typed import OneOf, Range, shown
-from darc.model.arrival import TOPOCENTRIC, ArrivalReference, reference_frequency
+from darc.model.arrival import ArrivalReference, reference_frequency
 
 _Beam = Annotated[int, ranges.BEAM]
 _Count = Annotated[int, ranges.COUNT]
@@ -128,19 +128,15 @@ class Observation(BandEdges, Struct, frozen=True):
         """Whether AMBER searched synthesised beams; otherwise tied-array beams."""
         return self.nsynbeams > 1
 
-    def arrival_reference(
-        self, telescope: str = "", *, frame: str = TOPOCENTRIC
-    ) -> ArrivalReference:
+    def arrival_reference(self, telescope: str = "") -> ArrivalReference:
         """Return the reference of its candidates' arrival times and widths.
 
         :param telescope: its name; empty: unknown
-        :param frame: where arrival times are measured
         """
         return ArrivalReference(
             frequency=self.f_reference,
             start=self.start or None,
             tsamp=self.tsamp,
-            frame=frame,
             telescope=telescope,
             source=self.source,
         )

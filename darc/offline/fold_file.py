@@ -196,7 +196,7 @@ def fold_filterbank(
         start=start,
         dm=dm,
         frequency=frequency,
-        frequency_derivative=model.frequency_derivative(0.0),
+        frequency_derivative=model.frequency_derivative(),
         predicted=predicted,
         length=length,
         peak=profile_peak(periodic.profile, periodic.colour),

@@ -218,7 +218,7 @@ class FoldTask(OfflineTask, Struct, frozen=True):
             path,
             self.place.output,
             period=1 / frequency,
-            period_derivative=-model.frequency_derivative(0.0) / frequency**2,
+            period_derivative=-model.frequency_derivative() / frequency**2,
             dm=self.ephemeris.dm,
             n_bins=self.settings.fold_bins,
             time_limit=self.settings.prepfold_time_limit,

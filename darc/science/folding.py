@@ -79,12 +79,9 @@ class PhaseModel(Struct, frozen=True):
         """
         return float(self.base.deriv()(time)) + self.df + self.dfdot * (time - self.reference)
 
-    def frequency_derivative(self, time: float) -> float:
-        """Return the derivative of the rotation frequency, Hz/s.
-
-        :param time: s since the first sample
-        """
-        return float(self.base.deriv(2)(time)) + self.dfdot
+    def frequency_derivative(self) -> float:
+        """Return the derivative of the rotation frequency at the first sample, Hz/s."""
+        return float(self.base.deriv(2)(0.0)) + self.dfdot
 
     def corrected(self, df: float, dfdot: float, reference: float) -> PhaseModel:
         """Return the model with a further correction, which adds no turns at its reference time.

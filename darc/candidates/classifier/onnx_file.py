@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from darc.candidates.classifier import ClassifierError
 from darc.model.processing_outcome import Score
-from darc.science.candidate_arrays import normalised, resampled
+from darc.science.candidate_arrays import checked_candidate, normalised, resampled
 
 Floats = npt.NDArray[np.float32]
 
@@ -126,8 +126,5 @@ def load_onnx(path: Path) -> OnnxClassifier:
 
 
 def _as_wanted(array: Floats, shape: tuple[int, ...]) -> Floats:
-    values = np.asarray(array)
-    if values.ndim != 2 or not values.size:
-        raise ValueError(f"no candidate: an array of shape {values.shape}")
-    fitting = normalised(resampled(normalised(values), (shape[1], shape[2])))
+    fitting = normalised(resampled(checked_candidate(array), (shape[1], shape[2])))
     return fitting.reshape(shape)

@@ -87,9 +87,9 @@ class Pictures:
         self._freq_time = self._axes(_LEFT, 0.12, 0.585)
         self._dm_time = self._axes(_RIGHT, 0.12, 0.5)
         self._ticks = [
-            Ticks(self._profile, _LETTERS, INK, (4, 3)),
-            Ticks(self._freq_time, _LETTERS, INK),
-            Ticks(self._dm_time, _LETTERS, INK),
+            Ticks(self._profile, _LETTERS, (4, 3)),
+            Ticks(self._freq_time, _LETTERS),
+            Ticks(self._dm_time, _LETTERS),
         ]
         zero = self._profile.axhline(0, color="0.8", lw=0.8)
         colour = settings.colour_1dtime
@@ -99,7 +99,7 @@ class Pictures:
             _image(self._dm_time, settings.cmap_dmtime),
         )
         self._bars = [
-            ColourBar(image.axes, image, _SMALL, INK, unit)
+            ColourBar(image.axes, image, _SMALL, unit)
             for image, unit in zip(
                 self._images, ("above the median (data units)", "S/N per bin"), strict=True
             )

@@ -21,6 +21,8 @@ from matplotlib.path import Path
 from matplotlib.text import Text
 from matplotlib.transforms import TransformedPath
 
+from darc.candidates.results.plot_style import INK
+
 Limits = tuple[float, float]
 
 #: Maximum number of characters of a number: longer ones would overlap.
@@ -124,7 +126,7 @@ class ColourBar:
     :param unit: unit, written along it; empty: not shown
     """
 
-    def __init__(self, axes: Axes, image: AxesImage, size: float, colour: str, unit: str):
+    def __init__(self, axes: Axes, image: AxesImage, size: float, unit: str):
         dpi, bbox = axes.figure.dpi / 72, axes.get_window_extent()
         left, wide = 0.7 * size * dpi / bbox.width, 0.75 * size * dpi / bbox.width
         across = axes.transAxes
@@ -137,13 +139,13 @@ class ColourBar:
         axes.add_artist(self._scale)
         self._edge = Rectangle(
             (1 + left, 0), wide, 1, transform=across, clip_on=False,
-            fill=False, edgecolor=colour, linewidth=0.6,
+            fill=False, edgecolor=INK, linewidth=0.6,
         )  # fmt: skip
         axes.add_artist(self._edge)
         beside = 1 + left + wide + 0.3 * size * dpi / bbox.width
         self._low, middle, self._high = (
             write(
-                axes, beside, y, transform=across, size=size, color=colour, rotation=90,
+                axes, beside, y, transform=across, size=size, color=INK, rotation=90,
                 ha="left", va=va,
             )
             for y, va in ((0.0, "bottom"), (0.5, "center"), (1.0, "top"))
@@ -188,7 +190,7 @@ class Ticks:
     #: Common part subtracted from the numbers at the left edge.
     common = 0.0
 
-    def __init__(self, axes: Axes, size: float, colour: str, steps: tuple[int, int] = (4, 4)):
+    def __init__(self, axes: Axes, size: float, steps: tuple[int, int] = (4, 4)):
         self._axes = axes
         self._steps = steps
         axes.xaxis.set_visible(False)
@@ -201,11 +203,11 @@ class Ticks:
         (self._x_marks,), (self._y_marks,) = (
             axes.plot(
                 [], [], transform=transform, marker=marker, ls="", ms=3.5, mew=0.8,
-                color=colour, clip_on=False,
+                color=INK, clip_on=False,
             )
             for transform, marker in ((across, TICKDOWN), (up, TICKLEFT))
         )  # fmt: skip
-        letters = {"size": size, "color": colour}
+        letters = {"size": size, "color": INK}
         self._x_texts = _texts(axes, steps[0], transform=across, ha="center", va="top", **letters)
         self._y_texts = _texts(
             axes, steps[1], transform=up, ha="right", va="center_baseline", **letters

@@ -178,7 +178,7 @@ class _Cell:
         self._axes = axes = figure.add_axes(place)
         self._sheet = sheet
         settings, scale = sheet.settings, sheet.scale
-        self._ticks = Ticks(axes, 7.5 * scale, INK)
+        self._ticks = Ticks(axes, 7.5 * scale)
         across, up = place[2] * sheet.points, place[3] * sheet.points
         self._lines = [
             write(
@@ -203,7 +203,7 @@ class _Cell:
             interpolation="none",
             cmap=intensity_map(cmap),
         )
-        self._bar = ColourBar(axes, self._image, 6.5 * scale, INK, "")
+        self._bar = ColourBar(axes, self._image, 6.5 * scale, "")
 
     def hide(self) -> None:
         self._axes.set_visible(False)
