@@ -23,14 +23,13 @@ import numpy.typing as npt
 from darc.config.records import Struct
 from darc.data_files.beams import CompoundBeam
 from darc.data_files.filterbank_header import FilterbankHeader
-from darc.data_files.filterbank_paths import filterbank_paths
 from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.science.dedispersion import Band
 from darc.science.extraction import Extraction, extract, prepare
 from darc.science.extraction_plan import ExtractionPlan, ExtractionSettings, plan_extraction
 from darc.science.synthesised_beam import synthesised_beams
 from simulator.bursts import AmberSearch, Burst
-from simulator.filterbank_data import Filterbanks, SimulatedInstrument
+from simulator.filterbank_data import Filterbanks, SimulatedInstrument, filterbank_paths
 from simulator.synthetic_pulse import (
     dedispersed_profile,
     dispersed_pulse,

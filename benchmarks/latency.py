@@ -19,7 +19,7 @@ from darc.model.candidate import candidates_from_bytes
 from darc.node.secret import read_secret
 from darc.queues.client import Holder, QueueClient
 from darc.queues.messages import ContentKind
-from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.amber_files import format_header, format_line, trigger_name
 from simulator.demo_node import TemporaryNode
 from simulator.write_parsets import write_observation
 

@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 
-from darc.trigger_files.amber import Columns, ParsedLines, format_header, format_line, parse_lines
+from darc.trigger_files.amber import Columns, ParsedLines, parse_lines
+from simulator.amber_files import format_header, format_line
 
 BATCH_S, TSAMP = 1.024, 81.92e-6  # as ARTS
 BAD = (b"0 0 299 1 2 0.0244941 283\n", b"0 0 299 1 2 nan 283 56.6 10 18.4\n", b"\xff\0\n", b"\n")

@@ -26,7 +26,7 @@ from darc.candidates.results.trigger_lists import read_summary
 from darc.config.records import Struct, field
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.science.clustering import fixed_dm_edges
-from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.amber_files import format_header, format_line, trigger_name
 from simulator.bursts import Burst
 from simulator.demo_node import TemporaryNode
 from simulator.filterbank_data import Filterbanks, SimulatedInstrument

@@ -25,8 +25,8 @@ import numpy as np
 from benchmarks import extraction as at_arts
 from darc.config.records import Struct, replace
 from darc.data_files.beams import CompoundBeam
-from darc.data_files.filterbank_paths import filterbank_paths
 from darc.science.extraction import extract, prepare
+from simulator.filterbank_data import filterbank_paths
 
 #: Bytes of the arrays: of a quarter of a GB, and of 16 channels of the window.
 LARGE, SMALL = 2**28, 16 * 13_000 * 4

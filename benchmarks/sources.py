@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from darc.config.yaml_tree import yaml_text
-from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.amber_files import format_header, format_line, trigger_name
 from simulator.dbevent import DadaDbevent
 from simulator.demo_node import TemporaryNode
 from simulator.engine_streams import EngineCandidate, EngineSearch, heimdall_name, send_gulp

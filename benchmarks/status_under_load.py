@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.throughput import STEPS_PER_SECOND, block
 from darc.node.supervisor import Supervisor
-from darc.trigger_files.amber import format_header
+from simulator.amber_files import format_header
 from simulator.demo_node import TemporaryNode
 from simulator.write_parsets import write_observation
 

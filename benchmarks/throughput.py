@@ -14,7 +14,7 @@ import random
 import time
 from io import FileIO
 
-from darc.trigger_files.amber import format_header
+from simulator.amber_files import format_header
 from simulator.demo_node import TemporaryNode
 from simulator.write_parsets import write_observation
 

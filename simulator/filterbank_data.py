@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -296,3 +297,13 @@ def _by_channel(instrument: SimulatedInstrument, beam: int, search: AmberSearch)
     )
     strengths: Doubles = np.nan_to_num(set_to)[:, subbands]
     return strengths
+
+
+def filterbank_paths(directory: Path, cb: int, n_tabs: int) -> list[Path]:
+    """Return the paths of a CB's filterbank files; a single TAB may have either name.
+
+    :param n_tabs: number of TABs of the observation
+    """
+    single = directory / f"CB{cb:02d}.fil"
+    tabs = [directory / f"CB{cb:02d}_{tab:02d}.fil" for tab in range(n_tabs)]
+    return tabs if n_tabs > 1 or (tabs[0].exists() and not single.exists()) else [single]

@@ -17,12 +17,11 @@ from pathlib import Path
 from darc.config.records import Struct, to_builtins
 from darc.config.yaml_tree import yaml_text
 from darc.data_files.filterbank_header import FilterbankHeader
-from darc.data_files.filterbank_paths import filterbank_paths
 from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.runtime.program import number, whole
 from darc.science.synthesised_beam import synthesised_beams
 from simulator.bursts import random_bursts
-from simulator.filterbank_data import CHUNK, Filterbanks, SimulatedInstrument
+from simulator.filterbank_data import CHUNK, Filterbanks, SimulatedInstrument, filterbank_paths
 from simulator.generator import make_observation_candidates, observation_parser, timed_files
 from simulator.interference import random_interference
 from simulator.player import Player

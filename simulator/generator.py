@@ -15,7 +15,7 @@ import numpy as np
 from darc.config.records import Struct, to_builtins
 from darc.config.yaml_tree import yaml_text
 from darc.runtime.program import LONGEST, number, whole
-from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.amber_files import format_header, format_line, trigger_name
 from simulator.bursts import AmberSearch, Burst, Candidate, DmGrid, detections, random_bursts
 from simulator.player import Player, TimedFile
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darc.trigger_files.amber import format_line
+from simulator.amber_files import format_line
 
 BATCH_S, TSAMP = 1.024, 81.92e-6
 

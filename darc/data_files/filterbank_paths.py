@@ -12,16 +12,6 @@ _DIGITS = re.compile(r"([0-9]+)")
 _WILD = frozenset("*?[")
 
 
-def filterbank_paths(directory: Path, cb: int, n_tabs: int) -> list[Path]:
-    """Return the paths of a CB's filterbank files; a single TAB may have either name.
-
-    :param n_tabs: number of TABs of the observation
-    """
-    single = directory / f"CB{cb:02d}.fil"
-    tabs = [directory / f"CB{cb:02d}_{tab:02d}.fil" for tab in range(n_tabs)]
-    return tabs if n_tabs > 1 or (tabs[0].exists() and not single.exists()) else [single]
-
-
 def data_sources(
     directory: Path, cb: int, n_tabs: int, patterns: Sequence[str]
 ) -> list[DataSource]:

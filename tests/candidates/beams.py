@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from darc.candidates.pool_tasks import BeamFiles, ExtractionJob
 from darc.config.settings import ProcessorSettings
 from darc.data_files.filterbank_header import FilterbankHeader
-from darc.data_files.filterbank_paths import filterbank_paths
 from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.model.processing_outcome import Detection
 from darc.node.node_config import load_config
 from darc.science.dedispersion import Band
+from simulator.filterbank_data import filterbank_paths
 from simulator.synthetic_pulse import synthetic_pulse
 
 TSAMP, N_CHANNELS = 1e-3, 64

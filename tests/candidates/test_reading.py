@@ -21,8 +21,8 @@ from darc.model.observation_build import build_observation
 from darc.model.parset import parse_parset
 from darc.node.node_config import load_config
 from darc.science.same_burst import Scales
-from darc.trigger_files.amber import format_header, format_line
 from darc.trigger_files.candidate_source import SourceContext
+from simulator.amber_files import format_header, format_line
 from simulator.engine_streams import EngineCandidate, EngineSearch, write_gulp
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from nodes import Node
 from nodes import wait_for as wait_for_seconds
 
-from darc.trigger_files.amber import format_header, format_line
+from simulator.amber_files import format_header, format_line
 from simulator.write_parsets import MadeObservation, write_observation
 
 #: Others may be at work on the same cores.

@@ -13,7 +13,7 @@ from typing import Any
 from nodes import ROOT, patience, value_of
 
 from darc.science.clustering import fixed_dm_edges
-from darc.trigger_files.amber import format_header, trigger_name
+from simulator.amber_files import format_header, trigger_name
 from simulator.box import BoxNode
 from simulator.bursts import AmberSearch, Burst
 from simulator.generator import make_observation_candidates

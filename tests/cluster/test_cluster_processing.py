@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "candidates"))
 from beams import TSAMP, burst, write_beam
 
 from darc.candidates.results.trigger_lists import read_triggers
-from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.amber_files import format_header, format_line, trigger_name
 from simulator.box import Box, BoxNode
 from simulator.write_parsets import MadeObservation, write_observation
 

@@ -31,7 +31,7 @@ from triggers import TRIGGER
 from darc.node.secret import read_secret
 from darc.queues.client import QueueClient
 from darc.queues.messages import QueueError
-from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.amber_files import format_header, format_line, trigger_name
 from simulator.box import Box, BoxNode
 from simulator.write_parsets import write_observation
 

@@ -15,9 +15,9 @@ from darc.data_files.filterbank_header import (
     FilterbankHeader,
     IncompleteHeaderError,
 )
-from darc.data_files.filterbank_paths import filterbank_paths
 from darc.data_files.filterbank_writer import FilterbankWriter, for_others
 from darc.science.synthesised_beam import synthesised_beams
+from simulator.filterbank_data import filterbank_paths
 
 HEADER = FilterbankHeader(nchans=64, nbits=8, tsamp=1e-3, fch1=1500.0, foff=-1.0, tstart=59000.0)
 N_TABS, N_SAMPLES = 12, 50

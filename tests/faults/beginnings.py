@@ -18,7 +18,7 @@ from faults.trigger_files import TriggerFiles, dim_lines
 from nodes import Node, wait_for
 
 from darc.runtime.service_traits import traits_of
-from darc.trigger_files.amber import format_header, trigger_name
+from simulator.amber_files import format_header, trigger_name
 from simulator.player import TimedFile
 from simulator.write_parsets import MadeObservation, write_observation
 

@@ -16,10 +16,9 @@ from msgspec.structs import asdict, replace
 from darc.candidates.clusters import HEADER
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
 from darc.data_files.filterbank_header import FilterbankHeader
-from darc.data_files.filterbank_paths import filterbank_paths
 from darc.model.processing_outcome import ClusterOutcome, ProcessingSummary
 from simulator.bursts import Burst
-from simulator.filterbank_data import Filterbanks, SimulatedInstrument
+from simulator.filterbank_data import Filterbanks, SimulatedInstrument, filterbank_paths
 from simulator.filterbanks import write_filterbanks
 from simulator.generator import AmberSearch
 

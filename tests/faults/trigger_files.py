@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from darc.trigger_files.amber import format_line
+from simulator.amber_files import format_line
 from simulator.player import TimedFile
 
 #: For what was written to be read, before the file is replaced (s).

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from nodes import Node, node, wait_for
 
 from darc.node.processes import kill_node
-from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.amber_files import format_header, format_line, trigger_name
 from simulator.write_parsets import write_observation
 
 TASK = "before2"

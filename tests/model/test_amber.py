@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from darc.model.candidate import CANDIDATE
 from darc.model.counters import in_words
 from darc.trigger_files import amber
-from darc.trigger_files.amber import Columns, ParsedLines, format_header, format_line, parse_lines
+from darc.trigger_files.amber import Columns, ParsedLines, parse_lines
+from simulator.amber_files import format_header, format_line
 
 SAMPLES = Path(__file__).parents[3] / "shared/data/amber"
 BATCH = 1.024

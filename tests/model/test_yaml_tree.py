@@ -16,7 +16,8 @@ from darc.model.counters import Rejection
 from darc.model.observation import ObservationError
 from darc.model.parset import MAX_KEYS, parse_parset, parse_yaml_observation
 from darc.model.processing_outcome import ProcessingSummary
-from darc.trigger_files.amber import Columns, format_header, parse_lines
+from darc.trigger_files.amber import Columns, parse_lines
+from simulator.amber_files import format_header
 
 #: Nine levels, each nine times the one before: 400 bytes for 400 million values.
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(

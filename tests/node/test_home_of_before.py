@@ -14,7 +14,7 @@ import pytest
 from homes.make_home import line
 from nodes import Node, only, wait_for
 
-from darc.trigger_files.amber import format_line, trigger_name
+from simulator.amber_files import format_line, trigger_name
 
 HOMES = Path(__file__).resolve().parents[1] / "homes"
 #: In which the earlier version ran.

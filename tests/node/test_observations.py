@@ -29,7 +29,7 @@ from darc.node.node_config import load_config
 from darc.node.observation_files import read_observation
 from darc.queues.client import QueueClient, Queues
 from darc.queues.messages import Order
-from darc.trigger_files.amber import format_header, trigger_name
+from simulator.amber_files import format_header, trigger_name
 from simulator.write_parsets import MadeObservation, write_observation
 
 #: Others may be at work on the same cores.

@@ -21,7 +21,7 @@ from nodes import wait_for as wait_for_seconds
 
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
 from darc.model.processing_outcome import Detection, ProcessingSummary
-from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.amber_files import format_header, format_line, trigger_name
 from simulator.mailbox import Mailbox
 from simulator.write_parsets import MadeObservation, write_observation
 

@@ -13,7 +13,7 @@ import pytest
 from nodes import Node, patience
 from nodes import wait_for as wait_for_seconds
 
-from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.amber_files import format_header, format_line, trigger_name
 from simulator.write_parsets import MadeObservation, write_observation
 
 wait_for = partial(wait_for_seconds, timeout=60.0)

@@ -29,7 +29,7 @@ from nodes import (
     wait_for,
 )
 
-from darc.trigger_files.amber import trigger_name
+from simulator.amber_files import trigger_name
 from simulator.write_parsets import write_observation
 
 SERVICES = ["lofar_trigger", "voevent_generator"]

@@ -17,7 +17,7 @@ from darc.model.sources import Source
 from darc.offline.repeaters import clusters_near, is_in_field
 from darc.science.folding import PhaseModel
 from darc.science.same_burst import Scales
-from darc.trigger_files.amber import format_header, format_line, trigger_name
+from simulator.amber_files import format_header, format_line, trigger_name
 from simulator.write_parsets import write_observation
 
 R3 = Source("FRB 180916", "frb", 348.8, (29.5031, 65.7168))

@@ -24,8 +24,8 @@ from darc.queues.plain_connection import pack, unpack
 from darc.services.amber_listener import known_injections
 from darc.services.amber_listener import service as service_module
 from darc.services.amber_listener.service import AMBERListener
-from darc.trigger_files.amber import format_header, format_line, trigger_name
 from darc.trigger_files.trigger_file import TriggerFile
+from simulator.amber_files import format_header, format_line, trigger_name
 from simulator.write_parsets import write_observation
 
 #: s; a busy machine may stand still in between.

@@ -26,7 +26,8 @@ from darc.services.amber_clustering.decisions import BeamField, ClusterSearch, D
 from darc.services.dada_trigger.dump_jobs import TriggerGroup, make_jobs
 from darc.services.dada_trigger.dump_request import DumpEvent, DumpRequest, format_request
 from darc.services.lofar_trigger.lofar_packet import MAX_DM, compose
-from darc.trigger_files.amber import Columns, format_header, parse_lines
+from darc.trigger_files.amber import Columns, parse_lines
+from simulator.amber_files import format_header
 from simulator.write_parsets import write_observation
 
 COLUMNS = Columns.from_header(format_header())

@@ -39,7 +39,7 @@ from darc.runtime.clock import Instant, Since
 from darc.services.processor import service as processor
 from darc.services.processor.service import ProcessorManager
 from darc.services.voevent_generator.people_sender import _picture
-from darc.trigger_files.amber import format_header, format_line
+from simulator.amber_files import format_header, format_line
 from simulator.write_parsets import write_observation
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "candidates"))

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from darc.model.counters import Rejection
-from darc.trigger_files.amber import AmberLines, format_header
+from darc.trigger_files.amber import AmberLines
 from darc.trigger_files.trigger_file import (
     CHUNK_BYTES,
     Chunk,
@@ -24,6 +24,7 @@ from darc.trigger_files.trigger_file import (
     TriggerFile,
     count_chunks,
 )
+from simulator.amber_files import format_header
 
 HEADER = format_header()
 

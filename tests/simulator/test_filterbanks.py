@@ -17,7 +17,6 @@ from nodes import patience
 
 from darc.data_files.beams import CompoundBeam
 from darc.data_files.filterbank_header import FilterbankHeader
-from darc.data_files.filterbank_paths import filterbank_paths
 from darc.data_files.filterbank_reader import Filterbank
 from darc.science.extraction import Extraction, extract
 from darc.science.extraction_plan import plan_extraction
@@ -25,7 +24,7 @@ from darc.science.synthesised_beam import synthesised_beams
 from darc.trigger_files.amber import Columns, parse_lines
 from simulator import filterbanks
 from simulator.bursts import Burst
-from simulator.filterbank_data import CHUNK, Filterbanks, SimulatedInstrument
+from simulator.filterbank_data import CHUNK, Filterbanks, SimulatedInstrument, filterbank_paths
 from simulator.filterbanks import FilterbankPlayer, WrittenBlock, write_filterbanks
 from simulator.generator import make_observation_candidates
 from simulator.interference import Interference, random_interference

@@ -12,8 +12,9 @@ import yaml
 from msgspec.structs import replace
 
 from darc.model.candidate import Records
-from darc.trigger_files.amber import Columns, format_header, parse_lines
+from darc.trigger_files.amber import Columns, parse_lines
 from simulator import generator
+from simulator.amber_files import format_header
 from simulator.bursts import dm_response
 from simulator.generator import (
     AmberSearch,

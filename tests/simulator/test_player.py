@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from nodes import patience
 
-from darc.trigger_files.amber import format_header
 from simulator import player
+from simulator.amber_files import format_header
 from simulator.player import Player, TimedFile, WrittenLines, read_recorded
 
 SAMPLES = Path(__file__).parents[3] / "shared/data/amber"
