@@ -22,6 +22,7 @@ from darc.candidates.data_availability import BeamAvailability
 from darc.candidates.fetch_paths import fetch_file
 from darc.candidates.file_clock import DataTimes
 from darc.candidates.injections import InjectionFile, Injections
+from darc.candidates.observation_inputs import beam_table, mask_file
 from darc.candidates.pool_tasks import (
     BeamFiles,
     BeamSky,
@@ -32,7 +33,6 @@ from darc.candidates.pool_tasks import (
 )
 from darc.candidates.time_windows import DueWindow, OpenWindows
 from darc.config.config import Config
-from darc.config.instrument import Instrument
 from darc.config.records import replace
 from darc.config.settings import AmberClusteringSettings, ProcessorSettings
 from darc.model.candidate import Records
@@ -40,13 +40,7 @@ from darc.model.counters import Counted, Rejection, identified
 from darc.model.observation import Observation
 from darc.model.processing_outcome import ClusterOutcome
 from darc.runtime.clock import Since
-from darc.runtime.paths import configured_file
-from darc.runtime.untrusted_files import MAX_TEXT, read_regular
-from darc.science.synthesised_beam import (
-    SynthesisedBeams,
-    parse_synthesised_beams,
-    synthesised_beams,
-)
+from darc.science.synthesised_beam import SynthesisedBeams
 from darc.trigger_files.candidate_source import SourceContext
 
 log = logging.getLogger(__name__)
@@ -131,8 +125,7 @@ class ObservationWork:
                 self._table = beam_table(observation, config.instrument)
         except (OSError, ValueError) as error:
             self.broken = f"no table of synthesised beams: {error}"
-        clustering = settings.clustering
-        self._windows = OpenWindows(settings.interval, clustering.clustering_window, {})
+        self._windows = OpenWindows(settings.interval, settings.clustering.clustering_window, {})
         self._raw: dict[int, Counter[str]] = {}  # by entry that is not acknowledged yet
 
     # -- what comes in -------------------------------------------------------------------------
@@ -180,8 +173,7 @@ class ObservationWork:
         found: list[DueWindow] = []
         n_candidates = 0
         while len(found) < PORTION_WINDOWS and n_candidates < PORTION_CANDIDATES:
-            window = self._windows.take_due()
-            if window is None:
+            if (window := self._windows.take_due()) is None:
                 break
             found.append(window)
             n_candidates += len(window.candidates)
@@ -401,49 +393,6 @@ class ObservationWork:
             galaxy_map=Path(self._config.of(AmberClusteringSettings).galaxy_map),
             more_maps=tuple(map(Path, self._config.of(AmberClusteringSettings).galaxy_maps_shown)),
         )
-
-
-def mask_file(observation: Observation, settings: ProcessorSettings) -> Path | None:
-    """Return the channel-mask file: the configured one, or AMBER's for this band."""
-    if not settings.extractor.rfi_apply_mask:
-        return None
-    if settings.extractor.rfi_mask is not None:
-        return Path(settings.extractor.rfi_mask)
-    if not observation.amber_conf_dir:
-        return None
-    directory = Path(observation.amber_conf_dir)
-    centre = observation.f_centre
-    paths = [directory / f"zapped_channels_{int(one)}.conf" for one in (round(centre), centre)]
-    try:
-        for path in paths:
-            if path.exists():
-                return path
-        found = sorted(directory.glob("zapped_channels_*.conf"))
-    except OSError:
-        return paths[0]  # its reader reports the error
-    return found[0] if len(found) == 1 else None
-
-
-def beam_table(observation: Observation, instrument: Instrument) -> SynthesisedBeams:
-    """Return the TABs of all synthesised beams, from a file or by the formula.
-
-    :raises OSError: the file cannot be read
-    :raises ValueError: the file is invalid
-    """
-    shape = {
-        "n_sbs": observation.nsynbeams,
-        "n_subbands": instrument.n_subbands,
-        "n_tabs": observation.ntabs,
-    }
-    if instrument.sb_table is not None:
-        path = configured_file(instrument.sb_table)
-        return parse_synthesised_beams(read_regular(path, MAX_TEXT).decode(), str(path), **shape)
-    return synthesised_beams(
-        **shape,
-        band_low=instrument.sb_band_low,
-        bandwidth=instrument.bandwidth,
-        reference_freq=instrument.sb_reference_freq,
-    )
 
 
 def _remembered(memory: Mapping[str, Any], *keys: str) -> Since | None:

@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from nodes import patience, wait_for
 
 from darc.candidates.injections import LISTED
-from darc.candidates.observation_work import ObservationWork, mask_file
+from darc.candidates.observation_inputs import mask_file
+from darc.candidates.observation_work import ObservationWork
 from darc.candidates.results.candidate_file import read_stored, write_candidate
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
 from darc.candidates.task_queue import TaskQueue
