@@ -106,7 +106,6 @@ class FileResult(Struct, frozen=True):
     n_clusters: int
     fates: dict[ClusterOutcome, int]
     failed: tuple[str, ...]
-    page: Path
 
 
 def process_file(request: FileRequest, listener: ProgressListener) -> FileResult:
@@ -159,8 +158,8 @@ class _Work:
         self._failed: list[str] = []
         self._arrival = replace(file.header.arrival_reference, source=observation.source)
         extractor = request.settings.extractor
-        masked = extractor.rfi_apply_mask and extractor.rfi_mask is not None
-        self._mask = Path(extractor.rfi_mask) if masked and extractor.rfi_mask else None
+        mask = extractor.rfi_mask if extractor.rfi_apply_mask else None
+        self._mask = Path(mask) if mask else None
         pointing = observation.pointing(CB)
         maps = request.config.of(AmberClusteringSettings)
         shown = tuple(map(Path, maps.galaxy_maps_shown))
@@ -178,10 +177,8 @@ class _Work:
         outcomes = self._extract(read.clusters)
         fates = Counter(outcome.fate for outcome in outcomes)
         self._write(read, outcomes, fates)
-        page = self._publish(began)
-        return FileResult(
-            read.n_candidates, len(read.clusters), dict(fates), tuple(self._failed), page
-        )
+        self._publish(began)
+        return FileResult(read.n_candidates, len(read.clusters), dict(fates), tuple(self._failed))
 
     def _run(self, tasks: Iterable[Task]) -> Iterator[DoneTask]:
         """Run tasks in parallel, started in their order; results come in any order."""
@@ -363,7 +360,7 @@ class _Work:
             )
         return found
 
-    def _publish(self, began: float) -> Path:
+    def _publish(self, began: float) -> None:
         publication = Publication(
             wanted=ResultsRequest(
                 self._observation,
@@ -383,7 +380,6 @@ class _Work:
         self._listener.begin("writing the page", 1)
         self._failed += publication.update().problems
         self._listener.advance()
-        return publication.page
 
 
 def remove_unfinished(output: Path) -> None:

@@ -27,7 +27,6 @@ CHECK_SECONDS = 15.0
 class PortOwner(Struct, frozen=True):
     """Process that listens on a TCP port of this machine; `pid` 0: of another user."""
 
-    address: str
     port: int
     pid: int
 
@@ -94,7 +93,7 @@ class CheckedNode:
     @cached_property
     def _listeners(self) -> list[PortOwner]:
         return [
-            PortOwner(one.laddr[0], one.laddr[1], one.pid or 0)
+            PortOwner(one.laddr[1], one.pid or 0)
             for one in psutil.net_connections("tcp")
             if one.status == psutil.CONN_LISTEN and one.laddr
         ]

@@ -61,7 +61,6 @@ class RemoteCommand:
         on_object: Callable[[dict[str, Any]], None],
         on_end: Callable[[str], None],
     ) -> None:
-        self.host = host
         self._on_object = on_object
         self._on_end = on_end
         self._process = ssh.popen(ssh.command(config, host, (f"darc.cli.{module}", *arguments)))

@@ -106,11 +106,6 @@ class Instrument(BandEdges, CrossChecked, Struct, frozen=True):
         if not self.data_files:
             yield Contradiction("data_files", "an empty list is not allowed", _NAMES)
 
-    @property
-    def batch_length(self) -> float:
-        """Length of one AMBER batch (s)."""
-        return self.batch_length_samples * self.tsamp
-
 
 def _is_name(pattern: str) -> bool:
     """Whether a pattern makes names of beams, below a directory."""

@@ -60,11 +60,6 @@ class CompoundBeam(ClosedOnExit):
         """Channels in ascending frequency, whatever the files' order."""
         return self._tabs[0].band
 
-    @property
-    def n_tabs(self) -> int:
-        """Number of TABs."""
-        return len(self._tabs)
-
     def n_samples(self, tabs: npt.NDArray[np.int64]) -> int:
         """Return the number of samples in time that all given TABs have on disk now.
 

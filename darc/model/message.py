@@ -31,18 +31,6 @@ class Request(Struct, frozen=True):
     content: str = ""
     values: bool = False
 
-    def to_plain(self) -> dict[str, str]:
-        plain = {"command": f"{self.command} {self.attribute}".strip()}
-        if self.service:
-            plain["service"] = self.service
-        if self.payload:
-            plain["payload"] = self.payload
-        if self.content:
-            plain["content"] = self.content
-        if self.values:
-            plain["form"] = VALUES
-        return plain
-
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Request:
         """Parse a request in either dialect.

@@ -194,13 +194,6 @@ class Folded(Struct, frozen=True, eq=False):
         sums = rotate(self.sums, turns[:, np.newaxis]).astype(np.float32)
         return replace(self, sums=sums)
 
-    def shifted(self, turns: Doubles) -> Folded:
-        """Return the data with the subbands' profiles rotated to later phases.
-
-        :param turns: rotations, shape (n_subbands,)
-        """
-        return replace(self, sums=rotate(self.sums, turns[np.newaxis]).astype(np.float32))
-
 
 def rotate(profiles: npt.ArrayLike, turns: npt.ArrayLike) -> Doubles:
     """Rotate profiles to later phases, also by fractions of a bin (Fourier shift theorem).

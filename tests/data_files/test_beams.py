@@ -82,7 +82,6 @@ def test_only_the_tabs_that_are_needed_are_waited_for(tmp_path):
 def test_a_tab(tmp_path):
     samples = make(tmp_path, HEADER)
     with CompoundBeam(filterbank_paths(tmp_path, 3, N_TABS)) as beam:
-        assert beam.n_tabs == N_TABS
         assert beam.header == for_others(HEADER)
         assert (beam.read_tab(7, 5, 11) == samples[7, 5:16]).all()
         with pytest.raises(FilterbankError, match=r"no TAB 12; there are 12"):

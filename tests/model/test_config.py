@@ -75,7 +75,6 @@ def test_the_instrument_is_arts() -> None:
     assert arts.f_high == pytest.approx(1519.60327, abs=1e-5)
     assert arts.f_centre == pytest.approx(1369.60327, abs=1e-5)
     assert arts.channel_width == 300 / 1536
-    assert arts.batch_length == pytest.approx(1.024)
     assert arts.position[2] == 5064922.99755
 
 
