@@ -23,9 +23,7 @@ from darc.model.processing_outcome import ClusterOutcome, Detection
 from darc.model.sources import Source
 from darc.science.association import separation
 from darc.science.clustering import cluster
-from darc.science.synthesised_beam import (
-    SynthesisedBeams,
-)
+from darc.science.synthesised_beam import SynthesisedBeams
 from darc.trigger_files.amber import AmberLines
 from darc.trigger_files.trigger_file import TriggerFile
 
