@@ -69,7 +69,6 @@ class ClusterRow(Struct, frozen=True):
 
     @classmethod
     def from_plain(cls, plain: list[Any], cb: int) -> ClusterRow:
-        """Convert from the list of `to_plain`."""
         beam, downsampling, time, dm, snr, *rest = plain
         pulse = Detection(beam, downsampling, time, dm, snr)
         if rest == [_HIDDEN]:

@@ -309,7 +309,6 @@ class ObservationWork:
         return row.is_listed and row.fate is None and row.pulse == job.pulse
 
     def row_of(self, job: ExtractionJob, outcome: ExtractionOutcome) -> ClusterRow:
-        """Return the row of a cluster with its outcome."""
         file = outcome.path.name if outcome.path else ""
         return ClusterRow(job.pulse, outcome.fate, file, outcome.listed)
 

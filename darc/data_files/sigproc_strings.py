@@ -81,7 +81,6 @@ class HeaderCursor:
             raise FilterbankError(f"{self._file}: not a SIGPROC file: it starts with {beginning}")
 
     def key(self) -> str:
-        """Read a key."""
         at = self.at
         key = self._string(_MAX_KEY, "a key")
         if not _NAME.fullmatch(key):

@@ -160,7 +160,6 @@ class BrokerExchange(VOEventSenderFactory):  # type: ignore[misc]
             self.outcome.set_exception(NotAnsweredError(f"{self._peer} {what}"))
 
     def timeout_error(self, timeout: float) -> NotAnsweredError:
-        """Return the error for a timeout."""
         what = "did not reply" if self.connection else "connection failed: not connected"
         return NotAnsweredError(f"{self._peer} {what} within {timeout:g} s")
 

@@ -148,7 +148,6 @@ class AlertCommands:
         return f"Alerts: {name} {able}{when}"
 
     def _roads(self) -> tuple[str, ...]:
-        """Return the roads that are configured."""
         return tuple(map(str, self._node.config.section(self._service).road_names))
 
     # -- the service ---------------------------------------------------------------------------
@@ -161,7 +160,6 @@ class AlertCommands:
         return answer.value
 
     def _state_of(self, event: str) -> str:
-        """Return the state of an event."""
         states = self._asked("event_states")
         if not isinstance(states, dict) or event not in states:
             raise _error(f"No such event: {event}; darc alerts lists those remembered")

@@ -277,7 +277,6 @@ class DarcMaster:
 
     @property
     def stopping(self) -> bool:
-        """Whether the node is stopping."""
         return self._stopping.is_set()
 
     @property

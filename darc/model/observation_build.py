@@ -152,7 +152,6 @@ class ParsetKeys:
         self.problems = problems
 
     def has(self, key: str) -> bool:
-        """Whether any parset has the key."""
         return self._holder(key) is not None
 
     def get(self, key: str, convert: Callable[[Any], T], allowed: str, default: D) -> T | D:

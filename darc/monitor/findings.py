@@ -65,7 +65,6 @@ class FindingTitle(Struct, frozen=True, order=True):
         return cls(does, f"{{host}} {does}")
 
     def named(self, hosts: str) -> str:
-        """Return the title with the names of hosts."""
         return self.template.replace("{host}", hosts)
 
 

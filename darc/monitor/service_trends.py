@@ -58,7 +58,6 @@ class ServiceTrends:
                         self._note(node, service, now)
 
     def trend(self, host: str, service: str) -> Trend:
-        """Return the trend of a service on a host."""
         with self._lock:
             record = self._records.get((host, service))
             if record is None:

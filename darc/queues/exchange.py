@@ -54,8 +54,6 @@ EXPOSED = (
 
 
 class AttachedService(Struct):
-    """An attached service."""
-
     holder: int
     pid: int
     session: Session

@@ -64,7 +64,6 @@ class DirectoryWatch:
                 log.error("%s: cannot be watched, polled every second: %s", directory, error)
 
     def forget(self, directory: Path) -> None:
-        """Stop watching a directory."""
         watch = self._watches.pop(directory, None)
         self._said.discard(directory)
         if watch is None or self._inotify is None:

@@ -219,7 +219,6 @@ class Ticks:
         return [self._x_marks, self._y_marks, *self._x_texts, *self._y_texts]
 
     def set(self, x: Limits, y: Limits) -> None:
-        """Set the limits."""
         self._axes.set(xlim=x, ylim=y)
         across = ticks(*x, self._steps[0])
         self.common = common = common_part(*y, self._steps[1])

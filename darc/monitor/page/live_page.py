@@ -47,7 +47,6 @@ class LivePages:
         return self._renderer.policy
 
     def publish(self, cluster: ClusterStatus, problems: Sequence[Problem]) -> None:
-        """Publish a status and its problems."""
         parts = self._renderer.parts(cluster, problems)
         # The table of nodes is sent row by row, unless its rows or columns have changed.
         texts = {**parts.parts, "nodes": parts.frame, **parts.inner, "title": parts.title}

@@ -80,7 +80,6 @@ class StatusServer(BoundedServer):
 
     @property
     def url(self) -> str:
-        """URL of the pages."""
         host, port = self.server_address[0], self.server_address[1]
         name = f"[{host!s}]" if self.address_family == socket.AF_INET6 else str(host)
         return f"http://{name}:{port}/"

@@ -78,7 +78,6 @@ class NodeView:
         return CARRIED_OUT_BY[rule.action] in self.config.services()
 
     def rule(self, name: str) -> NoticeRule | None:
-        """Return a rule by its name."""
         return next((rule for rule in self.settings.rules if rule.name == name), None)
 
     def field(self, observation: Observation, moment: float) -> Field:

@@ -31,7 +31,6 @@ class RetractedEvents:
         self._at |= {key: at for at, key in sorted(kept)}
 
     def __contains__(self, key: str) -> bool:
-        """Whether an event was retracted."""
         return key in self._at
 
     def add(self, key: str, now: float) -> dict[str, Any]:

@@ -72,7 +72,6 @@ class Forwarder:
 
     @property
     def state(self) -> HandoverState:
-        """State of the handover."""
         place = f"{self._address[0]}:{self._address[1]}"
         counts = self.delivered, self._waiting, self.expired
         return HandoverState(place, self._gone_since, self._error, *counts)

@@ -111,7 +111,6 @@ class QueueLink:
                 holder = self.attach()
 
     def heartbeat(self) -> None:
-        """Send a heartbeat."""
         self._again(lambda holder: holder.heartbeat())
 
     def heartbeat_if_due(self) -> None:

@@ -83,7 +83,6 @@ class AwaitedResults(Struct):
 
     @property
     def observation(self) -> Observation:
-        """The observation."""
         return self.publication.wanted.observation
 
     @property

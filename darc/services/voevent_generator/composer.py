@@ -44,7 +44,6 @@ class ComposedNotice(Struct, frozen=True):
 
     @property
     def notice(self) -> Notice:
-        """The notice."""
         return self.event.latest
 
     def content(self, road: RoadName) -> bytes:

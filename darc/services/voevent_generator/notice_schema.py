@@ -18,7 +18,6 @@ class InvalidNoticeError(ValueError):
 
 
 def schema() -> dict[str, Any]:
-    """Return the schema."""
     found: dict[str, Any] = json.loads(packaged(SCHEMA_FILE).read_bytes())
     return found
 

@@ -48,7 +48,6 @@ class WaySwitches:
             self._to_withdraw.add(way)
 
     def is_on(self, way: str) -> bool:
-        """Whether a way is switched on."""
         return self._on[way]
 
     def may_leave_by(self, way: str) -> bool:
