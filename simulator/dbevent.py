@@ -2,19 +2,24 @@
 
 dada_dbevent itself acts as soon as it has read as many events as were announced. The stand-in first
 reads to the end-of-file, so that it can report what else was sent.
+
+``python -m simulator.dbevent`` listens on the ports of a node that is tried out, and prints each
+request.
 """
 
 from __future__ import annotations
 
+import argparse
 import errno
 import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from darc.config.records import Struct
+from darc.runtime.program import LONGEST, number, whole
 from darc.services.dada_trigger.dump_request import DumpEvent
 from simulator.dbevent_buffer import CrashError, RequestedEvent, RingBuffer, read_request, read_time
 from simulator.receiver import HOST, Receiver
@@ -212,3 +217,24 @@ def _shut_down(listener: socket.socket) -> None:
     """Wake the thread that waits in accept: it gets EINVAL."""
     with suppress(OSError):  # it is closed, or does not listen
         listener.shutdown(socket.SHUT_RDWR)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the requests that come to a port, until they are enough or the time is over."""
+    parser = argparse.ArgumentParser(description="Listen as dada_dbevent does, and print requests.")
+    parser.add_argument("--port", type=whole(1, 65535), default=30001, help="dada_trigger.port_iquv")
+    parser.add_argument("--requests", type=whole(1, 10_000), default=1, help="how many to wait for")
+    parser.add_argument("--within", type=number(0.001, LONGEST), default=600.0, help="s")
+    args = parser.parse_args(arguments)
+    end = time.monotonic() + args.within
+    with DadaDbevent(port=args.port) as dbevent:
+        for count in range(args.requests):
+            try:
+                request = dbevent.wait_for(count + 1, max(0.0, end - time.monotonic()))[count]
+            except TimeoutError:
+                parser.exit(1, f"{count} of {args.requests} requests came within {args.within:g} s\n")
+            print(request.text, flush=True)
+
+
+if __name__ == "__main__":
+    main()

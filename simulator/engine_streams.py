@@ -216,7 +216,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("to", help="directory; dsa110: host:port")
     parser.add_argument("--start", help="UTC as 2026-05-18-23:51:13; by default now")
     parser.add_argument("--tsamp", type=number(1e-6, 1), default=64e-6, help="s")
-    parser.add_argument("--beams", type=whole(1, 10_000), default=1)
+    parser.add_argument("--beams", type=whole(1, 10_000), default=1, help="how many")
+    parser.add_argument(
+        "--first-beam",
+        type=whole(0, 10_000),
+        default=0,
+        metavar="N",
+        help="number of the first one, as in instrument.source.first_beam",
+    )
     parser.add_argument("--duration", type=number(0.001, LONGEST), default=30.0, help="s")
     parser.add_argument("--bursts", type=whole(0, 100_000), default=5)
     parser.add_argument("--noise", type=number(0, 1e6), default=5.0, help="candidates per second")
@@ -234,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         start = datetime.strptime(args.start, _START).replace(tzinfo=UTC).timestamp()
     search = EngineSearch(args.tsamp, start, mjd_ahead=args.mjd_ahead)
     rng = np.random.default_rng(args.seed)
-    beams = range(args.beams)
+    beams = range(args.first_beam, args.first_beam + args.beams)
     found = noise_candidates(args.noise, args.duration, beams=beams, seed=args.seed)
     for burst in range(args.bursts):
         when = (burst + 0.5) * args.duration / args.bursts

@@ -7,8 +7,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from socket import gethostname
+from typing import Any
 
 import pytest
+import yaml
 from nodes import Node, patience
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,20 +20,29 @@ OBSERVE = "simulator.observe observation"
 SHORT = f"{OBSERVE} --delay 3 --duration 12 --bursts 2 --seed 4"
 
 
-def typed(page: str) -> str:
+def typed(page: str, *, installs: bool = True) -> str:
     """All that a page has the reader type, but for the installation."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / page).read_text(), re.M | re.S)
     text = "".join(blocks)
-    assert text.count(INSTALL) == 1
+    assert text.count(INSTALL) == installs
     return text.replace(INSTALL, "")
 
 
 @pytest.fixture
-def home_node(make_node: Callable[..., Node]) -> Node:
-    """A node in ~/darc, under the machine's own name."""
-    node = make_node(gethostname().partition(".")[0])
-    (node.home / "darc").symlink_to(node.home)
-    return node
+def make_home_node(make_node: Callable[..., Node]) -> Callable[..., Node]:
+    """Make a node in ~/darc, under the machine's own name."""
+
+    def make(**config: Any) -> Node:
+        node = make_node(gethostname().partition(".")[0], **config)
+        (node.home / "darc").symlink_to(node.home)
+        return node
+
+    return make
+
+
+@pytest.fixture
+def home_node(make_home_node: Callable[..., Node]) -> Node:
+    return make_home_node()
 
 
 def run(node: Node, script: str, place: Path) -> str:
@@ -77,6 +88,26 @@ def test_the_tutorial(home_node: Node, tmp_path: Path) -> None:
     assert shown.count("burst at ") == 2
     assert "lofar trigger " in shown
     assert home_node.processes() == []
+
+
+def test_an_instrument_of_ones_own(
+    make_home_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    page = (ROOT / "docs/other_telescopes.md").read_text()
+    (own,) = re.findall(r"^```yaml\n(instrument:\n  name: My array\n.*?)^```$", page, re.M | re.S)
+    (sending,) = re.findall(r"^voevent_generator:\n.*?(?=^```$)", page, re.M | re.S)
+    instrument = {"base": "single_dish", **yaml.safe_load(own)["instrument"]}
+    node = make_home_node(instrument=instrument, **yaml.safe_load(sending))
+    script = typed("docs/other_telescopes.md", installs=False)
+    assert "--duration 20" in script
+    script = script.replace("--duration 20", "--duration 8").replace(
+        "simulator.dbevent", f"simulator.dbevent --port {node.config['dada_trigger']['port_iquv']}"
+    )
+    shown = run(node, script, tmp_path)
+    assert "N_EVENTS 1\n" in shown
+    assert shown.count('"alert_tense": "test"') == 5
+    assert '"spectral_band": [852.0, 1708.0]' in shown
+    assert node.processes() == []
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:

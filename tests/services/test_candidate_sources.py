@@ -736,3 +736,11 @@ def test_the_simulator_writes_a_file_per_gulp_where_it_is_asked_to(
         times = [float(text.split()[2]) for text in (directory / name).read_text().splitlines()]
         assert times
         assert all(number - 0.001 <= time <= number + 1.001 for time in times)
+
+
+def test_the_simulator_counts_beams_as_the_engine_does(directory: Path) -> None:
+    simulate(
+        ["heimdall", str(directory), "--duration", "5", "--noise", "50", "--speed", "inf"]
+        + ["--beams", "3", "--first-beam", "7"]
+    )
+    assert {path.stem[-2:] for path in directory.iterdir()} == {"07", "08", "09"}

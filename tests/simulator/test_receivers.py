@@ -196,6 +196,36 @@ def test_overlapping_events_are_merged_in_order_of_time(dada: DadaDbevent) -> No
     assert [(window.snr, window.beam) for window in received.kept] == [(30.0, 1), (50.0, 4)]
 
 
+def test_from_the_command_line_it_prints_what_came(capsys: pytest.CaptureFixture[str]) -> None:
+    with DadaDbevent() as free:
+        port = free.port
+    words = ["--port", str(port), "--within", str(TIMEOUT)]
+    thread = threading.Thread(target=dbevent.main, args=(words,))
+    thread.start()
+
+    def is_sent() -> bool:
+        try:
+            with connect(port) as client:
+                client.sendall(text_of(event(2.0, 9.0)).encode())
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    wait_for(is_sent, what="the stand-in")
+    thread.join(TIMEOUT)
+    assert capsys.readouterr().out.startswith("N_EVENTS 1\n")
+
+
+def test_from_the_command_line_it_says_that_nothing_came(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with DadaDbevent() as free:
+        port = free.port
+    with pytest.raises(SystemExit, match="1"):
+        dbevent.main(["--port", str(port), "--within", "0.01"])
+    assert capsys.readouterr().err == "0 of 1 requests came within 0.01 s\n"
+
+
 def test_it_cannot_go_back(dada: DadaDbevent) -> None:
     send(dada, text_of(event(2.0, 9.0)))
     assert outcomes(send(dada, text_of(event(8.999, 12.0)))) == [EventOutcome.SKIPPED]
