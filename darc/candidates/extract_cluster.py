@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from darc.config.settings import ProcessorExtractor
 from darc.config.settings_processor import FETCH
 from darc.data_files.beams import CompoundBeam
 from darc.data_files.data_file_error import DataFileError
+from darc.data_files.data_source import DataSource
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.model.arrival import ArrivalReference
 from darc.model.processing_outcome import ClusterOutcome, Measurement, ProcessedCandidate, Score
@@ -143,6 +145,14 @@ def _reference(job: ExtractionJob, header: FilterbankHeader) -> ArrivalReference
     return replace(of_file, start=known.start, telescope=known.telescope, source=known.source)
 
 
+def _opened(paths: Sequence[DataSource], ifs: tuple[int, ...] | None) -> CompoundBeam:
+    try:
+        return CompoundBeam(paths, ifs)
+    except FileNotFoundError as error:
+        where = "instrument.data_directory and instrument.data_files say where data are"
+        raise DataFileError(f"{error.filename}: no such file; {where}") from error
+
+
 def _extract(job: ExtractionJob, differing: list[tuple[str, str]]) -> _Extracted:
     """Read the data and extract the candidate.
 
@@ -157,7 +167,7 @@ def _extract(job: ExtractionJob, differing: list[tuple[str, str]]) -> _Extracted
     paths = files.paths()
     if needed[-1] >= len(paths):
         raise DataFileError(f"{files.directory}: no TAB {needed[-1]}; there are {len(paths)}")
-    with CompoundBeam([paths[tab] for tab in needed], files.ifs) as beam:
+    with _opened([paths[tab] for tab in needed], files.ifs) as beam:
         header = beam.header
         clock = file_clock(header, job.arrival, str(paths[needed[0]]), files.times)
         if clock.differs:

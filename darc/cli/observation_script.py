@@ -31,8 +31,12 @@ def main() -> int:
             _say_missing(plan.without_node)
             return 0
         account = tell(options.action, plan, config, options.timeout)
-    except (ConfigError, ObservationError, OSError) as error:
+    except (ConfigError, ObservationError) as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(what, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted: some nodes may have received the command; repeat it", file=sys.stderr)

@@ -69,7 +69,7 @@ def _outside(service: str, address: OutsideAddress, checked: CheckedNode) -> Ite
             found = socket.getaddrinfo(host, ports[0], type=socket.SOCK_DGRAM)
             text = f"{host} is {found[0][4][0]}, port {_listed(ports)} (UDP)"
     except OSError as error:
-        off = "" if sends else f" ({service}.{address.sends_key} is false: nothing is sent there)"
+        off = "" if sends else " (nothing is sent there, as configured)"
         say = wrong if sends else warn
         yield say(f"{host}:{_listed(ports)}: {_why(error)}{off}", remedy)
     else:

@@ -195,7 +195,7 @@ def test_only_the_tabs_that_a_beam_needs(tmp_path):
     assert extract_candidate(job(files, pulse, tabs=of_two)).fate is ClusterOutcome.KEPT
     outcome = extract_candidate(job(files, pulse, tabs=(2,)))
     assert outcome.fate is ClusterOutcome.FAILED
-    assert "CB00_02.fil" in outcome.reason
+    assert "CB00_02.fil: no such file; instrument.data_directory" in outcome.reason
 
 
 def test_a_tab_that_does_not_exist(tmp_path):

@@ -409,4 +409,8 @@ def test_wrong_usage(
         found = int(error.code or 0)
     assert found == status
     said = capsys.readouterr().err
-    assert "none.parset" in said if status == 1 else said.startswith("usage: darc_observation")
+    if status == 1:
+        assert said.endswith("none.parset: No such file or directory\n")
+        assert "Errno" not in said
+    else:
+        assert said.startswith("usage: darc_observation")
