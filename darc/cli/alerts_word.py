@@ -141,8 +141,18 @@ def _list(events: Sequence[dict[str, Any]], roads: dict[str, dict[str, Any]]) ->
     if not events:
         console.print("No events are remembered.")
         return
-    columns = "arrival (UTC)", "DM", "S/N", "state", "source", "roads"
-    table = Table(Column("event", no_wrap=True), *columns)
+    # In 80 columns words break at blanks only: an id, a date, a state and a road stay whole.
+    table = Table(
+        Column("event", no_wrap=True),
+        Column("arrival (UTC)", min_width=10),
+        Column("DM", no_wrap=True),
+        Column("S/N", no_wrap=True),
+        Column("state", min_width=10),
+        "source",
+        Column("roads", min_width=12),
+        box=None,
+        padding=(0, 1, 0, 0),
+    )
     for one in events:
         tense = "" if one["tense"] == "current" else f" ({one['tense']})"
         table.add_row(

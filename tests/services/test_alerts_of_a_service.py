@@ -19,7 +19,9 @@ from nodes import wait_for
 from triggers import made_trigger
 from voevents import read_event
 
+from darc.cli import alerts_word
 from darc.cli.alerts_word import _show
+from darc.cli.terminal_text import utc
 from darc.config.config import Role
 from darc.config.settings import AmberClusteringSettings
 from darc.delivery.outbox import DeliveryError
@@ -247,6 +249,29 @@ def test_a_defect_in_what_is_decided_later_ends_nothing(
     one.put(one.finding(trigger, probability=0.02))
     assert one.completed == [1]
     assert one.event(event.id).doubt is None  # it is not tried again
+
+
+def test_the_list_fits_a_terminal_of_80_columns(
+    service: Callable[..., Kept],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    one = service()
+    event = one.announced(recent(), test=True)
+    one.wait_for_state(event.id, 1, RoadState.ACKNOWLEDGED)
+
+    def ask_attribute(timeout: float, service: str, attribute: str, *_: Any) -> tuple[Any, str]:
+        return getattr(one, attribute), ""
+
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(alerts_word, "ask_attribute", ask_attribute)
+    assert alerts_word.main([]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    words = shown.split()
+    (told,) = one.events
+    assert {event.id, "initial", "(test)", "file:", "acknowledged"} < set(words), shown
+    assert utc(told["arrival"]).split()[0] in words, shown
 
 
 # -- retractions ---------------------------------------------------------------------------------
