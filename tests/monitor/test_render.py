@@ -256,3 +256,13 @@ def test_a_page_says_when_it_was_so() -> None:
     live.touch(NOW + 60.0)
     assert re.search(r'As of <time datetime="2026-11-22T01:14:22\+00:00">', page(live))
     assert f'data-now="{NOW + 60:.3f}"' in page(live)
+
+
+def test_one_trigger_is_one_trigger() -> None:
+    def shown(n: int) -> str:
+        told = (StageLatency("sent", n, 1.0, 2.0, 3.0),)
+        service = made_up.service("dada_trigger", latency=told, outcomes={"sent": n})
+        return page(made_live(made_up.cluster(made_up.node(made_up.MASTER, service))))
+
+    assert "<small>1 trigger<" in shown(1)
+    assert "<small>2 triggers<" in shown(2)
