@@ -203,11 +203,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     demo = Demo(node, console, options.duration, generated, Receivers())
     demo.say(
-        f"DARC demo: a node of its own reads {options.duration:g} s of made telescope output,"
-        " as it is\n"
-        f"written, has to find the {options.bursts} bursts in it, and to tell others of them."
-        " Those are\nreceivers of the demo's own, on this machine. Ctrl-C stops everything at any"
-        "\nmoment.\n"
+        f"DARC demo: a node of its own reads {options.duration:g} s of simulated candidates,"
+        " as they\n"
+        f"are written, has to find the {options.bursts} bursts among them, and to alert other"
+        " systems: stand-ins\nof the demo's own, on this machine. Ctrl-C stops everything at any"
+        " moment.\n"
     )
     return _run(demo, options.keep)
 
