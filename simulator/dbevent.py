@@ -222,7 +222,9 @@ def _shut_down(listener: socket.socket) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the requests that come to a port, until they are enough or the time is over."""
     parser = argparse.ArgumentParser(description="Listen as dada_dbevent does, and print requests.")
-    parser.add_argument("--port", type=whole(1, 65535), default=30001, help="dada_trigger.port_iquv")
+    parser.add_argument(
+        "--port", type=whole(1, 65535), default=30001, help="dada_trigger.port_iquv"
+    )
     parser.add_argument("--requests", type=whole(1, 10_000), default=1, help="how many to wait for")
     parser.add_argument("--within", type=number(0.001, LONGEST), default=600.0, help="s")
     args = parser.parse_args(arguments)
@@ -232,7 +234,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             try:
                 request = dbevent.wait_for(count + 1, max(0.0, end - time.monotonic()))[count]
             except TimeoutError:
-                parser.exit(1, f"{count} of {args.requests} requests came within {args.within:g} s\n")
+                parser.exit(
+                    1, f"{count} of {args.requests} requests came within {args.within:g} s\n"
+                )
             print(request.text, flush=True)
 
 

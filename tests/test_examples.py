@@ -90,9 +90,7 @@ def test_the_tutorial(home_node: Node, tmp_path: Path) -> None:
     assert home_node.processes() == []
 
 
-def test_an_instrument_of_ones_own(
-    make_home_node: Callable[..., Node], tmp_path: Path
-) -> None:
+def test_an_instrument_of_ones_own(make_home_node: Callable[..., Node], tmp_path: Path) -> None:
     page = (ROOT / "docs/other_telescopes.md").read_text()
     (own,) = re.findall(r"^```yaml\n(instrument:\n  name: My array\n.*?)^```$", page, re.M | re.S)
     (sending,) = re.findall(r"^voevent_generator:\n.*?(?=^```$)", page, re.M | re.S)

@@ -739,8 +739,6 @@ def test_the_simulator_writes_a_file_per_gulp_where_it_is_asked_to(
 
 
 def test_the_simulator_counts_beams_as_the_engine_does(directory: Path) -> None:
-    simulate(
-        ["heimdall", str(directory), "--duration", "5", "--noise", "50", "--speed", "inf"]
-        + ["--beams", "3", "--first-beam", "7"]
-    )
+    words = ["--duration", "5", "--noise", "50", "--speed", "inf"]
+    simulate(["heimdall", str(directory), *words, "--beams", "3", "--first-beam", "7"])
     assert {path.stem[-2:] for path in directory.iterdir()} == {"07", "08", "09"}
