@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct, replace
+from darc.science.best_dm import best_dm, trial_snrs
 from darc.science.boxcar import (
     Boxcar,
     best_boxcar,
@@ -35,7 +36,6 @@ from darc.science.boxcar import (
 from darc.science.cleaned_channels import CleanedChannels
 from darc.science.cleaning_loss import snr_before_cleaning
 from darc.science.dedispersion import Band, add_binned, add_dedispersed, coverage
-from darc.science.dm_search import best_dm, trial_snrs
 from darc.science.downsample import downsample_time, group_means, samples_in_step
 from darc.science.extraction_plan import (
     ExtractionPlan,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darc.science.best_dm import best_dm, trial_snrs
 from darc.science.boxcar import smearing_kernel
-from darc.science.dm_search import best_dm, trial_snrs
 
 
 @given(st.integers(1, 5), st.integers(1, 30), st.integers(0, 2**32))
