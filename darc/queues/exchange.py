@@ -134,7 +134,11 @@ class Exchange:
             self._work[service].notify()
 
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Wait until the condition is true; checked whenever a service attaches or detaches."""
+        """Wait until the condition is true; checked whenever a service attaches or detaches.
+
+        :param timeout: s
+        :return: whether it became true
+        """
         deadline = time.monotonic() + timeout
         while True:
             seen = self._services.changes()
@@ -152,11 +156,17 @@ class Exchange:
         return self._services.changes()
 
     def wait_for_change(self, known: int, timeout: float) -> None:
-        """Wait until `changes` is another number than the one known."""
+        """Wait until `changes` is another number than the one known.
+
+        :param timeout: s
+        """
         self._services.wait(known, timeout)
 
     def ask(self, service: str, query: ServiceQuery, timeout: float) -> Question | None:
-        """Ask a service something; None when it does not answer in time."""
+        """Ask a service something; None when it does not answer in time.
+
+        :param timeout: s
+        """
         question = Question(next(self._numbers), query)
         with self._lock:
             self._questions[service].append(question)
@@ -240,7 +250,12 @@ class Exchange:
         max_entries: int = 1000,
         max_bytes: int = 4 * 2**20,
     ) -> list[list[Any]]:
-        """Wait for entries of the service's queue after ``after``, or for new orders."""
+        """Wait for entries of the service's queue after ``after``, or for new orders.
+
+        :param timeout: s
+        :param max_bytes: of the entries' contents
+        :raises FencedError: another process holds the queue
+        """
         self._works(self._hold(service, holder))
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
         seen_first = self._work[service].changes()
@@ -297,8 +312,10 @@ class Exchange:
 
         Does not count as a heartbeat: it is called by a thread beside the work loop.
 
+        :param timeout: s
         :return: version of the orders; the orders, None where unchanged; number and query of a
             question, or None
+        :raises FencedError: another process holds the queue
         """
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)
         while True:
@@ -347,7 +364,10 @@ class Exchange:
         self._journal.flush()
 
     def get(self, session: Session, queue: str, timeout: float) -> list[Any]:
-        """Take the oldest value: [value], or [] if none came within ``timeout`` s."""
+        """Take the oldest value: [value], or [] if none came within ``timeout`` s.
+
+        :raises QueueError: it is the queue of a service
+        """
         if queue != SCRATCH:
             raise QueueError(f"{queue} belongs to its service; use {SCRATCH!r} for tests")
         deadline = time.monotonic() + min(timeout, MAX_WAIT_SECONDS)

@@ -172,7 +172,10 @@ class Journal(JournalStore):
             )
 
     def put(self, put: Put) -> None:
-        """Put an entry without a holder, for interactive clients."""
+        """Put an entry without a holder, for interactive clients.
+
+        :raises FullError: there is no room
+        """
         if self._room.full:
             raise FullError("the journal is full")
         with self._transaction() as database:

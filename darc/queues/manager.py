@@ -82,14 +82,22 @@ class QueueProxy(BaseProxy):
         return bool(self._callmethod("full"))
 
     def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
-        """Put a plain value, which is delivered to the service."""
+        """Put a plain value, which is delivered to the service.
+
+        :param timeout: s; None: no limit
+        :raises queue.Full: there is no room
+        """
         self._callmethod("put", (item, block, timeout))
 
     def put_nowait(self, item: object) -> None:
         self._callmethod("put_nowait", (item,))
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Return the next entry, and take it if the queue was opened with `take`."""
+        """Return the next entry, and take it if the queue was opened with `take`.
+
+        :param timeout: s; None: no limit
+        :raises queue.Empty: none came in time
+        """
         return self._callmethod("get", (block, timeout))
 
     def get_nowait(self) -> Any:

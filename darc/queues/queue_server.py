@@ -304,7 +304,10 @@ class QueueServer(_Server):  # type: ignore[misc]
     def create(
         self, c: ServedConnection, typeid: str, /, *arguments: Any, **options: Any
     ) -> tuple[str, tuple[str, ...]]:
-        """Return identifier and methods of the served object, or of one by name."""
+        """Return identifier and methods of the served object, or of one by name.
+
+        :raises QueueError: there is no object of this name
+        """
         if typeid == OBJECT:
             return OBJECT, tuple(sorted(self.id_to_obj[OBJECT][1]))
         if self._named is None:
@@ -312,7 +315,10 @@ class QueueServer(_Server):  # type: ignore[misc]
         return self._named.open(typeid, *arguments, **options)
 
     def get_methods(self, c: ServedConnection, ident: object) -> None:
-        """Refuse proxies that were not created by the manager."""
+        """Refuse proxies that were not created by the manager.
+
+        :raises QueueError: always
+        """
         raise QueueError("a proxy is made by manager.<name>(), which says what methods it has")
 
     # The object lives as long as the server: proxies have nothing to count.

@@ -110,7 +110,11 @@ def hadec_from_icrs(
 
 
 def unit_vector(ra_deg: float, dec_deg: float) -> tuple[float, float, float]:
-    """Return the vector of length 1 to a direction: x, y, z."""
+    """Return the vector of length 1 to a direction: x, y, z.
+
+    :param ra_deg: right ascension
+    :param dec_deg: declination
+    """
     ra, dec = math.radians(ra_deg), math.radians(dec_deg)
     return math.cos(dec) * math.cos(ra), math.cos(dec) * math.sin(ra), math.sin(dec)
 

@@ -70,7 +70,10 @@ class NoticeActor:
         return self._lowerings.told()
 
     def begin(self, observation: Observation, step: NoticeStep, now: float) -> None:
-        """Take an observation up, and lower its thresholds where a notice asks for it."""
+        """Take an observation up, and lower its thresholds where a notice asks for it.
+
+        :param now: Unix s
+        """
         self._view.observed[observation.key] = observation
         self._lowerings.begin(observation, step, now)
 
@@ -79,7 +82,10 @@ class NoticeActor:
         self._view.observed.pop(observation.key, None)
 
     def look(self, step: NoticeStep, now: float) -> None:
-        """Do what is due, and end what is over."""
+        """Do what is due, and end what is over.
+
+        :param now: Unix s
+        """
         self._dumps.look(step, now)
         self._lowerings.expire(step, now)
 

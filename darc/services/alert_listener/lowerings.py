@@ -81,7 +81,10 @@ class Lowerings:
         ]
 
     def begin(self, observation: Observation, step: NoticeStep, now: float) -> None:
-        """Lower an observation's thresholds where a notice asks for it."""
+        """Lower an observation's thresholds where a notice asks for it.
+
+        :param now: Unix s
+        """
         self.expire(step, now)
         for one in list(self._lowerings.values()):
             rule = self._view.rule(one.rule)
@@ -89,7 +92,11 @@ class Lowerings:
                 self._lower(rule, one, observation, step, now)
 
     def start(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep, now: float) -> str:
-        """Lower the threshold of what is observed, and of what will be while the rule lasts."""
+        """Lower the threshold of what is observed, and of what will be while the rule lasts.
+
+        :param now: Unix s
+        :return: why nothing is lowered now; empty: something is
+        """
         if rule.where == IN_BEAM and (why := unplaced(rule, notice)):
             return why
         if rule.where == KNOWN_SOURCE and (why := self._view.off(rule, notice, None, now)):
@@ -158,7 +165,10 @@ class Lowerings:
         return ""
 
     def expire(self, step: NoticeStep, now: float) -> None:
-        """Forget what is over, and what is too much."""
+        """Forget what is over, and what is too much.
+
+        :param now: Unix s
+        """
         too_many = len(self._lowerings) - MOST_LOWERINGS
         for number, one in enumerate(list(self._lowerings.values())):
             if one.end <= now or number < too_many:
@@ -169,7 +179,10 @@ class Lowerings:
         step.memory[one.memory_key] = None
 
     def retract(self, notice: OutsideNotice, step: NoticeStep, now: float) -> None:
-        """End what an event has lowered."""
+        """End what an event has lowered.
+
+        :param now: Unix s
+        """
         for one in [one for one in self._lowerings.values() if one.notice.key == notice.key]:
             rule = self._view.rule(one.rule)
             applied = self._book.has(one.rule, notice.key)

@@ -74,7 +74,10 @@ class NoticeDumps:
         return len(self._dumps)
 
     def start(self, rule: NoticeRule, notice: OutsideNotice, step: NoticeStep, now: float) -> str:
-        """Ask for a dump, once for an event, or note that it is due later; return why not."""
+        """Ask for a dump, once for an event, or note that it is due later; return why not.
+
+        :param now: Unix s
+        """
         if self._book.dumped(notice.key):
             return USED_BEFORE
         why = "nothing is observed"
@@ -146,7 +149,10 @@ class NoticeDumps:
         self._book.note(rule, notice, f"dump {trigger.identity}, {when}", step, now)
 
     def look(self, step: NoticeStep, now: float) -> None:
-        """Ask for the dumps that are due."""
+        """Ask for the dumps that are due.
+
+        :param now: Unix s
+        """
         for key, due in list(self._dumps.items()):
             if due.due > now:
                 continue

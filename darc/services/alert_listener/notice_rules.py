@@ -130,7 +130,10 @@ def beam_of(notice: OutsideNotice, field: Field) -> int | None:
 def known_source(
     rule: NoticeRule, notice: OutsideNotice, sources: SourceList, dm_range: float
 ) -> Source | None:
-    """Return the listed source that a notice names, or whose place and DM it has."""
+    """Return the listed source that a notice names, or whose place and DM it has.
+
+    :param dm_range: half width around the DM of a listed source (pc cm-3)
+    """
     for name in _names(notice.known_source):
         if source := sources.lookup(name):
             return source

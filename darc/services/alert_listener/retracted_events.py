@@ -34,7 +34,10 @@ class RetractedEvents:
         return key in self._at
 
     def add(self, key: str, now: float) -> dict[str, Any]:
-        """Note a retraction; return the memory to commit, without what cannot come again."""
+        """Note a retraction; return the memory to commit, without what cannot come again.
+
+        :param now: Unix s
+        """
         if key in self._at:
             return {}
         memory: dict[str, Any] = {}

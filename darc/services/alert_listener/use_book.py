@@ -68,7 +68,10 @@ class UseBook:
         return key in self._dumped
 
     def in_last_hour(self, now: float) -> int:
-        """Return the number of uses in the last hour; one that the clock puts later counts, too."""
+        """Return the number of uses in the last hour; one that the clock puts later counts, too.
+
+        :param now: Unix s
+        """
         return sum(use.at > now - HOUR for use in self._uses.values())
 
     def add(self, use: NoticeUse) -> dict[str, Any]:
@@ -89,6 +92,7 @@ class UseBook:
         """Whether another use is allowed; one that is not is in the step.
 
         :param limit: uses in an hour
+        :param now: Unix s
         """
         if self.in_last_hour(now) < limit:
             return True
@@ -99,7 +103,10 @@ class UseBook:
     def note(
         self, rule: NoticeRule, notice: OutsideNotice, what: str, step: NoticeStep, now: float
     ) -> None:
-        """Note that a rule has acted upon a notice; what to commit is in the step."""
+        """Note that a rule has acted upon a notice; what to commit is in the step.
+
+        :param now: Unix s
+        """
         use = NoticeUse(rule.name, rule.action, notice.key, notice.source, notice.id, now, what)
         step.memory |= self.add(use)
         step.uses.append(use)

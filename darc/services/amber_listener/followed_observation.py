@@ -92,7 +92,10 @@ class FollowedObservation:
         return self._watermarks_due[0] if self._watermarks_due else math.inf
 
     def note_watermark(self, watermark: float) -> None:
-        """Note that a watermark was put; after candidates, others are due."""
+        """Note that a watermark was put; after candidates, others are due.
+
+        :param watermark: monotonic s
+        """
         while self._watermarks_due and self._watermarks_due[0] <= watermark:
             heapq.heappop(self._watermarks_due)
         if self.watermark_due:

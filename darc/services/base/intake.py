@@ -179,6 +179,7 @@ class NamedIntake:
         """Open the queue of this service.
 
         :raises QueueError: it has another name
+        :raises CallError: it is opened with arguments
         """
         if name != self._service:
             raise QueueError(f"there is no queue {name!r:.80} here, only {self._service!r}")
@@ -190,6 +191,7 @@ class NamedIntake:
         """Put triggers.
 
         :raises QueueError: another object or method, or no triggers
+        :raises CallError: another method
         """
         if ident != f"{self._service}/put":
             raise QueueError(f"no such object: {ident!r:.80}")

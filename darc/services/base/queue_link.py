@@ -154,6 +154,7 @@ class QueueLink:
         """Return the current orders of the service.
 
         :param answer: as for :class:`OrderListener`, as a question may arrive at the same time
+        :raises QueuesGoneError: not attached
         """
 
         def ask(_: Holder) -> list[Order]:

@@ -73,7 +73,7 @@ class Service(Generic[S]):
     name: ClassVar[str]
     #: Name of its section in the configuration, if different.
     section: ClassVar[str] = ""
-    #: Dataclass of its section.
+    #: Type of the settings in its section.
     settings_type: ClassVar[type]
     #: Attributes for ``get_attr``, beside those of every service.
     attributes: ClassVar[tuple[str, ...]] = ()

@@ -42,6 +42,7 @@ def is_due(at: str | None, last: float, now: float) -> bool:
 
     :param at: time of day, HH:MM UTC; None: none is sent by itself
     :param last: when the last one was sent, Unix s
+    :param now: Unix s
     """
     if at is None:
         return False
@@ -55,6 +56,7 @@ def overdue(event: Event, limit: float, now: float) -> list[RoadName]:
     """Return the roads that have not acknowledged a test in time.
 
     :param limit: s
+    :param now: Unix s
     """
     if now - event.made < limit:
         return []
