@@ -220,7 +220,7 @@ class LocalPool:
         if process.task is None:
             return
         if process.tries < TRIES:
-            log.warning("a process died of %s at %s; once more", how, process.task)
+            log.warning("a process crashed (%s) at %s; trying again", how, process.task)
             self._begin(process.task, process.tries + 1)
             return
         error = f"the process died {process.tries} times, the last one of {how}"

@@ -321,7 +321,7 @@ def test_it_is_logged_where_apprise_is_missing(
 ) -> None:
     monkeypatch.setattr(chat, "is_installed", lambda: False)
     service().departures.senders.warm_up()
-    assert "people cannot be told of bursts: apprise is not installed (pip install" in caplog.text
+    assert "people cannot be notified of bursts: apprise is not installed" in caplog.text
 
 
 def test_a_road_that_was_disabled(service: Callable[..., Kept], targets: Targets) -> None:

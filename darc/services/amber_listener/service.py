@@ -69,7 +69,7 @@ FILE_GIVEN_UP = LossKind(
 FILE_WRITTEN_ANEW = LossKind(
     "amber_file_written_anew",
     "candidates may be lost: a file of the search engine was written anew",
-    "See why the search engine began anew: what a file got after it was read last went with it.",
+    "See why the search engine restarted: what a file got after it was read last is gone.",
 )
 
 

@@ -74,12 +74,12 @@ def format_request(request: DumpRequest) -> str:
 def _event_line(event: DumpEvent, origin: datetime) -> str:
     reals, integers = (event.dm, event.snr), (event.width, event.beam)
     if not all(0 <= value < math.inf for value in (*reals, *integers)):
-        raise ValueError(f"a number of {event} cannot be told")
+        raise ValueError(f"a number of {event} does not fit into a request")
     try:
         start, end = round(event.start * _MS), round(event.end * _MS)
         times = [_time_text(origin + timedelta(milliseconds=ms)) for ms in (start, end)]
     except OverflowError as error:
-        raise ValueError(f"a time of {event} cannot be told") from error
+        raise ValueError(f"a time of {event} does not fit into a request") from error
     if not 0 <= start < end:
         raise ValueError(f"{event} is not a stretch of the observation")
     return " ".join([*times, *map(_real_text, reals), *map(str, integers)])

@@ -88,7 +88,7 @@ def _arrival(utc: str, frequency: float) -> str:
     try:
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError(f"{utc} is no time that can be told") from error
+        raise ValueError(f"{utc} is outside the years 1 to 9999") from error
     when = time.replace(tzinfo=None).isoformat(" ", "microseconds")
     return f"{when} UTC at {frequency:.3f} MHz, centre of the band, topocentric"
 
@@ -99,7 +99,7 @@ def _time(unix_time: float) -> str:
         milliseconds = round(Fraction(unix_time) * 1000)
         time = _EPOCH + timedelta(milliseconds=milliseconds)
     except OverflowError as error:
-        raise ValueError(f"{unix_time} s is no time that can be told") from error
+        raise ValueError(f"{unix_time} s is outside the years 1 to 9999") from error
     return f"{time.replace(tzinfo=None).isoformat(' ', 'milliseconds')} UTC"
 
 

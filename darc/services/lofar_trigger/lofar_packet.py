@@ -42,7 +42,7 @@ def compose(time: float | Decimal | Fraction, dm: float, *, test: bool) -> bytes
     :raises ValueError: the time does not fit 32 bits, or the DM is not from 0 to 6553.5
     """
     if not 0 <= dm <= MAX_DM:
-        raise ValueError(f"DM {dm} cannot be told to LOFAR: it takes 0 to {MAX_DM}")
+        raise ValueError(f"DM {dm} does not fit into LOFAR's packet; allowed: 0 to {MAX_DM}")
     try:
         # Rounded before it is split, so that milliseconds carry over.
         seconds, milliseconds = divmod(round(Fraction(time) * _MS), _MS)

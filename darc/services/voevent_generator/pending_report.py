@@ -65,7 +65,7 @@ class PendingReport(Struct, frozen=True):
         if not (isinstance(content, bytes) and isinstance(live, bool)):
             raise TypeError("it has no content, or not for which server")
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError("a text is none")
+            raise TypeError("a text is missing")
         began = Since.from_plain(since)
         if not all(map(math.isfinite, (at, began.unix, began.instant.seconds))):
             raise ValueError("a time is not finite")

@@ -78,7 +78,7 @@ class RoadSenders:
             from darc.delivery import chat  # noqa: PLC0415 - subprocess
 
             if not chat.is_installed():
-                log.error("people cannot be told of bursts: %s", chat.NOT_INSTALLED)
+                log.error("people cannot be notified of bursts: %s", chat.NOT_INSTALLED)
 
     def _by_vtp(self, item: PendingEvent, may_leave: Callable[[], bool]) -> None:
         settings = self._settings()
