@@ -50,8 +50,8 @@ class Credentials:
 def read_credentials(path: Path) -> Credentials:
     """Read a file of credentials.
 
-    :raises CredentialsError: it is missing, others can read it, a line is not a name and value,
-        or a name is there twice
+    :raises CredentialsError: it is missing, others can read it, it is not UTF-8, a line is not a
+        name and value, or a name is there twice
     """
     try:
         with open_regular(path) as file:
@@ -66,9 +66,13 @@ def read_credentials(path: Path) -> Credentials:
         )
     if len(content) > _LONGEST:
         raise CredentialsError(f"{path}: more than {_LONGEST} bytes: not a file of credentials")
+    try:
+        whole = content.decode("utf-8-sig")  # some editors put a mark at the beginning
+    except UnicodeDecodeError:  # a value that is changed is no secret any more, and not hidden
+        raise CredentialsError(f"{path}: not text in UTF-8") from None
     values: dict[str, str] = {}
     lines: dict[str, int] = {}
-    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+    for number, line in enumerate(whole.splitlines(), 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue

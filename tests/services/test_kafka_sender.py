@@ -212,6 +212,19 @@ def test_a_file_that_is_not_used_is_named_without_what_it_holds(
         made.send(topic, "key", b"x")
 
 
+def test_a_mark_of_byte_order_is_no_part_of_a_name(tmp_path: Path) -> None:
+    text = f"\ufeffclient_id = me\r\nclient_secret = {SECRET}\r\n"
+    found = read_credentials(write(tmp_path / "kafka", text))
+    assert found.values() == {"client_id": "me", "client_secret": SECRET}
+
+
+def test_a_secret_that_is_not_utf_8_is_not_changed_into_another(tmp_path: Path) -> None:
+    path = write(tmp_path / "kafka", "")
+    path.write_bytes(b"client_secret = gr\xfc\xdfe\n")
+    with pytest.raises(CredentialsError, match="not text in UTF-8"):
+        read_credentials(path)
+
+
 def test_a_secret_is_in_no_log_and_no_traceback(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, topic: str
 ) -> None:
