@@ -17,11 +17,15 @@ from darc.services.voevent_generator.roads import DISABLED, NO_FIRST, RoadOutcom
 
 
 def notice(
-    event: str, number: int, road: RoadName = RoadName.KAFKA, give_up_after: float = 600.0
+    event: str,
+    number: int,
+    road: RoadName = RoadName.KAFKA,
+    give_up_after: float = 600.0,
+    tense: Tense = Tense.CURRENT,
 ) -> PendingEvent:
     times = 1.0, 2.0, Since.now(), give_up_after
     about = "190518009/1/7", "190518009", f"{event} {number}".encode(), Stages()
-    return PendingEvent(*about, *times, road, event, number, Tense.CURRENT)
+    return PendingEvent(*about, *times, road, event, number, tense)
 
 
 class Receiver:
@@ -33,12 +37,14 @@ class Receiver:
         self.disabled = False
         self.held = threading.Event()
         self.held.set()
+        self.tests_held = threading.Event()
+        self.tests_held.set()
         self.trying = threading.Event()  # at least once
 
     def send(self, key: str, item: PendingEvent) -> None:
         assert key == item.key
         self.trying.set()
-        self.held.wait(20.0)
+        (self.held if item.tense is Tense.CURRENT else self.tests_held).wait(20.0)
         if self.disabled:
             raise DeliveryError(DISABLED, permanent=True)
         if item.road in self.refuse:
@@ -167,3 +173,27 @@ def test_an_item_is_given_up_as_long_after_it_was_made_as_said(
     (outcome,) = gathered(roads, 1)
     assert outcome.state is RoadState.GIVEN_UP
     assert receiver.came == []
+
+
+@pytest.mark.parametrize("tense", [Tense.TEST, Tense.INJECTION])
+@pytest.mark.parametrize("road", RoadName)
+def test_a_burst_waits_for_no_test_that_hangs(
+    roads: Roads, receiver: Receiver, road: RoadName, tense: Tense
+) -> None:
+    receiver.tests_held.clear()
+    submit(roads, notice("test", 1, road, tense=tense), notice("test", 2, road, tense=tense))
+    wait_for(receiver.trying.is_set)
+    submit(roads, notice("burst", 1, road))
+    (found,) = gathered(roads, 1)
+    assert (found.item.event_id, found.state) == ("burst", RoadState.ACKNOWLEDGED)
+    assert {item.event_id for item, _ in roads.waiting()} == {"test"}
+    # Both are withdrawn with their road.
+    submit(roads, notice("burst", 2, road))
+    receiver.disabled = True
+    gone = roads.withdraw([road])
+    receiver.tests_held.set()
+    wanted = 3 - len(gone)
+    rest = gathered(roads, wanted) if wanted else []
+    states = {one.key: one.state for one in [*gone, *rest]}
+    assert len(states) == 3
+    assert not [*roads.waiting()]

@@ -46,6 +46,11 @@ class PendingEvent(Struct, frozen=True):
         return f"{PENDING}{self.road} {self.event_id} {self.number}"
 
     @property
+    def is_burst(self) -> bool:
+        """Whether it is about a burst, not about a test or an injection, which go elsewhere."""
+        return self.tense is Tense.CURRENT
+
+    @property
     def time_left(self) -> float:
         """Return after how long it is given up (s)."""
         return self.give_up_after - self.made.age()

@@ -40,7 +40,7 @@ class RoadSenders:
         #: The topic of the latest attempt, by key of the item.
         self.topics: dict[str, str] = {}
         self.people = PeopleSender(chat)
-        self._kafka: KafkaSender | None = None
+        self._kafka: dict[bool, KafkaSender] = {}  # by `is_burst` of items: each has one thread
         self._lock = threading.Lock()
         self._files = NewestFiles(r"\d{8}T\d{6}-[^/]*\.json")
         self._send: Mapping[RoadName, Callable[[PendingEvent, Callable[[], bool]], None]] = {
@@ -52,7 +52,7 @@ class RoadSenders:
         }
 
     def send(self, item: PendingEvent, may_leave: Callable[[], bool]) -> None:
-        """Send an item by its road, in the road's thread.
+        """Send an item by its road, in a thread of the road.
 
         :param may_leave: whether it may still leave, where that takes a while
         :raises DeliveryError: it was not acknowledged
@@ -67,7 +67,7 @@ class RoadSenders:
         topic = settings.kafka.topic or settings.kafka.test_topic
         if RoadName.KAFKA in settings.road_names and topic is not None:
             # In a thread of its own: a broker that is away must not hold up other roads.
-            sender = self._kafka_sender()
+            sender = self._kafka_sender(is_burst=settings.kafka.topic is not None)
             threading.Thread(
                 target=sender.warm_up, args=(topic,), name="warm up kafka", daemon=True
             ).start()
@@ -93,7 +93,8 @@ class RoadSenders:
         topic = self._target(item)
         topic = self._topic_of(item.event_id) or topic
         self.topics[item.key] = topic
-        self._kafka_sender().send(topic, item.event_id, item.content, may_leave)
+        sender = self._kafka_sender(is_burst=item.is_burst)
+        sender.send(topic, item.event_id, item.content, may_leave)
 
     def _by_webhook(self, item: PendingEvent, may_leave: Callable[[], bool]) -> None:
         from darc.delivery import webhook  # noqa: PLC0415 - see warm_up
@@ -123,14 +124,15 @@ class RoadSenders:
             raise DeliveryError(why, permanent=True)
         return found
 
-    def _kafka_sender(self) -> KafkaSender:
+    def _kafka_sender(self, *, is_burst: bool) -> KafkaSender:
         """Return the connection, which is another one where its settings have changed."""
         with self._lock:
             settings = self._settings().kafka
             path = Path(settings.credentials) if settings.credentials else None
             client = KafkaClient(settings.domain, settings.timeout, settings.client, path)
-            if self._kafka is None or self._kafka.client != client:
-                if self._kafka is not None:
-                    self._kafka.close()
-                self._kafka = KafkaSender(client)
-            return self._kafka
+            known = self._kafka.get(is_burst)
+            if known is None or known.client != client:
+                if known is not None:
+                    known.close()
+                known = self._kafka[is_burst] = KafkaSender(client)
+            return known

@@ -1,8 +1,11 @@
-"""The roads by which notices leave: each with its own outbox, and an event's notices in order.
+"""The roads by which notices leave: each with outboxes of its own, and an event's notices in order.
 
 On a road, a notice about an event is tried when the one before it was acknowledged or given up: a
 retraction never comes before what it retracts. Where the first never left, as sending was
 disabled, what follows does not leave either.
+
+Bursts have one outbox, tests and injections another: these go elsewhere, and where that does not
+answer, each attempt takes its whole time limit, for which no burst is to wait.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 
 from darc.config.records import Struct, field
-from darc.delivery.outbox import DeliveryOutcome, Outbox
+from darc.delivery.outbox import DeliveryOutcome, Outbox, PendingItem
 from darc.model.event import RoadName, RoadState
 from darc.services.voevent_generator.pending_event import PendingEvent
 
@@ -68,11 +71,8 @@ class Road:
 
     def __init__(self, name: RoadName, send: Callable[[str, PendingEvent], None]) -> None:
         self.name = name
-        self._outbox: Outbox[tuple[str, PendingEvent]] = Outbox(
-            TITLES[name],
-            lambda item: send(*item),
-            longest_delay=LONGEST_DELAY.get(name, USUAL_LONGEST_DELAY),
-        )
+        self._send = send
+        self._outboxes: dict[bool, Outbox[tuple[str, PendingEvent]]] = {}  # by `is_burst` of items
         self._events: dict[str, _RoadQueue] = {}
         self._items: dict[str, PendingEvent] = {}  # by key
         self._skipped: list[RoadOutcome] = []
@@ -94,18 +94,30 @@ class Road:
         return key if self.name in UNORDERED else item.event_id or key
 
     def _try(self, key: str, item: PendingEvent) -> None:
-        self._outbox.submit(key, (key, item), give_up_after=item.time_left)
+        outbox = self._outboxes.get(item.is_burst)
+        if outbox is None:  # a thread each, for those that are used
+            outbox = self._outboxes[item.is_burst] = Outbox(
+                TITLES[self.name],
+                lambda one: self._send(*one),
+                longest_delay=LONGEST_DELAY.get(self.name, USUAL_LONGEST_DELAY),
+            )
+        outbox.submit(key, (key, item), give_up_after=item.time_left)
+
+    def _tried(self) -> Iterator[PendingItem]:
+        """Yield what is in the outboxes."""
+        for outbox in list(self._outboxes.values()):
+            yield from outbox.waiting
 
     @property
     def waiting(self) -> dict[str, tuple[PendingEvent, str]]:
         """Items that are not acknowledged, by key, and the error of the last attempt."""
-        errors = {one.key: one.error for one in self._outbox.waiting}
+        errors = {one.key: one.error for one in self._tried()}
         return {key: (item, errors.get(key, "")) for key, item in list(self._items.items())}
 
     def outcomes(self) -> list[RoadOutcome]:
         """Return the outcomes since the last call; what follows them is tried."""
         found = []
-        for one in self._outbox.outcomes():
+        for one in [one for outbox in self._outboxes.values() for one in outbox.outcomes()]:
             item = self._items.pop(one.key)
             before = self._events[self._line(one.key, item)].has_left
             outcome = _outcome(item, one, left_before=before)
@@ -117,8 +129,8 @@ class Road:
 
     def withdraw(self) -> list[RoadOutcome]:
         """Drop what waits; what is being tried has an outcome all the same."""
-        tried = {one.key: one.attempts > 0 for one in self._outbox.waiting}
-        dropped = {*self._outbox.withdraw()}
+        tried = {one.key: one.attempts > 0 for one in self._tried()}
+        dropped = {key for outbox in self._outboxes.values() for key in outbox.withdraw()}
         gone = []
         for event, waiting in list(self._events.items()):
             # What is behind one that is being tried is not in the outbox.
@@ -178,7 +190,7 @@ class Roads:
     def submit(self, key: str, item: PendingEvent, *, has_left: bool = False) -> None:
         """Deliver an item by its road."""
         road = self._roads.get(item.road)
-        if road is None:  # a thread each, for those that are used
+        if road is None:
             road = self._roads[item.road] = Road(item.road, self._send)
         road.submit(key, item, has_left=has_left)
 
