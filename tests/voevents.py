@@ -8,6 +8,7 @@ from typing import Any
 
 import comet
 from lxml import etree, objectify
+from nodes import wait_for
 
 #: voevent-parse's only release cannot be built for later Pythons.
 HAS_VOEVENT_PARSE = find_spec("voeventparse") is not None
@@ -27,6 +28,13 @@ def read_event(event: bytes) -> Any:
     # Children are looked for in the namespace of their parent, and are in none.
     parsed.tag = "VOEvent"
     return parsed
+
+
+def kept_copy(directory: Path, name: str) -> bytes:
+    """Return the copy of an event once it is there: it is written beside the sending."""
+    path = directory / name
+    wait_for(path.exists, 20.0, str(path))
+    return path.read_bytes()
 
 
 def params(event: Any) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,7 @@ from alerts import Outcomes, of_same_pulse, put, put_values, told, trigger, wait
 from msgspec import Struct
 from msgspec.structs import replace
 from nodes import Node, node, only, wait_for
-from voevents import read_event
+from voevents import kept_copy, read_event
 
 from darc.model.finding import BurstFinding
 from darc.model.notice import arrival_at_top
@@ -172,7 +172,7 @@ def test_one_event_leaves_by_all_roads_with_the_same_bytes(site: Site, reader: T
     assert notice in site.webhook.received
     outcomes.expect({"accepted": 1, "of a pulse announced before": 1})
     # The VOEvent is kept, and left by no road.
-    kept = read_event((site.node.home / "voevents" / f"{one.utc}.xml").read_bytes())
+    kept = read_event(kept_copy(site.node.home / "voevents", f"{one.utc}.xml"))
     assert kept.get("role") == "observation"
     assert kinds(about(reader, event, 1)) == ["initial"]
 
@@ -368,8 +368,8 @@ def test_what_was_measured_updates_an_event_where_that_is_on(
     assert "matched by time and DM" in notice["update_message"]
     assert "processor of arts007" in site.event(one)["notices"][1]["by"]
     assert site.command("alerts_disable updates") == "Alerts: updates disabled"
-    kept = site.node.home / "voevents" / f"{one.utc}.2.xml"
-    cited = read_event(kept.read_bytes()).Citations.EventIVORN
+    kept = kept_copy(site.node.home / "voevents", f"{one.utc}.2.xml")
+    cited = read_event(kept).Citations.EventIVORN
     assert (cited.get("cite"), cited.text) == (
         "supersedes",
         site.event(one)["notices"][0]["ivorn"],
@@ -435,8 +435,8 @@ def test_a_person_confirms_and_retracts_by_the_command(site: Site, reader: Topic
     listed = json.loads(site.node.darc("alerts", "--json").stdout)
     assert listed["events"][0]["state"] == "retraction"
     assert event in site.node.darc("alerts").stdout
-    kept = site.node.home / "voevents" / f"{one.utc}.3.xml"
-    cited = read_event(kept.read_bytes()).Citations
+    kept = kept_copy(site.node.home / "voevents", f"{one.utc}.3.xml")
+    cited = read_event(kept).Citations
     assert [entry.get("cite") for entry in cited.EventIVORN] == ["retraction", "retraction"]
     assert cited.Description == "a satellite after all"
 
@@ -472,7 +472,7 @@ def test_a_source_that_was_seen_before_is_subsequent(site: Site, reader: TopicRe
     notice = json.loads(about(reader, site.event(second)["id"], 1)[0].value)
     assert (notice["alert_type"], notice["known_source"]) == ("subsequent", earlier)
     assert 0.5 < notice["association_probability"] < 1
-    kept = read_event((site.node.home / "voevents" / f"{second.utc}.xml").read_bytes())
+    kept = read_event(kept_copy(site.node.home / "voevents", f"{second.utc}.xml"))
     assert kept.Citations.EventIVORN.get("cite") == "followup"
     notice = json.loads(about(reader, site.event(known)["id"], 1)[0].value)
     assert (notice["alert_type"], notice["known_source"]) == ("subsequent", "FRB121102")

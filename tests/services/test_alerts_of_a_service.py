@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
+from faults import share
 from lxml import etree
 from msgspec.structs import replace
-from nodes import wait_for
+from nodes import patience, wait_for
 from triggers import made_trigger
-from voevents import read_event
+from voevents import kept_copy, read_event
 
 from darc.cli import alerts_word
 from darc.cli.alerts_word import _show
@@ -40,6 +41,7 @@ from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since
 from darc.services.base.alerts import ArrivedTrigger, ChosenTrigger
 from darc.services.voevent_generator import composer, followers
+from darc.services.voevent_generator import service as of_service
 from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.pending_event import PendingEvent
 from darc.services.voevent_generator.road_senders import RoadSenders
@@ -516,7 +518,7 @@ def test_what_follows_goes_to_the_topic_by_which_the_first_has_left(
                 raise DeliveryError("no such topic")
             sent.append((topic, json.loads(content)["record_number"]))
 
-    monkeypatch.setattr(RoadSenders, "_kafka_sender", lambda _: Sender())
+    monkeypatch.setattr(RoadSenders, "_kafka_sender", lambda _, is_burst: Sender())
     rules: dict[str, Any] = {"roads": ["kafka"], "kafka": {"topic": "typo"}}
     one = service(**rules)
     event = one.announced(recent())
@@ -758,7 +760,7 @@ def test_a_voevent_has_the_time_of_a_measurement_by_its_own_dm(
     event = one.announced(trigger)
     found = one.finding(trigger, snr=60.0, dm=1058.0)
     one.put(found)
-    xml = read_event((tmp_path / "voevents" / f"{trigger.utc}.2.xml").read_bytes())
+    xml = read_event(kept_copy(tmp_path / "voevents", f"{trigger.utc}.2.xml"))
     stated = str(
         xml.WhereWhen.ObsDataLocation.ObservationLocation.AstroCoords.Time.TimeInstant.ISOTime
     )
@@ -832,8 +834,9 @@ def test_without_a_voevent_the_notice_leaves_all_the_same(
     one.put(retract(event))
     one.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED)
     assert [notice["alert_type"] for notice in notices(tmp_path, event)][1:] == ["retraction"]
-    (kept,) = (tmp_path / "voevents").glob("*.xml")
-    assert read_event(kept.read_bytes()).find("Citations/EventIVORN") is None
+    kept = kept_copy(tmp_path / "voevents", f"{event.trigger.utc}.2.xml")
+    assert len([*(tmp_path / "voevents").iterdir()]) == 1
+    assert read_event(kept).find("Citations/EventIVORN") is None
 
 
 # -- known sources -------------------------------------------------------------------------------
@@ -858,3 +861,77 @@ def test_a_broken_list_of_sources_leaves_the_others_and_is_a_loss(
     association = one.announced(trigger).association
     assert association is not None
     assert association.source == "R9"
+
+
+# -- many at once, and a directory that hangs ----------------------------------------------------
+
+
+def test_events_of_a_moment_have_identifiers_of_their_own(
+    service: Callable[..., Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = service(roads=["vtp"])
+    now = time.time()
+    # A machine that is fast enough to compose all of them within a tick of the identifiers.
+    monkeypatch.setattr(of_service, "time", SimpleNamespace(time=lambda: now))
+    chosen = [
+        ChosenTrigger(
+            made_trigger(window=number, dm=300.0 + 20 * number, utc=utc_of(now)),
+            False,
+            ArrivedTrigger(Since.now(), 0.0),
+            now,
+        )
+        for number in range(100)
+    ]
+    one.announce(chosen, lambda memory: one.commit(Commit(memory=memory)))
+    made = [event.first for event in one.book]
+    assert len(made) == len({notice.ivorn for notice in made}) == 100
+    assert all(now <= notice.at < now + 0.2 for notice in made)
+    # Set back, it is what the clock says.
+    monkeypatch.setattr(of_service, "time", SimpleNamespace(time=lambda: now - 3600.0))
+    later = one.announced(made_trigger(window=200, dm=5000.0, dm_cluster=5000.0, utc=utc_of(now)))
+    assert later.first.at == now - 3600.0
+    one.departures.withdraw()
+
+
+@pytest.mark.skipif(bool(share.missing()), reason=share.missing())
+def test_a_directory_of_copies_that_hangs_keeps_no_burst_from_leaving(
+    service: Callable[..., Kept], tmp_path: Path
+) -> None:
+    for name in ("served", "there"):
+        (tmp_path / name).mkdir()
+    made = share.Share(tmp_path / "served", tmp_path / "there")
+    try:
+        one = service(voevent_dir=str(tmp_path / "there"))
+        first = one.announced(recent())
+        copy = kept_copy(tmp_path / "there", f"{first.trigger.utc}.xml")
+        made.hang()
+        # So that a failure is one, and no test that never ends.
+        ends = threading.Timer(patience(10.0), made.answer)
+        ends.start()
+        began = time.monotonic()
+        second = one.announced(recent(dm=900.0, dm_cluster=900.0, window=3))
+        one.wait_for_state(second.id, 1, RoadState.ACKNOWLEDGED)
+        assert time.monotonic() - began < patience(5.0)
+        ends.cancel()
+        made.answer()
+        assert kept_copy(tmp_path / "there", f"{second.trigger.utc}.xml") != copy
+        assert not one.losses_of("voevent_not_kept")
+    finally:
+        made.answer()
+        made.stop()
+
+
+def test_a_copy_that_cannot_be_written_is_a_loss(
+    service: Callable[..., Kept], tmp_path: Path
+) -> None:
+    (tmp_path / "a_file").write_text("")
+    one = service(voevent_dir=str(tmp_path / "a_file" / "voevents"))
+    event = one.announced(recent())
+    one.wait_for_state(event.id, 1, RoadState.ACKNOWLEDGED)
+
+    def said() -> list[str]:
+        one.idle()
+        return one.losses_of("voevent_not_kept")
+
+    (why,) = wait_for(said, 20.0)
+    assert "Not a directory" in why

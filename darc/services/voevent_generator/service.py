@@ -11,7 +11,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ClassVar
 
@@ -28,8 +27,6 @@ from darc.queues.client import QueuesGoneError
 from darc.queues.messages import Commit, QueueEntry, QueueError
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import about
-from darc.runtime.paths import write_whole
-from darc.runtime.retention import NewestFiles
 from darc.science.selection import highest_snr
 from darc.services.base.alerts import CANNOT_BE_TOLD, Alerts, ChosenTrigger
 from darc.services.base.measured_dm import measured_dm_error
@@ -53,6 +50,7 @@ from darc.services.voevent_generator.settings import VOEventGeneratorSettings
 from darc.services.voevent_generator.switches import TNS, LeavingSwitch, WaySwitches
 from darc.services.voevent_generator.traits import TRAITS
 from darc.services.voevent_generator.trials import RoadTrials
+from darc.services.voevent_generator.voevent_copies import VOEventCopies
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +58,10 @@ WARM_UP_SECONDS = 0.1  # between two checks whether it is done
 #: Events that are told, the latest first.
 TOLD_EVENTS = 200
 SEARCH = "the search"
+#: Identifiers of VOEvents resolve 0.9 ms (s): two made within that would be taken for one.
+APART_SECONDS = 1e-3
+#: As many as are made at once take much less (s).
+AHEAD_SECONDS = 1.0
 
 
 class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
@@ -97,10 +99,11 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         """Start without events, and no thread that loads libraries yet."""
         self.ways = WaySwitches()
         super().prepare()
+        self._made = 0.0  # when the last notice was, Unix s
         self.send_updates = self.settings.send_updates
         self._listed: tuple[Source, ...] = ()
         self._list_problems: SimpleQueue[tuple[str, ...]] = SimpleQueue()  # as a thread found them
-        self._files = NewestFiles(r"\d{4}-\d{2}-\d{2}[^/]*\.xml")
+        self._copies = VOEventCopies()
         self.departures = Departures(self)
         self._book = self.departures.book
         self._followers = Followers(self)
@@ -305,9 +308,9 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         supervised: bool = False,
         earlier: str = "",
     ) -> ComposedNotice | None:
-        """Compose a notice, and keep a copy of its VOEvent; None where it cannot be told."""
+        """Compose a notice, and have a copy of its VOEvent kept; None where it cannot be told."""
         identity = event.trigger.identity
-        notice = event.next_notice(kind, time.time(), by, reason, supervised=supervised)
+        notice = event.next_notice(kind, self._moment(), by, reason, supervised=supervised)
         composer = Composer(self.config, self.settings)
         json = any(
             self.departures.usable(road, event.tense) for road in RoadName if road.carries_notices
@@ -324,8 +327,16 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         if made.problem:
             self.cannot_be_told(identity, made.problem, VOEVENT_INVALID)
         elif event.tense is not Tense.INJECTION:
-            self._keep(event.trigger, notice.number, made.xml)
+            where = self.settings.voevent_dir, self.settings.files_kept
+            self._copies.keep(*where, event.trigger, notice.number, made.xml)
         return made
+
+    def _moment(self) -> float:
+        """Return the time of now (Unix s); of notices made at once, each has its own."""
+        now, earliest = time.time(), self._made + APART_SECONDS
+        # Not where the clock was set back.
+        self._made = earliest if now < earliest < now + AHEAD_SECONDS else now
+        return self._made
 
     def cannot_be_told(
         self, identity: str, error: Exception, kind: LossKind = CANNOT_BE_TOLD
@@ -335,19 +346,6 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         why = str(error) if expected else f"{type(error).__name__}: {error}"
         log.error("no VOEvent of %s: %s", identity, why, exc_info=None if expected else error)
         self.lost(kind, identity, why)
-
-    def _keep(self, trigger: Trigger, number: int, xml: bytes) -> None:
-        """Write a copy of the event to a file; the event itself is sent from the journal."""
-        name = f"{trigger.utc}.xml" if number == 1 else f"{trigger.utc}.{number}.xml"
-        path = Path(self.settings.voevent_dir) / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, xml, durable=False)
-        except (OSError, ValueError) as error:  # a time may contain any character in the middle
-            log.error("no file of the VOEvent kept: %s", error)
-            self.lost(VOEVENT_NOT_KEPT, trigger.identity, str(error))
-        else:
-            self._files.added(path.parent, self.settings.files_kept)
 
     # -- what comes after ----------------------------------------------------------------------
 
@@ -401,6 +399,8 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         if not self._is_ready:
             return
         self._note_list_problems()
+        for identity, why in self._copies.problems():
+            self.lost(VOEVENT_NOT_KEPT, identity, why)
         # Until it is withdrawn, what waits there may not leave. The listener's thread adds others.
         if off := self.ways.to_withdraw():
             roads = [road for road in RoadName if road in off]
