@@ -14,13 +14,14 @@ from rich.text import Text
 
 from darc.cli.interactive import TerminalError, word_parser
 from darc.cli.terminal_text import shown, utc
-from darc.model.event import AlertType
+from darc.model.event import AlertType, Tense
 from darc.model.name_report import LIVE, ReportState
 from darc.node.command_client import ask, ask_attribute
 from darc.runtime.program import port, seconds
 from darc.runtime.service_traits import known_traits
 
-LATEST = 20
+#: Bursts in the list; and tests and injections, which may come each minute.
+LATEST, LATEST_OTHERS = 20, 5
 EXAMPLES = """\
 examples:
   darc alerts                       the latest events, and the roads
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
             if options.json:
                 print(json.dumps({"events": events, "roads": roads}))
             else:
-                _list(events[:LATEST], roads)
+                _list(_latest(events), roads)
             return 0
 
 
@@ -128,6 +129,14 @@ def _asked(attribute: str, options: argparse.Namespace) -> Any:
 
 
 # -- tables ------------------------------------------------------------------------------------
+
+
+def _latest(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the events of the list, in their order."""
+    bursts = [one["id"] for one in events if one["tense"] == Tense.CURRENT][:LATEST]
+    others = [one["id"] for one in events if one["tense"] != Tense.CURRENT][:LATEST_OTHERS]
+    listed = {*bursts, *others}
+    return [one for one in events if one["id"] in listed]
 
 
 def _list(events: Sequence[dict[str, Any]], roads: dict[str, dict[str, Any]]) -> None:

@@ -40,7 +40,7 @@ from darc.queues.messages import Commit, ContentKind, FullError, QueueEntry
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since
 from darc.services.base.alerts import ArrivedTrigger, ChosenTrigger
-from darc.services.voevent_generator import composer, followers
+from darc.services.voevent_generator import composer, event_life, followers
 from darc.services.voevent_generator import service as of_service
 from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.pending_event import PendingEvent
@@ -935,3 +935,87 @@ def test_a_copy_that_cannot_be_written_is_a_loss(
 
     (why,) = wait_for(said, 20.0)
     assert "Not a directory" in why
+
+
+def test_a_burst_that_a_road_does_not_acknowledge_is_a_problem_while_it_is_tried(
+    service: Callable[..., Kept], tmp_path: Path
+) -> None:
+    (tmp_path / "a_file").write_text("")
+    directory = {"directory": str(tmp_path / "a_file" / "notices")}
+    one = service(file=directory, test_limit=1.0)
+    test = one.announced(recent(window=7), test=True)  # looked after by itself: see trials
+    wait_for(lambda: all(item.made.age() > 1.2 for item, _ in one.departures.waiting()))
+
+    def said() -> list[str]:
+        one.idle()
+        return one.losses_of("notice_late")
+
+    assert not said()
+    event = one.announced(recent())
+    assert not said()
+    (why,) = wait_for(said, 20.0)
+    assert why.startswith("not acknowledged within 1 s by file: ")
+    assert "Not a directory" in why
+    # It is tried on, and it is said once; what is late after that is said, too.
+    assert one.event(event.id).first.roads == {RoadName.FILE: RoadState.WAITING}
+    assert one.event(test.id).first.roads == {RoadName.FILE: RoadState.WAITING}
+    other = one.announced(recent(window=11, dm=900.0, dm_cluster=900.0))
+    wait_for(lambda: len(said()) == 2, 20.0)
+    (tmp_path / "a_file").unlink()
+    for id in (event.id, other.id):
+        one.wait_for_state(id, 1, RoadState.ACKNOWLEDGED)
+    assert len(said()) == 2
+
+
+def test_many_measurements_keep_no_burst_waiting(
+    service: Callable[..., Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = service()
+    trigger = recent()
+    event = one.announced(trigger)
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.05)
+        return event_life.event_of(*arguments)
+
+    monkeypatch.setattr(followers, "event_of", slow)
+    plain = [one.finding(trigger, snr=60.0).to_plain()]
+    for number in range(1, 31):
+        entry = QueueEntry(number, ContentKind.TRIGGERS, pack(plain), "", 0.0, 0.0)
+        one.work(entry, None)
+    one.idle()
+    assert 0 < len(one.completed) < 30
+    assert one.patience() == 0.0
+
+    def done() -> bool:
+        one.idle()
+        return len(one.completed) == 30
+
+    wait_for(done, 20.0)
+    assert one.patience() > 0.0
+    assert one.event(event.id).latest.kind is AlertType.UPDATE
+
+
+def test_an_operator_sees_a_burst_however_many_injections_there_are(
+    service: Callable[..., Kept],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    one = service()
+    event = one.announced(recent())
+    for number in range(300):
+        other = replace(event, id=f"injection-{number}", tense=Tense.INJECTION)
+        one.book.put(other)
+    told = one.events
+    assert [told[0]["id"], told[-1]["id"]] == ["injection-299", event.id]
+    assert len(told) == 51
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(
+        alerts_word, "ask_attribute", lambda _, service, name, *rest: (getattr(one, name), "")
+    )
+    assert alerts_word.main(["list"]) == 0
+    listed = capsys.readouterr().out
+    assert event.id in listed
+    assert listed.count("injection-") == 5
+    assert alerts_word.main(["show", event.id]) == 0
+    assert event.trigger.identity in capsys.readouterr().out

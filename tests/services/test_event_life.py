@@ -307,6 +307,19 @@ def test_the_oldest_go_beyond_a_number() -> None:
     assert len(book) == KEPT_EVENTS
 
 
+def test_injections_and_tests_have_no_burst_forgotten() -> None:
+    book, now = EventBook(), time.time()
+    burst = event(made_trigger(), now - 3600.0)
+    book.put(burst)
+    for tense in (Tense.TEST, Tense.INJECTION):
+        for number in range(KEPT_EVENTS + 5):
+            other = event(made_trigger(window=number), now + number)
+            book.put(replace(other, id=f"{tense} {number}", tense=tense))
+    assert len(book.expired(1e6)) == 10
+    assert book.find(burst.id) == burst
+    assert len([*book.of_tense(Tense.TEST)]) == len([*book.of_tense(Tense.INJECTION)]) == 1000
+
+
 def test_findings_and_orders_are_told_from_triggers() -> None:
     order = AlertOrder("retract", "an id", "why", "me@here", 1.0)
     for one in (finding(), order):

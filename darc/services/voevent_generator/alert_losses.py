@@ -22,6 +22,12 @@ NOTICE_GIVEN_UP = LossKind(
     "a notice about a burst was not published: the other side did not acknowledge it",
     "`darc alerts` shows by which road and why. See voevent_generator.kafka, webhook or file.",
 )
+NOTICE_LATE = LossKind(
+    "notice_late",
+    "a burst is not published yet: a road has not acknowledged its notice, which is tried on",
+    "`darc alerts` shows by which road and why. See the road's settings, and the broker or server"
+    " behind it; what is not acknowledged within give_up_after is given up.",
+)
 NOTICE_INVALID = LossKind(
     "notice_invalid",
     "a notice about a burst was not sent: it is not valid by its schema",
@@ -67,6 +73,7 @@ ALERT_LOSSES = (
     VOEVENT_GIVEN_UP,
     VOEVENT_NOT_KEPT,
     NOTICE_GIVEN_UP,
+    NOTICE_LATE,
     PEOPLE_NOT_TOLD,
     NOTICE_INVALID,
     VOEVENT_INVALID,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from darc.config.config import Config
@@ -97,18 +97,22 @@ class Departures:
         return [
             f"{item.identity}{'' if item.road is RoadName.VTP else f' ({item.road})'}:"
             f" {error or 'under way'}"
-            for item, error in self._roads.waiting()
+            for item, error in self.waiting()
         ]
 
     def report(self) -> dict[str, dict[str, Any]]:
         """Return the state of each road that is configured, or where something waits."""
-        service, waiting = self._service, list(self._roads.waiting())
+        service, waiting = self._service, list(self.waiting())
         return {
             str(road): road_report(
                 road, service.ways.is_on(road), waiting, self.counts, service.send_events
             )
             for road in dict.fromkeys((*service.settings.road_names, *self._roads))
         }
+
+    def waiting(self) -> Iterator[tuple[PendingEvent, str]]:
+        """Yield the notices that were not acknowledged yet, and the error of the last attempt."""
+        return self._roads.waiting()
 
     def _topic_of(self, event_id: str) -> str:
         event = self.book.find(event_id)
@@ -249,7 +253,7 @@ class Departures:
     def _note_people(self) -> None:
         """Remember which people have had a message that others have not, over a restart."""
         memory = {}
-        items = {item.key: item for item, _ in self._roads.waiting()}
+        items = {item.key: item for item, _ in self.waiting()}
         for key, names in self.senders.people.progress().items():
             if key in items:
                 memory[key] = replace(items[key], taken=names).to_plain()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,7 +16,8 @@ log = logging.getLogger(__name__)
 
 #: Prefix of their keys in the memory of the service.
 BOOK = "announced "
-#: Events at most; the oldest one that has left is forgotten.
+#: Bursts at most, and as many tests and injections: these may come each minute, and must not have a
+#: burst forgotten that can be retracted still. The oldest one that has left is forgotten.
 KEPT_EVENTS = 1000
 
 
@@ -75,17 +77,19 @@ class EventBook:
         return {BOOK + event.id: event.to_plain() for event in events}
 
     def expired(self, remember_for: float) -> dict[str, Any]:
-        """Forget expired events, and the oldest beyond the limit; return the memory.
+        """Forget expired events, and the oldest of a tense beyond the limit; return the memory.
 
         An event with a notice that has not left stays.
 
         :param remember_for: s
         """
-        beyond = len(self._events) - KEPT_EVENTS
+        number = Counter(event.tense for event in self._events.values())
         gone = []
-        for number, event in enumerate(self._events.values()):
+        for event in self._events.values():
+            beyond = number[event.tense] > KEPT_EVENTS
+            number[event.tense] -= beyond
             old = self._since[event.id].age() > remember_for
-            if (number < beyond or old) and not event.is_waiting:
+            if (beyond or old) and not event.is_waiting:
                 gone.append(event.id)
         for one in gone:
             del self._events[one], self._since[one]

@@ -150,13 +150,15 @@ def event_of(
         smeared = abs(finding.dm - trigger.dm_cluster) * delay_per_dm
         # A broad finding must not come near by its own width.
         widths = (min(finding.width, trigger.width) + trigger.width) / 1e3
+        if smeared > TOLERANCE + widths:
+            continue
         try:
             apart = abs(finding.arrival - at_top(trigger))
         except (ValueError, ArithmeticError) as error:
             # One event, whose numbers cannot be, must not keep findings from the others.
             log.warning("nothing can be found of event %s: %s", event.id, error)
             continue
-        agrees = smeared <= TOLERANCE + widths and apart <= TIME_TOLERANCE + widths + smeared
+        agrees = apart <= TIME_TOLERANCE + widths + smeared
         if agrees and (nearest is None or apart < nearest[0]):
             nearest = apart, event
     return (nearest[1], "time and DM") if nearest else None

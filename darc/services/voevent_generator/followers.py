@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from darc.node.losses import LossKind
 from darc.queues.client import QueuesGoneError
 from darc.queues.messages import Commit, ContentKind, QueueEntry, QueueError
 from darc.queues.plain_connection import unpack
-from darc.runtime.clock import Since
+from darc.runtime.clock import Instant, Since
 from darc.runtime.log import about
 from darc.science.dispersion import delay
 from darc.services.base.trigger_consumer import TRIGGERS_UNUSABLE, has_findings
@@ -35,6 +36,8 @@ CONFIRMED = "a burst"
 LATE_SECONDS = 60.0
 #: Such findings at most; the oldest go.
 MOST_LATE = 1000
+#: For acting upon what has come, in one pass of the service's loop (s).
+PASS_SECONDS = 0.1
 #: Prefix of their keys in the memory of the service.
 LATE = "finding before its event "
 
@@ -107,7 +110,7 @@ class Followers:
 
     def __init__(self, service: EventPublisher) -> None:
         self._service = service
-        self._waiting: list[_WaitingEntry] = []
+        self._waiting: deque[_WaitingEntry] = deque()
         self._late: dict[str, _LateFinding] = {}  # by key in the memory, the oldest first
         self._seen: frozenset[str] = frozenset()  # ids of events that late findings are not of
 
@@ -134,11 +137,16 @@ class Followers:
         self._waiting.append(_WaitingEntry(entry.id, tuple(unpack(entry.content))))
         return True
 
+    @property
+    def waits(self) -> bool:
+        """Whether something has come that was not acted upon."""
+        return bool(self._waiting)
+
     def follow(self) -> None:
-        """Act upon what has come."""
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            self._follow(one)
+        """Act upon what has come; of much, upon a part, as bursts must not wait for it."""
+        began = Instant.now()
+        while self._waiting and began.age() < PASS_SECONDS:
+            self._follow(self._waiting.popleft())
         self._look_at_late()
         self.decide()
 
@@ -243,12 +251,11 @@ class Followers:
     ) -> tuple[Event, list[PendingEvent]] | None:
         service = self._service
         with about(finding.observation):
-            events = [
-                changed.get(event.id, event)
-                for tense in Tense
-                for event in service.book.of_tense(tense)
-                if among is None or event.id in among
-            ]
+            if among is None:
+                known = [event for tense in Tense for event in service.book.of_tense(tense)]
+            else:
+                known = [event for one in among if (event := service.book.find(one))]
+            events = [changed.get(event.id, event) for event in known]
             composer = Composer(service.config, service.settings)
             instrument = service.config.instrument
             found = event_of(

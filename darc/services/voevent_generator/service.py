@@ -42,6 +42,7 @@ from darc.services.voevent_generator.event_book import EventBook
 from darc.services.voevent_generator.event_life import association_of
 from darc.services.voevent_generator.event_report import reported
 from darc.services.voevent_generator.followers import Followers
+from darc.services.voevent_generator.late_notices import LateNotices
 from darc.services.voevent_generator.name_reports import DISABLED, OFF, NameReports
 from darc.services.voevent_generator.pending_event import PendingEvent
 from darc.services.voevent_generator.retractions import Retractions
@@ -55,8 +56,8 @@ from darc.services.voevent_generator.voevent_copies import VOEventCopies
 log = logging.getLogger(__name__)
 
 WARM_UP_SECONDS = 0.1  # between two checks whether it is done
-#: Events that are told, the latest first.
-TOLD_EVENTS = 200
+#: Bursts that are told, the latest first; and tests, and injections, of each.
+TOLD_EVENTS, TOLD_OTHERS = 200, 50
 SEARCH = "the search"
 #: Identifiers of VOEvents resolve 0.9 ms (s): two made within that would be taken for one.
 APART_SECONDS = 1e-3
@@ -99,13 +100,14 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
         """Start without events, and no thread that loads libraries yet."""
         self.ways = WaySwitches()
         super().prepare()
-        self._made = 0.0  # when the last notice was, Unix s
+        self._last_made = 0.0  # when the last notice was, Unix s
         self.send_updates = self.settings.send_updates
         self._listed: tuple[Source, ...] = ()
         self._list_problems: SimpleQueue[tuple[str, ...]] = SimpleQueue()  # as a thread found them
         self._copies = VOEventCopies()
         self.departures = Departures(self)
         self._book = self.departures.book
+        self._late = LateNotices(self)
         self._followers = Followers(self)
         self._trials = RoadTrials(self)
         self._retractions = Retractions(self)
@@ -153,8 +155,16 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """The latest events, the latest first, with their notices and roads."""
-        latest = list(self._book)[: -TOLD_EVENTS - 1 : -1]
+        """The latest events, the latest first, with their notices and roads.
+
+        However many injections there are, a burst is among them.
+        """
+        left = dict.fromkeys(Tense, TOLD_OTHERS) | {Tense.CURRENT: TOLD_EVENTS}
+        latest = []
+        for event in reversed(list(self._book)):
+            if left[event.tense] > 0:
+                left[event.tense] -= 1
+                latest.append(event)
         errors = self._reports.errors()
         return [reported(event, errors) for event in latest]
 
@@ -333,10 +343,10 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
     def _moment(self) -> float:
         """Return the time of now (Unix s); of notices made at once, each has its own."""
-        now, earliest = time.time(), self._made + APART_SECONDS
+        now, earliest = time.time(), self._last_made + APART_SECONDS
         # Not where the clock was set back.
-        self._made = earliest if now < earliest < now + AHEAD_SECONDS else now
-        return self._made
+        self._last_made = earliest if now < earliest < now + AHEAD_SECONDS else now
+        return self._last_made
 
     def cannot_be_told(
         self, identity: str, error: Exception, kind: LossKind = CANNOT_BE_TOLD
@@ -392,7 +402,9 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
     def patience(self) -> float:
         """Return how long to wait for entries (s): until events can be made, little."""
-        return max(super().patience(), 0.0 if self._is_ready else WARM_UP_SECONDS)
+        if not self._is_ready:
+            return max(super().patience(), WARM_UP_SECONDS)
+        return 0.0 if self._closes is None and self._followers.waits else super().patience()
 
     def idle(self) -> None:
         """Send what is due, and note what has left and what was given up."""
@@ -411,6 +423,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
             self.ways.withdrawn(off)
         super().idle()
         self.departures.note_outcomes()
+        self._late.look(self.departures.waiting(), self.settings.test_limit)
         self._reports.look()
         if self._closes is None:
             self._followers.follow()

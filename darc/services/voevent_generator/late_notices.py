@@ -1,0 +1,51 @@
+"""Notices about bursts that are not acknowledged in time: said once, while they are tried on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Protocol
+
+from darc.model.event import RoadName
+from darc.node.losses import LossKind
+from darc.runtime.log import about
+from darc.services.voevent_generator.alert_losses import NOTICE_LATE
+from darc.services.voevent_generator.pending_event import PendingEvent
+
+log = logging.getLogger(__name__)
+
+
+class CountingService(Protocol):
+    """The service, as far as its losses are counted here."""
+
+    def lost(self, kind: LossKind, what: str, why: str, number: int = 1) -> None: ...
+
+
+class LateNotices:
+    """Which notices of a service are late: nobody hears of a burst there."""
+
+    def __init__(self, service: CountingService) -> None:
+        self._service = service
+        self._said: frozenset[str] = frozenset()  # keys
+
+    def look(self, waiting: Iterable[tuple[PendingEvent, str]], limit: float) -> None:
+        """Count what is late since the last call as a loss, once for each road.
+
+        :param waiting: what is not acknowledged yet, and the error of the last attempt
+        :param limit: s
+        """
+        late = {
+            item.key: (item, error)
+            for item, error in waiting
+            if item.is_burst and item.made.age() > limit
+        }
+        new: dict[RoadName, list[tuple[PendingEvent, str]]] = {}
+        for key in late.keys() - self._said:
+            new.setdefault(late[key][0].road, []).append(late[key])
+        self._said = frozenset(late)
+        for road, some in new.items():
+            item, error = min(some, key=lambda one: one[0].key)
+            why = f"not acknowledged within {limit:g} s by {road}: {error or 'no answer yet'}"
+            with about(item.observation):
+                log.error("notice of trigger %s: %s", item.identity, why)
+                self._service.lost(NOTICE_LATE, item.identity, why, len(some))
