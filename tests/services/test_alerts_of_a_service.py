@@ -60,6 +60,7 @@ class Kept(VOEventGenerator):
         self.completed: list[int] = []
         self.said: list[tuple[str, str, str]] = []
         self.number = 0
+        self.largest = 0  # values of memory in a commit
 
     @property
     def _is_ready(self) -> bool:
@@ -67,6 +68,8 @@ class Kept(VOEventGenerator):
 
     def commit(self, commit: Commit) -> None:
         commit = Commit.from_plain(commit.to_plain())
+        values = [value for value in commit.memory.values() if value is not None]
+        self.largest = max(self.largest, len(values))
         for key, value in commit.memory.items():
             if value is None:
                 self.memory.pop(key, None)
@@ -1019,3 +1022,50 @@ def test_an_operator_sees_a_burst_however_many_injections_there_are(
     assert listed.count("injection-") == 5
     assert alerts_word.main(["show", event.id]) == 0
     assert event.trigger.identity in capsys.readouterr().out
+
+
+def test_a_road_that_is_switched_off_with_thousands_waiting_is_no_commit_beyond_the_limit(
+    service: Callable[..., Kept],
+) -> None:
+    one = service(roads=["webhook"], webhook={"url": "http://127.0.0.1:9/", "timeout": 0.1})
+    event = one.announced(recent())
+    (item, _), *_ = one.departures.waiting()
+    many = [replace(event, id=f"event {number}") for number in range(2000)]
+    items = [replace(item, event_id=each.id) for each in many]
+    for start in range(0, len(items), 100):
+        part = slice(start, start + 100)
+        one.publish((), many[part], items[part])
+    one.largest = 0
+    one.send_webhook = False
+    one.idle()
+
+    def gone() -> bool:
+        one.idle()
+        return not one.events_waiting
+
+    wait_for(gone, 20.0)
+    assert one.largest <= 101  # an event each, and the outcomes
+    assert not [key for key in one.memory if key.startswith("leaving ")]
+    states = {each.first.roads[RoadName.WEBHOOK] for each in one.book}
+    assert states <= {RoadState.WITHDRAWN, RoadState.GIVEN_UP}
+
+
+def test_of_many_retractions_that_are_owed_each_leaves_once(service: Callable[..., Kept]) -> None:
+    one = service()
+    events = []
+    for number in range(45):
+        dm = 300.0 + 20 * number
+        event = one.announced(recent(window=number, dm=dm, dm_cluster=dm))
+        one.wait_for_state(event.id, 1, RoadState.ACKNOWLEDGED)
+        events.append(event)
+    one.send_file = False
+    one.idle()
+    for event in events:
+        one.put(retract(event))
+    assert all(one.event(event.id).state == OWED for event in events)
+    one.send_file = True
+    one.idle()
+    assert 0 < sum(one.event(event.id).state == OWED for event in events) < 45
+    for event in events:
+        one.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED)
+    assert one.departures.counts["file acknowledged"] == 90

@@ -34,6 +34,10 @@ from darc.services.voevent_generator.trial_trigger import is_trial
 
 log = logging.getLogger(__name__)
 
+#: What became of notices is committed in parts of so many: thousands may have waited for a road
+#: that is switched off, and a commit has a limit.
+NOTED_AT_ONCE = 100
+
 
 class SendingService(Protocol):
     """The service, as far as what leaves needs it."""
@@ -262,12 +266,14 @@ class Departures:
 
     def _note(self, outcomes: Sequence[RoadOutcome]) -> None:
         """Count and remember what became of notices."""
+        for start in range(0, len(outcomes), NOTED_AT_ONCE):
+            self._note_some(outcomes[start : start + NOTED_AT_ONCE])
+
+    def _note_some(self, outcomes: Sequence[RoadOutcome]) -> None:
         for outcome in outcomes:
             item = outcome.item
             with about(item.observation):
                 self._note_one(outcome)
-        if not outcomes:
-            return
         changed = {one.item.event_id for one in outcomes}
         events = [event for name in changed if (event := self.book.find(name))]
         memory = dict.fromkeys(one.key for one in outcomes) | self.book.put(*events)

@@ -26,6 +26,9 @@ from darc.services.voevent_generator.settings import VOEventGeneratorSettings
 
 log = logging.getLogger(__name__)
 
+#: Retractions that are sent in one pass of the service's loop.
+AT_ONCE = 20
+
 
 class RetractingService(Protocol):
     """The service, as far as what is owed needs it."""
@@ -55,22 +58,31 @@ class Retractions:
         self._service = service
         self._in_use: frozenset[RoadName] = frozenset()
         self._owed: frozenset[str] = frozenset()  # ids of events, as far as that was said
+        self._due: dict[str, None] = {}  # ids of events to be looked at, in order
 
     def look_again_at(self, roads: Iterable[RoadName]) -> None:
         """Send what is owed on these roads at the next pass where they are in use then."""
         self._in_use -= frozenset(roads)
 
     def look(self) -> None:
-        """Send what is owed on roads that were not in use at the last pass, but are now."""
+        """Send what is owed on roads that were not in use at the last pass, but are now.
+
+        Of much, a part at each pass: it has to be composed, and no burst is to wait for that.
+        """
         self._note_owed()
         departures = self._service.departures
         now = frozenset(road for road in RoadName if departures.in_use(road))
         new, self._in_use = now - self._in_use, now
-        if not new:
+        if new:
+            owed = (event for event in self._service.book if new & {*self._usable(event)})
+            self._due |= dict.fromkeys(event.id for event in owed)
+        if not self._due:
             return
         events, items = [], []
-        for event in self._service.book:
-            if new & {*self._usable(event)}:
+        for name in [*self._due][:AT_ONCE]:
+            del self._due[name]
+            event = self._service.book.find(name)
+            if event is not None and self._usable(event):
                 changed, sent = self._again(event)
                 events.append(changed)
                 items += sent
