@@ -1069,3 +1069,20 @@ def test_of_many_retractions_that_are_owed_each_leaves_once(service: Callable[..
     for event in events:
         one.wait_for_state(event.id, 2, RoadState.ACKNOWLEDGED)
     assert one.departures.counts["file acknowledged"] == 90
+
+
+def test_a_retraction_is_of_no_importance_whatever_was_thought_before(
+    service: Callable[..., Kept], tmp_path: Path
+) -> None:
+    one = service()
+    trigger = recent()
+    event = one.announced(trigger)
+    one.put(AlertOrder("confirm", event.id, "a burst", "me@here", time.time()))
+    one.put(retract(event))
+    why = [
+        read_event(kept_copy(tmp_path / "voevents", f"{trigger.utc}{number}.xml")).Why
+        for number in (".2", ".3")
+    ]
+    assert [float(each.get("importance")) for each in why] == [1.0, 0.0]
+    assert "by a person: a burst" in str(why[0].Description)
+    assert str(why[1].Description).endswith("(astrophysical): it was retracted")

@@ -16,7 +16,13 @@ from triggers import made_trigger
 
 from darc.model.trigger import Trigger
 from darc.queues.plain_connection import pack, unpack
-from darc.services.base.known_pulses import KEPT, KnownPulses, TriggeredPulse, by_pulse
+from darc.services.base.known_pulses import (
+    KEPT,
+    KEPT_OTHERS,
+    KnownPulses,
+    TriggeredPulse,
+    by_pulse,
+)
 
 START = 1_558_223_473.0  # Unix s
 
@@ -241,3 +247,13 @@ def test_the_last_ones_are_known() -> None:
         found = known.find(trigger(-1, 10.0 * number + 0.5), test=False)
         assert found
         assert found.identity == f"190518009/{number}/4"
+
+
+def test_tests_and_injections_have_no_burst_forgotten() -> None:
+    known = KnownPulses(0.5)
+    known.add(trigger(1, 5.0), test=False)
+    for number in range(2, KEPT + 3):
+        known.add(trigger(number, 10.0 * number), test=True)
+        known.add(replace(trigger(number, 10.0 * number), injection=True), test=True)
+    assert known.find(trigger(-1, 5.0), test=False)
+    assert len(known.to_plain()) == 1 + 2 * KEPT_OTHERS

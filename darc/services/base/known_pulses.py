@@ -17,8 +17,9 @@ from darc.science.dispersion import delay
 from darc.science.selection import CANDIDATE
 from darc.science.smearing import PEAKED, TOLERANCE, left_in_boxcar
 
-# Pulses that are remembered, to recognise late triggers.
-KEPT = 1000
+#: Bursts that are remembered, to recognise late triggers of a day; and tests, and injections: these
+#: may come each minute, and must not have a burst forgotten.
+KEPT, KEPT_OTHERS = 1000, 200
 #: Bandwidth as a fraction of the frequency, where a trigger does not state its band.
 _USUAL_BANDWIDTH, _MOST_BANDWIDTH = 0.2, 1.9
 _LEAST_MHZ = 1.0
@@ -159,9 +160,14 @@ class KnownPulses:
         return None
 
     def add(self, trigger: Trigger, *, test: bool) -> None:
-        """Remember the pulse of a trigger; the oldest one is forgotten."""
-        self._pulses.append(TriggeredPulse.of(trigger, test=test))
-        del self._pulses[:-KEPT]
+        """Remember the pulse of a trigger; the oldest one of its kind is forgotten."""
+        new = TriggeredPulse.of(trigger, test=test)
+        self._pulses.append(new)
+        most = KEPT_OTHERS if new.test or new.injection else KEPT
+        kind = new.test, new.injection
+        same = [one for one in self._pulses if (one.test, one.injection) == kind]
+        if len(same) > most:
+            self._pulses.remove(same[0])
 
     def to_plain(self) -> list[list[Any]]:
         """Return the pulses as lists, for a service's memory."""

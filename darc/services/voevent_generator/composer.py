@@ -74,6 +74,9 @@ class Composer:
         """
         created = datetime.fromtimestamp(notice.at, UTC)
         trigger = self._as_measured(event)
+        if notice.kind is AlertType.RETRACTION:
+            # Whatever was thought of it before: who goes by this alone is not to point at it.
+            trigger = replace(trigger, importance=0.0)
         problem: Exception | None = None
         try:
             with LIBRARIES:
@@ -224,10 +227,12 @@ def _citations(event: Event, notice: Notice, earlier: str) -> list[voevent.Citat
 
 
 def _judged(event: Event, notice: Notice) -> str:
-    """Return what the importance of an update goes by; empty: the search's thresholds."""
+    """Return what the importance goes by; empty: the search's thresholds."""
     if notice.kind.is_first:
         return ""
     scale = "Importance from 0 (interference) to 1 (astrophysical)"
+    if notice.kind is AlertType.RETRACTION:
+        return f"{scale}: it was retracted"
     if event.verdict:
         return f"{scale}, by a person: {event.verdict}"
     if event.measured and event.measured.probability is not None:
