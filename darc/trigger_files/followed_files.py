@@ -7,6 +7,7 @@ import heapq
 import logging
 import math
 import os
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -75,6 +76,8 @@ class FollowedFiles:
         }
         self._left_changed = False
         self._refused: set[str] = set()
+        self._told: set[str] = set()
+        self._names: dict[tuple[int, ...], str] = {}  # by inode, as of the last look
         self._scanned: tuple[int, ...] = ()
         self._newest: dict[str, float] = {}  # by series, begin of its last file (s)
         self._places: dict[str, FileOfSeries] = {}  # by name
@@ -145,6 +148,9 @@ class FollowedFiles:
         self._scanned = looked if is_quiet else ()
         with os.scandir(directory) as entries:
             found = [entry for entry in entries if self._is_new(entry.name, check)]
+        if found:
+            for name, file in self._files.items():
+                self._names.update(dict.fromkeys(file.inodes, name))
         left: dict[str, float] = {}  # when they were written (s)
         for entry in sorted(found, key=lambda entry: entry.name):
             self._look_at(entry, left)
@@ -159,14 +165,22 @@ class FollowedFiles:
 
     def _look_at(self, entry: os.DirEntry[str], left: dict[str, float]) -> None:
         """Follow a file, or leave it alone and add to `left` when it was written (s)."""
+        path = self._source.directory / entry.name
         try:
+            if is_alias(path, self._source):
+                return
             status = entry.stat()
         except FileNotFoundError:
+            if entry.is_symlink():
+                self._tell(entry.name, f"is a link to nothing: {path.readlink()}; looked at again")
+                self._add(path)
             return
         except OSError:
             # It hides no other file; its reader tells why, and tries again.
             if entry.name not in self._left_alone:
-                self._add(self._source.directory / entry.name)
+                self._add(path)
+            return
+        if self._has_other_name(path, status):
             return
         before = self._left_alone.get(entry.name)
         is_known = f"{_STATE}{entry.name}" in self._recalled or entry.name in self._progress
@@ -180,7 +194,6 @@ class FollowedFiles:
                 self.newly_left_alone += before is None
                 left[entry.name] = status.st_mtime
             return
-        path = self._source.directory / entry.name
         if before is not None:
             del self._left_alone[entry.name]
             self._left_changed = True
@@ -189,8 +202,40 @@ class FollowedFiles:
                 before = None
         self._add(path, before[0] if before else 0)
 
-    def _add(self, path: Path, begin: int = 0) -> None:
-        state = self._recalled.get(f"{_STATE}{path.name}")
+    def _has_other_name(self, path: Path, status: os.stat_result) -> bool:
+        """Whether a file is followed under another name; one that was renamed is read on here."""
+        inode = status.st_dev, status.st_ino
+        other = self._files.get(self._names.get(inode, ""))
+        self._names.setdefault(inode, path.name)
+        if other is None or not stat.S_ISREG(status.st_mode):
+            return False
+        try:
+            now = other.path.stat()
+            if (now.st_dev, now.st_ino) == inode:
+                self._tell(path.name, f"is {other.path.name}, too, and is not read twice")
+                return True
+        except OSError:  # it was renamed, or removed
+            log.debug("%s is gone", other.path)
+        try:
+            state = other.state_elsewhere(path, inode)
+        except OSError:  # its reader reports it
+            return False
+        self._names[inode] = path.name
+        if state is None:
+            return False
+        other.is_renamed = True
+        self._tell(path.name, f"was {other.path.name}: it is read from byte {state['begin']} on")
+        self._add(path, state=state)
+        return True
+
+    def _tell(self, name: str, text: str) -> None:
+        """Log what is odd about a file, once."""
+        if name not in self._told:
+            self._told.add(name)
+            log.warning("%s/%s %s", self._source.directory, name, text)
+
+    def _add(self, path: Path, begin: int = 0, state: Mapping[str, Any] | None = None) -> None:
+        state = state or self._recalled.get(f"{_STATE}{path.name}")
         try:
             reader = self._source.line_reader(path, state)
         except ValueError as error:
@@ -229,6 +274,17 @@ class FollowedFiles:
         left = {_LEFT_ALONE: dict(self._left_alone)} if self._left_changed else {}
         self._left_changed = False
         return {**changed, **gone, **left}
+
+
+def is_alias(path: Path, source: CandidateSource) -> bool:
+    """Whether a path is a link to another file that the source has in the same directory.
+
+    :raises OSError: it cannot be followed
+    """
+    if not path.is_symlink():
+        return False
+    target = Path(os.path.realpath(path, strict=True))  # which tells of loops by an OSError
+    return target.parent == path.parent.resolve() and source.accepts(target.name)
 
 
 def _end_of(path: Path, size: int) -> bytes:
@@ -285,9 +341,13 @@ def finished_files(context: SourceContext) -> FinishedFiles:
     latest = math.inf if context.name == "amber" else context.observation.duration
     found: list[TriggerFile] = []
     left: list[str] = []
+    inodes: set[tuple[int, int]] = set()
     for path in paths:
         if source.has_new_files and _is_of_other(source, path, latest):
             left.append(path.name)
+            continue
+        if source.has_new_files and _is_second_name(path, source, inodes):
+            log.warning("%s is another one of these files, and is not read twice", path)
             continue
         try:
             reader = source.line_reader(path, None)
@@ -296,6 +356,22 @@ def finished_files(context: SourceContext) -> FinishedFiles:
             continue
         found.append(TriggerFile(path, reader, latest=latest))
     return FinishedFiles(found, left)
+
+
+def _is_second_name(path: Path, source: CandidateSource, inodes: set[tuple[int, int]]) -> bool:
+    """Whether a file has been met under another name.
+
+    :param inodes: of the files so far; this one's is added
+    """
+    try:
+        status = path.stat()
+        inode = status.st_dev, status.st_ino
+        if inode in inodes or is_alias(path, source):
+            return True
+    except OSError:  # its reader reports it
+        return False
+    inodes.add(inode)
+    return False
 
 
 def _is_of_other(source: CandidateSource, path: Path, latest: float) -> bool:

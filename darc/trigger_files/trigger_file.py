@@ -90,6 +90,11 @@ class TriggerFile:
         self._in_long_line = bool(state.get("in long line"))
         self._first = bytes(state.get("first", b""))
         self._last = bytes(state.get("last", b""))
+        self._inode = tuple(state.get("inode", ()))  # of the file system, too
+        # Inode and state of the version before this one.
+        self._former: tuple[tuple[int, ...], dict[str, Any]] = (), {}
+        #: What was read of it goes on under another name.
+        self.is_renamed = bool(state.get("renamed"))
         self._seen_size = self.offset
         self._compared: tuple[int, ...] = ()  # its file status at that time
         self._before = 0 if self.offset else skip
@@ -112,6 +117,11 @@ class TriggerFile:
         """Whether all was read that was there at the last look."""
         return self._looked_at and not self.vanished and self.offset >= self._seen_size
 
+    @property
+    def inodes(self) -> list[tuple[int, ...]]:
+        """Inodes of this version and the one before, each with its file system, where known."""
+        return [inode for inode in (self._former[0], self._inode) if inode]
+
     def state(self) -> dict[str, Any]:
         """Return the state that a process needs to continue at ``offset``, as plain values."""
         return {
@@ -121,7 +131,32 @@ class TriggerFile:
             "in long line": self._in_long_line,
             "first": self._first,
             "last": self._last,
+            "inode": list(self._inode),
+            **({"renamed": True} if self.is_renamed else {}),
         }
+
+    def state_elsewhere(self, path: Path, inode: tuple[int, ...]) -> dict[str, Any] | None:
+        """Return the state for what was read of this file, and is at another path now.
+
+        :param inode: of that path, with its file system
+        :return: None: it is another file
+        :raises OSError: the path cannot be read
+        """
+        if inode == self._inode:
+            state = self._moved_state()
+        elif inode == self._former[0]:
+            state = self._former[1]
+        else:
+            return None
+        last = state["last"]
+        # Inodes are given again.
+        with open_regular(path) as file:
+            file.seek(max(0, state["begin"] - len(last)))
+            return state if last and file.read(len(last)) == last else None
+
+    def _moved_state(self) -> dict[str, Any]:
+        kept = {key: value for key, value in self.state().items() if key != "renamed"}
+        return {**kept, "version": 1, "begin": self.offset}
 
     def size(self) -> int:
         """Return the position up to which data exist; the present one if there is no file.
@@ -148,6 +183,8 @@ class TriggerFile:
             if self.offset:
                 self._compare(found.st_size)
             self._compared = looked
+            self._inode = looked[:2]
+        self.is_renamed = False
         self._seen_size = max(found.st_size, self.offset)
         return self._seen_size
 
@@ -180,8 +217,9 @@ class TriggerFile:
     def _start_version(self, offset: int) -> None:
         """Start another version, which has been read up to ``offset``."""
         unread = max(0, self._seen_size - self.offset)
-        # Else the count is an earlier version's.
-        if self._held or self._version > 1 or not self._begin:
+        self._former = self._inode, self._moved_state()
+        # Else the count is an earlier version's, or nothing is lost.
+        if not self.is_renamed and (self._held or self._version > 1 or not self._begin):
             self.replaced = Replaced(self.offset, unread)
         self._version += 1
         self._held, self._begin = 0, offset

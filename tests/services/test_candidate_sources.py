@@ -600,6 +600,106 @@ def test_what_is_no_file_is_told_and_hides_no_other(
     assert told == "amber_file_given_up"
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_file_that_is_renamed_is_read_on_under_its_new_name(
+    make: Callable[[], Kept],
+    directory: Path,
+    caplog: pytest.LogCaptureFixture,
+    restarts: bool,
+    again: bool,
+) -> None:
+    """Whether the old name is used again, as of rotated files, or not."""
+    service, observation = follow(make, directory)
+    path, rotated = directory / "a_00.cand", directory / "a.old_00.cand"
+    path.write_bytes(line(1.0) + line(2.0))
+    service.turn_until(lambda: len(taken(service)) == 2)
+    append(path, line(3.0)[:10])
+    if restarts:
+        other = make()
+        other.master = other.queue_link = service.master  # type: ignore[assignment]
+        order(other, observation)
+        other.commits = list(service.commits)
+        service = other
+    path.rename(rotated)
+    if again:
+        path.write_bytes(line(5.0))
+    append(rotated, line(3.0)[10:] + line(4.0))
+    wanted = [1.0, 2.0, 3.0, 4.0] + [5.0] * again
+    service.turn_until(lambda: len(taken(service)) >= len(wanted))
+    append(rotated, line(6.0))
+    service.turn_until(lambda: len(taken(service)) > len(wanted))
+    order(service, observation, OrderState.STOPPED)
+    service.turn_until(lambda: service.ended)
+    assert sorted(taken(service)) == [*wanted, 6.0]
+    assert service.counts_now["lines"] == len(wanted) + 1
+    assert not any(service._losses.numbers().values())
+    assert len([text for text in caplog.messages if "was a_00.cand: it is read" in text]) == 1
+
+
+def test_a_removed_file_whose_inode_is_given_again_is_another(
+    make: Callable[[], Kept], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, _ = follow(make, directory)
+    path, other = directory / "a_00.cand", directory / "b_01.cand"
+    path.write_bytes(line(1.0) * 3)
+    service.turn_until(lambda: len(taken(service)) == 3)
+    other.write_bytes(line(2.0) * 4)
+    inode = path.stat().st_ino
+    path.unlink()
+    stat = os.stat_result
+
+    def same(entry: os.DirEntry[str]) -> os.stat_result:
+        found = list(entry.stat())
+        found[1] = inode
+        return stat(found)
+
+    files = service._following[next(iter(service._following))].files
+    assert not files._has_other_name(other, same(next(os.scandir(directory))))
+    service.turn_until(lambda: len(taken(service)) == 7)
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link"])
+@pytest.mark.parametrize("name", ["0_00.cand", "z_00.cand"])
+def test_a_file_of_two_names_is_read_once(
+    make: Callable[[], Kept], directory: Path, kind: str, name: str
+) -> None:
+    service, observation = follow(make, directory)
+    path, second = directory / "a_00.cand", directory / name
+    path.write_bytes(line(1.0))
+    second.symlink_to(path.name) if kind == "link" else second.hardlink_to(path)
+    service.turn_until(lambda: taken(service) == [1.0])
+    append(path, line(2.0))
+    service.turn_until(lambda: len(taken(service)) >= 2)
+    if kind == "link":  # the file that is written now
+        second.unlink()
+        (directory / "b_00.cand").write_bytes(line(3.0))
+        second.symlink_to("b_00.cand")
+    else:  # renamed in two steps
+        path.unlink()
+        append(second, line(3.0))
+    service.turn_until(lambda: len(taken(service)) >= 3)
+    order(service, observation, OrderState.STOPPED)
+    service.turn_until(lambda: service.ended)
+    assert taken(service) == [1.0, 2.0, 3.0]
+    context = SourceContext(observation, "heimdall", service.config.instrument.source, 1.0)
+    read = [
+        len(chunk.candidates) for file in finished_files(context).files for chunk in file.read_all()
+    ]
+    assert sum(read) == 3
+
+
+def test_a_link_to_nothing_is_told_and_read_once_there_is_something(
+    make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, _ = follow(make, directory)
+    target = directory.parent / "elsewhere.cand"
+    (directory / "a_00.cand").symlink_to(target)
+    service.turn_until(lambda: any("a link to nothing" in text for text in caplog.messages))
+    target.write_bytes(line(1.0))
+    service.turn_until(lambda: taken(service) == [1.0])
+
+
 def test_a_name_without_a_beam_is_refused_once(
     make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

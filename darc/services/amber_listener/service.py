@@ -324,7 +324,7 @@ class AMBERListener(Service[AmberListenerSettings]):
             self._written_anew(following, file, file.replaced)
         if file.earlier:
             self._left_by_earlier(following, file)
-        if file.vanished:
+        if file.vanished and not file.is_renamed:
             self._fails(following, file, f"gone after {file.offset} bytes were read")
         else:
             following.failing.pop(file.path, None)
