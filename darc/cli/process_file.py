@@ -62,7 +62,7 @@ def main() -> int:
         with listener:
             if options.continued:
                 listener.say(
-                    f"{options.continued[0]} continues {options.file}: --sequence processes it, too"
+                    f"{options.continued[0]} continues {options.last}: --sequence processes it, too"
                 )
             done = process_file(request, listener)
     except (ProcessingError, OSError, ValueError, MemoryError) as error:
@@ -170,7 +170,10 @@ def _check(options: argparse.Namespace) -> None:
             raise FileNotFoundError(f"{path}: there is no such file")
     files = [options.file, *filter(format_of_file, options.triggers)]
     options.triggers = [path for path in options.triggers if path not in files]
-    options.continued = find_continuations(files[-1]) if format_of_file(options.file) else []
+    options.last = files[-1]
+    given = {os.path.realpath(path) for path in files}
+    following = find_continuations(files[-1]) if format_of_file(options.file) else []
+    options.continued = [path for path in following if os.path.realpath(path) not in given]
     if options.sequence:
         files, options.continued = [*files, *options.continued], []
     options.source = source_of(files)

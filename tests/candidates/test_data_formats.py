@@ -220,11 +220,12 @@ def test_the_command_takes_several_files_and_tells_of_others(
     table.write_text("#snr dm time downsamp sb\n25.00 300.00 2.000 4 0\n18.00 150.00 4.500 10 0\n")
     alone = run_here(first, table, "--output", out)
     assert f"{second} continues {first}: --sequence processes it, too" in alone.stderr
-    for words in ((first, table, "--sequence"), (first, second, table)):
-        done = run_here(*words, "--output", out)
+    for words in ((first, table, "--sequence"), (first, second, table), (second, first, table)):
+        made = tmp_path / f"out_{words[0].stem}"
+        done = run_here(*words, "--output", made)
         assert done.returncode == 0, done.stderr
         assert "continues" not in done.stderr
-        rows = read_triggers(out / "CB00_triggers.txt")
+        rows = read_triggers(made / "CB00_triggers.txt")
         assert sorted(round(row.time, 1) for row in rows) == [2.0, 4.5]
 
 
