@@ -78,6 +78,7 @@ class SourceEvent(Struct, frozen=True):
     :param loss: kind of loss; None: nothing is lost
     :param what: the identifier of what is lost
     :param number: of what is counted
+    :param logged: whether the text goes to the log; False: one of the kind did just before
     """
 
     counter: str = ""
@@ -85,6 +86,7 @@ class SourceEvent(Struct, frozen=True):
     loss: LossKind | None = None
     what: str = ""
     number: int = 1
+    logged: bool = True
 
 
 class CandidateSource(ABC):

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
 READ_BYTES = 2**18
-#: Connections that are refused or silent are logged once in this time (s).
+#: Connections that are refused, silent, or without a gulp number are logged once in this time (s).
 SAID_SECONDS = 60.0
 _NUMBER = re.compile(rb"\s*(\d{1,18})\s*")
 
@@ -159,7 +159,10 @@ class GulpReceiver:
             accepted.close()
             text = f"a connection of {host} to port {port} was refused:"
             text += f" {self._settings.max_connections} are open"
-            self._report(SourceEvent(Counted.CONNECTIONS_REFUSED, text, CONNECTION_REFUSED, host))
+            new = bool(self._once("refused", text))
+            self._report(
+                SourceEvent(Counted.CONNECTIONS_REFUSED, text, CONNECTION_REFUSED, host, logged=new)
+            )
             return
         accepted.setblocking(False)
         connection = _Connection(accepted, port, host, time.monotonic())
@@ -207,9 +210,10 @@ class GulpReceiver:
         if why or gulp.half:
             why = why or f"it ends within a line: {gulp.half[:60]!r}"
             what = f"gulp {'?' if gulp.number is None else gulp.number} of {who}"
-            self._report(
-                SourceEvent(Counted.GULPS_CUT, f"{what} was cut off: {why}", GULP_CUT, what)
-            )
+            text = f"{what} was cut off: {why}"
+            # A search's are told one by one; who sends no numbers may be anybody, at any rate.
+            new = gulp.number is not None or bool(self._once("cut", text))
+            self._report(SourceEvent(Counted.GULPS_CUT, text, GULP_CUT, what, logged=new))
         if gulp.number is None:
             first = gulp.lines[0] if gulp.lines else gulp.half
             text = f"no gulp number of {who}: {first[:80]!r}; {len(gulp.lines)} lines are rejected"

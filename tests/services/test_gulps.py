@@ -467,15 +467,31 @@ def test_a_gulp_beyond_the_limit_of_size_is_cut(tmp_path: Path) -> None:
         assert losses(stream)["gulp_cut"] == stream.counted("gulps_cut") == 1
 
 
-def test_too_many_connections_are_refused_and_counted(tmp_path: Path) -> None:
+def test_strangers_do_not_fill_the_log(stream: Stream, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(5):
+        stream.send_bytes(0, b"GET / HTTP/1.1")
+    for gulp in (1, 2):
+        stream.send_bytes(0, f"{gulp}\n".encode() + stream.line(0.5)[:-9])
+    stream.until(lambda: stream.counted("gulps_cut") == 7)
+    assert losses(stream)["gulp_cut"] == 7
+    cut = [text for text in caplog.messages if "was cut off" in text]
+    assert [text.partition(" of ")[0] for text in cut] == ["gulp ?", "gulp 1", "gulp 2"]
+
+
+def test_too_many_connections_are_refused_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with closing(Stream(tmp_path, max_connections=2, connection_timeout=20)) as stream:
         address = "127.0.0.1", stream.ports[0]
         held = [socket.create_connection(address) for _ in range(2)]
-        with socket.create_connection(address) as third:
-            third.settimeout(patience(5))
-            assert third.recv(1) == b""
-        stream.until(lambda: stream.counted("connections_refused") == 1)
-        assert losses(stream) == {"connection_refused": 1}
+        for _ in range(5):
+            with socket.create_connection(address) as another:
+                another.settimeout(patience(5))
+                assert another.recv(1) == b""
+        stream.until(lambda: stream.counted("connections_refused") == 5)
+        assert losses(stream) == {"connection_refused": 5}
+        # A search that comes again and again does not fill the log.
+        assert len([text for text in caplog.messages if "was refused: 2 are open" in text]) == 1
         for number, one in enumerate(held):
             one.sendall(f"{number}\n".encode() + stream.line(0.5 + number))
             one.close()

@@ -277,7 +277,8 @@ class AMBERListener(Service[AmberListenerSettings]):
                 self._count(following, event.counter, event.number)
                 self._account(following)
             if event.loss:
-                log.error("%s", event.text)
+                if event.logged:
+                    log.error("%s", event.text)
                 self.lost(event.loss, event.what, event.text, event.number)
             elif event.text:
                 log.warning("%s", event.text)
