@@ -139,7 +139,8 @@ def test_notices_act_once_over_deaths_of_the_service_and_of_the_broker(site: Sit
     wait_for(lambda: "S/N of 7 triggers in data of" in of.log("amber_clustering"), WAIT)
     put_faint_burst(of, of.run_key("alin1"), 100.5)
     wait_for(lambda: len(site.iquv.received) == 2, WAIT)
-    assert "below the usual threshold: alin1/100/7" in of.log("amber_clustering")
+    said = "below the usual threshold: alin1/100/7"
+    wait_for(lambda: said in of.log("amber_clustering"), WAIT)
 
     # Killed while the broker is away; both come back.
     site.broker.stop()

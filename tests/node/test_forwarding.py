@@ -177,19 +177,20 @@ def test_what_cannot_be_handed_in_is_kept_and_handed_in_once(
 
 def test_what_is_of_no_use_any_more_expires(cluster: Pair, lofar: socket.socket) -> None:
     master, worker = cluster
+    limit = patience(1.0)
     for one in cluster:
-        one.configure(lofar_trigger={"age_limit": 1.0})
+        one.configure(lofar_trigger={"age_limit": limit})
     worker.start()
     put(worker, trigger())
     wait_for(lambda: worker.ask("get_attr", "queue_depths").endswith("= {}"))
-    assert "1 expired" in told(worker, "amber_clustering", "forwarding")
+    wait_for(lambda: "1 expired" in told(worker, "amber_clustering", "forwarding"))
     assert "expired before lofar_trigger could be reached" in worker.log("amber_clustering")
     # What has waited there counts here as well, and an old pulse that has not waited does not.
     master.start()
     key = read_secret(master.run_dir / "secret")
     place = "127.0.0.1", master.config["lofar_trigger"]["server_port"]
     client = QueueClient(place, key, "test", patience(3.0))
-    for number, waited in ((1, 2.0), (2, 0.0)):
+    for number, waited in ((1, 2 * limit), (2, 0.0)):
         late = pack([trigger(age=120.0).to_plain()])
         assert client.call("deliver", "h", "s", number, "", late, waited)
     lofar.recv(100)

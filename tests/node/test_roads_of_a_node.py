@@ -14,7 +14,7 @@ import pytest
 from alerts import Outcomes, of_same_pulse, put, put_values, told, trigger, wait_until_done
 from msgspec import Struct
 from msgspec.structs import replace
-from nodes import Node, node, only, wait_for
+from nodes import Node, node, only, patience, wait_for
 from voevents import kept_copy, read_event
 
 from darc.model.finding import BurstFinding
@@ -265,6 +265,7 @@ def test_killed_before_sending_it_is_announced_once(site: Site, reader: TopicRea
 def test_an_acknowledgement_that_comes_late_does_not_double_it(
     site: Site, reader: TopicReader
 ) -> None:
+    site.reload(kafka={**site.node.config[SERVICE]["kafka"], "timeout": patience(5.0)})
     site.broker.answer_after(1.0)
     one = trigger(dm=730.0)
     site.put(one)
