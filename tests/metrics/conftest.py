@@ -12,7 +12,7 @@ from nodes import Node, free_port, node, wait_for
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from scrapes import TASK_ID, is_served, port_of
+from scrapes import TAKERS, TASK_ID, is_served, port_of
 
 from simulator.dbevent import DadaDbevent
 from simulator.generator import Burst, make_observation_candidates, timed_files
@@ -91,6 +91,15 @@ def observe(on: Node, directory: Path) -> None:
     wait_for(lambda: on.counts("amber_clustering", TASK_ID)["windows"] > windows, 30.0, "a window")
     wait_for(lambda: "sent to LOFAR" in on.log("lofar_trigger"), 60.0, "a packet")
     wait_for(lambda: "requested" in on.log("dada_trigger"), 60.0, "a dump")
+
+    def all_have_outcomes() -> bool:
+        decided = on.counts("amber_clustering", TASK_ID)
+        return all(
+            sum((on.value(service, "outcomes") or {}).values()) == decided[f"{kind} triggers"]
+            for service, kind in TAKERS.items()
+        )
+
+    wait_for(all_have_outcomes, 60.0, "the last of it")
 
 
 @pytest.fixture(scope="session")

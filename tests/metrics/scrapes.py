@@ -11,6 +11,8 @@ from nodes import Node
 from prometheus_client.parser import text_string_to_metric_families
 
 TASK_ID = "metrics1"
+#: Who takes triggers, and of which kind.
+TAKERS = {"dada_trigger": "iquv", "lofar_trigger": "lofar", "voevent_generator": "lofar"}
 
 
 class Series(Struct, frozen=True):

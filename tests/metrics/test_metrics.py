@@ -14,7 +14,7 @@ from functools import partial
 
 from nodes import Node, free_port, only, patience
 from nodes import wait_for as wait_for_seconds
-from scrapes import TASK_ID, Scrape, is_served, port_of, scrape
+from scrapes import TAKERS, TASK_ID, Scrape, is_served, port_of, scrape
 
 from darc.model.latency import EDGES
 
@@ -46,15 +46,20 @@ def attribute(node: Node, service: str, name: str) -> str:
 
 def test_all_that_was_counted_is_told_as_get_attr_tells_it(observed: Node) -> None:
     listened = observed.counts("amber_listener", TASK_ID)
-    # windows close by and by; what is told was asked a moment ago
+    clustered = observed.counts("amber_clustering", TASK_ID)
+    # What is told was asked a moment ago, of each service for itself.
     told = when(
         observed,
         lambda now: (
             now("darc_amber_lines_total") == listened["lines"]
-            and now("darc_clustering_candidates_total") == listened["candidates"]
+            and now("darc_clustering_windows_total") == clustered["windows"]
+            and all(
+                sum(now.find("darc_trigger_outcomes_total", service=service).values())
+                == clustered[f"{kind} triggers"]
+                for service, kind in TAKERS.items()
+            )
         ),
     )
-    clustered = observed.counts("amber_clustering", TASK_ID)
     assert told("darc_amber_candidates_total") == listened["candidates"] > 0
     assert told("darc_amber_headers_total") == listened["headers"] == 3
     rejected = {
@@ -73,7 +78,7 @@ def test_all_that_was_counted_is_told_as_get_attr_tells_it(observed: Node) -> No
     assert told("darc_triggers_held_back_total", kind="iquv") == held_back
     received = told("darc_triggers_received_total", service="lofar_trigger")
     assert received == int(attribute(observed, "lofar_trigger", "triggers_received"))
-    for service in ("dada_trigger", "lofar_trigger", "voevent_generator"):
+    for service in TAKERS:
         outcomes = json.loads(attribute(observed, service, "outcomes").replace("'", '"'))
         assert outcomes
         assert {
@@ -189,7 +194,7 @@ def test_a_master_that_stands_still_holds_nobody_up(observed: Node) -> None:
         wait_for(lambda: not is_told(observed))
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert scrape(observed)("darc_service_up", service="darc_master") == 1
+    when(observed, lambda now: now("darc_service_up", service="darc_master") == 1)
     assert observed.pid("darc_master") == pid
 
 
