@@ -162,8 +162,8 @@ class FaultRun:
         self._strikes.problems += self._beginnings.end()
         shutil.rmtree(observation.parset.parent)
         shutil.rmtree(output)
-        books.reached = self._outside.reached(observation.start)
         books.announced = self._orders.announced(self._outside.events)
+        books.reached = self._outside.reached(observation.start)
         books.again["dumps"] = sum(times - 1 for times in books.asked.values())
         sent_again = self._node.value("lofar_trigger", "outcomes").get("sent again", 0)
         books.again["packets"] = sent_again - self._sent_again
