@@ -198,8 +198,8 @@ def test_a_service_that_dies_again_and_again_or_is_stopped(
 
 def test_receivers_that_are_down_get_each_once_later(make_site: Callable[..., Site]) -> None:
     """And those that are not do not wait for them."""
-    with socket.create_server(("127.0.0.1", 0)) as hanging:
-        port = hanging.getsockname()[1]
+    port = free_port()  # and no connection's of somebody else in between
+    with socket.create_server(("127.0.0.1", port)):
         site = make_site(
             webhooks=[f"http://127.0.0.1:{port}/SECRET"],
             email_settings={"to": [TO]},

@@ -220,8 +220,8 @@ def test_a_port_that_is_taken_is_said_and_tried_again(
     make_node: Callable[..., Node],
 ) -> None:
     services = only("status_website")
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         made = make_node(metrics={"port": port}, darc_master=services)
         made.start()
         wait_for(lambda: f"metrics are not served at 127.0.0.1:{port}" in made.log("darc_monitor"))

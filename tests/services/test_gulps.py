@@ -501,8 +501,8 @@ def test_too_many_connections_are_refused_and_counted(
 def test_a_port_that_is_taken_is_tried_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    blocker = socket.create_server(("127.0.0.1", 0))
-    port = blocker.getsockname()[1]
+    port = free_port()
+    blocker = socket.create_server(("127.0.0.1", port))
     with closing(Stream(tmp_path, ports=[port])) as stream:
         stream.until(lambda: [text for text in caplog.messages if f"127.0.0.1:{port}" in text])
         blocker.close()

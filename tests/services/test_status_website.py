@@ -121,8 +121,9 @@ def test_without_a_port_there_are_files_only(make: Make) -> None:
 def test_a_port_that_is_taken_is_said_once_and_waited_for(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        website = make(port=taken.getsockname()[1])
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        website = make(port=port)
         website.recover({})
         wait_for(lambda: website.pages_written >= 2)
         said = [record for record in caplog.records if "not served at" in record.message]
