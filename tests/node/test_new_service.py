@@ -74,10 +74,10 @@ def test_the_example_becomes_a_service_by_what_the_page_tells(
         queue="trigger_counter",
     )
     wait_for(lambda: ": 2}" in attribute(node, "triggers_received"))
-    assert attribute(node, "bright_triggers") == "{'TriggerCounter.bright_triggers': 1}"
+    wait_for(lambda: ".bright_triggers': 1}" in attribute(node, "bright_triggers"))
     log = f"{node.home}/log/trigger_counter.testnode.log"
     assert attribute(node, "log_file") == f"{{'TriggerCounter.log_file': {log}}}"
-    assert "1 of 2 triggers are bright" in Path(log).read_text()
+    wait_for(lambda: "1 of 2 triggers are bright" in node.log("trigger_counter"))
     assert "No such attribute" in attribute(node, "settings")
 
     # As any other: what comes while it is dead is there when it comes back.

@@ -81,9 +81,10 @@ def make(make_node: Callable[..., Node], tmp_path: Path) -> Callable[..., Any]:
 @pytest.mark.parametrize("end", ["stop_observation", "abort_observation"])
 def test_a_run_meets_nothing_that_another_one_has_left(make: Callable[..., Any], end: str) -> None:
     node, observation = make()
-    write_lines(observation, N_LINES)
     say(node, "start_observation", observation)
     node.supervisor.stop(CLUSTERING)
+    wait_for(lambda: node.states()[CLUSTERING] == "stopped")
+    write_lines(observation, N_LINES)
     wait_for(lambda: depth(node, CLUSTERING), what="entries of the first run")
     say(node, end, observation)
     node.wait_until_over("runs1", 60.0)
