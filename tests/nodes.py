@@ -275,12 +275,8 @@ class Node:
         return self.supervisor.processes()[service].pid
 
     def log(self, service: str) -> str:
-        """Its log with all that it has said by now: supervisord writes that, in turns of its own.
-
-        What it answers now comes after a look at what all services have said until now.
-        """
-        with suppress(SupervisorError):  # it is gone, or ends
-            self.supervisor.poke()
+        """Its log, with all that it has said by now."""
+        logs_are_written(self.run_dir)
         path = self.home / "log" / f"{service}.{self.hostname}.log"
         return path.read_text() if path.exists() else ""
 
@@ -314,6 +310,15 @@ class Node:
             for port in self._ports:
                 reserved.pop(port).close()
         assert not left, f"left running: {left}"
+
+
+def logs_are_written(run_dir: Path) -> None:
+    """Wait until all that a node's services have said by now is in their logs.
+
+    supervisord writes it, in turns of its own; before it answers, it looks at what they have said.
+    """
+    with suppress(SupervisorError):  # it is gone, or ends
+        Supervisor(run_dir / "supervisord.sock", timeout=patience(5.0)).poke()
 
 
 def supervisorctl(node: Node, *words: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 from msgspec import Struct
-from nodes import patience, wait_for
+from nodes import logs_are_written, patience, wait_for
 
 from simulator.box import Box, BoxNode
 
@@ -107,6 +107,7 @@ def touched(nodes: Iterable[BoxNode]) -> dict[str, Any]:
 
 
 def log(node: BoxNode, service: str) -> list[str]:
+    logs_are_written(run_dir(node))
     return (node.home / "log" / f"{service}.{node.name}.log").read_text().splitlines()
 
 
