@@ -101,7 +101,7 @@ def make_site(make_node: Callable[..., Node]) -> Iterator[Callable[..., Site]]:
                 darc_master={
                     "services_master_mix": services,
                     "services_worker_mix": [],
-                    "health": {"unresponsive_after": 1.5},
+                    "health": {"unresponsive_after": patience(1.5)},
                 },
                 status_website={"port": free_port()},
                 mail={"host": "127.0.0.1", "port": mailbox.port},
