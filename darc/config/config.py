@@ -14,7 +14,8 @@ from darc.config.host_names import same_host
 from darc.config.instrument import Instrument
 from darc.config.records import Struct, replace
 from darc.config.typed import Reader, Unknown, Value, shown
-from darc.config.yaml_tree import YAMLTextError, parse_yaml
+from darc.config.yaml_error import YAMLTextError
+from darc.config.yaml_tree import parse_yaml
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)

@@ -9,8 +9,13 @@ import yaml
 
 from darc.config.file_kinds import BYTE_ORDER_MARK
 from darc.config.typed import Value
-from darc.config.yaml_tree import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, YAMLProblem, YAMLTextError
+from darc.config.yaml_error import YAMLProblem, YAMLTextError
 
+#: Limits of a document. One written by hand has some hundreds of values.
+MAX_CHARACTERS = 2**18
+#: Values and keys; those behind an alias count each time.
+MAX_VALUES = 20_000
+MAX_DEPTH = 50
 #: Characters of a number: converting a longer one takes long.
 _MAX_NUMBER = 64
 

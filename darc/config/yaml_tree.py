@@ -6,38 +6,7 @@ processes of a node find their configuration parsed (:mod:`darc.node.parsed_text
 
 from __future__ import annotations
 
-from darc.config.records import Struct
 from darc.config.typed import Value
-
-#: Limits of a document. One written by hand has some hundreds of values.
-MAX_CHARACTERS = 2**18
-#: Values and keys; those behind an alias count each time.
-MAX_VALUES = 20_000
-MAX_DEPTH = 50
-
-
-class YAMLProblem(Struct, frozen=True):
-    """Something that is wrong with a text; `line` is None where it is about all of it."""
-
-    name: str
-    line: int | None
-    what: str
-
-    def __str__(self) -> str:
-        place = self.name if self.line is None else f"{self.name}:{self.line}"
-        return f"{place}: {self.what}"
-
-
-class YAMLTextError(ValueError):
-    """A text is not YAML, or uses a feature that is not allowed here.
-
-    `problems` has all errors, `tree` what could be read all the same.
-    """
-
-    def __init__(self, problems: tuple[YAMLProblem, ...], tree: Value | None = None) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = problems
-        self.tree = tree
 
 
 def parse_yaml(text: str, name: str, *, as_text: bool = False, from_package: bool = False) -> Value:

@@ -26,7 +26,7 @@ from twisted.logger import (
 )
 from twisted.python.failure import Failure
 
-from darc.delivery.voevent_sender import NotAnsweredError, RefusedError
+from darc.delivery.voevent_errors import NotAnsweredError, RefusedError
 from darc.model import voevent_xml
 
 log = logging.getLogger(__name__)

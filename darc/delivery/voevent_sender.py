@@ -12,20 +12,8 @@ from concurrent.futures import Future
 from functools import partial
 from types import ModuleType
 
+from darc.delivery.voevent_errors import NotAnsweredError
 from darc.runtime.vital_threads import vital
-
-
-class SendError(Exception):
-    """The broker has not accepted the event, as far as is known."""
-
-
-class RefusedError(SendError):
-    """The broker refused the event, with a reason."""
-
-
-class NotAnsweredError(SendError):
-    """No reply, or an invalid one; the broker may have accepted the event nevertheless."""
-
 
 NOT_INSTALLED = "Comet is not installed (pip install 'darc[vtp]', and restart), or cannot be loaded"
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, TypeVar
 
 from darc.config.records import Struct
 from darc.config.typed import Range, Reader, Value
-from darc.config.yaml_tree import YAMLTextError, parse_yaml
+from darc.config.yaml_error import YAMLTextError
+from darc.config.yaml_tree import parse_yaml
 
 T = TypeVar("T")
 

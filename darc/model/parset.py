@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from darc.config.file_kinds import BYTE_ORDER_MARK
 from darc.config.records import Struct
 from darc.config.typed import shown
-from darc.config.yaml_tree import YAMLTextError, parse_yaml
+from darc.config.yaml_error import YAMLTextError
+from darc.config.yaml_tree import parse_yaml
 from darc.model.observation import ObservationError, ObservationProblem
 from darc.model.parset_values import to_boolean, to_integer, to_integers, to_number
 

@@ -8,7 +8,8 @@ from typing import Annotated
 from darc.config import ranges
 from darc.config.records import Struct, replace
 from darc.config.typed import OneOf, Reader, Value
-from darc.config.yaml_tree import YAMLTextError, parse_yaml
+from darc.config.yaml_error import YAMLTextError
+from darc.config.yaml_tree import parse_yaml
 
 Kind = Annotated[str, OneOf("pulsar", "frb")]
 

@@ -11,7 +11,9 @@ import pytest
 
 from darc.candidates.results.result_text_files import ResultFileError
 from darc.candidates.results.trigger_lists import read_summary
-from darc.config.yaml_tree import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES, YAMLTextError, parse_yaml
+from darc.config.pyyaml import MAX_CHARACTERS, MAX_DEPTH, MAX_VALUES
+from darc.config.yaml_error import YAMLTextError
+from darc.config.yaml_tree import parse_yaml
 from darc.model.counters import Rejection
 from darc.model.observation import ObservationError
 from darc.model.parset import MAX_KEYS, parse_parset, parse_yaml_observation

@@ -12,7 +12,8 @@ import pytest
 from nodes import patience
 
 from darc.config.config import Layer
-from darc.config.yaml_tree import YAMLTextError, parse_yaml
+from darc.config.yaml_error import YAMLTextError
+from darc.config.yaml_tree import parse_yaml
 from darc.node.node_config import read_sources
 from darc.node.parsed_texts import KeptTrees, keep_trees
 from darc.runtime.paths import packaged

@@ -26,7 +26,8 @@ from twisted.internet import reactor
 from twisted.internet._resolver import GAIResolver
 from twisted.logger import Logger
 
-from darc.delivery.voevent_sender import NotAnsweredError, RefusedError, SendError, send, warm_up
+from darc.delivery.voevent_errors import NotAnsweredError, RefusedError, SendError
+from darc.delivery.voevent_sender import send, warm_up
 from darc.model.voevent import Direction, ObservationSetup, Sender, make_voevent
 from simulator.comet_broker import CometBroker, Subscriber
 
@@ -453,7 +454,8 @@ def test_what_is_no_xml_is_not_sent(event: bytes) -> None:
 
 QUIET = """
 import sys
-from darc.delivery.voevent_sender import SendError, send, warm_up
+from darc.delivery.voevent_errors import SendError
+from darc.delivery.voevent_sender import send, warm_up
 
 assert not {"twisted", "comet", "lxml"} & set(sys.modules), "imported before it is needed"
 warm_up()
@@ -501,7 +503,8 @@ def test_without_comet_the_error_says_how_to_install_it() -> None:
     code = """
 import sys
 sys.modules["comet"] = None
-from darc.delivery.voevent_sender import NotAnsweredError, send
+from darc.delivery.voevent_errors import NotAnsweredError
+from darc.delivery.voevent_sender import send
 for _ in range(2):
     try:
         send(b"<event/>", "127.0.0.1", 1, 20.0)

@@ -15,6 +15,7 @@ from darc.services.alert_listener.notice_dumps import NoticeDumps
 from darc.services.alert_listener.notice_mail import subject_of, text_of
 from darc.services.alert_listener.notice_rules import beam_of, unfit
 from darc.services.alert_listener.notice_step import NoticeStep
+from darc.services.alert_listener.notice_use import NoticeUse
 from darc.services.alert_listener.retracted_events import RetractedEvents
 from darc.services.alert_listener.settings import (
     DUMP,
@@ -23,7 +24,7 @@ from darc.services.alert_listener.settings import (
     AlertListenerSettings,
     NoticeRule,
 )
-from darc.services.alert_listener.use_book import USED_BEFORE, NoticeUse, UseBook
+from darc.services.alert_listener.use_book import USED_BEFORE, UseBook
 from darc.services.base.chats import Chats
 from darc.services.base.mails import Mail, Mails
 

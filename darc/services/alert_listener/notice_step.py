@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from darc.config.records import Struct, field
 from darc.queues.messages import Commit, Put
-
-if TYPE_CHECKING:
-    from darc.services.alert_listener.use_book import NoticeUse
+from darc.services.alert_listener.notice_use import NoticeUse
 
 
 class NoticeStep(Struct):

@@ -5,41 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from darc.config.records import Struct
 from darc.config.typed import from_plain, to_plain
 from darc.model.outside_notice import OutsideNotice
 from darc.services.alert_listener.notice_step import NoticeStep
+from darc.services.alert_listener.notice_use import USE, NoticeUse
 from darc.services.alert_listener.settings import DUMP, NoticeRule
 
-#: Prefix of their keys in the service's memory.
-USE = "use "
 #: Why a rule does not act upon an event again.
 USED_BEFORE = "used before"
 HOUR = 3600.0
 #: For longer than any `within` of a rule, so that what comes again is known (s).
 REMEMBERED_SECONDS = 8 * 86400.0
 MOST = 20_000
-
-
-class NoticeUse(Struct, frozen=True):
-    """That a rule acted upon a notice.
-
-    :param key: identity of the notice's event
-    :param at: Unix s
-    :param what: was done
-    """
-
-    rule: str
-    action: str
-    key: str
-    source: str
-    id: str
-    at: float
-    what: str
-
-    @property
-    def memory_key(self) -> str:
-        return f"{USE}{self.key} {self.rule}"
 
 
 class UseBook:

@@ -11,6 +11,7 @@ from darc.config.settings import ChatSettings
 from darc.delivery import voevent_sender
 from darc.delivery.kafka_sender import KafkaClient, KafkaSender
 from darc.delivery.outbox import DeliveryError
+from darc.delivery.voevent_errors import SendError
 from darc.model.event import RoadName, Tense
 from darc.runtime.paths import write_whole
 from darc.runtime.retention import NewestFiles
@@ -85,7 +86,7 @@ class RoadSenders:
         where = settings.broker_host, settings.broker_port, settings.broker_timeout
         try:
             voevent_sender.send(item.content, *where)
-        except voevent_sender.SendError as error:
+        except SendError as error:
             raise DeliveryError(str(error)) from error
 
     def _by_kafka(self, item: PendingEvent, may_leave: Callable[[], bool]) -> None:
