@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from darc.candidates.pool_tasks import BeamSky
+from darc.candidates.pool_jobs import BeamSky
 from darc.runtime.paths import configured_file
 from darc.science import sky
 from darc.science.galaxy import load_galaxy_map

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from darc.candidates.file_clock import FileClock, file_clock
-from darc.candidates.pool_tasks import BeamFiles
+from darc.candidates.pool_jobs import BeamFiles
 from darc.config.settings import ProcessorExtractor
 from darc.config.settings_processor import FETCH
 from darc.data_files.data_file_error import DataFileError, IncompleteFileError

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from darc.candidates.beam_max_dm import dm_galaxy
-from darc.candidates.pool_tasks import BeamSky
+from darc.candidates.pool_jobs import BeamSky
 from darc.candidates.results.pictures import Pictures
 from darc.config.settings import ProcessorVisualizer
 from darc.model.arrival import ArrivalReference

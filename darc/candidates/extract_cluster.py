@@ -12,7 +12,7 @@ import numpy.typing as npt
 from darc.candidates.classifier import ClassifierError, load_classifier
 from darc.candidates.fetch_candidate import write_for_fetch
 from darc.candidates.file_clock import FileClock, file_clock
-from darc.candidates.pool_tasks import ExtractionJob, ExtractionOutcome
+from darc.candidates.pool_jobs import ExtractionJob, ExtractionOutcome
 from darc.candidates.results.candidate_file import write_candidate
 from darc.candidates.results.trigger_lists import listed
 from darc.config.records import Struct, replace

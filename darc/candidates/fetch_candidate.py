@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from darc.candidates.fetch_paths import fetch_file
 from darc.candidates.file_observation import header_pointing
-from darc.candidates.pool_tasks import BeamSky, ExtractionJob
+from darc.candidates.pool_jobs import BeamSky, ExtractionJob
 from darc.candidates.results.candidate_file import candidate_name
 from darc.candidates.results.fetch_candidate_file import FetchCandidate, write_fetch_candidate
 from darc.data_files.beams import CompoundBeam

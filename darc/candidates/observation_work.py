@@ -23,14 +23,8 @@ from darc.candidates.fetch_paths import fetch_file
 from darc.candidates.file_clock import DataTimes
 from darc.candidates.injections import InjectionFile, Injections
 from darc.candidates.observation_inputs import beam_table, mask_file
-from darc.candidates.pool_tasks import (
-    BeamFiles,
-    BeamSky,
-    ExtractionJob,
-    ExtractionOutcome,
-    ReadingJob,
-    ResultsJob,
-)
+from darc.candidates.pool_jobs import BeamFiles, BeamSky, ExtractionOutcome
+from darc.candidates.pool_tasks import ExtractionTask, ReadingTask, ResultsTask
 from darc.candidates.time_windows import DueWindow, OpenWindows
 from darc.config.config import Config
 from darc.config.records import replace
@@ -246,7 +240,7 @@ class ObservationWork:
 
     # -- what is to be done --------------------------------------------------------------------
 
-    def ready(self) -> list[ExtractionJob]:
+    def ready(self) -> list[ExtractionTask]:
         """Return and remove waiting clusters whose data are on disk, or will not come.
 
         Empty while results are written, which removes files without a cluster.
@@ -266,8 +260,8 @@ class ObservationWork:
                 self.waiting.discard(key)
         return found
 
-    def _job(self, key: str, tabs: tuple[int, ...]) -> ExtractionJob:
-        return ExtractionJob(
+    def _job(self, key: str, tabs: tuple[int, ...]) -> ExtractionTask:
+        return ExtractionTask(
             observation=self.observation.key,
             key=key,
             files=self._files,
@@ -301,14 +295,14 @@ class ObservationWork:
         """
         return -1.0 if self.stopped is None else self.stopped.age()
 
-    def is_current(self, job: ExtractionJob) -> bool:
+    def is_current(self, job: ExtractionTask) -> bool:
         """Whether a job's cluster is unchanged and has no outcome."""
         if job.key not in self.table:
             return False
         row = self.table[job.key]
         return row.is_listed and row.fate is None and row.pulse == job.pulse
 
-    def row_of(self, job: ExtractionJob, outcome: ExtractionOutcome) -> ClusterRow:
+    def row_of(self, job: ExtractionTask, outcome: ExtractionOutcome) -> ClusterRow:
         file = outcome.path.name if outcome.path else ""
         return ClusterRow(job.pulse, outcome.fate, file, outcome.listed)
 
@@ -328,9 +322,9 @@ class ObservationWork:
 
     # -- tasks of the whole --------------------------------------------------------------------
 
-    def reading_job(self) -> ReadingJob:
+    def reading_job(self) -> ReadingTask:
         """Return the task that reads the trigger files of a past observation."""
-        return ReadingJob(
+        return ReadingTask(
             observation=self.observation.key,
             trigger_files=self._trigger_files,
             batch_length=self._config.instrument.batch_length_samples * self.observation.tsamp,
@@ -342,13 +336,13 @@ class ObservationWork:
             injections=self.injections,
         )
 
-    def results_job(self) -> ResultsJob:
+    def results_job(self) -> ResultsTask:
         """Return the task that writes the results."""
         observation = self.observation
         assert observation.beam is not None
         rows = [row for _, row in self.table.items()]
         data = self._output / "data"
-        return ResultsJob(
+        return ResultsTask(
             observation=observation.key,
             cb=observation.beam,
             directory=self.results,

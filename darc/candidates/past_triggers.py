@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from darc.candidates.clusters import find_clusters, listed, usable
-from darc.candidates.pool_tasks import ReadingJob, ReadTriggers
+from darc.candidates.pool_jobs import ReadingJob, ReadTriggers
 from darc.model.candidate import CANDIDATE, Records
 from darc.model.counters import Rejection, in_words
 from darc.runtime.untrusted_files import open_regular

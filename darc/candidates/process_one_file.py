@@ -23,16 +23,8 @@ from darc.candidates.cluster_boxes import boxes_of
 from darc.candidates.clusters import find_clusters, listed, pulse_of, usable
 from darc.candidates.file_observation import CB, describe_file
 from darc.candidates.pool import DoneTask, LocalPool, Task
-from darc.candidates.pool_tasks import (
-    BeamFiles,
-    BeamSky,
-    ExtractionJob,
-    ExtractionOutcome,
-    ReadingJob,
-    ReadTriggers,
-    ResultsJob,
-    describe,
-)
+from darc.candidates.pool_jobs import BeamFiles, BeamSky, ExtractionOutcome, ReadTriggers, describe
+from darc.candidates.pool_tasks import ExtractionTask, ReadingTask, ResultsTask
 from darc.candidates.results.collect_results import ResultsRequest
 from darc.candidates.results.publication import Publication
 from darc.candidates.results.source_matches import MatchSettings, match_settings
@@ -205,7 +197,7 @@ class _Work:
         kinds = [is_amber(path) for path in request.triggers]
         if all(kinds):
             instrument = request.config.instrument
-            read = ReadingJob(
+            read = ReadingTask(
                 observation=self._observation.task_id,
                 trigger_files=request.triggers,
                 batch_length=instrument.batch_length_samples * self._observation.tsamp,
@@ -292,7 +284,7 @@ class _Work:
         pulses = sorted(map(pulse_of, clusters), key=lambda pulse: -pulse.snr)
         files = BeamFiles(request.output, CB, 1, absolute(request.file), self._file.ifs)
         jobs = [
-            ExtractionJob(
+            ExtractionTask(
                 observation=self._observation.task_id,
                 key=str(number),
                 files=files,
@@ -311,7 +303,7 @@ class _Work:
         for done in self._run(jobs):
             outcome = done.result
             if not isinstance(outcome, ExtractionOutcome):
-                assert isinstance(done.task, ExtractionJob)
+                assert isinstance(done.task, ExtractionTask)
                 outcome = ExtractionOutcome(done.task.pulse, ClusterOutcome.FAILED, done.error)
             if outcome.fate is ClusterOutcome.FAILED:
                 self._failed.append(f"{describe(outcome.pulse)}: {outcome.reason}")
@@ -326,7 +318,7 @@ class _Work:
         self, read: ReadTriggers, outcomes: list[ExtractionOutcome], fates: Counter[ClusterOutcome]
     ) -> None:
         request = self._request
-        job = ResultsJob(
+        job = ResultsTask(
             observation=self._observation.task_id,
             cb=CB,
             directory=request.output,

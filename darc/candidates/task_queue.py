@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from darc.candidates.dask_pool import DaskPool
 from darc.candidates.pool import DoneTask, LocalPool, Pool, Task
-from darc.candidates.pool_tasks import ExtractionJob
+from darc.candidates.pool_tasks import ExtractionTask
 from darc.config.settings import ProcessorSettings
 
 
@@ -20,7 +20,7 @@ class TaskQueue:
         self._extracting: Pool | None = None
         self._here: Pool | None = None  # the same, unless a scheduler is configured
         self._made_for: tuple[object, ...] | None = None
-        self._clusters: list[tuple[float, int, ExtractionJob]] = []  # a heap
+        self._clusters: list[tuple[float, int, ExtractionTask]] = []  # a heap
         self._chores: deque[Task] = deque()
         self._numbers = itertools.count()
 
@@ -53,7 +53,7 @@ class TaskQueue:
             pool.close()
         self._extracting = self._here = None
 
-    def add_cluster(self, job: ExtractionJob) -> None:
+    def add_cluster(self, job: ExtractionTask) -> None:
         """Add a cluster; the one of highest S/N is processed first."""
         heapq.heappush(self._clusters, (-job.pulse.snr, next(self._numbers), job))
 
@@ -69,7 +69,7 @@ class TaskQueue:
         heapq.heapify(self._clusters)
         self._chores = deque(task for task in self._chores if task.observation != observation)
 
-    def hand_out(self, begin: Callable[[ExtractionJob], bool]) -> None:
+    def hand_out(self, begin: Callable[[ExtractionTask], bool]) -> None:
         """Start the tasks that can start.
 
         :param begin: called before each cluster starts; False: the cluster is skipped

@@ -10,7 +10,7 @@ from darc.candidates.clusters import write_clusters
 from darc.candidates.draw_pictures import offer
 from darc.candidates.fetch_paths import fetch_file
 from darc.candidates.past_triggers import has_header
-from darc.candidates.pool_tasks import ResultsJob, WrittenResults
+from darc.candidates.pool_jobs import ResultsJob, WrittenResults
 from darc.candidates.results.candidate_file import CANDIDATE_FILES, CandidateFileError, read_cb
 from darc.candidates.results.collect_results import candidates_directory
 from darc.candidates.results.ecsv_tables import SUFFIX, write_candidate_table, write_cluster_table

@@ -290,7 +290,7 @@ class RepeaterTask(OfflineTask, Struct, frozen=True):
 
     def work(self) -> list[str]:
         from darc.candidates.observation_inputs import beam_table, mask_file  # noqa: PLC0415
-        from darc.candidates.pool_tasks import BeamFiles  # noqa: PLC0415
+        from darc.candidates.pool_jobs import BeamFiles  # noqa: PLC0415
         from darc.offline import repeaters  # noqa: PLC0415 - numba, matplotlib
         from darc.offline.file_stream import wait_until_quiet  # noqa: PLC0415
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.clusters import pulse_of, write_clusters
-from darc.candidates.pool_tasks import BeamFiles, ExtractionJob, ExtractionOutcome, describe
+from darc.candidates.pool_jobs import BeamFiles, ExtractionOutcome, describe
+from darc.candidates.pool_tasks import ExtractionTask
 from darc.candidates.results.ecsv_tables import SUFFIX, write_candidate_table, write_cluster_table
 from darc.candidates.results.plots import write_plots
 from darc.candidates.results.trigger_lists import write_triggers
@@ -140,7 +141,7 @@ def plot_clusters(
     kept: list[ExtractionOutcome] = []
     for number, pulse in enumerate(sorted(pulses, key=lambda one: -one.snr)[:MAX_PLOTTED]):
         beams = (pulse.beam,) if tabs is None else _row(tabs, pulse.beam)
-        job = ExtractionJob(
+        job = ExtractionTask(
             observation,
             f"{name} {number}",
             files,

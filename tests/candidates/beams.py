@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from darc.candidates.pool_tasks import BeamFiles, ExtractionJob
+from darc.candidates.pool_jobs import BeamFiles
+from darc.candidates.pool_tasks import ExtractionTask
 from darc.config.settings import ProcessorSettings
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_writer import FilterbankWriter
@@ -98,9 +99,9 @@ def job(
     mask: Path | None = None,
     task_id: str = "obs1",
     **keys: Any,
-) -> ExtractionJob:
+) -> ExtractionTask:
     """To extract a pulse."""
-    return ExtractionJob(
+    return ExtractionTask(
         observation=task_id,
         key=f"{pulse.time}",
         files=files,

@@ -15,7 +15,7 @@ from darc.candidates.data_availability import BeamAvailability, last_sample
 from darc.candidates.extract_cluster import extract_candidate
 from darc.candidates.file_clock import DataTimes
 from darc.candidates.file_search import plan_search, search_part
-from darc.candidates.pool_tasks import BeamFiles
+from darc.candidates.pool_jobs import BeamFiles
 from darc.candidates.results.trigger_lists import read_triggers
 from darc.data_files.data_source import DataSource, paths_of, source_of
 from darc.data_files.filterbank_writer import FilterbankWriter

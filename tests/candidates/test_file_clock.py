@@ -15,7 +15,7 @@ from darc.candidates import extract_cluster
 from darc.candidates.data_availability import BeamAvailability, last_sample
 from darc.candidates.extract_cluster import extract_candidate
 from darc.candidates.file_clock import DataTimes, FileClock, file_clock
-from darc.candidates.pool_tasks import BeamFiles
+from darc.candidates.pool_jobs import BeamFiles
 from darc.candidates.results.candidate_file import read_candidate
 from darc.data_files.data_file_error import DataFileError
 from darc.data_files.filterbank_writer import FilterbankWriter

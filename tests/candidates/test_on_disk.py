@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from darc.candidates.data_availability import BeamAvailability, last_sample
 from darc.candidates.extract_cluster import extraction_settings
-from darc.candidates.pool_tasks import BeamFiles
+from darc.candidates.pool_jobs import BeamFiles
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.model.processing_outcome import Detection

@@ -30,7 +30,7 @@ from process_here import RunHere
 from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.file_observation import describe_file, header_pointing, oddities
 from darc.candidates.past_triggers import read_and_cluster
-from darc.candidates.pool_tasks import ReadingJob
+from darc.candidates.pool_tasks import ReadingTask
 from darc.candidates.results.candidate_file import read_candidate
 from darc.candidates.results.trigger_lists import read_triggers
 from darc.cli.process_file import files_of_before
@@ -397,7 +397,7 @@ def test_a_table_is_one_without_its_last_line_break_and_behind_a_mark(tmp_path, 
     if text is AMBER:
         assert is_amber(path)
         boxes = ClusterBoxes(0.5, 10_000.0, 100.0, Scales(1e-3, 1e-3))
-        job = ReadingJob("x", (path,), 1.024, 1e-3, settings(), None, boxes)
+        job = ReadingTask("x", (path,), 1.024, 1e-3, settings(), None, boxes)
         assert read_and_cluster(job).n_candidates == 1
     else:
         assert len(read_table(path, 1e-3).candidates) == 1

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from darc.candidates.cluster_boxes import ClusterBoxes
 from darc.candidates.injections import Injection, Injections
 from darc.candidates.past_triggers import has_header, read_and_cluster
-from darc.candidates.pool_tasks import ReadingJob
+from darc.candidates.pool_tasks import ReadingTask
 from darc.model.counters import Rejection
 from darc.model.observation_build import build_observation
 from darc.model.parset import parse_parset
@@ -34,8 +34,8 @@ def line(time: float, snr: float = 20.0, dm: float = 100.0) -> bytes:
 BOXES = ClusterBoxes(0.5, 10_000.0, 100.0, Scales(81.92e-6, 1e-3))
 
 
-def job(*paths: Path) -> ReadingJob:
-    return ReadingJob("obs1", paths, 1.024, 81.92e-6, settings(), None, BOXES)
+def job(*paths: Path) -> ReadingTask:
+    return ReadingTask("obs1", paths, 1.024, 81.92e-6, settings(), None, BOXES)
 
 
 def test_all_files_are_clustered_together(tmp_path):

@@ -13,7 +13,7 @@ from beams import job
 from darc.candidates import extract_cluster
 from darc.candidates.extract_cluster import extract_candidate
 from darc.candidates.file_search import SearchJob, search_part
-from darc.candidates.pool_tasks import BeamFiles
+from darc.candidates.pool_jobs import BeamFiles
 from darc.data_files.filterbank_header import FilterbankHeader
 from darc.data_files.filterbank_writer import FilterbankWriter
 from darc.model.processing_outcome import Detection, Score

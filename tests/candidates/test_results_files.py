@@ -9,7 +9,8 @@ import pytest
 from beams import burst, settings
 from msgspec.structs import replace
 
-from darc.candidates.pool_tasks import BeamSky, ResultsJob
+from darc.candidates.pool_jobs import BeamSky
+from darc.candidates.pool_tasks import ResultsTask
 from darc.candidates.results.trigger_lists import read_summary, read_triggers
 from darc.model.arrival import ArrivalReference
 from darc.model.observation import Pointing
@@ -20,7 +21,7 @@ ARRIVAL = ArrivalReference(
 )
 
 
-def write_results(job: ResultsJob) -> Any:
+def write_results(job: ResultsTask) -> Any:
     from darc.candidates.write_results import write_results as write  # noqa: PLC0415 (matplotlib)
 
     return write(job)
@@ -33,10 +34,10 @@ def read_table(path: Path) -> Any:
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> ResultsJob:
+def job(tmp_path: Path) -> ResultsTask:
     data = tmp_path / "output" / "data"
     rows = [ListedCandidate(7, 10.0 + n, 100.0, float(n), 1, 0, 0.5 + n / 10) for n in range(3)]
-    return ResultsJob(
+    return ResultsTask(
         observation="obs1",
         cb=7,
         directory=tmp_path / "results" / "20260518" / "obs",

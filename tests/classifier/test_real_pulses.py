@@ -18,7 +18,8 @@ import pytest
 from darc.candidates.classifier import load_classifier
 from darc.candidates.extract_cluster import extract_candidate
 from darc.candidates.file_search import plan_search, search_part
-from darc.candidates.pool_tasks import BeamFiles, ExtractionJob
+from darc.candidates.pool_jobs import BeamFiles
+from darc.candidates.pool_tasks import ExtractionTask
 from darc.data_files.open_data_file import open_data_file
 from darc.model.processing_outcome import ClusterOutcome, Detection
 from darc.node.node_config import load_config
@@ -38,7 +39,7 @@ PULSAR_DM, PULSAR_PERIOD = 31.7, 0.2500006
 
 def fate(path: Path, pulse: Detection, output: Path, mask: Path | None = None) -> ClusterOutcome:
     """What becomes of a pulse in the default configuration."""
-    job = ExtractionJob(
+    job = ExtractionTask(
         observation="real",
         key=f"{pulse.time}",
         files=BeamFiles(path.parent, 0, 1, path),

@@ -16,7 +16,8 @@ from oracle import Instrument, Truth
 
 from darc.candidates import extract_cluster
 from darc.candidates.file_search import plan_search, search_part
-from darc.candidates.pool_tasks import BeamFiles, ExtractionJob
+from darc.candidates.pool_jobs import BeamFiles
+from darc.candidates.pool_tasks import ExtractionTask
 from darc.config.settings import ProcessorSettings
 from darc.data_files.filterbank_reader import Filterbank
 from darc.model.processing_outcome import Detection
@@ -112,7 +113,7 @@ def measure(path: Path, tsamp: float, trigger: Trigger, clean_type: str | None =
     output.mkdir(exist_ok=True)
     _recorder.last = None
     outcome = extract_cluster.extract_candidate(
-        ExtractionJob(
+        ExtractionTask(
             observation="numbers",
             key="0",
             files=BeamFiles(path.parent, 0, 1, path),

@@ -20,7 +20,8 @@ from msgspec.structs import replace
 from nodes import patience
 
 from darc.candidates.fetch_paths import fetch_file
-from darc.candidates.pool_tasks import BeamFiles, ExtractionJob
+from darc.candidates.pool_jobs import BeamFiles
+from darc.candidates.pool_tasks import ExtractionTask
 from darc.cli.process_file import files_of_before
 from darc.config.settings import ProcessorSettings
 from darc.data_files.filterbank_header import FilterbankHeader
@@ -101,7 +102,7 @@ def extracted(
     """Write a file, extract its burst; return the filterbank, and the candidate's usual file."""
     path = directory / "x.fil"
     write(path, case)
-    outcome = ExtractionJob(
+    outcome = ExtractionTask(
         observation="x",
         key="x",
         files=BeamFiles(directory, 0, 1, file=path),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darc.candidates.pool_tasks import ExtractionOutcome
+from darc.candidates.pool_jobs import ExtractionOutcome
 from darc.config.instrument import Instrument
 from darc.model.finding import BurstFinding
 from darc.model.observation import Observation

@@ -23,15 +23,8 @@ from darc.candidates.observation_work import (
     ObservationWork,
 )
 from darc.candidates.pool import DoneTask, Task
-from darc.candidates.pool_tasks import (
-    ExtractionJob,
-    ExtractionOutcome,
-    ReadingJob,
-    ReadTriggers,
-    ResultsJob,
-    WrittenResults,
-    describe,
-)
+from darc.candidates.pool_jobs import ExtractionOutcome, ReadTriggers, WrittenResults, describe
+from darc.candidates.pool_tasks import ExtractionTask, ReadingTask, ResultsTask
 from darc.candidates.task_queue import TaskQueue
 from darc.config.settings import ProcessorSettings
 from darc.model.candidate import candidates_from_bytes
@@ -344,7 +337,7 @@ class ProcessorManager(Service[ProcessorSettings]):
         while some := dict(itertools.islice(items, ROWS_AT_A_TIME)):
             self._enter(work, some, {})
 
-    def _begin(self, job: ExtractionJob) -> bool:
+    def _begin(self, job: ExtractionTask) -> bool:
         """Whether a cluster is still to be extracted; it is then marked as in progress."""
         work = self._work.get(job.observation)
         if work is None or job.key in work.in_work or not work.is_current(job):
@@ -360,16 +353,16 @@ class ProcessorManager(Service[ProcessorSettings]):
             return
         fault_point("processor.after a result")
         match done.task:
-            case ExtractionJob():
+            case ExtractionTask():
                 self._extracted(work, done.task, done)
-            case ReadingJob():
+            case ReadingTask():
                 self._have_read(work, done)
-            case ResultsJob():
+            case ResultsTask():
                 self._written(work, done)
             case _:
                 self.shown(work, done)
 
-    def _extracted(self, work: ObservationWork, job: ExtractionJob, done: DoneTask) -> None:
+    def _extracted(self, work: ObservationWork, job: ExtractionTask, done: DoneTask) -> None:
         outcome = done.result
         if not isinstance(outcome, ExtractionOutcome):
             outcome = ExtractionOutcome(job.pulse, ClusterOutcome.FAILED, done.error)
