@@ -98,16 +98,17 @@ def burst(
     instrument: DrawnInstrument = SMALL,
     *,
     largest_snr: float = 1000.0,
+    least_delay: float = LEAST_DELAY,
     largest_delay: float = np.inf,
 ) -> Example:
     """Generate bursts until one is extracted.
 
     DM in the instrument's range, from 50 pc cm-3 for ARTS; width from 1 sample to the instrument's
-    largest, at most twice the delay across the band; S/N 7 to 100, in a tenth of the cases 100 to
-    1000.
+    largest; S/N 7 to 100, in a tenth of the cases 100 to 1000.
 
     :param largest_snr: largest S/N, if less
-    :param largest_delay: largest delay across the band, in units of the width
+    :param least_delay: least delay across the band, in units of the width
+    :param largest_delay: largest, likewise
     """
     lowest = max(50.0, instrument.dm_min) if instrument in (SMALL, FULL_SIZE) else instrument.dm_min
     while True:
@@ -116,7 +117,7 @@ def burst(
         seen_width = instrument.smeared(width, dm)
         if seen_width > instrument.widest:
             continue
-        if not LEAST_DELAY <= instrument.delay_in_widths(dm, seen_width) <= largest_delay:
+        if not least_delay <= instrument.delay_in_widths(dm, seen_width) <= largest_delay:
             continue
         found_width = min(instrument.widest, max(1, round(seen_width * log_uniform(rng, 0.6, 1.7))))
         plan = _found_near(rng, dm, seen_width, found_width, instrument)

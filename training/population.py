@@ -13,7 +13,7 @@ import numpy as np
 
 from darc.config.records import Struct
 from training.drawn_bursts import BURSTS
-from training.drawn_instruments import SMALL, DrawnInstrument, any_instrument
+from training.drawn_instruments import LEAST_DELAY, SMALL, DrawnInstrument, any_instrument
 from training.examples import INTERFERENCE, Example, burst, examples, interference
 
 #: Number of folds.
@@ -33,11 +33,15 @@ N_LOW_DELAY, _LOW_DELAY = 4, 4.0
 #: little delay where that can be; and more bursts at an edge of the data.
 N_LOW_DM, N_PULSAR, N_AT_EDGE = 2, 2, 2
 N_FAINT, _FAINT = 4, 14.0
+#: More bursts and pulses of pulsars of no more delay than their width, and more impulses that look
+#: like these.
+N_WITHIN, N_IMPULSES, _WITHIN = 4, 2, 1.0
 #: More bursts of any S/N, which are quick to make: of a drawn instrument, and of the ARTS with it.
 N_MORE, N_MORE_OF_ARTS = 4, 6
 
-#: Number of the first piece of those.
+#: Number of the first piece of those, and of the last kind of them.
 _FIRST_SPECIAL = N_BURSTS + N_INTERFERENCE + N_LOW_DELAY + N_FAINT + N_MORE
+_FIRST_WITHIN = _FIRST_SPECIAL + N_LOW_DM + N_PULSAR + N_AT_EDGE
 
 #: Instruments and their data are drawn independently.
 _OF_INSTRUMENT, _OF_PIECE, _OF_ARTS = 2, 3, 4
@@ -118,6 +122,7 @@ def examples_of_instrument(seed: int, number: int) -> Iterator[tuple[int, Exampl
             yield piece, example
     yield from _more_bursts(seed, number)
     yield from _special(seed, number)
+    yield from _within(seed, number)
 
 
 def _more_bursts(seed: int, number: int) -> Iterator[tuple[int, Example]]:
@@ -131,7 +136,7 @@ def _more_bursts(seed: int, number: int) -> Iterator[tuple[int, Example]]:
             yield piece, burst(rng, kind, instrument)
         elif extra >= N_LOW_DELAY:
             yield piece, burst(rng, kind, instrument, largest_snr=_FAINT)
-        elif _has_low_delay(instrument):
+        elif _has_delay(instrument, _LOW_DELAY):
             yield piece, burst(rng, kind, instrument, largest_delay=_LOW_DELAY)
 
 
@@ -145,16 +150,42 @@ def _special(seed: int, number: int) -> Iterator[tuple[int, Example]]:
             for example in interference(rng, "low_dm", instrument):
                 yield piece, example
         elif extra < N_LOW_DM + N_PULSAR:
-            delay = _LOW_DELAY if _has_low_delay(instrument) else np.inf
+            delay = _LOW_DELAY if _has_delay(instrument, _LOW_DELAY) else np.inf
             made = burst(rng, "pulsar", instrument, largest_snr=_FAINT, largest_delay=delay)
             yield piece, made
         else:
             yield piece, burst(rng, "at_edge", instrument)
 
 
-def _has_low_delay(instrument: DrawnInstrument) -> bool:
-    """Whether the delay can be few widths: of some, it is many even at the lowest DM."""
-    return instrument.delay_in_widths(instrument.dm_min, instrument.widest) < _LOW_DELAY / 2
+def _within(seed: int, number: int) -> Iterator[tuple[int, Example]]:
+    """Yield bursts of no more delay than their width, and impulses, of an instrument."""
+    instrument = instrument_of(seed, number)
+    for extra in range(N_WITHIN + N_IMPULSES):
+        piece = _FIRST_WITHIN + extra
+        rng = np.random.default_rng([seed, _OF_PIECE, number, piece])
+        if extra >= N_WITHIN:
+            for example in interference(rng, "low_dm", instrument):
+                yield piece, example
+        elif _has_delay(instrument, _WITHIN):
+            pulsar = extra % 2 == 0
+            yield (
+                piece,
+                burst(
+                    rng,
+                    "pulsar" if pulsar else BURSTS[(2 * number + extra // 2) % len(BURSTS)],
+                    instrument,
+                    largest_snr=_FAINT if pulsar else 1000.0,
+                    least_delay=LEAST_DELAY / 2,
+                    largest_delay=_WITHIN,
+                ),
+            )
+
+
+def _has_delay(instrument: DrawnInstrument, delay: float) -> bool:
+    """Whether the delay can be as little as half of that, in widths: of some, it is many even at
+    the lowest DM.
+    """
+    return instrument.delay_in_widths(instrument.dm_min, instrument.widest) < delay / 2
 
 
 def examples_of_arts(seed: int, number: int) -> Iterator[tuple[int, Example]]:

@@ -17,9 +17,11 @@ from training.feature_tables import FeatureTable, joined, make_table
 from training.population import (
     N_BURSTS,
     N_FOLDS,
+    N_WITHIN,
     TEST_FOLD,
     InstrumentClass,
     class_of,
+    examples_of_instrument,
     fold_of,
     instrument_of,
 )
@@ -96,13 +98,34 @@ def test_bursts_have_what_was_in_interference_alone() -> None:
     assert not any(map(at_edge, whole))
 
 
+def test_bursts_may_have_less_delay_than_their_width(
+    instruments: list[DrawnInstrument], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pulses of a pulsar's file: else so little delay speaks for interference."""
+    for name in ("BURSTS", "INTERFERENCE", "LOW_DELAY", "FAINT", "MORE", "LOW_DM", "PULSAR"):
+        monkeypatch.setattr(f"training.population.N_{name}", 0)
+    for name in ("AT_EDGE", "IMPULSES"):
+        monkeypatch.setattr(f"training.population.N_{name}", 0)
+    few = [
+        number
+        for number, one in enumerate(instruments)
+        if one.band.n_channels <= 64 and one.delay_in_widths(one.dm_min, one.widest) < 0.25
+    ][:3]
+    made = [example for number in few for _, example in examples_of_instrument(SEED, number)]
+    assert len(made) == 3 * N_WITHIN
+    assert all(one.is_burst for one in made)
+    # In widths as they were found, which are wrong by up to 1.7.
+    assert all(one.delay < 3 for one in made)
+    assert np.median([one.delay for one in made]) < 1
+
+
 def test_a_table_is_kept_and_read_again(
     tmp_path: Path, quickest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without interference, which takes long."""
     monkeypatch.setattr("training.population.N_INTERFERENCE", 0)
-    monkeypatch.setattr("training.population.N_LOW_DM", 0)
-    monkeypatch.setattr("training.population.N_OF_ARTS", 0)
+    for name in ("N_LOW_DM", "N_IMPULSES", "N_OF_ARTS"):
+        monkeypatch.setattr(f"training.population.{name}", 0)
     made = make_table(SEED, quickest, tmp_path)
     (path,) = tmp_path.iterdir()
     assert path.name == f"{SEED}-{quickest}.npz"
