@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import signal
@@ -184,6 +185,22 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
         # What is old is looked at when it has grown by a quarter: of little, that is all the time.
         gc.set_threshold(*gc.get_threshold()[:2], 50)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Have one process alone import a file of tests first: what that compiles, the others read.
+
+    All processes collect all files, in the same order: where nothing is compiled yet, each would
+    compile everything.
+    """
+    if not isinstance(collector, pytest.Module):
+        return (yield)
+    with collector.path.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        return (yield)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
