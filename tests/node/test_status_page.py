@@ -166,7 +166,7 @@ def test_a_service_that_is_killed_is_red_on_an_open_page(master: Node) -> None:
     wait_for(lambda: of_service(overview(master), "processor").state == "running")
     killed = of_service(overview(master), "processor")
     assert (killed.restarts, killed.deaths) == (1, 1)
-    assert killed.how == "terminated by SIGKILL"
+    wait_for(lambda: of_service(overview(master), "processor").how == "terminated by SIGKILL")
     wait_for(lambda: "processor on testnode died" in page(master))
     assert "It was ended with SIGKILL by somebody, or by the kernel" in page(master)
     wait_for(lambda: verdicts(master)["testnode"] == "good")

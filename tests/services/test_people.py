@@ -14,7 +14,7 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
-from nodes import wait_for
+from nodes import patience, wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "alarms"))
 
@@ -205,7 +205,7 @@ def test_a_retraction_that_some_have_missed_is_told_to_these_alone(
 ) -> None:
     """However often the configuration is read again, and over a restart."""
     targets.away = {"night": "HTTP 404"}
-    rules = {"chat": {"targets": ["team", "night"], "give_up_after": 2.0}}
+    rules = {"chat": {"targets": ["team", "night"], "give_up_after": patience(2.0)}}
     one = service(**rules)
     event = one.announced(recent())
     wait_for(lambda: targets.titles("team") == ["Burst"])
@@ -225,7 +225,7 @@ def test_a_retraction_that_some_have_missed_is_told_to_these_alone(
 
 def test_what_is_not_told_in_time_is_a_loss(service: Callable[..., Kept], targets: Targets) -> None:
     targets.away = {"team": "HTTP 404", "night": "HTTP 404"}
-    one = service(chat={"targets": ["team", "night"], "give_up_after": 0.5})
+    one = service(chat={"targets": ["team", "night"], "give_up_after": patience(0.5)})
     event = one.announced(recent())
     one.wait_for_state(event.id, 1, RoadState.GIVEN_UP, "chat")
     assert one.losses_of("people_not_told") == ["team: HTTP 404; night: HTTP 404"]
