@@ -250,6 +250,11 @@ class _Work:
             isolated=extractor.rfi_clean_type == "isolated",
         )
         self._listener.say(f"searched for single pulses from DM {low:g} to {high:.1f}")
+        if high > limit:
+            self._listener.say(
+                f"{file.path}: above DM {limit:.1f} a pulse takes longer to cross the band than the"
+                f" file's {self._observation.duration:g} s: only a part of one can be in it"
+            )
         self._listener.begin("searching", len(parts))
         found = []
         for done in self._run(parts):
@@ -257,8 +262,11 @@ class _Work:
                 raise ProcessingError(f"{done.task}: {done.error}")
             if done.result is not None:
                 found.append(np.asarray(done.result))
+        refused = file.refused()
         if not found:
-            raise ProcessingError(f"{file.path}: no data to search: no channel varies")
+            why = [f"{file.path}: no data to search: no channel varies", *refused]
+            raise ProcessingError("\n".join(why))
+        self._failed += [f"{text}; searched as zeros" for text in refused]
         if len(found) < len(parts):
             self._listener.say(
                 f"{file.path}: no channel varies in {len(parts) - len(found)} of {len(parts)}"

@@ -132,7 +132,7 @@ def _read(
     values = memory.array((len(channels), last - first), file.dtype)
     for at in range(first, last, _READ):
         stop = min(at + _READ, last)
-        data = file.read(at, stop - at).view()
+        data = file.read_usable(at, stop - at).view()
         data.setflags(write=False)
         put_rows(data, columns, values[:, at - first : stop - first])
     is_float = file.dtype.kind == "f"

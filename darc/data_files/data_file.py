@@ -97,6 +97,21 @@ class DataFile(ClosedOnExit):
             raise self.error(f"no {count} samples from sample {start}; there are {there}")
         return self.read_channels(start, count, (first, end))
 
+    def read_usable(self, start: int, count: int) -> Samples:
+        """Read samples of all channels; zeros stand for those that `refused` tells of.
+
+        See `read`.
+        """
+        return self.read(start, count)
+
+    def refused(self) -> list[str]:
+        """Return why samples cannot be used, such as a row with a scale that is no number.
+
+        :raises OSError: the file cannot be read
+        :raises DataFileError: it has become shorter
+        """
+        return []
+
     @abstractmethod
     def read_channels(self, start: int, count: int, channels: tuple[int, int]) -> Samples:
         """Read samples of which `read` has checked that they are there."""

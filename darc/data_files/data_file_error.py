@@ -12,3 +12,7 @@ class IncompleteFileError(DataFileError):
 
     It may still be being written.
     """
+
+
+class BadRowError(DataFileError):
+    """Samples have a scale, weight or frequency that is not allowed; those around may be right."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,16 +94,34 @@ class FileSequence(DataFile):
                 found = np.where(found > 0, found, file.gains(inside))
         return found
 
+    def refused(self) -> list[str]:
+        """Return why samples of each file cannot be used."""
+        return [text for file in self._files for text in file.refused()]
+
+    def read_usable(self, start: int, count: int) -> Samples:
+        """Read samples; zeros stand for those that cannot be used, too."""
+        every = (0, self.header.nchans)
+        return self._joined(start, count, every, lambda file, *part: file.read_usable(*part))
+
     def read_channels(self, start: int, count: int, channels: tuple[int, int]) -> Samples:
         """Read samples; what is missing between files is 0."""
+        read = partial(DataFile.read, channels=channels)
+        return self._joined(start, count, channels, read)
+
+    def _joined(
+        self,
+        start: int,
+        count: int,
+        channels: tuple[int, int],
+        read: Callable[[DataFile, int, int], Samples],
+    ) -> Samples:
         pieces = []
         for number, file in enumerate(self._files):
             begin = max(start, self._places[number])
             length = min(start + count, self._end(number)) - begin
             if length <= 0:
                 continue
-            inside = begin - self._places[number]
-            piece = file.read(inside, length, channels=channels)
+            piece = read(file, begin - self._places[number], length)
             if length == count:
                 return piece if piece.dtype == self.dtype else piece.astype(self.dtype)
             pieces.append((begin - start, piece))

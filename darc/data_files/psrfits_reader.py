@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.data_files.data_file import DataFile, Samples, dtype_of_sum
+from darc.data_files.data_file_error import BadRowError
 from darc.data_files.psrfits_layout import read_psrfits
 from darc.data_files.psrfits_rows import SHORTER, FirstGains, PsrfitsRows
 from darc.data_files.psrfits_samples import (
@@ -125,6 +127,21 @@ class Psrfits(DataFile):
         for row, skipped, out in self._rows(start, samples):
             self._read_row(row, skipped, channels, out)
         return samples
+
+    def read_usable(self, start: int, count: int) -> Samples:
+        """Read samples, with zeros for rows that cannot be used; see `DataFile`."""
+        try:
+            return self.read(start, count)
+        except BadRowError:
+            samples = np.zeros((count, self.header.nchans), self.dtype)
+            for row, skipped, out in self._rows(start, samples):
+                with suppress(BadRowError):
+                    self._read_row(row, skipped, (0, self.header.nchans), out)
+            return samples
+
+    def refused(self) -> list[str]:
+        """Return why rows cannot be used; see `DataFile`."""
+        return self._by_row.refused(self._n_rows())
 
     def gains(self, n_samples: int) -> npt.NDArray[np.float64]:
         """Return the DAT_SCL of the first row in which a channel has a weight; see `DataFile`."""

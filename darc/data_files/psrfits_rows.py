@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from darc.config.records import Struct
-from darc.data_files.data_file_error import DataFileError
+from darc.data_files.data_file_error import BadRowError, DataFileError
 from darc.data_files.fits_header import read_at
 from darc.data_files.psrfits_layout import PsrfitsLayout, column_of_row, frequency_tolerance
 from darc.data_files.psrfits_table import FREQUENCY, OFFSET, SCALE, WEIGHT
 
 #: So many rows are looked at at a time.
 _ROWS = 512
+#: So many that cannot be used are told one by one.
+_TOLD = 3
 
 SHORTER = "the file has become shorter while it was read"
 
@@ -54,7 +56,7 @@ class PsrfitsRows:
     def scaling(self, row: int) -> RowScaling:
         """Return the scaling of a row.
 
-        :raises DataFileError: its frequencies are not those of the first row, or a weight, scale or
+        :raises BadRowError: its frequencies are not those of the first row, or a weight, scale or
             offset is no number
         """
         table = self._layout.table
@@ -64,7 +66,7 @@ class PsrfitsRows:
         differ = ~(np.abs(frequencies - expected) <= frequency_tolerance(table, expected))
         if differ.any():
             channel = int(np.argmax(differ))
-            raise self.error(
+            raise self._bad(
                 f"row {row + 1}: DAT_FREQ of channel {channel + 1}: {frequencies[channel]} MHz, but"
                 f" {expected[channel]} MHz in row 1"
             )
@@ -75,7 +77,7 @@ class PsrfitsRows:
         bad = ~(np.isfinite(weights) & (weights >= 0))
         if bad.any():
             channel = int(np.argmax(bad))
-            raise self.error(
+            raise self._bad(
                 f"row {row + 1}: DAT_WTS of channel {channel + 1}: {weights[channel]}; allowed: 0"
                 " (masked) or above"
             )
@@ -84,7 +86,7 @@ class PsrfitsRows:
             bad = ~np.isfinite(values) & used
             if bad.any():
                 number, channel = divmod(int(np.argmax(bad)), table.n_channels)
-                raise self.error(
+                raise self._bad(
                     f"row {row + 1}: {name} of channel {channel + 1}, polarisation {number + 1}:"
                     f" {values[number, channel]}; allowed: a finite number, or DAT_WTS 0"
                 )
@@ -100,9 +102,15 @@ class PsrfitsRows:
             is_plain,
         )
 
+    def _bad(self, text: str) -> BadRowError:
+        return BadRowError(str(self.error(text)))
+
     def are_plain(self, n_rows: int) -> bool:
         """Whether samples are the values in all rows, but for channels without a weight."""
-        if not self.scaling(0).is_plain:
+        try:
+            if not self.scaling(0).is_plain:
+                return False
+        except BadRowError:  # it is told where it is read
             return False
         table = self._layout.table
         for begin in range(0, n_rows, _ROWS):
@@ -129,6 +137,21 @@ class PsrfitsRows:
             raise self.error(f"row {rows[0] + 1} or later: {SHORTER}")
         kind = ">f4" if column.code == "E" else ">f8"
         return np.frombuffer(data, kind).reshape(len(rows), -1)
+
+    def refused(self, n_rows: int) -> list[str]:
+        """Return why rows cannot be used, the first ones, and how many more there are."""
+        found: list[str] = []
+        n_refused = 0
+        for row in range(n_rows):
+            try:
+                self.scaling(row)
+            except BadRowError as error:
+                n_refused += 1
+                if n_refused <= _TOLD:
+                    found.append(str(error))
+        if n_refused > _TOLD:
+            found.append(str(self.error(f"{n_refused - _TOLD} more rows are such")))
+        return found
 
     def gains(self, rows: range, ifs: tuple[int, ...]) -> npt.NDArray[np.float64]:
         """Return scales of the sum of polarisations, weights included; see `scaling`.

@@ -14,7 +14,7 @@ from process_here import RunHere
 from darc.candidates.data_availability import BeamAvailability, last_sample
 from darc.candidates.extract_cluster import extract_candidate
 from darc.candidates.file_clock import DataTimes
-from darc.candidates.file_search import plan_search, search_part
+from darc.candidates.file_search import dm_limit, plan_search, search_part
 from darc.candidates.pool_jobs import BeamFiles
 from darc.candidates.results.trigger_lists import read_triggers
 from darc.data_files.data_source import DataSource, paths_of, source_of
@@ -227,6 +227,26 @@ def test_the_command_takes_several_files_and_tells_of_others(
         assert "continues" not in done.stderr
         rows = read_triggers(made / "CB00_triggers.txt")
         assert sorted(round(row.time, 1) for row in rows) == [2.0, 4.5]
+
+
+def test_a_row_that_is_refused_costs_the_search_no_other(tmp_path: Path, run_here: RunHere) -> None:
+    path = write_psrfits(tmp_path / "a.sf", quantised(8), 8)
+    with fits.open(path, mode="update") as file:
+        file["SUBINT"].data["DAT_SCL"][11, 3] = np.nan
+    out = tmp_path / "out"
+    done = run_here(path, "--dm-max", "400", "--output", out)
+    assert done.returncode == 1  # not all was searched
+    assert "a.sf: row 12: DAT_SCL of channel 4, polarisation 1: nan; allowed: " in done.stderr
+    rows = read_triggers(out / "CB00_triggers.txt")
+    assert sorted(round(row.time, 1) for row in rows) == [2.0, 4.5]
+
+
+def test_dms_for_which_the_file_is_too_short_are_told(tmp_path: Path, run_here: RunHere) -> None:
+    path = write_filterbank(tmp_path / "a.fil", quantised(8)[:400], 8)
+    with open_data_file(path) as file:
+        limit = dm_limit(file.band, 400 * TSAMP)
+    done = run_here(path, "--dm-max", f"{limit + 50:.1f}", "--output", tmp_path / "out")
+    assert f"above DM {limit:.1f} a pulse takes longer to cross the band than" in done.stderr
 
 
 @pytest.mark.parametrize(

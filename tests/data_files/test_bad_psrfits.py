@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from psrfits_files import data_begin, write_psrfits
 
 from darc.data_files.data_file_error import DataFileError, IncompleteFileError
+from darc.data_files.data_source import source_of
 from darc.data_files.open_data_file import open_data_file
 
 N_CHANNELS = 16
@@ -259,3 +261,30 @@ def test_a_damaged_file_is_read_or_refused(data):
             there = file.n_samples()
             assert 0 < there * file.header.bytes_per_sample <= size
             assert len(file.read(0, there)) == there
+
+
+@pytest.mark.parametrize("row", [0, 1])
+@pytest.mark.parametrize("what", ["scales", "weights"])
+@pytest.mark.parametrize("n_files", [1, 2])
+def test_rows_that_are_refused_are_zeros_where_that_is_wanted(tmp_path, row, what, n_files):
+    array = np.ones((3, 1, N_CHANNELS) if what != "weights" else (3, N_CHANNELS))
+    array[row, ..., 3] = math.nan
+    paths = [write_psrfits(tmp_path / "a0.sf", RAW, **{what: array})]
+    if n_files > 1:
+        paths.append(write_psrfits(tmp_path / "a1.sf", RAW, subint={"NSUBOFFS": 3}))
+    expected = RAW.reshape(60, N_CHANNELS).astype(float)
+    expected[20 * row : 20 * row + 20] = 0
+    expected = np.concatenate([expected, *[RAW.reshape(60, N_CHANNELS)] * (n_files - 1)])
+    with open_data_file(source_of(paths)) as file:
+        assert (file.read_usable(0, 60 * n_files) == expected).all()
+        (told,) = file.refused()
+        name = {"scales": "DAT_SCL", "weights": "DAT_WTS"}[what]
+        assert re.search(rf"a0\.sf: row {row + 1}: {name} of channel 4.*: nan; allowed: ", told)
+
+
+def test_many_rows_that_are_refused_are_counted(tmp_path):
+    path = write_psrfits(tmp_path / "a.sf", np.repeat(RAW, 4, axis=0), weights=math.nan)
+    with open_data_file(path) as file:
+        *some, last = file.refused()
+        assert len(some) == 3
+        assert last.endswith("a.sf: 9 more rows are such")
