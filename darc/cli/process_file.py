@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -56,26 +58,38 @@ def main() -> int:
     began = time.monotonic()
     listener = _Listener(sys.stderr.isatty())
     try:
-        _check(options)
-        request = _request(options, output)
-        _prepare(options, output)
-        with listener:
-            if options.continued:
-                listener.say(
-                    f"{options.continued[0]} continues {options.last}: --sequence processes it, too"
-                )
-            done = process_file(request, listener)
+        done = _process(options, output, listener)
     except (ProcessingError, OSError, ValueError, MemoryError) as error:
-        remove_unfinished(output)
         print(printable(str(error) or "not enough memory"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        remove_unfinished(output)
         kept = len(list((output / "data").glob("*.hdf5")))
         print(f"interrupted: {kept} candidates are in {output / 'data'}", file=sys.stderr)
         return 130
     _print_result(done, output, time.monotonic() - began)
     return 1 if done.failed else 0
+
+
+def _process(options: argparse.Namespace, output: Path, listener: _Listener) -> FileResult:
+    """Process a file; what an unfinished run has begun to write is removed.
+
+    :raises ProcessingError, OSError, ValueError, MemoryError: it cannot be processed
+    """
+    _check(options)
+    request = _request(options, output)
+    with _sole_use(output):
+        _prepare(options, output)
+        try:
+            with listener:
+                if options.continued:
+                    listener.say(
+                        f"{options.continued[0]} continues {options.last}: --sequence processes it,"
+                        " too"
+                    )
+                return process_file(request, listener)
+        except BaseException:
+            remove_unfinished(output)
+            raise
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -234,18 +248,38 @@ def _settings(options: argparse.Namespace, config: Config) -> ProcessorSettings:
     return replace(settings, clustering=clustering, extractor=extractor, classifier=classifier)
 
 
-def _prepare(options: argparse.Namespace, output: Path) -> None:
-    """Create the output directory; remove the output of an earlier run, and nothing else.
+@contextmanager
+def _sole_use(output: Path) -> Iterator[None]:
+    """Make the output directory, and keep others of these programs out of it.
 
-    :raises ValueError: it contains other files, or the output for another input file
-    :raises OSError: it cannot be written to
+    :raises ValueError: it cannot be made, or another one is at work in it
     """
     try:
         output.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(output, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise ValueError(
             f"--output {output}: no directory can be made there: {error.strerror}"
         ) from error
+    try:
+        with suppress(OSError):  # not every file system has locks
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"{output}: another darc_process is at work there; another --output, or wait"
+                ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _prepare(options: argparse.Namespace, output: Path) -> None:
+    """Remove the output of an earlier run, and nothing else.
+
+    :raises ValueError: it contains other files, or the output for another input file
+    :raises OSError: it cannot be written to
+    """
     ours = (output / MARK).exists()
     if not (ours or options.force) and any(output.iterdir()):
         raise ValueError(

@@ -24,7 +24,7 @@ from beams import HEADER, N_CHANNELS, burst, samples, settings
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from nodes import patience
+from nodes import patience, wait_for
 from process_here import RunHere
 
 from darc.candidates.cluster_boxes import ClusterBoxes
@@ -333,6 +333,29 @@ def test_a_directory_of_others_is_left_alone(tmp_path, fil, run_here):
     done = run_here(fil, triggers(tmp_path, DARC), "--output", theirs, "--force")
     assert done.returncode == 0, done.stderr
     assert (theirs / "data" / "TOA_SNR.hdf5").read_text() == "precious"
+
+
+def test_where_nothing_was_begun_nothing_is_removed(tmp_path, fil, run_here):
+    theirs = tmp_path / "theirs" / ".TOA_SNR.hdf5.new"
+    theirs.parent.mkdir()
+    theirs.write_text("precious")
+    for words in (("--output", theirs.parent), ("--mask", "nowhere", "--output", theirs.parent)):
+        assert run_here(fil, *words).returncode == 1
+        assert theirs.read_text() == "precious"
+
+
+def test_two_at_once_in_one_directory(tmp_path, fil, run_here):
+    """The second says so, and takes nothing of the first; after it, the directory is free."""
+    table, out = triggers(tmp_path, DARC), tmp_path / "out"
+    with subprocess.Popen([*COMMAND, fil, table, "--output", out], stderr=subprocess.PIPE) as first:
+        wait_for((out / "darc_process.log").exists, 60.0)
+        second = run_here(fil, table, "--output", out)
+        assert second.returncode == 1
+        assert f"{out}: another darc_process is at work there; " in second.stderr
+        first.communicate(timeout=patience(100))
+        assert first.returncode == 0
+    assert list(out.glob("data/*.hdf5"))
+    assert run_here(fil, table, "--output", out).returncode == 0
 
 
 def test_a_disk_that_is_full(tmp_path, fil):
