@@ -30,6 +30,8 @@ class SourceContext(Struct, frozen=True):
     :param name: of the source
     :param batch_length_s: length of an AMBER batch (s)
     :param spool: directory for what comes by a connection; None: a finished observation is read
+    :param n_beams: of the instrument, that candidates may be of; None: not known
+    :param n_beams_key: where that number is configured
     """
 
     observation: Observation
@@ -37,6 +39,8 @@ class SourceContext(Struct, frozen=True):
     settings: SourceSettings
     batch_length_s: float
     spool: Path | None = None
+    n_beams: int | None = None
+    n_beams_key: str = ""
 
     @classmethod
     def of(
@@ -44,7 +48,13 @@ class SourceContext(Struct, frozen=True):
     ) -> SourceContext:
         """Return the context as the configuration is now."""
         batch = instrument.batch_length_samples * observation.tsamp
-        return cls(observation, instrument.candidate_source, instrument.source, batch, spool)
+        name = instrument.candidate_source
+        if name == "amber":  # its beams may be synthesised ones
+            return cls(observation, name, instrument.source, batch, spool)
+        beams = observation.ntabs, "n_tabs"
+        if instrument.candidate_beams == "compound":
+            beams = instrument.n_compound_beams, "n_compound_beams"
+        return cls(observation, name, instrument.source, batch, spool, *beams)
 
     @property
     def directory(self) -> Path:

@@ -700,6 +700,20 @@ def test_a_link_to_nothing_is_told_and_read_once_there_is_something(
     service.turn_until(lambda: taken(service) == [1.0])
 
 
+def test_a_beam_that_the_instrument_does_not_have_is_told_once(
+    make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, observation = follow(make, directory)
+    last = service.config.instrument.n_tabs - 1
+    for number, beam in enumerate((0, last, last + 1, last + 2), start=1):
+        append(directory / heimdall_name(observation.start, beam), line(float(number)))
+        service.turn_until(lambda number=number: len(taken(service)) == number)
+        told = [text for text in caplog.messages if "the instrument has beams 0 to" in text]
+        assert len(told) == (number > 2)
+    assert told[0].startswith(f"beam {last + 1} of heimdall is beam {last + 1} here")
+    assert f"first_beam (0) and instrument.n_tabs ({last + 1})" in told[0]
+
+
 def test_a_name_without_a_beam_is_refused_once(
     make: Callable[[], Kept], directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,6 +13,7 @@ from darc.candidates.injections import InjectionFile
 from darc.config.records import replace
 from darc.config.source_settings import SourceSettings
 from darc.config.typed import from_plain, to_plain
+from darc.model.candidate import Records
 from darc.model.counters import identified, plain_counts
 from darc.services.amber_listener.watermark_clock import WatermarkClock
 from darc.trigger_files.candidate_source import SourceContext, make_source
@@ -80,6 +81,7 @@ class FollowedObservation:
         self.failing: dict[Path, str] = {}  # last error of each file
         self.failing_said: set[Path] = set()
         self.stopped_at: float | None = None  # monotonic, s
+        self._beam_said = False
 
     @property
     def directory(self) -> Path:
@@ -102,6 +104,23 @@ class FollowedObservation:
             self.watermark_due = False
             for after in {min(self.settle, self.gather_interval), self.gather_interval}:
                 heapq.heappush(self._watermarks_due, watermark + after)
+
+    def unknown_beam(self, candidates: Records) -> str:
+        """Return what is wrong with a beam that the instrument does not have; else nothing. Once.
+
+        :param candidates: CANDIDATE records, at least one
+        """
+        context, beam = self.context, int(candidates["beam"].max())
+        if self._beam_said or context.n_beams is None or beam < context.n_beams:
+            return ""
+        self._beam_said = True
+        first = context.settings.first_beam
+        return (
+            f"beam {beam + first} of {context.name} is beam {beam} here, and the instrument has"
+            f" beams 0 to {context.n_beams - 1}: see instrument.source.first_beam ({first}) and"
+            f" instrument.{context.n_beams_key} ({context.n_beams}); its candidates are used, but"
+            " there are no data of it, and beams may be numbered wrongly"
+        )
 
     def memory(self) -> dict[str, Any]:
         """Return the state that the next process needs."""

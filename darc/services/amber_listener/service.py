@@ -21,7 +21,7 @@ import numpy as np
 
 from darc.candidates.injections import INJECTION_UNKNOWN
 from darc.config.settings import AmberClusteringSettings
-from darc.model.candidate import records_to_bytes
+from darc.model.candidate import CANDIDATE, records_to_bytes
 from darc.model.counters import Counted, in_words, note_latest, plain_counts
 from darc.model.observation import Observation
 from darc.node.losses import LossKind
@@ -396,7 +396,10 @@ class AMBERListener(Service[AmberListenerSettings]):
                 log.warning("%s; rejected: %s", chunk.first_rejected, in_words(chunk.rejected))
         key = following.observation.key
         readers = self.readers
-        content = records_to_bytes(np.concatenate(candidates)) if candidates else b""
+        found = np.concatenate(candidates) if candidates else np.empty(0, CANDIDATE)
+        if len(found) and (text := following.unknown_beam(found)):
+            log.warning("%s", text)
+        content = records_to_bytes(found) if len(found) else b""
         puts = []
         if content:
             written = min(chunk.written for chunk in chunks)
