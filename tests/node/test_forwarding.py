@@ -20,6 +20,7 @@ import pytest
 from nodes import Node, free_port, node, patience, wait_for
 from triggers import made_trigger
 
+from darc.model.finding import BurstFinding
 from darc.model.trigger import Trigger
 from darc.node.secret import read_secret
 from darc.queues.client import QueueClient, QueuesGoneError
@@ -107,12 +108,12 @@ def cluster(test_run: str, lofar: socket.socket) -> Iterator[Pair]:
         yield nodes
 
 
-def put(node: Node, *triggers: Trigger) -> None:
-    """On the worker's queue of lofar_trigger, where its amber_clustering puts them."""
+def put(node: Node, *items: Trigger | dict[str, Any], service: str = "lofar_trigger") -> None:
+    """On the worker's queue of a service, where its amber_clustering puts them; an entry each."""
     key = read_secret(node.run_dir / "secret")
     client = QueueClient(node.run_dir / "queues.sock", key, "test")
-    for one in triggers:
-        client.call("put", "lofar_trigger", [one.to_plain()])
+    for one in items:
+        client.call("put", service, [one if isinstance(one, dict) else one.to_plain()])
     client.close()
 
 
@@ -173,6 +174,31 @@ def test_what_cannot_be_handed_in_is_kept_and_handed_in_once(
     assert "triggers are kept" in worker.log("amber_clustering")
     wait_for(lambda: "'sent': 2" in told(master, "lofar_trigger", "outcomes"))
     assert told(master, "lofar_trigger", "triggers_received").endswith(": 2}")
+
+
+def test_measurements_that_have_waited_hold_up_no_trigger(cluster: Pair) -> None:
+    """As after an hour without the master node: workers go on with measuring meanwhile."""
+    master, worker = cluster
+    master.configure(
+        darc_master={"services_master_mix": ["voevent_generator"]},
+        voevent_generator={"send_events": True, "roads": ["file"]},
+    )
+    burst, number = trigger(), 250
+    numbers = {"arrival": burst.arrival, "dm": burst.dm, "snr": 30.0, "width": 1.0}
+    about = {"cb": 3, "sb": 35, "probability": 0.9, "host": WORKER}
+    named = {"observation": "", "identity": burst.identity}
+    finding = BurstFinding(**named, **numbers, **about).to_plain()
+    worker.start()
+    put(worker, *[finding] * number, burst.to_plain(), service="voevent_generator")
+    master.start()
+    notices = master.home / "notices"
+    wait_for(lambda: [*notices.glob("*.1.json")], 60.0)
+    wait_for(lambda: worker.ask("get_attr", "queue_depths").endswith("= {}"))
+    assert f"{number + 1} handed in" in told(worker, "amber_clustering", "forwarding")
+    # They came in few deliveries, and all of them: the burst was measured.
+    (came,) = re.findall(r"(\d+) handed in", told(master, "voevent_generator", "clients"))
+    assert int(came) <= 10
+    wait_for(lambda: "'probability': 0.9" in told(master, "voevent_generator", "events"))
 
 
 def test_what_is_of_no_use_any_more_expires(cluster: Pair, lofar: socket.socket) -> None:

@@ -33,7 +33,7 @@ from darc.queues.messages import ContentKind, QueueEntry
 from darc.queues.plain_connection import pack
 from darc.runtime.clock import Since
 from darc.science.association import association_probability, separation
-from darc.services.base.forwarding import Forwarder
+from darc.services.base.forwarding import MOST_TOGETHER, Forwarder, together
 from darc.services.voevent_generator.event_book import BOOK, KEPT_EVENTS, EventBook
 from darc.services.voevent_generator.event_life import (
     association_of,
@@ -351,6 +351,28 @@ def test_a_worker_hands_findings_in_and_lets_late_ones_go() -> None:
     assert forwarder._is_expired(replace(entry, since=Since.now(ago=61.0)))
     assert forwarder._is_expired(replace(entry, content=pack([{"nothing": 1}])))
     assert forwarder.lost.empty()
+
+
+def test_a_worker_hands_many_findings_in_at_once_in_the_order_of_its_queue() -> None:
+    def entry(number: int, plain: Any, observation: str = "o", sender: str = "") -> QueueEntry:
+        content = pack([plain])
+        return QueueEntry(number, ContentKind.PLAIN, content, observation, 0.0, 0.0, sender=sender)
+
+    measured, trigger = finding().to_plain(), made_trigger().to_plain()
+    some = [entry(number, measured) for number in range(MOST_TOGETHER + 5)]
+    assert together(some) == some[:MOST_TOGETHER]
+    assert together(some[:3]) == some[:3]
+    for other in (
+        entry(3, trigger),
+        entry(3, measured, observation="another"),
+        entry(3, measured, sender="another"),
+    ):
+        assert together([*some[:2], other, *some[4:]]) == some[:2]
+    first = entry(0, trigger)
+    assert together([first, *some]) == [first]
+    long = {"finding": {**measured["finding"], "picture": "x" * 400_000}}
+    many = [entry(number, long) for number in range(5)]
+    assert together(many) == many[:1]
 
 
 def test_what_cannot_be_read_goes_when_it_expires() -> None:

@@ -10,12 +10,14 @@ import logging
 import queue
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from darc.model.handover import HandoverState
 from darc.node.secret import SecretError, read_secret
 from darc.queues.client import QueueClient, QueuesGoneError
 from darc.queues.messages import Commit, QueueEntry, QueueError
+from darc.queues.plain_connection import pack, unpack
 from darc.runtime.fault_points import fault_point
 from darc.runtime.log import ABOUT_TRIGGER, about
 from darc.runtime.vital_threads import vital
@@ -33,6 +35,8 @@ FIRST_RETRY_SECONDS = 0.25
 LONGEST_RETRY_SECONDS = 2.0
 # Heartbeat interval (s), so that a broken connection is found before a trigger needs it.
 HELLO_SECONDS = 2.0
+#: Findings that are handed in at once.
+MOST_TOGETHER = 100
 
 
 class Forwarder:
@@ -104,11 +108,14 @@ class Forwarder:
     def _hand_in(self, pending: list[QueueEntry]) -> list[QueueEntry]:
         """Hand in entries in order as long as that succeeds; return the rest."""
         while pending and time.monotonic() >= self._next_try:
-            entry = pending[0]
-            with about(entry.observation):
-                if self._is_expired(entry) or self._deliver(entry):
-                    self._link.commit(Commit(entry.observation, completed=(entry.id,)))
-                    pending = pending[1:]
+            some = pending[:1]
+            with about(some[0].observation):
+                expired = self._is_expired(some[0])
+                some = some if expired else together(pending)
+                if expired or self._deliver(some):
+                    done = tuple(entry.id for entry in some)
+                    self._link.commit(Commit(some[0].observation, completed=done))
+                    pending = pending[len(some) :]
         return pending
 
     def _is_expired(self, entry: QueueEntry) -> bool:
@@ -133,19 +140,25 @@ class Forwarder:
         self.lost.put((names, f"{self.service}: {self._error}", len(triggers)))
         return True
 
-    def _deliver(self, entry: QueueEntry) -> bool:
+    def _deliver(self, some: Sequence[QueueEntry]) -> bool:
+        """Deliver a trigger's entry, or those of some findings, under the number of the last."""
+        entry = some[-1]
+        content = entry.content
+        if len(some) > 1:
+            content = pack([finding for one in some for finding in unpack(one.content)])
         # Synced first, so that its number stays the same once the master node has the entry.
         self._link.flush()
         fault_point(f"amber_clustering.before handing in to {self.service}")
-        arguments = entry.id, entry.observation, entry.content, entry.since.age()
+        arguments = entry.id, entry.observation, content, some[0].since.age()
         new = self._call("deliver", entry.sender or self._source, *arguments)
         if new is None:
             return False
         fault_point(f"amber_clustering.after handing in to {self.service}")
-        self.delivered += 1
+        self.delivered += len(some)
         names = ", ".join(trigger.identity for trigger in triggers_of(entry)[0])
         if not names:
-            log.debug("a finding handed in at %s%s", self.service, "" if new else " again")
+            text = "%d findings handed in at %s%s"
+            log.debug(text, len(some), self.service, "" if new else " again")
             return True
         known = "" if new else ", which had it already"
         log.info("trigger %s handed in at %s%s", names, self.service, known, extra=ABOUT_TRIGGER)
@@ -188,3 +201,22 @@ class Forwarder:
         self._error = str(error)
         self._delay = min(max(FIRST_RETRY_SECONDS, 2 * self._delay), LONGEST_RETRY_SECONDS)
         self._next_try = time.monotonic() + self._delay
+
+
+def together(pending: Sequence[QueueEntry]) -> list[QueueEntry]:
+    """Return what is handed in at once: the first entry; if it is a finding, those behind it, too.
+
+    A master node that was away finds thousands, which must not hold up the triggers behind them.
+    One that comes twice, as an acknowledgement was lost and others have joined it, changes nothing.
+    """
+    first = pending[0]
+    if not has_findings(first):
+        return [first]
+    some, size = [first], len(first.content)
+    for entry in pending[1:MOST_TOGETHER]:
+        size += len(entry.content)
+        is_alike = (entry.observation, entry.sender) == (first.observation, first.sender)
+        if not is_alike or size > MAX_CONTENT_BYTES // 2 or not has_findings(entry):
+            break
+        some.append(entry)
+    return some
