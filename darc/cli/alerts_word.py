@@ -20,8 +20,8 @@ from darc.node.command_client import ask, ask_attribute
 from darc.runtime.program import port, seconds
 from darc.runtime.service_traits import known_traits
 
-#: Bursts in the list; and tests and injections, which may come each minute.
-LATEST, LATEST_OTHERS = 20, 5
+#: Events of a tense in the list: injections may come each minute.
+LATEST = {Tense.CURRENT: 20, Tense.TEST: 20, Tense.INJECTION: 5}
 EXAMPLES = """\
 examples:
   darc alerts                       the latest events, and the roads
@@ -133,10 +133,13 @@ def _asked(attribute: str, options: argparse.Namespace) -> Any:
 
 def _latest(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the events of the list, in their order."""
-    bursts = [one["id"] for one in events if one["tense"] == Tense.CURRENT][:LATEST]
-    others = [one["id"] for one in events if one["tense"] != Tense.CURRENT][:LATEST_OTHERS]
-    listed = {*bursts, *others}
-    return [one for one in events if one["id"] in listed]
+    left = {str(tense): most for tense, most in LATEST.items()}
+    listed = []
+    for one in events:
+        if left[one["tense"]] > 0:
+            left[one["tense"]] -= 1
+            listed.append(one)
+    return listed
 
 
 def _list(events: Sequence[dict[str, Any]], roads: dict[str, dict[str, Any]]) -> None:

@@ -40,7 +40,7 @@ from darc.queues.messages import Commit, ContentKind, FullError, QueueEntry
 from darc.queues.plain_connection import pack, unpack
 from darc.runtime.clock import Since
 from darc.services.base.alerts import ArrivedTrigger, ChosenTrigger
-from darc.services.voevent_generator import composer, event_life, followers
+from darc.services.voevent_generator import composer, event_life, followers, trials
 from darc.services.voevent_generator import service as of_service
 from darc.services.voevent_generator.composer import Composer
 from darc.services.voevent_generator.pending_event import PendingEvent
@@ -369,6 +369,26 @@ def test_the_classifier_retracts_after_a_while_unless_a_beam_says_otherwise(
     assert [other.event(event.id).latest.number for event in events] == [2, 1]
     latest = other.event(events[0].id).latest
     assert (latest.kind, latest.by) == (AlertType.RETRACTION, "processor of arts001")
+
+
+def test_a_clock_that_is_set_cuts_no_time_short_in_which_another_beam_may_speak(
+    service: Callable[..., Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = service()
+    trigger = recent()
+    event = one.announced(trigger)
+    one.put(one.finding(trigger, probability=0.02))
+    # It is an hour later at once.
+    doubted = one.event(event.id)
+    assert doubted.doubt
+    doubt = replace(doubted.doubt, since=doubted.doubt.since - 3600.0)
+    one.book.put(replace(doubted, doubt=doubt))
+    one.idle()
+    assert one.event(event.id).doubt == doubt
+    one.put(one.finding(trigger, cb=9, snr=60.0, probability=0.7))
+    monkeypatch.setattr(followers, "HOLD", 0.0)
+    one.idle()
+    assert (one.event(event.id).doubt, one.event(event.id).is_retracted) == (None, False)
 
 
 class FakeServices:
@@ -711,6 +731,19 @@ def test_a_test_that_cannot_be_composed_is_tried_once_a_day(
     for _ in range(3):
         one.idle()
     assert one.losses_of("cannot_be_told") == ["not to be composed"]
+
+
+def test_a_clock_that_is_set_makes_no_test_overdue(
+    service: Callable[..., Kept], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notices").write_text("")  # no directory: it waits
+    one = service()
+    one.put(AlertOrder("test", "", "", "me@here", time.time()))
+    assert len(one.events_waiting) == 1
+    later = time.time() + 3600.0
+    monkeypatch.setattr(trials, "time", SimpleNamespace(time=lambda: later))
+    one.idle()
+    assert not one.losses_of("test_not_acknowledged")
 
 
 def test_a_clock_that_was_ahead_keeps_no_test_from_leaving(service: Callable[..., Kept]) -> None:

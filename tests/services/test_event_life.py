@@ -441,5 +441,5 @@ def test_a_test_is_overdue_where_it_was_not_acknowledged() -> None:
         (RoadName.WEBHOOK, RoadState.WITHDRAWN),
     ):
         one = one.with_state(1, road, state)
-    assert overdue(one, 60.0, 1059.0) == []
-    assert overdue(one, 60.0, 1061.0) == [RoadName.KAFKA, RoadName.FILE]
+    assert overdue(one, 60.0, 59.0) == []
+    assert overdue(one, 60.0, 61.0) == [RoadName.KAFKA, RoadName.FILE]

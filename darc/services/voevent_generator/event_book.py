@@ -57,6 +57,13 @@ class EventBook:
         """Return an event; None: there is none, or it has expired."""
         return self._events.get(event_id)
 
+    def age(self, event_id: str) -> float:
+        """Return how long an event has been known (s), whatever was done to the clock.
+
+        :raises KeyError: it is not remembered
+        """
+        return self._since[event_id].age()
+
     def of_tense(self, tense: Tense) -> Iterator[Event]:
         """Yield the events of a tense that were not retracted, the latest first."""
         for event in reversed(list(self._events.values())):
@@ -88,7 +95,7 @@ class EventBook:
         for event in self._events.values():
             beyond = number[event.tense] > KEPT_EVENTS
             number[event.tense] -= beyond
-            old = self._since[event.id].age() > remember_for
+            old = self.age(event.id) > remember_for
             if (beyond or old) and not event.is_waiting:
                 gone.append(event.id)
         for one in gone:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any, Protocol
@@ -112,6 +111,7 @@ class Followers:
         self._service = service
         self._waiting: deque[_WaitingEntry] = deque()
         self._late: dict[str, _LateFinding] = {}  # by key in the memory, the oldest first
+        self._doubted: dict[str, Instant] = {}  # since when, by id of the event
         self._seen: frozenset[str] = frozenset()  # ids of events that late findings are not of
 
     def recover(self, memory: Mapping[str, Any]) -> None:
@@ -298,12 +298,14 @@ class Followers:
 
     def decide(self) -> None:
         """Decide about the events that the classifier doubts, once other beams were heard."""
-        service, now = self._service, time.time()
+        service = self._service
+        doubted = [one for one in service.book if one.doubt and not one.is_retracted]
+        # As seen here: a clock that is set must not cut short what other beams may say.
+        self._doubted = {one.id: self._doubted.get(one.id) or Instant.now() for one in doubted}
         events: list[Event] = []
         items: list[PendingEvent] = []
-        for event in service.book:
-            # Also where the clock was set back.
-            if event.doubt and not event.is_retracted and abs(now - event.doubt.since) >= HOLD:
+        for event in doubted:
+            if event.doubt and self._doubted[event.id].age() >= HOLD:
                 with about(event.trigger.observation):
                     step = decided(event, service.settings.retract_below)
                     changed, sent = self._said_by_itself(step, event.doubt.by)

@@ -56,8 +56,8 @@ from darc.services.voevent_generator.voevent_copies import VOEventCopies
 log = logging.getLogger(__name__)
 
 WARM_UP_SECONDS = 0.1  # between two checks whether it is done
-#: Bursts that are told, the latest first; and tests, and injections, of each.
-TOLD_EVENTS, TOLD_OTHERS = 200, 50
+#: Events of a tense that are told, the latest first: injections may come each minute.
+TOLD_EVENTS = {Tense.CURRENT: 200, Tense.TEST: 200, Tense.INJECTION: 50}
 SEARCH = "the search"
 #: Identifiers of VOEvents resolve 0.9 ms (s): two made within that would be taken for one.
 APART_SECONDS = 1e-3
@@ -159,7 +159,7 @@ class VOEventGenerator(Alerts[VOEventGeneratorSettings]):
 
         However many injections there are, a burst is among them.
         """
-        left = dict.fromkeys(Tense, TOLD_OTHERS) | {Tense.CURRENT: TOLD_EVENTS}
+        left = {**TOLD_EVENTS}
         latest = []
         for event in reversed(list(self._book)):
             if left[event.tense] > 0:

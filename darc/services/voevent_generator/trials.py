@@ -52,13 +52,12 @@ def is_due(at: str | None, last: float, now: float) -> bool:
     return since < DUE_SECONDS and now - last > since
 
 
-def overdue(event: Event, limit: float, now: float) -> list[RoadName]:
+def overdue(event: Event, limit: float, age: float) -> list[RoadName]:
     """Return the roads that have not acknowledged a test in time.
 
-    :param limit: s
-    :param now: Unix s
+    :param limit: s, as is the age of the event
     """
-    if now - event.made < limit:
+    if age < limit:
         return []
     return [
         road
@@ -147,7 +146,7 @@ class RoadTrials:
             self._tried = now
             self.announce(0, AlertOrder("test", "", "", CONFIGURED, now))
         for event in known:
-            roads = overdue(event, service.settings.test_limit, now)
+            roads = overdue(event, service.settings.test_limit, service.book.age(event.id))
             if roads and not event.verdict:
                 names = ", ".join(roads)
                 why = f"not acknowledged within {service.settings.test_limit:g} s by {names}"
