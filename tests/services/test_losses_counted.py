@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import ast
 import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darc.cli import attribute_names
+from darc.config.source_settings import SourceSettings
+from darc.model.vocabulary import COMMANDS
 from darc.monitor.service_answers import read_answer
 from darc.node import losses as module
 from darc.node.losses import KEPT, MAX_CHARACTERS, Losses, LossKind
@@ -101,3 +108,34 @@ def test_the_master_reads_what_a_service_tells(lost: list[tuple[str, str, int]])
     assert one.number == sum(number for _, _, number in lost)
     assert len(one.last) == min(len(lost), KEPT)
     assert all(len(each.what) <= MAX_CHARACTERS for each in one.last)
+
+
+def test_what_a_loss_says_to_change_is_there_to_be_changed() -> None:
+    """A key of the configuration, a command, an attribute or a program, by the name that it has."""
+    root = Path(__file__).parents[2]
+    known = {*SourceSettings.__struct_fields__, *COMMANDS, "dada_dbevent", "output_dir"}
+    for name in ("default", "arts"):
+        known |= set(keys(yaml.safe_load((root / f"conf/{name}.yaml").read_text())))
+    for service, attributes in attribute_names.attributes().items():
+        known |= {service, *attributes}
+    known |= {script.name for script in (root / "bin").iterdir()}
+    kinds = [
+        node
+        for file in (root / "darc").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "LossKind"
+    ]
+    assert len(kinds) > 30
+    words = {word for kind in kinds for word in re.findall(r"[a-z]+(?:_[a-z]+)+", said(kind))}
+    assert words - known == set()
+
+
+def said(kind: ast.Call) -> str:
+    texts = (node for argument in kind.args[1:] for node in ast.walk(argument))
+    return " ".join(str(one.value) for one in texts if isinstance(one, ast.Constant))
+
+
+def keys(node: object) -> Iterator[str]:
+    for key, value in node.items() if isinstance(node, dict) else ():
+        yield key
+        yield from keys(value)

@@ -63,7 +63,8 @@ NOT_EXTRACTED = LossKind(
 OUT_OF_TIME = LossKind(
     "candidates_out_of_time",
     "candidates were not extracted: the time for processing was over",
-    "Raise processor.processing_time_limit or num_workers, or process it again with darc_process.",
+    "Raise processor.processing_time_limit or processor.num_extractor, or process it again with"
+    " darc_process.",
 )
 SAMPLED_OTHERWISE = LossKind(
     "data_sampled_otherwise",
