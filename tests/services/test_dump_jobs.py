@@ -83,7 +83,7 @@ def test_the_example_of_the_specification(
     (job,), left_out = make_jobs(group, rules, SAMPLES)
     assert text_of(job) == EXAMPLE
     assert (job.key, job.port) == ("190518009", rules.port_iquv)
-    assert job.what == ("190518009/9/4",)
+    assert job.names == ("190518009/9/4",)
     assert job.useful_until == pytest.approx(START + 13.937 + rules.buffer_length - LAST)
     assert job.gathered is group
     assert group.open_jobs == 1
@@ -106,7 +106,7 @@ def test_stokes_i_goes_to_its_own_port(
 ) -> None:
     (job,), _ = make_jobs(gathered(observation, made_trigger(stokes="I")), rules, SAMPLES)
     assert (job.port, text_of(job)) == (rules.port_i, EXAMPLE)
-    assert job.what == ("190518009/9/4 (Stokes I)",)
+    assert job.names == ("190518009/9/4 (Stokes I)",)
 
 
 def test_the_same_trigger_may_ask_for_both(
@@ -118,7 +118,7 @@ def test_the_same_trigger_may_ask_for_both(
         (rules.port_iquv, EXAMPLE),
         (rules.port_i, EXAMPLE),
     ]
-    assert len({name for job in jobs for name in job.what}) == 2
+    assert len({name for job in jobs for name in job.names}) == 2
     assert group.open_jobs == 2
 
 
@@ -194,7 +194,7 @@ def test_more_than_fit(observation: Observation, rules: DadaTriggerSettings) -> 
     (job,), left_out = make_jobs(gathered(observation, *outside, *inside), rules, SAMPLES)
     request = parse_request(text_of(job))
     assert text_of(job).startswith(f"N_EVENTS {MAX_EVENTS}\n")
-    assert len(request.events) == len(job.what) == len(job.triggers) == MAX_EVENTS
+    assert len(request.events) == len(job.names) == len(job.triggers) == MAX_EVENTS
     starts = [event.start for event in request.events]
     assert starts == sorted(starts)
     weakest = sorted((one.snr for one in inside), reverse=True)[MAX_EVENTS - 1]
@@ -227,7 +227,7 @@ def test_every_gathering(
     jobs, left_out = make_jobs(group, rules, SAMPLES)
     assert group.open_jobs == len(jobs)
     assert len({job.port for job in jobs}) == len(jobs)
-    asked = sum(len(job.what) for job in jobs)
+    asked = sum(len(job.names) for job in jobs)
     assert asked + sum(map(len, left_out.values())) == len(wanted)
     assert all(left_out.values())
     for job in jobs:
@@ -250,7 +250,7 @@ def test_the_oldest_of_each_port_is_next() -> None:
         DumpJob("190518009", port, "", (str(n),), 0.0, 0.0, taken(NOW))
         for n, port in enumerate([7, 8, 7, 8, 9])
     ]
-    assert [job.what for job in next_in_line(jobs)] == [("0",), ("1",), ("4",)]
+    assert [job.names for job in next_in_line(jobs)] == [("0",), ("1",), ("4",)]
     assert next_in_line([]) == []
 
 

@@ -49,7 +49,7 @@ class TriggerGroup(Struct):
 class DumpJob(Struct):
     """Dump request to be sent.
 
-    :param what: names in summaries: the triggers' identities, or the calibrator's dump
+    :param names: of its dumps in summaries: the triggers' identities, or the calibrator's dump
     :param useful_until: when all its data have left the ring buffer (Unix s)
     :param arrival: the time of day at `taken`, as far as it is known (:func:`arrival_time`; Unix s)
     :param taken: when its triggers arrived
@@ -60,7 +60,7 @@ class DumpJob(Struct):
     observation: Observation
     port: int
     request: DumpRequest
-    what: tuple[str, ...]
+    names: tuple[str, ...]
     useful_until: float
     arrival: float
     taken: Since

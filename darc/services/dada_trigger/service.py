@@ -72,7 +72,7 @@ class DumpObservation(Struct):
     :param begun: when the service learned of it
     :param page: length of a page of its raw data (samples)
     :param asked: number of attempts, by dump
-    :param settled: dumps whose outcome is committed
+    :param finished: dumps whose outcome is committed
     :param by_clock: dumps of a calibrator that are still to come, with their names
     :param gathered: triggers without a request so far
     :param end: the entry that ends the observation
@@ -83,7 +83,7 @@ class DumpObservation(Struct):
     begun: Since
     page: int
     asked: dict[str, int]
-    settled: set[str]
+    finished: set[str]
     by_clock: list[tuple[str, DumpWindow]]
     gathered: TriggerGroup | None = None
     end: QueueEntry | None = None
@@ -123,7 +123,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
         """Go on with the dumps that the memory holds."""
         dumps = {key: value for key, value in memory.items() if key.startswith(DUMP)}
         asked = {key: int(row["asked"]) for key, row in dumps.items()}
-        settled = {key for key, row in dumps.items() if row.get("outcome") != ASKED}
+        finished = {key for key, row in dumps.items() if row.get("outcome") != ASKED}
         begun = Since.from_plain(memory[BEGUN]) if BEGUN in memory else Since.now()
         if BEGUN not in memory:
             self.commit(Commit(observation.key, memory={BEGUN: begun.to_plain()}))
@@ -134,13 +134,13 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             by_clock = [
                 (name, window)
                 for name, window in ((f"polcal {n}", window) for n, window in enumerate(windows, 1))
-                if DUMP + name not in settled
+                if DUMP + name not in finished
             ]
             log.info(
                 "polarisation calibrator: %d dumps by the clock, none by triggers", len(windows)
             )
         self._work[observation.key] = DumpObservation(
-            observation, self.settings, begun, page, asked, settled, by_clock
+            observation, self.settings, begun, page, asked, finished, by_clock
         )
 
     def stop_observation(self, observation: Observation) -> None:
@@ -186,7 +186,7 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
                 left_out[NotRequested.NO_OBSERVATION] += 1
             elif polcal.is_polcal(work.observation):
                 left_out[NotRequested.POLCAL] += 1
-            elif DUMP + dump_name(trigger) in work.settled:
+            elif DUMP + dump_name(trigger) in work.finished:
                 log.info("asked for before: %s", dump_name(trigger))
             else:
                 work.gathered = work.gathered or TriggerGroup(
@@ -295,16 +295,16 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             # It was sent nevertheless: dada_dbevent knows best which data it has.
             self._lose(job, "the data had left the buffer before it was asked for")
         outcome = TriggerOutcome.SENT if handed_in.read else TriggerOutcome.SENT_NOT_CONFIRMED
-        self._settle(job, outcome, handed_in)
+        self._finish_job(job, outcome, handed_in)
         if handed_in.unread:
             log.info("dada_dbevent (port %d) took a request, and keeps it open", job.port)
             until = Instant.now().after(max(0.0, job.useful_until - job.now()))
-            self._unread.add(UnreadRequest(job.key, job.what, job.port, handed_in.unread, until))
+            self._unread.add(UnreadRequest(job.key, job.names, job.port, handed_in.unread, until))
 
     def _note(self, job: DumpJob) -> None:
         """Commit an attempt before it is made, as afterwards its outcome may stay unknown."""
         asked = self._work[job.key].asked
-        keys = {DUMP + name for name in job.what}
+        keys = {DUMP + name for name in job.names}
         again = sorted(keys & asked.keys())
         for key in keys:
             asked[key] = asked.get(key, 0) + 1
@@ -322,43 +322,45 @@ class DADATrigger(TriggerConsumer[DadaTriggerSettings]):
             log.error(
                 "given up after %d attempts, as the data have left the buffer: %s",
                 job.attempts,
-                ", ".join(job.what),
+                ", ".join(job.names),
             )
             self._lose(job, f"port {job.port}, {job.attempts} attempts: {error}")
-            self._settle(job, TriggerOutcome.TOO_LATE, None)
+            self._finish_job(job, TriggerOutcome.TOO_LATE, None)
 
     def _lose(self, job: DumpJob, why: str) -> None:
         """Count the data of a request as lost, unless its observation had ended before it began."""
         if not self.is_past(job.observation):
-            self.lost(DUMP_TOO_LATE, ", ".join(job.what), why, len(job.what))
+            self.lost(DUMP_TOO_LATE, ", ".join(job.names), why, len(job.names))
 
     def _not_read(self, unread: UnreadRequest) -> None:
-        names = ", ".join(unread.what)
+        names = ", ".join(unread.names)
         why = f"port {unread.port}: {unread.error or 'taken, and not read'}"
         log.error("the data left the buffer before dada_dbevent read the request: %s", names)
-        self.lost(DUMP_NOT_CONFIRMED, names, why, len(unread.what))
+        self.lost(DUMP_NOT_CONFIRMED, names, why, len(unread.names))
 
-    def _settle(self, job: DumpJob, outcome: TriggerOutcome, handed_in: SentRequest | None) -> None:
+    def _finish_job(
+        self, job: DumpJob, outcome: TriggerOutcome, handed_in: SentRequest | None
+    ) -> None:
         """Commit the outcome of a request, and complete its entries.
 
         :param handed_in: None where it was given up
         """
         work = self._work[job.key]
         asked = work.asked
-        work.settled |= {DUMP + name for name in job.what}
+        work.finished |= {DUMP + name for name in job.names}
         rows: dict[str, Any] = {
             DUMP + name: {"asked": asked[DUMP + name], "outcome": outcome.words}
-            for name in job.what
+            for name in job.names
         }
         if handed_in:
-            for name in job.what:
+            for name in job.names:
                 rows[DUMP + name] |= plain_times({"sent": handed_in.sent})
                 log.info("dump of %s requested", name)
-            for name, trigger in zip(job.what, job.triggers, strict=False):  # none of a calibrator
+            for name, trigger in zip(job.names, job.triggers, strict=False):  # none of a calibrator
                 times = {"taken": job.taken.unix, "sent": handed_in.sent}
                 times = self._latencies.note(trigger.stages, **times)
                 rows[DUMP + name] |= plain_times(times)
-        self._outcomes[outcome] += len(job.what)
+        self._outcomes[outcome] += len(job.names)
         self._jobs.remove(job)
         completed: tuple[int, ...] = ()
         if job.gathered:

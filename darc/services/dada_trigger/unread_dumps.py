@@ -23,13 +23,13 @@ MAX_WATCHED = 200
 class UnreadRequest(Struct, eq=False):
     """Request that the kernel has accepted, but dada_dbevent has not read.
 
-    :param what: names in summaries
+    :param names: of its dumps in summaries
     :param until: when its data have left the ring buffer
     :param error: error of its connection
     """
 
     key: str
-    what: tuple[str, ...]
+    names: tuple[str, ...]
     port: int
     connection: socket.socket
     until: Instant
@@ -59,7 +59,7 @@ class UnreadDumps:
             try:
                 if was_read(one.connection, 0.0):
                     with about(one.key):
-                        log.info("dada_dbevent (port %d) has read it: %s", one.port, one.what[0])
+                        log.info("dada_dbevent (port %d) has read it: %s", one.port, one.names[0])
                     self._drop(one)
                     continue
             except OSError as error:
