@@ -136,6 +136,11 @@ class Outcomes:
     def new(self) -> dict[str, int]:
         return dict(self._now() - self._before)
 
+    def of_all(self, number: int, timeout: float = 30.0) -> dict[str, int]:
+        """Wait until so many triggers have their outcomes; return these."""
+        wait_for(lambda: sum(self.new().values()) >= number, timeout)
+        return self.new()
+
     def expect(self, expected: dict[str, int], timeout: float = 30.0) -> None:
         """Wait until these and no others have come."""
         deadline = time.monotonic() + patience(timeout)

@@ -344,7 +344,7 @@ def test_ten_thousand_triggers_of_a_pulse(site: Site, datagrams: Datagrams) -> N
         assert site.node.pid(SERVICE) == pid
     assert alerts.is_running(site.node, SERVICE)
     assert datagrams.all() == [expected(best, "T")]
-    counted = outcomes.new()
+    counted = outcomes.of_all(10_000)
     assert counted.pop("sent") == 1
     assert sum(counted.values()) == 9999
     assert set(counted) <= {"of a pulse with a better trigger", "of a pulse announced before"}
@@ -358,11 +358,11 @@ def test_five_thousand_triggers_of_many_pulses(site: Site, datagrams: Datagrams)
     put_values(site.node, SERVICE, entries)
     while SERVICE in alerts.command(site.node, "get_attr queue_depths"):
         assert alerts.is_running(site.node, SERVICE)
+    counted = outcomes.of_all(42 * 120)
     packets = datagrams.all()
     strongest = [expected(one, "T") for one in pulses[20:]]
     assert set(packets[:100]) == set(strongest)
     assert len(packets) == len(set(packets)), "a pulse left twice"
-    counted = outcomes.new()
     assert counted["sent"] == len(packets)
     assert counted["too many at once"] >= 20
     assert sum(counted.values()) == 42 * 120

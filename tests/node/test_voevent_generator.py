@@ -296,7 +296,7 @@ def test_ten_thousand_triggers(site: Site, subscriber: Subscriber) -> None:
     came = events(subscriber, 20)
     assert sorted(map(dm, came)) == [400.0 + number for number in range(20)]
     wait_for(lambda: told(site.node, SERVICE, "events_waiting") == [], WAIT)
-    counted = outcomes.new()
+    counted = outcomes.of_all(10_000)
     assert counted.pop("accepted") == 20
     assert sum(counted.values()) == 9980
     assert set(counted) <= {"of a pulse with a better trigger", "of a pulse announced before"}
