@@ -203,11 +203,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     demo = Demo(node, console, options.duration, generated, Receivers())
     demo.say(
-        f"DARC demo: a node of its own reads {options.duration:g} s of simulated candidates,"
-        " as they\n"
-        f"are written, has to find the {options.bursts} bursts among them, and to alert other"
-        " systems: stand-ins\nof the demo's own, on this machine. Ctrl-C stops everything at any"
-        " moment.\n"
+        f"DARC demo: a node of its own reads {options.duration:g} s of simulated candidates, as\n"
+        f"they are written, has to find the {options.bursts} bursts among them, and to alert\n"
+        "other systems: stand-ins of the demo's own, on this machine. Ctrl-C stops\n"
+        "everything at any moment.\n"
     )
     return _run(demo, options.keep)
 
