@@ -18,9 +18,11 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from darc.candidates.classifier import Classifier, ClassifierError, load_classifier
 from darc.candidates.classifier.feature_classifier import load_features, save_features
 from darc.model.processing_outcome import Score
+from darc.science.dedispersion import Band
 from darc.science.dm_time_features import dm_time_features
 from darc.science.extraction_features import EXTRACTION_NAMES
 from darc.science.freq_time_features import freq_time_features
+from training.drawn_instruments import DrawnInstrument
 from training.examples import BURSTS, Example, burst, examples, interference
 
 #: Of generated data that neither training nor the benchmark uses.
@@ -200,6 +202,29 @@ def test_bursts_and_interference_are_told_apart(
     assert np.mean([s.freq_time > 0.5 and s.dm_time > 0 for s in wrong]) <= most_wrong
     assert np.mean([s.dm_time > 0.5 for s in found]) >= 0.85
     assert np.mean([s.dm_time > 0.5 for s in wrong]) <= 0.15
+
+
+def test_pulses_of_less_delay_than_their_width_are_told_from_impulses() -> None:
+    """Of S/N 7 to 10, of an instrument that the population does not have."""
+    instrument = DrawnInstrument(
+        Band(f_lowest=1400.0, channel_width=1.5, n_channels=64),
+        tsamp=3e-4,
+        widest=100,
+        largest=1e7,
+        largest_search=3e6,
+        bits=2,
+        dm_min=3.0,
+        dm_max=1000.0,
+    )
+    pulses, impulses = [], []
+    for number in range(24):
+        rng = np.random.default_rng([SEED, number])
+        pulses.append(
+            burst(rng, "pulsar", instrument, largest_snr=10, least_delay=0.3, largest_delay=0.7)
+        )
+        impulses += interference(rng, "low_dm", instrument)[:1]
+    assert np.mean([score(one).freq_time > 0.5 for one in pulses]) > 0.6
+    assert np.mean([score(one).freq_time > 0.5 for one in impulses]) < 0.15
 
 
 def test_what_the_extraction_knows_counts(bursts: list[Example]) -> None:
