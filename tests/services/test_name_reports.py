@@ -658,13 +658,17 @@ def gone(one: Kept, event: Event) -> None:
     wait_for(lambda: "Connection refused" in str(one.reports_waiting), WAIT)
 
 
+@pytest.mark.parametrize("tried", [False, True], ids=["at once", "after a try"])
 @pytest.mark.parametrize("switch", ["send_tns", "send_events"])
-def test_disabled_while_it_waits_it_never_leaves(site: Site, switch: str) -> None:
+def test_disabled_while_it_waits_it_never_leaves(site: Site, switch: str, tried: bool) -> None:
+    """Nor is that a loss, if it is on again before anybody looks."""
     one = site.service(sandbox_url="http://127.0.0.1:9/api")
     event = one.announced(recent())
     gone(one, event)
     setattr(one, switch, False)
-    setattr(one, switch, True)  # at once
+    if tried:
+        wait_for(lambda: "under way" in str(one.reports_waiting), WAIT, "no more tries")
+    setattr(one, switch, True)
     got = wait_for_state(one, event, ReportState.WITHDRAWN)
     assert "disabled" in got.why
     assert one.reports_waiting == []

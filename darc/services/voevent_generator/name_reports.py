@@ -255,10 +255,11 @@ class NameReports:
 
     def _concluded(self, item: PendingReport, outcome: DeliveryOutcome) -> None:
         left = self._reporter.may_have_left(item)
+        kept_back = self._reporter.why_kept_back(item.part)
         step = self._reporter.step(item.part)
         if step is None:
             # It may be enabled again by now.
-            why = self._why_not(item) or (OFF if outcome.withdrawn else "")
+            why = kept_back or self._why_not(item) or (OFF if outcome.withdrawn else "")
             self._end(item, _ended(left=left), why or outcome.error, lost=not why)
         elif step.state is ReportState.SUBMITTED:
             log.warning("event %s: its report has number %s at the TNS", item.event_id, step.text)

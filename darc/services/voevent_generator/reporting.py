@@ -72,6 +72,7 @@ class Reporter:
         self._steps: dict[str, ReportStep] = {}  # by part
         self._unsure: set[str] = set()  # likewise: the TNS may have it
         self._known: dict[str, ReportKnownError] = {}  # likewise: it has said that it has it
+        self._kept_back: dict[str, str] = {}  # likewise: why its last attempt was not to be made
         self._left_alone: dict[str, Instant] = {}  # until when, by address; in the outbox's thread
 
     def doubt(self, item: PendingReport) -> None:
@@ -82,9 +83,15 @@ class Reporter:
         """Whether the TNS may have a report."""
         return bool(item.number) or item.part in self._unsure
 
+    def why_kept_back(self, part: str) -> str:
+        """Return why the last attempt of a part was not to be made; empty: it was made."""
+        with self._lock:
+            return self._kept_back.get(part, "")
+
     def step(self, part: str) -> ReportStep | None:
         """Take what a part has brought; None: nothing, it was given up."""
         with self._lock:
+            self._kept_back.pop(part, None)
             self._unsure.discard(part)
             self._known.pop(part, None)
             return self._steps.pop(part, None)
@@ -94,8 +101,7 @@ class Reporter:
 
         :raises DeliveryError: it has not; to be tried again
         """
-        if why := self._why_not(item):
-            raise DeliveryError(why, permanent=True)
+        self._keep_back(item)
         wait = self._left_alone[item.url].left() if item.url in self._left_alone else 0.0
         if wait > 0:
             why = f"{item.url} was asked too often (HTTP 429): again in {wait:.0f} s"
@@ -122,13 +128,18 @@ class Reporter:
         with self._lock:
             self._steps[item.part] = found
 
+    def _keep_back(self, item: PendingReport) -> None:
+        if why := self._why_not(item):
+            with self._lock:
+                self._kept_back[item.part] = why
+            raise DeliveryError(why, permanent=True)
+
     def _handed_in(self, client: TNSClient, item: PendingReport) -> ReportStep:
         if known := self._known.get(item.part):
             return _found(client, item, known)
         if item.part in self._unsure and (name := client.find(item.internal_name)):
             return _named(name, item)
-        if why := self._why_not(item):  # meanwhile
-            raise DeliveryError(why, permanent=True)
+        self._keep_back(item)  # meanwhile
         already = item.part in self._unsure
         self._unsure.add(item.part)  # a defect, too, may come after it has left
         try:
