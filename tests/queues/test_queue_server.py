@@ -322,7 +322,12 @@ def test_one_that_went_before_it_was_attached_is_not_present(hub: Hub) -> None:
     assert hub.exchange.presence("one") is None
 
 
-def test_a_defect_in_the_master_does_not_blind_the_watcher(hub: Hub) -> None:
+def test_a_defect_in_the_master_does_not_blind_the_watcher(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As long as anybody takes to see it waiting.
+    monkeypatch.setattr("darc.queues.exchange.MAX_WAIT_SECONDS", patience(10.0))
+
     def fail(service: str) -> None:
         raise RuntimeError("a defect")
 
@@ -382,7 +387,9 @@ def test_the_next_holder_gets_what_was_not_completed(hub: Hub) -> None:
         second.commit(Commit(), 7)
 
 
-def test_a_put_wakes_who_waits(hub: Hub) -> None:
+def test_a_put_wakes_who_waits(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As long as anybody takes to see it waiting.
+    monkeypatch.setattr("darc.queues.exchange.MAX_WAIT_SECONDS", patience(10.0))
     holder = Holder(hub.client(), "one", 1, "One", None)
     arrived: list[Any] = []
 
