@@ -92,7 +92,7 @@ def test_milliseconds_carry(freeze_time: float, text: str) -> None:
 
 @pytest.mark.parametrize("freeze_time", [float("inf"), float("nan"), 1e300])
 def test_no_such_time(freeze_time: float) -> None:
-    with pytest.raises(ValueError, match=r"no time|NaN"):
+    with pytest.raises(ValueError, match=r"outside the years|NaN"):
         rows(freeze_time=freeze_time)
 
 
