@@ -13,12 +13,15 @@ beside the checkout, or in the one that is named. Figures of three ways, in turn
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 from darc.queues.client import Holder, QueueClient
 from darc.queues.exchange import EXPOSED, Exchange
@@ -38,9 +41,17 @@ class Site:
     """A journal and its server, and services that commit."""
 
     def __init__(self, directory: Path, *, full: bool) -> None:
-        self._journal = Journal(directory / "journal.sqlite")
+        opened: list[sqlite3.Connection] = []
+        connect = sqlite3.connect
+
+        def kept(*arguments: Any, **options: Any) -> sqlite3.Connection:
+            opened.append(connect(*arguments, **options))
+            return opened[-1]
+
+        with patch("sqlite3.connect", kept):
+            self._journal = Journal(directory / "journal.sqlite")
         if full:
-            self._journal._database.execute("PRAGMA synchronous=FULL")
+            opened[0].execute("PRAGMA synchronous=FULL")
         exchange = Exchange(self._journal, _nothing, _nothing)
         self._socket = directory / "queues.sock"
         self._server = QueueServer(str(self._socket), lambda: SECRET, exchange, EXPOSED)

@@ -404,7 +404,7 @@ def test_ours_is_one_of_the_standard_librarys(hub: Hub, manager: QueueManager) -
         with pytest.raises(ProcessError, match="darc_master"):
             one.start()
         with pytest.raises(AttributeError):
-            one._nothing  # noqa: B018
+            one._nothing  # noqa: B018, SLF001 - there is no such member
 
     class Registered(QueueManager):
         pass

@@ -167,8 +167,7 @@ def test_a_target_that_is_away_keeps_no_other_from_a_retraction(
     one.idle()
     assert f"{event.trigger.identity} (chat): night: HTTP 500" in one.events_waiting
     # The later one first: what it had before has been overtaken.
-    items = [item for item, _ in one.departures._roads.waiting()]
-    (later,) = [item for item in items if item.number == 2]
+    (later,) = [item for item in map(PendingEvent.from_plain, leaving(one)) if item.number == 2]
     targets.away = {}
     one.departures.senders.send(later, lambda: True)
     one.idle()

@@ -481,17 +481,18 @@ def test_a_clock_that_is_ahead_for_a_while_gives_up_nothing(service, observe, mo
     one.start_observation(observation, {})
     one.process(entry(1, *PULSES), observation)
     one.process(end(2), observation)
-    running = one._work[observation.key]
     day_later = time.time() + 86400.0
     with monkeypatch.context() as ahead:
         ahead.setattr(time, "time", lambda: day_later)
-        assert not list(running.ready()), "data may still come"
-        assert not running.is_out_of_time()
+        one.idle()
+        assert one.clusters_waiting == len(PULSES)
+        assert one.clusters_in_work == 0, "data may still come"
         one.stop_observation(observation)
-        memory = one.memory[observation.key]
+        memory = dict(one.memory[observation.key])
         again = ObservationWork(observation, one.settings, one.config, memory, past=False)
-        assert not running.is_out_of_time()
         assert not again.is_out_of_time()
+        one.idle()
+        assert one.outcomes == [], "nothing is given up"
     boot_time = Instant.now().seconds
     monkeypatch.setattr(Instant, "now", lambda: Instant(boot_time + 86400.0))
     for day in (day_later - 2 * 86400.0, day_later):
@@ -765,7 +766,7 @@ def test_a_mask_that_is_gone_at_the_next_start_is_missed_and_not_forgotten(
     again.take(1, 100.0, candidates_from_bytes(entry(1, *PULSES[:1]).content))
     again.close_windows(at_once=True)
     again.enter(again.clusters(again.closed()))
-    again.stopped, again._grown = Since.now(1e6), 0.0  # the data are as they are
+    again.stopped = Since.now(1e6)  # the data are as they are
     assert [job.mask for job in again.ready()] == [mask]
 
 
